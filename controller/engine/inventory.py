@@ -1,0 +1,110 @@
+"""Which domains exist, and what their policy wants of each: the slow-moving half of a snapshot.
+
+`host` reports `DomainFacts`; `ownership.assign` turns facts and policies into one `Inventory` of arrays. The object
+stays the same (`is`) as long as nothing changed, so a step knows for free that its rows still fit.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.api.wishes import Wishes
+from controller.engine.reasons import Reason
+from controller.forecast.model import Model
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFacts:
+    """What a host knows about a domain without asking its guest. Sizes in bytes."""
+
+    key: str
+    """UUID and connection, `UUID` or `UUID@CONNECTION` where a host has several connections."""
+    uuid: str
+    name: str
+    incarnation: int
+    """Changes whenever the domain is started anew (libvirt's domain id); its history does not survive that."""
+    maximum: int
+    """The definition's `<memory>`."""
+    definition: int
+    """The definition's `<currentMemory>`: what `release: Restore` gives back."""
+    autodeflate: bool = False
+    """The balloon deflates by itself when the guest is out of memory."""
+    obstacle: Reason = Reason.NONE
+    """Why the domain must not be touched whatever its policy says (no balloon, huge pages, VFIO, ...)."""
+    wishes: Wishes = field(default_factory=Wishes)
+    """What the domain's own metadata asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the node keeps for itself, the most careful of all policies on it."""
+
+    reserve: float = 512 * 2**20
+    """Bytes."""
+    reserve_fraction: float = 0.05
+    """Of the host's total; the larger of the two counts."""
+    maximum: float = np.inf
+    """Bytes the node gives to all its domains together at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All n domains of a node with their settings. Arrays are (n,), rows in the order of `keys`."""
+
+    keys: tuple[str, ...]
+    names: tuple[str, ...]
+    uuids: tuple[str, ...]
+    policies: tuple[str, ...]
+    """Names of the policies, best first."""
+    models: tuple[Model, ...]
+    """Distinct forecast models in use."""
+    budget: Budget
+    index: dict[str, int]
+    """Row of each key."""
+    incarnation: Ints
+    maximum: Floats
+    definition: Floats
+    autodeflate: Bools
+    obstacle: Ints
+    """`Reason` codes; NONE where the domain may be touched."""
+    policy: Ints
+    """Index into `policies`; -1 without an owner."""
+    model: Ints
+    """Index into `models`; 0 without an owner."""
+    enforce: Bools
+    share: Bools
+    """Spare memory is lent (`Share`) rather than kept (`Reclaim`)."""
+    restore: Bools
+    """Release gives the definition's allocation back."""
+    minimum: Floats
+    ceiling: Floats
+    """The most this domain may have; infinite where only its maximum limits it."""
+    weight: Floats
+    percentile: Floats
+    """Quantile of the forecast that decisions use, in (0, 1)."""
+    threshold: Floats
+    """Bytes."""
+    threshold_fraction: Floats
+    """Of the allocation; the larger of the two counts."""
+    headroom: Floats
+    """Bytes."""
+    headroom_fraction: Floats
+    """Of the upper forecast; the larger of the two counts."""
+    stabilization: Floats
+    """Seconds demand must have been low before a shrink."""
+    interval_minimum: Floats
+    interval_maximum: Floats
+    stability_window: Floats
+    """Seconds."""
+    stability_reallocations: Floats
+    """Reallocations in the window above which a domain is unstable."""
+    stability_change: Floats
+    """Change of demand in one interval, as a fraction of allocation, above which a domain is unstable."""
+
+    def __len__(self) -> int:
+        return len(self.keys)

@@ -1,0 +1,111 @@
+"""What one look saw: the engine's only input besides its own state.
+
+`host` fills these in live, `replay` fills them in from a trace. Sizes are bytes, times are seconds.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.engine.inventory import Inventory
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Life(IntEnum):
+    """A domain's run state, as far as the balloon is concerned."""
+
+    RUNNING = 0
+    PAUSED = 1
+    NOT_RUNNING = 2
+    BUSY = 3
+    """A job (migration, save) holds the domain; libvirt left its statistics out."""
+    UNRESPONSIVE = 4
+    """QEMU does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Statistics of the m domains that this look read. NaN marks a statistic the guest or libvirt did not give."""
+
+    rows: Ints
+    """(m,) row of each domain in the inventory; no duplicates."""
+    life: Ints
+    """(m,) `Life` codes."""
+    actual: Floats
+    """(m,) current size of the balloon, `balloon.current`."""
+    maximum: Floats
+    """(m,) `balloon.maximum`; follows memory hot-plug."""
+    usable: Floats
+    """(m,) the guest kernel's MemAvailable."""
+    unused: Floats
+    """(m,) the guest kernel's MemFree."""
+    available: Floats
+    """(m,) the guest kernel's MemTotal."""
+    swap_in: Floats
+    """(m,) bytes swapped in since the guest booted (a counter)."""
+    major_faults: Floats
+    """(m,) major page faults since the guest booted (a counter)."""
+    rss: Floats
+    """(m,) resident memory of the QEMU process."""
+    updated: Floats
+    """(m,) when the guest last sent statistics, seconds since the epoch by the host's clock."""
+
+    @classmethod
+    def empty(cls) -> "Samples":
+        """No domain was looked at."""
+        nothing = np.empty(0)
+        integers = np.empty(0, dtype=np.int64)
+        return cls(integers, integers, *([nothing] * 9))
+
+
+@dataclass(frozen=True, slots=True)
+class BalloonEvents:
+    """Sizes that arrived on their own since the last step: libvirt's balloon-change events."""
+
+    rows: Ints
+    """(k,) row of each domain; the last event of a domain only."""
+    actual: Floats
+    """(k,) new size of the balloon."""
+
+    @classmethod
+    def empty(cls) -> "BalloonEvents":
+        """Nothing moved."""
+        return cls(np.empty(0, dtype=np.int64), np.empty(0))
+
+
+@dataclass(frozen=True, slots=True)
+class HostReading:
+    """The host's own memory. Bytes."""
+
+    total: float
+    """MemTotal."""
+    available: float
+    """MemAvailable."""
+    swap_used: float = 0.0
+    """SwapTotal - SwapFree."""
+    pressure: bool = False
+    """Tasks of the host are stalling for memory (PSI), or MemAvailable is under its mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A balloon change that libvirt refused."""
+
+    row: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything one step needs to know. `wall` is the wall clock, only to recognise statistics from the future."""
+
+    inventory: Inventory
+    samples: Samples
+    host: HostReading
+    wall: float
+    events: BalloonEvents = field(default_factory=BalloonEvents.empty)
+    refused: tuple[Refusal, ...] = ()
