@@ -1,8 +1,6 @@
 """The previous decision points of every domain as arrays: one immutable value, replaced at every look."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Self
 
 import numpy as np
@@ -14,8 +12,6 @@ Ints = NDArray[np.int64]
 
 CAPACITY = 32
 """Decision points kept for each domain: the most that a policy may ask a model to use."""
-
-_REMEDY = "dump the state again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +68,6 @@ class History:
             for name, array in (("times", self.times), ("values", self.values))
         }
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Sequence[Sequence[float]]]) -> Self:
-        """Inverse of `to_dict`. Raises ValueError, naming field and row, for what it cannot have written."""
-        times, values = _rows(data, "times"), _rows(data, "values")
-        if len(times) != len(values):
-            raise ValueError(f"history: {len(times)} rows of times but {len(values)} of values; {_REMEDY}")
-        result = cls.empty(len(times))
-        for row, (row_times, row_values) in enumerate(zip(times, values, strict=True)):
-            _check(row, row_times, row_values)
-            result.times[row, : len(row_times)] = row_times
-            result.values[row, : len(row_values)] = row_values
-            result.count[row] = len(row_times)
-        return result
-
     def _counted(self, rows: Ints) -> Ints:
         count = self.count.copy()
         count[rows] = np.minimum(count[rows] + 1, CAPACITY)
@@ -103,22 +85,3 @@ def _shifted(array: Floats, rows: Ints, newest: Floats | float) -> Floats:
     shifted[rows, 1:] = array[rows, :-1]
     shifted[rows, 0] = newest
     return shifted
-
-
-def _rows(data: Mapping[str, Sequence[Sequence[float]]], field: str) -> Sequence[Sequence[float]]:
-    rows = data.get(field) if isinstance(data, Mapping) else None
-    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise ValueError(f"history.{field}: must be a list of lists of numbers; {_REMEDY}")
-    return rows
-
-
-def _check(row: int, times: Sequence[float], values: Sequence[float]) -> None:
-    if len(times) != len(values) or len(times) > CAPACITY:
-        raise ValueError(
-            f"history row {row}: {len(times)} times and {len(values)} values; "
-            f"must be as many of each, at most {CAPACITY}; {_REMEDY}"
-        )
-    for field, numbers in (("times", times), ("values", values)):
-        for number in numbers:
-            if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
-                raise ValueError(f"history.{field} row {row}: {number!r} is not a finite number; {_REMEDY}")

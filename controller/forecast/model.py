@@ -55,6 +55,11 @@ class Line:
 class Model(Protocol):
     """A replaceable linear model of demand over time."""
 
+    @property
+    def decision_points(self) -> int:
+        """How many of the newest points it uses."""
+        ...
+
     def fit(self, points: Points) -> Line:
         """Fit all domains. A domain with one point gets a flat line through it; with none, level 0."""
         ...

@@ -40,7 +40,7 @@ def test_least_squares_keeps_nearly_its_promise_with_twelve_points(slope: float)
 @pytest.mark.parametrize("slope", [0.0, MIB])
 @pytest.mark.parametrize("half_life", [60.0, 600.0])
 def test_weights_cost_little_of_the_promise(half_life: float, slope: float) -> None:
-    assert 0.90 <= coverage(WLS(half_life=half_life), 12, slope) <= 0.96
+    assert 0.90 <= coverage(WLS(half_life_seconds=half_life), 12, slope) <= 0.96
 
 
 @pytest.mark.parametrize("model", [Ridge(), Lasso(), LastValue()])

@@ -97,9 +97,7 @@ def test_scaled_and_shifted_demand_scales_and_shifts_the_forecast(
 
 @every_model
 @given(row=CALM_ROWS, later=st.floats(0, 3600))
-def test_the_forecast_of_a_moment_does_not_depend_on_when_it_is_made(
-    model: Model, row: Row, later: float
-) -> None:
+def test_the_forecast_of_a_moment_does_not_depend_on_when_it_is_made(model: Model, row: Row, later: float) -> None:
     line = model.fit(points(row))
     aged = model.fit(points([(age + later, value) for age, value in row]))
     value = spread_of_values(row)

@@ -28,7 +28,7 @@ def decay(ages: Floats, half_life: float) -> Floats:
 @pytest.mark.parametrize("half_life", [5.0, 60.0, 3600.0])
 def test_wls_is_least_squares_under_halving_weights(half_life: float) -> None:
     data = noisy(1, domains=20, slope=MIB)
-    line = WLS(half_life=half_life).fit(data)
+    line = WLS(half_life_seconds=half_life).fit(data)
     for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
         level, slope = reference(ages, values, decay(ages, half_life))
         assert line.level[row] == pytest.approx(level, rel=1e-9)
@@ -115,10 +115,10 @@ def test_only_the_last_decision_points_count() -> None:
 
 def test_recent_points_pull_harder_with_a_shorter_half_life() -> None:
     bend = points([(age, 100.0 + max(0.0, 30 - age)) for age in range(0, 120, 10)])
-    slopes = [WLS(half_life=half_life).fit(bend).slope[0] for half_life in (5, 30, 600)]
+    slopes = [WLS(half_life_seconds=half_life).fit(bend).slope[0] for half_life in (5, 30, 600)]
     assert slopes == sorted(slopes, reverse=True)
 
 
 def test_looks_many_half_lives_apart_still_give_a_sober_bound() -> None:
     data = points([(3600 * look, 100.0 + look % 2) for look in range(12)])
-    assert scale(WLS(half_life=60).fit(data), 3600.0)[0] < 5.0
+    assert scale(WLS(half_life_seconds=60).fit(data), 3600.0)[0] < 5.0

@@ -14,7 +14,7 @@ from controller.forecast.wls import WLS
 @pytest.mark.parametrize(
     ("made", "meant"),
     [
-        (model("WLS", decision_points=6, half_life=30), WLS(decision_points=6, half_life=30)),
+        (model("WLS", decision_points=6, half_life_seconds=30), WLS(decision_points=6, half_life_seconds=30)),
         (model("OLS", decision_points=6), OLS(decision_points=6)),
         (model("Ridge", penalty_points=2), Ridge(penalty_points=2)),
         (model("Lasso", penalty_percent=10), Lasso(penalty_percent=10)),
@@ -26,7 +26,7 @@ def test_a_kind_and_its_parameters_make_a_model(made: Model, meant: Model) -> No
 
 
 def test_equal_parameters_make_equal_models_so_that_they_can_be_told_apart() -> None:
-    assert len({model(kind) for kind in KINDS} | {model("WLS"), model("WLS", half_life=60.0)}) == len(KINDS)
+    assert len({model(kind) for kind in KINDS} | {model("WLS"), model("WLS", half_life_seconds=60.0)}) == len(KINDS)
 
 
 def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
@@ -35,5 +35,5 @@ def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
 
 
 def test_an_unknown_parameter_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="model WLS: no parameter 'penalty'; use decision_points, half_life"):
+    with pytest.raises(ValueError, match="model WLS: no parameter 'penalty'; use decision_points, half_life_seconds"):
         model("WLS", penalty=3)
