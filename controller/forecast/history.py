@@ -11,17 +11,17 @@ from controller.forecast.model import Floats, Points
 Ints = NDArray[np.int64]
 
 CAPACITY = 32
-"""Decision points kept for each domain: the most that a policy may ask a model to use."""
+"""Decision points of each domain that a policy may ask a model to use at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Up to `CAPACITY` points of each of n domains, newest first. No method changes it."""
+    """Up to `capacity` points of each of n domains, newest first. No method changes it."""
 
     times: Floats
-    """(n, CAPACITY) seconds on the engine's clock; 0 where absent."""
+    """(n, capacity) seconds on the engine's clock; 0 where absent."""
     values: Floats
-    """(n, CAPACITY) demand in bytes; 0 where absent."""
+    """(n, capacity) demand in bytes; 0 where absent."""
     count: Ints
     """(n,) how many points are present."""
 
@@ -29,9 +29,9 @@ class History:
         return len(self.count)
 
     @classmethod
-    def empty(cls, n: int) -> Self:
-        """No points of n domains."""
-        return cls(np.zeros((n, CAPACITY)), np.zeros((n, CAPACITY)), np.zeros(n, dtype=np.int64))
+    def empty(cls, n: int, capacity: int = CAPACITY) -> Self:
+        """No points of n domains, with room for the newest `capacity` of each."""
+        return cls(np.zeros((n, capacity)), np.zeros((n, capacity)), np.zeros(n, dtype=np.int64))
 
     def append(self, rows: Ints, now: float, values: Floats) -> Self:
         """Add one point at `now` to each of `rows` (m,), without duplicates; `values` (m,) are finite.
@@ -44,14 +44,18 @@ class History:
             self._counted(rows),
         )
 
-    def select(self, index: Ints) -> Self:
-        """Realign rows: row i of the result is row `index[i]` of this one, or empty where that is -1."""
-        result = type(self).empty(len(index))
+    def select(self, index: Ints, capacity: int = CAPACITY) -> Self:
+        """Realign rows: row i of the result is row `index[i]` of this one, or empty where that is -1.
+
+        The newest `capacity` points of each are kept.
+        """
+        result = type(self).empty(len(index), capacity)
         kept = index >= 0
         source = index[kept]
-        result.times[kept] = self.times[source]
-        result.values[kept] = self.values[source]
-        result.count[kept] = self.count[source]
+        common = min(capacity, self.times.shape[1])
+        result.times[kept, :common] = self.times[source, :common]
+        result.values[kept, :common] = self.values[source, :common]
+        result.count[kept] = np.minimum(self.count[source], common)
         return result
 
     def points(self, now: float, rows: Ints | None = None, limit: int = CAPACITY) -> Points:
@@ -70,7 +74,7 @@ class History:
 
     def _counted(self, rows: Ints) -> Ints:
         count = self.count.copy()
-        count[rows] = np.minimum(count[rows] + 1, CAPACITY)
+        count[rows] = np.minimum(count[rows] + 1, self.times.shape[1])
         return count
 
 

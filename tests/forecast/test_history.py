@@ -87,3 +87,11 @@ def test_points_of_some_rows_come_in_their_order() -> None:
 def test_a_dump_holds_the_points_that_are_there_and_survives_json() -> None:
     dump = filled((10.0, {0: 5.0, 1: 7.0}), (12.5, {0: 6.0})).to_dict()
     assert json.loads(json.dumps(dump)) == {"times": [[12.5, 10.0], [10.0], []], "values": [[6.0, 5.0], [7.0], []]}
+
+
+def test_only_the_newest_points_are_kept_when_room_gets_less() -> None:
+    history = filled((10.0, {0: 5.0}), (11.0, {0: 6.0}), (12.0, {0: 7.0})).select(rows(0), capacity=2)
+    assert history.to_dict()["values"] == [[7.0, 6.0]]
+    assert history.select(rows(0), capacity=4).append(rows(0), 13.0, np.array([8.0])).to_dict()["values"] == [
+        [8.0, 7.0, 6.0]
+    ]
