@@ -12,7 +12,6 @@ from controller.api.yamltext import MAXIMUM_SIZE, Document, read
 
 __all__ = ["MAXIMUM_SIZE", "Loaded", "Problem", "clashes", "load"]
 
-
 MAXIMUM_PROBLEMS = 100
 """More in one source are no help to anybody: it is another kind of file."""
 

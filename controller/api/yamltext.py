@@ -102,7 +102,9 @@ def read(text: str, source: str) -> Iterator[Document]:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
-        yield _unreadable(source, text.count("\n", 0, error.position) + 1, *_READER_WORDS)
+        line = text.count("\n", 0, error.position) + 1
+        message = "not valid YAML: a character that does not print"
+        yield _unreadable(source, line, message, "remove it, or escape it in quotes")
         return
     try:
         while loader.check_node():
@@ -115,9 +117,6 @@ def read(text: str, source: str) -> Iterator[Document]:
         # PyYAML lets these out of escapes and version numbers that are out of range.
         message = "not valid YAML: a number out of range"
         yield _unreadable(source, loader.line + 1, message, "correct the escape")
-
-
-_READER_WORDS = ("not valid YAML: a character that does not print", "remove it, or escape it in quotes")
 
 
 def _line(mark: yaml.Mark | None, loader: _Loader) -> int:

@@ -84,6 +84,7 @@ def test_a_problem_has_all_its_parts() -> None:
             "weight: 5.0",
             "spec.weight: '5.0': not an integer but a number with a fraction; use an integer from 1",
         ),
+        ("weight: 1_0.5", "spec.weight: '1_0.5': not an integer but a number with a fraction; use"),
         (
             "weight: .nan",
             "spec.weight: '.nan': not an integer but a number with a fraction; use an integer from 1",
