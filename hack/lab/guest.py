@@ -1,4 +1,4 @@
-"""One lab guest: a real QEMU domain that boots in seconds, uses memory on command and keeps evidence of what befell it."""
+"""One lab guest: a real QEMU domain that boots in seconds, uses memory on command and keeps evidence."""
 
 import socket
 import tempfile
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -90,8 +91,10 @@ class Guest:
         self._agent = _Agent(self._folder / "agent.sock")
 
     def wait_ready(self) -> Self:
-        """Wait until the workload agent answers and, where the guest has a balloon with a statistics period, statistics flow
-        and the balloon has reached the definition's allocation."""
+        """Wait until the agent answers, the balloon has reached `<currentMemory>` and statistics are fresh.
+
+        Without a balloon or a statistics period only the agent counts. Raises LabError with its console.
+        """
         try:
             self._agent.wait(lambda event: event.word == "ready", BOOT_S, f"boot of guest {self.spec.name}")
             if self.spec.balloon and self.spec.stats_period:
@@ -102,17 +105,15 @@ class Guest:
         return self
 
     def wait_fresh(self) -> None:
-        """Wait for statistics that the guest took after this call: two updates, for the first may be under way."""
-        for _ in range(2):
-            last = self.statistics().get("last_update", 0)
-            self.wait_until(
-                lambda guest: guest.statistics().get("last_update", 0) > last, BOOT_S, "fresh statistics"
-            )
+        """Wait for statistics that the guest took after this call."""
+        for _ in range(2):  # the first update may have been under way
+            stale = self.statistics().get("last_update", 0)
+            self.wait_until(partial(_newer_than, stale), BOOT_S, "fresh statistics")
 
     def use(self, mib: int, *, wait: bool = True) -> None:
         """Hold exactly `mib` MiB of anonymous memory, every page touched, until told otherwise.
 
-        Raises LabError when the guest does not get there (`wait`); an order that ends in the OOM killer is one of these.
+        Raises LabError when the guest does not get there (`wait`), be it because its OOM killer struck.
         """
         mark = self._agent.order(f"use {mib}")
         if wait:
@@ -147,6 +148,10 @@ class Guest:
     def events(self) -> list[Event]:
         """All events so far, oldest first."""
         return self._agent.events()
+
+    def wanted(self) -> list[int]:
+        """Every amount in MiB the workload has asked for so far, oldest first."""
+        return [event.values[1] for event in self.events() if event.word == "want"]
 
     def evidence(self) -> Evidence:
         """The guest's own account of OOM kills, panics and swapping."""
@@ -222,7 +227,7 @@ class Guest:
         give_to_guests(self._folder / "swap")
 
     def _panics(self) -> int:
-        return self.console_text().count("Kernel panic - not syncing")
+        return int("Kernel panic - not syncing" in self.console_text())  # it stays panicked: once at most
 
     def _settled(self) -> bool:
         return self.statistics()["actual"] <= (self.spec.current or self.spec.maximum) * 1024
@@ -278,6 +283,10 @@ class _Agent:
                     self._arrived.notify_all()
 
 
+def _newer_than(stale: int, guest: Guest) -> bool:
+    return guest.statistics().get("last_update", 0) > stale
+
+
 def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
     current = spec.maximum if spec.current is None else spec.current
     period = "" if spec.stats_period is None else f"<stats period='{spec.stats_period}'/>"
@@ -285,7 +294,9 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
     balloon = f"<memballoon model='virtio'{autodeflate}>{period}</memballoon>"
     swap = f"""
     <disk type='file' device='disk'>
-      <driver name='qemu' type='raw' cache='unsafe'/><source file={quoteattr(f"{folder}/swap")}/><target dev='vda' bus='virtio'/>
+      <driver name='qemu' type='raw' cache='unsafe'/>
+      <source file={quoteattr(f"{folder}/swap")}/>
+      <target dev='vda' bus='virtio'/>
     </disk>"""
     return f"""
 <domain type='{domain_type()}'>
@@ -306,7 +317,10 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
   <devices>
     <controller type='usb' model='none'/>
     <serial type='file'><source path={quoteattr(f"{folder}/console.log")}/><target port='0'/></serial>
-    <serial type='unix'><source mode='bind' path={quoteattr(f"{folder}/agent.sock")}/><target port='1'/></serial>
+    <serial type='unix'>
+      <source mode='bind' path={quoteattr(f"{folder}/agent.sock")}/>
+      <target port='1'/>
+    </serial>
     {balloon if spec.balloon else "<memballoon model='none'/>"}{swap if spec.swap else ""}
   </devices>
 </domain>"""

@@ -1,6 +1,6 @@
 """What lab guests boot: Debian's cloud kernel and an initramfs of busybox, virtio drivers and the agent.
 
-`python -m lab.image` builds it (once; the result is keyed by everything it is made from) and prints its folder.
+`python -m lab.image` builds it (once; the result is keyed by all it is made from) and prints its folder.
 """
 
 import fcntl
@@ -63,9 +63,7 @@ def build() -> Path:
     if folder.is_dir():
         return folder
     if platform.machine() != "x86_64":
-        raise LabError(
-            f"machine {platform.machine()}: lab guests are x86_64; use an x86_64 machine or ./hack/test fast"
-        )
+        raise LabError(f"machine {platform.machine()}: guests need x86_64; here only ./hack/test fast works")
     CACHE.mkdir(parents=True, exist_ok=True)
     with _lock(CACHE / "lock"):
         if not folder.is_dir():
@@ -143,7 +141,7 @@ def _run(*command: str, folder: Path | None = None) -> str:
 
 
 class _Cpio:
-    """A `newc` archive, the kernel's initramfs format (Documentation/driver-api/early-userspace/buffer-format)."""
+    """A `newc` archive, the kernel's initramfs format (early-userspace/buffer-format in its documents)."""
 
     def __init__(self) -> None:
         self._data = bytearray()

@@ -1,7 +1,7 @@
 """A private libvirtd: own configuration, sockets, logs and guests, all below one temporary folder.
 
-It is a session daemon of an unprivileged user even when the lab runs as root, so it shares nothing with the machine's own libvirt
-and needs neither systemd nor capabilities; its socket works from any process of the same user or root.
+It is a session daemon of an unprivileged user even when the lab runs as root, so it shares nothing with the
+machine's own libvirt and needs neither systemd nor capabilities; any process of that user or root can use it.
 """
 
 import fcntl
@@ -67,7 +67,7 @@ class PrivateLibvirtd:
         self._prepare_root(boot)
         self._kept = False
         self._reaper = subprocess.Popen(
-            [sys.executable, reaper.__file__, str(self.root), *_as_guest_user(), "libvirtd"],
+            [sys.executable, reaper.__file__, str(self.root), str(self._lock), *_as_guest_user(), "libvirtd"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=self._environment(),
@@ -97,7 +97,7 @@ class PrivateLibvirtd:
         return self._reaper.pid
 
     def start(self) -> int:
-        """Start libvirtd, wait until it answers, return its process id; guests of a killed one are found again."""
+        """Start libvirtd, wait until it answers, return its process id; it finds running guests again."""
         self._order("start")
         if self._reaper.stdout is None or not (answer := self._reaper.stdout.readline()):
             raise LabError(f"reaper of the private libvirtd: ended; see {self.root}/libvirtd.log")
@@ -183,7 +183,7 @@ def give_to_guests(path: Path) -> None:
 
 
 def sweep() -> None:
-    """Take down what an earlier lab left, should even its reaper have been killed: guests, libvirtd, folder."""
+    """Take down what an earlier lab left (guests, libvirtd, folder) where even its reaper was killed."""
     for root in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
             lock = os.open(root / LOCK, os.O_RDONLY)
@@ -205,12 +205,10 @@ def _kill_processes_of(root: Path) -> None:
     for process in Path("/proc").glob("[0-9]*"):
         try:
             program = (process / "comm").read_text()
-            names_root = (
-                str(root).encode() in (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
-            )
+            words = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
         except OSError:  # gone since the listing, or another user's
             continue
-        if names_root and program.startswith(("libvirtd", "qemu-system")):
+        if str(root).encode() in words and program.startswith(("libvirtd", "qemu-system")):
             os.kill(int(process.name), signal.SIGKILL)
 
 
@@ -229,7 +227,5 @@ def _as_guest_user() -> list[str]:
     try:
         user = pwd.getpwnam(GUEST_USER)
     except KeyError as error:
-        raise LabError(
-            f"user {GUEST_USER}: does not exist; run ./hack/setup (libvirt-daemon-system makes it)"
-        ) from error
+        raise LabError(f"user {GUEST_USER}: does not exist; run ./hack/setup") from error
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]

@@ -1,8 +1,9 @@
 """Parent of a private libvirtd and, as its subreaper, of every QEMU that libvirtd daemonizes.
 
-Run as `python reaper.py ROOT COMMAND...`. It obeys orders on stdin, one a line: `start` runs COMMAND (libvirtd) and prints its process
-id; `keep` lets everything outlive the owner. When stdin ends (the owner is gone, for whatever reason) or on SIGTERM it kills all it
-has, removes the folder ROOT and exits, so that not even SIGKILL of the owner leaves a guest behind. It imports nothing of the lab.
+Run as `python reaper.py ROOT LOCK COMMAND...`, LOCK being the descriptor of ROOT's lock. Orders come on
+stdin, one a line: `start` runs COMMAND (libvirtd) and prints its process id; `keep` lets everything outlive
+the owner. When stdin ends (the owner is gone, for whatever reason) or on SIGTERM it kills all it has, removes
+ROOT and exits: not even SIGKILL of the owner leaves a guest behind. It imports nothing of the lab.
 """
 
 import ctypes
@@ -96,7 +97,8 @@ def _children() -> list[int]:
 if __name__ == "__main__":
     try:
         become_subreaper()
-        serve(Path(sys.argv[1]), sys.argv[2:])
+        os.set_inheritable(int(sys.argv[2]), False)  # a libvirtd that outlives the reaper must not look owned
+        serve(Path(sys.argv[1]), sys.argv[3:])
     finally:
         kill_children()
         shutil.rmtree(sys.argv[1], ignore_errors=True)

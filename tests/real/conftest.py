@@ -1,6 +1,6 @@
 """Real guests for tests: one private libvirtd a session, guests that end with their test.
 
-A test that asks for them is `real` by that alone; where the lab cannot run it fails with the remedy, it is never skipped.
+Every test in this folder is marked `real`; where the lab cannot run it fails with the remedy, never skips.
 """
 
 import sys

@@ -1,5 +1,6 @@
 """The lab itself: what it shows is true, and nothing of it stays behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec
-from lab.libvirtd import PrivateLibvirtd, until
+from lab.libvirtd import PrivateLibvirtd, sweep, until
 
 LAB = Path(__file__).parents[2] / "hack"
 
@@ -42,11 +43,8 @@ def test_balloon_really_moves(start_guests, autodeflate):
 def test_profile_is_followed(start_guests):
     (guest,) = start_guests(GuestSpec("profiled"))
     guest.run_profile([(0, 10), (1, 10), (1, 50)])
-    guest.wait_until(
-        lambda _: any(event.values[1:] == (50,) for event in guest.events()), 10, "step to 50 MiB"
-    )
-    wanted = [event.values[1] for event in guest.events() if event.word == "want"]
-    assert wanted == [10, 50]
+    guest.wait_until(lambda profiled: profiled.wanted()[-1:] == [50], 10, "step to 50 MiB")
+    assert guest.wanted() == [10, 50]
 
 
 def test_more_than_the_allocation_without_swap_is_an_oom_kill_in_evidence(start_guests):
@@ -89,22 +87,39 @@ def test_nothing_is_left_after_the_context():
     assert _left_of(daemon.root) == []
 
 
-def test_nothing_is_left_after_sigkill_of_the_owner():
-    script = (
-        "import signal, sys\n"
-        f"sys.path.insert(0, {str(LAB)!r})\n"
-        "from lab.guest import Guest, GuestSpec\n"
-        "from lab.libvirtd import PrivateLibvirtd\n"
-        "daemon = PrivateLibvirtd()\n"
-        "guest = Guest(daemon, GuestSpec('orphan'))\n"
-        "print(daemon.root, flush=True)\n"
-        "signal.pause()\n"
-    )
+def test_nothing_is_left_after_sigkill_of_the_owner(orphaned):
+    owner, root, _ = orphaned
+    owner.kill()
+    until(lambda: not root.exists() and _left_of(root) == [], 10, "end of all that was orphaned")
+
+
+def test_what_even_the_reaper_could_not_end_is_swept_at_the_next_start(orphaned):
+    owner, root, reaper = orphaned
+    os.kill(reaper, signal.SIGKILL)
+    owner.kill()
+    owner.wait()
+    assert len(_left_of(root)) == 2
+    sweep()
+    until(lambda: not root.exists() and _left_of(root) == [], 10, "end of libvirtd and guest")
+
+
+@pytest.fixture
+def orphaned():
+    """A lab with one guest in a process of its own: the process, its folder, its reaper's process id."""
+    script = f"""
+import signal, sys
+sys.path.insert(0, {str(LAB)!r})
+from lab.guest import Guest, GuestSpec
+from lab.libvirtd import PrivateLibvirtd
+daemon = PrivateLibvirtd()
+guest = Guest(daemon, GuestSpec("orphan"))
+print(daemon.root, daemon.reaper_pid, flush=True)
+signal.pause()
+"""
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as owner:
-        root = Path(owner.stdout.readline().strip())
-        assert len(_left_of(root)) >= 3
-        owner.send_signal(signal.SIGKILL)
-    until(lambda: _left_of(root) == [] and not root.exists(), 10, "end of all that was orphaned")
+        root, reaper = owner.stdout.readline().split()
+        yield owner, Path(root), int(reaper)
+        owner.kill()
 
 
 def _left_of(root: Path) -> list[str]:
