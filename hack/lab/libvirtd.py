@@ -66,7 +66,6 @@ class PrivateLibvirtd:
         self.root = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._lock = _lock_for_life(self.root)
         self._prepare_root(boot)
-        self._kept = False
         self._reaper = subprocess.Popen(
             [sys.executable, reaper.__file__, str(self.root), str(self._lock), *_as_guest_user(), "libvirtd"],
             stdin=subprocess.PIPE,
@@ -121,9 +120,8 @@ class PrivateLibvirtd:
         return libvirt.open(self.uri)
 
     def keep(self) -> None:
-        """Let libvirtd and its guests outlive this process and the `with` block."""
+        """Let libvirtd and its guests outlive this process; the `with` block must not be left then."""
         self._order("keep")
-        self._kept = True
 
     def stop(self) -> None:
         """End libvirtd and every guest, remove the folder."""
@@ -137,8 +135,7 @@ class PrivateLibvirtd:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._kept:
-            self.stop()
+        self.stop()
 
     @property
     def _socket(self) -> Path:
