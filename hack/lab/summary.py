@@ -1,4 +1,4 @@
-"""The demo's figures, from what guests and an independent connection showed; only looks are Ballast's word."""
+"""The demo's figures, from guests and an independent connection; only its counters are Ballast's own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -63,10 +63,11 @@ def moved_mib(track: Track) -> float:
 def reactions(track: Track) -> list[float]:
     """Seconds from each step of the workload until the guest had what it wanted.
 
-    A step is a rise by STEP_MIB or more at once, to more than the guest's allocation at that moment: others need
-    nobody's reaction. It is answered when the allocation is at least what is wanted (idle demand included) and
-    the workload has touched all its memory in one pass without a major fault, so nothing of it waits in swap. A
-    step that was never answered counts with all the time it lasted; only the end of the demo may cut one off.
+    A step is a rise by STEP_MIB or more at once, to more than the guest's allocation at that moment: others
+    need nobody's reaction. It is answered when the allocation is at least what is wanted (idle demand
+    included) and the workload has touched all its memory in one pass without a major fault, so nothing of it
+    waits in swap. A step that was never answered counts with all the time it lasted; only the end of the demo
+    may cut one off.
     """
     found = []
     for (_, was), (at, wanted) in pairwise(track.wants):
