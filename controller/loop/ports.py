@@ -1,0 +1,66 @@
+"""What the loop needs of the world: a host with domains, and someone who knows the policies."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from controller.api.policy import MemoryPolicy
+from controller.engine.decision import Action
+from controller.engine.inventory import DomainFacts, Inventory
+from controller.engine.snapshot import HostReading, Refusal, Samples
+from controller.observe.board import Connection
+
+Look = TypeVar("Look")
+"""What one look brought back; only the host reads it."""
+
+
+class Host(Protocol[Look]):
+    """Domains and memory of one node. No method raises for what a domain or a connection does; `status` tells."""
+
+    def inventory(self) -> tuple[DomainFacts, ...]:
+        """All domains; the same object as long as nothing changed."""
+        ...
+
+    def look(self, keys: Sequence[str]) -> Look:
+        """Read the statistics of these domains in one call a connection."""
+        ...
+
+    def samples(self, look: Look, inventory: Inventory) -> Samples:
+        """The look as arrays, in the inventory's rows."""
+        ...
+
+    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
+        """Change balloons, in order."""
+        ...
+
+    def drain_events(self) -> Mapping[str, float]:
+        """Balloon sizes that arrived on their own since the last call, bytes by key."""
+        ...
+
+    def reading(self) -> HostReading:
+        """The host's own memory, now."""
+        ...
+
+    def status(self) -> Sequence[Connection]:
+        """State of every libvirt connection."""
+        ...
+
+    def ensure_statistics(self, key: str, seconds: int) -> None:
+        """Set the guest's statistics period where it is missing."""
+        ...
+
+    def restore_statistics(self, keys: Iterable[str]) -> None:
+        """Put back the period of these domains where `ensure_statistics` changed it."""
+        ...
+
+
+class PolicySource(Protocol):
+    """Where policies come from: a folder, or the API server."""
+
+    def current(self) -> tuple[int, Sequence[MemoryPolicy]]:
+        """A version that changes whenever the policies do, and the policies. Never raises once the loop runs."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why some policies were refused, one line each, as of the last `current`."""
+        ...
