@@ -29,6 +29,7 @@ class Reason(IntEnum):
     STALE_STATISTICS = 16
     FUTURE_STATISTICS = 17
     STUCK = 18
+    UNREADABLE = 19
     # Looked at, and kept as it is.
     WITHIN_THRESHOLD = 30
     STABILIZING = 31
@@ -63,7 +64,7 @@ class Reason(IntEnum):
     @property
     def skips(self) -> bool:
         """True when the domain must not be touched at all."""
-        return Reason.NO_POLICY <= self <= Reason.STUCK
+        return Reason.NO_POLICY <= self <= Reason.UNREADABLE
 
 
 _TEXT = {
@@ -86,6 +87,7 @@ _TEXT = {
     Reason.STALE_STATISTICS: "the guest's memory statistics stopped advancing",
     Reason.FUTURE_STATISTICS: "the guest's memory statistics are from the future",
     Reason.STUCK: "the balloon did not move within its deadline; retried later",
+    Reason.UNREADABLE: "libvirt's description of the domain cannot be understood",
     Reason.WITHIN_THRESHOLD: "the change wanted is within the threshold",
     Reason.STABILIZING: "shrinking waits until demand has been low for the stabilisation window",
     Reason.WARMING_UP: "too few fresh samples to shrink yet",

@@ -1,0 +1,80 @@
+"""Blocking libvirt calls with a deadline: a hung QEMU keeps a thread, never the caller."""
+
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+LIMIT = 4
+"""Calls left behind at once on a connection. libvirtd serves 5 requests of a client at a time (`max_client_requests`)
+and stops reading, keepalives included, when all of them hang; one stays free for the domains that do answer."""
+
+
+class TooManyHangError(Exception):
+    """LIMIT calls were left behind and none has returned yet: another one might block libvirtd for everybody."""
+
+
+class Call(Generic[T]):
+    """One call about the domains `keys`, running in a daemon thread from the start."""
+
+    def __init__(self, work: Callable[[], T], keys: Collection[str]) -> None:
+        self.keys = keys
+        self._future: Future[T] = Future()
+        threading.Thread(target=self._run, args=(work,), name="ballast-call", daemon=True).start()
+
+    def done(self) -> bool:
+        """True once the call has returned or failed."""
+        return self._future.done()
+
+    def result(self, seconds: float) -> T:
+        """Wait for the outcome; raises TimeoutError after `seconds`, or what the call itself raised."""
+        return self._future.result(max(seconds, 0.0))
+
+    def _run(self, work: Callable[[], T]) -> None:
+        try:
+            self._future.set_result(work())
+        except Exception as error:  # carried to the caller by result(); a lost one would look like a hang
+            self._future.set_exception(error)
+
+
+class Calls:
+    """The calls of one connection. Thread-safe."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._left: list[Call[Any]] = []
+
+    def start(self, work: Callable[[], T], keys: Collection[str]) -> Call[T]:
+        """Begin a call about the domains `keys`. Raises TooManyHangError."""
+        if self.exhausted():
+            raise TooManyHangError(f"{self._limit} earlier calls to libvirt hang")
+        return Call(work, keys)
+
+    def finish(self, call: Call[T], seconds: float) -> T:
+        """Its outcome; after `seconds` it is left behind and TimeoutError is raised."""
+        try:
+            return call.result(seconds)
+        except TimeoutError:
+            with self._lock:
+                self._left.append(call)
+            raise
+
+    def run(self, work: Callable[[], T], keys: Collection[str], seconds: float) -> T:
+        """`start` and `finish`."""
+        return self.finish(self.start(work, keys), seconds)
+
+    def exhausted(self) -> bool:
+        """True while so many calls hang that no other may begin."""
+        return len(self._hanging()) >= self._limit
+
+    def suspects(self) -> set[str]:
+        """Domains of the calls that were left behind and have not returned since: one of each call's hangs."""
+        return {key for call in self._hanging() for key in call.keys}
+
+    def _hanging(self) -> list[Call[Any]]:
+        with self._lock:
+            self._left = [call for call in self._left if not call.done()]
+            return self._left

@@ -1,0 +1,168 @@
+"""What a domain's XML says about its memory: pure, text in, `Description` out, never an exception for bad text."""
+
+from dataclasses import dataclass, replace
+from xml.etree import ElementTree
+
+from controller.api.wishes import NAMESPACE, Wishes, parse_wishes
+from controller.engine.inventory import DomainFacts
+from controller.engine.reasons import Reason
+
+Element = ElementTree.Element
+
+LONGEST_XML = 4 * 2**20
+"""Characters; libvirt's own protocol carries no longer string (VIR_NET_MESSAGE_STRING_MAX)."""
+
+VFIO_SUBSYSTEMS = frozenset({"pci", "mdev"})
+"""`<hostdev type=...>` that pin all guest memory for DMA; USB and SCSI devices do not."""
+
+PINNING_INTERFACES = frozenset({"hostdev", "vdpa"})
+"""`<interface type=...>` that are VFIO or vDPA devices in disguise."""
+
+PINNING_DISKS = frozenset({"nvme", "vhostvdpa"})
+"""`<disk type=...>` that QEMU drives through VFIO or vDPA."""
+
+_PREFIXES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A domain's XML, as far as memory is concerned."""
+
+    facts: DomainFacts
+    current: int
+    """`<currentMemory>` in bytes: of a running domain the balloon's size, of a definition its wish."""
+    period: int
+    """Seconds between two guest statistics; 0 where they are off."""
+    error: str = ""
+    """Why the XML could not be understood; `facts.obstacle` is then UNREADABLE."""
+
+
+class XmlError(ValueError):
+    """Text that is no domain XML; the message names the element and the value."""
+
+
+def describe(xml: str, key: str, uuid: str, name: str, incarnation: int) -> Description:
+    """Read a running domain's XML. `facts.definition` is its `<currentMemory>`, for want of better knowledge."""
+    try:
+        root = _parse(xml)
+        return _describe(root, DomainFacts(key, uuid, name, incarnation, _memory(root, "memory"), 0))
+    except XmlError as error:
+        facts = DomainFacts(key, uuid, name, incarnation, 0, 0, obstacle=Reason.UNREADABLE)
+        return Description(facts, 0, 0, str(error))
+
+
+def current_memory(xml: str) -> int:
+    """`<currentMemory>` of a definition in bytes. Raises XmlError."""
+    return _current(_parse(xml))
+
+
+def size(text: str, unit: str) -> int:
+    """Bytes of a libvirt scaled integer (https://libvirt.org/formatdomain.html#memory-allocation). Raises XmlError."""
+    if not (text.isascii() and text.isdigit()):
+        raise XmlError(f"{text!r} is not a whole number of {unit}")
+    return int(text) * _scale(unit)
+
+
+def _scale(unit: str) -> int:
+    lowered = unit.lower()
+    if lowered in {"b", "byte", "bytes"}:
+        return 1
+    prefix, suffix = lowered[:1], lowered[1:]
+    base = {"": 1024, "ib": 1024, "b": 1000}.get(suffix)
+    if not prefix or prefix not in _PREFIXES or base is None:
+        raise XmlError(f"{unit!r} is not a unit of memory")
+    return int(base ** _PREFIXES[prefix])
+
+
+def _parse(xml: str) -> Element:
+    if len(xml) > LONGEST_XML:
+        raise XmlError(f"the XML has {len(xml)} characters, more than {LONGEST_XML}")
+    if "<!DOCTYPE" in xml or "<!ENTITY" in xml:
+        raise XmlError("the XML declares a document type, which libvirt never writes")
+    try:
+        root = ElementTree.fromstring(xml)  # noqa: S314 - no document type, so no entities to expand
+    except (ElementTree.ParseError, ValueError) as error:
+        raise XmlError(f"the XML is not well-formed: {error}") from error
+    if root.tag != "domain":
+        raise XmlError(f"the XML describes a <{root.tag}>, not a <domain>")
+    return root
+
+
+def _memory(root: Element, tag: str) -> int:
+    element = root.find(tag)
+    if element is None:
+        raise XmlError(f"<{tag}> is missing")
+    try:
+        return size((element.text or "").strip(), element.get("unit", "KiB"))
+    except XmlError as error:
+        raise XmlError(f"<{tag}>: {error}") from error
+
+
+def _current(root: Element) -> int:
+    return _memory(root, "memory" if root.find("currentMemory") is None else "currentMemory")
+
+
+def _describe(root: Element, facts: DomainFacts) -> Description:
+    balloon = root.find("devices/memballoon")
+    current = _current(root)
+    complete = replace(
+        facts,
+        definition=current,
+        autodeflate=balloon is not None and balloon.get("autodeflate") == "on",
+        obstacle=_obstacle(root, balloon),
+        wishes=_wishes(root),
+    )
+    return Description(complete, current, _period(balloon))
+
+
+def _obstacle(root: Element, balloon: Element | None) -> Reason:
+    if balloon is None or not balloon.get("model", "").startswith("virtio"):
+        return Reason.NO_BALLOON
+    if root.find("memoryBacking/hugepages") is not None:
+        return Reason.HUGE_PAGES
+    if root.find("memoryBacking/locked") is not None:
+        return Reason.LOCKED_MEMORY
+    if root.find("launchSecurity") is not None:
+        return Reason.CONFIDENTIAL
+    return Reason.HOST_DEVICES if _pinned_by_device(root) else Reason.NONE
+
+
+def _pinned_by_device(root: Element) -> bool:
+    def types(tag: str) -> set[str]:
+        return {element.get("type", "") for element in root.iterfind(f"devices/{tag}")}
+
+    return bool(
+        types("hostdev") & VFIO_SUBSYSTEMS or types("interface") & PINNING_INTERFACES or types("disk") & PINNING_DISKS
+    )
+
+
+def _period(balloon: Element | None) -> int:
+    stats = None if balloon is None else balloon.find("stats")
+    text = "0" if stats is None else stats.get("period", "0")
+    if not (text.isascii() and text.isdigit()):
+        raise XmlError(f"<memballoon>: <stats period={text!r}> is not a whole number of seconds")
+    return int(text)
+
+
+_KNOWN_WISHES = ("optOut", "weight", "minimum", "maximum")
+
+
+def _wishes(root: Element) -> Wishes:
+    element = root.find(f"metadata/{{{NAMESPACE}}}memory")
+    if element is None:
+        return Wishes()
+    unknown = sorted(set(element.attrib) - set(_KNOWN_WISHES))
+    if unknown:
+        return Wishes(error=f"unknown attribute {unknown[0]!r} of <memory>; known are {', '.join(_KNOWN_WISHES)}")
+    labels: dict[str, str] = {}
+    for child in element:
+        name, value = child.get("name"), child.get("value")
+        if child.tag != f"{{{NAMESPACE}}}label" or not name or value is None or name in labels:
+            return Wishes(error=f'{_shown(child)} is not understood; write <label name="..." value="..."/>, each name once')
+        labels[name] = value
+    return parse_wishes(*(element.get(attribute) for attribute in _KNOWN_WISHES), labels)
+
+
+def _shown(element: Element) -> str:
+    attributes = "".join(f" {name}={value!r}" for name, value in element.attrib.items())
+    return f"<{element.tag.rpartition('}')[2]}{attributes}>"

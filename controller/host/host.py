@@ -1,0 +1,126 @@
+"""The host as the control loop sees it: facts, looks, moves and events; everything slow happens behind it."""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.engine.decision import Action
+from controller.engine.inventory import DomainFacts
+from controller.engine.snapshot import HostReading, Refusal
+from controller.host import meminfo
+from controller.host.connection import Connection, connection_of
+from controller.host.events import EVENT_LOOP
+from controller.host.look import Look
+from controller.host.looker import Looker
+from controller.host.mover import Mover
+from controller.host.pressure import Pressure
+from controller.host.trouble import Trouble
+
+START_SECONDS = 10.0
+"""How long `start` waits for the first try to connect: a busy libvirtd answers in one, a frozen one never."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatus:
+    """One connection, for people."""
+
+    uri: str
+    connected: bool
+    error: str
+    """What is wrong and what to do about it; empty when nothing is."""
+
+
+class Host:
+    """Effects of one node. `wake` is called from other threads whenever a step may be worth it before the next look.
+
+    All methods are for the control loop's thread, and none of them waits for a guest longer than a few seconds.
+    """
+
+    def __init__(self, uris: Sequence[str], proc: Path = Path("/proc"), wake: Callable[[], None] = lambda: None) -> None:
+        """`uris` are libvirt connections, `proc` is the host's /proc or a mount of it. Raises ValueError."""
+        if not uris or len(set(uris)) != len(uris):
+            raise ValueError(f"connections {list(uris)!r}: name each once, and at least one; --connect qemu:///system")
+        self._proc = proc
+        self._lock = threading.Lock()
+        self._moved: dict[str, int] = {}
+        self._connections = {
+            uri if len(uris) > 1 else "": Connection(uri, f"@{uri}" if len(uris) > 1 else "", wake, self._on_moved)
+            for uri in uris
+        }
+        self._parts: tuple[tuple[DomainFacts, ...], ...] = ()
+        self._inventory: tuple[DomainFacts, ...] = ()
+        trouble = Trouble()
+        self._looker = Looker(self._connections, trouble)
+        self._mover = Mover(self._connections, trouble)
+        self._pressure = Pressure(proc, wake)
+
+    def start(self) -> None:
+        """Connect; returns when every connection is up or has failed once (see `status`), or after START_SECONDS."""
+        EVENT_LOOP.start()
+        self._pressure.start()
+        deadline = time.monotonic() + START_SECONDS
+        for connection in self._connections.values():
+            connection.start()
+        for connection in self._connections.values():
+            connection.settled.wait(max(deadline - time.monotonic(), 0.0))
+
+    def close(self) -> None:
+        """Let go of everything; domains keep what they have. Statistics periods that are being restored still are."""
+        for connection in self._connections.values():
+            connection.close()
+        self._pressure.close()
+        EVENT_LOOP.close()
+
+    def inventory(self) -> tuple[DomainFacts, ...]:
+        """Facts of the running domains, of a lost connection the last known; the same object while nothing changed."""
+        parts = tuple(connection.facts for connection in self._connections.values())
+        if len(parts) != len(self._parts) or any(new is not old for new, old in zip(parts, self._parts, strict=True)):
+            self._parts = parts
+            self._inventory = tuple(facts for part in parts for facts in part)
+        return self._inventory
+
+    def look(self, keys: Collection[str]) -> Look:
+        """Statistics of the domains `keys`; see `look.to_samples`. Domains whose connection is down are left out."""
+        return self._looker.look(keys)
+
+    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
+        """Carry out balloon changes in the order given; those that could not be done, and why."""
+        return self._mover.apply(actions)
+
+    def drain_events(self) -> dict[str, int]:
+        """Newest balloon size in bytes of each domain whose balloon moved since the last call, by key."""
+        with self._lock:
+            moved, self._moved = self._moved, {}
+        return moved
+
+    def ensure_statistics(self, key: str, seconds: int) -> None:
+        """Have the guest send statistics every `seconds` if it sends none, or if Ballast chose its period. In the
+        background, and only once: calling this at every step costs nothing."""
+        self._connections[connection_of(key)].want_period(key, seconds)
+
+    def restore_statistics(self, keys: Collection[str]) -> None:
+        """Put back the statistics periods that Ballast set, in the background; `close` waits for it."""
+        for connection in self._connections.values():
+            connection.release_periods(keys)
+
+    def read(self) -> HostReading:
+        """The host's own memory. Raises MeminfoError."""
+        memory = meminfo.read(self._proc)
+        return HostReading(memory.total, memory.available, memory.swap_used, self._pressure.now(memory))
+
+    def pressure_source(self) -> str:
+        """What host pressure is taken from, for people."""
+        return self._pressure.source
+
+    def status(self) -> tuple[ConnectionStatus, ...]:
+        """How each connection is."""
+        return tuple(
+            ConnectionStatus(connection.uri, connection.link is not None, connection.trouble())
+            for connection in self._connections.values()
+        )
+
+    def _on_moved(self, key: str, size: int) -> None:
+        with self._lock:
+            self._moved[key] = size

@@ -1,0 +1,125 @@
+"""What a look brought back, and its conversion to the engine's columns: all domains at once, no Python loop a domain."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
+
+import libvirt
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.engine.snapshot import Life, Samples
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+GROUPS = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BALLOON
+"""Groups of statistics that one look asks for."""
+
+STATISTICS: tuple[tuple[str, float], ...] = (
+    ("state.state", 1),
+    ("state.reason", 1),
+    ("balloon.current", 1024),
+    ("balloon.maximum", 1024),
+    ("balloon.usable", 1024),
+    ("balloon.unused", 1024),
+    ("balloon.available", 1024),
+    ("balloon.swap_in", 1024),
+    ("balloon.major_fault", 1),
+    ("balloon.rss", 1024),
+    ("balloon.last-update", 1),
+)
+"""libvirt's name of each column and the factor to the engine's unit, from virConnectGetAllDomainStats."""
+
+_NAMES = tuple(name for name, _ in STATISTICS)
+_FACTORS = np.array([factor for _, factor in STATISTICS])
+_STATE, _REASON, _RSS = (_NAMES.index(name) for name in ("state.state", "state.reason", "balloon.rss"))
+
+_RUNNING_STATES = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED)
+_PAUSED_STATES = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED)
+_PAUSED_BY_JOB = (
+    libvirt.VIR_DOMAIN_PAUSED_MIGRATION,
+    libvirt.VIR_DOMAIN_PAUSED_SAVE,
+    libvirt.VIR_DOMAIN_PAUSED_DUMP,
+    libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT,
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Raw statistics of m domains, in libvirt's units."""
+
+    keys: tuple[str, ...] = ()
+    life: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """(m,) `Life` codes."""
+    values: Floats = field(default_factory=lambda: np.empty((0, len(STATISTICS))))
+    """(m, len(STATISTICS)); NaN where libvirt or the guest gave nothing."""
+    connected: bool = True
+    """False when domains were left out because their connection is down: nothing is known about those."""
+
+
+def read(
+    keys: Sequence[str],
+    replies: Iterable[Mapping[str, Any]],
+    suspects: Collection[str] = (),
+    in_job: Collection[str] = (),
+) -> Look:
+    """A look from libvirt's replies, one a key.
+
+    A running domain whose job libvirt could not get is UNRESPONSIVE when it is among the `suspects`, whose job a
+    hanging call of our own holds; otherwise somebody else's job holds it, and it is BUSY, as are all of `in_job`.
+    """
+    rows = [list(map(reply.get, _NAMES, repeat(np.nan))) for reply in replies]
+    values = np.array(rows, dtype=np.float64).reshape(-1, len(STATISTICS))
+    life = _lives(values)
+    if suspects or in_job:
+        life[_among(keys, in_job) & (life == Life.RUNNING)] = Life.BUSY
+        life[_among(keys, suspects) & _skipped(values)] = Life.UNRESPONSIVE
+    return Look(tuple(keys), life, values)
+
+
+def unanswered(keys: Sequence[str], life: Life) -> Look:
+    """A look that brought back nothing but how the domains are."""
+    values = np.full((len(keys), len(STATISTICS)), np.nan)
+    return Look(tuple(keys), np.full(len(keys), life, dtype=np.int64), values)
+
+
+def join(looks: Sequence[Look], *, connected: bool) -> Look:
+    """One look from several that have no domain in common."""
+    parts = [look for look in looks if look.keys]
+    if not parts:
+        return Look(connected=connected)
+    keys = tuple(key for look in parts for key in look.keys)
+    life = np.concatenate([look.life for look in parts])
+    return Look(keys, life, np.concatenate([look.values for look in parts]), connected)
+
+
+def to_samples(look: Look, index: Mapping[str, int]) -> Samples:
+    """The engine's view of a look; `index` is `Inventory.index`. Domains that are not in it are left out."""
+    rows = np.fromiter(map(index.get, look.keys, repeat(-1)), dtype=np.int64, count=len(look.keys))
+    known = rows >= 0
+    columns = (look.values[known] * _FACTORS).T
+    return Samples(rows[known], look.life[known], *columns[_REASON + 1 :])
+
+
+def _lives(values: Floats) -> Ints:
+    paused = np.isin(values[:, _STATE], _PAUSED_STATES)
+    paused_by_job = paused & np.isin(values[:, _REASON], _PAUSED_BY_JOB)
+    cases = [paused_by_job | _skipped(values), _running(values), paused]
+    return np.select(cases, [Life.BUSY, Life.RUNNING, Life.PAUSED], Life.NOT_RUNNING).astype(np.int64)
+
+
+def _running(values: Floats) -> Bools:
+    return np.isin(values[:, _STATE], _RUNNING_STATES)
+
+
+def _skipped(values: Floats) -> Bools:
+    """Running, but without its resident size: libvirt gives it of each QEMU whose job it gets without waiting."""
+    return _running(values) & np.isnan(values[:, _RSS])
+
+
+def _among(keys: Sequence[str], chosen: Collection[str]) -> Bools:
+    return np.fromiter((key in chosen for key in keys), dtype=np.bool_, count=len(keys))

@@ -1,0 +1,119 @@
+"""Memory pressure of the host: the kernel's PSI trigger where there is one, a mark on MemAvailable elsewhere.
+
+https://docs.kernel.org/accounting/psi.html#monitoring-for-pressure-thresholds
+"""
+
+import errno
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from controller.host.meminfo import Memory
+
+LOG = logging.getLogger(__name__)
+
+TRIGGERS = (b"some 150000 1000000\0", b"some 300000 2000000\0")
+"""Wake when tasks stalled for memory 15 % of a window: well before reclaim thrashes, well above noise. The first needs
+CAP_SYS_RESOURCE; without it the kernel takes only windows of 2 s."""
+
+HOLD_SECONDS = 3.0
+"""How long one trigger counts as pressure: the kernel repeats it once a window (at most 2 s) while stalls last."""
+
+MARK_FRACTION = 0.05
+"""Without PSI the host is under pressure when less than this of its memory is available."""
+
+CLOSE_SECONDS = 1.0
+"""The thread only waits in poll(), so it ends at once; longer means a bug, and it is a daemon."""
+
+
+def open_trigger(path: Path) -> int:
+    """Register the quickest trigger that the kernel allows and return its file descriptor. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _register(descriptor, *TRIGGERS)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _register(descriptor: int, trigger: bytes, *slower: bytes) -> None:
+    try:
+        os.write(descriptor, trigger)
+    except OSError as error:
+        if error.errno != errno.EINVAL or not slower:
+            raise
+        _register(descriptor, *slower)
+
+
+class Pressure:
+    """Watches for pressure from `start` to `close`; calls `wake` from a thread of its own when it begins or lasts."""
+
+    def __init__(
+        self,
+        proc: Path,
+        wake: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        open_trigger: Callable[[Path], int] = open_trigger,
+    ) -> None:
+        self._path = proc / "pressure" / "memory"
+        self._wake = wake
+        self._clock = clock
+        self._open_trigger = open_trigger
+        self._until = -float("inf")
+        self._stop: int | None = None
+        self._thread: threading.Thread | None = None
+        self.source = f"MemAvailable below {MARK_FRACTION:.0%} of MemTotal"
+        """What pressure is taken from, for people to read."""
+
+    def start(self) -> None:
+        """Begin to watch. Where the kernel offers no trigger the mark is used, and `source` says why."""
+        try:
+            trigger = self._open_trigger(self._path)
+        except OSError as error:
+            self._fall_back(f"{self._path}: {error.strerror}")
+            return
+        self.source = f"PSI trigger on {self._path}"
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._thread = threading.Thread(
+            target=self._watch, args=(trigger, self._stop), name="ballast-pressure", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop watching; safe to call twice."""
+        if self._thread is None or self._stop is None:
+            return
+        os.eventfd_write(self._stop, 1)
+        self._thread.join(CLOSE_SECONDS)
+        os.close(self._stop)
+        self._thread = self._stop = None
+
+    def now(self, memory: Memory) -> bool:
+        """True while the host is under memory pressure; `memory` is its newest reading."""
+        if self._thread is not None and self._thread.is_alive():
+            return self._clock() < self._until
+        return memory.available < MARK_FRACTION * memory.total
+
+    def _watch(self, trigger: int, stop: int) -> None:
+        poll = select.poll()
+        poll.register(trigger, select.POLLPRI)
+        poll.register(stop, select.POLLIN)
+        try:
+            while stop not in (ready := dict(poll.poll())):
+                if ready[trigger] & (select.POLLERR | select.POLLNVAL):
+                    self._fall_back(f"{self._path}: the kernel took the trigger back")
+                    return
+                self._until = self._clock() + HOLD_SECONDS
+                self._wake()
+        finally:
+            os.close(trigger)
+
+    def _fall_back(self, why: str) -> None:
+        self.source = f"MemAvailable below {MARK_FRACTION:.0%} of MemTotal ({why})"
+        LOG.info("host memory pressure is taken from %s", self.source)

@@ -1,0 +1,100 @@
+"""The running domains of one connection and what their XML says, read again only where it changed."""
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import libvirt
+
+from controller.engine.inventory import DomainFacts
+from controller.host.domain_xml import Description, XmlError, current_memory, describe
+
+LOG = logging.getLogger(__name__)
+
+Handle = Any
+"""A libvirt.virConnect; the binding carries no types."""
+
+_ACTIVE = (
+    (True, libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
+    (False, libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One running domain."""
+
+    domain: Any
+    """Its libvirt.virDomain, of the connection that is open now."""
+    persistent: bool
+    facts: DomainFacts
+    period: int
+    """Seconds between two guest statistics; 0 where they are off."""
+
+
+class Roster:
+    """Survives reconnects: a transient domain's first allocation is its definition, and is seen only once."""
+
+    def __init__(self, suffix: str) -> None:
+        self._suffix = suffix
+        """Follows the UUID in a key."""
+        self.entries: Mapping[str, Entry] = {}
+        self.facts: tuple[DomainFacts, ...] = ()
+        """Sorted by name; the same object while nothing changed."""
+
+    def key(self, domain: Any) -> str:
+        """Key of a libvirt.virDomain."""
+        return f"{domain.UUIDString()}{self._suffix}"
+
+    def refresh(self, handle: Handle, changed: Collection[str]) -> bool:
+        """List the domains, read the XML of new and `changed` ones; True when any fact differs. Raises libvirtError."""
+        read = [
+            self._entry(handle, domain, persistent, changed)
+            for persistent, flags in _ACTIVE
+            for domain in handle.listAllDomains(flags)
+        ]
+        present = sorted((entry for entry in read if entry is not None), key=_order)
+        self.entries = {entry.facts.key: entry for entry in present}
+        facts = tuple(entry.facts for entry in self.entries.values())
+        if facts == self.facts:
+            return False
+        self.facts = facts
+        return True
+
+    def _entry(self, handle: Handle, domain: Any, persistent: bool, changed: Collection[str]) -> Entry | None:
+        key = self.key(domain)
+        known = self.entries.get(key)
+        if known is not None and known.facts.incarnation != domain.ID():
+            known = None
+        if known is not None and known.persistent == persistent and key not in changed:
+            return replace(known, domain=domain)
+        try:
+            return self._read(domain, persistent, known)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            if not handle.isAlive():
+                raise
+            LOG.warning("domain %s: its XML cannot be read: %s", domain.name(), error)
+            return None if known is None else replace(known, domain=domain)
+
+    def _read(self, domain: Any, persistent: bool, known: Entry | None) -> Entry:
+        description = describe(domain.XMLDesc(), self.key(domain), domain.UUIDString(), domain.name(), domain.ID())
+        if description.error:
+            LOG.warning("domain %s: %s", domain.name(), description.error)
+        definition = self._definition(domain, persistent, known, description)
+        facts = replace(description.facts, definition=min(definition, description.facts.maximum))
+        return Entry(domain, persistent, facts, description.period)
+
+    def _definition(self, domain: Any, persistent: bool, known: Entry | None, live: Description) -> int:
+        if persistent:
+            try:
+                return current_memory(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            except XmlError as error:
+                LOG.warning("domain %s: its definition is not used: %s", domain.name(), error)
+        return live.current if known is None else known.facts.definition
+
+
+def _order(entry: Entry) -> tuple[str, str]:
+    return entry.facts.name, entry.facts.key

@@ -1,0 +1,326 @@
+"""One lab guest: a real QEMU domain that boots in seconds, uses memory on command and keeps evidence."""
+
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from xml.sax.saxutils import escape, quoteattr
+
+import libvirt
+
+from lab.accelerator import domain_type
+from lab.errors import LabError
+from lab.libvirtd import PrivateLibvirtd, give_to_guests, until
+
+MIB = 2**20
+BOOT_S = 60
+"""Deadline from start to the agent's `ready`; 3 s on an idle machine, emulated."""
+ANSWER_S = 30
+"""Deadline for the agent to answer or to settle on an amount; well under a second unless the guest swaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """A guest to be defined. Sizes in MiB."""
+
+    name: str
+    maximum: int = 256
+    """The definition's `<memory>`."""
+    current: int | None = None
+    """The definition's `<currentMemory>`; None is the maximum."""
+    swap: int = 0
+    """Size of its swap disk; 0 is none, so that running out of memory means the OOM killer."""
+    balloon: bool = True
+    autodeflate: bool = False
+    stats_period: int | None = 1
+    """Seconds between statistics; None leaves the element out, as most definitions do."""
+    metadata: str = ""
+    """XML inside the domain's `<metadata>`."""
+    persistent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the guest's agent."""
+
+    at: float
+    """time.monotonic() of the host at reception."""
+    word: str
+    """`ready`, `want`, `held`, `oom` or `evidence`; see initramfs/agent.c."""
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the guest itself can show; the kernel's counters are 0 when it panicked."""
+
+    oom_kills: int
+    """By the kernel's own counter, or by the agent's where the kernel cannot answer any more."""
+    panics: int
+    swapped_in_pages: int
+    major_faults: int
+
+
+class Guest:
+    """A started guest; `close` (or leaving the `with` block) destroys it.
+
+    Raises LabError when it does not boot, naming its console log.
+    """
+
+    def __init__(self, host: PrivateLibvirtd, spec: GuestSpec) -> None:
+        self.spec = spec
+        self._connection = host.connect()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{spec.name}-", dir=host.root / "guests"))
+        give_to_guests(self._folder)
+        self.console = self._folder / "console.log"
+        if spec.swap:
+            self._make_swap()
+        xml = _definition(spec, host, self._folder)
+        if spec.persistent:
+            self.domain = self._connection.defineXML(xml)
+            self.domain.create()
+        else:
+            self.domain = self._connection.createXML(xml)
+        self.uuid: str = self.domain.UUIDString()
+        self._agent = _Agent(self._folder / "agent.sock")
+
+    def wait_ready(self) -> Self:
+        """Wait until the agent answers, the balloon has reached `<currentMemory>` and statistics are fresh.
+
+        Without a balloon or a statistics period only the agent counts. Raises LabError with its console.
+        """
+        try:
+            self._agent.wait(lambda event: event.word == "ready", BOOT_S, f"boot of guest {self.spec.name}")
+            if self.spec.balloon and self.spec.stats_period:
+                until(self._settled, BOOT_S, f"balloon at rest in guest {self.spec.name}")
+                self.wait_fresh()
+        except LabError as error:
+            raise LabError(f"{error}; its console: {self.console_text()[-2000:]}") from error
+        return self
+
+    def wait_fresh(self) -> None:
+        """Wait for statistics that the guest took after this call."""
+        for _ in range(2):  # the first update may have been under way
+            stale = self.statistics().get("last_update", 0)
+            self.wait_until(partial(_newer_than, stale), BOOT_S, "fresh statistics")
+
+    def use(self, mib: int, *, wait: bool = True) -> None:
+        """Hold exactly `mib` MiB of anonymous memory, every page touched, until told otherwise.
+
+        Raises LabError when the guest does not get there (`wait`), be it because its OOM killer struck.
+        """
+        mark = self._agent.order(f"use {mib}")
+        if wait:
+            event = self._agent.wait(
+                lambda event: event.word == "oom" or (event.word, event.values[1:]) == ("held", (mib,)),
+                ANSWER_S,
+                f"guest {self.spec.name} holding {mib} MiB",
+                mark,
+            )
+            if event.word == "oom":
+                raise LabError(f"guest {self.spec.name}: its OOM killer ended the workload at {mib} MiB")
+
+    def run_profile(self, points: Sequence[tuple[float, int]], *, loop: bool = False) -> None:
+        """Follow a workload given as (second, MiB) points, joined by straight lines, from now on.
+
+        Two points of the same second make a step. After the last point: stay, or start over (`loop`).
+        """
+        text = " ".join(f"{second:g}:{mib}" for second, mib in points)
+        self._agent.order(f"{'loop' if loop else 'profile'} {text}")
+
+    def panic(self) -> None:
+        """Crash the guest's kernel; QEMU runs on, statistics freeze."""
+        self._agent.order("panic")
+        until(lambda: self._panics() > 0, ANSWER_S, f"panic of guest {self.spec.name}")
+
+    def wait_for(self, word: str, deadline_s: float = ANSWER_S) -> Event:
+        """The first event of this kind, past or future, within the deadline."""
+        return self._agent.wait(
+            lambda event: event.word == word, deadline_s, f"event {word!r} of guest {self.spec.name}"
+        )
+
+    def events(self) -> list[Event]:
+        """All events so far, oldest first."""
+        return self._agent.events()
+
+    def wanted(self) -> list[int]:
+        """Every amount in MiB the workload has asked for so far, oldest first."""
+        return [event.values[1] for event in self.events() if event.word == "want"]
+
+    def evidence(self) -> Evidence:
+        """The guest's own account of OOM kills, panics and swapping."""
+        panics = self._panics()
+        if panics:
+            killed = sum(event.word == "oom" for event in self.events())
+            return Evidence(oom_kills=killed, panics=panics, swapped_in_pages=0, major_faults=0)
+        mark = self._agent.order("evidence")
+        answer = self._agent.wait(
+            lambda event: event.word == "evidence", ANSWER_S, f"evidence of guest {self.spec.name}", mark
+        )
+        oom_kills, swapped_in, _, major_faults = answer.values
+        return Evidence(oom_kills, panics, swapped_in, major_faults)
+
+    def statistics(self) -> dict[str, int]:
+        """libvirt's balloon statistics: sizes in KiB, `last_update` in seconds of the host's clock."""
+        return dict(self.domain.memoryStats())
+
+    def actual(self) -> int:
+        """The balloon's current size in MiB, rounded down."""
+        return self.statistics()["actual"] // 1024
+
+    def demand(self) -> int:
+        """`actual - usable` in MiB, rounded down; as old as the statistics."""
+        statistics = self.statistics()
+        return (statistics["actual"] - statistics["usable"]) // 1024
+
+    def wait_until(self, condition: Callable[[Self], bool], deadline_s: float, what: str) -> None:
+        """Wait until `condition(self)` holds; raises LabError naming `what` and the last statistics."""
+        try:
+            until(lambda: condition(self), deadline_s, f"guest {self.spec.name}: {what}")
+        except LabError as error:
+            raise LabError(f"{error}; statistics {self.statistics()}") from error
+
+    def console_text(self) -> str:
+        """All the guest's kernel said."""
+        return self.console.read_text(errors="replace")
+
+    def alive(self) -> bool:
+        """The domain exists and is not shut off."""
+        try:
+            return bool(self.domain.isActive())
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return False
+            raise
+
+    def reconnect(self, host: PrivateLibvirtd) -> None:
+        """After a restart of libvirtd: the same guest through a new connection."""
+        self._connection = host.connect()
+        self.domain = self._connection.lookupByUUIDString(self.uuid)
+
+    def close(self) -> None:
+        """Destroy and undefine the guest, if it still exists."""
+        self._agent.close()
+        if self.alive():
+            self.domain.destroy()
+        if self.spec.persistent:
+            self.domain.undefine()
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make_swap(self) -> None:
+        with (self._folder / "swap").open("wb") as disk:
+            disk.truncate(self.spec.swap * MIB)
+        give_to_guests(self._folder / "swap")
+
+    def _panics(self) -> int:
+        return int("Kernel panic - not syncing" in self.console_text())  # it stays panicked: once at most
+
+    def _settled(self) -> bool:
+        return self.statistics()["actual"] <= (self.spec.current or self.spec.maximum) * 1024
+
+
+class _Agent:
+    """The line to a guest's agent: orders out, events in, on a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(path))
+        self._events: list[Event] = []
+        self._arrived = threading.Condition()
+        self._reader = threading.Thread(target=self._read, name=f"agent of {path.parent.name}", daemon=True)
+        self._reader.start()
+
+    def order(self, text: str) -> int:
+        """Send an order; returns the number of events before it."""
+        with self._arrived:
+            mark = len(self._events)
+        self._socket.sendall(f"{text}\n".encode())
+        return mark
+
+    def events(self) -> list[Event]:
+        with self._arrived:
+            return list(self._events)
+
+    def wait(self, wanted: Callable[[Event], bool], deadline_s: float, what: str, mark: int = 0) -> Event:
+        """The first event from `mark` on that is wanted."""
+        found: list[Event] = []
+
+        def look() -> bool:
+            found.extend(event for event in self._events[mark:] if wanted(event))
+            return bool(found)
+
+        with self._arrived:
+            if not self._arrived.wait_for(look, deadline_s):
+                raise LabError(f"{what}: not within {deadline_s:g} s; its last events: {self._events[-3:]}")
+        return found[0]
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._reader.join()
+        self._socket.close()
+
+    def _read(self) -> None:
+        with self._socket.makefile("r", errors="replace") as lines:
+            for line in lines:
+                word, *values = line.split() or [""]
+                event = Event(time.monotonic(), word, tuple(int(value) for value in values))
+                with self._arrived:
+                    self._events.append(event)
+                    self._arrived.notify_all()
+
+
+def _newer_than(stale: int, guest: Guest) -> bool:
+    return guest.statistics().get("last_update", 0) > stale
+
+
+def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
+    current = spec.maximum if spec.current is None else spec.current
+    period = "" if spec.stats_period is None else f"<stats period='{spec.stats_period}'/>"
+    autodeflate = " autodeflate='on'" if spec.autodeflate else ""
+    balloon = f"<memballoon model='virtio'{autodeflate}>{period}</memballoon>"
+    swap = f"""
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='raw' cache='unsafe'/>
+      <source file={quoteattr(f"{folder}/swap")}/>
+      <target dev='vda' bus='virtio'/>
+    </disk>"""
+    return f"""
+<domain type='{domain_type()}'>
+  <name>{escape(spec.name)}</name>
+  <metadata>{spec.metadata}</metadata>
+  <memory unit='MiB'>{spec.maximum}</memory>
+  <currentMemory unit='MiB'>{current}</currentMemory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='q35'>hvm</type>
+    <kernel>{host.image.kernel}</kernel>
+    <initrd>{host.image.initramfs}</initrd>
+    <cmdline>console=ttyS0 quiet transparent_hugepage=never</cmdline>
+  </os>
+  <features><acpi/></features>
+  <cpu mode='maximum'/>
+  <on_crash>preserve</on_crash>
+  <devices>
+    <controller type='usb' model='none'/>
+    <serial type='file'><source path={quoteattr(f"{folder}/console.log")}/><target port='0'/></serial>
+    <serial type='unix'>
+      <source mode='bind' path={quoteattr(f"{folder}/agent.sock")}/>
+      <target port='1'/>
+    </serial>
+    {balloon if spec.balloon else "<memballoon model='none'/>"}{swap if spec.swap else ""}
+  </devices>
+</domain>"""

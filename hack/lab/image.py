@@ -1,0 +1,184 @@
+"""What lab guests boot: Debian's cloud kernel and an initramfs of busybox, virtio drivers and the agent.
+
+`python -m lab.image` builds it (once; the result is keyed by all it is made from) and prints its folder.
+"""
+
+import fcntl
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import LabError
+
+CACHE = Path.home() / ".cache" / "ballast" / "guest"
+SOURCES = Path(__file__).parent / "initramfs"
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+"""Debian's kernel for virtual machines: virtio and 8250 serial ports, little else."""
+MODULES = (
+    "virtio_ring",
+    "virtio",
+    "failover",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "virtio_balloon",
+    "virtio_blk",
+)
+"""In the order they must be loaded: each needs only those before it."""
+BUSYBOX = Path("/bin/busybox")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Kernel and initramfs of a lab guest."""
+
+    kernel: Path
+    initramfs: Path
+
+
+def image() -> Image:
+    """The image of this version of the lab.
+
+    Raises LabError when it was not built yet.
+    """
+    folder = CACHE / _key()
+    if not folder.is_dir():
+        raise LabError(f"guest image: {folder} does not exist; run ./hack/setup, which builds it")
+    return Image(folder / "vmlinuz", folder / "initramfs")
+
+
+def build() -> Path:
+    """Build the image unless it is there already; safe to call from several processes at once.
+
+    Raises LabError when a tool or package is missing.
+    """
+    folder = CACHE / _key()
+    if folder.is_dir():
+        return folder
+    if platform.machine() != "x86_64":
+        raise LabError(f"machine {platform.machine()}: guests need x86_64; here only ./hack/test fast works")
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with _lock(CACHE / "lock"):
+        if not folder.is_dir():
+            scratch = Path(tempfile.mkdtemp(prefix="building-", dir=CACHE))
+            try:
+                _build_in(scratch)
+                (scratch / "result").rename(folder)
+            finally:
+                shutil.rmtree(scratch)
+    return folder
+
+
+def _key() -> str:
+    digest = hashlib.sha256(" ".join(MODULES).encode())
+    for source in [Path(__file__), *sorted(SOURCES.iterdir())]:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build_in(scratch: Path) -> None:
+    kernel = _unpack_kernel(scratch)
+    _run("gcc", "-static", "-Os", "-Wall", "-Wextra", "-o", str(scratch / "agent"), str(SOURCES / "agent.c"))
+    result = scratch / "result"
+    result.mkdir()
+    shutil.copy(next(kernel.glob("boot/vmlinuz-*")), result / "vmlinuz")
+    archive = _Cpio()
+    archive.folder("bin")
+    archive.folder("modules")
+    archive.file("bin/busybox", BUSYBOX.read_bytes())
+    archive.file("init", (SOURCES / "init").read_bytes())
+    archive.file("agent", (scratch / "agent").read_bytes())
+    archive.file("modules/order", " ".join(MODULES).encode())
+    for module in MODULES:
+        archive.file(
+            f"modules/{module}.ko", next(kernel.glob(f"lib/modules/*/kernel/**/{module}.ko")).read_bytes()
+        )
+    (result / "initramfs").write_bytes(archive.end())
+    for path in (result, *result.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _unpack_kernel(scratch: Path) -> Path:
+    """Download today's kernel package without installing it; needs no root."""
+    depends = _run("apt-cache", "depends", "--important", KERNEL_PACKAGE)
+    packages = [
+        word for word in depends.split() if word.startswith("linux-image-") and word != KERNEL_PACKAGE
+    ]
+    if not packages:
+        raise LabError(
+            f"package {KERNEL_PACKAGE}: not known to apt; run `apt-get update` on Debian 12 or newer"
+        )
+    _run("apt-get", "-o", "APT::Sandbox::User=root", "download", packages[0], folder=scratch)
+    target = scratch / "kernel"
+    _run("dpkg-deb", "-x", str(next(scratch.glob("linux-image-*.deb"))), str(target))
+    return target
+
+
+def _run(*command: str, folder: Path | None = None) -> str:
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise LabError(
+            f"{command[0]}: not installed; run ./hack/setup as root on Debian 12 or newer"
+        ) from error
+    if done.returncode:
+        raise LabError(f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+class _Cpio:
+    """A `newc` archive, the kernel's initramfs format (early-userspace/buffer-format in its documents)."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._entries = 0
+
+    def folder(self, name: str) -> None:
+        self._entry(name, 0o040755, b"")
+
+    def file(self, name: str, content: bytes) -> None:
+        self._entry(name, 0o100755, content)
+
+    def end(self) -> bytes:
+        self._entry("TRAILER!!!", 0, b"")
+        return bytes(self._data)
+
+    def _entry(self, name: str, mode: int, content: bytes) -> None:
+        self._entries += 1
+        path = name.encode() + b"\0"
+        fields = (self._entries, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(path), 0)
+        self._data += b"070701" + b"".join(b"%08x" % value for value in fields) + path
+        self._pad()
+        self._data += content
+        self._pad()
+
+    def _pad(self) -> None:
+        self._data += bytes(-len(self._data) % 4)
+
+
+def main() -> int:
+    """Build, print the folder; exit code 1 with one line of explanation when that is not possible."""
+    try:
+        print(build())
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""Parent of a private libvirtd and, as its subreaper, of every QEMU that libvirtd daemonizes.
+
+Run as `python reaper.py ROOT LOCK COMMAND...`, LOCK being the descriptor of ROOT's lock. Orders come on
+stdin, one a line: `start` runs COMMAND (libvirtd) and prints its process id; `keep` lets everything outlive
+the owner. When stdin ends (the owner is gone, for whatever reason) or on SIGTERM it kills all it has, removes
+ROOT and exits: not even SIGKILL of the owner leaves a guest behind. It imports nothing of the lab.
+"""
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+"""From <linux/prctl.h>."""
+
+
+def serve(root: Path, command: list[str]) -> None:
+    """Obey orders until the owner is gone (and did not say `keep`) or SIGTERM comes."""
+    wake = _wake_on(signal.SIGCHLD, signal.SIGTERM)
+    kept = False
+    while True:
+        ready, _, _ = select.select([0, wake] if not kept else [wake], [], [])
+        if wake in ready:
+            if signal.SIGTERM in os.read(wake, 4096):
+                return
+            _bury()
+        if 0 in ready:
+            orders = os.read(0, 4096).decode().split()
+            if not orders:
+                return
+            kept = "keep" in orders
+            if "start" in orders:
+                print(_start(command, root / "libvirtd.log"), flush=True)
+
+
+def become_subreaper() -> None:
+    """Make orphaned descendants children of this process (prctl(2)); raises OSError."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def kill_children() -> None:
+    """Kill and bury until no child is left: those of a killed child become children here and are next."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    while True:
+        for child in _children():
+            os.kill(child, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _wake_on(*signals: signal.Signals) -> int:
+    """A file descriptor that turns readable, one byte a signal, when one of these arrives."""
+    wake, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker)
+    for number in signals:
+        signal.signal(number, lambda *_: None)
+    return wake
+
+
+def _start(command: list[str], log: Path) -> int:
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawnp(command[0], command, os.environ, file_actions=files)
+
+
+def _bury() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def _children() -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            state_and_parent = (process / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # gone since the listing
+            continue
+        if int(state_and_parent[1]) == os.getpid():
+            found.append(int(process.name))
+    return found
+
+
+if __name__ == "__main__":
+    try:
+        become_subreaper()
+        os.set_inheritable(int(sys.argv[2]), False)  # a libvirtd that outlives the reaper must not look owned
+        serve(Path(sys.argv[1]), sys.argv[3:])
+    finally:
+        kill_children()
+        shutil.rmtree(sys.argv[1], ignore_errors=True)

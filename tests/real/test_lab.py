@@ -1,0 +1,136 @@
+"""The lab itself: what it shows is true, and nothing of it stays behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lab.errors import LabError
+from lab.guest import Guest, GuestSpec
+from lab.libvirtd import PrivateLibvirtd, sweep, until
+
+LAB = Path(__file__).parents[2] / "hack"
+
+
+def test_guest_boots_and_its_balloon_reaches_the_definition(start_guests):
+    (guest,) = start_guests(GuestSpec("booted", maximum=256, current=192))
+    assert guest.actual() == 192
+    assert guest.statistics()["usable"] > 0
+
+
+def test_memory_in_use_shows_up_as_demand(start_guests):
+    (guest,) = start_guests(GuestSpec("user"))
+    idle = guest.demand()
+    guest.use(64)
+    guest.wait_fresh()
+    assert guest.demand() - idle == pytest.approx(64, abs=3)
+    guest.use(0)
+    guest.wait_fresh()
+    assert guest.demand() == pytest.approx(idle, abs=3)
+
+
+@pytest.mark.parametrize("autodeflate", [False, True])
+def test_balloon_really_moves(start_guests, autodeflate):
+    (guest,) = start_guests(GuestSpec("moved", autodeflate=autodeflate))
+    guest.domain.setMemory(160 * 1024)
+    guest.wait_until(lambda moved: moved.actual() == 160, 10, "at 160 MiB")
+    guest.domain.setMemory(256 * 1024)
+    guest.wait_until(lambda moved: moved.actual() == 256, 10, "back at 256 MiB")
+
+
+def test_profile_is_followed(start_guests):
+    (guest,) = start_guests(GuestSpec("profiled"))
+    guest.run_profile([(0, 10), (1, 10), (1, 50)])
+    guest.wait_until(lambda profiled: profiled.wanted()[-1:] == [50], 10, "step to 50 MiB")
+    assert guest.wanted() == [10, 50]
+
+
+def test_more_than_the_allocation_without_swap_is_an_oom_kill_in_evidence(start_guests):
+    (guest,) = start_guests(GuestSpec("killed", current=160))
+    with pytest.raises(LabError, match="OOM killer ended the workload at 200 MiB"):
+        guest.use(200)
+    assert guest.evidence().oom_kills == 1
+    assert guest.evidence().panics == 0
+    guest.use(20)
+
+
+def test_more_than_the_allocation_with_swap_is_swapping(start_guests):
+    (guest,) = start_guests(GuestSpec("swapping", current=160, swap=128))
+    guest.use(140, wait=False)
+    guest.wait_until(lambda swapping: swapping.statistics()["swap_in"] > 0, 30, "swapping in")
+    assert guest.evidence().oom_kills == 0
+
+
+def test_panic_freezes_statistics_and_shows_in_evidence(start_guests):
+    (guest,) = start_guests(GuestSpec("panicked"))
+    assert guest.evidence().panics == 0
+    guest.panic()
+    assert guest.evidence().panics == 1
+    assert guest.alive()
+
+
+def test_guests_outlive_a_killed_libvirtd_and_are_found_again(private_libvirtd, start_guests):
+    (guest,) = start_guests(GuestSpec("survivor"))
+    before = private_libvirtd.pid
+    private_libvirtd.restart()
+    guest.reconnect(private_libvirtd)
+    assert private_libvirtd.pid != before
+    assert guest.alive()
+    guest.wait_fresh()
+
+
+def test_nothing_is_left_after_the_context():
+    with PrivateLibvirtd() as daemon, Guest(daemon, GuestSpec("last")):
+        pass
+    assert _left_of(daemon.root) == []
+
+
+def test_nothing_is_left_after_sigkill_of_the_owner(orphaned):
+    owner, root, _ = orphaned
+    owner.kill()
+    until(lambda: not root.exists() and _left_of(root) == [], 10, "end of all that was orphaned")
+
+
+def test_what_even_the_reaper_could_not_end_is_swept_at_the_next_start(orphaned):
+    owner, root, reaper = orphaned
+    os.kill(reaper, signal.SIGKILL)
+    owner.kill()
+    owner.wait()
+    assert len(_left_of(root)) == 2
+    sweep()
+    until(lambda: not root.exists() and _left_of(root) == [], 10, "end of libvirtd and guest")
+
+
+@pytest.fixture
+def orphaned():
+    """A lab with one guest in a process of its own: the process, its folder, its reaper's process id."""
+    script = f"""
+import signal, sys
+sys.path.insert(0, {str(LAB)!r})
+from lab.guest import Guest, GuestSpec
+from lab.libvirtd import PrivateLibvirtd
+daemon = PrivateLibvirtd()
+guest = Guest(daemon, GuestSpec("orphan"))
+print(daemon.root, daemon.reaper_pid, flush=True)
+signal.pause()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as owner:
+        root, reaper = owner.stdout.readline().split()
+        yield owner, Path(root), int(reaper)
+        owner.kill()
+
+
+def _left_of(root: Path) -> list[str]:
+    """Command lines of processes that name `root`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            names_root = str(root) in line or str(root).encode() in (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if names_root:
+            found.append(line)
+    return found
