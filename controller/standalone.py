@@ -1,7 +1,7 @@
 """Policies from a folder: every YAML file in it is what `kubectl apply` would take. No cluster needed.
 
-A file that cannot be read or understood is refused, and what it last said well keeps working. Only a file that is gone
-takes its policies with it.
+A file that cannot be read or understood is refused, and its last good version keeps working. Only a file that
+is gone takes its policies with it.
 """
 
 import errno
@@ -30,7 +30,7 @@ from controller.api.policy import MemoryPolicy
 _log = logging.getLogger(__name__)
 
 RESCAN_S = 30.0
-"""Seconds between two scans that no event asked for: events can be missed (a full queue, network file systems)."""
+"""Seconds between two scans that no event asked for: events get lost (a full queue, network file systems)."""
 SUFFIXES = (".yaml", ".yml")
 
 _WHOLE_FILES: list[type[FileSystemEvent]] = [
@@ -40,7 +40,7 @@ _WHOLE_FILES: list[type[FileSystemEvent]] = [
     DirDeletedEvent,
     DirMovedEvent,
 ]
-"""A file is looked at when its writer is done with it; opening and reading it (our own scan) is no event here."""
+"""A file is looked at when its writer is done; opening and reading it (our own scan) is no event here."""
 
 
 class FolderError(Exception):
@@ -79,7 +79,7 @@ class PolicyFolder:
             raise FolderError(f"--policies {folder}: {error.strerror}; {_remedy(error)}") from error
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
-        """The policies in force, and a version that grows when they change. Scans the folder when there is reason to."""
+        """The policies in force, and a version that grows when they change; scans when there is reason to."""
         now = self._monotonic()
         if self._dirty or now - self._scanned >= RESCAN_S:
             self._dirty = False
@@ -106,7 +106,9 @@ class PolicyFolder:
         try:
             names = self._names()
         except OSError as error:
-            problem = f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
+            problem = (
+                f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
+            )
             self._unlisted = _said((problem,), self._unlisted)
             return
         self._unlisted = ()
@@ -127,8 +129,12 @@ class PolicyFolder:
         if policies != self._policies:
             self._policies = policies
             self._version += 1
-            _log.info("%d MemoryPolicies in force: %s", len(policies), ", ".join(named) or "none",
-                      extra={"fields": {"event": "policies", "policies": list(named)}})
+            _log.info(
+                "%d MemoryPolicies in force: %s",
+                len(policies),
+                ", ".join(named) or "none",
+                extra={"fields": {"event": "policies", "policies": list(named)}},
+            )
 
 
 class FolderWatch:
@@ -145,8 +151,12 @@ class FolderWatch:
             observer.schedule(self._handler, str(self._folder), event_filter=_WHOLE_FILES)
             observer.start()
         except OSError as error:
-            _log.warning("%s: cannot be watched (%s); changes are noticed within %.0f s", self._folder,
-                         error.strerror, RESCAN_S)
+            _log.warning(
+                "%s: cannot be watched (%s); changes are noticed within %.0f s",
+                self._folder,
+                error.strerror,
+                RESCAN_S,
+            )
         else:
             self._observer = observer
         return self
@@ -167,13 +177,15 @@ class _Handler(FileSystemEventHandler):
 
 
 def _judge(path: Path, file: _File) -> None:
-    """Take the file's present version, or refuse it and keep the last good one; say each refusal once a content."""
+    """Take the present version, or refuse it and keep the last good one; a refusal is said once a content."""
     try:
         content = _read(path)
     except FileNotFoundError:
         return
     except OSError as error:
-        unreadable = Problem(str(path), None, "", "", _cause(error), "make it a plain file that Ballast can read")
+        unreadable = Problem(
+            str(path), None, "", "", _cause(error), "make it a plain file that Ballast can read"
+        )
         file.content = None
         file.problems = _said((str(unreadable),), file.problems)
         return
@@ -189,7 +201,7 @@ def _judge(path: Path, file: _File) -> None:
 
 
 def _read(path: Path) -> bytes:
-    """The content of a plain file, cut just above the size that `load` refuses. Raises OSError; never waits on a pipe."""
+    """A plain file's content, cut above what `load` refuses. Raises OSError; never waits on a pipe."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -204,7 +216,9 @@ def _cause(error: OSError) -> str:
 
 
 def _emptied(path: Path) -> Problem:
-    return Problem(str(path), None, "", "", "holds no MemoryPolicy any more", "delete the file to delete its policies")
+    return Problem(
+        str(path), None, "", "", "holds no MemoryPolicy any more", "delete the file to delete its policies"
+    )
 
 
 def _remedy(error: OSError) -> str:

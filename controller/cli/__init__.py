@@ -1,1 +1,1 @@
-"""The command `ballast`. Commands import what they need when they run, so that help is quick and `run` stays small."""
+"""The command `ballast`. Commands import what they need when run: help is quick, `run` stays small."""

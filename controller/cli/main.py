@@ -40,13 +40,13 @@ class Commands(click.Group):
 def main() -> None:
     """Ballast keeps the memory of libvirt/QEMU virtual machines where it is needed.
 
-    It forecasts every guest's memory use and moves memory between guests through the virtio balloon, only when the
-    difference is worth it. A MemoryPolicy in YAML says how.
+    It forecasts every guest's memory use and moves memory between guests through the virtio balloon, only
+    when the difference is worth it. A MemoryPolicy in YAML says how.
 
     \b
     Begin with a look that changes nothing (an empty spec observes every domain):
       mkdir policies
-      printf 'apiVersion: ballast.dev/v1alpha1\\nkind: MemoryPolicy\\nmetadata: {name: all}\\n' > policies/all.yaml
+      echo '{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}' > policies/all.yaml
       ballast check policies/
       ballast run --policies policies/ --once
     """

@@ -23,7 +23,8 @@ def _domain(domain: State, refusal: str | None) -> str:
     owner = f"policy {domain['policy']}, {domain['mode']}" if domain["policy"] else "no policy"
     return (
         f"\n{domain['name']}  ({owner})\n"
-        f"  demand {mib(domain['demand'])}, forecast {mib(domain['forecast'])} (upper {mib(domain['upper'])}), "
+        f"  demand {mib(domain['demand'])}, forecast {mib(domain['forecast'])} "
+        f"(upper {mib(domain['upper'])}), "
         f"allocation {mib(domain['allocation'])}, target {mib(domain['target'])}\n"
         f"  {_verdict(domain, refusal)}"
     )

@@ -20,28 +20,73 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> Ad
 
 
 @click.command()
-@click.option("--policies", metavar="DIR", type=click.Path(path_type=Path), required=True,
-              help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; changes count at once.")
-@click.option("--connect", "uris", metavar="URI", multiple=True, default=(DEFAULT_CONNECT,), show_default=True,
-              help="libvirt connection; may be given several times.")
+@click.option(
+    "--policies",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; changes count at once.",
+)
+@click.option(
+    "--connect",
+    "uris",
+    metavar="URI",
+    multiple=True,
+    default=(DEFAULT_CONNECT,),
+    show_default=True,
+    help="libvirt connection; may be given several times.",
+)
 @click.option("--once", is_flag=True, help="Make one decision, print it, and exit.")
 @output_option("With --once: what to print.")
-@click.option("--listen", metavar="HOST:PORT|none", default=DEFAULT_LISTEN, show_default=True, callback=_address,
-              help="Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.")
-@click.option("--node-name", metavar="NAME", default=socket.gethostname, show_default="host name",
-              help="Name of this node, for a policy's nodeSelector.")
-@click.option("--proc", metavar="PATH", type=click.Path(path_type=Path), default=Path("/proc"), show_default=True,
-              help="The host's /proc, where it is mounted elsewhere (in a container).")
-@click.option("--log-format", type=click.Choice(FORMATS), default="human", show_default=True,
-              help="Lines for people, or a JSON object a line.")
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least level to log.")
-def run(policies: Path, uris: tuple[str, ...], once: bool, output: str, listen: Address | None, node_name: str,
-        proc: Path, log_format: str, log_level: str) -> None:
+@click.option(
+    "--listen",
+    metavar="HOST:PORT|none",
+    default=DEFAULT_LISTEN,
+    show_default=True,
+    callback=_address,
+    help="Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.",
+)
+@click.option(
+    "--node-name",
+    metavar="NAME",
+    default=socket.gethostname,
+    show_default="host name",
+    help="Name of this node, for a policy's nodeSelector.",
+)
+@click.option(
+    "--proc",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    default=Path("/proc"),
+    show_default=True,
+    help="The host's /proc, where it is mounted elsewhere (in a container).",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="human",
+    show_default=True,
+    help="Lines for people, or a JSON object a line.",
+)
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least level to log."
+)
+def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
+    policies: Path,
+    uris: tuple[str, ...],
+    once: bool,
+    output: str,
+    listen: Address | None,
+    node_name: str,
+    proc: Path,
+    log_format: str,
+    log_level: str,
+) -> None:
     """Watch this host's domains and move memory between them as the policies in DIR say.
 
-    A policy observes unless its spec says `mode: Enforce`: what it would do is logged, and nothing is changed. Stopping
-    (Ctrl-C, SIGTERM) leaves every guest the memory it has. Ends with 1 when DIR or libvirt cannot be used at the start;
-    a libvirt that goes away later is waited for.
+    A policy observes unless its spec says `mode: Enforce`: what it would do is logged, and nothing is
+    changed. Stopping (Ctrl-C, SIGTERM) leaves every guest the memory it has. Ends with 1 when DIR or libvirt
+    cannot be used at the start; a libvirt that goes away later is waited for.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Wires the loop to this host: folder, libvirt, HTTP endpoint, signals. `ballast run` with everything imported."""
+"""Wires the loop to this host: folder, libvirt, HTTP endpoint, signals. What `ballast run` sets in motion."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ from controller.observe.http import Endpoint, ListenError
 from controller.standalone import FolderError, FolderWatch, PolicyFolder
 
 ONCE_S = 8.0
-"""Seconds `--once` may look before it prints: the first statistics and enough of them to shrink need a few periods."""
+"""Seconds `--once` may look before it prints: statistics, and enough to shrink, take a few periods."""
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -49,7 +49,7 @@ class _Wired:
             raise click.ClickException(str(error)) from error
         self.folder.current()
         self.board = Board(site.node_name, clock.monotonic)
-        self.host = Host(site.uris, site.proc, clock.wake)
+        self.host = Host(tuple(dict.fromkeys(site.uris)), site.proc, clock.wake)
         self.loop = ControlLoop(self.host, self.folder, NodeIdentity(site.node_name), clock, self.board)
         stack.callback(self.host.close)
         self.host.start()
@@ -64,7 +64,7 @@ class _Wired:
 
 
 def serve(site: Site, listen: Address | None) -> None:
-    """Run until SIGTERM or SIGINT. Raises ClickException when the folder, libvirt or the address cannot be used."""
+    """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used."""
     clock = SystemClock()
     with _stopped_by_signals(clock), ExitStack() as stack:
         wired = _Wired(site, stack, clock)
@@ -78,7 +78,7 @@ def serve(site: Site, listen: Address | None) -> None:
 
 
 def once(site: Site, form: str) -> str:
-    """One decision, as text in `form`. Raises ClickException when a policy is refused or libvirt cannot be reached."""
+    """One decision, as text in `form`. Raises ClickException for a refused policy or libvirt out of reach."""
     clock = SystemClock()
     with ExitStack() as stack:
         wired = _Wired(site, stack, clock)
@@ -116,8 +116,8 @@ def _undecided(state: dict[str, Any]) -> bool:
 def _stopped_by_signals(clock: SystemClock) -> Iterator[None]:
     """The first SIGTERM or SIGINT stops the clock, a second one ends the process at once.
 
-    A thread waits for them: a handler would run in the middle of whatever holds a lock. The mask must be set before
-    any other thread starts, for they inherit it.
+    A thread waits for them: a handler would run in the middle of whatever holds a lock. The mask must be set
+    before any other thread starts, for they inherit it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     over = threading.Event()

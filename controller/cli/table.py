@@ -1,6 +1,6 @@
 """The table of a running Ballast, for `ballast top` and whoever else draws the state.
 
-Colours only repeat what a sign or a word says already, and are blue and yellow, which everybody can tell apart.
+Colours only repeat what a sign or a word says already: blue and yellow, which everybody can tell apart.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ NARROW = 100
 
 
 def render(state: State) -> RenderableType:
-    """Node line, what is wrong, and a row a domain, of a `/state` document; fits the console it is printed on."""
+    """A `/state` document as node line, what is wrong, and a row a domain; fits the console it is put on."""
     return Group(_node(state), *_troubles(state), _Domains(state["domains"]))
 
 
@@ -87,7 +87,9 @@ def _node(state: State) -> Text:
     text = Text.assemble((f"{node['name']}  ", "bold"))
     if "budget" not in node:
         return text.append("the loop has not run yet")
-    text.append(f"budget {mib(node['budget'])}, allocated {mib(node['allocated'])}, spare {mib(node['spare'])}, ")
+    text.append(
+        f"budget {mib(node['budget'])}, allocated {mib(node['allocated'])}, spare {mib(node['spare'])}, "
+    )
     text.append(f"host uses {mib(node['host_use'])} of {mib(node['total'])}; ")
     text.append(f"{node['stable_domains']} of {node['domains']} domains stable, ")
     text.append(f"{node['reallocations_total']} reallocations, ")
@@ -98,6 +100,7 @@ def _node(state: State) -> Text:
 
 
 def _troubles(state: State) -> list[Text]:
-    lost = [f"! {each['uri']}: {each['error'] or 'not connected'}" for each in state["connections"] if not each["connected"]]
+    down = [each for each in state["connections"] if not each["connected"]]
+    lost = [f"! {each['error'] or each['uri'] + ': not connected'}" for each in down]
     refused = [f"! policy refused: {problem}" for problem in state["problems"]]
     return [Text(line, style=NEWS) for line in lost + refused]

@@ -18,11 +18,22 @@ TIMEOUT_S = 5.0
 
 
 @click.command()
-@click.option("--url", default=f"http://{DEFAULT_LISTEN}", show_default=True, metavar="URL",
-              help="Address of the running Ballast (its --listen).")
+@click.option(
+    "--url",
+    default=f"http://{DEFAULT_LISTEN}",
+    show_default=True,
+    metavar="URL",
+    help="Address of the running Ballast (its --listen).",
+)
 @click.option("--once", is_flag=True, help="Print the table once and exit; implied by -o json and -o yaml.")
-@click.option("--interval", type=click.FloatRange(min=0.1, max=3600), default=1.0, show_default=True, metavar="SECONDS",
-              help="Seconds between two readings.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.1, max=3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds between two readings.",
+)
 @output_option("What to print.")
 def top(url: str, once: bool, interval: float, output: str) -> None:
     """Show demand, forecast, allocation and the last action of every domain, live. Ctrl-C ends it.
@@ -58,11 +69,13 @@ def fetch(url: str) -> dict[str, Any]:
         with urlopen(f"{url.rstrip('/')}/state", timeout=TIMEOUT_S) as reply:  # noqa: S310 - the scheme is checked above
             state = json.load(reply)
     except HTTPError as error:
-        raise click.ClickException(f"{url} answers {error.code} {error.reason}; is that a Ballast?") from error
+        raise click.ClickException(
+            f"{url} answers {error.code} {error.reason}; is that a Ballast?"
+        ) from error
     except (URLError, OSError, HTTPException) as error:
         cause = getattr(error, "reason", error)
         raise click.ClickException(
-            f"nothing answers at {url} ({cause}); is `ballast run` running, and is --url what its --listen says?"
+            f"nothing answers at {url} ({cause}); is `ballast run` running, and --url what its --listen says?"
         ) from error
     except ValueError as error:
         raise click.ClickException(f"{url} does not answer with JSON; is that a Ballast?") from error

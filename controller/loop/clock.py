@@ -17,7 +17,7 @@ class Clock(Protocol):
         ...
 
     def wait(self, at_least: float, at_most: float) -> None:
-        """Return when woken, but not before `at_least` and no later than `at_most` seconds; at once when stopped."""
+        """Return when woken, not before `at_least`, no later than `at_most` seconds; at once if stopped."""
         ...
 
     @property

@@ -1,8 +1,7 @@
-"""The control loop: wait, look at who is due, step, act, publish. One thread; everything else only wakes it."""
+"""The control loop: wait, look at who is due, step, act, publish. One thread; all others only wake it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic
 
 import numpy as np
 
@@ -13,8 +12,9 @@ from controller.engine.reasons import Reason
 from controller.engine.snapshot import BalloonEvents, Refusal, Samples, Snapshot
 from controller.engine.state import State
 from controller.engine.step import due, next_due, step
+from controller.host.look import to_samples
 from controller.loop.clock import Clock
-from controller.loop.ports import Host, Look, PolicySource
+from controller.loop.ports import Host, PolicySource
 from controller.observe.board import Board, Publication
 from controller.observe.journal import Journal
 
@@ -37,10 +37,12 @@ class Outcome:
     """Domains that answered."""
 
 
-class ControlLoop(Generic[Look]):
+class ControlLoop:
     """Runs the engine against a host. Not thread-safe: `run` and `iterate` belong to one thread."""
 
-    def __init__(self, host: Host[Look], source: PolicySource, node: NodeIdentity, clock: Clock, board: Board) -> None:
+    def __init__(
+        self, host: Host, source: PolicySource, node: NodeIdentity, clock: Clock, board: Board
+    ) -> None:
         self._host = host
         self._source = source
         self._node = node
@@ -57,7 +59,7 @@ class ControlLoop(Generic[Look]):
         self._periods: dict[str, int] = {}
 
     def run(self) -> None:
-        """Iterate until the clock is stopped, then put back the guests' statistics periods; sizes stay as they are."""
+        """Iterate until the clock is stopped, then put back statistics periods; sizes stay as they are."""
         try:
             while not self._clock.stopped:
                 self.iterate()
@@ -70,7 +72,7 @@ class ControlLoop(Generic[Look]):
         inventory = self._refresh()
         asked = due(self._state, inventory, self._clock.monotonic())
         self._ensure_statistics(asked)
-        samples = self._host.samples(self._host.look(asked), inventory) if asked else Samples.empty()
+        samples = to_samples(self._host.look(asked), inventory.index) if asked else Samples.empty()
         now = self._clock.monotonic()
         self._state, decision = step(self._state, self._snapshot(inventory, samples), now)
         self._refused = _by_key(self._host.apply(decision.actions), inventory) if decision.actions else {}
@@ -123,14 +125,20 @@ class ControlLoop(Generic[Look]):
                 self._host.ensure_statistics(key, self._periods[key])
 
     def _snapshot(self, inventory: Inventory, samples: Samples) -> Snapshot:
-        events = {inventory.index[key]: size for key, size in self._host.drain_events().items() if key in inventory.index}
+        events = {
+            inventory.index[key]: size
+            for key, size in self._host.drain_events().items()
+            if key in inventory.index
+        }
         refused = tuple(
-            Refusal(inventory.index[key], message) for key, message in self._refused.items() if key in inventory.index
+            Refusal(inventory.index[key], message)
+            for key, message in self._refused.items()
+            if key in inventory.index
         )
         return Snapshot(
             inventory=inventory,
             samples=samples,
-            host=self._host.reading(),
+            host=self._host.read(),
             wall=self._clock.wall(),
             events=BalloonEvents(
                 np.array(list(events), dtype=np.int64), np.array(list(events.values()), dtype=np.float64)
@@ -151,8 +159,8 @@ class ControlLoop(Generic[Look]):
 def _periods(inventory: Inventory) -> dict[str, int]:
     """By key, the statistics period (s) of each domain that Ballast may change.
 
-    A domain in Observe is not among them: the period is the domain's, and Observe changes nothing. The period is the
-    shortest interval at which the domain is ever looked at; a shorter one would only cost the guest.
+    A domain in Observe is not among them: the period is the domain's, and Observe changes nothing. The period
+    is the shortest interval at which the domain is ever looked at; a shorter one would only cost the guest.
     """
     touched = np.flatnonzero(inventory.enforce & (inventory.obstacle == Reason.NONE))
     return {inventory.keys[row]: max(1, int(inventory.interval_minimum[row])) for row in touched.tolist()}

@@ -1,31 +1,28 @@
 """What the loop needs of the world: a host with domains, and someone who knows the policies."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
-from controller.engine.inventory import DomainFacts, Inventory
-from controller.engine.snapshot import HostReading, Refusal, Samples
+from controller.engine.inventory import DomainFacts
+from controller.engine.snapshot import HostReading, Refusal
+from controller.host.look import Look
 from controller.observe.board import Connection
 
-Look = TypeVar("Look")
-"""What one look brought back; only the host reads it."""
 
+class Host(Protocol):
+    """Domains and memory of one node. What a domain or a connection does raises nothing; `status` tells.
 
-class Host(Protocol[Look]):
-    """Domains and memory of one node. No method raises for what a domain or a connection does; `status` tells."""
+    `controller.host.host.Host` is the real one.
+    """
 
     def inventory(self) -> tuple[DomainFacts, ...]:
         """All domains; the same object as long as nothing changed."""
         ...
 
-    def look(self, keys: Sequence[str]) -> Look:
+    def look(self, keys: Collection[str]) -> Look:
         """Read the statistics of these domains in one call a connection."""
-        ...
-
-    def samples(self, look: Look, inventory: Inventory) -> Samples:
-        """The look as arrays, in the inventory's rows."""
         ...
 
     def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
@@ -36,8 +33,8 @@ class Host(Protocol[Look]):
         """Balloon sizes that arrived on their own since the last call, bytes by key."""
         ...
 
-    def reading(self) -> HostReading:
-        """The host's own memory, now."""
+    def read(self) -> HostReading:
+        """The host's own memory, now. Raises MeminfoError."""
         ...
 
     def status(self) -> Sequence[Connection]:
@@ -48,7 +45,7 @@ class Host(Protocol[Look]):
         """Set the guest's statistics period where it is missing."""
         ...
 
-    def restore_statistics(self, keys: Iterable[str]) -> None:
+    def restore_statistics(self, keys: Collection[str]) -> None:
         """Put back the period of these domains where `ensure_statistics` changed it."""
         ...
 
@@ -57,7 +54,7 @@ class PolicySource(Protocol):
     """Where policies come from: a folder, or the API server."""
 
     def current(self) -> tuple[int, Sequence[MemoryPolicy]]:
-        """A version that changes whenever the policies do, and the policies. Never raises once the loop runs."""
+        """A version that changes whenever the policies do, and the policies. Raises nothing."""
         ...
 
     @property

@@ -12,7 +12,7 @@ from controller.engine.state import State
 from controller.engine.view import view
 
 SILENCE_S = 30.0
-"""Seconds without an iteration after which the loop counts as hung: three heartbeats, so a slow one is no alarm."""
+"""Seconds without an iteration after which the loop counts as hung: three heartbeats, a slow one is fine."""
 
 
 class Connection(Protocol):
@@ -23,7 +23,9 @@ class Connection(Protocol):
     @property
     def connected(self) -> bool: ...
     @property
-    def error(self) -> str: ...
+    def error(self) -> str:
+        """What is wrong, with the URI and the remedy; empty when nothing is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,14 @@ class Board:
         """The `/state` document, JSON-able: sizes in bytes, times in seconds, null where unknown."""
         latest = self._latest
         if latest is None:
-            return {"version": __version__, "node": {"name": self._node_name}, "connections": [],
-                    "problems": [], "policies": [], "domains": []}
+            return {
+                "version": __version__,
+                "node": {"name": self._node_name},
+                "connections": [],
+                "problems": [],
+                "policies": [],
+                "domains": [],
+            }
         seen = view(latest.state, self._monotonic())
         return {
             "version": __version__,
@@ -105,7 +113,7 @@ class Board:
 
 def lost(connections: Sequence[Connection]) -> list[str]:
     """One line for each connection that is down."""
-    return [f"{each.uri}: {each.error or 'not connected'}" for each in connections if not each.connected]
+    return [each.error or f"{each.uri}: not connected" for each in connections if not each.connected]
 
 
 def _connection(connection: Connection) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""The local HTTP endpoint: `/state`, `/healthz`, `/readyz`, `/metrics`. Read-only, small, and never in the loop's way.
+"""The local HTTP endpoint: `/state`, `/healthz`, `/readyz`, `/metrics`. Read-only, never in the loop's way.
 
-It runs on threads of its own and reads the board, which needs no lock. Requests are bounded in number, size and time.
+It runs on threads of its own and reads the board, which needs no lock. Requests are bounded in number,
+size and time.
 """
 
 import json
@@ -85,11 +86,13 @@ class Endpoint:
             self._server = _Server(address, Pages(board))
         except OSError as error:
             raise ListenError(
-                f"--listen {address}: {error.strerror or error}; choose another address, or none to do without"
+                f"--listen {address}: {error.strerror or error}; choose another address, or none"
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
         if not address.loopback:
-            _log.warning("--listen %s: whoever reaches this address can read the state; there is no login", address)
+            _log.warning(
+                "--listen %s: whoever reaches this address can read the state; there is no login", address
+            )
 
     @property
     def port(self) -> int:
@@ -120,7 +123,7 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__((address.host, address.port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the request a thread, or drop it at once when all are busy: waiting here would block the next too."""
+        """Give the request a thread, or drop it when all are busy: waiting here would block the next too."""
         if not self._slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -145,6 +148,7 @@ class _Server(socketserver.ThreadingTCPServer):
 class _Handler(BaseHTTPRequestHandler):
     timeout = REQUEST_TIMEOUT_S
     server: _Server
+    raw_requestline: bytes
 
     def setup(self) -> None:
         """Bound what one client can make us read."""
@@ -168,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer with the page; for HEAD `_send` leaves the body out."""
         self._send(self.server.pages.get(self.path))
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 - the base class's naming
 
     def version_string(self) -> str:
         """Tell no more of the software than its name."""

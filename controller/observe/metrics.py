@@ -1,7 +1,7 @@
 """Prometheus metrics, computed from the published state when scraped; nothing is counted twice.
 
-Names follow Prometheus: base units, `_total` for counters only. Per-domain series carry `domain` (libvirt's name, for
-people) and `key` (UUID, with the connection where there are several: unique).
+Names follow Prometheus: base units, `_total` for counters only. Per-domain series carry `domain` (libvirt's
+name, for people) and `key` (UUID, with the connection where there are several: unique).
 """
 
 from collections.abc import Iterable, Iterator
@@ -71,12 +71,27 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families of one consistent publication."""
         document = self._board.document()
-        yield _family(GaugeMetricFamily, "ballast_build_info", "Version of the running Ballast.",
-                      {"version": ""}, [({"version": __version__}, 1)])
-        yield _family(GaugeMetricFamily, "ballast_libvirt_connected", "1 while the libvirt connection is up.",
-                      {"uri": ""}, [({"uri": each["uri"]}, each["connected"]) for each in document["connections"]])
-        yield _family(GaugeMetricFamily, "ballast_refused_policies", "Problems in policies that were refused.",
-                      {}, [({}, len(document["problems"]))])
+        yield _family(
+            GaugeMetricFamily,
+            "ballast_build_info",
+            "Version of the running Ballast.",
+            {"version": ""},
+            [({"version": __version__}, 1)],
+        )
+        yield _family(
+            GaugeMetricFamily,
+            "ballast_libvirt_connected",
+            "1 while the libvirt connection is up.",
+            {"uri": ""},
+            [({"uri": each["uri"]}, each["connected"]) for each in document["connections"]],
+        )
+        yield _family(
+            GaugeMetricFamily,
+            "ballast_refused_policies",
+            "Problems in policies that were refused.",
+            {},
+            [({}, len(document["problems"]))],
+        )
         node = [document["node"]]
         yield from _families(GaugeMetricFamily, _NODE_GAUGES, {}, node)
         yield from _families(CounterMetricFamily, _NODE_COUNTERS, {}, node)
@@ -101,13 +116,19 @@ def _domains(domains: list[Document]) -> Iterator[Metric]:
     yield from _families(GaugeMetricFamily, _DOMAIN_GAUGES, identity, domains)
     yield from _families(CounterMetricFamily, _DOMAIN_COUNTERS, identity, domains)
     owned = [each | {"present": 1} for each in domains]
-    info = {"present": ("ballast_domain_info", "Who owns the domain, and the outcome of the last decision about it.")}
+    info = {
+        "present": (
+            "ballast_domain_info",
+            "Who owns the domain, and the outcome of the last decision about it.",
+        )
+    }
     labels = identity | {"uuid": "uuid", "policy": "policy", "mode": "mode", "reason": "reason"}
     yield from _families(GaugeMetricFamily, info, labels, owned)
 
 
-def _families(kind: Family, figures: dict[str, tuple[str, str]], labels: dict[str, str],
-              rows: list[Document]) -> Iterator[Metric]:
+def _families(
+    kind: Family, figures: dict[str, tuple[str, str]], labels: dict[str, str], rows: list[Document]
+) -> Iterator[Metric]:
     for field, (name, text) in figures.items():
         yield _family(kind, name, text, labels, [(_labels(row, labels), row.get(field)) for row in rows])
 
@@ -116,8 +137,13 @@ def _labels(row: Document, labels: dict[str, str]) -> dict[str, str]:
     return {label: str(row[field] or "") for label, field in labels.items()}
 
 
-def _family(kind: Family, name: str, text: str, labels: Iterable[str],
-            samples: Iterable[tuple[dict[str, str], float | None]]) -> Metric:
+def _family(
+    kind: Family,
+    name: str,
+    text: str,
+    labels: Iterable[str],
+    samples: Iterable[tuple[dict[str, str], float | None]],
+) -> Metric:
     family = kind(name, text, labels=list(labels))
     for values, figure in samples:
         if figure is not None:
