@@ -1,7 +1,7 @@
 """Who gets how much: a budget filled level by level, each level shared by weighted max-min fairness.
 
-Levels go from what a domain cannot do without to what it may have if nobody else wants it. A level is begun only when
-the one below is full for everybody, so idle memory is always taken before used memory.
+Levels go from what a domain cannot do without to what it may have if nobody else wants it. A level is begun only
+when the one below is full for everybody, so idle memory is always taken before used memory.
 
 Max-min fairness: D. Bertsekas, R. Gallager, Data Networks, 2nd ed., section 6.5.2; weighted as usual.
 """
@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 def fill(levels: Sequence[Floats], weights: Floats, capacity: float) -> Floats:
     """Allocations of n domains out of `capacity` bytes.
 
-    `levels` are (n,) arrays in bytes, each at least as high as the one before. The first is given to everybody even when
-    the capacity does not suffice: nobody's used memory is taken away. `weights` are (n,) and positive.
+    `levels` are (n,) arrays in bytes, each at least as high as the one before. The first is given to everybody even
+    when the capacity does not suffice: nobody's used memory is taken away. `weights` are (n,) and positive.
     """
     given = levels[0]
     for level in levels[1:]:
@@ -48,4 +48,4 @@ def share(wants: Floats, weights: Floats, capacity: float) -> Floats:
     weights_from = np.cumsum(weights[order][::-1])[::-1]
     level_if_first_unmet = (capacity - wants_before) / weights_from
     first = int(np.argmax(level_if_first_unmet <= satisfied_at[order]))
-    return np.minimum(wants, level_if_first_unmet[first] * weights)
+    return np.asarray(np.minimum(wants, level_if_first_unmet[first] * weights))

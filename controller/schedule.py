@@ -1,7 +1,7 @@
 """When to look next: at the shortest interval what is unstable, ever more rarely what is stable.
 
-The interval is also capped by the forecast: no later than half the time until the upper forecast reaches the allocation,
-so that a domain that is about to run out is seen at least twice before it does.
+The interval is also capped by the forecast: no later than half the time until the upper forecast reaches the
+allocation, so that a domain that is about to run out is seen at least twice before it does.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ SAFETY = 0.5
 def next_interval(interval: Floats, shortest: Floats, longest: Floats, stable: Bools, exhaustion: Floats) -> Floats:
     """(n,) seconds until the next look.
 
-    `interval` is the last one, `exhaustion` the seconds until the upper forecast reaches the allocation (infinite: never).
+    `interval` is the last one, `exhaustion` the seconds until the upper forecast reaches the allocation.
     """
     grown = np.where(stable, interval * GROWTH, shortest)
     return np.asarray(np.clip(np.minimum(grown, SAFETY * exhaustion), shortest, longest))

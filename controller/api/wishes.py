@@ -1,8 +1,8 @@
 """What a domain asks for itself, in its libvirt metadata element.
 
-    <ballast:memory xmlns:ballast="https://ballast.dev/libvirt/v1alpha1" optOut="yes" weight="200" minimum="512Mi" maximum="2Gi">
-      <ballast:label name="tier" value="db"/>
-    </ballast:memory>
+<ballast:memory xmlns:ballast="https://ballast.dev/libvirt/v1alpha1" optOut="yes" weight="200" minimum="512Mi" maximum="2Gi">
+  <ballast:label name="tier" value="db"/>
+</ballast:memory>
 """
 
 from collections.abc import Mapping

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from controller import planner
 from controller.engine.decision import Action
 from controller.engine.inventory import Inventory
-from controller.engine.motion import Motion
 from controller.engine.plan import FRESH_TO_SHRINK, Plan, limits
-from controller.engine.reasons import Reason
+from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.sight import TOLERANCE, Sight
+from controller.engine.state import State
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -28,7 +28,7 @@ NEWEST = 2.0
 """Seconds a sample may be old, at most, when memory is taken on its word; two shortest intervals where longer."""
 
 OVERDRAFT = 0.01
-"""Part of the budget by which allocations may exceed it (the host's own use varies) before small shrinks are worth it."""
+"""Part of the budget by which allocations may exceed it (the host's own use varies) before small shrinks pay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,10 @@ def threshold(sight: Sight, inventory: Inventory) -> Floats:
     return np.maximum(inventory.threshold, inventory.threshold_fraction * sight.allocation)
 
 
-def worth_moving(delta: Floats, motion: Motion, sight: Sight, inventory: Inventory) -> Bools:
+def worth_moving(delta: Floats, state: State) -> Bools:
     """(n,) True where the change passes the threshold, or must be made whatever its size."""
+    motion, sight, inventory = state.motion, state.sight, state.inventory
+    motion, sight, inventory = state.motion, state.sight, state.inventory
     lowest, top = limits(inventory, sight)
     size = sight.allocation
     outside = (size < lowest - TOLERANCE) | (size > top + TOLERANCE)
@@ -59,21 +61,20 @@ def worth_moving(delta: Floats, motion: Motion, sight: Sight, inventory: Invento
     return np.asarray((np.abs(delta) > threshold(sight, inventory)) | (must & (np.abs(delta) >= TOLERANCE)))
 
 
-def choose(
-    plan: Plan, motion: Motion, sight: Sight, inventory: Inventory, committed: Floats, budget: float, now: float
-) -> Moves:
+def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     """Balloon changes that bring the node closer to `plan` without the sum of allocations ever passing the budget."""
+    motion, sight, inventory, budget = state.motion, state.sight, state.inventory, state.budget
     under_way = np.isfinite(motion.target)
     base = np.where(under_way, motion.target, sight.allocation)
     delta = np.nan_to_num(plan.target - base)
-    worth = worth_moving(delta, motion, sight, inventory)
+    worth = worth_moving(delta, state)
     grow = worth & (delta > 0)
     give = np.where(under_way, 0.0, np.maximum(-delta, 0.0))
     free = budget - float(committed.sum())
     wishes = np.where(grow, delta, 0.0)
     shrink = _donors(give, worth, float(wishes.sum()), free, budget)
     newest = np.maximum(NEWEST, 2 * inventory.interval_minimum)
-    verified = now - sight.fresh_at <= newest
+    verified = (now - sight.fresh_at <= newest) & (sight.fresh_at >= sight.moved_at)
     granted = _grant(wishes, sight.pressure, inventory.weight, free)
     target = np.where(shrink, np.ceil(plan.target / GRAIN), np.floor((base + granted) / GRAIN)) * GRAIN
     enough = np.minimum(wishes, np.where(sight.pressure | motion.release, TOLERANCE, threshold(sight, inventory)))
@@ -111,81 +112,67 @@ def _grant(wishes: Floats, pressure: Bools, weights: Floats, free: float) -> Flo
     return planner.fill([nothing, urgent, wishes], weights, max(free, 0.0))
 
 
-def propose(plan: Plan, motion: Motion, sight: Sight, inventory: Inventory, observed: Bools) -> tuple[Bools, Floats]:
+def propose(plan: Plan, state: State, observed: Bools) -> tuple[Bools, Floats]:
     """What Enforce would do to the `observed` domains and has not been said yet: a mask and targets in bytes, (n,)."""
-    base = np.where(np.isfinite(motion.proposed), motion.proposed, sight.allocation)
+    proposed = state.motion.proposed
+    base = np.where(np.isfinite(proposed), proposed, state.sight.allocation)
     delta = np.nan_to_num(plan.target - base)
     target = np.ceil(plan.target / GRAIN) * GRAIN
-    return observed & worth_moving(delta, motion, sight, inventory), np.minimum(target, plan.top)
+    return observed & worth_moving(delta, state), np.minimum(target, plan.top)
 
 
-def why_moved(plan: Plan, target: Floats, motion: Motion, sight: Sight, inventory: Inventory, hurry: bool) -> Ints:
+def why_moved(plan: Plan, target: Floats, state: State) -> Ints:
     """(n,) `Reason` for moving each domain to `target`, were it moved."""
+    motion, sight, inventory = state.motion, state.sight, state.inventory
     size = sight.allocation
     lowest, top = limits(inventory, sight)
     grows = target > size
-    conditions = [
-        motion.release,
-        grows & sight.pressure,
-        (size < lowest - TOLERANCE) | (size > top + TOLERANCE),
-        grows & (target > plan.held + TOLERANCE),
-        grows,
-        np.full(len(size), hurry),
-        target < plan.held - TOLERANCE,
-    ]
-    reasons = [
-        Reason.RELEASE_RESTORE,
-        Reason.PRESSURE_GROW,
-        Reason.LIMITS,
-        Reason.SPARE_LENT,
-        Reason.FORECAST_GROW,
-        Reason.HOST_PRESSURE_SHRINK,
-        Reason.CONTENTION_SHRINK,
-    ]
-    return np.select(conditions, [int(reason) for reason in reasons], int(Reason.FORECAST_SHRINK)).astype(np.int64)
+    return first_that_applies(
+        [
+            (motion.release, Reason.RELEASE_RESTORE),
+            (grows & sight.pressure, Reason.PRESSURE_GROW),
+            ((size < lowest - TOLERANCE) | (size > top + TOLERANCE), Reason.LIMITS),
+            (grows & (target > plan.held + TOLERANCE), Reason.SPARE_LENT),
+            (grows, Reason.FORECAST_GROW),
+            (np.full(len(size), state.node.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
+            (target < plan.held - TOLERANCE, Reason.CONTENTION_SHRINK),
+        ],
+        Reason.FORECAST_SHRINK,
+    )
 
 
-def why_kept(
-    plan: Plan, moves: Moves, wanted: Floats, motion: Motion, sight: Sight, inventory: Inventory, now: float
-) -> Ints:
+def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
     """(n,) `Reason` for leaving each domain as it is, were it left."""
-    size = sight.allocation
+    motion, sight, inventory = state.motion, state.sight, state.inventory
+    wanted, size = state.outlook.wanted, sight.allocation
     waiting = now < motion.retry_at
     band = threshold(sight, inventory)
     less = wanted < size - band
     more = np.minimum(wanted, plan.top) > size + band
     coming = bool((motion.target < size).any() or moves.shrink.any() or moves.unverified.any())
-    conditions = [
-        inventory.obstacle != Reason.NONE,
-        sight.trouble != Reason.NONE,
-        sight.fresh_count == 0,
-        waiting & ~motion.refused,
-        waiting,
-        now < motion.hold_until,
-        np.isfinite(motion.target),
-        moves.unpaid,
-        more & (plan.target < size + band),
-        less & (sight.fresh_count < FRESH_TO_SHRINK),
-        less,
-    ]
-    reasons = [
-        inventory.obstacle,
-        sight.trouble,
-        int(Reason.WARMING_UP),
-        int(Reason.STUCK),
-        int(Reason.BUSY),
-        int(Reason.OUTSIDE_CHANGE),
-        int(Reason.MOVING),
-        int(Reason.AWAITING_MEMORY) if coming else int(Reason.NO_BUDGET),
-        int(Reason.NO_BUDGET),
-        int(Reason.WARMING_UP),
-        int(Reason.STABILIZING),
-    ]
-    return np.select(conditions, reasons, int(Reason.WITHIN_THRESHOLD)).astype(np.int64)
+    return first_that_applies(
+        [
+            (inventory.obstacle != Reason.NONE, inventory.obstacle),
+            (sight.trouble != Reason.NONE, sight.trouble),
+            (sight.fresh_count == 0, Reason.WARMING_UP),
+            (waiting & ~motion.refused, Reason.STUCK),
+            (waiting, Reason.BUSY),
+            (now < motion.hold_until, Reason.OUTSIDE_CHANGE),
+            (np.isfinite(motion.target), Reason.MOVING),
+            (moves.unpaid, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
+            (more & (plan.target < size + band), Reason.NO_BUDGET),
+            (less & (sight.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
+            (less, Reason.STABILIZING),
+        ],
+        Reason.WITHIN_THRESHOLD,
+    )
 
 
-def action(inventory: Inventory, sight: Sight, row: int, target: float, reason: int) -> Action:
-    """One row's change as the world outside sees it."""
-    return Action(
-        row, inventory.keys[row], inventory.names[row], int(sight.allocation[row]), int(target), Reason(reason)
+def actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Action, ...]:
+    """The changes of `rows` as the world outside sees them; `target` and `reason` are (n,)."""
+    names, keys = state.inventory.names, state.inventory.keys
+    size = state.sight.allocation
+    return tuple(
+        Action(row, keys[row], names[row], int(size[row]), int(target[row]), Reason(int(reason[row])))
+        for row in rows.tolist()
     )

@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 DEADLINE = 10.0
-"""Seconds without progress after which a balloon is stuck (Xen's squeezed takes 5); two shortest intervals if longer."""
+"""Seconds without progress after which a balloon is stuck (Xen's squeezed: 5); two shortest intervals if longer."""
 
 RETRY_FIRST = 60.0
 RETRY_LONGEST = 960.0
@@ -58,7 +58,7 @@ class Motion(Columns):
 
 
 def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tuple[Ints, Ints]:
-    """Compare requests with the newest sizes, in place. Returns the rows now stuck and the rows changed from outside."""
+    """Compare requests with the newest sizes, in place. Returns the rows now stuck, and those changed from outside."""
     size = sight.allocation
     under_way = np.isfinite(motion.target)
     gap = np.abs(size - motion.target)
@@ -110,16 +110,17 @@ def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now
     return rows
 
 
-def request(motion: Motion, sight: Sight, row: int, target: float, reason: Reason, now: float) -> None:
-    """Enter a balloon change that is about to be carried out."""
-    motion.target[row] = target
-    motion.progress[row] = sight.allocation[row]
-    motion.progress_at[row] = now
-    motion.reallocations[row] += 1
-    motion.last_at[row] = now
-    motion.last_from[row] = sight.allocation[row]
-    motion.last_to[row] = target
-    motion.last_reason[row] = reason
+def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: Ints, now: float) -> None:
+    """Enter balloon changes that are about to be carried out, in place; `target` and `reason` are those of `rows`."""
+    size = sight.allocation[rows]
+    motion.target[rows] = target
+    motion.progress[rows] = size
+    motion.progress_at[rows] = now
+    motion.reallocations[rows] += 1
+    motion.last_at[rows] = now
+    motion.last_from[rows] = size
+    motion.last_to[rows] = target
+    motion.last_reason[rows] = reason
 
 
 def refuse(motion: Motion, refused: tuple[Refusal, ...], now: float) -> None:

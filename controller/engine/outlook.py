@@ -15,6 +15,10 @@ from controller.forecast.model import Line
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+PRESSURE_GROWTH = 0.3
+"""Part of its allocation that a guest under pressure gets on top: how much it misses cannot be seen, so a few such
+steps, a statistics period apart, must find it."""
+
 
 @dataclass(slots=True)
 class Outlook(Columns):
@@ -25,7 +29,7 @@ class Outlook(Columns):
     upper: Floats = column(np.nan)
     """The quantile of it that decisions use; never below present demand."""
     wanted: Floats = column(np.nan)
-    """Upper forecast and headroom, before any limit."""
+    """Upper forecast and headroom, or what a guest under pressure is given, before any limit."""
     since: Floats = column(np.nan)
     """First forecast: nothing is known of what was wanted before."""
     bucket_start: Floats = column(-np.inf)
@@ -63,9 +67,16 @@ def look_ahead(
     upper = np.maximum(bound.upper(line, horizon, inventory.percentile[rows]), sight.demand[rows])
     headroom = np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * upper)
     outlook.upper[rows] = upper
-    outlook.wanted[rows] = upper + headroom
+    size = sight.allocation[rows]
+    missed = np.where(sight.pressure[rows], needed_under_pressure(size), 0.0)
+    outlook.wanted[rows] = np.maximum(upper + headroom, missed)
     outlook.since[rows] = np.where(np.isnan(outlook.since[rows]), now, outlook.since[rows])
     _hold(outlook, inventory, rows, now)
+
+
+def needed_under_pressure(size: Floats) -> Floats:
+    """What a guest that is short of memory is given next, bytes."""
+    return size * (1 + PRESSURE_GROWTH)
 
 
 def _hold(outlook: Outlook, inventory: Inventory, rows: Ints, now: float) -> None:

@@ -6,10 +6,11 @@ One policy owns a domain: highest `priority`, then oldest, then name (rule 6). T
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
-from controller.api.policy import MemoryPolicy, ModelSpec
+from controller.api.policy import ForecastModel, MemoryPolicy, Spec
 from controller.api.selectors import matches_domain, matches_node
 from controller.engine.inventory import Budget, DomainFacts, Inventory
 from controller.engine.reasons import Reason
@@ -48,12 +49,14 @@ def assign(facts: Sequence[DomainFacts], policies: Sequence[MemoryPolicy], node:
         key=_rank,
     )
     owners, conflicted, matched = _owners(facts, ranked)
+    specs = [*(policy.spec for policy in ranked), _UNOWNED]
     models: dict[Model, int] = {}
+    shared = [_of_policy(spec, models) for spec in specs]
     columns = [
-        _settings(domain, ranked[owner].spec if owner >= 0 else None, models)
+        shared[owner] | _of_domain(domain, specs[owner], owner >= 0)
         for domain, owner in zip(facts, owners, strict=True)
     ]
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.array([column[name] for column in columns], dtype=kind) for name, kind in _COLUMNS.items()
     }
     inventory = Inventory(
@@ -61,6 +64,7 @@ def assign(facts: Sequence[DomainFacts], policies: Sequence[MemoryPolicy], node:
         names=tuple(domain.name for domain in facts),
         uuids=tuple(domain.uuid for domain in facts),
         policies=tuple(policy.metadata.name for policy in ranked),
+        modes=tuple(policy.spec.mode for policy in ranked),
         models=tuple(models) or (registry.model("WLS"),),
         budget=_budget(ranked),
         index={domain.key: row for row, domain in enumerate(facts)},
@@ -136,29 +140,12 @@ _UNOWNED = MemoryPolicy.model_validate(
 ).spec
 
 
-def _settings(domain: DomainFacts, spec: "MemoryPolicy.Spec | None", models: dict[Model, int]) -> dict[str, float]:
-    obstacle = _obstacle(domain, spec is not None)
-    spec = spec or _UNOWNED
-    limits, wishes = spec.limits, domain.wishes
-    minimum = max(limits.minimum, limits.minimum_percent * domain.maximum // 100, wishes.minimum or 0)
-    ceilings = (limits.maximum, limits.maximum_percent * domain.maximum // 100, wishes.maximum)
-    ceiling = min(
-        np.inf if value is None or (value == domain.maximum) else float(value) for value in ceilings
-    )
-    model = _model(spec.model)
+def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
+    """Settings that all domains of a policy have in common; its model is entered in `models`."""
     return {
-        "incarnation": domain.incarnation,
-        "maximum": domain.maximum,
-        "definition": domain.definition,
-        "autodeflate": domain.autodeflate,
-        "obstacle": obstacle,
-        "model": models.setdefault(model, len(models)),
-        "enforce": obstacle == Reason.NONE and spec.mode == "Enforce",
+        "model": models.setdefault(_model(spec.model), len(models)),
         "share": spec.spare == "Share",
         "restore": spec.release == "Restore",
-        "minimum": min(minimum, ceiling),
-        "ceiling": ceiling,
-        "weight": wishes.weight or spec.weight,
         "percentile": spec.model.upper_percentile / 100,
         "threshold": spec.threshold.quantity,
         "threshold_fraction": spec.threshold.percent / 100,
@@ -173,6 +160,26 @@ def _settings(domain: DomainFacts, spec: "MemoryPolicy.Spec | None", models: dic
     }
 
 
+def _of_domain(domain: DomainFacts, spec: Spec, owned: bool) -> dict[str, float]:
+    """Settings of one domain: what it is, and what its own wishes leave of the policy's limits."""
+    obstacle = _obstacle(domain, owned)
+    limits, wishes = spec.limits, domain.wishes
+    minimum = max(limits.minimum, limits.minimum_percent * domain.maximum // 100, wishes.minimum or 0)
+    ceilings = (limits.maximum, limits.maximum_percent * domain.maximum // 100, wishes.maximum)
+    ceiling = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)
+    return {
+        "incarnation": domain.incarnation,
+        "maximum": domain.maximum,
+        "definition": domain.definition,
+        "autodeflate": domain.autodeflate,
+        "obstacle": obstacle,
+        "enforce": obstacle is Reason.NONE and spec.mode == "Enforce",
+        "minimum": min(minimum, ceiling),
+        "ceiling": ceiling,
+        "weight": wishes.weight or spec.weight,
+    }
+
+
 def _obstacle(domain: DomainFacts, owned: bool) -> Reason:
     """The first thing that keeps Ballast from touching a domain; a wish to be left alone outranks all."""
     if domain.wishes.opt_out:
@@ -184,7 +191,7 @@ def _obstacle(domain: DomainFacts, owned: bool) -> Reason:
     return Reason.NONE if owned else Reason.NO_POLICY
 
 
-def _model(spec: ModelSpec) -> Model:
+def _model(spec: ForecastModel) -> Model:
     """The forecaster that a policy chose, with the block of parameters of that name."""
     chosen = {"WLS": spec.wls, "OLS": spec.ols, "Ridge": spec.ridge, "Lasso": spec.lasso}.get(
         spec.type, spec.last_value

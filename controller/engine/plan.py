@@ -7,19 +7,15 @@ from numpy.typing import NDArray
 
 from controller import planner
 from controller.engine.inventory import Inventory
-from controller.engine.motion import Motion
-from controller.engine.outlook import Outlook
+from controller.engine.outlook import needed_under_pressure
 from controller.engine.sight import LOW_FREE, Sight
+from controller.engine.state import State
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
-
-PRESSURE_GROWTH = 0.3
-"""Part of its allocation that a guest under pressure gets on top: how much it misses cannot be seen, so a few such
-steps, a statistics period apart, must find it."""
 
 POOL = 0.02
 """Part of the budget that `Share` does not lend, so that a guest in need need not wait for others to give back."""
@@ -43,48 +39,39 @@ def limits(inventory: Inventory, sight: Sight) -> tuple[Floats, Floats]:
     return np.minimum(inventory.minimum, top), top
 
 
-def draw(
-    sight: Sight,
-    outlook: Outlook,
-    motion: Motion,
-    inventory: Inventory,
-    committed: Floats,
-    movable: Bools,
-    budget: float,
-    hurry: bool,
-    now: float,
-) -> Plan:
-    """Share `budget` bytes among the `movable` domains; the others keep what they have.
+def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
+    """Share the budget among the `movable` domains; the others keep what they have, or are getting: `committed`.
 
-    Under `hurry` (the host is short of memory) nobody keeps more than the forecast asks for.
+    While the host is short of memory nobody keeps more than the forecast asks for.
     """
-    lowest, top = limits(inventory, sight)
-    levels = _levels(sight, outlook, inventory, lowest, top, now)
-    _release(levels, motion, inventory, sight)
-    held = levels[3]
-    chosen = levels[:3] if hurry else _with_spare(levels, inventory, committed, top, movable)
+    inventory = state.inventory
+    levels = _levels(state, now)
+    _release(levels, state)
+    _, top = limits(inventory, state.sight)
     rows = np.flatnonzero(movable)
-    capacity = budget - float(committed[~movable].sum())
     weights = inventory.weight[rows]
-    given = planner.fill([level[rows] for level in chosen[:4]], weights, capacity)
-    if len(chosen) > 4:
-        pooled = capacity - POOL * budget
-        given = np.maximum(given, planner.fill([level[rows] for level in chosen], weights, pooled))
+    capacity = state.budget - float(committed[~movable].sum())
+    needs = levels[:3] if state.node.reading.pressure else levels
+    given = planner.fill([level[rows] for level in needs], weights, capacity)
+    sharing = movable & inventory.share
+    if sharing.any() and not state.node.reading.pressure:
+        lent = [level[rows] for level in (*levels, *_spare(levels[3], committed, top, sharing))]
+        given = np.maximum(given, planner.fill(lent, weights, capacity - POOL * state.budget))
     target = committed.copy()
     target[rows] = given
-    return Plan(target, held, top)
+    return Plan(target, levels[3], top)
 
 
-def _levels(
-    sight: Sight, outlook: Outlook, inventory: Inventory, lowest: Floats, top: Floats, now: float
-) -> list[Floats]:
+def _levels(state: State, now: float) -> list[Floats]:
     """What a domain cannot do without, its upper forecast, that and headroom, and the most it wanted of late."""
+    sight, outlook, inventory = state.sight, state.outlook, state.inventory
+    lowest, top = limits(inventory, sight)
     size = sight.allocation
     used = np.fmin(sight.demand / (1 - LOW_FREE), size)
     need = np.fmax(lowest, used)
     keep = sight.fresh_count < FRESH_TO_SHRINK
     floor = np.where(keep, np.fmax(need, size), need)
-    pressed = np.where(sight.pressure, size * (1 + PRESSURE_GROWTH), 0.0)
+    pressed = np.where(sight.pressure, needed_under_pressure(size), 0.0)
     ceiling = np.maximum(top, floor)
     upper = np.clip(np.fmax(outlook.upper, pressed), floor, ceiling)
     wanted = np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)
@@ -93,8 +80,9 @@ def _levels(
     return [floor, upper, wanted, np.clip(held, wanted, ceiling)]
 
 
-def _release(levels: list[Floats], motion: Motion, inventory: Inventory, sight: Sight) -> None:
-    """A released domain gets its definition's allocation back: no less than it uses, more only from what is left over."""
+def _release(levels: list[Floats], state: State) -> None:
+    """A released domain gets its definition's allocation back: no less than it uses, more from what is left over."""
+    motion, inventory, sight = state.motion, state.inventory, state.sight
     if not motion.release.any():
         return
     definition = np.minimum(inventory.definition, np.fmin(inventory.maximum, sight.maximum))
@@ -105,13 +93,7 @@ def _release(levels: list[Floats], motion: Motion, inventory: Inventory, sight: 
     levels[3] = np.where(motion.release, np.maximum(base, definition), levels[3])
 
 
-def _with_spare(
-    levels: list[Floats], inventory: Inventory, committed: Floats, top: Floats, movable: Bools
-) -> list[Floats]:
-    """Two more levels where policies share the spare: keep what one has, then get more up to one's maximum."""
-    share = inventory.share & movable
-    if not share.any():
-        return levels
-    kept = np.where(share, np.maximum(levels[3], np.minimum(committed, top)), levels[3])
-    lent = np.where(share, np.maximum(kept, top), kept)
-    return [*levels, kept, lent]
+def _spare(held: Floats, committed: Floats, top: Floats, sharing: Bools) -> tuple[Floats, Floats]:
+    """Two more levels for those who share the spare: keep what one has, then get more, up to one's maximum."""
+    kept = np.where(sharing, np.maximum(held, np.minimum(committed, top)), held)
+    return kept, np.where(sharing, np.maximum(kept, top), kept)

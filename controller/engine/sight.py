@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.columns import Columns, column
-from controller.engine.reasons import Reason
+from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import BalloonEvents, Life, Samples, Snapshot
 
 Floats = NDArray[np.float64]
@@ -75,6 +75,8 @@ class Sight(Columns):
     """Wall time of the guest's newest statistics."""
     moved: Floats = column(-np.inf)
     """Wall time at which the balloon was last seen to have moved."""
+    moved_at: Floats = column(-np.inf)
+    """The same by the monotonic clock."""
     swap_in: Floats = column(np.nan)
     major_faults: Floats = column(np.nan)
     pressure: Bools = column(False)
@@ -83,7 +85,7 @@ class Sight(Columns):
 
 def see(sight: Sight, snapshot: Snapshot, now: float) -> Ints:
     """Enter a look into `sight`, in place. Returns the rows that brought a fresh sample."""
-    _hear(sight, snapshot.events, snapshot.wall)
+    _hear(sight, snapshot.events, snapshot.wall, now)
     samples = snapshot.samples
     rows = samples.rows
     if len(rows) == 0:
@@ -91,17 +93,18 @@ def see(sight: Sight, snapshot: Snapshot, now: float) -> Ints:
     sight.since[rows] = np.where(np.isnan(sight.since[rows]), now, sight.since[rows])
     sight.seen[rows] = now
     sight.life[rows] = samples.life
-    _measure(sight, samples, snapshot.wall)
+    _measure(sight, samples, snapshot.wall, now)
     age = snapshot.wall - samples.updated
     patience = np.maximum(STALE_AFTER, 3 * snapshot.inventory.interval_minimum[rows])
-    demand = _demand(samples)
+    left = _left(samples)
+    demand = samples.actual - left
     sight.trouble[rows] = _trouble(sight, samples, demand, age, patience, now)
     fresh = (
         (sight.trouble[rows] == Reason.NONE)
         & (samples.updated != sight.updated[rows])
         & (samples.updated > sight.moved[rows])
     )
-    _pressure(sight, samples, fresh, now)
+    _pressure(sight, samples, left, fresh, now)
     known = np.isfinite(samples.updated)
     sight.updated[rows[known]] = samples.updated[known]
     where = rows[fresh]
@@ -109,34 +112,35 @@ def see(sight: Sight, snapshot: Snapshot, now: float) -> Ints:
     return where
 
 
-def _hear(sight: Sight, events: BalloonEvents, wall: float) -> None:
+def _hear(sight: Sight, events: BalloonEvents, wall: float, now: float) -> None:
     known = np.isfinite(sight.allocation[events.rows])
-    _resize(sight, events.rows[known], events.actual[known], wall)
+    _resize(sight, events.rows[known], events.actual[known], wall, now)
 
 
-def _resize(sight: Sight, rows: Ints, actual: Floats, wall: float) -> None:
+def _resize(sight: Sight, rows: Ints, actual: Floats, wall: float, now: float) -> None:
     """New balloon sizes; the guest's statistics count again once they are newer than the move."""
     before = sight.allocation[rows]
     moved = np.abs(actual - before) >= TOLERANCE
     sight.allocation[rows] = np.where(moved | np.isnan(before), actual, before)
     sight.moved[rows[moved]] = wall
+    sight.moved_at[rows[moved]] = now
     sight.moved[rows] = np.minimum(sight.moved[rows], wall)  # the wall clock may have been set back
 
 
-def _measure(sight: Sight, samples: Samples, wall: float) -> None:
+def _measure(sight: Sight, samples: Samples, wall: float, now: float) -> None:
     rows = samples.rows
     stopped = samples.life == Life.NOT_RUNNING
     sight.allocation[rows[stopped]] = 0.0
     sized = ~stopped & np.isfinite(samples.actual)
-    _resize(sight, rows[sized], samples.actual[sized], wall)
+    _resize(sight, rows[sized], samples.actual[sized], wall, now)
     sight.maximum[rows] = np.where(np.isfinite(samples.maximum), samples.maximum, sight.maximum[rows])
     sight.rss[rows] = samples.rss
 
 
-def _demand(samples: Samples) -> Floats:
-    """actual - usable; where the guest does not report `usable`, or reports 0 while pages are free, actual - unused."""
+def _left(samples: Samples) -> Floats:
+    """What the guest could give up: `usable`; where it reports none, or 0 while pages are free, `unused`."""
     given = np.isfinite(samples.usable) & ((samples.usable != 0) | ~(samples.unused > 0))
-    return np.asarray(samples.actual - np.where(given, samples.usable, samples.unused))
+    return np.where(given, samples.usable, samples.unused)
 
 
 def _trouble(
@@ -146,23 +150,23 @@ def _trouble(
     missing = ~np.isfinite(demand) | ~(samples.updated > 0) | (samples.available == 0)
     booting = missing & (now - sight.since[samples.rows] < BOOT_TIME)
     absurd = (demand < 0) | (demand > samples.actual) | (samples.available < 0) | ~(samples.actual > 0)
-    conditions = [samples.life == life for life in _LIFE_REASONS]
-    causes = [int(reason) for reason in _LIFE_REASONS.values()]
-    conditions += [booting, missing, absurd, age < -FUTURE_TOLERANCE, age > patience]
-    causes += [
-        Reason.BOOTING,
-        Reason.NO_STATISTICS,
-        Reason.INVALID_STATISTICS,
-        Reason.FUTURE_STATISTICS,
-        Reason.STALE_STATISTICS,
-    ]
-    return np.select(conditions, causes, default=int(Reason.NONE)).astype(np.int64)
+    lives = [(samples.life == life, reason) for life, reason in _LIFE_REASONS.items()]
+    return first_that_applies(
+        [
+            *lives,
+            (booting, Reason.BOOTING),
+            (missing, Reason.NO_STATISTICS),
+            (absurd, Reason.INVALID_STATISTICS),
+            (age < -FUTURE_TOLERANCE, Reason.FUTURE_STATISTICS),
+            (age > patience, Reason.STALE_STATISTICS),
+        ],
+        Reason.NONE,
+    )
 
 
-def _pressure(sight: Sight, samples: Samples, fresh: Bools, now: float) -> None:
+def _pressure(sight: Sight, samples: Samples, left: Floats, fresh: Bools, now: float) -> None:
     """A guest is short of memory when little is usable, or when it reads back what it had to give up."""
     rows = samples.rows
-    left = np.where(np.isfinite(samples.usable), samples.usable, samples.unused)
     part = left / np.maximum(samples.actual, 1.0)
     elapsed = np.maximum(now - sight.fresh_at[rows], 1.0)
     swapping = samples.swap_in - sight.swap_in[rows] > 0

@@ -19,6 +19,7 @@ from controller.forecast.history import History
 
 Ints = NDArray[np.int64]
 
+
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Counted since the start, over all domains that a policy owns or owned."""
@@ -83,7 +84,7 @@ class State:
             "names": list(self.inventory.names),
             "budget": self.budget if np.isfinite(self.budget) else None,
             "reason": [str(Reason(code)) for code in self.reason.tolist()],
-            "history": self.history.dump(),
+            "history": self.history.to_dict(),
             "node": {
                 "total": self.node.reading.total,
                 "available": self.node.reading.available,

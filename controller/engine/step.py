@@ -12,7 +12,6 @@ from controller.engine import act, motion, node, outlook, plan, sight, tempo
 from controller.engine.act import Moves
 from controller.engine.decision import Action, Decision, Notice
 from controller.engine.inventory import Inventory
-from controller.engine.plan import Plan
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life, Snapshot
 from controller.engine.state import State, Totals
@@ -23,6 +22,9 @@ Bools = NDArray[np.bool_]
 
 COALESCE = 0.05
 """Seconds a look may come early to share a libvirt call with one that is due."""
+
+NEVER = 2.0**62
+"""Bytes no guest reaches: the exhaustion of an allocation that cannot grow is not watched for."""
 
 TROUBLED_INTERVAL = 5.0
 """Seconds, at least, between looks at a domain whose statistics cannot be acted on."""
@@ -119,7 +121,7 @@ def _forecast(state: State, rows: Ints, now: float) -> None:
     tempo.classify(state.tempo, state.sight, inventory, rows, now)
     size = state.sight.allocation[rows]
     _, top = plan.limits(inventory, state.sight)
-    exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, np.inf)
+    exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, NEVER)
     tempo.pace(state.tempo, line, exhaustible, inventory, rows)
     outlook.look_ahead(state.outlook, line, state.sight, inventory, rows, state.tempo.interval[rows], now)
 
@@ -153,56 +155,35 @@ def _usable(state: State) -> Bools:
 
 
 def _free_to_move(state: State, now: float) -> Bools:
-    """(n,) not waiting after a failure, and not set by someone else just now; a guest in need does not wait for that."""
+    """(n,) not waiting after a failure, nor just set by someone else; a guest in need does not wait for that."""
     moves = state.motion
     waits = (now < moves.retry_at) & (moves.refused | ~state.sight.pressure)
     held = (now < moves.hold_until) & ~state.sight.pressure
     return ~waits & ~held
 
 
-def _draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
-    return plan.draw(
-        state.sight,
-        state.outlook,
-        state.motion,
-        state.inventory,
-        committed,
-        movable,
-        state.budget,
-        state.node.reading.pressure,
-        now,
-    )
-
-
 def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     """Balloon changes to carry out, entered as under way; every domain's reason is renewed."""
-    inventory, seen, moves = state.inventory, state.sight, state.motion
-    movable = (inventory.enforce | moves.release) & _usable(state) & _free_to_move(state, now)
-    drawn = _draw(state, committed, movable, now)
-    chosen = act.choose(drawn, moves, seen, inventory, committed, state.budget, now)
-    state.reason = act.why_kept(drawn, chosen, state.outlook.wanted, moves, seen, inventory, now)
-    reasons = act.why_moved(drawn, chosen.target, moves, seen, inventory, state.node.reading.pressure)
+    movable = (state.inventory.enforce | state.motion.release) & _usable(state) & _free_to_move(state, now)
+    drawn = plan.draw(state, committed, movable, now)
+    chosen = act.choose(drawn, state, committed, now)
+    state.reason = act.why_kept(drawn, chosen, state, now)
+    reasons = act.why_moved(drawn, chosen.target, state)
     _verify(state, chosen, now)
-    return tuple(
-        _request(state, int(row), chosen.target[row], int(reasons[row]), now)
-        for row in (*np.flatnonzero(chosen.shrink), *np.flatnonzero(chosen.grow))
-    )
+    rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
+    actions = act.actions(state, rows, chosen.target, reasons)
+    motion.request(state.motion, state.sight, rows, chosen.target[rows], reasons[rows], now)
+    _count(state, rows, now)
+    state.reason[rows] = reasons[rows]
+    return actions
 
 
 def _verify(state: State, chosen: Moves, now: float) -> None:
-    """Look at would-be donors before anything is taken from them: now, or soon where the guest had nothing new to say."""
+    """Look at would-be donors before anything is taken from them: now, or soon if there was no news."""
     rows = np.flatnonzero(chosen.unverified)
     just_seen = state.sight.seen[rows] == now
     state.tempo.next_look[rows[~just_seen]] = now
     tempo.hurry(state.tempo, state.inventory, rows[just_seen], now)
-
-
-def _request(state: State, row: int, target: float, reason: int, now: float) -> Action:
-    act_now = act.action(state.inventory, state.sight, row, target, reason)
-    motion.request(state.motion, state.sight, row, target, Reason(reason), now)
-    _count(state, np.array([row]), now)
-    state.reason[row] = reason
-    return act_now
 
 
 def _count(state: State, rows: Ints, now: float) -> None:
@@ -215,10 +196,7 @@ def _count(state: State, rows: Ints, now: float) -> None:
 def _cancel(state: State, stuck: Ints) -> tuple[Action, ...]:
     """A stuck balloon's size becomes its target, so that an old order does not take effect at a bad moment."""
     rows = stuck[state.inventory.enforce[stuck]]
-    return tuple(
-        act.action(state.inventory, state.sight, int(row), state.sight.allocation[row], int(Reason.STUCK))
-        for row in rows
-    )
+    return act.actions(state, rows, state.sight.allocation, np.full(len(state.reason), int(Reason.STUCK)))
 
 
 def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
@@ -229,15 +207,15 @@ def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     if not observed.any():
         return ()
     acting = inventory.enforce & _usable(state) & _free_to_move(state, now)
-    drawn = _draw(state, committed, observed | acting, now)
-    mask, target = act.propose(drawn, moves, seen, inventory, observed)
-    reasons = act.why_moved(drawn, target, moves, seen, inventory, state.node.reading.pressure)
+    drawn = plan.draw(state, committed, observed | acting, now)
+    mask, target = act.propose(drawn, state, observed)
+    reasons = act.why_moved(drawn, target, state)
     rows = np.flatnonzero(mask)
     moves.proposed[rows] = target[rows]
     standing = observed & (np.abs(moves.proposed - seen.allocation) >= sight.TOLERANCE)
     state.reason = np.where(standing, reasons, state.reason)
     _count(state, rows, now)
-    return tuple(act.action(inventory, seen, int(row), target[row], int(reasons[row])) for row in rows)
+    return act.actions(state, rows, target, reasons)
 
 
 def _notices(state: State, before: Ints, outside: Ints) -> tuple[Notice, ...]:

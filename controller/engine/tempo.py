@@ -59,9 +59,7 @@ def pace(tempo: Tempo, line: Line, limit: Floats, inventory: Inventory, rows: In
 def fade(tempo: Tempo, inventory: Inventory, rows: Ints, now: float) -> None:
     """Let old reallocations of `rows` fade, in place."""
     elapsed = np.minimum(now - tempo.counted_at[rows], 1e9)
-    tempo.reallocations[rows] = stability.decayed(
-        tempo.reallocations[rows], elapsed, inventory.stability_window[rows]
-    )
+    tempo.reallocations[rows] = stability.decayed(tempo.reallocations[rows], elapsed, inventory.stability_window[rows])
     tempo.counted_at[rows] = now
 
 

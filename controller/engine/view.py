@@ -11,7 +11,7 @@ from controller.engine.state import State
 
 
 def view(state: State, now: float) -> dict[str, Any]:
-    """The node, its policies and its domains as JSON-able data. Sizes in bytes (int), times in seconds; None: unknown."""
+    """The node, its policies and its domains as JSON-able data. Bytes (int) and seconds; None: unknown."""
     return {"node": _node(state), "policies": _policies(state), "domains": _domains(state, now)}
 
 
@@ -24,9 +24,7 @@ def _node(state: State) -> dict[str, Any]:
         "available": _size(state.node.reading.available),
         "host_use": _size(state.node.own_use),
         "host_forecast": _size(state.node.own_forecast),
-        "reserve": _size(
-            max(inventory.budget.reserve, inventory.budget.reserve_fraction * state.node.reading.total)
-        ),
+        "reserve": _size(max(inventory.budget.reserve, inventory.budget.reserve_fraction * state.node.reading.total)),
         "budget": _size(state.budget),
         "allocated": _size(float(np.nansum(state.sight.allocation))),
         "spare": _size(max(state.budget - committed, 0.0)),
@@ -49,7 +47,7 @@ def _policies(state: State) -> list[dict[str, Any]]:
         entries.append(
             {
                 "name": name,
-                "mode": "Enforce" if inventory.enforce[mine].any() else "Observe",
+                "mode": inventory.modes[number],
                 "domains": int(mine.sum()),
                 "stable_domains": int(state.tempo.stable[mine].sum()),
             }
@@ -59,9 +57,7 @@ def _policies(state: State) -> list[dict[str, Any]]:
 
 def _domains(state: State, now: float) -> list[dict[str, Any]]:
     lowest, top = plan.limits(state.inventory, state.sight)
-    return [
-        _domain(state, row, float(lowest[row]), float(top[row]), now) for row in range(len(state.inventory))
-    ]
+    return [_domain(state, row, float(lowest[row]), float(top[row]), now) for row in range(len(state.inventory))]
 
 
 def _domain(state: State, row: int, lowest: float, top: float, now: float) -> dict[str, Any]:
@@ -76,7 +72,7 @@ def _domain(state: State, row: int, lowest: float, top: float, now: float) -> di
         "name": inventory.names[row],
         "uuid": inventory.uuids[row],
         "policy": inventory.policies[owner] if owner >= 0 else None,
-        "mode": ("Enforce" if inventory.enforce[row] else "Observe") if owner >= 0 else None,
+        "mode": inventory.modes[owner] if owner >= 0 else None,
         "demand": _size(demand),
         "forecast": _size(state.outlook.forecast[row]),
         "upper": _size(state.outlook.upper[row]),
