@@ -68,9 +68,7 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> Ad
     show_default=True,
     help="Lines for people, or a JSON object a line.",
 )
-@click.option(
-    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least level to log."
-)
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least level to log.")
 def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     policies: Path,
     uris: tuple[str, ...],
