@@ -106,9 +106,7 @@ class PolicyFolder:
         try:
             names = self._names()
         except OSError as error:
-            problem = (
-                f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
-            )
+            problem = f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
             self._unlisted = _said((problem,), self._unlisted)
             return
         self._unlisted = ()
@@ -130,8 +128,7 @@ class PolicyFolder:
             self._policies = policies
             self._version += 1
             _log.info(
-                "%d MemoryPolicies in force: %s",
-                len(policies),
+                "MemoryPolicies in force: %s",
                 ", ".join(named) or "none",
                 extra={"fields": {"event": "policies", "policies": list(named)}},
             )
@@ -183,9 +180,7 @@ def _judge(path: Path, file: _File) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        unreadable = Problem(
-            str(path), None, "", "", _cause(error), "make it a plain file that Ballast can read"
-        )
+        unreadable = Problem(str(path), None, "", "", _cause(error), "make it a plain file that Ballast can read")
         file.content = None
         file.problems = _said((str(unreadable),), file.problems)
         return
@@ -216,9 +211,7 @@ def _cause(error: OSError) -> str:
 
 
 def _emptied(path: Path) -> Problem:
-    return Problem(
-        str(path), None, "", "", "holds no MemoryPolicy any more", "delete the file to delete its policies"
-    )
+    return Problem(str(path), None, "", "", "holds no MemoryPolicy any more", "delete the file to delete its policies")
 
 
 def _remedy(error: OSError) -> str:

@@ -87,9 +87,7 @@ def _node(state: State) -> Text:
     text = Text.assemble((f"{node['name']}  ", "bold"))
     if "budget" not in node:
         return text.append("the loop has not run yet")
-    text.append(
-        f"budget {mib(node['budget'])}, allocated {mib(node['allocated'])}, spare {mib(node['spare'])}, "
-    )
+    text.append(f"budget {mib(node['budget'])}, allocated {mib(node['allocated'])}, spare {mib(node['spare'])}, ")
     text.append(f"host uses {mib(node['host_use'])} of {mib(node['total'])}; ")
     text.append(f"{node['stable_domains']} of {node['domains']} domains stable, ")
     text.append(f"{node['reallocations_total']} reallocations, ")
