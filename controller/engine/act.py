@@ -13,7 +13,7 @@ from controller import planner
 from controller.engine.decision import Action
 from controller.engine.inventory import Inventory
 from controller.engine.plan import FRESH_TO_SHRINK, Plan, limits
-from controller.engine.reasons import Reason, first_that_applies
+from controller.engine.reasons import REASONS, Reason, first_that_applies
 from controller.engine.sight import TOLERANCE, Sight
 from controller.engine.state import State
 
@@ -170,9 +170,11 @@ def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
 
 def actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Action, ...]:
     """The changes of `rows` as the world outside sees them; `target` and `reason` are (n,)."""
-    names, keys = state.inventory.names, state.inventory.keys
-    size = state.sight.allocation
+    keys, names = state.inventory.keys, state.inventory.names
+    sizes = state.sight.allocation[rows].astype(np.int64).tolist()
+    targets = target[rows].astype(np.int64).tolist()
+    reasons = [REASONS[code] for code in reason[rows].tolist()]
     return tuple(
-        Action(row, keys[row], names[row], int(size[row]), int(target[row]), Reason(int(reason[row])))
-        for row in rows.tolist()
+        Action(row, keys[row], names[row], size, goal, why)
+        for row, size, goal, why in zip(rows.tolist(), sizes, targets, reasons, strict=True)
     )

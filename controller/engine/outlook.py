@@ -46,14 +46,14 @@ class Outlook(Columns):
 
 def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
     """Lines through the decision points of `rows`, each domain by its own policy's model."""
-    points = history.points(now, rows)
     kinds = inventory.model[rows]
     if len(inventory.models) == 1 or (kinds == kinds[:1]).all():
-        return inventory.models[int(kinds[0])].fit(points)
+        model = inventory.models[int(kinds[0])]
+        return model.fit(history.points(now, rows, model.decision_points))
     line = Line(*(np.zeros(len(rows)) for _ in fields(Line)))
     for kind in np.unique(kinds):
-        where = kinds == kind
-        part = inventory.models[int(kind)].fit(history.points(now, rows[where]))
+        where, model = kinds == kind, inventory.models[int(kind)]
+        part = model.fit(history.points(now, rows[where], model.decision_points))
         for item in fields(Line):
             getattr(line, item.name)[where] = getattr(part, item.name)
     return line

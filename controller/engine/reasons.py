@@ -109,6 +109,9 @@ _TEXT = {
     Reason.LIMITS: "the allocation is outside the policy's limits",
 }
 
+REASONS = {int(reason): reason for reason in Reason}
+"""By code."""
+
 
 def first_that_applies(
     cases: Sequence[tuple[NDArray[np.bool_], Reason | NDArray[np.int64]]], otherwise: Reason

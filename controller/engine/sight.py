@@ -107,7 +107,7 @@ def see(sight: Sight, snapshot: Snapshot, now: float) -> Ints:
     _pressure(sight, samples, left, fresh, now)
     known = np.isfinite(samples.updated)
     sight.updated[rows[known]] = samples.updated[known]
-    where = rows[fresh]
+    where: Ints = rows[fresh]
     _remember(sight, where, demand[fresh], now)
     return where
 
@@ -173,7 +173,7 @@ def _pressure(sight: Sight, samples: Samples, left: Floats, fresh: Bools, now: f
     thrashing = (samples.major_faults - sight.major_faults[rows]) / elapsed > MAJOR_FAULTS_A_SECOND
     short = (part < LOW_FREE) | (swapping & (part < EASY_FREE)) | (thrashing & (part < TIGHT_FREE))
     sight.pressure[rows] = fresh & short
-    where = rows[fresh]
+    where: Ints = rows[fresh]
     sight.swap_in[where] = samples.swap_in[fresh]
     sight.major_faults[where] = samples.major_faults[fresh]
 

@@ -66,7 +66,7 @@ def align(state: State, inventory: Inventory, now: float) -> State:
         state,
         inventory=inventory,
         sight=state.sight.take(rows),
-        history=state.history.select(rows),
+        history=state.history.select(rows, max(model.decision_points for model in inventory.models)),
         outlook=state.outlook.take(rows),
         motion=state.motion.take(rows),
         tempo=state.tempo.take(rows),
