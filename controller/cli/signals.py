@@ -15,7 +15,7 @@ STOPPING = (signal.SIGTERM, signal.SIGINT)
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """The first signal calls `stop` from a thread of its own; a second one ends the process at once.
 
-    The interpreter writes a signal's number to the wakeup descriptor whichever thread it meets, libraries' own included.
+    The interpreter writes a signal's number to the wakeup descriptor whichever thread it meets, a library's too.
     For the main thread only.
     """
     numbers, wakeup = socket.socketpair()
