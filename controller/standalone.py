@@ -128,8 +128,7 @@ class PolicyFolder:
             self._policies = policies
             self._version += 1
             _log.info(
-                "%d MemoryPolicies in force: %s",
-                len(policies),
+                "MemoryPolicies in force: %s",
                 ", ".join(named) or "none",
                 extra={"fields": {"event": "policies", "policies": list(named)}},
             )
