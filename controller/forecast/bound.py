@@ -36,11 +36,11 @@ def upper(line: Line, horizon: Floats | float, percentile: Floats | float) -> Fl
 def time_to_reach(line: Line, limit: Floats, percentile: Floats | float) -> Floats:
     """Seconds until the upper bound reaches `limit` ((n,) bytes): 0 if it has, infinite if it never will.
 
-    `percentile` is at least 0.5, so that the bound is convex in time: a bound under the limit crosses it once
-    at most. With x the time since the centre, b the slope, g what the bound's margin grows by a second far
-    out, a its square at the centre, and d how far the limit is above the line there, `b * x + sqrt(a + (g *
-    x)^2) = d` at the crossing. Of this quadratic's root, each branch below takes the form without
-    cancellation.
+    `percentile` is at least 0.5, so that the bound is convex in time: once below the limit, it crosses it at
+    most once. There `b * x + sqrt(a + (g * x)^2) = d`, with x the time since the centre, b the slope, a the
+    square of the bound's margin at the centre, g the growth of that margin far out (bytes a second), and d
+    how far the limit is above the line at the centre. Rising and falling lines each take the form of this
+    quadratic's root that does not cancel.
     """
     slope, now = line.slope, upper(line, 0.0, percentile)
     error = _quantile(percentile) * line.sigma

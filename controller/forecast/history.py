@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from sys import float_info
 from typing import Self
 
 import numpy as np
@@ -120,5 +120,7 @@ def _check(row: int, times: Sequence[float], values: Sequence[float]) -> None:
         )
     for field, numbers in (("times", times), ("values", values)):
         for number in numbers:
-            if isinstance(number, bool) or not isinstance(number, int | float) or not isfinite(number):
+            if type(number) not in (int, float) or not abs(number) <= float_info.max:
                 raise ValueError(f"history.{field} row {row}: {number!r} is not a finite number; {_REMEDY}")
+    if sorted(times, reverse=True) != times:
+        raise ValueError(f"history.times row {row}: must be newest first; {_REMEDY}")

@@ -43,6 +43,7 @@ def test_all_rows_in_any_order_get_their_own_value() -> None:
 
 def test_the_oldest_point_leaves_a_full_row() -> None:
     history = filled(*((float(now), {0: float(now)}) for now in range(CAPACITY + 3)))
+    assert history.count[0] == CAPACITY
     assert history.to_dict()["times"][0] == [float(now) for now in reversed(range(3, CAPACITY + 3))]
 
 
@@ -103,6 +104,9 @@ def test_a_dump_survives_json() -> None:
         ({"times": [[], [1.0]], "values": [[], []]}, "history row 1: 1 times and 0 values"),
         ({"times": [[1.0] * 33], "values": [[1.0] * 33]}, "row 0: 33 times and 33 values.*at most 32"),
         ({"times": [["noon"]], "values": [[1.0]]}, "history.times row 0: 'noon' is not a finite number"),
+        ({"times": [[1.0]], "values": [[True]]}, "history.values row 0: True is not a finite number"),
+        ({"times": [[1.0]], "values": [[10**400]]}, "history.values row 0: 10+ is not a finite number"),
+        ({"times": [[1.0, 2.0]], "values": [[5.0, 5.0]]}, "history.times row 0: must be newest first"),
         ({"times": [[1.0]], "values": [[float("nan")]]}, "history.values row 0: nan is not a finite number"),
     ],
 )
