@@ -80,6 +80,7 @@ def test_a_rising_line_reaches_the_limit_when_it_gets_there() -> None:
 def test_a_bound_above_the_limit_has_reached_it() -> None:
     assert reach(line_of(level=100.0, slope=-2.0), 100.0) == 0.0
     assert reach(line_of(level=99.0, sigma=3.0), 100.0) == 0.0
+    assert reach(line_of(level=-99.0), 0.0) == 0.0
 
 
 def test_a_flat_bound_never_reaches_the_limit() -> None:
@@ -111,6 +112,7 @@ def test_the_bound_reaches_its_limit_then_and_not_before(line: Line, limit: floa
 
 def test_a_rise_of_next_to_nothing_never_reaches_the_limit() -> None:
     assert reach(line_of(slope=1e-300), MIB) == np.inf
+    assert reach(line_of(level=-2.0, slope=1e-311), 1e-311) == np.inf
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.01])
