@@ -15,8 +15,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-DEADLINE = 10.0
-"""Seconds without progress after which a balloon is stuck (Xen's squeezed: 5); two shortest intervals if longer."""
+DEADLINE = 5.0
+"""Seconds without progress after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer."""
 
 RETRY_FIRST = 60.0
 RETRY_LONGEST = 960.0
@@ -37,6 +37,8 @@ class Motion(Columns):
     progress_at: Floats = column(-np.inf)
     settled: Floats = column(np.nan)
     """Size at which the balloon was last at rest; NaN before the first look."""
+    relief: Floats = column(np.nan)
+    """Size up to which a stuck guest may grow again, as it was told."""
     retry_at: Floats = column(-np.inf)
     """Not tried again before this time."""
     backoff: Floats = column(0.0)
@@ -66,10 +68,12 @@ def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tu
     arrived = under_way & (gap < TOLERANCE)
     closer = under_way & (gap < gap_before - TOLERANCE / 2)
     away = under_way & ~arrived & (gap > gap_before + TOLERANCE)
-    moved_at_rest = ~under_way & (np.abs(size - motion.settled) >= TOLERANCE)
+    changed = ~under_way & (np.abs(size - motion.settled) >= TOLERANCE)
+    relieved = changed & (size > motion.settled) & (size < motion.relief + TOLERANCE)
+    _settle(motion, relieved, size)
     motion.progress[closer] = size[closer]
     motion.progress_at[closer] = now
-    outside = _overruled(motion, sight, inventory, away | moved_at_rest, now)
+    outside = _overruled(motion, sight, inventory, away | (changed & ~relieved), now)
     _settle(motion, arrived, size)
     motion.backoff[arrived] = 0.0
     stuck = _stuck(motion, sight, inventory, under_way & ~arrived & ~away, now)
@@ -81,6 +85,7 @@ def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tu
 def _settle(motion: Motion, where: Bools, size: Floats) -> None:
     motion.settled[where] = size[where]
     motion.target[where] = np.nan
+    motion.relief[where] = np.nan
 
 
 def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now: float) -> Ints:
@@ -114,6 +119,7 @@ def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: In
     """Enter balloon changes that are about to be carried out, in place; `target` and `reason` are those of `rows`."""
     size = sight.allocation[rows]
     motion.target[rows] = target
+    motion.relief[rows] = np.nan
     motion.progress[rows] = size
     motion.progress_at[rows] = now
     motion.reallocations[rows] += 1
@@ -139,4 +145,4 @@ def committed(motion: Motion, sight: Sight, inventory: Inventory) -> Floats:
     A domain not looked at yet counts with its maximum.
     """
     size = np.where(np.isnan(sight.allocation), inventory.maximum, sight.allocation)
-    return np.fmax(size, motion.target)
+    return np.fmax(size, np.fmax(motion.target, motion.relief))

@@ -118,9 +118,15 @@ class TestBudget:
         asked = [action for action in world.actions() if action.reason is not Reason.STUCK]
         assert len(asked) == 1
 
-    def test_a_stuck_balloon_is_told_to_stay_as_it_is(self):
-        world = node(Guest("stiff", 200, 2000, stuck=True)).tick(60)
-        assert [action.target for action in world.actions() if action.reason is Reason.STUCK] == [2000 * MIB]
+    def test_a_balloon_that_does_not_grow_is_told_to_stay_as_it_is(self):
+        world = node(Guest("stiff", 2200, 2000, stuck=True)).tick(60)
+        assert {action.target for action in world.actions() if action.reason is Reason.STUCK} == {2000 * MIB}
+
+    def test_a_guest_that_could_give_no_more_gets_its_headroom_back(self):
+        world = node(Guest("stiff", 200, 2000, keeps=1900)).tick(20)
+        assert [action.target for action in world.actions() if action.reason is Reason.STUCK] == [2090 * MIB]
+        assert world.guests["stiff"].actual == 2090
+        assert world.reason("stiff") is Reason.STUCK
 
     def test_a_stuck_balloon_is_tried_again_ever_more_rarely(self):
         world = node(Guest("stiff", 200, 2000, stuck=True)).tick(400)

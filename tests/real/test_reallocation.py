@@ -49,6 +49,8 @@ class Controlled:
 
     def start(self) -> Ballast:
         self.process = self._stack.enter_context(Ballast(self.file.parent, self._uri, self.log, keep=False))
+        self.process.wait_for_domains(0)
+        until(self.ready, PATIENCE_S, "first look done")
         return self.process
 
     def set(self, **spec: Any) -> None:
@@ -62,11 +64,7 @@ class Controlled:
         return str(self.domain(guest)["reason"])
 
     def wait_reason(self, guest: Guest, reason: str) -> None:
-        until(
-            lambda: self.reason(guest) == reason,
-            PATIENCE_S,
-            f"{guest.spec.name} reported {reason}: {self.domain(guest)}",
-        )
+        until(lambda: self.reason(guest) == reason, PATIENCE_S, f"{guest.spec.name} reported as {reason}")
 
     def ready(self) -> bool:
         return self.get("/readyz")[0] == 200
@@ -181,8 +179,10 @@ def test_libvirtd_killed_and_restarted_is_found_again(private_libvirtd, start_gu
     controlled = control()
     guest.wait_until(lambda guest: guest.actual() < 256, PATIENCE_S, "shrunk before")
     private_libvirtd.kill()
-    until(lambda: not controlled.ready(), PATIENCE_S, "loss noticed")
-    private_libvirtd.restart()
+    try:
+        until(lambda: not controlled.ready(), PATIENCE_S, "loss noticed")
+    finally:
+        private_libvirtd.start()
     guest.reconnect(private_libvirtd)
     until(controlled.ready, PATIENCE_S, "connection found again")
     guest.use(200)
