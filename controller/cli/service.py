@@ -46,8 +46,8 @@ class _Wired:
         self.board = Board(site.node_name, clock.monotonic)
         self.host = Host(site.uris, site.proc, clock.wake)
         self.loop = ControlLoop(self.host, self.folder, NodeIdentity(site.node_name), clock, self.board)
-        stack.callback(self.host.close)
         self.host.read()
+        stack.callback(self.host.close)
         self.host.start()
         connections = self.host.status()
         if not any(each.connected for each in connections):

@@ -69,6 +69,7 @@ def fetch(url: str) -> dict[str, Any]:
         with urlopen(f"{url.rstrip('/')}/state", timeout=TIMEOUT_S) as reply:  # noqa: S310 - the scheme is checked above
             state = json.load(reply)
     except HTTPError as error:
+        error.close()
         raise click.ClickException(f"{url} answers {error.code} {error.reason}; is that a Ballast?") from error
     except (URLError, OSError, HTTPException) as error:
         cause = getattr(error, "reason", error)

@@ -207,6 +207,7 @@ class TestWatching:
     def test_a_changed_file_is_told(self, folder, changed, change):
         folder.write("old.yaml", policy("old"))
         with FolderWatch(folder.path, changed.set):
+            changed.clear()
             change(folder)
             assert changed.wait(60)
 
@@ -220,10 +221,15 @@ class TestWatching:
             told.set()
 
         with FolderWatch(folder.path, note):
+            told.clear()
             folder.scan()
             (folder.path / "old.yaml").unlink()
             assert told.wait(60)
-        assert changes == [1]
+        assert changes == [1, 1]
+
+    def test_what_changed_before_the_watch_began_is_told(self, folder, changed):
+        with FolderWatch(folder.path, changed.set):
+            assert changed.is_set()
 
     def test_a_folder_that_cannot_be_watched_is_said_and_borne(self, tmp_path, changed, caplog):
         with FolderWatch(tmp_path / "nowhere", changed.set):

@@ -2,8 +2,8 @@
 
 import pytest
 from prometheus_client import CollectorRegistry
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from controller import __version__
 from controller.observe.metrics import StateCollector, registry
