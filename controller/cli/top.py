@@ -91,7 +91,7 @@ def _follow(console: Any, url: str, interval: float) -> None:
 
     with Live(render(fetch(url)), console=console, screen=True, auto_refresh=False) as live:
         while True:
-            time.sleep(interval)
+            time.sleep(interval)  # the pace of the display; Ctrl-C ends it
             try:
                 live.update(render(fetch(url)), refresh=True)
             except click.ClickException as error:

@@ -134,31 +134,32 @@ def test_a_policy_broken_while_it_runs_is_said_and_mended_goes_on(folder):
         assert _await_line(process, "in force") == "MemoryPolicies in force: mended"
 
 
+NODE = {"name": "n", "total": 8192 * MIB, "budget": 4096 * MIB, "allocated": 512 * MIB, "spare": 3584 * MIB}
+WEB = {
+    "key": "u1",
+    "name": "web",
+    "policy": "p",
+    "mode": "Observe",
+    "demand": 490 * MIB,
+    "forecast": 495 * MIB,
+    "upper": 500 * MIB,
+    "allocation": 512 * MIB,
+    "target": 512 * MIB,
+    "reason": "WithinThreshold",
+    "reason_text": "the change wanted is within the threshold",
+    "last_action": None,
+}
+
+
 class TestTableOfOneDecision:
     """What `--once` prints for people."""
 
-    NODE = {"name": "n", "total": 8192 * MIB, "budget": 4096 * MIB, "allocated": 512 * MIB, "spare": 3584 * MIB}
-    WEB = {
-        "key": "u1",
-        "name": "web",
-        "policy": "p",
-        "mode": "Observe",
-        "demand": 490 * MIB,
-        "forecast": 495 * MIB,
-        "upper": 500 * MIB,
-        "allocation": 512 * MIB,
-        "target": 512 * MIB,
-        "reason": "WithinThreshold",
-        "reason_text": "the change wanted is within the threshold",
-        "last_action": None,
-    }
-
     def verdict(self, refused: dict[str, str] | None = None, **changes: object) -> str:
         """Last line of the table."""
-        return table({"node": self.NODE, "domains": [self.WEB | changes]}, refused or {}).splitlines()[-1].strip()
+        return table({"node": NODE, "domains": [WEB | changes]}, refused or {}).splitlines()[-1].strip()
 
     def test_the_numbers_of_node_and_domain(self):
-        text = table({"node": self.NODE, "domains": [self.WEB]}, {})
+        text = table({"node": NODE, "domains": [WEB]}, {})
         assert "node n: 8192 MiB, budget 4096 MiB, allocated 512 MiB, spare 3584 MiB" in text
         assert "demand 490 MiB, forecast 495 MiB (upper 500 MiB), allocation 512 MiB, target 512 MiB" in text
 
@@ -187,4 +188,4 @@ class TestTableOfOneDecision:
         )
 
     def test_a_node_without_domains(self):
-        assert table({"node": self.NODE, "domains": []}, {}).endswith("\nno running domains")
+        assert table({"node": NODE, "domains": []}, {}).endswith("\nno running domains")
