@@ -158,9 +158,12 @@ def _wishes(root: Element) -> Wishes:
     for child in element:
         name, value = child.get("name"), child.get("value")
         if child.tag != f"{{{NAMESPACE}}}label" or not name or value is None or name in labels:
-            return Wishes(error=f'{_shown(child)} is not understood; write <label name="..." value="..."/>, each name once')
+            return Wishes(
+                error=f'{_shown(child)} is not understood; write <label name="..." value="..."/>, each name once'
+            )
         labels[name] = value
-    return parse_wishes(*(element.get(attribute) for attribute in _KNOWN_WISHES), labels)
+    opt_out, weight, minimum, maximum = (element.get(attribute) for attribute in _KNOWN_WISHES)
+    return parse_wishes(opt_out, weight, minimum, maximum, labels)
 
 
 def _shown(element: Element) -> str:

@@ -38,7 +38,9 @@ class Host:
     All methods are for the control loop's thread, and none of them waits for a guest longer than a few seconds.
     """
 
-    def __init__(self, uris: Sequence[str], proc: Path = Path("/proc"), wake: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, uris: Sequence[str], proc: Path = Path("/proc"), wake: Callable[[], None] = lambda: None
+    ) -> None:
         """`uris` are libvirt connections, `proc` is the host's /proc or a mount of it. Raises ValueError."""
         if not uris or len(set(uris)) != len(uris):
             raise ValueError(f"connections {list(uris)!r}: name each once, and at least one; --connect qemu:///system")

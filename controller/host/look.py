@@ -1,4 +1,4 @@
-"""What a look brought back, and its conversion to the engine's columns: all domains at once, no Python loop a domain."""
+"""What a look brought back, and its conversion to the engine's columns: all domains at once, no Python loop."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -86,7 +86,7 @@ class _InJobError(Exception):
 
 
 def kibibytes(action: Action, maximum: int) -> int:
-    """The target in libvirt's unit: rounded away from harm (grows down, shrinks up), never above the maximum (bytes)."""
+    """The target in libvirt's unit: rounded away from harm (grows down, shrinks up), at most `maximum` bytes."""
     rounded = action.target // KIB if action.grows else -(-action.target // KIB)
     return min(rounded, maximum // KIB)
 

@@ -24,6 +24,9 @@ BOOT_S = 60
 ANSWER_S = 30
 """Deadline for the agent to answer or to settle on an amount; well under a second unless the guest swaps."""
 
+CLUTTER_S = 120
+"""Deadline to make 100,000 files: a few seconds, emulated."""
+
 
 @dataclass(frozen=True, slots=True)
 class GuestSpec:
@@ -52,7 +55,7 @@ class Event:
     at: float
     """time.monotonic() of the host at reception."""
     word: str
-    """`ready`, `want`, `held`, `oom` or `evidence`; see initramfs/agent.c."""
+    """`ready`, `want`, `held`, `oom`, `cluttered` or `evidence`; see initramfs/agent.c."""
     values: tuple[int, ...]
 
 
@@ -133,6 +136,11 @@ class Guest:
         """
         text = " ".join(f"{second:g}:{mib}" for second, mib in points)
         self._agent.order(f"{'loop' if loop else 'profile'} {text}")
+
+    def clutter(self, files: int) -> None:
+        """Fill about 0.9 KiB a file with inodes that the guest cannot give up, but counts half as available."""
+        self._agent.order(f"clutter {files}")
+        self.wait_for("cluttered", CLUTTER_S)
 
     def panic(self) -> None:
         """Crash the guest's kernel; QEMU runs on, statistics freeze."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from controller.api.policy import MemoryPolicy
 
+from controller.api.policy import MemoryPolicy
 from controller.api.wishes import Wishes
 from controller.engine.decision import Action, Decision
 from controller.engine.inventory import DomainFacts

@@ -52,8 +52,6 @@ def test_budget_is_exceeded_from_one_sample_to_the_next():
     assert budget_exceeded_s(tracks, 220) == 0
 
 
-@pytest.mark.parametrize(
-    ("values", "expected"), [([], None), ([3.0], 3.0), ([float(n) for n in range(1, 101)], 95.0)]
-)
+@pytest.mark.parametrize(("values", "expected"), [([], None), ([3.0], 3.0), ([float(n) for n in range(1, 101)], 95.0)])
 def test_percentile_is_a_value_that_happened(values, expected):
     assert percentile(values, 95) == expected
