@@ -141,13 +141,14 @@ def test_of_two_policies_with_one_name_the_first_file_wins(folder):
 @pytest.mark.parametrize(
     "spoil",
     [
-        pytest.param(lambda path: path.symlink_to("/etc/hostname"), id="symbolic link"),
+        pytest.param(lambda path: path.symlink_to(".elsewhere.yaml"), id="symbolic link"),
         pytest.param(lambda path: path.mkdir(), id="folder"),
         pytest.param(os.mkfifo, id="pipe without a writer"),
     ],
 )
 def test_what_is_no_plain_file_is_refused_and_the_last_good_version_works_on(folder, spoil, caplog):
     folder.write("a.yaml", policy("a"))
+    folder.write(".elsewhere.yaml", policy("elsewhere"))
     folder.scan()
     (folder.path / "a.yaml").unlink()
     spoil(folder.path / "a.yaml")
