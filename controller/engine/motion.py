@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from controller.engine.columns import Columns, column
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
-from controller.engine.sight import TOLERANCE, Sight
+from controller.engine.sight import EVENT_SPACING, TOLERANCE, Sight
 from controller.engine.snapshot import Refusal
 
 Floats = NDArray[np.float64]
@@ -17,6 +17,9 @@ Bools = NDArray[np.bool_]
 
 DEADLINE = 5.0
 """Seconds without progress after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer."""
+
+LATE_NEWS = 2 * EVENT_SPACING
+"""Seconds after a request in which a size may still tell of what the balloon did before."""
 
 RETRY_FIRST = 60.0
 RETRY_LONGEST = 960.0
@@ -67,11 +70,13 @@ def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tu
     gap_before = np.abs(motion.progress - motion.target)
     arrived = under_way & (gap < TOLERANCE)
     closer = under_way & (gap < gap_before - TOLERANCE / 2)
-    away = under_way & ~arrived & (gap > gap_before + TOLERANCE)
+    receding = under_way & ~arrived & (gap > gap_before + TOLERANCE)
+    late_news = receding & (now - motion.last_at <= LATE_NEWS)
+    away = receding & ~late_news
     changed = ~under_way & (np.abs(size - motion.settled) >= TOLERANCE)
     relieved = changed & (size > motion.settled) & (size < motion.relief + TOLERANCE)
     _settle(motion, relieved, size)
-    motion.progress[closer] = size[closer]
+    motion.progress[closer | late_news] = size[closer | late_news]
     motion.progress_at[closer] = now
     outside = _overruled(motion, sight, inventory, away | (changed & ~relieved), now)
     _settle(motion, arrived, size)
@@ -98,6 +103,7 @@ def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools,
     outside = where & ~deflated & (sight.allocation > 0) & (before > 0)
     motion.hold_until[outside] = now + np.maximum(inventory.stabilization[outside], OUTSIDE_HOLD)
     motion.proposed[where] = np.nan
+    sight.moved[where] += EVENT_SPACING
     _settle(motion, where, sight.allocation)
     return np.flatnonzero(outside)
 

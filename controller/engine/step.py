@@ -38,7 +38,7 @@ def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]
     """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
     state = align(state, snapshot.inventory, now).copy()
     motion.refuse(state.motion, snapshot.refused, now)
-    fresh = sight.see(state.sight, snapshot, now)
+    fresh = sight.see(state.sight, snapshot, state.motion.target - state.sight.allocation, now)
     stuck, outside = motion.follow(state.motion, state.sight, state.inventory, now)
     _end_releases(state, now)
     owned = fresh[state.inventory.policy[fresh] >= 0]
