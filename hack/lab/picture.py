@@ -29,9 +29,10 @@ def draw(tracks: Sequence[Track], start: float, budget_mib: float, path: Path) -
 def _guest(axes: Axes, track: Track, start: float) -> None:
     times = [at - start for at in track.times]
     axes.fill_between(times, track.demands, step="post", color=DEMAND, label="demand the guest reports")
+    wants = [*track.wants, (track.times[-1], track.wants[-1][1])]
     axes.step(
-        [at - start for at, _ in track.wants],
-        [mib for _, mib in track.wants],
+        [at - start for at, _ in wants],
+        [mib for _, mib in wants],
         where="post",
         color="black",
         linewidth=0.8,

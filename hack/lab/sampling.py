@@ -88,7 +88,7 @@ class Sampler:
     def _fresh(self, name: str, statistics: Mapping[str, int]) -> bool:
         """The guest has reported since the balloon last changed."""
         now = (statistics["balloon.current"], statistics["balloon.last-update"])
-        before = self._seen.get(name, now)
+        before = self._seen.setdefault(name, now)
         if now[0] != before[0]:  # moving: statistics of this second may be older than the change
             self._seen[name] = now
             return False
