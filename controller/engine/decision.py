@@ -33,7 +33,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Result of one step. `actions` are real and come shrinks first; `proposals` are what Enforce would do (Observe)."""
+    """Result of one step. `actions` are real, shrinks first; `proposals` are what Enforce would do (Observe)."""
 
     actions: tuple[Action, ...] = ()
     proposals: tuple[Action, ...] = ()

@@ -60,7 +60,9 @@ class Inventory:
     names: tuple[str, ...]
     uuids: tuple[str, ...]
     policies: tuple[str, ...]
-    """Names of the policies, best first."""
+    """Names of the policies for this node, best first."""
+    modes: tuple[str, ...]
+    """`Enforce` or `Observe`, of each."""
     models: tuple[Model, ...]
     """Distinct forecast models in use."""
     budget: Budget

@@ -3,7 +3,11 @@
 `str(reason)` is the stable name used in `/state`, metrics and Kubernetes conditions; `reason.text` is the sentence.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Reason(IntEnum):
@@ -104,3 +108,15 @@ _TEXT = {
     Reason.RELEASE_RESTORE: "released by its policy: the definition's allocation is restored",
     Reason.LIMITS: "the allocation is outside the policy's limits",
 }
+
+REASONS = {int(reason): reason for reason in Reason}
+"""By code."""
+
+
+def first_that_applies(
+    cases: Sequence[tuple[NDArray[np.bool_], Reason | NDArray[np.int64]]], otherwise: Reason
+) -> NDArray[np.int64]:
+    """(n,) `Reason` codes: of the first case whose mask (n,) is set; a case may bring codes of its own, (n,)."""
+    masks = [mask for mask, _ in cases]
+    codes = [np.asarray(code, dtype=np.int64) for _, code in cases]
+    return np.asarray(np.select(masks, codes, int(otherwise)), dtype=np.int64)

@@ -5,6 +5,7 @@
 
 import fcntl
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -67,6 +68,7 @@ def build() -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     with _lock(CACHE / "lock"):
         if not folder.is_dir():
+            print("[3/3] guest kernel and initramfs", file=sys.stderr)
             scratch = Path(tempfile.mkdtemp(prefix="building-", dir=CACHE))
             try:
                 _build_in(scratch)
@@ -114,6 +116,8 @@ def _build_in(scratch: Path) -> None:
 
 def _unpack_kernel(scratch: Path) -> Path:
     """Download today's kernel package without installing it; needs no root."""
+    if os.geteuid() == 0:  # lists that are out of date name a package that is not there any more
+        _run("apt-get", "update", "-qq")
     depends = _run("apt-cache", "depends", "--important", KERNEL_PACKAGE)
     packages = [
         word for word in depends.split() if word.startswith("linux-image-") and word != KERNEL_PACKAGE

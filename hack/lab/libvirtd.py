@@ -29,8 +29,9 @@ PREFIX = "ballast-lab-"
 """Of the temporary folders; a sweep at the next start recognises abandoned ones by it."""
 LOCK = "lock"
 """File in each of them, locked while its lab lives."""
-GUEST_USER = "libvirt-qemu"
-"""Of Debian's libvirt-daemon-system: runs the private libvirtd and its guests when the lab runs as root."""
+GUEST_USER = "nobody"
+"""Runs the private libvirtd and its guests when the lab runs as root; needs no package to make it."""
+KVM = Path("/dev/kvm")
 START_S = 30
 """Deadline for libvirtd to answer on its socket; it takes 0.1 s on an idle machine."""
 POLL_S = 0.05
@@ -65,7 +66,6 @@ class PrivateLibvirtd:
         self.root = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._lock = _lock_for_life(self.root)
         self._prepare_root(boot)
-        self._kept = False
         self._reaper = subprocess.Popen(
             [sys.executable, reaper.__file__, str(self.root), str(self._lock), *_as_guest_user(), "libvirtd"],
             stdin=subprocess.PIPE,
@@ -120,9 +120,8 @@ class PrivateLibvirtd:
         return libvirt.open(self.uri)
 
     def keep(self) -> None:
-        """Let libvirtd and its guests outlive this process and the `with` block."""
+        """Let libvirtd and its guests outlive this process; the `with` block must not be left then."""
         self._order("keep")
-        self._kept = True
 
     def stop(self) -> None:
         """End libvirtd and every guest, remove the folder."""
@@ -136,8 +135,7 @@ class PrivateLibvirtd:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._kept:
-            self.stop()
+        self.stop()
 
     @property
     def _socket(self) -> Path:
@@ -224,8 +222,6 @@ def _lock_for_life(root: Path) -> int:
 def _as_guest_user() -> list[str]:
     if os.geteuid() != 0:
         return []
-    try:
-        user = pwd.getpwnam(GUEST_USER)
-    except KeyError as error:
-        raise LabError(f"user {GUEST_USER}: does not exist; run ./hack/setup") from error
-    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups"]
+    user = pwd.getpwnam(GUEST_USER)
+    groups = f"--groups={KVM.stat().st_gid}" if KVM.exists() else "--clear-groups"
+    return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", groups]

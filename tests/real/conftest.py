@@ -4,7 +4,7 @@ Every test in this folder is marked `real`; where the lab cannot run it fails wi
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -41,3 +41,13 @@ def start_guests(private_libvirtd: PrivateLibvirtd) -> Iterator[StartGuests]:
             return [guest.wait_ready() for guest in guests]
 
         yield start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A real test that is skipped has not been passed."""
+    report = yield
+    if report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped; real tests must run: ./hack/setup makes that possible"
+    return report

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec
 from lab.libvirtd import PrivateLibvirtd, sweep, until

@@ -1,0 +1,5 @@
+"""`python -m controller` is `ballast`."""
+
+from controller.cli.main import main
+
+main(prog_name="ballast")

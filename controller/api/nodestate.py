@@ -1,0 +1,102 @@
+"""The `NodeMemoryState` resource: what one node's agent reports, a few KiB whatever the number of domains.
+
+Written by each agent for its own node, read by the aggregator. Unknown fields are ignored: while versions are
+mixed, an older aggregator reads what a newer agent wrote.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from controller.api.policy import ApiVersion, Metadata, Mode, Name, Part
+from controller.api.problems import InvalidValueError
+
+WORST_DOMAINS = 10
+"""Most domains named in one state; the rest is for the metrics."""
+
+Count = Annotated[int, Field(ge=0)]
+
+
+def _rfc3339(value: str) -> str:
+    """Text as Kubernetes writes times; kept as text, so that it survives a round trip unchanged."""
+    try:
+        aware = "T" in value and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        aware = False
+    if not aware:
+        raise InvalidValueError(value, "not an RFC 3339 time", "use a form such as 2026-01-31T12:00:00Z")
+    return value
+
+
+class StatePart(Part):
+    """A part of a state: like any part of the contract, but open to fields of later versions."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class NodeTotals(StatePart):
+    """Memory of the node."""
+
+    total_mebibytes: Count
+    budget_mebibytes: Count
+    """What the node may give to its domains together."""
+    allocated_mebibytes: Count
+    """What its domains have."""
+
+
+class PolicyState(StatePart):
+    """What one policy does on this node."""
+
+    name: Name
+    observed_generation: Count
+    """`metadata.generation` of the policy that is in force."""
+    mode: Mode
+    domains: Count
+    """Domains the policy owns here."""
+    stable_domains: Count
+    conflicted_domains: Count
+    """Domains the policy selects here but another one owns."""
+    stuck_domains: Count
+    reallocations: Count
+    """Since the agent started."""
+    looks: Count
+    """Since the agent started."""
+    looks_saved: Count
+    """Against looking at the minimum interval all the time, since the agent started."""
+    shortfall_mebibytes: Count
+    """Demand above allocation, over the policy's domains."""
+
+
+class WorstDomain(StatePart):
+    """A domain that a person should look at."""
+
+    name: str
+    uuid: str
+    reason: str
+    """Name of a `Reason`."""
+    shortfall_mebibytes: Count
+    allocation_mebibytes: Count
+
+
+class NodeStatus(StatePart):
+    """The node as its agent last saw it."""
+
+    observed_at: Annotated[str, AfterValidator(_rfc3339)]
+    node: NodeTotals
+    pressure: bool
+    """The host itself is short of memory."""
+    stable: bool
+    domains: Count
+    stable_domains: Count
+    policies: Annotated[tuple[PolicyState, ...], Field(strict=False)] = ()
+    worst_domains: Annotated[tuple[WorstDomain, ...], Field(strict=False, max_length=WORST_DOMAINS)] = ()
+
+
+class NodeMemoryState(StatePart):
+    """One `NodeMemoryState`, named after its node. It has no spec: nobody asks anything of it."""
+
+    api_version: ApiVersion = "ballast.dev/v1alpha1"
+    kind: Literal["NodeMemoryState"] = "NodeMemoryState"
+    metadata: Metadata
+    status: NodeStatus

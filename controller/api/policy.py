@@ -1,0 +1,360 @@
+"""The `MemoryPolicy` resource: what a user asks of Ballast, with every default.
+
+An empty spec is a safe policy. Attributes are the fields in snake_case; quantities are bytes. `null` is taken
+as absent, as the API server takes it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from controller.api.problems import InvalidValueError
+from controller.api.quantity import format_quantity, parse_quantity
+
+MEBIBYTE = 2**20
+"""Bytes."""
+
+ApiVersion = Literal["ballast.dev/v1alpha1"]
+Mode = Literal["Observe", "Enforce"]
+ModelType = Literal["WLS", "OLS", "Ridge", "Lasso", "LastValue"]
+Spare = Literal["Reclaim", "Share"]
+Release = Literal["Restore", "Keep"]
+Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
+
+OBJECT_META = frozenset(
+    {
+        *("name", "generateName", "namespace", "labels", "annotations", "uid", "generation"),
+        *(
+            "creationTimestamp",
+            "resourceVersion",
+            "selfLink",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ),
+        *("ownerReferences", "finalizers", "managedFields"),
+    }
+)
+"""Fields of Kubernetes' ObjectMeta: what may stand in `metadata`."""
+
+
+def _shaped(pattern: str, message: str, remedy: str) -> AfterValidator:
+    """Text that matches the pattern from end to end."""
+    shape = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not shape.fullmatch(value):
+            raise InvalidValueError(value, message, remedy)
+        return value
+
+    return AfterValidator(check)
+
+
+def _instant(value: object) -> object:
+    """RFC 3339 text to a point in time; the API server writes no other form."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        remedy = "leave it out: the API server sets it, such as 2026-01-31T12:00:00Z"
+        raise InvalidValueError(value, "not a time", remedy) from None
+
+
+_LABEL_PART = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_DNS_PART = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_SUBDOMAIN = rf"{_DNS_PART}(?:\.{_DNS_PART})*"
+_HEX = "[0-9a-f]"
+
+Quantity = Annotated[
+    int, BeforeValidator(parse_quantity), PlainSerializer(format_quantity, return_type=str, when_used="json")
+]
+"""Bytes. Read from a Kubernetes quantity or an integer; written to JSON as a quantity."""
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    _shaped(
+        _SUBDOMAIN,
+        "not a name that Kubernetes takes",
+        "use lower-case letters, digits, '-' and '.', with a letter or digit at both ends, such as my-policy",
+    ),
+]
+Glob = Annotated[str, Field(min_length=1, max_length=253)]
+Uuid = Annotated[
+    str,
+    _shaped(
+        rf"{_HEX}{{8}}(?:-{_HEX}{{4}}){{3}}-{_HEX}{{12}}",
+        "not a UUID in canonical form",
+        "use 36 lower-case characters, as `virsh domuuid DOMAIN` prints them",
+    ),
+]
+LabelKey = Annotated[
+    str,
+    Field(min_length=1, max_length=317),
+    _shaped(
+        rf"(?:{_SUBDOMAIN}/)?{_LABEL_PART}",
+        "not a label key that Kubernetes takes",
+        "use 1 to 63 letters, digits, '-', '_' and '.', with or without a DNS name and '/' before them",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    _shaped(
+        rf"(?:{_LABEL_PART})?",
+        "not a label value that Kubernetes takes",
+        "use at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+    ),
+]
+Percent = Annotated[int, Field(ge=0, le=100)]
+PositivePercent = Annotated[int, Field(ge=1, le=100)]
+Points = Annotated[int, Field(ge=3, le=32)]
+"""Three points are the fewest with a scatter around a line; more than 32 outlive any trend."""
+Interval = Annotated[int, Field(ge=1, le=3600)]
+"""Seconds."""
+
+_ITEMS = 64
+"""Bound of every list and map, so that the schema's CEL rules stay within the API server's cost limit."""
+
+
+class Part(BaseModel):
+    """Settings of every model of the contract: strict, frozen, camelCase outside, unknown fields refused."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {key: value for key, value in data.items() if value is not None}
+
+
+class Metadata(Part):
+    """The parts of ObjectMeta that Ballast reads; the others are let pass."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: Name
+    creation_timestamp: Annotated[AwareDatetime | None, BeforeValidator(_instant)] = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    uid: str = ""
+    generation: int = 0
+
+
+class Expression(Part):
+    """One requirement of a Kubernetes label selector."""
+
+    key: LabelKey
+    operator: Operator
+    values: Annotated[
+        tuple[LabelValue, ...], Field(strict=False, max_length=_ITEMS, validate_default=True)
+    ] = ()
+
+    @field_validator("values")
+    @classmethod
+    def _fit_the_operator(cls, values: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        operator = info.data.get("operator")
+        if operator in ("In", "NotIn") and not values:
+            message = f"operator {operator} compares with values, but there are none"
+            raise InvalidValueError("", message, "list at least one value")
+        if operator in ("Exists", "DoesNotExist") and values:
+            message = f"operator {operator} takes no values"
+            raise InvalidValueError("", message, "remove the values, or use In or NotIn")
+        return values
+
+
+class NodeSelector(Part):
+    """Nodes a policy is for. Empty fields select every node; the others must all match."""
+
+    names: Annotated[tuple[Glob, ...], Field(strict=False, max_length=_ITEMS)] = ()
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=_ITEMS)] = {}
+    match_expressions: Annotated[tuple[Expression, ...], Field(strict=False, max_length=_ITEMS)] = ()
+
+
+class DomainSelector(Part):
+    """Domains a policy is for. Empty fields select every domain; the others must all match."""
+
+    names: Annotated[tuple[Glob, ...], Field(strict=False, max_length=_ITEMS)] = ()
+    uuids: Annotated[tuple[Uuid, ...], Field(strict=False, max_length=_ITEMS)] = ()
+    labels: Annotated[dict[Glob, Annotated[str, Field(max_length=253)]], Field(max_length=_ITEMS)] = {}
+
+
+class WeightedLeastSquares(Part):
+    """A line in which a point counts half as much every `half_life_seconds`."""
+
+    decision_points: Points = 12
+    half_life_seconds: Annotated[int, Field(ge=1, le=86400)] = 60
+
+
+class OrdinaryLeastSquares(Part):
+    """A line in which every point counts the same."""
+
+    decision_points: Points = 12
+
+
+class Ridge(Part):
+    """A line pulled towards flat as if `penalty_points` points said that nothing changes."""
+
+    decision_points: Points = 12
+    penalty_points: Annotated[int, Field(ge=0, le=1000)] = 4
+
+
+class Lasso(Part):
+    """A line that stays flat while demand and time correlate less than `penalty_percent`."""
+
+    decision_points: Points = 12
+    penalty_percent: Percent = 30
+
+
+class LastValue(Part):
+    """No line: the newest point is the forecast; the points give its scatter."""
+
+    decision_points: Points = 12
+
+
+class ForecastModel(Part):
+    """Which model forecasts demand. Only the block of the chosen `type` counts."""
+
+    type: ModelType = "WLS"
+    upper_percentile: Annotated[int, Field(ge=50, le=99)] = 95
+    wls: WeightedLeastSquares = WeightedLeastSquares()
+    ols: OrdinaryLeastSquares = OrdinaryLeastSquares()
+    ridge: Ridge = Ridge()
+    lasso: Lasso = Lasso()
+    last_value: LastValue = LastValue()
+
+
+def _ordered(maximum: int, minimum: str, info: ValidationInfo, text: Callable[[int], str]) -> int:
+    """A maximum that is not below its minimum; a minimum that was refused itself is not held against it."""
+    least = info.data.get(minimum)
+    if least is not None and maximum < least:
+        name = to_camel(minimum)
+        raise InvalidValueError(
+            text(maximum),
+            f"less than {name}, which is {text(least)}",
+            f"use {text(least)} or more, or set {name} to {text(maximum)} or less",
+        )
+    return maximum
+
+
+class Threshold(Part):
+    """The dead band: the larger of a part of the allocation and a quantity."""
+
+    percent: Percent = 5
+    quantity: Quantity = 32 * MEBIBYTE
+
+
+class Headroom(Part):
+    """Added to the upper forecast: the larger of a part of it and a quantity."""
+
+    percent: Annotated[int, Field(ge=0, le=1000)] = 10
+    quantity: Quantity = 32 * MEBIBYTE
+
+
+class Limits(Part):
+    """What a domain gets at least and at most; percents are of the domain's maximum."""
+
+    minimum: Quantity = 128 * MEBIBYTE
+    minimum_percent: PositivePercent = 20
+    maximum: Quantity | None = None
+    maximum_percent: Annotated[PositivePercent, Field(validate_default=True)] = 100
+
+    @field_validator("maximum")
+    @classmethod
+    def _maximum_above_minimum(cls, maximum: int | None, info: ValidationInfo) -> int | None:
+        return None if maximum is None else _ordered(maximum, "minimum", info, format_quantity)
+
+    @field_validator("maximum_percent")
+    @classmethod
+    def _maximum_percent_above_minimum(cls, maximum: int, info: ValidationInfo) -> int:
+        return _ordered(maximum, "minimum_percent", info, str)
+
+
+class Shrink(Part):
+    """How slow shrinking is."""
+
+    stabilization_seconds: Annotated[int, Field(ge=0, le=86400)] = 120
+
+
+class Monitoring(Part):
+    """How often domains are looked at."""
+
+    minimum_interval_seconds: Interval = 1
+    maximum_interval_seconds: Annotated[Interval, Field(validate_default=True)] = 60
+
+    @field_validator("maximum_interval_seconds")
+    @classmethod
+    def _maximum_above_minimum(cls, maximum: int, info: ValidationInfo) -> int:
+        return _ordered(maximum, "minimum_interval_seconds", info, str)
+
+
+class Stability(Part):
+    """When a domain counts as stable."""
+
+    window_seconds: Annotated[int, Field(ge=10, le=86400)] = 300
+    maximum_reallocations: Annotated[int, Field(ge=0, le=1000)] = 2
+    maximum_change_percent: PositivePercent = 5
+
+
+class Budget(Part):
+    """What the node keeps for itself; over several policies the most careful value counts."""
+
+    reserve: Quantity = 512 * MEBIBYTE
+    reserve_percent: Annotated[int, Field(ge=0, le=90)] = 5
+    maximum: Quantity | None = None
+
+
+class Spec(Part):
+    """Everything the user owns."""
+
+    mode: Mode = "Observe"
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    node_selector: NodeSelector = NodeSelector()
+    domain_selector: DomainSelector = DomainSelector()
+    model: ForecastModel = ForecastModel()
+    threshold: Threshold = Threshold()
+    headroom: Headroom = Headroom()
+    limits: Limits = Limits()
+    weight: Annotated[int, Field(ge=1, le=10000)] = 100
+    shrink: Shrink = Shrink()
+    spare: Spare = "Reclaim"
+    monitoring: Monitoring = Monitoring()
+    stability: Stability = Stability()
+    budget: Budget = Budget()
+    release: Release = "Restore"
+
+
+class MemoryPolicy(Part):
+    """One `MemoryPolicy`. A `status` in the input is let pass: it is Ballast's own to write."""
+
+    api_version: ApiVersion
+    kind: Literal["MemoryPolicy"]
+    metadata: Metadata
+    spec: Spec = Spec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_status(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {key: value for key, value in data.items() if key != "status"}
+
+    @property
+    def name(self) -> str:
+        """`metadata.name`."""
+        return self.metadata.name

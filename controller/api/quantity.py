@@ -1,0 +1,95 @@
+"""Kubernetes quantities of memory: text such as `512Mi` to whole bytes, and back."""
+
+import re
+
+from controller.api.problems import InvalidValueError
+
+_BINARY = {"": 0, "Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+"""Suffix to power of 1024."""
+_DECIMAL = {"k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+"""Suffix to power of 10."""
+_LARGEST = 2**62
+"""Bytes; 4 EiB. Leaves room to add two quantities in 64 bits."""
+_LONGEST = 32
+"""Characters; every size up to the largest fits twice."""
+_ENORMOUS = 64
+"""Power of ten from which even the smallest number of `_LONGEST` characters is above `_LARGEST`."""
+
+_QUANTITY = re.compile(
+    r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?"
+    r"(?P<suffix>[KMGTPE]i|[kMGTPEmun]|[eE](?P<exponent>[0-9]+)|)"
+)
+_NEARLY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<letter>[kmgtpe])(?P<rest>i?b?)", re.IGNORECASE)
+"""What people write out of habit: `512MB`, `2 GiB`, `1g`."""
+_USAGE = "use a number with Ki, Mi, Gi, Ti, k, M, G or T behind it, or bytes without a suffix, such as 512Mi"
+
+
+def parse_quantity(value: str | int) -> int:
+    """Bytes of a quantity: text in Kubernetes' notation, without a sign, or an integer, which means bytes.
+
+    Raises InvalidValueError (a ValueError) for anything else, for parts of a byte (so for suffixes `m`, `u`
+    and `n`) and above 2**62 bytes. The notation:
+    https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InvalidValueError(value, "not a quantity", _USAGE)
+    size = value if isinstance(value, int) else _parse_text(value)
+    if size < 0:
+        raise InvalidValueError(value, "a quantity cannot be negative", "use 0 or more")
+    if size > _LARGEST:
+        raise InvalidValueError(value, "more than 2^62 bytes", "use at most 4Ei")
+    return size
+
+
+def _parse_text(text: str) -> int:
+    if len(text) > _LONGEST:
+        raise InvalidValueError(text, f"longer than {_LONGEST} characters", "use a suffix such as Mi or Gi")
+    match = _QUANTITY.fullmatch(text)
+    digits = (match["whole"] + (match["fraction"] or "")) if match else ""
+    if match is None or not digits:
+        raise InvalidValueError(text, "not a quantity", _nearly(text))
+    if match["suffix"] in ("m", "u", "n"):
+        raise InvalidValueError(text, f"suffix {match['suffix']!r} means a part of one byte", _nearly(text))
+    unit: int = 10 ** len(match["fraction"] or "")
+    size, rest = divmod(int(digits) * _factor(match), unit)
+    if rest:
+        raise InvalidValueError(text, "not a whole number of bytes", f"use {size} or {size + 1}")
+    return size
+
+
+def _factor(match: re.Match[str]) -> int:
+    """What the suffix multiplies with. Beyond the cap of exponents the result is too large anyway."""
+    if match["exponent"] is not None:
+        return int(10 ** min(int(match["exponent"]), _ENORMOUS))
+    suffix = match["suffix"]
+    return int(1024 ** _BINARY[suffix]) if suffix in _BINARY else int(10 ** _DECIMAL[suffix])
+
+
+def _nearly(text: str) -> str:
+    """A remedy that spells out what was probably meant."""
+    match = _NEARLY.fullmatch(text)
+    if match is None:
+        return _USAGE
+    number, letter = match["number"], match["letter"].upper()
+    binary = f"use {number}{letter}i"
+    if "i" in match["rest"].lower():
+        return binary
+    return f"{binary} (powers of 1024) or {number}{'k' if letter == 'K' else letter} (powers of 1000)"
+
+
+def format_quantity(size: int) -> str:
+    """The shortest exact binary form of a size in bytes: `512Mi`, `1.5Gi`. A tie goes to whole numbers."""
+    if size < 0:
+        raise InvalidValueError(size, "a quantity cannot be negative", "use 0 or more")
+    forms = (_scaled(size, power) + suffix for suffix, power in _BINARY.items())
+    return min(forms, key=lambda form: (len(form), "." in form))
+
+
+def _scaled(size: int, power: int) -> str:
+    """`size / 1024**power` exactly; ten binary digits are ten decimal digits behind the point."""
+    whole, rest = divmod(size, 1024**power)
+    if not rest:
+        return str(whole)
+    places = 10 * power
+    fraction = rest * 10**places // 1024**power
+    return f"{whole}.{fraction:0{places}d}".rstrip("0")

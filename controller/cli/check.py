@@ -1,0 +1,129 @@
+"""`ballast check`: are these policies that Ballast and the cluster will take? Offline."""
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+import yaml
+
+from controller.api.documents import MAXIMUM_SIZE, Loaded, Problem, clashes, load
+
+STANDARD_INPUT = "-"
+SUFFIXES = (".yaml", ".yml")
+
+Report = list[tuple[str, Loaded, list[Problem]]]
+"""Per source: what it holds, and all problems with it, those with other files included."""
+
+
+@click.command(short_help="Check policy files.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="What to print: lines for people, or a document for programs.",
+)
+def check(files: tuple[str, ...], output: str) -> None:
+    """Check MemoryPolicy files and name every problem with file, line, field, value and remedy.
+
+    FILE is a YAML file, a directory (every *.yaml and *.yml right in it), or - for standard input. Nothing is
+    changed, and neither a cluster nor libvirt is asked. Exits with 1 when there is any problem.
+
+    \b
+    Examples:
+      ballast check policy.yaml
+      ballast check policies/ -o json
+      git show HEAD:policy.yaml | ballast check -
+    """
+    loaded = _load_all(files)
+    namesakes = clashes(loaded)
+    report = [
+        (source, found, [*found.problems, *(problem for problem in namesakes if problem.source == source)])
+        for source, found in loaded.items()
+    ]
+    if output == "table":
+        _print_lines(report)
+    else:
+        click.echo(_document(report, output), nl=False)
+    sys.exit(1 if any(problems for _, _, problems in report) else 0)
+
+
+def _load_all(names: Iterable[str]) -> dict[str, Loaded]:
+    """What each file holds, by its name as given; a file that is named twice counts once."""
+    loaded: dict[str, Loaded] = {}
+    seen: set[str] = set()
+    for name in names:
+        for path in _paths(name, loaded):
+            absolute = os.path.abspath(path)
+            if absolute not in seen:
+                seen.add(absolute)
+                source = click.format_filename(path)
+                loaded[source] = _load(path, source)
+    return loaded
+
+
+def _paths(name: str, loaded: dict[str, Loaded]) -> list[Path]:
+    """The file itself, or the policy files of a folder; a folder without any is noted in `loaded`."""
+    folder = Path(name)
+    if name == STANDARD_INPUT or not folder.is_dir():
+        return [folder]
+    source = click.format_filename(name)
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.is_dir())
+    except OSError as error:
+        loaded[source] = _unreadable(source, error)
+        return []
+    if not paths:
+        message, remedy = "no *.yaml or *.yml file in this folder", "name the folder that holds the policies"
+        loaded[source] = Loaded(problems=(Problem(source, None, "", "", message, remedy),))
+    return paths
+
+
+def _load(path: Path, source: str) -> Loaded:
+    """One file, or standard input; no more is read than shows that it is too large."""
+    try:
+        with click.open_file(os.fspath(path), "rb") as file:
+            return load(file.read(MAXIMUM_SIZE + 1), source)
+    except OSError as error:
+        return _unreadable(source, error)
+
+
+def _unreadable(source: str, error: OSError) -> Loaded:
+    reason = (error.strerror or str(error)).lower()
+    remedy = "check the path" if isinstance(error, FileNotFoundError) else "make it readable for this user"
+    return Loaded(problems=(Problem(source, None, "", "", f"cannot be read: {reason}", remedy),))
+
+
+def _print_lines(report: Report) -> None:
+    """Problems to standard error, a line each; files without any to standard output."""
+    for source, found, problems in report:
+        for problem in problems:
+            click.echo(problem, err=True)
+        if not problems:
+            count = len(found.policies)
+            click.echo(f"{source}: ok ({count} {'policy' if count == 1 else 'policies'})")
+
+
+def _document(report: Report, form: str) -> str:
+    files = [
+        {
+            "file": source,
+            "policies": [policy.name for policy in found.policies],
+            "problems": [_fields(problem) for problem in problems],
+        }
+        for source, found, problems in report
+    ]
+    data = {"ok": not any(problems for _, _, problems in report), "files": files}
+    if form == "yaml":
+        return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _fields(problem: Problem) -> dict[str, object]:
+    return {name: value for name, value in dataclasses.asdict(problem).items() if name != "source"}

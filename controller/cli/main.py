@@ -1,0 +1,52 @@
+"""The group `ballast` and the table of its commands."""
+
+from importlib import import_module
+
+import click
+
+from controller import __version__
+
+COMMANDS = {
+    "run": "Keep memory where it is needed, on this host.",
+    "check": "Check policy files, offline.",
+    "top": "Show the live table of a running Ballast.",
+    "completion": "Print the shell completion script.",
+}
+"""Command `x` is `controller.cli.x:x`; its line of help is here so that the overview imports none of them."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """In the order in which a new user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """None for a name that is no command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"controller.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """The overview, from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ballast")
+def main() -> None:
+    """Ballast keeps the memory of libvirt/QEMU virtual machines where it is needed.
+
+    It forecasts every guest's memory use and moves memory between guests through the virtio balloon, only
+    when the difference is worth it. A MemoryPolicy in YAML says how.
+
+    \b
+    Begin with a look that changes nothing (an empty spec observes every domain):
+      mkdir policies
+      echo '{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}' > policies/all.yaml
+      ballast check policies/
+      ballast run --policies policies/ --once
+    """

@@ -1,0 +1,43 @@
+"""What `ballast run --once` prints for people: one decision, domain by domain."""
+
+from typing import Any
+
+from controller.observe.text import change, mib
+
+State = dict[str, Any]
+
+
+def table(state: State, refused: dict[str, str]) -> str:
+    """A paragraph a domain; `refused` maps keys to libvirt's messages."""
+    node = state["node"]
+    head = (
+        f"node {node['name']}: {mib(node['total'])}, budget {mib(node['budget'])}, "
+        f"allocated {mib(node['allocated'])}, spare {mib(node['spare'])}"
+    )
+    if not state["domains"]:
+        return f"{head}\nno running domains"
+    return "\n".join([head, *(_domain(domain, refused.get(domain["key"])) for domain in state["domains"])])
+
+
+def _domain(domain: State, refusal: str | None) -> str:
+    owner = f"policy {domain['policy']}, {domain['mode']}" if domain["policy"] else "no policy"
+    return (
+        f"\n{domain['name']}  ({owner})\n"
+        f"  demand {mib(domain['demand'])}, forecast {mib(domain['forecast'])} "
+        f"(upper {mib(domain['upper'])}), "
+        f"allocation {mib(domain['allocation'])}, target {mib(domain['target'])}\n"
+        f"  {_verdict(domain, refusal)}"
+    )
+
+
+def _verdict(domain: State, refusal: str | None) -> str:
+    """What was done, would be done, or was not, and why."""
+    before, target, last = domain["allocation"], domain["target"], domain["last_action"]
+    if refusal is not None:
+        return f"libvirt refused: {refusal}"
+    if last is not None:
+        return f"changed {change(last['from'], last['to'])}: {last['reason_text']} [{last['reason']}]"
+    why = f"{domain['reason_text']} [{domain['reason']}]"
+    if domain["mode"] == "Observe" and None not in {before, target} and before != target:
+        return f"would change {change(before, target)}: {why}"
+    return f"left alone: {why}"

@@ -1,0 +1,27 @@
+"""What commands print: a table for people, JSON or YAML for programs."""
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+FORMS = ("table", "json", "yaml")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def output_option(text: str) -> Callable[[Command], Command]:
+    """`-o FORM`; `text` says what it applies to."""
+    return click.option(
+        "-o", "--output", type=click.Choice(FORMS), default="table", show_default=True, help=text
+    )
+
+
+def document(data: Any, form: str) -> str:
+    """`data` as JSON or YAML text."""
+    if form == "json":
+        return json.dumps(data, indent=2, allow_nan=False)
+    import yaml  # noqa: PLC0415 - only where YAML is asked for
+
+    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).rstrip()

@@ -1,0 +1,104 @@
+"""`ballast run`: the options. What they set in motion is in `controller.cli.service`."""
+
+import socket
+from pathlib import Path
+
+import click
+
+from controller.cli.output import output_option
+from controller.observe.address import DEFAULT_LISTEN, Address
+from controller.observe.log import FORMATS, LEVELS, configure
+
+DEFAULT_CONNECT = "qemu:///system"
+
+
+def _address(_context: click.Context, _option: click.Parameter, text: str) -> Address | None:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command()
+@click.option(
+    "--policies",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; changes count at once.",
+)
+@click.option(
+    "--connect",
+    "uris",
+    metavar="URI",
+    multiple=True,
+    default=(DEFAULT_CONNECT,),
+    show_default=True,
+    help="libvirt connection; may be given several times.",
+)
+@click.option("--once", is_flag=True, help="Make one decision, print it, and exit.")
+@output_option("With --once: what to print.")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT|none",
+    default=DEFAULT_LISTEN,
+    show_default=True,
+    callback=_address,
+    help="Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.",
+)
+@click.option(
+    "--node-name",
+    metavar="NAME",
+    default=socket.gethostname,
+    show_default="host name",
+    help="Name of this node, for a policy's nodeSelector.",
+)
+@click.option(
+    "--proc",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    default=Path("/proc"),
+    show_default=True,
+    help="The host's /proc, where it is mounted elsewhere (in a container).",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="human",
+    show_default=True,
+    help="Lines for people, or a JSON object a line.",
+)
+@click.option(
+    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least level to log."
+)
+def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
+    policies: Path,
+    uris: tuple[str, ...],
+    once: bool,
+    output: str,
+    listen: Address | None,
+    node_name: str,
+    proc: Path,
+    log_format: str,
+    log_level: str,
+) -> None:
+    """Watch this host's domains and move memory between them as the policies in DIR say.
+
+    A policy observes unless its spec says `mode: Enforce`: what it would do is logged, and nothing is
+    changed. Stopping (Ctrl-C, SIGTERM) leaves every guest the memory it has. Ends with 1 when DIR or libvirt
+    cannot be used at the start; a libvirt that goes away later is waited for.
+
+    \b
+    Examples:
+      ballast run --policies /etc/ballast/policies
+      ballast run --policies policies/ --once -o json
+      ballast run --policies policies/ --connect qemu:///session --listen none
+    """
+    from controller.cli import service  # noqa: PLC0415 - numpy, pydantic and libvirt: not for the sake of --help
+
+    configure(log_format, "error" if once and log_level == "info" else log_level)
+    site = service.Site(policies, uris, node_name, proc)
+    if once:
+        click.echo(service.once(site, output))
+    else:
+        service.serve(site, listen)

@@ -1,0 +1,137 @@
+"""Wires the loop to this host: folder, libvirt, HTTP endpoint, signals. What `ballast run` sets in motion."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from controller.cli.output import document
+from controller.engine.ownership import NodeIdentity
+from controller.engine.reasons import Reason
+from controller.host.host import Host
+from controller.loop.clock import SystemClock
+from controller.loop.control import GAP_S, ControlLoop
+from controller.observe.address import Address
+from controller.observe.board import Board, lost
+from controller.observe.http import Endpoint, ListenError
+from controller.standalone import FolderError, FolderWatch, PolicyFolder
+
+ONCE_S = 8.0
+"""Seconds `--once` may look before it prints: statistics, and enough to shrink, take a few periods."""
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the loop runs: options that `serve` and `once` share."""
+
+    policies: Path
+    uris: tuple[str, ...]
+    node_name: str
+    proc: Path
+
+
+class _Wired:
+    """Everything one loop needs, started; closed by the stack it was given."""
+
+    def __init__(self, site: Site, stack: ExitStack, clock: SystemClock) -> None:
+        """Raises ClickException with what to do about it."""
+        self.clock = clock
+        try:
+            self.folder = PolicyFolder(site.policies, clock.monotonic)
+        except FolderError as error:
+            raise click.ClickException(str(error)) from error
+        self.folder.current()
+        self.board = Board(site.node_name, clock.monotonic)
+        self.host = Host(tuple(dict.fromkeys(site.uris)), site.proc, clock.wake)
+        self.loop = ControlLoop(self.host, self.folder, NodeIdentity(site.node_name), clock, self.board)
+        stack.callback(self.host.close)
+        self.host.start()
+        connections = self.host.status()
+        if not any(each.connected for each in connections):
+            raise click.ClickException("; ".join(lost(connections)))
+
+    def changed(self) -> None:
+        """The folder changed: say so to the folder and the loop. Called from the watcher's thread."""
+        self.folder.touched()
+        self.clock.wake()
+
+
+def serve(site: Site, listen: Address | None) -> None:
+    """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used."""
+    clock = SystemClock()
+    with _stopped_by_signals(clock), ExitStack() as stack:
+        wired = _Wired(site, stack, clock)
+        if listen is not None:
+            try:
+                stack.enter_context(Endpoint(listen, wired.board))
+            except ListenError as error:
+                raise click.ClickException(str(error)) from error
+        stack.enter_context(FolderWatch(site.policies, wired.changed))
+        wired.loop.run()
+
+
+def once(site: Site, form: str) -> str:
+    """One decision, as text in `form`. Raises ClickException for a refused policy or libvirt out of reach."""
+    clock = SystemClock()
+    with ExitStack() as stack:
+        wired = _Wired(site, stack, clock)
+        if wired.folder.problems:
+            raise click.ClickException("\n".join(wired.folder.problems))
+        stack.callback(wired.loop.release)
+        refused = _decide(wired)
+        state = wired.board.document()
+    if form != "table":
+        return document(state | {"refused": refused}, form)
+    from controller.cli.once import table  # noqa: PLC0415 - rich: only for people
+
+    return table(state, refused)
+
+
+def _decide(wired: _Wired) -> dict[str, str]:
+    """Look until every domain has had its decision, or ONCE_S are over; libvirt's refusals by key."""
+    clock, loop = wired.clock, wired.loop
+    end = clock.monotonic() + ONCE_S
+    refused = loop.iterate().refused
+    while _undecided(wired.board.document()) and (left := end - clock.monotonic()) > 0:
+        clock.wait(GAP_S, min(left, loop.pause()))
+        refused |= loop.iterate().refused
+    return refused
+
+
+_PASSING = frozenset({str(Reason.NONE), str(Reason.WARMING_UP)})
+
+
+def _undecided(state: dict[str, Any]) -> bool:
+    return any(domain["reason"] in _PASSING for domain in state["domains"])
+
+
+@contextmanager
+def _stopped_by_signals(clock: SystemClock) -> Iterator[None]:
+    """The first SIGTERM or SIGINT stops the clock, a second one ends the process at once.
+
+    A thread waits for them: a handler would run in the middle of whatever holds a lock. The mask must be set
+    before any other thread starts, for they inherit it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    over = threading.Event()
+
+    def wait() -> None:
+        signal.sigwait(STOPPING)
+        if over.is_set():
+            return
+        clock.stop()
+        os._exit(128 + signal.sigwait(STOPPING))
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,106 @@
+"""The table of a running Ballast, for `ballast top` and whoever else draws the state.
+
+Colours only repeat what a sign or a word says already: blue and yellow, which everybody can tell apart.
+"""
+
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from controller.observe.text import mib, seconds
+
+State = dict[str, Any]
+
+CALM, NEWS = "bright_blue", "yellow"
+NARROW = 100
+"""Columns of a terminal below which the reason's sentence gives way to its name, and less is shown."""
+
+
+def render(state: State) -> RenderableType:
+    """A `/state` document as node line, what is wrong, and a row a domain; fits the console it is put on."""
+    return Group(_node(state), *_troubles(state), _Domains(state["domains"]))
+
+
+class _Domains:
+    """The table, drawn for the width there is."""
+
+    def __init__(self, domains: list[State]) -> None:
+        self._domains = domains
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if not self._domains:
+            yield Text("no running domains")
+            return
+        narrow = options.max_width < NARROW
+        table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+        table.add_column("NAME", overflow="ellipsis", no_wrap=True, max_width=24)
+        for title in ("DEMAND", "FORECAST", "ALLOC", "TARGET"):
+            table.add_column(title, justify="right", no_wrap=True)
+        table.add_column("EVERY", justify="right", no_wrap=True)
+        table.add_column("" if narrow else "STABILITY", no_wrap=True)
+        table.add_column("LAST ACTION", overflow="ellipsis", no_wrap=narrow)
+        for domain in self._domains:
+            table.add_row(*_row(domain, narrow))
+        yield table
+
+
+def _row(domain: State, narrow: bool) -> tuple[RenderableType, ...]:
+    moving = domain["target"] != domain["allocation"]
+    sizes = [_size(domain[field], narrow) for field in ("demand", "forecast", "allocation")]
+    return (
+        Text(domain["name"]),
+        *sizes,
+        Text(_size(domain["target"], narrow), style=NEWS if moving else ""),
+        seconds(domain["interval_s"]),
+        _stability(domain, narrow),
+        _last(domain, narrow),
+    )
+
+
+def _size(size: int | None, narrow: bool) -> str:
+    return mib(size).removesuffix(" MiB") if narrow else mib(size)
+
+
+def _stability(domain: State, narrow: bool) -> Text:
+    sign, word, style = ("=", "stable", CALM) if domain["stable"] else ("~", "unstable", NEWS)
+    if domain["pressure"]:
+        sign, word, style = "!", "pressure", f"bold {NEWS}"
+    return Text(sign if narrow else f"{sign} {word}", style=style)
+
+
+def _last(domain: State, narrow: bool) -> Text:
+    """The last change with its age and reason; for a domain that is left alone, why."""
+    action = domain["last_action"]
+    if action is None:
+        return Text(domain["reason"] if narrow else domain["reason_text"], style="dim")
+    grows = action["to"] > action["from"]
+    size = mib(abs(action["to"] - action["from"]))
+    sign = "▲ +" if grows else "▼ -"
+    why = action["reason"] if narrow else action["reason_text"]
+    return Text(f"{sign}{size} {seconds(action['age_s'])} ago: {why}", style=NEWS if grows else CALM)
+
+
+def _node(state: State) -> Text:
+    node = state["node"]
+    text = Text.assemble((f"{node['name']}  ", "bold"))
+    if "budget" not in node:
+        return text.append("the loop has not run yet")
+    text.append(
+        f"budget {mib(node['budget'])}, allocated {mib(node['allocated'])}, spare {mib(node['spare'])}, "
+    )
+    text.append(f"host uses {mib(node['host_use'])} of {mib(node['total'])}; ")
+    text.append(f"{node['stable_domains']} of {node['domains']} domains stable, ")
+    text.append(f"{node['reallocations_total']} reallocations, ")
+    text.append(f"{node['looks_total']} looks (fixed: {node['fixed_looks_total']})")
+    if node["pressure"]:
+        text.append("  ! HOST UNDER PRESSURE", style=f"bold {NEWS}")
+    return text
+
+
+def _troubles(state: State) -> list[Text]:
+    down = [each for each in state["connections"] if not each["connected"]]
+    lost = [f"! {each['error'] or each['uri'] + ': not connected'}" for each in down]
+    refused = [f"! policy refused: {problem}" for problem in state["problems"]]
+    return [Text(line, style=NEWS) for line in lost + refused]

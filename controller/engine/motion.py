@@ -1,0 +1,142 @@
+"""What became of the balloon changes asked for: under way, arrived, stuck, or overruled from outside."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.engine.columns import Columns, column
+from controller.engine.inventory import Inventory
+from controller.engine.reasons import Reason
+from controller.engine.sight import TOLERANCE, Sight
+from controller.engine.snapshot import Refusal
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+DEADLINE = 10.0
+"""Seconds without progress after which a balloon is stuck (Xen's squeezed: 5); two shortest intervals if longer."""
+
+RETRY_FIRST = 60.0
+RETRY_LONGEST = 960.0
+"""Seconds until a stuck balloon is tried again; doubled each time in between."""
+
+OUTSIDE_HOLD = 30.0
+"""Seconds, at least, that an allocation set by someone else is left alone; the stabilisation window where longer."""
+
+
+@dataclass(slots=True)
+class Motion(Columns):
+    """Columns of (n,); bytes and monotonic seconds."""
+
+    target: Floats = column(np.nan)
+    """Size asked for and not reached yet; NaN when nothing is under way."""
+    progress: Floats = column(np.nan)
+    """Size of the balloon when it last came closer to the target."""
+    progress_at: Floats = column(-np.inf)
+    settled: Floats = column(np.nan)
+    """Size at which the balloon was last at rest; NaN before the first look."""
+    retry_at: Floats = column(-np.inf)
+    """Not tried again before this time."""
+    backoff: Floats = column(0.0)
+    refused: Bools = column(False)
+    """Waiting for `retry_at` because libvirt refused, not because the balloon is stuck."""
+    hold_until: Floats = column(-np.inf)
+    """Left alone until then: someone else set this size."""
+    release: Bools = column(False)
+    """Its policy is gone and the definition's allocation is still to be given back."""
+    release_until: Floats = column(-np.inf)
+    """Time at which giving back is abandoned for lack of memory."""
+    proposed: Floats = column(np.nan)
+    """In Observe: the size that Enforce would have set."""
+    reallocations: Ints = column(0)
+    last_at: Floats = column(np.nan)
+    last_from: Floats = column(np.nan)
+    last_to: Floats = column(np.nan)
+    last_reason: Ints = column(int(Reason.NONE))
+
+
+def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tuple[Ints, Ints]:
+    """Compare requests with the newest sizes, in place. Returns the rows now stuck, and those changed from outside."""
+    size = sight.allocation
+    under_way = np.isfinite(motion.target)
+    gap = np.abs(size - motion.target)
+    gap_before = np.abs(motion.progress - motion.target)
+    arrived = under_way & (gap < TOLERANCE)
+    closer = under_way & (gap < gap_before - TOLERANCE / 2)
+    away = under_way & ~arrived & (gap > gap_before + TOLERANCE)
+    moved_at_rest = ~under_way & (np.abs(size - motion.settled) >= TOLERANCE)
+    motion.progress[closer] = size[closer]
+    motion.progress_at[closer] = now
+    outside = _overruled(motion, sight, inventory, away | moved_at_rest, now)
+    _settle(motion, arrived, size)
+    motion.backoff[arrived] = 0.0
+    stuck = _stuck(motion, sight, inventory, under_way & ~arrived & ~away, now)
+    new = np.isnan(motion.settled) & np.isfinite(size)
+    motion.settled[new] = size[new]
+    return stuck, outside
+
+
+def _settle(motion: Motion, where: Bools, size: Floats) -> None:
+    motion.settled[where] = size[where]
+    motion.target[where] = np.nan
+
+
+def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now: float) -> Ints:
+    """Sizes nobody here asked for: the guest deflated its balloon (pressure), or someone else set it (a new truth)."""
+    if not where.any():
+        return np.empty(0, dtype=np.int64)
+    before = np.where(np.isfinite(motion.target), motion.progress, motion.settled)
+    deflated = where & inventory.autodeflate & (sight.allocation > before)
+    sight.pressure |= deflated
+    outside = where & ~deflated & (sight.allocation > 0) & (before > 0)
+    motion.hold_until[outside] = now + np.maximum(inventory.stabilization[outside], OUTSIDE_HOLD)
+    motion.proposed[where] = np.nan
+    _settle(motion, where, sight.allocation)
+    return np.flatnonzero(outside)
+
+
+def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now: float) -> Ints:
+    if not where.any():
+        return np.empty(0, dtype=np.int64)
+    deadline = np.maximum(DEADLINE, 2 * inventory.interval_minimum)
+    rows = np.flatnonzero(where & (sight.seen - motion.progress_at > deadline))
+    motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)
+    motion.retry_at[rows] = now + motion.backoff[rows]
+    motion.refused[rows] = False
+    motion.settled[rows] = sight.allocation[rows]
+    motion.target[rows] = np.nan
+    return rows
+
+
+def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: Ints, now: float) -> None:
+    """Enter balloon changes that are about to be carried out, in place; `target` and `reason` are those of `rows`."""
+    size = sight.allocation[rows]
+    motion.target[rows] = target
+    motion.progress[rows] = size
+    motion.progress_at[rows] = now
+    motion.reallocations[rows] += 1
+    motion.last_at[rows] = now
+    motion.last_from[rows] = size
+    motion.last_to[rows] = target
+    motion.last_reason[rows] = reason
+
+
+def refuse(motion: Motion, refused: tuple[Refusal, ...], now: float) -> None:
+    """Forget requests that libvirt did not take; they are tried again later."""
+    for refusal in refused:
+        row = refusal.row
+        motion.target[row] = np.nan
+        motion.backoff[row] = min(max(2 * motion.backoff[row], DEADLINE), RETRY_LONGEST)
+        motion.retry_at[row] = now + motion.backoff[row]
+        motion.refused[row] = True
+
+
+def committed(motion: Motion, sight: Sight, inventory: Inventory) -> Floats:
+    """(n,) bytes each domain has, or will have once its balloon has followed: the larger of both.
+
+    A domain not looked at yet counts with its maximum.
+    """
+    size = np.where(np.isnan(sight.allocation), inventory.maximum, sight.allocation)
+    return np.fmax(size, motion.target)

@@ -1,0 +1,59 @@
+"""The host's own memory, and so the budget: what the node may give to its domains."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.engine.inventory import Budget
+from controller.engine.snapshot import HostReading
+from controller.forecast import bound
+from controller.forecast.history import History
+from controller.forecast.wls import WLS
+
+Floats = NDArray[np.float64]
+
+HORIZON = np.array([10.0])
+"""Seconds ahead for which the host's own use is forecast: by then every balloon asked for has moved."""
+
+PERCENTILE = np.array([0.95])
+
+SPACING = 1.0
+"""Seconds between the points of the host's history."""
+
+_ROW = np.array([0])
+_MODEL = WLS()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What is known of the host. Bytes."""
+
+    reading: HostReading
+    own_use: float
+    """Memory of the host that no guest holds: its own processes, QEMU's overhead."""
+    own_forecast: float
+    """Upper forecast of it; never below present use."""
+    history: History
+    updated: float
+
+    @classmethod
+    def blank(cls) -> "Node":
+        """A host not looked at yet."""
+        return cls(HostReading(0.0, 0.0), 0.0, 0.0, History.empty(1), -np.inf)
+
+
+def observe(node: Node, reading: HostReading, guests: float, now: float) -> Node:
+    """The host after a reading. `guests`: bytes of host memory that guests' allocations hold now."""
+    own_use = max(reading.total - reading.available - guests, 0.0)
+    if now - node.updated < SPACING:
+        return replace(node, reading=reading, own_use=own_use, own_forecast=max(node.own_forecast, own_use))
+    history = node.history.append(_ROW, now, np.array([own_use]))
+    upper = bound.upper(_MODEL.fit(history.points(now)), HORIZON, PERCENTILE)
+    return Node(reading, own_use, max(float(upper[0]), own_use), history, now)
+
+
+def budget(node: Node, limits: Budget) -> float:
+    """Bytes that all domains together may have."""
+    reserve = max(limits.reserve, limits.reserve_fraction * node.reading.total)
+    return max(min(node.reading.total - node.own_forecast - reserve, limits.maximum), 0.0)

@@ -1,0 +1,91 @@
+"""What each domain is expected to need, and so should have: forecast, upper forecast, wanted, and wanted of late."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.engine.columns import Columns, column
+from controller.engine.inventory import Inventory
+from controller.engine.sight import Sight
+from controller.forecast import bound
+from controller.forecast.history import History
+from controller.forecast.model import Line
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+PRESSURE_GROWTH = 0.3
+"""Part of its allocation that a guest under pressure gets on top: how much it misses cannot be seen, so a few such
+steps, a statistics period apart, must find it."""
+
+
+@dataclass(slots=True)
+class Outlook(Columns):
+    """Columns of (n,), bytes and seconds."""
+
+    forecast: Floats = column(np.nan)
+    """Demand expected at the next look."""
+    upper: Floats = column(np.nan)
+    """The quantile of it that decisions use; never below present demand."""
+    wanted: Floats = column(np.nan)
+    """Upper forecast and headroom, or what a guest under pressure is given, before any limit."""
+    since: Floats = column(np.nan)
+    """First forecast: nothing is known of what was wanted before."""
+    bucket_start: Floats = column(-np.inf)
+    bucket: Floats = column(-np.inf)
+    """Most that was wanted since `bucket_start`."""
+    bucket_before: Floats = column(-np.inf)
+    """Most that was wanted in the stabilisation window before that."""
+
+    @property
+    def held(self) -> Floats:
+        """The most that was wanted in the last one to two stabilisation windows."""
+        return np.maximum(np.fmax(self.wanted, self.bucket), self.bucket_before)
+
+
+def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
+    """Lines through the decision points of `rows`, each domain by its own policy's model."""
+    kinds = inventory.model[rows]
+    if len(inventory.models) == 1 or (kinds == kinds[:1]).all():
+        model = inventory.models[int(kinds[0])]
+        return model.fit(history.points(now, rows, model.decision_points))
+    line = Line(*(np.zeros(len(rows)) for _ in fields(Line)))
+    for kind in np.unique(kinds):
+        where, model = kinds == kind, inventory.models[int(kind)]
+        part = model.fit(history.points(now, rows[where], model.decision_points))
+        for item in fields(Line):
+            getattr(line, item.name)[where] = getattr(part, item.name)
+    return line
+
+
+def look_ahead(
+    outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, rows: Ints, horizon: Floats, now: float
+) -> None:
+    """Enter the forecast of `rows` at `horizon` seconds from now, in place."""
+    outlook.forecast[rows] = bound.predict(line, horizon)
+    upper = np.maximum(bound.upper(line, horizon, inventory.percentile[rows]), sight.demand[rows])
+    headroom = np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * upper)
+    outlook.upper[rows] = upper
+    size = sight.allocation[rows]
+    missed = np.where(sight.pressure[rows], needed_under_pressure(size), 0.0)
+    outlook.wanted[rows] = np.maximum(upper + headroom, missed)
+    outlook.since[rows] = np.where(np.isnan(outlook.since[rows]), now, outlook.since[rows])
+    _hold(outlook, inventory, rows, now)
+
+
+def needed_under_pressure(size: Floats) -> Floats:
+    """What a guest that is short of memory is given next, bytes."""
+    return size * (1 + PRESSURE_GROWTH)
+
+
+def _hold(outlook: Outlook, inventory: Inventory, rows: Ints, now: float) -> None:
+    """A sliding maximum over at least the stabilisation window, kept as two buckets of that length."""
+    window = inventory.stabilization[rows]
+    passed = now - outlook.bucket_start[rows]
+    turn = passed >= window
+    before = np.where(passed < 2 * window, outlook.bucket[rows], -np.inf)
+    outlook.bucket_before[rows] = np.where(turn, before, outlook.bucket_before[rows])
+    outlook.bucket_start[rows] = np.where(turn, now, outlook.bucket_start[rows])
+    wanted = outlook.wanted[rows]
+    outlook.bucket[rows] = np.where(turn, wanted, np.maximum(outlook.bucket[rows], wanted))

@@ -1,0 +1,212 @@
+"""Which policy owns which domain, and what it asks of it: facts and policies become one `Inventory`.
+
+One policy owns a domain: highest `priority`, then oldest, then name (rule 6). The others that select it are conflicted.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from controller.api.policy import ForecastModel, MemoryPolicy, Spec
+from controller.api.selectors import matches_domain, matches_node
+from controller.engine.inventory import Budget, DomainFacts, Inventory
+from controller.engine.reasons import Reason
+from controller.forecast import registry
+from controller.forecast.model import Model
+
+UNOWNED_INTERVAL = 60.0
+"""Seconds between looks at domains that no policy owns: their size counts against the budget."""
+
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """The node as selectors see it."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The inventory, and what a user should know about how it came about."""
+
+    inventory: Inventory
+    conflicted: Mapping[str, tuple[str, ...]]
+    """By policy name, the keys of the domains it selects and another policy owns."""
+    unmatched: tuple[str, ...]
+    """Names of the policies that are for this node and select no domain."""
+
+
+def assign(facts: Sequence[DomainFacts], policies: Sequence[MemoryPolicy], node: NodeIdentity) -> Assignment:
+    """Give every domain its owner and its settings."""
+    ranked = sorted(
+        (policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)),
+        key=_rank,
+    )
+    owners, conflicted, matched = _owners(facts, ranked)
+    specs = [*(policy.spec for policy in ranked), _UNOWNED]
+    models: dict[Model, int] = {}
+    shared = [_of_policy(spec, models) for spec in specs]
+    columns = [
+        shared[owner] | _of_domain(domain, specs[owner], owner >= 0)
+        for domain, owner in zip(facts, owners, strict=True)
+    ]
+    arrays: dict[str, Any] = {
+        name: np.array([column[name] for column in columns], dtype=kind) for name, kind in _COLUMNS.items()
+    }
+    inventory = Inventory(
+        keys=tuple(domain.key for domain in facts),
+        names=tuple(domain.name for domain in facts),
+        uuids=tuple(domain.uuid for domain in facts),
+        policies=tuple(policy.metadata.name for policy in ranked),
+        modes=tuple(policy.spec.mode for policy in ranked),
+        models=tuple(models) or (registry.model("WLS"),),
+        budget=_budget(ranked),
+        index={domain.key: row for row, domain in enumerate(facts)},
+        policy=np.array(owners, dtype=np.int64),
+        **arrays,
+    )
+    unmatched = tuple(name for number, name in enumerate(inventory.policies) if number not in matched)
+    return Assignment(inventory, conflicted, unmatched)
+
+
+def _rank(policy: MemoryPolicy) -> tuple[int, datetime, str]:
+    metadata = policy.metadata
+    return -policy.spec.priority, metadata.creation_timestamp or _LATEST, metadata.name
+
+
+def _owners(
+    facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]
+) -> tuple[list[int], dict[str, tuple[str, ...]], set[int]]:
+    owners = []
+    lost: dict[str, list[str]] = {}
+    matched: set[int] = set()
+    for domain in facts:
+        selecting = [
+            number
+            for number, policy in enumerate(ranked)
+            if matches_domain(policy.spec.domain_selector, domain.name, domain.uuid, domain.wishes.labels)
+        ]
+        owners.append(selecting[0] if selecting else -1)
+        matched.update(selecting)
+        for number in selecting[1:]:
+            lost.setdefault(ranked[number].metadata.name, []).append(domain.key)
+    return owners, {name: tuple(keys) for name, keys in lost.items()}, matched
+
+
+_COLUMNS: dict[str, type] = {
+    "incarnation": np.int64,
+    "maximum": np.float64,
+    "definition": np.float64,
+    "autodeflate": np.bool_,
+    "obstacle": np.int64,
+    "model": np.int64,
+    "enforce": np.bool_,
+    "share": np.bool_,
+    "restore": np.bool_,
+    "minimum": np.float64,
+    "ceiling": np.float64,
+    "weight": np.float64,
+    "percentile": np.float64,
+    "threshold": np.float64,
+    "threshold_fraction": np.float64,
+    "headroom": np.float64,
+    "headroom_fraction": np.float64,
+    "stabilization": np.float64,
+    "interval_minimum": np.float64,
+    "interval_maximum": np.float64,
+    "stability_window": np.float64,
+    "stability_reallocations": np.float64,
+    "stability_change": np.float64,
+}
+
+_UNOWNED = MemoryPolicy.model_validate(
+    {
+        "apiVersion": "ballast.dev/v1alpha1",
+        "kind": "MemoryPolicy",
+        "metadata": {"name": "unowned"},
+        "spec": {
+            "monitoring": {
+                "minimumIntervalSeconds": int(UNOWNED_INTERVAL),
+                "maximumIntervalSeconds": int(UNOWNED_INTERVAL),
+            }
+        },
+    }
+).spec
+
+
+def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
+    """Settings that all domains of a policy have in common; its model is entered in `models`."""
+    return {
+        "model": models.setdefault(_model(spec.model), len(models)),
+        "share": spec.spare == "Share",
+        "restore": spec.release == "Restore",
+        "percentile": spec.model.upper_percentile / 100,
+        "threshold": spec.threshold.quantity,
+        "threshold_fraction": spec.threshold.percent / 100,
+        "headroom": spec.headroom.quantity,
+        "headroom_fraction": spec.headroom.percent / 100,
+        "stabilization": spec.shrink.stabilization_seconds,
+        "interval_minimum": spec.monitoring.minimum_interval_seconds,
+        "interval_maximum": spec.monitoring.maximum_interval_seconds,
+        "stability_window": spec.stability.window_seconds,
+        "stability_reallocations": spec.stability.maximum_reallocations,
+        "stability_change": spec.stability.maximum_change_percent / 100,
+    }
+
+
+def _of_domain(domain: DomainFacts, spec: Spec, owned: bool) -> dict[str, float]:
+    """Settings of one domain: what it is, and what its own wishes leave of the policy's limits."""
+    obstacle = _obstacle(domain, owned)
+    limits, wishes = spec.limits, domain.wishes
+    minimum = max(limits.minimum, limits.minimum_percent * domain.maximum // 100, wishes.minimum or 0)
+    ceilings = (limits.maximum, limits.maximum_percent * domain.maximum // 100, wishes.maximum)
+    ceiling = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)
+    return {
+        "incarnation": domain.incarnation,
+        "maximum": domain.maximum,
+        "definition": domain.definition,
+        "autodeflate": domain.autodeflate,
+        "obstacle": obstacle,
+        "enforce": obstacle is Reason.NONE and spec.mode == "Enforce",
+        "minimum": min(minimum, ceiling),
+        "ceiling": ceiling,
+        "weight": wishes.weight or spec.weight,
+    }
+
+
+def _obstacle(domain: DomainFacts, owned: bool) -> Reason:
+    """The first thing that keeps Ballast from touching a domain; a wish to be left alone outranks all."""
+    if domain.wishes.opt_out:
+        return Reason.OPTED_OUT
+    if domain.obstacle is not Reason.NONE:
+        return domain.obstacle
+    if domain.wishes.error:
+        return Reason.INVALID_WISHES
+    return Reason.NONE if owned else Reason.NO_POLICY
+
+
+def _model(spec: ForecastModel) -> Model:
+    """The forecaster that a policy chose, with the block of parameters of that name."""
+    chosen = {"WLS": spec.wls, "OLS": spec.ols, "Ridge": spec.ridge, "Lasso": spec.lasso}.get(
+        spec.type, spec.last_value
+    )
+    return registry.model(spec.type, **chosen.model_dump())
+
+
+def _budget(policies: Sequence[MemoryPolicy]) -> Budget:
+    """The most careful of the policies that act; of all, where none does."""
+    acting = [policy for policy in policies if policy.spec.mode == "Enforce"] or list(policies)
+    if not acting:
+        return Budget()
+    budgets = [policy.spec.budget for policy in acting]
+    return Budget(
+        reserve=max(budget.reserve for budget in budgets),
+        reserve_fraction=max(budget.reserve_percent for budget in budgets) / 100,
+        maximum=min(np.inf if budget.maximum is None else float(budget.maximum) for budget in budgets),
+    )

@@ -1,0 +1,186 @@
+"""What the engine knows of each domain's memory, and how far that can be trusted.
+
+Turns raw samples into demand. A sample counts as fresh only when the guest has sent new statistics since the last look,
+and since the balloon last moved: while it moves, `actual` is newer than the guest's numbers.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.engine.columns import Columns, column
+from controller.engine.reasons import Reason, first_that_applies
+from controller.engine.snapshot import BalloonEvents, Life, Samples, Snapshot
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+TOLERANCE = 2**20
+"""Bytes. The balloon moves in pages, libvirt rounds to KiB: a smaller difference is no difference."""
+
+STALE_AFTER = 10.0
+"""Seconds without new statistics, at least; three shortest intervals where those are longer."""
+
+FUTURE_TOLERANCE = 5.0
+"""Seconds by which statistics may be ahead of the wall clock: rounding and small corrections of the clock."""
+
+BOOT_TIME = 120.0
+"""Seconds a guest may take from its start until its balloon driver reports."""
+
+LOW_FREE = 0.03
+"""A guest with less than this part of its allocation usable is about to reclaim in the path of its allocations."""
+
+EASY_FREE = 0.5
+"""A guest with more than this part usable is not short of memory, whatever it reads back from swap."""
+
+MAJOR_FAULTS_A_SECOND = 10.0
+"""Major faults that count as thrashing when usable memory is also below `TIGHT_FREE`."""
+
+TIGHT_FREE = 0.10
+
+_LIFE_REASONS = {
+    Life.PAUSED: Reason.PAUSED,
+    Life.NOT_RUNNING: Reason.NOT_RUNNING,
+    Life.BUSY: Reason.BUSY,
+    Life.UNRESPONSIVE: Reason.UNRESPONSIVE,
+}
+
+
+@dataclass(slots=True)
+class Sight(Columns):
+    """Columns of (n,); bytes and seconds, monotonic unless named wall."""
+
+    since: Floats = column(np.nan)
+    """First seen."""
+    seen: Floats = column(np.nan)
+    """Last look."""
+    life: Ints = column(int(Life.RUNNING))
+    trouble: Ints = column(int(Reason.NONE))
+    """`Reason` why the last look's numbers cannot be acted on."""
+    allocation: Floats = column(np.nan)
+    """Newest size of the balloon."""
+    maximum: Floats = column(np.nan)
+    """The live domain's maximum."""
+    rss: Floats = column(np.nan)
+    demand: Floats = column(np.nan)
+    """Of the newest fresh sample."""
+    change: Floats = column(0.0)
+    """Bytes by which that sample differs from the fresh one before."""
+    fresh_at: Floats = column(-np.inf)
+    """Time of the look that brought the newest fresh sample."""
+    fresh_count: Ints = column(0)
+    updated: Floats = column(np.nan)
+    """Wall time of the guest's newest statistics."""
+    moved: Floats = column(-np.inf)
+    """Wall time at which the balloon was last seen to have moved."""
+    moved_at: Floats = column(-np.inf)
+    """The same by the monotonic clock."""
+    swap_in: Floats = column(np.nan)
+    major_faults: Floats = column(np.nan)
+    pressure: Bools = column(False)
+    """The guest is short of memory."""
+
+
+def see(sight: Sight, snapshot: Snapshot, now: float) -> Ints:
+    """Enter a look into `sight`, in place. Returns the rows that brought a fresh sample."""
+    _hear(sight, snapshot.events, snapshot.wall, now)
+    samples = snapshot.samples
+    rows = samples.rows
+    if len(rows) == 0:
+        return rows
+    sight.since[rows] = np.where(np.isnan(sight.since[rows]), now, sight.since[rows])
+    sight.seen[rows] = now
+    sight.life[rows] = samples.life
+    _measure(sight, samples, snapshot.wall, now)
+    age = snapshot.wall - samples.updated
+    patience = np.maximum(STALE_AFTER, 3 * snapshot.inventory.interval_minimum[rows])
+    left = _left(samples)
+    demand = samples.actual - left
+    sight.trouble[rows] = _trouble(sight, samples, demand, age, patience, now)
+    fresh = (
+        (sight.trouble[rows] == Reason.NONE)
+        & (samples.updated != sight.updated[rows])
+        & (samples.updated > sight.moved[rows])
+    )
+    _pressure(sight, samples, left, fresh, now)
+    known = np.isfinite(samples.updated)
+    sight.updated[rows[known]] = samples.updated[known]
+    where: Ints = rows[fresh]
+    _remember(sight, where, demand[fresh], now)
+    return where
+
+
+def _hear(sight: Sight, events: BalloonEvents, wall: float, now: float) -> None:
+    known = np.isfinite(sight.allocation[events.rows])
+    _resize(sight, events.rows[known], events.actual[known], wall, now)
+
+
+def _resize(sight: Sight, rows: Ints, actual: Floats, wall: float, now: float) -> None:
+    """New balloon sizes; the guest's statistics count again once they are newer than the move."""
+    before = sight.allocation[rows]
+    moved = np.abs(actual - before) >= TOLERANCE
+    sight.allocation[rows] = np.where(moved | np.isnan(before), actual, before)
+    sight.moved[rows[moved]] = wall
+    sight.moved_at[rows[moved]] = now
+    sight.moved[rows] = np.minimum(sight.moved[rows], wall)  # the wall clock may have been set back
+
+
+def _measure(sight: Sight, samples: Samples, wall: float, now: float) -> None:
+    rows = samples.rows
+    stopped = samples.life == Life.NOT_RUNNING
+    sight.allocation[rows[stopped]] = 0.0
+    sized = ~stopped & np.isfinite(samples.actual)
+    _resize(sight, rows[sized], samples.actual[sized], wall, now)
+    sight.maximum[rows] = np.where(np.isfinite(samples.maximum), samples.maximum, sight.maximum[rows])
+    sight.rss[rows] = samples.rss
+
+
+def _left(samples: Samples) -> Floats:
+    """What the guest could give up: `usable`; where it reports none, or 0 while pages are free, `unused`."""
+    given = np.isfinite(samples.usable) & ((samples.usable != 0) | ~(samples.unused > 0))
+    return np.where(given, samples.usable, samples.unused)
+
+
+def _trouble(
+    sight: Sight, samples: Samples, demand: Floats, age: Floats, patience: Floats, now: float
+) -> NDArray[np.int64]:
+    """Why each sample cannot be acted on, the first cause that applies."""
+    missing = ~np.isfinite(demand) | ~(samples.updated > 0) | (samples.available == 0)
+    booting = missing & (now - sight.since[samples.rows] < BOOT_TIME)
+    absurd = (demand < 0) | (demand > samples.actual) | (samples.available < 0) | ~(samples.actual > 0)
+    lives = [(samples.life == life, reason) for life, reason in _LIFE_REASONS.items()]
+    return first_that_applies(
+        [
+            *lives,
+            (booting, Reason.BOOTING),
+            (missing, Reason.NO_STATISTICS),
+            (absurd, Reason.INVALID_STATISTICS),
+            (age < -FUTURE_TOLERANCE, Reason.FUTURE_STATISTICS),
+            (age > patience, Reason.STALE_STATISTICS),
+        ],
+        Reason.NONE,
+    )
+
+
+def _pressure(sight: Sight, samples: Samples, left: Floats, fresh: Bools, now: float) -> None:
+    """A guest is short of memory when little is usable, or when it reads back what it had to give up."""
+    rows = samples.rows
+    part = left / np.maximum(samples.actual, 1.0)
+    elapsed = np.maximum(now - sight.fresh_at[rows], 1.0)
+    swapping = samples.swap_in - sight.swap_in[rows] > 0
+    thrashing = (samples.major_faults - sight.major_faults[rows]) / elapsed > MAJOR_FAULTS_A_SECOND
+    short = (part < LOW_FREE) | (swapping & (part < EASY_FREE)) | (thrashing & (part < TIGHT_FREE))
+    sight.pressure[rows] = fresh & short
+    where: Ints = rows[fresh]
+    sight.swap_in[where] = samples.swap_in[fresh]
+    sight.major_faults[where] = samples.major_faults[fresh]
+
+
+def _remember(sight: Sight, rows: Ints, demand: Floats, now: float) -> None:
+    before = sight.demand[rows]
+    sight.change[rows] = np.where(np.isnan(before), 0.0, demand - before)
+    sight.demand[rows] = demand
+    sight.fresh_at[rows] = now
+    sight.fresh_count[rows] += 1

@@ -1,0 +1,97 @@
+"""All the engine remembers between steps: one dataclass of arrays keyed by domain."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.engine.columns import plain
+from controller.engine.inventory import Inventory
+from controller.engine.motion import Motion
+from controller.engine.node import Node
+from controller.engine.outlook import Outlook
+from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.reasons import Reason
+from controller.engine.sight import Sight
+from controller.engine.tempo import Tempo
+from controller.forecast.history import History
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counted since the start, over all domains that a policy owns or owned."""
+
+    at: float = np.nan
+    """Monotonic time of the last step."""
+    looks: int = 0
+    fixed_looks: float = 0.0
+    """Looks that fixed intervals of the shortest length would have taken."""
+    reallocations: int = 0
+    moved: float = 0.0
+    """Bytes asked of balloons, both ways."""
+
+
+@dataclass(slots=True)
+class State:
+    """Rows follow `inventory`. `step` never changes the state it is given."""
+
+    inventory: Inventory
+    sight: Sight
+    history: History
+    outlook: Outlook
+    motion: Motion
+    tempo: Tempo
+    reason: Ints
+    """(n,) `Reason` of each domain's newest decision."""
+    node: Node
+    budget: float = 0.0
+    """Bytes the domains may have together, as of the last step."""
+    totals: Totals = Totals()
+
+    @classmethod
+    def initial(cls) -> "State":
+        """Nothing known, no domains."""
+        return cls(
+            assign((), (), NodeIdentity("")).inventory,
+            Sight.blank(0),
+            History.empty(0),
+            Outlook.blank(0),
+            Motion.blank(0),
+            Tempo.blank(0),
+            np.empty(0, dtype=np.int64),
+            Node.blank(),
+        )
+
+    def copy(self) -> "State":
+        """A copy whose columns may be changed; `history` and `node` are immutable already."""
+        return replace(
+            self,
+            sight=self.sight.copy(),
+            outlook=self.outlook.copy(),
+            motion=self.motion.copy(),
+            tempo=self.tempo.copy(),
+            reason=self.reason.copy(),
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """Everything, as plain lists for JSON."""
+        parts = {name: getattr(self, name).dump() for name in ("sight", "outlook", "motion", "tempo")}
+        return {
+            "keys": list(self.inventory.keys),
+            "names": list(self.inventory.names),
+            "budget": self.budget if np.isfinite(self.budget) else None,
+            "reason": [str(Reason(code)) for code in self.reason.tolist()],
+            "history": self.history.to_dict(),
+            "node": {
+                "total": self.node.reading.total,
+                "available": self.node.reading.available,
+                "pressure": self.node.reading.pressure,
+                "own_use": self.node.own_use,
+                "own_forecast": self.node.own_forecast,
+                "history": plain(self.node.history.values[0]),
+            },
+            **parts,
+        }

@@ -1,0 +1,242 @@
+"""One step of the controller: (state, snapshot, now) -> (state, decision).
+
+See, forecast, pace, plan, act. The same function runs live and in replay.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.engine import act, motion, node, outlook, plan, sight, tempo
+from controller.engine.act import Moves
+from controller.engine.decision import Action, Decision, Notice
+from controller.engine.inventory import Inventory
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Life, Snapshot
+from controller.engine.state import State, Totals
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+COALESCE = 0.05
+"""Seconds a look may come early to share a libvirt call with one that is due."""
+
+NEVER = 2.0**62
+"""Bytes no guest reaches: the exhaustion of an allocation that cannot grow is not watched for."""
+
+TROUBLED_INTERVAL = 5.0
+"""Seconds, at least, between looks at a domain whose statistics cannot be acted on."""
+
+RELEASE_PATIENCE = 60.0
+"""Seconds within which a released domain gets its memory back or, for lack of it, keeps what it has."""
+
+
+def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]:
+    """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
+    state = align(state, snapshot.inventory, now).copy()
+    motion.refuse(state.motion, snapshot.refused, now)
+    fresh = sight.see(state.sight, snapshot, now)
+    stuck, outside = motion.follow(state.motion, state.sight, state.inventory, now)
+    _end_releases(state, now)
+    owned = fresh[state.inventory.policy[fresh] >= 0]
+    _forecast(state, owned, now)
+    _schedule(state, snapshot.samples.rows, now)
+    committed = motion.committed(state.motion, state.sight, state.inventory)
+    state.node = node.observe(state.node, snapshot.host, _held_by_guests(state), now)
+    state.budget = node.budget(state.node, state.inventory.budget)
+    before = state.reason.copy()
+    actions = _cancel(state, stuck) + _enforce(state, committed, now)
+    proposals = _observe(state, committed, now)
+    notices = _notices(state, before, outside)
+    state.totals = _count_up(state, snapshot.samples.rows, actions, now)
+    return state, Decision(actions, proposals, notices)
+
+
+def align(state: State, inventory: Inventory, now: float) -> State:
+    """The state with its rows in the order of `inventory`; a domain that is new or was started anew begins blank."""
+    old = state.inventory
+    if inventory is old:
+        return state
+    rows = np.array([old.index.get(key, -1) for key in inventory.keys], dtype=np.int64)
+    if len(old):
+        rows[(rows >= 0) & (old.incarnation[rows] != inventory.incarnation)] = -1
+    aligned = replace(
+        state,
+        inventory=inventory,
+        sight=state.sight.take(rows),
+        history=state.history.select(rows, max(model.decision_points for model in inventory.models)),
+        outlook=state.outlook.take(rows),
+        motion=state.motion.take(rows),
+        tempo=state.tempo.take(rows),
+        reason=np.where(rows >= 0, state.reason[rows], 0) if len(old) else np.zeros(len(rows), dtype=np.int64),
+    )
+    _hand_over(aligned, old, rows, now)
+    return aligned
+
+
+def _hand_over(state: State, old: Inventory, rows: Ints, now: float) -> None:
+    """Domains whose policy changed are looked at soon; those that lost an acting one are released."""
+    known = np.flatnonzero(rows >= 0)
+    before = rows[known]
+    new = state.inventory
+    gone = (old.policy[before] >= 0) & (new.policy[known] < 0)
+    released = known[gone & old.enforce[before] & old.restore[before]]
+    state.motion.release[known] &= new.policy[known] < 0
+    state.motion.release[released] = True
+    state.motion.release_until[released] = now + RELEASE_PATIENCE
+    state.motion.proposed[known] = np.where(new.enforce[known], np.nan, state.motion.proposed[known])
+    state.tempo.next_look[known] = np.minimum(state.tempo.next_look[known], now + new.interval_minimum[known])
+    state.tempo.next_look[released] = now
+
+
+def due(state: State, inventory: Inventory, now: float) -> list[str]:
+    """Keys of the domains to look at now; new ones are due at once."""
+    waits = align(state, inventory, now).tempo.next_look
+    if not (waits <= now).any():
+        return []
+    return [inventory.keys[row] for row in np.flatnonzero(waits <= now + COALESCE)]
+
+
+def next_due(state: State, inventory: Inventory, now: float) -> float:
+    """Monotonic time of the earliest next look; infinite when there is nothing to look at."""
+    return float(align(state, inventory, now).tempo.next_look.min(initial=np.inf))
+
+
+def _end_releases(state: State, now: float) -> None:
+    moves = state.motion
+    if moves.release.any():
+        done = np.abs(state.sight.allocation - state.inventory.definition) < sight.TOLERANCE
+        moves.release &= ~done & (now < moves.release_until)
+
+
+def _forecast(state: State, rows: Ints, now: float) -> None:
+    """New decision points, stability and interval, and the forecast at the next look."""
+    if len(rows) == 0:
+        return
+    inventory = state.inventory
+    state.history = state.history.append(rows, now, state.sight.demand[rows])
+    line = outlook.fit(state.history, inventory, rows, now)
+    tempo.classify(state.tempo, state.sight, inventory, rows, now)
+    size = state.sight.allocation[rows]
+    _, top = plan.limits(inventory, state.sight)
+    exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, NEVER)
+    tempo.pace(state.tempo, line, exhaustible, inventory, rows)
+    outlook.look_ahead(state.outlook, line, state.sight, inventory, rows, state.tempo.interval[rows], now)
+
+
+def _schedule(state: State, rows: Ints, now: float) -> None:
+    """When the domains just looked at are looked at again."""
+    inventory, pace = state.inventory, state.tempo
+    pace.looks[rows] += 1
+    fresh = state.sight.fresh_at[rows] == now
+    shortest, longest = inventory.interval_minimum[rows], inventory.interval_maximum[rows]
+    troubled = state.sight.trouble[rows] != Reason.NONE
+    untouchable = inventory.obstacle[rows] != Reason.NONE
+    wait = np.where(fresh, pace.interval[rows], shortest)
+    wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)
+    pace.interval[rows] = np.where(untouchable, longest, wait)
+    pace.next_look[rows] = now + pace.interval[rows]
+
+
+def _held_by_guests(state: State) -> float:
+    """Bytes of host memory that are in guests' hands: never more than their allocations, the rest is QEMU's own."""
+    size = np.nan_to_num(state.sight.allocation)
+    return float(np.fmin(size, state.sight.rss).sum())
+
+
+def _usable(state: State) -> Bools:
+    """(n,) domains whose numbers may be acted on."""
+    seen = state.sight
+    return np.asarray(
+        (seen.trouble == Reason.NONE) & (seen.life == Life.RUNNING) & (seen.fresh_count > 0) & (seen.allocation > 0)
+    )
+
+
+def _free_to_move(state: State, now: float) -> Bools:
+    """(n,) not waiting after a failure, nor just set by someone else; a guest in need does not wait for that."""
+    moves = state.motion
+    waits = (now < moves.retry_at) & (moves.refused | ~state.sight.pressure)
+    held = (now < moves.hold_until) & ~state.sight.pressure
+    return ~waits & ~held
+
+
+def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
+    """Balloon changes to carry out, entered as under way; every domain's reason is renewed."""
+    movable = (state.inventory.enforce | state.motion.release) & _usable(state) & _free_to_move(state, now)
+    drawn = plan.draw(state, committed, movable, now)
+    chosen = act.choose(drawn, state, committed, now)
+    state.reason = act.why_kept(drawn, chosen, state, now)
+    reasons = act.why_moved(drawn, chosen.target, state)
+    _verify(state, chosen, now)
+    rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
+    actions = act.actions(state, rows, chosen.target, reasons)
+    motion.request(state.motion, state.sight, rows, chosen.target[rows], reasons[rows], now)
+    _count(state, rows, now)
+    state.reason[rows] = reasons[rows]
+    return actions
+
+
+def _verify(state: State, chosen: Moves, now: float) -> None:
+    """Look at would-be donors before anything is taken from them: now, or soon if there was no news."""
+    rows = np.flatnonzero(chosen.unverified)
+    just_seen = state.sight.seen[rows] == now
+    state.tempo.next_look[rows[~just_seen]] = now
+    tempo.hurry(state.tempo, state.inventory, rows[just_seen], now)
+
+
+def _count(state: State, rows: Ints, now: float) -> None:
+    """A reallocation, or in Observe a proposal, speaks for looking again soon."""
+    tempo.fade(state.tempo, state.inventory, rows, now)
+    state.tempo.reallocations[rows] += 1
+    tempo.hurry(state.tempo, state.inventory, rows, now)
+
+
+def _cancel(state: State, stuck: Ints) -> tuple[Action, ...]:
+    """A stuck balloon's size becomes its target, so that an old order does not take effect at a bad moment."""
+    rows = stuck[state.inventory.enforce[stuck]]
+    return act.actions(state, rows, state.sight.allocation, np.full(len(state.reason), int(Reason.STUCK)))
+
+
+def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
+    """What Enforce would do to domains under Observe, each change said once."""
+    inventory, seen, moves = state.inventory, state.sight, state.motion
+    observed = (inventory.policy >= 0) & ~inventory.enforce & (inventory.obstacle == Reason.NONE)
+    observed &= _usable(state) & _free_to_move(state, now)
+    if not observed.any():
+        return ()
+    acting = inventory.enforce & _usable(state) & _free_to_move(state, now)
+    drawn = plan.draw(state, committed, observed | acting, now)
+    mask, target = act.propose(drawn, state, observed)
+    reasons = act.why_moved(drawn, target, state)
+    rows = np.flatnonzero(mask)
+    moves.proposed[rows] = target[rows]
+    standing = observed & (np.abs(moves.proposed - seen.allocation) >= sight.TOLERANCE)
+    state.reason = np.where(standing, reasons, state.reason)
+    _count(state, rows, now)
+    return act.actions(state, rows, target, reasons)
+
+
+def _notices(state: State, before: Ints, outside: Ints) -> tuple[Notice, ...]:
+    """What a person should hear about: domains newly skipped, and sizes set by someone else."""
+    first, last = int(Reason.NO_POLICY), int(Reason.STUCK)
+    skipped = (state.reason >= first) & (state.reason <= last) & (state.reason != before)
+    inventory = state.inventory
+    rows = [(int(row), Reason(int(state.reason[row]))) for row in np.flatnonzero(skipped)]
+    rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in outside]
+    return tuple(Notice(inventory.keys[row], inventory.names[row], reason) for row, reason in rows)
+
+
+def _count_up(state: State, looked: Ints, actions: tuple[Action, ...], now: float) -> Totals:
+    inventory, totals = state.inventory, state.totals
+    owned = (inventory.policy >= 0) & (inventory.obstacle == Reason.NONE)
+    elapsed = 0.0 if np.isnan(totals.at) else now - totals.at
+    made = [change for change in actions if change.reason.moves]
+    return Totals(
+        at=now,
+        looks=totals.looks + int(owned[looked].sum()),
+        fixed_looks=totals.fixed_looks + elapsed * float((1 / inventory.interval_minimum[owned]).sum()),
+        reallocations=totals.reallocations + len(made),
+        moved=totals.moved + sum(abs(change.target - change.before) for change in made),
+    )

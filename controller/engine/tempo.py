@@ -1,0 +1,69 @@
+"""How often each domain is looked at: stability, interval, next look."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller import schedule, stability
+from controller.engine.columns import Columns, column
+from controller.engine.inventory import Inventory
+from controller.engine.sight import Sight
+from controller.forecast import bound
+from controller.forecast.model import Line
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Tempo(Columns):
+    """Columns of (n,), monotonic seconds."""
+
+    next_look: Floats = column(-np.inf)
+    """Due at once when new."""
+    interval: Floats = column(0.0)
+    stable: Bools = column(False)
+    reallocations: Floats = column(0.0)
+    """Decayed count, see `stability.decayed`."""
+    counted_at: Floats = column(-np.inf)
+    looks: Ints = column(0)
+
+
+def classify(tempo: Tempo, sight: Sight, inventory: Inventory, rows: Ints, now: float) -> None:
+    """Enter the stability of `rows`, which brought fresh samples, in place."""
+    fade(tempo, inventory, rows, now)
+    change = np.abs(sight.change[rows]) / np.maximum(sight.allocation[rows], 1.0)
+    calm = stability.stable(
+        tempo.reallocations[rows],
+        inventory.stability_reallocations[rows],
+        change,
+        inventory.stability_change[rows],
+    )
+    tempo.stable[rows] = calm & ~sight.pressure[rows]
+
+
+def pace(tempo: Tempo, line: Line, limit: Floats, inventory: Inventory, rows: Ints) -> None:
+    """Choose the next interval of `rows`, in place. `limit`: (m,) allocation whose exhaustion is watched for, bytes."""
+    exhaustion = bound.time_to_reach(line, limit, inventory.percentile[rows])
+    tempo.interval[rows] = schedule.next_interval(
+        tempo.interval[rows],
+        inventory.interval_minimum[rows],
+        inventory.interval_maximum[rows],
+        tempo.stable[rows],
+        exhaustion,
+    )
+
+
+def fade(tempo: Tempo, inventory: Inventory, rows: Ints, now: float) -> None:
+    """Let old reallocations of `rows` fade, in place."""
+    elapsed = np.minimum(now - tempo.counted_at[rows], 1e9)
+    tempo.reallocations[rows] = stability.decayed(tempo.reallocations[rows], elapsed, inventory.stability_window[rows])
+    tempo.counted_at[rows] = now
+
+
+def hurry(tempo: Tempo, inventory: Inventory, rows: Ints, now: float) -> None:
+    """Look at `rows` again at their shortest interval, in place."""
+    tempo.interval[rows] = inventory.interval_minimum[rows]
+    tempo.next_look[rows] = np.minimum(tempo.next_look[rows], now + tempo.interval[rows])

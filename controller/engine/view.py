@@ -1,0 +1,116 @@
+"""The engine's state as people and programs read it: plain data for `/state`, tables and metrics."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from controller.engine import motion, plan
+from controller.engine.reasons import Reason
+from controller.engine.state import State
+
+
+def view(state: State, now: float) -> dict[str, Any]:
+    """The node, its policies and its domains as JSON-able data. Bytes (int) and seconds; None: unknown."""
+    return {"node": _node(state), "policies": _policies(state), "domains": _domains(state, now)}
+
+
+def _node(state: State) -> dict[str, Any]:
+    inventory, totals = state.inventory, state.totals
+    owned = (inventory.policy >= 0) & (inventory.obstacle == Reason.NONE)
+    committed = float(motion.committed(state.motion, state.sight, inventory).sum())
+    return {
+        "total": _size(state.node.reading.total),
+        "available": _size(state.node.reading.available),
+        "host_use": _size(state.node.own_use),
+        "host_forecast": _size(state.node.own_forecast),
+        "reserve": _size(max(inventory.budget.reserve, inventory.budget.reserve_fraction * state.node.reading.total)),
+        "budget": _size(state.budget),
+        "allocated": _size(float(np.nansum(state.sight.allocation))),
+        "spare": _size(max(state.budget - committed, 0.0)),
+        "pressure": state.node.reading.pressure,
+        "stable": bool(state.tempo.stable[owned].all()),
+        "domains": len(inventory),
+        "stable_domains": int(state.tempo.stable[owned].sum()),
+        "looks_total": totals.looks,
+        "fixed_looks_total": round(totals.fixed_looks),
+        "reallocations_total": totals.reallocations,
+        "moved_total": _size(totals.moved),
+    }
+
+
+def _policies(state: State) -> list[dict[str, Any]]:
+    inventory = state.inventory
+    entries = []
+    for number, name in enumerate(inventory.policies):
+        mine = inventory.policy == number
+        entries.append(
+            {
+                "name": name,
+                "mode": inventory.modes[number],
+                "domains": int(mine.sum()),
+                "stable_domains": int(state.tempo.stable[mine].sum()),
+            }
+        )
+    return entries
+
+
+def _domains(state: State, now: float) -> list[dict[str, Any]]:
+    lowest, top = plan.limits(state.inventory, state.sight)
+    return [_domain(state, row, float(lowest[row]), float(top[row]), now) for row in range(len(state.inventory))]
+
+
+def _domain(state: State, row: int, lowest: float, top: float, now: float) -> dict[str, Any]:
+    inventory, sight, moves, pace = state.inventory, state.sight, state.motion, state.tempo
+    reason = Reason(int(state.reason[row]))
+    owner = int(inventory.policy[row])
+    demand, size = float(sight.demand[row]), float(sight.allocation[row])
+    target = moves.target[row] if np.isfinite(moves.target[row]) else size
+    proposed = None if inventory.enforce[row] else _size(moves.proposed[row])
+    return {
+        "key": inventory.keys[row],
+        "name": inventory.names[row],
+        "uuid": inventory.uuids[row],
+        "policy": inventory.policies[owner] if owner >= 0 else None,
+        "mode": inventory.modes[owner] if owner >= 0 else None,
+        "demand": _size(demand),
+        "forecast": _size(state.outlook.forecast[row]),
+        "upper": _size(state.outlook.upper[row]),
+        "allocation": _size(size),
+        "target": _size(target) if proposed is None else proposed,
+        "minimum": _size(lowest),
+        "maximum": _size(top),
+        "interval_s": round(float(pace.interval[row]), 3),
+        "next_look_in_s": _seconds(pace.next_look[row] - now),
+        "stable": bool(pace.stable[row]),
+        "reason": str(reason),
+        "reason_text": reason.text,
+        "pressure": bool(sight.pressure[row]),
+        "looks": int(pace.looks[row]),
+        "reallocations": int(moves.reallocations[row]),
+        "last_action": _last_action(state, row, now),
+        "shortfall": _size(max(demand - size, 0.0)),
+        "slack": _size(max(size - demand, 0.0)),
+    }
+
+
+def _last_action(state: State, row: int, now: float) -> dict[str, Any] | None:
+    moves = state.motion
+    if math.isnan(moves.last_at[row]):
+        return None
+    reason = Reason(int(moves.last_reason[row]))
+    return {
+        "age_s": _seconds(now - moves.last_at[row]),
+        "from": _size(moves.last_from[row]),
+        "to": _size(moves.last_to[row]),
+        "reason": str(reason),
+        "reason_text": reason.text,
+    }
+
+
+def _size(value: float) -> int | None:
+    return int(value) if math.isfinite(value) else None
+
+
+def _seconds(value: float) -> float | None:
+    return round(float(value), 1) if math.isfinite(value) else None

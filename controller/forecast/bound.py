@@ -1,0 +1,76 @@
+"""What a fitted line says about the time ahead: forecast, upper bound, and when the bound reaches a limit.
+
+Everywhere `horizon` is seconds from now, >= 0, and `percentile` the quantile, inside (0, 1); both are (n,) or
+scalars. The quantile is the normal one: with few points (below about ten) it promises more than it keeps.
+"""
+
+from functools import lru_cache
+from statistics import NormalDist
+
+import numpy as np
+
+from controller.forecast.model import Floats, Line
+
+FOREVER = 1e9
+"""Seconds (thirty years). A bound that cannot reach its limit within this time never does."""
+
+
+def predict(line: Line, horizon: Floats | float) -> Floats:
+    """Demand expected at `horizon`, (n,) bytes, never below 0."""
+    return np.maximum(line.level + line.slope * horizon, 0.0)
+
+
+def scale(line: Line, horizon: Floats | float) -> Floats:
+    """Standard error of the forecast of one point at `horizon`, (n,) bytes (formula: `Line`)."""
+    distance = horizon - line.centre
+    error: Floats = line.sigma * np.sqrt(1.0 + 1.0 / line.weight + distance * distance / line.spread)
+    return error
+
+
+def upper(line: Line, horizon: Floats | float, percentile: Floats | float) -> Floats:
+    """Demand that is not exceeded at `horizon` with probability `percentile`, (n,) bytes, never below 0."""
+    bound = line.level + line.slope * horizon + _quantile(percentile) * scale(line, horizon)
+    return np.maximum(bound, 0.0)
+
+
+def time_to_reach(line: Line, limit: Floats, percentile: Floats | float) -> Floats:
+    """Seconds until the upper bound reaches `limit` ((n,) bytes): 0 if it has, infinite if it never will.
+
+    `percentile` is at least 0.5, so that the bound is convex in time: a bound under the limit crosses it once
+    at most. With x the time since the centre, b the slope, g what the bound's margin grows by a second far
+    out, a its square at the centre, and d how far the limit is above the line there, `b * x + sqrt(a + (g *
+    x)^2) = d` at the crossing. Of this quadratic's root, each branch below takes the form without
+    cancellation.
+    """
+    slope, now = line.slope, upper(line, 0.0, percentile)
+    error = _quantile(percentile) * line.sigma
+    nearest = error * np.sqrt(1.0 + 1.0 / line.weight)
+    growth = error / np.sqrt(line.spread)
+    distance = limit - (line.level + slope * line.centre)
+    over = (distance - nearest) * (distance + nearest)
+    root = np.sqrt(np.maximum(growth * growth * over + (nearest * slope) ** 2, 0.0))
+    rising = slope >= 0
+    steepest = slope + growth
+    divisor = np.where(rising, distance * slope + root, steepest * (growth - slope))
+    since_centre = np.divide(
+        np.where(rising, over, root - distance * slope),
+        np.maximum(divisor, np.finfo(np.float64).tiny),
+        out=np.full_like(slope, np.inf),
+        where=(now < limit) & (steepest * FOREVER > limit - now),
+    )
+    return np.where(now >= limit, 0.0, np.maximum(since_centre + line.centre, 0.0))
+
+
+def _quantile(percentile: Floats | float) -> Floats:
+    """Standard normal quantile, (n,) or (1,)."""
+    return _quantiles_of(np.asarray(percentile, dtype=np.float64).tobytes())
+
+
+@lru_cache(maxsize=16)
+def _quantiles_of(percentiles: bytes) -> Floats:
+    """Percentiles are settings: the same few arrays come at every look, so results are kept by content."""
+    distinct, inverse = np.unique(np.frombuffer(percentiles), return_inverse=True)
+    normal = NormalDist()
+    quantiles: Floats = np.array([normal.inv_cdf(percentile) for percentile in distinct.tolist()])[inverse]
+    quantiles.setflags(write=False)
+    return quantiles

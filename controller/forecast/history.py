@@ -1,0 +1,91 @@
+"""The previous decision points of every domain as arrays: one immutable value, replaced at every look."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.forecast.model import Floats, Points
+
+Ints = NDArray[np.int64]
+
+CAPACITY = 32
+"""Decision points of each domain that a policy may ask a model to use at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Up to `capacity` points of each of n domains, newest first. No method changes it."""
+
+    times: Floats
+    """(n, capacity) seconds on the engine's clock; 0 where absent."""
+    values: Floats
+    """(n, capacity) demand in bytes; 0 where absent."""
+    count: Ints
+    """(n,) how many points are present."""
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    @classmethod
+    def empty(cls, n: int, capacity: int = CAPACITY) -> Self:
+        """No points of n domains, with room for the newest `capacity` of each."""
+        return cls(np.zeros((n, capacity)), np.zeros((n, capacity)), np.zeros(n, dtype=np.int64))
+
+    def append(self, rows: Ints, now: float, values: Floats) -> Self:
+        """Add one point at `now` to each of `rows` (m,), without duplicates; `values` (m,) are finite.
+
+        `now` is not before the newest point of these rows. The oldest point of a full row is dropped.
+        """
+        return type(self)(
+            _shifted(self.times, rows, now),
+            _shifted(self.values, rows, values),
+            self._counted(rows),
+        )
+
+    def select(self, index: Ints, capacity: int = CAPACITY) -> Self:
+        """Realign rows: row i of the result is row `index[i]` of this one, or empty where that is -1.
+
+        The newest `capacity` points of each are kept.
+        """
+        result = type(self).empty(len(index), capacity)
+        kept = index >= 0
+        source = index[kept]
+        common = min(capacity, self.times.shape[1])
+        result.times[kept, :common] = self.times[source, :common]
+        result.values[kept, :common] = self.values[source, :common]
+        result.count[kept] = np.minimum(self.count[source], common)
+        return result
+
+    def points(self, now: float, rows: Ints | None = None, limit: int = CAPACITY) -> Points:
+        """The newest `limit` points of `rows` (all by default) as seen from `now`, not before any of them."""
+        times, values, count = self.times[:, :limit], self.values[:, :limit], self.count
+        if rows is not None:
+            times, values, count = times[rows], values[rows], count[rows]
+        return Points(now - times, values, np.arange(times.shape[1]) < count[:, None])
+
+    def to_dict(self) -> dict[str, list[list[float]]]:
+        """JSON-able: `times` and `values`, one list for each domain with its present points only."""
+        return {
+            name: [row[:count].tolist() for row, count in zip(array, self.count.tolist(), strict=True)]
+            for name, array in (("times", self.times), ("values", self.values))
+        }
+
+    def _counted(self, rows: Ints) -> Ints:
+        count = self.count.copy()
+        count[rows] = np.minimum(count[rows] + 1, self.times.shape[1])
+        return count
+
+
+def _shifted(array: Floats, rows: Ints, newest: Floats | float) -> Floats:
+    """A copy in which `rows` moved one column towards the past, with `newest` in front."""
+    if len(rows) == len(array):
+        shifted = np.empty_like(array)
+        shifted[:, 1:] = array[:, :-1]
+        shifted[rows, 0] = newest
+        return shifted
+    shifted = array.copy()
+    shifted[rows, 1:] = array[rows, :-1]
+    shifted[rows, 0] = newest
+    return shifted

@@ -1,0 +1,171 @@
+"""The control loop: wait, look at who is due, step, act, publish. One thread; all others only wake it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.engine.decision import Decision
+from controller.engine.inventory import DomainFacts, Inventory
+from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import BalloonEvents, Refusal, Samples, Snapshot
+from controller.engine.state import State
+from controller.engine.step import due, next_due, step
+from controller.host.look import to_samples
+from controller.loop.clock import Clock
+from controller.loop.ports import Host, PolicySource
+from controller.observe.board import Board, Publication
+from controller.observe.journal import Journal
+
+GAP_S = 0.1
+"""Least seconds between two iterations: a storm of balloon events is worth one step, not one each."""
+RETRY_S = 1.0
+"""Seconds until a domain that was asked in vain (its connection is down) is asked again."""
+HEARTBEAT_S = 10.0
+"""Most seconds between two iterations: proves the loop alive and notices what no event told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one iteration came to."""
+
+    decision: Decision
+    refused: dict[str, str]
+    """libvirt's message by key, of actions it refused."""
+    looked: int
+    """Domains that answered."""
+
+
+class ControlLoop:
+    """Runs the engine against a host. Not thread-safe: `run` and `iterate` belong to one thread."""
+
+    def __init__(
+        self, host: Host, source: PolicySource, node: NodeIdentity, clock: Clock, board: Board
+    ) -> None:
+        self._host = host
+        self._source = source
+        self._node = node
+        self._clock = clock
+        self._board = board
+        self._journal = Journal()
+        self._state = State.initial()
+        self._inventory: Inventory | None = None
+        self._facts: tuple[DomainFacts, ...] | None = None
+        self._version: int | None = None
+        self._refused: dict[str, str] = {}
+        self._asked: frozenset[str] = frozenset()
+        self._looked = False
+        self._periods: dict[str, int] = {}
+
+    def run(self) -> None:
+        """Iterate until the clock is stopped, then put back statistics periods; sizes stay as they are."""
+        try:
+            while not self._clock.stopped:
+                self.iterate()
+                self._clock.wait(GAP_S, self.pause())
+        finally:
+            self.release()
+
+    def iterate(self) -> Outcome:
+        """One round: whoever is due is looked at, and what the engine decides is carried out."""
+        inventory = self._refresh()
+        asked = due(self._state, inventory, self._clock.monotonic())
+        self._ensure_statistics(asked)
+        samples = to_samples(self._host.look(asked), inventory.index) if asked else Samples.empty()
+        now = self._clock.monotonic()
+        self._state, decision = step(self._state, self._snapshot(inventory, samples), now)
+        self._refused = _by_key(self._host.apply(decision.actions), inventory) if decision.actions else {}
+        self._asked = frozenset(asked)
+        outcome = Outcome(decision, self._refused, len(samples.rows))
+        self._tell(outcome, now)
+        return outcome
+
+    def pause(self) -> float:
+        """Seconds until the next iteration is needed, if nothing wakes the loop before."""
+        now = self._clock.monotonic()
+        inventory = self._inventory
+        if inventory is None:
+            return RETRY_S
+        wait = next_due(self._state, inventory, now) - now
+        if wait <= 0 and not self._asked.isdisjoint(due(self._state, inventory, now)):
+            wait = RETRY_S
+        return float(min(max(wait, GAP_S), HEARTBEAT_S))
+
+    def release(self) -> None:
+        """Put back every statistics period that was set. Guests keep the memory they have."""
+        self._host.restore_statistics(sorted(self._periods))
+        self._periods = {}
+
+    def _refresh(self) -> Inventory:
+        """The inventory; rebuilt only when the host's facts or the policies changed."""
+        facts = self._host.inventory()
+        version, policies = self._source.current()
+        if self._inventory is not None and facts is self._facts and version == self._version:
+            return self._inventory
+        assignment = assign(facts, policies, self._node)
+        self._facts, self._version, self._inventory = facts, version, assignment.inventory
+        names = dict(zip(assignment.inventory.keys, assignment.inventory.names, strict=True))
+        self._journal.ownership(names, assignment.conflicted, assignment.unmatched)
+        self._let_go(assignment.inventory)
+        return assignment.inventory
+
+    def _let_go(self, inventory: Inventory) -> None:
+        """Domains that may no longer be changed get their own statistics period back."""
+        wanted = _periods(inventory)
+        released = sorted((self._periods.keys() - wanted.keys()) & inventory.index.keys())
+        if released:
+            self._host.restore_statistics(released)
+        self._periods = wanted
+
+    def _ensure_statistics(self, asked: Sequence[str]) -> None:
+        """Asked for at every look: the connection may have been away, or the guest may have rebooted."""
+        for key in asked:
+            if key in self._periods:
+                self._host.ensure_statistics(key, self._periods[key])
+
+    def _snapshot(self, inventory: Inventory, samples: Samples) -> Snapshot:
+        events = {
+            inventory.index[key]: size
+            for key, size in self._host.drain_events().items()
+            if key in inventory.index
+        }
+        refused = tuple(
+            Refusal(inventory.index[key], message)
+            for key, message in self._refused.items()
+            if key in inventory.index
+        )
+        return Snapshot(
+            inventory=inventory,
+            samples=samples,
+            host=self._host.read(),
+            wall=self._clock.wall(),
+            events=BalloonEvents(
+                np.array(list(events), dtype=np.int64), np.array(list(events.values()), dtype=np.float64)
+            ),
+            refused=refused,
+        )
+
+    def _tell(self, outcome: Outcome, now: float) -> None:
+        connections = tuple(self._host.status())
+        connected = any(each.connected for each in connections)
+        self._looked = self._looked or (connected and (outcome.looked > 0 or not self._asked))
+        self._journal.notices(outcome.decision.notices)
+        self._journal.proposals(outcome.decision.proposals)
+        self._journal.actions(outcome.decision.actions, outcome.refused)
+        self._board.publish(Publication(now, self._state, connections, self._source.problems, self._looked))
+
+
+def _periods(inventory: Inventory) -> dict[str, int]:
+    """By key, the statistics period (s) of each domain that Ballast may change.
+
+    A domain in Observe is not among them: the period is the domain's, and Observe changes nothing. The period
+    is the shortest interval at which the domain is ever looked at; a shorter one would only cost the guest.
+    """
+    touched = np.flatnonzero(inventory.enforce & (inventory.obstacle == Reason.NONE))
+    return {inventory.keys[row]: max(1, int(inventory.interval_minimum[row])) for row in touched.tolist()}
+
+
+def _by_key(refusals: Sequence[Refusal], inventory: Inventory) -> dict[str, str]:
+    """Refusals outlive the inventory whose rows they name."""
+    return {inventory.keys[refusal.row]: refusal.message for refusal in refusals}

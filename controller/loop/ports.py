@@ -1,0 +1,63 @@
+"""What the loop needs of the world: a host with domains, and someone who knows the policies."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from controller.api.policy import MemoryPolicy
+from controller.engine.decision import Action
+from controller.engine.inventory import DomainFacts
+from controller.engine.snapshot import HostReading, Refusal
+from controller.host.look import Look
+from controller.observe.board import Connection
+
+
+class Host(Protocol):
+    """Domains and memory of one node. What a domain or a connection does raises nothing; `status` tells.
+
+    `controller.host.host.Host` is the real one.
+    """
+
+    def inventory(self) -> tuple[DomainFacts, ...]:
+        """All domains; the same object as long as nothing changed."""
+        ...
+
+    def look(self, keys: Collection[str]) -> Look:
+        """Read the statistics of these domains in one call a connection."""
+        ...
+
+    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
+        """Change balloons, in order."""
+        ...
+
+    def drain_events(self) -> Mapping[str, float]:
+        """Balloon sizes that arrived on their own since the last call, bytes by key."""
+        ...
+
+    def read(self) -> HostReading:
+        """The host's own memory, now. Raises MeminfoError."""
+        ...
+
+    def status(self) -> Sequence[Connection]:
+        """State of every libvirt connection."""
+        ...
+
+    def ensure_statistics(self, key: str, seconds: int) -> None:
+        """Set the guest's statistics period where it is missing."""
+        ...
+
+    def restore_statistics(self, keys: Collection[str]) -> None:
+        """Put back the period of these domains where `ensure_statistics` changed it."""
+        ...
+
+
+class PolicySource(Protocol):
+    """Where policies come from: a folder, or the API server."""
+
+    def current(self) -> tuple[int, Sequence[MemoryPolicy]]:
+        """A version that changes whenever the policies do, and the policies. Raises nothing."""
+        ...
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why some policies were refused, one line each, as of the last `current`."""
+        ...

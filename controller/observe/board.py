@@ -1,0 +1,120 @@
+"""What the loop last did, for whoever asks: the only thing shared between the loop and the HTTP threads.
+
+The loop leaves one immutable `Publication` and goes on; whoever asks pays for putting it into words.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from controller import __version__
+from controller.engine.state import State
+from controller.engine.view import view
+
+SILENCE_S = 30.0
+"""Seconds without an iteration after which the loop counts as hung: three heartbeats, a slow one is fine."""
+
+
+class Connection(Protocol):
+    """State of one libvirt connection, as `host` reports it."""
+
+    @property
+    def uri(self) -> str: ...
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def error(self) -> str:
+        """What is wrong, with the URI and the remedy; empty when nothing is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One iteration's result."""
+
+    at: float
+    """Monotonic seconds."""
+    state: State
+    connections: tuple[Connection, ...]
+    problems: tuple[str, ...]
+    """Policies that were refused, one line each."""
+    looked: bool
+    """Every domain there is had its chance to be looked at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Answer of a probe: fine, or why not."""
+
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True without a reason against it."""
+        return not self.reasons
+
+
+class Board:
+    """Holds the newest publication. `publish` never waits; readers get a consistent whole without a lock."""
+
+    def __init__(self, node_name: str, monotonic: Callable[[], float]) -> None:
+        self._node_name = node_name
+        self._monotonic = monotonic
+        self._latest: Publication | None = None
+
+    def publish(self, publication: Publication) -> None:
+        """Replace what readers see."""
+        self._latest = publication
+
+    def document(self) -> dict[str, Any]:
+        """The `/state` document, JSON-able: sizes in bytes, times in seconds, null where unknown."""
+        latest = self._latest
+        if latest is None:
+            return {
+                "version": __version__,
+                "node": {"name": self._node_name},
+                "connections": [],
+                "problems": [],
+                "policies": [],
+                "domains": [],
+            }
+        seen = view(latest.state, self._monotonic())
+        return {
+            "version": __version__,
+            "node": {"name": self._node_name, **seen["node"]},
+            "connections": [_connection(each) for each in latest.connections],
+            "problems": list(latest.problems),
+            "policies": seen["policies"],
+            "domains": seen["domains"],
+        }
+
+    def health(self) -> Verdict:
+        """Fine while the loop turns."""
+        latest = self._latest
+        if latest is None:
+            return Verdict(("the loop has not run yet",))
+        age = self._monotonic() - latest.at
+        if age > SILENCE_S:
+            return Verdict((f"the loop last ran {age:.0f} s ago, more than {SILENCE_S:.0f} s: it hangs",))
+        return Verdict()
+
+    def readiness(self) -> Verdict:
+        """Fine when libvirt answers on at least one connection and the first look is done."""
+        latest = self._latest
+        if latest is None:
+            return Verdict(("the loop has not run yet",))
+        reasons = list(self.health().reasons)
+        if not any(each.connected for each in latest.connections):
+            reasons += lost(latest.connections) or ["no libvirt connection"]
+        if not latest.looked:
+            reasons.append("the first look is not done")
+        return Verdict(tuple(reasons))
+
+
+def lost(connections: Sequence[Connection]) -> list[str]:
+    """One line for each connection that is down."""
+    return [each.error or f"{each.uri}: not connected" for each in connections if not each.connected]
+
+
+def _connection(connection: Connection) -> dict[str, Any]:
+    return {"uri": connection.uri, "connected": connection.connected, "error": connection.error}

@@ -1,0 +1,26 @@
+"""Sizes and times as people read them; JSON and metrics keep bytes and seconds."""
+
+MIB = 2**20
+"""Bytes."""
+
+
+def mib(size: float | None) -> str:
+    """`1234 MiB`; a dash where the size is not known."""
+    return "-" if size is None else f"{round(size / MIB)} MiB"
+
+
+def change(before: float, after: float) -> str:
+    """`512 MiB -> 768 MiB (+256 MiB)`."""
+    return f"{mib(before)} -> {mib(after)} ({round((after - before) / MIB):+d} MiB)"
+
+
+def seconds(span: float | None) -> str:
+    """`4s`, `2m05s`, `3h20m`; a dash where the span is not known."""
+    if span is None:
+        return "-"
+    whole = max(0, round(span))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

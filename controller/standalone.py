@@ -1,0 +1,236 @@
+"""Policies from a folder: every YAML file in it is what `kubectl apply` would take. No cluster needed.
+
+A file that cannot be read or understood is refused, and its last good version keeps working. Only a file that
+is gone takes its policies with it.
+"""
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchdog.events import (
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
+
+from controller.api.documents import MAXIMUM_SIZE, Loaded, Problem, clashes, load
+from controller.api.policy import MemoryPolicy
+
+_log = logging.getLogger(__name__)
+
+RESCAN_S = 30.0
+"""Seconds between two scans that no event asked for: events get lost (a full queue, network file systems)."""
+SUFFIXES = (".yaml", ".yml")
+
+_WHOLE_FILES: list[type[FileSystemEvent]] = [
+    FileClosedEvent,
+    FileDeletedEvent,
+    FileMovedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+]
+"""A file is looked at when its writer is done; opening and reading it (our own scan) is no event here."""
+
+
+class FolderError(Exception):
+    """The folder cannot be used at all; the message holds its path, the cause and the remedy."""
+
+
+@dataclass(slots=True)
+class _File:
+    """What is remembered of one file."""
+
+    content: bytes | None = None
+    """As last judged; None while it cannot be read."""
+    good: Loaded = field(default_factory=Loaded)
+    """Its last version without problems."""
+    problems: tuple[str, ...] = ()
+    """Why its present version is refused."""
+
+
+class PolicyFolder:
+    """A PolicySource over a folder. `current` belongs to one thread; `touched` may be called from any."""
+
+    def __init__(self, folder: Path, monotonic: Callable[[], float]) -> None:
+        """Raises FolderError when the folder is missing, is not a folder, or cannot be read."""
+        self._folder = folder
+        self._monotonic = monotonic
+        self._files: dict[str, _File] = {}
+        self._unlisted: tuple[str, ...] = ()
+        self._clashes: tuple[str, ...] = ()
+        self._policies: tuple[MemoryPolicy, ...] = ()
+        self._version = 0
+        self._dirty = True
+        self._scanned = monotonic()
+        try:
+            self._names()
+        except OSError as error:
+            raise FolderError(f"--policies {folder}: {error.strerror}; {_remedy(error)}") from error
+
+    def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
+        """The policies in force, and a version that grows when they change; scans when there is reason to."""
+        now = self._monotonic()
+        if self._dirty or now - self._scanned >= RESCAN_S:
+            self._dirty = False
+            self._scanned = now
+            self._scan()
+        return self._version, self._policies
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Everything that is refused at present, one line each."""
+        broken = (problem for name in sorted(self._files) for problem in self._files[name].problems)
+        return (*self._unlisted, *broken, *self._clashes)
+
+    def touched(self) -> None:
+        """Something in the folder changed: scan at the next `current`."""
+        self._dirty = True
+
+    def _names(self) -> list[str]:
+        """The policy files, by name; editors' and tools' hidden files are none of them. Raises OSError."""
+        names = (entry.name for entry in os.scandir(self._folder))
+        return sorted(name for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
+
+    def _scan(self) -> None:
+        try:
+            names = self._names()
+        except OSError as error:
+            problem = (
+                f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
+            )
+            self._unlisted = _said((problem,), self._unlisted)
+            return
+        self._unlisted = ()
+        self._files = {name: self._files.get(name) or _File() for name in names}
+        for name, file in self._files.items():
+            _judge(self._folder / name, file)
+        self._merge()
+
+    def _merge(self) -> None:
+        """All files together; of policies with the same name the first file's counts."""
+        goods = {str(self._folder / name): file.good for name, file in self._files.items()}
+        self._clashes = _said(map(str, clashes(goods)), self._clashes)
+        named: dict[str, MemoryPolicy] = {}
+        for good in goods.values():
+            for policy in good.policies:
+                named.setdefault(policy.name, policy)
+        policies = tuple(named.values())
+        if policies != self._policies:
+            self._policies = policies
+            self._version += 1
+            _log.info(
+                "%d MemoryPolicies in force: %s",
+                len(policies),
+                ", ".join(named) or "none",
+                extra={"fields": {"event": "policies", "policies": list(named)}},
+            )
+
+
+class FolderWatch:
+    """Tells of changes in a folder as they happen; a context manager. Without it scans notice them later."""
+
+    def __init__(self, folder: Path, changed: Callable[[], None]) -> None:
+        self._folder = folder
+        self._handler = _Handler(changed)
+        self._observer: BaseObserver | None = None
+
+    def __enter__(self) -> "FolderWatch":
+        observer = Observer()
+        try:
+            observer.schedule(self._handler, str(self._folder), event_filter=_WHOLE_FILES)
+            observer.start()
+        except OSError as error:
+            _log.warning(
+                "%s: cannot be watched (%s); changes are noticed within %.0f s",
+                self._folder,
+                error.strerror,
+                RESCAN_S,
+            )
+        else:
+            self._observer = observer
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join()
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+
+    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - watchdog's signature
+        """Whatever it was, a scan finds out."""
+        self._changed()
+
+
+def _judge(path: Path, file: _File) -> None:
+    """Take the present version, or refuse it and keep the last good one; a refusal is said once a content."""
+    try:
+        content = _read(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        unreadable = Problem(
+            str(path), None, "", "", _cause(error), "make it a plain file that Ballast can read"
+        )
+        file.content = None
+        file.problems = _said((str(unreadable),), file.problems)
+        return
+    if content == file.content:
+        return
+    file.content = content
+    loaded = load(content, str(path))
+    if not loaded.problems and not loaded.policies and file.good.policies:
+        loaded = Loaded(problems=(_emptied(path),))
+    file.problems = _said(map(str, loaded.problems), ())
+    if not loaded.problems:
+        file.good = loaded
+
+
+def _read(path: Path) -> bytes:
+    """A plain file's content, cut above what `load` refuses. Raises OSError; never waits on a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file")
+        return os.read(descriptor, MAXIMUM_SIZE + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _cause(error: OSError) -> str:
+    return "a symbolic link" if error.errno == errno.ELOOP else str(error.strerror)
+
+
+def _emptied(path: Path) -> Problem:
+    return Problem(
+        str(path), None, "", "", "holds no MemoryPolicy any more", "delete the file to delete its policies"
+    )
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "let the user that runs Ballast list and read it"
+    return "create the folder, or name the one that holds the policies"
+
+
+def _said(problems: Iterable[str], before: tuple[str, ...]) -> tuple[str, ...]:
+    """Log the problems that are new, and return them all."""
+    now = tuple(problems)
+    for problem in now:
+        if problem not in before:
+            _log.error("%s", problem, extra={"fields": {"event": "refused policy"}})
+    return now

@@ -1,0 +1,109 @@
+"""`ballast run` as a child process of the demo."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import click
+from controller.cli.top import fetch
+
+from lab.errors import LabError
+from lab.libvirtd import until
+
+COMMAND = Path(sys.executable).parent / "ballast"
+"""What `pip install` put beside this Python."""
+READY_S = 30
+"""Deadline for Ballast to have looked at every guest; a second or two on an idle machine."""
+STOP_S = 10
+"""Deadline for Ballast to end after SIGTERM."""
+LOG_TAIL = 15
+"""Lines of its log that an error shows."""
+
+
+class Ballast:
+    """A running Ballast; leaving the `with` block ends it. It dies with this process unless it is to be kept.
+
+    Raises LabError with the end of its log when it does not start or does not answer.
+    """
+
+    def __init__(self, policies: Path, uri: str, log: Path, *, keep: bool) -> None:
+        listen = f"127.0.0.1:{_free_port()}"
+        self.url = f"http://{listen}"
+        self._log = log
+        command = [
+            str(COMMAND),
+            "run",
+            "--policies",
+            str(policies),
+            "--connect",
+            uri,
+            "--listen",
+            self.url[7:],
+        ]
+        if not keep:  # not even SIGKILL of the demo leaves it running
+            command = ["setpriv", "--pdeathsig", "TERM", *command]
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=os.environ | {"LIBVIRT_AUTOSTART": "0"},  # a dead private libvirtd stays dead
+                start_new_session=True,  # Ctrl-C of the terminal goes to the demo, which decides
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def wait_for_domains(self, count: int) -> dict[str, Any]:
+        """Its `/state` as soon as that shows `count` domains with their demand."""
+        until(lambda: self._shows(count), READY_S, f"Ballast showing {count} guests (log: {self.log_tail()})")
+        return self.state()
+
+    def state(self) -> dict[str, Any]:
+        """The `/state` document."""
+        try:
+            return fetch(self.url)
+        except click.ClickException as error:
+            raise LabError(f"Ballast: {error.message}; its log ends:\n{self.log_tail()}") from error
+
+    def log_tail(self) -> str:
+        """The end of what it said."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_TAIL:])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _shows(self, count: int) -> bool:
+        if self._process.poll() is not None:
+            raise LabError(
+                f"Ballast ended with code {self._process.returncode}; its log ends:\n{self.log_tail()}"
+            )
+        try:
+            domains = fetch(self.url)["domains"]
+        except click.ClickException:  # not listening yet
+            return False
+        return sum(domain["demand"] is not None for domain in domains) >= count
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

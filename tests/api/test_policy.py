@@ -1,0 +1,206 @@
+"""The MemoryPolicy model: defaults, what is accepted, and the way back to YAML."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from controller.api.documents import load
+from controller.api.policy import MemoryPolicy, Part
+
+MI = 2**20
+
+DEFAULTS = """
+mode: Observe
+priority: 0
+nodeSelector: {names: [], matchLabels: {}, matchExpressions: []}
+domainSelector: {names: [], uuids: [], labels: {}}
+model:
+  type: WLS
+  upperPercentile: 95
+  wls: {decisionPoints: 12, halfLifeSeconds: 60}
+  ols: {decisionPoints: 12}
+  ridge: {decisionPoints: 12, penaltyPoints: 4}
+  lasso: {decisionPoints: 12, penaltyPercent: 30}
+  lastValue: {decisionPoints: 12}
+threshold: {percent: 5, quantity: 32Mi}
+headroom: {percent: 10, quantity: 32Mi}
+limits: {minimum: 128Mi, minimumPercent: 20, maximum: null, maximumPercent: 100}
+weight: 100
+shrink: {stabilizationSeconds: 120}
+spare: Reclaim
+monitoring: {minimumIntervalSeconds: 1, maximumIntervalSeconds: 60}
+stability: {windowSeconds: 300, maximumReallocations: 2, maximumChangePercent: 5}
+budget: {reserve: 512Mi, reservePercent: 5, maximum: null}
+release: Restore
+"""
+
+
+def policy(spec: object = None, **metadata: object) -> MemoryPolicy:
+    return MemoryPolicy.model_validate(
+        {
+            "apiVersion": "ballast.dev/v1alpha1",
+            "kind": "MemoryPolicy",
+            "metadata": {"name": "example", **metadata},
+            "spec": spec,
+        }
+    )
+
+
+def test_an_empty_spec_is_every_default() -> None:
+    written = policy({}).spec.model_dump(mode="json", by_alias=True)
+    assert written == yaml.safe_load(DEFAULTS)
+
+
+def test_the_defaults_written_out_are_the_empty_spec() -> None:
+    assert policy(yaml.safe_load(DEFAULTS)) == policy({}) == policy(None)
+
+
+def test_null_counts_as_absent() -> None:
+    assert policy({"limits": {"minimum": None}, "mode": None, "model": None}) == policy({})
+
+
+def test_quantities_become_bytes() -> None:
+    limits = policy({"limits": {"minimum": "256Mi", "maximum": 2**30}}).spec.limits
+    assert (limits.minimum, limits.maximum) == (256 * MI, 1024 * MI)
+
+
+def test_a_policy_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        policy().spec.weight = 5  # type: ignore[misc]  # that it is refused is what is tested
+
+
+def test_a_status_is_let_pass() -> None:
+    data = policy().model_dump(by_alias=True)
+    assert MemoryPolicy.model_validate({**data, "status": {"anything": [1.5]}}) == policy()
+
+
+def test_object_metadata_is_read_or_let_pass() -> None:
+    read = policy(
+        creationTimestamp="2026-01-31T12:00:00Z",
+        labels={"a": "b"},
+        annotations={"c": "d"},
+        uid="u",
+        generation=3,
+        resourceVersion="77",
+        managedFields=[{"manager": "kubectl"}],
+    )
+    assert read.name == "example"
+    assert read.metadata.model_dump() == {
+        "name": "example",
+        "creation_timestamp": datetime(2026, 1, 31, 12, tzinfo=UTC),
+        "labels": {"a": "b"},
+        "annotations": {"c": "d"},
+        "uid": "u",
+        "generation": 3,
+    }
+
+
+@pytest.mark.parametrize("name", ["a", "a.b-c.d", "9", "x" * 63, ".".join(["x" * 62] * 4)])
+def test_names_are_subdomains(name: str) -> None:
+    assert policy(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a-", "a..b", ".a", "ä", "a\n", "x" * 64, "x." * 127])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        policy(name=name)
+
+
+def _models(model: type[Part]) -> list[type[Part]]:
+    inner = [field.annotation for field in model.model_fields.values()]
+    parts = [part for part in inner if isinstance(part, type) and issubclass(part, Part)]
+    return [model, *(found for part in parts for found in _models(part))]
+
+
+def test_no_field_takes_a_float() -> None:
+    annotations = [str(field) for model in _models(MemoryPolicy) for field in model.model_fields.values()]
+    assert not [text for text in annotations if re.search(r"\bfloat\b", text)]
+
+
+labels = st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,5}[A-Za-z0-9])?", fullmatch=True)
+globs = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=12)
+quantities = st.one_of(
+    st.integers(0, 2**62),
+    st.builds("{}{}".format, st.integers(0, 4), st.sampled_from(["", "Ki", "Mi", "Gi", "k", "M", "e3"])),
+)
+
+
+def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A mapping with any of the fields."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+def ordered(low: str, high: str, values: st.SearchStrategy[int]) -> st.SearchStrategy[dict[str, int]]:
+    """A minimum and a maximum that is not below it."""
+    return st.tuples(values, values).map(lambda pair: {low: min(pair), high: max(pair)})
+
+
+expressions = st.one_of(
+    st.builds(
+        lambda key, operator, values: {"key": key, "operator": operator, "values": values},
+        labels,
+        st.sampled_from(["In", "NotIn"]),
+        st.lists(labels, min_size=1, max_size=3),
+    ),
+    st.builds(
+        lambda key, operator: {"key": key, "operator": operator},
+        labels,
+        st.sampled_from(["Exists", "DoesNotExist"]),
+    ),
+)
+specs = some(
+    mode=st.sampled_from(["Observe", "Enforce"]),
+    priority=st.integers(-1000, 1000),
+    nodeSelector=some(
+        names=st.lists(globs, max_size=3),
+        matchLabels=st.dictionaries(labels, labels, max_size=3),
+        matchExpressions=st.lists(expressions, max_size=3),
+    ),
+    domainSelector=some(
+        names=st.lists(globs, max_size=3),
+        uuids=st.lists(st.uuids().map(str), max_size=3),
+        labels=st.dictionaries(globs, globs, max_size=3),
+    ),
+    model=some(
+        type=st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue"]),
+        upperPercentile=st.integers(50, 99),
+        wls=some(decisionPoints=st.integers(3, 32), halfLifeSeconds=st.integers(1, 86400)),
+        lasso=some(penaltyPercent=st.integers(0, 100)),
+    ),
+    threshold=some(percent=st.integers(0, 100), quantity=quantities),
+    headroom=some(percent=st.integers(0, 1000), quantity=quantities),
+    limits=st.one_of(
+        ordered("minimum", "maximum", st.integers(0, 2**62)),
+        ordered("minimumPercent", "maximumPercent", st.integers(1, 100)),
+    ),
+    monitoring=ordered("minimumIntervalSeconds", "maximumIntervalSeconds", st.integers(1, 3600)),
+    budget=some(reserve=quantities, reservePercent=st.integers(0, 90), maximum=quantities),
+    release=st.sampled_from(["Restore", "Keep"]),
+)
+
+
+class Quoting(yaml.SafeDumper):
+    """Quotes all text: PyYAML on its own leaves words plain that kubectl takes for booleans and numbers."""
+
+
+def quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+
+
+Quoting.add_representer(str, quoted)
+
+
+@settings(deadline=None)
+@given(specs, st.sampled_from(["json", "python"]), st.datetimes(timezones=st.just(UTC)))
+def test_a_valid_policy_survives_the_way_through_yaml(spec: Any, mode: str, created: datetime) -> None:
+    original = policy(spec, creationTimestamp=created)
+    text = yaml.dump(original.model_dump(mode=mode, by_alias=True), Dumper=Quoting)
+    loaded = load(text, "policy.yaml")
+    assert loaded.problems == ()
+    assert loaded.policies == (original,)

@@ -1,0 +1,142 @@
+"""Quantities of memory: Kubernetes' notation, whole bytes only."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.api.quantity import format_quantity, parse_quantity
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("512Mi", 512 * 2**20),
+        ("2Gi", 2 * 2**30),
+        ("1.5Gi", 3 * 2**29),
+        (".5Ki", 512),
+        ("4.Ki", 4096),
+        ("1Ki", 2**10),
+        ("1Ti", 2**40),
+        ("1Pi", 2**50),
+        ("4Ei", 2**62),
+        ("3k", 3000),
+        ("100M", 10**8),
+        ("1G", 10**9),
+        ("1T", 10**12),
+        ("1P", 10**15),
+        ("1E", 10**18),
+        ("1e9", 10**9),
+        ("1E9", 10**9),
+        ("1.25e2", 125),
+        ("0e99999999999999999999", 0),
+        ("007", 7),
+        (1024, 1024),
+        (2**62, 2**62),
+    ],
+)
+def test_reads_the_notation_of_kubernetes(text: str | int, size: int) -> None:
+    assert parse_quantity(text) == size
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            " ",
+            "Mi",
+            ".",
+            ".Mi",
+            "e3",
+            "12Qx",
+            "0x10",
+            "1_000",
+            "1,5Gi",
+            "1.2.3",
+            "12 Mi",
+            " 12Mi",
+            "12Mi\n",
+        ),
+        *("NaN", "Inf", "inf", "-1", "+1", "-0", "1e-3", "1e+3", "1ee3", "1Mi3"),
+        *("512mi", "512MB", "512MiB", "1K", "١", "²", "1Ｍ"),  # noqa: RUF001 - foreign digits are the point
+        *("1m", "1000m", "1u", "1n", "0.5", "1.0001Ki", "1.5"),
+        *("5Ei", "9E", "1e19", "1e99999999999999999999", "9" * 33, 2**62 + 1, -1),
+        *(True, False, 1.0, None, [], {}),
+    ],
+)
+def test_refuses_everything_else(text: str | int) -> None:
+    with pytest.raises(ValueError, match="; "):
+        parse_quantity(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("12Qx", "'12Qx': not a quantity; use a number with Ki, Mi, Gi, Ti, k, M, G or T behind it"),
+        ("512MiB", "'512MiB': not a quantity; use 512Mi"),
+        ("512 mb", "'512 mb': not a quantity; use 512Mi (powers of 1024) or 512M (powers of 1000)"),
+        ("1K", "'1K': not a quantity; use 1Ki (powers of 1024) or 1k (powers of 1000)"),
+        ("512m", "'512m': suffix 'm' means a part of one byte; use 512Mi"),
+        ("1.5", "'1.5': not a whole number of bytes; use 1 or 2"),
+        ("5Ei", "'5Ei': more than 2^62 bytes; use at most 4Ei"),
+        (-1, "'-1': a quantity cannot be negative; use 0 or more"),
+        ("9" * 500, "longer than 32 characters; use a suffix such as Mi or Gi"),
+    ],
+)
+def test_says_what_to_write_instead(text: str | int, message: str) -> None:
+    with pytest.raises(ValueError, match="; ") as refusal:
+        parse_quantity(text)
+    assert message in str(refusal.value)
+    assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0"),
+        (1000, "1000"),
+        (1024, "1Ki"),
+        (128 * 2**20, "128Mi"),
+        (512 * 2**20, "512Mi"),
+        (3 * 2**29, "1.5Gi"),
+        (2**30 + 2**20, "1025Mi"),
+        (2**30 + 1, "1073741825"),
+        (2**62, "4Ei"),
+    ],
+)
+def test_writes_the_shortest_exact_form(size: int, text: str) -> None:
+    assert format_quantity(size) == text
+
+
+def test_does_not_write_a_negative_size() -> None:
+    with pytest.raises(ValueError, match="cannot be negative"):
+        format_quantity(-1)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**62))
+def test_every_size_survives_writing_and_reading(size: int) -> None:
+    assert parse_quantity(format_quantity(size)) == size
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**40), st.sampled_from(["Ki", "Mi"]), st.integers(0, 9))
+def test_a_fraction_is_exact_or_refused(whole: int, suffix: str, tenth: int) -> None:
+    tenths = (whole * 10 + tenth) * {"Ki": 2**10, "Mi": 2**20}[suffix]
+    text = f"{whole}.{tenth}{suffix}"
+    if tenths % 10:
+        with pytest.raises(ValueError, match="not a whole number of bytes"):
+            parse_quantity(text)
+    else:
+        assert parse_quantity(text) == tenths // 10
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(max_size=40), st.from_regex(r"[0-9.]{1,8}[A-Za-z0-9]{0,4}", fullmatch=True)))
+def test_any_text_is_a_size_in_range_or_refused(text: str) -> None:
+    try:
+        size = parse_quantity(text)
+    except ValueError:
+        return
+    assert 0 <= size <= 2**62

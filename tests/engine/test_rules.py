@@ -1,0 +1,418 @@
+"""The rules that always hold, each by a scenario that would break it."""
+
+import json
+
+import numpy as np
+import pytest
+from scripted_node import MIB, Guest, Node, policy
+
+from controller.api.wishes import Wishes
+from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Life
+from controller.engine.view import view
+
+
+def node(*guests, **settings):
+    return Node(list(guests), **settings)
+
+
+class TestNeverBelowWhatIsNeeded:
+    """Rule 1."""
+
+    def test_an_idle_guest_shrinks_to_its_need_and_never_below_demand(self):
+        world = node(Guest("idle", demand=500, actual=4000))
+        world.tick(30)
+        assert 500 <= world.guests["idle"].actual < 700
+        assert min(action.target for action in world.actions()) >= 500 * MIB
+
+    def test_never_below_minimum(self):
+        world = node(Guest("idle", 50, 2000), policies=[policy(limits={"minimum": "1Gi", "minimumPercent": 1})])
+        world.tick(30)
+        assert world.guests["idle"].actual == 1024
+
+    def test_never_above_the_maximum(self):
+        world = node(Guest("hungry", demand=2000, actual=1000, maximum=1500))
+        world.tick(30)
+        assert world.guests["hungry"].actual == 1500
+        assert max(action.target for action in world.actions()) == 1500 * MIB
+
+    @pytest.mark.parametrize("missing", ["usable", "unused"])
+    def test_without_usable_memory_unused_counts(self, missing):
+        world = node(Guest("guest", 500, 4000, statistics={missing: np.nan}))
+        world.tick(30)
+        assert world.guests["guest"].actual >= 500
+
+    def test_without_statistics_nothing_shrinks(self):
+        world = node(Guest("mute", 500, 4000, statistics={"usable": np.nan, "unused": np.nan}))
+        world.tick(300)
+        assert world.actions() == []
+        assert world.reason("mute") is Reason.NO_STATISTICS
+
+    def test_frozen_statistics_do_not_shrink_a_guest(self):
+        world = node(Guest("frozen", 500, 4000)).tick(2)
+        world.guests["frozen"].frozen = True
+        world.tick(60)
+        assert world.actions() == []
+        assert world.reason("frozen") is Reason.STALE_STATISTICS
+
+    @pytest.mark.parametrize(
+        ("statistics", "reason"),
+        [
+            ({"usable": -5.0, "unused": -5.0}, Reason.INVALID_STATISTICS),
+            ({"usable": 9e15}, Reason.INVALID_STATISTICS),
+            ({"available": 0.0}, Reason.BOOTING),
+            ({"updated": 0.0}, Reason.BOOTING),
+            ({"updated": np.nan}, Reason.BOOTING),
+            ({"updated": 4e9}, Reason.FUTURE_STATISTICS),
+            ({"updated": 1e9}, Reason.STALE_STATISTICS),
+        ],
+    )
+    def test_absurd_statistics_are_not_acted_on(self, statistics, reason):
+        world = node(Guest("odd", 500, 4000, statistics=statistics))
+        world.tick(60)
+        assert world.actions() == []
+        assert world.reason("odd") is reason
+
+    def test_zero_usable_with_free_pages_is_not_believed(self):
+        world = node(Guest("old-kernel", 500, 4000, statistics={"usable": 0.0}))
+        world.tick(30)
+        assert all(not action.grows for action in world.actions())
+
+    def test_a_sample_taken_before_the_balloon_moved_does_not_count(self):
+        world = node(Guest("guest", 500, 4000)).tick(1)
+        world.guests["guest"].actual = 2000
+        world.guests["guest"].frozen = True
+        world.tick(3)
+        assert world.state.sight.fresh_count[0] == 1
+
+
+class TestBudget:
+    """Rule 2."""
+
+    def test_grows_wait_until_shrinks_have_returned_the_memory(self):
+        world = node(
+            Guest("donor", 200, 1000, moves_at=100),
+            Guest("grower", 200, 1000),
+            policies=[policy(budget={"maximum": "2000Mi"}, shrink={"stabilizationSeconds": 3600})],
+        ).tick(5)
+        for demand in range(200, 1300, 50):
+            world.guests["grower"].demand = demand
+            world.tick()
+            assert world.allocated() <= 2000
+        world.tick(20)
+        assert world.guests["grower"].actual >= 1250
+        assert world.allocated() <= 2000
+
+    def test_unowned_domains_count_against_the_budget(self):
+        chosen = policy(budget={"maximum": "2000Mi"}, domainSelector={"names": ["mine"]})
+        world = node(Guest("mine", 900, 1000), Guest("other", 100, 900), policies=[chosen]).tick(5)
+        world.guests["mine"].demand = 2000
+        world.tick(30)
+        assert world.allocated() <= 2000
+        assert world.guests["other"].actual == 900
+
+    def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(self):
+        world = node(Guest("stiff", 200, 2000, stuck=True)).tick(60)
+        assert world.reason("stiff") is Reason.STUCK
+        asked = [action for action in world.actions() if action.reason is not Reason.STUCK]
+        assert len(asked) == 1
+
+    def test_a_stuck_balloon_is_told_to_stay_as_it_is(self):
+        world = node(Guest("stiff", 200, 2000, stuck=True)).tick(60)
+        assert [action.target for action in world.actions() if action.reason is Reason.STUCK] == [2000 * MIB]
+
+    def test_a_stuck_balloon_is_tried_again_ever_more_rarely(self):
+        world = node(Guest("stiff", 200, 2000, stuck=True)).tick(400)
+        asked = [action for action in world.actions() if action.reason is not Reason.STUCK]
+        assert len(asked) == 3
+
+
+class TestGrowFastShrinkSlow:
+    """Rule 3."""
+
+    def test_a_guest_under_pressure_grows_at_the_next_look(self):
+        world = node(Guest("guest", 500, 1000)).tick(20)
+        before = world.guests["guest"].actual
+        world.guests["guest"].demand = before
+        world.tick(2)
+        assert world.guests["guest"].actual > before
+
+    def test_growth_finds_an_amount_that_cannot_be_seen(self):
+        world = node(Guest("guest", 500, 1000)).tick(20)
+        world.guests["guest"].demand = 3000
+        world.tick(16)
+        assert world.guests["guest"].actual >= 3000
+
+    def test_a_shrink_waits_for_the_stabilisation_window(self):
+        slow = policy(shrink={"stabilizationSeconds": 60})
+        world = node(Guest("guest", 1000, 1200), policies=[slow]).tick(5)
+        world.guests["guest"].demand = 300
+        world.tick(50)
+        assert world.actions() == []
+        assert world.reason("guest") is Reason.STABILIZING
+
+    def test_a_starving_guest_grows_from_others_slack_although_the_host_is_under_pressure(self):
+        world = node(
+            Guest("idle", 200, 1800),
+            Guest("starving", 600, 400),
+            policies=[policy(shrink={"stabilizationSeconds": 3600})],
+            host_mib=3000,
+        )
+        world.host_use_mib = 500
+        world.pressure = True
+        world.tick(20)
+        assert world.guests["starving"].actual >= 600
+        assert world.guests["idle"].actual >= 200
+
+    def test_a_guest_that_deflated_its_own_balloon_grows(self):
+        world = node(Guest("auto", 300, 1000, autodeflate=True)).tick(30)
+        world.guests["auto"].actual += 200
+        world.guests["auto"].target = None
+        before = len(world.actions())
+        world.tick(1)
+        world._step({"auto": world.guests["auto"].actual})
+        assert world.actions()[before:][0].reason is Reason.PRESSURE_GROW
+
+    @pytest.mark.parametrize("sign", ["swap_in", "major_faults"])
+    def test_swapping_and_thrashing_are_pressure(self, sign):
+        world = node(Guest("guest", 920, 1000)).tick(3)
+        for count in range(5):
+            world.guests["guest"].statistics = {sign: 1e5 * (count + 1)}
+            world.tick()
+        assert Reason.PRESSURE_GROW in {action.reason for action in world.actions()}
+
+
+class TestContention:
+    """Rule 4."""
+
+    def test_idle_memory_goes_first_and_used_memory_never(self):
+        world = node(
+            Guest("idle", 100, 900),
+            Guest("busy", 800, 900),
+            Guest("growing", 800, 900),
+            policies=[policy(budget={"maximum": "2700Mi"}, shrink={"stabilizationSeconds": 3600})],
+        ).tick(5)
+        world.guests["growing"].demand = 1500
+        world.tick(20)
+        assert world.guests["growing"].actual > 1200
+        assert world.guests["busy"].actual >= 800
+        assert world.guests["idle"].actual >= 128
+
+    def test_what_is_left_is_shared_by_weight(self):
+        generous = policy(budget={"maximum": "5000Mi"}, headroom={"percent": 100})
+        world = node(
+            Guest("heavy", 1500, 2000, wishes=Wishes(weight=300)),
+            Guest("light", 1500, 2000),
+            policies=[generous],
+        ).tick(60)
+        assert world.guests["heavy"].actual == pytest.approx(3000, rel=0.05)
+        assert world.guests["light"].actual == pytest.approx(2000, rel=0.05)
+
+
+class TestLeftAlone:
+    """Rule 5."""
+
+    @pytest.mark.parametrize(
+        "obstacle",
+        [
+            Reason.NO_BALLOON,
+            Reason.HUGE_PAGES,
+            Reason.LOCKED_MEMORY,
+            Reason.HOST_DEVICES,
+            Reason.CONFIDENTIAL,
+        ],
+    )
+    def test_what_must_not_be_touched_is_skipped_with_its_reason(self, obstacle):
+        world = node(Guest("guest", 100, 4000, obstacle=obstacle)).tick(120)
+        assert world.actions() == []
+        assert world.reason("guest") is obstacle
+
+    @pytest.mark.parametrize(
+        ("life", "reason"),
+        [
+            (Life.PAUSED, Reason.PAUSED),
+            (Life.NOT_RUNNING, Reason.NOT_RUNNING),
+            (Life.BUSY, Reason.BUSY),
+            (Life.UNRESPONSIVE, Reason.UNRESPONSIVE),
+        ],
+    )
+    def test_a_guest_that_does_not_run_freely_is_skipped(self, life, reason):
+        world = node(Guest("guest", 100, 4000, life=life)).tick(120)
+        assert world.actions() == []
+        assert world.reason("guest") is reason
+
+    def test_a_guest_opts_out(self):
+        world = node(Guest("guest", 100, 4000, wishes=Wishes(opt_out=True))).tick(120)
+        assert world.actions() == []
+        assert world.reason("guest") is Reason.OPTED_OUT
+
+    def test_wishes_that_make_no_sense_leave_the_guest_alone(self):
+        world = node(Guest("guest", 100, 4000, wishes=Wishes(error="minimum: 'x' is no quantity"))).tick(120)
+        assert world.actions() == []
+        assert world.reason("guest") is Reason.INVALID_WISHES
+
+    def test_a_skip_is_said_once(self):
+        world = node(Guest("guest", 100, 4000, obstacle=Reason.HUGE_PAGES)).tick(300)
+        notices = [notice for decision in world.decisions for notice in decision.notices]
+        assert [(notice.name, notice.reason) for notice in notices] == [("guest", Reason.HUGE_PAGES)]
+
+
+class TestOwnership:
+    """Rule 6."""
+
+    def test_priority_then_age_then_name_decides(self):
+        old, new = (
+            {"creationTimestamp": "2026-01-01T00:00:00Z"},
+            {"creationTimestamp": "2026-02-01T00:00:00Z"},
+        )
+        policies = [
+            policy("d-no-age"),
+            policy("c-new", metadata=new),
+            policy("b-old", metadata=old),
+            policy("a-old", metadata=old),
+            policy("z-first", priority=5, metadata=new),
+        ]
+        assigned = assign([Guest("guest", 1, 1).facts()], policies, NodeIdentity("node"))
+        assert assigned.inventory.policies == ("z-first", "a-old", "b-old", "c-new", "d-no-age")
+        assert assigned.inventory.policy.tolist() == [0]
+        assert assigned.conflicted == dict.fromkeys(("a-old", "b-old", "c-new", "d-no-age"), ("guest",))
+
+
+class TestObserve:
+    """Rule 7."""
+
+    def test_it_is_the_default_and_changes_nothing(self):
+        world = node(Guest("idle", 200, 4000), policies=[policy(mode="Observe")]).tick(120)
+        assert world.actions() == []
+        assert world.guests["idle"].actual == 4000
+
+    def test_it_reports_once_what_enforce_would_do(self):
+        world = node(Guest("idle", 200, 4000), policies=[policy(mode="Observe")]).tick(120)
+        acting = node(Guest("idle", 200, 4000)).tick(120)
+        assert [action.target for action in world.proposals()] == [action.target for action in acting.actions()]
+        assert world.reason("idle") is Reason.FORECAST_SHRINK
+
+
+class TestContinuity:
+    """Rule 8."""
+
+    def test_after_a_restart_nothing_shrinks_until_there_are_fresh_samples(self):
+        world = node(Guest("guest", 200, 4000), policies=[policy(shrink={"stabilizationSeconds": 0})]).tick(2)
+        assert world.actions() == []
+        assert world.reason("guest") is Reason.WARMING_UP
+        world.tick(2)
+        assert len(world.actions()) == 1
+
+    def test_a_released_domain_gets_its_definition_back(self):
+        world = node(Guest("guest", 200, 4000)).tick(30)
+        assert world.guests["guest"].actual < 1000
+        world.policies = []
+        world.tick(5)
+        assert world.guests["guest"].actual == 4096
+        assert world.actions()[-1].reason is Reason.RELEASE_RESTORE
+
+    def test_release_keeps_when_told_so(self):
+        world = node(Guest("guest", 200, 4000), policies=[policy(release="Keep")]).tick(30)
+        size = world.guests["guest"].actual
+        world.policies = []
+        world.tick(60)
+        assert world.guests["guest"].actual == size
+
+    def test_release_stays_within_the_budget(self):
+        world = node(Guest("one", 200, 1500), Guest("two", 1500, 2500), host_mib=5000).tick(30)
+        world.policies = [policy(domainSelector={"names": ["two"]})]
+        world.tick(120)
+        assert world.allocated() <= 5000 - 512
+
+    def test_a_changed_policy_does_not_forget_what_was_learned(self):
+        world = node(Guest("guest", 200, 4000)).tick(30)
+        world.policies = [policy(threshold={"percent": 50})]
+        world.tick(2)
+        assert world.state.sight.fresh_count[0] > 10
+
+    def test_a_domain_started_anew_begins_without_history(self):
+        world = node(Guest("guest", 200, 4000)).tick(30)
+        world.guests["guest"].incarnation = 2
+        world.tick(1)
+        assert world.state.sight.fresh_count[0] == 1
+
+
+class TestOutsideChanges:
+    def test_a_size_set_by_someone_else_is_a_new_truth_and_not_fought(self):
+        world = node(Guest("guest", 200, 2000)).tick(20)
+        world.guests["guest"].target = world.guests["guest"].actual = 1500
+        before = len(world.actions())
+        world.tick(20)
+        assert world.actions()[before:] == []
+        assert world.reason("guest") is Reason.OUTSIDE_CHANGE
+
+    def test_a_refused_change_is_tried_again_later(self):
+        world = node(Guest("guest", 200, 2000))
+        world.refuse_next = "guest"
+        world.tick(12)
+        assert world.guests["guest"].actual == 2000
+        world.tick(20)
+        assert world.guests["guest"].actual < 500
+
+    def test_clock_jumps_do_no_harm(self):
+        for jump in (3600, -3600):
+            world = node(Guest("guest", 500, 2000)).tick(20)
+            world.wall_offset += jump
+            world.tick(30)
+            assert world.guests["guest"].actual >= 500
+            assert world.reason("guest") is Reason.WITHIN_THRESHOLD
+
+
+class TestAttention:
+    patient = policy(monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 600})
+
+    def test_a_calm_guest_is_looked_at_ever_more_rarely(self):
+        world = node(Guest("calm", 500, 600), policies=[self.patient]).tick(600)
+        assert len([when for when, _ in world.looks if when > 1300]) <= 6
+
+    def test_an_unstable_guest_is_looked_at_at_the_shortest_interval(self):
+        world = node(Guest("wild", 500, 2000), policies=[self.patient]).tick(30)
+        demands = np.random.default_rng(1).uniform(300, 1500, 120)
+        for demand in demands:
+            world.guests["wild"].demand = demand
+            world.tick()
+        assert len([when for when, _ in world.looks if when > 1090]) >= 50
+
+    def test_a_guest_about_to_run_out_is_looked_at_in_time(self):
+        world = node(Guest("ramp", 500, 2000), policies=[self.patient]).tick(60)
+        for second in range(280):
+            world.guests["ramp"].demand = 500 + 5 * second
+            world.tick()
+            assert world.guests["ramp"].demand <= world.guests["ramp"].actual
+
+    def test_looks_that_fall_due_together_are_one(self):
+        world = node(*(Guest(f"guest-{number}", 500, 600) for number in range(10))).tick(100)
+        assert len({when for when, _ in world.looks}) * 10 == len(world.looks)
+
+
+def test_a_step_changes_neither_state_nor_snapshot():
+    world = node(Guest("guest", 200, 2000)).tick(3)
+    state, before = world.state, world.state.dump()
+    world.tick(30)
+    assert state.dump() == before
+
+
+def test_the_state_can_be_dumped_as_json():
+    world = node(Guest("guest", 200, 2000), Guest("mute", 1, 1, obstacle=Reason.NO_BALLOON)).tick(30)
+    assert json.loads(json.dumps(world.state.dump()))["keys"] == ["guest", "mute"]
+    assert json.loads(json.dumps(view(world.state, world.now)))["domains"][0]["policy"] == "default"
+
+
+def test_spare_memory_is_lent_and_given_up_again():
+    sharing = policy(spare="Share", budget={"maximum": "4000Mi"})
+    world = node(Guest("one", 500, 800), Guest("two", 500, 800), policies=[sharing]).tick(30)
+    assert world.allocated() == pytest.approx(4000 * 0.98, rel=0.02)
+    world.guests["one"].demand = 2800
+    world.tick(20)
+    assert world.guests["one"].actual >= 2800
+    assert world.guests["two"].actual >= 500
+
+
+def test_an_empty_node_needs_no_attention():
+    assert Node([]).tick(5).decisions == []

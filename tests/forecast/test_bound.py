@@ -1,0 +1,114 @@
+"""Point forecast, its error, the upper bound, and when the bound reaches a limit."""
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from forecast_data import FIELDS, MIB, line_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.forecast.bound import predict, scale, time_to_reach, upper
+from controller.forecast.model import Line
+
+HORIZONS = np.concatenate([np.linspace(0, 600, 61), np.geomspace(1e3, 1e6, 31)])
+
+SIZES = st.floats(-(2.0**40), 2.0**40)
+LINES = st.builds(
+    line_of,
+    level=SIZES,
+    slope=st.just(0.0) | st.floats(-1e9, 1e9),
+    sigma=st.just(0.0) | st.floats(1.0, 2.0**40),
+    weight=st.floats(1, 32),
+    centre=st.floats(-1e4, 0),
+    spread=st.just(np.inf) | st.floats(1.0, 1e9),
+)
+
+
+def reach(line: Line, limit: float, percentile: float = 0.95) -> float:
+    return float(time_to_reach(line, np.array([limit]), percentile)[0])
+
+
+def bound(line: Line, horizon: float, percentile: float = 0.95) -> float:
+    return float(upper(line, horizon, percentile)[0])
+
+
+def test_forecast_follows_the_line() -> None:
+    assert predict(line_of(level=100.0, slope=2.0), 30.0).tolist() == [160.0]
+
+
+def test_neither_forecast_nor_bound_falls_below_zero() -> None:
+    falling = line_of(level=100.0, slope=-2.0, sigma=1.0)
+    assert predict(falling, 60.0).tolist() == [0.0]
+    assert upper(falling, 60.0, 0.95).tolist() == [0.0]
+
+
+def test_error_grows_away_from_the_centre() -> None:
+    line = line_of(sigma=3.0, weight=4.0, centre=-10.0, spread=100.0)
+    assert scale(line, 20.0)[0] == pytest.approx(3.0 * np.sqrt(1 + 1 / 4 + 30**2 / 100))
+
+
+def test_error_of_a_line_without_slope_does_not_grow() -> None:
+    line = line_of(sigma=3.0, weight=4.0, centre=-10.0)
+    assert scale(line, 0.0) == scale(line, 9e9) == pytest.approx(3.0 * np.sqrt(1.25))
+
+
+def test_bound_is_the_normal_quantile_of_the_error() -> None:
+    line = line_of(level=100.0, sigma=3.0)
+    error = float(scale(line, 5.0)[0])
+    assert bound(line, 5.0, 0.99) == pytest.approx(100.0 + NormalDist().inv_cdf(0.99) * error)
+
+
+def test_bound_at_one_half_is_the_forecast() -> None:
+    line = line_of(level=100.0, slope=2.0, sigma=3.0)
+    assert upper(line, 30.0, 0.5) == predict(line, 30.0)
+
+
+def test_every_domain_has_its_own_horizon_percentile_and_limit() -> None:
+    one = line_of(level=100.0, slope=1.0, sigma=3.0)
+    line = Line(**{field: np.repeat(getattr(one, field), 2) for field in FIELDS})
+    horizon, percentile, limit = np.array([5.0, 50.0]), np.array([0.9, 0.6]), np.array([200.0, 300.0])
+    bounds, times = upper(line, horizon, percentile), time_to_reach(line, limit, percentile)
+    assert bounds.tolist() == [bound(one, 5.0, 0.9), bound(one, 50.0, 0.6)]
+    assert times.tolist() == [reach(one, 200.0, 0.9), reach(one, 300.0, 0.6)]
+
+
+def test_a_rising_line_reaches_the_limit_when_it_gets_there() -> None:
+    assert reach(line_of(level=100.0, slope=2.0), 160.0) == pytest.approx(30.0)
+
+
+def test_a_bound_above_the_limit_has_reached_it() -> None:
+    assert reach(line_of(level=100.0, slope=-2.0), 100.0) == 0.0
+    assert reach(line_of(level=99.0, sigma=3.0), 100.0) == 0.0
+
+
+def test_a_flat_bound_never_reaches_the_limit() -> None:
+    assert reach(line_of(level=100.0), 101.0) == np.inf
+    assert reach(line_of(level=100.0, sigma=3.0), 200.0) == np.inf
+
+
+def test_a_falling_bound_never_reaches_the_limit() -> None:
+    assert reach(line_of(level=100.0, slope=-2.0, sigma=3.0, spread=1e3), 200.0) == np.inf
+
+
+def test_uncertainty_alone_reaches_the_limit() -> None:
+    doubtful = line_of(level=100.0, slope=-0.1, sigma=3.0, weight=12.0, centre=-10.0, spread=100.0)
+    assert bound(doubtful, reach(doubtful, 150.0)) == pytest.approx(150.0)
+
+
+@given(line=LINES, limit=st.floats(0, 2.0**41), percentile=st.sampled_from([0.5, 0.6, 0.95, 0.99]))
+def test_the_bound_reaches_its_limit_then_and_not_before(line: Line, limit: float, percentile: float) -> None:
+    time = reach(line, limit, percentile)
+    slack = 1e-6 * (abs(float(line.level[0])) + limit + float(line.sigma[0]) + 1)
+    assert all(bound(line, horizon, percentile) <= limit + slack for horizon in HORIZONS if horizon < time)
+    if time == 0:
+        assert bound(line, 0.0, percentile) >= limit - slack
+    elif time < 1e9:
+        rate = abs(float(line.slope[0])) + float(line.sigma[0] / np.sqrt(line.spread[0]))
+        slack += 1e-9 * rate * (time - float(line.centre[0]))
+        assert bound(line, time, percentile) == pytest.approx(limit, abs=slack)
+
+
+def test_a_limit_one_byte_away_is_near_and_not_a_failure() -> None:
+    line = line_of(level=2.0**40, slope=MIB, sigma=MIB, weight=12.0, centre=-60.0, spread=1e4)
+    assert reach(line, bound(line, 0.0) + 1.0) == pytest.approx(0.0, abs=1e-3)

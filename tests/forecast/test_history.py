@@ -1,0 +1,97 @@
+"""The decision points that are kept."""
+
+import json
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.forecast.history import CAPACITY, History, Ints
+
+
+def rows(*indices: int) -> Ints:
+    return np.array(indices, dtype=np.int64)
+
+
+def filled(*looks: tuple[float, dict[int, float]], domains: int = 3) -> History:
+    """A history after these looks: (time, {row: value})."""
+    history = History.empty(domains)
+    for now, values in looks:
+        history = history.append(rows(*values), now, np.array(list(values.values())))
+    return history
+
+
+def test_a_fresh_history_has_no_points() -> None:
+    assert filled().to_dict() == {"times": [[], [], []], "values": [[], [], []]}
+
+
+def test_the_newest_point_comes_first() -> None:
+    history = filled((10.0, {0: 5.0}), (12.5, {0: 6.0}))
+    assert history.to_dict() == {"times": [[12.5, 10.0], [], []], "values": [[6.0, 5.0], [], []]}
+
+
+def test_only_the_rows_looked_at_get_a_point() -> None:
+    history = filled((10.0, {0: 5.0, 1: 7.0, 2: 9.0}), (11.0, {2: 8.0, 0: 4.0}))
+    assert history.to_dict()["values"] == [[4.0, 5.0], [7.0], [8.0, 9.0]]
+
+
+def test_all_rows_in_any_order_get_their_own_value() -> None:
+    assert filled((10.0, {2: 9.0, 0: 5.0, 1: 7.0})).to_dict()["values"] == [[5.0], [7.0], [9.0]]
+
+
+def test_the_oldest_point_leaves_a_full_row() -> None:
+    history = filled(*((float(now), {0: float(now)}) for now in range(CAPACITY + 3)))
+    assert history.to_dict()["times"][0] == [float(now) for now in reversed(range(3, CAPACITY + 3))]
+
+
+def test_a_look_at_nothing_changes_nothing() -> None:
+    before = filled((10.0, {0: 5.0}))
+    assert before.append(rows(), 11.0, np.empty(0)).to_dict() == before.to_dict()
+
+
+@given(st.lists(st.sets(st.integers(0, 3)), max_size=6))
+def test_append_leaves_its_input_unchanged(looks: list[set[int]]) -> None:
+    history, seen = History.empty(4), []
+    for now, looked in enumerate(looks):
+        seen.append((history, history.to_dict()))
+        history = history.append(rows(*looked), float(now), np.full(len(looked), 2.0 * now))
+    assert all(old.to_dict() == dump for old, dump in seen)
+
+
+def test_rows_are_realigned_and_new_rows_are_empty() -> None:
+    history = filled((10.0, {0: 5.0, 2: 9.0}))
+    selected = history.select(rows(2, -1, 0, 1))
+    assert selected.to_dict()["values"] == [[9.0], [], [5.0], []]
+    assert history.to_dict()["values"] == [[5.0], [], [9.0]]
+
+
+def test_an_empty_history_can_be_realigned_to_new_rows() -> None:
+    assert len(History.empty(0).select(rows(-1, -1))) == 2
+
+
+def test_points_are_seen_from_now() -> None:
+    points = filled((10.0, {0: 5.0, 1: 7.0}), (12.5, {0: 6.0})).points(15.0, limit=2)
+    assert points.present.tolist() == [[True, True], [True, False], [False, False]]
+    assert points.ages[points.present].tolist() == [2.5, 5.0, 5.0]
+    assert points.values[points.present].tolist() == [6.0, 5.0, 7.0]
+    assert np.isfinite(points.ages).all()
+
+
+def test_points_of_some_rows_come_in_their_order() -> None:
+    points = filled((10.0, {0: 5.0, 1: 7.0})).points(15.0, rows(2, 1))
+    assert points.values[:, 0].tolist() == [0.0, 7.0]
+    assert points.present[:, 0].tolist() == [False, True]
+    assert points.ages.shape == (2, CAPACITY)
+
+
+def test_a_dump_holds_the_points_that_are_there_and_survives_json() -> None:
+    dump = filled((10.0, {0: 5.0, 1: 7.0}), (12.5, {0: 6.0})).to_dict()
+    assert json.loads(json.dumps(dump)) == {"times": [[12.5, 10.0], [10.0], []], "values": [[6.0, 5.0], [7.0], []]}
+
+
+def test_only_the_newest_points_are_kept_when_room_gets_less() -> None:
+    history = filled((10.0, {0: 5.0}), (11.0, {0: 6.0}), (12.0, {0: 7.0})).select(rows(0), capacity=2)
+    assert history.to_dict()["values"] == [[7.0, 6.0]]
+    assert history.select(rows(0), capacity=4).append(rows(0), 13.0, np.array([8.0])).to_dict()["values"] == [
+        [8.0, 7.0, 6.0]
+    ]

@@ -1,0 +1,124 @@
+"""WLS and OLS against numpy's least squares, and their prediction interval against the textbook's."""
+
+import numpy as np
+import pytest
+from forecast_data import CALM_ROWS, MIB, Row, noisy, points, row_of
+from hypothesis import given
+
+from controller.forecast.bound import scale
+from controller.forecast.model import Floats, Points
+from controller.forecast.ols import OLS
+from controller.forecast.wls import MAX_HALVINGS, WLS
+
+
+def design(ages: Floats) -> Floats:
+    return np.column_stack([np.ones_like(ages), -ages])
+
+
+def reference(ages: Floats, values: Floats, weights: Floats) -> Floats:
+    """(level, slope) by numpy, which knows nothing of weights: both sides are multiplied by their root."""
+    root = np.sqrt(weights)
+    return np.asarray(np.linalg.lstsq(design(ages) * root[:, None], values * root, rcond=None)[0])
+
+
+def decay(ages: Floats, half_life: float) -> Floats:
+    return np.asarray(0.5 ** np.minimum((ages - ages.min()) / half_life, MAX_HALVINGS))
+
+
+@pytest.mark.parametrize("half_life", [5.0, 60.0, 3600.0])
+def test_wls_is_least_squares_under_halving_weights(half_life: float) -> None:
+    data = noisy(1, domains=20, slope=MIB)
+    line = WLS(half_life_seconds=half_life).fit(data)
+    for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
+        level, slope = reference(ages, values, decay(ages, half_life))
+        assert line.level[row] == pytest.approx(level, rel=1e-9)
+        assert line.slope[row] == pytest.approx(slope, rel=1e-7)
+
+
+def test_ols_is_least_squares() -> None:
+    data = noisy(2, domains=20, slope=-MIB)
+    line = OLS().fit(data)
+    for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
+        level, slope = reference(ages, values, np.ones_like(ages))
+        assert line.level[row] == pytest.approx(level, rel=1e-9)
+        assert line.slope[row] == pytest.approx(slope, rel=1e-7)
+
+
+@given(row=CALM_ROWS.filter(lambda row: len(row) > 1))
+def test_any_two_points_and_more_agree_with_numpy(row: Row) -> None:
+    ages, values = np.array(row).T
+    level, slope = reference(ages, values, np.ones_like(ages))
+    line = OLS().fit(points(row))
+    assert line.level[0] == pytest.approx(level, rel=1e-6, abs=1e-6 * (1 + np.ptp(values)) * np.max(ages))
+    assert line.slope[0] == pytest.approx(slope, rel=1e-6, abs=1e-6 * (1 + np.ptp(values)))
+
+
+def test_ols_gives_the_textbook_prediction_interval() -> None:
+    data = noisy(3, domains=1)
+    ages, values, horizon = data.ages[0], data.values[0], 45.0
+    inverse = np.linalg.inv(design(ages).T @ design(ages))
+    coefficients = inverse @ design(ages).T @ values
+    variance = np.sum((values - design(ages) @ coefficients) ** 2) / (len(ages) - 2)
+    ahead = np.array([1.0, horizon])
+    error = np.sqrt(variance * (1 + ahead @ inverse @ ahead))
+    assert scale(OLS().fit(data), horizon)[0] == pytest.approx(error, rel=1e-6)
+
+
+def test_wls_gives_the_prediction_interval_of_points_that_scatter_alike() -> None:
+    data = noisy(4, domains=1)
+    ages, values, horizon = data.ages[0], data.values[0], 45.0
+    weights = np.diag(decay(ages, 60.0))
+    gain = np.linalg.inv(design(ages).T @ weights @ design(ages)) @ design(ages).T @ weights
+    residual_maker = np.eye(len(ages)) - design(ages) @ gain
+    residuals = residual_maker @ values
+    variance = residuals @ weights @ residuals / np.trace(residual_maker.T @ weights @ residual_maker)
+    ahead = np.array([1.0, horizon])
+    error = np.sqrt(variance * (1 + ahead @ gain @ gain.T @ ahead))
+    assert scale(WLS().fit(data), horizon)[0] == pytest.approx(error, rel=1e-6)
+
+
+def test_equal_points_make_a_flat_line_without_scatter() -> None:
+    line = WLS().fit(points([(age, 512 * MIB) for age in (1, 4, 20, 90)]))
+    assert (line.level[0], line.slope[0], line.sigma[0]) == (512 * MIB, 0.0, 0.0)
+
+
+def test_a_ramp_is_followed_exactly() -> None:
+    line = WLS().fit(points([(age, 512 * MIB - age * MIB) for age in (1, 4, 20, 90)]))
+    assert line.level[0] == pytest.approx(512 * MIB)
+    assert line.slope[0] == pytest.approx(MIB)
+    assert line.sigma[0] == pytest.approx(0.0, abs=1e-6 * MIB)
+
+
+def test_simultaneous_points_make_a_flat_line_through_their_mean() -> None:
+    line = OLS().fit(points([(9, 100.0), (9, 300.0), (9, 200.0)]))
+    assert row_of(line, 0) == {
+        "level": 200.0,
+        "slope": 0.0,
+        "sigma": pytest.approx(100.0),
+        "weight": pytest.approx(3.0),
+        "centre": -9.0,
+        "spread": np.inf,
+    }
+
+
+def test_two_points_scatter_as_their_values_do_although_the_line_fits_them() -> None:
+    line = OLS().fit(points([(0, 130.0), (10, 100.0)]))
+    assert line.slope[0] == pytest.approx(3.0)
+    assert line.sigma[0] == pytest.approx(np.std([130.0, 100.0], ddof=1))
+
+
+def test_only_the_last_decision_points_count() -> None:
+    data = noisy(5, domains=1, columns=32)
+    cut = Points(data.ages[:, :5], data.values[:, :5], data.present[:, :5])
+    assert row_of(WLS(decision_points=5).fit(data), 0) == row_of(WLS(decision_points=32).fit(cut), 0)
+
+
+def test_recent_points_pull_harder_with_a_shorter_half_life() -> None:
+    bend = points([(age, 100.0 + max(0.0, 30 - age)) for age in range(0, 120, 10)])
+    slopes = [WLS(half_life_seconds=half_life).fit(bend).slope[0] for half_life in (5, 30, 600)]
+    assert slopes == sorted(slopes, reverse=True)
+
+
+def test_looks_many_half_lives_apart_still_give_a_sober_bound() -> None:
+    data = points([(3600 * look, 100.0 + look % 2) for look in range(12)])
+    assert scale(WLS(half_life_seconds=60).fit(data), 3600.0)[0] < 5.0

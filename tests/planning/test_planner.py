@@ -1,0 +1,71 @@
+"""Weighted max-min fairness and the levels it fills."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.planner import fill, share
+
+amounts = st.lists(st.integers(0, 10**6), min_size=1, max_size=20)
+
+
+def arrays(*rows):
+    return [np.array(row, dtype=float) for row in rows]
+
+
+def test_everybody_is_satisfied_when_all_fits():
+    wants, weights = arrays([3, 5], [1, 1])
+    assert share(wants, weights, 8.0).tolist() == [3, 5]
+
+
+def test_the_modest_are_satisfied_and_the_rest_is_equal():
+    wants, weights = arrays([1, 10, 10], [1, 1, 1])
+    assert share(wants, weights, 9.0).tolist() == [1, 4, 4]
+
+
+def test_weights_divide_what_is_contended():
+    wants, weights = arrays([100, 100], [3, 1])
+    assert share(wants, weights, 40.0).tolist() == [30, 10]
+
+
+def test_nothing_to_share():
+    wants, weights = arrays([5, 5], [1, 1])
+    assert share(wants, weights, 0.0).tolist() == [0, 0]
+
+
+@given(amounts, st.integers(0, 10**7), st.randoms(use_true_random=False))
+def test_shares_use_up_the_capacity_and_nobody_gets_more_than_wanted(wants, capacity, random):
+    wants = np.array(wants, dtype=float)
+    weights = np.array([random.randint(1, 100) for _ in wants], dtype=float)
+    shares = share(wants, weights, float(capacity))
+    assert (shares <= wants).all()
+    assert (shares >= 0).all()
+    assert shares.sum() == pytest.approx(min(capacity, wants.sum()))
+
+
+@given(amounts, st.integers(1, 10**7), st.randoms(use_true_random=False))
+def test_whoever_gets_less_than_wanted_gets_the_highest_share_a_weight(wants, capacity, random):
+    wants = np.array(wants, dtype=float)
+    weights = np.array([random.randint(1, 100) for _ in wants], dtype=float)
+    shares = share(wants, weights, float(capacity))
+    unmet = shares < wants - 1e-6
+    if unmet.any():
+        assert (shares / weights).max() == pytest.approx((shares / weights)[unmet].min())
+
+
+def test_a_level_is_begun_when_the_one_below_is_full():
+    floors, needs, extras, weights = arrays([1, 1], [5, 2], [9, 9], [1, 1])
+    assert fill([floors, needs, extras], weights, 7.0).tolist() == [5, 2]
+    assert fill([floors, needs, extras], weights, 9.0).tolist() == [6, 3]
+    assert fill([floors, needs, extras], weights, 4.0).tolist() == [2, 2]
+
+
+def test_the_lowest_level_is_given_even_beyond_the_capacity():
+    floors, needs, weights = arrays([4, 4], [5, 5], [1, 1])
+    assert fill([floors, needs], weights, 3.0).tolist() == [4, 4]
+
+
+def test_what_is_left_after_the_last_level_is_kept():
+    floors, needs, weights = arrays([1, 1], [2, 2], [1, 1])
+    assert fill([floors, needs], weights, 100.0).tolist() == [2, 2]
