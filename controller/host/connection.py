@@ -235,9 +235,7 @@ class Connection:
         """Ask for everything that this connection should tell. Raises libvirtError."""
         handle.registerCloseCallback(self._on_close, None)
         handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
-        handle.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, self._on_balloon, None
-        )
+        handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, self._on_balloon, None)
         for event in CHANGE_EVENTS:
             handle.domainEventRegisterAny(None, event, self._on_change, None)
 

@@ -127,9 +127,7 @@ def _obstacle(root: Element, balloon: Element | None) -> Reason:
 
 def _pinned_by_device(root: Element) -> bool:
     return any(
-        element.get("type") in types
-        for tag, types in PINNING.items()
-        for element in root.iterfind(f"devices/{tag}")
+        element.get("type") in types for tag, types in PINNING.items() for element in root.iterfind(f"devices/{tag}")
     )
 
 

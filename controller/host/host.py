@@ -44,16 +44,13 @@ class Host:
     ) -> None:
         """`uris` are libvirt connections, `proc` is the host's /proc or a mount of it. Raises ValueError."""
         if not uris or len(set(uris)) != len(uris):
-            raise ValueError(
-                f"connections {list(uris)!r}: name each once, and at least one; --connect qemu:///system"
-            )
+            raise ValueError(f"connections {list(uris)!r}: name each once, and at least one; --connect qemu:///system")
         self._proc = proc
         self._lock = threading.Lock()
         self._moved: dict[str, int] = {}
         suffixes = {uri: f"@{uri}" if len(uris) > 1 else "" for uri in uris}
         self._connections = {
-            connection_of(suffix): Connection(uri, suffix, wake, self._on_moved)
-            for uri, suffix in suffixes.items()
+            connection_of(suffix): Connection(uri, suffix, wake, self._on_moved) for uri, suffix in suffixes.items()
         }
         self._parts: tuple[tuple[DomainFacts, ...], ...] = ()
         self._inventory: tuple[DomainFacts, ...] = ()

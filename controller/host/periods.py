@@ -61,16 +61,12 @@ class Periods:
         `entries` must have been read after the last call's changes: a period that is another one by now was set
         by somebody else, and is theirs.
         """
-        self._ours = {
-            key: ours for key, ours in self._ours.items() if key in entries and _now(entries[key]) == ours
-        }
+        self._ours = {key: ours for key, ours in self._ours.items() if key in entries and _now(entries[key]) == ours}
         self._retry = {key: at for key, at in self._retry.items() if at > self._clock()}
         with self._lock:
             wanted = dict(self._wanted)
         changed = {
-            key
-            for key, seconds in wanted.items()
-            if key in entries and self._set(calls, key, entries[key], seconds)
+            key for key, seconds in wanted.items() if key in entries and self._set(calls, key, entries[key], seconds)
         }
         with self._lock:
             self._wanted = {key: new for key, new in self._wanted.items() if wanted.get(key) != new}

@@ -49,9 +49,7 @@ def explain(error: libvirt.libvirtError, uri: str) -> str:
 
 def explain_freeze(uri: str) -> str:
     """One sentence for a libvirtd that is there but does not answer."""
-    return (
-        f"{uri}: libvirtd does not answer; going on when it does (is it stopped? see its log, or restart it)"
-    )
+    return f"{uri}: libvirtd does not answer; going on when it does (is it stopped? see its log, or restart it)"
 
 
 def explain_loss(reason: int, uri: str) -> str:
