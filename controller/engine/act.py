@@ -57,7 +57,8 @@ def worth_moving(delta: Floats, state: State) -> Bools:
     lowest, top = limits(inventory, sight)
     size = sight.allocation
     outside = (size < lowest - TOLERANCE) | (size > top + TOLERANCE)
-    must = outside | motion.release | (sight.pressure & (delta > 0))
+    growing = motion.target > size
+    must = outside | motion.release | (sight.pressure & (delta > 0) & ~growing)
     return np.asarray((np.abs(delta) > threshold(sight, inventory)) | (must & (np.abs(delta) >= TOLERANCE)))
 
 

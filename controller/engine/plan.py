@@ -17,8 +17,9 @@ Bools = NDArray[np.bool_]
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
 
-POOL = 0.02
-"""Part of the budget that `Share` does not lend, so that a guest in need need not wait for others to give back."""
+POOL = 0.05
+"""Part of the budget that goes to whoever needs it and to nobody else: a guest in need need not wait until others have
+given back what they merely hold or were lent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,11 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
     rows = np.flatnonzero(movable)
     weights = inventory.weight[rows]
     capacity = state.budget - float(committed[~movable].sum())
-    needs = levels[:3] if state.node.reading.pressure else levels
+    needs, extras = levels[:3], levels[3:]
     given = planner.fill([level[rows] for level in needs], weights, capacity)
-    sharing = movable & inventory.share
-    if sharing.any() and not state.node.reading.pressure:
-        lent = [level[rows] for level in (*levels, *_spare(levels[3], committed, top, sharing))]
+    if not state.node.reading.pressure:
+        sharing = movable & inventory.share
+        lent = [level[rows] for level in (*needs, *extras, *_spare(levels[3], committed, top, sharing))]
         given = np.maximum(given, planner.fill(lent, weights, capacity - POOL * state.budget))
     target = committed.copy()
     target[rows] = given
