@@ -48,7 +48,7 @@ class Roster:
         return f"{domain.UUIDString()}{self._suffix}"
 
     def refresh(self, handle: Handle, changed: Collection[str]) -> bool:
-        """List the domains, read the XML of new and `changed` ones; True when any fact differs. Raises libvirtError."""
+        """List domains, read the XML of new and `changed` ones; True when a fact differs. Raises libvirtError."""
         read = [
             self._entry(handle, domain, persistent, changed)
             for persistent, flags in _ACTIVE
@@ -80,7 +80,8 @@ class Roster:
             return None if known is None else replace(known, domain=domain)
 
     def _read(self, domain: Any, persistent: bool, known: Entry | None) -> Entry:
-        description = describe(domain.XMLDesc(), self.key(domain), domain.UUIDString(), domain.name(), domain.ID())
+        uuid, name = domain.UUIDString(), domain.name()
+        description = describe(domain.XMLDesc(), self.key(domain), uuid, name, domain.ID())
         if description.error:
             LOG.warning("domain %s: %s", domain.name(), description.error)
         definition = self._definition(domain, persistent, known, description)
