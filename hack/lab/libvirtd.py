@@ -68,15 +68,18 @@ class PrivateLibvirtd:
         self.root = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._lock = _lock_for_life(self.root)
         self._prepare_root(boot)
-        self._reaper = subprocess.Popen(
-            [sys.executable, reaper.__file__, str(self.root), str(self._lock), *_as_guest_user(), "libvirtd"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=self._environment(),
-            cwd="/",
-            pass_fds=[self._lock],
-            start_new_session=True,  # Ctrl-C of the terminal goes to the owner, which decides
-        )
+        command = [sys.executable, reaper.__file__, str(self.root), str(self._lock), *_as_guest_user(), "libvirtd"]
+        with (self.root / "libvirtd.log").open("ab") as log:
+            self._reaper = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,  # not the owner's: a kept lab would hold it open
+                env=self._environment(),
+                cwd="/",
+                pass_fds=[self._lock],
+                start_new_session=True,  # Ctrl-C of the terminal goes to the owner, which decides
+            )
         try:
             self.pid = self.start()
         except BaseException:
