@@ -106,9 +106,7 @@ class PolicyFolder:
         try:
             names = self._names()
         except OSError as error:
-            problem = (
-                f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
-            )
+            problem = f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
             self._unlisted = _said((problem,), self._unlisted)
             return
         self._unlisted = ()
@@ -130,18 +128,21 @@ class PolicyFolder:
             self._policies = policies
             self._version += 1
             _log.info(
-                "%d MemoryPolicies in force: %s",
-                len(policies),
+                "MemoryPolicies in force: %s",
                 ", ".join(named) or "none",
                 extra={"fields": {"event": "policies", "policies": list(named)}},
             )
 
 
 class FolderWatch:
-    """Tells of changes in a folder as they happen; a context manager. Without it scans notice them later."""
+    """Tells of changes in a folder as they happen; a context manager. Without it scans notice them later.
+
+    `changed` is called once at the start too: something may have changed while nobody watched.
+    """
 
     def __init__(self, folder: Path, changed: Callable[[], None]) -> None:
         self._folder = folder
+        self._changed = changed
         self._handler = _Handler(changed)
         self._observer: BaseObserver | None = None
 
@@ -159,6 +160,7 @@ class FolderWatch:
             )
         else:
             self._observer = observer
+        self._changed()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -183,9 +185,7 @@ def _judge(path: Path, file: _File) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        unreadable = Problem(
-            str(path), None, "", "", _cause(error), "make it a plain file that Ballast can read"
-        )
+        unreadable = Problem(str(path), None, "", "", _cause(error), "make it a plain file that Ballast can read")
         file.content = None
         file.problems = _said((str(unreadable),), file.problems)
         return
@@ -216,9 +216,7 @@ def _cause(error: OSError) -> str:
 
 
 def _emptied(path: Path) -> Problem:
-    return Problem(
-        str(path), None, "", "", "holds no MemoryPolicy any more", "delete the file to delete its policies"
-    )
+    return Problem(str(path), None, "", "", "holds no MemoryPolicy any more", "delete the file to delete its policies")
 
 
 def _remedy(error: OSError) -> str:

@@ -161,9 +161,7 @@ class Expression(Part):
 
     key: LabelKey
     operator: Operator
-    values: Annotated[
-        tuple[LabelValue, ...], Field(strict=False, max_length=_ITEMS, validate_default=True)
-    ] = ()
+    values: Annotated[tuple[LabelValue, ...], Field(strict=False, max_length=_ITEMS, validate_default=True)] = ()
 
     @field_validator("values")
     @classmethod

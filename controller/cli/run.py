@@ -19,6 +19,12 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> Ad
         raise click.BadParameter(str(error)) from error
 
 
+def _uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ...]) -> tuple[str, ...]:
+    if "" in uris:
+        raise click.BadParameter(f"'' is not a libvirt URI; write it like {DEFAULT_CONNECT}")
+    return tuple(dict.fromkeys(uris))
+
+
 @click.command()
 @click.option(
     "--policies",
@@ -34,6 +40,7 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> Ad
     multiple=True,
     default=(DEFAULT_CONNECT,),
     show_default=True,
+    callback=_uris,
     help="libvirt connection; may be given several times.",
 )
 @click.option("--once", is_flag=True, help="Make one decision, print it, and exit.")
@@ -69,7 +76,7 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> Ad
     help="Lines for people, or a JSON object a line.",
 )
 @click.option(
-    "--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="Least level to log."
+    "--log-level", type=click.Choice(LEVELS), help="Least level to log; info if not given, with --once nothing."
 )
 def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     policies: Path,
@@ -80,7 +87,7 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     node_name: str,
     proc: Path,
     log_format: str,
-    log_level: str,
+    log_level: str | None,
 ) -> None:
     """Watch this host's domains and move memory between them as the policies in DIR say.
 
@@ -94,9 +101,11 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
       ballast run --policies policies/ --once -o json
       ballast run --policies policies/ --connect qemu:///session --listen none
     """
+    if output != "table" and not once:
+        raise click.UsageError(f"-o {output} needs --once; a Ballast that keeps running answers at --listen")
     from controller.cli import service  # noqa: PLC0415 - numpy, pydantic and libvirt: not for the sake of --help
 
-    configure(log_format, "error" if once and log_level == "info" else log_level)
+    configure(log_format, log_level or ("critical" if once else "info"))
     site = service.Site(policies, uris, node_name, proc)
     if once:
         click.echo(service.once(site, output))

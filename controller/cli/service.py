@@ -1,8 +1,5 @@
 """Wires the loop to this host: folder, libvirt, HTTP endpoint, signals. What `ballast run` sets in motion."""
 
-import os
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,9 +9,11 @@ from typing import Any
 import click
 
 from controller.cli.output import document
+from controller.cli.signals import stopped_by_signals
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.host.host import Host
+from controller.host.meminfo import MeminfoError
 from controller.loop.clock import SystemClock
 from controller.loop.control import GAP_S, ControlLoop
 from controller.observe.address import Address
@@ -24,7 +23,6 @@ from controller.standalone import FolderError, FolderWatch, PolicyFolder
 
 ONCE_S = 8.0
 """Seconds `--once` may look before it prints: statistics, and enough to shrink, take a few periods."""
-STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +39,14 @@ class _Wired:
     """Everything one loop needs, started; closed by the stack it was given."""
 
     def __init__(self, site: Site, stack: ExitStack, clock: SystemClock) -> None:
-        """Raises ClickException with what to do about it."""
+        """Raises FolderError, MeminfoError, or ClickException when no connection works."""
         self.clock = clock
-        try:
-            self.folder = PolicyFolder(site.policies, clock.monotonic)
-        except FolderError as error:
-            raise click.ClickException(str(error)) from error
+        self.folder = PolicyFolder(site.policies, clock.monotonic)
         self.folder.current()
         self.board = Board(site.node_name, clock.monotonic)
-        self.host = Host(tuple(dict.fromkeys(site.uris)), site.proc, clock.wake)
+        self.host = Host(site.uris, site.proc, clock.wake)
         self.loop = ControlLoop(self.host, self.folder, NodeIdentity(site.node_name), clock, self.board)
+        self.host.read()
         stack.callback(self.host.close)
         self.host.start()
         connections = self.host.status()
@@ -66,13 +62,10 @@ class _Wired:
 def serve(site: Site, listen: Address | None) -> None:
     """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used."""
     clock = SystemClock()
-    with _stopped_by_signals(clock), ExitStack() as stack:
+    with _plainly(), stopped_by_signals(clock.stop), ExitStack() as stack:
         wired = _Wired(site, stack, clock)
         if listen is not None:
-            try:
-                stack.enter_context(Endpoint(listen, wired.board))
-            except ListenError as error:
-                raise click.ClickException(str(error)) from error
+            stack.enter_context(Endpoint(listen, wired.board))
         stack.enter_context(FolderWatch(site.policies, wired.changed))
         wired.loop.run()
 
@@ -80,7 +73,7 @@ def serve(site: Site, listen: Address | None) -> None:
 def once(site: Site, form: str) -> str:
     """One decision, as text in `form`. Raises ClickException for a refused policy or libvirt out of reach."""
     clock = SystemClock()
-    with ExitStack() as stack:
+    with _plainly(), ExitStack() as stack:
         wired = _Wired(site, stack, clock)
         if wired.folder.problems:
             raise click.ClickException("\n".join(wired.folder.problems))
@@ -106,32 +99,23 @@ def _decide(wired: _Wired) -> dict[str, str]:
 
 
 _PASSING = frozenset({str(Reason.NONE), str(Reason.WARMING_UP)})
+_PASSING_UNDER_ENFORCE = _PASSING | {
+    str(reason) for reason in (Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.BOOTING)
+}
+"""Under Enforce a guest that sends no statistics has just been asked to."""
 
 
 def _undecided(state: dict[str, Any]) -> bool:
-    return any(domain["reason"] in _PASSING for domain in state["domains"])
+    return any(
+        domain["reason"] in (_PASSING_UNDER_ENFORCE if domain["mode"] == "Enforce" else _PASSING)
+        for domain in state["domains"]
+    )
 
 
 @contextmanager
-def _stopped_by_signals(clock: SystemClock) -> Iterator[None]:
-    """The first SIGTERM or SIGINT stops the clock, a second one ends the process at once.
-
-    A thread waits for them: a handler would run in the middle of whatever holds a lock. The mask must be set
-    before any other thread starts, for they inherit it.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    over = threading.Event()
-
-    def wait() -> None:
-        signal.sigwait(STOPPING)
-        if over.is_set():
-            return
-        clock.stop()
-        os._exit(128 + signal.sigwait(STOPPING))
-
-    threading.Thread(target=wait, name="signals", daemon=True).start()
+def _plainly() -> Iterator[None]:
+    """What is wrong with the site is said in one line, not in a traceback."""
     try:
         yield
-    finally:
-        over.set()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    except (FolderError, ListenError, MeminfoError) as error:
+        raise click.ClickException(str(error)) from error

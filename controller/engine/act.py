@@ -65,8 +65,9 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     """Balloon changes that bring the node closer to `plan` without the sum of allocations ever passing the budget."""
     motion, sight, inventory, budget = state.motion, state.sight, state.inventory, state.budget
     under_way = np.isfinite(motion.target)
-    base = np.where(under_way, motion.target, sight.allocation)
-    delta = np.nan_to_num(plan.target - base)
+    turning = sight.pressure & (motion.target < sight.allocation)
+    base = np.where(under_way & ~turning, motion.target, sight.allocation)
+    delta = np.where(plan.movable, plan.target - base, 0.0)
     worth = worth_moving(delta, state)
     grow = worth & (delta > 0)
     give = np.where(under_way, 0.0, np.maximum(-delta, 0.0))
@@ -116,7 +117,7 @@ def propose(plan: Plan, state: State, observed: Bools) -> tuple[Bools, Floats]:
     """What Enforce would do to the `observed` domains and has not been said yet: a mask and targets in bytes, (n,)."""
     proposed = state.motion.proposed
     base = np.where(np.isfinite(proposed), proposed, state.sight.allocation)
-    delta = np.nan_to_num(plan.target - base)
+    delta = np.where(observed, plan.target - base, 0.0)
     target = np.ceil(plan.target / GRAIN) * GRAIN
     return observed & worth_moving(delta, state), np.minimum(target, plan.top)
 

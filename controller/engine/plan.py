@@ -31,6 +31,7 @@ class Plan:
     """What it would have without contention and without spare memory lent."""
     top: Floats
     """The most it may have."""
+    movable: Bools
 
 
 def limits(inventory: Inventory, sight: Sight) -> tuple[Floats, Floats]:
@@ -59,7 +60,7 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
         given = np.maximum(given, planner.fill(lent, weights, capacity - POOL * state.budget))
     target = committed.copy()
     target[rows] = given
-    return Plan(target, levels[3], top)
+    return Plan(target, levels[3], top, movable)
 
 
 def _levels(state: State, now: float) -> list[Floats]:

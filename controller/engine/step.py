@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from controller import planner
 from controller.engine import act, motion, node, outlook, plan, sight, tempo
 from controller.engine.act import Moves
 from controller.engine.decision import Action, Decision, Notice
@@ -37,7 +38,7 @@ def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]
     """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
     state = align(state, snapshot.inventory, now).copy()
     motion.refuse(state.motion, snapshot.refused, now)
-    fresh = sight.see(state.sight, snapshot, now)
+    fresh = sight.see(state.sight, snapshot, state.motion.target - state.sight.allocation, now)
     stuck, outside = motion.follow(state.motion, state.sight, state.inventory, now)
     _end_releases(state, now)
     owned = fresh[state.inventory.policy[fresh] >= 0]
@@ -47,7 +48,7 @@ def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]
     state.node = node.observe(state.node, snapshot.host, _held_by_guests(state), now)
     state.budget = node.budget(state.node, state.inventory.budget)
     before = state.reason.copy()
-    actions = _cancel(state, stuck) + _enforce(state, committed, now)
+    actions = _cancel(state, stuck, committed) + _enforce(state, committed, now)
     proposals = _observe(state, committed, now)
     notices = _notices(state, before, outside)
     state.totals = _count_up(state, snapshot.samples.rows, actions, now)
@@ -193,10 +194,24 @@ def _count(state: State, rows: Ints, now: float) -> None:
     tempo.hurry(state.tempo, state.inventory, rows, now)
 
 
-def _cancel(state: State, stuck: Ints) -> tuple[Action, ...]:
-    """A stuck balloon's size becomes its target, so that an old order does not take effect at a bad moment."""
-    rows = stuck[state.inventory.enforce[stuck]]
-    return act.actions(state, rows, state.sight.allocation, np.full(len(state.reason), int(Reason.STUCK)))
+def _cancel(state: State, stuck: Ints, committed: Floats) -> tuple[Action, ...]:
+    """A stuck balloon's size becomes its target, so that an old order does not take effect at a bad moment.
+
+    A guest that could not give more has nothing left: it gets its headroom back, as far as memory is free.
+    """
+    inventory, size = state.inventory, state.sight.allocation
+    rows = stuck[inventory.enforce[stuck]]
+    if len(rows) == 0:
+        return ()
+    _, top = plan.limits(inventory, state.sight)
+    headroom = np.maximum(inventory.headroom, inventory.headroom_fraction * size)
+    relief = np.clip(np.where(state.motion.last_to < size, headroom, 0.0), 0.0, np.maximum(top - size, 0.0))
+    free = max(state.budget - float(committed.sum()), 0.0)
+    target = size.copy()
+    target[rows] += planner.share(relief[rows], inventory.weight[rows], free)
+    state.motion.relief[rows] = target[rows]
+    committed[rows] = np.maximum(committed[rows], target[rows])
+    return act.actions(state, rows, target, np.full(len(state.reason), int(Reason.STUCK)))
 
 
 def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:

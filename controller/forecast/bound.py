@@ -29,20 +29,19 @@ def scale(line: Line, horizon: Floats | float) -> Floats:
 
 def upper(line: Line, horizon: Floats | float, percentile: Floats | float) -> Floats:
     """Demand that is not exceeded at `horizon` with probability `percentile`, (n,) bytes, never below 0."""
-    bound = line.level + line.slope * horizon + _quantile(percentile) * scale(line, horizon)
-    return np.maximum(bound, 0.0)
+    return np.maximum(_unclipped(line, horizon, percentile), 0.0)
 
 
 def time_to_reach(line: Line, limit: Floats, percentile: Floats | float) -> Floats:
     """Seconds until the upper bound reaches `limit` ((n,) bytes): 0 if it has, infinite if it never will.
 
-    `percentile` is at least 0.5, so that the bound is convex in time: a bound under the limit crosses it once
-    at most. With x the time since the centre, b the slope, g what the bound's margin grows by a second far
-    out, a its square at the centre, and d how far the limit is above the line there, `b * x + sqrt(a + (g *
-    x)^2) = d` at the crossing. Of this quadratic's root, each branch below takes the form without
-    cancellation.
+    `percentile` is at least 0.5, so that the bound is convex in time: once below the limit, it crosses it at
+    most once. There `b * x + sqrt(a + (g * x)^2) = d`, with x the time since the centre, b the slope, a the
+    square of the bound's margin at the centre, g the growth of that margin far out (bytes a second), and d
+    how far the limit is above the line at the centre. Rising and falling lines each take the form of this
+    quadratic's root that does not cancel.
     """
-    slope, now = line.slope, upper(line, 0.0, percentile)
+    slope, now = line.slope, _unclipped(line, 0.0, percentile)
     error = _quantile(percentile) * line.sigma
     nearest = error * np.sqrt(1.0 + 1.0 / line.weight)
     growth = error / np.sqrt(line.spread)
@@ -58,7 +57,12 @@ def time_to_reach(line: Line, limit: Floats, percentile: Floats | float) -> Floa
         out=np.full_like(slope, np.inf),
         where=(now < limit) & (steepest * FOREVER > limit - now),
     )
-    return np.where(now >= limit, 0.0, np.maximum(since_centre + line.centre, 0.0))
+    reached = (now >= limit) | (limit <= 0)
+    return np.where(reached, 0.0, np.maximum(since_centre + line.centre, 0.0))
+
+
+def _unclipped(line: Line, horizon: Floats | float, percentile: Floats | float) -> Floats:
+    return line.level + line.slope * horizon + _quantile(percentile) * scale(line, horizon)
 
 
 def _quantile(percentile: Floats | float) -> Floats:

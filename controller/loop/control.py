@@ -40,9 +40,7 @@ class Outcome:
 class ControlLoop:
     """Runs the engine against a host. Not thread-safe: `run` and `iterate` belong to one thread."""
 
-    def __init__(
-        self, host: Host, source: PolicySource, node: NodeIdentity, clock: Clock, board: Board
-    ) -> None:
+    def __init__(self, host: Host, source: PolicySource, node: NodeIdentity, clock: Clock, board: Board) -> None:
         self._host = host
         self._source = source
         self._node = node
@@ -126,14 +124,10 @@ class ControlLoop:
 
     def _snapshot(self, inventory: Inventory, samples: Samples) -> Snapshot:
         events = {
-            inventory.index[key]: size
-            for key, size in self._host.drain_events().items()
-            if key in inventory.index
+            inventory.index[key]: size for key, size in self._host.drain_events().items() if key in inventory.index
         }
         refused = tuple(
-            Refusal(inventory.index[key], message)
-            for key, message in self._refused.items()
-            if key in inventory.index
+            Refusal(inventory.index[key], message) for key, message in self._refused.items() if key in inventory.index
         )
         return Snapshot(
             inventory=inventory,

@@ -21,9 +21,7 @@ class Address:
         host, colon, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
         if not (colon and host and port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
-            raise ValueError(
-                f"{text!r} is not an address; write HOST:PORT, such as {DEFAULT_LISTEN}, or none"
-            )
+            raise ValueError(f"{text!r} is not an address; write HOST:PORT, such as {DEFAULT_LISTEN}, or none")
         return cls(host, int(port))
 
     @property

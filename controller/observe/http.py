@@ -90,9 +90,7 @@ class Endpoint:
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
         if not address.loopback:
-            _log.warning(
-                "--listen %s: whoever reaches this address can read the state; there is no login", address
-            )
+            _log.warning("--listen %s: whoever reaches this address can read the state; there is no login", address)
 
     @property
     def port(self) -> int:

@@ -28,9 +28,7 @@ class Journal:
                 "reason": str(notice.reason),
             }
             level = logging.WARNING if notice.reason in _WARNINGS else logging.INFO
-            _log.log(
-                level, "%s: %s [%s]", notice.name, notice.reason.text, notice.reason, extra={"fields": fields}
-            )
+            _log.log(level, "%s: %s [%s]", notice.name, notice.reason.text, notice.reason, extra={"fields": fields})
 
     def proposals(self, proposals: Iterable[Action]) -> None:
         """One line a proposal (Observe); the engine gives each once."""

@@ -43,9 +43,7 @@ class HumanLines(logging.Formatter):
         text = super().format(record)
         if record.exc_info:
             return text
-        return "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-        )
+        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def configure(style: str, level: str, stream: TextIO = sys.stderr) -> None:

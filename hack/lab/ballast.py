@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import click
-from controller.cli.top import fetch
 
+from controller.cli.top import fetch
 from lab.errors import LabError
 from lab.libvirtd import until
 
@@ -62,7 +62,7 @@ class Ballast:
         return self._process.pid
 
     def wait_for_domains(self, count: int) -> dict[str, Any]:
-        """Its `/state` as soon as that shows `count` domains with their demand."""
+        """Its `/state` as soon as that shows `count` domains with their demand; 0: as soon as it answers."""
         until(lambda: self._shows(count), READY_S, f"Ballast showing {count} guests (log: {self.log_tail()})")
         return self.state()
 
@@ -92,9 +92,7 @@ class Ballast:
 
     def _shows(self, count: int) -> bool:
         if self._process.poll() is not None:
-            raise LabError(
-                f"Ballast ended with code {self._process.returncode}; its log ends:\n{self.log_tail()}"
-            )
+            raise LabError(f"Ballast ended with code {self._process.returncode}; its log ends:\n{self.log_tail()}")
         try:
             domains = fetch(self.url)["domains"]
         except click.ClickException:  # not listening yet

@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import click
-from controller.cli.table import render
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from controller.cli.table import render
 from lab.ballast import Ballast
 from lab.errors import LabError
 from lab.guest import Guest
@@ -38,9 +38,7 @@ State = dict[str, Any]
 def _writable(_context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
     """Better now than after the show."""
     if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise click.BadParameter(
-            f"{str(path)!r} cannot be written; name a file in an existing folder", param=option
-        )
+        raise click.BadParameter(f"{str(path)!r} cannot be written; name a file in an existing folder", param=option)
     return path
 
 
@@ -90,15 +88,11 @@ def _run(console: Console, duration_s: float, png: Path, keep: bool) -> Summary:
     with ExitStack() as stack:
         console.print("[1/4] private libvirtd")
         host = stack.enter_context(PrivateLibvirtd())
-        console.print(
-            f"[2/4] {len(CAST)} guests of {MAXIMA_MIB} MiB together, lent {BUDGET_MIB} MiB: booting"
-        )
+        console.print(f"[2/4] {len(CAST)} guests of {MAXIMA_MIB} MiB together, lent {BUDGET_MIB} MiB: booting")
         guests = [stack.enter_context(Guest(host, part.spec)) for part in CAST]
         idle = {guest.spec.name: float(guest.wait_ready().demand()) for guest in guests}
         console.print("[3/4] ballast run")
-        ballast = stack.enter_context(
-            Ballast(_policies(host), host.uri, host.root / "ballast.log", keep=keep)
-        )
+        ballast = stack.enter_context(Ballast(_policies(host), host.uri, host.root / "ballast.log", keep=keep))
         before = ballast.wait_for_domains(len(guests))["node"]
         console.print(f"[4/4] workloads for {duration_s:g} s (also: ballast top --url {ballast.url})")
         start = time.monotonic()

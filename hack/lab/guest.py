@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,9 @@ BOOT_S = 60
 """Deadline from start to the agent's `ready`; 3 s on an idle machine, emulated."""
 ANSWER_S = 30
 """Deadline for the agent to answer or to settle on an amount; well under a second unless the guest swaps."""
+
+CLUTTER_S = 120
+"""Deadline to make 100,000 files: a few seconds, emulated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Event:
     at: float
     """time.monotonic() of the host at reception."""
     word: str
-    """`ready`, `want`, `held`, `oom` or `evidence`; see initramfs/agent.c."""
+    """`ready`, `want`, `held`, `oom`, `cluttered` or `evidence`; see initramfs/agent.c."""
     values: tuple[int, ...]
 
 
@@ -75,6 +79,7 @@ class Guest:
 
     def __init__(self, host: PrivateLibvirtd, spec: GuestSpec) -> None:
         self.spec = spec
+        self._host = host
         self._connection = host.connect()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{spec.name}-", dir=host.root / "guests"))
         give_to_guests(self._folder)
@@ -133,6 +138,11 @@ class Guest:
         """
         text = " ".join(f"{second:g}:{mib}" for second, mib in points)
         self._agent.order(f"{'loop' if loop else 'profile'} {text}")
+
+    def clutter(self, files: int) -> None:
+        """Fill about 0.9 KiB a file with inodes that the guest cannot give up, but counts as available."""
+        self._agent.order(f"clutter {files}")
+        self.wait_for("cluttered", CLUTTER_S)
 
     def panic(self) -> None:
         """Crash the guest's kernel; QEMU runs on, statistics freeze."""
@@ -205,13 +215,14 @@ class Guest:
         self.domain = self._connection.lookupByUUIDString(self.uuid)
 
     def close(self) -> None:
-        """Destroy and undefine the guest, if it still exists."""
+        """Destroy and undefine the guest, if it still exists; without a libvirtd to ask, that is its reaper's."""
         self._agent.close()
-        if self.alive():
-            self.domain.destroy()
-        if self.spec.persistent:
-            self.domain.undefine()
         self._connection.close()
+        with suppress(libvirt.libvirtError), closing(self._host.connect()) as connection:
+            domain = connection.lookupByUUIDString(self.uuid)
+            if domain.isPersistent():
+                domain.undefine()
+            domain.destroy()
 
     def __enter__(self) -> Self:
         return self

@@ -106,9 +106,7 @@ def _build_in(scratch: Path) -> None:
     archive.file("agent", (scratch / "agent").read_bytes())
     archive.file("modules/order", " ".join(MODULES).encode())
     for module in MODULES:
-        archive.file(
-            f"modules/{module}.ko", next(kernel.glob(f"lib/modules/*/kernel/**/{module}.ko")).read_bytes()
-        )
+        archive.file(f"modules/{module}.ko", next(kernel.glob(f"lib/modules/*/kernel/**/{module}.ko")).read_bytes())
     (result / "initramfs").write_bytes(archive.end())
     for path in (result, *result.iterdir()):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -119,13 +117,9 @@ def _unpack_kernel(scratch: Path) -> Path:
     if os.geteuid() == 0:  # lists that are out of date name a package that is not there any more
         _run("apt-get", "update", "-qq")
     depends = _run("apt-cache", "depends", "--important", KERNEL_PACKAGE)
-    packages = [
-        word for word in depends.split() if word.startswith("linux-image-") and word != KERNEL_PACKAGE
-    ]
+    packages = [word for word in depends.split() if word.startswith("linux-image-") and word != KERNEL_PACKAGE]
     if not packages:
-        raise LabError(
-            f"package {KERNEL_PACKAGE}: not known to apt; run `apt-get update` on Debian 12 or newer"
-        )
+        raise LabError(f"package {KERNEL_PACKAGE}: not known to apt; run `apt-get update` on Debian 12 or newer")
     _run("apt-get", "-o", "APT::Sandbox::User=root", "download", packages[0], folder=scratch)
     target = scratch / "kernel"
     _run("dpkg-deb", "-x", str(next(scratch.glob("linux-image-*.deb"))), str(target))
@@ -136,9 +130,7 @@ def _run(*command: str, folder: Path | None = None) -> str:
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise LabError(
-            f"{command[0]}: not installed; run ./hack/setup as root on Debian 12 or newer"
-        ) from error
+        raise LabError(f"{command[0]}: not installed; run ./hack/setup as root on Debian 12 or newer") from error
     if done.returncode:
         raise LabError(f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout

@@ -25,6 +25,8 @@ from lab import image as images
 from lab import reaper
 from lab.errors import LabError
 
+libvirt.registerErrorHandler(lambda *_: None, None)  # errors are raised; they need not be printed as well
+
 PREFIX = "ballast-lab-"
 """Of the temporary folders; a sweep at the next start recognises abandoned ones by it."""
 LOCK = "lock"
@@ -116,7 +118,7 @@ class PrivateLibvirtd:
         self.start()
 
     def connect(self) -> libvirt.virConnect:
-        """A new connection; the caller closes it."""
+        """A new connection; the caller closes it. Raises libvirt.libvirtError when libvirtd is not up."""
         return libvirt.open(self.uri)
 
     def keep(self) -> None:

@@ -101,7 +101,5 @@ def budget_exceeded_s(tracks: Sequence[Track], budget_mib: float) -> float:
 
 
 def _allocation_at(track: Track, at: float) -> float:
-    known = [
-        allocation for when, allocation in zip(track.times, track.allocations, strict=True) if when <= at
-    ]
+    known = [allocation for when, allocation in zip(track.times, track.allocations, strict=True) if when <= at]
     return known[-1] if known else float(track.allocations[0])

@@ -49,9 +49,7 @@ def test_bytes_are_utf8_with_or_without_a_byte_order_mark(bom: bytes) -> None:
 
 def test_a_problem_has_all_its_parts() -> None:
     loaded = load(HEAD + "spec:\n  limits:\n    minimum: 12Qx\n", "p.yaml")
-    remedy = (
-        "use a number with Ki, Mi, Gi, Ti, k, M, G or T behind it, or bytes without a suffix, such as 512Mi"
-    )
+    remedy = "use a number with Ki, Mi, Gi, Ti, k, M, G or T behind it, or bytes without a suffix, such as 512Mi"
     assert loaded.problems == (Problem("p.yaml", 6, "spec.limits.minimum", "12Qx", "not a quantity", remedy),)
     assert str(loaded.problems[0]) == f"p.yaml:6: spec.limits.minimum: '12Qx': not a quantity; {remedy}"
 
@@ -253,9 +251,7 @@ def test_a_name_that_is_text_is_taken_as_it_is(name: str) -> None:
     assert names(HEAD.replace("example", name)) == [name.removeprefix("!!str ").strip("'")]
 
 
-@pytest.mark.parametrize(
-    ("text", "size"), [("1e9", 10**9), ("'1e9'", 10**9), ("4096", 4096), ("1.5Gi", 3 * 2**29)]
-)
+@pytest.mark.parametrize(("text", "size"), [("1e9", 10**9), ("'1e9'", 10**9), ("4096", 4096), ("1.5Gi", 3 * 2**29)])
 def test_a_quantity_may_be_an_integer_or_text(text: str, size: int) -> None:
     (policy,) = load(HEAD + f"spec: {{budget: {{maximum: {text}}}}}", "p.yaml").policies
     assert policy.spec.budget.maximum == size
@@ -265,14 +261,10 @@ def test_metadata_takes_what_kubernetes_takes_and_nothing_else() -> None:
     metadata = "metadata: {name: a, creationTimestamp: null, managedFields: [{fieldsV1: {'f:spec': {}}}]}"
     assert problems(HEAD.replace("metadata: {name: example}", metadata)) == []
     (told,) = problems(HEAD.replace("name: example", "name: a, lables: {b: c}"))
-    assert told.startswith(
-        "p.yaml:3: metadata.lables: unknown field; did you mean labels? known here: annotations,"
-    )
+    assert told.startswith("p.yaml:3: metadata.lables: unknown field; did you mean labels? known here: annotations,")
 
 
-@pytest.mark.parametrize(
-    "time", ["2026-01-31T12:00:00Z", "'2026-01-31T12:00:00Z'", "2026-01-31T13:00:00+01:00"]
-)
+@pytest.mark.parametrize("time", ["2026-01-31T12:00:00Z", "'2026-01-31T12:00:00Z'", "2026-01-31T13:00:00+01:00"])
 def test_a_creation_time_is_read_with_or_without_quotes(time: str) -> None:
     (policy,) = load(HEAD.replace("name: example", f"name: a, creationTimestamp: {time}"), "p").policies
     assert policy.metadata.creation_timestamp is not None
@@ -380,8 +372,7 @@ def test_two_policies_of_one_name_are_a_problem_and_the_first_is_kept() -> None:
     loaded = load(text, "p.yaml")
     assert [policy.spec.weight for policy in loaded.policies] == [100]
     assert problems(text) == [
-        "p.yaml:7: metadata.name: 'example': another policy has this name, at line 3; "
-        "rename or remove one of the two"
+        "p.yaml:7: metadata.name: 'example': another policy has this name, at line 3; rename or remove one of the two"
     ]
 
 
@@ -476,9 +467,7 @@ def test_no_input_ever_raises_and_every_problem_is_one_line(text: str | bytes) -
 
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=8,
 )
 paths = [

@@ -49,9 +49,7 @@ def state() -> dict[str, Any]:
 
 
 def test_a_state_survives_the_round_trip() -> None:
-    written = NodeMemoryState.model_validate(state()).model_dump(
-        mode="json", by_alias=True, exclude_unset=True
-    )
+    written = NodeMemoryState.model_validate(state()).model_dump(mode="json", by_alias=True, exclude_unset=True)
     assert written == state()
 
 

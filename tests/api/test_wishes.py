@@ -17,9 +17,7 @@ def test_all_attributes_are_read() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "opted_out"), [("yes", True), ("true", True), ("no", False), ("false", False)]
-)
+@pytest.mark.parametrize(("text", "opted_out"), [("yes", True), ("true", True), ("no", False), ("false", False)])
 def test_opting_out_is_said_with_yes_no_true_or_false(text: str, opted_out: bool) -> None:
     assert parse_wishes(text, None, None, None, {}) == Wishes(opt_out=opted_out)
 

@@ -80,6 +80,7 @@ def test_a_rising_line_reaches_the_limit_when_it_gets_there() -> None:
 def test_a_bound_above_the_limit_has_reached_it() -> None:
     assert reach(line_of(level=100.0, slope=-2.0), 100.0) == 0.0
     assert reach(line_of(level=99.0, sigma=3.0), 100.0) == 0.0
+    assert reach(line_of(level=-99.0), 0.0) == 0.0
 
 
 def test_a_flat_bound_never_reaches_the_limit() -> None:
@@ -109,6 +110,16 @@ def test_the_bound_reaches_its_limit_then_and_not_before(line: Line, limit: floa
         assert bound(line, time, percentile) == pytest.approx(limit, abs=slack)
 
 
-def test_a_limit_one_byte_away_is_near_and_not_a_failure() -> None:
-    line = line_of(level=2.0**40, slope=MIB, sigma=MIB, weight=12.0, centre=-60.0, spread=1e4)
-    assert reach(line, bound(line, 0.0) + 1.0) == pytest.approx(0.0, abs=1e-3)
+def test_a_rise_of_next_to_nothing_never_reaches_the_limit() -> None:
+    assert reach(line_of(slope=1e-300), MIB) == np.inf
+    assert reach(line_of(level=-2.0, slope=1e-311), 1e-311) == np.inf
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.01])
+@pytest.mark.parametrize("centre", [-60.0, 0.0])
+def test_a_limit_one_rounding_away_is_reached_next_to_now(slope: float, centre: float) -> None:
+    sigma = np.linspace(1.0, 2.0, 1000)
+    ones = np.ones_like(sigma)
+    line = Line(0 * ones, slope * ones, sigma, 12 * ones, centre * ones, 1e4 * ones)
+    times = time_to_reach(line, np.nextafter(upper(line, 0.0, 0.95), np.inf), 0.95)
+    assert ((times >= 0) & (times < 1e-3)).all()

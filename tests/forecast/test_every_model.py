@@ -42,6 +42,19 @@ def test_two_points_that_differ_have_a_scatter(model: Model) -> None:
 
 
 @every_model
+@pytest.mark.parametrize("junk", [0.0, 1e-300, 1e150])
+def test_what_absent_points_hold_does_not_matter(model: Model, junk: float) -> None:
+    short = points([(1e6, 130.0), (2e6, 100.0), (3e6, 121.0)], columns=3)
+    padding = np.full((1, 9), junk)
+    padded = Points(
+        np.hstack([short.ages, padding]),
+        np.hstack([short.values, -padding]),
+        np.hstack([short.present, np.zeros((1, 9), dtype=bool)]),
+    )
+    assert row_of(model.fit(padded), 0) == pytest.approx(row_of(model.fit(short), 0))
+
+
+@every_model
 def test_no_domains_make_an_empty_line(model: Model) -> None:
     line = model.fit(points())
     assert [getattr(line, field).shape for field in FIELDS] == [(0,)] * len(FIELDS)

@@ -89,6 +89,12 @@ def test_a_ramp_is_followed_exactly() -> None:
     assert line.sigma[0] == pytest.approx(0.0, abs=1e-6 * MIB)
 
 
+def test_points_closer_than_a_millisecond_tell_no_slope() -> None:
+    line = OLS().fit(points([(9, 100.0), (9 + 1e-6, 300.0), (9 + 2e-6, 200.0)]))
+    assert (line.slope[0], line.spread[0]) == (0.0, np.inf)
+    assert line.level[0] == pytest.approx(200.0)
+
+
 def test_simultaneous_points_make_a_flat_line_through_their_mean() -> None:
     line = OLS().fit(points([(9, 100.0), (9, 300.0), (9, 200.0)]))
     assert row_of(line, 0) == {
@@ -117,6 +123,11 @@ def test_recent_points_pull_harder_with_a_shorter_half_life() -> None:
     bend = points([(age, 100.0 + max(0.0, 30 - age)) for age in range(0, 120, 10)])
     slopes = [WLS(half_life_seconds=half_life).fit(bend).slope[0] for half_life in (5, 30, 600)]
     assert slopes == sorted(slopes, reverse=True)
+
+
+def test_looks_thousands_of_half_lives_apart_are_no_failure() -> None:
+    far = points([(1e6, 130.0), (2e6, 100.0), (3e6, 121.0)])
+    assert 100 < WLS(half_life_seconds=1.0).fit(far).level[0] < 200
 
 
 def test_looks_many_half_lives_apart_still_give_a_sober_bound() -> None:

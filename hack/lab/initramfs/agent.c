@@ -9,6 +9,10 @@
  *   loop S:MIB ...             held TIME MIB     all of it is resident: touched in one pass without a major fault
  *   evidence                   oom TIME COUNT    the holder was killed
  *   panic                      evidence OOM_KILL PSWPIN PSWPOUT PGMAJFAULT   (of /proc/vmstat)
+ *   clutter COUNT              cluttered TIME COUNT
+ *
+ * `clutter` makes empty files in memory. Their inodes cannot be given up, although the kernel counts them as available
+ * (reclaimable slab): a guest that promises memory its balloon cannot get.
  *
  * `profile` is piecewise linear from its first point (second 0) and stays at its last; two points of the same second
  * make a step. `loop` starts over after its last point.
@@ -21,7 +25,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -173,6 +179,18 @@ static long vmstat(const char *name)
     return found;
 }
 
+static void clutter(int count)
+{
+    char path[32];
+    mkdir("/clutter", 0700);
+    mount("none", "/clutter", "tmpfs", 0, "nr_inodes=0");
+    for (int i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "/clutter/%d", i);
+        close(open(path, O_CREAT | O_WRONLY, 0600));
+    }
+    fprintf(line, "cluttered %ld %d\n", now_ms(), count);
+}
+
 static void obey(char *order)
 {
     if (!strncmp(order, "use ", 4)) {
@@ -186,6 +204,8 @@ static void obey(char *order)
     } else if (!strcmp(order, "evidence")) {
         fprintf(line, "evidence %ld %ld %ld %ld\n", vmstat("oom_kill"), vmstat("pswpin"), vmstat("pswpout"),
                 vmstat("pgmajfault"));
+    } else if (!strncmp(order, "clutter ", 8)) {
+        clutter(atoi(order + 8));
     } else if (!strcmp(order, "panic")) {
         write_file("/proc/sysrq-trigger", "c");
     }

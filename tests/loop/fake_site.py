@@ -1,0 +1,163 @@
+"""A node without libvirt, time or threads: guests that are told what they use, and a clock that jumps."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+
+from controller.api.documents import load
+from controller.engine.decision import Action
+from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity
+from controller.engine.snapshot import HostReading, Refusal
+from controller.host.look import Look, read
+from controller.loop.control import ControlLoop
+from controller.observe.board import Board
+
+MIB = 2**20
+EPOCH = 1_700_000_000.0
+
+
+class FakeClock:
+    """Time passes only in `wait`: all of it at once, unless `interrupt` says after how many seconds it is woken."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.stopped = False
+        self.waits: list[tuple[float, float]] = []
+        self.interrupt: Callable[[], float | None] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return EPOCH + self.now
+
+    def wait(self, at_least: float, at_most: float) -> None:
+        self.waits.append((at_least, at_most))
+        woken_after = self.interrupt()
+        self.now += at_most if woken_after is None else max(at_least, min(woken_after, at_most))
+
+
+@dataclass
+class FakeConnection:
+    uri: str = "qemu:///system"
+    connected: bool = True
+    error: str = ""
+
+
+@dataclass
+class FakeHost:
+    """Guests whose balloons obey at once, and a record of everything that was asked."""
+
+    clock: FakeClock
+    facts: tuple[DomainFacts, ...] = ()
+    actual: dict[str, int] = field(default_factory=dict)
+    demand: dict[str, int] = field(default_factory=dict)
+    connection: FakeConnection = field(default_factory=FakeConnection)
+    events: dict[str, int] = field(default_factory=dict)
+    refusing: dict[str, str] = field(default_factory=dict)
+    looks: list[list[str]] = field(default_factory=list)
+    applied: list[Action] = field(default_factory=list)
+    ensured: dict[str, int] = field(default_factory=dict)
+    restored: list[str] = field(default_factory=list)
+
+    def add(self, name: str, actual: int = 1024, demand: int = 256, maximum: int = 2048) -> str:
+        """A running domain; sizes in MiB. Its key is its name."""
+        domain = DomainFacts(name, name, name, 1, maximum * MIB, maximum * MIB)
+        self.facts = (*self.facts, domain)
+        self.actual[name], self.demand[name] = actual * MIB, demand * MIB
+        return name
+
+    def remove(self, key: str) -> None:
+        self.facts = tuple(each for each in self.facts if each.key != key)
+
+    def inventory(self) -> tuple[DomainFacts, ...]:
+        return self.facts
+
+    def look(self, keys: Collection[str]) -> Look:
+        self.looks.append(list(keys))
+        if not self.connection.connected:
+            return Look(connected=False)
+        return read(list(keys), [self._reply(key) for key in keys])
+
+    def _reply(self, key: str) -> dict[str, float]:
+        facts = next(each for each in self.facts if each.key == key)
+        return {
+            "state.state": 1,
+            "state.reason": 1,
+            "balloon.current": self.actual[key] // 1024,
+            "balloon.maximum": facts.maximum // 1024,
+            "balloon.usable": (self.actual[key] - self.demand[key]) // 1024,
+            "balloon.unused": (self.actual[key] - self.demand[key]) // 1024,
+            "balloon.available": self.actual[key] // 1024,
+            "balloon.swap_in": 0,
+            "balloon.major_fault": 0,
+            "balloon.rss": self.actual[key] // 1024,
+            "balloon.last-update": int(self.clock.wall()),
+        }
+
+    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
+        refused = tuple(Refusal(each.row, self.refusing[each.key]) for each in actions if each.key in self.refusing)
+        for action in actions:
+            if action.key not in self.refusing:
+                self.applied.append(action)
+                self.actual[action.key] = action.target
+        return refused
+
+    def drain_events(self) -> dict[str, int]:
+        events, self.events = self.events, {}
+        return events
+
+    def read(self) -> HostReading:
+        return HostReading(total=16384 * MIB, available=8192 * MIB)
+
+    def status(self) -> tuple[FakeConnection, ...]:
+        return (replace(self.connection),)
+
+    def ensure_statistics(self, key: str, seconds: int) -> None:
+        self.ensured[key] = seconds
+
+    def restore_statistics(self, keys: Collection[str]) -> None:
+        self.restored += keys
+
+
+class FakeSource:
+    """Policies from YAML texts."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.policies: tuple[object, ...] = ()
+        self.problems: tuple[str, ...] = ()
+
+    def set(self, *specs: str) -> None:
+        """One policy a spec (YAML in flow style), named p0, p1, ..."""
+        head = "apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy"
+        texts = [f"{{{head}, metadata: {{name: p{n}}}, spec: {spec}}}" for n, spec in enumerate(specs)]
+        loaded = load("\n---\n".join(texts), "test")
+        assert loaded.problems == ()
+        self.policies = loaded.policies
+        self.version += 1
+
+    def current(self) -> tuple[int, tuple[object, ...]]:
+        return self.version, self.policies
+
+
+class Site:
+    """A loop with everything around it."""
+
+    def __init__(self, *specs: str) -> None:
+        self.clock = FakeClock()
+        self.host = FakeHost(self.clock)
+        self.source = FakeSource()
+        self.source.set(*specs)
+        self.board = Board("node", self.clock.monotonic)
+        self.loop = ControlLoop(self.host, self.source, NodeIdentity("node"), self.clock, self.board)
+
+    def turn(self, times: int = 1) -> None:
+        """Iterate, waiting in between as `run` does."""
+        for _ in range(times):
+            self.loop.iterate()
+            self.clock.wait(0.0, self.loop.pause())
+
+    def domain(self, key: str) -> dict[str, object]:
+        """The domain in the published document."""
+        return next(each for each in self.board.document()["domains"] if each["key"] == key)

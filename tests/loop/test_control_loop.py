@@ -1,0 +1,252 @@
+"""The control loop on a node without libvirt, time or threads."""
+
+import pytest
+from fake_site import MIB, FakeConnection, Site
+
+from controller.engine.snapshot import Refusal, Snapshot
+from controller.loop import control
+
+CALM = "{monitoring: {minimumIntervalSeconds: 5, maximumIntervalSeconds: 5}}"
+ENFORCE = "{mode: Enforce}"
+
+
+@pytest.fixture
+def snapshots(monkeypatch: pytest.MonkeyPatch) -> list[Snapshot]:
+    """Every snapshot the engine was given."""
+    seen: list[Snapshot] = []
+    step = control.step
+
+    def spy(state, snapshot, now):
+        seen.append(snapshot)
+        return step(state, snapshot, now)
+
+    monkeypatch.setattr(control, "step", spy)
+    return seen
+
+
+def test_new_domains_are_looked_at_at_once_in_one_call():
+    site = Site(CALM)
+    site.host.add("a")
+    site.host.add("b")
+    site.loop.iterate()
+    assert site.host.looks == [["a", "b"]]
+
+
+def test_nobody_is_looked_at_before_the_look_is_due():
+    site = Site(CALM)
+    site.host.add("a")
+    site.loop.iterate()
+    site.clock.now += 4
+    site.loop.iterate()
+    site.clock.now += 1
+    site.loop.iterate()
+    assert site.host.looks == [["a"], ["a"]]
+
+
+def test_waits_until_the_next_look_is_due():
+    site = Site(CALM)
+    site.host.add("a")
+    site.loop.iterate()
+    assert site.loop.pause() == 5
+
+
+def test_a_node_without_domains_is_checked_at_every_heartbeat():
+    site = Site(CALM)
+    site.loop.iterate()
+    assert site.host.looks == []
+    assert site.loop.pause() == control.HEARTBEAT_S
+
+
+def test_never_turns_faster_than_the_gap():
+    site = Site(CALM)
+    site.host.add("a")
+    site.loop.iterate()
+    site.clock.now += 5 - control.GAP_S / 2
+    assert site.loop.pause() == control.GAP_S
+
+
+def test_a_domain_that_appears_is_looked_at_alone_and_at_once():
+    site = Site(CALM)
+    site.host.add("a")
+    site.loop.iterate()
+    site.host.add("b")
+    site.loop.iterate()
+    assert site.host.looks == [["a"], ["b"]]
+
+
+def test_a_domain_that_vanished_is_asked_no_more():
+    site = Site(CALM)
+    site.host.add("a")
+    site.host.add("b")
+    site.turn()
+    site.host.remove("a")
+    site.turn()
+    assert site.host.looks == [["a", "b"], ["b"]]
+    assert [each["key"] for each in site.board.document()["domains"]] == ["b"]
+
+
+def test_ownership_is_worked_out_only_when_facts_or_policies_change(monkeypatch):
+    site = Site(CALM)
+    site.host.add("a")
+    built = []
+    assign = control.assign
+    monkeypatch.setattr(control, "assign", lambda *inputs: built.append(1) or assign(*inputs))
+    site.turn(3)
+    assert len(built) == 1
+    site.source.set(ENFORCE)
+    site.turn()
+    assert len(built) == 2
+    site.host.add("b")
+    site.turn()
+    assert len(built) == 3
+
+
+def test_a_guest_that_needs_memory_gets_it_under_enforce():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    site.turn(3)
+    assert site.host.actual["a"] > 512 * MIB
+    assert [action.grows for action in site.host.applied] == [True] * len(site.host.applied)
+    assert site.domain("a")["last_action"]["to"] == site.host.actual["a"]
+
+
+def test_observe_changes_nothing_at_all():
+    site = Site("{mode: Observe}")
+    site.host.add("a", actual=512, demand=505)
+    site.turn(5)
+    assert (site.host.applied, site.host.ensured, site.host.restored) == ([], {}, [])
+    assert site.domain("a")["target"] > 512 * MIB
+
+
+def test_statistics_are_asked_for_where_ballast_may_act_at_the_shortest_interval():
+    site = Site("{mode: Enforce, monitoring: {minimumIntervalSeconds: 3}}")
+    site.host.add("a")
+    site.turn()
+    assert site.host.ensured == {"a": 3}
+
+
+def test_a_domain_that_is_let_go_gets_its_statistics_period_back():
+    site = Site(ENFORCE)
+    site.host.add("a")
+    site.turn()
+    site.source.set("{mode: Observe}")
+    site.turn(2)
+    assert site.host.restored == ["a"]
+
+
+def test_balloon_events_reach_the_engine_and_strangers_do_not(snapshots):
+    site = Site(CALM)
+    site.host.add("a")
+    site.host.add("b")
+    site.host.events = {"stranger": 1, "b": 700 * MIB}
+    site.loop.iterate()
+    events = snapshots[0].events
+    assert events.rows.tolist() == [1]
+    assert events.actual.tolist() == [700 * MIB]
+
+
+def test_a_refusal_is_told_to_the_engine_once_and_by_the_domain_it_was_about(snapshots):
+    site = Site(ENFORCE)
+    site.host.add("a")
+    site.host.add("b", actual=512, demand=505)
+    site.host.refusing = {"b": "device busy"}
+    while not (outcome := site.loop.iterate()).refused:
+        site.clock.now += 1
+    assert outcome.refused == {"b": "device busy"}
+    site.host.remove("a")
+    site.loop.iterate()
+    assert snapshots[-1].refused == (Refusal(0, "device busy"),)
+    site.loop.iterate()
+    assert snapshots[-1].refused == ()
+    assert site.host.applied == []
+
+
+def test_domains_that_do_not_answer_are_asked_again_after_the_retry_time_not_at_once():
+    site = Site(CALM)
+    site.host.add("a")
+    site.host.connection = FakeConnection(connected=False, error="libvirtd went away")
+    site.loop.iterate()
+    assert site.loop.pause() == control.RETRY_S
+
+
+def test_an_outage_of_libvirt_is_survived_and_the_guests_keep_what_they_have():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=1024, demand=256)
+    site.turn(3)
+    sizes = dict(site.host.actual)
+    site.host.connection = FakeConnection(connected=False, error="libvirtd went away")
+    site.turn(30)
+    assert site.host.actual == sizes
+    assert site.board.readiness().reasons == ("libvirtd went away",)
+    site.host.connection = FakeConnection()
+    site.turn()
+    assert site.board.readiness().ok
+
+
+def test_it_is_ready_when_connected_and_looked_not_before():
+    site = Site(CALM)
+    site.host.add("a")
+    assert site.board.readiness().reasons == ("the loop has not run yet",)
+    site.host.connection = FakeConnection(connected=False, error="no socket")
+    site.loop.iterate()
+    assert site.board.readiness().reasons == ("no socket", "the first look is not done")
+    site.host.connection = FakeConnection()
+    site.loop.iterate()
+    assert site.board.readiness().ok
+
+
+def test_a_node_whose_domains_are_not_known_yet_has_not_been_looked_at():
+    site = Site(CALM)
+    site.host.connection = FakeConnection(connected=False, error="no socket")
+    site.loop.iterate()
+    assert site.board.readiness().reasons == ("no socket", "the first look is not done")
+
+
+def test_a_node_without_domains_is_ready_too():
+    site = Site(CALM)
+    site.loop.iterate()
+    assert site.board.readiness().ok
+
+
+def test_run_ends_when_stopped_puts_statistics_back_and_moves_nothing_more():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=1024, demand=256)
+    turns = iter(range(3))
+
+    def stop_after_the_third_turn() -> float | None:
+        if next(turns) == 2:
+            site.clock.stopped = True
+        return None
+
+    site.clock.interrupt = stop_after_the_third_turn
+    site.loop.run()
+    sizes = dict(site.host.actual)
+    assert len(site.clock.waits) == 3
+    assert site.host.restored == ["a"]
+    assert site.host.actual == sizes
+
+
+def test_run_stopped_before_it_began_does_nothing():
+    site = Site(ENFORCE)
+    site.host.add("a")
+    site.clock.stopped = True
+    site.loop.run()
+    assert (site.host.looks, site.host.applied, site.host.restored) == ([], [], [])
+
+
+def test_being_woken_early_costs_a_step_but_no_look():
+    site = Site(CALM)
+    site.host.add("a")
+    site.clock.interrupt = lambda: 1.0
+    for _ in range(5):
+        site.loop.iterate()
+        site.clock.wait(control.GAP_S, site.loop.pause())
+    assert site.host.looks == [["a"]]
+    assert site.clock.waits == [(control.GAP_S, 5 - turn) for turn in range(5)]
+
+
+def test_problems_of_policies_are_published():
+    site = Site(CALM)
+    site.source.problems = ("bad.yaml:1: not valid YAML",)
+    site.loop.iterate()
+    assert site.board.document()["problems"] == ["bad.yaml:1: not valid YAML"]

@@ -1,0 +1,237 @@
+"""A folder of policy files as a source of policies."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from controller.standalone import RESCAN_S, FolderError, FolderWatch, PolicyFolder
+
+
+def policy(name: str, spec: str = "{}") -> str:
+    return f"{{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {{name: {name}}}, spec: {spec}}}\n"
+
+
+class Folder:
+    """A folder, and the source that reads it; `scan` is what an event brings about."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.now = 0.0
+        self.source = PolicyFolder(path, lambda: self.now)
+
+    def write(self, name: str, text: str) -> None:
+        (self.path / name).write_text(text)
+
+    def scan(self) -> list[str]:
+        """Names of the policies in force."""
+        self.source.touched()
+        return [each.name for each in self.source.current()[1]]
+
+    @property
+    def version(self) -> int:
+        return self.source.current()[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_every_yaml_file_counts_and_nothing_else(folder):
+    names = ["a.yaml", "b.yml", "c.json", "d.yaml~", ".e.yaml", ".#f.yaml", "g.yaml.swp", "#h.yaml#", "README"]
+    for name in names:
+        folder.write(name, policy(name[0] if name[0].isalpha() else "x"))
+    assert folder.scan() == ["a", "b"]
+    assert folder.source.problems == ()
+
+
+def test_one_file_may_hold_several_policies(folder):
+    folder.write("all.yaml", policy("a") + "---\n" + policy("b"))
+    assert folder.scan() == ["a", "b"]
+
+
+def test_the_version_grows_only_when_the_policies_change(folder):
+    folder.write("a.yaml", policy("a"))
+    folder.scan()
+    before = folder.version
+    folder.write("a.yaml", "# a comment more\n" + policy("a"))
+    folder.scan()
+    assert folder.version == before
+    folder.write("a.yaml", policy("a", "{weight: 7}"))
+    folder.scan()
+    assert folder.version == before + 1
+
+
+def test_a_broken_file_is_refused_while_its_last_good_version_works_on(folder):
+    folder.write("a.yaml", policy("a", "{weight: 7}"))
+    folder.scan()
+    folder.write("a.yaml", policy("a", "{weight: heavy}"))
+    assert folder.scan() == ["a"]
+    assert folder.source.current()[1][0].spec.weight == 7
+    (problem,) = folder.source.problems
+    assert problem.startswith(f"{folder.path}/a.yaml:1: spec.weight: 'heavy': ")
+
+
+def test_one_bad_policy_refuses_its_whole_file_and_no_other(folder):
+    folder.write("a.yaml", policy("a1") + "---\n" + policy("a2", "{wieght: 1}"))
+    folder.write("b.yaml", policy("b"))
+    assert folder.scan() == ["b"]
+
+
+def test_a_mended_file_counts_again(folder):
+    folder.write("a.yaml", "spec: [")
+    folder.scan()
+    folder.write("a.yaml", policy("a"))
+    assert folder.scan() == ["a"]
+    assert folder.source.problems == ()
+
+
+def test_a_refusal_is_logged_once_for_each_content(folder, caplog):
+    folder.write("a.yaml", "spec: [")
+    folder.scan()
+    folder.scan()
+    assert len(caplog.records) == 1
+    folder.write("a.yaml", "spec: [[")
+    folder.scan()
+    assert len(caplog.records) == 2
+
+
+def test_a_file_that_vanished_takes_its_policies_with_it(folder):
+    folder.write("a.yaml", policy("a"))
+    folder.write("b.yaml", policy("b"))
+    folder.scan()
+    (folder.path / "a.yaml").unlink()
+    assert folder.scan() == ["b"]
+
+
+def test_a_broken_file_that_vanished_takes_its_problem_with_it(folder):
+    folder.write("a.yaml", "spec: [")
+    folder.scan()
+    (folder.path / "a.yaml").unlink()
+    assert folder.scan() == []
+    assert folder.source.problems == ()
+
+
+def test_an_emptied_file_keeps_its_policies_until_it_is_deleted(folder):
+    folder.write("a.yaml", policy("a"))
+    folder.scan()
+    folder.write("a.yaml", "")
+    assert folder.scan() == ["a"]
+    (problem,) = folder.source.problems
+    assert problem.endswith("holds no MemoryPolicy any more; delete the file to delete its policies")
+
+
+def test_a_file_that_never_held_a_policy_is_no_problem(folder):
+    folder.write("a.yaml", "# to come\n")
+    assert folder.scan() == []
+    assert folder.source.problems == ()
+
+
+def test_of_two_policies_with_one_name_the_first_file_wins(folder):
+    folder.write("b.yaml", policy("same", "{weight: 2}"))
+    folder.write("a.yaml", policy("same", "{weight: 1}"))
+    assert folder.scan() == ["same"]
+    assert folder.source.current()[1][0].spec.weight == 1
+    (problem,) = folder.source.problems
+    assert problem.startswith(f"{folder.path}/b.yaml:1: metadata.name: 'same': ")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda path: path.symlink_to(".elsewhere.yaml"), id="symbolic link"),
+        pytest.param(lambda path: path.mkdir(), id="folder"),
+        pytest.param(os.mkfifo, id="pipe without a writer"),
+    ],
+)
+def test_what_is_no_plain_file_is_refused_and_the_last_good_version_works_on(folder, spoil, caplog):
+    folder.write("a.yaml", policy("a"))
+    folder.write(".elsewhere.yaml", policy("elsewhere"))
+    folder.scan()
+    (folder.path / "a.yaml").unlink()
+    spoil(folder.path / "a.yaml")
+    assert folder.scan() == ["a"]
+    assert folder.scan() == ["a"]
+    assert len(folder.source.problems) == 1
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_without_an_event_the_folder_is_read_again_after_a_while_not_before(folder):
+    folder.source.current()
+    folder.write("a.yaml", policy("a"))
+    folder.now = RESCAN_S - 1
+    assert folder.source.current()[1] == ()
+    folder.now = RESCAN_S
+    assert [each.name for each in folder.source.current()[1]] == ["a"]
+
+
+def test_a_folder_that_goes_away_leaves_its_policies_in_force(folder, caplog):
+    folder.write("a.yaml", policy("a"))
+    folder.scan()
+    away = folder.path.rename(folder.path.with_name("away"))
+    assert folder.scan() == ["a"]
+    assert folder.scan() == ["a"]
+    assert len(caplog.records) == 1
+    away.rename(folder.path)
+    assert folder.scan() == ["a"]
+    assert folder.source.problems == ()
+
+
+def test_a_missing_folder_is_refused_at_the_start(tmp_path):
+    with pytest.raises(FolderError, match=r"/nowhere: No such file or directory; create the folder"):
+        PolicyFolder(tmp_path / "nowhere", lambda: 0.0)
+
+
+def test_a_file_in_place_of_the_folder_is_refused_at_the_start(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderError, match=r"/file: Not a directory; create the folder"):
+        PolicyFolder(tmp_path / "file", lambda: 0.0)
+
+
+class TestWatching:
+    """Real inotify; every wait ends by its event."""
+
+    @pytest.fixture
+    def changed(self) -> threading.Event:
+        return threading.Event()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            pytest.param(lambda folder: folder.write("new.yaml", policy("new")), id="written"),
+            pytest.param(lambda folder: (folder.path / "old.yaml").unlink(), id="deleted"),
+            pytest.param(lambda folder: (folder.path / "old.yaml").rename(folder.path / "b.yaml"), id="renamed"),
+        ],
+    )
+    def test_a_changed_file_is_told(self, folder, changed, change):
+        folder.write("old.yaml", policy("old"))
+        with FolderWatch(folder.path, changed.set):
+            changed.clear()
+            change(folder)
+            assert changed.wait(60)
+
+    def test_reading_the_files_is_no_change(self, folder):
+        folder.write("old.yaml", policy("old"))
+        changes = []
+        told = threading.Event()
+
+        def note() -> None:
+            changes.append(1)
+            told.set()
+
+        with FolderWatch(folder.path, note):
+            told.clear()
+            folder.scan()
+            (folder.path / "old.yaml").unlink()
+            assert told.wait(60)
+        assert changes == [1, 1]
+
+    def test_what_changed_before_the_watch_began_is_told(self, folder, changed):
+        with FolderWatch(folder.path, changed.set):
+            assert changed.is_set()
+
+    def test_a_folder_that_cannot_be_watched_is_said_and_borne(self, tmp_path, changed, caplog):
+        with FolderWatch(tmp_path / "nowhere", changed.set):
+            assert "cannot be watched" in caplog.text

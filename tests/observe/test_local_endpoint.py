@@ -1,0 +1,188 @@
+"""The HTTP endpoint over a real socket, on a port the system chooses."""
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from controller.engine.state import State
+from controller.observe.address import Address
+from controller.observe.board import SILENCE_S, Board, Publication
+from controller.observe.http import CONCURRENT_REQUESTS, LINE_LIMIT, Endpoint, ListenError
+
+LOOPBACK = Address("127.0.0.1", 0)
+
+
+class FakeConnection:
+    def __init__(self, uri: str = "qemu:///system", error: str = "") -> None:
+        self.uri, self.connected, self.error = uri, not error, error
+
+
+class Served:
+    """A board with its endpoint."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.board = Board("node-1", lambda: self.now)
+        self.endpoint = Endpoint(LOOPBACK, self.board)
+
+    def publish(self, *connections: FakeConnection, looked: bool = True, problems: tuple[str, ...] = ()) -> None:
+        self.board.publish(Publication(self.now, State.initial(), connections, problems, looked))
+
+    def ask(self, method: str, path: str) -> tuple[int, dict[str, str], str]:
+        """Status, headers and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.endpoint.port, timeout=60)
+        connection.request(method, path)
+        reply = connection.getresponse()
+        answer = reply.status, dict(reply.getheaders()), reply.read().decode()
+        connection.close()
+        return answer
+
+    def send(self, raw: bytes) -> bytes:
+        """Everything that comes back for these bytes."""
+        with socket.create_connection(("127.0.0.1", self.endpoint.port), timeout=60) as connection:
+            connection.sendall(raw)
+            return connection.makefile("rb").read()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[Served]:
+    """One for all tests: closing it takes half a second."""
+    served = Served()
+    with served.endpoint:
+        yield served
+
+
+@pytest.fixture
+def served(endpoint: Served) -> Served:
+    endpoint.now += 1000
+    endpoint.publish(FakeConnection())
+    return endpoint
+
+
+def test_state_is_the_whole_published_state_as_json(served):
+    served.publish(FakeConnection(), problems=("a.yaml: broken",))
+    status, headers, body = served.ask("GET", "/state")
+    state = json.loads(body)
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    assert state["node"]["name"] == "node-1"
+    assert state["connections"] == [{"uri": "qemu:///system", "connected": True, "error": ""}]
+    assert (state["problems"], state["policies"], state["domains"]) == (["a.yaml: broken"], [], [])
+
+
+def test_before_the_first_turn_the_state_is_empty_and_the_probes_say_so():
+    board = Board("node-1", lambda: 0.0)
+    assert (board.document()["node"], board.document()["domains"]) == ({"name": "node-1"}, [])
+    assert board.health().reasons == board.readiness().reasons == ("the loop has not run yet",)
+
+
+def test_alive_while_the_loop_turns(served):
+    served.now += SILENCE_S
+    assert served.ask("GET", "/healthz")[::2] == (200, "ok\n")
+
+
+def test_not_alive_when_the_loop_hangs(served):
+    served.now += SILENCE_S + 1
+    assert served.ask("GET", "/healthz")[::2] == (503, "the loop last ran 31 s ago, more than 30 s: it hangs\n")
+
+
+def test_alive_without_libvirt_but_not_ready(served):
+    served.publish(FakeConnection(error="qemu:///system: no socket; is libvirtd running?"))
+    assert served.ask("GET", "/healthz")[0] == 200
+    assert served.ask("GET", "/readyz")[::2] == (503, "qemu:///system: no socket; is libvirtd running?\n")
+
+
+def test_not_ready_before_the_first_look(served):
+    served.publish(FakeConnection(), looked=False)
+    assert served.ask("GET", "/readyz")[::2] == (503, "the first look is not done\n")
+
+
+def test_ready_while_one_of_several_connections_works(served):
+    served.publish(FakeConnection("a:///", error="a:///: gone"), FakeConnection("b:///"))
+    assert served.ask("GET", "/readyz")[::2] == (200, "ok\n")
+
+
+def test_head_answers_like_get_without_the_body(served):
+    _, headers, body = served.ask("GET", "/healthz")
+    status, head_headers, head_body = served.ask("HEAD", "/healthz")
+    assert (status, head_body) == (200, "")
+    assert head_headers["Content-Length"] == headers["Content-Length"] == str(len(body))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"])
+def test_nothing_can_be_changed(served, method):
+    status, headers, _ = served.ask(method, "/state")
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_an_unknown_page_is_answered_with_the_pages_there_are(served):
+    status, _, body = served.ask("GET", "/")
+    assert (status, body) == (404, "no such page; there is /state, /healthz, /readyz, /metrics\n")
+
+
+def test_a_query_is_ignored(served):
+    assert served.ask("GET", "/state?pretty=1")[0] == 200
+
+
+def test_a_long_request_line_is_refused(served):
+    reply = served.send(b"GET /" + b"a" * LINE_LIMIT + b" HTTP/1.1\r\n\r\n")
+    assert b" 414 " in reply.splitlines()[0]
+
+
+def test_endless_headers_are_not_read_to_their_end(served):
+    head = b"GET /state HTTP/1.1\r\n"
+    with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=60) as connection:
+        connection.sendall(head + b"X: " + b"a" * (20 * 1024))
+        assert connection.recv(1) == b"H"
+
+
+@pytest.mark.parametrize("garbage", [b"\r\n", b"\x00\xff\xfe\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.x\r\n\r\n", b""])
+def test_garbage_does_no_harm(served, garbage):
+    with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=60) as connection:
+        connection.sendall(garbage)
+    assert served.ask("GET", "/state")[0] == 200
+
+
+def test_more_clients_than_slots_are_turned_away_not_queued(served):
+    address = ("127.0.0.1", served.endpoint.port)
+    idle = [socket.create_connection(address, timeout=60) for _ in range(CONCURRENT_REQUESTS)]
+    with socket.create_connection(address, timeout=60) as another:
+        assert another.recv(1) == b""
+    for connection in idle:
+        connection.close()
+
+
+def test_a_port_in_use_is_said_with_the_remedy(served):
+    with pytest.raises(ListenError, match=r"--listen 127\.0\.0\.1:\d+: Address already in use; choose another"):
+        Endpoint(Address("127.0.0.1", served.endpoint.port), served.board)
+
+
+def test_an_address_of_another_machine_is_said_with_the_remedy(served):
+    with pytest.raises(ListenError, match=r"--listen 192\.0\.2\.1:9178: .*; choose another address, or none"):
+        Endpoint(Address("192.0.2.1", 9178), served.board)
+
+
+def test_listening_beyond_loopback_is_warned_of(served, caplog):
+    with Endpoint(Address("0.0.0.0", 0), served.board):  # noqa: S104 - the warning is what this is about
+        assert "there is no login" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9178", Address("127.0.0.1", 9178)),
+        ("[::1]:80", Address("::1", 80)),
+        ("localhost:0", Address("localhost", 0)),
+        ("none", None),
+    ],
+)
+def test_addresses_are_read(text, address):
+    assert Address.parse(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "9178", ":9178", "host:", "host:65536", "host:-1", "host:9x", "host:९", "[]:1"])
+def test_what_is_no_address_is_refused_with_the_remedy(text):
+    with pytest.raises(ValueError, match=r"is not an address; write HOST:PORT, such as 127\.0\.0\.1:9178, or none"):
+        Address.parse(text)

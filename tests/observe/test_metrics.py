@@ -1,0 +1,103 @@
+"""Prometheus metrics of a published state."""
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from controller import __version__
+from controller.observe.metrics import StateCollector, registry
+
+MIB = 2**20
+
+
+class FakeBoard:
+    """Hands out a document."""
+
+    def __init__(self, **parts: object) -> None:
+        self._document = {"node": {"name": "n"}, "connections": [], "problems": [], "policies": [], "domains": []}
+        self._document |= parts
+
+    def document(self) -> dict[str, object]:
+        return self._document
+
+
+def domain(**figures: object) -> dict[str, object]:
+    identity = {"key": "u1", "name": "web", "uuid": "u1", "policy": "p", "mode": "Enforce", "reason": "Moving"}
+    return identity | figures
+
+
+def scrape(board: FakeBoard) -> CollectorRegistry:
+    own = CollectorRegistry()
+    own.register(StateCollector(board))
+    return own
+
+
+@pytest.mark.parametrize(
+    ("field", "metric"),
+    [
+        ("demand", "ballast_domain_demand_bytes"),
+        ("forecast", "ballast_domain_forecast_bytes"),
+        ("upper", "ballast_domain_upper_forecast_bytes"),
+        ("allocation", "ballast_domain_allocation_bytes"),
+        ("target", "ballast_domain_target_bytes"),
+        ("looks", "ballast_domain_looks_total"),
+        ("reallocations", "ballast_domain_reallocations_total"),
+    ],
+)
+def test_a_domains_figures(field, metric):
+    own = scrape(FakeBoard(domains=[domain(**{field: 5 * MIB})]))
+    assert own.get_sample_value(metric, {"domain": "web", "key": "u1"}) == 5 * MIB
+
+
+@pytest.mark.parametrize(
+    ("field", "metric"),
+    [
+        ("budget", "ballast_node_budget_bytes"),
+        ("allocated", "ballast_node_allocated_bytes"),
+        ("spare", "ballast_node_spare_bytes"),
+        ("looks_total", "ballast_looks_total"),
+        ("fixed_looks_total", "ballast_fixed_looks_total"),
+        ("reallocations_total", "ballast_reallocations_total"),
+    ],
+)
+def test_the_nodes_figures(field, metric):
+    assert scrape(FakeBoard(node={"name": "n", field: 7})).get_sample_value(metric) == 7
+
+
+def test_a_figure_that_is_not_known_has_no_sample():
+    own = scrape(FakeBoard(domains=[domain(demand=None)]))
+    assert own.get_sample_value("ballast_domain_demand_bytes", {"domain": "web", "key": "u1"}) is None
+
+
+def test_domains_of_one_name_are_told_apart_by_key():
+    own = scrape(FakeBoard(domains=[domain(key="u1@a", demand=1), domain(key="u1@b", demand=2)]))
+    assert own.get_sample_value("ballast_domain_demand_bytes", {"domain": "web", "key": "u1@b"}) == 2
+
+
+def test_the_owner_and_the_outcome_are_labels_of_one_series():
+    own = scrape(FakeBoard(domains=[domain(policy=None, mode=None, reason="NoPolicy")]))
+    labels = {"domain": "web", "key": "u1", "uuid": "u1", "policy": "", "mode": "", "reason": "NoPolicy"}
+    assert own.get_sample_value("ballast_domain_info", labels) == 1
+
+
+def test_connections_and_refused_policies():
+    connections = [{"uri": "a:///", "connected": True}, {"uri": "b:///", "connected": False}]
+    own = scrape(FakeBoard(connections=connections, problems=["one", "two"]))
+    assert own.get_sample_value("ballast_libvirt_connected", {"uri": "a:///"}) == 1
+    assert own.get_sample_value("ballast_libvirt_connected", {"uri": "b:///"}) == 0
+    assert own.get_sample_value("ballast_refused_policies") == 2
+
+
+def test_version_and_process_are_told_before_any_look():
+    own = registry(FakeBoard())
+    assert own.get_sample_value("ballast_build_info", {"version": __version__}) == 1
+    assert own.get_sample_value("process_resident_memory_bytes") > 0
+
+
+def test_the_exposition_is_well_formed_whatever_a_domain_is_called():
+    nasty = 'a"b\\c\nd'
+    text = generate_latest(scrape(FakeBoard(domains=[domain(name=nasty, demand=1)]))).decode()
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert families["ballast_domain_demand_bytes"].samples[0].labels["domain"] == nasty
+    assert all(family.documentation for family in families.values())
