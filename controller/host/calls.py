@@ -22,7 +22,7 @@ class Call(Generic[T]):
     def __init__(self, work: Callable[[], T], keys: Collection[str]) -> None:
         self.keys = keys
         self._future: Future[T] = Future()
-        threading.Thread(target=self._run, args=(work,), name="ballast-call", daemon=True).start()
+        threading.Thread(target=_run, args=(work, self._future), name="ballast-call", daemon=True).start()
 
     def done(self) -> bool:
         """True once the call has returned or failed."""
@@ -32,11 +32,13 @@ class Call(Generic[T]):
         """Wait for the outcome; raises TimeoutError after `seconds`, or what the call itself raised."""
         return self._future.result(max(seconds, 0.0))
 
-    def _run(self, work: Callable[[], T]) -> None:
-        try:
-            self._future.set_result(work())
-        except Exception as error:  # carried to the caller by result(); a lost one would look like a hang
-            self._future.set_exception(error)
+
+def _run(work: Callable[[], T], future: Future[T]) -> None:
+    try:
+        future.set_result(work())
+    except Exception as error:  # carried to the caller by result(); a lost one would look like a hang
+        future.set_exception(error)
+        del work, future  # the error's traceback would keep them, and libvirt's objects, for the garbage collector
 
 
 class Calls:

@@ -181,11 +181,13 @@ class Connection:
             return False
         try:
             self._serve(handle)
+            self._error = f"{self.uri}: closed"
         except ConnectionLostError as error:
             self._fail(str(error))
         except libvirt.libvirtError as error:
             self._fail(explain(error, self.uri))
         established, self.link, self._serving = self.link is not None, None, None
+        self._roster.let_go()
         _part(handle)
         if established:
             self._wake()
@@ -202,7 +204,7 @@ class Connection:
             set_anew = self._periods.work(self._roster.entries, calls)
             if set_anew:
                 self._news.tell_changes(*set_anew)
-            if self._news.closing:
+            if self._news.closing and not self._periods.pending():
                 return
             if not self._news.wait(self._keeping.tick_seconds):
                 self._news.tell_changes(*self._next_reads())

@@ -58,9 +58,11 @@ class Host:
         self._looker = Looker(self._connections, trouble)
         self._mover = Mover(self._connections, trouble)
         self._pressure = Pressure(proc, wake)
+        self._started = False
 
     def start(self) -> None:
         """Connect; returns when every connection is up or has failed once (see `status`), or START_SECONDS later."""
+        self._started = True
         EVENT_LOOP.start()
         self._pressure.start()
         deadline = time.monotonic() + START_SECONDS
@@ -70,7 +72,13 @@ class Host:
             connection.settled.wait(max(deadline - time.monotonic(), 0.0))
 
     def close(self) -> None:
-        """Let go of everything; domains keep what they have. What `restore_statistics` was told is done first."""
+        """Let go of everything; domains keep what they have. What `restore_statistics` was told is done first.
+
+        Safe to call twice, or without `start`.
+        """
+        if not self._started:
+            return
+        self._started = False
         for connection in self._connections.values():
             connection.close()
         self._pressure.close()

@@ -21,7 +21,7 @@ from controller.host.trouble import Trouble, has_job
 
 LOG = logging.getLogger(__name__)
 
-LOOK_SECONDS = (3.0, 1.0, 1.0)
+LOOK_SECONDS = (2.0, 1.0, 1.0)
 """Deadline of a look and of its repetitions. The first is far beyond a busy libvirtd's answer (3 ms for 10 guests)
 and is waited for once a hang: from then on the domain is passed over."""
 

@@ -50,10 +50,13 @@ class Periods:
         """Ask to put back what was there before; True when there is something to do."""
         with self._lock:
             for key in keys:
-                self._wanted.pop(key, None)
-                if key in entries and self._set_by_us(key, entries[key]):
-                    self._wanted[key] = OFF
+                if key in self._wanted or (key in entries and self._set_by_us(key, entries[key])):
+                    self._wanted[key] = OFF  # also where it is being set just now
             return bool(self._wanted)
+
+    def pending(self) -> bool:
+        """True while something that was asked for has not been tried."""
+        return bool(self._wanted)
 
     def work(self, entries: Mapping[str, Entry], calls: Calls) -> set[str]:
         """Do what was asked, at most SET_SECONDS a domain; the keys whose XML changed by it.
@@ -78,6 +81,9 @@ class Periods:
         return seconds if incarnation == entry.facts.incarnation else OFF
 
     def _set(self, calls: Calls, key: str, entry: Entry, seconds: int) -> bool:
+        if entry.period == seconds:
+            return False
+
         def work() -> None:
             entry.domain.setMemoryStatsPeriod(seconds, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 

@@ -26,7 +26,7 @@ class Entry:
     """One running domain."""
 
     domain: Any
-    """Its libvirt.virDomain, of the connection that is open now."""
+    """Its libvirt.virDomain, of the connection that is open now; None while none is."""
     persistent: bool
     facts: DomainFacts
     period: int
@@ -46,6 +46,14 @@ class Roster:
     def key(self, domain: Any) -> str:
         """Key of a libvirt.virDomain."""
         return f"{domain.UUIDString()}{self._suffix}"
+
+    def let_go(self) -> None:
+        """Drop the domains of a connection that ended; what is known of them stays.
+
+        A virDomain keeps its connection open, and whoever drops the last one waits for libvirtd to say goodbye.
+        That must be the keeper, not the garbage collector in the control loop's thread.
+        """
+        self.entries = {key: replace(entry, domain=None) for key, entry in self.entries.items()}
 
     def refresh(self, handle: Handle, changed: Collection[str]) -> bool:
         """List domains, read the XML of new and `changed` ones; True when a fact differs. Raises libvirtError."""
