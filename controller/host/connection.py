@@ -246,7 +246,7 @@ class Connection:
         changes = self._news.take()
         if not changes.listing and self.link is not None:
             return
-        differs = self._patiently(handle, lambda: self._roster.refresh(handle, changes.keys))
+        differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, changes.keys)))
         self.facts = self._roster.facts
         fresh, self.link = self.link is None, Link(handle, self._roster.entries, calls)
         if fresh:

@@ -55,16 +55,20 @@ class Roster:
         """
         self.entries = {key: replace(entry, domain=None) for key, entry in self.entries.items()}
 
-    def refresh(self, handle: Handle, changed: Collection[str]) -> bool:
-        """List domains, read the XML of new and `changed` ones; True when a fact differs. Raises libvirtError."""
+    def read(self, handle: Handle, changed: Collection[str]) -> Mapping[str, Entry]:
+        """The domains as they are now, with the XML of new and `changed` ones. Changes nothing; raises libvirtError."""
         read = [
             self._entry(handle, domain, persistent, changed)
             for persistent, flags in _ACTIVE
             for domain in handle.listAllDomains(flags)
         ]
         present = sorted((entry for entry in read if entry is not None), key=_order)
-        self.entries = {entry.facts.key: entry for entry in present}
-        facts = tuple(entry.facts for entry in self.entries.values())
+        return {entry.facts.key: entry for entry in present}
+
+    def accept(self, entries: Mapping[str, Entry]) -> bool:
+        """Take what was read; True when any fact differs."""
+        self.entries = entries
+        facts = tuple(entry.facts for entry in entries.values())
         if facts == self.facts:
             return False
         self.facts = facts

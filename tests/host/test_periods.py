@@ -1,5 +1,7 @@
 """The guest statistics period, on libvirt's own test driver."""
 
+from collections.abc import Collection
+
 import libvirt
 import pytest
 
@@ -20,8 +22,11 @@ class Bench:
         self.calls = Calls()
         self.periods = Periods(lambda: self.now)
         self.roster = Roster("")
-        self.roster.refresh(self.handle, ())
+        self.refresh(())
         (self.key,) = self.roster.entries
+
+    def refresh(self, changed: Collection[str]) -> None:
+        self.roster.accept(self.roster.read(self.handle, changed))
 
     @property
     def entry(self):
@@ -32,12 +37,12 @@ class Bench:
 
     def work(self) -> set[str]:
         changed = self.periods.work(self.roster.entries, self.calls)
-        self.roster.refresh(self.handle, changed)
+        self.refresh(changed)
         return changed
 
     def set_by_hand(self, seconds: int) -> None:
         self.entry.domain.setMemoryStatsPeriod(seconds, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        self.roster.refresh(self.handle, {self.key})
+        self.refresh({self.key})
 
 
 @pytest.fixture
@@ -132,6 +137,6 @@ def test_a_failure_is_retried_after_a_rest(bench):
 
 def test_a_domain_without_a_balloon_is_left_alone(bench):
     bare = bench.handle.createXML(WITHOUT_BALLOON)
-    bench.roster.refresh(bench.handle, ())
+    bench.refresh(())
     key = bare.UUIDString()
     assert not bench.periods.want(key, bench.roster.entries[key], 5)

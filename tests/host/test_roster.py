@@ -1,6 +1,7 @@
 """The running domains and their facts, on libvirt's own test driver."""
 
 import weakref
+from collections.abc import Collection
 
 import libvirt
 import pytest
@@ -13,10 +14,15 @@ TRANSIENT = """<domain type='test'><name>{name}</name><memory unit='MiB'>256</me
 <currentMemory unit='MiB'>128</currentMemory><os><type>hvm</type></os></domain>"""
 
 
+def refresh(roster: Roster, handle: libvirt.virConnect, changed: Collection[str]) -> bool:
+    """As the keeper does."""
+    return roster.accept(roster.read(handle, changed))
+
+
 @pytest.fixture
 def roster(test_node) -> Roster:
     roster = Roster("")
-    roster.refresh(test_node, ())
+    refresh(roster, test_node, ())
     return roster
 
 
@@ -33,34 +39,34 @@ def test_running_domains_are_listed_with_their_definition(test_node, roster):
 
 def test_the_definition_is_not_the_live_allocation(test_node, roster):
     set_size(test_node.lookupByName("test"), 1024)
-    assert not roster.refresh(test_node, roster.entries)
+    assert not refresh(roster, test_node, roster.entries)
     assert roster.facts[0].definition == 2048 * MIB
 
 
 def test_a_transient_domain_is_restored_to_what_it_first_had(test_node, roster):
     domain = test_node.createXML(TRANSIENT.format(name="brief"))
-    assert roster.refresh(test_node, ())
+    assert refresh(roster, test_node, ())
     set_size(domain, 64)
-    assert not roster.refresh(test_node, roster.entries)
+    assert not refresh(roster, test_node, roster.entries)
     assert roster.entries[domain.UUIDString()].facts.definition == 128 * MIB
 
 
 def test_facts_are_sorted_by_name_and_stay_the_same_object(test_node, roster):
     for name in ("zebra", "ant"):
         test_node.createXML(TRANSIENT.format(name=name))
-    roster.refresh(test_node, ())
+    refresh(roster, test_node, ())
     facts = roster.facts
     assert [domain.name for domain in facts] == ["ant", "test", "zebra"]
-    assert not roster.refresh(test_node, roster.entries)
+    assert not refresh(roster, test_node, roster.entries)
     assert roster.facts is facts
 
 
 def test_xml_is_read_again_only_where_it_changed(test_node, roster):
     domain = test_node.lookupByName("test")
     domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<memory weight='7'/>", "ballast", NAMESPACE, 1)
-    assert not roster.refresh(test_node, ())
+    assert not refresh(roster, test_node, ())
     assert roster.facts[0].wishes.weight is None
-    assert roster.refresh(test_node, {domain.UUIDString()})
+    assert refresh(roster, test_node, {domain.UUIDString()})
     assert roster.facts[0].wishes.weight == 7
 
 
@@ -69,19 +75,19 @@ def test_a_domain_started_anew_is_read_anew(test_node, roster):
     before = roster.facts[0].incarnation
     domain.destroy()
     domain.create()
-    assert roster.refresh(test_node, ())
+    assert refresh(roster, test_node, ())
     assert roster.facts[0].incarnation != before
 
 
 def test_a_domain_that_ended_is_gone(test_node, roster):
     test_node.lookupByName("test").destroy()
-    assert roster.refresh(test_node, ())
+    assert refresh(roster, test_node, ())
     assert roster.facts == ()
 
 
 def test_keys_carry_the_suffix(test_node):
     roster = Roster("@test:///default")
-    roster.refresh(test_node, ())
+    refresh(roster, test_node, ())
     assert list(roster.entries) == [f"{test_node.lookupByName('test').UUIDString()}@test:///default"]
 
 
@@ -92,4 +98,11 @@ def test_letting_go_frees_the_connection_and_keeps_what_is_known(test_node, rost
     roster.let_go()
     assert references() is None
     assert roster.facts is facts
-    assert not roster.refresh(test_node, ())
+    assert not refresh(roster, test_node, ())
+
+
+def test_reading_alone_changes_nothing(test_node, roster):
+    facts, entries = roster.facts, roster.entries
+    test_node.lookupByName("test").destroy()
+    assert roster.read(test_node, ()) == {}
+    assert (roster.facts is facts, roster.entries is entries) == (True, True)

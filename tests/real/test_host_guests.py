@@ -198,4 +198,4 @@ def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, priv
     finally:
         os.kill(private_libvirtd.pid, signal.SIGCONT)
     watched.until(lambda: watched.host.status()[0].connected)
-    assert watched.lives() == [Life.RUNNING]
+    until(lambda: watched.lives() == [Life.RUNNING], 30, "the guest is seen again")
