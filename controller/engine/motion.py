@@ -55,6 +55,7 @@ class Motion(Columns):
     """Time at which giving back is abandoned for lack of memory."""
     proposed: Floats = column(np.nan)
     """In Observe: the size that Enforce would have set."""
+    proposed_reason: Ints = column(int(Reason.NONE))
     reallocations: Ints = column(0)
     last_at: Floats = column(np.nan)
     last_from: Floats = column(np.nan)

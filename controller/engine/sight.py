@@ -84,13 +84,16 @@ class Sight(Columns):
     swap_in: Floats = column(np.nan)
     major_faults: Floats = column(np.nan)
     pressure: Bools = column(False)
-    """The guest is short of memory."""
+    """The guest is short of memory, and nothing has been done about that yet."""
+    pressed: Ints = column(0)
+    """Telling samples in a row that showed it short of memory."""
 
 
-def see(sight: Sight, snapshot: Snapshot, course: Floats, now: float) -> Ints:
+def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: float) -> Ints:
     """Enter a look into `sight`, in place. Returns the rows that brought a fresh sample.
 
-    `course`: (n,) bytes that each balloon still has to grow, negative where it shrinks, NaN at rest.
+    `course`: (n,) bytes that each balloon still has to grow, negative where it shrinks, NaN at rest. `asked`: (n,) when
+    it was last asked to move, monotonic seconds or NaN.
     """
     _hear(sight, snapshot.events, snapshot.wall, now)
     samples = snapshot.samples
@@ -108,7 +111,9 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, now: float) -> Ints:
     sight.trouble[rows] = _trouble(sight, samples, demand, age, patience, now)
     news = (sight.trouble[rows] == Reason.NONE) & (samples.updated != sight.updated[rows])
     fresh = news & (samples.updated > sight.moved[rows]) & np.isnan(course[rows])
-    _pressure(sight, samples, left, fresh | (news & (course[rows] < 0)), now)
+    since_asked = samples.updated - (snapshot.wall - now + asked[rows])
+    moving = (course[rows] < 0) | (since_asked >= EVENT_SPACING)
+    _pressure(sight, samples, left, fresh | (news & moving & ~np.isnan(course[rows])), now)
     known = np.isfinite(samples.updated)
     sight.updated[rows[known]] = samples.updated[known]
     where: Ints = rows[fresh]
@@ -171,7 +176,8 @@ def _trouble(
 def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now: float) -> None:
     """A guest is short of memory when little is usable, or when it reads back what it had to give up.
 
-    A guest that runs short while it shrinks tells so, although its demand cannot be told.
+    A guest that is short while its balloon moves tells so, although its demand cannot be told: at once while it
+    shrinks, and when it has had a second to grow.
     """
     rows = samples.rows
     part = left / np.maximum(samples.actual, 1.0)
@@ -179,8 +185,9 @@ def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now:
     swapping = samples.swap_in - sight.swap_in[rows] > 0
     thrashing = (samples.major_faults - sight.major_faults[rows]) / elapsed > MAJOR_FAULTS_A_SECOND
     short = (part < LOW_FREE) | (swapping & (part < EASY_FREE)) | (thrashing & (part < TIGHT_FREE))
-    sight.pressure[rows] = telling & short
     where: Ints = rows[telling]
+    sight.pressure[rows] = telling & short
+    sight.pressed[where] = np.where(short[telling], sight.pressed[where] + 1, 0)
     sight.swap_in[where] = samples.swap_in[telling]
     sight.major_faults[where] = samples.major_faults[telling]
 
