@@ -26,6 +26,7 @@ def policy(**spec: Any) -> dict[str, Any]:
         "limits": {"minimum": "96Mi", "minimumPercent": 1},
         "headroom": {"quantity": "48Mi"},
         "shrink": {"stabilizationSeconds": 3},
+        "spare": "Reclaim",
         "monitoring": {"maximumIntervalSeconds": 1},
     }
     return {
