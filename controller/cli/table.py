@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from controller.observe.text import mib, seconds
+from controller.observe.text import mib, reason_with_advice, seconds
 
 State = dict[str, Any]
 
@@ -74,7 +74,7 @@ def _last(domain: State, narrow: bool) -> Text:
     """The last change with its age and reason; for a domain that is left alone, why."""
     action = domain["last_action"]
     if action is None:
-        return _line(domain["reason"] if narrow else domain["reason_text"], "dim", narrow)
+        return _line(domain["reason"] if narrow else reason_with_advice(domain), "dim", narrow)
     grows = action["to"] > action["from"]
     size = mib(abs(action["to"] - action["from"]))
     sign = "▲ +" if grows else "▼ -"
@@ -107,4 +107,4 @@ def _troubles(state: State) -> list[Text]:
     down = [each for each in state["connections"] if not each["connected"]]
     lost = [f"! {each['error'] or each['uri'] + ': not connected'}" for each in down]
     refused = [f"! policy refused: {problem}" for problem in state["problems"]]
-    return [Text(line, style=NEWS) for line in lost + refused]
+    return [Text(line, style=NEWS) for line in [*lost, *refused, *(f"! {text}" for text in state["warnings"])]]
