@@ -21,8 +21,7 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyObserver
 
 from controller.api.documents import MAXIMUM_SIZE, Loaded, Problem, clashes, load
 from controller.api.policy import MemoryPolicy
@@ -144,10 +143,10 @@ class FolderWatch:
         self._folder = folder
         self._changed = changed
         self._handler = _Handler(changed)
-        self._observer: BaseObserver | None = None
+        self._observer: InotifyObserver | None = None
 
     def __enter__(self) -> "FolderWatch":
-        observer = Observer()
+        observer = InotifyObserver(generate_full_events=True)  # else a file moved in is told as one just begun
         try:
             observer.schedule(self._handler, str(self._folder), event_filter=_WHOLE_FILES)
             observer.start()

@@ -21,6 +21,11 @@ class Folder:
         self.now = 0.0
         self.source = PolicyFolder(path, lambda: self.now)
 
+    @property
+    def elsewhere(self) -> Path:
+        """Another folder on the same file system."""
+        return self.path.with_name("elsewhere")
+
     def write(self, name: str, text: str) -> None:
         (self.path / name).write_text(text)
 
@@ -36,7 +41,9 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path)
+    for name in ("policies", "elsewhere"):
+        (tmp_path / name).mkdir()
+    return Folder(tmp_path / "policies")
 
 
 def test_every_yaml_file_counts_and_nothing_else(folder):
@@ -216,10 +223,13 @@ class TestWatching:
             pytest.param(lambda folder: folder.write("new.yaml", policy("new")), id="written"),
             pytest.param(lambda folder: (folder.path / "old.yaml").unlink(), id="deleted"),
             pytest.param(lambda folder: (folder.path / "old.yaml").rename(folder.path / "b.yaml"), id="renamed"),
+            pytest.param(lambda folder: (folder.elsewhere / "b.yaml").rename(folder.path / "b.yaml"), id="moved in"),
+            pytest.param(lambda folder: (folder.path / "old.yaml").rename(folder.elsewhere / "c"), id="moved out"),
         ],
     )
     def test_a_changed_file_is_told(self, folder, changed, change):
         folder.write("old.yaml", policy("old"))
+        (folder.elsewhere / "b.yaml").write_text(policy("new"))
         with FolderWatch(folder.path, changed.set):
             changed.clear()
             change(folder)
