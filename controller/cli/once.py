@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from controller.observe.text import change, mib, reason_with_advice
+from controller.observe.text import change, mib, reason_with_advice, troubles_of
 
 State = dict[str, Any]
 
@@ -14,7 +14,7 @@ def table(state: State, refused: dict[str, str]) -> str:
         f"node {node['name']}: {mib(node['total'])}, budget {mib(node['budget'])}, "
         f"allocated {mib(node['allocated'])}, spare {mib(node['spare'])}"
     )
-    lines = [head, *(f"! {text}" for text in state["warnings"])]
+    lines = [head, *(f"! {trouble}" for trouble in troubles_of(state))]
     if not state["domains"]:
         return "\n".join([*lines, "no running domains"])
     return "\n".join([*lines, *(_domain(domain, refused.get(domain["key"])) for domain in state["domains"])])

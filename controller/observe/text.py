@@ -22,6 +22,13 @@ def reason_with_advice(domain: Mapping[str, Any]) -> str:
     return f"{domain['reason_text']}: {domain['advice']}" if domain["advice"] else str(domain["reason_text"])
 
 
+def troubles_of(state: Mapping[str, Any]) -> list[str]:
+    """What is wrong, a line each, from the `/state` document: connections, and policies refused or without effect."""
+    down = [each for each in state["connections"] if not each["connected"]]
+    lost = [each["error"] or f"{each['uri']}: not connected" for each in down]
+    return [*lost, *(f"policy refused: {problem}" for problem in state["problems"]), *state["warnings"]]
+
+
 def seconds(span: float | None) -> str:
     """`4s`, `2m05s`, `3h20m`; a dash where the span is not known."""
     if span is None:

@@ -179,6 +179,7 @@ WEB = {
     "last_action": None,
     "advice": "",
 }
+FINE = {"node": NODE, "connections": [], "problems": [], "warnings": [], "domains": [WEB]}
 
 
 class TestTableOfOneDecision:
@@ -186,10 +187,10 @@ class TestTableOfOneDecision:
 
     def verdict(self, refused: dict[str, str] | None = None, **changes: object) -> str:
         """Last line of the table."""
-        return table({"node": NODE, "warnings": [], "domains": [WEB | changes]}, refused or {}).splitlines()[-1].strip()
+        return table(FINE | {"domains": [WEB | changes]}, refused or {}).splitlines()[-1].strip()
 
     def test_the_numbers_of_node_and_domain(self):
-        text = table({"node": NODE, "warnings": [], "domains": [WEB]}, {})
+        text = table(FINE, {})
         assert "node n: 8192 MiB, budget 4096 MiB, allocated 512 MiB, spare 3584 MiB" in text
         assert "demand 490 MiB, forecast 495 MiB (upper 500 MiB), allocation 512 MiB, target 512 MiB" in text
 
@@ -222,8 +223,12 @@ class TestTableOfOneDecision:
         assert advised == "left alone: statistics stopped: do this [StaleStatistics]"
 
     def test_policies_without_effect_stand_above_the_domains(self):
-        text = table({"node": NODE, "warnings": ["idle selects none"], "domains": [WEB]}, {})
+        text = table(FINE | {"warnings": ["idle selects none"]}, {})
         assert text.splitlines()[1:3] == ["! idle selects none", ""]
 
+    def test_a_connection_of_several_that_does_not_work_is_said(self):
+        lost = {"uri": "qemu:///system", "connected": False, "error": "qemu:///system: no socket"}
+        assert "! qemu:///system: no socket" in table(FINE | {"connections": [lost]}, {}).splitlines()
+
     def test_a_node_without_domains(self):
-        assert table({"node": NODE, "warnings": [], "domains": []}, {}).endswith("\nno running domains")
+        assert table(FINE | {"domains": []}, {}).endswith("\nno running domains")

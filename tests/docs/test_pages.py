@@ -142,6 +142,11 @@ class TestExamples:
     def test_every_script_exists(self, script):
         assert (ROOT / script).is_file()
 
+    @pytest.mark.parametrize(("page", "folder"), [(README, ROOT), (CONTRIBUTING, ROOT / "hack")])
+    def test_every_link_leads_to_a_file(self, page, folder):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)", page)
+        assert [link for link in links if not (folder / link).is_file()] == []
+
     def test_the_wishes_that_virsh_sets_are_understood(self):
         weighty, opted_out = (wishes(text) for text in re.findall(r'--set "(.*?)"', README))
         assert weighty == Wishes(weight=300, minimum=2048 * MIB, maximum=6144 * MIB, labels={"tier": "gold"})
