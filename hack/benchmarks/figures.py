@@ -67,7 +67,7 @@ def table(figures: Sequence[Figure]) -> Table:
     drawn = Table(box=None, pad_edge=False)
     for heading in HEADINGS:
         right = heading in {"measured", "goal", "ratio"}
-        drawn.add_column(heading, justify="right" if right else "left", no_wrap=right)
+        drawn.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in rows(figures):
         drawn.add_row(*row)
     return drawn
