@@ -187,7 +187,9 @@ def why_moved(plan: Plan, target: Floats, state: State) -> Ints:
 def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
     """(n,) `Reason` for leaving each domain as it is, were it left."""
     motion, sight, inventory = state.motion, state.sight, state.inventory
-    wanted, size = state.outlook.wanted, sight.allocation
+    size = sight.allocation
+    lowest, _ = limits(inventory, sight)
+    wanted = np.maximum(state.outlook.wanted, lowest)
     waiting = now < motion.retry_at
     band = threshold(sight, inventory)
     less = wanted < size - band

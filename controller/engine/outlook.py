@@ -24,6 +24,10 @@ MOST_DOUBLINGS = 3
 PEAK_MEMORY = 86400.0
 """Seconds over which a peak fades: most habits repeat within a day."""
 
+BLOCK = 2048
+"""Domains fitted at a time: their points, and what a model makes of them, stay in a processor's cache (200 KiB an
+array of 12 points), so that a fit costs a domain the same among thousands and among a hundred thousand."""
+
 
 @dataclass(slots=True)
 class Outlook(Columns):
@@ -55,16 +59,14 @@ class Outlook(Columns):
 
 def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
     """Lines through the decision points of `rows`, each domain by its own policy's model."""
-    kinds = inventory.model[rows]
-    if len(inventory.models) == 1 or (kinds == kinds[:1]).all():
-        model = inventory.models[int(kinds[0])]
-        return model.fit(history.points(now, rows, model.decision_points))
-    line = Line(*(np.zeros(len(rows)) for _ in fields(Line)))
-    for kind in np.unique(kinds):
-        where, model = kinds == kind, inventory.models[int(kind)]
-        part = model.fit(history.points(now, rows[where], model.decision_points))
-        for item in fields(Line):
-            getattr(line, item.name)[where] = getattr(part, item.name)
+    line = Line(*(np.empty(len(rows)) for _ in fields(Line)))
+    for number, model in enumerate(inventory.models):
+        mine = np.flatnonzero(inventory.model[rows] == number)
+        for start in range(0, len(mine), BLOCK):
+            block = mine[start : start + BLOCK]
+            part = model.fit(history.points(now, rows[block], model.decision_points))
+            for item in fields(Line):
+                getattr(line, item.name)[block] = getattr(part, item.name)
     return line
 
 
