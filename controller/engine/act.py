@@ -63,7 +63,7 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     free = state.budget - float(committed.sum())
     still = plan.movable & ~under_way & (wishes == 0)
     hopes = _hopes(plan, state, still)
-    shrink, less = _shrinks(plan, state, still & (hopes == 0), wishes, hopes, free)
+    shrink, less = _shrinks(plan, state, still, wishes, hopes, free)
     granted = _grant(wishes, hopes, state, free)
     more = np.floor((base + granted) / GRAIN) * GRAIN
     verified = _verified(state, now)
@@ -114,7 +114,8 @@ def _shrinks(
         return donors.give(state, lacking + POOL * state.budget)
     lacking += float(np.where(motion.release, 0.0, hopes).sum()) + POOL * state.budget
     if lacking > TOLERANCE and hopes.any():
-        return _Donors(np.maximum(plan.fair, plan.needed), shrink, less, still & inventory.share).give(state, lacking)
+        lenders = still & inventory.share & (hopes == 0)
+        return _Donors(np.maximum(plan.fair, plan.needed), shrink, less, lenders).give(state, lacking)
     return shrink, less
 
 

@@ -66,7 +66,7 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
     young = ~(now - state.outlook.since >= inventory.stabilization)
     held = np.fmax(state.outlook.held, np.where(young | sharing | released, size, 0.0))
     keep = needed if state.node.reading.pressure else np.maximum(needed, np.minimum(held, top))
-    fair = np.where(released, np.minimum(inventory.definition, top), keep)
+    fair = np.where(released, np.minimum(inventory.definition, top), needed)
     if sharing.any():
         others = float(np.where(sharing, 0.0, np.maximum(committed, keep)).sum())
         capacity = state.budget * (1 - POOL) - others

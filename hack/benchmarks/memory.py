@@ -1,4 +1,4 @@
-"""Resident memory: of Ballast on real guests, of Ballast on very many recorded ones, and of Python with its libraries."""
+"""Resident memory: of Ballast on real guests, of Ballast on many recorded ones, and of Python with its libraries."""
 
 import json
 import subprocess

@@ -10,7 +10,7 @@ from controller.engine.snapshot import Refusal, Snapshot
 from controller.loop import control
 
 CALM = "{monitoring: {minimumIntervalSeconds: 5, maximumIntervalSeconds: 5}}"
-ENFORCE = "{mode: Enforce}"
+ENFORCE = "{mode: Enforce, spare: Reclaim}"
 
 
 @pytest.fixture

@@ -136,8 +136,8 @@ def test_two_guests_swap_memory_under_a_budget_too_small_for_both(start_guests, 
 
 def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(start_guests, control):
     (guest,) = start_guests(GuestSpec("stiff", maximum=256))
-    guest.clutter(130_000)
-    controlled = control(headroom={"quantity": "40Mi"}, threshold={"percent": 1, "quantity": "4Mi"})
+    guest.clutter(100_000)
+    controlled = control(headroom={"quantity": "12Mi"}, threshold={"percent": 1, "quantity": "4Mi"})
     controlled.wait_reason(guest, "Stuck")
     assert controlled.domain(guest)["reallocations"] == 1
     assert guest.evidence().oom_kills == 0
