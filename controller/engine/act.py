@@ -24,6 +24,9 @@ Bools = NDArray[np.bool_]
 GRAIN = 2**20
 """Bytes: targets are whole MiB, as people read them."""
 
+ROUNDING = 0.5
+"""Bytes that sums of floating-point sizes may be off by."""
+
 NEWEST = 2.0
 """Seconds a sample may be old, at most, when memory is taken on its word; two shortest intervals where longer."""
 
@@ -65,7 +68,7 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     hopes = _hopes(plan, state, still)
     shrink, less = _shrinks(plan, state, still, wishes, hopes, free)
     granted = _grant(wishes, hopes, state, free)
-    more = np.floor((base + granted) / GRAIN) * GRAIN
+    more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     verified = _verified(state, now)
     return Moves(
         shrink=shrink & verified & (less < size),

@@ -139,7 +139,10 @@ def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(start_guests, co
     guest.clutter(100_000)
     controlled = control(headroom={"quantity": "12Mi"}, threshold={"percent": 1, "quantity": "4Mi"})
     controlled.wait_reason(guest, "Stuck")
-    assert controlled.domain(guest)["reallocations"] == 1
+    then = controlled.domain(guest)
+    until(lambda: controlled.domain(guest)["looks"] >= then["looks"] + 5, PATIENCE_S, "looked at again")
+    now = controlled.domain(guest)
+    assert (now["reason"], now["reallocations"]) == ("Stuck", then["reallocations"])
     assert guest.evidence().oom_kills == 0
 
 
