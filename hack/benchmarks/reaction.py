@@ -21,7 +21,8 @@ HEADROOM_MIB = 32
 """The default; by hand the guest gets what it wants and as much on top."""
 POLICY = {
     "mode": "Enforce",
-    "limits": {"minimum": "96Mi"},  # guests are small
+    "limits": {"minimum": "96Mi"},  # the defaults of this and of the threshold are for larger guests
+    "threshold": {"quantity": "8Mi"},
     "shrink": {"stabilizationSeconds": 1},  # so that the next step comes soon
 }
 EVERY_SECOND = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 1}
@@ -29,7 +30,7 @@ EVERY_SECOND = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 1}
 
 def measure(site: Site) -> list[Figure]:
     """Steps of all guests, each at moments of its own."""
-    steppers = [Stepper(guest, site.libvirtd.uri, seed) for seed, guest in enumerate(site.guests)]
+    steppers = [Stepper(guest, seed) for seed, guest in enumerate(site.guests)]
     by_hand = _all(steppers, lambda stepper: [stepper.by_hand(HEADROOM_MIB)])
     fixed = _under_ballast(site, steppers, "every-second", lambda stepper: stepper.steps(STEPS), monitoring=EVERY_SECOND)
     adaptive = _under_ballast(site, steppers, "adaptive", lambda stepper: stepper.steps(STEPS - 1, calm_s=CALM_S))

@@ -12,7 +12,9 @@ from lab.guest import Guest, GuestSpec
 from lab.libvirtd import PrivateLibvirtd
 
 GUESTS = 10
-SPECS = tuple(GuestSpec(f"guest-{number}", maximum=384, current=192, swap=256) for number in range(GUESTS))
+SPECS = tuple(
+    GuestSpec(f"guest-{number}", maximum=384, current=192, swap=256, monitor=True) for number in range(GUESTS)
+)
 """With swap, so that being short of memory means waiting, not the OOM killer."""
 
 
