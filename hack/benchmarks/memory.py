@@ -1,4 +1,4 @@
-"""Resident memory: of Ballast on real guests, of Ballast on very many recorded ones, and of Python with its libraries."""
+"""Resident memory of Ballast: on real guests, and on very many recorded ones; beside Python with its libraries."""
 
 import json
 import subprocess
@@ -12,11 +12,10 @@ from benchmarks.figures import Baseline, Figure
 from benchmarks.look import DOMAINS, Reply, raw_call
 from benchmarks.recorded import Recorded
 from benchmarks.site import GUESTS, Site
-from lab.ballast import Ballast
 
 PART = "memory"
 GOAL_MIB = 110.0
-WATCH_S = 60.0
+WATCH_S = 45.0
 SCRAPE_S = 15.0
 """Prometheus' usual interval; a scrape has its share in the memory that stays."""
 LOOKS = 60
@@ -33,7 +32,10 @@ def measure(site: Site) -> list[Figure]:
     _, replies = raw_call(site)
     recorded = _usage(_run(RECORDED, json.dumps(replies)))
     baseline = "Python with numpy, pydantic and libvirt"
-    cases = ((f"ballast run, {GUESTS} real guests, {WATCH_S:g} s", real), (f"loop, {DOMAINS:,} recorded domains", recorded))
+    cases = (
+        (f"ballast run, {GUESTS} real guests, {WATCH_S:g} s", real),
+        (f"loop, {DOMAINS:,} recorded domains", recorded),
+    )
     return [
         Figure(PART, f"{what}, {name}", usage[field], "MiB", Baseline(f"{baseline}, {name}", bare[field]), GOAL_MIB)
         for what, usage in cases
@@ -43,10 +45,7 @@ def measure(site: Site) -> list[Figure]:
 
 def _watch(site: Site) -> dict[str, float]:
     """Of a real `ballast run` that is scraped as it would be."""
-    count = len(site.guests)
-    folder = site.folder("memory", mode="Enforce", monitoring={"maximumIntervalSeconds": 1})
-    with Ballast(folder / "policies", site.libvirtd.uri, folder / "ballast.log", keep=False) as ballast:
-        ballast.wait_for_domains(count)
+    with site.ballast(mode="Enforce", monitoring={"maximumIntervalSeconds": 1}) as ballast:
         end = time.monotonic() + WATCH_S
         while (left := end - time.monotonic()) > 0:
             with urlopen(f"{ballast.url}/metrics") as answer:  # noqa: S310 - http, and our own
