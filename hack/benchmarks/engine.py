@@ -59,14 +59,18 @@ def _storm(crowd: Crowd) -> tuple[Spent, float]:
 
 def _typical(crowd: Crowd, prepare: Callable[[], None]) -> tuple[Spent, float]:
     """Medians over STEPS steps, each prepared: time, and how many domains were moved."""
-    runs, moved = [], []
+    timed = []
     for _ in range(STEPS):
         prepare()
-        outcome: list[tuple[State, Decision]] = []
-        arguments = crowd.next()
-        runs.append(Spent.on(lambda given=arguments, into=outcome: into.append(step(*given))))
-        moved.append(crowd.take(outcome[0]))
-    return Spent.typical(runs), median(moved)
+        timed.append(_step(crowd))
+    return Spent.typical([spent for spent, _ in timed]), median(moved for _, moved in timed)
+
+
+def _step(crowd: Crowd) -> tuple[Spent, int]:
+    arguments = crowd.next()
+    outcome: list[tuple[State, Decision]] = []
+    spent = Spent.on(lambda: outcome.append(step(*arguments)))
+    return spent, crowd.take(outcome[0])
 
 
 def _polyfit_ms() -> float:

@@ -73,6 +73,14 @@ def table(figures: Sequence[Figure]) -> Table:
     return drawn
 
 
+def nearest_rank(values: Sequence[float], percent: int) -> float:
+    """The smallest of the values that `percent` % of them do not exceed. Raises ValueError without values."""
+    if not values:
+        raise ValueError("no value: nothing was measured")
+    rank = -(-percent * len(values) // 100)
+    return sorted(values)[max(rank, 1) - 1]
+
+
 def number(value: float, unit: str) -> str:
     """Three digits are what a measurement on a busy machine is worth; whole numbers keep all of theirs."""
     digits = f"{value:.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"

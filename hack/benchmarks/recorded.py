@@ -29,7 +29,7 @@ from controller.observe.board import Board
 Reply = dict[str, Any]
 
 KIB = 1024
-MEMINFO_TOTAL_KIB = 2**30
+HOST_KIB = 2**30
 """Of the made-up host: 1 TiB, enough for all domains at their maximum."""
 SPREAD = (0.7, 1.3)
 """Factors by which the replicas' use differs from the guests' they were recorded of."""
@@ -195,16 +195,19 @@ class Recorded:
 
 def _entry(player: Player, number: int) -> Entry:
     domain = player.domains[number]
-    uuid, maximum = domain.UUIDString(), player.maximum(number)
-    return Entry(
-        domain, persistent=True, facts=DomainFacts(uuid, uuid, f"domain-{number}", 1, maximum, maximum), period=1
-    )
+    uuid, size = domain.UUIDString(), player.maximum(number)
+    facts = DomainFacts(uuid, uuid, f"domain-{number}", incarnation=1, maximum=size, definition=size)
+    return Entry(domain, persistent=True, facts=facts, period=1)
 
 
 def _meminfo() -> str:
-    """As /proc/meminfo is written; the fields that are read, between as many others."""
-    fields = {"MemTotal": MEMINFO_TOTAL_KIB, "MemFree": MEMINFO_TOTAL_KIB // 4, "MemAvailable": MEMINFO_TOTAL_KIB // 2}
-    others = {f"Other{number}": number for number in range(50)}
-    return "".join(
-        f"{name + ':':<16}{kib:>8} kB\n" for name, kib in (fields | {"SwapTotal": 0, "SwapFree": 0} | others).items()
-    )
+    """As /proc/meminfo is written, with the fields that are read among as many others as there are."""
+    fields = {
+        "MemTotal": HOST_KIB,
+        "MemFree": HOST_KIB // 4,
+        "MemAvailable": HOST_KIB // 2,
+        "SwapTotal": 0,
+        "SwapFree": 0,
+    }
+    lines = fields | {f"Other{number}": number for number in range(50)}
+    return "".join(f"{name + ':':<16}{kib:>8} kB\n" for name, kib in lines.items())

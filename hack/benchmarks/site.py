@@ -1,6 +1,8 @@
 """The real guests that several parts share, started when the first of them asks."""
 
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -8,12 +10,17 @@ from typing import Any, Self
 
 import yaml
 
+from lab.ballast import Ballast
 from lab.guest import Guest, GuestSpec
 from lab.libvirtd import PrivateLibvirtd
 
 GUESTS = 10
-SPECS = tuple(GuestSpec(f"guest-{number}", maximum=384, current=192, swap=256) for number in range(GUESTS))
+SPECS = tuple(
+    GuestSpec(f"guest-{number}", maximum=384, current=192, swap=256, monitor=True) for number in range(GUESTS)
+)
 """With swap, so that being short of memory means waiting, not the OOM killer."""
+
+KIND = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "bench"}}
 
 
 class Site:
@@ -41,15 +48,13 @@ class Site:
         booting = [self._stack.enter_context(Guest(self.libvirtd, spec)) for spec in SPECS]
         return [guest.wait_ready() for guest in booting]
 
-    def folder(self, name: str, **spec: Any) -> Path:
-        """A new folder with one policy of that name and spec; logs may go there too."""
-        folder = self.libvirtd.root / name
-        (folder / "policies").mkdir(parents=True)
-        policy = {
-            "apiVersion": "ballast.dev/v1alpha1",
-            "kind": "MemoryPolicy",
-            "metadata": {"name": name},
-            "spec": spec,
-        }
-        (folder / "policies" / "policy.yaml").write_text(yaml.safe_dump(policy))
-        return folder
+    @contextmanager
+    def ballast(self, **spec: Any) -> Iterator[Ballast]:
+        """A `ballast run` on these guests under a policy with that spec; it has looked at all of them."""
+        with tempfile.TemporaryDirectory(prefix="ballast-bench-") as folder:
+            policies, log = Path(folder) / "policies", Path(folder) / "ballast.log"
+            policies.mkdir()
+            (policies / "policy.yaml").write_text(yaml.safe_dump(KIND | {"spec": spec}))
+            with Ballast(policies, self.libvirtd.uri, log, keep=False) as ballast:
+                ballast.wait_for_domains(len(self.guests))
+                yield ballast

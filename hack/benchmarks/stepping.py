@@ -1,12 +1,12 @@
 """Steps of demand in one real guest, timed by the guest's agent and by the balloon's size that QEMU itself tells."""
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import libvirt
-
+from benchmarks.monitor import Monitor
 from lab.errors import LabError
 from lab.guest import Event, Guest
 
@@ -14,6 +14,8 @@ LOW_MIB = 20
 """What the workload holds between two steps."""
 STEP_MIB = (64, 96)
 """A step is between the two: more than the headroom, so that the allocation has to grow."""
+AT_ONCE = 2
+"""Steps under way at once, of all guests: a guest is to wait for memory, not for an emulated CPU."""
 POLL_S = 0.05
 GIVE_UP_S = 60.0
 KIB = 1024
@@ -29,19 +31,21 @@ class Reaction:
     """Until the workload had touched all of it without a major fault: nothing of it is left in swap."""
 
 
+_stepping = threading.Semaphore(AT_ONCE)
+
+
 class Stepper:
     """Makes one guest's demand step and watches what comes of it. For one thread; reproducible by its seed."""
 
-    def __init__(self, guest: Guest, uri: str, seed: int) -> None:
+    def __init__(self, guest: Guest, seed: int) -> None:
         self._guest = guest
         self._random = random.Random(seed)  # noqa: S311 - no secret
-        self._connection = libvirt.openReadOnly(uri)
-        self._domain = self._connection.lookupByUUIDString(guest.uuid)
+        self._monitor = Monitor(guest.monitor)
         self._idle = guest.demand()
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._connection.close()
+        """Let go of the guest."""
+        self._monitor.close()
 
     def steps(self, count: int, calm_s: float = 0.0) -> list[Reaction]:
         """That many steps, somebody else giving and taking; nothing happens in the first `calm_s` seconds."""
@@ -57,27 +61,27 @@ class Stepper:
 
     def _step(self, answer: Callable[[int], None]) -> Reaction:
         """`answer` is told what the guest wants in all, MiB, when it begins to."""
-        self._await(lambda: self._actual() < self._idle + LOW_MIB + STEP_MIB[0], "small enough for a step")
-        time.sleep(self._random.uniform(0, 1))  # the step is to come at any moment between two looks
-        mib = LOW_MIB + self._random.randint(*STEP_MIB)
-        wanted, ordered = self._idle + mib, time.monotonic()
+        self._await(lambda: self._monitor.balloon() < self._idle + LOW_MIB + STEP_MIB[0], "small enough for a step")
+        with _stepping:
+            time.sleep(self._random.uniform(0, 1))  # the step is to come at any moment between two looks
+            reaction = self._grow(LOW_MIB + self._random.randint(*STEP_MIB), answer)
+            self._guest.use(LOW_MIB, wait=False)
+        return reaction
+
+    def _grow(self, mib: int, answer: Callable[[int], None]) -> Reaction:
+        ordered = time.monotonic()
         self._guest.use(mib, wait=False)
         self._await(lambda: self._event("want", mib, ordered), "step begun")
-        answer(wanted)
-        self._await(lambda: self._actual() >= wanted, "grown")
+        answer(self._idle + mib)
+        self._await(lambda: self._monitor.balloon() >= self._idle + mib, "grown")
         covered = time.monotonic()
         self._await(lambda: self._event("held", mib, ordered), "all in use")
-        began, held = self._event("want", mib, ordered), self._event("held", mib, ordered)
-        self._guest.use(LOW_MIB, wait=False)
-        return Reaction(covered - began[0].at, held[0].at - began[0].at)
+        began, held = (self._event(word, mib, ordered)[0].at for word in ("want", "held"))
+        return Reaction(covered - began, held - began)
 
     def _event(self, word: str, mib: int, since: float) -> list[Event]:
         found = [event for event in self._guest.events() if event.at >= since]
         return [event for event in found if (event.word, event.values[1:]) == (word, (mib,))]
-
-    def _actual(self) -> int:
-        """MiB. Asks QEMU; the bulk statistics know the size from events only, a second late at times."""
-        return int(self._domain.memoryStats()["actual"]) // KIB
 
     def _order(self, mib: int) -> None:
         self._guest.domain.setMemory(mib * KIB)

@@ -47,6 +47,9 @@ class GuestSpec:
     metadata: str = ""
     """XML inside the domain's `<metadata>`."""
     persistent: bool = False
+    monitor: bool = False
+    """A second QMP monitor, `Guest.monitor`: whoever asks through libvirt holds the domain's job for that time, and
+    Ballast's look passes the domain over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Guest:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{spec.name}-", dir=host.root / "guests"))
         give_to_guests(self._folder)
         self.console = self._folder / "console.log"
+        self.monitor = self._folder / "monitor.sock"
         if spec.swap:
             self._make_swap()
         xml = _definition(spec, host, self._folder)
@@ -309,6 +313,11 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
       <source file={quoteattr(f"{folder}/swap")}/>
       <target dev='vda' bus='virtio'/>
     </disk>"""
+    monitor = f"""
+  <qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+    <qemu:arg value='-qmp'/>
+    <qemu:arg value={quoteattr(f"unix:{folder}/monitor.sock,server=on,wait=off")}/>
+  </qemu:commandline>"""
     return f"""
 <domain type='{domain_type()}'>
   <name>{escape(spec.name)}</name>
@@ -333,5 +342,5 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
       <target port='1'/>
     </serial>
     {balloon if spec.balloon else "<memballoon model='none'/>"}{swap if spec.swap else ""}
-  </devices>
+  </devices>{monitor if spec.monitor else ""}
 </domain>"""
