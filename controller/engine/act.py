@@ -93,7 +93,7 @@ def _hopes(plan: Plan, state: State, still: Bools) -> Floats:
     size, release = state.sight.allocation, state.motion.release
     missing = np.where(still, plan.fair - size, 0.0)
     enough = np.maximum(threshold(state.sight, state.inventory), UNFAIR * (plan.fair - plan.needed))
-    return np.where(missing > np.where(release, TOLERANCE, enough), missing, 0.0)
+    return np.where(missing >= np.where(release, TOLERANCE, enough), missing, 0.0)
 
 
 def _shrinks(
