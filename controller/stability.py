@@ -22,6 +22,6 @@ def decayed(count: Floats, elapsed: Floats, window: Floats) -> Floats:
 def stable(reallocations: Floats, limit: Floats, change: Floats, change_limit: Floats) -> Bools:
     """(n,) True where neither limit is passed.
 
-    `reallocations`: decayed count; `change`: |demand now - demand at the previous look| / allocation.
+    `reallocations`: decayed count; `change`: |demand now - demand at the previous look|, in the unit of its limit.
     """
     return np.asarray((reallocations <= limit) & (change <= change_limit))

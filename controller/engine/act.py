@@ -80,12 +80,14 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
 
 
 def _wishes(plan: Plan, state: State, base: Floats) -> Floats:
-    """(n,) bytes that domains are to grow by from `base`: beyond the threshold, or whatever is missing in need."""
+    """(n,) bytes that domains are to grow by from `base`, where what they need is beyond the threshold, or they are in
+    need. They grow to their fair part at once: the next moves of a ramp are saved.
+    """
     lacking = np.where(plan.movable, plan.needed - base, 0.0)
     lowest, _ = limits(state.inventory, state.sight)
     must = state.sight.pressure | (base < lowest - TOLERANCE)
     worth = lacking > np.where(must, TOLERANCE, threshold(state.sight, state.inventory))
-    return np.where(worth, lacking, 0.0)
+    return np.where(worth, np.where(state.motion.release, lacking, np.maximum(plan.fair - base, lacking)), 0.0)
 
 
 def _hopes(plan: Plan, state: State, still: Bools) -> Floats:
@@ -111,15 +113,12 @@ def _shrinks(
     shrink = surplus > np.where(over | motion.release, TOLERANCE, threshold(state.sight, inventory))
     coming = float(np.nansum(np.maximum(size - motion.target, 0.0))) + float(surplus[shrink].sum())
     wished = float(wishes.sum())
-    lacking = wished - free - coming
-    if lacking > (TOLERANCE if wished > 0 else OVERDRAFT * state.budget):
-        donors = _Donors(plan.needed, shrink, less, still)
-        return donors.give(state, lacking + POOL * state.budget)
-    lacking += float(np.where(motion.release, 0.0, hopes).sum()) + POOL * state.budget
-    if lacking > TOLERANCE and hopes.any():
-        lenders = still & inventory.share & (hopes == 0)
-        return _Donors(np.maximum(plan.fair, plan.needed), shrink, less, lenders).give(state, lacking)
-    return shrink, less
+    hoped = float(np.where(motion.release, 0.0, hopes).sum())
+    lacking = wished + hoped - free - coming
+    if lacking < (TOLERANCE if wished + hoped > 0 else OVERDRAFT * state.budget):
+        return shrink, less
+    least = np.where(motion.release | state.node.reading.pressure, plan.needed, np.maximum(plan.fair, plan.needed))
+    return _Donors(least, shrink, less, still & (hopes == 0)).give(state, lacking + POOL * state.budget)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,11 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
+HARMLESS = 0.25
+"""Part of its slack by which a domain's demand may change from look to look and still be stable: four more such changes
+would not exhaust it, and it is looked at before."""
+
+
 @dataclass(slots=True)
 class Tempo(Columns):
     """Columns of (n,), monotonic seconds."""
@@ -34,12 +39,13 @@ class Tempo(Columns):
 def classify(tempo: Tempo, sight: Sight, inventory: Inventory, rows: Ints, now: float) -> None:
     """Enter the stability of `rows`, which brought fresh samples, in place."""
     fade(tempo, inventory, rows, now)
-    change = np.abs(sight.change[rows]) / np.maximum(sight.allocation[rows], 1.0)
+    size = sight.allocation[rows]
+    harmless = HARMLESS * (size - sight.demand[rows])
     calm = stability.stable(
         tempo.reallocations[rows],
         inventory.stability_reallocations[rows],
-        change,
-        inventory.stability_change[rows],
+        np.abs(sight.change[rows]),
+        np.maximum(inventory.stability_change[rows] * size, harmless),
     )
     tempo.stable[rows] = calm & ~sight.pressure[rows]
 

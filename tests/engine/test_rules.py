@@ -412,9 +412,10 @@ class TestAttention:
 
     def test_an_unstable_guest_is_looked_at_at_the_shortest_interval(self):
         world = node(Guest("wild", 500, 2000), policies=[self.patient]).tick(30)
-        demands = np.random.default_rng(1).uniform(300, 1500, 120)
-        for demand in demands:
-            world.guests["wild"].demand = demand
+        choice = np.random.default_rng(1)
+        for _ in range(120):
+            others = {300, 900, 1500} - {world.guests["wild"].demand}
+            world.guests["wild"].demand = int(choice.choice(sorted(others)))
             world.tick()
         assert len([when for when, _ in world.looks if when > 1090]) >= 50
 
