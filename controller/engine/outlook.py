@@ -21,6 +21,9 @@ part doubles from sample to sample while the pressure lasts: an exponential sear
 
 MOST_DOUBLINGS = 3
 
+PEAK_MEMORY = 86400.0
+"""Seconds over which a peak fades: most habits repeat within a day."""
+
 BLOCK = 2048
 """Domains fitted at a time: their points, and what a model makes of them, stay in a processor's cache (200 KiB an
 array of 12 points), so that a fit costs a domain the same among thousands and among a hundred thousand."""
@@ -41,6 +44,10 @@ class Outlook(Columns):
     bucket_start: Floats = column(-np.inf)
     bucket: Floats = column(-np.inf)
     """Most that was wanted since `bucket_start`."""
+    peak: Floats = column(0.0)
+    """Highest demand; fades with `PEAK_MEMORY`."""
+    peak_at: Floats = column(-np.inf)
+    """When `peak` was last brought up to date."""
     bucket_before: Floats = column(-np.inf)
     """Most that was wanted in the stabilisation window before that."""
 
@@ -67,6 +74,7 @@ def look_ahead(
     outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, rows: Ints, horizon: Floats, now: float
 ) -> None:
     """Enter the forecast of `rows` at `horizon` seconds from now, in place."""
+    _raise_peak(outlook, sight, rows, now)
     outlook.forecast[rows] = bound.predict(line, horizon)
     upper = np.maximum(bound.upper(line, horizon, inventory.percentile[rows]), sight.demand[rows])
     headroom = np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * upper)
@@ -81,6 +89,13 @@ def look_ahead(
 def needed_under_pressure(size: Floats, samples: Ints) -> Floats:
     """What a guest that has been short of memory for so many samples in a row is given next, bytes."""
     return size * (1 + PRESSURE_GROWTH * np.exp2(np.clip(samples - 1, 0, MOST_DOUBLINGS)))
+
+
+def _raise_peak(outlook: Outlook, sight: Sight, rows: Ints, now: float) -> None:
+    elapsed = np.minimum(now - outlook.peak_at[rows], 100 * PEAK_MEMORY)
+    faded = outlook.peak[rows] * np.exp(-elapsed / PEAK_MEMORY)
+    outlook.peak[rows] = np.maximum(sight.demand[rows], faded)
+    outlook.peak_at[rows] = now
 
 
 def _hold(outlook: Outlook, inventory: Inventory, rows: Ints, now: float) -> None:

@@ -343,6 +343,14 @@ class TestContinuity:
         assert world.guests["guest"].actual == 4096
         assert world.actions()[-1].reason is Reason.RELEASE_RESTORE
 
+    def test_a_domain_released_while_it_shrinks_gets_all_of_it_back(self):
+        world = node(Guest("guest", 200, 4096, moves_at=1)).tick(10)
+        assert world.reason("guest") is Reason.MOVING
+        world.policies = []
+        world.guests["guest"].moves_at = np.inf
+        world.tick(8)
+        assert world.guests["guest"].actual == 4096
+
     def test_release_keeps_when_told_so(self):
         world = node(Guest("guest", 200, 4000), policies=[policy(release="Keep")]).tick(30)
         size = world.guests["guest"].actual
