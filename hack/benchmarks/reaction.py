@@ -22,6 +22,7 @@ POLICY = {
     "mode": "Enforce",
     "limits": {"minimum": "96Mi"},  # the defaults of this and of the threshold are for larger guests
     "threshold": {"quantity": "8Mi"},
+    "spare": "Reclaim",  # lent memory would be there before the step, and nothing would have to grow
     "shrink": {"stabilizationSeconds": 1},  # so that the next step comes soon
 }
 EVERY_SECOND = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 1}
