@@ -106,6 +106,7 @@ def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools,
     motion.hold_until[outside] = now + np.maximum(inventory.stabilization[outside], OUTSIDE_HOLD)
     motion.proposed[where] = np.nan
     sight.moved[where] += EVENT_SPACING
+    sight.moved_at[where] += EVENT_SPACING
     _settle(motion, where, sight.allocation)
     return np.flatnonzero(outside)
 

@@ -76,11 +76,13 @@ class Sight(Columns):
     """Time of the look that brought the newest fresh sample."""
     fresh_count: Ints = column(0)
     updated: Floats = column(np.nan)
-    """Wall time of the guest's newest statistics."""
+    """Wall time of the guest's newest statistics, in whole seconds."""
+    told: Floats = column(-np.inf)
+    """Last look that brought statistics, new ones or not: others than those were sent after it."""
     moved: Floats = column(-np.inf)
     """Wall time from which the balloon may be taken to be at rest."""
     moved_at: Floats = column(-np.inf)
-    """When it was last seen to have moved, by the monotonic clock."""
+    """The same by the monotonic clock."""
     swap_in: Floats = column(np.nan)
     major_faults: Floats = column(np.nan)
     pressure: Bools = column(False)
@@ -95,30 +97,44 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     `course`: (n,) bytes that each balloon still has to grow, negative where it shrinks, NaN at rest. `asked`: (n,) when
     it was last asked to move, monotonic seconds or NaN.
     """
-    _hear(sight, snapshot.events, snapshot.wall, now)
-    samples = snapshot.samples
+    samples, events = snapshot.samples, snapshot.events
     rows = samples.rows
     if len(rows) == 0:
+        _hear(sight, events, snapshot.wall, now)
         return rows
     sight.since[rows] = np.where(np.isnan(sight.since[rows]), now, sight.since[rows])
     sight.seen[rows] = now
     sight.life[rows] = samples.life
     _measure(sight, samples, snapshot.wall, now)
+    _hear(sight, events, snapshot.wall, now)  # strictly after: an event that differs from the look came later
+    at_rest = _taken_at_rest(sight, samples)
     age = snapshot.wall - samples.updated
     patience = np.maximum(STALE_AFTER, 3 * snapshot.inventory.interval_minimum[rows])
     left = _left(samples)
     demand = samples.actual - left
-    sight.trouble[rows] = _trouble(sight, samples, demand, age, patience, now)
+    sight.trouble[rows] = _trouble(sight, samples, demand, at_rest, age, patience, now)
     news = (sight.trouble[rows] == Reason.NONE) & (samples.updated != sight.updated[rows])
-    fresh = news & (samples.updated > sight.moved[rows]) & np.isnan(course[rows])
-    since_asked = samples.updated - (snapshot.wall - now + asked[rows])
+    fresh = news & at_rest & np.isnan(course[rows])
+    since_asked = np.maximum(now - age, sight.told[rows]) - asked[rows]
     moving = (course[rows] < 0) | (since_asked >= EVENT_SPACING)
     _pressure(sight, samples, left, fresh | (news & moving & ~np.isnan(course[rows])), now)
     known = np.isfinite(samples.updated)
     sight.updated[rows[known]] = samples.updated[known]
+    sight.told[rows[known]] = now
+    sight.told[events.rows] = -np.inf  # that look may be older than its event
     where: Ints = rows[fresh]
     _remember(sight, where, demand[fresh], now)
     return where
+
+
+def _taken_at_rest(sight: Sight, samples: Samples) -> Bools:
+    """(m,) True where statistics are newer than the last move of the balloon.
+
+    Their time is in whole seconds, rounded down. But those that the last look did not find were sent after it.
+    """
+    rows = samples.rows
+    after_last_look = (samples.updated != sight.updated[rows]) & (sight.told[rows] >= sight.moved_at[rows])
+    return np.asarray((samples.updated > sight.moved[rows]) | after_last_look)
 
 
 def _hear(sight: Sight, events: BalloonEvents, wall: float, now: float) -> None:
@@ -153,12 +169,11 @@ def _left(samples: Samples) -> Floats:
 
 
 def _trouble(
-    sight: Sight, samples: Samples, demand: Floats, age: Floats, patience: Floats, now: float
+    sight: Sight, samples: Samples, demand: Floats, at_rest: Bools, age: Floats, patience: Floats, now: float
 ) -> NDArray[np.int64]:
     """Why each sample cannot be acted on, the first cause that applies."""
     missing = ~np.isfinite(demand) | ~(samples.updated > 0) | (samples.available == 0)
     booting = missing & (now - sight.since[samples.rows] < BOOT_TIME)
-    at_rest = samples.updated > sight.moved[samples.rows]
     absurd = (at_rest & ((demand < 0) | (demand > samples.actual))) | (samples.available < 0) | ~(samples.actual > 0)
     lives = [(samples.life == life, reason) for life, reason in _LIFE_REASONS.items()]
     return first_that_applies(

@@ -29,27 +29,17 @@ RAMP_S = 120.0
 SURGE = 0.08
 """A storm's step of demand, as a part of it: most of the headroom, so that the domain has to grow."""
 
-POLICY = MemoryPolicy.model_validate(
-    {
-        "apiVersion": "ballast.dev/v1alpha1",
-        "kind": "MemoryPolicy",
-        "metadata": {"name": "crowd"},
-        "spec": {
-            "mode": "Enforce",
-            "shrink": {"stabilizationSeconds": 10},
-            "monitoring": {"maximumIntervalSeconds": 1},
-        },
-    }
-)
-"""The defaults, but every domain is due every second, and soon gives back what it needed for a while."""
+HOST_SHARE = 0.45
+"""Memory of the host, as a part of all domains' maxima: enough for their demand, not for everybody's wishes."""
 
 
 class Crowd:
     """`size` domains whose balloons obey at once, and the engine's state. Reproducible."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, spare: str) -> None:
+        """`spare`: what the policy says of memory that nobody needs, `Share` or `Reclaim`."""
         facts = [_facts(number) for number in range(size)]
-        self.inventory = assign(facts, [POLICY], NodeIdentity("node")).inventory
+        self.inventory = assign(facts, [_policy(spare)], NodeIdentity("node")).inventory
         self.state = State.initial()
         self._random = np.random.default_rng(size)
         self._calm = self._random.uniform(*DEMAND_MIB, size)
@@ -102,8 +92,20 @@ class Crowd:
             rss=actual,
             updated=np.full(size, self._now + EPOCH),
         )
-        total = float(size * MAXIMUM_MIB * MIB)
+        total = HOST_SHARE * size * MAXIMUM_MIB * MIB
         return Snapshot(self.inventory, samples, HostReading(total, total - float(actual.sum())), self._now + EPOCH)
+
+
+def _policy(spare: str) -> MemoryPolicy:
+    """The defaults, but every domain is due every second, and soon gives back what it needed for a while."""
+    spec = {
+        "mode": "Enforce",
+        "spare": spare,
+        "shrink": {"stabilizationSeconds": 10},
+        "monitoring": {"maximumIntervalSeconds": 1},
+    }
+    head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "crowd"}}
+    return MemoryPolicy.model_validate(head | {"spec": spec})
 
 
 def _facts(number: int) -> DomainFacts:

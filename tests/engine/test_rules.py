@@ -111,6 +111,25 @@ class TestNeverBelowWhatIsNeeded:
         world.tick(3)
         assert world.state.sight.fresh_count[0] == 1
 
+    def test_statistics_that_the_look_after_a_move_did_not_find_count_although_their_time_is_rounded_down(self):
+        world = node(Guest("guest", 500, 4000))
+        guest, move = world.guests["guest"], world._move_balloons
+        world._move_balloons = lambda: (move(), {})[1]  # seen by looks, told by no event
+        counted = []
+        for _ in range(12):
+            guest.statistics = {"updated": world.now + world.wall_offset}  # sent half a second later, half before now
+            world.tick()
+            counted.append((guest.actual, int(world.state.sight.fresh_count[0])))
+        arrived = next(look for look, (actual, _) in enumerate(counted) if actual < 4000)
+        assert counted[arrived + 1][1] == counted[arrived][1] + 1
+
+    def test_an_event_is_newer_than_the_look_it_came_with(self):
+        world = node(Guest("guest", 500, 2000)).tick(2)
+        world.guests["guest"].statistics = {"actual": 2000.0 * MIB}
+        world.now += 1
+        world._step({"guest": 1500.0})
+        assert world.state.sight.allocation.tolist() == [1500 * MIB]
+
 
 class TestBudget:
     """Rule 2."""

@@ -81,7 +81,7 @@ def test_a_disturbed_run_does_not_change_the_typical_one():
 
 
 def test_a_crowd_settles_and_a_surge_moves_part_of_it():
-    crowd = Crowd(200)
+    crowd = Crowd(200, "Reclaim")
     crowd.run(30)
     before = crowd.state.totals.reallocations
     crowd.surge(0.5)
