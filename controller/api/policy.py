@@ -253,7 +253,7 @@ def _ordered(maximum: int, minimum: str, info: ValidationInfo, text: Callable[[i
 class Threshold(Part):
     """The dead band: the larger of a part of the allocation and a quantity."""
 
-    percent: Percent = 5
+    percent: Percent = 10
     quantity: Quantity = 32 * MEBIBYTE
 
 

@@ -100,6 +100,7 @@ def _policy(spare: str) -> MemoryPolicy:
     """The defaults, but every domain is due every second, and soon gives back what it needed for a while."""
     spec = {
         "mode": "Enforce",
+        "threshold": {"percent": 5},  # so that a surge within the headroom is worth a move
         "spare": spare,
         "shrink": {"stabilizationSeconds": 10},
         "monitoring": {"maximumIntervalSeconds": 1},

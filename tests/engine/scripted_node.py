@@ -26,6 +26,7 @@ def policy(name: str = "default", **spec: Any) -> MemoryPolicy:
         "shrink": {"stabilizationSeconds": 5},
         "limits": {"minimumPercent": 1},
         "spare": "Reclaim",
+        "threshold": {"percent": 5},
         "monitoring": {"maximumIntervalSeconds": 1},
     }
     metadata = {"name": name} | spec.pop("metadata", {})
