@@ -110,9 +110,7 @@ def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
     monitoring = policy.spec.monitoring
     shortest = max(monitoring.minimum_interval_seconds, int(np.ceil(period_s)))
     longest = max(monitoring.maximum_interval_seconds, shortest)
-    fitted = monitoring.model_copy(
-        update={"minimum_interval_seconds": shortest, "maximum_interval_seconds": longest}
-    )
+    fitted = monitoring.model_copy(update={"minimum_interval_seconds": shortest, "maximum_interval_seconds": longest})
     spec = policy.spec.model_copy(update={"mode": "Enforce", "monitoring": fitted})
     return policy.model_copy(update={"spec": spec})
 

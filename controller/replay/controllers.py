@@ -45,6 +45,6 @@ def make(name: str, policy: MemoryPolicy) -> Controller:
     if name in PEERS:
         return PEERS[name]()
     kind, _, model = name.partition(":")
-    if kind != OURS or (model and model not in MODELS):
+    if name != OURS and (kind != OURS or model not in MODELS):
         raise UnknownControllerError(f"controller {name!r} does not exist; use some of {', '.join(names())}")
     return Ballast(with_model(policy, MODELS[model]) if model else policy)

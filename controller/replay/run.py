@@ -7,6 +7,10 @@ from controller.replay.score import Result, score
 from controller.replay.trace import Trace
 from controller.replay.world import World
 
+GAP_S = 0.1
+"""Least seconds between two acts of a controller, as between two iterations of the live loop: balloons that arrive
+close together are worth one step, not one each."""
+
 
 class ReplayError(Exception):
     """A replay that makes no sense; the message names the setting, the value and the remedy."""
@@ -22,23 +26,32 @@ def replay(
     """What `controller` does to the domains of `trace` on a host that can give them `host_mib` MiB together.
 
     Deterministic: the same arguments give the same result. `progress` is told the seconds of the trace that are
-    done, often. Raises ReplayError for a host without memory.
+    done, often. Raises ReplayError for a host without memory and a
+    trace without demand.
     """
     if not 0 < host_mib < float("inf"):
         raise ReplayError(f"host memory: {host_mib} MiB cannot be shared out; give a positive size")
+    if not any(one.demand[:-1].any() for one in trace.series):
+        raise ReplayError("trace: demand is 0 throughout, so no harm can be a part of it; give one with demand")
     world = World(trace, host_mib, autodeflate)
     controller.start(world)
+    rested = world.now
     while True:
-        look = controller.next_look()
-        time = min(world.next_change(), max(look, world.now))
-        if controller.hears:
-            time = min(time, world.next_arrival())
+        wake = max(_wake(controller, world), rested)
+        time = min(world.next_change(), wake)
         if time >= world.end:
             break
         world.advance(time)
         if progress:
             progress(time - trace.start)
-        if look <= time or (controller.hears and world.has_news()):
+        if time >= max(_wake(controller, world), rested):
             controller.act(world)
+            rested = time + GAP_S
     world.advance(world.end)
     return score(trace, world.finish(), host_mib)
+
+
+def _wake(controller: Controller, world: World) -> float:
+    """When the controller should act next, for all that is known now."""
+    look = controller.next_look()
+    return min(look, world.next_news()) if controller.hears else look

@@ -77,7 +77,9 @@ def write_allocations(result: Result, path: Path) -> None:
     times, sizes = np.concatenate(record.times), np.concatenate(record.allocations)
     order = np.argsort(times, kind="stable")
     rows = zip(times[order].tolist(), names[order].tolist(), sizes[order].tolist(), strict=True)
-    _write(path, ("time_s", "domain", "allocation_mib"), ((time, result.domains[row], size) for time, row, size in rows))
+    _write(
+        path, ("time_s", "domain", "allocation_mib"), ((time, result.domains[row], size) for time, row, size in rows)
+    )
 
 
 def write_looks(result: Result, path: Path) -> None:

@@ -147,7 +147,9 @@ class _Reader:
             with _opened(self._path) as file:
                 return self._parse(file)
         except OSError as error:
-            self._refuse(f"cannot be read: {error.strerror or error}", "name a readable trace file (CSV, plain or gzip)")
+            self._refuse(
+                f"cannot be read: {error.strerror or error}", "name a readable trace file (CSV, plain or gzip)"
+            )
         except (EOFError, zlib.error):
             self._refuse(
                 f"gzip data is cut off or damaged after line {self._line}",

@@ -3,11 +3,11 @@
 - The host gives its guests `total_mib` together. They have touched all they were given, so the sum of allocations is
   what the host uses; nobody else uses any. Domains start with the smaller of their maximum and an equal share.
 - A balloon deflates (the guest grows) at 2 GiB/s and inflates (the guest shrinks) at 0.9 GiB/s. A guest never gives up
-  what it uses: an inflating balloon stops at demand, and goes on when demand falls. With `autodeflate`, demand above the
-  allocation deflates the balloon by itself, up to the maximum, and overrules what the host had asked for.
-- Guests report once a statistics period (1 s, or the trace's step where that is longer), at its end: a new demand shows a
-  period after it came. They report no more than the allocation, however much is missing, and signs of pressure (major
-  faults, swap-in) while demand is above 97 % of it. A domain whose samples stopped (a gap) sends no report.
+  what it uses: an inflating balloon stops at demand, and goes on when demand falls. With `autodeflate`, demand above
+  the allocation deflates the balloon by itself, up to the maximum, and overrules what the host had asked for.
+- Guests report once a statistics period (1 s, or the trace's step where that is longer), at its end: a new demand shows
+  a period after it came. They report no more than the allocation, however much is missing, and signs of pressure
+  (major faults, swap-in) while demand is above 97 % of it. A domain whose samples stopped (a gap) sends no report.
 """
 
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class Record:
 
 
 class World:
-    """Advances from instant to instant; a controller reads and orders in between. Arrays are (n,), rows as in the trace.
+    """Advances from instant to instant; a controller reads and orders in between. Arrays are (n,), rows as in traces.
 
     A ramp of a balloon from a to b is recorded as one step at half its time: the integral of the allocation is the
     ramp's, that of what is missing is never less (it is convex), and a reallocation is one change.
@@ -116,7 +116,7 @@ class World:
         self._ramps = _Ramps(n)
         self._reports = _Reports(n)
         self._told = np.zeros(n)
-        self._news = False
+        self._news_at = np.inf
         self._looks: list[tuple[float, Ints]] = []
         self._pass_instant()
 
@@ -124,15 +124,19 @@ class World:
         """Time at which demand changes or guests report next; infinite after the last."""
         return self._instants.next
 
-    def next_arrival(self) -> float:
-        """Time at which the next moving balloon arrives; infinite when none moves."""
-        return self._ramps.next_end
+    def next_news(self) -> float:
+        """Time of what wakes who listens: a balloon comes to rest; a domain comes, goes or changes its maximum.
+
+        In the past when that has happened and `resized` was not asked since; infinite when nothing is to come.
+        """
+        return min(self._news_at, self._ramps.next_end)
 
     def advance(self, time: float) -> None:
         """Let time pass until `time`, which is neither in the past nor beyond the next change."""
         self.now = time
         if self._ramps.moving:
-            self._news = self._news or self._ramps.next_end <= time
+            if self._ramps.next_end <= time:
+                self._news_at = min(self._news_at, self._ramps.next_end)
             self.allocation = self._ramps.advance(time, self.allocation)
         if time >= self._instants.next:
             self._pass_instant()
@@ -167,13 +171,9 @@ class World:
         """The host's free memory: what is not allocated, never negative."""
         return max(self.total_mib - float(self.allocation.sum()), 0.0)
 
-    def has_news(self) -> bool:
-        """Whether a balloon came to rest, or a domain came, went or changed its maximum, since that was last asked."""
-        news, self._news = self._news, False
-        return news
-
     def resized(self) -> Ints:
         """Rows whose balloon's size changed since they were last asked for: libvirt's balloon events."""
+        self._news_at = np.inf
         rows: Ints = np.flatnonzero(self.allocation != self._told)
         self._told[rows] = self.allocation[rows]
         return rows[self.present[rows]]
@@ -206,7 +206,7 @@ class World:
         if len(changed) == 0 and len(instant.last) == 0:
             return
         self.generation += 1
-        self._news = True
+        self._news_at = min(self._news_at, self.now)
         self.maximum[instant.rows] = instant.maximum
         new = instant.rows[~self.present[instant.rows]]
         self.present[new] = True

@@ -25,7 +25,10 @@ HYSTERESIS_MIB = 128.0
 
 
 def targets(size: Floats, used: Floats, maximum: Floats, available: float, integral: float) -> Floats:
-    """(n,) MiB, the old sizes where nothing is done; `available`: part of the host's memory, `integral`: sum of errors."""
+    """(n,) MiB, the old sizes where nothing is done.
+
+    `available`: part of the host's memory; `integral`: sum of its errors.
+    """
     change = (PROPORTIONAL * (AVAILABLE - available) + INTEGRAL * integral) * maximum
     least = LEAST * maximum
     floor = least if 1 - available > FULL else np.maximum(least, used)

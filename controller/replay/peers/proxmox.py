@@ -1,7 +1,8 @@
 """Proxmox VE's automatic ballooning.
 
-Facts: pvestatd and its algorithm. Every 10 s, the first cycle skipped, guests are sized so that 80 % of the host's memory
-is used: what is missing or too much is shared out by `shares` above each guest's minimum, 100 MiB a guest and cycle.
+Facts: pvestatd and its algorithm. Every 10 s, the first cycle skipped, guests are sized so that 80 % of the
+host's memory is used: what is missing or too much is shared out by `shares` above each guest's minimum, 100 MiB a
+guest and cycle.
 """
 
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def cycle(guests: Sequence[Guest], goal: int, step: int = STEP) -> list[int]:
 
 
 def _distribute(guests: Sequence[Guest], chosen: Sequence[int], amount: int, new: list[int], step: int) -> int:
-    """Share `amount` among the chosen guests, in place, pass by pass until nothing moves; returns what is left of it."""
+    """Share `amount` among the chosen guests, in place, until a pass moves nothing; returns what is left of it."""
     rest = amount
     waiting = list(chosen)
     while rest and waiting:

@@ -18,4 +18,5 @@ class StaticMax:
 
     def act(self, world: World) -> None:
         """Everybody who is there has the maximum."""
+        world.resized()
         world.place(world.rows, world.maximum[world.rows])
