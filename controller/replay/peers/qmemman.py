@@ -4,8 +4,8 @@ Facts: its balancing algorithm and the loop around it. Every guest prefers 1.3 t
 shared out in proportion to preferences; when memory is short, those above their preference come down to it, and what
 is free goes to the others by preference. Donors are asked first; every grow waits up to half a second until its memory
 is really free, else it gets what is there and the round ends. Small changes are not worth a round. It acts whenever a
-guest reports, which those do whose memory has changed, so a round that ended early is followed by another a second
-later. Memory that the host itself prefers is left out: in this world the host needs nothing.
+guest reports, which those do whose memory has changed, so a round that ended early and did move something is followed
+by another a second later. Memory that the host itself prefers is left out: in this world the host needs nothing.
 """
 
 import numpy as np
@@ -85,6 +85,7 @@ class Qmemman(Periodic):
         self._waiting: list[tuple[int, float]] = []
         self._granted: dict[int, float] = {}
         self._tries = 0
+        self._sizes = world.allocation
 
     def act(self, world: World) -> None:
         """A new round ends the one before."""
@@ -100,7 +101,7 @@ class Qmemman(Periodic):
         size, used, maximum = guests.allocation, guests.used, guests.maximum
         free = world.free_mib()
         wanted = targets(size, used, maximum, free)
-        self._waiting, self._granted, self._tries = [], {}, TRIES
+        self._waiting, self._granted, self._tries, self._sizes = [], {}, TRIES, world.allocation.copy()
         if not significant(size, wanted, size < preferred(used, maximum), free):
             return
         gives = wanted < size
@@ -118,7 +119,8 @@ class Qmemman(Periodic):
             if free < target - size:
                 target = size + max(free, 0.0)
                 self._waiting = self._waiting[:1]
-                self._round_at = min(self._round_at, world.now + self.interval_s)
+                if not np.array_equal(world.allocation, self._sizes):
+                    self._round_at = min(self._round_at, world.now + self.interval_s)
             self._grant(world, row, target)
             del self._waiting[0]
 

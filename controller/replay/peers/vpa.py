@@ -1,8 +1,8 @@
 """Kubernetes' Vertical Pod Autoscaler, its memory recommendation applied to balloons.
 
-Facts: the recommender's defaults. The 90th percentile of a histogram of daily peaks, whose weights halve every 24 h
-and whose buckets begin at 10 MB and grow by 5 %, and 15 % on top; after an out-of-memory kill 1.2 times or 100 MiB more than
-the peak, whichever is larger. It runs once a minute. Pressure stands for the kill. Nothing checks the sum.
+Facts: the recommender's defaults. It takes the 90th percentile of a histogram of daily peaks, and 15 % on top; weights
+halve every 24 h, buckets begin at 10 MB and grow by 5 %. After an out-of-memory kill it is 1.2 times or 100 MiB more
+than the peak, whichever is larger. It runs once a minute. Pressure stands for the kill. Nothing checks the sum.
 """
 
 import numpy as np
