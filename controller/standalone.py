@@ -135,10 +135,14 @@ class PolicyFolder:
 
 
 class FolderWatch:
-    """Tells of changes in a folder as they happen; a context manager. Without it scans notice them later."""
+    """Tells of changes in a folder as they happen; a context manager. Without it scans notice them later.
+
+    `changed` is called once at the start too: something may have changed while nobody watched.
+    """
 
     def __init__(self, folder: Path, changed: Callable[[], None]) -> None:
         self._folder = folder
+        self._changed = changed
         self._handler = _Handler(changed)
         self._observer: BaseObserver | None = None
 
@@ -156,6 +160,7 @@ class FolderWatch:
             )
         else:
             self._observer = observer
+        self._changed()
         return self
 
     def __exit__(self, *_: object) -> None:

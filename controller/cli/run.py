@@ -40,6 +40,7 @@ def _uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ..
     multiple=True,
     default=(DEFAULT_CONNECT,),
     show_default=True,
+    callback=_uris,
     help="libvirt connection; may be given several times.",
 )
 @click.option("--once", is_flag=True, help="Make one decision, print it, and exit.")

@@ -46,8 +46,8 @@ class _Wired:
         self.board = Board(site.node_name, clock.monotonic)
         self.host = Host(site.uris, site.proc, clock.wake)
         self.loop = ControlLoop(self.host, self.folder, NodeIdentity(site.node_name), clock, self.board)
-        stack.callback(self.host.close)
         self.host.read()
+        stack.callback(self.host.close)
         self.host.start()
         connections = self.host.status()
         if not any(each.connected for each in connections):
@@ -99,10 +99,17 @@ def _decide(wired: _Wired) -> dict[str, str]:
 
 
 _PASSING = frozenset({str(Reason.NONE), str(Reason.WARMING_UP)})
+_PASSING_UNDER_ENFORCE = _PASSING | {
+    str(reason) for reason in (Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.BOOTING)
+}
+"""Under Enforce a guest that sends no statistics has just been asked to."""
 
 
 def _undecided(state: dict[str, Any]) -> bool:
-    return any(domain["reason"] in _PASSING for domain in state["domains"])
+    return any(
+        domain["reason"] in (_PASSING_UNDER_ENFORCE if domain["mode"] == "Enforce" else _PASSING)
+        for domain in state["domains"]
+    )
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class _Domains:
             table.add_column(title, justify="right", no_wrap=True)
         table.add_column("EVERY", justify="right", no_wrap=True)
         table.add_column("" if narrow else "STABILITY", no_wrap=True)
-        table.add_column("LAST ACTION", overflow="ellipsis", no_wrap=narrow)
+        table.add_column("LAST ACTION")
         for domain in self._domains:
             table.add_row(*_row(domain, narrow))
         yield table
@@ -74,12 +74,18 @@ def _last(domain: State, narrow: bool) -> Text:
     """The last change with its age and reason; for a domain that is left alone, why."""
     action = domain["last_action"]
     if action is None:
-        return Text(domain["reason"] if narrow else domain["reason_text"], style="dim")
+        return _line(domain["reason"] if narrow else domain["reason_text"], "dim", narrow)
     grows = action["to"] > action["from"]
     size = mib(abs(action["to"] - action["from"]))
     sign = "▲ +" if grows else "▼ -"
     why = action["reason"] if narrow else action["reason_text"]
-    return Text(f"{sign}{size} {seconds(action['age_s'])} ago: {why}", style=NEWS if grows else CALM)
+    text = f"{sign}{size} {seconds(action['age_s'])} ago: {why}"
+    return _line(text, NEWS if grows else CALM, narrow)
+
+
+def _line(text: str, style: str, narrow: bool) -> Text:
+    """Of all columns only the last may be cut or wrapped, and on a narrow terminal it is cut."""
+    return Text(text, style=style, no_wrap=narrow or None, overflow="ellipsis" if narrow else None)
 
 
 def _node(state: State) -> Text:

@@ -69,6 +69,7 @@ def fetch(url: str) -> dict[str, Any]:
         with urlopen(f"{url.rstrip('/')}/state", timeout=TIMEOUT_S) as reply:  # noqa: S310 - the scheme is checked above
             state = json.load(reply)
     except HTTPError as error:
+        error.close()
         raise click.ClickException(f"{url} answers {error.code} {error.reason}; is that a Ballast?") from error
     except (URLError, OSError, HTTPException) as error:
         cause = getattr(error, "reason", error)
@@ -90,7 +91,7 @@ def _follow(console: Any, url: str, interval: float) -> None:
 
     with Live(render(fetch(url)), console=console, screen=True, auto_refresh=False) as live:
         while True:
-            time.sleep(interval)
+            time.sleep(interval)  # the pace of the display; Ctrl-C ends it
             try:
                 live.update(render(fetch(url)), refresh=True)
             except click.ClickException as error:

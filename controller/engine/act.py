@@ -30,6 +30,14 @@ NEWEST = 2.0
 OVERDRAFT = 0.01
 """Part of the budget by which allocations may exceed it (the host's own use varies) before small shrinks pay."""
 
+POOL = 0.05
+"""Part of the budget that is collected on top when grows cannot be paid, and not lent: the next in need need not wait,
+and donors are not asked for a little every time."""
+
+
+WORTH_LENDING = 0.25
+"""Part of its allocation that spare memory must add, at least, to be lent: nobody waits for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moves:
@@ -50,75 +58,97 @@ def threshold(sight: Sight, inventory: Inventory) -> Floats:
     return np.maximum(inventory.threshold, inventory.threshold_fraction * sight.allocation)
 
 
-def worth_moving(delta: Floats, state: State) -> Bools:
-    """(n,) True where the change passes the threshold, or must be made whatever its size."""
-    motion, sight, inventory = state.motion, state.sight, state.inventory
-    motion, sight, inventory = state.motion, state.sight, state.inventory
-    lowest, top = limits(inventory, sight)
-    size = sight.allocation
-    outside = (size < lowest - TOLERANCE) | (size > top + TOLERANCE)
-    must = outside | motion.release | (sight.pressure & (delta > 0))
-    return np.asarray((np.abs(delta) > threshold(sight, inventory)) | (must & (np.abs(delta) >= TOLERANCE)))
-
-
 def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     """Balloon changes that bring the node closer to `plan` without the sum of allocations ever passing the budget."""
-    motion, sight, inventory, budget = state.motion, state.sight, state.inventory, state.budget
+    motion, sight, size = state.motion, state.sight, state.sight.allocation
     under_way = np.isfinite(motion.target)
-    base = np.where(under_way, motion.target, sight.allocation)
-    delta = np.nan_to_num(plan.target - base)
-    worth = worth_moving(delta, state)
-    grow = worth & (delta > 0)
-    give = np.where(under_way, 0.0, np.maximum(-delta, 0.0))
-    free = budget - float(committed.sum())
-    wishes = np.where(grow, delta, 0.0)
-    shrink = _donors(give, worth, float(wishes.sum()), free, budget)
-    newest = np.maximum(NEWEST, 2 * inventory.interval_minimum)
-    verified = (now - sight.fresh_at <= newest) & (sight.fresh_at >= sight.moved_at)
-    granted = _grant(wishes, sight.pressure, inventory.weight, free)
-    target = np.where(shrink, np.ceil(plan.target / GRAIN), np.floor((base + granted) / GRAIN)) * GRAIN
-    enough = np.minimum(wishes, np.where(sight.pressure | motion.release, TOLERANCE, threshold(sight, inventory)))
-    useful = granted >= enough
-    paid = grow & useful & (target - base >= TOLERANCE)
+    turning = sight.pressure & (motion.target < size)
+    base = np.where(under_way & ~turning, motion.target, size)
+    wishes = _wishes(plan, state, base)
+    free = state.budget - float(committed.sum())
+    still = plan.movable & ~under_way
+    shrink, less = _shrinks(plan, state, still & (wishes == 0), float(wishes.sum()), free)
+    granted = _grant(wishes, state, free)
+    extra = _extra(plan, state, still & ~shrink, free - float(wishes.sum())) if free > 0 else np.zeros_like(size)
+    granted = np.maximum(granted, np.where(wishes == 0, extra, 0.0))
+    more = np.floor((base + granted) / GRAIN) * GRAIN
+    verified = _verified(state, now)
     return Moves(
-        shrink=shrink & verified & (target < sight.allocation),
-        grow=paid,
-        target=target,
+        shrink=shrink & verified & (less < size),
+        grow=(granted > 0) & (more - base >= TOLERANCE),
+        target=np.where(shrink, less, more),
         unverified=shrink & ~verified,
-        unpaid=grow & (granted < wishes - TOLERANCE),
+        unpaid=granted < wishes - TOLERANCE,
     )
 
 
-def _donors(give: Floats, worth: Bools, wished: float, free: float, budget: float) -> Bools:
-    """(n,) True for shrinks worth making, and for as many smaller ones, the largest first, as grows depend on."""
-    shrink = worth & (give > 0)
-    if wished <= 0 and -free <= OVERDRAFT * budget:
-        return shrink
-    lacking = wished - free - float(give[shrink].sum())
-    if lacking < TOLERANCE:
-        return shrink
-    small = np.flatnonzero(~shrink & (give >= TOLERANCE))
-    small = small[np.argsort(-give[small])]
-    needed = int(np.searchsorted(np.cumsum(give[small]), lacking)) + 1
-    shrink = shrink.copy()
-    shrink[small[:needed]] = True
-    return shrink
+def _wishes(plan: Plan, state: State, base: Floats) -> Floats:
+    """(n,) bytes that domains are to grow by from `base`: beyond the threshold, or whatever is missing in need."""
+    lacking = np.where(plan.movable, plan.needed - base, 0.0)
+    lowest, _ = limits(state.inventory, state.sight)
+    must = state.sight.pressure | (base < lowest - TOLERANCE)
+    worth = lacking > np.where(must, TOLERANCE, threshold(state.sight, state.inventory))
+    return np.where(worth, lacking, 0.0)
 
 
-def _grant(wishes: Floats, pressure: Bools, weights: Floats, free: float) -> Floats:
-    """(n,) bytes of free memory for each wish: guests under pressure first, then by weight."""
-    nothing = np.zeros_like(wishes)
-    urgent = np.where(pressure, wishes, 0.0)
-    return planner.fill([nothing, urgent, wishes], weights, max(free, 0.0))
+def _shrinks(plan: Plan, state: State, still: Bools, wished: float, free: float) -> tuple[Bools, Floats]:
+    """Who is to shrink, (n,), and to what, bytes: domains that keep too much, and donors where grows cannot be paid.
+
+    Donors are those with the most to spare for their weight, as few as will do: memory that nobody needs is no matter
+    of fairness, moves are.
+    """
+    size, inventory, motion = state.sight.allocation, state.inventory, state.motion
+    less = np.ceil(plan.keep / GRAIN) * GRAIN
+    surplus = np.where(still, size - less, 0.0)
+    over = size > plan.top + TOLERANCE
+    shrink = surplus > np.where(over | motion.release, TOLERANCE, threshold(state.sight, inventory))
+    coming = float(np.nansum(np.maximum(size - motion.target, 0.0))) + float(surplus[shrink].sum())
+    lacking = wished - free - coming
+    if lacking < (TOLERANCE if wished > 0 else OVERDRAFT * state.budget):
+        return shrink, less
+    return _with_donors(plan, state, shrink, less, still, lacking + POOL * state.budget)
 
 
-def propose(plan: Plan, state: State, observed: Bools) -> tuple[Bools, Floats]:
-    """What Enforce would do to the `observed` domains and has not been said yet: a mask and targets in bytes, (n,)."""
-    proposed = state.motion.proposed
-    base = np.where(np.isfinite(proposed), proposed, state.sight.allocation)
-    delta = np.nan_to_num(plan.target - base)
-    target = np.ceil(plan.target / GRAIN) * GRAIN
-    return observed & worth_moving(delta, state), np.minimum(target, plan.top)
+def _with_donors(
+    plan: Plan, state: State, shrink: Bools, less: Floats, still: Bools, lacking: float
+) -> tuple[Bools, Floats]:
+    """More shrinks, until `lacking` bytes come together or nobody has any to spare."""
+    least = np.ceil(plan.needed / GRAIN) * GRAIN
+    spare = np.where(still, np.where(shrink, less, state.sight.allocation) - least, 0.0)
+    donors = np.flatnonzero(spare >= TOLERANCE)
+    donors = donors[np.argsort(-spare[donors] / state.inventory.weight[donors], kind="stable")]
+    given_before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
+    donors = donors[given_before < lacking]
+    give = np.minimum(spare[donors], lacking - given_before[: len(donors)])
+    rest = np.where(shrink, less, state.sight.allocation)[donors] - give
+    shrink, less = shrink.copy(), less.copy()
+    less[donors] = np.maximum(np.floor(rest / GRAIN) * GRAIN, least[donors])
+    shrink[donors] = True
+    return shrink, less
+
+
+def _verified(state: State, now: float) -> Bools:
+    """(n,) True where the newest sample is new enough, and of the present allocation, to take memory on its word."""
+    newest = np.maximum(NEWEST, 2 * state.inventory.interval_minimum)
+    return (now - state.sight.fresh_at <= newest) & (state.sight.fresh_at >= state.sight.moved_at)
+
+
+def _grant(wishes: Floats, state: State, free: float) -> Floats:
+    """(n,) bytes of free memory for each wish: guests under pressure first, then by weight; no useless trifles."""
+    pressure = state.sight.pressure
+    levels = [np.zeros_like(wishes), np.where(pressure, wishes, 0.0), wishes]
+    granted = planner.fill(levels, state.inventory.weight, max(free, 0.0))
+    enough = np.where(pressure, TOLERANCE, np.minimum(wishes, threshold(state.sight, state.inventory)))
+    return np.where(granted >= enough, granted, 0.0)
+
+
+def _extra(plan: Plan, state: State, still: Bools, left: float) -> Floats:
+    """(n,) bytes to hand out of what is left over, the pool apart, where that is worth a move."""
+    size, release = state.sight.allocation, state.motion.release
+    wants = np.where(still, np.maximum(plan.extra - size, 0.0), 0.0)
+    handed = planner.share(wants, state.inventory.weight, max(left - POOL * state.budget, 0.0))
+    enough = np.where(release, TOLERANCE, np.maximum(threshold(state.sight, state.inventory), WORTH_LENDING * size))
+    return np.where(handed >= enough, handed, 0.0)
 
 
 def why_moved(plan: Plan, target: Floats, state: State) -> Ints:
@@ -132,10 +162,10 @@ def why_moved(plan: Plan, target: Floats, state: State) -> Ints:
             (motion.release, Reason.RELEASE_RESTORE),
             (grows & sight.pressure, Reason.PRESSURE_GROW),
             ((size < lowest - TOLERANCE) | (size > top + TOLERANCE), Reason.LIMITS),
-            (grows & (target > plan.held + TOLERANCE), Reason.SPARE_LENT),
+            (grows & (target > plan.needed + TOLERANCE), Reason.SPARE_LENT),
             (grows, Reason.FORECAST_GROW),
             (np.full(len(size), state.node.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
-            (target < plan.held - TOLERANCE, Reason.CONTENTION_SHRINK),
+            (target < plan.keep - TOLERANCE, Reason.CONTENTION_SHRINK),
         ],
         Reason.FORECAST_SHRINK,
     )
@@ -160,7 +190,7 @@ def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
             (now < motion.hold_until, Reason.OUTSIDE_CHANGE),
             (np.isfinite(motion.target), Reason.MOVING),
             (moves.unpaid, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
-            (more & (plan.target < size + band), Reason.NO_BUDGET),
+            (more & (plan.needed < size + band), Reason.NO_BUDGET),
             (less & (sight.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
             (less, Reason.STABILIZING),
         ],

@@ -8,15 +8,18 @@ from numpy.typing import NDArray
 from controller.engine.columns import Columns, column
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
-from controller.engine.sight import TOLERANCE, Sight
+from controller.engine.sight import EVENT_SPACING, TOLERANCE, Sight
 from controller.engine.snapshot import Refusal
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-DEADLINE = 10.0
-"""Seconds without progress after which a balloon is stuck (Xen's squeezed: 5); two shortest intervals if longer."""
+DEADLINE = 5.0
+"""Seconds without progress after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer."""
+
+LATE_NEWS = 2 * EVENT_SPACING
+"""Seconds after a request in which a size may still tell of what the balloon did before."""
 
 RETRY_FIRST = 60.0
 RETRY_LONGEST = 960.0
@@ -37,6 +40,8 @@ class Motion(Columns):
     progress_at: Floats = column(-np.inf)
     settled: Floats = column(np.nan)
     """Size at which the balloon was last at rest; NaN before the first look."""
+    relief: Floats = column(np.nan)
+    """Size up to which a stuck guest may grow again, as it was told."""
     retry_at: Floats = column(-np.inf)
     """Not tried again before this time."""
     backoff: Floats = column(0.0)
@@ -50,6 +55,7 @@ class Motion(Columns):
     """Time at which giving back is abandoned for lack of memory."""
     proposed: Floats = column(np.nan)
     """In Observe: the size that Enforce would have set."""
+    proposed_reason: Ints = column(int(Reason.NONE))
     reallocations: Ints = column(0)
     last_at: Floats = column(np.nan)
     last_from: Floats = column(np.nan)
@@ -65,11 +71,15 @@ def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tu
     gap_before = np.abs(motion.progress - motion.target)
     arrived = under_way & (gap < TOLERANCE)
     closer = under_way & (gap < gap_before - TOLERANCE / 2)
-    away = under_way & ~arrived & (gap > gap_before + TOLERANCE)
-    moved_at_rest = ~under_way & (np.abs(size - motion.settled) >= TOLERANCE)
-    motion.progress[closer] = size[closer]
+    receding = under_way & ~arrived & (gap > gap_before + TOLERANCE)
+    late_news = receding & (now - motion.last_at <= LATE_NEWS)
+    away = receding & ~late_news
+    changed = ~under_way & (np.abs(size - motion.settled) >= TOLERANCE)
+    relieved = changed & (size > motion.settled) & (size < motion.relief + TOLERANCE)
+    _settle(motion, relieved, size)
+    motion.progress[closer | late_news] = size[closer | late_news]
     motion.progress_at[closer] = now
-    outside = _overruled(motion, sight, inventory, away | moved_at_rest, now)
+    outside = _overruled(motion, sight, inventory, away | (changed & ~relieved), now)
     _settle(motion, arrived, size)
     motion.backoff[arrived] = 0.0
     stuck = _stuck(motion, sight, inventory, under_way & ~arrived & ~away, now)
@@ -81,6 +91,7 @@ def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tu
 def _settle(motion: Motion, where: Bools, size: Floats) -> None:
     motion.settled[where] = size[where]
     motion.target[where] = np.nan
+    motion.relief[where] = np.nan
 
 
 def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now: float) -> Ints:
@@ -93,6 +104,7 @@ def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools,
     outside = where & ~deflated & (sight.allocation > 0) & (before > 0)
     motion.hold_until[outside] = now + np.maximum(inventory.stabilization[outside], OUTSIDE_HOLD)
     motion.proposed[where] = np.nan
+    sight.moved[where] += EVENT_SPACING
     _settle(motion, where, sight.allocation)
     return np.flatnonzero(outside)
 
@@ -114,6 +126,7 @@ def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: In
     """Enter balloon changes that are about to be carried out, in place; `target` and `reason` are those of `rows`."""
     size = sight.allocation[rows]
     motion.target[rows] = target
+    motion.relief[rows] = np.nan
     motion.progress[rows] = size
     motion.progress_at[rows] = now
     motion.reallocations[rows] += 1
@@ -139,4 +152,4 @@ def committed(motion: Motion, sight: Sight, inventory: Inventory) -> Floats:
     A domain not looked at yet counts with its maximum.
     """
     size = np.where(np.isnan(sight.allocation), inventory.maximum, sight.allocation)
-    return np.fmax(size, motion.target)
+    return np.fmax(size, np.fmax(motion.target, motion.relief))

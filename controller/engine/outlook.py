@@ -16,8 +16,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 PRESSURE_GROWTH = 0.3
-"""Part of its allocation that a guest under pressure gets on top: how much it misses cannot be seen, so a few such
-steps, a statistics period apart, must find it."""
+"""Part of its allocation that a guest under pressure gets on top at first. How much it misses cannot be seen, so the
+part doubles from sample to sample while the pressure lasts: an exponential search."""
+
+MOST_DOUBLINGS = 3
 
 
 @dataclass(slots=True)
@@ -68,15 +70,15 @@ def look_ahead(
     headroom = np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * upper)
     outlook.upper[rows] = upper
     size = sight.allocation[rows]
-    missed = np.where(sight.pressure[rows], needed_under_pressure(size), 0.0)
+    missed = np.where(sight.pressure[rows], needed_under_pressure(size, sight.pressed[rows]), 0.0)
     outlook.wanted[rows] = np.maximum(upper + headroom, missed)
     outlook.since[rows] = np.where(np.isnan(outlook.since[rows]), now, outlook.since[rows])
     _hold(outlook, inventory, rows, now)
 
 
-def needed_under_pressure(size: Floats) -> Floats:
-    """What a guest that is short of memory is given next, bytes."""
-    return size * (1 + PRESSURE_GROWTH)
+def needed_under_pressure(size: Floats, samples: Ints) -> Floats:
+    """What a guest that has been short of memory for so many samples in a row is given next, bytes."""
+    return size * (1 + PRESSURE_GROWTH * np.exp2(np.clip(samples - 1, 0, MOST_DOUBLINGS)))
 
 
 def _hold(outlook: Outlook, inventory: Inventory, rows: Ints, now: float) -> None:

@@ -1,7 +1,8 @@
 """What the engine knows of each domain's memory, and how far that can be trusted.
 
 Turns raw samples into demand. A sample counts as fresh only when the guest has sent new statistics since the last look,
-and since the balloon last moved: while it moves, `actual` is newer than the guest's numbers.
+and since the balloon came to rest. While it moves, neither number fits the other: `actual` may be newer than the
+guest's statistics, or older, as libvirt learns of it by events that QEMU sends at most once a second.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ Bools = NDArray[np.bool_]
 
 TOLERANCE = 2**20
 """Bytes. The balloon moves in pages, libvirt rounds to KiB: a smaller difference is no difference."""
+
+EVENT_SPACING = 1.0
+"""Seconds in which QEMU sends one balloon event at most: a size nobody here asked for may not be the last one."""
 
 STALE_AFTER = 10.0
 """Seconds without new statistics, at least; three shortest intervals where those are longer."""
@@ -74,17 +78,23 @@ class Sight(Columns):
     updated: Floats = column(np.nan)
     """Wall time of the guest's newest statistics."""
     moved: Floats = column(-np.inf)
-    """Wall time at which the balloon was last seen to have moved."""
+    """Wall time from which the balloon may be taken to be at rest."""
     moved_at: Floats = column(-np.inf)
-    """The same by the monotonic clock."""
+    """When it was last seen to have moved, by the monotonic clock."""
     swap_in: Floats = column(np.nan)
     major_faults: Floats = column(np.nan)
     pressure: Bools = column(False)
-    """The guest is short of memory."""
+    """The guest is short of memory, and nothing has been done about that yet."""
+    pressed: Ints = column(0)
+    """Telling samples in a row that showed it short of memory."""
 
 
-def see(sight: Sight, snapshot: Snapshot, now: float) -> Ints:
-    """Enter a look into `sight`, in place. Returns the rows that brought a fresh sample."""
+def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: float) -> Ints:
+    """Enter a look into `sight`, in place. Returns the rows that brought a fresh sample.
+
+    `course`: (n,) bytes that each balloon still has to grow, negative where it shrinks, NaN at rest. `asked`: (n,) when
+    it was last asked to move, monotonic seconds or NaN.
+    """
     _hear(sight, snapshot.events, snapshot.wall, now)
     samples = snapshot.samples
     rows = samples.rows
@@ -99,12 +109,11 @@ def see(sight: Sight, snapshot: Snapshot, now: float) -> Ints:
     left = _left(samples)
     demand = samples.actual - left
     sight.trouble[rows] = _trouble(sight, samples, demand, age, patience, now)
-    fresh = (
-        (sight.trouble[rows] == Reason.NONE)
-        & (samples.updated != sight.updated[rows])
-        & (samples.updated > sight.moved[rows])
-    )
-    _pressure(sight, samples, left, fresh, now)
+    news = (sight.trouble[rows] == Reason.NONE) & (samples.updated != sight.updated[rows])
+    fresh = news & (samples.updated > sight.moved[rows]) & np.isnan(course[rows])
+    since_asked = samples.updated - (snapshot.wall - now + asked[rows])
+    moving = (course[rows] < 0) | (since_asked >= EVENT_SPACING)
+    _pressure(sight, samples, left, fresh | (news & moving & ~np.isnan(course[rows])), now)
     known = np.isfinite(samples.updated)
     sight.updated[rows[known]] = samples.updated[known]
     where: Ints = rows[fresh]
@@ -124,7 +133,7 @@ def _resize(sight: Sight, rows: Ints, actual: Floats, wall: float, now: float) -
     sight.allocation[rows] = np.where(moved | np.isnan(before), actual, before)
     sight.moved[rows[moved]] = wall
     sight.moved_at[rows[moved]] = now
-    sight.moved[rows] = np.minimum(sight.moved[rows], wall)  # the wall clock may have been set back
+    sight.moved[rows] = np.minimum(sight.moved[rows], wall + EVENT_SPACING)  # the wall clock may have been set back
 
 
 def _measure(sight: Sight, samples: Samples, wall: float, now: float) -> None:
@@ -164,18 +173,23 @@ def _trouble(
     )
 
 
-def _pressure(sight: Sight, samples: Samples, left: Floats, fresh: Bools, now: float) -> None:
-    """A guest is short of memory when little is usable, or when it reads back what it had to give up."""
+def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now: float) -> None:
+    """A guest is short of memory when little is usable, or when it reads back what it had to give up.
+
+    A guest that is short while its balloon moves tells so, although its demand cannot be told: at once while it
+    shrinks, and when it has had a second to grow.
+    """
     rows = samples.rows
     part = left / np.maximum(samples.actual, 1.0)
     elapsed = np.maximum(now - sight.fresh_at[rows], 1.0)
     swapping = samples.swap_in - sight.swap_in[rows] > 0
     thrashing = (samples.major_faults - sight.major_faults[rows]) / elapsed > MAJOR_FAULTS_A_SECOND
     short = (part < LOW_FREE) | (swapping & (part < EASY_FREE)) | (thrashing & (part < TIGHT_FREE))
-    sight.pressure[rows] = fresh & short
-    where: Ints = rows[fresh]
-    sight.swap_in[where] = samples.swap_in[fresh]
-    sight.major_faults[where] = samples.major_faults[fresh]
+    where: Ints = rows[telling]
+    sight.pressure[rows] = telling & short
+    sight.pressed[where] = np.where(short[telling], sight.pressed[where] + 1, 0)
+    sight.swap_in[where] = samples.swap_in[telling]
+    sight.major_faults[where] = samples.major_faults[telling]
 
 
 def _remember(sight: Sight, rows: Ints, demand: Floats, now: float) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from controller import planner
 from controller.engine import act, motion, node, outlook, plan, sight, tempo
 from controller.engine.act import Moves
 from controller.engine.decision import Action, Decision, Notice
@@ -37,7 +38,8 @@ def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]
     """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
     state = align(state, snapshot.inventory, now).copy()
     motion.refuse(state.motion, snapshot.refused, now)
-    fresh = sight.see(state.sight, snapshot, now)
+    course = state.motion.target - state.sight.allocation
+    fresh = sight.see(state.sight, snapshot, course, state.motion.last_at, now)
     stuck, outside = motion.follow(state.motion, state.sight, state.inventory, now)
     _end_releases(state, now)
     owned = fresh[state.inventory.policy[fresh] >= 0]
@@ -47,7 +49,7 @@ def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]
     state.node = node.observe(state.node, snapshot.host, _held_by_guests(state), now)
     state.budget = node.budget(state.node, state.inventory.budget)
     before = state.reason.copy()
-    actions = _cancel(state, stuck) + _enforce(state, committed, now)
+    actions = _cancel(state, stuck, committed) + _enforce(state, committed, now)
     proposals = _observe(state, committed, now)
     notices = _notices(state, before, outside)
     state.totals = _count_up(state, snapshot.samples.rows, actions, now)
@@ -173,17 +175,17 @@ def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
     actions = act.actions(state, rows, chosen.target, reasons)
     motion.request(state.motion, state.sight, rows, chosen.target[rows], reasons[rows], now)
+    state.sight.pressure &= ~chosen.grow | chosen.unpaid
     _count(state, rows, now)
     state.reason[rows] = reasons[rows]
     return actions
 
 
 def _verify(state: State, chosen: Moves, now: float) -> None:
-    """Look at would-be donors before anything is taken from them: now, or soon if there was no news."""
+    """Look at would-be donors before anything is taken from them: now, or as soon as there can be news."""
     rows = np.flatnonzero(chosen.unverified)
-    just_seen = state.sight.seen[rows] == now
-    state.tempo.next_look[rows[~just_seen]] = now
-    tempo.hurry(state.tempo, state.inventory, rows[just_seen], now)
+    soon = np.maximum(now, state.sight.seen[rows] + state.inventory.interval_minimum[rows])
+    state.tempo.next_look[rows] = np.minimum(state.tempo.next_look[rows], soon)
 
 
 def _count(state: State, rows: Ints, now: float) -> None:
@@ -193,29 +195,55 @@ def _count(state: State, rows: Ints, now: float) -> None:
     tempo.hurry(state.tempo, state.inventory, rows, now)
 
 
-def _cancel(state: State, stuck: Ints) -> tuple[Action, ...]:
-    """A stuck balloon's size becomes its target, so that an old order does not take effect at a bad moment."""
-    rows = stuck[state.inventory.enforce[stuck]]
-    return act.actions(state, rows, state.sight.allocation, np.full(len(state.reason), int(Reason.STUCK)))
+def _cancel(state: State, stuck: Ints, committed: Floats) -> tuple[Action, ...]:
+    """A stuck balloon's size becomes its target, so that an old order does not take effect at a bad moment.
+
+    A guest that could not give more has nothing left: it gets its headroom back, as far as memory is free.
+    """
+    inventory, size = state.inventory, state.sight.allocation
+    rows = stuck[inventory.enforce[stuck]]
+    if len(rows) == 0:
+        return ()
+    _, top = plan.limits(inventory, state.sight)
+    headroom = np.maximum(inventory.headroom, inventory.headroom_fraction * size)
+    relief = np.clip(np.where(state.motion.last_to < size, headroom, 0.0), 0.0, np.maximum(top - size, 0.0))
+    free = max(state.budget - float(committed.sum()), 0.0)
+    target = size.copy()
+    target[rows] += planner.share(relief[rows], inventory.weight[rows], free)
+    state.motion.relief[rows] = target[rows]
+    committed[rows] = np.maximum(committed[rows], target[rows])
+    return act.actions(state, rows, target, np.full(len(state.reason), int(Reason.STUCK)))
 
 
 def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     """What Enforce would do to domains under Observe, each change said once."""
-    inventory, seen, moves = state.inventory, state.sight, state.motion
+    inventory, moves = state.inventory, state.motion
     observed = (inventory.policy >= 0) & ~inventory.enforce & (inventory.obstacle == Reason.NONE)
     observed &= _usable(state) & _free_to_move(state, now)
     if not observed.any():
         return ()
     acting = inventory.enforce & _usable(state) & _free_to_move(state, now)
-    drawn = plan.draw(state, committed, observed | acting, now)
-    mask, target = act.propose(drawn, state, observed)
-    reasons = act.why_moved(drawn, target, state)
-    rows = np.flatnonzero(mask)
-    moves.proposed[rows] = target[rows]
-    standing = observed & (np.abs(moves.proposed - seen.allocation) >= sight.TOLERANCE)
-    state.reason = np.where(standing, reasons, state.reason)
+    shadow, committed = _as_proposed(state, committed)
+    drawn = plan.draw(shadow, committed, observed | acting, now)
+    chosen = act.choose(drawn, shadow, committed, now)
+    reasons = act.why_moved(drawn, chosen.target, shadow)
+    rows = np.flatnonzero(observed & (chosen.shrink | chosen.grow))
+    _verify(state, replace(chosen, unverified=chosen.unverified & observed), now)
+    moves.proposed[rows] = chosen.target[rows]
+    moves.proposed_reason[rows] = reasons[rows]
+    standing = observed & (np.abs(moves.proposed - state.sight.allocation) >= sight.TOLERANCE)
+    state.reason = np.where(standing, moves.proposed_reason, state.reason)
     _count(state, rows, now)
-    return act.actions(state, rows, target, reasons)
+    return act.actions(state, rows, chosen.target, reasons)
+
+
+def _as_proposed(state: State, committed: Floats) -> tuple[State, Floats]:
+    """The node as it would be had every proposal been carried out."""
+    size, proposed = state.sight.allocation, state.motion.proposed
+    done = np.isfinite(proposed)
+    seen = state.sight.copy()
+    seen.allocation = np.where(done, proposed, size)
+    return replace(state, sight=seen), np.where(done, proposed, committed)
 
 
 def _notices(state: State, before: Ints, outside: Ints) -> tuple[Notice, ...]:

@@ -8,12 +8,12 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 LIMIT = 4
-"""Calls left behind at once on a connection. libvirtd serves 5 requests of a client at a time (`max_client_requests`)
-and stops reading, keepalives included, when all of them hang; one stays free for the domains that do answer."""
+"""Calls left behind at once on a connection. libvirtd serves 5 requests of a client at a time
+(`max_client_requests`) and reads no more when all of them hang: one stays free for the domains that do answer."""
 
 
 class TooManyHangError(Exception):
-    """LIMIT calls were left behind and none has returned yet: another one might block libvirtd for everybody."""
+    """LIMIT calls were left behind and none has returned: another one might block the whole connection."""
 
 
 class Call(Generic[T]):
@@ -22,7 +22,7 @@ class Call(Generic[T]):
     def __init__(self, work: Callable[[], T], keys: Collection[str]) -> None:
         self.keys = keys
         self._future: Future[T] = Future()
-        threading.Thread(target=self._run, args=(work,), name="ballast-call", daemon=True).start()
+        threading.Thread(target=_run, args=(work, self._future), name="ballast-call", daemon=True).start()
 
     def done(self) -> bool:
         """True once the call has returned or failed."""
@@ -32,15 +32,17 @@ class Call(Generic[T]):
         """Wait for the outcome; raises TimeoutError after `seconds`, or what the call itself raised."""
         return self._future.result(max(seconds, 0.0))
 
-    def _run(self, work: Callable[[], T]) -> None:
-        try:
-            self._future.set_result(work())
-        except Exception as error:  # carried to the caller by result(); a lost one would look like a hang
-            self._future.set_exception(error)
+
+def _run(work: Callable[[], T], future: Future[T]) -> None:
+    try:
+        future.set_result(work())
+    except Exception as error:  # carried to the caller by result(); a lost one would look like a hang
+        future.set_exception(error)
+        del work, future  # the error's traceback would keep them, and libvirt's objects, for the garbage collector
 
 
 class Calls:
-    """The calls of one connection. Thread-safe."""
+    """The calls on one open connection. Thread-safe."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
@@ -71,8 +73,12 @@ class Calls:
         return len(self._hanging()) >= self._limit
 
     def suspects(self) -> set[str]:
-        """Domains of the calls that were left behind and have not returned since: one of each call's hangs."""
+        """Domains of the calls that were left behind and have not returned: one of each call's hangs."""
         return {key for call in self._hanging() for key in call.keys}
+
+    def hangs(self, key: str) -> bool:
+        """True while a call about this domain alone is left behind."""
+        return any(len(call.keys) == 1 and key in call.keys for call in self._hanging())
 
     def _hanging(self) -> list[Call[Any]]:
         with self._lock:

@@ -1,6 +1,6 @@
 """One libvirt connection, opened, watched and opened again by a thread of its own (the keeper).
 
-The control loop never waits for the keeper: it reads `link`, `facts` and `error`, which the keeper replaces as a whole.
+The control loop never waits for the keeper: it reads `link` and `facts`, which the keeper replaces as a whole.
 """
 
 import logging
@@ -10,30 +10,26 @@ import threading
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.calls import Calls
+from controller.host.calls import Call, Calls
+from controller.host.news import News
 from controller.host.periods import Periods
-from controller.host.remedies import explain, explain_loss
+from controller.host.remedies import explain, explain_freeze, explain_loss
 from controller.host.roster import Entry, Handle, Roster
 
 LOG = logging.getLogger(__name__)
 
-KIB = 1024
+T = TypeVar("T")
 
-KEEPALIVE_SECONDS = 5
-KEEPALIVE_COUNT = 3
-"""A frozen libvirtd is given up after 5 * (3 + 1) = 20 s, long after the longest pause of a busy one."""
+KIB = 1024
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LONGEST_SECONDS = 15.0
 """A local socket is cheap to try, and domains go unwatched until one succeeds."""
-
-TICK_SECONDS = 10.0
-"""How often domains are listed without an event: an event can be lost, two listing calls cost nothing."""
 
 REREAD_SECONDS = 300.0
 """In this time every domain's XML is read again, a few at each tick: some changes of a definition make no event."""
@@ -41,9 +37,9 @@ REREAD_SECONDS = 300.0
 CLOSE_SECONDS = 3.0
 """How long `close` waits for the keeper: one that hangs in a frozen libvirtd ends with the process."""
 
-HANGING = "too many calls hang in domains whose QEMU does not answer; resume or destroy those (virsh list --all)"
+HANGING = "too many calls hang, because QEMU of some domains does not answer; resume or destroy those"
 
-LIFECYCLE_OF_LIST = frozenset(
+LISTING_EVENTS = frozenset(
     {
         libvirt.VIR_DOMAIN_EVENT_DEFINED,
         libvirt.VIR_DOMAIN_EVENT_UNDEFINED,
@@ -53,6 +49,38 @@ LIFECYCLE_OF_LIST = frozenset(
 )
 """Lifecycle events after which domains or their definitions differ."""
 
+CHANGE_EVENTS = (
+    libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE,
+    libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
+    libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+    libvirt.VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE,
+)
+"""Events after which a domain's XML differs."""
+
+
+def backoff(attempt: int, jitter: float) -> float:
+    """Seconds to wait after try number `attempt`; `jitter` in [0, 1) spreads many agents over half of them."""
+    longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(attempt - 1, 10))
+    return longest * (1 + jitter) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How a connection is kept."""
+
+    open_handle: Callable[[str], Handle] = libvirt.open
+    """URI to libvirt.virConnect; raises libvirtError."""
+    frozen_seconds: float = 10.0
+    """A listing that takes longer means that libvirtd is frozen: it needs no QEMU's answer, and takes milliseconds;
+    reading the XML of 1,000 new domains takes one second."""
+    tick_seconds: float = 10.0
+    """How often domains are listed without an event: an event can be lost, and two listing calls cost nothing."""
+    backoff: Callable[[int, float], float] = backoff
+    """Seconds of rest after a number of tries."""
+
+
+KEEPING = Keeping()
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -60,6 +88,11 @@ class Link:
 
     handle: Handle
     entries: Mapping[str, Entry]
+    calls: Calls
+
+
+class ConnectionLostError(Exception):
+    """The connection broke; the message is for people."""
 
 
 def connection_of(key: str) -> str:
@@ -67,14 +100,8 @@ def connection_of(key: str) -> str:
     return key.partition("@")[2]
 
 
-def backoff(attempt: int, jitter: float) -> float:
-    """Seconds to wait before try number `attempt` + 1; `jitter` in [0, 1) spreads many agents over half the time."""
-    longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(attempt - 1, 10))
-    return longest * (1 + jitter) / 2
-
-
 class Connection:
-    """See the module. `wake` and `moved(key, bytes)` are called from the keeper and from libvirt's event loop."""
+    """`wake` and `moved(key, bytes)` are called from the keeper and from libvirt's event loop."""
 
     def __init__(
         self,
@@ -82,33 +109,23 @@ class Connection:
         suffix: str,
         wake: Callable[[], None],
         moved: Callable[[str, int], None],
-        *,
-        open_handle: Callable[[str], Handle] = libvirt.open,
-        delay: Callable[[int, float], float] = backoff,
+        keeping: Keeping = KEEPING,
     ) -> None:
         self.uri = uri
-        self.calls = Calls()
-        self.periods = Periods(self.calls)
         self.link: Link | None = None
         """None while not connected."""
         self.facts: tuple[DomainFacts, ...] = ()
         """Last known; the same object while nothing changed."""
-        self.error = f"{uri}: not connected yet"
-        """Why there is no link, with the remedy; empty while there is one."""
         self.settled = threading.Event()
         """Set once the first try has ended, whichever way."""
+        self._error = f"{uri}: not connected yet"
         self._roster = Roster(suffix)
+        self._periods = Periods()
         self._wake = wake
         self._moved = moved
-        self._open_handle = open_handle
-        self._delay = delay
-        self._news = threading.Condition()
-        self._closing = False
+        self._keeping = keeping
+        self._news = News()
         self._serving: Handle | None = None
-        self._lost: str | None = None
-        self._listing = True
-        self._changed: set[str] = set()
-        self._errand = False
         self._unread: list[str] = []
         self._keeper = threading.Thread(target=self._keep, name=f"ballast-libvirt {uri}", daemon=True)
 
@@ -118,173 +135,162 @@ class Connection:
 
     def close(self) -> None:
         """End the keeper and the connection; periods that were asked for are put first."""
-        self._tell(closing=True)
+        self._news.tell_closing()
         self._keeper.join(CLOSE_SECONDS)
 
     def key(self, domain: Any) -> str:
         """Key of one of this connection's libvirt.virDomain."""
         return self._roster.key(domain)
 
-    def trouble(self) -> str:
+    def error(self) -> str:
         """What is wrong and what to do about it, for people; empty when nothing is."""
-        if self.link is not None and self.calls.exhausted():
-            return f"{self.uri}: {HANGING}"
-        return self.error
+        link = self.link
+        return f"{self.uri}: {HANGING}" if link is not None and link.calls.exhausted() else self._error
 
     def want_period(self, key: str, seconds: int) -> None:
         """See Periods.want."""
         link = self.link
-        if link is not None and key in link.entries and self.periods.want(key, link.entries[key], seconds):
-            self._tell(errand=True)
+        if link is not None and key in link.entries and self._periods.want(key, link.entries[key], seconds):
+            self._news.tell_errand()
 
     def release_periods(self, keys: Collection[str]) -> None:
         """See Periods.release."""
         link = self.link
-        if link is not None and self.periods.release(link.entries, keys):
-            self._tell(errand=True)
+        if link is not None and self._periods.release(link.entries, keys):
+            self._news.tell_errand()
+
+    def doubt(self) -> None:
+        """A call failed or hangs: have the keeper see whether the connection still lives."""
+        self._news.tell_changes()
 
     # The keeper.
 
     def _keep(self) -> None:
         attempt = 0
-        while not self._closing:
+        while not self._news.closing:
             attempt = 1 if self._try() else attempt + 1
             self.settled.set()
-            self._pause(self._delay(attempt, secrets.SystemRandom().random()))
+            self._news.rest(self._keeping.backoff(attempt, secrets.SystemRandom().random()))
 
     def _try(self) -> bool:
         """Connect and serve until the connection is lost; True when it had been established."""
         try:
-            handle = self._open_handle(self.uri)
+            handle = self._keeping.open_handle(self.uri)
         except libvirt.libvirtError as error:
             self._fail(explain(error, self.uri))
             return False
         try:
             self._serve(handle)
+            self._error = f"{self.uri}: closed"
+        except ConnectionLostError as error:
+            self._fail(str(error))
         except libvirt.libvirtError as error:
-            self._fail(self._lost or explain(error, self.uri))
+            self._fail(explain(error, self.uri))
         established, self.link, self._serving = self.link is not None, None, None
+        self._roster.let_go()
         _part(handle)
         if established:
             self._wake()
         return established
 
     def _serve(self, handle: Handle) -> None:
-        with self._news:
-            self._serving, self._lost = handle, None
-            self._listing, self._changed = True, set(self._roster.entries)
-        self._greet(handle)
-        while self._lost is None and not self._closing:
-            self._update(handle)
-            self._work()
-            self._await_news()
-        if self._lost is not None:
-            self._fail(self._lost)
-        else:
-            self._work()
+        """Raises libvirtError and ConnectionLostError; returns when the connection is no longer wanted."""
+        calls = Calls()
+        self._serving = handle
+        self._news.begin(*self._roster.entries)
+        self._patiently(handle, lambda: self._greet(handle))
+        while True:
+            self._update(handle, calls)
+            set_anew = self._periods.work(self._roster.entries, calls)
+            if set_anew:
+                self._news.tell_changes(*set_anew)
+            if self._news.closing and not self._periods.pending():
+                return
+            if not self._news.wait(self._keeping.tick_seconds):
+                self._news.tell_changes(*self._next_reads())
+            self._check(handle)
+
+    def _patiently(self, handle: Handle, work: Callable[[], T]) -> T:
+        """Do libvirt calls; while they hang nobody uses the link. Raises libvirtError and ConnectionLostError.
+
+        This stands in for libvirt's keepalive, which spoils its client when several calls wait for a frozen
+        libvirtd (9.0: one of them ends, the others never do, and GLib complains of freed loops).
+        """
+        call = Call(work, ())
+        while True:
+            try:
+                return call.result(self._keeping.frozen_seconds)
+            except TimeoutError:
+                self._check(handle)
+                self.link = None
+                self._fail(explain_freeze(self.uri))
+                self._wake()
+
+    def _check(self, handle: Handle) -> None:
+        """Raises ConnectionLostError."""
+        if not self._news.lost and not handle.isAlive():
+            self._news.tell_lost(explain_loss(libvirt.VIR_CONNECT_CLOSE_REASON_ERROR, self.uri))
+        if self._news.lost:
+            raise ConnectionLostError(self._news.lost)
 
     def _greet(self, handle: Handle) -> None:
         """Ask for everything that this connection should tell. Raises libvirtError."""
-        try:
-            handle.setKeepAlive(KEEPALIVE_SECONDS, KEEPALIVE_COUNT)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:  # a driver inside this process: nothing to lose
-                raise
         handle.registerCloseCallback(self._on_close, None)
-        for event, callback in (
-            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle),
-            (libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, self._on_balloon),
-            (libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, self._on_change),
-            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, self._on_change),
-            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._on_change),
-            (libvirt.VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE, self._on_change),
-        ):
-            handle.domainEventRegisterAny(None, event, callback, None)
+        handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
+        handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, self._on_balloon, None)
+        for event in CHANGE_EVENTS:
+            handle.domainEventRegisterAny(None, event, self._on_change, None)
 
-    def _update(self, handle: Handle) -> None:
-        with self._news:
-            listing, changed = self._listing, self._changed
-            self._listing, self._changed = False, set()
-        if not (listing or changed):
+    def _update(self, handle: Handle, calls: Calls) -> None:
+        """Read again what changed, and let everybody see it."""
+        changes = self._news.take()
+        if not changes.listing and self.link is not None:
             return
-        differs = self._roster.refresh(handle, changed)
+        differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, changes.keys)))
         self.facts = self._roster.facts
-        fresh, self.link = self.link is None, Link(handle, self._roster.entries)
+        fresh, self.link = self.link is None, Link(handle, self._roster.entries, calls)
         if fresh:
-            self.error = ""
+            self._error = ""
             LOG.info("%s: connected, %d running domains", self.uri, len(self.facts))
             self.settled.set()
         if fresh or differs:
             self._wake()
 
-    def _work(self) -> None:
-        with self._news:
-            self._errand = False
-        changed = self.periods.work(self._roster.entries)
-        if changed:
-            with self._news:
-                self._changed |= changed
-
-    def _await_news(self) -> None:
-        with self._news:
-            if not self._news.wait_for(self._has_news, TICK_SECONDS):
-                self._listing = True
-                self._changed |= self._next_reads()
-
-    def _has_news(self) -> bool:
-        return bool(self._closing or self._lost or self._listing or self._changed or self._errand)
-
-    def _next_reads(self) -> set[str]:
+    def _next_reads(self) -> list[str]:
         """Keys whose turn it is in the slow re-reading of all XML."""
-        count = math.ceil(len(self._roster.entries) * TICK_SECONDS / REREAD_SECONDS)
+        turns = max(REREAD_SECONDS / self._keeping.tick_seconds, 1)
         if not self._unread:
             self._unread = list(self._roster.entries)
+        count = math.ceil(len(self._roster.entries) / turns)
         turn, self._unread = self._unread[:count], self._unread[count:]
-        return set(turn)
-
-    def _pause(self, seconds: float) -> None:
-        with self._news:
-            self._news.wait_for(lambda: self._closing, seconds)
+        return turn
 
     def _fail(self, message: str) -> None:
-        if message != self.error:
+        if message != self._error:
             LOG.warning("%s", message)
-        self.error = message
-
-    def _tell(self, *, closing: bool = False, errand: bool = False, lost: str | None = None) -> None:
-        with self._news:
-            self._closing |= closing
-            self._errand |= errand
-            self._lost = lost or self._lost
-            self._news.notify_all()
+        self._error = message
 
     # Called by libvirt's event loop.
 
     def _on_close(self, handle: Handle, reason: int, _opaque: None) -> None:
         if handle is self._serving:
-            self._tell(lost=explain_loss(reason, self.uri))
+            self._news.tell_lost(explain_loss(reason, self.uri))
 
     def _on_lifecycle(self, _handle: Handle, domain: Any, event: int, _detail: int, _opaque: None) -> None:
-        if event in LIFECYCLE_OF_LIST:
-            self._note_change(domain)
+        if event in LISTING_EVENTS:
+            self._news.tell_changes(self.key(domain))
         self._wake()
 
     def _on_change(self, _handle: Handle, domain: Any, *_details: Any) -> None:
-        self._note_change(domain)
+        self._news.tell_changes(self.key(domain))
 
     def _on_balloon(self, _handle: Handle, domain: Any, actual: int, _opaque: None) -> None:
         self._moved(self.key(domain), actual * KIB)
         self._wake()
 
-    def _note_change(self, domain: Any) -> None:
-        with self._news:
-            self._listing = True
-            self._changed.add(self.key(domain))
-            self._news.notify_all()
-
 
 def _part(handle: Handle) -> None:
-    """Let go of a connection: the binding keeps it alive, and calls back, as long as anything is registered on it."""
+    """Let go of a connection: the binding keeps it alive, and calls back, while anything is registered on it."""
     for identifier in list(getattr(handle, "domainEventCallbackID", ())):
         with suppress(libvirt.libvirtError):
             handle.domainEventDeregisterAny(identifier)

@@ -1,4 +1,4 @@
-"""What a domain's XML says about its memory: pure, text in, `Description` out, never an exception for bad text."""
+"""What a domain's XML says about its memory: pure, text in, facts out, an obstacle where the text is bad."""
 
 from dataclasses import dataclass, replace
 from xml.etree import ElementTree
@@ -12,14 +12,12 @@ Element = ElementTree.Element
 LONGEST_XML = 4 * 2**20
 """Characters; libvirt's own protocol carries no longer string (VIR_NET_MESSAGE_STRING_MAX)."""
 
-VFIO_SUBSYSTEMS = frozenset({"pci", "mdev"})
-"""`<hostdev type=...>` that pin all guest memory for DMA; USB and SCSI devices do not."""
-
-PINNING_INTERFACES = frozenset({"hostdev", "vdpa"})
-"""`<interface type=...>` that are VFIO or vDPA devices in disguise."""
-
-PINNING_DISKS = frozenset({"nvme", "vhostvdpa"})
-"""`<disk type=...>` that QEMU drives through VFIO or vDPA."""
+PINNING = {
+    "hostdev": frozenset({"pci", "mdev"}),
+    "interface": frozenset({"hostdev", "vdpa"}),
+    "disk": frozenset({"nvme", "vhostvdpa"}),
+}
+"""Devices, by `type`, that QEMU drives through VFIO or vDPA, which pins all guest memory; USB and SCSI do not."""
 
 _PREFIXES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 
@@ -42,7 +40,7 @@ class XmlError(ValueError):
 
 
 def describe(xml: str, key: str, uuid: str, name: str, incarnation: int) -> Description:
-    """Read a running domain's XML. `facts.definition` is its `<currentMemory>`, for want of better knowledge."""
+    """Read a running domain's XML. `facts.definition` is its `<currentMemory>`, for want of a better one."""
     try:
         root = _parse(xml)
         return _describe(root, DomainFacts(key, uuid, name, incarnation, _memory(root, "memory"), 0))
@@ -57,7 +55,7 @@ def current_memory(xml: str) -> int:
 
 
 def size(text: str, unit: str) -> int:
-    """Bytes of a libvirt scaled integer (https://libvirt.org/formatdomain.html#memory-allocation). Raises XmlError."""
+    """Bytes of a scaled integer (https://libvirt.org/formatdomain.html#memory-allocation). Raises XmlError."""
     if not (text.isascii() and text.isdigit()):
         raise XmlError(f"{text!r} is not a whole number of {unit}")
     return int(text) * _scale(unit)
@@ -128,11 +126,8 @@ def _obstacle(root: Element, balloon: Element | None) -> Reason:
 
 
 def _pinned_by_device(root: Element) -> bool:
-    def types(tag: str) -> set[str]:
-        return {element.get("type", "") for element in root.iterfind(f"devices/{tag}")}
-
-    return bool(
-        types("hostdev") & VFIO_SUBSYSTEMS or types("interface") & PINNING_INTERFACES or types("disk") & PINNING_DISKS
+    return any(
+        element.get("type") in types for tag, types in PINNING.items() for element in root.iterfind(f"devices/{tag}")
     )
 
 
@@ -145,6 +140,7 @@ def _period(balloon: Element | None) -> int:
 
 
 _KNOWN_WISHES = ("optOut", "weight", "minimum", "maximum")
+_LABEL_REMEDY = 'write <ballast:label name="..." value="..."/>, each name once'
 
 
 def _wishes(root: Element) -> Wishes:
@@ -153,19 +149,17 @@ def _wishes(root: Element) -> Wishes:
         return Wishes()
     unknown = sorted(set(element.attrib) - set(_KNOWN_WISHES))
     if unknown:
-        return Wishes(error=f"unknown attribute {unknown[0]!r} of <memory>; known are {', '.join(_KNOWN_WISHES)}")
+        return Wishes(error=f"<memory> has no {unknown[0]!r}; it knows {', '.join(_KNOWN_WISHES)}")
     labels: dict[str, str] = {}
     for child in element:
         name, value = child.get("name"), child.get("value")
         if child.tag != f"{{{NAMESPACE}}}label" or not name or value is None or name in labels:
-            return Wishes(
-                error=f'{_shown(child)} is not understood; write <label name="..." value="..."/>, each name once'
-            )
+            return Wishes(error=f"{_shown(child)} is not a label; {_LABEL_REMEDY}")
         labels[name] = value
     opt_out, weight, minimum, maximum = (element.get(attribute) for attribute in _KNOWN_WISHES)
     return parse_wishes(opt_out, weight, minimum, maximum, labels)
 
 
 def _shown(element: Element) -> str:
-    attributes = "".join(f" {name}={value!r}" for name, value in element.attrib.items())
-    return f"<{element.tag.rpartition('}')[2]}{attributes}>"
+    attributes = "".join(f' {name}="{value}"' for name, value in element.attrib.items())
+    return f"<{element.tag.rpartition('}')[2]}{attributes}/>"

@@ -1,6 +1,6 @@
 """libvirt's event loop: one daemon thread a process, shared by every connection of the process.
 
-libvirt keeps one event loop a process, registers it for good and wants that done before the first connection opens.
+libvirt has one event loop a process, registers it for good and wants that done before a connection opens.
 """
 
 import functools

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from controller.engine.decision import Action
@@ -33,9 +34,9 @@ class ConnectionStatus:
 
 
 class Host:
-    """Effects of one node. `wake` is called from other threads whenever a step may be worth it before the next look.
+    """Effects of one node. `wake` is called from other threads when a step may be worth it before the next look.
 
-    All methods are for the control loop's thread, and none of them waits for a guest longer than a few seconds.
+    All methods are for the control loop's thread; none of them waits for a guest longer than a few seconds.
     """
 
     def __init__(
@@ -47,9 +48,9 @@ class Host:
         self._proc = proc
         self._lock = threading.Lock()
         self._moved: dict[str, int] = {}
+        suffixes = {uri: f"@{uri}" if len(uris) > 1 else "" for uri in uris}
         self._connections = {
-            uri if len(uris) > 1 else "": Connection(uri, f"@{uri}" if len(uris) > 1 else "", wake, self._on_moved)
-            for uri in uris
+            connection_of(suffix): Connection(uri, suffix, wake, self._on_moved) for uri, suffix in suffixes.items()
         }
         self._parts: tuple[tuple[DomainFacts, ...], ...] = ()
         self._inventory: tuple[DomainFacts, ...] = ()
@@ -57,9 +58,11 @@ class Host:
         self._looker = Looker(self._connections, trouble)
         self._mover = Mover(self._connections, trouble)
         self._pressure = Pressure(proc, wake)
+        self._started = False
 
     def start(self) -> None:
-        """Connect; returns when every connection is up or has failed once (see `status`), or after START_SECONDS."""
+        """Connect; returns when every connection is up or has failed once (see `status`), or START_SECONDS later."""
+        self._started = True
         EVENT_LOOP.start()
         self._pressure.start()
         deadline = time.monotonic() + START_SECONDS
@@ -69,22 +72,28 @@ class Host:
             connection.settled.wait(max(deadline - time.monotonic(), 0.0))
 
     def close(self) -> None:
-        """Let go of everything; domains keep what they have. Statistics periods that are being restored still are."""
+        """Let go of everything; domains keep what they have. What `restore_statistics` was told is done first.
+
+        Safe to call twice, or without `start`.
+        """
+        if not self._started:
+            return
+        self._started = False
         for connection in self._connections.values():
             connection.close()
         self._pressure.close()
         EVENT_LOOP.close()
 
     def inventory(self) -> tuple[DomainFacts, ...]:
-        """Facts of the running domains, of a lost connection the last known; the same object while nothing changed."""
+        """Facts of the running domains, of a lost connection the last known; the same object while all is equal."""
         parts = tuple(connection.facts for connection in self._connections.values())
-        if len(parts) != len(self._parts) or any(new is not old for new, old in zip(parts, self._parts, strict=True)):
+        if any(new is not old for new, old in zip_longest(parts, self._parts)):
             self._parts = parts
             self._inventory = tuple(facts for part in parts for facts in part)
         return self._inventory
 
     def look(self, keys: Collection[str]) -> Look:
-        """Statistics of the domains `keys`; see `look.to_samples`. Domains whose connection is down are left out."""
+        """Statistics of the domains `keys`, for `look.to_samples`; those whose connection is down are left out."""
         return self._looker.look(keys)
 
     def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
@@ -98,8 +107,10 @@ class Host:
         return moved
 
     def ensure_statistics(self, key: str, seconds: int) -> None:
-        """Have the guest send statistics every `seconds` if it sends none, or if Ballast chose its period. In the
-        background, and only once: calling this at every step costs nothing."""
+        """Have the guest send statistics every `seconds` if it sends none, or if Ballast chose its period.
+
+        This happens in the background, and only once: calling it at every step costs nothing.
+        """
         self._connections[connection_of(key)].want_period(key, seconds)
 
     def restore_statistics(self, keys: Collection[str]) -> None:
@@ -119,7 +130,7 @@ class Host:
     def status(self) -> tuple[ConnectionStatus, ...]:
         """How each connection is."""
         return tuple(
-            ConnectionStatus(connection.uri, connection.link is not None, connection.trouble())
+            ConnectionStatus(connection.uri, connection.link is not None, connection.error())
             for connection in self._connections.values()
         )
 

@@ -1,4 +1,4 @@
-"""What a look brought back, and its conversion to the engine's columns: all domains at once, no Python loop."""
+"""What a look brought back, and its conversion to the engine's columns, all domains at once."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,8 +69,8 @@ def read(
 ) -> Look:
     """A look from libvirt's replies, one a key.
 
-    A running domain whose job libvirt could not get is UNRESPONSIVE when it is among the `suspects`, whose job a
-    hanging call of our own holds; otherwise somebody else's job holds it, and it is BUSY, as are all of `in_job`.
+    A running domain whose job libvirt could not get is UNRESPONSIVE when it is among the `suspects`, whose job
+    a hanging call of our own may hold; otherwise somebody else's job does, and it is BUSY, as are all of `in_job`.
     """
     rows = [list(map(reply.get, _NAMES, repeat(np.nan))) for reply in replies]
     values = np.array(rows, dtype=np.float64).reshape(-1, len(STATISTICS))
@@ -117,7 +117,7 @@ def _running(values: Floats) -> Bools:
 
 
 def _skipped(values: Floats) -> Bools:
-    """Running, but without its resident size: libvirt gives it of each QEMU whose job it gets without waiting."""
+    """Running, but without its resident size: libvirt gives that of each QEMU whose job it gets at once."""
     return _running(values) & np.isnan(values[:, _RSS])
 
 

@@ -1,7 +1,7 @@
 """Looks at guests: one bulk call a connection, all connections at once, never longer than a deadline.
 
-A QEMU that hangs keeps the call that asked it. The call is left behind; it also holds that domain's job, so the same
-question asked again, with NOWAIT, passes the domain over and brings back all the others.
+A QEMU that hangs keeps the call that asked it. The call is left behind; it also holds that domain's job, so the
+same question asked again, with NOWAIT, passes the domain over and brings back all the others.
 """
 
 import logging
@@ -21,9 +21,9 @@ from controller.host.trouble import Trouble, has_job
 
 LOG = logging.getLogger(__name__)
 
-LOOK_SECONDS = (3.0, 1.0, 1.0)
-"""Deadline of a look and of its repetitions. The first is far beyond a busy libvirtd's answer (3 ms for 10 guests) and
-is waited for once a hang: from then on the domain is passed over."""
+LOOK_SECONDS = (2.0, 1.0, 1.0)
+"""Deadline of a look and of its repetitions. The first is far beyond a busy libvirtd's answer (3 ms for 10 guests)
+and is waited for once a hang: from then on the domain is passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """libvirt's replies in its own order, without domains that are gone, and which of them still have a job."""
+    """libvirt's replies, in its own order and without domains that are gone; which of them still have a job."""
 
     keys: Sequence[str]
     replies: Sequence[Mapping[str, Any]]
@@ -89,7 +89,7 @@ class Looker:
     def _ask_all(
         self, questions: Sequence[Question], deadline: float, found: list[Look]
     ) -> tuple[list[Question], bool]:
-        """Ask at once and put what comes back into `found`; the questions that hang, and True if a connection broke."""
+        """Ask all and put what comes back into `found`; the questions that hang, and True if a connection broke."""
         calls = [(question, _start(question)) for question in questions]
         hanging, broken = [], False
         for question, call in calls:
@@ -97,8 +97,10 @@ class Looker:
                 found += self._finish(question, call, deadline)
             except TimeoutError:
                 hanging.append(question)
+                question.connection.doubt()
             except libvirt.libvirtError as error:
                 LOG.warning("%s: nothing was looked at: %s", question.connection.uri, error)
+                question.connection.doubt()
                 broken = True
         return hanging, broken
 
@@ -106,7 +108,7 @@ class Looker:
         """What came back. Raises TimeoutError and libvirtError."""
         if call is None:
             return [unanswered(question.keys, Life.UNRESPONSIVE)]
-        calls = question.connection.calls
+        calls = question.link.calls
         answer = calls.finish(call, deadline - self._clock())
         self._trouble.in_job -= question.in_job - answer.in_job
         present = set(answer.keys)
@@ -126,7 +128,7 @@ class Looker:
 def _start(question: Question) -> Call[Answer] | None:
     """Begin to ask; None when too many earlier calls hang."""
     try:
-        return question.connection.calls.start(lambda: _ask(question), question.keys)
+        return question.link.calls.start(lambda: _ask(question), question.keys)
     except TooManyHangError:
         return None
 

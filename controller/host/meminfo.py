@@ -41,7 +41,7 @@ def read(proc: Path) -> Memory:
 def _amount(path: Path, lines: dict[str, str], field: str) -> int:
     text = lines.get(field)
     if text is None:
-        raise MeminfoError(f"{path} has no field {field}; is this the meminfo of a Linux kernel (3.14 or newer)?")
+        raise MeminfoError(f"{path} has no field {field}; is it that of a Linux kernel, 3.14 or newer?")
     if not _AMOUNT.fullmatch(text.strip()):
         raise MeminfoError(f"{path}: {field} is {text.strip()!r}, not a whole number of kB")
     return int(text.split()[0]) * KIB

@@ -9,7 +9,7 @@ import libvirt
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Refusal
-from controller.host.calls import Call, TooManyHangError
+from controller.host.calls import TooManyHangError
 from controller.host.connection import Connection, Link, connection_of
 from controller.host.roster import Entry
 from controller.host.trouble import Trouble, has_job
@@ -17,6 +17,7 @@ from controller.host.trouble import Trouble, has_job
 LOG = logging.getLogger(__name__)
 
 KIB = 1024
+MIB = 1024 * KIB
 
 MOVE_SECONDS = 2.0
 """Deadline of one order: QEMU takes it in milliseconds, the guest obeys later."""
@@ -35,8 +36,6 @@ class Mover:
         self._connections = connections
         self._trouble = trouble
         self._seconds = seconds
-        self._late: dict[str, Call[None]] = {}
-        """Orders that missed their deadline."""
 
     def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
         """Carry out balloon changes; those that could not be done, and why."""
@@ -45,36 +44,32 @@ class Mover:
             try:
                 self._move(action)
             except NotMovedError as why:
-                refused.append(Refusal(action.row, f"{action.name} was not set to {action.target} bytes: {why}"))
+                message = f"the balloon was not set to {action.target / MIB:.0f} MiB: {why}"
+                refused.append(Refusal(action.row, message))
         return tuple(refused)
 
     def _move(self, action: Action) -> None:
         connection = self._connections[connection_of(action.key)]
-        if connection.link is None:
-            raise NotMovedError(connection.error)
-        entry = self._ready(connection.link, action.key)
+        link = connection.link
+        if link is None:
+            raise NotMovedError(connection.error())
+        entry = self._ready(link, action.key)
         size = kibibytes(action, entry.facts.maximum)
         try:
-            call = connection.calls.start(lambda: _set(entry.domain, size), (action.key,))
-        except TooManyHangError as error:
-            raise NotMovedError(str(error)) from error
-        try:
-            connection.calls.finish(call, self._seconds)
+            link.calls.run(lambda: _set(entry.domain, size), (action.key,), self._seconds)
         except TimeoutError as error:
-            self._late[action.key] = call
             raise NotMovedError(f"QEMU did not take the order within {self._seconds:g} s") from error
         except _InJobError as error:
             self._trouble.in_job.add(action.key)
             raise NotMovedError(Reason.BUSY.text) from error
-        except libvirt.libvirtError as error:
+        except (libvirt.libvirtError, TooManyHangError) as error:
             raise NotMovedError(str(error)) from error
 
     def _ready(self, link: Link, key: str) -> Entry:
         """The domain, if an order would not have to wait. Raises NotMovedError."""
         if key not in link.entries:
             raise NotMovedError(Reason.NOT_RUNNING.text)
-        self._late = {key: call for key, call in self._late.items() if not call.done()}
-        if key in self._late:
+        if link.calls.hangs(key):
             raise NotMovedError("it is still busy with the previous change")
         if key in self._trouble.unresponsive:
             raise NotMovedError(Reason.UNRESPONSIVE.text)
@@ -86,7 +81,7 @@ class _InJobError(Exception):
 
 
 def kibibytes(action: Action, maximum: int) -> int:
-    """The target in libvirt's unit: rounded away from harm (grows down, shrinks up), at most `maximum` bytes."""
+    """The target in libvirt's unit, rounded towards what is, never above the `maximum` (bytes)."""
     rounded = action.target // KIB if action.grows else -(-action.target // KIB)
     return min(rounded, maximum // KIB)
 

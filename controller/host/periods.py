@@ -24,10 +24,9 @@ OFF = 0
 
 
 class Periods:
-    """Wanted and set periods of one connection. `want` and `release` never block; `work` does what they ask."""
+    """Wanted and set periods of a connection. `want` and `release` never block; `work` does what they ask."""
 
-    def __init__(self, calls: Calls, clock: Callable[[], float] = time.monotonic) -> None:
-        self._calls = calls
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._wanted: dict[str, int] = {}
@@ -51,24 +50,29 @@ class Periods:
         """Ask to put back what was there before; True when there is something to do."""
         with self._lock:
             for key in keys:
-                self._wanted.pop(key, None)
-                if key in entries and self._set_by_us(key, entries[key]):
-                    self._wanted[key] = OFF
+                if key in self._wanted or (key in entries and self._set_by_us(key, entries[key])):
+                    self._wanted[key] = OFF  # also where it is being set just now
             return bool(self._wanted)
 
-    def work(self, entries: Mapping[str, Entry]) -> set[str]:
+    def pending(self) -> bool:
+        """True while something that was asked for has not been tried."""
+        return bool(self._wanted)
+
+    def work(self, entries: Mapping[str, Entry], calls: Calls) -> set[str]:
         """Do what was asked, at most SET_SECONDS a domain; the keys whose XML changed by it.
 
-        `entries` must have been read after the last call's changes: a period that is another one by now was set by
-        somebody else, and is theirs.
+        `entries` must have been read after the last call's changes: a period that is another one by now was set
+        by somebody else, and is theirs.
         """
         self._ours = {key: ours for key, ours in self._ours.items() if key in entries and _now(entries[key]) == ours}
         self._retry = {key: at for key, at in self._retry.items() if at > self._clock()}
         with self._lock:
             wanted = dict(self._wanted)
-        changed = {key for key, seconds in wanted.items() if key in entries and self._set(key, entries[key], seconds)}
+        changed = {
+            key for key, seconds in wanted.items() if key in entries and self._set(calls, key, entries[key], seconds)
+        }
         with self._lock:
-            self._wanted = {key: seconds for key, seconds in self._wanted.items() if wanted.get(key) != seconds}
+            self._wanted = {key: new for key, new in self._wanted.items() if wanted.get(key) != new}
         return changed
 
     def _set_by_us(self, key: str, entry: Entry) -> int:
@@ -76,15 +80,18 @@ class Periods:
         incarnation, seconds = self._ours.get(key, (None, OFF))
         return seconds if incarnation == entry.facts.incarnation else OFF
 
-    def _set(self, key: str, entry: Entry, seconds: int) -> bool:
+    def _set(self, calls: Calls, key: str, entry: Entry, seconds: int) -> bool:
+        if entry.period == seconds:
+            return False
+
         def work() -> None:
             entry.domain.setMemoryStatsPeriod(seconds, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
         try:
-            self._calls.run(work, (key,), SET_SECONDS)
+            calls.run(work, (key,), SET_SECONDS)
         except (libvirt.libvirtError, TimeoutError, TooManyHangError) as error:
             self._retry[key] = self._clock() + RETRY_SECONDS
-            LOG.warning("domain %s: its statistics period stays at %d s: %s", entry.facts.name, entry.period, error)
+            LOG.warning("domain %s: its statistics period was not set: %s", entry.facts.name, error)
             return False
         self._ours[key] = (entry.facts.incarnation, seconds)
         self._retry.pop(key, None)

@@ -17,11 +17,11 @@ from controller.host.meminfo import Memory
 LOG = logging.getLogger(__name__)
 
 TRIGGERS = (b"some 150000 1000000\0", b"some 300000 2000000\0")
-"""Wake when tasks stalled for memory 15 % of a window: well before reclaim thrashes, well above noise. The first needs
-CAP_SYS_RESOURCE; without it the kernel takes only windows of 2 s."""
+"""Wake when tasks stalled for memory 15 % of a window: well before reclaim thrashes, well above noise. The first
+needs CAP_SYS_RESOURCE; without it the kernel takes only windows of 2 s."""
 
 HOLD_SECONDS = 3.0
-"""How long one trigger counts as pressure: the kernel repeats it once a window (at most 2 s) while stalls last."""
+"""How long one trigger counts as pressure: the kernel repeats it once a window (at most 2 s) while it lasts."""
 
 MARK_FRACTION = 0.05
 """Without PSI the host is under pressure when less than this of its memory is available."""
@@ -51,7 +51,7 @@ def _register(descriptor: int, trigger: bytes, *slower: bytes) -> None:
 
 
 class Pressure:
-    """Watches for pressure from `start` to `close`; calls `wake` from a thread of its own when it begins or lasts."""
+    """Watches for pressure from `start` to `close`; calls `wake` from a thread of its own while there is some."""
 
     def __init__(
         self,

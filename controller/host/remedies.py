@@ -47,6 +47,11 @@ def explain(error: libvirt.libvirtError, uri: str) -> str:
     return f"{uri}: {said}; {remedy}"
 
 
+def explain_freeze(uri: str) -> str:
+    """One sentence for a libvirtd that is there but does not answer."""
+    return f"{uri}: libvirtd does not answer; going on when it does (is it stopped? see its log, or restart it)"
+
+
 def explain_loss(reason: int, uri: str) -> str:
     """One sentence for a connection that broke for one of libvirt's close reasons."""
     why = CLOSE_REASONS.get(reason, f"reason {reason}")

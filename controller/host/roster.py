@@ -26,7 +26,7 @@ class Entry:
     """One running domain."""
 
     domain: Any
-    """Its libvirt.virDomain, of the connection that is open now."""
+    """Its libvirt.virDomain, of the connection that is open now; None while none is."""
     persistent: bool
     facts: DomainFacts
     period: int
@@ -47,16 +47,28 @@ class Roster:
         """Key of a libvirt.virDomain."""
         return f"{domain.UUIDString()}{self._suffix}"
 
-    def refresh(self, handle: Handle, changed: Collection[str]) -> bool:
-        """List the domains, read the XML of new and `changed` ones; True when any fact differs. Raises libvirtError."""
+    def let_go(self) -> None:
+        """Drop the domains of a connection that ended; what is known of them stays.
+
+        A virDomain keeps its connection open, and whoever drops the last one waits for libvirtd to say goodbye.
+        That must be the keeper, not the garbage collector in the control loop's thread.
+        """
+        self.entries = {key: replace(entry, domain=None) for key, entry in self.entries.items()}
+
+    def read(self, handle: Handle, changed: Collection[str]) -> Mapping[str, Entry]:
+        """The domains as they are now, with the XML of new and `changed` ones. Changes nothing; raises libvirtError."""
         read = [
             self._entry(handle, domain, persistent, changed)
             for persistent, flags in _ACTIVE
             for domain in handle.listAllDomains(flags)
         ]
         present = sorted((entry for entry in read if entry is not None), key=_order)
-        self.entries = {entry.facts.key: entry for entry in present}
-        facts = tuple(entry.facts for entry in self.entries.values())
+        return {entry.facts.key: entry for entry in present}
+
+    def accept(self, entries: Mapping[str, Entry]) -> bool:
+        """Take what was read; True when any fact differs."""
+        self.entries = entries
+        facts = tuple(entry.facts for entry in entries.values())
         if facts == self.facts:
             return False
         self.facts = facts
@@ -80,7 +92,8 @@ class Roster:
             return None if known is None else replace(known, domain=domain)
 
     def _read(self, domain: Any, persistent: bool, known: Entry | None) -> Entry:
-        description = describe(domain.XMLDesc(), self.key(domain), domain.UUIDString(), domain.name(), domain.ID())
+        uuid, name = domain.UUIDString(), domain.name()
+        description = describe(domain.XMLDesc(), self.key(domain), uuid, name, domain.ID())
         if description.error:
             LOG.warning("domain %s: %s", domain.name(), description.error)
         definition = self._definition(domain, persistent, known, description)

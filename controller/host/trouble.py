@@ -1,4 +1,4 @@
-"""What the looker and the mover know of domains that do not take part. Belongs to the control loop's thread."""
+"""What looker and mover know of domains that do not take part. Belongs to the control loop's thread."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ class Trouble:
     unresponsive: set[str] = field(default_factory=set)
     """QEMU did not answer the last look."""
     in_job: set[str] = field(default_factory=set)
-    """Found in a migration or the like when a move was tried; asked again at each look until the job is over."""
+    """Found in a migration or the like when a move was tried; asked again at each look until it is over."""
 
 
 def has_job(domain: Any) -> bool:

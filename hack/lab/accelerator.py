@@ -6,6 +6,7 @@ That /dev/kvm opens proves nothing: on a virtual machine without nested virtuali
 import functools
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def domain_type() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     remembered = CACHE / f"accelerator-{boot}"
     if not remembered.exists():
+        print(f"checking whether guests boot on KVM ({PROBE_S} s, once)", file=sys.stderr)
         remembered.write_text("kvm" if _boots_on_kvm(image()) else "qemu")
     return remembered.read_text()
 

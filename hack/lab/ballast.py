@@ -62,7 +62,7 @@ class Ballast:
         return self._process.pid
 
     def wait_for_domains(self, count: int) -> dict[str, Any]:
-        """Its `/state` as soon as that shows `count` domains with their demand."""
+        """Its `/state` as soon as that shows `count` domains with their demand; 0: as soon as it answers."""
         until(lambda: self._shows(count), READY_S, f"Ballast showing {count} guests (log: {self.log_tail()})")
         return self.state()
 

@@ -5,6 +5,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,7 @@ class Guest:
 
     def __init__(self, host: PrivateLibvirtd, spec: GuestSpec) -> None:
         self.spec = spec
+        self._host = host
         self._connection = host.connect()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{spec.name}-", dir=host.root / "guests"))
         give_to_guests(self._folder)
@@ -138,7 +140,7 @@ class Guest:
         self._agent.order(f"{'loop' if loop else 'profile'} {text}")
 
     def clutter(self, files: int) -> None:
-        """Fill about 0.9 KiB a file with inodes that the guest cannot give up, but counts half as available."""
+        """Fill about 0.9 KiB a file with inodes that the guest cannot give up, but counts as available."""
         self._agent.order(f"clutter {files}")
         self.wait_for("cluttered", CLUTTER_S)
 
@@ -213,13 +215,14 @@ class Guest:
         self.domain = self._connection.lookupByUUIDString(self.uuid)
 
     def close(self) -> None:
-        """Destroy and undefine the guest, if it still exists."""
+        """Destroy and undefine the guest, if it still exists; without a libvirtd to ask, that is its reaper's."""
         self._agent.close()
-        if self.alive():
-            self.domain.destroy()
-        if self.spec.persistent:
-            self.domain.undefine()
         self._connection.close()
+        with suppress(libvirt.libvirtError), closing(self._host.connect()) as connection:
+            domain = connection.lookupByUUIDString(self.uuid)
+            if domain.isPersistent():
+                domain.undefine()
+            domain.destroy()
 
     def __enter__(self) -> Self:
         return self

@@ -25,6 +25,8 @@ from lab import image as images
 from lab import reaper
 from lab.errors import LabError
 
+libvirt.registerErrorHandler(lambda *_: None, None)  # errors are raised; they need not be printed as well
+
 PREFIX = "ballast-lab-"
 """Of the temporary folders; a sweep at the next start recognises abandoned ones by it."""
 LOCK = "lock"
@@ -66,15 +68,18 @@ class PrivateLibvirtd:
         self.root = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._lock = _lock_for_life(self.root)
         self._prepare_root(boot)
-        self._reaper = subprocess.Popen(
-            [sys.executable, reaper.__file__, str(self.root), str(self._lock), *_as_guest_user(), "libvirtd"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=self._environment(),
-            cwd="/",
-            pass_fds=[self._lock],
-            start_new_session=True,  # Ctrl-C of the terminal goes to the owner, which decides
-        )
+        command = [sys.executable, reaper.__file__, str(self.root), str(self._lock), *_as_guest_user(), "libvirtd"]
+        with (self.root / "libvirtd.log").open("ab") as log:
+            self._reaper = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,  # not the owner's: a kept lab would hold it open
+                env=self._environment(),
+                cwd="/",
+                pass_fds=[self._lock],
+                start_new_session=True,  # Ctrl-C of the terminal goes to the owner, which decides
+            )
         try:
             self.pid = self.start()
         except BaseException:
@@ -116,7 +121,7 @@ class PrivateLibvirtd:
         self.start()
 
     def connect(self) -> libvirt.virConnect:
-        """A new connection; the caller closes it."""
+        """A new connection; the caller closes it. Raises libvirt.libvirtError when libvirtd is not up."""
         return libvirt.open(self.uri)
 
     def keep(self) -> None:

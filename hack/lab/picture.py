@@ -28,10 +28,11 @@ def draw(tracks: Sequence[Track], start: float, budget_mib: float, path: Path) -
 
 def _guest(axes: Axes, track: Track, start: float) -> None:
     times = [at - start for at in track.times]
-    axes.fill_between(times, track.demands, step="post", color=DEMAND, label="demand the guest reports")
+    axes.fill_between(times, track.demands(), step="post", color=DEMAND, label="demand the guest reports")
+    wants = [*track.wants, (track.times[-1], track.wants[-1][1])]
     axes.step(
-        [at - start for at, _ in track.wants],
-        [mib for _, mib in track.wants],
+        [at - start for at, _ in wants],
+        [mib for _, mib in wants],
         where="post",
         color="black",
         linewidth=0.8,
@@ -46,7 +47,7 @@ def _guest(axes: Axes, track: Track, start: float) -> None:
 def _sums(axes: Axes, tracks: Sequence[Track], start: float, budget_mib: float) -> None:
     times = [at - start for at in tracks[0].times]
     maximum = sum(track.maximum for track in tracks)
-    demands = [sum(row) for row in zip(*(track.demands for track in tracks), strict=False)]
+    demands = [sum(row) for row in zip(*(track.demands() for track in tracks), strict=False)]
     allocations = [sum(row) for row in zip(*(track.allocations for track in tracks), strict=False)]
     times = times[: len(demands)]
     axes.fill_between(times, demands, step="post", color=DEMAND, label="demand")

@@ -13,6 +13,8 @@ from lab.guest import Guest
 
 PERIOD_S = 0.5
 """Between samples: half the guests' statistics period, so that none is missed."""
+REST_SAMPLES = 3
+"""How many samples to both sides must agree: 1.5 s, more than a statistics period or QEMU's event limit."""
 MIB_KIB = 1024
 
 
@@ -26,21 +28,24 @@ class Track:
     """Demand of the guest's kernel without its workload."""
     times: list[float] = field(default_factory=list)
     allocations: list[float] = field(default_factory=list)
-    demands: list[float] = field(default_factory=list)
-    """`actual - usable` of the newest statistics that are later than the last change of `actual`."""
+    usable: list[float] = field(default_factory=list)
     wants: list[tuple[float, float]] = field(default_factory=list)
     """(time, MiB) whenever the workload asked for another amount, with `idle` added."""
     held: list[tuple[float, float]] = field(default_factory=list)
     """(time, MiB) whenever all of that had become resident, with `idle` added."""
 
-    def add(self, at: float, statistics: Mapping[str, int], fresh: bool) -> None:
-        """Append a sample; without `fresh` statistics demand stays what it was."""
-        allocation = statistics["balloon.current"] / MIB_KIB
-        known = self.demands[-1] if self.demands else self.idle
-        demand = allocation - statistics["balloon.usable"] / MIB_KIB if fresh else known
-        self.times.append(at)
-        self.allocations.append(allocation)
-        self.demands.append(demand)
+    def demands(self) -> list[float]:
+        """`allocation - usable` for every sample, held where the allocation is not at rest.
+
+        Around a move the two are of different moments: statistics are up to a period old, and libvirt learns the
+        balloon's size from events that QEMU sends once a second at most.
+        """
+        found: list[float] = []
+        for index, (allocation, usable) in enumerate(zip(self.allocations, self.usable, strict=True)):
+            around = self.allocations[max(index - REST_SAMPLES, 0) : index + REST_SAMPLES + 1]
+            at_rest = min(around) == max(around)
+            found.append(allocation - usable if at_rest else (found or [self.idle])[-1])
+        return found
 
 
 class Sampler:
@@ -51,7 +56,6 @@ class Sampler:
         self.tracks = [Track(guest.spec.name, guest.spec.maximum, idle[guest.spec.name]) for guest in guests]
         self._connection = libvirt.openReadOnly(uri)
         self._domains = [self._connection.lookupByUUIDString(guest.uuid) for guest in guests]
-        self._seen: dict[str, tuple[int, int]] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler")
         self.error: libvirt.libvirtError | None = None
@@ -80,21 +84,10 @@ class Sampler:
     def _sample(self) -> None:
         at = time.monotonic()
         records = self._connection.domainListGetStats(self._domains, libvirt.VIR_DOMAIN_STATS_BALLOON)
-        statistics = {domain.name(): values for domain, values in records}
-        for track in self.tracks:
-            if track.name in statistics:
-                track.add(at, statistics[track.name], self._fresh(track.name, statistics[track.name]))
-
-    def _fresh(self, name: str, statistics: Mapping[str, int]) -> bool:
-        """The guest has reported since the balloon last changed."""
-        now = (statistics["balloon.current"], statistics["balloon.last-update"])
-        before = self._seen.get(name, now)
-        if now[0] != before[0]:  # moving: statistics of this second may be older than the change
-            self._seen[name] = now
-            return False
-        if now[1] > before[1]:
-            self._seen[name] = now
-        return now[1] > before[1]
+        for track, (_, statistics) in zip(self.tracks, records, strict=True):
+            track.times.append(at)
+            track.allocations.append(statistics["balloon.current"] / MIB_KIB)
+            track.usable.append(statistics["balloon.usable"] / MIB_KIB)
 
 
 def _add_workload(track: Track, guest: Guest) -> None:

@@ -55,6 +55,8 @@ class Guest:
     """Statistics do not advance."""
     stuck: bool = False
     """The balloon does not move."""
+    keeps: float = 0
+    """Size below which the guest gives nothing, whatever it reports."""
     moves_at: float = np.inf
     """MiB a second the balloon moves at most."""
     target: float | None = None
@@ -135,7 +137,7 @@ class Node:
         for guest in self.guests.values():
             if guest.target is None or guest.stuck:
                 continue
-            goal = max(guest.target, min(guest.demand, guest.actual))
+            goal = max(guest.target, min(max(guest.demand, guest.keeps), guest.actual))
             change = np.clip(goal - guest.actual, -guest.moves_at, guest.moves_at)
             if change:
                 guest.actual += float(change)

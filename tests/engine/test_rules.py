@@ -79,6 +79,31 @@ class TestNeverBelowWhatIsNeeded:
         world.tick(30)
         assert all(not action.grows for action in world.actions())
 
+    def test_a_sample_does_not_count_while_the_balloon_moves(self):
+        """libvirt may learn of the size later than of the guest's statistics: QEMU sends one event a second."""
+        world = node(Guest("slow", 500, 4000, moves_at=50)).tick(10)
+        counted = world.state.sight.fresh_count[0]
+        world.tick(10)
+        assert world.reason("slow") is Reason.MOVING
+        assert world.state.sight.fresh_count[0] == counted
+
+    def test_a_guest_that_runs_short_while_it_shrinks_grows_at_once(self):
+        world = node(Guest("slow", 500, 4000, moves_at=50)).tick(12)
+        world.guests["slow"].demand = world.guests["slow"].actual
+        world.tick(2)
+        assert world.actions()[-1].reason is Reason.PRESSURE_GROW
+        assert world.actions()[-1].target > world.guests["slow"].demand * MIB
+
+    def test_late_news_of_an_earlier_move_is_no_outside_change(self):
+        world = node(Guest("late", 500, 2000, moves_at=100)).tick(8)
+        late = world.guests["late"]
+        late.demand, late.statistics = late.actual, {"swap_in": 1e6}
+        world.state.sight.pressure[:] = True
+        world.tick(1)
+        late.actual -= 100
+        world.tick(8)
+        assert Reason.OUTSIDE_CHANGE not in {notice.reason for each in world.decisions for notice in each.notices}
+
     def test_a_sample_taken_before_the_balloon_moved_does_not_count(self):
         world = node(Guest("guest", 500, 4000)).tick(1)
         world.guests["guest"].actual = 2000
@@ -118,9 +143,15 @@ class TestBudget:
         asked = [action for action in world.actions() if action.reason is not Reason.STUCK]
         assert len(asked) == 1
 
-    def test_a_stuck_balloon_is_told_to_stay_as_it_is(self):
-        world = node(Guest("stiff", 200, 2000, stuck=True)).tick(60)
-        assert [action.target for action in world.actions() if action.reason is Reason.STUCK] == [2000 * MIB]
+    def test_a_balloon_that_does_not_grow_is_told_to_stay_as_it_is(self):
+        world = node(Guest("stiff", 2200, 2000, stuck=True)).tick(60)
+        assert {action.target for action in world.actions() if action.reason is Reason.STUCK} == {2000 * MIB}
+
+    def test_a_guest_that_could_give_no_more_gets_its_headroom_back(self):
+        world = node(Guest("stiff", 200, 2000, keeps=1900)).tick(20)
+        assert [action.target for action in world.actions() if action.reason is Reason.STUCK] == [2090 * MIB]
+        assert world.guests["stiff"].actual == 2090
+        assert world.reason("stiff") is Reason.STUCK
 
     def test_a_stuck_balloon_is_tried_again_ever_more_rarely(self):
         world = node(Guest("stiff", 200, 2000, stuck=True)).tick(400)
@@ -407,7 +438,7 @@ def test_the_state_can_be_dumped_as_json():
 def test_spare_memory_is_lent_and_given_up_again():
     sharing = policy(spare="Share", budget={"maximum": "4000Mi"})
     world = node(Guest("one", 500, 800), Guest("two", 500, 800), policies=[sharing]).tick(30)
-    assert world.allocated() == pytest.approx(4000 * 0.98, rel=0.02)
+    assert world.allocated() == pytest.approx(4000 * 0.95, rel=0.02)
     world.guests["one"].demand = 2800
     world.tick(20)
     assert world.guests["one"].actual >= 2800

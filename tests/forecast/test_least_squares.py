@@ -127,7 +127,7 @@ def test_recent_points_pull_harder_with_a_shorter_half_life() -> None:
 
 def test_looks_thousands_of_half_lives_apart_are_no_failure() -> None:
     far = points([(1e6, 130.0), (2e6, 100.0), (3e6, 121.0)])
-    assert 100 < WLS(half_life=1.0).fit(far).level[0] < 200
+    assert 100 < WLS(half_life_seconds=1.0).fit(far).level[0] < 200
 
 
 def test_looks_many_half_lives_apart_still_give_a_sober_bound() -> None:

@@ -55,3 +55,9 @@ def test_budget_is_exceeded_from_one_sample_to_the_next():
 @pytest.mark.parametrize(("values", "expected"), [([], None), ([3.0], 3.0), ([float(n) for n in range(1, 101)], 95.0)])
 def test_percentile_is_a_value_that_happened(values, expected):
     assert percentile(values, 95) == expected
+
+
+def test_demand_holds_while_the_balloon_is_not_at_rest():
+    moved = track([200] * 8 + [150] * 8)
+    moved.usable = [80.0] * 7 + [30.0] * 9
+    assert moved.demands() == [120.0] * 16

@@ -195,6 +195,13 @@ def test_it_is_ready_when_connected_and_looked_not_before():
     assert site.board.readiness().ok
 
 
+def test_a_node_whose_domains_are_not_known_yet_has_not_been_looked_at():
+    site = Site(CALM)
+    site.host.connection = FakeConnection(connected=False, error="no socket")
+    site.loop.iterate()
+    assert site.board.readiness().reasons == ("no socket", "the first look is not done")
+
+
 def test_a_node_without_domains_is_ready_too():
     site = Site(CALM)
     site.loop.iterate()

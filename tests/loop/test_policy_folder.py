@@ -141,13 +141,14 @@ def test_of_two_policies_with_one_name_the_first_file_wins(folder):
 @pytest.mark.parametrize(
     "spoil",
     [
-        pytest.param(lambda path: path.symlink_to("/etc/hostname"), id="symbolic link"),
+        pytest.param(lambda path: path.symlink_to(".elsewhere.yaml"), id="symbolic link"),
         pytest.param(lambda path: path.mkdir(), id="folder"),
         pytest.param(os.mkfifo, id="pipe without a writer"),
     ],
 )
 def test_what_is_no_plain_file_is_refused_and_the_last_good_version_works_on(folder, spoil, caplog):
     folder.write("a.yaml", policy("a"))
+    folder.write(".elsewhere.yaml", policy("elsewhere"))
     folder.scan()
     (folder.path / "a.yaml").unlink()
     spoil(folder.path / "a.yaml")
@@ -207,6 +208,7 @@ class TestWatching:
     def test_a_changed_file_is_told(self, folder, changed, change):
         folder.write("old.yaml", policy("old"))
         with FolderWatch(folder.path, changed.set):
+            changed.clear()
             change(folder)
             assert changed.wait(60)
 
@@ -220,10 +222,15 @@ class TestWatching:
             told.set()
 
         with FolderWatch(folder.path, note):
+            told.clear()
             folder.scan()
             (folder.path / "old.yaml").unlink()
             assert told.wait(60)
-        assert changes == [1]
+        assert changes == [1, 1]
+
+    def test_what_changed_before_the_watch_began_is_told(self, folder, changed):
+        with FolderWatch(folder.path, changed.set):
+            assert changed.is_set()
 
     def test_a_folder_that_cannot_be_watched_is_said_and_borne(self, tmp_path, changed, caplog):
         with FolderWatch(tmp_path / "nowhere", changed.set):

@@ -11,8 +11,8 @@
  *   panic                      evidence OOM_KILL PSWPIN PSWPOUT PGMAJFAULT   (of /proc/vmstat)
  *   clutter COUNT              cluttered TIME COUNT
  *
- * `clutter` makes empty files in memory. Their inodes cannot be given up, although the kernel counts half of them as
- * available: a guest that promises memory its balloon cannot get.
+ * `clutter` makes empty files in memory. Their inodes cannot be given up, although the kernel counts them as available
+ * (reclaimable slab): a guest that promises memory its balloon cannot get.
  *
  * `profile` is piecewise linear from its first point (second 0) and stays at its last; two points of the same second
  * make a step. `loop` starts over after its last point.
@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -182,6 +183,7 @@ static void clutter(int count)
 {
     char path[32];
     mkdir("/clutter", 0700);
+    mount("none", "/clutter", "tmpfs", 0, "nr_inodes=0");
     for (int i = 0; i < count; i++) {
         snprintf(path, sizeof path, "/clutter/%d", i);
         close(open(path, O_CREAT | O_WRONLY, 0600));

@@ -1,0 +1,191 @@
+"""`ballast run`, with libvirt's built-in test driver where a connection is needed."""
+
+import json
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from controller.cli.main import main
+from controller.cli.once import table
+
+TEST_DRIVER = "test:///default"
+"""One running domain, `test`, inside the libvirt library."""
+POLICY = "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}\n"
+MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """The command sets up the process's logging, which other tests share."""
+    root, ours = logging.getLogger(), logging.getLogger("controller")
+    before = root.handlers[:], root.level, ours.level
+    yield
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    ours.setLevel(before[2])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "all.yaml").write_text(POLICY)
+    return tmp_path
+
+
+def once(folder: Path, *arguments: str, connect: str = TEST_DRIVER):
+    return CliRunner().invoke(main, ["run", "--policies", str(folder), "--connect", connect, "--once", *arguments])
+
+
+def fails_with(result, *parts: str) -> None:
+    """Exit code 1 and one line of error, no traceback."""
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert all(part in result.output for part in parts), result.output
+
+
+def test_once_shows_every_domain_with_what_is_done_and_why(folder):
+    result = once(folder, "--node-name", "here")
+    assert result.exit_code == 0
+    assert result.output.startswith("node here: ")
+    assert "\ntest  (policy all, Observe)\n" in result.output
+
+
+@pytest.mark.parametrize(("form", "parse"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_once_as_a_document(folder, form, parse):
+    state = parse(once(folder, "-o", form).output)
+    assert [(each["name"], each["policy"]) for each in state["domains"]] == [("test", "all")]
+    assert state["refused"] == {}
+
+
+def test_once_refuses_broken_policies_with_all_their_problems(folder):
+    (folder / "a.yaml").write_text("spec: [")
+    (folder / "b.yaml").write_text(POLICY.replace("all}", "b}, spec: {weight: heavy}"))
+    fails_with(once(folder), "a.yaml:1: not valid YAML", "b.yaml:1: spec.weight: 'heavy'")
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    fails_with(once(tmp_path / "nowhere"), "--policies", "No such file or directory; create the folder")
+
+
+def test_a_libvirt_without_a_socket_is_refused(folder, tmp_path):
+    result = once(folder, connect=f"qemu+unix:///system?socket={tmp_path}/none")
+    fails_with(result, f"{tmp_path}/none", "No such file or directory", "is libvirtd (or virtqemud) running?")
+
+
+def test_a_proc_without_meminfo_is_refused(folder, tmp_path):
+    fails_with(once(folder, "--proc", str(tmp_path)), f"{tmp_path}/meminfo", "mount the host's /proc there")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--listen", "9178"], "'9178' is not an address; write HOST:PORT, such as 127.0.0.1:9178, or none"),
+        (["--connect", ""], "'' is not a libvirt URI; write it like qemu:///system"),
+        (["-o", "json"], "-o json needs --once"),
+    ],
+)
+def test_options_without_sense_are_usage_errors(folder, arguments, message):
+    result = CliRunner().invoke(main, ["run", "--policies", str(folder), *arguments])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """`ballast run` as a process of its own, once it has its connection."""
+    command = [sys.executable, "-m", "controller", "run", "--policies", str(folder), "--connect", TEST_DRIVER]
+    process = subprocess.Popen(
+        [*command, "--listen", "none", "--log-format", "json"], stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            _await_line(process, "connected")
+            yield process
+        finally:
+            process.kill()
+
+
+def _await_line(process: subprocess.Popen[str], part: str) -> str:
+    line = next(line for line in process.stderr if part in line)
+    return json.loads(line)["message"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(folder, number):
+    with running(folder) as process:
+        process.send_signal(number)
+        rest = process.stderr.read()
+        assert process.wait() == 0
+        assert "Traceback" not in rest
+
+
+def test_a_policy_broken_while_it_runs_is_said_and_mended_goes_on(folder):
+    with running(folder) as process:
+        (folder / "all.yaml").write_text("spec: [")
+        assert "all.yaml:1: not valid YAML" in _await_line(process, "all.yaml")
+        (folder / "all.yaml").write_text(POLICY.replace("all}", "mended}"))
+        assert _await_line(process, "in force") == "MemoryPolicies in force: mended"
+
+
+NODE = {"name": "n", "total": 8192 * MIB, "budget": 4096 * MIB, "allocated": 512 * MIB, "spare": 3584 * MIB}
+WEB = {
+    "key": "u1",
+    "name": "web",
+    "policy": "p",
+    "mode": "Observe",
+    "demand": 490 * MIB,
+    "forecast": 495 * MIB,
+    "upper": 500 * MIB,
+    "allocation": 512 * MIB,
+    "target": 512 * MIB,
+    "reason": "WithinThreshold",
+    "reason_text": "the change wanted is within the threshold",
+    "last_action": None,
+}
+
+
+class TestTableOfOneDecision:
+    """What `--once` prints for people."""
+
+    def verdict(self, refused: dict[str, str] | None = None, **changes: object) -> str:
+        """Last line of the table."""
+        return table({"node": NODE, "domains": [WEB | changes]}, refused or {}).splitlines()[-1].strip()
+
+    def test_the_numbers_of_node_and_domain(self):
+        text = table({"node": NODE, "domains": [WEB]}, {})
+        assert "node n: 8192 MiB, budget 4096 MiB, allocated 512 MiB, spare 3584 MiB" in text
+        assert "demand 490 MiB, forecast 495 MiB (upper 500 MiB), allocation 512 MiB, target 512 MiB" in text
+
+    def test_left_alone_and_why(self):
+        assert self.verdict() == "left alone: the change wanted is within the threshold [WithinThreshold]"
+
+    def test_what_observe_would_do(self):
+        changes = {"target": 640 * MIB, "reason": "ForecastGrow", "reason_text": "forecast demand needs more memory"}
+        assert self.verdict(**changes) == (
+            "would change 512 MiB -> 640 MiB (+128 MiB): forecast demand needs more memory [ForecastGrow]"
+        )
+
+    def test_what_enforce_did(self):
+        last = {"from": 512 * MIB, "to": 640 * MIB, "reason": "ForecastGrow", "reason_text": "more is needed"}
+        assert self.verdict(mode="Enforce", last_action=last) == (
+            "changed 512 MiB -> 640 MiB (+128 MiB): more is needed [ForecastGrow]"
+        )
+
+    def test_what_libvirt_refused(self):
+        assert self.verdict({"u1": "device busy"}, mode="Enforce") == "libvirt refused: device busy"
+
+    def test_a_domain_that_nothing_is_known_of(self):
+        unknown = dict.fromkeys(["policy", "mode", "demand", "forecast", "upper", "allocation", "target"])
+        assert self.verdict(**unknown, reason="NoPolicy", reason_text="no policy selects it") == (
+            "left alone: no policy selects it [NoPolicy]"
+        )
+
+    def test_a_node_without_domains(self):
+        assert table({"node": NODE, "domains": []}, {}).endswith("\nno running domains")

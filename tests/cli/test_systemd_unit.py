@@ -1,0 +1,61 @@
+"""The systemd unit in `manifests`."""
+
+import shlex
+import shutil
+import subprocess
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from controller.cli.main import main
+from controller.observe.address import Address
+
+UNIT = Path(__file__).parents[2] / "manifests" / "systemd" / "ballast.service"
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is part of systemd, which not every machine has"
+)
+
+
+@pytest.fixture
+def service() -> dict[str, str]:
+    parser = RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str
+    parser.read(UNIT)
+    return dict(parser["Service"])
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The unit with a command that exists everywhere."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/usr/local/bin/ballast", "/bin/true"))
+    return copy
+
+
+def test_it_starts_a_command_line_that_ballast_takes(service):
+    binary, command, *arguments = shlex.split(service["ExecStart"])
+    assert (binary, command) == ("/usr/local/bin/ballast", "run")
+    context = main.get_command(None, "run").make_context("run", arguments)
+    assert context.params["policies"] == Path("/etc/ballast/policies")
+    assert context.params["listen"] == Address("127.0.0.1", 9178)
+
+
+def test_the_hosts_memory_stays_readable_and_pressure_triggers_writable(service):
+    assert "ProcSubset" not in service
+    assert service["CapabilityBoundingSet"] == "CAP_SYS_RESOURCE"
+
+
+@needs_systemd
+def test_systemd_understands_it_without_a_warning(installed):
+    done = subprocess.run(["systemd-analyze", "verify", installed], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_systemd
+def test_its_exposure_is_low(installed):
+    """systemd scores 0 (safe) to 10; the threshold is in tenths."""
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", installed]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,202 @@
+"""`ballast top`: the table of a `/state` document, and what it says when there is none."""
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from rich.console import Console
+
+from controller.cli.main import main
+from controller.cli.table import render
+
+MIB = 2**20
+NODE = {
+    "name": "node-1",
+    "total": 8192 * MIB,
+    "host_use": 700 * MIB,
+    "budget": 4096 * MIB,
+    "allocated": 1536 * MIB,
+    "spare": 2560 * MIB,
+    "pressure": False,
+    "domains": 2,
+    "stable_domains": 1,
+    "looks_total": 40,
+    "fixed_looks_total": 200,
+    "reallocations_total": 3,
+}
+WEB = {
+    "name": "web",
+    "demand": 490 * MIB,
+    "forecast": 620 * MIB,
+    "allocation": 512 * MIB,
+    "target": 768 * MIB,
+    "interval_s": 1.0,
+    "stable": False,
+    "pressure": False,
+    "reason": "Moving",
+    "reason_text": "the balloon is moving",
+    "last_action": {
+        "age_s": 4.0,
+        "from": 512 * MIB,
+        "to": 768 * MIB,
+        "reason": "ForecastGrow",
+        "reason_text": "forecast demand needs more memory",
+    },
+}
+DB = WEB | {
+    "name": "db",
+    "demand": None,
+    "forecast": None,
+    "allocation": 1024 * MIB,
+    "target": 1024 * MIB,
+    "interval_s": 60.0,
+    "stable": True,
+    "reason": "Paused",
+    "reason_text": "the domain is paused",
+    "last_action": None,
+}
+STATE = {"node": NODE, "connections": [], "problems": [], "policies": [], "domains": [WEB, DB]}
+
+
+def drawn(state: dict[str, object], width: int = 160) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(render(state))
+    return console.file.getvalue().splitlines()
+
+
+def row(name: str, lines: list[str]) -> list[str]:
+    return next(line.split() for line in lines if line.startswith(name))
+
+
+def test_the_nodes_line_is_on_top():
+    top = drawn(STATE, 400)[0]
+    assert top.startswith("node-1  budget 4096 MiB, allocated 1536 MiB, spare 2560 MiB, host uses 700 MiB of 8192 MiB")
+    assert "1 of 2 domains stable, 3 reallocations, 40 looks (fixed: 200)" in top
+
+
+def test_a_domain_has_its_numbers_and_its_last_action_with_the_reason():
+    words = " ".join(row("web", drawn(STATE)))
+    assert words == (
+        "web 490 MiB 620 MiB 512 MiB 768 MiB 1s ~ unstable ▲ +256 MiB 4s ago: forecast demand needs more memory"
+    )
+
+
+def test_a_domain_that_is_left_alone_says_why():
+    assert " ".join(row("db", drawn(STATE))) == "db - - 1024 MiB 1024 MiB 1m00s = stable the domain is paused"
+
+
+def test_a_shrink_looks_like_one():
+    shrink = WEB | {"last_action": WEB["last_action"] | {"from": 768 * MIB, "to": 512 * MIB}}
+    assert "▼ -256 MiB" in " ".join(row("web", drawn(STATE | {"domains": [shrink]})))
+
+
+def test_pressure_is_said_in_words():
+    lines = drawn(STATE | {"node": NODE | {"pressure": True}, "domains": [WEB | {"pressure": True}]}, 400)
+    assert "HOST UNDER PRESSURE" in lines[0]
+    assert "! pressure" in " ".join(row("web", lines))
+
+
+@pytest.mark.parametrize("width", [60, 80, 99])
+def test_a_narrow_terminal_gets_one_short_line_a_domain(width):
+    lines = drawn(STATE, width)
+    assert all(len(line) <= width for line in lines)
+    web = row("web", lines)
+    assert web[:7] == ["web", "490", "620", "512", "768", "1s", "~"]
+    assert len([line for line in lines if line.startswith(("web", "db"))]) == 2
+    assert lines[-1].startswith("db")
+
+
+def test_lost_connections_and_refused_policies_stand_above_the_table():
+    lost = {"uri": "qemu:///system", "connected": False, "error": "qemu:///system: no socket"}
+    lines = drawn(STATE | {"connections": [lost], "problems": ["a.yaml:1: broken"]})
+    assert "! qemu:///system: no socket" in lines
+    assert "! policy refused: a.yaml:1: broken" in lines
+
+
+def test_a_node_without_domains_and_one_that_just_started():
+    assert drawn(STATE | {"domains": []})[-1] == "no running domains"
+    assert drawn(STATE | {"node": {"name": "n"}, "domains": []})[0] == "n  the loop has not run yet"
+
+
+def test_a_name_is_text_not_markup():
+    assert row("[red]", drawn(STATE | {"domains": [WEB | {"name": "[red]web"}]}))[0] == "[red]web"
+
+
+class _Answers(BaseHTTPRequestHandler):
+    body = b""
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/state" else 404)
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server that answers /state with the test's `(status, body)`."""
+    status, body = request.param
+    handler = type("Answers", (_Answers,), {"status": status, "body": body})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.handle_request, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        thread.join()
+
+
+def top(*arguments: str):
+    return CliRunner().invoke(main, ["top", *arguments])
+
+
+@pytest.mark.parametrize("url", [(200, json.dumps(STATE).encode())], indirect=True)
+@pytest.mark.parametrize(("form", "parse"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_the_state_as_a_document(url, form, parse):
+    result = top("--url", url, "-o", form)
+    assert (result.exit_code, parse(result.output)) == (0, STATE)
+
+
+@pytest.mark.parametrize("url", [(200, json.dumps(STATE).encode())], indirect=True)
+def test_once_prints_the_table_and_ends(url):
+    result = top("--url", f"{url}/", "--once")
+    assert result.exit_code == 0
+    assert "web" in result.output
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ((503, b""), "answers 503 Service Unavailable; is that a Ballast?"),
+        ((200, b"<html>"), "does not answer with JSON; is that a Ballast?"),
+        ((200, b"[]"), "answers with something else; is that a Ballast?"),
+        ((200, b"\xff"), "does not answer with JSON; is that a Ballast?"),
+    ],
+    indirect=["url"],
+)
+def test_something_else_at_the_address_is_said(url, message):
+    result = top("--url", url, "--once")
+    assert result.exit_code == 1
+    assert message in result.output
+
+
+def test_nothing_at_the_address_is_said_with_the_remedy():
+    with HTTPServer(("127.0.0.1", 0), _Answers) as server:
+        free = server.server_address[1]
+    result = top("--url", f"http://127.0.0.1:{free}")
+    assert result.exit_code == 1
+    assert f"nothing answers at http://127.0.0.1:{free}" in result.output
+    assert "is `ballast run` running" in result.output
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9178", "file:///etc/passwd", "ftp://host/", "http://"])
+def test_what_is_no_address_is_a_usage_error(address):
+    result = top("--url", address, "--once")
+    assert result.exit_code == 2
+    assert "is not a URL; write it like http://127.0.0.1:9178" in " ".join(result.output.split())

@@ -1,0 +1,189 @@
+"""How a connection is kept. The fake breaks and freezes at exact moments."""
+
+import errno
+import threading
+
+import libvirt
+import pytest
+from fake_libvirt import FakeDomain, FakeHandle, error
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.host.connection import (
+    BACKOFF_LONGEST_SECONDS,
+    Connection,
+    Keeping,
+    backoff,
+    connection_of,
+)
+
+NO_DAEMON = error(libvirt.VIR_ERR_SYSTEM_ERROR, "no socket", errno=errno.ENOENT)
+
+
+class Daemon:
+    """A libvirtd whose connections are handed out in order; the keeper's rests end when the test says so."""
+
+    def __init__(self, *answers: FakeHandle | libvirt.libvirtError, frozen_seconds: float = 10.0) -> None:
+        self.answers = list(answers)
+        self.attempts: list[int] = []
+        self.woken = threading.Condition()
+        self.moved: dict[str, int] = {}
+        keeping = Keeping(self.open, frozen_seconds=frozen_seconds, backoff=self.rest)
+        self.connection = Connection("fake:///", "", self.wake, self.moved.__setitem__, keeping)
+
+    def open(self, _uri: str) -> FakeHandle:
+        answer = self.answers.pop(0)
+        if isinstance(answer, libvirt.libvirtError):
+            raise answer
+        return answer
+
+    def rest(self, attempt: int, jitter: float) -> float:
+        assert 0 <= jitter < 1
+        self.attempts.append(attempt)
+        return 0.0 if self.answers else 60.0
+
+    def wake(self) -> None:
+        with self.woken:
+            self.woken.notify_all()
+
+    def until(self, condition) -> None:
+        with self.woken:
+            assert self.woken.wait_for(condition, 10)
+
+
+@pytest.fixture
+def daemons():
+    daemons: list[Daemon] = []
+
+    def start(*answers, **options) -> Daemon:
+        daemon = Daemon(*answers, **options)
+        daemons.append(daemon)
+        daemon.connection.start()
+        assert daemon.connection.settled.wait(10)
+        return daemon
+
+    yield start
+    for daemon in daemons:
+        daemon.connection.close()
+
+
+def test_a_connection_is_up_once_its_domains_are_listed(daemons):
+    connection = daemons(FakeHandle(FakeDomain(1))).connection
+    assert [facts.name for facts in connection.facts] == ["guest1"]
+    assert (connection.link is not None, connection.error()) == (True, "")
+
+
+def test_a_libvirtd_that_is_not_there_is_an_error_with_a_remedy(daemons):
+    connection = daemons(NO_DAEMON).connection
+    assert connection.link is None
+    assert connection.error().startswith("fake:///: no socket; is libvirtd (or virtqemud) running?")
+
+
+def test_tries_are_counted_until_one_succeeds(daemons):
+    daemon = daemons(NO_DAEMON, NO_DAEMON, FakeHandle())
+    daemon.until(lambda: daemon.connection.link)
+    assert daemon.attempts == [1, 2]
+
+
+def test_after_a_loss_facts_stay_and_the_next_connection_takes_over(daemons):
+    guest, first, second = FakeDomain(1), FakeHandle(), FakeHandle()
+    first.domains = second.domains = [guest]
+    daemon = daemons(first, second)
+    facts = daemon.connection.facts
+    first.break_(libvirt.VIR_CONNECT_CLOSE_REASON_EOF)
+    daemon.until(lambda: daemon.connection.link and daemon.connection.link.handle is second)
+    assert daemon.connection.facts is facts
+    assert daemon.attempts == [1]
+    assert set(second.callbacks) == set(first.callbacks) != set()
+
+
+def test_while_lost_there_is_no_link_but_a_reason(daemons):
+    handle = FakeHandle(FakeDomain(1))
+    daemon = daemons(handle)
+    handle.break_(libvirt.VIR_CONNECT_CLOSE_REASON_EOF)
+    daemon.until(lambda: daemon.connection.link is None)
+    assert "was lost (libvirtd closed it)" in daemon.connection.error()
+    assert len(daemon.connection.facts) == 1
+
+
+def test_a_connection_that_died_without_a_word_is_found_out(daemons):
+    handle = FakeHandle()
+    daemon = daemons(handle)
+    handle.alive = False
+    daemon.connection.doubt()
+    daemon.until(lambda: daemon.connection.link is None)
+
+
+def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(daemons):
+    handle = FakeHandle(FakeDomain(1))
+    daemon = daemons(handle, frozen_seconds=0.1)
+    handle.answers.clear()
+    daemon.connection.doubt()
+    daemon.until(lambda: daemon.connection.link is None)
+    assert "libvirtd does not answer" in daemon.connection.error()
+    handle.answers.set()
+    daemon.until(lambda: daemon.connection.link)
+    assert daemon.connection.error() == ""
+    assert daemon.attempts == []
+
+
+def test_an_old_connection_says_nothing_about_the_new_one(daemons):
+    first, second = FakeHandle(), FakeHandle()
+    daemon = daemons(first, second)
+    report = first.on_close
+    first.break_(libvirt.VIR_CONNECT_CLOSE_REASON_EOF)
+    daemon.until(lambda: daemon.connection.link and daemon.connection.link.handle is second)
+    report(first, libvirt.VIR_CONNECT_CLOSE_REASON_EOF, None)
+    assert daemon.connection.link.handle is second
+
+
+def test_a_balloon_event_reports_bytes_and_wakes(daemons):
+    guest = FakeDomain(1)
+    handle = FakeHandle(guest)
+    daemon = daemons(handle)
+    handle.callbacks[libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE](handle, guest, 2048, None)
+    assert daemon.moved == {guest.UUIDString(): 2 * 2**20}
+
+
+@pytest.mark.parametrize(
+    ("event", "details"),
+    [
+        (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, (libvirt.VIR_DOMAIN_EVENT_STARTED, 0)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, ("dimm0",)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, ("dimm0",)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE, ("ua-virtiomem0", 4096)),
+        (libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, (2, "urn:somebody")),
+    ],
+)
+def test_events_of_change_have_the_domains_read_again(daemons, event, details):
+    old, new = FakeDomain(1), FakeDomain(2)
+    handle = FakeHandle(old)
+    daemon = daemons(handle)
+    handle.domains = [old, new]
+    handle.callbacks[event](handle, new, *details, None)
+    daemon.until(lambda: len(daemon.connection.facts) == 2)
+
+
+def test_closing_ends_the_keeper_and_the_connection(daemons):
+    handle = FakeHandle()
+    daemon = daemons(handle)
+    daemon.connection.close()
+    assert (daemon.connection.link, handle.alive) == (None, False)
+    assert daemon.connection.error() == "fake:///: closed"
+
+
+@given(attempt=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True))
+def test_backoff_grows_to_its_bound(attempt, jitter):
+    assert backoff(attempt, jitter) <= backoff(attempt + 1, jitter) <= BACKOFF_LONGEST_SECONDS
+
+
+def test_backoff_is_spread_over_half_of_it():
+    assert (backoff(1, 0.0), backoff(2, 0.0)) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("UUID", ""), ("UUID@qemu:///system", "qemu:///system"), ("UUID@qemu+ssh://a@b/", "qemu+ssh://a@b/")],
+)
+def test_the_connection_of_a_key(key, name):
+    assert connection_of(key) == name

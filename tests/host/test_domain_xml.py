@@ -1,0 +1,168 @@
+"""What a domain's XML says about its memory."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.api.wishes import NAMESPACE, Wishes
+from controller.engine.reasons import Reason
+from controller.host.domain_xml import XmlError, current_memory, describe, size
+
+BALLOON = "<memballoon model='virtio'/>"
+MIB = 2**20
+
+
+def domain(devices: str = BALLOON, rest: str = "", memory: str = "<memory unit='KiB'>1048576</memory>") -> str:
+    return f"<domain type='kvm'><name>web</name>{memory}{rest}<devices>{devices}</devices></domain>"
+
+
+def described(xml: str):
+    return describe(xml, "key", "uuid", "web", 7)
+
+
+def test_maximum_and_current_size_are_bytes():
+    facts = described(domain(rest="<currentMemory unit='KiB'>524288</currentMemory>")).facts
+    assert (facts.key, facts.uuid, facts.name, facts.incarnation) == ("key", "uuid", "web", 7)
+    assert (facts.maximum, facts.definition) == (1024 * MIB, 512 * MIB)
+    assert (facts.obstacle, facts.autodeflate, facts.wishes) == (Reason.NONE, False, Wishes())
+
+
+def test_without_a_current_size_it_is_the_maximum():
+    assert current_memory(domain()) == 1024 * MIB
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "bytes_"),
+    [
+        ("7", "b", 7),
+        ("7", "bytes", 7),
+        ("7", "KB", 7000),
+        ("7", "k", 7 * 2**10),
+        ("7", "KiB", 7 * 2**10),
+        ("7", "MB", 7 * 10**6),
+        ("7", "M", 7 * 2**20),
+        ("7", "MiB", 7 * 2**20),
+        ("7", "G", 7 * 2**30),
+        ("7", "GB", 7 * 10**9),
+        ("7", "TiB", 7 * 2**40),
+        ("7", "PiB", 7 * 2**50),
+        ("7", "EiB", 7 * 2**60),
+    ],
+)
+def test_every_unit_of_libvirt(text, unit, bytes_):
+    assert size(text, unit) == bytes_
+
+
+@pytest.mark.parametrize(
+    ("text", "unit"), [("-1", "KiB"), ("1.5", "KiB"), ("", "KiB"), ("٣", "KiB"), ("1", "XiB"), ("1", "")]
+)
+def test_what_is_no_size(text, unit):
+    with pytest.raises(XmlError):
+        size(text, unit)
+
+
+def test_the_unit_is_kib_where_none_is_written():
+    assert described(domain(memory="<memory>2048</memory>")).facts.maximum == 2 * MIB
+
+
+@pytest.mark.parametrize(
+    ("balloon", "period", "autodeflate", "obstacle"),
+    [
+        ("<memballoon model='virtio'/>", 0, False, Reason.NONE),
+        ("<memballoon model='virtio-transitional'/>", 0, False, Reason.NONE),
+        ("<memballoon model='virtio-non-transitional'><stats period='5'/></memballoon>", 5, False, Reason.NONE),
+        ("<memballoon model='virtio' autodeflate='on'><stats period='0'/></memballoon>", 0, True, Reason.NONE),
+        ("<memballoon model='virtio' autodeflate='off'/>", 0, False, Reason.NONE),
+        ("<memballoon model='none'/>", 0, False, Reason.NO_BALLOON),
+        ("<memballoon model='xen'/>", 0, False, Reason.NO_BALLOON),
+        ("", 0, False, Reason.NO_BALLOON),
+    ],
+)
+def test_the_balloon(balloon, period, autodeflate, obstacle):
+    description = described(domain(balloon))
+    assert description.period == period
+    assert (description.facts.autodeflate, description.facts.obstacle) == (autodeflate, obstacle)
+
+
+@pytest.mark.parametrize(
+    ("rest", "obstacle"),
+    [
+        ("<memoryBacking><hugepages/></memoryBacking>", Reason.HUGE_PAGES),
+        ("<memoryBacking><hugepages><page size='1' unit='G'/></hugepages></memoryBacking>", Reason.HUGE_PAGES),
+        ("<memoryBacking><locked/></memoryBacking>", Reason.LOCKED_MEMORY),
+        ("<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>", Reason.NONE),
+        ("<launchSecurity type='sev'/>", Reason.CONFIDENTIAL),
+        ("<launchSecurity type='s390-pv'/>", Reason.CONFIDENTIAL),
+    ],
+)
+def test_memory_that_must_not_move(rest, obstacle):
+    assert described(domain(rest=rest)).facts.obstacle == obstacle
+
+
+@pytest.mark.parametrize(
+    ("device", "obstacle"),
+    [
+        ("<hostdev mode='subsystem' type='pci'/>", Reason.HOST_DEVICES),
+        ("<hostdev mode='subsystem' type='mdev' model='vfio-pci'/>", Reason.HOST_DEVICES),
+        ("<hostdev mode='subsystem' type='usb'/>", Reason.NONE),
+        ("<hostdev mode='subsystem' type='scsi'/>", Reason.NONE),
+        ("<interface type='hostdev'/>", Reason.HOST_DEVICES),
+        ("<interface type='vdpa'/>", Reason.HOST_DEVICES),
+        ("<interface type='network'/>", Reason.NONE),
+        ("<disk type='nvme'/>", Reason.HOST_DEVICES),
+        ("<disk type='vhostvdpa'/>", Reason.HOST_DEVICES),
+        ("<disk type='file'/>", Reason.NONE),
+    ],
+)
+def test_devices_that_pin_memory(device, obstacle):
+    assert described(domain(BALLOON + device)).facts.obstacle == obstacle
+
+
+def wishing(attributes: str, children: str = "") -> Wishes:
+    element = f"<b:memory xmlns:b='{NAMESPACE}' {attributes}>{children}</b:memory>"
+    return described(domain(rest=f"<metadata><other xmlns='urn:other'/>{element}</metadata>")).facts.wishes
+
+
+def test_wishes_of_the_metadata():
+    wishes = wishing("optOut='yes' weight='200' minimum='512Mi' maximum='1Gi'", "<b:label name='tier' value='db'/>")
+    assert wishes == Wishes(True, 200, 512 * MIB, 1024 * MIB, {"tier": "db"})
+
+
+@pytest.mark.parametrize(
+    ("attributes", "children", "error"),
+    [
+        ("optout='yes'", "", "<memory> has no 'optout'; it knows optOut, weight, minimum, maximum"),
+        ("", "<b:label name='tier'/>", '<label name="tier"/> is not a label'),
+        ("", "<label name='tier' value='db'/>", "is not a label"),
+        ("", "<b:label name='a' value='1'/><b:label name='a' value='2'/>", "each name once"),
+        ("weight='many'", "", "weight 'many'"),
+    ],
+)
+def test_wishes_that_cannot_be_understood_are_not_guessed(attributes, children, error):
+    wishes = wishing(attributes, children)
+    assert error in wishes.error
+
+
+@pytest.mark.parametrize(
+    ("xml", "error"),
+    [
+        ("", "not well-formed"),
+        ("<domain>", "not well-formed"),
+        ("<network/>", "describes a <network>, not a <domain>"),
+        ("<domain/>", "<memory> is missing"),
+        (domain(memory="<memory/>"), "<memory>: '' is not a whole number of KiB"),
+        (domain(memory="<memory unit='pages'>5</memory>"), "<memory>: 'pages' is not a unit of memory"),
+        (domain("<memballoon model='virtio'><stats period='x'/></memballoon>"), "<stats period='x'>"),
+        ("<!DOCTYPE d [<!ENTITY a 'b'>]>" + domain(), "document type"),
+        ("<domain>" + " " * 2**22 + "</domain>", "characters"),
+    ],
+)
+def test_xml_that_cannot_be_understood_is_an_obstacle(xml, error):
+    description = described(xml)
+    assert error in description.error
+    assert (description.facts.obstacle, description.facts.name) == (Reason.UNREADABLE, "web")
+
+
+@given(st.text())
+def test_no_text_raises(text):
+    assert described(text).facts.obstacle == Reason.UNREADABLE

@@ -1,0 +1,48 @@
+"""libvirt's event loop, which libvirt has only one of."""
+
+import threading
+
+import libvirt
+import pytest
+
+from controller.host.events import EventLoop
+
+
+@pytest.fixture
+def loop():
+    loop = EventLoop()
+    loop.start()
+    yield loop
+    loop.close()
+
+
+def running() -> bool:
+    return any(thread.name == "ballast-events" for thread in threading.enumerate())
+
+
+def test_it_runs_until_its_last_user_is_gone(loop):
+    loop.start()
+    loop.close()
+    assert running()
+    loop.close()
+    assert not running()
+    loop.start()
+    assert running()
+
+
+@pytest.mark.usefixtures("loop")
+def test_it_delivers_events(test_node):
+    arrived = threading.Event()
+    callback = test_node.domainEventRegisterAny(
+        None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lambda *_: arrived.set(), None
+    )
+    test_node.lookupByName("test").suspend()
+    assert arrived.wait(10)
+    test_node.domainEventDeregisterAny(callback)
+
+
+@pytest.mark.usefixtures("loop")
+def test_libvirts_errors_are_raised_and_not_also_printed(capfd):
+    with pytest.raises(libvirt.libvirtError):
+        libvirt.open("::bad")
+    assert capfd.readouterr() == ("", "")

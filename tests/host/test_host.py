@@ -1,0 +1,131 @@
+"""The facade, on libvirt's own test driver, which has domains and events but no balloon statistics."""
+
+import threading
+
+import libvirt
+import pytest
+
+from controller.api.wishes import NAMESPACE
+from controller.host.host import ConnectionStatus, Host
+from controller.host.meminfo import MeminfoError
+
+
+class Node:
+    """A Host, and its domain as somebody else changes it."""
+
+    def __init__(self, uri: str) -> None:
+        self.woken = threading.Condition()
+        self.host = Host([uri], wake=self.wake)
+        self.host.start()
+        # A private test node lives in its connection, so somebody else has to use that too.
+        self.domain = self.host._connections[""].link.handle.lookupByName("test")
+
+    def wake(self) -> None:
+        with self.woken:
+            self.woken.notify_all()
+
+    def until(self, condition) -> None:
+        with self.woken:
+            assert self.woken.wait_for(condition, 10)
+
+
+@pytest.fixture
+def node(test_uri):
+    node = Node(test_uri)
+    yield node
+    node.host.close()
+
+
+def test_it_is_connected_after_the_start(node, test_uri):
+    assert node.host.status() == (ConnectionStatus(test_uri, True, ""),)
+
+
+def test_the_inventory_is_the_same_object_while_nothing_changed(node):
+    facts = node.host.inventory()
+    assert [domain.name for domain in facts] == ["test"]
+    assert node.host.inventory() is facts
+
+
+def test_a_domain_that_ends_leaves_the_inventory_and_comes_back(node):
+    node.domain.destroy()
+    node.until(lambda: node.host.inventory() == ())
+    node.domain.create()
+    node.until(lambda: len(node.host.inventory()) == 1)
+
+
+def test_changed_wishes_reach_the_inventory(node):
+    node.domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<memory optOut='yes'/>", "b", NAMESPACE, 1)
+    node.until(lambda: node.host.inventory()[0].wishes.opt_out)
+
+
+def test_suspending_wakes_but_changes_no_facts(node):
+    facts = node.host.inventory()
+    with node.woken:
+        node.domain.suspend()
+        assert node.woken.wait(10)
+    assert node.host.inventory() is facts
+
+
+def test_looks_name_the_domains_by_key(node):
+    (facts,) = node.host.inventory()
+    assert node.host.look([facts.key]).keys == (facts.key,)
+
+
+def test_a_statistics_period_that_was_asked_for_is_set_by_the_time_of_closing(node):
+    node.host.ensure_statistics(node.domain.UUIDString(), 5)
+    node.host.close()
+    assert "<stats period='5'/>" in node.domain.XMLDesc()
+
+
+def test_a_statistics_period_that_was_set_is_restored_by_the_time_of_closing(node):
+    node.host.ensure_statistics(node.domain.UUIDString(), 5)
+    node.host.restore_statistics([node.domain.UUIDString()])
+    node.host.close()
+    assert "<stats" not in node.domain.XMLDesc()
+
+
+def test_the_host_itself_is_read(node):
+    assert node.host.read().total > node.host.read().available > 0
+
+
+def test_an_unreadable_proc_is_said_so(tmp_path, test_uri):
+    with pytest.raises(MeminfoError, match="meminfo cannot be read"):
+        Host([test_uri], proc=tmp_path).read()
+
+
+def test_a_connection_that_cannot_be_opened_is_in_the_status(tmp_path):
+    uri = f"qemu:///session?socket={tmp_path}/none"
+    host = Host([uri])
+    host.start()
+    (status,) = host.status()
+    assert (status.connected, host.inventory()) == (False, ())
+    assert "is libvirtd (or virtqemud) running?" in status.error
+    assert not host.look([]).keys
+    host.close()
+
+
+@pytest.mark.parametrize("uris", [[], ["qemu:///system"] * 2])
+def test_connections_are_named_once_and_at_least_one(uris):
+    with pytest.raises(ValueError, match="--connect qemu:///system"):
+        Host(uris)
+
+
+def test_several_connections_are_part_of_the_key(tmp_path, test_uri):
+    down = f"qemu:///session?socket={tmp_path}/none"
+    host = Host([test_uri, down])
+    host.start()
+    (facts,) = host.inventory()
+    assert facts.key == f"{facts.uuid}@{test_uri}"
+    assert [status.connected for status in host.status()] == [True, False]
+    assert host.look([facts.key]).keys == (facts.key,)
+    assert not host.look([f"{facts.uuid}@{down}"]).connected
+    host.close()
+
+
+def test_nothing_is_left_running_after_the_close(test_uri):
+    host = Host([test_uri])
+    host.close()
+    host.start()
+    host.close()
+    host.close()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ballast")]

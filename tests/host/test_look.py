@@ -1,0 +1,100 @@
+"""From libvirt's replies to the engine's columns."""
+
+import libvirt
+import numpy as np
+import pytest
+from fake_libvirt import REPLY, WITHOUT_JOB
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.engine.snapshot import Life
+from controller.host.look import Look, join, read, to_samples, unanswered
+
+KIB = 1024
+
+
+def columns(samples) -> dict[str, list[float]]:
+    return {name: getattr(samples, name).tolist() for name in samples.__slots__}
+
+
+def test_a_recorded_reply_becomes_bytes_and_seconds():
+    assert columns(to_samples(read(["a"], [REPLY]), {"a": 3})) == {
+        "rows": [3],
+        "life": [Life.RUNNING],
+        "actual": [262144 * KIB],
+        "maximum": [262144 * KIB],
+        "usable": [196440 * KIB],
+        "unused": [193260 * KIB],
+        "available": [222620 * KIB],
+        "swap_in": [8 * KIB],
+        "major_faults": [3],
+        "rss": [238468 * KIB],
+        "updated": [1795488260],
+    }
+
+
+def test_what_the_guest_did_not_say_is_nan():
+    silent = {name: REPLY[name] for name in (*WITHOUT_JOB, "balloon.rss")}
+    samples = to_samples(read(["a"], [silent]), {"a": 0})
+    assert samples.life.tolist() == [Life.RUNNING]
+    assert np.isnan([samples.usable, samples.unused, samples.available, samples.swap_in, samples.updated]).all()
+
+
+def test_domains_outside_the_inventory_are_left_out():
+    samples = to_samples(read(["a", "b", "c"], [REPLY] * 3), {"a": 1, "c": 0})
+    assert samples.rows.tolist() == [1, 0]
+    assert len(samples.actual) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "life"),
+    [
+        (libvirt.VIR_DOMAIN_RUNNING, 0, Life.RUNNING),
+        (libvirt.VIR_DOMAIN_BLOCKED, 0, Life.RUNNING),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER, Life.PAUSED),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, Life.PAUSED),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION, Life.BUSY),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_SAVE, Life.BUSY),
+        (libvirt.VIR_DOMAIN_PMSUSPENDED, 0, Life.PAUSED),
+        (libvirt.VIR_DOMAIN_SHUTDOWN, 0, Life.NOT_RUNNING),
+        (libvirt.VIR_DOMAIN_SHUTOFF, 0, Life.NOT_RUNNING),
+        (libvirt.VIR_DOMAIN_CRASHED, 0, Life.NOT_RUNNING),
+        (libvirt.VIR_DOMAIN_NOSTATE, 0, Life.NOT_RUNNING),
+    ],
+)
+def test_life(state, reason, life):
+    assert read(["a"], [REPLY | {"state.state": state, "state.reason": reason}]).life.tolist() == [life]
+
+
+def test_a_domain_whose_job_is_held_is_busy_and_unresponsive_when_we_hold_it():
+    skipped = {name: REPLY[name] for name in WITHOUT_JOB}
+    look = read(["a", "b", "c"], [skipped, skipped, REPLY], suspects={"b", "c"})
+    assert look.life.tolist() == [Life.BUSY, Life.UNRESPONSIVE, Life.RUNNING]
+
+
+def test_a_domain_known_to_have_a_job_is_busy_although_it_answers():
+    assert read(["a", "b"], [REPLY, REPLY], in_job={"b"}).life.tolist() == [Life.RUNNING, Life.BUSY]
+
+
+def test_looks_are_joined_in_order():
+    look = join([read(["a"], [REPLY]), Look(), unanswered(["b"], Life.NOT_RUNNING)], connected=True)
+    assert look.keys == ("a", "b")
+    assert look.life.tolist() == [Life.RUNNING, Life.NOT_RUNNING]
+    assert np.isnan(look.values[1]).all()
+
+
+def test_nothing_joined_is_an_empty_look():
+    look = join([], connected=False)
+    assert not look.connected
+    assert columns(to_samples(look, {})) == {name: [] for name in look_columns()}
+
+
+def look_columns() -> tuple[str, ...]:
+    return tuple(columns(to_samples(Look(), {})))
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(sorted(REPLY)), st.integers(0, 2**63), max_size=16), max_size=5))
+def test_no_reply_is_too_odd(replies):
+    keys = [str(number) for number in range(len(replies))]
+    samples = to_samples(read(keys, replies), {key: row for row, key in enumerate(keys)})
+    assert samples.rows.tolist() == list(range(len(replies)))

@@ -1,0 +1,103 @@
+"""Balloon changes. The fake hangs, has jobs and refuses where a real domain cannot be made to at the right moment."""
+
+import libvirt
+import pytest
+from fake_libvirt import FakeDomain, FakeHandle, error
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.engine.decision import Action
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Refusal
+from controller.host.mover import Mover, kibibytes
+from controller.host.trouble import Trouble
+
+MIB = 2**20
+KIB = 1024
+
+
+def action(domain: FakeDomain, target: int, before: int = 128 * MIB, row: int = 0) -> Action:
+    return Action(row, domain.UUIDString(), domain.name(), before, target, Reason.FORECAST_GROW)
+
+
+@pytest.fixture
+def domains() -> list[FakeDomain]:
+    return [FakeDomain(1), FakeDomain(2)]
+
+
+def test_the_live_balloon_is_set_in_kib_and_nothing_else(connect, domains):
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble())
+    assert mover.apply([action(domains[0], 200 * MIB)]) == ()
+    assert domains[0].set == [(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
+    assert domains[1].set == []
+
+
+@given(before=st.integers(0, 2**40), target=st.integers(0, 2**40), maximum=st.integers(0, 2**40))
+def test_rounding_never_overshoots_and_never_passes_the_maximum(before, target, maximum):
+    size = kibibytes(Action(0, "key", "name", before, target, Reason.NONE), maximum) * KIB
+    assert size <= maximum
+    if target <= maximum - KIB:
+        assert size <= target if target > before else size >= target
+        assert abs(size - target) < KIB
+
+
+def test_a_domain_in_a_job_is_refused_and_remembered(connect, domains):
+    domains[0].job_type = libvirt.VIR_DOMAIN_JOB_UNBOUNDED
+    trouble = Trouble()
+    mover = Mover({"": connect(FakeHandle(*domains))}, trouble)
+    assert mover.apply([action(domains[0], 200 * MIB, row=5)]) == (
+        Refusal(
+            5,
+            "the balloon was not set to 200 MiB: another job (migration, save, snapshot) is running on the domain",
+        ),
+    )
+    assert trouble.in_job == {domains[0].UUIDString()}
+    assert domains[0].set == []
+
+
+def test_a_hanging_domain_does_not_keep_the_others(connect, domains):
+    domains[0].answers.clear()
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    (refusal,) = mover.apply([action(domains[0], 200 * MIB, row=0), action(domains[1], 200 * MIB, row=1)])
+    assert (refusal.row, "did not take the order" in refusal.message) == (0, True)
+    assert domains[1].set == [(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
+
+
+def test_a_domain_with_an_order_under_way_gets_no_other(connect, domains):
+    domains[0].answers.clear()
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    mover.apply([action(domains[0], 200 * MIB)])
+    (refusal,) = mover.apply([action(domains[0], 210 * MIB)])
+    assert refusal.message.endswith("it is still busy with the previous change")
+    domains[0].answers.set()
+    with domains[0].job:  # the order under way has come to its end
+        pass
+    assert domains[0].set == [(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
+
+
+def test_an_unresponsive_domain_is_not_tried(connect, domains):
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(unresponsive={domains[0].UUIDString()}))
+    (refusal,) = mover.apply([action(domains[0], 200 * MIB)])
+    assert refusal.message.endswith("the domain's QEMU does not answer")
+    assert domains[0].set == []
+
+
+def test_a_vanished_domain_is_refused(connect, domains):
+    mover = Mover({"": connect(FakeHandle(domains[0]))}, Trouble())
+    (refusal,) = mover.apply([action(domains[1], 200 * MIB)])
+    assert refusal.message.endswith("the domain is not running")
+
+
+def test_libvirts_refusal_is_passed_on(connect, domains):
+    domains[0].refusal = error(libvirt.VIR_ERR_OPERATION_INVALID, "domain is not running")
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble())
+    (refusal,) = mover.apply([action(domains[0], 200 * MIB)])
+    assert refusal.message == "the balloon was not set to 200 MiB: domain is not running"
+
+
+def test_without_a_connection_everything_is_refused_with_its_error(connect, domains):
+    connection = connect(FakeHandle(*domains))
+    connection.close()
+    (refusal,) = Mover({"": connection}, Trouble()).apply([action(domains[0], 200 * MIB)])
+    assert "fake:///" in refusal.message
+    assert domains[0].set == []

@@ -1,0 +1,84 @@
+"""Memory pressure of the host. The kernel's trigger is played by a socket's out-of-band byte: both raise POLLPRI."""
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from controller.host.meminfo import Memory
+from controller.host.pressure import HOLD_SECONDS, TRIGGERS, Pressure, open_trigger
+
+PLENTY = Memory(total=1000, available=500, swap_used=0)
+SCARCE = Memory(total=1000, available=49, swap_used=0)
+
+
+class Kernel:
+    """A trigger that fires when told to, and a clock."""
+
+    def __init__(self) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.sender = socket.create_connection(listener.getsockname())
+        self.receiver, _ = listener.accept()
+        listener.close()
+        self.woken = threading.Event()
+        self.now = 100.0
+        self.pressure = Pressure(Path("/proc"), self.wake, clock=lambda: self.now, open_trigger=self.open)
+
+    def open(self, _path: Path) -> int:
+        return self.receiver.dup().detach()
+
+    def wake(self) -> None:
+        self.receiver.recv(1, socket.MSG_OOB)  # as the kernel does, report once
+        self.woken.set()
+
+    def fire(self) -> None:
+        self.sender.send(b"!", socket.MSG_OOB)
+        assert self.woken.wait(10)
+
+
+@pytest.fixture
+def kernel():
+    kernel = Kernel()
+    kernel.pressure.start()
+    yield kernel
+    kernel.pressure.close()
+    kernel.sender.close()
+    kernel.receiver.close()
+
+
+def test_a_trigger_wakes_and_counts_for_a_while(kernel):
+    assert not kernel.pressure.now(PLENTY)
+    kernel.fire()
+    assert kernel.pressure.now(PLENTY)
+    kernel.now += HOLD_SECONDS
+    assert not kernel.pressure.now(PLENTY)
+
+
+def test_the_kernel_knows_better_than_the_mark(kernel):
+    assert not kernel.pressure.now(SCARCE)
+    assert kernel.pressure.source == "PSI trigger on /proc/pressure/memory"
+
+
+def test_closing_ends_the_thread_and_may_be_repeated(kernel):
+    kernel.pressure.close()
+    kernel.pressure.close()
+    assert "ballast-pressure" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_without_psi_the_mark_decides_and_is_named(tmp_path):
+    pressure = Pressure(tmp_path, lambda: None)
+    pressure.start()
+    assert pressure.source == (
+        f"MemAvailable below 5% of MemTotal ({tmp_path}/pressure/memory: No such file or directory)"
+    )
+    assert not pressure.now(PLENTY)
+    assert pressure.now(SCARCE)
+    pressure.close()
+
+
+def test_the_trigger_is_written_for_the_kernel(tmp_path):
+    path = tmp_path / "memory"
+    path.touch()
+    with open(open_trigger(path), "rb"):
+        assert path.read_bytes() == TRIGGERS[0]

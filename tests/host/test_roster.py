@@ -1,0 +1,108 @@
+"""The running domains and their facts, on libvirt's own test driver."""
+
+import weakref
+from collections.abc import Collection
+
+import libvirt
+import pytest
+
+from controller.api.wishes import NAMESPACE
+from controller.host.roster import Roster
+
+MIB = 2**20
+TRANSIENT = """<domain type='test'><name>{name}</name><memory unit='MiB'>256</memory>
+<currentMemory unit='MiB'>128</currentMemory><os><type>hvm</type></os></domain>"""
+
+
+def refresh(roster: Roster, handle: libvirt.virConnect, changed: Collection[str]) -> bool:
+    """As the keeper does."""
+    return roster.accept(roster.read(handle, changed))
+
+
+@pytest.fixture
+def roster(test_node) -> Roster:
+    roster = Roster("")
+    refresh(roster, test_node, ())
+    return roster
+
+
+def set_size(domain: libvirt.virDomain, mib: int) -> None:
+    domain.setMemoryFlags(mib * 1024, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def test_running_domains_are_listed_with_their_definition(test_node, roster):
+    domain = test_node.lookupByName("test")
+    (facts,) = roster.facts
+    assert (facts.key, facts.uuid, facts.name) == (domain.UUIDString(), domain.UUIDString(), "test")
+    assert (facts.maximum, facts.definition, facts.incarnation) == (8192 * MIB, 2048 * MIB, domain.ID())
+
+
+def test_the_definition_is_not_the_live_allocation(test_node, roster):
+    set_size(test_node.lookupByName("test"), 1024)
+    assert not refresh(roster, test_node, roster.entries)
+    assert roster.facts[0].definition == 2048 * MIB
+
+
+def test_a_transient_domain_is_restored_to_what_it_first_had(test_node, roster):
+    domain = test_node.createXML(TRANSIENT.format(name="brief"))
+    assert refresh(roster, test_node, ())
+    set_size(domain, 64)
+    assert not refresh(roster, test_node, roster.entries)
+    assert roster.entries[domain.UUIDString()].facts.definition == 128 * MIB
+
+
+def test_facts_are_sorted_by_name_and_stay_the_same_object(test_node, roster):
+    for name in ("zebra", "ant"):
+        test_node.createXML(TRANSIENT.format(name=name))
+    refresh(roster, test_node, ())
+    facts = roster.facts
+    assert [domain.name for domain in facts] == ["ant", "test", "zebra"]
+    assert not refresh(roster, test_node, roster.entries)
+    assert roster.facts is facts
+
+
+def test_xml_is_read_again_only_where_it_changed(test_node, roster):
+    domain = test_node.lookupByName("test")
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, "<memory weight='7'/>", "ballast", NAMESPACE, 1)
+    assert not refresh(roster, test_node, ())
+    assert roster.facts[0].wishes.weight is None
+    assert refresh(roster, test_node, {domain.UUIDString()})
+    assert roster.facts[0].wishes.weight == 7
+
+
+def test_a_domain_started_anew_is_read_anew(test_node, roster):
+    domain = test_node.lookupByName("test")
+    before = roster.facts[0].incarnation
+    domain.destroy()
+    domain.create()
+    assert refresh(roster, test_node, ())
+    assert roster.facts[0].incarnation != before
+
+
+def test_a_domain_that_ended_is_gone(test_node, roster):
+    test_node.lookupByName("test").destroy()
+    assert refresh(roster, test_node, ())
+    assert roster.facts == ()
+
+
+def test_keys_carry_the_suffix(test_node):
+    roster = Roster("@test:///default")
+    refresh(roster, test_node, ())
+    assert list(roster.entries) == [f"{test_node.lookupByName('test').UUIDString()}@test:///default"]
+
+
+def test_letting_go_frees_the_connection_and_keeps_what_is_known(test_node, roster):
+    facts, (entry,) = roster.facts, roster.entries.values()
+    references = weakref.ref(entry.domain)
+    del entry
+    roster.let_go()
+    assert references() is None
+    assert roster.facts is facts
+    assert not refresh(roster, test_node, ())
+
+
+def test_reading_alone_changes_nothing(test_node, roster):
+    facts, entries = roster.facts, roster.entries
+    test_node.lookupByName("test").destroy()
+    assert roster.read(test_node, ()) == {}
+    assert (roster.facts is facts, roster.entries is entries) == (True, True)

@@ -1,0 +1,201 @@
+"""The host's effects on real guests: what is seen, what is moved, and what hangs without hanging anything else."""
+
+import gc
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+import libvirt
+import pytest
+
+from controller.api.wishes import NAMESPACE
+from controller.engine.decision import Action
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Life, Samples
+from controller.host.host import Host
+from controller.host.look import to_samples
+from lab.guest import Guest, GuestSpec
+from lab.libvirtd import PrivateLibvirtd, until
+
+MIB = 2**20
+
+
+class Watched:
+    """A Host on the private libvirtd."""
+
+    def __init__(self, uri: str) -> None:
+        self.woken = threading.Condition()
+        self.host = Host([uri], wake=self.wake)
+        self.host.start()
+
+    def wake(self) -> None:
+        with self.woken:
+            self.woken.notify_all()
+
+    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+        with self.woken:
+            assert self.woken.wait_for(condition, seconds)
+
+    def look(self) -> Samples:
+        """Rows in the order of the inventory, which is that of names."""
+        keys = [facts.key for facts in self.host.inventory()]
+        return to_samples(self.host.look(keys), {key: row for row, key in enumerate(keys)})
+
+    def lives(self) -> list[Life]:
+        return [Life(life) for life in self.look().life]
+
+    def move(self, guest: Guest, mib: int) -> list[str]:
+        """Set a balloon; the messages of refusals."""
+        action = Action(0, guest.uuid, guest.spec.name, guest.spec.maximum * MIB, mib * MIB, Reason.FORECAST_SHRINK)
+        return [refusal.message for refusal in self.host.apply([action])]
+
+
+@pytest.fixture
+def watch(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[], Watched]]:
+    """`watch()` after the guests are up."""
+    watched: list[Watched] = []
+
+    def start() -> Watched:
+        watched.append(Watched(private_libvirtd.uri))
+        return watched[-1]
+
+    yield start
+    for each in watched:
+        each.host.close()
+
+
+@pytest.fixture
+def stopped(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[Guest], Callable[[], None]]]:
+    """`stopped(guest)` stops its QEMU and returns what resumes it."""
+    pids: list[int] = []
+
+    def resume() -> None:
+        while pids:
+            os.kill(pids.pop(), signal.SIGCONT)
+
+    def stop(guest: Guest) -> Callable[[], None]:
+        (file,) = private_libvirtd.root.rglob(f"{guest.spec.name}.pid")
+        pids.append(int(file.read_text()))
+        os.kill(pids[-1], signal.SIGSTOP)
+        return resume
+
+    yield stop
+    resume()
+
+
+def test_a_look_sees_what_the_guest_says(start_guests, watch):
+    (guest,) = start_guests(GuestSpec("seen", maximum=256, current=192, persistent=True))
+    watched = watch()
+    (facts,), samples = watched.host.inventory(), watched.look()
+    assert (facts.name, facts.maximum, facts.definition) == ("seen", 256 * MIB, 192 * MIB)
+    assert (facts.obstacle, samples.life.tolist()) == (Reason.NONE, [Life.RUNNING])
+    assert samples.actual.tolist() == [192 * MIB]
+    assert samples.maximum.tolist() == [256 * MIB]
+    assert (samples.actual - samples.usable)[0] / MIB == pytest.approx(guest.demand(), abs=2)
+    assert samples.updated[0] <= guest.statistics()["last_update"]
+
+
+def test_a_balloon_moves_and_reports_it_and_the_definition_stays(start_guests, watch):
+    (guest,) = start_guests(GuestSpec("moved", maximum=256, persistent=True))
+    watched = watch()
+    facts = watched.host.inventory()
+    assert watched.move(guest, 160) == []
+    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 160 * MIB)
+    assert watched.look().actual.tolist() == [160 * MIB]
+    assert "<currentMemory unit='KiB'>262144<" in guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    assert watched.host.inventory() is facts
+
+
+def test_a_missing_statistics_period_is_set_and_put_back(start_guests, watch):
+    (guest,) = start_guests(GuestSpec("silent", stats_period=None))
+    watched = watch()
+    watched.host.ensure_statistics(guest.uuid, 1)
+    guest.wait_fresh()
+    watched.host.restore_statistics([guest.uuid])
+    watched.host.close()
+    assert "<stats" not in guest.domain.XMLDesc()
+
+
+def test_what_must_not_be_moved_is_seen_with_its_reason(start_guests, watch):
+    wish = f"<b:memory xmlns:b='{NAMESPACE}' optOut='yes'/>"
+    *_, paused = start_guests(
+        GuestSpec("a-bare", balloon=False), GuestSpec("b-out", metadata=wish), GuestSpec("c-paused")
+    )
+    paused.domain.suspend()
+    watched = watch()
+    facts = watched.host.inventory()
+    assert [domain.obstacle for domain in facts] == [Reason.NO_BALLOON, Reason.NONE, Reason.NONE]
+    assert [domain.wishes.opt_out for domain in facts] == [False, True, False]
+    assert watched.lives()[1:] == [Life.RUNNING, Life.PAUSED]
+
+
+def test_a_destroyed_guest_is_not_running_and_then_gone(start_guests, watch):
+    (guest,) = start_guests(GuestSpec("brief"))
+    watched = watch()
+    keys = [facts.key for facts in watched.host.inventory()]
+    guest.domain.destroy()
+    assert watched.host.look(keys).life.tolist() == [Life.NOT_RUNNING]
+    assert len(watched.move(guest, 160)) == 1
+    watched.until(lambda: watched.host.inventory() == ())
+
+
+def test_a_stopped_qemu_keeps_nobody_else_from_being_seen_and_moved(start_guests, watch, stopped):
+    hung, fine = start_guests(GuestSpec("a-hung"), GuestSpec("b-fine"))
+    watched = watch()
+    resume = stopped(hung)
+    assert watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING]
+    assert watched.move(hung, 160) == ["the balloon was not set to 160 MiB: the domain's QEMU does not answer"]
+    assert watched.move(fine, 160) == []
+    watched.until(lambda: watched.host.drain_events().get(fine.uuid) == 160 * MIB)
+    resume()
+    until(lambda: watched.lives() == [Life.RUNNING, Life.RUNNING], 30, "both guests answer")
+    assert watched.move(hung, 160) == []
+
+
+def test_a_qemu_that_stops_under_an_order_keeps_nobody_else(start_guests, watch, stopped):
+    hung, fine = start_guests(GuestSpec("a-hung"), GuestSpec("b-fine"))
+    watched = watch()
+    resume = stopped(hung)
+    assert "QEMU did not take the order" in watched.move(hung, 160)[0]
+    assert watched.move(hung, 170)[0].endswith("it is still busy with the previous change")
+    assert watched.move(fine, 160) == []
+    assert watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING]
+    resume()
+    until(lambda: watched.lives() == [Life.RUNNING, Life.RUNNING], 30, "both guests answer")
+    watched.until(lambda: watched.look().actual.tolist() == [160 * MIB, 160 * MIB])
+
+
+def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watch, private_libvirtd):
+    (guest,) = start_guests(GuestSpec("survivor"))
+    watched = watch()
+    facts = watched.host.inventory()
+    watched.move(guest, 160)
+    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 160 * MIB)
+    private_libvirtd.kill()
+    watched.until(lambda: not watched.host.status()[0].connected)
+    assert (watched.host.look([guest.uuid]).keys, watched.host.inventory() is facts) == ((), True)
+    assert len(watched.move(guest, 200)) == 1
+    private_libvirtd.start()
+    watched.until(lambda: watched.host.status()[0].connected)
+    guest.reconnect(private_libvirtd)
+    assert watched.host.inventory() is facts
+    assert watched.look().actual.tolist() == [160 * MIB]
+    assert watched.move(guest, 200) == []
+    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 200 * MIB)
+
+
+def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, private_libvirtd):
+    (guest,) = start_guests(GuestSpec("waiting"))
+    watched = watch()
+    gc.collect()  # connections of other tests would be closed, and wait for libvirtd, whenever that happens
+    os.kill(private_libvirtd.pid, signal.SIGSTOP)
+    try:
+        assert watched.lives() == [Life.UNRESPONSIVE]
+        watched.until(lambda: not watched.host.status()[0].connected)
+        assert "libvirtd does not answer" in watched.host.status()[0].error
+        assert watched.host.look([guest.uuid]).keys == ()
+    finally:
+        os.kill(private_libvirtd.pid, signal.SIGCONT)
+    watched.until(lambda: watched.host.status()[0].connected)
+    until(lambda: watched.lives() == [Life.RUNNING], 30, "the guest is seen again")
