@@ -49,3 +49,23 @@ def share(wants: Floats, weights: Floats, capacity: float) -> Floats:
     level_if_first_unmet = (capacity - wants_before) / weights_from
     first = int(np.argmax(level_if_first_unmet <= satisfied_at[order]))
     return np.asarray(np.minimum(wants, level_if_first_unmet[first] * weights))
+
+
+def level(lowest: Floats, highest: Floats, scale: Floats, capacity: float) -> Floats:
+    """Equal levels: x_i = clip(level * scale_i, lowest_i, highest_i), the level such that they use up `capacity`.
+
+    All (n,), bytes, `lowest` <= `highest`, `scale` positive. `lowest` where the capacity does not suffice for more,
+    `highest` where it suffices for all.
+    """
+    if capacity <= float(lowest.sum()):
+        return lowest
+    if capacity >= float(highest.sum()):
+        return highest
+    bends = np.concatenate((lowest / scale, highest / scale))
+    order = np.argsort(bends)
+    bends = bends[order]
+    slopes = np.cumsum(np.concatenate((scale, -scale))[order])
+    totals = float(lowest.sum()) + np.concatenate(([0.0], np.cumsum(slopes[:-1] * np.diff(bends))))
+    place = int(np.searchsorted(totals, capacity, side="right")) - 1
+    reached = bends[place] + (capacity - totals[place]) / max(slopes[place], np.finfo(np.float64).tiny)
+    return np.asarray(np.clip(reached * scale, lowest, highest))

@@ -21,8 +21,7 @@ from watchdog.events import (
     FileSystemEvent,
     FileSystemEventHandler,
 )
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyObserver
 
 from controller.api.documents import MAXIMUM_SIZE, Loaded, Problem, clashes, load
 from controller.api.policy import MemoryPolicy
@@ -144,10 +143,10 @@ class FolderWatch:
         self._folder = folder
         self._changed = changed
         self._handler = _Handler(changed)
-        self._observer: BaseObserver | None = None
+        self._observer: InotifyObserver | None = None
 
     def __enter__(self) -> "FolderWatch":
-        observer = Observer()
+        observer = InotifyObserver(generate_full_events=True)  # else a file moved in is told as one just begun
         try:
             observer.schedule(self._handler, str(self._folder), event_filter=_WHOLE_FILES)
             observer.start()
@@ -187,7 +186,7 @@ def _judge(path: Path, file: _File) -> None:
     except OSError as error:
         unreadable = Problem(str(path), None, "", "", _cause(error), "make it a plain file that Ballast can read")
         file.content = None
-        file.problems = _said((str(unreadable),), file.problems)
+        _refuse(path, file, (str(unreadable),), file.problems)
         return
     if content == file.content:
         return
@@ -195,9 +194,25 @@ def _judge(path: Path, file: _File) -> None:
     loaded = load(content, str(path))
     if not loaded.problems and not loaded.policies and file.good.policies:
         loaded = Loaded(problems=(_emptied(path),))
-    file.problems = _said(map(str, loaded.problems), ())
-    if not loaded.problems:
-        file.good = loaded
+    if loaded.problems:
+        _refuse(path, file, tuple(map(str, loaded.problems)), ())
+        return
+    if file.problems:
+        _log.info("%s: accepted", path, extra={"fields": {"event": "accepted policy"}})
+    file.problems, file.good = (), loaded
+
+
+def _refuse(path: Path, file: _File, problems: tuple[str, ...], before: tuple[str, ...]) -> None:
+    """Log what is new, and what is in force instead."""
+    file.problems = _said(problems, before)
+    if problems != before:
+        names = ", ".join(policy.name for policy in file.good.policies)
+        _log.warning(
+            "%s: refused; %s",
+            path,
+            f"its last good version stays in force: {names}" if names else "nothing of it is in force",
+            extra={"fields": {"event": "refused file"}},
+        )
 
 
 def _read(path: Path) -> bytes:
@@ -222,6 +237,8 @@ def _emptied(path: Path) -> Problem:
 def _remedy(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "let the user that runs Ballast list and read it"
+    if isinstance(error, NotADirectoryError):
+        return "name the folder that holds it"
     return "create the folder, or name the one that holds the policies"
 
 

@@ -330,7 +330,7 @@ class Spec(Part):
     limits: Limits = Limits()
     weight: Annotated[int, Field(ge=1, le=10000)] = 100
     shrink: Shrink = Shrink()
-    spare: Spare = "Reclaim"
+    spare: Spare = "Share"
     monitoring: Monitoring = Monitoring()
     stability: Stability = Stability()
     budget: Budget = Budget()

@@ -20,7 +20,7 @@ Report = list[tuple[str, Loaded, list[Problem]]]
 
 
 @click.command(short_help="Check policy files.")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(allow_dash=True, readable=False))
 @click.option(
     "-o",
     "--output",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from controller.observe.text import change, mib
+from controller.observe.text import change, mib, reason_with_advice, troubles_of
 
 State = dict[str, Any]
 
@@ -14,9 +14,10 @@ def table(state: State, refused: dict[str, str]) -> str:
         f"node {node['name']}: {mib(node['total'])}, budget {mib(node['budget'])}, "
         f"allocated {mib(node['allocated'])}, spare {mib(node['spare'])}"
     )
+    lines = [head, *(f"! {trouble}" for trouble in troubles_of(state))]
     if not state["domains"]:
-        return f"{head}\nno running domains"
-    return "\n".join([head, *(_domain(domain, refused.get(domain["key"])) for domain in state["domains"])])
+        return "\n".join([*lines, "no running domains"])
+    return "\n".join([*lines, *(_domain(domain, refused.get(domain["key"])) for domain in state["domains"])])
 
 
 def _domain(domain: State, refusal: str | None) -> str:
@@ -37,7 +38,7 @@ def _verdict(domain: State, refusal: str | None) -> str:
         return f"libvirt refused: {refusal}"
     if last is not None:
         return f"changed {change(last['from'], last['to'])}: {last['reason_text']} [{last['reason']}]"
-    why = f"{domain['reason_text']} [{domain['reason']}]"
+    why = f"{reason_with_advice(domain)} [{domain['reason']}]"
     if domain["mode"] == "Observe" and None not in {before, target} and before != target:
         return f"would change {change(before, target)}: {why}"
     return f"left alone: {why}"

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from controller.cli.output import output_option
 from controller.observe.address import DEFAULT_LISTEN, Address
@@ -25,12 +26,18 @@ def _uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ..
     return tuple(dict.fromkeys(uris))
 
 
+def _folders(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell; whether the folder can be used is said when it is, with the remedy."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
 @click.command()
 @click.option(
     "--policies",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     required=True,
+    shell_complete=_folders,
     help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; changes count at once.",
 )
 @click.option(
@@ -43,7 +50,9 @@ def _uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ..
     callback=_uris,
     help="libvirt connection; may be given several times.",
 )
-@click.option("--once", is_flag=True, help="Make one decision, print it, and exit.")
+@click.option(
+    "--once", is_flag=True, help="Make one decision, carry it out where a policy says Enforce, print it, and exit."
+)
 @output_option("With --once: what to print.")
 @click.option(
     "--listen",
@@ -63,9 +72,10 @@ def _uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ..
 @click.option(
     "--proc",
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default=Path("/proc"),
     show_default=True,
+    shell_complete=_folders,
     help="The host's /proc, where it is mounted elsewhere (in a container).",
 )
 @click.option(

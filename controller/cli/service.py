@@ -1,5 +1,6 @@
 """Wires the loop to this host: folder, libvirt, HTTP endpoint, signals. What `ballast run` sets in motion."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from controller.observe.address import Address
 from controller.observe.board import Board, lost
 from controller.observe.http import Endpoint, ListenError
 from controller.standalone import FolderError, FolderWatch, PolicyFolder
+
+_log = logging.getLogger(__name__)
 
 ONCE_S = 8.0
 """Seconds `--once` may look before it prints: statistics, and enough to shrink, take a few periods."""
@@ -68,6 +71,7 @@ def serve(site: Site, listen: Address | None) -> None:
             stack.enter_context(Endpoint(listen, wired.board))
         stack.enter_context(FolderWatch(site.policies, wired.changed))
         wired.loop.run()
+    _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})
 
 
 def once(site: Site, form: str) -> str:
@@ -100,9 +104,9 @@ def _decide(wired: _Wired) -> dict[str, str]:
 
 _PASSING = frozenset({str(Reason.NONE), str(Reason.WARMING_UP)})
 _PASSING_UNDER_ENFORCE = _PASSING | {
-    str(reason) for reason in (Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.BOOTING)
+    str(reason) for reason in (Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.BOOTING, Reason.BUSY)
 }
-"""Under Enforce a guest that sends no statistics has just been asked to."""
+"""Under Enforce a guest that sends no statistics has just been asked to, and may be busy with being asked."""
 
 
 def _undecided(state: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from controller.observe.text import mib, seconds
+from controller.observe.text import mib, reason_with_advice, seconds, troubles_of
 
 State = dict[str, Any]
 
@@ -20,7 +20,8 @@ NARROW = 100
 
 def render(state: State) -> RenderableType:
     """A `/state` document as node line, what is wrong, and a row a domain; fits the console it is put on."""
-    return Group(_node(state), *_troubles(state), _Domains(state["domains"]))
+    troubles = (Text(f"! {trouble}", style=NEWS) for trouble in troubles_of(state))
+    return Group(_node(state), *troubles, _Domains(state["domains"]))
 
 
 class _Domains:
@@ -74,7 +75,7 @@ def _last(domain: State, narrow: bool) -> Text:
     """The last change with its age and reason; for a domain that is left alone, why."""
     action = domain["last_action"]
     if action is None:
-        return _line(domain["reason"] if narrow else domain["reason_text"], "dim", narrow)
+        return _line(domain["reason"] if narrow else reason_with_advice(domain), "dim", narrow)
     grows = action["to"] > action["from"]
     size = mib(abs(action["to"] - action["from"]))
     sign = "▲ +" if grows else "▼ -"
@@ -101,10 +102,3 @@ def _node(state: State) -> Text:
     if node["pressure"]:
         text.append("  ! HOST UNDER PRESSURE", style=f"bold {NEWS}")
     return text
-
-
-def _troubles(state: State) -> list[Text]:
-    down = [each for each in state["connections"] if not each["connected"]]
-    lost = [f"! {each['error'] or each['uri'] + ': not connected'}" for each in down]
-    refused = [f"! policy refused: {problem}" for problem in state["problems"]]
-    return [Text(line, style=NEWS) for line in lost + refused]

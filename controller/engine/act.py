@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from controller import planner
 from controller.engine.decision import Action
 from controller.engine.inventory import Inventory
-from controller.engine.plan import FRESH_TO_SHRINK, Plan, limits
+from controller.engine.plan import FRESH_TO_SHRINK, POOL, Plan, limits
 from controller.engine.reasons import REASONS, Reason, first_that_applies
 from controller.engine.sight import TOLERANCE, Sight
 from controller.engine.state import State
@@ -30,13 +30,8 @@ NEWEST = 2.0
 OVERDRAFT = 0.01
 """Part of the budget by which allocations may exceed it (the host's own use varies) before small shrinks pay."""
 
-POOL = 0.05
-"""Part of the budget that is collected on top when grows cannot be paid, and not lent: the next in need need not wait,
-and donors are not asked for a little every time."""
-
-
-WORTH_LENDING = 0.25
-"""Part of its allocation that spare memory must add, at least, to be lent: nobody waits for it."""
+UNFAIR = 0.5
+"""Part of its fair slack that a domain must be missing before left-over memory is moved for its sake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +61,10 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     base = np.where(under_way & ~turning, motion.target, size)
     wishes = _wishes(plan, state, base)
     free = state.budget - float(committed.sum())
-    still = plan.movable & ~under_way
-    shrink, less = _shrinks(plan, state, still & (wishes == 0), float(wishes.sum()), free)
-    granted = _grant(wishes, state, free)
-    extra = _extra(plan, state, still & ~shrink, free - float(wishes.sum())) if free > 0 else np.zeros_like(size)
-    granted = np.maximum(granted, np.where(wishes == 0, extra, 0.0))
+    still = plan.movable & ~under_way & (wishes == 0)
+    hopes = _hopes(plan, state, still)
+    shrink, less = _shrinks(plan, state, still, wishes, hopes, free)
+    granted = _grant(wishes, hopes, state, free)
     more = np.floor((base + granted) / GRAIN) * GRAIN
     verified = _verified(state, now)
     return Moves(
@@ -91,7 +85,17 @@ def _wishes(plan: Plan, state: State, base: Floats) -> Floats:
     return np.where(worth, lacking, 0.0)
 
 
-def _shrinks(plan: Plan, state: State, still: Bools, wished: float, free: float) -> tuple[Bools, Floats]:
+def _hopes(plan: Plan, state: State, still: Bools) -> Floats:
+    """(n,) bytes of left-over memory that domains are to get: where they have much less than their fair part of it."""
+    size, release = state.sight.allocation, state.motion.release
+    missing = np.where(still, plan.fair - size, 0.0)
+    enough = np.maximum(threshold(state.sight, state.inventory), UNFAIR * (plan.fair - plan.needed))
+    return np.where(missing > np.where(release, TOLERANCE, enough), missing, 0.0)
+
+
+def _shrinks(
+    plan: Plan, state: State, still: Bools, wishes: Floats, hopes: Floats, free: float
+) -> tuple[Bools, Floats]:
     """Who is to shrink, (n,), and to what, bytes: domains that keep too much, and donors where grows cannot be paid.
 
     Donors are those with the most to spare for their weight, as few as will do: memory that nobody needs is no matter
@@ -103,28 +107,41 @@ def _shrinks(plan: Plan, state: State, still: Bools, wished: float, free: float)
     over = size > plan.top + TOLERANCE
     shrink = surplus > np.where(over | motion.release, TOLERANCE, threshold(state.sight, inventory))
     coming = float(np.nansum(np.maximum(size - motion.target, 0.0))) + float(surplus[shrink].sum())
+    wished = float(wishes.sum())
     lacking = wished - free - coming
-    if lacking < (TOLERANCE if wished > 0 else OVERDRAFT * state.budget):
-        return shrink, less
-    return _with_donors(plan, state, shrink, less, still, lacking + POOL * state.budget)
-
-
-def _with_donors(
-    plan: Plan, state: State, shrink: Bools, less: Floats, still: Bools, lacking: float
-) -> tuple[Bools, Floats]:
-    """More shrinks, until `lacking` bytes come together or nobody has any to spare."""
-    least = np.ceil(plan.needed / GRAIN) * GRAIN
-    spare = np.where(still, np.where(shrink, less, state.sight.allocation) - least, 0.0)
-    donors = np.flatnonzero(spare >= TOLERANCE)
-    donors = donors[np.argsort(-spare[donors] / state.inventory.weight[donors], kind="stable")]
-    given_before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
-    donors = donors[given_before < lacking]
-    give = np.minimum(spare[donors], lacking - given_before[: len(donors)])
-    rest = np.where(shrink, less, state.sight.allocation)[donors] - give
-    shrink, less = shrink.copy(), less.copy()
-    less[donors] = np.maximum(np.floor(rest / GRAIN) * GRAIN, least[donors])
-    shrink[donors] = True
+    if lacking > (TOLERANCE if wished > 0 else OVERDRAFT * state.budget):
+        donors = _Donors(plan.needed, shrink, less, still)
+        return donors.give(state, lacking + POOL * state.budget)
+    lacking += float(np.where(motion.release, 0.0, hopes).sum()) + POOL * state.budget
+    if lacking > TOLERANCE and hopes.any():
+        lenders = still & inventory.share & (hopes == 0)
+        return _Donors(np.maximum(plan.fair, plan.needed), shrink, less, lenders).give(state, lacking)
     return shrink, less
+
+
+@dataclass(frozen=True, slots=True)
+class _Donors:
+    """Shrinks decided on, and what `still` domains could be left with on top of that. All (n,), bytes."""
+
+    least: Floats
+    shrink: Bools
+    less: Floats
+    still: Bools
+
+    def give(self, state: State, lacking: float) -> tuple[Bools, Floats]:
+        """More shrinks, until `lacking` bytes come together or nobody has any to spare."""
+        least = np.ceil(self.least / GRAIN) * GRAIN
+        rest = np.where(self.shrink, self.less, state.sight.allocation)
+        spare = np.where(self.still, rest - least, 0.0)
+        donors = np.flatnonzero(spare >= TOLERANCE)
+        donors = donors[np.argsort(-spare[donors] / state.inventory.weight[donors], kind="stable")]
+        given_before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
+        donors = donors[given_before < lacking]
+        given = np.minimum(spare[donors], lacking - given_before[: len(donors)])
+        shrink, less = self.shrink.copy(), self.less.copy()
+        less[donors] = np.maximum(np.floor((rest[donors] - given) / GRAIN) * GRAIN, least[donors])
+        shrink[donors] = True
+        return shrink, less
 
 
 def _verified(state: State, now: float) -> Bools:
@@ -133,22 +150,19 @@ def _verified(state: State, now: float) -> Bools:
     return (now - state.sight.fresh_at <= newest) & (state.sight.fresh_at >= state.sight.moved_at)
 
 
-def _grant(wishes: Floats, state: State, free: float) -> Floats:
-    """(n,) bytes of free memory for each wish: guests under pressure first, then by weight; no useless trifles."""
-    pressure = state.sight.pressure
+def _grant(wishes: Floats, hopes: Floats, state: State, free: float) -> Floats:
+    """(n,) bytes of free memory: for guests under pressure first, then by weight, then, the pool apart, for hopes.
+
+    No useless trifles: what is less than the threshold waits, unless a guest is in need.
+    """
+    pressure, weights = state.sight.pressure, state.inventory.weight
     levels = [np.zeros_like(wishes), np.where(pressure, wishes, 0.0), wishes]
-    granted = planner.fill(levels, state.inventory.weight, max(free, 0.0))
-    enough = np.where(pressure, TOLERANCE, np.minimum(wishes, threshold(state.sight, state.inventory)))
-    return np.where(granted >= enough, granted, 0.0)
-
-
-def _extra(plan: Plan, state: State, still: Bools, left: float) -> Floats:
-    """(n,) bytes to hand out of what is left over, the pool apart, where that is worth a move."""
-    size, release = state.sight.allocation, state.motion.release
-    wants = np.where(still, np.maximum(plan.extra - size, 0.0), 0.0)
-    handed = planner.share(wants, state.inventory.weight, max(left - POOL * state.budget, 0.0))
-    enough = np.where(release, TOLERANCE, np.maximum(threshold(state.sight, state.inventory), WORTH_LENDING * size))
-    return np.where(handed >= enough, handed, 0.0)
+    granted = planner.fill(levels, weights, max(free, 0.0))
+    left = free - float(wishes.sum()) - POOL * state.budget
+    if left > 0:
+        granted = granted + planner.share(hopes, weights, left)
+    enough = np.minimum(wishes + hopes, threshold(state.sight, state.inventory))
+    return np.where(granted >= np.where(pressure | state.motion.release, TOLERANCE, enough), granted, 0.0)
 
 
 def why_moved(plan: Plan, target: Floats, state: State) -> Ints:
@@ -174,7 +188,9 @@ def why_moved(plan: Plan, target: Floats, state: State) -> Ints:
 def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
     """(n,) `Reason` for leaving each domain as it is, were it left."""
     motion, sight, inventory = state.motion, state.sight, state.inventory
-    wanted, size = state.outlook.wanted, sight.allocation
+    size = sight.allocation
+    lowest, _ = limits(inventory, sight)
+    wanted = np.maximum(state.outlook.wanted, lowest)
     waiting = now < motion.retry_at
     band = threshold(sight, inventory)
     less = wanted < size - band

@@ -76,7 +76,8 @@ def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tu
     away = receding & ~late_news
     changed = ~under_way & (np.abs(size - motion.settled) >= TOLERANCE)
     relieved = changed & (size > motion.settled) & (size < motion.relief + TOLERANCE)
-    _settle(motion, relieved, size)
+    motion.settled[relieved] = size[relieved]
+    motion.relief[relieved & (size > motion.relief - TOLERANCE)] = np.nan
     motion.progress[closer | late_news] = size[closer | late_news]
     motion.progress_at[closer] = now
     outside = _overruled(motion, sight, inventory, away | (changed & ~relieved), now)

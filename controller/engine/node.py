@@ -46,6 +46,8 @@ class Node:
 def observe(node: Node, reading: HostReading, guests: float, now: float) -> Node:
     """The host after a reading. `guests`: bytes of host memory that guests' allocations hold now."""
     own_use = max(reading.total - reading.available - guests, 0.0)
+    if own_use == node.own_use == node.own_forecast:  # one more point on a flat line tells nothing
+        return replace(node, reading=reading)
     if now - node.updated < SPACING:
         return replace(node, reading=reading, own_use=own_use, own_forecast=max(node.own_forecast, own_use))
     history = node.history.append(_ROW, now, np.array([own_use]))

@@ -17,6 +17,13 @@ Bools = NDArray[np.bool_]
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
 
+REACH = 0.25
+"""Part of its maximum that a domain may come to need, beside its peak of late, for all one knows."""
+
+POOL = 0.05
+"""Part of the budget that is collected on top when grows cannot be paid, and not lent: the next in need need not wait,
+and donors are not asked for a little every time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -26,8 +33,8 @@ class Plan:
     """What each domain is to have at least: its share of the budget in what all need."""
     keep: Floats
     """What it may keep as long as nobody needs it: what it wanted of late, or all it has where the spare is shared."""
-    extra: Floats
-    """What it gets on top when it is left over: a released domain its definition, others a share of the spare."""
+    fair: Floats
+    """What it gets where memory is left over: a released domain its definition, others a share of the spare."""
     top: Floats
     """The most it may have."""
     movable: Bools
@@ -59,8 +66,26 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
     young = ~(now - state.outlook.since >= inventory.stabilization)
     held = np.fmax(state.outlook.held, np.where(young | sharing | released, size, 0.0))
     keep = needed if state.node.reading.pressure else np.maximum(needed, np.minimum(held, top))
-    extra = np.where(sharing, top, np.where(released, np.minimum(inventory.definition, top), 0.0))
-    return Plan(needed, keep, extra, top, movable)
+    fair = np.where(released, np.minimum(inventory.definition, top), needed)
+    if sharing.any():
+        others = float(np.where(sharing, 0.0, np.maximum(committed, keep)).sum())
+        capacity = state.budget * (1 - POOL) - others
+        fair = np.where(sharing, _levelled(state, needed, top, sharing, capacity), fair)
+    return Plan(needed, keep, fair, top, movable)
+
+
+def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacity: float) -> Floats:
+    """(n,) bytes that domains have when what nobody needs is shared: equal levels, relative to what they may come to.
+
+    A domain can be helped only some seconds after its demand has jumped, and it may jump to what it once needed, or to
+    its maximum. Who needs little now has the farthest to jump: so not slack is made equal, but what domains have.
+    """
+    rows = np.flatnonzero(sharing)
+    scale = (state.outlook.peak + REACH * top)[rows] * state.inventory.weight[rows]
+    highest = np.maximum(top, needed)
+    levels = needed.copy()
+    levels[rows] = planner.level(needed[rows], highest[rows], np.maximum(scale, 1.0), capacity)
+    return levels
 
 
 def _levels(state: State, lowest: Floats, top: Floats) -> list[Floats]:

@@ -117,6 +117,7 @@ def first_that_applies(
     cases: Sequence[tuple[NDArray[np.bool_], Reason | NDArray[np.int64]]], otherwise: Reason
 ) -> NDArray[np.int64]:
     """(n,) `Reason` codes: of the first case whose mask (n,) is set; a case may bring codes of its own, (n,)."""
-    masks = [mask for mask, _ in cases]
-    codes = [np.asarray(code, dtype=np.int64) for _, code in cases]
-    return np.asarray(np.select(masks, codes, int(otherwise)), dtype=np.int64)
+    codes = np.full(len(cases[0][0]), int(otherwise), dtype=np.int64)
+    for mask, code in reversed(cases):
+        np.copyto(codes, code, where=mask)
+    return codes

@@ -158,7 +158,8 @@ def _trouble(
     """Why each sample cannot be acted on, the first cause that applies."""
     missing = ~np.isfinite(demand) | ~(samples.updated > 0) | (samples.available == 0)
     booting = missing & (now - sight.since[samples.rows] < BOOT_TIME)
-    absurd = (demand < 0) | (demand > samples.actual) | (samples.available < 0) | ~(samples.actual > 0)
+    at_rest = samples.updated > sight.moved[samples.rows]
+    absurd = (at_rest & ((demand < 0) | (demand > samples.actual))) | (samples.available < 0) | ~(samples.actual > 0)
     lives = [(samples.life == life, reason) for life, reason in _LIFE_REASONS.items()]
     return first_that_applies(
         [

@@ -39,7 +39,7 @@ def explain(error: libvirt.libvirtError, uri: str) -> str:
     if number in _ABSENT_ERRNO:
         remedy = "is libvirtd (or virtqemud) running? Start it, or name another connection with --connect"
     elif code in _DENIED or number in _DENIED_ERRNO:
-        remedy = "permission denied: run as root or join the group libvirt"
+        remedy = "run as root or join the group libvirt"
     elif code in _BAD_URI or error.get_error_domain() == libvirt.VIR_FROM_URI:
         remedy = "is that a libvirt URI? The usual one is --connect qemu:///system"
     else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.engine.decision import Decision
+from controller.engine.decision import Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -15,8 +15,10 @@ from controller.engine.step import due, next_due, step
 from controller.host.look import to_samples
 from controller.loop.clock import Clock
 from controller.loop.ports import Host, PolicySource
+from controller.observe.advice import advice
 from controller.observe.board import Board, Publication
 from controller.observe.journal import Journal
+from controller.observe.remarks import Ownership, ownership
 
 GAP_S = 0.1
 """Least seconds between two iterations: a storm of balloon events is worth one step, not one each."""
@@ -51,6 +53,8 @@ class ControlLoop:
         self._inventory: Inventory | None = None
         self._facts: tuple[DomainFacts, ...] | None = None
         self._version: int | None = None
+        self._ownership = Ownership()
+        self._wishes_errors: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._asked: frozenset[str] = frozenset()
         self._looked = False
@@ -102,9 +106,12 @@ class ControlLoop:
         if self._inventory is not None and facts is self._facts and version == self._version:
             return self._inventory
         assignment = assign(facts, policies, self._node)
+        gone = () if self._inventory is None else self._inventory.index.keys() - assignment.inventory.index.keys()
+        self._journal.forget(gone)
         self._facts, self._version, self._inventory = facts, version, assignment.inventory
-        names = dict(zip(assignment.inventory.keys, assignment.inventory.names, strict=True))
-        self._journal.ownership(names, assignment.conflicted, assignment.unmatched)
+        self._ownership = ownership(assignment, [policy.name for policy in policies], self._node.name)
+        self._wishes_errors = {domain.key: domain.wishes.error for domain in facts if domain.wishes.error}
+        self._journal.remarks(self._ownership.remarks)
         self._let_go(assignment.inventory)
         return assignment.inventory
 
@@ -144,10 +151,27 @@ class ControlLoop:
         connections = tuple(self._host.status())
         connected = any(each.connected for each in connections)
         self._looked = self._looked or (connected and (outcome.looked > 0 or not self._asked))
-        self._journal.notices(outcome.decision.notices)
+        self._journal.notices(outcome.decision.notices, self._advise)
         self._journal.proposals(outcome.decision.proposals)
         self._journal.actions(outcome.decision.actions, outcome.refused)
-        self._board.publish(Publication(now, self._state, connections, self._source.problems, self._looked))
+        self._board.publish(
+            Publication(
+                at=now,
+                state=self._state,
+                connections=connections,
+                problems=self._source.problems,
+                looked=self._looked,
+                ownership=self._ownership,
+                wishes_errors=self._wishes_errors,
+            )
+        )
+
+    def _advise(self, notice: Notice) -> str:
+        """What the user can do about it, where the reason alone does not tell."""
+        inventory = self._state.inventory
+        owner = int(inventory.policy[inventory.index[notice.key]])
+        mode = inventory.modes[owner] if owner >= 0 else None
+        return advice(str(notice.reason), notice.name, mode, self._wishes_errors.get(notice.key, ""))
 
 
 def _periods(inventory: Inventory) -> dict[str, int]:

@@ -3,13 +3,15 @@
 The loop leaves one immutable `Publication` and goes on; whoever asks pays for putting it into words.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from controller import __version__
 from controller.engine.state import State
 from controller.engine.view import view
+from controller.observe.advice import advice
+from controller.observe.remarks import Ownership
 
 SILENCE_S = 30.0
 """Seconds without an iteration after which the loop counts as hung: three heartbeats, a slow one is fine."""
@@ -40,6 +42,9 @@ class Publication:
     """Policies that were refused, one line each."""
     looked: bool
     """Every domain there is had its chance to be looked at once."""
+    ownership: Ownership = field(default_factory=Ownership)
+    wishes_errors: Mapping[str, str] = field(default_factory=dict)
+    """By key, what is wrong with the wishes in a domain's metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class Board:
                 "node": {"name": self._node_name},
                 "connections": [],
                 "problems": [],
+                "warnings": [],
                 "policies": [],
                 "domains": [],
             }
@@ -84,8 +90,12 @@ class Board:
             "node": {"name": self._node_name, **seen["node"]},
             "connections": [_connection(each) for each in latest.connections],
             "problems": list(latest.problems),
-            "policies": seen["policies"],
-            "domains": seen["domains"],
+            "warnings": [remark.text for remark in latest.ownership.remarks],
+            "policies": [
+                policy | {"conflicted_domains": latest.ownership.conflicted.get(policy["name"], 0)}
+                for policy in seen["policies"]
+            ],
+            "domains": [_domain(domain, latest.wishes_errors) for domain in seen["domains"]],
         }
 
     def health(self) -> Verdict:
@@ -114,6 +124,11 @@ class Board:
 def lost(connections: Sequence[Connection]) -> list[str]:
     """One line for each connection that is down."""
     return [each.error or f"{each.uri}: not connected" for each in connections if not each.connected]
+
+
+def _domain(domain: dict[str, Any], wishes_errors: Mapping[str, str]) -> dict[str, Any]:
+    told = advice(domain["reason"], domain["name"], domain["mode"], wishes_errors.get(domain["key"], ""))
+    return domain | {"advice": told}
 
 
 def _connection(connection: Connection) -> dict[str, Any]:

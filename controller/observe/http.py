@@ -4,6 +4,7 @@ It runs on threads of its own and reads the board, which needs no lock. Requests
 size and time.
 """
 
+import errno
 import json
 import logging
 import socket
@@ -85,9 +86,7 @@ class Endpoint:
         try:
             self._server = _Server(address, Pages(board))
         except OSError as error:
-            raise ListenError(
-                f"--listen {address}: {error.strerror or error}; choose another address, or none"
-            ) from error
+            raise ListenError(f"--listen {address}: {error.strerror or error}; {_remedy(error)}") from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
         if not address.loopback:
             _log.warning("--listen %s: whoever reaches this address can read the state; there is no login", address)
@@ -211,6 +210,12 @@ class _Bounded:
 
     def close(self) -> None:
         self._stream.close()
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "end the Ballast that runs here already, or choose another address, or none"
+    return "choose another address, or none"
 
 
 def _verdict(verdict: Verdict) -> Reply:

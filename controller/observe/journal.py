@@ -1,10 +1,11 @@
 """The log's memory: says what changed, once. Nothing is written for a look that changed nothing."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from controller.engine.decision import Action, Notice
 from controller.engine.reasons import Reason
+from controller.observe.remarks import Remark
 from controller.observe.text import MIB, change
 
 _log = logging.getLogger(__name__)
@@ -15,20 +16,22 @@ class Journal:
 
     def __init__(self) -> None:
         self._refused: dict[str, str] = {}
-        self._conflicts: set[tuple[str, str]] = set()
-        self._unmatched: set[str] = set()
+        self._remarks: frozenset[Remark] = frozenset()
 
-    def notices(self, notices: Iterable[Notice]) -> None:
-        """One line a notice; the engine gives each once."""
+    def notices(self, notices: Iterable[Notice], advise: Callable[[Notice], str]) -> None:
+        """One line a notice, with what `advise` has to say about it; the engine gives each once."""
         for notice in notices:
+            advice = advise(notice)
             fields = {
                 "event": "notice",
                 "domain": notice.name,
                 "key": notice.key,
                 "reason": str(notice.reason),
+                "advice": advice,
             }
             level = logging.WARNING if notice.reason in _WARNINGS else logging.INFO
-            _log.log(level, "%s: %s [%s]", notice.name, notice.reason.text, notice.reason, extra={"fields": fields})
+            text = f"{notice.reason.text}: {advice}" if advice else notice.reason.text
+            _log.log(level, "%s: %s [%s]", notice.name, text, notice.reason, extra={"fields": fields})
 
     def proposals(self, proposals: Iterable[Action]) -> None:
         """One line a proposal (Observe); the engine gives each once."""
@@ -53,33 +56,19 @@ class Journal:
                     extra={"fields": fields},
                 )
 
-    def ownership(
-        self, names: Mapping[str, str], conflicted: Mapping[str, Sequence[str]], unmatched: Iterable[str]
-    ) -> None:
-        """Policies that lost domains to another, and policies that select nothing.
+    def remarks(self, remarks: Sequence[Remark]) -> None:
+        """One line for each remark that was not made before."""
+        for remark in remarks:
+            if remark not in self._remarks:
+                fields = {"event": remark.event, "policy": remark.policy}
+                level = logging.INFO if remark.event == "elsewhere" else logging.WARNING
+                _log.log(level, "%s", remark.text, extra={"fields": fields})
+        self._remarks = frozenset(remarks)
 
-        `names` maps keys to domains; those that are gone are forgotten.
-        """
-        conflicts = {(policy, key) for policy, keys in conflicted.items() for key in keys}
-        for policy, key in sorted(conflicts - self._conflicts):
-            name = names.get(key, key)
-            _log.warning(
-                "MemoryPolicy %s: domain %s belongs to another policy (higher priority, older, or first by "
-                "name); narrow one domainSelector or change priority",
-                policy,
-                name,
-                extra={"fields": {"event": "conflict", "policy": policy, "domain": name, "key": key}},
-            )
-        unmatched = set(unmatched)
-        for policy in sorted(unmatched - self._unmatched):
-            _log.warning(
-                "MemoryPolicy %s selects no domain of this node; check its nodeSelector and domainSelector",
-                policy,
-                extra={"fields": {"event": "unmatched", "policy": policy}},
-            )
-        self._conflicts, self._unmatched = conflicts, unmatched
-        for key in self._refused.keys() - names.keys():
-            del self._refused[key]
+    def forget(self, keys: Iterable[str]) -> None:
+        """Domains that are gone."""
+        for key in keys:
+            self._refused.pop(key, None)
 
 
 _WARNINGS = frozenset(

@@ -55,6 +55,10 @@ _DOMAIN_COUNTERS = {
 _POLICY_GAUGES = {
     "domains": ("ballast_policy_domains", "Domains the policy owns."),
     "stable_domains": ("ballast_policy_stable_domains", "Domains the policy owns that are stable."),
+    "conflicted_domains": (
+        "ballast_policy_conflicted_domains",
+        "Domains the policy selects and another policy owns.",
+    ),
 }
 
 

@@ -1,5 +1,8 @@
 """Sizes and times as people read them; JSON and metrics keep bytes and seconds."""
 
+from collections.abc import Mapping
+from typing import Any
+
 MIB = 2**20
 """Bytes."""
 
@@ -12,6 +15,18 @@ def mib(size: float | None) -> str:
 def change(before: float, after: float) -> str:
     """`512 MiB -> 768 MiB (+256 MiB)`."""
     return f"{mib(before)} -> {mib(after)} ({round((after - before) / MIB):+d} MiB)"
+
+
+def reason_with_advice(domain: Mapping[str, Any]) -> str:
+    """Why a domain of the `/state` document is left alone, and what its user can do about it."""
+    return f"{domain['reason_text']}: {domain['advice']}" if domain["advice"] else str(domain["reason_text"])
+
+
+def troubles_of(state: Mapping[str, Any]) -> list[str]:
+    """What is wrong, a line each, from the `/state` document: connections, and policies refused or without effect."""
+    down = [each for each in state["connections"] if not each["connected"]]
+    lost = [each["error"] or f"{each['uri']}: not connected" for each in down]
+    return [*lost, *(f"policy refused: {problem}" for problem in state["problems"]), *state["warnings"]]
 
 
 def seconds(span: float | None) -> str:

@@ -33,7 +33,7 @@ headroom: {percent: 10, quantity: 32Mi}
 limits: {minimum: 128Mi, minimumPercent: 20, maximum: null, maximumPercent: 100}
 weight: 100
 shrink: {stabilizationSeconds: 120}
-spare: Reclaim
+spare: Share
 monitoring: {minimumIntervalSeconds: 1, maximumIntervalSeconds: 60}
 stability: {windowSeconds: 300, maximumReallocations: 2, maximumChangePercent: 5}
 budget: {reserve: 512Mi, reservePercent: 5, maximum: null}

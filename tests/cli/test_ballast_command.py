@@ -54,6 +54,16 @@ def test_the_shell_is_offered_the_commands():
     assert [item.value for item in main.shell_complete(context, "")] == list(COMMANDS)
 
 
+@pytest.mark.parametrize("option", ["--policies", "--proc"])
+def test_the_shell_completes_folders_where_one_is_asked_for(option):
+    done = CliRunner().invoke(
+        main,
+        prog_name="ballast",
+        env={"_BALLAST_COMPLETE": "bash_complete", "COMP_WORDS": f"ballast run {option} ", "COMP_CWORD": "3"},
+    )
+    assert done.output == "dir,\n"
+
+
 def modules_after(statement: str) -> set[str]:
     """Top-level packages that a fresh interpreter has loaded after the statement."""
     program = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"

@@ -1,5 +1,6 @@
 """`ballast check`: what it prints, and the exit code a pipeline sees."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -97,6 +98,17 @@ def test_a_file_that_cannot_be_opened_is_a_problem() -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("loop.yaml: cannot be read: too many levels of symbolic links; ")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_file_that_may_not_be_read_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: str, _mode: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    Path("a.yaml").write_text(GOOD)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr("click.open_file", denied)
+    told = "a.yaml: cannot be read: permission denied; make it readable for this user\n"
+    assert outcome(run("a.yaml")) == (1, "", told)
 
 
 def test_an_endless_file_is_refused_without_reading_it_all() -> None:

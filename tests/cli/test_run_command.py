@@ -1,5 +1,6 @@
 """`ballast run`, with libvirt's built-in test driver where a connection is needed."""
 
+import errno
 import json
 import logging
 import signal
@@ -64,6 +65,23 @@ def test_once_as_a_document(folder, form, parse):
     assert state["refused"] == {}
 
 
+def test_once_says_which_policies_are_without_effect(folder):
+    (folder / "b.yaml").write_text(POLICY.replace("all}", "b}"))
+    (folder / "c.yaml").write_text(POLICY.replace("all}", "c}, spec: {domainSelector: {names: [tset]}}"))
+    (folder / "d.yaml").write_text(POLICY.replace("all}", "d}, spec: {nodeSelector: {names: [other]}}"))
+    lines = once(folder, "--node-name", "here").output.splitlines()
+    assert [line[:70] for line in lines if line.startswith("! ")] == [
+        "! MemoryPolicy b is Conflicted: MemoryPolicy all owns test (higher pri",
+        "! MemoryPolicy c selects no domain of this node; check its domainSelec",
+        "! MemoryPolicy d is not for this node, here; check its nodeSelector, i",
+    ]
+
+
+def test_once_says_that_there_is_no_policy_at_all(folder):
+    (folder / "all.yaml").unlink()
+    assert "! no MemoryPolicy is in force: every domain is left alone" in once(folder).output.splitlines()
+
+
 def test_once_refuses_broken_policies_with_all_their_problems(folder):
     (folder / "a.yaml").write_text("spec: [")
     (folder / "b.yaml").write_text(POLICY.replace("all}", "b}, spec: {weight: heavy}"))
@@ -72,6 +90,15 @@ def test_once_refuses_broken_policies_with_all_their_problems(folder):
 
 def test_a_missing_folder_is_refused(tmp_path):
     fails_with(once(tmp_path / "nowhere"), "--policies", "No such file or directory; create the folder")
+
+
+def test_a_folder_that_may_not_be_read_is_refused_with_the_remedy(folder, monkeypatch):
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("os.scandir", denied)
+    fails_with(once(folder), "Permission denied; let the user that runs Ballast list and read it")
 
 
 def test_a_libvirt_without_a_socket_is_refused(folder, tmp_path):
@@ -123,6 +150,7 @@ def test_a_signal_ends_it_cleanly(folder, number):
         process.send_signal(number)
         rest = process.stderr.read()
         assert process.wait() == 0
+        assert json.loads(rest.splitlines()[-1])["message"] == "stopped; guests keep the memory they have"
         assert "Traceback" not in rest
 
 
@@ -131,7 +159,8 @@ def test_a_policy_broken_while_it_runs_is_said_and_mended_goes_on(folder):
         (folder / "all.yaml").write_text("spec: [")
         assert "all.yaml:1: not valid YAML" in _await_line(process, "all.yaml")
         (folder / "all.yaml").write_text(POLICY.replace("all}", "mended}"))
-        assert _await_line(process, "in force") == "MemoryPolicies in force: mended"
+        assert _await_line(process, "refused").endswith("its last good version stays in force: all")
+        assert _await_line(process, "MemoryPolicies") == "MemoryPolicies in force: mended"
 
 
 NODE = {"name": "n", "total": 8192 * MIB, "budget": 4096 * MIB, "allocated": 512 * MIB, "spare": 3584 * MIB}
@@ -148,7 +177,9 @@ WEB = {
     "reason": "WithinThreshold",
     "reason_text": "the change wanted is within the threshold",
     "last_action": None,
+    "advice": "",
 }
+FINE = {"node": NODE, "connections": [], "problems": [], "warnings": [], "domains": [WEB]}
 
 
 class TestTableOfOneDecision:
@@ -156,10 +187,10 @@ class TestTableOfOneDecision:
 
     def verdict(self, refused: dict[str, str] | None = None, **changes: object) -> str:
         """Last line of the table."""
-        return table({"node": NODE, "domains": [WEB | changes]}, refused or {}).splitlines()[-1].strip()
+        return table(FINE | {"domains": [WEB | changes]}, refused or {}).splitlines()[-1].strip()
 
     def test_the_numbers_of_node_and_domain(self):
-        text = table({"node": NODE, "domains": [WEB]}, {})
+        text = table(FINE, {})
         assert "node n: 8192 MiB, budget 4096 MiB, allocated 512 MiB, spare 3584 MiB" in text
         assert "demand 490 MiB, forecast 495 MiB (upper 500 MiB), allocation 512 MiB, target 512 MiB" in text
 
@@ -187,5 +218,17 @@ class TestTableOfOneDecision:
             "left alone: no policy selects it [NoPolicy]"
         )
 
+    def test_what_can_be_done_about_it(self):
+        advised = self.verdict(reason="StaleStatistics", reason_text="statistics stopped", advice="do this")
+        assert advised == "left alone: statistics stopped: do this [StaleStatistics]"
+
+    def test_policies_without_effect_stand_above_the_domains(self):
+        text = table(FINE | {"warnings": ["idle selects none"]}, {})
+        assert text.splitlines()[1:3] == ["! idle selects none", ""]
+
+    def test_a_connection_of_several_that_does_not_work_is_said(self):
+        lost = {"uri": "qemu:///system", "connected": False, "error": "qemu:///system: no socket"}
+        assert "! qemu:///system: no socket" in table(FINE | {"connections": [lost]}, {}).splitlines()
+
     def test_a_node_without_domains(self):
-        assert table({"node": NODE, "domains": []}, {}).endswith("\nno running domains")
+        assert table(FINE | {"domains": []}, {}).endswith("\nno running domains")

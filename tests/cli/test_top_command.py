@@ -47,6 +47,7 @@ WEB = {
         "reason": "ForecastGrow",
         "reason_text": "forecast demand needs more memory",
     },
+    "advice": "",
 }
 DB = WEB | {
     "name": "db",
@@ -60,7 +61,7 @@ DB = WEB | {
     "reason_text": "the domain is paused",
     "last_action": None,
 }
-STATE = {"node": NODE, "connections": [], "problems": [], "policies": [], "domains": [WEB, DB]}
+STATE = {"node": NODE, "connections": [], "problems": [], "warnings": [], "policies": [], "domains": [WEB, DB]}
 
 
 def drawn(state: dict[str, object], width: int = 160) -> list[str]:
@@ -90,6 +91,11 @@ def test_a_domain_that_is_left_alone_says_why():
     assert " ".join(row("db", drawn(STATE))) == "db - - 1024 MiB 1024 MiB 1m00s = stable the domain is paused"
 
 
+def test_what_can_be_done_about_a_domain_that_is_left_alone_follows_the_reason():
+    lines = drawn(STATE | {"domains": [DB | {"advice": "wake it"}]})
+    assert " ".join(row("db", lines)).endswith("the domain is paused: wake it")
+
+
 def test_a_shrink_looks_like_one():
     shrink = WEB | {"last_action": WEB["last_action"] | {"from": 768 * MIB, "to": 512 * MIB}}
     assert "▼ -256 MiB" in " ".join(row("web", drawn(STATE | {"domains": [shrink]})))
@@ -111,9 +117,10 @@ def test_a_narrow_terminal_gets_one_short_line_a_domain(width):
     assert lines[-1].startswith("db")
 
 
-def test_lost_connections_and_refused_policies_stand_above_the_table():
+def test_lost_connections_refused_policies_and_policies_without_effect_stand_above_the_table():
     lost = {"uri": "qemu:///system", "connected": False, "error": "qemu:///system: no socket"}
-    lines = drawn(STATE | {"connections": [lost], "problems": ["a.yaml:1: broken"]})
+    lines = drawn(STATE | {"connections": [lost], "problems": ["a.yaml:1: broken"], "warnings": ["idle selects none"]})
+    assert "! idle selects none" in lines
     assert "! qemu:///system: no socket" in lines
     assert "! policy refused: a.yaml:1: broken" in lines
 

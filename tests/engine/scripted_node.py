@@ -25,6 +25,7 @@ def policy(name: str = "default", **spec: Any) -> MemoryPolicy:
         "mode": "Enforce",
         "shrink": {"stabilizationSeconds": 5},
         "limits": {"minimumPercent": 1},
+        "spare": "Reclaim",
         "monitoring": {"maximumIntervalSeconds": 1},
     }
     metadata = {"name": name} | spec.pop("metadata", {})

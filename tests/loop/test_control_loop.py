@@ -1,13 +1,16 @@
 """The control loop on a node without libvirt, time or threads."""
 
+from dataclasses import replace
+
 import pytest
 from fake_site import MIB, FakeConnection, Site
 
+from controller.api.wishes import Wishes
 from controller.engine.snapshot import Refusal, Snapshot
 from controller.loop import control
 
 CALM = "{monitoring: {minimumIntervalSeconds: 5, maximumIntervalSeconds: 5}}"
-ENFORCE = "{mode: Enforce}"
+ENFORCE = "{mode: Enforce, spare: Reclaim}"
 
 
 @pytest.fixture
@@ -250,3 +253,25 @@ def test_problems_of_policies_are_published():
     site.source.problems = ("bad.yaml:1: not valid YAML",)
     site.loop.iterate()
     assert site.board.document()["problems"] == ["bad.yaml:1: not valid YAML"]
+
+
+def test_wishes_that_cannot_be_understood_are_explained_on_the_domain_and_in_the_log(caplog):
+    site = Site(CALM)
+    site.host.add("a")
+    (facts,) = site.host.facts
+    site.host.facts = (replace(facts, wishes=Wishes(error="weight 'x': not a weight")),)
+    site.turn()
+    assert (site.domain("a")["reason"], site.domain("a")["advice"]) == ("InvalidWishes", "weight 'x': not a weight")
+    assert "not valid: weight 'x': not a weight [InvalidWishes]" in caplog.text
+
+
+def test_policies_without_effect_are_published_with_their_conflicts():
+    site = Site("{priority: 1}", CALM, "{domainSelector: {names: [nobody]}}")
+    site.host.add("a")
+    site.turn()
+    document = site.board.document()
+    assert [policy["conflicted_domains"] for policy in document["policies"]] == [0, 1, 0]
+    assert [line.split(";")[0] for line in document["warnings"]] == [
+        "MemoryPolicy p1 is Conflicted: MemoryPolicy p0 owns a (higher priority, older, or first by name)",
+        "MemoryPolicy p2 selects no domain of this node",
+    ]

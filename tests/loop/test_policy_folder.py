@@ -21,6 +21,11 @@ class Folder:
         self.now = 0.0
         self.source = PolicyFolder(path, lambda: self.now)
 
+    @property
+    def elsewhere(self) -> Path:
+        """Another folder on the same file system."""
+        return self.path.with_name("elsewhere")
+
     def write(self, name: str, text: str) -> None:
         (self.path / name).write_text(text)
 
@@ -36,7 +41,9 @@ class Folder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path)
+    for name in ("policies", "elsewhere"):
+        (tmp_path / name).mkdir()
+    return Folder(tmp_path / "policies")
 
 
 def test_every_yaml_file_counts_and_nothing_else(folder):
@@ -92,10 +99,23 @@ def test_a_refusal_is_logged_once_for_each_content(folder, caplog):
     folder.write("a.yaml", "spec: [")
     folder.scan()
     folder.scan()
-    assert len(caplog.records) == 1
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     folder.write("a.yaml", "spec: [[")
     folder.scan()
-    assert len(caplog.records) == 2
+    assert len(caplog.records) == 4
+
+
+def test_it_is_said_what_stays_in_force_and_when_the_file_is_good_again(folder, caplog):
+    caplog.set_level("INFO")
+    folder.write("new.yaml", "spec: [")
+    folder.scan()
+    assert caplog.messages[-1] == f"{folder.path}/new.yaml: refused; nothing of it is in force"
+    folder.write("new.yaml", policy("a"))
+    folder.scan()
+    assert caplog.messages[-2:] == [f"{folder.path}/new.yaml: accepted", "MemoryPolicies in force: a"]
+    folder.write("new.yaml", "spec: [")
+    folder.scan()
+    assert caplog.messages[-1] == f"{folder.path}/new.yaml: refused; its last good version stays in force: a"
 
 
 def test_a_file_that_vanished_takes_its_policies_with_it(folder):
@@ -155,7 +175,7 @@ def test_what_is_no_plain_file_is_refused_and_the_last_good_version_works_on(fol
     assert folder.scan() == ["a"]
     assert folder.scan() == ["a"]
     assert len(folder.source.problems) == 1
-    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
 def test_without_an_event_the_folder_is_read_again_after_a_while_not_before(folder):
@@ -186,7 +206,7 @@ def test_a_missing_folder_is_refused_at_the_start(tmp_path):
 
 def test_a_file_in_place_of_the_folder_is_refused_at_the_start(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(FolderError, match=r"/file: Not a directory; create the folder"):
+    with pytest.raises(FolderError, match=r"/file: Not a directory; name the folder that holds it"):
         PolicyFolder(tmp_path / "file", lambda: 0.0)
 
 
@@ -203,10 +223,13 @@ class TestWatching:
             pytest.param(lambda folder: folder.write("new.yaml", policy("new")), id="written"),
             pytest.param(lambda folder: (folder.path / "old.yaml").unlink(), id="deleted"),
             pytest.param(lambda folder: (folder.path / "old.yaml").rename(folder.path / "b.yaml"), id="renamed"),
+            pytest.param(lambda folder: (folder.elsewhere / "b.yaml").rename(folder.path / "b.yaml"), id="moved in"),
+            pytest.param(lambda folder: (folder.path / "old.yaml").rename(folder.elsewhere / "c"), id="moved out"),
         ],
     )
     def test_a_changed_file_is_told(self, folder, changed, change):
         folder.write("old.yaml", policy("old"))
+        (folder.elsewhere / "b.yaml").write_text(policy("new"))
         with FolderWatch(folder.path, changed.set):
             changed.clear()
             change(folder)

@@ -155,7 +155,7 @@ def test_more_clients_than_slots_are_turned_away_not_queued(served):
 
 
 def test_a_port_in_use_is_said_with_the_remedy(served):
-    with pytest.raises(ListenError, match=r"--listen 127\.0\.0\.1:\d+: Address already in use; choose another"):
+    with pytest.raises(ListenError, match=r"--listen 127\.0\.0\.1:\d+: Address already in use; end the Ballast"):
         Endpoint(Address("127.0.0.1", served.endpoint.port), served.board)
 
 

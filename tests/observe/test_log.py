@@ -11,10 +11,20 @@ from controller.engine.decision import Action, Notice
 from controller.engine.reasons import Reason
 from controller.observe.journal import Journal
 from controller.observe.log import configure
+from controller.observe.remarks import Remark
 from controller.observe.text import mib, seconds
 
 MIB = 2**20
 GROW = Action(0, "u1", "web", 512 * MIB, 768 * MIB, Reason.FORECAST_GROW)
+
+
+def no_advice(_notice: Notice) -> str:
+    return ""
+
+
+def notices(notices: list[Notice]) -> None:
+    """Log them, without a word on what to do about them."""
+    Journal().notices(notices, no_advice)
 
 
 @pytest.fixture
@@ -77,30 +87,48 @@ def test_a_refusal_is_said_again_after_a_success(lines):
 
 def test_a_notice_is_one_line_and_a_warning_where_someone_should_act(lines):
     take = lines()
-    Journal().notices([Notice("u1", "web", Reason.STUCK), Notice("u2", "db", Reason.PAUSED)])
+    notices([Notice("u1", "web", Reason.STUCK), Notice("u2", "db", Reason.PAUSED)])
     stuck, paused = map(json.loads, take())
     assert (stuck["level"], stuck["reason"], stuck["domain"]) == ("warning", "Stuck", "web")
     assert (paused["level"], paused["message"]) == ("info", "db: the domain is paused [Paused]")
 
 
-def test_conflicts_and_policies_that_select_nothing_are_said_when_they_begin(lines):
+def test_a_notice_says_what_can_be_done_about_it(lines):
+    take = lines()
+    Journal().notices([Notice("u2", "db", Reason.INVALID_WISHES)], lambda notice: f"mend {notice.name}")
+    (line,) = map(json.loads, take())
+    text = "db: the wishes in the domain's metadata are not valid: mend db [InvalidWishes]"
+    assert (line["message"], line["advice"]) == (text, "mend db")
+
+
+def test_a_remark_is_said_when_it_begins_to_hold(lines):
     take = lines()
     journal = Journal()
-    names = {"u1": "web"}
-    for _ in range(2):
-        journal.ownership(names, {"second": ("u1",)}, ("idle",))
-    conflict, unmatched = map(json.loads, take())
-    assert (conflict["event"], conflict["policy"], conflict["domain"]) == ("conflict", "second", "web")
-    assert (unmatched["event"], unmatched["policy"]) == ("unmatched", "idle")
-    journal.ownership(names, {}, ())
-    journal.ownership(names, {"second": ("u1",)}, ())
-    assert [json.loads(line)["event"] for line in take()] == ["conflict"]
+    conflict, elsewhere = Remark("conflict", "second", "lost web"), Remark("elsewhere", "far", "not here")
+    journal.remarks([conflict, elsewhere])
+    journal.remarks([conflict, elsewhere])
+    first, second = map(json.loads, take())
+    assert (first["level"], first["event"], first["policy"]) == ("warning", "conflict", "second")
+    assert (second["level"], second["message"]) == ("info", "not here")
+    journal.remarks([])
+    journal.remarks([conflict])
+    assert [json.loads(line)["message"] for line in take()] == ["lost web"]
+
+
+def test_a_refusal_is_said_again_of_a_domain_that_was_gone(lines):
+    take = lines()
+    journal = Journal()
+    journal.actions([GROW], {"u1": "busy"})
+    journal.forget(["u1", "stranger"])
+    journal.actions([GROW], {"u1": "busy"})
+    assert [json.loads(line)["error"] for line in take()] == ["busy", "busy"]
 
 
 def test_a_look_that_changed_nothing_leaves_no_line(lines):
     take = lines(level="debug")
     journal = Journal()
-    journal.notices([])
+    journal.notices([], no_advice)
+    journal.remarks([])
     journal.proposals([])
     journal.actions([], {})
     assert take() == []
@@ -108,7 +136,7 @@ def test_a_look_that_changed_nothing_leaves_no_line(lines):
 
 def test_human_lines_have_time_level_and_message(lines):
     take = lines("human")
-    Journal().notices([Notice("u2", "db", Reason.PAUSED)])
+    notices([Notice("u2", "db", Reason.PAUSED)])
     (line,) = take()
     assert line[19:] == " INFO db: the domain is paused [Paused]"
 
@@ -116,14 +144,14 @@ def test_human_lines_have_time_level_and_message(lines):
 def test_the_journal_of_systemd_writes_the_time_itself(lines, monkeypatch):
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     take = lines("human")
-    Journal().notices([Notice("u2", "db", Reason.PAUSED)])
+    notices([Notice("u2", "db", Reason.PAUSED)])
     assert take() == ["INFO db: the domain is paused [Paused]"]
 
 
 @pytest.mark.parametrize("style", ["human", "json"])
 def test_a_name_cannot_forge_a_line(lines, style):
     take = lines(style)
-    Journal().notices([Notice("u2", "db\nERROR \x1b[31mforged", Reason.PAUSED)])
+    notices([Notice("u2", "db\nERROR \x1b[31mforged", Reason.PAUSED)])
     (line,) = take()
     assert "\x1b" not in line
 

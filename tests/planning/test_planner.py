@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.planner import fill, share
+from controller.planner import fill, level, share
 
 amounts = st.lists(st.integers(0, 10**6), min_size=1, max_size=20)
 
@@ -69,3 +69,31 @@ def test_the_lowest_level_is_given_even_beyond_the_capacity():
 def test_what_is_left_after_the_last_level_is_kept():
     floors, needs, weights = arrays([1, 1], [2, 2], [1, 1])
     assert fill([floors, needs], weights, 100.0).tolist() == [2, 2]
+
+
+def test_levels_are_equal_where_nobody_needs_more():
+    lowest, highest, scale = arrays([0, 5, 0], [9, 9, 1], [1, 1, 1])
+    assert level(lowest, highest, scale, 9.0).tolist() == [3, 5, 1]
+
+
+def test_levels_follow_the_scale():
+    lowest, highest, scale = arrays([0, 0], [100, 100], [3, 1])
+    assert level(lowest, highest, scale, 40.0).tolist() == [30, 10]
+
+
+def test_levels_are_bounded_by_what_is_least_and_most():
+    lowest, highest, scale = arrays([1, 2], [3, 4], [1, 1])
+    assert level(lowest, highest, scale, 2.0).tolist() == [1, 2]
+    assert level(lowest, highest, scale, 9.0).tolist() == [3, 4]
+
+
+@given(amounts, st.floats(0, 1), st.randoms(use_true_random=False))
+def test_levels_use_up_the_capacity(lowest, part, random):
+    lowest = np.array(lowest, dtype=float)
+    highest = lowest + [random.randint(0, 10**6) for _ in lowest]
+    scale = np.array([random.randint(1, 100) for _ in lowest], dtype=float)
+    capacity = lowest.sum() + part * (highest - lowest).sum()
+    levels = level(lowest, highest, scale, capacity)
+    assert (levels >= lowest).all()
+    assert (levels <= highest).all()
+    assert levels.sum() == pytest.approx(capacity)

@@ -26,6 +26,7 @@ def policy(**spec: Any) -> dict[str, Any]:
         "limits": {"minimum": "96Mi", "minimumPercent": 1},
         "headroom": {"quantity": "48Mi"},
         "shrink": {"stabilizationSeconds": 3},
+        "spare": "Reclaim",
         "monitoring": {"maximumIntervalSeconds": 1},
     }
     return {
@@ -136,7 +137,7 @@ def test_two_guests_swap_memory_under_a_budget_too_small_for_both(start_guests, 
 def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(start_guests, control):
     (guest,) = start_guests(GuestSpec("stiff", maximum=256))
     guest.clutter(100_000)
-    controlled = control(headroom={"percent": 5, "quantity": "0"}, threshold={"percent": 1, "quantity": "4Mi"})
+    controlled = control(headroom={"quantity": "12Mi"}, threshold={"percent": 1, "quantity": "4Mi"})
     controlled.wait_reason(guest, "Stuck")
     assert controlled.domain(guest)["reallocations"] == 1
     assert guest.evidence().oom_kills == 0

@@ -1,0 +1,23 @@
+"""What a user can do about a domain that is left alone, where the reason alone does not tell."""
+
+import shlex
+
+from controller.engine.reasons import Reason
+
+_SILENT = frozenset({str(Reason.NO_STATISTICS), str(Reason.STALE_STATISTICS)})
+
+
+def advice(reason: str, name: str, mode: str | None, wishes_error: str) -> str:
+    """One sentence about the domain called `name`; empty where the reason says it all.
+
+    `reason` is the name of a `Reason`, `mode` that of the domain's policy, `wishes_error` what is wrong with the
+    wishes in its metadata.
+    """
+    if reason == str(Reason.INVALID_WISHES):
+        return wishes_error
+    if reason in _SILENT and mode == "Observe":
+        command = f"virsh dommemstat {shlex.quote(name)} --period 5 --live"
+        return f"Observe turns no statistics on; if they are off: {command} (Enforce does it by itself)"
+    if reason in _SILENT and mode == "Enforce":
+        return "is the guest's virtio_balloon driver loaded, and the guest alive?"
+    return ""

@@ -1,0 +1,70 @@
+"""The command line of `./hack/bench`."""
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmarks import engine, look, memory, reaction
+from benchmarks.figures import Figure, table
+from benchmarks.site import Site
+from lab.errors import LabError
+
+PARTS: dict[str, Callable[[Site], list[Figure]]] = {
+    each.PART: each.measure for each in (engine, look, memory, reaction)
+}
+
+FILE_WIDTH = 200
+"""Columns where there is no terminal: a table in a log is of no use cut off."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("parts", nargs=-1, type=click.Choice([*PARTS]), metavar="[PART]...")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write the figures as JSON, too.",
+)
+def main(parts: tuple[str, ...], json_file: Path | None) -> None:
+    """Measure Ballast on this machine, with the baseline of each figure from the same run.
+
+    \b
+    Parts, all of them if none is named (under 5 minutes):
+      engine    one step for 1,000 to 100,000 domains
+      look      CPU of one look of the whole process at 1,000 domains
+      memory    resident memory of the process
+      reaction  from a step of demand in a real guest to the memory it needs
+
+    A figure that misses its goal is printed as such; it is no error.
+    """
+    figures: list[Figure] = []
+    try:
+        with Site() as site:
+            for part in dict.fromkeys(parts or PARTS):
+                began = time.monotonic()
+                click.echo(f"{part} ...", err=True)
+                figures += PARTS[part](site)
+                click.echo(f"{part}: {time.monotonic() - began:.0f} s", err=True)
+    except LabError as error:
+        raise click.ClickException(str(error)) from error
+    _print(figures)
+    if json_file is not None:
+        json_file.write_text(json.dumps([figure.as_json() for figure in figures], indent=2) + "\n")
+
+
+def _print(figures: list[Figure]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    console.print(table(figures))
+    click.echo(f"CPU and wall times are medians. {platform.machine()}, Python {platform.python_version()}.")
+
+
+if __name__ == "__main__":
+    main()

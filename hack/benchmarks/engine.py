@@ -1,0 +1,82 @@
+"""How long one step of the engine takes, for ever more domains."""
+
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+
+from benchmarks.crowd import Crowd
+from benchmarks.figures import Baseline, Figure
+from benchmarks.site import Site
+from benchmarks.stopwatch import Spent
+from controller.engine.decision import Decision
+from controller.engine.state import State
+from controller.engine.step import step
+
+PART = "engine"
+SIZES = (1_000, 10_000, 100_000)
+GOAL_MS = {10_000: 10.0, 100_000: 100.0}
+"""CPU of one step, by size: 10 ms for 10,000 domains, and linear from there."""
+WARM_UP_STEPS = 30
+"""Until every domain has all the decision points its model uses, and allocations have settled."""
+STEPS = 15
+STORM = 0.09
+"""Part of the domains that a storm gives more demand at once: about 7 % of all are then out of their threshold."""
+CALM_STEPS = 3
+"""Between two storms."""
+
+POLYFIT_DOMAINS = 1_000
+POINTS = 12
+"""Decision points of the default model."""
+
+
+def measure(_site: Site) -> list[Figure]:
+    """A calm node, and a storm of reallocations, of every size; then how the cost grows."""
+    each = _polyfit_ms()
+    figures = []
+    for size in SIZES:
+        baseline = Baseline(f"numpy.polyfit in a loop (1,000 domains, x{size / POLYFIT_DOMAINS:g})", each * size)
+        crowd = Crowd(size)
+        crowd.run(WARM_UP_STEPS)
+        for name, spent, moved in (("steady", *_steady(crowd)), ("storm", *_storm(crowd))):
+            what = f"step, {size:,} domains, {name} ({moved / size:.1%} moved)"
+            figures.append(Figure(PART, f"{what}, CPU", spent.cpu, "ms", baseline, GOAL_MS.get(size)))
+            figures.append(Figure(PART, f"{what}, wall", spent.wall, "ms", baseline))
+    return figures
+
+
+def _steady(crowd: Crowd) -> tuple[Spent, float]:
+    return _typical(crowd, lambda: None)
+
+
+def _storm(crowd: Crowd) -> tuple[Spent, float]:
+    def gather() -> None:
+        crowd.run(CALM_STEPS)
+        crowd.surge(STORM)
+
+    return _typical(crowd, gather)
+
+
+def _typical(crowd: Crowd, prepare: Callable[[], None]) -> tuple[Spent, float]:
+    """Medians over STEPS steps, each prepared: time, and how many domains were moved."""
+    runs, moved = [], []
+    for _ in range(STEPS):
+        prepare()
+        outcome: list[tuple[State, Decision]] = []
+        arguments = crowd.next()
+        runs.append(Spent.on(lambda given=arguments, into=outcome: into.append(step(*given))))
+        moved.append(crowd.take(outcome[0]))
+    return Spent.typical(runs), median(moved)
+
+
+def _polyfit_ms() -> float:
+    """CPU of one weighted line through one domain's points."""
+    times = -np.arange(float(POINTS))
+    weights = np.sqrt(np.exp2(times / 60))
+    demands = np.random.default_rng(1).uniform(1e9, 1.1e9, (POLYFIT_DOMAINS, POINTS))
+
+    def fit_all() -> None:
+        for demand in demands:
+            np.polyfit(times, demand, 1, w=weights)
+
+    return Spent.typical([Spent.on(fit_all) for _ in range(STEPS)]).each(POLYFIT_DOMAINS).cpu

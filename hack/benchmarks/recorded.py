@@ -1,0 +1,210 @@
+"""A node of very many domains that answer like real ones: libvirt's replies, recorded once and played for ever.
+
+Everything of Ballast runs as it does on a real node, but for the wire to libvirtd and back, which `look` measures
+on real guests.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from controller.api.policy import MemoryPolicy
+from controller.engine.decision import Action
+from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity
+from controller.engine.snapshot import HostReading, Refusal
+from controller.host import meminfo
+from controller.host.calls import Calls
+from controller.host.connection import Connection, Link
+from controller.host.look import Look
+from controller.host.looker import Looker
+from controller.host.roster import Entry
+from controller.host.trouble import Trouble
+from controller.loop.control import ControlLoop
+from controller.observe.board import Board
+
+Reply = dict[str, Any]
+
+KIB = 1024
+MEMINFO_TOTAL_KIB = 2**30
+"""Of the made-up host: 1 TiB, enough for all domains at their maximum."""
+SPREAD = (0.7, 1.3)
+"""Factors by which the replicas' use differs from the guests' they were recorded of."""
+BUSY_SHARE = 0.03
+"""Part of the domains whose demand changes from look to look."""
+CHANGE_KIB = 24 * KIB
+"""By which it does, up or down."""
+
+POLICY = MemoryPolicy.model_validate(
+    {
+        "apiVersion": "ballast.dev/v1alpha1",
+        "kind": "MemoryPolicy",
+        "metadata": {"name": "recorded"},
+        "spec": {"mode": "Enforce", "monitoring": {"maximumIntervalSeconds": 1}},
+    }
+)
+"""The defaults, but every domain is due at every look."""
+
+
+class Domain:
+    """What a look asks of a libvirt.virDomain."""
+
+    def __init__(self, number: int) -> None:
+        self._uuid = f"00000000-0000-0000-0000-{number:012d}"
+
+    def UUIDString(self) -> str:  # noqa: N802 - libvirt's name
+        """Its UUID, a new text each time, as the binding makes it."""
+        return "".join(self._uuid)
+
+
+class Player:
+    """What a look asks of a libvirt.virConnect: replies of all domains, a second later each time."""
+
+    def __init__(self, recorded: Sequence[Mapping[str, Any]], count: int) -> None:
+        self._random = np.random.default_rng(count)
+        self.domains = [Domain(number) for number in range(count)]
+        self._replies = [self._vary(recorded[number % len(recorded)]) for number in range(count)]
+        self._busy = np.flatnonzero(self._random.random(count) < BUSY_SHARE).tolist()
+        self.now = 1000.0
+
+    def maximum(self, number: int) -> int:
+        """Bytes."""
+        return int(self._replies[number]["balloon.maximum"]) * KIB
+
+    def tick(self) -> None:
+        """A second passes in the guests."""
+        self.now += 1.0
+        for reply in self._replies:
+            reply["balloon.last-update"] += 1
+        for number in self._busy:
+            reply = self._replies[number]
+            usable = reply["balloon.usable"] + int(self._random.integers(-CHANGE_KIB, CHANGE_KIB))
+            reply["balloon.usable"] = min(max(usable, reply["balloon.current"] // 16), reply["balloon.current"] // 2)
+
+    def move(self, number: int, size: int) -> None:
+        """The balloon of a domain obeys at once; `size` in bytes."""
+        reply = self._replies[number]
+        change = size // KIB - reply["balloon.current"]
+        for name in ("balloon.current", "balloon.usable", "balloon.available"):
+            reply[name] += change
+
+    def domainListGetStats(self, domains: list[Domain], _groups: int, _flags: int) -> list[tuple[Domain, Reply]]:  # noqa: N802 - libvirt's name
+        """All that was recorded, as libvirt gives it."""
+        return list(zip(domains, self._replies, strict=True))
+
+    def _vary(self, reply: Mapping[str, Any]) -> Reply:
+        used = (reply["balloon.current"] - reply["balloon.usable"]) * self._random.uniform(*SPREAD)
+        return dict(reply) | {"balloon.usable": reply["balloon.current"] - int(used)}
+
+
+@dataclass
+class Clock:
+    """The player's time; nobody waits."""
+
+    player: Player
+    epoch: float
+    stopped: bool = False
+
+    def monotonic(self) -> float:
+        """See controller.loop.clock.Clock."""
+        return self.player.now
+
+    def wall(self) -> float:
+        """See controller.loop.clock.Clock."""
+        return self.epoch + self.player.now
+
+    def wait(self, at_least: float, at_most: float) -> None:
+        """Never called: looks are made one by one."""
+        raise NotImplementedError
+
+
+class RecordedHost:
+    """Stands in for controller.host.host.Host; looks, periods and the host's memory are read by the real code."""
+
+    def __init__(self, player: Player, proc: Path) -> None:
+        self._player = player
+        self._proc = proc
+        (proc / "meminfo").write_text(_meminfo())
+        self._connection = Connection("recorded:///", "", lambda: None, lambda _key, _size: None)
+        self._looker = Looker({"": self._connection}, Trouble())
+        entries = [_entry(player, number) for number in range(len(player.domains))]
+        self._facts = tuple(entry.facts for entry in entries)
+        self._numbers = {facts.key: number for number, facts in enumerate(self._facts)}
+        self._connection.link = Link(player, {entry.facts.key: entry for entry in entries}, Calls())
+
+    def inventory(self) -> tuple[DomainFacts, ...]:
+        """Nothing ever changes."""
+        return self._facts
+
+    def look(self, keys: Collection[str]) -> Look:
+        """The real looker's, on the player's replies."""
+        return self._looker.look(keys)
+
+    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
+        """All obey."""
+        for action in actions:
+            self._player.move(self._numbers[action.key], action.target)
+        return ()
+
+    def drain_events(self) -> Mapping[str, float]:
+        """None: sizes are seen at the next look."""
+        return {}
+
+    def read(self) -> HostReading:
+        """From a meminfo file, as always."""
+        memory = meminfo.read(self._proc)
+        return HostReading(memory.total, memory.available, memory.swap_used)
+
+    def status(self) -> tuple[()]:
+        """No connection that could be lost."""
+        return ()
+
+    def ensure_statistics(self, key: str, seconds: int) -> None:
+        """As the real host does; every period is set already."""
+        self._connection.want_period(key, seconds)
+
+    def restore_statistics(self, keys: Collection[str]) -> None:
+        """As the real host does."""
+        self._connection.release_periods(keys)
+
+
+class OnePolicy:
+    """The policy source."""
+
+    problems: tuple[str, ...] = ()
+
+    def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
+        """Always the same."""
+        return 1, (POLICY,)
+
+
+class Recorded:
+    """A whole Ballast on `count` recorded domains: `tick` lets a second pass, `look` is one look of the process."""
+
+    def __init__(self, recorded: Sequence[Mapping[str, Any]], count: int, proc: Path) -> None:
+        player = Player(recorded, count)
+        clock = Clock(player, epoch=float(recorded[0]["balloon.last-update"]) - player.now)
+        self.board = Board("node", clock.monotonic)
+        loop = ControlLoop(RecordedHost(player, proc), OnePolicy(), NodeIdentity("node"), clock, self.board)
+        self.tick = player.tick
+        self.look = loop.iterate
+
+
+def _entry(player: Player, number: int) -> Entry:
+    domain = player.domains[number]
+    uuid, maximum = domain.UUIDString(), player.maximum(number)
+    return Entry(
+        domain, persistent=True, facts=DomainFacts(uuid, uuid, f"domain-{number}", 1, maximum, maximum), period=1
+    )
+
+
+def _meminfo() -> str:
+    """As /proc/meminfo is written; the fields that are read, between as many others."""
+    fields = {"MemTotal": MEMINFO_TOTAL_KIB, "MemFree": MEMINFO_TOTAL_KIB // 4, "MemAvailable": MEMINFO_TOTAL_KIB // 2}
+    others = {f"Other{number}": number for number in range(50)}
+    return "".join(
+        f"{name + ':':<16}{kib:>8} kB\n" for name, kib in (fields | {"SwapTotal": 0, "SwapFree": 0} | others).items()
+    )

@@ -1,0 +1,55 @@
+"""The real guests that several parts share, started when the first of them asks."""
+
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from lab.guest import Guest, GuestSpec
+from lab.libvirtd import PrivateLibvirtd
+
+GUESTS = 10
+SPECS = tuple(GuestSpec(f"guest-{number}", maximum=384, current=192, swap=256) for number in range(GUESTS))
+"""With swap, so that being short of memory means waiting, not the OOM killer."""
+
+
+class Site:
+    """A private libvirtd with GUESTS guests; the `with` block ends them."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @cached_property
+    def libvirtd(self) -> PrivateLibvirtd:
+        """Where the guests run."""
+        return self._stack.enter_context(PrivateLibvirtd())
+
+    @cached_property
+    def guests(self) -> list[Guest]:
+        """All of them, booted, their balloons at rest, with fresh statistics."""
+        booting = [self._stack.enter_context(Guest(self.libvirtd, spec)) for spec in SPECS]
+        return [guest.wait_ready() for guest in booting]
+
+    def folder(self, name: str, **spec: Any) -> Path:
+        """A new folder with one policy of that name and spec; logs may go there too."""
+        folder = self.libvirtd.root / name
+        (folder / "policies").mkdir(parents=True)
+        policy = {
+            "apiVersion": "ballast.dev/v1alpha1",
+            "kind": "MemoryPolicy",
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        (folder / "policies" / "policy.yaml").write_text(yaml.safe_dump(policy))
+        return folder

@@ -1,0 +1,84 @@
+"""What is said of policies that have no effect here, and of domains that are left alone."""
+
+import pytest
+
+from controller.api.documents import load
+from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity, assign
+from controller.observe.advice import advice
+from controller.observe.remarks import NAMED_DOMAINS, ownership
+
+MIB = 2**20
+
+
+def told(domains: list[str], **specs: str):
+    """Ownership of `domains` on the node `here` by policies of these names and specs."""
+    head = "apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy"
+    texts = [f"{{{head}, metadata: {{name: {name}}}, spec: {spec}}}" for name, spec in specs.items()]
+    policies = load("\n---\n".join(texts), "test").policies
+    facts = [DomainFacts(f"key-{name}", name, name, 1, 512 * MIB, 512 * MIB) for name in domains]
+    return ownership(assign(facts, policies, NodeIdentity("here")), list(specs), "here")
+
+
+def lines(*arguments, **specs: str) -> list[str]:
+    return [remark.text for remark in told(*arguments, **specs).remarks]
+
+
+def test_a_policy_that_owns_what_it_selects_needs_no_word():
+    outcome = told(["web"], mine="{}")
+    assert (outcome.remarks, outcome.conflicted) == ((), {})
+
+
+def test_a_conflict_names_both_policies_and_the_domain():
+    specs = {"first": "{priority: 1}", "second": "{domainSelector: {names: [w*]}}"}
+    assert lines(["web", "db"], **specs) == [
+        "MemoryPolicy second is Conflicted: MemoryPolicy first owns web (higher priority, older, or first by name); "
+        "narrow one domainSelector, or change spec.priority"
+    ]
+    assert told(["web", "db"], **specs).conflicted == {"second": 1}
+
+
+def test_of_many_conflicting_domains_some_are_named_and_all_are_counted():
+    names = [f"vm{number}" for number in range(NAMED_DOMAINS + 2)]
+    (line,) = lines(names, a="{}", b="{}")
+    assert "owns vm0, vm1, vm2, vm3, vm4 and 2 more (" in line
+
+
+def test_a_selector_that_matches_no_domain_is_said():
+    assert lines(["web"], rest="{}", typo="{domainSelector: {names: [wbe]}}") == [
+        "MemoryPolicy typo selects no domain of this node; check its domainSelector"
+    ]
+
+
+def test_on_a_node_without_domains_no_selector_is_to_blame():
+    assert lines([], some="{domainSelector: {names: [web]}}") == []
+
+
+def test_a_policy_for_other_nodes_is_said():
+    assert lines(["web"], rest="{}", far="{nodeSelector: {names: [there]}}") == [
+        "MemoryPolicy far is not for this node, here; check its nodeSelector, if that is not meant"
+    ]
+
+
+def test_without_any_policy_that_is_said():
+    assert lines(["web"]) == ["no MemoryPolicy is in force: every domain is left alone"]
+
+
+@pytest.mark.parametrize("reason", ["NoStatistics", "StaleStatistics"])
+def test_observe_tells_how_to_turn_statistics_on_as_it_changes_nothing_itself(reason):
+    assert "virsh dommemstat 'my vm' --period 5 --live" in advice(reason, "my vm", "Observe", "")
+
+
+def test_under_enforce_silence_is_the_guests():
+    assert advice("StaleStatistics", "web", "Enforce", "") == (
+        "is the guest's virtio_balloon driver loaded, and the guest alive?"
+    )
+
+
+def test_wishes_that_are_not_valid_are_explained():
+    assert advice("InvalidWishes", "web", "Observe", "weight 'x': not a weight") == "weight 'x': not a weight"
+
+
+@pytest.mark.parametrize("mode", ["Observe", "Enforce", None])
+def test_other_reasons_speak_for_themselves(mode):
+    assert advice("Paused", "web", mode, "irrelevant") == ""
