@@ -4,7 +4,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import numpy as np
 
-from controller.api.policy import MemoryPolicy
+from controller.api.policy import MemoryPolicy, NodeSelector
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.snapshot import BalloonEvents, HostReading, Life, Samples, Snapshot
@@ -106,12 +106,12 @@ class Ballast:
 
 
 def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
-    """`policy` in Enforce, its intervals no shorter than `period_s` seconds."""
+    """`policy` in Enforce on whatever node a trace is of, its intervals no shorter than `period_s` seconds."""
     monitoring = policy.spec.monitoring
     shortest = max(monitoring.minimum_interval_seconds, int(np.ceil(period_s)))
     longest = max(monitoring.maximum_interval_seconds, shortest)
     fitted = monitoring.model_copy(update={"minimum_interval_seconds": shortest, "maximum_interval_seconds": longest})
-    spec = policy.spec.model_copy(update={"mode": "Enforce", "monitoring": fitted})
+    spec = policy.spec.model_copy(update={"mode": "Enforce", "monitoring": fitted, "node_selector": NodeSelector()})
     return policy.model_copy(update={"spec": spec})
 
 
@@ -119,6 +119,13 @@ def with_model(policy: MemoryPolicy, kind: str) -> MemoryPolicy:
     """`policy` with another forecast model, its parameters as they are in the policy."""
     model = policy.spec.model.model_copy(update={"type": kind})
     return policy.model_copy(update={"spec": policy.spec.model_copy(update={"model": model})})
+
+
+def with_fixed_looks(policy: MemoryPolicy) -> MemoryPolicy:
+    """`policy` without adaptive looks: every domain is looked at each shortest interval."""
+    monitoring = policy.spec.monitoring
+    fixed = monitoring.model_copy(update={"maximum_interval_seconds": monitoring.minimum_interval_seconds})
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"monitoring": fixed})})
 
 
 def _facts(world: World, row: int) -> DomainFacts:
