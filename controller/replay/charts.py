@@ -33,7 +33,12 @@ _BLUE, _ORANGE, _GREY = "#0072b2", "#d55e00", "#999999"
 _OTHERS = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#8c6d31", "#7570b3")
 """Okabe and Ito's palette, which everybody can tell apart, and two more."""
 
-_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "ballast", "font.size": 9, "axes.spines.top": False}
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ballast",
+    "font.size": 9,
+    "axes.spines.top": False,
+}
 """Text stays text, and the same figures give the same bytes."""
 
 
@@ -127,7 +132,8 @@ def _waits(result: Result) -> Floats:
     record = result.record
     order = np.lexsort((record.look_times, record.look_rows))
     rows, times = record.look_rows[order], record.look_times[order]
-    return np.diff(times)[np.diff(rows) == 0]
+    waits: Floats = np.diff(times)[np.diff(rows) == 0]
+    return waits
 
 
 def _colour(name: str) -> str:

@@ -2,22 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+from importlib.util import find_spec
 from itertools import groupby
 
 from controller.replay.backtest import Run, base_mib
 from controller.replay.controllers import BOUND, FIXED, OURS, PEERS
 from controller.replay.sweep import Need
 
-try:
-    import matplotlib
-except ImportError:
-    matplotlib = None  # type: ignore[assignment]  # an optional package: absent, `require` says so
-
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 h1 { font-size: 1.5rem } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid #ddd }
 h3 { font-size: 1rem; margin-bottom: .3rem } svg { max-width: 100%; height: auto }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } 
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 td, th { padding: .1rem .8rem; text-align: right }
 td:first-child, th:first-child { text-align: left } tr.ours { font-weight: 600; background: #eef5fb }
 p.note { color: #666; margin-top: .2rem } thead th { border-bottom: 1px solid #999 }
@@ -32,7 +28,7 @@ class ReportError(Exception):
 
 def require() -> None:
     """Raise ReportError where plots cannot be drawn."""
-    if matplotlib is None:
+    if find_spec("matplotlib") is None:
         raise ReportError("--out draws plots with matplotlib, which is not installed; pip install 'ballast[report]'")
 
 
