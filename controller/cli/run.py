@@ -20,7 +20,8 @@ def _address(_context: click.Context, _option: click.Parameter, text: str) -> Ad
         raise click.BadParameter(str(error)) from error
 
 
-def _uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ...]) -> tuple[str, ...]:
+def distinct_uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ...]) -> tuple[str, ...]:
+    """Callback of a `--connect` option: each URI once."""
     if "" in uris:
         raise click.BadParameter(f"'' is not a libvirt URI; write it like {DEFAULT_CONNECT}")
     return tuple(dict.fromkeys(uris))
@@ -47,7 +48,7 @@ def _folders(_context: click.Context, _option: click.Parameter, incomplete: str)
     multiple=True,
     default=(DEFAULT_CONNECT,),
     show_default=True,
-    callback=_uris,
+    callback=distinct_uris,
     help="libvirt connection; may be given several times.",
 )
 @click.option(

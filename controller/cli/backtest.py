@@ -1,0 +1,202 @@
+"""`ballast backtest`: the options, and what is printed. What is computed is in `controller.replay`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from controller.cli.output import document, output_option
+from controller.cli.policyfile import one_policy
+
+if TYPE_CHECKING:
+    from controller.replay.backtest import Run, Setting, Source
+    from controller.replay.sweep import Need
+
+MIB = 2**20
+
+
+def _sizes(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[float, ...]:
+    """Quantities as MiB, each once."""
+    from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
+
+    try:
+        sizes = tuple(dict.fromkeys(parse_quantity(text) / MIB for text in texts))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if any(size < 1 for size in sizes):
+        raise click.BadParameter("a host has at least 1Mi; write it like 24Gi")
+    return sizes
+
+
+def _names(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """Controllers, each once; all of them unless some are named."""
+    from controller.replay.controllers import names  # noqa: PLC0415 - numpy: not for the sake of --help
+
+    if text is None:
+        return ()
+    wanted = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in wanted:
+        if name not in names():
+            raise click.BadParameter(f"controller {name!r} does not exist; use some of {','.join(names())}")
+    return wanted
+
+
+@click.command()
+@click.option(
+    "--policy",
+    "policy_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    help="The MemoryPolicy to replay; it counts as Enforce, on any node.",
+)
+@click.option(
+    "--trace",
+    "traces",
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    multiple=True,
+    help="Recorded demand, CSV or gzip; may be given several times.",
+)
+@click.option(
+    "--host-memory",
+    "hosts_mib",
+    metavar="QUANTITY",
+    multiple=True,
+    callback=_sizes,
+    help="What the host can give its guests, such as 24Gi; may be given several times.  "
+    "[default: 110, 125 and 150 % of the trace's peak]",
+)
+@click.option(
+    "--controllers",
+    metavar="NAME,...",
+    callback=_names,
+    help="What to replay: ballast, ballast:MODEL (wls, ols, ...), ballast:fixed (looks at the shortest interval), "
+    "static, max, mom, proxmox, qmemman, pi, vpa, clairvoyant.  [default: all]",
+)
+@click.option("--autodeflate", is_flag=True, help="Balloons deflate by themselves when a guest runs out of memory.")
+@click.option("--sweep", is_flag=True, help="Find the host memory each needs for harm of 0.1 % of demand, too (slow).")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write summary.json, report.html, and allocations and looks of every controller there.",
+)
+@output_option("What to print.")
+def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
+    policy_file: Path,
+    traces: tuple[Path, ...],
+    hosts_mib: tuple[float, ...],
+    controllers: tuple[str, ...],
+    autodeflate: bool,
+    sweep: bool,
+    out: Path | None,
+    output: str,
+) -> None:
+    """Replay a policy, and the controllers others use, on recorded demand, and say how each served the guests.
+
+    Harm is demand that was not met and memory the host did not have, in percent of demand. Ends with 1 for a
+    trace or policy that cannot be used, naming file, line, value and remedy.
+
+    \b
+    Examples:
+      ballast backtest --policy policy.yaml --trace monday.csv.gz
+      ballast backtest --policy policy.yaml --trace monday.csv.gz --host-memory 24Gi --out results/
+      ballast backtest --policy policy.yaml --trace monday.csv.gz --controllers ballast,mom --sweep -o json
+    """
+    from controller.replay import backtest as replays  # noqa: PLC0415 - numpy and pydantic: not for the sake of --help
+    from controller.replay import controllers as known  # noqa: PLC0415 - as above
+    from controller.replay.trace import read  # noqa: PLC0415 - as above
+
+    with _plainly():
+        setting = replays.Setting(one_policy(policy_file), autodeflate)
+        if out is not None:
+            _prepare(out)
+        given = replays.sources([(str(path), read(path)) for path in dict.fromkeys(traces)])
+        replays.check(setting, given)
+        names = controllers or known.names()
+        jobs = replays.plan(given, hosts_mib, names, setting, out)
+        runs = _with_progress("replays", len(jobs), lambda done: replays.run_all(jobs, done))
+        needs = _needs(given, names, setting) if sweep else None
+        summary = _summary(runs, needs)
+        if out is not None:
+            _write(out, runs, needs, summary)
+    if output == "table":
+        _print_table(runs, needs, out)
+    else:
+        click.echo(document(summary, output))
+
+
+def _needs(given: Sequence[Source], names: Sequence[str], setting: Setting) -> list[Need]:
+    from controller.replay import sweep  # noqa: PLC0415 - as in `backtest`
+
+    searches = sweep.plan(given, names, setting)
+    return _with_progress("searches", len(searches), lambda done: sweep.run_all(searches, done))
+
+
+def _summary(runs: Sequence[Run], needs: Sequence[Need] | None) -> dict[str, Any]:
+    summary: dict[str, Any] = {"runs": [run.entry() for run in runs]}
+    return summary if needs is None else summary | {"sweep": [need.entry() for need in needs]}
+
+
+def _prepare(out: Path) -> None:
+    """What would fail at the end fails now."""
+    from controller.replay import report  # noqa: PLC0415 - as in `backtest`
+
+    report.require()
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _write(out: Path, runs: Sequence[Run], needs: Sequence[Need] | None, summary: dict[str, Any]) -> None:
+    from controller.replay import report  # noqa: PLC0415 - as in `backtest`
+
+    (out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    (out / "report.html").write_text(report.page(runs, needs or ()), encoding="utf-8")
+
+
+def _print_table(runs: Sequence[Run], needs: Sequence[Need] | None, out: Path | None) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only where there is a table to draw
+
+    from controller.cli.scores import need_table, score_tables  # noqa: PLC0415 - as above
+
+    console = Console(highlight=False)
+    for table in score_tables(runs):
+        console.print(table)
+    if needs:
+        console.print(need_table(needs))
+    if out is not None:
+        console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+
+
+def _with_progress(what: str, total: int, work: Callable[[Callable[[], None]], list[Any]]) -> list[Any]:
+    """`work(done)` under a progress bar on standard error, where that is a terminal."""
+    from rich.console import Console  # noqa: PLC0415 - as in `backtest`
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        return work(lambda: progress.advance(task))
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """What is wrong with files and settings is said in one line, not in a traceback."""
+    from controller.replay.backtest import BacktestError  # noqa: PLC0415 - as in `backtest`
+    from controller.replay.report import ReportError  # noqa: PLC0415 - as in `backtest`
+    from controller.replay.run import ReplayError  # noqa: PLC0415 - as in `backtest`
+    from controller.replay.trace import TraceError  # noqa: PLC0415 - as in `backtest`
+
+    try:
+        yield
+    except (BacktestError, ReplayError, ReportError, TraceError) as error:
+        raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}; name another --out folder") from error

@@ -1,0 +1,93 @@
+"""`ballast record`: a live host's memory demand into a trace file."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from controller.cli.run import DEFAULT_CONNECT, distinct_uris
+
+if TYPE_CHECKING:
+    from controller.engine.reasons import Reason
+
+
+def _limit(_context: click.Context, _option: click.Parameter, text: str) -> int:
+    from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
+
+    try:
+        limit = parse_quantity(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if limit < 1024:
+        raise click.BadParameter(f"{text!r} holds no trace; use at least 1Ki")
+    return limit
+
+
+@click.command()
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False, readable=False),
+    required=True,
+    help="A new file; a name that ends in .gz is compressed.",
+)
+@click.option(
+    "--connect",
+    "uris",
+    metavar="URI",
+    multiple=True,
+    default=(DEFAULT_CONNECT,),
+    show_default=True,
+    callback=distinct_uris,
+    help="libvirt connection; may be given several times.",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.5, max=3600),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds between two looks. A guest that has sent nothing new since the last one adds nothing.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    default=float("inf"),
+    show_default="until stopped",
+    metavar="SECONDS",
+    help="How long to record.",
+)
+@click.option(
+    "--max-size",
+    "limit",
+    metavar="QUANTITY",
+    default="256Mi",
+    show_default=True,
+    callback=_limit,
+    help="Size at which the file is complete.",
+)
+def record(out: Path, uris: tuple[str, ...], interval: float, duration: float, limit: int) -> None:
+    """Write the memory demand of this host's domains to a trace for `ballast backtest`. Changes nothing.
+
+    Ctrl-C and SIGTERM end it; the file can be used at any moment, whatever ends the recording. Guests that send
+    no statistics are named, with the command that makes them. An existing file is never overwritten.
+
+    \b
+    Examples:
+      ballast record --out monday.csv.gz
+      ballast record --out hour.csv --duration 3600 --interval 2 --connect qemu:///session
+    """
+    from controller.cli.recording import record_host  # noqa: PLC0415 - libvirt, numpy: not for the sake of --help
+
+    recorder = record_host(out, uris, interval, duration, limit, _left_out)
+    if recorder.full:
+        click.echo(f"{out}: has reached --max-size; recording ends", err=True)
+    click.echo(f"{out}: {recorder.samples} samples")
+
+
+def _left_out(name: str, reason: Reason) -> None:
+    remedy = f"; if its statistics are off: virsh dommemstat {shlex.quote(name)} --period 1 --live"
+    click.echo(f"{name}: not recorded for now: {reason.text}{remedy}", err=True)

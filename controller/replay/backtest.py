@@ -1,0 +1,159 @@
+"""A backtest: every controller on every trace at every host size, and the files that say what each did."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.api.policy import MemoryPolicy
+from controller.api.selectors import matches_domain
+from controller.replay.controllers import FIXED, OURS, make
+from controller.replay.pool import outcomes
+from controller.replay.run import replay
+from controller.replay.score import Figures, Result, write_allocations, write_looks
+from controller.replay.trace import Trace
+
+HOST_PERCENTS = (110, 125, 150)
+"""Host sizes unless others are asked for, in percent of `base_mib`: scarce, fair, roomy."""
+
+DRAWN = (OURS, FIXED)
+"""Controllers whose whole record is kept, for the report's plots."""
+
+
+class BacktestError(Exception):
+    """A backtest that cannot be done; the message names the setting, the value and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A trace and what it is called."""
+
+    path: str
+    """As the user named it."""
+    label: str
+    """Short, and unlike every other trace's of the backtest; part of file names."""
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all replays of a backtest have in common."""
+
+    policy: MemoryPolicy
+    autodeflate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One replay."""
+
+    source: Source
+    host_mib: float
+    controller: str
+    setting: Setting
+    folder: Path | None = None
+    """Where its allocations and looks are written; None: nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One replay's outcome."""
+
+    source: Source
+    host_mib: float
+    controller: str
+    figures: Figures
+    result: Result | None
+    """With the whole record, of the controllers that are `DRAWN`."""
+
+    def entry(self) -> dict[str, str | float]:
+        """What `summary.json` says of it. Fractions of demand; per domain-hour."""
+        figures = self.figures
+        return {
+            "trace": self.source.path,
+            "host_mib": self.host_mib,
+            "controller": self.controller,
+            "shortfall": figures.shortfall,
+            "overcommit": figures.overcommit,
+            "harm": figures.harm,
+            "slack": figures.slack,
+            "worst_domain_shortfall": figures.worst_domain_shortfall,
+            "reallocations_per_domain_hour": figures.reallocations_per_domain_hour,
+            "looks_per_domain_hour": figures.looks_per_domain_hour,
+        }
+
+
+def base_mib(trace: Trace) -> float:
+    """What host sizes are percentages of: the peak of total demand, or the sum of maxima where that is smaller."""
+    return min(trace.peak_mib, trace.maximum_mib)
+
+
+def sources(traces: Sequence[tuple[str, Trace]]) -> tuple[Source, ...]:
+    """Traces by the paths the user gave; namesakes in different folders are numbered."""
+    found: dict[str, Source] = {}
+    for path, trace in traces:
+        stem = Path(path).name.removesuffix(".gz").removesuffix(".csv")
+        number, label = 1, stem
+        while label in found:
+            number += 1
+            label = f"{stem}-{number}"
+        found[label] = Source(path, label, trace)
+    return tuple(found.values())
+
+
+def check(setting: Setting, given: Sequence[Source]) -> None:
+    """Raise BacktestError for a policy that would leave a whole trace alone."""
+    selector = setting.policy.spec.domain_selector
+    for source in given:
+        if not any(matches_domain(selector, name, "", {}) for name in source.trace.domains):
+            raise BacktestError(
+                f"policy {setting.policy.name!r}: spec.domainSelector selects none of the domains of {source.path} "
+                f"({', '.join(source.trace.domains[:5])}{', ...' * (len(source.trace.domains) > 5)}); "
+                "a trace knows names only: remove the selector, or name some of them"
+            )
+
+
+def plan(
+    given: Sequence[Source],
+    hosts_mib: Sequence[float],
+    controllers: Sequence[str],
+    setting: Setting,
+    folder: Path | None,
+) -> tuple[Job, ...]:
+    """All combinations, in the order in which they are reported. No `hosts_mib`: HOST_PERCENTS of each trace."""
+    pairs = [
+        (source, host)
+        for source in given
+        for host in (hosts_mib or [percent / 100 * base_mib(source.trace) for percent in HOST_PERCENTS])
+    ]
+    return tuple(
+        Job(source, host, name, setting, folder and (folder if len(pairs) == 1 else folder / _place(source, host)))
+        for source, host in pairs
+        for name in controllers
+    )
+
+
+def run_all(jobs: Sequence[Job], done: Callable[[], None] = lambda: None) -> list[Run]:
+    """Replay them, side by side, and write their files. Raises ReplayError, OSError."""
+    for folder in {job.folder for job in jobs if job.folder is not None}:
+        folder.mkdir(parents=True, exist_ok=True)
+    return [
+        Run(job.source, job.host_mib, job.controller, figures, result)
+        for job, (figures, result) in zip(jobs, outcomes(run, jobs, done), strict=True)
+    ]
+
+
+def run(job: Job) -> tuple[Figures, Result | None]:
+    """Replay one and write its files; see `Run`. Raises ReplayError, OSError."""
+    controller = make(job.controller, job.setting.policy)
+    result = replay(job.source.trace, controller, job.host_mib, job.setting.autodeflate)
+    if job.folder is not None:
+        name = job.controller.replace(":", "-")
+        write_allocations(result, job.folder / f"allocations-{name}.csv.gz")
+        write_looks(result, job.folder / f"looks-{name}.csv.gz")
+    drawn = result if job.folder is not None and job.controller in DRAWN else None
+    return result.figures, drawn
+
+
+def _place(source: Source, host_mib: float) -> str:
+    """A folder's name that no other pair has; host sizes differ by more than a KiB."""
+    return f"{source.label}-{f'{host_mib:.3f}'.rstrip('0').rstrip('.')}"

@@ -1,0 +1,146 @@
+"""Ballast itself in the simulated world: the very engine that runs live, fed by readings instead of libvirt."""
+
+from uuid import NAMESPACE_DNS, uuid5
+
+import numpy as np
+
+from controller.api.policy import MemoryPolicy, NodeSelector
+from controller.engine.inventory import DomainFacts, Inventory
+from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.snapshot import BalloonEvents, HostReading, Life, Samples, Snapshot
+from controller.engine.state import State
+from controller.engine.step import due, next_due, step
+from controller.replay.world import Ints, World
+
+MIB = 2.0**20
+"""Bytes."""
+
+NODE = NodeIdentity("replay")
+
+MONOTONIC_START = 1e6
+"""Seconds on the engine's clock at the first instant: it is never near zero on a real host either."""
+
+WALL_OFFSET = 1.7e9
+"""Seconds by which the wall clock, whose times guests report, is ahead of the engine's."""
+
+OVERCOMMITTED_MIB = 1.0
+"""MiB above the host's memory at which it swaps; less is rounding."""
+
+
+class Ballast:
+    """Drives the engine with one policy, in Enforce whatever it says: a replay that changes nothing shows nothing.
+
+    Looks more often than guests report would show nothing new: intervals are never shorter than the statistics period.
+    """
+
+    hears = True
+
+    def __init__(self, policy: MemoryPolicy) -> None:
+        self._policy = policy
+        self._state = State.initial()
+        self._inventory: Inventory | None = None
+        self._generation = -1
+        self._rows: Ints = np.empty(0, dtype=np.int64)
+
+    def start(self, world: World) -> None:
+        """Nothing is known yet; every domain is due at once."""
+        self._offset = MONOTONIC_START - world.now
+        self._fitted = enforced(self._policy, world.period_s)
+        self._refresh(world)
+
+    def next_look(self) -> float:
+        """When the first domain falls due."""
+        assert self._inventory is not None
+        return next_due(self._state, self._inventory, -np.inf) - self._offset
+
+    def act(self, world: World) -> None:
+        """One step of the engine: read whoever is due, hear of balloons that moved, order what it decides."""
+        inventory = self._refresh(world)
+        now = world.now + self._offset
+        keys = due(self._state, inventory, now)
+        places = np.array([inventory.index[key] for key in keys], dtype=np.int64)
+        snapshot = Snapshot(
+            inventory,
+            self._samples(world, places),
+            HostReading(world.total_mib * MIB, world.free_mib() * MIB, pressure=_swaps(world)),
+            wall=now + WALL_OFFSET,
+            events=self._events(world),
+        )
+        self._state, decision = step(self._state, snapshot, now)
+        if decision.actions:
+            rows = self._rows[[action.row for action in decision.actions]]
+            world.order(rows, np.array([action.target for action in decision.actions]) / MIB)
+
+    def _refresh(self, world: World) -> Inventory:
+        if self._inventory is None or world.generation != self._generation:
+            self._generation = world.generation
+            self._rows = world.rows
+            facts = [_facts(world, row) for row in world.rows.tolist()]
+            self._inventory = assign(facts, [self._fitted], NODE).inventory
+        return self._inventory
+
+    def _samples(self, world: World, places: Ints) -> Samples:
+        if len(places) == 0:
+            return Samples.empty()
+        seen = world.read(self._rows[places])
+        size = seen.allocation * MIB
+        unused = seen.unused * MIB
+        return Samples(
+            rows=places,
+            life=np.full(len(places), int(Life.RUNNING)),
+            actual=size,
+            maximum=seen.maximum * MIB,
+            usable=unused,
+            unused=unused,
+            available=(seen.used + seen.unused) * MIB,
+            swap_in=seen.swap_in * MIB,
+            major_faults=seen.major_faults,
+            rss=size,
+            updated=seen.updated + self._offset + WALL_OFFSET,
+        )
+
+    def _events(self, world: World) -> BalloonEvents:
+        moved = world.resized()
+        places = np.searchsorted(self._rows, moved)
+        return BalloonEvents(places, world.allocation[moved] * MIB)
+
+
+def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
+    """`policy` in Enforce on whatever node a trace is of, its intervals no shorter than `period_s` seconds."""
+    monitoring = policy.spec.monitoring
+    shortest = max(monitoring.minimum_interval_seconds, int(np.ceil(period_s)))
+    longest = max(monitoring.maximum_interval_seconds, shortest)
+    fitted = monitoring.model_copy(update={"minimum_interval_seconds": shortest, "maximum_interval_seconds": longest})
+    spec = policy.spec.model_copy(update={"mode": "Enforce", "monitoring": fitted, "node_selector": NodeSelector()})
+    return policy.model_copy(update={"spec": spec})
+
+
+def with_model(policy: MemoryPolicy, kind: str) -> MemoryPolicy:
+    """`policy` with another forecast model, its parameters as they are in the policy."""
+    model = policy.spec.model.model_copy(update={"type": kind})
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"model": model})})
+
+
+def with_fixed_looks(policy: MemoryPolicy) -> MemoryPolicy:
+    """`policy` without adaptive looks: every domain is looked at each shortest interval."""
+    monitoring = policy.spec.monitoring
+    fixed = monitoring.model_copy(update={"maximum_interval_seconds": monitoring.minimum_interval_seconds})
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"monitoring": fixed})})
+
+
+def _facts(world: World, row: int) -> DomainFacts:
+    name = world.domains[row]
+    maximum = int(world.maximum[row] * MIB)
+    return DomainFacts(
+        key=name,
+        uuid=str(uuid5(NAMESPACE_DNS, name)),
+        name=name,
+        incarnation=1,
+        maximum=maximum,
+        definition=maximum,
+        autodeflate=world.autodeflate,
+    )
+
+
+def _swaps(world: World) -> bool:
+    return float(world.allocation.sum()) > world.total_mib + OVERCOMMITTED_MIB

@@ -1,0 +1,59 @@
+"""Controllers by name, as `--controllers` takes them."""
+
+from collections.abc import Callable
+
+from controller.api.policy import MemoryPolicy
+from controller.replay.ballast import Ballast, with_fixed_looks, with_model
+from controller.replay.contract import Controller
+from controller.replay.peers.clairvoyant import Clairvoyant
+from controller.replay.peers.mom import Mom
+from controller.replay.peers.pi import Pi
+from controller.replay.peers.proxmox import Proxmox
+from controller.replay.peers.qmemman import Qmemman
+from controller.replay.peers.static_max import StaticMax
+from controller.replay.peers.static_share import StaticShare
+from controller.replay.peers.vpa import Vpa
+
+PEERS: dict[str, Callable[[], Controller]] = {
+    "static": StaticShare,
+    "max": StaticMax,
+    "mom": Mom,
+    "proxmox": Proxmox,
+    "qmemman": Qmemman,
+    "pi": Pi,
+    "vpa": Vpa,
+    "clairvoyant": Clairvoyant,
+}
+"""Every controller but Ballast."""
+
+OURS = "ballast"
+
+MODELS = {name.lower(): name for name in ("WLS", "OLS", "Ridge", "Lasso", "LastValue")}
+"""`ballast:MODEL` replaces the policy's model."""
+
+FIXED = f"{OURS}:fixed"
+"""Looks at the policy's shortest interval, however calm a domain is: what adaptive looks are measured against."""
+
+BOUND = "clairvoyant"
+"""What nobody can beat; no peer."""
+
+
+class UnknownControllerError(Exception):
+    """A name that stands for no controller; the message holds the name and what there is."""
+
+
+def names() -> tuple[str, ...]:
+    """Every name that `make` takes."""
+    return (OURS, FIXED, *(f"{OURS}:{model}" for model in MODELS), *PEERS)
+
+
+def make(name: str, policy: MemoryPolicy) -> Controller:
+    """A fresh controller; `policy` is Ballast's. Raises UnknownControllerError."""
+    if name in PEERS:
+        return PEERS[name]()
+    if name == FIXED:
+        return Ballast(with_fixed_looks(policy))
+    kind, _, model = name.partition(":")
+    if name != OURS and (kind != OURS or model not in MODELS):
+        raise UnknownControllerError(f"controller {name!r} does not exist; use some of {', '.join(names())}")
+    return Ballast(with_model(policy, MODELS[model]) if model else policy)

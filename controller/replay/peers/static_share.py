@@ -1,0 +1,21 @@
+"""Every domain keeps an equal share of the host: the world's own start, never touched."""
+
+import numpy as np
+
+from controller.replay.world import World
+
+
+class StaticShare:
+    """Looks at nothing, moves nothing."""
+
+    hears = False
+
+    def start(self, world: World) -> None:
+        """The world has given the equal shares out already."""
+
+    def next_look(self) -> float:
+        """Never."""
+        return np.inf
+
+    def act(self, world: World) -> None:
+        """Nothing."""

@@ -1,0 +1,53 @@
+"""Many replays side by side, one a processor."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+def outcomes(
+    function: Callable[[Job], Outcome], jobs: Sequence[Job], done: Callable[[], None] = lambda: None
+) -> list[Outcome]:
+    """`function` of every job, in the order of `jobs`; `done` is called as each ends. What a job raises is raised.
+
+    Jobs, outcomes and the function are pickled. A single job, or a single processor, needs no other process.
+    """
+    workers = min(len(jobs), len(os.sched_getaffinity(0)))
+    pairs = _here(function, jobs) if workers < 2 else _side_by_side(function, jobs, workers)
+    found: dict[int, Outcome] = {}
+    for place, outcome in pairs:
+        found[place] = outcome
+        done()
+    return [found[place] for place in range(len(jobs))]
+
+
+def _here(function: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:
+    return enumerate(map(function, jobs))
+
+
+def _side_by_side(
+    function: Callable[[Job], Outcome], jobs: Sequence[Job], workers: int
+) -> Iterator[tuple[int, Outcome]]:
+    """Fresh interpreters: a fork of a process that draws a progress bar would copy its threads' locks."""
+    before = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _die_quietly) as pool:
+        places = {pool.submit(function, job): place for place, job in enumerate(jobs)}
+        try:
+            for future in as_completed(places):
+                yield places[future], future.result()
+        except BaseException:  # Ctrl-C too: nobody waits for replays whose outcome is not wanted any more
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in set(multiprocessing.active_children()) - before:
+                child.terminate()
+            raise
+
+
+def _die_quietly() -> None:
+    """On Ctrl-C, which the terminal sends to every process of the command, a traceback of each helps nobody."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,137 @@
+"""What a controller did to a trace, from what each domain really had: harm, slack, moves and looks.
+
+Integrals run from a domain's first to its last sample; demand and allocation hold until their next change. Fractions
+are of the integral of demand.
+"""
+
+import csv
+import gzip
+from collections.abc import Iterable
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.replay.trace import Series, Trace
+from controller.replay.world import Record
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How well a trace was served. Fractions of the integral of demand, unless said otherwise."""
+
+    shortfall: float
+    """Demand above allocation."""
+    overcommit: float
+    """Allocations together above the host's memory: it swaps."""
+    slack: float
+    """Allocation above demand."""
+    worst_domain_shortfall: float
+    """The largest shortfall of a domain, as a fraction of that domain's own demand."""
+    reallocations_per_domain_hour: float
+    looks_per_domain_hour: float
+
+    @property
+    def harm(self) -> float:
+        """Shortfall and overcommit."""
+        return self.shortfall + self.overcommit
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A replay's figures, and the record they come from."""
+
+    domains: tuple[str, ...]
+    host_mib: float
+    record: Record
+    figures: Figures
+
+
+def score(trace: Trace, record: Record, host_mib: float) -> Result:
+    """Judge `record`, whose rows are the domains of `trace`."""
+    parts = [
+        _Part.of(series, times, sizes)
+        for series, times, sizes in zip(trace.series, record.times, record.allocations, strict=True)
+    ]
+    need = sum(part.need for part in parts)
+    hours = sum(part.hours for part in parts)
+    figures = Figures(
+        shortfall=sum(part.shortfall for part in parts) / need,
+        overcommit=_overcommitted(trace, record, host_mib) / need,
+        slack=sum(part.slack for part in parts) / need,
+        worst_domain_shortfall=max(part.shortfall / part.need if part.need else 0.0 for part in parts),
+        reallocations_per_domain_hour=sum(len(sizes) - 1 for sizes in record.allocations) / hours,
+        looks_per_domain_hour=len(record.look_times) / hours,
+    )
+    return Result(trace.domains, host_mib, record, figures)
+
+
+def write_allocations(result: Result, path: Path) -> None:
+    """`time_s,domain,allocation_mib`, one row a change, in order of time; gzip CSV. Raises OSError."""
+    record = result.record
+    names = np.repeat(np.arange(len(result.domains)), [len(times) for times in record.times])
+    times, sizes = np.concatenate(record.times), np.concatenate(record.allocations)
+    order = np.argsort(times, kind="stable")
+    rows = zip(times[order].tolist(), names[order].tolist(), sizes[order].tolist(), strict=True)
+    _write(
+        path, ("time_s", "domain", "allocation_mib"), ((time, result.domains[row], size) for time, row, size in rows)
+    )
+
+
+def write_looks(result: Result, path: Path) -> None:
+    """`time_s,domain`, one row for every time a domain's statistics were read; gzip CSV. Raises OSError."""
+    record = result.record
+    rows = zip(record.look_times.tolist(), record.look_rows.tolist(), strict=True)
+    _write(path, ("time_s", "domain"), ((round(time, 6), result.domains[row]) for time, row in rows))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One domain's integrals, MiB * s, and its hours."""
+
+    need: float
+    shortfall: float
+    slack: float
+    hours: float
+
+    @classmethod
+    def of(cls, series: Series, times: Floats, sizes: Floats) -> "_Part":
+        first, last = series.times[0], series.times[-1]
+        grid = np.union1d(series.times, times[(times > first) & (times < last)])
+        elapsed = np.diff(grid)
+        demand = _held(series.times, series.demand, grid[:-1])
+        over = _held(times, sizes, grid[:-1]) - demand
+        return cls(
+            need=float((demand * elapsed).sum()),
+            shortfall=float((np.maximum(-over, 0.0) * elapsed).sum()),
+            slack=float((np.maximum(over, 0.0) * elapsed).sum()),
+            hours=float(last - first) / 3600,
+        )
+
+
+def _overcommitted(trace: Trace, record: Record, host_mib: float) -> float:
+    """Integral of what all domains together have above the host's memory, MiB * s."""
+    bounds = [one.times[[0, -1]] for one in trace.series]
+    grid = np.unique(np.concatenate([*record.times, *bounds]))
+    grid = grid[(grid >= trace.start) & (grid <= trace.end)]
+    total = np.zeros(len(grid) - 1)
+    for (first, last), times, sizes in zip(bounds, record.times, record.allocations, strict=True):
+        here = slice(*np.searchsorted(grid, [first, last]))
+        total[here] += _held(times, sizes, grid[here])
+    return float((np.maximum(total - host_mib, 0.0) * np.diff(grid)).sum())
+
+
+def _held(times: Floats, values: Floats, when: Floats) -> Floats:
+    """What was in force at each moment of `when`; none is before the first of `times`."""
+    return values[np.searchsorted(times, when, side="right") - 1]
+
+
+def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
+    with path.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed, TextIOWrapper(packed) as text:
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,303 @@
+"""Traces of demand: `time_s,domain,demand_mib,max_mib`, one row a sample, ordered by time; CSV, plain or gzip.
+
+Whatever is wrong with a file is refused with its line, column, value and a remedy: a figure computed from a
+misread trace would look like any other.
+"""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from pathlib import Path
+from typing import IO, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+TIME, DOMAIN, DEMAND, MAXIMUM = COLUMNS = ("time_s", "domain", "demand_mib", "max_mib")
+
+ABSURD_MIB = 64 * 2**20
+"""64 TiB: more than any host has; a larger number is a wrong unit."""
+
+ABSURD_TIME_S = 1e11
+"""Seconds (three thousand years since the epoch); a larger number is milliseconds."""
+
+LONGEST_GAP_S = 7 * 86400.0
+"""Seconds without any sample of any domain: beyond a week it is two traces, not one."""
+
+
+class TraceError(Exception):
+    """A trace that cannot be used; the message names file, line, column, value and remedy, as far as they apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The samples of one domain, at least one, in order of time. All (k,)."""
+
+    times: Floats
+    """Seconds, strictly increasing."""
+    demand: Floats
+    """MiB, in force from its time until the next."""
+    maximum: Floats
+    """MiB the domain may have at most."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Demand of n domains over time. A domain exists from its first to its last sample."""
+
+    domains: tuple[str, ...]
+    """In order of appearance."""
+    series: tuple[Series, ...]
+    """One for each of `domains`."""
+
+    @cached_property
+    def step_s(self) -> float:
+        """Median seconds between two samples of a domain."""
+        return float(np.median(np.concatenate([np.diff(one.times) for one in self.series])))
+
+    @property
+    def start(self) -> float:
+        """Time of the first sample."""
+        return float(min(one.times[0] for one in self.series))
+
+    @property
+    def end(self) -> float:
+        """Time of the last sample."""
+        return float(max(one.times[-1] for one in self.series))
+
+    @cached_property
+    def peak_mib(self) -> float:
+        """The most that all domains together ask for at any time, MiB."""
+        instants = np.unique(np.concatenate([one.times for one in self.series]))
+        total = np.zeros(len(instants))
+        for one in self.series:
+            held = one.demand[np.searchsorted(one.times, instants, side="right") - 1]
+            total += np.where((instants >= one.times[0]) & (instants <= one.times[-1]), held, 0.0)
+        return float(total.max())
+
+    @property
+    def maximum_mib(self) -> float:
+        """Sum of the domains' largest maxima, MiB."""
+        return float(sum(one.maximum.max() for one in self.series))
+
+    def until(self, time: float) -> "Trace":
+        """The part up to and including `time`; domains without a sample in it are left out."""
+        return self._part([one.times <= time for one in self.series])
+
+    def since(self, time: float) -> "Trace":
+        """The part from `time` on; domains without a sample in it are left out."""
+        return self._part([one.times >= time for one in self.series])
+
+    def _part(self, kept: list[Bools]) -> "Trace":
+        parts = [
+            (name, Series(one.times[keep], one.demand[keep], one.maximum[keep]))
+            for name, one, keep in zip(self.domains, self.series, kept, strict=True)
+            if keep.any()
+        ]
+        return Trace(tuple(name for name, _ in parts), tuple(one for _, one in parts))
+
+
+def read(path: Path) -> Trace:
+    """The trace in `path`; gzip by its first bytes, whatever the name. Raises TraceError."""
+    return _Reader(path).read()
+
+
+@dataclass(slots=True)
+class _Columns:
+    """A file's rows as text, by column, and the line each row ends on."""
+
+    lines: list[int]
+    cells: dict[str, list[str]]
+
+
+class _Reader:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._line = 0
+
+    def read(self) -> Trace:
+        """All checks in the order in which a person would find the mistakes."""
+        columns = self._columns()
+        if not columns.lines:
+            self._refuse("holds no samples", "record some, or name another file")
+        time = self._numbers(columns, TIME, ABSURD_TIME_S)
+        demand = self._numbers(columns, DEMAND, ABSURD_MIB)
+        maximum = self._numbers(columns, MAXIMUM, ABSURD_MIB)
+        self._check_names(columns)
+        self._check(columns, MAXIMUM, maximum == 0, "is no maximum", "give the domain's <memory> in MiB")
+        self._check_order(columns, time)
+        names, rows = _numbered(columns.cells[DOMAIN])
+        self._check_duplicates(columns, time, rows)
+        self._check_use(time, demand, rows)
+        order = np.argsort(rows, kind="stable")
+        cuts = np.flatnonzero(np.diff(rows[order])) + 1
+        series = (Series(time[part], demand[part], maximum[part]) for part in np.split(order, cuts))
+        return Trace(names, tuple(series))
+
+    def _columns(self) -> _Columns:
+        try:
+            with _opened(self._path) as file:
+                return self._parse(file)
+        except OSError as error:
+            self._refuse(
+                f"cannot be read: {error.strerror or error}", "name a readable trace file (CSV, plain or gzip)"
+            )
+        except (EOFError, zlib.error):
+            self._refuse(
+                f"gzip data is cut off or damaged after line {self._line}",
+                "copy the file again, or keep what `gzip -dc` still gives without its last line",
+            )
+        except UnicodeDecodeError:
+            self._refuse(f"line {self._line + 1} or later is not UTF-8 text", "give a CSV file, plain or gzip")
+        except csv.Error as error:
+            self._refuse(f"line {self._line + 1} is not CSV: {error}", "give one sample a line, fields split by commas")
+
+    def _parse(self, file: IO[str]) -> _Columns:
+        reader = csv.reader(file, strict=True)
+        header = next(reader, None)
+        if header is None:
+            self._refuse("is empty", f"the first line names the columns: {','.join(COLUMNS)}")
+        places = self._places([name.strip() for name in header])
+        lines: list[int] = []
+        rows: list[list[str]] = []
+        for row in reader:
+            self._line = reader.line_num
+            if len(row) == len(header):
+                rows.append(row)
+                lines.append(reader.line_num)
+            elif row:
+                self._refuse(
+                    f"line {reader.line_num}: {len(row)} fields where the header has {len(header)}",
+                    "write every sample in full",
+                )
+        return _Columns(lines, {name: [row[place] for row in rows] for name, place in places.items()})
+
+    def _places(self, header: list[str]) -> dict[str, int]:
+        missing = [name for name in COLUMNS if name not in header]
+        if missing:
+            self._refuse(
+                f"line 1: column {', '.join(missing)} is missing (there: {', '.join(header)})",
+                f"the first line names the columns: {','.join(COLUMNS)}",
+            )
+        return {name: header.index(name) for name in COLUMNS}
+
+    def _numbers(self, columns: _Columns, name: str, most: float) -> Floats:
+        cells = columns.cells[name]
+        try:
+            values = np.array(list(map(float, cells)))
+        except ValueError:
+            bad = next(place for place, cell in enumerate(cells) if not _is_number(cell))
+            self._refuse_cell(columns, name, bad, "is not a number", "write a plain decimal number")
+        self._check(columns, name, ~np.isfinite(values), "is not finite", "leave out samples that were not taken")
+        self._check(columns, name, values < 0, "is negative", "neither time nor memory can be")
+        self._check(columns, name, values > most, f"is more than {most:.0f}", "check the unit: seconds and MiB")
+        return values
+
+    def _check_names(self, columns: _Columns) -> None:
+        empty = np.array([not cell.strip() for cell in columns.cells[DOMAIN]])
+        self._check(columns, DOMAIN, empty, "is no name", "name the domain of every sample")
+
+    def _check_order(self, columns: _Columns, time: Floats) -> None:
+        steps = np.diff(time, prepend=time[0])
+        self._check(columns, TIME, steps < 0, "goes back in time", "sort the samples by time_s")
+        remedy = f"cut it in two there: more than {LONGEST_GAP_S / 86400:.0f} days without a sample are not replayed"
+        self._check(columns, TIME, steps > LONGEST_GAP_S, "comes long after the line before", remedy)
+
+    def _check_duplicates(self, columns: _Columns, time: Floats, rows: Ints) -> None:
+        order = np.lexsort((time, rows))
+        again = (np.diff(rows[order]) == 0) & (np.diff(time[order]) == 0)
+        where = np.zeros(len(rows), dtype=np.bool_)
+        where[order[1:][again]] = True
+        self._check(columns, TIME, where, "is a second sample of this domain at this time", "keep one of the two")
+
+    def _check_use(self, time: Floats, demand: Floats, rows: Ints) -> None:
+        if len(time) == len(np.unique(rows)):
+            self._refuse("has a single sample of each domain", "a replay needs at least two of one domain")
+        if not demand.any():
+            self._refuse(f"column {DEMAND} is 0 in every line", "a harm is a part of demand: give a trace with some")
+
+    def _check(self, columns: _Columns, name: str, wrong: Bools, problem: str, remedy: str) -> None:
+        if wrong.any():
+            self._refuse_cell(columns, name, int(np.argmax(wrong)), problem, remedy)
+
+    def _refuse_cell(self, columns: _Columns, name: str, place: int, problem: str, remedy: str) -> NoReturn:
+        value = columns.cells[name][place]
+        self._refuse(f"line {columns.lines[place]}, column {name}: {value!r} {problem}", remedy)
+
+    def _refuse(self, problem: str, remedy: str) -> NoReturn:
+        raise TraceError(f"{self._path}: {problem}; {remedy}") from None
+
+
+def _opened(path: Path) -> IO[str]:
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    opener = gzip.open if compressed else open
+    opened: IO[str] = opener(path, "rt", encoding="utf-8", newline="")
+    return opened
+
+
+def _numbered(cells: list[str]) -> tuple[tuple[str, ...], Ints]:
+    """Distinct names in order of appearance, and the number of each cell's name."""
+    numbers: dict[str, int] = {}
+    rows = [numbers.setdefault(cell.strip(), len(numbers)) for cell in cells]
+    return tuple(numbers), np.array(rows, dtype=np.int64)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+class TraceWriter:
+    """Writes a trace piece by piece, never more than `limit` bytes. What is written stays whole whatever happens next:
+    every `append` is one write, and with gzip (a name ending in .gz) one complete member.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        """Raises TraceError when `path` exists already or cannot be written; `limit` is bytes."""
+        self._limit = limit
+        self._compressed = path.suffix == ".gz"
+        try:
+            self._file = path.open("xb", buffering=0)
+        except FileExistsError:
+            raise TraceError(f"{path}: exists; name a new file: recordings are never overwritten") from None
+        except OSError as error:
+            raise TraceError(f"{path}: cannot be written: {error.strerror}; name another file") from error
+        self._append([COLUMNS])
+
+    def __enter__(self) -> "TraceWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, samples: Iterable[tuple[float, str, float, float]]) -> bool:
+        """Add samples (time_s, domain, demand_mib, max_mib), all or, beyond the limit, none. Returns whether they fit.
+
+        Samples are ordered by time, also from one call to the next.
+        """
+        return self._append(
+            (f"{time:.3f}", name, f"{demand:.3f}", f"{maximum:.3f}") for time, name, demand, maximum in samples
+        )
+
+    def _append(self, rows: Iterable[Iterable[str]]) -> bool:
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        piece = text.getvalue().encode()
+        if self._compressed:
+            piece = gzip.compress(piece, mtime=0)
+        if self._file.tell() + len(piece) > self._limit:
+            return False
+        self._file.write(piece)
+        return True

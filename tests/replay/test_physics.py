@@ -1,0 +1,156 @@
+"""The simulated host: how balloons move, what guests report, who is there."""
+
+import numpy as np
+import pytest
+from made_traces import Script, trace
+
+from controller.replay.run import replay
+from controller.replay.trace import Series, Trace
+
+
+def changes(result, row=0):
+    """What the record holds of a domain: (time, MiB) of every change."""
+    return list(zip(result.record.times[row].tolist(), result.record.allocations[row].tolist(), strict=True))
+
+
+def test_domains_start_with_an_equal_share_but_never_more_than_their_maximum():
+    small = Series(np.array([0.0, 1.0]), np.array([10.0, 10.0]), np.array([100.0, 100.0]))
+    large = Series(np.array([0.0, 1.0]), np.array([10.0, 10.0]), np.array([5000.0, 5000.0]))
+
+    result = replay(Trace(("small", "large"), (small, large)), Script({}), 1000)
+
+    assert changes(result, 0) == [(0, 100)]
+    assert changes(result, 1) == [(0, 500)]
+
+
+def test_a_guest_grows_two_gib_a_second_recorded_as_one_step_half_way():
+    result = replay(trace(a=[1] * 5), Script({1: {0: 4096}}), 1024)
+
+    assert changes(result) == [(0, 1024), (1 + 0.75, 4096)]
+
+
+def test_a_guest_shrinks_by_nine_tenths_of_a_gib_a_second():
+    result = replay(trace(a=[1] * 5), Script({1: {0: 1024}}), 1024 + 921.6)
+
+    assert changes(result) == [(0, 1945.6), (1.5, 1024)]
+
+
+def test_a_new_order_takes_effect_where_the_balloon_is():
+    result = replay(trace(a=[1] * 8), Script({1: {0: 5120}, 2: {0: 1024}}), 1024)
+
+    down = 2048 / 921.6
+    assert changes(result) == [(0, 1024), (1.5, 3072), (pytest.approx(2 + down / 2), 1024)]
+
+
+def test_a_guest_never_gives_up_what_it_uses_and_goes_on_when_it_uses_less():
+    result = replay(trace(a=[900, 900, 900, 400, 400]), Script({1: {0: 300}}), 1000)
+
+    assert [size for _, size in changes(result)] == [1000, 900, 400]
+    assert changes(result)[2][0] == pytest.approx(3 + 500 / 921.6 / 2)
+
+
+def test_a_guest_that_misses_memory_gives_up_none():
+    result = replay(trace(a=[2000] * 5), Script({1: {0: 300}}), 1000)
+
+    assert changes(result) == [(0, 1000)]
+
+
+def test_orders_above_the_maximum_stop_there():
+    result = replay(trace(a=[1] * 5, maximum=2000), Script({1: {0: 9000}}), 1000)
+
+    assert [size for _, size in changes(result)] == [1000, 2000]
+
+
+def test_without_autodeflate_demand_does_not_move_a_balloon():
+    result = replay(trace(a=[0, 3000, 3000]), Script({}, hears=True), 1000)
+
+    assert changes(result) == [(0, 1000)]
+
+
+def test_autodeflate_grows_a_guest_by_itself_and_tells():
+    script = Script({}, hears=True)
+
+    result = replay(trace(a=[0, 3048, 3048, 0, 0]), script, 1000, autodeflate=True)
+
+    assert changes(result) == [(0, 1000), (1.5, 3048)]
+    assert script.heard == [(2.0, {0: 3048})]
+
+
+def test_autodeflate_stops_at_the_maximum():
+    result = replay(trace(a=[0, 9000, 9000, 9000], maximum=2000), Script({}), 1000, autodeflate=True)
+
+    assert [size for _, size in changes(result)] == [1000, 2000]
+
+
+def test_a_look_sees_demand_one_statistics_period_late():
+    script = Script({}, looks=(1, 2, 3))
+
+    replay(trace(a=[100, 200, 300, 400, 500]), script, 1000)
+
+    assert [float(script.seen[time].used[0]) for time in (1, 2, 3)] == [100, 200, 300]
+    assert [float(script.seen[time].updated[0]) for time in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_on_a_coarse_trace_statistics_are_as_coarse():
+    script = Script({}, looks=(300, 450, 600))
+
+    replay(trace(step=300, a=[100, 200, 300, 400]), script, 1000)
+
+    assert [float(script.seen[time].used[0]) for time in (300, 450, 600)] == [100, 100, 200]
+    assert [float(script.seen[time].updated[0]) for time in (300, 450, 600)] == [300, 300, 600]
+
+
+def test_a_look_never_sees_demand_above_the_allocation():
+    script = Script({}, looks=(2,))
+
+    replay(trace(a=[5000] * 4), script, 1000)
+
+    assert float(script.seen[2].used[0]) == 1000
+    assert float(script.seen[2].unused[0]) == 0
+
+
+@pytest.mark.parametrize(("demand", "rises"), [(969, False), (971, True)])
+def test_pressure_shows_above_97_percent_of_the_allocation(demand, rises):
+    script = Script({}, looks=(1, 2))
+
+    replay(trace(a=[demand] * 4), script, 1000)
+
+    assert (script.seen[2].swap_in[0] > script.seen[1].swap_in[0]) == rises
+    assert (script.seen[2].major_faults[0] > script.seen[1].major_faults[0]) == rises
+
+
+def test_in_a_gap_a_guest_sends_nothing():
+    times = np.array([0.0, 1.0, 2.0, 8.0, 9.0, 10.0])
+    script = Script({}, looks=(5, 7, 9))
+
+    replay(Trace(("a",), (Series(times, np.full(6, 5.0), np.full(6, 99.0)),)), script, 100)
+
+    assert [float(script.seen[time].updated[0]) for time in (5, 7, 9)] == [3, 3, 9]
+
+
+def test_domains_are_there_from_their_first_to_their_last_sample():
+    late = Series(np.array([2.0, 3.0]), np.array([10.0, 10.0]), np.array([100.0, 100.0]))
+    whole = Series(np.arange(6.0), np.full(6, 10.0), np.full(6, 100.0))
+    script = Script({}, looks=(1, 2, 3, 4))
+
+    result = replay(Trace(("whole", "late"), (whole, late)), script, 100)
+
+    assert [script.seen[time].rows.tolist() for time in (1, 2, 3, 4)] == [[0], [0, 1], [0], [0]]
+    assert changes(result, 1) == [(2, 50)]
+
+
+def test_a_maximum_that_falls_takes_the_allocation_with_it():
+    series = Series(np.arange(4.0), np.full(4, 10.0), np.array([1000.0, 1000.0, 500.0, 500.0]))
+
+    result = replay(Trace(("a",), (series,)), Script({}), 1000)
+
+    assert [size for _, size in changes(result)] == [1000, 500]
+
+
+def test_reports_that_fall_on_a_sample_but_for_rounding_come_before_it():
+    times = np.array([0.0, 1.1, 2.2, 3.3000000000000003, 4.4])
+    script = Script({}, looks=tuple(times[1:4].tolist()))
+
+    replay(Trace(("a",), (Series(times, np.arange(1.0, 6.0), np.full(5, 9.0)),)), script, 9)
+
+    assert [float(seen.used[0]) for seen in script.seen.values()] == [1, 2, 3]

@@ -1,0 +1,116 @@
+"""Traces as files: what is taken, and how what is not is named."""
+
+import gzip
+
+import pytest
+
+from controller.replay.trace import TraceError, TraceWriter, read
+
+HEADER = "time_s,domain,demand_mib,max_mib\n"
+GOOD = HEADER + "0,a,10,100\n0,b,20,200\n2,a,11,100\n2,b,21,200\n4,a,12,100\n"
+
+
+@pytest.fixture
+def given(tmp_path):
+    def write(content):
+        path = tmp_path / "trace.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("pack", [str.encode, lambda text: gzip.compress(text.encode())], ids=["plain", "gzip"])
+def test_a_trace_is_read_by_domain_in_order_of_appearance(given, pack):
+    trace = read(given(pack(GOOD)))
+
+    assert trace.domains == ("a", "b")
+    assert [one.times.tolist() for one in trace.series] == [[0, 2, 4], [0, 2]]
+    assert [one.demand.tolist() for one in trace.series] == [[10, 11, 12], [20, 21]]
+    assert [one.maximum.tolist() for one in trace.series] == [[100, 100, 100], [200, 200]]
+    assert (trace.step_s, trace.start, trace.end) == (2, 0, 4)
+    assert (trace.peak_mib, trace.maximum_mib) == (32, 300)
+
+
+def test_columns_may_stand_in_any_order_among_others_and_lines_may_be_blank(given):
+    text = "\n".join(["max_mib,note,domain,time_s,demand_mib", "100,x,a,0,1", "", "100,y,a,1,2", "", ""])
+
+    assert read(given(text)).series[0].demand.tolist() == [1, 2]
+
+
+def test_a_trace_can_be_cut_by_time(given):
+    trace = read(given(GOOD))
+
+    assert trace.until(0).domains == ("a", "b")
+    assert trace.since(4).domains == ("a",)
+
+
+BAD = {
+    "": r"is empty; the first line names the columns",
+    HEADER: r"holds no samples",
+    "time_s,domain,demand\n0,a,1\n": r"line 1: column demand_mib, max_mib is missing \(there: time_s, domain, demand\)",
+    HEADER + "0,a,1\n": r"line 2: 3 fields where the header has 4",
+    HEADER + "0,a,1,9\n1,a,x,9\n": r"line 3, column demand_mib: 'x' is not a number",
+    HEADER + "0,a,1,9\n1,a,nan,9\n": r"line 3, column demand_mib: 'nan' is not finite",
+    HEADER + "0,a,1,9\n1,a,1,inf\n": r"line 3, column max_mib: 'inf' is not finite",
+    HEADER + "0,a,1,9\n1,a,-1,9\n": r"line 3, column demand_mib: '-1' is negative",
+    HEADER + "0,a,1,9\n1,a,1e9,9\n": r"line 3, column demand_mib: '1e9' is more than 67108864",
+    HEADER + "0,a,1,0\n1,a,1,9\n": r"line 2, column max_mib: '0' is no maximum",
+    HEADER + "0,,1,9\n1,a,1,9\n": r"line 2, column domain: '' is no name",
+    HEADER + "0,a,1,9\n\n5,a,1,9\n3,b,1,9\n": r"line 5, column time_s: '3' goes back in time",
+    HEADER + "0,a,1,9\n5,a,1,9\n5,b,1,9\n5,a,1,9\n": r"line 5, column time_s: '5' is a second sample",
+    HEADER + "0,a,1,9\n1,a,1,9\n604802,a,1,9\n": r"line 4, column time_s: '604802' comes long after .* 7 days",
+    HEADER + "0,a,1,9\n1,b,1,9\n": r"single sample of each domain",
+    HEADER + "0,a,0,9\n1,a,0,9\n": r"column demand_mib is 0 in every line",
+    HEADER + '0,"a,1,9\n1,a,1,9\n': r"is not CSV",
+    b"\xff\xfe" + HEADER.encode("utf-16-le"): r"is not UTF-8 text",
+    b"\x1f\x8b\x08\x00not gzip at all": r"gzip data is cut off or damaged",
+    gzip.compress(GOOD.encode())[:-12]: r"gzip data is cut off or damaged after line \d+; copy the file again",
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD.items())
+def test_what_is_wrong_is_named_with_its_place_and_a_remedy(given, content, message):
+    path = given(content)
+
+    with pytest.raises(TraceError, match=message) as refused:
+        read(path)
+
+    assert str(refused.value).startswith(f"{path}: ")
+    assert "; " in str(refused.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TraceError, match=r"none\.csv: cannot be read: No such file"):
+        read(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.gz"])
+def test_what_is_recorded_can_be_read_at_any_moment(tmp_path, name):
+    path = tmp_path / name
+    with TraceWriter(path, limit=10_000) as writer:
+        assert writer.append([(0, "a", 1.5, 9), (0, 'b,"c"', 2, 9)])
+        assert writer.append([(1, "a", 1.25, 9)])
+        trace = read(path)
+
+    assert trace.domains == ("a", 'b,"c"')
+    assert trace.series[0].demand.tolist() == [1.5, 1.25]
+
+
+def test_a_recording_never_grows_beyond_its_limit(tmp_path):
+    path = tmp_path / "out.csv"
+    with TraceWriter(path, limit=60) as writer:
+        assert writer.append([(0, "a", 1, 9)])
+        assert not writer.append([(1, "a", 1, 9), (1, "b", 1, 9)])
+
+    assert path.read_text() == HEADER + "0.000,a,1.000,9.000\n"
+
+
+def test_a_recording_never_overwrites(tmp_path):
+    path = tmp_path / "out.csv"
+    path.write_text("precious")
+
+    with pytest.raises(TraceError, match="exists; name a new file"):
+        TraceWriter(path, limit=1000)
+
+    assert path.read_text() == "precious"
