@@ -106,7 +106,7 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     sight.seen[rows] = now
     sight.life[rows] = samples.life
     _measure(sight, samples, snapshot.wall, now)
-    _hear(sight, events, snapshot.wall, now)  # strictly after: an event that differs from the look came later
+    overtaken = _hear(sight, events, snapshot.wall, now)  # strictly after: what differs from the look came later
     at_rest = _taken_at_rest(sight, samples)
     age = snapshot.wall - samples.updated
     patience = np.maximum(STALE_AFTER, 3 * snapshot.inventory.interval_minimum[rows])
@@ -121,7 +121,7 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     known = np.isfinite(samples.updated)
     sight.updated[rows[known]] = samples.updated[known]
     sight.told[rows[known]] = now
-    sight.told[events.rows] = -np.inf  # that look may be older than its event
+    sight.told[overtaken] = -np.inf  # that look is older than its event
     where: Ints = rows[fresh]
     _remember(sight, where, demand[fresh], now)
     return where
@@ -137,19 +137,22 @@ def _taken_at_rest(sight: Sight, samples: Samples) -> Bools:
     return np.asarray((samples.updated > sight.moved[rows]) | after_last_look)
 
 
-def _hear(sight: Sight, events: BalloonEvents, wall: float, now: float) -> None:
+def _hear(sight: Sight, events: BalloonEvents, wall: float, now: float) -> Ints:
+    """Enter what arrived between looks; the rows whose size differs by that."""
     known = np.isfinite(sight.allocation[events.rows])
-    _resize(sight, events.rows[known], events.actual[known], wall, now)
+    return _resize(sight, events.rows[known], events.actual[known], wall, now)
 
 
-def _resize(sight: Sight, rows: Ints, actual: Floats, wall: float, now: float) -> None:
-    """New balloon sizes; the guest's statistics count again once they are newer than the move."""
+def _resize(sight: Sight, rows: Ints, actual: Floats, wall: float, now: float) -> Ints:
+    """New balloon sizes, and the rows that moved; their statistics count again once they are newer than the move."""
     before = sight.allocation[rows]
     moved = np.abs(actual - before) >= TOLERANCE
     sight.allocation[rows] = np.where(moved | np.isnan(before), actual, before)
     sight.moved[rows[moved]] = wall
     sight.moved_at[rows[moved]] = now
     sight.moved[rows] = np.minimum(sight.moved[rows], wall + EVENT_SPACING)  # the wall clock may have been set back
+    where: Ints = rows[moved]
+    return where
 
 
 def _measure(sight: Sight, samples: Samples, wall: float, now: float) -> None:
