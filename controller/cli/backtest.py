@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -114,7 +116,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     from controller.replay import controllers as known  # noqa: PLC0415 - as above
     from controller.replay.trace import read  # noqa: PLC0415 - as above
 
-    with _plainly():
+    with _plainly(), _ended_by_sigterm():
         setting = replays.Setting(one_policy(policy_file), autodeflate)
         if out is not None:
             _prepare(out)
@@ -184,6 +186,16 @@ def _with_progress(what: str, total: int, work: Callable[[Callable[[], None]], l
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=total)
         return work(lambda: progress.advance(task))
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does, so that replays in other processes end, too."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

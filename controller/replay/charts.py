@@ -38,6 +38,7 @@ _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "ballast",
     "font.size": 9,
     "axes.spines.top": False,
+    "axes.spines.right": False,
 }
 """Text stays text, and the same figures give the same bytes."""
 
@@ -155,7 +156,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     with rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots()
-    axes.spines["right"].set_visible(False)
     return figure, axes
 
 

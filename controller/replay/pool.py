@@ -45,6 +45,7 @@ def _side_by_side(
             pool.shutdown(wait=False, cancel_futures=True)
             for child in set(multiprocessing.active_children()) - before:
                 child.terminate()
+                child.join()
             raise
 
 

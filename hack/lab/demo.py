@@ -22,7 +22,7 @@ from lab.errors import LabError
 from lab.guest import Guest
 from lab.libvirtd import PrivateLibvirtd
 from lab.picture import draw
-from lab.sampling import Sampler
+from lab.sampling import Sampler, write_trace
 from lab.scenario import BUDGET_MIB, CAST, MAXIMA_MIB, POLICY
 from lab.summary import Summary, summarize
 
@@ -40,6 +40,12 @@ def _writable(_context: click.Context, option: click.Parameter, path: Path | Non
     if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
         raise click.BadParameter(f"{str(path)!r} cannot be written; name a file in an existing folder", param=option)
     return path
+
+
+def _new(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and path.exists():
+        raise click.BadParameter(f"{str(path)!r} exists; recordings are never overwritten", param=option)
+    return _writable(context, option, path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,14 +67,21 @@ def _writable(_context: click.Context, option: click.Parameter, path: Path | Non
     metavar="FILE",
     help="Where the picture goes.",
 )
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    callback=_new,
+    metavar="FILE",
+    help="Write the guests' demand as a trace for `ballast backtest`.",
+)
 @click.option("--keep", is_flag=True, help="Leave it all running at the end, and say how to end it.")
-def main(minutes: float, json_file: Path | None, png: Path, keep: bool) -> None:
+def main(minutes: float, json_file: Path | None, png: Path, trace: Path | None, keep: bool) -> None:
     """Start real guests, let Ballast move memory between them, and show how it went."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     console = Console(highlight=False)
     try:
-        summary = _run(console, minutes * 60, png, keep)
+        summary = _run(console, minutes * 60, png, trace, keep)
     except LabError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
@@ -84,7 +97,7 @@ def _end(number: int, _frame: object) -> None:
     sys.exit(128 + number)
 
 
-def _run(console: Console, duration_s: float, png: Path, keep: bool) -> Summary:
+def _run(console: Console, duration_s: float, png: Path, trace: Path | None, keep: bool) -> Summary:
     with ExitStack() as stack:
         console.print("[1/4] private libvirtd")
         host = stack.enter_context(PrivateLibvirtd())
@@ -102,6 +115,8 @@ def _run(console: Console, duration_s: float, png: Path, keep: bool) -> Summary:
             after = _watch(console, ballast, sampler, duration_s)
         summary = summarize(sampler.tracks, [guest.evidence() for guest in guests], before, after, BUDGET_MIB)
         draw(sampler.tracks, start, BUDGET_MIB, png)
+        if trace is not None:
+            write_trace(sampler.tracks, trace)
         _show(console, summary, png)
         if keep:
             host.keep()

@@ -4,11 +4,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import libvirt
 
+from controller.replay.trace import TraceWriter
 from lab.guest import Guest
 
 PERIOD_S = 0.5
@@ -16,6 +18,8 @@ PERIOD_S = 0.5
 REST_SAMPLES = 3
 """How many samples to both sides must agree: 1.5 s, more than a statistics period or QEMU's event limit."""
 MIB_KIB = 1024
+LARGEST_TRACE = 2**28
+"""Bytes: a day of the demo's guests is a tenth of it."""
 
 
 @dataclass(slots=True)
@@ -88,6 +92,17 @@ class Sampler:
             track.times.append(at)
             track.allocations.append(statistics["balloon.current"] / MIB_KIB)
             track.usable.append(statistics["balloon.usable"] / MIB_KIB)
+
+
+def write_trace(tracks: Sequence[Track], path: Path) -> None:
+    """Demand as `ballast backtest` reads it. Raises TraceError when `path` exists."""
+    rows = (
+        (time, track.name, demand, float(track.maximum))
+        for track in tracks
+        for time, demand in zip(track.times, track.demands(), strict=True)
+    )
+    with TraceWriter(path, LARGEST_TRACE) as writer:
+        writer.append(sorted(rows))
 
 
 def _add_workload(track: Track, guest: Guest) -> None:

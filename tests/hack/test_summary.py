@@ -7,7 +7,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "hack"))
 
-from lab.sampling import Track
+from controller.replay.trace import read
+from lab.sampling import Track, write_trace
 from lab.summary import budget_exceeded_s, moved_mib, percentile, reactions
 
 
@@ -61,3 +62,15 @@ def test_demand_holds_while_the_balloon_is_not_at_rest():
     moved = track([200] * 8 + [150] * 8)
     moved.usable = [80.0] * 7 + [30.0] * 9
     assert moved.demands() == [120.0] * 16
+
+
+def test_what_was_seen_makes_a_trace(tmp_path):
+    calm, moved = track([200] * 4), track([200] * 4)
+    calm.name = "calm"
+    calm.usable, moved.usable = [80.0] * 4, [50.0] * 4
+    write_trace([moved, calm], tmp_path / "demo.csv")
+    trace = read(tmp_path / "demo.csv")
+    assert dict(zip(trace.domains, (one.demand.tolist() for one in trace.series), strict=True)) == {
+        "calm": [120.0] * 4,
+        "guest": [150.0] * 4,
+    }
