@@ -236,6 +236,15 @@ class ForecastModel(Part):
     lasso: Lasso = Lasso()
     last_value: LastValue = LastValue()
 
+    @property
+    def chosen(self) -> Part:
+        """The block of parameters that counts: the one named after `type`."""
+        block: Part = getattr(self, next(name for name in _BLOCKS if name.replace("_", "") == self.type.lower()))
+        return block
+
+
+_BLOCKS = tuple(ForecastModel.model_fields)
+
 
 def _ordered(maximum: int, minimum: str, info: ValidationInfo, text: Callable[[int], str]) -> int:
     """A maximum that is not below its minimum; a minimum that was refused itself is not held against it."""

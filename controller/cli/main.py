@@ -10,6 +10,7 @@ COMMANDS = {
     "run": "Keep memory where it is needed, on this host.",
     "check": "Check policy files, offline.",
     "top": "Show the live table of a running Ballast.",
+    "compare": "Compare the forecast models on recorded demand.",
     "completion": "Print the shell completion script.",
 }
 """Command `x` is `controller.cli.x:x`; its line of help is here so that the overview imports none of them."""
