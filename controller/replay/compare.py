@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from controller import schedule, stability
 from controller.api.policy import ForecastModel, MemoryPolicy
 from controller.engine.ownership import forecaster
-from controller.forecast import bound, registry
+from controller.forecast import bound, calibration, registry
 from controller.forecast.model import Line, Model, Points
 from controller.replay.ballast import MIB, enforced
 from controller.replay.trace import Trace
@@ -122,6 +122,7 @@ class _State:
     allocation: Floats
     forecast: Floats
     upper: Floats
+    width: Floats
     times: Floats
     values: Floats
     count: Ints
@@ -179,6 +180,7 @@ class _Walk:
             allocation=np.full(n, np.nan),
             forecast=np.full(n, np.nan),
             upper=np.full(n, np.nan),
+            width=np.ones(n),
             times=np.zeros((n, points)),
             values=np.zeros((n, points)),
             count=np.zeros(n, dtype=np.int64),
@@ -188,9 +190,10 @@ class _Walk:
         state = self._state
         demand = self._samples.demand[state.place]
         self._judge(demand)
+        self._calibrate(demand)
         change = np.where(state.count > 0, np.abs(demand - state.values[:, 0]), 0.0)
         self._remember(demand)
-        line = self._fit()
+        line = calibration.widened(self._fit(), state.width)
         self._pace(line, change)
         state.forecast = bound.predict(line, state.interval)
         percentile = self._spec.model.upper_percentile / 100
@@ -213,6 +216,12 @@ class _Walk:
         sums[:, _PINBALL] += np.maximum(percentile * over, (percentile - 1) * over)
         sums[:, _SECONDS] = (state.end - state.judged_from)[rows]
         self.sums[state.model[rows], state.cell[rows]] = sums
+
+    def _calibrate(self, demand: Floats) -> None:
+        state = self._state
+        percentile = self._spec.model.upper_percentile / 100
+        width = calibration.width(state.width, demand > state.upper, percentile)
+        state.width = np.where(state.count > 0, width, state.width)
 
     def _remember(self, demand: Floats) -> None:
         state = self._state

@@ -28,6 +28,7 @@ model:
   ridge: {decisionPoints: 12, penaltyPoints: 4}
   lasso: {decisionPoints: 12, penaltyPercent: 30}
   lastValue: {decisionPoints: 12}
+  auto: {decisionPoints: 12}
 threshold: {percent: 5, quantity: 32Mi}
 headroom: {percent: 10, quantity: 32Mi}
 limits: {minimum: 128Mi, minimumPercent: 20, maximum: null, maximumPercent: 100}
