@@ -24,5 +24,5 @@ def policy_in(path: Path | None) -> MemoryPolicy:
     if loaded.problems:
         raise click.ClickException("\n".join(map(str, loaded.problems)))
     if len(loaded.policies) != 1:
-        raise click.ClickException(f"{path}: holds {len(loaded.policies)} policies; give a file with exactly one")
+        raise click.ClickException(f"{path}: holds {len(loaded.policies)} policies; give a file with one")
     return loaded.policies[0]

@@ -169,7 +169,7 @@ specs = some(
         labels=st.dictionaries(globs, globs, max_size=3),
     ),
     model=some(
-        type=st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue"]),
+        type=st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue", "Auto"]),
         upperPercentile=st.integers(50, 99),
         wls=some(decisionPoints=st.integers(3, 32), halfLifeSeconds=st.integers(1, 86400)),
         lasso=some(penaltyPercent=st.integers(0, 100)),
