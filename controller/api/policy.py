@@ -31,7 +31,7 @@ MEBIBYTE = 2**20
 
 ApiVersion = Literal["ballast.dev/v1alpha1"]
 Mode = Literal["Observe", "Enforce"]
-ModelType = Literal["WLS", "OLS", "Ridge", "Lasso", "LastValue"]
+ModelType = Literal["WLS", "OLS", "Ridge", "Lasso", "LastValue", "Auto"]
 Spare = Literal["Reclaim", "Share"]
 Release = Literal["Restore", "Keep"]
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
@@ -225,6 +225,12 @@ class LastValue(Part):
     decision_points: Points = 12
 
 
+class Auto(Part):
+    """All of the above, weighted by how they have done on each domain of late."""
+
+    decision_points: Points = 12
+
+
 class ForecastModel(Part):
     """Which model forecasts demand. Only the block of the chosen `type` counts."""
 
@@ -235,6 +241,16 @@ class ForecastModel(Part):
     ridge: Ridge = Ridge()
     lasso: Lasso = Lasso()
     last_value: LastValue = LastValue()
+    auto: Auto = Auto()
+
+    @property
+    def chosen(self) -> Part:
+        """The block of parameters that counts: the one named after `type`."""
+        block: Part = getattr(self, next(name for name in _BLOCKS if name.replace("_", "") == self.type.lower()))
+        return block
+
+
+_BLOCKS = tuple(ForecastModel.model_fields)
 
 
 def _ordered(maximum: int, minimum: str, info: ValidationInfo, text: Callable[[int], str]) -> int:

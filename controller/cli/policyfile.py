@@ -1,4 +1,4 @@
-"""The one policy that a replay is about."""
+"""The one policy that a replay is about: from a file, or all defaults."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,11 @@ from pathlib import Path
 import click
 
 from controller.api.policy import MemoryPolicy
+
+
+DEFAULTS = MemoryPolicy.model_validate(
+    {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "defaults"}}
+)
 
 
 def one_policy(path: Path) -> MemoryPolicy:
@@ -25,3 +30,8 @@ def one_policy(path: Path) -> MemoryPolicy:
             f"{source}: holds {len(loaded.policies)} policies; name a file with exactly one MemoryPolicy"
         )
     return loaded.policies[0]
+
+
+def policy_in(path: Path | None) -> MemoryPolicy:
+    """The single policy in the file; without one, all defaults. Raises ClickException with all problems."""
+    return DEFAULTS if path is None else one_policy(path)

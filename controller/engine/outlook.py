@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from controller.engine.columns import Columns, column
 from controller.engine.inventory import Inventory
 from controller.engine.sight import Sight
-from controller.forecast import bound
+from controller.forecast import bound, calibration
 from controller.forecast.history import History
 from controller.forecast.model import Line
 
@@ -37,6 +37,8 @@ class Outlook(Columns):
     """Demand expected at the next look."""
     upper: Floats = column(np.nan)
     """The quantile of it that decisions use; never below present demand."""
+    width: Floats = column(1.0)
+    """Of the upper forecast, relative to the model's own: what has kept its promise of late."""
     wanted: Floats = column(np.nan)
     """Upper forecast and headroom, or what a guest under pressure is given, before any limit."""
     since: Floats = column(np.nan)
@@ -68,6 +70,15 @@ def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
             for item in fields(Line):
                 getattr(line, item.name)[block] = getattr(part, item.name)
     return line
+
+
+def calibrate(outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, rows: Ints) -> Line:
+    """`line` with its scatter as wide as the bounds of `rows` need it, now that the last ones have held or not."""
+    before = outlook.width[rows]
+    broken = sight.demand[rows] > outlook.upper[rows]
+    after = calibration.width(before, broken, inventory.percentile[rows])
+    outlook.width[rows] = np.where(np.isnan(outlook.upper[rows]), before, after)
+    return calibration.widened(line, outlook.width[rows])
 
 
 def look_ahead(

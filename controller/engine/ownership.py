@@ -143,7 +143,7 @@ _UNOWNED = MemoryPolicy.model_validate(
 def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
     """Settings that all domains of a policy have in common; its model is entered in `models`."""
     return {
-        "model": models.setdefault(_model(spec.model), len(models)),
+        "model": models.setdefault(forecaster(spec.model), len(models)),
         "share": spec.spare == "Share",
         "restore": spec.release == "Restore",
         "percentile": spec.model.upper_percentile / 100,
@@ -191,12 +191,9 @@ def _obstacle(domain: DomainFacts, owned: bool) -> Reason:
     return Reason.NONE if owned else Reason.NO_POLICY
 
 
-def _model(spec: ForecastModel) -> Model:
+def forecaster(choice: ForecastModel) -> Model:
     """The forecaster that a policy chose, with the block of parameters of that name."""
-    chosen = {"WLS": spec.wls, "OLS": spec.ols, "Ridge": spec.ridge, "Lasso": spec.lasso}.get(
-        spec.type, spec.last_value
-    )
-    return registry.model(spec.type, **chosen.model_dump())
+    return registry.model(choice.type, **choice.chosen.model_dump())
 
 
 def _budget(policies: Sequence[MemoryPolicy]) -> Budget:

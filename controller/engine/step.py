@@ -119,7 +119,8 @@ def _forecast(state: State, rows: Ints, now: float) -> None:
         return
     inventory = state.inventory
     state.history = state.history.append(rows, now, state.sight.demand[rows])
-    line = outlook.fit(state.history, inventory, rows, now)
+    fitted = outlook.fit(state.history, inventory, rows, now)
+    line = outlook.calibrate(state.outlook, fitted, state.sight, inventory, rows)
     tempo.classify(state.tempo, state.sight, inventory, rows, now)
     size = state.sight.allocation[rows]
     _, top = plan.limits(inventory, state.sight)

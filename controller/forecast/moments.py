@@ -8,6 +8,7 @@ matter, however large times and values are.
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from controller.forecast.model import Bools, Floats, Line, Points
 
@@ -31,6 +32,10 @@ class Recent(NamedTuple):
     """(n, k) bytes above the newest value; anything finite where absent."""
     present: Bools
     """(n, k)."""
+
+    def of(self, rows: NDArray[np.int64]) -> "Recent":
+        """The points of some of the domains."""
+        return Recent(self.age[rows], self.value[rows], self.lags[rows], self.changes[rows], self.present[rows])
 
 
 class Moments(NamedTuple):

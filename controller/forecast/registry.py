@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from inspect import signature
 
+from controller.forecast.auto import Auto
 from controller.forecast.lasso import Lasso
 from controller.forecast.last_value import LastValue
 from controller.forecast.model import Model
@@ -16,6 +17,7 @@ KINDS: dict[str, Callable[..., Model]] = {
     "Ridge": Ridge,
     "Lasso": Lasso,
     "LastValue": LastValue,
+    "Auto": Auto,
 }
 
 

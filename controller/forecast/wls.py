@@ -1,29 +1,70 @@
-"""Weighted least squares: recent decision points count more."""
+"""Weighted least squares: recent decision points count more, and a trend must earn its place."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from controller.forecast.model import Line, Points
-from controller.forecast.moments import moments, recent, regression
+from controller.forecast.level import Level, Window, filled, level
+from controller.forecast.model import Floats, Line, Points
+from controller.forecast.moments import Recent, moments, recent, regression
+from controller.forecast.trend import follows, heads_somewhere
 
 MAX_HALVINGS = 20.0
 """A point older than this many half-lives keeps the weight 2**-20 (a millionth): too little to matter next to
 younger points, and still ten digits above rounding where there are none but the newest."""
 
+LEAST_LOOKS = 3.0
+"""Mean intervals that a half-life lasts at least: a line through two points is a guess, however old the third is."""
+
 
 @dataclass(frozen=True, slots=True)
 class WLS:
-    """A line by least squares under the weights `0.5 ** (age / half_life_seconds)`, the newest point weighing 1."""
+    """A line under the weights `0.5 ** (age / half_life_seconds)` where demand has a trend, a weighted mean elsewhere.
+
+    Both are weighted least squares, of a line and of a constant. A slope multiplies the noise of a few points by the
+    time ahead, so it is kept only where demand has followed it; else the weights of the mean are those that would have
+    forecast the window best.
+    """
 
     decision_points: int = 12
     """How many previous points count, >= 1."""
     half_life_seconds: float = 60.0
-    """Seconds after which a point counts half, > 0. Short follows quickly, long is calm."""
+    """Seconds after which a point of a trend counts half, > 0; at least `LEAST_LOOKS` looks."""
 
     def fit(self, points: Points) -> Line:
         """Fit all domains: O(n * decision_points), without a loop over domains."""
         newest_first = recent(points, self.decision_points)
-        halvings = np.minimum(newest_first.lags / self.half_life_seconds, MAX_HALVINGS)
-        weights = np.exp2(-halvings) * newest_first.present
-        return regression(newest_first, moments(newest_first, weights))
+        window = filled(newest_first)
+        present = level(newest_first, window)
+        flat = _flat(newest_first, present)
+        rows = np.flatnonzero(heads_somewhere(window))
+        if len(rows) == 0:
+            return flat
+        some, part = newest_first.of(rows), Window(window.lags[rows], window.changes[rows])
+        line = regression(some, moments(some, self._weights(some, part.lags[:, -1])))
+        trend = follows(some, part, line.slope, present.loss[rows])
+        for item in fields(Line):
+            getattr(flat, item.name)[rows[trend]] = getattr(line, item.name)[trend]
+        return flat
+
+    def _weights(self, points: Recent, span: Floats) -> Floats:
+        """(n, k), 1 at the newest point and 0 where absent; `span`: (n,) seconds from oldest to newest."""
+        known = np.maximum(np.add.reduce(points.present, axis=1, dtype=np.int64) - 1, 1)
+        half_life = np.maximum(self.half_life_seconds, LEAST_LOOKS * span / known)
+        halvings = np.minimum(points.lags / half_life[:, None], MAX_HALVINGS)
+        return np.asarray(np.exp2(-halvings) * points.present)
+
+
+def _flat(points: Recent, present: Level) -> Line:
+    """A constant whose standard error is that of its past forecasts, whatever the horizon.
+
+    As with the last value, `sigma * sqrt(1 + 1 / 1)` must be that error: hence the root of 2.
+    """
+    return Line(
+        level=points.value + present.change,
+        slope=np.zeros_like(present.change),
+        sigma=present.error / np.sqrt(2.0),
+        weight=np.ones_like(present.change),
+        centre=-points.age,
+        spread=np.full_like(present.change, np.inf),
+    )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from controller.api.policy import MemoryPolicy
+from controller.forecast import registry
 from controller.replay.ballast import Ballast, with_fixed_looks, with_model
 from controller.replay.contract import Controller
 from controller.replay.peers.clairvoyant import Clairvoyant
@@ -28,7 +29,7 @@ PEERS: dict[str, Callable[[], Controller]] = {
 
 OURS = "ballast"
 
-MODELS = {name.lower(): name for name in ("WLS", "OLS", "Ridge", "Lasso", "LastValue")}
+MODELS = {name.lower(): name for name in registry.KINDS}
 """`ballast:MODEL` replaces the policy's model."""
 
 FIXED = f"{OURS}:fixed"

@@ -28,6 +28,7 @@ model:
   ridge: {decisionPoints: 12, penaltyPoints: 4}
   lasso: {decisionPoints: 12, penaltyPercent: 30}
   lastValue: {decisionPoints: 12}
+  auto: {decisionPoints: 12}
 threshold: {percent: 10, quantity: 32Mi}
 headroom: {percent: 10, quantity: 32Mi}
 limits: {minimum: 128Mi, minimumPercent: 20, maximum: null, maximumPercent: 100}
@@ -168,7 +169,7 @@ specs = some(
         labels=st.dictionaries(globs, globs, max_size=3),
     ),
     model=some(
-        type=st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue"]),
+        type=st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue", "Auto"]),
         upperPercentile=st.integers(50, 99),
         wls=some(decisionPoints=st.integers(3, 32), halfLifeSeconds=st.integers(1, 86400)),
         lasso=some(penaltyPercent=st.integers(0, 100)),

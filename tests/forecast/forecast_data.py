@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
+from controller.forecast.auto import Auto
 from controller.forecast.lasso import Lasso
 from controller.forecast.last_value import LastValue
 from controller.forecast.model import Floats, Line, Model, Points
@@ -13,8 +14,9 @@ from controller.forecast.ridge import Ridge
 from controller.forecast.wls import WLS
 
 MIB = 2.0**20
-REGRESSIONS: tuple[Model, ...] = (WLS(), OLS(), Ridge(), Lasso())
-MODELS: tuple[Model, ...] = (*REGRESSIONS, LastValue())
+ORDERLESS: tuple[Model, ...] = (OLS(), Ridge(), Lasso())
+"""Models to which a point is its age and its value, whatever came before and after it."""
+MODELS: tuple[Model, ...] = (*ORDERLESS, WLS(), LastValue(), Auto())
 FIELDS = ("level", "slope", "sigma", "weight", "centre", "spread")
 
 Row = Sequence[tuple[float, float]]

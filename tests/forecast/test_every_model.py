@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from forecast_data import CALM_ROWS, FIELDS, MODELS, REGRESSIONS, WILD_ROWS, Row, line_of, points, row_of
+from forecast_data import CALM_ROWS, FIELDS, MODELS, ORDERLESS, WILD_ROWS, Row, line_of, points, row_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +10,7 @@ from controller.forecast.bound import scale, upper
 from controller.forecast.model import Line, Model, Points
 
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
-every_regression = pytest.mark.parametrize("model", REGRESSIONS, ids=lambda model: type(model).__name__)
+every_orderless_model = pytest.mark.parametrize("model", ORDERLESS, ids=lambda model: type(model).__name__)
 
 
 def spread_of_values(row: Row) -> float:
@@ -122,7 +122,7 @@ def test_the_forecast_of_a_moment_does_not_depend_on_when_it_is_made(model: Mode
     assert scale(aged, 60.0)[0] == pytest.approx(scale(line, 60.0 + later)[0], rel=1e-6, abs=tolerance)
 
 
-@every_regression
+@every_orderless_model
 @given(
     values=st.lists(st.integers(0, 2**40).map(float), min_size=12, max_size=12),
     order=st.permutations(range(12)),

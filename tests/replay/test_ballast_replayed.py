@@ -116,5 +116,5 @@ def test_a_model_may_be_named_in_place_of_the_policys():
 
 @pytest.mark.parametrize("name", ["xen", "ballast:", "ballast:magic", "mom:ols"])
 def test_unknown_controllers_are_refused(name):
-    with pytest.raises(UnknownControllerError, match="does not exist; use some of ballast, ballast:wls"):
+    with pytest.raises(UnknownControllerError, match="does not exist; use some of ballast, ballast:fixed, ballast:wls"):
         make(name, policy())

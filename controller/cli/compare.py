@@ -1,0 +1,115 @@
+"""`ballast compare`: how well each model forecasts a trace, with error bars."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from controller.cli.output import document, output_option
+from controller.cli.policyfile import policy_in
+from controller.replay.compare import CompareError, Estimate, Quality
+from controller.replay.compare import compare as compare_models
+from controller.replay.trace import TraceError, read
+
+HEADINGS = (
+    "MODEL",
+    "MAE (MiB)",
+    "OF LAST VALUE'S",
+    "RMSE (MiB)",
+    "COVERED",
+    "PINBALL (MiB)",
+    "OF LAST VALUE'S",
+    "LOOKS/H",
+    "MOVES/H",
+)
+
+
+@click.command()
+@click.option(
+    "--trace",
+    "traces",
+    metavar="FILE",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path, readable=False),
+    help="Trace of demand (CSV, plain or gzip), as `ballast record` writes it; may be given several times.",
+)
+@click.option(
+    "--policy",
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    help="MemoryPolicy whose threshold, intervals and model parameters hold; the defaults if not given.",
+)
+@output_option("A table for people, or a document for programs.")
+def compare(traces: tuple[Path, ...], policy: Path | None, output: str) -> None:
+    """Compare the forecast models on recorded demand: use at the next look, at the policy's threshold.
+
+    Every model walks the trace alone, and its own forecasts decide when it looks again. Brackets are 95 %
+    bootstrap intervals over blocks of time of each domain: a ratio whose bracket holds 1 is no difference.
+
+    \b
+    COVERED   forecasts whose upper bound held; meant is model.upperPercentile
+    PINBALL   loss of that bound: too low costs most, too high a little
+    LOOKS/H   looks, and MOVES/H changes past the threshold, per domain and hour
+
+    \b
+    Examples:
+      ballast compare --trace host.csv.gz
+      ballast compare --trace host.csv.gz --policy policy.yaml -o json
+    """
+    settings = policy_in(policy)
+    results: dict[Path, tuple[Quality, ...]] = {}
+    for path in dict.fromkeys(traces):
+        try:
+            results[path] = compare_models(read(path), settings)
+        except TraceError as error:
+            raise click.ClickException(str(error)) from error
+        except CompareError as error:
+            raise click.ClickException(f"{path}: {error}") from error
+    if output == "table":
+        click.echo("\n\n".join(_table(path, models) for path, models in results.items()))
+    else:
+        click.echo(document(_data(results), output))
+
+
+def _data(results: dict[Path, tuple[Quality, ...]]) -> dict[str, Any]:
+    return {
+        "runs": [
+            {"trace": click.format_filename(path), **asdict(quality)}
+            for path, models in results.items()
+            for quality in models
+        ]
+    }
+
+
+def _table(path: Path, models: Sequence[Quality]) -> str:
+    rows = [HEADINGS, *(_row(quality) for quality in models)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [click.format_filename(path)]
+    for row in rows:
+        name, *figures = (
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  ".join([name, *figures]).rstrip())
+    return "\n".join(lines)
+
+
+def _row(quality: Quality) -> tuple[str, ...]:
+    return (
+        quality.model,
+        _figure(quality.mae, ".1f"),
+        _figure(quality.mae_ratio, ".3f"),
+        _figure(quality.rmse, ".1f"),
+        _figure(quality.coverage, ".1%"),
+        _figure(quality.pinball, ".1f"),
+        _figure(quality.pinball_ratio, ".3f"),
+        f"{quality.looks_per_domain_hour:.0f}",
+        f"{quality.reallocations_per_domain_hour:.1f}",
+    )
+
+
+def _figure(estimate: Estimate, form: str) -> str:
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"

@@ -1,0 +1,67 @@
+"""The paper's experiment on small traces whose outcome is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_traces import trace
+
+from controller.cli.policyfile import DEFAULTS
+from controller.replay.compare import CompareError, Quality, compare
+from controller.replay.trace import Trace
+
+
+def qualities(demand: Trace, *kinds: str) -> dict[str, Quality]:
+    return {each.model: each for each in compare(demand, DEFAULTS, kinds)}
+
+
+def test_constant_demand_is_forecast_without_error_and_with_few_looks() -> None:
+    (flat,) = qualities(trace(a=[500.0] * 20_000), "OLS").values()
+
+    assert (flat.mae.value, flat.rmse.value, flat.coverage.value, flat.pinball.value) == (0, 0, 1, 0)
+    assert flat.looks_per_domain_hour == pytest.approx(60, rel=0.1)
+    assert flat.reallocations_per_domain_hour == 0
+
+
+def test_the_last_value_errs_by_what_a_ramp_rises_from_look_to_look() -> None:
+    ramp = trace(step=60, maximum=1e5, a=[100.0 + 10 * k for k in range(4000)])
+    found = qualities(ramp, "LastValue", "OLS")
+
+    assert found["LastValue"].mae.value == pytest.approx(10)
+    assert found["OLS"].mae.value == pytest.approx(0, abs=1e-6)
+    assert found["OLS"].mae_ratio.value == pytest.approx(0, abs=1e-6)
+    assert found["LastValue"].mae_ratio.value == 1
+
+
+def test_intervals_hold_their_value_and_come_out_the_same_each_time() -> None:
+    demand = np.random.default_rng(1).uniform(100, 900, 5000).tolist()
+    first, again = (compare(trace(step=60, a=demand), DEFAULTS, ("LastValue", "Ridge")) for _ in range(2))
+
+    assert first == again
+    for each in first:
+        for estimate in (each.mae, each.rmse, each.coverage, each.pinball, each.mae_ratio):
+            assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_restless_demand_is_looked_at_more_often() -> None:
+    calm, restless = [500.0] * 20_000, (np.random.default_rng(2).uniform(100, 900, 20_000)).tolist()
+    looks = [qualities(trace(a=each), "LastValue")["LastValue"].looks_per_domain_hour for each in (calm, restless)]
+
+    assert looks[1] > 5 * looks[0]
+
+
+def test_a_look_that_would_bring_nothing_new_waits_for_the_next_sample() -> None:
+    whole = trace(step=60, a=[500.0] * 4000)
+    night = 86400.0
+    (series,) = whole.series
+    later = replace(series, times=series.times + night * (series.times > 120_000))
+
+    (quality,) = qualities(Trace(whole.domains, (later,)), "LastValue").values()
+
+    hours = (later.times[-1] - later.times[0]) / 3600
+    assert quality.looks_per_domain_hour < 4000 / (hours - night / 3600) < 61
+
+
+def test_a_trace_too_short_is_refused_with_a_remedy() -> None:
+    with pytest.raises(CompareError, match=r"too short for a forecast; give one of more than"):
+        compare(trace(a=[1.0, 2.0]), DEFAULTS, ("OLS",))
