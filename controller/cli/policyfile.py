@@ -7,7 +7,6 @@ import click
 
 from controller.api.policy import MemoryPolicy
 
-
 DEFAULTS = MemoryPolicy.model_validate(
     {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "defaults"}}
 )
