@@ -284,7 +284,7 @@ class Limits(Part):
     """What a domain gets at least and at most; percents are of the domain's maximum."""
 
     minimum: Quantity = 128 * MEBIBYTE
-    minimum_percent: PositivePercent = 20
+    minimum_percent: PositivePercent = 5
     maximum: Quantity | None = None
     maximum_percent: Annotated[PositivePercent, Field(validate_default=True)] = 100
 

@@ -31,7 +31,7 @@ model:
   auto: {decisionPoints: 12}
 threshold: {percent: 10, quantity: 32Mi}
 headroom: {percent: 10, quantity: 32Mi}
-limits: {minimum: 128Mi, minimumPercent: 20, maximum: null, maximumPercent: 100}
+limits: {minimum: 128Mi, minimumPercent: 5, maximum: null, maximumPercent: 100}
 weight: 100
 shrink: {stabilizationSeconds: 120}
 spare: Share

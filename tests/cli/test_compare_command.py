@@ -53,7 +53,7 @@ def test_the_policys_settings_count() -> None:
         (("--trace", "trace.csv", "--policy", "none.yaml"), "none.yaml: cannot be read"),
         (
             ("--trace", "trace.csv", "--policy", "empty.yaml"),
-            "empty.yaml: holds 0 policies; give a file with one",
+            "empty.yaml: holds 0 policies; name a file with exactly one MemoryPolicy",
         ),
     ],
 )

@@ -6,13 +6,24 @@ import numpy as np
 import pytest
 from made_traces import trace
 
+from controller.api.policy import MemoryPolicy
 from controller.cli.policyfile import DEFAULTS
 from controller.replay.compare import CompareError, Quality, compare
 from controller.replay.trace import Trace
 
 
-def qualities(demand: Trace, *kinds: str) -> dict[str, Quality]:
-    return {each.model: each for each in compare(demand, DEFAULTS, kinds)}
+EVERY_MINUTE = MemoryPolicy.model_validate(
+    {
+        "apiVersion": "ballast.dev/v1alpha1",
+        "kind": "MemoryPolicy",
+        "metadata": {"name": "every-minute"},
+        "spec": {"monitoring": {"minimumIntervalSeconds": 60, "maximumIntervalSeconds": 60}},
+    }
+)
+
+
+def qualities(demand: Trace, *kinds: str, policy: MemoryPolicy = DEFAULTS) -> dict[str, Quality]:
+    return {each.model: each for each in compare(demand, policy, kinds)}
 
 
 def test_constant_demand_is_forecast_without_error_and_with_few_looks() -> None:
@@ -25,7 +36,7 @@ def test_constant_demand_is_forecast_without_error_and_with_few_looks() -> None:
 
 def test_the_last_value_errs_by_what_a_ramp_rises_from_look_to_look() -> None:
     ramp = trace(step=60, maximum=1e5, a=[100.0 + 10 * k for k in range(4000)])
-    found = qualities(ramp, "LastValue", "OLS")
+    found = qualities(ramp, "LastValue", "OLS", policy=EVERY_MINUTE)
 
     assert found["LastValue"].mae.value == pytest.approx(10)
     assert found["OLS"].mae.value == pytest.approx(0, abs=1e-6)
