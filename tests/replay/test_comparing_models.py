@@ -11,7 +11,6 @@ from controller.cli.policyfile import DEFAULTS
 from controller.replay.compare import CompareError, Quality, compare
 from controller.replay.trace import Trace
 
-
 EVERY_MINUTE = MemoryPolicy.model_validate(
     {
         "apiVersion": "ballast.dev/v1alpha1",
