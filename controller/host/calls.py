@@ -1,8 +1,10 @@
 """Blocking libvirt calls with a deadline: a hung QEMU keeps a thread, never the caller."""
 
 import threading
+import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -10,6 +12,12 @@ T = TypeVar("T")
 LIMIT = 4
 """Calls left behind at once on a connection. libvirtd serves 5 requests of a client at a time
 (`max_client_requests`) and reads no more when all of them hang: one stays free for the domains that do answer."""
+
+NUDGE_SECONDS = 0.2
+"""A call that takes longer than a busy libvirtd needs may not have left this process. Of the threads that wait on one
+connection, one polls for all; libvirt 9.0 loses the wake-up that tells it of a new call when it is just about to poll,
+and sends the call at the next keepalive, 5 s later (`g_main_loop_quit` before `g_main_loop_run` in virnetclient.c; seen
+once in ten calls that followed each other at once while an earlier one hung). Any other call wakes it again."""
 
 
 class TooManyHangError(Exception):
@@ -44,7 +52,10 @@ def _run(work: Callable[[], T], future: Future[T]) -> None:
 class Calls:
     """The calls on one open connection. Thread-safe."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, nudge: Callable[[], object], limit: int = LIMIT) -> None:
+        """`nudge` is a call to the same libvirtd that asks no QEMU; it is made beside a call that takes long."""
+        self._nudge = nudge
+        self._nudging: Call[object] | None = None
         self._limit = limit
         self._lock = threading.Lock()
         self._left: list[Call[Any]] = []
@@ -57,8 +68,13 @@ class Calls:
 
     def finish(self, call: Call[T], seconds: float) -> T:
         """Its outcome; after `seconds` it is left behind and TimeoutError is raised."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > NUDGE_SECONDS:
+            with suppress(TimeoutError):
+                return call.result(NUDGE_SECONDS)
+            self._send_nudge()
         try:
-            return call.result(seconds)
+            return call.result(left)
         except TimeoutError:
             with self._lock:
                 self._left.append(call)
@@ -79,6 +95,11 @@ class Calls:
     def hangs(self, key: str) -> bool:
         """True while a call about this domain alone is left behind."""
         return any(len(call.keys) == 1 and key in call.keys for call in self._hanging())
+
+    def _send_nudge(self) -> None:
+        """One at a time: in a frozen libvirtd they would pile up."""
+        if self._nudging is None or self._nudging.done():
+            self._nudging = Call(self._nudge, ())
 
     def _hanging(self) -> list[Call[Any]]:
         with self._lock:

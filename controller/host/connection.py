@@ -195,7 +195,7 @@ class Connection:
 
     def _serve(self, handle: Handle) -> None:
         """Raises libvirtError and ConnectionLostError; returns when the connection is no longer wanted."""
-        calls = Calls()
+        calls = Calls(handle.getLibVersion)
         self._serving = handle
         self._news.begin(*self._roster.entries)
         self._patiently(handle, lambda: self._greet(handle))

@@ -42,10 +42,9 @@ def _side_by_side(
             for future in as_completed(places):
                 yield places[future], future.result()
         except BaseException:  # Ctrl-C too: nobody waits for replays whose outcome is not wanted any more
-            pool.shutdown(wait=False, cancel_futures=True)
             for child in set(multiprocessing.active_children()) - before:
                 child.terminate()
-                child.join()
+            pool.shutdown(cancel_futures=True)  # the pool joins its processes: two threads that wait for one race
             raise
 
 

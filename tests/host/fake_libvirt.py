@@ -112,6 +112,9 @@ class FakeHandle:
     def isAlive(self) -> bool:  # noqa: N802 - libvirt's name
         return self.alive
 
+    def getLibVersion(self) -> int:  # noqa: N802 - libvirt's name
+        return 9_000_000
+
     def listAllDomains(self, flags: int) -> list[FakeDomain]:  # noqa: N802 - libvirt's name
         self.answers.wait()
         if not self.alive:

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from controller.host import calls as module
 from controller.host.calls import Calls, TooManyHangError
 
 
@@ -22,30 +23,30 @@ def hang(calls: Calls, gate: threading.Event, *keys: str):
 
 
 def test_a_call_brings_back_its_result():
-    assert Calls().run(lambda: 42, (), 10) == 42
+    assert Calls(int).run(lambda: 42, (), 10) == 42
 
 
 def test_a_call_raises_what_it_raised():
     with pytest.raises(ZeroDivisionError):
-        Calls().run(lambda: 1 // 0, (), 10)
+        Calls(int).run(lambda: 1 // 0, (), 10)
 
 
 def test_a_call_that_hangs_is_left_behind_with_its_domains(gate):
-    calls = Calls()
+    calls = Calls(int)
     hang(calls, gate, "a", "b")
     assert calls.suspects() == {"a", "b"}
     assert not calls.hangs("a")
 
 
 def test_a_domain_alone_in_a_hanging_call_is_known_to_hang(gate):
-    calls = Calls()
+    calls = Calls(int)
     hang(calls, gate, "a")
     assert calls.hangs("a")
     assert not calls.hangs("b")
 
 
 def test_a_call_that_returns_late_is_forgotten(gate):
-    calls = Calls()
+    calls = Calls(int)
     call = hang(calls, gate, "a")
     gate.set()
     call.result(10)
@@ -53,7 +54,7 @@ def test_a_call_that_returns_late_is_forgotten(gate):
 
 
 def test_no_call_begins_while_too_many_hang(gate):
-    calls = Calls(limit=2)
+    calls = Calls(int, limit=2)
     first = hang(calls, gate)
     assert not calls.exhausted()
     hang(calls, gate)
@@ -63,3 +64,24 @@ def test_no_call_begins_while_too_many_hang(gate):
     gate.set()
     first.result(10)
     assert not calls.exhausted()
+
+
+def test_a_call_that_takes_long_is_helped_by_another(monkeypatch):
+    monkeypatch.setattr(module, "NUDGE_SECONDS", 0.01)
+    nudged = threading.Event()
+    assert Calls(nudged.set).run(lambda: nudged.wait(10), (), 10)
+
+
+def test_a_call_that_returns_soon_is_alone():
+    nudged = threading.Event()
+    Calls(nudged.set).run(int, (), 10)
+    assert not nudged.is_set()
+
+
+def test_nudges_that_hang_do_not_pile_up(monkeypatch, gate):
+    monkeypatch.setattr(module, "NUDGE_SECONDS", 0.01)
+    nudges = []
+    calls = Calls(lambda: (nudges.append(None), gate.wait()))
+    with pytest.raises(TimeoutError):
+        calls.run(gate.wait, (), 0.1)
+    assert len(nudges) == 1

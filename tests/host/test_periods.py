@@ -19,7 +19,7 @@ class Bench:
     def __init__(self, handle: libvirt.virConnect) -> None:
         self.handle = handle
         self.now = 0.0
-        self.calls = Calls()
+        self.calls = Calls(int)
         self.periods = Periods(lambda: self.now)
         self.roster = Roster("")
         self.refresh(())
@@ -101,11 +101,11 @@ def test_release_while_a_period_is_being_set_puts_it_back_afterwards(bench):
             super().run(work, keys, seconds)
             bench.periods.release(bench.roster.entries, keys)
 
-    bench.calls = Interrupted()
+    bench.calls = Interrupted(int)
     bench.want(5)
     bench.work()
     assert bench.periods.pending()
-    bench.calls = Calls()
+    bench.calls = Calls(int)
     bench.work()
     assert (bench.entry.period, bench.periods.pending()) == (OFF, False)
 
@@ -125,12 +125,12 @@ def test_a_period_that_somebody_else_set_after_us_is_theirs(bench):
 
 
 def test_a_failure_is_retried_after_a_rest(bench):
-    bench.calls = Calls(limit=0)
+    bench.calls = Calls(int, limit=0)
     bench.want(5)
     assert bench.work() == set()
     assert not bench.want(5)
     bench.now += RETRY_SECONDS
-    bench.calls = Calls()
+    bench.calls = Calls(int)
     assert bench.want(5)
     assert bench.work() == {bench.key}
 
