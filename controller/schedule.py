@@ -4,6 +4,8 @@ The interval is also capped by the forecast: no later than half the time until t
 allocation, so that a domain that is about to run out is seen at least twice before it does.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,14 +15,49 @@ Bools = NDArray[np.bool_]
 GROWTH = 1.5
 """Factor by which a stable domain's interval grows from look to look: from 1 s to 60 s in eleven looks, 3 minutes."""
 
+ROUNDING = 1e-6
+"""Part of a shortest interval that sums of seconds may be off by."""
+
 SAFETY = 0.5
 """Part of the time to exhaustion that may pass unseen."""
 
 
-def next_interval(interval: Floats, shortest: Floats, longest: Floats, stable: Bools, exhaustion: Floats) -> Floats:
+RISK = 0.1
+"""Chance that demand jumps beyond the allocation between two looks, as far as its past tells."""
+
+TAIL = 2.0
+"""How much rarer larger jumps are: twice as far, four times as rare."""
+
+
+def patience(jumps: Sequence[Floats], spans: Sequence[float], room: Floats) -> Floats:
+    """(n,) seconds in which demand jumps beyond its `room` with a chance of about `RISK`.
+
+    `jumps` are (n,) arrays: how far demand has been seen to jump in about `spans` seconds, in the unit of `room`. What
+    jumps by j once in a span jumps by `room` `(j / room) ** TAIL` times in it (a Pareto tail). Who did not move at all
+    is not expected to; where there is no room, there is no patience.
+    """
+    rate = np.zeros_like(room)
+    for jump, span in zip(jumps, spans, strict=True):
+        far = np.divide(np.maximum(jump, 0.0), room, out=np.full_like(room, np.inf), where=room > 0)
+        rate = np.maximum(rate, np.where(jump > 0, far**TAIL / span, 0.0))
+    return np.divide(RISK, rate, out=np.full_like(rate, np.inf), where=rate > 0)
+
+
+def next_interval(
+    interval: Floats, shortest: Floats, longest: Floats, stable: Bools, exhaustion: Floats, patience: Floats
+) -> Floats:
     """(n,) seconds until the next look.
 
-    `interval` is the last one, `exhaustion` the seconds until the upper forecast reaches the allocation.
+    `interval` is the last one, `exhaustion` the seconds until the upper forecast reaches the allocation, `patience`
+    those in which it is not likely to be passed by a jump.
     """
     grown = np.where(stable, interval * GROWTH, shortest)
-    return np.asarray(np.clip(np.minimum(grown, SAFETY * exhaustion), shortest, longest))
+    return np.asarray(np.clip(np.minimum(grown, np.minimum(SAFETY * exhaustion, patience)), shortest, longest))
+
+
+def aligned(time: Floats, shortest: Floats) -> Floats:
+    """(n,) seconds on the engine's clock: looks of all domains meet, at multiples of their shortest interval.
+
+    What is due together is one call to libvirt and one step. A look comes up to one shortest interval early for it.
+    """
+    return np.asarray(np.floor(time / shortest + ROUNDING) * shortest)

@@ -36,6 +36,9 @@ OVERDRAFT = 0.01
 UNFAIR = 0.5
 """Part of its fair slack that a domain must be missing before left-over memory is moved for its sake."""
 
+WORTH_HOPING = 0.5
+"""Part of what it hopes for that must be left over before a domain gets any of it: not drop by drop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moves:
@@ -67,9 +70,10 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     still = plan.movable & ~under_way & (wishes == 0)
     hopes = _hopes(plan, state, still)
     shrink, less = _shrinks(plan, state, still, wishes, hopes, free)
-    granted = _grant(wishes, hopes, state, free)
-    more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     verified = _verified(state, now)
+    coming = bool((motion.target < size).any() or (shrink & verified).any())
+    granted = _grant(wishes, hopes, state, free, coming)
+    more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     return Moves(
         shrink=shrink & verified & (less < size),
         grow=(granted > 0) & (more - base >= TOLERANCE),
@@ -118,7 +122,9 @@ def _shrinks(
     if lacking < (TOLERANCE if wished + hoped > 0 else OVERDRAFT * state.budget):
         return shrink, less
     least = np.where(motion.release | state.node.reading.pressure, plan.needed, np.maximum(plan.fair, plan.needed))
-    return _Donors(least, shrink, less, still & (hopes == 0)).give(state, lacking + POOL * state.budget)
+    starving = float(wishes[state.sight.pressure].sum()) > free + coming
+    gift = np.where(starving, TOLERANCE, threshold(state.sight, inventory))
+    return _Donors(least, shrink, less, still & (hopes == 0), gift).give(state, lacking + POOL * state.budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +135,19 @@ class _Donors:
     shrink: Bools
     less: Floats
     still: Bools
+    gift: Floats
+    """The least that a domain is asked for."""
 
     def give(self, state: State, lacking: float) -> tuple[Bools, Floats]:
         """More shrinks, until `lacking` bytes come together or nobody has any to spare."""
         least = np.ceil(self.least / GRAIN) * GRAIN
         rest = np.where(self.shrink, self.less, state.sight.allocation)
         spare = np.where(self.still, rest - least, 0.0)
-        donors = np.flatnonzero(spare >= TOLERANCE)
+        donors = np.flatnonzero(spare >= self.gift)
         donors = donors[np.argsort(-spare[donors] / state.inventory.weight[donors], kind="stable")]
         given_before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
         donors = donors[given_before < lacking]
-        given = np.minimum(spare[donors], lacking - given_before[: len(donors)])
+        given = np.minimum(spare[donors], np.maximum(lacking - given_before[: len(donors)], self.gift[donors]))
         shrink, less = self.shrink.copy(), self.less.copy()
         less[donors] = np.maximum(np.floor((rest[donors] - given) / GRAIN) * GRAIN, least[donors])
         shrink[donors] = True
@@ -152,10 +160,10 @@ def _verified(state: State, now: float) -> Bools:
     return (now - state.sight.fresh_at <= newest) & (state.sight.fresh_at >= state.sight.moved_at)
 
 
-def _grant(wishes: Floats, hopes: Floats, state: State, free: float) -> Floats:
+def _grant(wishes: Floats, hopes: Floats, state: State, free: float, coming: bool) -> Floats:
     """(n,) bytes of free memory: for guests under pressure first, then by weight, then, the pool apart, for hopes.
 
-    No useless trifles: what is less than the threshold waits, unless a guest is in need.
+    No useless trifles: what is less than the threshold waits, unless a guest is in need and nothing more is `coming`.
     """
     pressure, weights = state.sight.pressure, state.inventory.weight
     levels = [np.zeros_like(wishes), np.where(pressure, wishes, 0.0), wishes]
@@ -163,8 +171,9 @@ def _grant(wishes: Floats, hopes: Floats, state: State, free: float) -> Floats:
     left = free - float(wishes.sum()) - POOL * state.budget
     if left > 0:
         granted = granted + planner.share(hopes, weights, left)
-    enough = np.minimum(wishes + hopes, threshold(state.sight, state.inventory))
-    return np.where(granted >= np.where(pressure | state.motion.release, TOLERANCE, enough), granted, 0.0)
+    enough = np.fmax(np.minimum(wishes, threshold(state.sight, state.inventory)), WORTH_HOPING * hopes)
+    urgent = state.motion.release | (pressure & ~coming)
+    return np.where(granted >= np.where(urgent, TOLERANCE, enough), granted, 0.0)
 
 
 def why_moved(plan: Plan, target: Floats, state: State) -> Ints:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from controller import schedule
 from controller.engine.columns import Columns, column
 from controller.engine.inventory import Inventory
 from controller.engine.sight import Sight
@@ -21,8 +22,9 @@ part doubles from sample to sample while the pressure lasts: an exponential sear
 
 MOST_DOUBLINGS = 3
 
-PEAK_MEMORY = 86400.0
-"""Seconds over which a peak fades: most habits repeat within a day."""
+PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": 86400.0}
+"""Seconds after which a peak counts half, by column. Demand comes back to where it was on every scale of time, and none
+is right for all guests: on recorded hosts all of them together foretold better where it jumps to than any alone."""
 
 BLOCK = 2048
 """Domains fitted at a time: their points, and what a model makes of them, stay in a processor's cache (200 KiB an
@@ -46,12 +48,20 @@ class Outlook(Columns):
     bucket_start: Floats = column(-np.inf)
     bucket: Floats = column(-np.inf)
     """Most that was wanted since `bucket_start`."""
-    peak: Floats = column(0.0)
-    """Highest demand; fades with `PEAK_MEMORY`."""
+    peak_minute: Floats = column(0.0)
+    """Highest demand; fades, see `PEAK_HALF_LIVES`. As are the next three."""
+    peak_minutes: Floats = column(0.0)
+    peak_hour: Floats = column(0.0)
+    peak_day: Floats = column(0.0)
     peak_at: Floats = column(-np.inf)
-    """When `peak` was last brought up to date."""
+    """When the peaks were last brought up to date."""
     bucket_before: Floats = column(-np.inf)
     """Most that was wanted in the stabilisation window before that."""
+
+    @property
+    def reach(self) -> Floats:
+        """(n,) bytes, up to a factor: how far demand may be expected to jump, from where it has been."""
+        return self.peak_minute + self.peak_minutes + self.peak_hour + self.peak_day
 
     @property
     def held(self) -> Floats:
@@ -85,7 +95,6 @@ def look_ahead(
     outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, rows: Ints, horizon: Floats, now: float
 ) -> None:
     """Enter the forecast of `rows` at `horizon` seconds from now, in place."""
-    _raise_peak(outlook, sight, rows, now)
     outlook.forecast[rows] = bound.predict(line, horizon)
     upper = np.maximum(bound.upper(line, horizon, inventory.percentile[rows]), sight.demand[rows])
     headroom = np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * upper)
@@ -97,15 +106,27 @@ def look_ahead(
     _hold(outlook, inventory, rows, now)
 
 
+def patience(outlook: Outlook, sight: Sight, limit: Floats, rows: Ints) -> Floats:
+    """(m,) seconds that `rows` may go unseen: how often their demand has jumped as far as they have room.
+
+    `limit`: (m,) allocation that must hold, bytes.
+    """
+    demand = sight.demand[rows]
+    jumps = [getattr(outlook, name)[rows] - demand for name in PEAK_HALF_LIVES]
+    return schedule.patience(jumps, tuple(PEAK_HALF_LIVES.values()), limit - demand)
+
+
 def needed_under_pressure(size: Floats, samples: Ints) -> Floats:
     """What a guest that has been short of memory for so many samples in a row is given next, bytes."""
     return size * (1 + PRESSURE_GROWTH * np.exp2(np.clip(samples - 1, 0, MOST_DOUBLINGS)))
 
 
-def _raise_peak(outlook: Outlook, sight: Sight, rows: Ints, now: float) -> None:
-    elapsed = np.minimum(now - outlook.peak_at[rows], 100 * PEAK_MEMORY)
-    faded = outlook.peak[rows] * np.exp(-elapsed / PEAK_MEMORY)
-    outlook.peak[rows] = np.maximum(sight.demand[rows], faded)
+def raise_peaks(outlook: Outlook, sight: Sight, rows: Ints, now: float) -> None:
+    """Enter present demand into the peaks of `rows`, in place."""
+    elapsed = np.minimum(now - outlook.peak_at[rows], 1e9)
+    for name, half_life in PEAK_HALF_LIVES.items():
+        peak = getattr(outlook, name)
+        peak[rows] = np.maximum(sight.demand[rows], peak[rows] * np.exp2(-elapsed / half_life))
     outlook.peak_at[rows] = now
 
 

@@ -17,8 +17,8 @@ Bools = NDArray[np.bool_]
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
 
-REACH = 0.25
-"""Part of its maximum that a domain may come to need, beside its peak of late, for all one knows."""
+UNKNOWN = 0.25
+"""Part of its maximum that counts as one more peak of a domain: it may come to need what it never has."""
 
 POOL = 0.05
 """Part of the budget that is collected on top when grows cannot be paid, and not lent: the next in need need not wait,
@@ -75,16 +75,22 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
 
 
 def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacity: float) -> Floats:
-    """(n,) bytes that domains have when what nobody needs is shared: equal levels, relative to what they may come to.
+    """(n,) bytes that domains have when what nobody needs is shared: recent peaks first, then equal levels.
 
     A domain can be helped only some seconds after its demand has jumped, and it may jump to what it once needed, or to
-    its maximum. Who needs little now has the farthest to jump: so not slack is made equal, but what domains have.
+    its maximum. Who needs little now has the farthest to jump: so not slack is made equal, but what domains have,
+    relative to what they may come to.
     """
     rows = np.flatnonzero(sharing)
-    scale = (state.outlook.peak + REACH * top)[rows] * state.inventory.weight[rows]
+    reach = np.fmax(state.sight.demand, 0.0) + state.outlook.reach + UNKNOWN * top
+    scale = reach[rows] * state.inventory.weight[rows]
     highest = np.maximum(top, needed)
+    lowest = [needed[rows]]
+    for peak in (state.outlook.peak_minute, state.outlook.peak_minutes):
+        lowest.append(np.clip(peak[rows] / (1 - LOW_FREE), lowest[-1], highest[rows]))
     levels = needed.copy()
-    levels[rows] = planner.level(needed[rows], highest[rows], np.maximum(scale, 1.0), capacity)
+    recent = planner.fill(lowest, state.inventory.weight[rows], capacity)
+    levels[rows] = planner.level(recent, highest[rows], np.maximum(scale, 1.0), capacity)
     return levels
 
 

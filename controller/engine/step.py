@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from controller import planner
+from controller import planner, schedule
 from controller.engine import act, motion, node, outlook, plan, sight, tempo
 from controller.engine.act import Moves
 from controller.engine.decision import Action, Decision, Notice
@@ -125,7 +125,9 @@ def _forecast(state: State, rows: Ints, now: float) -> None:
     size = state.sight.allocation[rows]
     _, top = plan.limits(inventory, state.sight)
     exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, NEVER)
-    tempo.pace(state.tempo, line, exhaustible, inventory, rows)
+    outlook.raise_peaks(state.outlook, state.sight, rows, now)
+    patience = outlook.patience(state.outlook, state.sight, exhaustible, rows)
+    tempo.pace(state.tempo, line, exhaustible, patience, inventory, rows)
     outlook.look_ahead(state.outlook, line, state.sight, inventory, rows, state.tempo.interval[rows], now)
 
 
@@ -140,7 +142,7 @@ def _schedule(state: State, rows: Ints, now: float) -> None:
     wait = np.where(fresh, pace.interval[rows], shortest)
     wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)
     pace.interval[rows] = np.where(untouchable, longest, wait)
-    pace.next_look[rows] = now + pace.interval[rows]
+    pace.next_look[rows] = schedule.aligned(now + pace.interval[rows], shortest)
 
 
 def _held_by_guests(state: State) -> float:

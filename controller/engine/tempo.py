@@ -50,8 +50,11 @@ def classify(tempo: Tempo, sight: Sight, inventory: Inventory, rows: Ints, now: 
     tempo.stable[rows] = calm & ~sight.pressure[rows]
 
 
-def pace(tempo: Tempo, line: Line, limit: Floats, inventory: Inventory, rows: Ints) -> None:
-    """Choose the next interval of `rows`, in place. `limit`: (m,) allocation whose exhaustion is watched for, bytes."""
+def pace(tempo: Tempo, line: Line, limit: Floats, patience: Floats, inventory: Inventory, rows: Ints) -> None:
+    """Choose the next interval of `rows`, in place.
+
+    `limit`: (m,) allocation whose exhaustion is watched for, bytes; `patience`: (m,) seconds, see `schedule`.
+    """
     exhaustion = bound.time_to_reach(line, limit, inventory.percentile[rows])
     tempo.interval[rows] = schedule.next_interval(
         tempo.interval[rows],
@@ -59,6 +62,7 @@ def pace(tempo: Tempo, line: Line, limit: Floats, inventory: Inventory, rows: In
         inventory.interval_maximum[rows],
         tempo.stable[rows],
         exhaustion,
+        patience,
     )
 
 
@@ -72,4 +76,5 @@ def fade(tempo: Tempo, inventory: Inventory, rows: Ints, now: float) -> None:
 def hurry(tempo: Tempo, inventory: Inventory, rows: Ints, now: float) -> None:
     """Look at `rows` again at their shortest interval, in place."""
     tempo.interval[rows] = inventory.interval_minimum[rows]
-    tempo.next_look[rows] = np.minimum(tempo.next_look[rows], now + tempo.interval[rows])
+    soon = schedule.aligned(now + tempo.interval[rows], tempo.interval[rows])
+    tempo.next_look[rows] = np.minimum(tempo.next_look[rows], soon)

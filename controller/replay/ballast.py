@@ -17,8 +17,9 @@ MIB = 2.0**20
 
 NODE = NodeIdentity("replay")
 
-MONOTONIC_START = 1e6
-"""Seconds on the engine's clock at the first instant: it is never near zero on a real host either."""
+MONOTONIC_START = 14 * 86400.0
+"""Seconds on the engine's clock at the first instant: it is never near zero on a real host either. A multiple of all
+usual intervals, so that looks meet guests' reports as those of other controllers do."""
 
 WALL_OFFSET = 1.7e9
 """Seconds by which the wall clock, whose times guests report, is ahead of the engine's."""

@@ -258,6 +258,7 @@ class _Walk:
             np.asarray(float(monitoring.maximum_interval_seconds)),
             calm,
             exhaustion,
+            np.asarray(np.inf),
         )
 
     def _reallocate(self) -> None:
