@@ -163,7 +163,8 @@ def _verified(state: State, now: float) -> Bools:
 def _grant(wishes: Floats, hopes: Floats, state: State, free: float, coming: bool) -> Floats:
     """(n,) bytes of free memory: for guests under pressure first, then by weight, then, the pool apart, for hopes.
 
-    No useless trifles: what is less than the threshold waits, unless a guest is in need and nothing more is `coming`.
+    No useless trifles: what is less than the threshold waits. A guest in need takes any, but where more is `coming`
+    once a sample only.
     """
     pressure, weights = state.sight.pressure, state.inventory.weight
     levels = [np.zeros_like(wishes), np.where(pressure, wishes, 0.0), wishes]
@@ -172,7 +173,7 @@ def _grant(wishes: Floats, hopes: Floats, state: State, free: float, coming: boo
     if left > 0:
         granted = granted + planner.share(hopes, weights, left)
     enough = np.fmax(np.minimum(wishes, threshold(state.sight, state.inventory)), WORTH_HOPING * hopes)
-    urgent = state.motion.release | (pressure & ~coming)
+    urgent = state.motion.release | (pressure & ~(coming & (state.motion.last_at >= state.sight.fresh_at)))
     return np.where(granted >= np.where(urgent, TOLERANCE, enough), granted, 0.0)
 
 
