@@ -4,7 +4,7 @@ A real test that cannot run fails with the remedy: ./hack/setup makes it possibl
 """
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -30,3 +30,22 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped; real tests must run: ./hack/setup makes that possible"
     return report
+
+
+@pytest.fixture
+def left_of() -> Callable[[Path], list[str]]:
+    """`left_of(root)`: command lines of the processes that name the folder `root`."""
+
+    def left(root: Path) -> list[str]:
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                names_root = str(root) in line or str(root).encode() in (process / "environ").read_bytes()
+            except OSError:  # gone since the listing
+                continue
+            if names_root:
+                found.append(line)
+        return found
+
+    return left
