@@ -1,8 +1,8 @@
 """Daemons of one's own in a temporary folder: they end, and the folder goes, with whoever started them."""
 
 import fcntl
+import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -89,7 +89,7 @@ class Daemons:
     def _order(self, *words: str) -> None:
         if self._reaper.stdin is None:
             raise LabError("reaper: has no stdin")
-        self._reaper.stdin.write(f"{shlex.join(words)}\n".encode())
+        self._reaper.stdin.write(f"{json.dumps(words)}\n".encode())
         self._reaper.stdin.flush()
 
 
