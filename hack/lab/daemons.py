@@ -20,8 +20,6 @@ PREFIX = "ballast-lab-"
 LOCK = "lock"
 """File in each of them, locked while its lab lives."""
 REAPER_LOG = "reaper.log"
-PROGRAMS = ("libvirtd", "qemu-system", "etcd", "kube", "containerd")
-"""What an abandoned folder can have running; the names begin so."""
 END_S = 30
 """Deadline for a killed process to be gone."""
 POLL_S = 0.05
@@ -112,8 +110,8 @@ def sweep() -> None:
 
 
 def _kill_processes_of(root: Path) -> None:
-    """SIGKILL what runs in the cgroups of `root`, and the lab's programs whose environment or command line names it."""
-    found = {*_in_cgroups(root), *_naming(root)}
+    """SIGKILL what has its home in `root` or runs in its cgroups."""
+    found = {*_in_cgroups(root), *_at_home_in(root)}
     for pid in found:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -125,14 +123,14 @@ def _in_cgroups(root: Path) -> Iterator[int]:
         yield from map(int, processes.read_text().split())
 
 
-def _naming(root: Path) -> Iterator[int]:
+def _at_home_in(root: Path) -> Iterator[int]:
+    """The daemons, and what they started: QEMU's home is a folder below."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            program = (process / "comm").read_text()
-            words = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+            variables = (process / "environ").read_bytes().split(b"\0")
         except OSError:  # gone since the listing, or another user's
             continue
-        if str(root).encode() in words and program.startswith(PROGRAMS):
+        if any(variable.startswith(f"HOME={root}".encode()) for variable in variables):
             yield int(process.name)
 
 

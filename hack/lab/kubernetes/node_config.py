@@ -1,21 +1,13 @@
 """The files that containerd and kubelet of a node are configured with."""
 
 import json
+import sys
 from pathlib import Path
 
-from lab.kubernetes import pause
+from lab.kubernetes import cni_plugin, pause
 
 CNI_LOOPBACK = Path("/usr/lib/cni/loopback")
 """containerd sets up each pod's loopback with it; Debian's package containernetworking-plugins."""
-CNI_PLUGIN = """\
-#!/bin/sh
-# The network of a pod without the host's: none but its own loopback.
-case "$CNI_COMMAND" in
-ADD) echo '{"cniVersion": "0.4.0", "interfaces": [{"name": "'"$CNI_IFNAME"'", "sandbox": "'"$CNI_NETNS"'"}],
-            "ips": [{"version": "4", "address": "127.0.0.1/8", "interface": 0}]}' ;;
-VERSION) echo '{"cniVersion": "0.4.0", "supportedVersions": ["0.4.0"]}' ;;
-esac
-"""
 SYSCTLS = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -27,22 +19,35 @@ SYSCTLS = {
 """What kubelet wants the whole machine to have; it is shown files that say so, and changes nothing."""
 
 
-def write(folder: Path, *, address: str, cgroup: str, ca: Path) -> None:
-    """Write all of them into `folder`: containerd.toml, kubelet.json, cni/, cni-plugins/, sysctl/."""
-    plugins = folder / "cni-plugins"
-    plugins.mkdir()
-    (plugins / "own-loopback").write_text(CNI_PLUGIN)
-    (plugins / "own-loopback").chmod(0o755)
-    (plugins / CNI_LOOPBACK.name).symlink_to(CNI_LOOPBACK)
-    network = {"cniVersion": "0.4.0", "name": "lab", "plugins": [{"type": "own-loopback"}]}
-    (folder / "cni").mkdir()
-    (folder / "cni" / "lab.conflist").write_text(json.dumps(network))
+def write(folder: Path, *, node: str, service: tuple[str, int], cgroup: str, ca: Path) -> None:
+    """Write all of them into `folder`: containerd.toml, kubelet.json, cni/, cni-plugins/, sysctl/.
+
+    `node` is the node's address, `service` the API server's and port; the relay for pods listens at `relay(folder)`.
+    """
+    _write_cni(folder, service)
     for key, value in SYSCTLS.items():
         file = folder / "sysctl" / key
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{value}\n")
-    (folder / "containerd.toml").write_text(_containerd(folder, address))
-    (folder / "kubelet.json").write_text(json.dumps(_kubelet(address, cgroup, ca), indent=2))
+    (folder / "containerd.toml").write_text(_containerd(folder, node))
+    (folder / "kubelet.json").write_text(json.dumps(_kubelet(node, cgroup, ca), indent=2))
+
+
+def relay(folder: Path) -> Path:
+    """The Unix socket through which the CNI plugin gives orders to the relay."""
+    return folder / "relay.sock"
+
+
+def _write_cni(folder: Path, service: tuple[str, int]) -> None:
+    plugins = folder / "cni-plugins"
+    plugins.mkdir()
+    (plugins / CNI_LOOPBACK.name).symlink_to(CNI_LOOPBACK)
+    (plugins / "lab").write_text(f"#!/bin/sh\nexec {sys.executable} -IS {cni_plugin.__file__}\n")
+    (plugins / "lab").chmod(0o755)
+    plugin = {"type": "lab", "relay": str(relay(folder)), "address": service[0], "port": service[1]}
+    network = {"cniVersion": cni_plugin.VERSION, "name": "lab", "plugins": [plugin]}
+    (folder / "cni").mkdir()
+    (folder / "cni" / "lab.conflist").write_text(json.dumps(network))
 
 
 def _containerd(folder: Path, address: str) -> str:
@@ -78,6 +83,7 @@ def _kubelet(address: str, cgroup: str, ca: Path) -> dict[str, object]:
         "failSwapOn": False,
         "oomScoreAdj": 0,
         "makeIPTablesUtilChains": False,
+        "clusterDNS": [address],  # where nobody answers: names outside the machine mean nothing here
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         # The machine's disk may be as full as it likes, and images cannot be pulled again.
         "evictionHard": {},

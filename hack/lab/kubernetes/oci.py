@@ -18,7 +18,7 @@ CHUNK = 2**20
 
 
 class Layer:
-    """Files of an image, written to the tar file `path`; equal files make an equal tar: no times, no owners."""
+    """Files of an image, written to the tar file `path`; all are root's."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,12 +26,12 @@ class Layer:
         self._have: set[str] = set()
 
     def add(self, source: Path, target: str) -> None:
-        """The file or symbolic link `source` at the absolute path `target`."""
+        """The file `source`, through symbolic links, at the absolute path `target`."""
         self._add_parents(target)
-        info = self._tar.gettarinfo(source, arcname=target.lstrip("/"))
-        info.type = tarfile.SYMTYPE if source.is_symlink() else tarfile.REGTYPE  # no hard links
-        info.size = 0 if source.is_symlink() else source.stat().st_size
-        with source.open("rb") if info.isreg() else io.BytesIO() as content:
+        real = source.resolve()
+        info = self._tar.gettarinfo(real, arcname=target.lstrip("/"))
+        info.type, info.size = tarfile.REGTYPE, real.stat().st_size  # also where it is a hard link
+        with real.open("rb") as content:
             self._put(info, content)
 
     def write(self, target: str, content: str, mode: int = 0o644) -> None:
@@ -48,11 +48,11 @@ class Layer:
         info.type, info.mode = tarfile.DIRTYPE, mode
         self._put(info, None)
 
-    def link(self, target: str, to: str) -> None:
+    def link(self, target: str, to: Path) -> None:
         """A symbolic link at `target`."""
         self._add_parents(target)
         info = tarfile.TarInfo(target.lstrip("/"))
-        info.type, info.linkname = tarfile.SYMTYPE, to
+        info.type, info.linkname = tarfile.SYMTYPE, str(to)
         self._put(info, None)
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Layer:
         if info.name in self._have:
             return
         self._have.add(info.name)
-        info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+        info.uid, info.gid, info.uname, info.gname = 0, 0, "", ""
         self._tar.addfile(info, content)
 
 
