@@ -91,6 +91,15 @@ class Daemons:
         self._reaper.stdin.flush()
 
 
+def end(root: Path) -> None:
+    """End the kept daemons in `root`, as `Daemons.stop` would; no matter if they are gone already."""
+    for pid in _reapers_of(root):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    until(lambda: not list(_reapers_of(root)), END_S, f"end of the daemons in {root}")
+    sweep()
+
+
 def sweep() -> None:
     """Take down what an earlier lab left (daemons, what they made, folder) where even its reaper was killed."""
     for root in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
@@ -107,6 +116,14 @@ def sweep() -> None:
             reaper.clear(root)
         finally:
             os.close(lock)
+
+
+def _reapers_of(root: Path) -> Iterator[int]:
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone since the listing
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[2:3] == [os.fsencode(root)] and words[1].endswith(b"/reaper.py"):
+                yield int(process.name)
 
 
 def _kill_processes_of(root: Path) -> None:
