@@ -91,12 +91,17 @@ class Daemons:
         self._reaper.stdin.flush()
 
 
+def alive(root: Path) -> bool:
+    """Whether daemons in `root` are looked after: it was not ended, and the machine not restarted."""
+    return any(_reapers_of(root))
+
+
 def end(root: Path) -> None:
     """End the kept daemons in `root`, as `Daemons.stop` would; no matter if they are gone already."""
     for pid in _reapers_of(root):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-    until(lambda: not list(_reapers_of(root)), END_S, f"end of the daemons in {root}")
+    until(lambda: not alive(root), END_S, f"end of the daemons in {root}")
     sweep()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.daemons import sweep, until
+from lab.daemons import alive, end, sweep, until
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec
 from lab.libvirtd import PrivateLibvirtd
@@ -93,6 +93,24 @@ def test_nothing_is_left_after_sigkill_of_the_owner(orphaned, left_of):
     owner, root, _ = orphaned
     owner.kill()
     until(lambda: left_of(root) == [], 10, "end of all that was orphaned")
+
+
+def test_what_is_kept_outlives_its_owner_until_it_is_ended(left_of):
+    script = f"""
+import sys
+sys.path.insert(0, {str(LAB)!r})
+from lab.daemons import Daemons
+daemons = Daemons()
+daemons.start(["sleep", "1000"], daemons.root / "sleep.log")
+daemons.keep()
+print(daemons.root)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    root = Path(done.stdout.strip())
+    assert alive(root)
+    end(root)
+    assert not alive(root)
+    assert left_of(root) == []
 
 
 def test_what_even_the_reaper_could_not_end_is_swept_at_the_next_start(orphaned, left_of):

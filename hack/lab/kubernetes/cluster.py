@@ -1,4 +1,4 @@
-"""`./hack/cluster`: a whole cluster on this machine, with real guests on its node, that stays until it is taken down."""
+"""`./hack/cluster`: a whole cluster on this machine, with real guests on its node, that stays until taken down."""
 
 import json
 import os
@@ -44,27 +44,25 @@ def main() -> None:
 @main.command()
 def up() -> None:
     """Start it all; prints what to export for kubectl and virsh."""
-    if RECORD.exists():
-        _say_how_to_use()
-        return
-    try:
-        with ExitStack() as stack:
-            _start(stack)
-            stack.pop_all()  # kept
-    except LabError as error:
-        raise click.ClickException(str(error)) from error
+    if RECORD.exists() and not all(map(daemons.alive, _roots())):
+        _take_down()
+    if not RECORD.exists():
+        try:
+            with ExitStack() as stack:
+                _start(stack)
+                stack.pop_all()  # kept
+        except LabError as error:
+            raise click.ClickException(str(error)) from error
     _say_how_to_use()
 
 
 @main.command()
 def down() -> None:
     """End it all; nothing is left but what is built once."""
-    if not RECORD.exists():
-        click.echo("nothing is up")
-        return
-    for root in map(Path, _record()["roots"]):
-        daemons.end(root)
-    RECORD.unlink()
+    if RECORD.exists():
+        _take_down()
+    else:
+        _say("no cluster is up")
 
 
 @main.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
@@ -115,6 +113,16 @@ def _start(stack: ExitStack) -> None:
     RECORD.write_text(json.dumps({"kubeconfig": str(plane.kubeconfig), "uri": host.uri, "roots": roots}))
     plane.keep()
     host.keep()
+
+
+def _take_down() -> None:
+    for root in _roots():
+        daemons.end(root)
+    RECORD.unlink()
+
+
+def _roots() -> list[Path]:
+    return [Path(root) for root in _record()["roots"]]
 
 
 def _record() -> dict[str, Any]:
