@@ -1,0 +1,60 @@
+"""What tests on real parts share: the lab on the path, the mark, and no skipping.
+
+A real test that cannot run fails with the remedy: ./hack/setup makes it possible.
+"""
+
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+REAL = [TESTS / "real", TESTS / "cluster"]
+"""Folders whose tests are all marked `real`."""
+
+sys.path.insert(0, str(TESTS.parent / "hack"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in REAL):
+            item.add_marker(pytest.mark.real)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A real test that is skipped has not been passed."""
+    report = yield
+    if report.skipped and item.get_closest_marker("real") is not None:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped; real tests must run: ./hack/setup makes that possible"
+    return report
+
+
+@pytest.fixture
+def left_of() -> Callable[[Path], list[str]]:
+    """`left_of(root)`: what is still there of the lab in the folder `root`.
+
+    Command lines of processes that name it, mounts that do, cgroups, the folder itself.
+    """
+
+    def left(root: Path) -> list[str]:
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if root.name in line]
+        cgroups = [str(cgroup) for cgroup in Path("/sys/fs/cgroup").glob(f"**/{root.name}")]
+        return [*_processes_naming(str(root)), *mounts, *cgroups, *([str(root)] if root.exists() else [])]
+
+    return left
+
+
+def _processes_naming(root: str) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            names_root = root in line or root.encode() in (process / "environ").read_bytes()
+        except OSError:  # gone since the listing
+            continue
+        if names_root:
+            found.append(line)
+    return found
