@@ -101,6 +101,13 @@ def test_types_and_bounds_are_those_of_the_model(name: str, part: str, model: ty
                 assert (path, key, described[path].get(key)) == (path, key, expected[key])
 
 
+def test_a_policy_is_bounded_where_the_model_is_and_nowhere_else() -> None:
+    both = ("minimum", "maximum", "minLength", "maxItems", "maxProperties", "enum")
+    for path, expected in of_model(Spec).items():
+        if not is_quantity(SPEC[path]):
+            assert (path, [SPEC[path].get(key) for key in both]) == (path, [expected.get(key) for key in both])
+
+
 def test_what_the_spec_requires_is_what_the_model_requires() -> None:
     for path, expected in of_model(Spec).items():
         assert (path, SPEC[path].get("required", [])) == (path, expected.get("required", []))
