@@ -53,11 +53,11 @@ class ApiClient:
         return cls(url, ssl.create_default_context(cafile=authority), token)
 
     def ask(self, method: str, path: str, body: object = None, content: str = "application/json") -> Answer:
-        """One request; any status is an answer."""
+        """One request; any status is an answer. Of a watch it is the first event."""
         data = None if body is None else json.dumps(body).encode()
         self._connection.request(method, path, data, {**self._headers, "Content-Type": content})
         response = self._connection.getresponse()
-        text = response.read()
+        text, _, _ = response.read().partition(b"\n")
         return Answer(response.status, json.loads(text) if text.startswith(b"{") else {"message": text.decode()})
 
     def close(self) -> None:

@@ -24,3 +24,11 @@ def contract(control_plane: ControlPlane) -> ControlPlane:
     control_plane.kubectl("apply", "-k", str(ROOT / "crds"))
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *CRDS)
     return control_plane
+
+
+@pytest.fixture(scope="module")
+def installed(contract: ControlPlane) -> Iterator[ControlPlane]:
+    """The control plane with all that `manifests/default` holds; without kubelets its pods wait."""
+    contract.kubectl("apply", "-k", str(ROOT / "manifests" / "default"))
+    yield contract
+    contract.kubectl("delete", "-k", str(ROOT / "manifests" / "base"))
