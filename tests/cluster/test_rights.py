@@ -15,7 +15,7 @@ LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/{}/events"
 NODES = ("node-a", "node-b")
 ADMISSION_S = 30
-"""Deadline for the API server to take up a new admission policy, and for roles to be aggregated; either takes a second."""
+"""Deadline for the API server to take up a new admission policy, and for aggregated roles; either takes a second."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 POLICY = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "everything"}}
@@ -52,9 +52,10 @@ def admin(installed) -> Iterator[ApiClient]:
 @pytest.fixture(scope="module")
 def agent(installed, admin) -> Iterator[ApiClient]:
     """The agent on node-a, with a token as the kubelet gives it to its pod; once admission knows the policy."""
-    for client in connected(installed, token(admin, "ballast-agent", "node-a")):
-        until(lambda: apply_state(client, "node-b").status == 403, ADMISSION_S, "admission policy in force")
-        yield client
+    client = ApiClient.of_token(installed.url, installed.ca, token(admin, "ballast-agent", "node-a"))
+    until(lambda: apply_state(client, "node-b").status == 403, ADMISSION_S, "admission policy in force")
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def aggregator(installed, admin) -> Iterator[ApiClient]:
 
 
 @pytest.fixture(params=["no pod", "a pod that is on no node"])
-def homeless(request, installed, admin, agent) -> Iterator[ApiClient]:
+def homeless(request, installed, admin) -> Iterator[ApiClient]:
     """The agent's service account with a token that tells of no node."""
     name = None if request.param == "no pod" else "unscheduled"
     yield from connected(installed, token(admin, "ballast-agent", name))
@@ -194,6 +195,7 @@ class TestAgent:
     def test_it_may_do_nothing_else(self, agent, method, path, body):
         assert agent.ask(method, path, body, MERGE if method == "PATCH" else "application/json").status == 403
 
+    @pytest.mark.usefixtures("agent")
     def test_without_a_node_in_its_token_it_writes_no_state_at_all(self, homeless):
         answer = apply_state(homeless, "node-a")
         assert answer.status == 403
