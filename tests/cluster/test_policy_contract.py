@@ -49,7 +49,7 @@ def read(policy: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def stored(answer: Answer) -> dict[str, Any] | None:
-    """The spec with every default, as the API server would store it, sizes in the model's notation."""
+    """The spec with every default, as the API server would store it, in the model's notation."""
     assert answer.status == 201 or answer.status in REFUSALS, answer
     if answer.status != 201:
         return None
@@ -57,6 +57,8 @@ def stored(answer: Answer) -> dict[str, Any] | None:
     for part, fields in QUANTITIES.items():
         for field in spec[part].keys() & set(fields):
             spec[part][field] = format_quantity(parse_quantity(spec[part][field]))
+    for expression in spec["nodeSelector"]["matchExpressions"]:
+        expression.setdefault("values", [])
     return spec
 
 
