@@ -75,6 +75,11 @@ class TestKinds:
         assert row(contract, "nms")[:5] == ["node-1", "1", "12", "11", "false"]
         contract.kubectl("delete", "nms", "node-1")
 
+    def test_a_policy_that_nobody_has_seen_yet_is_not_ready(self, policies):
+        policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
+        told = policies.kubectl("get", "mpol", "everything", "-o", "jsonpath={.status.conditions[*].reason}")
+        assert told == "Pending"
+
     def test_a_wait_for_the_condition_ends(self, policies):
         policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
         report(policies, "everything")

@@ -19,6 +19,14 @@ ADMISSION_S = 30
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 POLICY = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "everything"}}
+READY = {
+    "type": "Ready",
+    "status": "True",
+    "observedGeneration": 1,
+    "lastTransitionTime": "2026-01-31T12:00:00Z",
+    "reason": "AllNodesFollow",
+    "message": "2 of 2 nodes follow generation 1",
+}
 STATUS = {
     "observedAt": "2026-01-31T12:00:00Z",
     "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
@@ -150,8 +158,12 @@ class TestAgent:
         assert {apply_state(agent, "node-a", domains).status for domains in (1, 2)} <= {200, 201}
         assert agent.ask("GET", f"{STATES}/node-a").body["status"]["domains"] == 2
 
-    def test_it_tells_of_its_node_in_an_event(self, agent):
-        assert agent.ask("POST", EVENTS.format("default"), event("default")).status == 201
+    def test_it_tells_of_its_node_in_an_event_and_counts_it_up(self, agent):
+        made = agent.ask("POST", EVENTS.format("default"), event("default"))
+        assert made.status == 201
+        series = {"series": {"count": 2, "lastObservedTime": "2026-01-31T12:00:01.000000Z"}}
+        path = f"{EVENTS.format('default')}/{made.body['metadata']['name']}"
+        assert agent.ask("PATCH", path, series, MERGE).status == 200
 
     def test_it_does_not_write_the_state_of_another_node(self, agent):
         answer = apply_state(agent, "node-b")
@@ -209,11 +221,12 @@ class TestAggregator:
         assert aggregator.ask("GET", f"{path}?watch=true&timeoutSeconds=1").status == 200
 
     def test_it_writes_a_status_and_nothing_but_the_status(self, aggregator, admin):
-        body = {**POLICY, "spec": {"mode": "Enforce"}, "status": {"nodes": 2, "stable": "0/0"}}
+        status = {"nodes": 2, "stable": "0/0", "conditions": [READY]}
+        body = {**POLICY, "spec": {"mode": "Enforce"}, "status": status}
         path = f"{POLICIES}/everything/status?fieldManager=ballast-aggregator&force=true"
         assert aggregator.ask("PATCH", path, body, APPLY).status == 200
         policy = admin.ask("GET", f"{POLICIES}/everything").body
-        assert (policy["status"], policy["spec"]["mode"]) == ({"nodes": 2, "stable": "0/0"}, "Observe")
+        assert (policy["status"], policy["spec"]["mode"]) == (status, "Observe")
 
     def test_it_takes_and_keeps_its_lease(self, aggregator):
         made = aggregator.ask("POST", LEASES, lease("ballast-aggregator"))
