@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,3 +237,18 @@ def without_host_paths(template: dict[str, Any]) -> dict[str, Any]:
         if volume.pop("hostPath", None):
             volume["emptyDir"] = {}
     return changed
+
+
+class TestArgoCd:
+    def test_its_configuration_takes_the_health_check_in(self, control_plane, tmp_path):
+        argocd = tmp_path / "argocd"
+        argocd.mkdir()
+        argocd.joinpath("cm.yaml").write_text(
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: argocd-cm, namespace: argocd}, data: {url: kept}}"
+        )
+        component = os.path.relpath(MANIFESTS / "argocd", argocd)
+        argocd.joinpath("kustomization.yaml").write_text(f"{{resources: [cm.yaml], components: [{component}]}}")
+        configured = yaml.safe_load(control_plane.kubectl("kustomize", str(argocd)))
+        health = (MANIFESTS / "argocd" / "health.lua").read_text()
+        key = "resource.customizations.health.ballast.dev_MemoryPolicy"
+        assert (configured["metadata"]["name"], configured["data"]) == ("argocd-cm", {"url": "kept", key: health})
