@@ -6,6 +6,7 @@ is no 5.0: kubectl and the reader of policy files make 5 of it, and the API serv
 
 import random
 import string
+from collections.abc import Iterator
 from typing import Any
 
 from controller.api.policy import Spec
@@ -53,13 +54,20 @@ QUANTITIES = (
 )
 
 
-class RandomPolicies:
+def random_policies(seed: int) -> Iterator[dict[str, Any]]:
     """An endless row of policies, the same for the same seed."""
+    chance = _Chance(seed)
+    while True:
+        yield chance.policy()
+
+
+class _Chance:
+    """Draws the parts of policies."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - no secret
 
-    def next(self) -> dict[str, Any]:
+    def policy(self) -> dict[str, Any]:
         """The next policy, as it would be sent."""
         policy = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": self._name()}}
         if self._chance(0.98):
