@@ -20,6 +20,7 @@ def state() -> dict[str, Any]:
             "stable": True,
             "domains": 12,
             "stableDomains": 11,
+            "policyCount": 1,
             "policies": [
                 {
                     "name": "everything",
@@ -60,6 +61,12 @@ def test_fields_of_a_later_version_are_ignored() -> None:
     assert NodeMemoryState.model_validate(later) == NodeMemoryState.model_validate(state())
 
 
+def test_policies_are_counted_whatever_the_state_says() -> None:
+    wrong = state()
+    wrong["status"]["policyCount"] = 7
+    assert NodeMemoryState.model_validate(wrong).status.policy_count == 1
+
+
 def test_no_more_than_ten_domains_are_named() -> None:
     crowded = state()
     crowded["status"]["worstDomains"] *= 11
@@ -75,7 +82,7 @@ def test_a_time_must_be_complete(time: str) -> None:
         NodeMemoryState.model_validate(vague)
 
 
-@pytest.mark.parametrize("count", [-1, 1.0, "1", True])
+@pytest.mark.parametrize("count", [-1, 1.5, "1", True])
 def test_counts_are_integers_from_zero(count: object) -> None:
     odd = state()
     odd["status"]["domains"] = count
