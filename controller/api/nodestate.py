@@ -7,7 +7,7 @@ mixed, an older aggregator reads what a newer agent wrote.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, computed_field
 
 from controller.api.policy import ApiVersion, Metadata, Mode, Name, Part
 from controller.api.problems import InvalidValueError
@@ -27,6 +27,10 @@ def _rfc3339(value: str) -> str:
     if not aware:
         raise InvalidValueError(value, "not an RFC 3339 time", "use a form such as 2026-01-31T12:00:00Z")
     return value
+
+
+Timestamp = Annotated[str, AfterValidator(_rfc3339)]
+"""A point in time with its zone."""
 
 
 class StatePart(Part):
@@ -82,7 +86,7 @@ class WorstDomain(StatePart):
 class NodeStatus(StatePart):
     """The node as its agent last saw it."""
 
-    observed_at: Annotated[str, AfterValidator(_rfc3339)]
+    observed_at: Timestamp
     node: NodeTotals
     pressure: bool
     """The host itself is short of memory."""
@@ -91,6 +95,12 @@ class NodeStatus(StatePart):
     stable_domains: Count
     policies: Annotated[tuple[PolicyState, ...], Field(strict=False)] = ()
     worst_domains: Annotated[tuple[WorstDomain, ...], Field(strict=False, max_length=WORST_DOMAINS)] = ()
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator on top of property
+    @property
+    def policy_count(self) -> int:
+        """Length of `policies`: a column of `kubectl get` cannot count."""
+        return len(self.policies)
 
 
 class NodeMemoryState(StatePart):
