@@ -1,6 +1,6 @@
 """What the sums of a policy mean: the conditions, each with a reason and what to do about it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.aggregation.figures import Trouble
@@ -36,8 +36,9 @@ def _ready(summary: Summary) -> Verdict:
         return Verdict("Ready", "False", "NoNodes", _NO_NODES)
     if figures.pending_nodes:
         message = (
-            f"{_of(figures.pending_nodes, figures.nodes, 'node')} not taken up generation {policy.generation} yet: "
-            f"{_names(summary, Trouble.PENDING, figures.pending_nodes)}; agents need seconds; after minutes, see their logs"
+            f"{_have(figures.pending_nodes, figures.nodes)} not taken up generation {policy.generation} yet: "
+            f"{_names(summary, Trouble.PENDING, figures.pending_nodes)}; agents need seconds: after a minute, "
+            "see their logs"
         )
         return Verdict("Ready", "False", "NodesPending", message)
     message = f"{figures.nodes} of {_plural(figures.nodes, 'node')} follow generation {policy.generation}"
@@ -75,12 +76,13 @@ def _degraded(summary: Summary) -> Verdict:
 
 def _conflicted(summary: Summary) -> Verdict:
     """Another policy owns domains that this one selects."""
-    conflicted = summary.figures.conflicted_domains
-    if not conflicted:
+    figures = summary.figures
+    if not figures.conflicted_domains:
         return Verdict("Conflicted", "False", "NoConflict", "no other policy owns a domain that this one selects")
     message = (
-        f"{_plural(conflicted, 'selected domain')} belong to another policy, on "
-        f"{_names(summary, Trouble.CONFLICTED, summary.figures.conflicted_nodes)}; narrow a spec.domainSelector, or change spec.priority"
+        f"{_plural(figures.conflicted_domains, 'domain')} that this policy selects too: another policy owns them, on "
+        f"{_names(summary, Trouble.CONFLICTED, figures.conflicted_nodes)}; narrow a spec.domainSelector, "
+        "or change spec.priority"
     )
     return Verdict("Conflicted", "True", "OwnedByOthers", message)
 
@@ -99,15 +101,16 @@ def _hindrances(summary: Summary) -> Iterator[tuple[str, str]]:
     if figures.unknown_nodes:
         yield (
             "NodesUnknown",
-            f"{_of(figures.unknown_nodes, figures.nodes, 'node')} stopped reporting: "
+            f"{_have(figures.unknown_nodes, figures.nodes)} stopped reporting: "
             f"{_names(summary, Trouble.UNKNOWN, figures.unknown_nodes)}; see their agents' pods and logs, "
             "or delete Nodes that are gone for good",
         )
     if figures.unreadable_nodes:
         yield (
             "StatesUnreadable",
-            f"{_of(figures.unreadable_nodes, figures.nodes, 'node')} a state that this version cannot read: "
-            f"{_names(summary, Trouble.UNREADABLE, figures.unreadable_nodes)}; run agents and aggregator of one version",
+            f"{_have(figures.unreadable_nodes, figures.nodes)} a state that this version cannot read: "
+            f"{_names(summary, Trouble.UNREADABLE, figures.unreadable_nodes)}; "
+            "run agents and aggregator of one version",
         )
 
 
@@ -117,8 +120,8 @@ def _shortages(summary: Summary) -> Iterator[tuple[str, str]]:
         yield (
             "Shortfall",
             f"domains on {_plural(figures.short_nodes, 'node')} need {figures.shortfall_mebibytes} MiB more than they "
-            f"have: {_names(summary, Trouble.SHORTFALL, figures.short_nodes)}; raise spec.limits or lower spec.budget's "
-            "reserve, or move domains away",
+            f"have: {_names(summary, Trouble.SHORTFALL, figures.short_nodes)}; raise spec.limits, lower "
+            "spec.budget.reserve, or move domains away",
         )
     if figures.stuck_domains:
         yield (
@@ -142,8 +145,8 @@ def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _of(number: int, total: int, noun: str) -> str:
-    return f"{number} of {_plural(total, noun)} {'has' if number == 1 else 'have'}"
+def _have(number: int, total: int) -> str:
+    return f"{number} of {_plural(total, 'node')} {'has' if number == 1 else 'have'}"
 
 
 def _cut(verdict: Verdict) -> Verdict:
