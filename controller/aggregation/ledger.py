@@ -153,6 +153,10 @@ class Ledger:
         changed, self._changed = frozenset(self._changed), set()
         return changed
 
+    def figures(self) -> dict[str, Figures]:
+        """The sums of every policy, by name."""
+        return {name: account.figures for name, account in self._accounts.items()}
+
     def policies(self) -> frozenset[str]:
         """Names of all policies."""
         return frozenset(self._accounts)

@@ -36,12 +36,19 @@ class Pace:
         due = max(now + within, turn.earliest)
         turn.due = due if turn.due is None else min(turn.due, due)
 
-    def take_due(self, now: float) -> tuple[str, ...]:
-        """Names whose time has come, those that wait longest first; each is due once."""
-        due = sorted((turn.due, name) for name, turn in self._turns.items() if turn.due is not None and turn.due <= now)
-        for _, name in due:
-            self._turns[name].due = None
-        return tuple(name for _, name in due)
+    def take(self, now: float) -> str | None:
+        """The name that is due and waits longest, once; None when none is due."""
+        due = [(turn.due, name) for name, turn in self._turns.items() if turn.due is not None and turn.due <= now]
+        if not due:
+            return None
+        _, name = min(due)
+        self._turns[name].due = None
+        return name
+
+    def since(self, name: str, now: float) -> float:
+        """Seconds since it was last tried to be written; infinite if it never was."""
+        turn = self._turns.get(name)
+        return float("inf") if turn is None else now - turn.last
 
     def wrote(self, name: str, now: float) -> None:
         """It was written."""

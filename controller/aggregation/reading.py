@@ -2,19 +2,16 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from controller.aggregation.figures import Report
 from controller.aggregation.ledger import Policy
+from controller.aggregation.news import Raw
 from controller.api.nodestate import NodeMemoryState
 from controller.api.policy import MemoryPolicy
 from controller.api.problems import Problem
 from controller.api.wording import explain, path_of
-
-Raw = Mapping[str, Any]
-"""An object of the API server, from JSON."""
 
 
 def read_policy(raw: Raw) -> Policy:

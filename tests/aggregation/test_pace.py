@@ -5,7 +5,7 @@ from controller.aggregation.pace import GATHER_S, LONGEST_BACKOFF_S, SPACING_S, 
 
 def test_nothing_is_due_before_anything_changed():
     pace = Pace()
-    assert pace.take_due(1e9) == ()
+    assert pace.take(1e9) is None
     assert pace.next_due == float("inf")
 
 
@@ -14,9 +14,9 @@ def test_a_change_is_due_after_others_had_time_to_join_it():
     pace.touch("p", 100.0)
     pace.touch("p", 100.0 + GATHER_S / 2)
     assert pace.next_due == 100.0 + GATHER_S
-    assert pace.take_due(100.0 + GATHER_S - 0.001) == ()
-    assert pace.take_due(100.0 + GATHER_S) == ("p",)
-    assert pace.take_due(100.0 + GATHER_S) == ()
+    assert pace.take(100.0 + GATHER_S - 0.001) is None
+    assert pace.take(100.0 + GATHER_S) == "p"
+    assert pace.take(100.0 + GATHER_S) is None
 
 
 def test_changes_without_end_make_one_write_in_every_spacing():
@@ -24,8 +24,8 @@ def test_changes_without_end_make_one_write_in_every_spacing():
     for tick in range(600):
         now = tick / 10
         pace.touch("p", now)
-        for name in pace.take_due(now):
-            pace.wrote(name, now)
+        if pace.take(now):
+            pace.wrote("p", now)
             written.append(now)
     assert written == [GATHER_S + each * SPACING_S for each in range(12)]
 
@@ -54,14 +54,14 @@ def test_a_write_that_fails_is_tried_again_ever_later_even_if_nothing_changes():
         pace.touch("p", now)
         waits.append(pace.next_due - now)
         now = pace.next_due
-        assert pace.take_due(now) == ("p",)
+        assert pace.take(now) == "p"
     assert waits == [10.0, 20.0, 40.0] + [LONGEST_BACKOFF_S] * 9
 
 
 def test_after_a_write_that_worked_the_spacing_is_the_usual_one():
     pace = Pace()
     pace.failed("p", 0.0)
-    assert pace.take_due(10.0) == ("p",)
+    assert pace.take(10.0) == "p"
     pace.wrote("p", 10.0)
     pace.touch("p", 10.0)
     assert pace.next_due == 10.0 + SPACING_S
@@ -72,7 +72,7 @@ def test_policies_do_not_wait_for_each_other_and_the_longest_waiting_is_first():
     pace.touch("z", 0.0)
     pace.touch("a", 0.1)
     pace.failed("f", 0.0)
-    assert pace.take_due(1.0) == ("z", "a")
+    assert [pace.take(1.0) for _ in range(3)] == ["z", "a", None]
 
 
 def test_a_policy_that_is_gone_is_due_no_more():
@@ -80,4 +80,11 @@ def test_a_policy_that_is_gone_is_due_no_more():
     pace.touch("p", 0.0)
     pace.forget("p")
     pace.forget("never seen")
-    assert pace.take_due(1e9) == ()
+    assert pace.take(1e9) is None
+
+
+def test_it_is_known_how_long_ago_something_was_written():
+    pace = Pace()
+    assert pace.since("p", 100.0) == float("inf")
+    pace.wrote("p", 100.0)
+    assert pace.since("p", 130.0) == 30.0
