@@ -1,7 +1,7 @@
 """The `MemoryPolicy` resource: what a user asks of Ballast, with every default.
 
-An empty spec is a safe policy. Attributes are the fields in snake_case; quantities are bytes. `null` is taken
-as absent, as the API server takes it.
+An empty spec is a safe policy. Attributes are the fields in snake_case; quantities are bytes. The models take what
+the API server takes by the CRDs, and nothing else: `null` counts as absent, and 5.0 is the integer 5.
 """
 
 import re
@@ -75,8 +75,14 @@ def _instant(value: object) -> object:
         raise InvalidValueError(value, "not a time", remedy) from None
 
 
+def _whole(value: object) -> object:
+    """A number without a fraction as the integer that it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 _LABEL_PART = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_DNS_PART = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_DNS_PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+"""Kubernetes bounds a name as a whole, not its parts."""
 _SUBDOMAIN = rf"{_DNS_PART}(?:\.{_DNS_PART})*"
 _HEX = "[0-9a-f]"
 
@@ -106,7 +112,7 @@ LabelKey = Annotated[
     str,
     Field(min_length=1, max_length=317),
     _shaped(
-        rf"(?:{_SUBDOMAIN}/)?{_LABEL_PART}",
+        rf"(?:(?=[^/]{{1,253}}/){_SUBDOMAIN}/)?{_LABEL_PART}",
         "not a label key that Kubernetes takes",
         "use 1 to 63 letters, digits, '-', '_' and '.', with or without a DNS name and '/' before them",
     ),
@@ -137,10 +143,10 @@ class Part(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
+    def _read_as_the_api_server_does(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        return {key: value for key, value in data.items() if value is not None}
+        return {key: _whole(value) for key, value in data.items() if value is not None}
 
 
 class Metadata(Part):
@@ -150,7 +156,7 @@ class Metadata(Part):
 
     name: Name
     creation_timestamp: Annotated[AwareDatetime | None, BeforeValidator(_instant)] = None
-    labels: dict[str, str] = {}
+    labels: dict[LabelKey, LabelValue] = {}
     annotations: dict[str, str] = {}
     uid: str = ""
     generation: int = 0

@@ -11,8 +11,8 @@ from typing import Any, Self
 import click
 
 from controller.cli.top import fetch
+from lab.daemons import until
 from lab.errors import LabError
-from lab.libvirtd import until
 
 COMMAND = Path(sys.executable).parent / "ballast"
 """What `pip install` put beside this Python."""

@@ -16,8 +16,9 @@ from xml.sax.saxutils import escape, quoteattr
 import libvirt
 
 from lab.accelerator import domain_type
+from lab.daemons import until
 from lab.errors import LabError
-from lab.libvirtd import PrivateLibvirtd, give_to_guests, until
+from lab.libvirtd import PrivateLibvirtd, give_to_guests
 
 MIB = 2**20
 BOOT_S = 60

@@ -3,20 +3,18 @@
 `python -m lab.image` builds it (once; the result is keyed by all it is made from) and prints its folder.
 """
 
-import fcntl
 import hashlib
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.command import run
 from lab.errors import LabError
+from lab.exclusive import exclusive
 
 CACHE = Path.home() / ".cache" / "ballast" / "guest"
 SOURCES = Path(__file__).parent / "initramfs"
@@ -66,9 +64,9 @@ def build() -> Path:
     if platform.machine() != "x86_64":
         raise LabError(f"machine {platform.machine()}: guests need x86_64; here only ./hack/test fast works")
     CACHE.mkdir(parents=True, exist_ok=True)
-    with _lock(CACHE / "lock"):
+    with exclusive(CACHE / "lock"):
         if not folder.is_dir():
-            print("[3/3] guest kernel and initramfs", file=sys.stderr)
+            print("[3/4] guest kernel and initramfs", file=sys.stderr)
             scratch = Path(tempfile.mkdtemp(prefix="building-", dir=CACHE))
             try:
                 _build_in(scratch)
@@ -85,16 +83,9 @@ def _key() -> str:
     return digest.hexdigest()[:16]
 
 
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _build_in(scratch: Path) -> None:
     kernel = _unpack_kernel(scratch)
-    _run("gcc", "-static", "-Os", "-Wall", "-Wextra", "-o", str(scratch / "agent"), str(SOURCES / "agent.c"))
+    run("gcc", "-static", "-Os", "-Wall", "-Wextra", "-o", str(scratch / "agent"), str(SOURCES / "agent.c"))
     result = scratch / "result"
     result.mkdir()
     shutil.copy(next(kernel.glob("boot/vmlinuz-*")), result / "vmlinuz")
@@ -115,25 +106,15 @@ def _build_in(scratch: Path) -> None:
 def _unpack_kernel(scratch: Path) -> Path:
     """Download today's kernel package without installing it; needs no root."""
     if os.geteuid() == 0:  # lists that are out of date name a package that is not there any more
-        _run("apt-get", "update", "-qq")
-    depends = _run("apt-cache", "depends", "--important", KERNEL_PACKAGE)
+        run("apt-get", "update", "-qq")
+    depends = run("apt-cache", "depends", "--important", KERNEL_PACKAGE)
     packages = [word for word in depends.split() if word.startswith("linux-image-") and word != KERNEL_PACKAGE]
     if not packages:
         raise LabError(f"package {KERNEL_PACKAGE}: not known to apt; run `apt-get update` on Debian 12 or newer")
-    _run("apt-get", "-o", "APT::Sandbox::User=root", "download", packages[0], folder=scratch)
+    run("apt-get", "-o", "APT::Sandbox::User=root", "download", packages[0], folder=scratch)
     target = scratch / "kernel"
-    _run("dpkg-deb", "-x", str(next(scratch.glob("linux-image-*.deb"))), str(target))
+    run("dpkg-deb", "-x", str(next(scratch.glob("linux-image-*.deb"))), str(target))
     return target
-
-
-def _run(*command: str, folder: Path | None = None) -> str:
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise LabError(f"{command[0]}: not installed; run ./hack/setup as root on Debian 12 or newer") from error
-    if done.returncode:
-        raise LabError(f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
 
 
 class _Cpio:

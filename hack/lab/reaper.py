@@ -1,45 +1,57 @@
-"""Parent of a private libvirtd and, as its subreaper, of every QEMU that libvirtd daemonizes.
+"""Parent of the lab's daemons and, as their subreaper, of every process that they daemonize.
 
-Run as `python reaper.py ROOT LOCK COMMAND...`, LOCK being the descriptor of ROOT's lock. Orders come on
-stdin, one a line: `start` runs COMMAND (libvirtd) and prints its process id; `keep` lets everything outlive
-the owner. When stdin ends (the owner is gone, for whatever reason) or on SIGTERM it kills all it has, removes
-ROOT and exits: not even SIGKILL of the owner leaves a guest behind. It imports nothing of the lab.
+Run as `python reaper.py ROOT LOCK`, LOCK being the descriptor of ROOT's lock. Orders come on stdin, one a line:
+`start LOG COMMAND...` (quoted as for a shell) runs COMMAND, its output appended to LOG, and prints its process id;
+`keep` lets everything outlive the owner. When stdin ends (the owner is gone, for whatever reason) or on SIGTERM it
+kills all it has, removes what they made (see `clear`) and exits: not even SIGKILL of the owner leaves a guest or a
+container behind. It imports nothing of the lab.
 """
 
 import ctypes
 import os
 import select
+import shlex
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 """From <linux/prctl.h>."""
+MNT_DETACH = 2
+"""From <sys/mount.h>: also when a process of somebody else is in there."""
+CGROUPS = Path("/sys/fs/cgroup")
+READ_SIZE = 65536
+"""Bytes; a pipe holds no more, and an order is far shorter."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
-def serve(root: Path, command: list[str]) -> None:
+def serve() -> None:
     """Obey orders until the owner is gone (and did not say `keep`) or SIGTERM comes."""
     wake = _wake_on(signal.SIGCHLD, signal.SIGTERM)
     kept = False
+    unread = b""
     while True:
         ready, _, _ = select.select([0, wake] if not kept else [wake], [], [])
         if wake in ready:
-            if signal.SIGTERM in os.read(wake, 4096):
+            if signal.SIGTERM in os.read(wake, READ_SIZE):
                 return
             _bury()
         if 0 in ready:
-            orders = os.read(0, 4096).decode().split()
-            if not orders:
+            said = os.read(0, READ_SIZE)
+            if not said:
                 return
-            kept = "keep" in orders
-            if "start" in orders:
-                print(_start(command, root / "libvirtd.log"), flush=True)
+            *orders, unread = (unread + said).split(b"\n")
+            for order in orders:
+                kept = _obey(shlex.split(order.decode())) or kept
 
 
 def become_subreaper() -> None:
     """Make orphaned descendants children of this process (prctl(2)); raises OSError."""
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+    if _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
@@ -53,6 +65,35 @@ def kill_children() -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
+
+
+def clear(root: Path) -> None:
+    """Remove what dead daemons leave: mounts below `root`, cgroups named like it, the folder itself.
+
+    The folder stays when something is still mounted below it: that could be anybody's data.
+    """
+    for mounted in reversed(list(mounts_below(root))):
+        _libc.umount2(os.fsencode(mounted), MNT_DETACH)
+    for hierarchy in (CGROUPS, *CGROUPS.glob("*/")):
+        _remove_cgroups(hierarchy / root.name)
+    if not any(mounts_below(root)):
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def mounts_below(root: Path) -> Iterator[Path]:
+    """Mount points of this mount namespace that are `root` or below it, a lower one after what it lies in."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        path = Path(line.split()[4].encode().decode("unicode_escape"))
+        if path.is_relative_to(root):
+            yield path
+
+
+def _obey(order: list[str]) -> bool:
+    """Whether it was `keep`."""
+    match order:
+        case ["start", log, *command]:
+            print(_start(command, Path(log)), flush=True)
+    return order == ["keep"]
 
 
 def _wake_on(*signals: signal.Signals) -> int:
@@ -94,11 +135,18 @@ def _children() -> list[int]:
     return found
 
 
+def _remove_cgroups(top: Path) -> None:
+    """Remove `top` and the cgroups below it, lowest first; a cgroup is a folder that rmdir(2) removes."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        with suppress(OSError):  # a process of somebody else is in it
+            Path(folder).rmdir()
+
+
 if __name__ == "__main__":
     try:
         become_subreaper()
-        os.set_inheritable(int(sys.argv[2]), False)  # a libvirtd that outlives the reaper must not look owned
-        serve(Path(sys.argv[1]), sys.argv[3:])
+        os.set_inheritable(int(sys.argv[2]), False)  # a daemon that outlives the reaper must not look owned
+        serve()
     finally:
         kill_children()
-        shutil.rmtree(sys.argv[1], ignore_errors=True)
+        clear(Path(sys.argv[1]))

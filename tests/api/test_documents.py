@@ -79,8 +79,8 @@ def test_a_problem_has_all_its_parts() -> None:
             "spec.weight: '5': not an integer but text; use an integer from 1 to 10000, without quotes",
         ),
         (
-            "weight: 5.0",
-            "spec.weight: '5.0': not an integer but a number with a fraction; use an integer from 1",
+            "weight: 5.5",
+            "spec.weight: '5.5': not an integer but a number with a fraction; use an integer from 1",
         ),
         ("weight: 1_0.5", "spec.weight: '1_0.5': not an integer but a number with a fraction; use"),
         (
@@ -106,8 +106,8 @@ def test_a_problem_has_all_its_parts() -> None:
         ),
         ("weight: 1e99", "spec.weight: '1e99': larger than any integer of Kubernetes; use a smaller number"),
         (
-            "weight: !!float 5",
-            "spec.weight: '5': not an integer but a number with a fraction; use an integer from 1",
+            "weight: !!float 5.5",
+            "spec.weight: '5.5': not an integer but a number with a fraction; use an integer from 1",
         ),
         (
             "weight: !!int five",

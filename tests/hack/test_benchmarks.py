@@ -1,11 +1,6 @@
 """What the benchmarks compute and print; what they measure is not tested, and nothing here takes time."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "hack"))
 
 from benchmarks.crowd import Crowd
 from benchmarks.figures import Baseline, Figure, nearest_rank, number, rows

@@ -1,12 +1,8 @@
 """The demo's parts: more than the budget if all asked for their maximum, never more by what they really need."""
 
-import sys
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "hack"))
 
 from controller.api.documents import load
 from lab.scenario import BUDGET_MIB, CAST, MAXIMA_MIB, POLICY, START_MIB

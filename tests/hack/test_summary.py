@@ -1,11 +1,6 @@
 """The demo's figures, on tracks made by hand."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "hack"))
 
 from controller.replay.trace import read
 from lab.sampling import Track, write_trace

@@ -15,8 +15,9 @@ from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life, Samples
 from controller.host.host import Host
 from controller.host.look import to_samples
+from lab.daemons import until
 from lab.guest import Guest, GuestSpec
-from lab.libvirtd import PrivateLibvirtd, until
+from lab.libvirtd import PrivateLibvirtd
 
 MIB = 2**20
 

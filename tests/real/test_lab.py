@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.daemons import sweep, until
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec
-from lab.libvirtd import PrivateLibvirtd, sweep, until
+from lab.libvirtd import PrivateLibvirtd
 
 LAB = Path(__file__).parents[2] / "hack"
 

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from lab.ballast import Ballast
+from lab.daemons import until
 from lab.guest import Guest, GuestSpec
-from lab.libvirtd import PrivateLibvirtd, until
+from lab.libvirtd import PrivateLibvirtd
 
 METADATA = '<ballast:memory xmlns:ballast="https://ballast.dev/libvirt/v1alpha1" optOut="yes"/>'
 PATIENCE_S = 60.0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from controller.replay.trace import read
+from lab.daemons import until
 from lab.guest import GuestSpec
-from lab.libvirtd import until
 
 
 def test_a_guests_demand_is_recorded_until_a_signal_ends_it(start_guests, private_libvirtd, tmp_path: Path):

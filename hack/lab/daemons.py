@@ -1,0 +1,158 @@
+"""Daemons of one's own in a temporary folder: they end, and the folder goes, with whoever started them."""
+
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from lab import reaper
+from lab.errors import LabError
+
+PREFIX = "ballast-lab-"
+"""Of the temporary folders; a sweep at the next start recognises abandoned ones by it."""
+LOCK = "lock"
+"""File in each of them, locked while its lab lives."""
+REAPER_LOG = "reaper.log"
+PROGRAMS = ("libvirtd", "qemu-system", "etcd", "kube", "containerd")
+"""What an abandoned folder can have running; the names begin so."""
+END_S = 30
+"""Deadline for a killed process to be gone."""
+POLL_S = 0.05
+"""Between two looks at a condition that has no event."""
+
+
+def until(condition: Callable[[], bool], deadline_s: float, what: str) -> None:
+    """Return as soon as `condition` holds; raises LabError naming `what` after `deadline_s` seconds."""
+    end = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end:
+            raise LabError(f"{what}: not within {deadline_s:g} s")
+        time.sleep(POLL_S)  # the conditions waited for here (sockets, guest statistics) have no event
+
+
+class Daemons:
+    """A temporary folder, `root`, and the processes started in it."""
+
+    def __init__(self) -> None:
+        sweep()
+        self.root = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._lock = _lock_for_life(self.root)
+        with (self.root / REAPER_LOG).open("ab") as log:
+            self._reaper = subprocess.Popen(
+                [sys.executable, reaper.__file__, str(self.root), str(self._lock)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,  # not the owner's: a kept lab would hold it open
+                env=_environment(self.root),
+                cwd="/",
+                pass_fds=[self._lock],
+                start_new_session=True,  # Ctrl-C of the terminal goes to the owner, which decides
+            )
+
+    @property
+    def reaper_pid(self) -> int:
+        """SIGTERM to this process ends all daemons and removes the folder."""
+        return self._reaper.pid
+
+    def start(self, command: Sequence[str], log: Path) -> int:
+        """Start a daemon and return its process id; what it prints is appended to `log`.
+
+        Raises LabError when the reaper is gone or cannot start it.
+        """
+        self._order("start", str(log), *command)
+        if self._reaper.stdout is None or not (answer := self._reaper.stdout.readline()):
+            raise LabError(f"{command[0]}: not started; see {self.root / REAPER_LOG}")
+        return int(answer)
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL one daemon, as a crash would; what it started runs on."""
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{pid}").exists(), END_S, f"end of process {pid}")
+
+    def keep(self) -> None:
+        """Let the daemons outlive this process, which must not call `stop` then."""
+        self._order("keep")
+
+    def stop(self) -> None:
+        """End every daemon and what they started, remove the folder."""
+        self._reaper.terminate()
+        self._reaper.communicate()
+        os.close(self._lock)
+
+    def _order(self, *words: str) -> None:
+        if self._reaper.stdin is None:
+            raise LabError("reaper: has no stdin")
+        self._reaper.stdin.write(f"{shlex.join(words)}\n".encode())
+        self._reaper.stdin.flush()
+
+
+def sweep() -> None:
+    """Take down what an earlier lab left (daemons, what they made, folder) where even its reaper was killed."""
+    for root in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            lock = os.open(root / LOCK, os.O_RDONLY)
+        except (FileNotFoundError, PermissionError):  # being made just now, or somebody else's
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # in use
+            continue
+        else:
+            _kill_processes_of(root)
+            reaper.clear(root)
+        finally:
+            os.close(lock)
+
+
+def _kill_processes_of(root: Path) -> None:
+    """SIGKILL what runs in the cgroups of `root`, and the lab's programs whose environment or command line names it."""
+    found = {*_in_cgroups(root), *_naming(root)}
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in found), END_S, f"end of what {root} had running")
+
+
+def _in_cgroups(root: Path) -> Iterator[int]:
+    for processes in reaper.CGROUPS.glob(f"*/{root.name}/**/cgroup.procs"):
+        yield from map(int, processes.read_text().split())
+
+
+def _naming(root: Path) -> Iterator[int]:
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            program = (process / "comm").read_text()
+            words = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+        except OSError:  # gone since the listing, or another user's
+            continue
+        if str(root).encode() in words and program.startswith(PROGRAMS):
+            yield int(process.name)
+
+
+def _lock_for_life(root: Path) -> int:
+    """Lock `root` before a sweep can see its lock file; held as long as owner or reaper live."""
+    new = root / "lock.new"
+    lock = os.open(new, os.O_RDONLY | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    new.rename(root / LOCK)
+    return lock
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """The daemons' whole environment: they know no home but their folder."""
+    return {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C",
+        "HOME": str(root),
+        "XDG_CONFIG_HOME": str(root / "config"),
+        "XDG_CACHE_HOME": str(root / "cache"),
+        "XDG_DATA_HOME": str(root / "data"),
+        "XDG_RUNTIME_DIR": str(root / "run"),
+    }

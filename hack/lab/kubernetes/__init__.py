@@ -1,0 +1,1 @@
+"""A real Kubernetes on this machine: control plane, node, and the agent's image."""

@@ -1,0 +1,187 @@
+"""A control plane of one's own: etcd, API server, controller manager and, if wanted, scheduler.
+
+It lives in one temporary folder and on one network of the loopback range, so several are no trouble to each other,
+every program keeps its usual port, and nothing can be reached from outside. The API server's address is at the same
+time the first of the service network, so the `kubernetes` service works in every pod that shares the host's network,
+without kube-proxy.
+"""
+
+import os
+import random
+import ssl
+import subprocess
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lab.daemons import Daemons, until
+from lab.errors import LabError
+from lab.kubernetes.binaries import binary
+from lab.kubernetes.certificates import ADMINISTRATORS, Authority, kubeconfig
+
+READY_S = 60
+"""Deadline for the API server to be ready; 4 s on an idle machine."""
+ANSWER_S = 5
+"""Deadline for one answer to `/readyz`."""
+SERVICE_PORT = 443
+"""Of the `kubernetes` service, so of the API server as well; only root may listen on it."""
+UNPRIVILEGED_PORT = 6443
+"""The API server's where this is not root: no pods then, who would look for it at the service's."""
+LOG_TAIL = 15
+"""Lines of a log that an error shows."""
+
+
+class ControlPlane:
+    """A running control plane; leaving the `with` block ends it. It dies with this process unless it is to be kept.
+
+    Raises LabError with the end of a log when it does not get ready.
+    """
+
+    def __init__(self, *, scheduler: bool = False) -> None:
+        self.network = f"127.{random.randint(64, 127)}.{random.randint(0, 255)}"  # noqa: S311 - no secret
+        self.address = f"{self.network}.1"
+        self._port = SERVICE_PORT if os.geteuid() == 0 else UNPRIVILEGED_PORT
+        self.daemons = Daemons()
+        self.root = self.daemons.root
+        try:
+            self._authority = Authority(self.root / "certificates")
+            self._issuer = self._authority.signing_key("service-accounts")
+            self.kubeconfig = self.write_kubeconfig("administrator", ADMINISTRATORS)
+            """For a client that may do everything."""
+            self._start("etcd", self._etcd_flags())
+            self._apiserver_flags = self._make_apiserver_flags()
+            self.start_apiserver()
+            self._start("kube-controller-manager", self._controller_manager_flags())
+            if scheduler:
+                self._start("kube-scheduler", self._client_flags("system:kube-scheduler"))
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Of the API server."""
+        return f"https://{self.address}:{self._port}"
+
+    @property
+    def ca(self) -> Path:
+        """The certificate that the API server's is signed with, PEM."""
+        return self._authority.certificate
+
+    def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as in subprocess
+        """What kubectl prints, as cluster administrator; with its complaints where it fails.
+
+        Raises LabError with those instead when `check` is set.
+        """
+        command = [str(binary("kubectl")), f"--kubeconfig={self.kubeconfig}", *arguments]
+        done = subprocess.run(command, input=input or "", capture_output=True, text=True, check=False)
+        if done.returncode and check:
+            raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout + done.stderr if done.returncode else done.stdout
+
+    def write_kubeconfig(self, user: str, group: str | None = None) -> Path:
+        """A kubeconfig of `user`, member of `group`, in this control plane's folder."""
+        file = self.root / f"{user.replace(':', '-')}.kubeconfig"
+        file.write_text(kubeconfig(self.url, self.ca, self._authority.client(user, group)))
+        return file
+
+    def start_apiserver(self) -> None:
+        """Start the API server and wait until it is ready."""
+        self._apiserver = self._start("kube-apiserver", self._apiserver_flags)
+        until(self._ready, READY_S, "API server ready")
+
+    def kill_apiserver(self) -> None:
+        """SIGKILL the API server, as a crash would; all it knew is in etcd."""
+        self.daemons.kill(self._apiserver)
+
+    def log(self, program: str) -> Path:
+        """Where `program` writes its log."""
+        return self.root / f"{program}.log"
+
+    def keep(self) -> None:
+        """Let it outlive this process; the `with` block must not be left then."""
+        self.daemons.keep()
+
+    def stop(self) -> None:
+        """End every program, remove the folder."""
+        self.daemons.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self, program: str, flags: list[str]) -> int:
+        return self.daemons.start([str(binary(program)), *flags], self.log(program))
+
+    def _ready(self) -> bool:
+        if not Path(f"/proc/{self._apiserver}").exists():
+            end = self.log("kube-apiserver").read_text(errors="replace").splitlines()[-LOG_TAIL:]
+            raise LabError("API server ended; its log ends:\n" + "\n".join(end))
+        trust = ssl.create_default_context(cafile=self.ca)
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=ANSWER_S, context=trust):  # noqa: S310 - https
+                return True
+        except OSError:  # not listening yet, or not ready
+            return False
+
+    def _etcd_flags(self) -> list[str]:
+        clients, peers = f"http://{self.address}:2379", f"http://{self.address}:2380"
+        return [
+            f"--data-dir={self.root / 'etcd'}",
+            f"--listen-client-urls={clients}",
+            f"--advertise-client-urls={clients}",
+            f"--listen-peer-urls={peers}",
+            f"--initial-advertise-peer-urls={peers}",
+            f"--initial-cluster=default={peers}",
+            "--unsafe-no-fsync",  # killed programs lose nothing, only a machine that loses power does
+            "--log-level=warn",
+        ]
+
+    def _make_apiserver_flags(self) -> list[str]:
+        service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+        server = self._authority.server("kube-apiserver", [self.address], service)
+        to_kubelets = self._authority.client("kube-apiserver-kubelet-client", ADMINISTRATORS)
+        return [
+            f"--etcd-servers=http://{self.address}:2379",
+            f"--bind-address={self.address}",
+            f"--advertise-address={self.address}",
+            f"--secure-port={self._port}",
+            f"--service-cluster-ip-range={self.network}.0/24",
+            "--endpoint-reconciler-type=none",  # an endpoint must not be of the loopback range
+            f"--tls-cert-file={server.certificate}",
+            f"--tls-private-key-file={server.key}",
+            f"--client-ca-file={self.ca}",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            "--allow-privileged",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={self._issuer.certificate}",
+            f"--service-account-signing-key-file={self._issuer.key}",
+            f"--kubelet-client-certificate={to_kubelets.certificate}",
+            f"--kubelet-client-key={to_kubelets.key}",
+            "--kubelet-preferred-address-types=InternalIP",
+        ]
+
+    def _controller_manager_flags(self) -> list[str]:
+        return [
+            *self._client_flags("system:kube-controller-manager"),
+            f"--root-ca-file={self.ca}",
+            f"--service-account-private-key-file={self._issuer.key}",
+            "--use-service-account-credentials",
+        ]
+
+    def _client_flags(self, user: str) -> list[str]:
+        config = self.write_kubeconfig(user)
+        return [
+            *(
+                f"--{purpose}={config}"
+                for purpose in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
+            ),
+            f"--bind-address={self.address}",
+            "--leader-elect=false",
+        ]
