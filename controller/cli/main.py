@@ -13,6 +13,7 @@ COMMANDS = {
     "record": "Write this host's memory demand to a trace file.",
     "backtest": "Replay a policy and its peers on traces, and compare.",
     "compare": "Compare the forecast models on recorded demand.",
+    "aggregator": "Sum what every node reports into the policies' status.",
     "completion": "Print the shell completion script.",
 }
 """Command `x` is `controller.cli.x:x`; its line of help is here so that the overview imports none of them."""
