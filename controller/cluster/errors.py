@@ -4,6 +4,8 @@ import json
 from http import HTTPStatus
 from typing import Any
 
+import urllib3
+
 
 class ApiError(Exception):
     """A request that was not granted. `str()` is one line for people, with the address or the server's own words."""
@@ -47,7 +49,7 @@ class ApiError(Exception):
 
 def unreachable(server: str, cause: BaseException) -> ApiError:
     """No answer came."""
-    return ApiError(0, "Unreachable", f"API server {server} does not answer: {_innermost(cause)}")
+    return ApiError(0, "Unreachable", f"API server {server} does not answer: {_cause(cause)}")
 
 
 def refused(status: int, body: bytes, retry_after: str | None = None) -> ApiError:
@@ -89,10 +91,12 @@ def _seconds(value: object) -> float | None:
         return None
 
 
-def _innermost(error: BaseException) -> str:
-    """What the operating system said, out of what HTTP layers wrapped around it."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__ or error
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error) or type(error).__name__
+def _cause(error: BaseException | None) -> str:
+    """What the operating system or TLS said, out of what HTTP layers wrapped around it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.strerror:
+            return error.strerror[:1].lower() + error.strerror[1:]
+        if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+            return "no answer in time"
+        error = error.__cause__ or error.__context__
+    return "the connection broke off"

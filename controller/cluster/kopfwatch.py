@@ -30,7 +30,7 @@ CONNECT_S = 5.0
 REQUEST_S = 20.0
 """Seconds for any other request than a watch."""
 
-BACKOFFS_S = (1, 2, 4, 8, 15, 30)
+BACKOFFS_S = (1, 2, 4, 8, 8, 8)
 """Seconds between kopf's tries of one request; its own go up to ten minutes."""
 
 Tell = Callable[[str | None, Object], None]

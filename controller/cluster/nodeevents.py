@@ -1,5 +1,6 @@
 """When a finding is worth an event of the Node, and the events themselves (`kubectl get events`)."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ class NodeEvents:
         event: Object = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"generateName": f"{self._node}.", "namespace": NAMESPACE},
+            "metadata": {"name": f"{self._node}.{time.time_ns():x}", "namespace": NAMESPACE},
             "eventTime": wall,
             "type": "Warning",
             "reason": finding.reason,
@@ -78,8 +79,8 @@ class NodeEvents:
             "reportingInstance": self._node[:128],
             "regarding": {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": uid},
         }
-        made = self._client.create(EVENTS, event, namespace=NAMESPACE)
-        self._told[finding.reason] = _Told(finding.note, now, made["metadata"]["name"])
+        self._client.create(EVENTS, event, namespace=NAMESPACE)
+        self._told[finding.reason] = _Told(finding.note, now, event["metadata"]["name"])
 
     def _repeat(self, finding: Finding, told: _Told, uid: str, now: float, wall: str) -> None:
         series = {"series": {"count": told.count + 1, "lastObservedTime": wall}}

@@ -18,7 +18,7 @@ class NodeWatch:
     def __init__(
         self, client: Client, name: str, changed: Callable[[Object], None], regained: Callable[[], None]
     ) -> None:
-        """`changed` gets the Node's metadata: name, uid, labels. `regained`: the API server answers after a while."""
+        """`changed` gets the Node's metadata: name, uid, labels. `regained`: it is heard again after a break."""
         self._client = client
         self._name = name
         self._selector = f"metadata.name={name}"
@@ -27,6 +27,7 @@ class NodeWatch:
         self._watch: Watch | None = None
         self._version = ""
         self._told: Object | None = None
+        self._broken = False
         self._retry = Retry(f"Node {name}")
         self.worker = Worker("node", self._turn, self._interrupt)
 
@@ -54,8 +55,17 @@ class NodeWatch:
         self._watch = watch
         if self.worker.stopped:
             watch.close()
-        if self._retry.worked():
+        if self._retry.worked() or self._broken:
+            self._broken = False
             self._regained()
+        try:
+            self._hear(watch)
+        except ApiError as error:
+            if not error.unreachable:
+                raise
+            self._broken = True  # as when an API server is replaced; whether it is away the next request tells
+
+    def _hear(self, watch: Watch) -> None:
         for event in watch:
             self._version = event.object["metadata"]["resourceVersion"]
             if event.type in {"ADDED", "MODIFIED"}:

@@ -7,8 +7,8 @@ _log = logging.getLogger(__name__)
 
 FIRST_S = 1.0
 """Seconds before the first try again: a restart of an API server behind a load balancer is over by then."""
-LONGEST_S = 30.0
-"""Most seconds between two tries: one that comes back after an hour is noticed within the minute."""
+LONGEST_S = 10.0
+"""Most seconds between two tries: one that comes back after an hour is noticed soon, by all not at once."""
 JITTER = 0.5
 """Part of a pause left to chance, so that a thousand nodes do not come back at the same moment."""
 
