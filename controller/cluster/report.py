@@ -1,7 +1,8 @@
 """What a node says of itself in its `NodeMemoryState`: a few KiB, whatever the number of domains and policies. Pure."""
 
 import json
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -52,17 +53,28 @@ def report(state: State, context: Context, observed_at: str) -> Object:
     Domains are left out before policies, and policies without trouble before those with; `policiesLeftOut` counts.
     """
     whole = _status(state, context, observed_at)
-    fitting = whole
-    for domains in range(len(whole.worst_domains), -1, -1):
-        fitting = whole.model_copy(update={"worst_domains": whole.worst_domains[:domains]})
-        if _size(_object(fitting, context)) <= MAXIMUM_SIZE:
-            return _object(fitting, context)
-    for policies in range(len(whole.policies) - 1, -1, -1):
-        kept = {"policies": whole.policies[:policies], "policies_left_out": len(whole.policies) - policies}
-        fitting = fitting.model_copy(update=kept)
-        if _size(_object(fitting, context)) <= MAXIMUM_SIZE:
-            break
-    return _object(fitting, context)
+
+    def with_domains(count: int) -> Object:
+        return _object(whole.model_copy(update={"worst_domains": whole.worst_domains[:count]}), context)
+
+    def with_policies(count: int) -> Object:
+        left_out = len(whole.policies) - count
+        kept = {"policies": whole.policies[:count], "policies_left_out": left_out, "worst_domains": ()}
+        return _object(whole.model_copy(update=kept), context)
+
+    everything = with_domains(len(whole.worst_domains))
+    if _size(everything) <= MAXIMUM_SIZE:
+        return everything
+    domains = _most(len(whole.worst_domains), with_domains)
+    if domains is not None:
+        return with_domains(domains)
+    return with_policies(_most(len(whole.policies), with_policies) or 0)
+
+
+def _most(count: int, made: Callable[[int], Object]) -> int | None:
+    """The largest number up to `count` with which what is made fits; None if it does not even without any."""
+    fitting = bisect_right(range(count + 1), MAXIMUM_SIZE, key=lambda number: _size(made(number)))
+    return fitting - 1 if fitting else None
 
 
 def urgent(told: Object) -> Any:

@@ -132,7 +132,10 @@ def test_an_unreadable_policy_is_said_once_and_its_last_good_version_stays(sourc
     broken = policy("a", 200, mode="Observe", moonPhase="full")
     for _ in range(2):
         source.policies.told("MODIFIED", broken)
-    assert [(each.name, each.spec.mode) for each in source.policies.current()[1]] == [("a", "Enforce"), ("b", "Observe")]
+    assert [(each.name, each.spec.mode) for each in source.policies.current()[1]] == [
+        ("a", "Enforce"),
+        ("b", "Observe"),
+    ]
     (problem,) = source.policies.problems
     assert problem.startswith("MemoryPolicy a: spec.moonPhase: 'full': unknown field; remove it; known here: ")
     assert caplog.text.count("moonPhase") == 1
