@@ -1,7 +1,7 @@
 """The `MemoryPolicy` resource: what a user asks of Ballast, with every default.
 
 An empty spec is a safe policy. Attributes are the fields in snake_case; quantities are bytes. The models take what
-the API server takes by the CRDs, and nothing else: `null` counts as absent, and 5.0 is the integer 5.
+the API server takes by the CRDs, and nothing else; `null` counts as absent.
 """
 
 import re
@@ -75,11 +75,6 @@ def _instant(value: object) -> object:
         raise InvalidValueError(value, "not a time", remedy) from None
 
 
-def _whole(value: object) -> object:
-    """A number without a fraction as the integer that it is."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 _LABEL_PART = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _DNS_PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 """Kubernetes bounds a name as a whole, not its parts."""
@@ -143,10 +138,11 @@ class Part(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_as_the_api_server_does(cls, data: Any) -> Any:
+    def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        return {key: _whole(value) for key, value in data.items() if value is not None}
+        known = {field.alias for field in cls.model_fields.values()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
 class Metadata(Part):

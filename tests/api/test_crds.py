@@ -101,6 +101,13 @@ def test_types_and_bounds_are_those_of_the_model(name: str, part: str, model: ty
                 assert (path, key, described[path].get(key)) == (path, key, expected[key])
 
 
+def test_a_policy_is_bounded_where_the_model_is_and_nowhere_else() -> None:
+    both = ("minimum", "maximum", "minLength", "maxItems", "maxProperties", "enum")
+    for path, expected in of_model(Spec).items():
+        if not is_quantity(SPEC[path]):
+            assert (path, [SPEC[path].get(key) for key in both]) == (path, [expected.get(key) for key in both])
+
+
 def test_what_the_spec_requires_is_what_the_model_requires() -> None:
     for path, expected in of_model(Spec).items():
         assert (path, SPEC[path].get("required", [])) == (path, expected.get("required", []))
@@ -175,3 +182,7 @@ def test_names_are_the_models(name: str, kind: type[Part], short: str) -> None:
 def test_only_a_policy_has_a_status_of_its_own() -> None:
     assert crd("memorypolicies")["spec"]["versions"][0]["subresources"] == {"status": {}}
     assert "subresources" not in crd("nodememorystates")["spec"]["versions"][0]
+
+
+def test_items_of_lists_have_no_defaults_since_tools_that_compare_lists_as_a_whole_would_see_a_difference() -> None:
+    assert [path for path, node in ALL.items() if "[]." in path and "default" in node] == []
