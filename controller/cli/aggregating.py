@@ -45,14 +45,17 @@ def serve(site: Site, listen: Address | None) -> None:
     clock = SystemClock()
     try:
         with stopped_by_signals(clock.stop), ExitStack() as stack:
-            _wire(site, listen, clock, stack).run()
+            wire(site, listen, clock, stack).run()
     except (AccessError, ListenError) as error:
         raise click.ClickException(str(error)) from error
     _log.info("stopped", extra={"fields": {"event": "stopped"}})
 
 
-def _wire(site: Site, listen: Address | None, clock: SystemClock, stack: ExitStack) -> Aggregator:
-    """Everything started; the stack ends it in the reverse order, giving the Lease back after the last write."""
+def wire(site: Site, listen: Address | None, clock: SystemClock, stack: ExitStack) -> Aggregator:
+    """Everything started; the stack ends it in the reverse order, giving the Lease back after the last write.
+
+    Raises AccessError, ListenError.
+    """
     load = access(site.kubeconfig)
     reader, writer = Client(load), Client(load, WRITE_S)
     stack.callback(reader.close)
