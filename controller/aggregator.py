@@ -62,7 +62,7 @@ class Member(Protocol):
 class Writer(Protocol):
     """Writes statuses; `StatusWriter` is the real one."""
 
-    def write(self, name: str, uid: str, resource_version: str, status: Any) -> Written:
+    def write(self, name: str, resource_version: str, status: Any) -> Written:
         """Put the status of a policy. Raises ApiError."""
         ...
 
@@ -133,7 +133,7 @@ class Aggregator:
     def _put(self, draft: Draft) -> bool:
         """Write one status; False when the API server does not answer, so that nothing else need be tried now."""
         try:
-            written = self._writer.write(draft.policy, draft.uid, draft.version, draft.status)
+            written = self._writer.write(draft.policy, draft.version, draft.status)
         except ApiError as error:
             self._not_written(draft, error)
             return not error.unreachable

@@ -53,12 +53,11 @@ class ApiServer:
         self.asked = 0
         self.meanwhile = lambda: None
 
-    def write(self, name: str, uid: str, resource_version: str, status: dict[str, Any]) -> Written:
+    def write(self, name: str, resource_version: str, status: dict[str, Any]) -> Written:
         self.asked += 1
         self.meanwhile()
         if self.error is not None:
             raise self.error
-        assert uid == f"uid-{name}"
         self.written.append((name, resource_version, status))
         return Written(f"{resource_version}'", status)
 

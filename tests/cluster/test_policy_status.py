@@ -316,10 +316,10 @@ def test_a_write_of_a_former_leader_is_refused_once_the_next_has_written(cluster
     metadata = cluster.policy()["metadata"]
     summary = Summary(Policy("all", metadata["uid"], 1, NodeSelector()), Figures(), ())
     writer = StatusWriter(cluster.client)
-    writer.write("all", metadata["uid"], metadata["resourceVersion"], render(summary, None, OBSERVED))
+    writer.write("all", metadata["resourceVersion"], render(summary, None, OBSERVED))
     late = render(summary, None, "2026-01-31T12:00:01Z")
     with pytest.raises(ApiError) as overtaken:
-        writer.write("all", metadata["uid"], metadata["resourceVersion"], late)
+        writer.write("all", metadata["resourceVersion"], late)
     assert overtaken.value.conflict
     assert cluster.status()["lastChange"] == OBSERVED
 
@@ -331,10 +331,10 @@ def test_a_status_is_not_written_to_another_policy_of_the_same_name_nor_does_it_
     cluster.plane.kubectl("delete", "mpol", "all")
     writer = StatusWriter(cluster.client)
     with pytest.raises(ApiError) as gone:
-        writer.write("all", before["uid"], before["resourceVersion"], status)
+        writer.write("all", before["resourceVersion"], status)
     assert gone.value.not_found
     cluster.apply()
     with pytest.raises(ApiError) as another:
-        writer.write("all", before["uid"], cluster.policy()["metadata"]["resourceVersion"], status)
+        writer.write("all", before["resourceVersion"], status)
     assert another.value.conflict
     assert cluster.status() == {}
