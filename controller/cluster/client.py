@@ -231,11 +231,8 @@ class Client:
         finally:
             answer.release_conn()
         if not isinstance(said, dict):
-            raise self._invalid(answer.status, "no object")
+            raise ApiError(answer.status, "InvalidAnswer", f"API server {self.server}: no object in its answer")
         return said
-
-    def _invalid(self, status: int, what: str) -> ApiError:
-        return ApiError(status, "InvalidAnswer", f"API server {self.server}: {what} in its answer")
 
     def _open(
         self,

@@ -175,6 +175,8 @@ class OnePolicy:
     """The policy source."""
 
     problems: tuple[str, ...] = ()
+    node = NodeIdentity("node")
+    awaited = ""
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
         """Always the same."""
@@ -188,7 +190,7 @@ class Recorded:
         player = Player(recorded, count)
         clock = Clock(player, epoch=float(recorded[0]["balloon.last-update"]) - player.now)
         self.board = Board("node", clock.monotonic)
-        loop = ControlLoop(RecordedHost(player, proc), OnePolicy(), NodeIdentity("node"), clock, self.board)
+        loop = ControlLoop(RecordedHost(player, proc), OnePolicy(), clock, self.board)
         self.tick = player.tick
         self.look = loop.iterate
 
