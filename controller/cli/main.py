@@ -8,6 +8,7 @@ from controller import __version__
 
 COMMANDS = {
     "run": "Keep memory where it is needed, on this host.",
+    "agent": "Keep memory where it is needed, on this node of a cluster.",
     "check": "Check policy files, offline.",
     "top": "Show the live table of a running Ballast.",
     "record": "Write this host's memory demand to a trace file.",

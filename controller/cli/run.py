@@ -1,23 +1,20 @@
 """`ballast run`: the options. What they set in motion is in `controller.cli.service`."""
 
-import socket
 from pathlib import Path
 
 import click
 
-from controller.cli.options import complete_folders, listen_option, log_options
+from controller.cli.options import (
+    complete_folders,
+    connect_option,
+    listen_option,
+    log_options,
+    node_name_option,
+    proc_option,
+)
 from controller.cli.output import output_option
 from controller.observe.address import Address
 from controller.observe.log import configure
-
-DEFAULT_CONNECT = "qemu:///system"
-
-
-def distinct_uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ...]) -> tuple[str, ...]:
-    """Callback of a `--connect` option: each URI once."""
-    if "" in uris:
-        raise click.BadParameter(f"'' is not a libvirt URI; write it like {DEFAULT_CONNECT}")
-    return tuple(dict.fromkeys(uris))
 
 
 @click.command()
@@ -29,37 +26,14 @@ def distinct_uris(_context: click.Context, _option: click.Parameter, uris: tuple
     shell_complete=complete_folders,
     help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; changes count at once.",
 )
-@click.option(
-    "--connect",
-    "uris",
-    metavar="URI",
-    multiple=True,
-    default=(DEFAULT_CONNECT,),
-    show_default=True,
-    callback=distinct_uris,
-    help="libvirt connection; may be given several times.",
-)
+@connect_option
 @click.option(
     "--once", is_flag=True, help="Make one decision, carry it out where a policy says Enforce, print it, and exit."
 )
 @output_option("With --once: what to print.")
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.")
-@click.option(
-    "--node-name",
-    metavar="NAME",
-    default=socket.gethostname,
-    show_default="host name",
-    help="Name of this node, for a policy's nodeSelector.",
-)
-@click.option(
-    "--proc",
-    metavar="PATH",
-    type=click.Path(path_type=Path, readable=False),
-    default=Path("/proc"),
-    show_default=True,
-    shell_complete=complete_folders,
-    help="The host's /proc, where it is mounted elsewhere (in a container).",
-)
+@node_name_option("Name of this node, for a policy's nodeSelector.")
+@proc_option
 @log_options("Least level to log; info if not given, with --once nothing.")
 def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     policies: Path,

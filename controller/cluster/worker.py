@@ -6,10 +6,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from controller.cluster.retry import Retry
+from controller.cluster.retry import spread
 
 _log = logging.getLogger(__name__)
 
+DEFECT_S = 10.0
+"""Seconds to the next turn after one that failed of a defect: it may well fail again."""
 ENDING_S = 5.0
 """Seconds to wait for the thread at the end; what it still does then, the process's end cuts off."""
 
@@ -17,8 +19,8 @@ ENDING_S = 5.0
 class Worker:
     """Calls `turn`, waits the seconds it returns or until woken, and so on. A context manager.
 
-    An exception that `turn` lets out is a defect: it is logged with its traceback, once while it lasts, and the
-    thread goes on.
+    An exception that `turn` lets out is a defect: the first of its type is logged with its traceback, and the thread
+    goes on.
     """
 
     def __init__(self, name: str, turn: Callable[[], float], interrupt: Callable[[], None] = lambda: None) -> None:
@@ -26,7 +28,7 @@ class Worker:
         self._name = name
         self._turn = turn
         self._interrupt = interrupt
-        self._retry = Retry(name)
+        self._defects: set[str] = set()
         self._woken = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -59,9 +61,9 @@ class Worker:
     def _once(self) -> float:
         self._woken.clear()
         try:
-            pause = self._turn()
+            return self._turn()
         except Exception as error:  # nothing a turn meets may end the thread
-            _log.debug("%s", self._name, exc_info=error)
-            return self._retry.failed(type(error).__name__, f"{type(error).__name__}: {error}")
-        self._retry.worked()
-        return pause
+            if type(error).__name__ not in self._defects:
+                self._defects.add(type(error).__name__)
+                _log.error("%s: a defect of Ballast; it goes on", self._name, exc_info=error)
+            return spread(DEFECT_S)

@@ -66,7 +66,11 @@ class Verdict:
 class Board:
     """Holds the newest publication. `publish` never waits; readers get a consistent whole without a lock."""
 
-    def __init__(self, node_name: str, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, node_name: str, monotonic: Callable[[], float], published: Callable[[], None] = lambda: None
+    ) -> None:
+        """`published` is called from the loop's thread after each publication; it must not wait."""
+        self._published = published
         self._node_name = node_name
         self._monotonic = monotonic
         self._latest: Publication | None = None
@@ -74,6 +78,7 @@ class Board:
     def publish(self, publication: Publication) -> None:
         """Replace what readers see."""
         self._latest = publication
+        self._published()
 
     @property
     def latest(self) -> Publication | None:
