@@ -5,14 +5,16 @@ the leader writes.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from controller.aggregation.desk import Desk, Draft
+from controller.aggregation.figures import Figures
 from controller.aggregation.news import News
 from controller.aggregation.picture import Picture
+from controller.api.policy import MEBIBYTE
 from controller.cluster.errors import ApiError
 from controller.cluster.statuswriter import Written
 from controller.loop.clock import Clock
@@ -40,29 +42,10 @@ class Leadership(Protocol):
         ...
 
 
-class Member(Protocol):
-    """A thread that the aggregator lives on: `Feed`, `Candidate`."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        ...
-
-    @property
-    def problem(self) -> str:
-        """What keeps it from its work; empty when nothing does."""
-        ...
-
-    @property
-    def alive(self) -> bool:
-        """False when it died of something unforeseen."""
-        ...
-
-
 class Writer(Protocol):
     """Writes statuses; `StatusWriter` is the real one."""
 
-    def write(self, name: str, uid: str, resource_version: str, status: Any) -> Written:
+    def write(self, name: str, resource_version: str, status: Any) -> Written:
         """Put the status of a policy. Raises ApiError."""
         ...
 
@@ -76,14 +59,14 @@ class Aggregator:
         writer: Writer,
         clock: Clock,
         publish: Callable[[Totals], None],
-        crew: Callable[[], Sequence[Member]],
+        troubles: Callable[[], Iterable[str]],
     ) -> None:
-        """`crew` names the threads whose troubles are to be published."""
+        """`troubles` tells what keeps news from coming, or this replica from leading, one line each."""
         self._leadership = leadership
         self._writer = writer
         self._clock = clock
         self._publish = publish
-        self._crew = crew
+        self._troubles = troubles
         self._news: SimpleQueue[News] = SimpleQueue()
         self._picture = Picture()
         self._desk = Desk(self._picture)
@@ -133,7 +116,7 @@ class Aggregator:
     def _put(self, draft: Draft) -> bool:
         """Write one status; False when the API server does not answer, so that nothing else need be tried now."""
         try:
-            written = self._writer.write(draft.policy, draft.uid, draft.version, draft.status)
+            written = self._writer.write(draft.policy, draft.version, draft.status)
         except ApiError as error:
             self._not_written(draft, error)
             return not error.unreachable
@@ -159,16 +142,14 @@ class Aggregator:
     def _report(self) -> None:
         figures = self._picture.ledger.figures()
         self._failures = {name: problem for name, problem in self._failures.items() if name in figures}
-        crew = self._crew()
         self._publish(
             Totals(
                 at=self._clock.monotonic(),
                 complete=self._picture.complete,
                 leading=self._leadership.leading,
                 leader=self._leadership.leader,
-                dead=tuple(member.name for member in crew if not member.alive),
-                problems=(*(member.problem for member in crew if member.problem), *self._failures.values()),
-                policies={name: each._asdict() for name, each in figures.items()},
+                problems=(*self._troubles(), *self._failures.values()),
+                policies={name: _row(each) for name, each in figures.items()},
                 writes=self._writes,
                 failed_writes=self._failed_writes,
             )
@@ -176,3 +157,9 @@ class Aggregator:
 
     def _stamp(self) -> str:
         return datetime.fromtimestamp(self._clock.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _row(figures: Figures) -> dict[str, int]:
+    """Figures as they are shown: sizes in bytes."""
+    row = figures._asdict()
+    return row | {"shortfall": row.pop("shortfall_mebibytes") * MEBIBYTE}

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from controller.aggregation.news import News
-from controller.aggregator import Aggregator, Member
+from controller.aggregator import Aggregator
 from controller.cli.signals import stopped_by_signals
 from controller.cluster.access import AccessError, access
 from controller.cluster.client import Client
@@ -45,31 +45,39 @@ def serve(site: Site, listen: Address | None) -> None:
     clock = SystemClock()
     try:
         with stopped_by_signals(clock.stop), ExitStack() as stack:
-            _wire(site, listen, clock, stack).run()
+            wire(site, listen, clock, stack).run()
     except (AccessError, ListenError) as error:
         raise click.ClickException(str(error)) from error
     _log.info("stopped", extra={"fields": {"event": "stopped"}})
 
 
-def _wire(site: Site, listen: Address | None, clock: SystemClock, stack: ExitStack) -> Aggregator:
-    """Everything started; the stack ends it in the reverse order, giving the Lease back after the last write."""
+def wire(site: Site, listen: Address | None, clock: SystemClock, stack: ExitStack) -> Aggregator:
+    """Everything started; the stack ends it in the reverse order, giving the Lease back after the last write.
+
+    Raises AccessError, ListenError.
+    """
     load = access(site.kubeconfig)
     reader, writer = Client(load), Client(load, WRITE_S)
     stack.callback(reader.close)
     stack.callback(writer.close)
     board = TotalsBoard(site.identity, clock.monotonic)
     election = Election(ApiLease(writer, site.namespace, LEASE), site.identity, clock.monotonic, clock.wall)
-    crew: list[Member] = []
-    aggregator = Aggregator(election, StatusWriter(writer), clock, board.publish, lambda: crew)
-
+    candidate = Candidate(election, clock.wake)
+    members: list[Feed | Candidate] = [candidate]
+    aggregator = Aggregator(
+        election,
+        StatusWriter(writer),
+        clock,
+        board.publish,
+        lambda: [member.problem for member in members if member.problem],
+    )
     if listen is not None:
         stack.enter_context(Endpoint(listen, board, TotalsCollector))
-    feeds = _feeds(reader, aggregator, clock)
-    candidate = Candidate(election, clock.wake)
-    crew += [*feeds, candidate]
-    for feed in feeds:
-        stack.enter_context(feed)
-    stack.enter_context(candidate)
+    for feed in _feeds(reader, aggregator, clock):
+        members.append(feed)
+        stack.enter_context(feed.worker)
+    stack.callback(election.release)
+    stack.enter_context(candidate.worker)
     return aggregator
 
 

@@ -1,28 +1,17 @@
 """One kind of object, listed page by page and then watched, for ever: what is there, and what becomes of it."""
 
-import logging
-import random
-import threading
 from collections.abc import Callable
 
 from controller.aggregation.news import Changed, Complete, Lost, News, Removed, Resumed, Seen
 from controller.cluster.client import Client, Watch
 from controller.cluster.errors import ApiError
 from controller.cluster.resources import Resource
-
-_log = logging.getLogger(__name__)
-
-SHORTEST_PAUSE_S = 1.0
-"""Seconds before the first try to reach an API server that went away, doubled from try to try; and least seconds from
-watch to watch, for one that ends each at once."""
-LONGEST_PAUSE_S = 30.0
-"""Most seconds between two tries, so that an API server that comes back is noticed soon, by all not at once."""
-ENDING_S = 2.0
-"""Seconds to wait for the thread at the end; a request in its midst, which changes nothing, is not waited for."""
+from controller.cluster.retry import FIRST_S, Retry
+from controller.cluster.worker import Worker
 
 
 class Feed:
-    """Hands on news of one kind, in order, from a thread of its own; a context manager."""
+    """Hands on news of one kind, in order, from a thread of its own. `worker` is to be entered."""
 
     def __init__(
         self,
@@ -38,39 +27,16 @@ class Feed:
         self._tell = tell
         self._monotonic = monotonic
         self._metadata_only = metadata_only
-        self._stop = threading.Event()
         self._watch: Watch | None = None
-        self._thread = threading.Thread(target=self._run, name=f"feed {resource.plural}", daemon=True)
         self._version = ""
         self._lost_at: float | None = None
-        self._pause_s = SHORTEST_PAUSE_S
-        self._problem = ""
-
-    @property
-    def name(self) -> str:
-        """For people: the plural of the kind."""
-        return self._resource.plural
+        self._retry = Retry(resource.plural)
+        self.worker = Worker(f"feed of {resource.plural}", self.turn, self._interrupt)
 
     @property
     def problem(self) -> str:
         """Why nothing is heard at present; empty when all is well."""
-        return self._problem
-
-    @property
-    def alive(self) -> bool:
-        """False when the thread died of something unforeseen."""
-        return self._thread.is_alive()
-
-    def __enter__(self) -> "Feed":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        watch = self._watch
-        if watch is not None:
-            watch.close()
-        self._thread.join(ENDING_S)
+        return self._retry.problem
 
     def turn(self) -> float:
         """List all, if that is needed, then watch until the watch ends. Returns the seconds to the next turn."""
@@ -80,12 +46,8 @@ class Feed:
                 self._version = self._list()
             self._follow()
         except ApiError as error:
-            return 0.0 if self._stop.is_set() else self._lose(error)
-        return max(0.0, began + SHORTEST_PAUSE_S - self._monotonic())
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            self._stop.wait(self.turn())
+            return 0.0 if self.worker.stopped else self._lose(error)
+        return max(0.0, began + FIRST_S - self._monotonic())
 
     def _list(self) -> str:
         """Tell of all that is there. Returns the version to watch from."""
@@ -104,7 +66,7 @@ class Feed:
         watch = self._client.watch(self._resource, self._version, metadata_only=self._metadata_only)
         self._resume()
         self._watch = watch
-        if self._stop.is_set():
+        if self.worker.stopped:
             watch.close()
         for event in watch:
             self._version = event.object["metadata"]["resourceVersion"]
@@ -115,29 +77,21 @@ class Feed:
 
     def _lose(self, error: ApiError) -> float:
         """Nothing is heard any more. Returns the seconds to wait before the next try."""
-        if error.gone:
-            _log.debug("%s: the watch is too old, all are listed anew: %s", self._resource.plural, error)
-            self._version = ""
-        elif not self._problem:
-            _log.warning(
-                "%s: %s; tried again until it works",
-                self._resource.plural,
-                error,
-                extra={"fields": {"event": "feed lost", "resource": self._resource.plural}},
-            )
-            self._problem = f"{self._resource.plural}: {error}"
         if self._lost_at is None:
             self._lost_at = self._monotonic()
             self._tell(Lost(self._resource.kind))
-        pause, self._pause_s = self._pause_s, min(LONGEST_PAUSE_S, 2 * self._pause_s)
-        return max(error.retry_after_s or 0.0, pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        if error.gone:
+            self._version = ""
+            return FIRST_S
+        return self._retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
 
     def _resume(self) -> None:
         """The server answers."""
-        self._pause_s = SHORTEST_PAUSE_S
-        if self._problem:
-            self._problem = ""
-            _log.info("%s: heard again", self._resource.plural, extra={"fields": {"event": "feed resumed"}})
+        self._retry.worked()
         if self._lost_at is not None:
             deaf_s, self._lost_at = self._monotonic() - self._lost_at, None
             self._tell(Resumed(self._resource.kind, deaf_s))
+
+    def _interrupt(self) -> None:
+        if self._watch is not None:
+            self._watch.close()

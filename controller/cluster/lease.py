@@ -1,6 +1,5 @@
 """The Lease of an election in the API server, and the thread that takes part in it."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ from controller.cluster.client import Client
 from controller.cluster.election import Election, Held, LeaseError, Record
 from controller.cluster.errors import ApiError
 from controller.cluster.resources import LEASES, Object
+from controller.cluster.worker import Worker
 
 
 class ApiLease:
@@ -67,47 +67,26 @@ class ApiLease:
 
 
 class Candidate:
-    """Takes part in an election from a thread of its own; a context manager that gives the Lease back at its end."""
+    """Takes part in an election from a thread of its own. `worker` is to be entered; nothing is released at its end."""
 
     def __init__(self, election: Election, changed: Callable[[], None]) -> None:
         """`changed` is called, from that thread, whenever this replica begins or ends to lead."""
         self._election = election
         self._changed = changed
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="election", daemon=True)
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        return "election"
+        self._led = False
+        self.worker = Worker("election", self._turn)
 
     @property
     def problem(self) -> str:
         """Why the Lease cannot be read or written; empty when it can."""
         return self._election.problem
 
-    @property
-    def alive(self) -> bool:
-        """False when the thread died of something unforeseen."""
-        return self._thread.is_alive()
-
-    def __enter__(self) -> "Candidate":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._election.release()
-
-    def _run(self) -> None:
-        led = False
-        while not self._stop.is_set():
-            pause = self._election.turn()
-            if self._election.leading is not led:
-                led = not led
-                self._changed()
-            self._stop.wait(pause)
+    def _turn(self) -> float:
+        pause = self._election.turn()
+        if self._election.leading is not self._led:
+            self._led = not self._led
+            self._changed()
+        return pause
 
 
 def _spec(record: Record) -> dict[str, Any]:

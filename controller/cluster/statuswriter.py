@@ -25,16 +25,16 @@ class StatusWriter:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def write(self, name: str, uid: str, resource_version: str, status: Mapping[str, Any]) -> Written:
+    def write(self, name: str, resource_version: str, status: Mapping[str, Any]) -> Written:
         """Put the status of a policy. Raises ApiError.
 
-        ApiError.conflict: it is another policy by now, or someone wrote since `resource_version`, such as the next
-        leader. ApiError.not_found: the policy is gone.
+        ApiError.conflict: someone wrote the policy since `resource_version`, such as the next leader, or it is another
+        one of the same name. ApiError.not_found: the policy is gone.
         """
         body = {
             "apiVersion": MEMORY_POLICIES.api_version,
             "kind": MEMORY_POLICIES.kind,
-            "metadata": {"name": name, "uid": uid, "resourceVersion": resource_version},
+            "metadata": {"name": name, "resourceVersion": resource_version},
             "status": dict(status),
         }
         stored = self._client.apply(MEMORY_POLICIES, body, field_manager=FIELD_MANAGER, subresource="status")

@@ -23,12 +23,10 @@ class Totals:
     leading: bool
     leader: str
     """Identity of the leader, as last seen; empty when nobody leads."""
-    dead: tuple[str, ...] = ()
-    """Threads that died of something unforeseen."""
     problems: tuple[str, ...] = ()
     """What keeps the aggregator from its work, one line each."""
     policies: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Figures by policy."""
+    """Figures by policy; sizes in bytes."""
     writes: int = 0
     """Statuses written since the start."""
     failed_writes: int = 0
@@ -47,7 +45,7 @@ class TotalsBoard:
         self._latest = totals
 
     def document(self) -> dict[str, Any]:
-        """The `/state` document, JSON-able."""
+        """The `/state` document, JSON-able: sizes in bytes."""
         latest = self._latest or Totals(0.0, complete=False, leading=False, leader="")
         return {
             "version": __version__,
@@ -69,7 +67,7 @@ class TotalsBoard:
         age = self._monotonic() - latest.at
         if age > SILENCE_S:
             return Verdict((f"the aggregator last ran {age:.0f} s ago, more than {SILENCE_S:.0f} s: it hangs",))
-        return Verdict(tuple(f"the thread for {name} died; its log says of what" for name in latest.dead))
+        return Verdict()
 
     def readiness(self) -> Verdict:
         """Fine when everything has been listed once: from then on this replica could lead, or does."""
@@ -97,7 +95,7 @@ _POLICY_GAUGES = {
     "stable_domains": ("ballast_cluster_stable_domains", "Domains the policy owns that are stable."),
     "conflicted_domains": ("ballast_cluster_conflicted_domains", "Domains it selects and another policy owns."),
     "stuck_domains": ("ballast_cluster_stuck_domains", "Domains whose balloon does not move."),
-    "shortfall_mebibytes": ("ballast_cluster_shortfall_mebibytes", "Demand above allocation, over all domains."),
+    "shortfall": ("ballast_cluster_shortfall_bytes", "Demand above allocation, over all domains."),
 }
 
 

@@ -37,13 +37,6 @@ class Leadership:
         self.leader = "me"
 
 
-class Member:
-    """A thread that is well, or not."""
-
-    def __init__(self, name: str, problem: str = "", alive: bool = True) -> None:
-        self.name, self.problem, self.alive = name, problem, alive
-
-
 class ApiServer:
     """Takes statuses, or refuses them as told."""
 
@@ -53,12 +46,11 @@ class ApiServer:
         self.asked = 0
         self.meanwhile = lambda: None
 
-    def write(self, name: str, uid: str, resource_version: str, status: dict[str, Any]) -> Written:
+    def write(self, name: str, resource_version: str, status: dict[str, Any]) -> Written:
         self.asked += 1
         self.meanwhile()
         if self.error is not None:
             raise self.error
-        assert uid == f"uid-{name}"
         self.written.append((name, resource_version, status))
         return Written(f"{resource_version}'", status)
 
@@ -69,8 +61,10 @@ class Site:
     def __init__(self) -> None:
         self.clock, self.leadership, self.server = Clock(), Leadership(), ApiServer()
         self.published: list[Totals] = []
-        self.crew: list[Member] = []
-        self.aggregator = Aggregator(self.leadership, self.server, self.clock, self.published.append, lambda: self.crew)
+        self.troubles: list[str] = []
+        self.aggregator = Aggregator(
+            self.leadership, self.server, self.clock, self.published.append, lambda: self.troubles
+        )
 
     def hear(self, *news: News) -> None:
         for each in news:
@@ -203,9 +197,16 @@ def test_the_problem_of_a_policy_goes_with_it(site):
 
 def test_what_keeps_news_from_coming_is_published(site):
     site.hear(Lost(STATE))
-    site.crew = [Member("nodes"), Member("election", "Lease: away"), Member("states", alive=False)]
+    site.troubles = ["Lease: away"]
     site.turn()
-    assert (site.published[-1].problems, site.published[-1].dead) == (("Lease: away",), ("states",))
+    assert site.published[-1].problems == ("Lease: away",)
+
+
+def test_sizes_are_published_in_bytes(site):
+    site.list_all("all")
+    site.hear(Changed(STATE, state("a", "2026-01-31T12:00:01Z", shortfallMebibytes=3)))
+    site.turn()
+    assert site.published[-1].policies["all"]["shortfall"] == 3 * 2**20
 
 
 class TestBoard:
@@ -232,9 +233,6 @@ class TestBoard:
 
     def test_a_loop_that_hangs_is_not_healthy(self):
         assert "it hangs" in self.board(now=31.0, complete=True).health().reasons[0]
-
-    def test_a_thread_that_died_is_a_reason_to_be_started_anew(self):
-        assert self.board(dead=("nodes",)).health().reasons == ("the thread for nodes died; its log says of what",)
 
     def test_the_document(self):
         assert self.board(policies={"b": {"nodes": 1}, "a": {"nodes": 2}}, writes=3).document() == {
