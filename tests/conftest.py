@@ -4,7 +4,7 @@ A real test that cannot run fails with the remedy: ./hack/setup makes it possibl
 """
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -30,3 +30,31 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped; real tests must run: ./hack/setup makes that possible"
     return report
+
+
+@pytest.fixture
+def left_of() -> Callable[[Path], list[str]]:
+    """`left_of(root)`: what is still there of the lab in the folder `root`.
+
+    Command lines of processes that name it, mounts that do, cgroups, the folder itself.
+    """
+
+    def left(root: Path) -> list[str]:
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if root.name in line]
+        cgroups = [str(cgroup) for cgroup in Path("/sys/fs/cgroup").glob(f"**/{root.name}")]
+        return [*_processes_naming(str(root)), *mounts, *cgroups, *([str(root)] if root.exists() else [])]
+
+    return left
+
+
+def _processes_naming(root: str) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            names_root = root in line or root.encode() in (process / "environ").read_bytes()
+        except OSError:  # gone since the listing
+            continue
+        if names_root:
+            found.append(line)
+    return found

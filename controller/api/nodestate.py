@@ -36,7 +36,7 @@ Timestamp = Annotated[str, AfterValidator(_rfc3339)]
 class StatePart(Part):
     """A part of a state: like any part of the contract, but open to fields of later versions."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
 
 class NodeTotals(StatePart):
@@ -94,13 +94,15 @@ class NodeStatus(StatePart):
     domains: Count
     stable_domains: Count
     policies: Annotated[tuple[PolicyState, ...], Field(strict=False)] = ()
+    policies_left_out: Count = 0
+    """Policies in force on the node for which there is no room in `policies`."""
     worst_domains: Annotated[tuple[WorstDomain, ...], Field(strict=False, max_length=WORST_DOMAINS)] = ()
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator on top of property
     @property
     def policy_count(self) -> int:
-        """Length of `policies`: a column of `kubectl get` cannot count."""
-        return len(self.policies)
+        """Policies in force on the node: a column of `kubectl get` cannot count."""
+        return len(self.policies) + self.policies_left_out
 
 
 class NodeMemoryState(StatePart):

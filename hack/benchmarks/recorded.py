@@ -133,7 +133,7 @@ class RecordedHost:
         entries = [_entry(player, number) for number in range(len(player.domains))]
         self._facts = tuple(entry.facts for entry in entries)
         self._numbers = {facts.key: number for number, facts in enumerate(self._facts)}
-        self._connection.link = Link(player, {entry.facts.key: entry for entry in entries}, Calls())
+        self._connection.link = Link(player, {entry.facts.key: entry for entry in entries}, Calls(lambda: None))
 
     def inventory(self) -> tuple[DomainFacts, ...]:
         """Nothing ever changes."""
@@ -175,6 +175,8 @@ class OnePolicy:
     """The policy source."""
 
     problems: tuple[str, ...] = ()
+    node = NodeIdentity("node")
+    awaited = ""
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
         """Always the same."""
@@ -188,7 +190,7 @@ class Recorded:
         player = Player(recorded, count)
         clock = Clock(player, epoch=float(recorded[0]["balloon.last-update"]) - player.now)
         self.board = Board("node", clock.monotonic)
-        loop = ControlLoop(RecordedHost(player, proc), OnePolicy(), NodeIdentity("node"), clock, self.board)
+        loop = ControlLoop(RecordedHost(player, proc), OnePolicy(), clock, self.board)
         self.tick = player.tick
         self.look = loop.iterate
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lab.image import CACHE, Image, image
+from lab.image import FOLDER, Image, image
 
 PROBE_S = 10
 """A guest boots to its agent in 1 s on KVM; one that needs longer is no faster than emulation."""
@@ -22,7 +22,7 @@ def domain_type() -> str:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "qemu"
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    remembered = CACHE / f"accelerator-{boot}"
+    remembered = FOLDER / f"accelerator-{boot}"
     if not remembered.exists():
         print(f"checking whether guests boot on KVM ({PROBE_S} s, once)", file=sys.stderr)
         remembered.write_text("kvm" if _boots_on_kvm(image()) else "qemu")

@@ -1,8 +1,8 @@
 """Daemons of one's own in a temporary folder: they end, and the folder goes, with whoever started them."""
 
 import fcntl
+import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -20,8 +20,6 @@ PREFIX = "ballast-lab-"
 LOCK = "lock"
 """File in each of them, locked while its lab lives."""
 REAPER_LOG = "reaper.log"
-PROGRAMS = ("libvirtd", "qemu-system", "etcd", "kube", "containerd")
-"""What an abandoned folder can have running; the names begin so."""
 END_S = 30
 """Deadline for a killed process to be gone."""
 POLL_S = 0.05
@@ -89,8 +87,22 @@ class Daemons:
     def _order(self, *words: str) -> None:
         if self._reaper.stdin is None:
             raise LabError("reaper: has no stdin")
-        self._reaper.stdin.write(f"{shlex.join(words)}\n".encode())
+        self._reaper.stdin.write(f"{json.dumps(words)}\n".encode())
         self._reaper.stdin.flush()
+
+
+def alive(root: Path) -> bool:
+    """Whether daemons in `root` are looked after: it was not ended, and the machine not restarted."""
+    return any(_reapers_of(root))
+
+
+def end(root: Path) -> None:
+    """End the kept daemons in `root`, as `Daemons.stop` would; no matter if they are gone already."""
+    for pid in _reapers_of(root):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    until(lambda: not alive(root), END_S, f"end of the daemons in {root}")
+    sweep()
 
 
 def sweep() -> None:
@@ -111,9 +123,17 @@ def sweep() -> None:
             os.close(lock)
 
 
+def _reapers_of(root: Path) -> Iterator[int]:
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone since the listing
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[2:3] == [os.fsencode(root)] and words[1].endswith(b"/reaper.py"):
+                yield int(process.name)
+
+
 def _kill_processes_of(root: Path) -> None:
-    """SIGKILL what runs in the cgroups of `root`, and the lab's programs whose environment or command line names it."""
-    found = {*_in_cgroups(root), *_naming(root)}
+    """SIGKILL what has its home in `root` or runs in its cgroups."""
+    found = {*_in_cgroups(root), *_at_home_in(root)}
     for pid in found:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -125,14 +145,14 @@ def _in_cgroups(root: Path) -> Iterator[int]:
         yield from map(int, processes.read_text().split())
 
 
-def _naming(root: Path) -> Iterator[int]:
+def _at_home_in(root: Path) -> Iterator[int]:
+    """The daemons, and what they started: QEMU's home is a folder below."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            program = (process / "comm").read_text()
-            words = (process / "environ").read_bytes() + (process / "cmdline").read_bytes()
+            variables = (process / "environ").read_bytes().split(b"\0")
         except OSError:  # gone since the listing, or another user's
             continue
-        if str(root).encode() in words and program.startswith(PROGRAMS):
+        if any(variable.startswith(f"HOME={root}".encode()) for variable in variables):
             yield int(process.name)
 
 

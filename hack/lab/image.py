@@ -8,15 +8,14 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.cache import CACHE, cached
 from lab.command import run
 from lab.errors import LabError
-from lab.exclusive import exclusive
 
-CACHE = Path.home() / ".cache" / "ballast" / "guest"
+FOLDER = CACHE / "guest"
 SOURCES = Path(__file__).parent / "initramfs"
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
 """Debian's kernel for virtual machines: virtio and 8250 serial ports, little else."""
@@ -47,7 +46,7 @@ def image() -> Image:
 
     Raises LabError when it was not built yet.
     """
-    folder = CACHE / _key()
+    folder = FOLDER / _key()
     if not folder.is_dir():
         raise LabError(f"guest image: {folder} does not exist; run ./hack/setup, which builds it")
     return Image(folder / "vmlinuz", folder / "initramfs")
@@ -58,22 +57,9 @@ def build() -> Path:
 
     Raises LabError when a tool or package is missing.
     """
-    folder = CACHE / _key()
-    if folder.is_dir():
-        return folder
     if platform.machine() != "x86_64":
         raise LabError(f"machine {platform.machine()}: guests need x86_64; here only ./hack/test fast works")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with exclusive(CACHE / "lock"):
-        if not folder.is_dir():
-            print("[3/4] guest kernel and initramfs", file=sys.stderr)
-            scratch = Path(tempfile.mkdtemp(prefix="building-", dir=CACHE))
-            try:
-                _build_in(scratch)
-                (scratch / "result").rename(folder)
-            finally:
-                shutil.rmtree(scratch)
-    return folder
+    return cached(FOLDER / _key(), _build)
 
 
 def _key() -> str:
@@ -83,10 +69,11 @@ def _key() -> str:
     return digest.hexdigest()[:16]
 
 
-def _build_in(scratch: Path) -> None:
+def _build(result: Path) -> None:
+    print("[3/4] guest kernel and initramfs", file=sys.stderr)
+    scratch = result.parent
     kernel = _unpack_kernel(scratch)
     run("gcc", "-static", "-Os", "-Wall", "-Wextra", "-o", str(scratch / "agent"), str(SOURCES / "agent.c"))
-    result = scratch / "result"
     result.mkdir()
     shutil.copy(next(kernel.glob("boot/vmlinuz-*")), result / "vmlinuz")
     archive = _Cpio()

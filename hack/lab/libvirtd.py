@@ -56,6 +56,11 @@ class PrivateLibvirtd:
         return f"qemu:///session?socket={self._socket}"
 
     @property
+    def sockets(self) -> Path:
+        """The folder of its sockets, /run/libvirt of a usual libvirtd."""
+        return self.root / "run" / "libvirt"
+
+    @property
     def image(self) -> images.Image:
         """What guests boot, readable by their user."""
         return images.Image(self.root / "vmlinuz", self.root / "initramfs")
@@ -103,7 +108,7 @@ class PrivateLibvirtd:
 
     @property
     def _socket(self) -> Path:
-        return self.root / "run" / "libvirt" / "libvirt-sock"
+        return self.sockets / "libvirt-sock"
 
     def _prepare_root(self, boot: images.Image) -> None:
         shutil.copy(boot.kernel, self.image.kernel)

@@ -1,32 +1,27 @@
 """Parent of the lab's daemons and, as their subreaper, of every process that they daemonize.
 
-Run as `python reaper.py ROOT LOCK`, LOCK being the descriptor of ROOT's lock. Orders come on stdin, one a line:
-`start LOG COMMAND...` (quoted as for a shell) runs COMMAND, its output appended to LOG, and prints its process id;
-`keep` lets everything outlive the owner. When stdin ends (the owner is gone, for whatever reason) or on SIGTERM it
+Run as `python reaper.py ROOT LOCK`, LOCK being the descriptor of ROOT's lock. Orders come on stdin, a JSON array
+a line: `["start", LOG, COMMAND...]` runs COMMAND, its output appended to LOG, and prints its process id; `["keep"]`
+lets everything outlive the owner. When stdin ends (the owner is gone, for whatever reason) or on SIGTERM it
 kills all it has, removes what they made (see `clear`) and exits: not even SIGKILL of the owner leaves a guest or a
 container behind. It imports nothing of the lab.
 """
 
 import ctypes
+import json
 import os
 import select
-import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 """From <linux/prctl.h>."""
-MNT_DETACH = 2
-"""From <sys/mount.h>: also when a process of somebody else is in there."""
 CGROUPS = Path("/sys/fs/cgroup")
 READ_SIZE = 65536
 """Bytes; a pipe holds no more, and an order is far shorter."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def serve() -> None:
@@ -46,12 +41,12 @@ def serve() -> None:
                 return
             *orders, unread = (unread + said).split(b"\n")
             for order in orders:
-                kept = _obey(shlex.split(order.decode())) or kept
+                kept = _obey(json.loads(order)) or kept
 
 
 def become_subreaper() -> None:
     """Make orphaned descendants children of this process (prctl(2)); raises OSError."""
-    if _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
@@ -68,24 +63,10 @@ def kill_children() -> None:
 
 
 def clear(root: Path) -> None:
-    """Remove what dead daemons leave: mounts below `root`, cgroups named like it, the folder itself.
-
-    The folder stays when something is still mounted below it: that could be anybody's data.
-    """
-    for mounted in reversed(list(mounts_below(root))):
-        _libc.umount2(os.fsencode(mounted), MNT_DETACH)
+    """Remove what dead daemons leave: cgroups named like `root`, and `root` itself."""
     for hierarchy in (CGROUPS, *CGROUPS.glob("*/")):
         _remove_cgroups(hierarchy / root.name)
-    if not any(mounts_below(root)):
-        shutil.rmtree(root, ignore_errors=True)
-
-
-def mounts_below(root: Path) -> Iterator[Path]:
-    """Mount points of this mount namespace that are `root` or below it, a lower one after what it lies in."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        path = Path(line.split()[4].encode().decode("unicode_escape"))
-        if path.is_relative_to(root):
-            yield path
+    shutil.rmtree(root, ignore_errors=True)
 
 
 def _obey(order: list[str]) -> bool:

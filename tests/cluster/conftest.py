@@ -1,11 +1,13 @@
-"""A real control plane for tests, one a session."""
+"""A real control plane and a real node for tests, one of each a session."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lab.kubernetes import image
 from lab.kubernetes.controlplane import ControlPlane
+from lab.kubernetes.node import Node
 
 ROOT = Path(__file__).parents[2]
 CRDS = ("crd/memorypolicies.ballast.dev", "crd/nodememorystates.ballast.dev")
@@ -32,3 +34,12 @@ def installed(contract: ControlPlane) -> Iterator[ControlPlane]:
     contract.kubectl("apply", "-k", str(ROOT / "manifests" / "default"))
     yield contract
     contract.kubectl("delete", "-k", str(ROOT / "manifests" / "base"))
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Node]:
+    """A node with the project's image, of a control plane with a scheduler: `node.plane`, not `control_plane`."""
+    with ControlPlane(scheduler=True) as plane:
+        node = Node(plane, "lab")
+        image.install(node)
+        yield node

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.daemons import sweep, until
+from lab.daemons import alive, end, sweep, until
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec
 from lab.libvirtd import PrivateLibvirtd
@@ -83,26 +83,44 @@ def test_guests_outlive_a_killed_libvirtd_and_are_found_again(private_libvirtd, 
     guest.wait_fresh()
 
 
-def test_nothing_is_left_after_the_context():
+def test_nothing_is_left_after_the_context(left_of):
     with PrivateLibvirtd() as daemon, Guest(daemon, GuestSpec("last")):
         pass
-    assert _left_of(daemon.root) == []
+    assert left_of(daemon.root) == []
 
 
-def test_nothing_is_left_after_sigkill_of_the_owner(orphaned):
+def test_nothing_is_left_after_sigkill_of_the_owner(orphaned, left_of):
     owner, root, _ = orphaned
     owner.kill()
-    until(lambda: not root.exists() and _left_of(root) == [], 10, "end of all that was orphaned")
+    until(lambda: left_of(root) == [], 10, "end of all that was orphaned")
 
 
-def test_what_even_the_reaper_could_not_end_is_swept_at_the_next_start(orphaned):
+def test_what_is_kept_outlives_its_owner_until_it_is_ended(left_of):
+    script = f"""
+import sys
+sys.path.insert(0, {str(LAB)!r})
+from lab.daemons import Daemons
+daemons = Daemons()
+daemons.start(["sleep", "1000"], daemons.root / "sleep.log")
+daemons.keep()
+print(daemons.root)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    root = Path(done.stdout.strip())
+    assert alive(root)
+    end(root)
+    assert not alive(root)
+    assert left_of(root) == []
+
+
+def test_what_even_the_reaper_could_not_end_is_swept_at_the_next_start(orphaned, left_of):
     owner, root, reaper = orphaned
     os.kill(reaper, signal.SIGKILL)
     owner.kill()
     owner.wait()
-    assert len(_left_of(root)) == 2
+    assert len(left_of(root)) == 3  # libvirtd, guest, folder
     sweep()
-    until(lambda: not root.exists() and _left_of(root) == [], 10, "end of libvirtd and guest")
+    until(lambda: left_of(root) == [], 10, "end of libvirtd and guest")
 
 
 @pytest.fixture
@@ -122,17 +140,3 @@ signal.pause()
         root, reaper = owner.stdout.readline().split()
         yield owner, Path(root), int(reaper)
         owner.kill()
-
-
-def _left_of(root: Path) -> list[str]:
-    """Command lines of processes that name `root`."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            names_root = str(root) in line or str(root).encode() in (process / "environ").read_bytes()
-        except OSError:
-            continue
-        if names_root:
-            found.append(line)
-    return found

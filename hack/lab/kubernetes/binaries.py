@@ -13,13 +13,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.cache import CACHE, exclusive
 from lab.command import run
 from lab.errors import LabError
-from lab.exclusive import exclusive
 from lab.kubernetes.toolchain import go
 
-CACHE = Path.home() / ".cache" / "ballast" / "kubernetes"
-SCRATCH = CACHE / "building"
+FOLDER = CACHE / "kubernetes"
+SCRATCH = FOLDER / "building"
 """Sources and objects; kept by an interrupted build for the next, removed by a finished one (3 GiB)."""
 KUBERNETES = "v1.34.4"
 ETCD = "v3.6.16"
@@ -39,7 +39,7 @@ class Program:
     @property
     def path(self) -> Path:
         """Where it lies once it is built."""
-        return CACHE / self.version / self.name
+        return FOLDER / self.version / self.name
 
 
 def _of_kubernetes(name: str) -> Program:
@@ -76,7 +76,7 @@ def build() -> None:
     if all(program.path.exists() for program in PROGRAMS):
         return
     print("[4/4] Kubernetes, built from source (a quarter of an hour on two cores, once)", file=sys.stderr)
-    with exclusive(CACHE / "lock"):
+    with exclusive(FOLDER / "lock"):
         for number, program in enumerate(PROGRAMS, 1):
             if not program.path.exists():
                 print(f"  {number} of {len(PROGRAMS)}: {program.name} {program.version}", end="", file=sys.stderr)

@@ -21,13 +21,15 @@ from lab.kubernetes.binaries import binary
 from lab.kubernetes.certificates import ADMINISTRATORS, Authority, kubeconfig
 
 READY_S = 60
-"""Deadline for the API server to be ready; 4 s on an idle machine."""
+"""Deadline for one program to be ready; 3 s for the API server on an idle machine."""
 ANSWER_S = 5
-"""Deadline for one answer to `/readyz`."""
+"""Deadline for one answer to whether it is."""
 SERVICE_PORT = 443
 """Of the `kubernetes` service, so of the API server as well; only root may listen on it."""
 UNPRIVILEGED_PORT = 6443
 """The API server's where this is not root: no pods then, who would look for it at the service's."""
+CONTROLLER_MANAGER_PORT = 10257
+SCHEDULER_PORT = 10259
 LOG_TAIL = 15
 """Lines of a log that an error shows."""
 
@@ -45,16 +47,12 @@ class ControlPlane:
         self.daemons = Daemons()
         self.root = self.daemons.root
         try:
-            self._authority = Authority(self.root / "certificates")
-            self._issuer = self._authority.signing_key("service-accounts")
-            self.kubeconfig = self.write_kubeconfig("administrator", ADMINISTRATORS)
-            """For a client that may do everything."""
+            self._prepare()
             self._start("etcd", self._etcd_flags())
-            self._apiserver_flags = self._make_apiserver_flags()
             self.start_apiserver()
-            self._start("kube-controller-manager", self._controller_manager_flags())
+            self._start_client("kube-controller-manager", CONTROLLER_MANAGER_PORT, self._controller_manager_flags())
             if scheduler:
-                self._start("kube-scheduler", self._client_flags("system:kube-scheduler"))
+                self._start_client("kube-scheduler", SCHEDULER_PORT, self._scheduler_flags())
         except BaseException:
             self.stop()
             raise
@@ -88,8 +86,8 @@ class ControlPlane:
 
     def start_apiserver(self) -> None:
         """Start the API server and wait until it is ready."""
-        self._apiserver = self._start("kube-apiserver", self._apiserver_flags)
-        until(self._ready, READY_S, "API server ready")
+        self._apiserver = self._start("kube-apiserver", [*self._apiserver_flags, *self._server_flags(self._port)])
+        self._wait("kube-apiserver", self._apiserver, f"{self.url}/readyz")
 
     def kill_apiserver(self) -> None:
         """SIGKILL the API server, as a crash would; all it knew is in etcd."""
@@ -115,19 +113,47 @@ class ControlPlane:
     ) -> None:
         self.stop()
 
+    def _prepare(self) -> None:
+        self._authority = Authority(self.root / "certificates")
+        self._issuer = self._authority.signing_key("service-accounts")
+        service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+        self._server = self._authority.server("control-plane", [self.address], service)
+        self._trust = ssl.create_default_context(cafile=self.ca)
+        self._apiserver_flags = self._make_apiserver_flags()
+        self.kubeconfig = self.write_kubeconfig("administrator", ADMINISTRATORS)
+        """For a client that may do everything."""
+
     def _start(self, program: str, flags: list[str]) -> int:
         return self.daemons.start([str(binary(program)), *flags], self.log(program))
 
-    def _ready(self) -> bool:
-        if not Path(f"/proc/{self._apiserver}").exists():
-            end = self.log("kube-apiserver").read_text(errors="replace").splitlines()[-LOG_TAIL:]
-            raise LabError("API server ended; its log ends:\n" + "\n".join(end))
-        trust = ssl.create_default_context(cafile=self.ca)
-        try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=ANSWER_S, context=trust):  # noqa: S310 - https
-                return True
-        except OSError:  # not listening yet, or not ready
-            return False
+    def _start_client(self, program: str, port: int, flags: list[str]) -> None:
+        """Start a client of the API server, and wait until it is well."""
+        common = ["--leader-elect=false", "--authentication-skip-lookup", *self._server_flags(port)]
+        pid = self._start(program, [*common, *flags])
+        self._wait(program, pid, f"https://{self.address}:{port}/healthz")
+
+    def _wait(self, program: str, pid: int, url: str) -> None:
+        """Return as soon as `url` says that `program` is well; raises LabError with the end of its log if it ends."""
+
+        def well() -> bool:
+            if not Path(f"/proc/{pid}").exists():
+                end = self.log(program).read_text(errors="replace").splitlines()[-LOG_TAIL:]
+                raise LabError("\n".join([f"{program} ended; its log ends:", *end]))
+            try:
+                with urllib.request.urlopen(url, timeout=ANSWER_S, context=self._trust):  # noqa: S310 - https
+                    return True
+            except OSError:  # not listening yet, or not ready
+                return False
+
+        until(well, READY_S, f"{program} ready (log: {self.log(program)})")
+
+    def _server_flags(self, port: int) -> list[str]:
+        return [
+            f"--bind-address={self.address}",
+            f"--secure-port={port}",
+            f"--tls-cert-file={self._server.certificate}",
+            f"--tls-private-key-file={self._server.key}",
+        ]
 
     def _etcd_flags(self) -> list[str]:
         clients, peers = f"http://{self.address}:2379", f"http://{self.address}:2380"
@@ -143,18 +169,12 @@ class ControlPlane:
         ]
 
     def _make_apiserver_flags(self) -> list[str]:
-        service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-        server = self._authority.server("kube-apiserver", [self.address], service)
         to_kubelets = self._authority.client("kube-apiserver-kubelet-client", ADMINISTRATORS)
         return [
             f"--etcd-servers=http://{self.address}:2379",
-            f"--bind-address={self.address}",
             f"--advertise-address={self.address}",
-            f"--secure-port={self._port}",
             f"--service-cluster-ip-range={self.network}.0/24",
             "--endpoint-reconciler-type=none",  # an endpoint must not be of the loopback range
-            f"--tls-cert-file={server.certificate}",
-            f"--tls-private-key-file={server.key}",
             f"--client-ca-file={self.ca}",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
@@ -168,20 +188,14 @@ class ControlPlane:
         ]
 
     def _controller_manager_flags(self) -> list[str]:
+        """One mighty user for all controllers: with `--use-service-account-credentials` it ends when the API server is
+        killed while they start, and nobody here would start it again."""
         return [
-            *self._client_flags("system:kube-controller-manager"),
+            f"--kubeconfig={self.write_kubeconfig('system:kube-controller-manager', ADMINISTRATORS)}",
             f"--root-ca-file={self.ca}",
             f"--service-account-private-key-file={self._issuer.key}",
-            "--use-service-account-credentials",
         ]
 
-    def _client_flags(self, user: str) -> list[str]:
-        config = self.write_kubeconfig(user)
-        return [
-            *(
-                f"--{purpose}={config}"
-                for purpose in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")
-            ),
-            f"--bind-address={self.address}",
-            "--leader-elect=false",
-        ]
+    def _scheduler_flags(self) -> list[str]:
+        config = self.write_kubeconfig("system:kube-scheduler")
+        return [f"--kubeconfig={config}", f"--authorization-kubeconfig={config}"]

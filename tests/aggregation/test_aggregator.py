@@ -1,0 +1,248 @@
+"""The aggregator's turns: only the leader writes, only what changed, and an API server that fails is borne."""
+
+from typing import Any
+
+import pytest
+from heard import node, policy, state
+
+from controller.aggregation.news import Changed, Complete, Lost, News, Seen
+from controller.aggregation.pace import GATHER_S, SPACING_S
+from controller.aggregation.picture import KINDS, NODE, POLICY, STATE
+from controller.aggregator import HEARTBEAT_S, Aggregator
+from controller.cluster.errors import ApiError
+from controller.cluster.statuswriter import Written
+from controller.observe.totals import Totals, TotalsBoard
+
+
+class Clock:
+    """In hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.stopped = False
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+    def wait(self, at_least: float, at_most: float) -> None:
+        raise NotImplementedError
+
+
+class Leadership:
+    def __init__(self) -> None:
+        self.leading = True
+        self.leader = "me"
+
+
+class ApiServer:
+    """Takes statuses, or refuses them as told."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, str, dict[str, Any]]] = []
+        self.error: ApiError | None = None
+        self.asked = 0
+        self.meanwhile = lambda: None
+
+    def write(self, name: str, resource_version: str, status: dict[str, Any]) -> Written:
+        self.asked += 1
+        self.meanwhile()
+        if self.error is not None:
+            raise self.error
+        self.written.append((name, resource_version, status))
+        return Written(f"{resource_version}'", status)
+
+
+class Site:
+    """An aggregator in a cluster of fakes."""
+
+    def __init__(self) -> None:
+        self.clock, self.leadership, self.server = Clock(), Leadership(), ApiServer()
+        self.published: list[Totals] = []
+        self.troubles: list[str] = []
+        self.aggregator = Aggregator(
+            self.leadership, self.server, self.clock, self.published.append, lambda: self.troubles
+        )
+
+    def hear(self, *news: News) -> None:
+        for each in news:
+            self.aggregator.hear(each)
+
+    def list_all(self, *policies: str) -> None:
+        """A cluster of two nodes is heard of."""
+        self.hear(
+            Seen(POLICY, tuple(policy(name) for name in policies), ""),
+            Seen(NODE, (node("a"), node("b")), ""),
+            Seen(STATE, (state("a"), state("b")), ""),
+            Complete(POLICY, frozenset(policies)),
+            Complete(NODE, frozenset({"a", "b"})),
+            Complete(STATE, frozenset({"a", "b"})),
+        )
+
+    def turn(self, later: float = 0.0) -> float:
+        self.clock.now += later
+        return self.aggregator.turn()
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+def test_the_leader_writes_what_it_summed_once(site):
+    site.list_all("all")
+    assert site.turn() == GATHER_S
+    assert site.turn(GATHER_S) == HEARTBEAT_S
+    assert site.turn(HEARTBEAT_S) == HEARTBEAT_S
+    ((name, version, status),) = site.server.written
+    assert (name, version, status["nodes"], status["stable"]) == ("all", "1", 2, "8/8")
+    assert status["conditions"][0]["lastTransitionTime"] == "1970-01-01T00:16:40Z"
+
+
+def test_nothing_is_written_before_everything_was_listed(site):
+    site.hear(Seen(POLICY, (policy(),), ""), *(Complete(kind, frozenset({"all"})) for kind in KINDS - {STATE}))
+    site.turn()
+    site.turn(60.0)
+    assert site.server.asked == 0
+    assert site.published[-1].complete is False
+
+
+def test_whoever_does_not_lead_sums_and_writes_nothing(site):
+    site.leadership.leading = False
+    site.list_all("all")
+    site.turn()
+    assert site.turn(60.0) == HEARTBEAT_S
+    assert site.server.asked == 0
+    assert site.published[-1].policies["all"]["domains"] == 8
+
+
+def test_whoever_begins_to_lead_writes_what_it_has_heard_before(site):
+    site.leadership.leading = False
+    site.list_all("all", "other")
+    site.turn()
+    site.leadership.leading = True
+    site.turn(60.0)
+    site.turn(GATHER_S)
+    assert [name for name, _, _ in site.server.written] == ["all", "other"]
+
+
+def test_whoever_ends_to_lead_in_the_midst_of_writing_writes_no_more(site):
+    site.list_all("all", "other")
+    site.turn()
+    site.server.meanwhile = lambda: setattr(site.leadership, "leading", False)
+    site.turn(GATHER_S)
+    assert [name for name, _, _ in site.server.written] == ["all"]
+    assert site.turn(60.0) == HEARTBEAT_S
+    assert len(site.server.written) == 1
+
+
+def test_many_changes_make_few_writes(site):
+    site.list_all("all")
+    for second in range(60):
+        site.hear(Changed(STATE, state("a", f"2026-01-31T12:00:{second:02}Z", reallocations=second)))
+        site.turn(1.0)
+    assert len(site.server.written) == 60 / SPACING_S
+
+
+def test_a_conflict_is_no_failure_and_the_newer_version_is_the_next_to_be_written(site):
+    site.list_all("all")
+    site.turn()
+    site.server.error = ApiError(409, "Conflict", "modified")
+    site.turn(GATHER_S)
+    site.server.error = None
+    site.hear(Changed(POLICY, policy(version="5")))
+    site.turn(SPACING_S)
+    assert [version for _, version, _ in site.server.written] == ["5"]
+    assert site.published[-1].failed_writes == 0
+
+
+def test_a_write_that_fails_is_said_once_and_tried_ever_later(site, caplog):
+    caplog.set_level("INFO", "controller")
+    site.list_all("all")
+    site.turn()
+    site.server.error = ApiError(403, "Forbidden", "not allowed")
+    for _ in range(60):
+        site.turn(1.0)
+    assert site.server.asked == 3
+    assert site.published[-1].problems == ("MemoryPolicy all: its status cannot be written: not allowed",)
+    site.server.error = None
+    for _ in range(60):
+        site.turn(1.0)
+    assert [record.message for record in caplog.records] == [
+        "MemoryPolicy all: its status cannot be written: not allowed; tried again until it works",
+        "MemoryPolicy all: its status can be written again",
+    ]
+    assert (site.published[-1].problems, site.published[-1].writes, site.published[-1].failed_writes) == ((), 1, 3)
+
+
+def test_an_api_server_that_is_away_is_asked_once_not_for_every_policy(site):
+    site.list_all("a1", "a2", "a3")
+    site.turn()
+    site.server.error = ApiError(0, "Unreachable", "away")
+    site.turn(GATHER_S)
+    assert site.server.asked == 1
+
+
+def test_the_problem_of_a_policy_goes_with_it(site):
+    site.list_all("all")
+    site.turn()
+    site.server.error = ApiError(403, "Forbidden", "not allowed")
+    site.turn(GATHER_S)
+    site.hear(Complete(POLICY, frozenset()))
+    site.turn()
+    assert site.published[-1].problems == ()
+
+
+def test_what_keeps_news_from_coming_is_published(site):
+    site.hear(Lost(STATE))
+    site.troubles = ["Lease: away"]
+    site.turn()
+    assert site.published[-1].problems == ("Lease: away",)
+
+
+def test_sizes_are_published_in_bytes(site):
+    site.list_all("all")
+    site.hear(Changed(STATE, state("a", "2026-01-31T12:00:01Z", shortfallMebibytes=3)))
+    site.turn()
+    assert site.published[-1].policies["all"]["shortfall"] == 3 * 2**20
+
+
+class TestBoard:
+    def board(self, now: float = 0.0, **totals: Any) -> TotalsBoard:
+        board = TotalsBoard("me", lambda: now)
+        if totals:
+            board.publish(Totals(**{"at": 0.0, "complete": True, "leading": False, "leader": "other"} | totals))
+        return board
+
+    def test_before_the_first_turn_the_probes_say_so(self):
+        assert self.board().health().reasons == self.board().readiness().reasons
+        assert self.board().document()["policies"] == []
+
+    def test_a_replica_that_stands_by_is_ready(self):
+        assert self.board(complete=True).readiness().ok
+
+    def test_a_replica_that_has_not_heard_everything_is_not_ready_and_says_why(self):
+        board = self.board(complete=False, problems=("nodes: forbidden",))
+        assert board.health().ok
+        assert board.readiness().reasons == (
+            "nodes: forbidden",
+            "policies, Nodes and states are not all listed yet",
+        )
+
+    def test_a_loop_that_hangs_is_not_healthy(self):
+        assert "it hangs" in self.board(now=31.0, complete=True).health().reasons[0]
+
+    def test_the_document(self):
+        assert self.board(policies={"b": {"nodes": 1}, "a": {"nodes": 2}}, writes=3).document() == {
+            "version": self.board().document()["version"],
+            "identity": "me",
+            "leader": "other",
+            "leading": False,
+            "complete": True,
+            "problems": [],
+            "writes": 3,
+            "failed_writes": 0,
+            "policies": [{"name": "a", "nodes": 2}, {"name": "b", "nodes": 1}],
+        }
