@@ -35,6 +35,7 @@ class Relay:
         for each in opened:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+            each.close()
 
     def mend(self) -> None:
         """Let connections begin again."""
