@@ -157,11 +157,51 @@ class TestPolicies:
         assert all(line.endswith(" unchanged") for line in again.splitlines())
         assert policies.kubectl("diff", "-f", "-", input=together) == ""
 
-    def test_a_refused_policy_names_value_and_remedy(self, policies):
-        wrong = {**policy("wrong"), "spec": {"limits": {"minimum": "2Gi", "maximum": "1Gi"}, "weight": 5}}
-        told = policies.kubectl("apply", "-f", "-", input=json.dumps(wrong), check=False)
-        assert "spec.limits.maximum: Invalid value" in told
-        assert "1Gi is less than minimum, which is 2Gi; raise maximum or lower minimum" in told
+    @pytest.mark.parametrize(
+        ("spec", "told"),
+        [
+            (
+                {"limits": {"minimum": "2Gi", "maximum": 2**30}},
+                "spec.limits.maximum: 1073741824 is less than minimum, which is 2Gi; raise maximum or lower minimum",
+            ),
+            (
+                {"limits": {"maximumPercent": 4}},
+                "spec.limits.maximumPercent: 4 is less than minimumPercent, which is 5; raise maximumPercent or lower",
+            ),
+            (
+                {"monitoring": {"minimumIntervalSeconds": 90}},
+                "spec.monitoring.maximumIntervalSeconds: 60 is less than minimumIntervalSeconds, which is 90; raise",
+            ),
+            (
+                {"headroom": {"quantity": "512MB"}},
+                "spec.headroom.quantity: 512MB is not a size from 0 to 4Ei; use a number with Ki, Mi, Gi, Ti, k, M,",
+            ),
+            (
+                {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn"}]}},
+                "matchExpressions[0].values: operator NotIn compares with values, but there are none; list at least",
+            ),
+            (
+                {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]}},
+                "matchExpressions[0].values: operator Exists takes no values; remove the values, or use In or NotIn",
+            ),
+            (
+                {"nodeSelector": {"matchLabels": {"a b": "c"}}},
+                'spec.nodeSelector.matchLabels: ["a b"] not label keys that Kubernetes takes; use 1 to 63 letters,',
+            ),
+            (
+                {"domainSelector": {"labels": {"": "a"}}},
+                'spec.domainSelector.labels: [""] empty or longer than 253 characters; use 1 to 253',
+            ),
+            (
+                {"domainSelector": {"labels": {"tier": None}}},
+                'spec.domainSelector.labels: ["tier"] without a value; give it one, or remove it',
+            ),
+        ],
+    )
+    def test_a_refused_policy_is_told_the_field_what_is_wrong_and_the_remedy(self, contract, spec, told):
+        wrong = {**policy("wrong"), "spec": spec}
+        refusal = contract.kubectl("create", "--dry-run=server", "-f", "-", input=json.dumps(wrong), check=False)
+        assert told in re.sub(r'Invalid value: ".*?": ', "", refusal)
 
 
 class TestInstallation:

@@ -29,6 +29,7 @@ class Endpoint(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/healthz" else 503)
         self.end_headers()
+        self.wfile.write(b"libvirt does not answer\n")
 
     def log_message(self, *_: Any) -> None:
         """Tests need no log."""
@@ -44,21 +45,31 @@ def port() -> Iterator[int]:
         thread.join()
 
 
-def exit_code(command: list[str], port: int) -> int:
+def ask(command: list[str], port: int) -> tuple[int, str]:
+    """Exit code of the probe, and what it says: the kubelet puts that into an event."""
     python, *arguments = command
     assert python == "python3"
     words = [argument.replace(PORT, str(port)) for argument in arguments]
-    return subprocess.run([sys.executable, *words], check=False, capture_output=True).returncode
+    done = subprocess.run([sys.executable, *words], check=False, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("name", "command"), list(probes()))
-def test_a_probe_passes_on_200_alone(port, name, command):
-    assert exit_code(command, port) == (1 if name.endswith("readinessProbe") else 0)
+@pytest.mark.parametrize("command", [command for name, command in probes() if "readiness" not in name])
+def test_a_probe_passes_on_200_and_says_nothing(port, command):
+    assert ask(command, port) == (0, "")
+
+
+@pytest.mark.parametrize("command", [command for name, command in probes() if "readiness" in name])
+def test_a_probe_fails_on_anything_else_and_says_why(port, command):
+    code, said = ask(command, port)
+    assert code == 1
+    assert " 503 " in said
+    assert said.endswith("libvirt does not answer\n\n")
 
 
 @pytest.mark.parametrize("command", [command for _, command in probes()])
-def test_a_probe_fails_where_nobody_answers(command):
-    assert exit_code(command, 1) == 1
+def test_a_probe_fails_in_one_line_where_nobody_answers(command):
+    assert ask(command, 1) == (1, "no answer: [Errno 111] Connection refused\n")
 
 
 def test_what_asks_is_the_same_everywhere():
