@@ -33,10 +33,12 @@ SIZES = (100, 300, 1_000)
 """Nodes."""
 NODES_A_PROCESS = 250
 """More share one interpreter's lock, and wait for each other instead of for the API server."""
-SETTLE_S = 60.0
+SETTLE_S = 30.0
 """Seconds without a change before rest is measured: what starting has stirred up is over by then."""
-REST_S = 300.0
-"""Seconds of rest: in so long every node refreshes its state about once."""
+BEFORE_S = 30.0
+"""Seconds of rest without Ballast."""
+REST_S = 360.0
+"""Seconds of rest with it: in so long every node refreshes its state once, none before the settling ends."""
 DEADLINE_S = 300.0
 """Until everything has started; and for whatever is waited for after that."""
 CHANGES = 3
@@ -88,10 +90,9 @@ class Change:
 def _measure(size: int) -> list[Figure]:
     with ControlPlane() as plane, ExitStack() as stack:
         cluster = Cluster(plane, size)
-        before = cluster.rest(SETTLE_S).usage
+        before = cluster.rest(BEFORE_S).usage
         stack.enter_context(cluster.ballast())
         changes = [cluster.change() for _ in range(CHANGES)]
-        time.sleep(SETTLE_S)  # the time that is to pass
         rest = cluster.rest(REST_S)
         return _figures(size, before, changes, rest, cluster)
 
@@ -180,7 +181,8 @@ class Cluster:
             return Change(watched.at(generation) - began, acted - began, time.monotonic() - began)
 
     def rest(self, seconds: float) -> Rest:
-        """Do nothing for so long."""
+        """Let it settle, and do nothing for so long."""
+        time.sleep(SETTLE_S)  # the time that is to pass
         pid = self._plane.apiserver_pid
         cpu, writes, began = _cpu_s(pid), self._writes(), time.monotonic()
         time.sleep(seconds)  # the time that is to pass

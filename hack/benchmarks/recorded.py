@@ -133,7 +133,7 @@ class RecordedHost:
         entries = [_entry(player, number) for number in range(len(player.domains))]
         self._facts = tuple(entry.facts for entry in entries)
         self._numbers = {facts.key: number for number, facts in enumerate(self._facts)}
-        self._connection.link = Link(player, {entry.facts.key: entry for entry in entries}, Calls())
+        self._connection.link = Link(player, {entry.facts.key: entry for entry in entries}, Calls(lambda: None))
 
     def inventory(self) -> tuple[DomainFacts, ...]:
         """Nothing ever changes."""
