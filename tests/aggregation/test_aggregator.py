@@ -11,7 +11,7 @@ from controller.aggregation.picture import KINDS, NODE, POLICY, STATE
 from controller.aggregator import HEARTBEAT_S, Aggregator
 from controller.cluster.errors import ApiError
 from controller.cluster.statuswriter import Written
-from controller.observe.totals import Totals, TotalsBoard
+from controller.observe.totals import Totals
 
 
 class Clock:
@@ -207,42 +207,3 @@ def test_sizes_are_published_in_bytes(site):
     site.hear(Changed(STATE, state("a", "2026-01-31T12:00:01Z", shortfallMebibytes=3)))
     site.turn()
     assert site.published[-1].policies["all"]["shortfall"] == 3 * 2**20
-
-
-class TestBoard:
-    def board(self, now: float = 0.0, **totals: Any) -> TotalsBoard:
-        board = TotalsBoard("me", lambda: now)
-        if totals:
-            board.publish(Totals(**{"at": 0.0, "complete": True, "leading": False, "leader": "other"} | totals))
-        return board
-
-    def test_before_the_first_turn_the_probes_say_so(self):
-        assert self.board().health().reasons == self.board().readiness().reasons
-        assert self.board().document()["policies"] == []
-
-    def test_a_replica_that_stands_by_is_ready(self):
-        assert self.board(complete=True).readiness().ok
-
-    def test_a_replica_that_has_not_heard_everything_is_not_ready_and_says_why(self):
-        board = self.board(complete=False, problems=("nodes: forbidden",))
-        assert board.health().ok
-        assert board.readiness().reasons == (
-            "nodes: forbidden",
-            "policies, Nodes and states are not all listed yet",
-        )
-
-    def test_a_loop_that_hangs_is_not_healthy(self):
-        assert "it hangs" in self.board(now=31.0, complete=True).health().reasons[0]
-
-    def test_the_document(self):
-        assert self.board(policies={"b": {"nodes": 1}, "a": {"nodes": 2}}, writes=3).document() == {
-            "version": self.board().document()["version"],
-            "identity": "me",
-            "leader": "other",
-            "leading": False,
-            "complete": True,
-            "problems": [],
-            "writes": 3,
-            "failed_writes": 0,
-            "policies": [{"name": "a", "nodes": 2}, {"name": "b", "nodes": 1}],
-        }
