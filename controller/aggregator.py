@@ -50,6 +50,14 @@ class Writer(Protocol):
         ...
 
 
+class Teller(Protocol):
+    """Tells people; `PolicyEvents` is the real one."""
+
+    def tell(self, policy: str, uid: str, condition: Any) -> None:
+        """A condition of the policy has turned. Raises nothing."""
+        ...
+
+
 class Aggregator:
     """Sums and writes, in one thread. `hear` may be called from any."""
 
@@ -57,6 +65,7 @@ class Aggregator:
         self,
         leadership: Leadership,
         writer: Writer,
+        teller: Teller,
         clock: Clock,
         publish: Callable[[Totals], None],
         troubles: Callable[[], Iterable[str]],
@@ -64,6 +73,7 @@ class Aggregator:
         """`troubles` tells what keeps news from coming, or this replica from leading, one line each."""
         self._leadership = leadership
         self._writer = writer
+        self._teller = teller
         self._clock = clock
         self._publish = publish
         self._troubles = troubles
@@ -122,6 +132,8 @@ class Aggregator:
             return not error.unreachable
         self._desk.written(draft, written.resource_version, written.status, self._clock.monotonic())
         self._writes += 1
+        for condition in draft.turned:
+            self._teller.tell(draft.policy, draft.uid, condition)
         if self._failures.pop(draft.policy, None):
             _log.info("MemoryPolicy %s: its status can be written again", draft.policy)
         return True

@@ -62,9 +62,13 @@ class Site:
         self.clock, self.leadership, self.server = Clock(), Leadership(), ApiServer()
         self.published: list[Totals] = []
         self.troubles: list[str] = []
+        self.told: list[tuple[str, str, str]] = []
         self.aggregator = Aggregator(
-            self.leadership, self.server, self.clock, self.published.append, lambda: self.troubles
+            self.leadership, self.server, self, self.clock, self.published.append, lambda: self.troubles
         )
+
+    def tell(self, policy: str, _uid: str, condition: dict[str, Any]) -> None:
+        self.told.append((policy, condition["type"], condition["status"]))
 
     def hear(self, *news: News) -> None:
         for each in news:
@@ -200,6 +204,24 @@ def test_what_keeps_news_from_coming_is_published(site):
     site.troubles = ["Lease: away"]
     site.turn()
     assert site.published[-1].problems == ("Lease: away",)
+
+
+def test_people_are_told_of_a_fault_when_its_status_has_been_written_and_of_its_end(site):
+    site.list_all("all")
+    site.turn()
+    site.turn(GATHER_S)
+    site.hear(Changed(STATE, state("a", "2026-01-31T12:00:01Z", stuckDomains=1)))
+    site.server.error = ApiError(0, "Unreachable", "away")
+    site.turn(60.0)
+    site.turn(GATHER_S)
+    assert site.told == []
+    site.server.error = None
+    site.turn(60.0)
+    assert site.told == [("all", "Degraded", "True")]
+    site.hear(Changed(STATE, state("a", "2026-01-31T12:00:02Z")))
+    site.turn(60.0)
+    site.turn(GATHER_S)
+    assert site.told == [("all", "Degraded", "True"), ("all", "Degraded", "False")]
 
 
 def test_sizes_are_published_in_bytes(site):
