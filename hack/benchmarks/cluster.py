@@ -39,7 +39,7 @@ BEFORE_S = 30.0
 """Seconds of rest without Ballast."""
 REST_S = 360.0
 """Seconds of rest with it: in so long every node refreshes its state once, none before the settling ends."""
-DEADLINE_S = 300.0
+DEADLINE_S = 600.0
 """Until everything has started; and for whatever is waited for after that."""
 CHANGES = 3
 """Changes of the policy; the slowest counts."""
@@ -222,7 +222,10 @@ class Cluster:
 
     def _until_ready(self, generation: int) -> None:
         def ready() -> bool:
-            status = self._status()
+            try:
+                status = self._status()
+            except ApiError:  # it is busy with so many; whether it is too busy the deadline tells
+                return False
             conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
             return (
                 status.get("observedGeneration") == generation

@@ -32,6 +32,8 @@ GUESTS = 10
 GIB = 2**30
 POLL_S = 0.05
 """Seconds between two looks at whether every node acts on the policy."""
+ROLLOUT = 10
+"""Nodes that start at a time, as a DaemonSet's do: each asks much more of the API server than one that runs."""
 STACK_BYTES = 256 * 1024
 """Of a thread: five a node, and the default of 8 MiB each would be reserved."""
 
@@ -135,6 +137,8 @@ def main(kubeconfig: Path, names: Iterable[str]) -> None:
             cache = Path(folder) / name
             cache.mkdir()
             nodes.append(stack.enter_context(Node(kubeconfig, name, cache)))
+            if len(nodes) % ROLLOUT == 0:
+                _await(nodes[-ROLLOUT:], generation=1)
         for order in sys.stdin:
             verb, *arguments = order.split()
             if verb == "end":

@@ -181,12 +181,27 @@ def test_a_write_that_fails_is_said_once_and_tried_ever_later(site, caplog):
     assert (site.published[-1].problems, site.published[-1].writes, site.published[-1].failed_writes) == ((), 1, 3)
 
 
-def test_an_api_server_that_is_away_is_asked_once_not_for_every_policy(site):
+def test_an_api_server_that_is_away_is_asked_now_and_then_not_for_every_policy(site, caplog):
     site.list_all("a1", "a2", "a3")
     site.turn()
     site.server.error = ApiError(0, "Unreachable", "away")
-    site.turn(GATHER_S)
+    assert site.turn(GATHER_S) == HEARTBEAT_S
+    assert site.turn(1.0) == HEARTBEAT_S - 1.0
     assert site.server.asked == 1
+    site.turn(HEARTBEAT_S)
+    assert site.server.asked == 2
+    assert caplog.records == []
+
+
+def test_a_slow_api_server_does_not_keep_the_aggregator_from_its_other_work(site):
+    site.list_all(*(f"p{number}" for number in range(10)))
+    site.turn()
+    site.server.meanwhile = lambda: setattr(site.clock, "now", site.clock.now + 2.0)
+    site.turn(GATHER_S)
+    assert site.server.asked == 3
+    for _ in range(3):
+        site.turn()
+    assert len({name for name, _, _ in site.server.written}) == 10
 
 
 def test_the_problem_of_a_policy_goes_with_it(site):
