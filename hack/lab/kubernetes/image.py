@@ -22,6 +22,9 @@ from lab.kubernetes.oci import Layer, write_archive
 
 NAME = f"localhost/ballast:{__version__}"
 """What the manifests ask for."""
+FOLDER = CACHE / "images"
+KEPT = 3
+"""Base layers in the cache, 400 MB each: those of branches that are worked on."""
 PROJECT = Path(__file__).parents[3]
 PACKAGE = "controller"
 DISTRIBUTION = "ballast"
@@ -56,12 +59,18 @@ def install(node: Node) -> None:
 
     Raises LabError when the project's packages are not installed in this Python.
     """
-    base = cached(CACHE / "images" / f"base-{_key()}.tar", _base)
+    base = cached(FOLDER / f"base-{_key()}.tar", _base)
+    _forget_old()
     with tempfile.TemporaryDirectory(dir=node.folder) as scratch:
         project = _project(Path(scratch, "layer"))
         archive = Path(scratch, "image")
         write_archive(archive, NAME, [base, project], CONFIG)
         node.import_image(archive)
+
+
+def _forget_old() -> None:
+    for old in sorted(FOLDER.glob("base-*.tar"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
+        old.unlink(missing_ok=True)
 
 
 def _project(result: Path) -> Path:
