@@ -50,6 +50,14 @@ class Writer(Protocol):
         ...
 
 
+class Teller(Protocol):
+    """Tells people; `PolicyEvents` is the real one."""
+
+    def tell(self, policy: str, uid: str, condition: Any) -> None:
+        """A condition of the policy has turned. Raises nothing."""
+        ...
+
+
 class Aggregator:
     """Sums and writes, in one thread. `hear` may be called from any."""
 
@@ -57,6 +65,7 @@ class Aggregator:
         self,
         leadership: Leadership,
         writer: Writer,
+        teller: Teller,
         clock: Clock,
         publish: Callable[[Totals], None],
         troubles: Callable[[], Iterable[str]],
@@ -64,6 +73,7 @@ class Aggregator:
         """`troubles` tells what keeps news from coming, or this replica from leading, one line each."""
         self._leadership = leadership
         self._writer = writer
+        self._teller = teller
         self._clock = clock
         self._publish = publish
         self._troubles = troubles
@@ -71,6 +81,7 @@ class Aggregator:
         self._picture = Picture()
         self._desk = Desk(self._picture)
         self._led = False
+        self._hold_until = float("-inf")
         self._writes = 0
         self._failures: dict[str, str] = {}
         self._failed_writes = 0
@@ -96,8 +107,8 @@ class Aggregator:
             self._write()
         self._led = leads
         self._report()
-        left = self._desk.next_due - self._clock.monotonic() if leads else HEARTBEAT_S
-        return min(max(left, 0.0), HEARTBEAT_S)
+        due = max(self._desk.next_due, self._hold_until) if leads else float("inf")
+        return min(max(due - self._clock.monotonic(), 0.0), HEARTBEAT_S)
 
     def _listen(self) -> None:
         try:
@@ -107,24 +118,27 @@ class Aggregator:
             return
 
     def _write(self) -> None:
-        """Write what is due, while this replica leads and the API server answers."""
-        while self._leadership.leading:
+        """Write what is due, while this replica leads and the API server answers; for the length of a heartbeat."""
+        end = self._clock.monotonic() + HEARTBEAT_S
+        while self._leadership.leading and self._hold_until <= self._clock.monotonic() < end:
             draft = self._desk.next(self._clock.monotonic(), self._stamp())
-            if draft is None or not self._put(draft):
+            if draft is None:
                 return
+            self._put(draft)
 
-    def _put(self, draft: Draft) -> bool:
-        """Write one status; False when the API server does not answer, so that nothing else need be tried now."""
+    def _put(self, draft: Draft) -> None:
+        """Write one status, and tell what has turned in it."""
         try:
             written = self._writer.write(draft.policy, draft.version, draft.status)
         except ApiError as error:
             self._not_written(draft, error)
-            return not error.unreachable
+            return
         self._desk.written(draft, written.resource_version, written.status, self._clock.monotonic())
         self._writes += 1
+        for condition in draft.turned:
+            self._teller.tell(draft.policy, draft.uid, condition)
         if self._failures.pop(draft.policy, None):
             _log.info("MemoryPolicy %s: its status can be written again", draft.policy)
-        return True
 
     def _not_written(self, draft: Draft, error: ApiError) -> None:
         now = self._clock.monotonic()
@@ -134,6 +148,9 @@ class Aggregator:
             return
         self._desk.failed(draft, now)
         self._failed_writes += 1
+        if error.unreachable:  # the feeds and the election say so; no other status need be tried now
+            self._hold_until = now + HEARTBEAT_S
+            return
         problem = f"MemoryPolicy {draft.policy}: its status cannot be written: {error}"
         if draft.policy not in self._failures:
             _log.warning("%s; tried again until it works", problem, extra={"fields": {"event": "failed write"}})

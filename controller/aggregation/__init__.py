@@ -1,5 +1,6 @@
 """From the states of nodes to the status of policies. Pure: no I/O, no clock, no threads.
 
-`reading` takes objects as the API server sends them, `ledger` keeps one sum a policy, `conditions` says what the sums
-mean, `status` puts both into the shape of `MemoryPolicy.status`, and `pace` says when to write it.
+`news` is what can be heard, `reading` takes out of it what sums need, `figures` is what one node adds to a policy,
+`ledger` keeps the sums and `picture` everything that was heard. `conditions` says what sums mean, `status` puts both
+into the shape of `MemoryPolicy.status`, `pace` says when to write, and `desk` what to write next.
 """

@@ -6,7 +6,7 @@ from typing import Any
 
 from controller.aggregation.pace import Pace
 from controller.aggregation.picture import Picture
-from controller.aggregation.status import REFRESH_S, Difference, difference, render
+from controller.aggregation.status import REFRESH_S, Difference, difference, render, turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Draft:
     version: str
     """The resourceVersion that it is a change of."""
     status: Mapping[str, Any]
+    turned: tuple[Mapping[str, Any], ...] = ()
+    """Its conditions of which people should be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +87,5 @@ class Desk:
         if change is Difference.COUNTS and since_s < REFRESH_S:
             self._pace.touch(name, now, within=REFRESH_S - since_s)
         elif change is not Difference.NOTHING:
-            return Draft(name, stored.uid, stored.version, status)
+            return Draft(name, stored.uid, stored.version, status, turned(status, present))
         return None

@@ -73,6 +73,8 @@ class Report:
     """The host itself is short of memory."""
     policies: Mapping[str, PolicyState] | None = None
     """By name; None when the state cannot be read."""
+    left_out: int = 0
+    """Policies in force on the node for which there was no room in the state."""
     problem: str = ""
     """Why the state cannot be read."""
 
@@ -100,7 +102,8 @@ class Share:
 def share(policy: str, generation: int, report: Report, silent: bool) -> Share:
     """What the node of `report` adds to a policy that is for it.
 
-    `silent` nodes have not been heard for too long: what they last said is no knowledge of the present.
+    `silent` nodes have not been heard for too long: what they last said is no knowledge of the present. Where a state
+    has no room for all policies, one that it does not name counts as followed: agents leave out those without trouble.
     """
     if silent:
         return Share(report.node, Figures(nodes=1, unknown_nodes=1), (Trouble.UNKNOWN,), report.reported_at)
@@ -108,6 +111,8 @@ def share(policy: str, generation: int, report: Report, silent: bool) -> Share:
         return Share(report.node, Figures(nodes=1, unreadable_nodes=1), (Trouble.UNREADABLE,))
     state = report.policies.get(policy)
     if state is None:
+        if report.left_out:
+            return Share(report.node, Figures(nodes=1, reporting_nodes=1))
         return Share(report.node, Figures(nodes=1, reporting_nodes=1, pending_nodes=1), (Trouble.PENDING,))
     figures = _of_state(state, pending=state.observed_generation != generation)
     return Share(report.node, figures, _troubles(figures, report.pressure))

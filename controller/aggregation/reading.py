@@ -34,7 +34,7 @@ def read_state(raw: Raw) -> Report:
         mark = raw["metadata"].get("resourceVersion", "")
         return Report(node, mark, reported_at, problem=_said(errors, NodeMemoryState))
     policies = {policy.name: policy for policy in status.policies}
-    return Report(node, status.observed_at, reported_at, status.pressure, policies)
+    return Report(node, status.observed_at, reported_at, status.pressure, policies, status.policies_left_out)
 
 
 def read_labels(raw: Raw) -> Mapping[str, str]:

@@ -1,7 +1,7 @@
 """`MemoryPolicy.status` from the sums: what stands there, and whether it is worth a write."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -19,6 +19,9 @@ REFRESH_S = 300.0
 
 Status = Mapping[str, Any]
 """A status as it stands in the API server, from JSON."""
+
+FAULTS = frozenset({"Degraded", "Conflicted"})
+"""Conditions that are no part of a policy's ordinary life."""
 
 _NEVER_AT_REST = frozenset({"looks", "looksSaved"})
 
@@ -56,6 +59,24 @@ def difference(rendered: Status, before: Status | None) -> Difference:
     if not differing:
         return Difference.NOTHING
     return Difference.COUNTS if differing <= _NEVER_AT_REST else Difference.CONTENT
+
+
+def turned(rendered: Status, before: Status | None) -> tuple[Status, ...]:
+    """Conditions of FAULTS that begin, or end, to hold with `rendered`."""
+    held = {each["type"] for each in _conditions(before or {}) if each.get("status") == "True"}
+    return tuple(
+        each
+        for each in _conditions(rendered)
+        if each["type"] in FAULTS and (each["status"] == "True") is not (each["type"] in held)
+    )
+
+
+def _conditions(status: Status) -> Iterator[Status]:
+    """Those that make sense."""
+    listed = status.get("conditions")
+    for each in listed if isinstance(listed, list) else ():
+        if isinstance(each, Mapping) and "type" in each:
+            yield each
 
 
 def _size(rendered: Status) -> int:

@@ -16,6 +16,7 @@ from controller.cluster.client import Client
 from controller.cluster.election import Election
 from controller.cluster.feed import Feed
 from controller.cluster.lease import ApiLease, Candidate
+from controller.cluster.policyevents import PolicyEvents
 from controller.cluster.resources import MEMORY_POLICIES, NODE_MEMORY_STATES, NODES
 from controller.cluster.statuswriter import StatusWriter
 from controller.loop.clock import SystemClock
@@ -67,6 +68,7 @@ def wire(site: Site, listen: Address | None, clock: SystemClock, stack: ExitStac
     aggregator = Aggregator(
         election,
         StatusWriter(writer),
+        PolicyEvents(writer, site.identity, clock.monotonic, clock.wall),
         clock,
         board.publish,
         lambda: [member.problem for member in members if member.problem],

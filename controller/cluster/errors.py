@@ -91,12 +91,13 @@ def _seconds(value: object) -> float | None:
         return None
 
 
-def _cause(error: BaseException | None) -> str:
+def _cause(error: BaseException) -> str:
     """What the operating system or TLS said, out of what HTTP layers wrapped around it."""
-    while error is not None:
-        if isinstance(error, OSError) and error.strerror:
-            return error.strerror[:1].lower() + error.strerror[1:]
-        if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
-            return "no answer in time"
-        error = error.__cause__ or error.__context__
-    return "the connection broke off"
+    chain = [error]
+    while inner := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(inner)
+    for each in chain:
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror[:1].lower() + each.strerror[1:]
+    timed_out = any(isinstance(each, TimeoutError | urllib3.exceptions.TimeoutError) for each in chain)
+    return "no answer in time" if timed_out else "the connection broke off"

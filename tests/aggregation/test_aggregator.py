@@ -11,7 +11,7 @@ from controller.aggregation.picture import KINDS, NODE, POLICY, STATE
 from controller.aggregator import HEARTBEAT_S, Aggregator
 from controller.cluster.errors import ApiError
 from controller.cluster.statuswriter import Written
-from controller.observe.totals import Totals, TotalsBoard
+from controller.observe.totals import Totals
 
 
 class Clock:
@@ -62,9 +62,13 @@ class Site:
         self.clock, self.leadership, self.server = Clock(), Leadership(), ApiServer()
         self.published: list[Totals] = []
         self.troubles: list[str] = []
+        self.told: list[tuple[str, str, str]] = []
         self.aggregator = Aggregator(
-            self.leadership, self.server, self.clock, self.published.append, lambda: self.troubles
+            self.leadership, self.server, self, self.clock, self.published.append, lambda: self.troubles
         )
+
+    def tell(self, policy: str, _uid: str, condition: dict[str, Any]) -> None:
+        self.told.append((policy, condition["type"], condition["status"]))
 
     def hear(self, *news: News) -> None:
         for each in news:
@@ -177,12 +181,27 @@ def test_a_write_that_fails_is_said_once_and_tried_ever_later(site, caplog):
     assert (site.published[-1].problems, site.published[-1].writes, site.published[-1].failed_writes) == ((), 1, 3)
 
 
-def test_an_api_server_that_is_away_is_asked_once_not_for_every_policy(site):
+def test_an_api_server_that_is_away_is_asked_now_and_then_not_for_every_policy(site, caplog):
     site.list_all("a1", "a2", "a3")
     site.turn()
     site.server.error = ApiError(0, "Unreachable", "away")
-    site.turn(GATHER_S)
+    assert site.turn(GATHER_S) == HEARTBEAT_S
+    assert site.turn(1.0) == HEARTBEAT_S - 1.0
     assert site.server.asked == 1
+    site.turn(HEARTBEAT_S)
+    assert site.server.asked == 2
+    assert caplog.records == []
+
+
+def test_a_slow_api_server_does_not_keep_the_aggregator_from_its_other_work(site):
+    site.list_all(*(f"p{number}" for number in range(10)))
+    site.turn()
+    site.server.meanwhile = lambda: setattr(site.clock, "now", site.clock.now + 2.0)
+    site.turn(GATHER_S)
+    assert site.server.asked == 3
+    for _ in range(3):
+        site.turn()
+    assert len({name for name, _, _ in site.server.written}) == 10
 
 
 def test_the_problem_of_a_policy_goes_with_it(site):
@@ -202,47 +221,26 @@ def test_what_keeps_news_from_coming_is_published(site):
     assert site.published[-1].problems == ("Lease: away",)
 
 
+def test_people_are_told_of_a_fault_when_its_status_has_been_written_and_of_its_end(site):
+    site.list_all("all")
+    site.turn()
+    site.turn(GATHER_S)
+    site.hear(Changed(STATE, state("a", "2026-01-31T12:00:01Z", stuckDomains=1)))
+    site.server.error = ApiError(0, "Unreachable", "away")
+    site.turn(60.0)
+    site.turn(GATHER_S)
+    assert site.told == []
+    site.server.error = None
+    site.turn(60.0)
+    assert site.told == [("all", "Degraded", "True")]
+    site.hear(Changed(STATE, state("a", "2026-01-31T12:00:02Z")))
+    site.turn(60.0)
+    site.turn(GATHER_S)
+    assert site.told == [("all", "Degraded", "True"), ("all", "Degraded", "False")]
+
+
 def test_sizes_are_published_in_bytes(site):
     site.list_all("all")
     site.hear(Changed(STATE, state("a", "2026-01-31T12:00:01Z", shortfallMebibytes=3)))
     site.turn()
     assert site.published[-1].policies["all"]["shortfall"] == 3 * 2**20
-
-
-class TestBoard:
-    def board(self, now: float = 0.0, **totals: Any) -> TotalsBoard:
-        board = TotalsBoard("me", lambda: now)
-        if totals:
-            board.publish(Totals(**{"at": 0.0, "complete": True, "leading": False, "leader": "other"} | totals))
-        return board
-
-    def test_before_the_first_turn_the_probes_say_so(self):
-        assert self.board().health().reasons == self.board().readiness().reasons
-        assert self.board().document()["policies"] == []
-
-    def test_a_replica_that_stands_by_is_ready(self):
-        assert self.board(complete=True).readiness().ok
-
-    def test_a_replica_that_has_not_heard_everything_is_not_ready_and_says_why(self):
-        board = self.board(complete=False, problems=("nodes: forbidden",))
-        assert board.health().ok
-        assert board.readiness().reasons == (
-            "nodes: forbidden",
-            "policies, Nodes and states are not all listed yet",
-        )
-
-    def test_a_loop_that_hangs_is_not_healthy(self):
-        assert "it hangs" in self.board(now=31.0, complete=True).health().reasons[0]
-
-    def test_the_document(self):
-        assert self.board(policies={"b": {"nodes": 1}, "a": {"nodes": 2}}, writes=3).document() == {
-            "version": self.board().document()["version"],
-            "identity": "me",
-            "leader": "other",
-            "leading": False,
-            "complete": True,
-            "problems": [],
-            "writes": 3,
-            "failed_writes": 0,
-            "policies": [{"name": "a", "nodes": 2}, {"name": "b", "nodes": 1}],
-        }

@@ -93,6 +93,13 @@ def test_a_policy_that_nodes_do_not_tell_of_is_pending_there(ledger):
     assert ledger.take_changed() == {"other"}
 
 
+def test_a_policy_for_which_a_state_has_no_room_is_not_pending_there(ledger):
+    ledger.put_policy(policy("other"))
+    ledger.put_report(replace(report("a", state(), mark="2"), left_out=3), 10.0)
+    assert figures(ledger, "other") == Figures(nodes=2, reporting_nodes=2, pending_nodes=1)
+    assert troubles(ledger, "other") == [("b", Trouble.PENDING)]
+
+
 def test_a_new_generation_is_pending_until_nodes_observe_it(ledger):
     ledger.put_policy(policy(generation=2))
     assert figures(ledger) == TWO_NODES._replace(pending_nodes=2)

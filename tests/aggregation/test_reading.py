@@ -47,6 +47,10 @@ def test_a_policy_that_this_version_cannot_read_says_field_value_and_remedy():
     assert read.problem == "spec.mode: 'Dream': not a value of this field; use Observe or Enforce"
 
 
+def test_a_state_says_how_many_policies_it_has_no_room_for():
+    assert read_state(STATE | {"status": STATE["status"] | {"policiesLeftOut": 3}}).left_out == 3
+
+
 def test_a_state():
     assert read_state(STATE) == Report("a", "2031-01-31T12:00:00Z", "2026-01-31T12:00:00Z", True, {})
 

@@ -6,7 +6,7 @@ import pytest
 
 from controller.aggregation.figures import Figures, Share, Trouble
 from controller.aggregation.ledger import Policy, Summary
-from controller.aggregation.status import STATUS_BYTES, Difference, difference, render
+from controller.aggregation.status import STATUS_BYTES, Difference, difference, render, turned
 from controller.api.policy import NodeSelector
 from controller.api.policystatus import PolicyStatus
 
@@ -126,6 +126,14 @@ def test_a_status_that_is_missing_differs():
 def test_a_status_that_makes_no_sense_is_replaced(broken):
     assert render(summary(), broken, T1) == render(summary(), None, T1)
     assert difference(render(summary(), broken, T1), broken) is Difference.CONTENT
+
+
+def test_a_fault_that_begins_or_ends_is_what_people_are_told_of():
+    well, stuck = render(summary(), None, T1), render(summary(WELL._replace(stuck_domains=1)), None, T1)
+    assert [(each["type"], each["status"]) for each in turned(stuck, well)] == [("Degraded", "True")]
+    assert [(each["type"], each["status"]) for each in turned(well, stuck)] == [("Degraded", "False")]
+    assert [each["type"] for each in turned(stuck, None)] == ["Degraded"]
+    assert turned(well, None) == turned(well, {"conditions": 7}) == turned(stuck, stuck) == ()
 
 
 def test_it_stays_small_with_the_longest_names_and_the_worst_of_news():
