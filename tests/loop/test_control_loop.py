@@ -310,3 +310,15 @@ def test_generations_of_the_policies_in_force_are_published():
     latest = site.board.latest
     assert latest is not None
     assert latest.generations == {"p0": 0}
+
+
+def test_the_looks_a_fixed_interval_would_take_are_counted_for_each_domain():
+    site = Site(CALM)
+    site.host.add("a")
+    site.host.add("b")
+    site.turn(5)
+    latest = site.board.latest
+    assert latest is not None
+    counted = latest.state.tempo.fixed_looks
+    assert counted[0] == counted[1] > 0
+    assert counted.sum() == pytest.approx(latest.state.totals.fixed_looks)
