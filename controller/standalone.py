@@ -25,6 +25,7 @@ from watchdog.observers.inotify import InotifyObserver
 
 from controller.api.documents import MAXIMUM_SIZE, Loaded, Problem, clashes, load
 from controller.api.policy import MemoryPolicy
+from controller.engine.ownership import NodeIdentity
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +62,12 @@ class _File:
 class PolicyFolder:
     """A PolicySource over a folder. `current` belongs to one thread; `touched` may be called from any."""
 
-    def __init__(self, folder: Path, monotonic: Callable[[], float]) -> None:
+    awaited = ""
+    """Nothing: the folder is read at the first `current`."""
+
+    def __init__(self, folder: Path, node: NodeIdentity, monotonic: Callable[[], float]) -> None:
         """Raises FolderError when the folder is missing, is not a folder, or cannot be read."""
+        self.node = node
         self._folder = folder
         self._monotonic = monotonic
         self._files: dict[str, _File] = {}

@@ -1,16 +1,16 @@
 """Text of a policy file to policies, with every problem in it. Pure: reading files is left to the caller."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from controller.api.policy import OBJECT_META, MemoryPolicy
-from controller.api.problems import InvalidValueError, Problem
+from controller.api.problems import InvalidValueError, Path, Problem
 from controller.api.wording import explain, path_of, unknown_field
 from controller.api.yamltext import MAXIMUM_SIZE, Document, read
 
-__all__ = ["MAXIMUM_SIZE", "Loaded", "Problem", "clashes", "load"]
+__all__ = ["MAXIMUM_SIZE", "Loaded", "Problem", "clashes", "load", "load_object"]
 
 MAXIMUM_PROBLEMS = 100
 """More in one source are no help to anybody: it is another kind of file."""
@@ -56,6 +56,14 @@ def load(text: str | bytes, source: str) -> Loaded:
     return Loaded(tuple(policy for policy, _ in kept), tuple(problems), tuple(line for _, line in kept))
 
 
+def load_object(data: dict[str, object], source: str) -> Loaded:
+    """As `load`, of one object that is plain data already, as the API server gives it. Its problems have no line."""
+    document = Document(source, 0, data, written=dict(_scalars(data, ())))
+    policy = _policy(document)
+    problems = tuple(replace(problem, line=None) for problem in document.problems[:MAXIMUM_PROBLEMS])
+    return Loaded((), problems) if policy is None else Loaded((policy,), problems, (0,))
+
+
 def clashes(files: Mapping[str, Loaded]) -> tuple[Problem, ...]:
     """Policies that share their name with one of another file, the files taken in their order, by source."""
     first: dict[str, str] = {}
@@ -66,6 +74,18 @@ def clashes(files: Mapping[str, Loaded]) -> tuple[Problem, ...]:
             if place != f"{source}:{line}":
                 problems.append(_namesake(policy.name, source, line, place))
     return tuple(problems)
+
+
+def _scalars(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    """Every single value, as text, with where it stands."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _scalars(inner, (*path, name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _scalars(inner, (*path, number))
+    elif path:
+        yield path, str(value)
 
 
 def _more(problem: Problem) -> Problem:

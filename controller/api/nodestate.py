@@ -7,7 +7,7 @@ mixed, an older aggregator reads what a newer agent wrote.
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, computed_field
 
 from controller.api.policy import ApiVersion, Metadata, Mode, Name, Part
 from controller.api.problems import InvalidValueError
@@ -29,10 +29,14 @@ def _rfc3339(value: str) -> str:
     return value
 
 
+Timestamp = Annotated[str, AfterValidator(_rfc3339)]
+"""A point in time with its zone."""
+
+
 class StatePart(Part):
     """A part of a state: like any part of the contract, but open to fields of later versions."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
 
 class NodeTotals(StatePart):
@@ -82,7 +86,7 @@ class WorstDomain(StatePart):
 class NodeStatus(StatePart):
     """The node as its agent last saw it."""
 
-    observed_at: Annotated[str, AfterValidator(_rfc3339)]
+    observed_at: Timestamp
     node: NodeTotals
     pressure: bool
     """The host itself is short of memory."""
@@ -90,7 +94,15 @@ class NodeStatus(StatePart):
     domains: Count
     stable_domains: Count
     policies: Annotated[tuple[PolicyState, ...], Field(strict=False)] = ()
+    policies_left_out: Count = 0
+    """Policies in force on the node for which there is no room in `policies`."""
     worst_domains: Annotated[tuple[WorstDomain, ...], Field(strict=False, max_length=WORST_DOMAINS)] = ()
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator on top of property
+    @property
+    def policy_count(self) -> int:
+        """Policies in force on the node: a column of `kubectl get` cannot count."""
+        return len(self.policies) + self.policies_left_out
 
 
 class NodeMemoryState(StatePart):

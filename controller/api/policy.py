@@ -1,7 +1,7 @@
 """The `MemoryPolicy` resource: what a user asks of Ballast, with every default.
 
-An empty spec is a safe policy. Attributes are the fields in snake_case; quantities are bytes. `null` is taken
-as absent, as the API server takes it.
+An empty spec is a safe policy. Attributes are the fields in snake_case; quantities are bytes. The models take what
+the API server takes by the CRDs, and nothing else; `null` counts as absent.
 """
 
 import re
@@ -76,7 +76,8 @@ def _instant(value: object) -> object:
 
 
 _LABEL_PART = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_DNS_PART = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_DNS_PART = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+"""Kubernetes bounds a name as a whole, not its parts."""
 _SUBDOMAIN = rf"{_DNS_PART}(?:\.{_DNS_PART})*"
 _HEX = "[0-9a-f]"
 
@@ -106,7 +107,7 @@ LabelKey = Annotated[
     str,
     Field(min_length=1, max_length=317),
     _shaped(
-        rf"(?:{_SUBDOMAIN}/)?{_LABEL_PART}",
+        rf"(?:(?=[^/]{{1,253}}/){_SUBDOMAIN}/)?{_LABEL_PART}",
         "not a label key that Kubernetes takes",
         "use 1 to 63 letters, digits, '-', '_' and '.', with or without a DNS name and '/' before them",
     ),
@@ -140,7 +141,8 @@ class Part(BaseModel):
     def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        return {key: value for key, value in data.items() if value is not None}
+        known = {field.alias for field in cls.model_fields.values()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
 class Metadata(Part):
@@ -150,7 +152,7 @@ class Metadata(Part):
 
     name: Name
     creation_timestamp: Annotated[AwareDatetime | None, BeforeValidator(_instant)] = None
-    labels: dict[str, str] = {}
+    labels: dict[LabelKey, LabelValue] = {}
     annotations: dict[str, str] = {}
     uid: str = ""
     generation: int = 0

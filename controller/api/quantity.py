@@ -12,12 +12,12 @@ _LARGEST = 2**62
 """Bytes; 4 EiB. Leaves room to add two quantities in 64 bits."""
 _LONGEST = 32
 """Characters; every size up to the largest fits twice."""
-_ENORMOUS = 64
-"""Power of ten from which even the smallest number of `_LONGEST` characters is above `_LARGEST`."""
+_PLACES = 3
+"""Decimal places; Kubernetes promises to keep no more. So few let the CRD's pattern tell whole bytes from parts."""
 
 _QUANTITY = re.compile(
     r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?"
-    r"(?P<suffix>[KMGTPE]i|[kMGTPEmun]|[eE](?P<exponent>[0-9]+)|)"
+    r"(?P<suffix>[KMGTPE]i|[kMGTPEmun]|[eE](?P<exponent>[0-9]{1,2})|)"
 )
 _NEARLY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<letter>[kmgtpe])(?P<rest>i?b?)", re.IGNORECASE)
 """What people write out of habit: `512MB`, `2 GiB`, `1g`."""
@@ -28,7 +28,8 @@ def parse_quantity(value: str | int) -> int:
     """Bytes of a quantity: text in Kubernetes' notation, without a sign, or an integer, which means bytes.
 
     Raises InvalidValueError (a ValueError) for anything else, for parts of a byte (so for suffixes `m`, `u`
-    and `n`) and above 2**62 bytes. The notation:
+    and `n`), for more than three decimal places or any before an exponent, and above 2**62 bytes. The CRD takes
+    exactly the same. The notation:
     https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -50,7 +51,12 @@ def _parse_text(text: str) -> int:
         raise InvalidValueError(text, "not a quantity", _nearly(text))
     if match["suffix"] in ("m", "u", "n"):
         raise InvalidValueError(text, f"suffix {match['suffix']!r} means a part of one byte", _nearly(text))
-    unit: int = 10 ** len(match["fraction"] or "")
+    places = len(match["fraction"] or "")
+    if places > _PLACES:
+        raise InvalidValueError(text, f"more than {_PLACES} decimal places", "use a smaller suffix")
+    if match["fraction"] is not None and match["exponent"] is not None:
+        raise InvalidValueError(text, "a fraction and an exponent", "leave out one of the two, such as 1500e6")
+    unit: int = 10**places
     size, rest = divmod(int(digits) * _factor(match), unit)
     if rest:
         raise InvalidValueError(text, "not a whole number of bytes", f"use {size} or {size + 1}")
@@ -58,9 +64,9 @@ def _parse_text(text: str) -> int:
 
 
 def _factor(match: re.Match[str]) -> int:
-    """What the suffix multiplies with. Beyond the cap of exponents the result is too large anyway."""
+    """What the suffix multiplies with."""
     if match["exponent"] is not None:
-        return int(10 ** min(int(match["exponent"]), _ENORMOUS))
+        return int(10 ** int(match["exponent"]))
     suffix = match["suffix"]
     return int(1024 ** _BINARY[suffix]) if suffix in _BINARY else int(10 ** _DECIMAL[suffix])
 

@@ -202,7 +202,7 @@ def _scalar(node: yaml.Node, path: Path, document: Document) -> object:
         case "int":
             return _integer(text)
         case "float":
-            return float(text.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+            return _number(text)
         case _:
             return text
 
@@ -237,6 +237,12 @@ def _integer(text: str) -> int:
     if abs(number) >= _NUMBER_LIMIT:
         raise _too_large(text)
     return number
+
+
+def _number(text: str) -> float | int:
+    """A number with a point; kubectl hands one without a fraction on as an integer."""
+    number = float(text.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+    return int(number) if number.is_integer() and abs(number) < _NUMBER_LIMIT else number
 
 
 def _too_large(text: str) -> InvalidValueError:

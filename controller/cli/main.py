@@ -8,11 +8,13 @@ from controller import __version__
 
 COMMANDS = {
     "run": "Keep memory where it is needed, on this host.",
+    "agent": "Keep memory where it is needed, on this node of a cluster.",
     "check": "Check policy files, offline.",
     "top": "Show the live table of a running Ballast.",
     "record": "Write this host's memory demand to a trace file.",
     "backtest": "Replay a policy and its peers on traces, and compare.",
     "compare": "Compare the forecast models on recorded demand.",
+    "aggregator": "Sum what every node reports into the policies' status.",
     "completion": "Print the shell completion script.",
 }
 """Command `x` is `controller.cli.x:x`; its line of help is here so that the overview imports none of them."""

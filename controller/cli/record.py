@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controller.cli.run import DEFAULT_CONNECT, distinct_uris
+from controller.cli.options import connect_option
 
 if TYPE_CHECKING:
     from controller.engine.reasons import Reason
@@ -34,16 +34,7 @@ def _limit(_context: click.Context, _option: click.Parameter, text: str) -> int:
     required=True,
     help="A new file; a name that ends in .gz is compressed.",
 )
-@click.option(
-    "--connect",
-    "uris",
-    metavar="URI",
-    multiple=True,
-    default=(DEFAULT_CONNECT,),
-    show_default=True,
-    callback=distinct_uris,
-    help="libvirt connection; may be given several times.",
-)
+@connect_option
 @click.option(
     "--interval",
     type=click.FloatRange(min=0.5, max=3600),

@@ -1,35 +1,20 @@
 """`ballast run`: the options. What they set in motion is in `controller.cli.service`."""
 
-import socket
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem
 
+from controller.cli.options import (
+    complete_folders,
+    connect_option,
+    listen_option,
+    log_options,
+    node_name_option,
+    proc_option,
+)
 from controller.cli.output import output_option
-from controller.observe.address import DEFAULT_LISTEN, Address
-from controller.observe.log import FORMATS, LEVELS, configure
-
-DEFAULT_CONNECT = "qemu:///system"
-
-
-def _address(_context: click.Context, _option: click.Parameter, text: str) -> Address | None:
-    try:
-        return Address.parse(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def distinct_uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ...]) -> tuple[str, ...]:
-    """Callback of a `--connect` option: each URI once."""
-    if "" in uris:
-        raise click.BadParameter(f"'' is not a libvirt URI; write it like {DEFAULT_CONNECT}")
-    return tuple(dict.fromkeys(uris))
-
-
-def _folders(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """For the shell; whether the folder can be used is said when it is, with the remedy."""
-    return [CompletionItem(incomplete, type="dir")]
+from controller.observe.address import Address
+from controller.observe.log import configure
 
 
 @click.command()
@@ -38,57 +23,18 @@ def _folders(_context: click.Context, _option: click.Parameter, incomplete: str)
     metavar="DIR",
     type=click.Path(path_type=Path, readable=False),
     required=True,
-    shell_complete=_folders,
+    shell_complete=complete_folders,
     help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; changes count at once.",
 )
-@click.option(
-    "--connect",
-    "uris",
-    metavar="URI",
-    multiple=True,
-    default=(DEFAULT_CONNECT,),
-    show_default=True,
-    callback=distinct_uris,
-    help="libvirt connection; may be given several times.",
-)
+@connect_option
 @click.option(
     "--once", is_flag=True, help="Make one decision, carry it out where a policy says Enforce, print it, and exit."
 )
 @output_option("With --once: what to print.")
-@click.option(
-    "--listen",
-    metavar="HOST:PORT|none",
-    default=DEFAULT_LISTEN,
-    show_default=True,
-    callback=_address,
-    help="Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.",
-)
-@click.option(
-    "--node-name",
-    metavar="NAME",
-    default=socket.gethostname,
-    show_default="host name",
-    help="Name of this node, for a policy's nodeSelector.",
-)
-@click.option(
-    "--proc",
-    metavar="PATH",
-    type=click.Path(path_type=Path, readable=False),
-    default=Path("/proc"),
-    show_default=True,
-    shell_complete=_folders,
-    help="The host's /proc, where it is mounted elsewhere (in a container).",
-)
-@click.option(
-    "--log-format",
-    type=click.Choice(FORMATS),
-    default="human",
-    show_default=True,
-    help="Lines for people, or a JSON object a line.",
-)
-@click.option(
-    "--log-level", type=click.Choice(LEVELS), help="Least level to log; info if not given, with --once nothing."
-)
+@listen_option("Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.")
+@node_name_option("Name of this node, for a policy's nodeSelector.")
+@proc_option
+@log_options("Least level to log; info if not given, with --once nothing.")
 def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     policies: Path,
     uris: tuple[str, ...],

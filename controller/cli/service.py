@@ -44,11 +44,11 @@ class _Wired:
     def __init__(self, site: Site, stack: ExitStack, clock: SystemClock) -> None:
         """Raises FolderError, MeminfoError, or ClickException when no connection works."""
         self.clock = clock
-        self.folder = PolicyFolder(site.policies, clock.monotonic)
+        self.folder = PolicyFolder(site.policies, NodeIdentity(site.node_name), clock.monotonic)
         self.folder.current()
         self.board = Board(site.node_name, clock.monotonic)
         self.host = Host(site.uris, site.proc, clock.wake)
-        self.loop = ControlLoop(self.host, self.folder, NodeIdentity(site.node_name), clock, self.board)
+        self.loop = ControlLoop(self.host, self.folder, clock, self.board)
         self.host.read()
         stack.callback(self.host.close)
         self.host.start()

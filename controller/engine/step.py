@@ -263,11 +263,13 @@ def _count_up(state: State, looked: Ints, actions: tuple[Action, ...], now: floa
     inventory, totals = state.inventory, state.totals
     owned = (inventory.policy >= 0) & (inventory.obstacle == Reason.NONE)
     elapsed = 0.0 if np.isnan(totals.at) else now - totals.at
+    fixed = np.where(owned, elapsed / inventory.interval_minimum, 0.0)
+    state.tempo.fixed_looks += fixed
     made = [change for change in actions if change.reason.moves]
     return Totals(
         at=now,
         looks=totals.looks + int(owned[looked].sum()),
-        fixed_looks=totals.fixed_looks + elapsed * float((1 / inventory.interval_minimum[owned]).sum()),
+        fixed_looks=totals.fixed_looks + float(fixed.sum()),
         reallocations=totals.reallocations + len(made),
         moved=totals.moved + sum(abs(change.target - change.before) for change in made),
     )

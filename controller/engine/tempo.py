@@ -34,6 +34,8 @@ class Tempo(Columns):
     """Decayed count, see `stability.decayed`."""
     counted_at: Floats = column(-np.inf)
     looks: Ints = column(0)
+    fixed_looks: Floats = column(0.0)
+    """Looks that a fixed interval of the shortest length would have taken."""
 
 
 def classify(tempo: Tempo, sight: Sight, inventory: Inventory, rows: Ints, now: float) -> None:

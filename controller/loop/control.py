@@ -7,7 +7,7 @@ import numpy as np
 
 from controller.engine.decision import Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
-from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import BalloonEvents, Refusal, Samples, Snapshot
 from controller.engine.state import State
@@ -42,10 +42,9 @@ class Outcome:
 class ControlLoop:
     """Runs the engine against a host. Not thread-safe: `run` and `iterate` belong to one thread."""
 
-    def __init__(self, host: Host, source: PolicySource, node: NodeIdentity, clock: Clock, board: Board) -> None:
+    def __init__(self, host: Host, source: PolicySource, clock: Clock, board: Board) -> None:
         self._host = host
         self._source = source
-        self._node = node
         self._clock = clock
         self._board = board
         self._journal = Journal()
@@ -54,6 +53,7 @@ class ControlLoop:
         self._facts: tuple[DomainFacts, ...] | None = None
         self._version: int | None = None
         self._ownership = Ownership()
+        self._generations: dict[str, int] = {}
         self._wishes_errors: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._asked: frozenset[str] = frozenset()
@@ -105,11 +105,13 @@ class ControlLoop:
         version, policies = self._source.current()
         if self._inventory is not None and facts is self._facts and version == self._version:
             return self._inventory
-        assignment = assign(facts, policies, self._node)
+        node = self._source.node
+        assignment = assign(facts, policies, node)
         gone = () if self._inventory is None else self._inventory.index.keys() - assignment.inventory.index.keys()
         self._journal.forget(gone)
         self._facts, self._version, self._inventory = facts, version, assignment.inventory
-        self._ownership = ownership(assignment, [policy.name for policy in policies], self._node.name)
+        self._generations = {policy.name: policy.metadata.generation for policy in policies}
+        self._ownership = Ownership() if self._source.awaited else ownership(assignment, self._generations, node.name)
         self._wishes_errors = {domain.key: domain.wishes.error for domain in facts if domain.wishes.error}
         self._journal.remarks(self._ownership.remarks)
         self._let_go(assignment.inventory)
@@ -163,6 +165,8 @@ class ControlLoop:
                 looked=self._looked,
                 ownership=self._ownership,
                 wishes_errors=self._wishes_errors,
+                generations=self._generations,
+                awaited=self._source.awaited,
             )
         )
 

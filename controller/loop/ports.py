@@ -6,6 +6,7 @@ from typing import Protocol
 from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, Refusal
 from controller.host.look import Look
 from controller.observe.board import Connection
@@ -54,7 +55,17 @@ class PolicySource(Protocol):
     """Where policies come from: a folder, or the API server."""
 
     def current(self) -> tuple[int, Sequence[MemoryPolicy]]:
-        """A version that changes whenever the policies do, and the policies. Raises nothing."""
+        """A version that changes whenever the policies or the node do, and the policies. Raises nothing."""
+        ...
+
+    @property
+    def node(self) -> NodeIdentity:
+        """The node as node selectors see it, as of the last `current`."""
+        ...
+
+    @property
+    def awaited(self) -> str:
+        """What is not known yet, as of the last `current`; empty when all is. Until then no policy means nothing."""
         ...
 
     @property

@@ -45,6 +45,10 @@ class Publication:
     ownership: Ownership = field(default_factory=Ownership)
     wishes_errors: Mapping[str, str] = field(default_factory=dict)
     """By key, what is wrong with the wishes in a domain's metadata."""
+    generations: Mapping[str, int] = field(default_factory=dict)
+    """By name of the policies, `metadata.generation` of what is in force; 0 where there is none."""
+    awaited: str = ""
+    """What has to be known before policies count, and is not; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,11 @@ class Verdict:
 class Board:
     """Holds the newest publication. `publish` never waits; readers get a consistent whole without a lock."""
 
-    def __init__(self, node_name: str, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, node_name: str, monotonic: Callable[[], float], published: Callable[[], None] = lambda: None
+    ) -> None:
+        """`published` is called from the loop's thread after each publication; it must not wait."""
+        self._published = published
         self._node_name = node_name
         self._monotonic = monotonic
         self._latest: Publication | None = None
@@ -70,6 +78,12 @@ class Board:
     def publish(self, publication: Publication) -> None:
         """Replace what readers see."""
         self._latest = publication
+        self._published()
+
+    @property
+    def latest(self) -> Publication | None:
+        """The newest publication; None before the first."""
+        return self._latest
 
     def document(self) -> dict[str, Any]:
         """The `/state` document, JSON-able: sizes in bytes, times in seconds, null where unknown."""
@@ -109,13 +123,15 @@ class Board:
         return Verdict()
 
     def readiness(self) -> Verdict:
-        """Fine when libvirt answers on at least one connection and the first look is done."""
+        """Fine when libvirt answers on at least one connection, the policies are known and the first look is done."""
         latest = self._latest
         if latest is None:
             return Verdict(("the loop has not run yet",))
         reasons = list(self.health().reasons)
         if not any(each.connected for each in latest.connections):
             reasons += lost(latest.connections) or ["no libvirt connection"]
+        if latest.awaited:
+            reasons.append(f"waiting for {latest.awaited}")
         if not latest.looked:
             reasons.append("the first look is not done")
         return Verdict(tuple(reasons))

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BufferedIOBase
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from controller.observe.address import Address
-from controller.observe.board import Board, Verdict
-from controller.observe.metrics import registry
+from controller.observe.board import Verdict
+from controller.observe.metrics import Collecting, StateCollector, registry
 
 _log = logging.getLogger(__name__)
 
@@ -50,12 +50,29 @@ class Reply:
     body: bytes
 
 
+class Shown(Protocol):
+    """What is shown: `Board`, or the like. Asked from several threads at a time."""
+
+    def document(self) -> dict[str, Any]:
+        """The `/state` document, JSON-able."""
+        ...
+
+    def health(self) -> Verdict:
+        """The answer to `/healthz`."""
+        ...
+
+    def readiness(self) -> Verdict:
+        """The answer to `/readyz`."""
+        ...
+
+
 class Pages:
     """What the endpoint answers, without the wire."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Shown, collecting: Collecting = StateCollector) -> None:
+        """`collecting` makes the metrics of the board's document."""
         self._board = board
-        self._registry: CollectorRegistry = registry(board)
+        self._registry: CollectorRegistry = registry(board, collecting)
         self._pages: dict[str, Callable[[], Reply]] = {
             "/state": self._state,
             "/healthz": lambda: _verdict(board.health()),
@@ -81,10 +98,10 @@ class Pages:
 class Endpoint:
     """The listening server with its thread; a context manager."""
 
-    def __init__(self, address: Address, board: Board) -> None:
+    def __init__(self, address: Address, board: Shown, collecting: Collecting = StateCollector) -> None:
         """Bind at once. Raises ListenError when the address cannot be had."""
         try:
-            self._server = _Server(address, Pages(board))
+            self._server = _Server(address, Pages(board, collecting))
         except OSError as error:
             raise ListenError(f"--listen {address}: {error.strerror or error}; {_remedy(error)}") from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)

@@ -4,17 +4,28 @@ Names follow Prometheus: base units, `_total` for counters only. Per-domain seri
 name, for people) and `key` (UUID, with the connection where there are several: unique).
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controller import __version__
-from controller.observe.board import Board
 
 Document = dict[str, Any]
+
+
+class Documented(Protocol):
+    """Whatever has a `/state` document."""
+
+    def document(self) -> Document:
+        """The document as of now."""
+        ...
+
+
+Collecting = Callable[[Documented], Collector]
+"""Makes the collector that turns a document into metrics."""
 
 _NODE_GAUGES = {
     "total": ("ballast_node_memory_bytes", "Memory of the host."),
@@ -65,7 +76,7 @@ _POLICY_GAUGES = {
 class StateCollector(Collector):
     """Turns the `/state` document into metric families. A figure that is not known has no sample."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Documented) -> None:
         self._board = board
 
     def describe(self) -> Iterable[Metric]:
@@ -75,21 +86,21 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All families of one consistent publication."""
         document = self._board.document()
-        yield _family(
+        yield family(
             GaugeMetricFamily,
             "ballast_build_info",
             "Version of the running Ballast.",
             {"version": ""},
             [({"version": __version__}, 1)],
         )
-        yield _family(
+        yield family(
             GaugeMetricFamily,
             "ballast_libvirt_connected",
             "1 while the libvirt connection is up.",
             {"uri": ""},
             [({"uri": each["uri"]}, each["connected"]) for each in document["connections"]],
         )
-        yield _family(
+        yield family(
             GaugeMetricFamily,
             "ballast_refused_policies",
             "Problems in policies that were refused.",
@@ -97,17 +108,17 @@ class StateCollector(Collector):
             [({}, len(document["problems"]))],
         )
         node = [document["node"]]
-        yield from _families(GaugeMetricFamily, _NODE_GAUGES, {}, node)
-        yield from _families(CounterMetricFamily, _NODE_COUNTERS, {}, node)
+        yield from families(GaugeMetricFamily, _NODE_GAUGES, {}, node)
+        yield from families(CounterMetricFamily, _NODE_COUNTERS, {}, node)
         policy = {"policy": "name", "mode": "mode"}
-        yield from _families(GaugeMetricFamily, _POLICY_GAUGES, policy, document["policies"])
+        yield from families(GaugeMetricFamily, _POLICY_GAUGES, policy, document["policies"])
         yield from _domains(document["domains"])
 
 
-def registry(board: Board) -> CollectorRegistry:
+def registry(board: Documented, collecting: Collecting = StateCollector) -> CollectorRegistry:
     """A registry of Ballast's own: the state, and the process's CPU and memory."""
     own = CollectorRegistry()
-    own.register(StateCollector(board))
+    own.register(collecting(board))
     ProcessCollector(registry=own)
     return own
 
@@ -117,8 +128,8 @@ Family = type[GaugeMetricFamily] | type[CounterMetricFamily]
 
 def _domains(domains: list[Document]) -> Iterator[Metric]:
     identity = {"domain": "name", "key": "key"}
-    yield from _families(GaugeMetricFamily, _DOMAIN_GAUGES, identity, domains)
-    yield from _families(CounterMetricFamily, _DOMAIN_COUNTERS, identity, domains)
+    yield from families(GaugeMetricFamily, _DOMAIN_GAUGES, identity, domains)
+    yield from families(CounterMetricFamily, _DOMAIN_COUNTERS, identity, domains)
     owned = [each | {"present": 1} for each in domains]
     info = {
         "present": (
@@ -127,29 +138,34 @@ def _domains(domains: list[Document]) -> Iterator[Metric]:
         )
     }
     labels = identity | {"uuid": "uuid", "policy": "policy", "mode": "mode", "reason": "reason"}
-    yield from _families(GaugeMetricFamily, info, labels, owned)
+    yield from families(GaugeMetricFamily, info, labels, owned)
 
 
-def _families(
+def families(
     kind: Family, figures: dict[str, tuple[str, str]], labels: dict[str, str], rows: list[Document]
 ) -> Iterator[Metric]:
+    """A family each of `figures` (field of a row to name and help), with a sample a row.
+
+    `labels` are names of labels to fields of a row.
+    """
     for field, (name, text) in figures.items():
-        yield _family(kind, name, text, labels, [(_labels(row, labels), row.get(field)) for row in rows])
+        yield family(kind, name, text, labels, [(_labels(row, labels), row.get(field)) for row in rows])
 
 
 def _labels(row: Document, labels: dict[str, str]) -> dict[str, str]:
     return {label: str(row[field] or "") for label, field in labels.items()}
 
 
-def _family(
+def family(
     kind: Family,
     name: str,
     text: str,
     labels: Iterable[str],
     samples: Iterable[tuple[dict[str, str], float | None]],
 ) -> Metric:
-    family = kind(name, text, labels=list(labels))
+    """One family; a figure that is None has no sample."""
+    made = kind(name, text, labels=list(labels))
     for values, figure in samples:
         if figure is not None:
-            family.add_metric(list(values.values()), float(figure))
-    return family
+            made.add_metric(list(values.values()), float(figure))
+    return made

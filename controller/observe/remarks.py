@@ -1,7 +1,7 @@
 """What a user should know about who owns which domain: policies without effect, and what to do about them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controller.engine.ownership import Assignment
@@ -30,13 +30,13 @@ class Ownership:
     remarks: tuple[Remark, ...] = ()
 
 
-def ownership(assignment: Assignment, policies: Sequence[str], node: str) -> Ownership:
+def ownership(assignment: Assignment, policies: Collection[str], node: str) -> Ownership:
     """What became of `policies`, by name, on the node called `node`."""
     conflicted = {policy: len(keys) for policy, keys in assignment.conflicted.items()}
     return Ownership(conflicted, tuple(_remarks(assignment, policies, node)))
 
 
-def _remarks(assignment: Assignment, policies: Sequence[str], node: str) -> Iterator[Remark]:
+def _remarks(assignment: Assignment, policies: Collection[str], node: str) -> Iterator[Remark]:
     if not policies:
         yield Remark("no policy", "", "no MemoryPolicy is in force: every domain is left alone")
     for policy, keys in sorted(assignment.conflicted.items()):

@@ -10,8 +10,10 @@ from urllib.request import urlopen
 
 from benchmarks.figures import Baseline, Figure
 from benchmarks.look import DOMAINS, Reply, raw_call
-from benchmarks.recorded import Recorded
+from benchmarks.recorded import POLICY, Played, Recorded
 from benchmarks.site import GUESTS, Site
+from lab.daemons import until
+from lab.kubernetes.controlplane import ControlPlane
 
 PART = "memory"
 GOAL_MIB = 110.0
@@ -19,10 +21,17 @@ WATCH_S = 45.0
 SCRAPE_S = 15.0
 """Prometheus' usual interval; a scrape has its share in the memory that stays."""
 LOOKS = 60
+KNOWN_S = 30.0
+"""Deadline for the policy to be known."""
+SETTLE_S = 5.0
+"""Seconds in which kopf has begun to watch, and the state is written."""
 KIB_IN_MIB = 1024
 
 LIBRARIES = "import numpy, pydantic, libvirt; print(open('/proc/self/status').read())"
 RECORDED = "from benchmarks import memory; memory.print_recorded()"
+AGENT = "from benchmarks import memory; memory.print_agent()"
+NODE = "bench"
+CRDS = Path(__file__).parents[2] / "crds"
 
 
 def measure(site: Site) -> list[Figure]:
@@ -31,10 +40,12 @@ def measure(site: Site) -> list[Figure]:
     real = _watch(site)
     _, replies = raw_call(site)
     recorded = _usage(_run(RECORDED, json.dumps(replies)))
+    agent = _usage(_agent(replies))
     baseline = "Python with numpy, pydantic and libvirt"
     cases = (
         (f"ballast run, {GUESTS} real guests, {WATCH_S:g} s", real),
         (f"loop, {DOMAINS:,} recorded domains", recorded),
+        (f"ballast agent with kopf, {DOMAINS:,} recorded domains", agent),
     )
     return [
         Figure(PART, f"{what}, {name}", usage[field], "MiB", Baseline(f"{baseline}, {name}", bare[field]), GOAL_MIB)
@@ -69,6 +80,40 @@ def print_recorded() -> None:
             if look % SCRAPE_S == 0:
                 pages.get("/metrics")
     print(Path("/proc/self/status").read_text())
+
+
+def _agent(replies: list[Reply]) -> str:
+    """The agent's `status`, after LOOKS looks under a policy that kopf watches in a real API server."""
+    with ControlPlane() as plane:
+        plane.kubectl("apply", "-k", str(CRDS))
+        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
+        for made in (node, POLICY.model_dump(mode="json", by_alias=True, exclude_unset=True)):
+            plane.kubectl("apply", "-f", "-", input=json.dumps(made))
+        return _run(AGENT, json.dumps({"replies": replies, "kubeconfig": str(plane.kubeconfig)}))
+
+
+def print_agent() -> None:
+    """As `print_recorded`, of an agent with all of its threads."""
+    from controller.agent import Agent  # noqa: PLC0415 - only in the child
+    from controller.cli import agent_service  # noqa: F401, PLC0415 - the libraries a real process has loaded
+    from controller.cluster.access import access  # noqa: PLC0415 - only in the child
+    from controller.observe.http import Pages  # noqa: PLC0415 - only in the child
+
+    given = json.load(sys.stdin)
+    with tempfile.TemporaryDirectory() as proc, tempfile.TemporaryDirectory() as cache:
+        played = Played.of(given["replies"], DOMAINS, Path(proc))
+        agent = Agent(access(Path(given["kubeconfig"])), NODE, Path(cache), played.host, played.clock)
+        pages = Pages(agent.board)
+        with agent:
+            until(lambda: bool(agent.policies.current()[1]), KNOWN_S, "policy known")
+            for look in range(LOOKS):
+                played.player.tick()
+                agent.loop.iterate()
+                if look % SCRAPE_S == 0:
+                    pages.get("/metrics")
+            time.sleep(SETTLE_S)  # for what the threads still do
+            print(Path("/proc/self/status").read_text())
 
 
 def _run(script: str, text: str = "") -> str:

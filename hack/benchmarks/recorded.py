@@ -120,6 +120,18 @@ class Clock:
         """Never called: looks are made one by one."""
         raise NotImplementedError
 
+    def wake(self) -> None:
+        """Nobody waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedConnection:
+    """To a libvirt that always answers."""
+
+    uri: str = "recorded:///"
+    connected: bool = True
+    error: str = ""
+
 
 class RecordedHost:
     """Stands in for controller.host.host.Host; looks, periods and the host's memory are read by the real code."""
@@ -133,7 +145,7 @@ class RecordedHost:
         entries = [_entry(player, number) for number in range(len(player.domains))]
         self._facts = tuple(entry.facts for entry in entries)
         self._numbers = {facts.key: number for number, facts in enumerate(self._facts)}
-        self._connection.link = Link(player, {entry.facts.key: entry for entry in entries}, Calls(int))
+        self._connection.link = Link(player, {entry.facts.key: entry for entry in entries}, Calls(lambda: None))
 
     def inventory(self) -> tuple[DomainFacts, ...]:
         """Nothing ever changes."""
@@ -158,9 +170,9 @@ class RecordedHost:
         memory = meminfo.read(self._proc)
         return HostReading(memory.total, memory.available, memory.swap_used)
 
-    def status(self) -> tuple[()]:
-        """No connection that could be lost."""
-        return ()
+    def status(self) -> tuple[RecordedConnection]:
+        """One connection, which is never lost."""
+        return (RecordedConnection(),)
 
     def ensure_statistics(self, key: str, seconds: int) -> None:
         """As the real host does; every period is set already."""
@@ -175,21 +187,38 @@ class OnePolicy:
     """The policy source."""
 
     problems: tuple[str, ...] = ()
+    node = NodeIdentity("node")
+    awaited = ""
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
         """Always the same."""
         return 1, (POLICY,)
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A host that is played, and its time."""
+
+    player: Player
+    clock: Clock
+    host: RecordedHost
+
+    @classmethod
+    def of(cls, recorded: Sequence[Mapping[str, Any]], count: int, proc: Path) -> "Played":
+        """With `count` domains; `proc` is an empty folder."""
+        player = Player(recorded, count)
+        clock = Clock(player, epoch=float(recorded[0]["balloon.last-update"]) - player.now)
+        return cls(player, clock, RecordedHost(player, proc))
+
+
 class Recorded:
     """A whole Ballast on `count` recorded domains: `tick` lets a second pass, `look` is one look of the process."""
 
     def __init__(self, recorded: Sequence[Mapping[str, Any]], count: int, proc: Path) -> None:
-        player = Player(recorded, count)
-        clock = Clock(player, epoch=float(recorded[0]["balloon.last-update"]) - player.now)
-        self.board = Board("node", clock.monotonic)
-        loop = ControlLoop(RecordedHost(player, proc), OnePolicy(), NodeIdentity("node"), clock, self.board)
-        self.tick = player.tick
+        played = Played.of(recorded, count, proc)
+        self.board = Board("node", played.clock.monotonic)
+        loop = ControlLoop(played.host, OnePolicy(), played.clock, self.board)
+        self.tick = played.player.tick
         self.look = loop.iterate
 
 

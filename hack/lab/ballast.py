@@ -1,9 +1,11 @@
-"""`ballast run` as a child process of the demo."""
+"""`ballast run` and `ballast agent` as child processes of the lab."""
 
 import os
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +22,8 @@ READY_S = 30
 """Deadline for Ballast to have looked at every guest; a second or two on an idle machine."""
 STOP_S = 10
 """Deadline for Ballast to end after SIGTERM."""
+ANSWER_S = 10
+"""Deadline for one answer."""
 LOG_TAIL = 15
 """Lines of its log that an error shows."""
 
@@ -31,22 +35,16 @@ class Ballast:
     """
 
     def __init__(self, policies: Path, uri: str, log: Path, *, keep: bool) -> None:
+        self._launch(["run", "--policies", str(policies), "--connect", uri], log, keep)
+
+    def _launch(self, arguments: list[str], log: Path, keep: bool) -> None:
         listen = f"127.0.0.1:{_free_port()}"
         self.url = f"http://{listen}"
         self._log = log
-        command = [
-            str(COMMAND),
-            "run",
-            "--policies",
-            str(policies),
-            "--connect",
-            uri,
-            "--listen",
-            self.url[7:],
-        ]
+        command = [str(COMMAND), *arguments, "--listen", listen]
         if not keep:  # not even SIGKILL of the demo leaves it running
             command = ["setpriv", "--pdeathsig", "TERM", *command]
-        with log.open("wb") as file:
+        with log.open("ab") as file:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -98,6 +96,25 @@ class Ballast:
         except click.ClickException:  # not listening yet
             return False
         return sum(domain["demand"] is not None for domain in domains) >= count
+
+
+class NodeAgent(Ballast):
+    """A running `ballast agent` of the Node `node`, with the API server's access from `kubeconfig`."""
+
+    def __init__(self, node: str, kubeconfig: Path, uri: str, folder: Path) -> None:
+        """Cache and log are kept in `folder`, also for the next agent."""
+        access = ["--node-name", node, "--kubeconfig", str(kubeconfig), "--cache-dir", str(folder / "cache")]
+        self._launch(["agent", *access, "--connect", uri], folder / "ballast.log", keep=False)
+
+    def not_ready(self) -> str:
+        """What `/readyz` says is missing; empty when nothing is."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=ANSWER_S):  # noqa: S310 - http
+                return ""
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+        except OSError as error:  # not listening yet
+            return str(error)
 
 
 def _free_port() -> int:

@@ -79,8 +79,8 @@ def test_a_problem_has_all_its_parts() -> None:
             "spec.weight: '5': not an integer but text; use an integer from 1 to 10000, without quotes",
         ),
         (
-            "weight: 5.0",
-            "spec.weight: '5.0': not an integer but a number with a fraction; use an integer from 1",
+            "weight: 5.5",
+            "spec.weight: '5.5': not an integer but a number with a fraction; use an integer from 1",
         ),
         ("weight: 1_0.5", "spec.weight: '1_0.5': not an integer but a number with a fraction; use"),
         (
@@ -106,8 +106,8 @@ def test_a_problem_has_all_its_parts() -> None:
         ),
         ("weight: 1e99", "spec.weight: '1e99': larger than any integer of Kubernetes; use a smaller number"),
         (
-            "weight: !!float 5",
-            "spec.weight: '5': not an integer but a number with a fraction; use an integer from 1",
+            "weight: !!float 5.5",
+            "spec.weight: '5.5': not an integer but a number with a fraction; use an integer from 1",
         ),
         (
             "weight: !!int five",
@@ -251,7 +251,22 @@ def test_a_name_that_is_text_is_taken_as_it_is(name: str) -> None:
     assert names(HEAD.replace("example", name)) == [name.removeprefix("!!str ").strip("'")]
 
 
-@pytest.mark.parametrize(("text", "size"), [("1e9", 10**9), ("'1e9'", 10**9), ("4096", 4096), ("1.5Gi", 3 * 2**29)])
+def test_a_number_without_a_fraction_is_the_integer_that_kubectl_sends() -> None:
+    (policy,) = load(HEAD + "spec: {weight: 5.0}", "p.yaml").policies
+    assert policy.spec.weight == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1e9", 10**9),
+        ("'1e9'", 10**9),
+        ("1.5e9", 1_500_000_000),
+        ("4096", 4096),
+        ("4096.0", 4096),
+        ("1.5Gi", 3 * 2**29),
+    ],
+)
 def test_a_quantity_may_be_an_integer_or_text(text: str, size: int) -> None:
     (policy,) = load(HEAD + f"spec: {{budget: {{maximum: {text}}}}}", "p.yaml").policies
     assert policy.spec.budget.maximum == size

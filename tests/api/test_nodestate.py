@@ -20,6 +20,7 @@ def state() -> dict[str, Any]:
             "stable": True,
             "domains": 12,
             "stableDomains": 11,
+            "policyCount": 1,
             "policies": [
                 {
                     "name": "everything",
@@ -58,6 +59,12 @@ def test_fields_of_a_later_version_are_ignored() -> None:
     later["status"]["policies"][0]["moonPhase"] = "full"
     later["status"]["weather"] = 1
     assert NodeMemoryState.model_validate(later) == NodeMemoryState.model_validate(state())
+
+
+def test_policies_are_counted_whatever_the_state_says() -> None:
+    wrong = state()
+    wrong["status"]["policyCount"] = 7
+    assert NodeMemoryState.model_validate(wrong).status.policy_count == 1
 
 
 def test_no_more_than_ten_domains_are_named() -> None:

@@ -1,6 +1,7 @@
 """The MemoryPolicy model: defaults, what is accepted, and the way back to YAML."""
 
 import re
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,6 +67,28 @@ def test_null_counts_as_absent() -> None:
     assert policy({"limits": {"minimum": None}, "mode": None, "model": None}) == policy({})
 
 
+def test_an_unknown_field_is_refused_whatever_it_holds() -> None:
+    with pytest.raises(ValidationError, match="wieght"):
+        policy({"wieght": None})
+
+
+def test_a_label_without_a_value_is_refused_since_dropping_it_would_select_more() -> None:
+    with pytest.raises(ValidationError, match="domainSelector"):
+        policy({"domainSelector": {"labels": {"tier": None}}})
+
+
+@pytest.mark.parametrize(("length", "taken"), [(253, True), (254, False)])
+def test_the_dns_name_of_a_label_key_is_bounded(length: int, taken: bool) -> None:
+    with nullcontext() if taken else pytest.raises(ValidationError, match="matchLabels"):
+        policy({"nodeSelector": {"matchLabels": {f"{'x' * length}/tier": ""}}})
+
+
+@pytest.mark.parametrize("labels", [{"_": "a"}, {"a": "-"}, {"a": "b" * 64}])
+def test_labels_are_those_that_kubernetes_takes(labels: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match=r"metadata\.labels"):
+        policy(labels=labels)
+
+
 def test_quantities_become_bytes() -> None:
     limits = policy({"limits": {"minimum": "256Mi", "maximum": 2**30}}).spec.limits
     assert (limits.minimum, limits.maximum) == (256 * MI, 1024 * MI)
@@ -102,12 +125,12 @@ def test_object_metadata_is_read_or_let_pass() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["a", "a.b-c.d", "9", "x" * 63, ".".join(["x" * 62] * 4)])
+@pytest.mark.parametrize("name", ["a", "a.b-c.d", "9", "x" * 253, ".".join(["x" * 62] * 4)])
 def test_names_are_subdomains(name: str) -> None:
     assert policy(name=name).name == name
 
 
-@pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a-", "a..b", ".a", "ä", "a\n", "x" * 64, "x." * 127])
+@pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a-", "a..b", ".a", "ä", "a\n", "x" * 254, "x." * 127])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         policy(name=name)

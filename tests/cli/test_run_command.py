@@ -2,7 +2,6 @@
 
 import errno
 import json
-import logging
 import signal
 import subprocess
 import sys
@@ -21,17 +20,6 @@ TEST_DRIVER = "test:///default"
 """One running domain, `test`, inside the libvirt library."""
 POLICY = "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}\n"
 MIB = 2**20
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """The command sets up the process's logging, which other tests share."""
-    root, ours = logging.getLogger(), logging.getLogger("controller")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A real control plane and a real node for tests, one of each a session."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -8,12 +9,31 @@ from lab.kubernetes import image
 from lab.kubernetes.controlplane import ControlPlane
 from lab.kubernetes.node import Node
 
+ROOT = Path(__file__).parents[2]
+CRDS = ("crd/memorypolicies.ballast.dev", "crd/nodememorystates.ballast.dev")
+
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
     """API server, etcd and controller manager; a test leaves it as it was, or works in a namespace of its own."""
     with ControlPlane() as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def contract(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane with Ballast's CRDs, established."""
+    control_plane.kubectl("apply", "-k", str(ROOT / "crds"))
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *CRDS)
+    return control_plane
+
+
+@pytest.fixture(scope="module")
+def installed(contract: ControlPlane) -> Iterator[ControlPlane]:
+    """The control plane with all that `manifests/default` holds; without kubelets its pods wait."""
+    contract.kubectl("apply", "-k", str(ROOT / "manifests" / "default"))
+    yield contract
+    contract.kubectl("delete", "-k", str(ROOT / "manifests" / "base"))
 
 
 @pytest.fixture(scope="session")

@@ -125,6 +125,8 @@ class FakeSource:
 
     def __init__(self) -> None:
         self.version = 0
+        self.node = NodeIdentity("node")
+        self.awaited = ""
         self.policies: tuple[object, ...] = ()
         self.problems: tuple[str, ...] = ()
 
@@ -150,7 +152,7 @@ class Site:
         self.source = FakeSource()
         self.source.set(*specs)
         self.board = Board("node", self.clock.monotonic)
-        self.loop = ControlLoop(self.host, self.source, NodeIdentity("node"), self.clock, self.board)
+        self.loop = ControlLoop(self.host, self.source, self.clock, self.board)
 
     def turn(self, times: int = 1) -> None:
         """Iterate, waiting in between as `run` does."""

@@ -6,6 +6,7 @@ import pytest
 from fake_site import MIB, FakeConnection, Site
 
 from controller.api.wishes import Wishes
+from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import Refusal, Snapshot
 from controller.loop import control
 
@@ -275,3 +276,49 @@ def test_policies_without_effect_are_published_with_their_conflicts():
         "MemoryPolicy p1 is Conflicted: MemoryPolicy p0 owns a (higher priority, older, or first by name)",
         "MemoryPolicy p2 selects no domain of this node",
     ]
+
+
+def test_while_policies_are_awaited_nothing_is_said_of_them_and_it_is_not_ready(caplog):
+    site = Site()
+    site.host.add("a")
+    site.source.awaited = "the first list of MemoryPolicies"
+    site.turn()
+    assert site.board.readiness().reasons == ("waiting for the first list of MemoryPolicies",)
+    assert "no MemoryPolicy is in force" not in caplog.text
+    assert site.host.applied == []
+    site.source.awaited = ""
+    site.source.set(CALM)
+    site.turn()
+    assert site.board.readiness().ok
+    assert site.domain("a")["policy"] == "p0"
+
+
+def test_a_change_of_the_nodes_labels_counts_at_once():
+    site = Site("{nodeSelector: {matchLabels: {tier: gold}}}")
+    site.host.add("a")
+    site.turn()
+    assert site.domain("a")["policy"] is None
+    site.source.node = NodeIdentity("node", {"tier": "gold"})
+    site.source.version += 1
+    site.turn()
+    assert site.domain("a")["policy"] == "p0"
+
+
+def test_generations_of_the_policies_in_force_are_published():
+    site = Site(CALM)
+    site.loop.iterate()
+    latest = site.board.latest
+    assert latest is not None
+    assert latest.generations == {"p0": 0}
+
+
+def test_the_looks_a_fixed_interval_would_take_are_counted_for_each_domain():
+    site = Site(CALM)
+    site.host.add("a")
+    site.host.add("b")
+    site.turn(5)
+    latest = site.board.latest
+    assert latest is not None
+    counted = latest.state.tempo.fixed_looks
+    assert counted[0] == counted[1] > 0
+    assert counted.sum() == pytest.approx(latest.state.totals.fixed_looks)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from controller.engine.ownership import NodeIdentity
 from controller.standalone import RESCAN_S, FolderError, FolderWatch, PolicyFolder
+
+NODE = NodeIdentity("node")
 
 
 def policy(name: str, spec: str = "{}") -> str:
@@ -19,7 +22,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.now = 0.0
-        self.source = PolicyFolder(path, lambda: self.now)
+        self.source = PolicyFolder(path, NODE, lambda: self.now)
 
     @property
     def elsewhere(self) -> Path:
@@ -201,13 +204,13 @@ def test_a_folder_that_goes_away_leaves_its_policies_in_force(folder, caplog):
 
 def test_a_missing_folder_is_refused_at_the_start(tmp_path):
     with pytest.raises(FolderError, match=r"/nowhere: No such file or directory; create the folder"):
-        PolicyFolder(tmp_path / "nowhere", lambda: 0.0)
+        PolicyFolder(tmp_path / "nowhere", NODE, lambda: 0.0)
 
 
 def test_a_file_in_place_of_the_folder_is_refused_at_the_start(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FolderError, match=r"/file: Not a directory; name the folder that holds it"):
-        PolicyFolder(tmp_path / "file", lambda: 0.0)
+        PolicyFolder(tmp_path / "file", NODE, lambda: 0.0)
 
 
 class TestWatching:

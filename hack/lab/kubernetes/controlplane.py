@@ -60,6 +60,11 @@ class ControlPlane:
         return f"https://{self.address}:{self._port}"
 
     @property
+    def apiserver_pid(self) -> int:
+        """Of the API server that runs now."""
+        return self._apiserver
+
+    @property
     def ca(self) -> Path:
         """The certificate that the API server's is signed with, PEM."""
         return self._authority.certificate

@@ -1,0 +1,58 @@
+"""The node agent: the control loop, fed by the API server and reporting to it. Wiring only.
+
+Neither kopf nor the API server is in the loop's way: they wake it, and it leaves what there is to report on a board.
+"""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from controller.cluster.access import Load
+from controller.cluster.cache import Cache
+from controller.cluster.client import Client
+from controller.cluster.findings import findings
+from controller.cluster.kopfwatch import Run, run_kopf
+from controller.cluster.policies import ClusterPolicies
+from controller.cluster.report import Context
+from controller.cluster.reporter import News, Reporter
+from controller.loop.clock import SystemClock
+from controller.loop.control import ControlLoop
+from controller.loop.ports import Host
+from controller.observe.board import Board, lost
+
+
+class Agent:
+    """Everything of one node but the host itself; a context manager. `loop.run` does the work meanwhile."""
+
+    def __init__(
+        self, load: Load, node_name: str, cache_dir: Path, host: Host, clock: SystemClock, run: Run = run_kopf
+    ) -> None:
+        """`load` reads the access to the API server, `run` watches the policies. Raises AccessError, CacheError."""
+        self._node_name = node_name
+        self._client = Client(load)
+        self.policies = ClusterPolicies(
+            self._client, load, node_name, Cache(cache_dir, node_name), clock.wake, clock.monotonic, run
+        )
+        self.reporter = Reporter(self._client, node_name, self._news, clock.monotonic)
+        self.board = Board(node_name, clock.monotonic, self.reporter.worker.wake)
+        self.loop = ControlLoop(host, self.policies, clock, self.board)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.callback(self._client.close)
+        self._stack.enter_context(self.policies)
+        self._stack.enter_context(self.reporter.worker)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _news(self) -> News | None:
+        """What the loop published last; nothing before the policies are known and the domains were looked at."""
+        latest = self.board.latest
+        if latest is None or latest.awaited or not latest.looked:
+            return None
+        ownership = latest.ownership
+        context = Context(self._node_name, self.policies.node_uid, latest.generations, ownership.conflicted)
+        conflicts = [remark.text for remark in ownership.remarks if remark.event == "conflict"]
+        return News(latest.state, context, findings(latest.state, lost(latest.connections), conflicts))

@@ -1,0 +1,156 @@
+"""What the sums of a policy mean: the conditions, each with a reason and what to do about it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from controller.aggregation.figures import Trouble
+from controller.aggregation.ledger import Summary
+from controller.api.policystatus import MESSAGE_CHARACTERS, ConditionStatus, ConditionType
+
+NAMED = 3
+"""Nodes named in a message; `worstNodes` has more of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A condition without its times."""
+
+    type: ConditionType
+    status: ConditionStatus
+    reason: str
+    message: str
+
+
+def conditions(summary: Summary) -> tuple[Verdict, ...]:
+    """All conditions of a policy, always the same four, in the same order."""
+    return tuple(_cut(judge(summary)) for judge in (_ready, _stable, _degraded, _conflicted))
+
+
+def _ready(summary: Summary) -> Verdict:
+    """Every node that should run the policy has taken it up."""
+    policy, figures = summary.policy, summary.figures
+    hindrance = next(_hindrances(summary), None)
+    if hindrance is not None:
+        return Verdict("Ready", "False", *hindrance)
+    if figures.nodes == 0:
+        return Verdict("Ready", "False", "NoNodes", _NO_NODES)
+    if figures.pending_nodes:
+        message = (
+            f"{_have(figures.pending_nodes, figures.nodes)} not taken up generation {policy.generation} yet: "
+            f"{_names(summary, Trouble.PENDING, figures.pending_nodes)}; agents need seconds: after a minute, "
+            "see their logs"
+        )
+        return Verdict("Ready", "False", "NodesPending", message)
+    message = f"{figures.nodes} of {_plural(figures.nodes, 'node')} follow generation {policy.generation}"
+    return Verdict("Ready", "True", "AllNodesFollow", message)
+
+
+def _stable(summary: Summary) -> Verdict:
+    """Every domain is stable, as far as anybody knows."""
+    figures = summary.figures
+    unstable = figures.domains - figures.stable_domains
+    if unstable:
+        message = (
+            f"{unstable} of {_plural(figures.domains, 'domain')} need memory moved often and are looked at often; "
+            "if they do so for long, raise spec.threshold or spec.headroom, or accept it in spec.stability"
+        )
+        return Verdict("Stable", "False", "DomainsUnstable", message)
+    hindrance = next(_hindrances(summary), None)
+    if hindrance is not None:
+        return Verdict("Stable", "Unknown", *hindrance)
+    if figures.nodes == 0:
+        return Verdict("Stable", "Unknown", "NoNodes", _NO_NODES)
+    if figures.domains == 0:
+        message = "the policy owns no domain; check spec.domainSelector and spec.priority, if it should"
+        return Verdict("Stable", "True", "NoDomains", message)
+    return Verdict("Stable", "True", "AllDomainsStable", f"all of {_plural(figures.domains, 'domain')} are stable")
+
+
+def _degraded(summary: Summary) -> Verdict:
+    """Something is wrong that does not mend by itself."""
+    faults = [*_hindrances(summary), *_shortages(summary)]
+    if not faults:
+        return Verdict("Degraded", "False", "AsExpected", "nothing needs a person")
+    return Verdict("Degraded", "True", faults[0][0], "; ".join(message for _, message in faults))
+
+
+def _conflicted(summary: Summary) -> Verdict:
+    """Another policy owns domains that this one selects."""
+    figures = summary.figures
+    if not figures.conflicted_domains:
+        return Verdict("Conflicted", "False", "NoConflict", "no other policy owns a domain that this one selects")
+    message = (
+        f"{_plural(figures.conflicted_domains, 'domain')} that this policy selects too: another policy owns them, on "
+        f"{_names(summary, Trouble.CONFLICTED, figures.conflicted_nodes)}; narrow a spec.domainSelector, "
+        "or change spec.priority"
+    )
+    return Verdict("Conflicted", "True", "OwnedByOthers", message)
+
+
+_NO_NODES = (
+    "no node with an agent is selected; check spec.nodeSelector, and with `kubectl get nodememorystates` "
+    "that agents run where guests run"
+)
+
+
+def _hindrances(summary: Summary) -> Iterator[tuple[str, str]]:
+    """What keeps anybody from knowing how the policy does: reason and message each, the worst first."""
+    policy, figures = summary.policy, summary.figures
+    if policy.problem:
+        yield "PolicyUnreadable", f"this version of Ballast cannot read the policy: {policy.problem}"
+    if figures.unknown_nodes:
+        yield (
+            "NodesUnknown",
+            f"{_have(figures.unknown_nodes, figures.nodes)} stopped reporting: "
+            f"{_names(summary, Trouble.UNKNOWN, figures.unknown_nodes)}; see their agents' pods and logs, "
+            "or delete Nodes that are gone for good",
+        )
+    if figures.unreadable_nodes:
+        yield (
+            "StatesUnreadable",
+            f"{_have(figures.unreadable_nodes, figures.nodes)} a state that this version cannot read: "
+            f"{_names(summary, Trouble.UNREADABLE, figures.unreadable_nodes)}; "
+            "run agents and aggregator of one version",
+        )
+
+
+def _shortages(summary: Summary) -> Iterator[tuple[str, str]]:
+    figures = summary.figures
+    if figures.shortfall_mebibytes:
+        yield (
+            "Shortfall",
+            f"domains on {_plural(figures.short_nodes, 'node')} need {figures.shortfall_mebibytes} MiB more than they "
+            f"have: {_names(summary, Trouble.SHORTFALL, figures.short_nodes)}; raise spec.limits, lower "
+            "spec.budget.reserve, or move domains away",
+        )
+    if figures.stuck_domains:
+        yield (
+            "DomainsStuck",
+            f"the balloon of {_plural(figures.stuck_domains, 'domain')} does not move, on "
+            f"{_names(summary, Trouble.STUCK, figures.stuck_nodes)}; see `kubectl describe nodememorystate` for which, "
+            "and the balloon driver in the guest",
+        )
+
+
+def _names(summary: Summary, trouble: Trouble, total: int) -> str:
+    """Some of the `total` nodes that have this trouble, and how many more there are."""
+    known = [share.node for share in summary.worst if trouble in share.troubles][:NAMED]
+    if not known:
+        return _plural(total, "node")
+    shown = ", ".join(known)
+    return f"{shown} and {total - len(known)} more" if total > len(known) else shown
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _have(number: int, total: int) -> str:
+    return f"{number} of {_plural(total, 'node')} {'has' if number == 1 else 'have'}"
+
+
+def _cut(verdict: Verdict) -> Verdict:
+    if len(verdict.message) <= MESSAGE_CHARACTERS:
+        return verdict
+    message = verdict.message[: MESSAGE_CHARACTERS - 1] + "…"
+    return Verdict(verdict.type, verdict.status, verdict.reason, message)

@@ -1,0 +1,149 @@
+"""What one node adds to one policy: numbers that sum up, and what is wrong with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from operator import add, sub
+from typing import NamedTuple
+
+from controller.api.nodestate import PolicyState
+
+
+class Figures(NamedTuple):
+    """Numbers of one node, or of many. A node that does not report adds nothing but itself."""
+
+    nodes: int = 0
+    reporting_nodes: int = 0
+    unknown_nodes: int = 0
+    """Stopped reporting."""
+    unreadable_nodes: int = 0
+    """Report what this version cannot read."""
+    pending_nodes: int = 0
+    """Report, but have not taken up the policy's present generation."""
+    short_nodes: int = 0
+    """Have a domain whose demand is above its allocation."""
+    stuck_nodes: int = 0
+    """Have a domain whose balloon does not move."""
+    conflicted_nodes: int = 0
+    """Have a domain that another policy owns."""
+    domains: int = 0
+    stable_domains: int = 0
+    conflicted_domains: int = 0
+    stuck_domains: int = 0
+    reallocations: int = 0
+    looks: int = 0
+    looks_saved: int = 0
+    shortfall_mebibytes: int = 0
+
+    def plus(self, other: "Figures") -> "Figures":
+        """The sum, number by number."""
+        return Figures(*map(add, self, other))
+
+    def minus(self, other: "Figures") -> "Figures":
+        """The difference, number by number."""
+        return Figures(*map(sub, self, other))
+
+
+class Trouble(Enum):
+    """Why a person should look at a node, the worst first."""
+
+    UNKNOWN = "Unknown"
+    UNREADABLE = "Unreadable"
+    SHORTFALL = "Shortfall"
+    STUCK = "Stuck"
+    PRESSURE = "Pressure"
+    PENDING = "Pending"
+    CONFLICTED = "Conflicted"
+    UNSTABLE = "Unstable"
+
+
+_RANK = {trouble: rank for rank, trouble in enumerate(Trouble)}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The newest state of one node, as far as sums need it."""
+
+    node: str
+    mark: str
+    """Differs from report to report: the node's own clock, which is compared with nothing else."""
+    reported_at: str
+    """RFC 3339 time of the API server's clock at which the state was written; empty where it is not known."""
+    pressure: bool = False
+    """The host itself is short of memory."""
+    policies: Mapping[str, PolicyState] | None = None
+    """By name; None when the state cannot be read."""
+    left_out: int = 0
+    """Policies in force on the node for which there was no room in the state."""
+    problem: str = ""
+    """Why the state cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one node adds to one policy."""
+
+    node: str
+    figures: Figures
+    troubles: tuple[Trouble, ...] = ()
+    """The worst first."""
+    reported_at: str = ""
+    """When an Unknown node last reported."""
+
+    @property
+    def badness(self) -> tuple[int, int, int, str]:
+        """Sorts shares with the worst first: by kind of trouble, by how much, then by name."""
+        figures = self.figures
+        rank = _RANK[self.troubles[0]] if self.troubles else len(_RANK)
+        unstable = figures.domains - figures.stable_domains
+        return rank, -figures.shortfall_mebibytes, -max(figures.stuck_domains, unstable), self.node
+
+
+def share(policy: str, generation: int, report: Report, silent: bool) -> Share:
+    """What the node of `report` adds to a policy that is for it.
+
+    `silent` nodes have not been heard for too long: what they last said is no knowledge of the present. Where a state
+    has no room for all policies, one that it does not name counts as followed: agents leave out those without trouble.
+    """
+    if silent:
+        return Share(report.node, Figures(nodes=1, unknown_nodes=1), (Trouble.UNKNOWN,), report.reported_at)
+    if report.policies is None:
+        return Share(report.node, Figures(nodes=1, unreadable_nodes=1), (Trouble.UNREADABLE,))
+    state = report.policies.get(policy)
+    if state is None:
+        if report.left_out:
+            return Share(report.node, Figures(nodes=1, reporting_nodes=1))
+        return Share(report.node, Figures(nodes=1, reporting_nodes=1, pending_nodes=1), (Trouble.PENDING,))
+    figures = _of_state(state, pending=state.observed_generation != generation)
+    return Share(report.node, figures, _troubles(figures, report.pressure))
+
+
+def _of_state(state: PolicyState, pending: bool) -> Figures:
+    return Figures(
+        nodes=1,
+        reporting_nodes=1,
+        pending_nodes=int(pending),
+        short_nodes=int(state.shortfall_mebibytes > 0),
+        stuck_nodes=int(state.stuck_domains > 0),
+        conflicted_nodes=int(state.conflicted_domains > 0),
+        domains=state.domains,
+        stable_domains=state.stable_domains,
+        conflicted_domains=state.conflicted_domains,
+        stuck_domains=state.stuck_domains,
+        reallocations=state.reallocations,
+        looks=state.looks,
+        looks_saved=state.looks_saved,
+        shortfall_mebibytes=state.shortfall_mebibytes,
+    )
+
+
+def _troubles(figures: Figures, pressure: bool) -> tuple[Trouble, ...]:
+    has = {
+        Trouble.SHORTFALL: figures.short_nodes > 0,
+        Trouble.STUCK: figures.stuck_nodes > 0,
+        Trouble.PRESSURE: pressure and figures.domains > 0,
+        Trouble.PENDING: figures.pending_nodes > 0,
+        Trouble.CONFLICTED: figures.conflicted_nodes > 0,
+        Trouble.UNSTABLE: figures.stable_domains < figures.domains,
+    }
+    return tuple(trouble for trouble, present in has.items() if present)

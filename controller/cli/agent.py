@@ -1,0 +1,69 @@
+"""`ballast agent`: the options. What they set in motion is in `controller.cli.agent_service`."""
+
+from pathlib import Path
+
+import click
+
+from controller.cli.options import (
+    complete_folders,
+    connect_option,
+    kubeconfig_option,
+    listen_option,
+    log_options,
+    node_name_option,
+    proc_option,
+)
+from controller.observe.address import Address
+from controller.observe.log import configure
+
+DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
+
+
+@click.command()
+@connect_option
+@node_name_option("Name of this host's Node in the cluster; a pod knows it as spec.nodeName.")
+@kubeconfig_option
+@click.option(
+    "--cache-dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
+    default=DEFAULT_CACHE_DIR,
+    show_default=True,
+    shell_complete=complete_folders,
+    help="Where the policies known last are kept, for a start while the API server is away.",
+)
+@proc_option
+@listen_option("Where to serve /state, /healthz, /readyz and /metrics.")
+@log_options("Least level to log; info if not given.")
+def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
+    uris: tuple[str, ...],
+    node_name: str,
+    kubeconfig: Path | None,
+    cache_dir: Path,
+    proc: Path,
+    listen: Address | None,
+    log_format: str,
+    log_level: str | None,
+) -> None:
+    """Watch this node's domains and move memory between them as the cluster's MemoryPolicies say.
+
+    The same as `ballast run`, with policies from the API server instead of a folder, and node selectors on the
+    labels of the Node. Runs on every node, as a DaemonSet. It writes this node's NodeMemoryState and events
+    about the Node, nothing else. When libvirt or the API server is away it waits for it and goes on with what it
+    knows; what it knew last it also knows after a restart. Stopping leaves every guest the memory it has.
+
+    \b
+    What it tells:
+      kubectl get nodememorystates                                   one line a node
+      kubectl get events --field-selector involvedObject.kind=Node   what a person should look at
+      curl http://HOST:PORT/readyz                                   ready, or what is missing
+
+    \b
+    Examples:
+      ballast agent --node-name "$NODE_NAME"                         in a pod
+      ballast agent --kubeconfig ~/.kube/config --cache-dir /tmp/ballast --connect test:///default
+    """
+    from controller.cli import agent_service  # noqa: PLC0415 - numpy, kopf and libvirt: not for the sake of --help
+
+    configure(log_format, log_level or "info")
+    agent_service.serve(agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir), listen)

@@ -1,0 +1,50 @@
+"""Wires the agent to its node: libvirt, cluster, HTTP endpoint, signals. What `ballast agent` sets in motion."""
+
+import logging
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from controller.agent import Agent
+from controller.cli.signals import stopped_by_signals
+from controller.cluster.access import AccessError, access
+from controller.cluster.cache import CacheError
+from controller.host.host import Host
+from controller.host.meminfo import MeminfoError
+from controller.loop.clock import SystemClock
+from controller.observe.address import Address
+from controller.observe.http import Endpoint, ListenError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Which node of which cluster."""
+
+    kubeconfig: Path | None
+    node_name: str
+    uris: tuple[str, ...]
+    proc: Path
+    cache_dir: Path
+
+
+def serve(site: Site, listen: Address | None) -> None:
+    """Run until SIGTERM or SIGINT; libvirt and the API server are waited for. Raises ClickException."""
+    clock = SystemClock()
+    try:
+        with stopped_by_signals(clock.stop), ExitStack() as stack:
+            host = Host(site.uris, site.proc, clock.wake)
+            host.read()
+            agent = Agent(access(site.kubeconfig), site.node_name, site.cache_dir, host, clock)
+            if listen is not None:
+                stack.enter_context(Endpoint(listen, agent.board))
+            stack.callback(host.close)
+            host.start()
+            stack.enter_context(agent)
+            agent.loop.run()
+    except (AccessError, CacheError, ListenError, MeminfoError) as error:
+        raise click.ClickException(str(error)) from error
+    _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})

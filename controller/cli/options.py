@@ -1,0 +1,104 @@
+"""Options that several commands share, with what their values mean."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from controller.observe.address import DEFAULT_LISTEN, Address
+from controller.observe.log import FORMATS, LEVELS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_CONNECT = "qemu:///system"
+
+
+def connect_option(command: Command) -> Command:
+    """`--connect`: the libvirt URIs, as `uris`; each once, and at least one."""
+    return click.option(
+        "--connect",
+        "uris",
+        metavar="URI",
+        multiple=True,
+        default=(DEFAULT_CONNECT,),
+        show_default=True,
+        callback=_distinct_uris,
+        help="libvirt connection; may be given several times.",
+    )(command)
+
+
+def node_name_option(text: str) -> Callable[[Command], Command]:
+    """`--node-name`: the host name, if not given."""
+    return click.option("--node-name", metavar="NAME", default=socket.gethostname, show_default="host name", help=text)
+
+
+def proc_option(command: Command) -> Command:
+    """`--proc`: a Path."""
+    return click.option(
+        "--proc",
+        metavar="PATH",
+        type=click.Path(path_type=Path, readable=False),
+        default=Path("/proc"),
+        show_default=True,
+        shell_complete=complete_folders,
+        help="The host's /proc, where it is mounted elsewhere (in a container).",
+    )(command)
+
+
+def listen_option(text: str) -> Callable[[Command], Command]:
+    """`--listen`: an Address, or None for `none`."""
+    return click.option(
+        "--listen",
+        metavar="HOST:PORT|none",
+        default=DEFAULT_LISTEN,
+        show_default=True,
+        callback=_address,
+        help=text,
+    )
+
+
+def log_options(level_text: str) -> Callable[[Command], Command]:
+    """`--log-format` and `--log-level` (None if not given), for `controller.observe.log.configure`."""
+
+    def decorate(command: Command) -> Command:
+        leveled = click.option("--log-level", type=click.Choice(LEVELS), help=level_text)(command)
+        return click.option(
+            "--log-format",
+            type=click.Choice(FORMATS),
+            default="human",
+            show_default=True,
+            help="Lines for people, or a JSON object a line.",
+        )(leveled)
+
+    return decorate
+
+
+def kubeconfig_option(command: Command) -> Command:
+    """`--kubeconfig`: a Path, or None."""
+    return click.option(
+        "--kubeconfig",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="How to reach the API server. Without it: the pod's service account, or as kubectl would outside of one.",
+    )(command)
+
+
+def complete_folders(_context: click.Context, _option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell; whether the folder can be used is said when it is, with the remedy."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def _distinct_uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ...]) -> tuple[str, ...]:
+    if "" in uris:
+        raise click.BadParameter(f"'' is not a libvirt URI; write it like {DEFAULT_CONNECT}")
+    return tuple(dict.fromkeys(uris))
+
+
+def _address(_context: click.Context, _option: click.Parameter, text: str) -> Address | None:
+    try:
+        return Address.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error

@@ -1,0 +1,37 @@
+"""Where the API server is and who we are to it: a kubeconfig, or the service account of the pod we run in."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from kubernetes.client.configuration import Configuration
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+
+Load = Callable[[], Configuration]
+"""Reads the access anew, with whatever has been rotated since. Raises AccessError."""
+
+
+class AccessError(Exception):
+    """There is no usable access; the message holds the file, the cause and the remedy."""
+
+
+def access(kubeconfig: Path | None) -> Load:
+    """How to reach the API server: by `kubeconfig`; else the pod's service account; else as kubectl would."""
+    return partial(_load, kubeconfig)
+
+
+def _load(kubeconfig: Path | None) -> Configuration:
+    configuration = Configuration()
+    try:
+        if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+            load_incluster_config(client_configuration=configuration)
+        else:
+            file = None if kubeconfig is None else str(kubeconfig)
+            load_kube_config(config_file=file, client_configuration=configuration)
+    except (ConfigException, OSError, ValueError, KeyError) as error:
+        place = "--kubeconfig" if kubeconfig is None else f"--kubeconfig {kubeconfig}"
+        cause = str(error).strip().rstrip(".")
+        remedy = "name a kubeconfig that kubectl can use, or run in a pod with a service account"
+        raise AccessError(f"{place}: {cause}; {remedy}") from error
+    return configuration

@@ -1,0 +1,123 @@
+"""What was last known of the cluster, on disk: an agent restarted while the API server is away goes on with it."""
+
+import json
+import logging
+import os
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.cluster.resources import Object
+
+_log = logging.getLogger(__name__)
+
+FILE = "cluster.json"
+MAXIMUM_SIZE = 4 * 2**20
+"""Bytes. A thousand ordinary policies have less than one MiB."""
+_FORMAT = 1
+"""Of the file; another one is not read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What an agent has to know to go on."""
+
+    node: Object
+    """`metadata` of the Node: name, uid and labels."""
+    policies: tuple[Object, ...]
+    """As the API server gave them; read again with the same care."""
+
+
+class CacheError(Exception):
+    """The folder cannot be used; the message holds its path, the cause and the remedy."""
+
+
+class Cache:
+    """One file in a folder, written whole or not at all. `write` may be called from any thread."""
+
+    def __init__(self, folder: Path, node_name: str) -> None:
+        """Makes the folder. Raises CacheError."""
+        self._file = folder / FILE
+        self._node_name = node_name
+        self._lock = threading.Lock()
+        self._written: Remembered | None = None
+        self._failing = False
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            remedy = "name a folder that Ballast may write to"
+            raise CacheError(f"--cache-dir {folder}: {error.strerror}; {remedy}") from error
+
+    def read(self) -> Remembered | None:
+        """What was written last; None without it. A file that makes no sense is said and ignored."""
+        try:
+            with self._file.open("rb") as file:
+                content = file.read(MAXIMUM_SIZE + 1)
+            return self._understood(content)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            _log.warning("%s: ignored, it cannot be read: %s", self._file, _cause(error), extra=_FIELDS)
+            return None
+
+    def write(self, remembered: Remembered) -> None:
+        """Replace the file if there is something new. A failure is said once, and costs nothing but the cache."""
+        with self._lock:
+            if remembered != self._written:
+                self._write(remembered)
+
+    def _write(self, remembered: Remembered) -> None:
+        document = {"format": _FORMAT, "node": remembered.node, "policies": remembered.policies}
+        content = json.dumps(document, separators=(",", ":")).encode()
+        try:
+            if len(content) > MAXIMUM_SIZE:
+                raise ValueError(f"larger than {MAXIMUM_SIZE} bytes")
+            _replace(self._file, content)
+        except (OSError, ValueError) as error:
+            if not self._failing:
+                _log.warning("%s: not written: %s", self._file, _cause(error), extra=_FIELDS)
+            self._failing = True
+        else:
+            self._failing, self._written = False, remembered
+
+    def _understood(self, content: bytes) -> Remembered | None:
+        if len(content) > MAXIMUM_SIZE:
+            raise ValueError(f"larger than {MAXIMUM_SIZE} bytes")
+        document = json.loads(content)
+        if document["format"] != _FORMAT:
+            raise ValueError(f"format {document['format']!r}, not {_FORMAT}")
+        node, policies = document["node"], tuple(document["policies"])
+        labels = node.get("labels", {})
+        texts = [node["name"], node["uid"], *labels, *labels.values()]
+        names = [policy["metadata"]["name"] for policy in policies]
+        if not all(isinstance(text, str) for text in texts + names):
+            raise ValueError("a name or label is not text")
+        if node["name"] != self._node_name:
+            raise ValueError(f"of node {node['name']}, not {self._node_name}")
+        return Remembered(node, policies)
+
+
+_FIELDS = {"fields": {"event": "cache"}}
+
+
+def _cause(error: Exception) -> str:
+    return str(error.strerror if isinstance(error, OSError) else error) or type(error).__name__
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Whole or not at all, also across a power cut. Raises OSError."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as new:
+            new.write(content)
+            new.flush()
+            os.fsync(new.fileno())
+        Path(name).replace(file)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise

@@ -1,0 +1,337 @@
+"""A small client for what Ballast asks of the API server: plain JSON in and out, every request with a deadline.
+
+The `kubernetes` package finds the server, the credentials and the TLS settings; its generated models are left
+alone, for each would be memory that an agent on every node pays for. Thread-safe.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, cast
+from urllib.parse import urlencode
+
+import urllib3
+from kubernetes.client.configuration import Configuration
+from kubernetes.client.rest import RESTClientObject
+from kubernetes.utils.keepalive import tcp_keepalive_socket_options
+
+from controller import __version__
+from controller.cluster.access import AccessError, Load
+from controller.cluster.errors import ApiError, of_status, refused, unreachable
+from controller.cluster.resources import Object, Resource
+
+CONNECT_S = 5.0
+"""Seconds to open a connection: further away than that is away."""
+ANSWER_S = 20.0
+"""Seconds without a byte of an answer; the API server itself gives up a write after that order of time."""
+WATCH_S = 300
+"""Seconds after which the server is asked to end a watch, so that one that died silently is noticed."""
+WATCH_GRACE_S = 15.0
+"""Seconds that the server may end it late."""
+PAGE = 500
+"""Objects a page, as kubectl asks for."""
+
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+"""The server leaves out all but the metadata of each object: of a Node that is a tenth. `{}`: `List` for a list."""
+
+
+class Page(NamedTuple):
+    """A part of a list."""
+
+    items: list[Object]
+    """Without `kind` and `apiVersion`, as lists are."""
+    resource_version: str
+    """Of the whole list; a watch goes on from here."""
+    server_time: str = ""
+    """The server's clock as it answered, RFC 3339; empty when it did not say."""
+
+
+class Event(NamedTuple):
+    """One event of a watch."""
+
+    type: str
+    """`ADDED`, `MODIFIED`, `DELETED` or `BOOKMARK` (of which only the resourceVersion counts)."""
+    object: Object
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """One reading of the access, and the connections made with it."""
+
+    configuration: Configuration
+    pool: urllib3.PoolManager
+
+    def headers(self) -> dict[str, str]:
+        """Credentials as of now: a service account's token is read again every minute."""
+        settings = self.configuration.auth_settings()
+        return {each["key"]: each["value"] for each in cast(Mapping[str, Any], settings).values() if each["value"]}
+
+
+class Client:
+    """Requests to one API server. Every method raises ApiError, and nothing else."""
+
+    def __init__(self, load: Load, answer_s: float = ANSWER_S) -> None:
+        """`load` reads the access: now, and again when the server no longer knows us. Raises AccessError.
+
+        `answer_s` is the deadline of a request, in seconds without a byte; watches have their own.
+        """
+        self._load = load
+        self._answer_s = answer_s
+        self._session = _session(load())
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        return str(self._session.configuration.host)
+
+    def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> Object:
+        """One object."""
+        return self._json("GET", resource.path(namespace=namespace, name=name))
+
+    def pages(
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        field_selector: str = "",
+        label_selector: str = "",
+        limit: int = PAGE,
+        metadata_only: bool = False,
+    ) -> Iterator[Page]:
+        """A list page by page, consistent as of its first page. ApiError.gone: it took too long, begin again."""
+        query = {"limit": str(limit), "fieldSelector": field_selector, "labelSelector": label_selector}
+        accept = _METADATA.format("List") if metadata_only else _JSON
+        token = ""
+        while True:
+            answer = self._open("GET", resource.path(namespace=namespace), query | {"continue": token}, accept=accept)
+            said = self._read(answer)
+            metadata = said.get("metadata") or {}
+            version = metadata.get("resourceVersion", "")
+            yield Page(said.get("items") or [], version, _rfc3339(answer.headers.get("Date")))
+            token = metadata.get("continue") or ""
+            if not token:
+                return
+
+    def list(
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None = None,
+        field_selector: str = "",
+        label_selector: str = "",
+        limit: int = PAGE,
+    ) -> Page:
+        """A whole list; asked for in pages, which bounds what the server holds for us."""
+        for last_try in (False, True):
+            items: list[Object] = []
+            version = ""
+            try:
+                for page in self.pages(
+                    resource,
+                    namespace=namespace,
+                    field_selector=field_selector,
+                    label_selector=label_selector,
+                    limit=limit,
+                ):
+                    items += page.items
+                    version = page.resource_version
+            except ApiError as error:
+                if last_try or not error.gone:
+                    raise
+            else:
+                break
+        return Page(items, version)
+
+    def watch(
+        self,
+        resource: Resource,
+        resource_version: str,
+        *,
+        namespace: str | None = None,
+        field_selector: str = "",
+        timeout_s: int = WATCH_S,
+        metadata_only: bool = False,
+    ) -> "Watch":
+        """Changes after `resource_version`, until the server ends it after `timeout_s`. ApiError.gone: list again."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "fieldSelector": field_selector,
+            "timeoutSeconds": str(timeout_s),
+        }
+        path = resource.path(namespace=namespace)
+        accept = _METADATA.format("") if metadata_only else _JSON
+        answer = self._open("GET", path, query, accept=accept, answer_s=timeout_s + WATCH_GRACE_S)
+        return Watch(self.server, answer)
+
+    def create(self, resource: Resource, body: Object, *, namespace: str | None = None) -> Object:
+        """A new object. ApiError.conflict: the name is taken."""
+        return self._json("POST", resource.path(namespace=namespace), {}, body)
+
+    def update(
+        self, resource: Resource, body: Object, *, namespace: str | None = None, subresource: str = ""
+    ) -> Object:
+        """Replace an object as it was read. ApiError.conflict: someone else changed it since it was read."""
+        path = resource.path(namespace=namespace, name=body["metadata"]["name"], subresource=subresource)
+        return self._json("PUT", path, {}, body)
+
+    def merge(self, resource: Resource, name: str, patch: Object, *, namespace: str | None = None) -> Object:
+        """Change the fields that stand in `patch` (RFC 7386)."""
+        return self._json("PATCH", resource.path(namespace=namespace, name=name), {}, patch, _MERGE)
+
+    def apply(
+        self,
+        resource: Resource,
+        body: Object,
+        *,
+        field_manager: str,
+        namespace: str | None = None,
+        subresource: str = "",
+        force: bool = True,
+    ) -> Object:
+        """Server-side apply: make it so, creating the object if need be (`subresource` needs one that exists).
+
+        `body` holds `apiVersion`, `kind`, `metadata.name` and the fields that `field_manager` is to own.
+        """
+        path = resource.path(namespace=namespace, name=body["metadata"]["name"], subresource=subresource)
+        query = {"fieldManager": field_manager, "force": "true" if force else "false"}
+        return self._json("PATCH", path, query, body, _APPLY)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._session.pool.clear()
+
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] = {},
+        body: Object | None = None,
+        content_type: str = _JSON,
+    ) -> Object:
+        return self._read(self._open(method, path, query, body, content_type))
+
+    def _read(self, answer: urllib3.BaseHTTPResponse) -> Object:
+        """The object in an answer."""
+        try:
+            said = json.loads(answer.data)
+        except urllib3.exceptions.HTTPError as error:
+            raise unreachable(self.server, error) from error
+        except ValueError as error:
+            raise ApiError(
+                answer.status, "InvalidAnswer", f"API server {self.server}: no JSON in its answer"
+            ) from error
+        finally:
+            answer.release_conn()
+        if not isinstance(said, dict):
+            raise ApiError(answer.status, "InvalidAnswer", f"API server {self.server}: no object in its answer")
+        return said
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Object | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+        answer_s: float = 0.0,
+    ) -> urllib3.BaseHTTPResponse:
+        """An answer that granted the request, its body unread. Rotated credentials are read again once."""
+        types, deadline_s = (accept, content_type), answer_s or self._answer_s
+        try:
+            return _request(self._session, method, path, query, body, types, deadline_s)
+        except ApiError as error:
+            if not error.unauthorized:
+                raise
+        self._session = _session(self._reload())
+        return _request(self._session, method, path, query, body, types, deadline_s)
+
+    def _reload(self) -> Configuration:
+        try:
+            return self._load()
+        except AccessError as error:
+            raise ApiError(0, "NoAccess", str(error)) from error
+
+
+class Watch:
+    """The events of one watch: iterate in one thread, close in any."""
+
+    def __init__(self, server: str, answer: urllib3.BaseHTTPResponse) -> None:
+        self._server = server
+        self._answer = answer
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Event]:
+        """Ends when the server ends the watch, or after `close`. Raises ApiError."""
+        try:
+            for line in self._answer:
+                said = json.loads(line)
+                if said["type"] == "ERROR":
+                    raise of_status(said["object"])
+                yield Event(said["type"], said["object"])
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            if not self._closed:
+                raise unreachable(self._server, error) from error
+        finally:
+            self._answer.close()
+
+    def close(self) -> None:
+        """End it, also while another thread waits for its next event."""
+        self._closed = True
+        with suppress(OSError, ValueError):  # it has ended already
+            self._answer.shutdown()
+
+
+def _session(configuration: Configuration) -> _Session:
+    configuration.socket_options = tcp_keepalive_socket_options()
+    return _Session(configuration, RESTClientObject(configuration).pool_manager)
+
+
+def _request(
+    session: _Session,
+    method: str,
+    path: str,
+    query: Mapping[str, str],
+    body: Object | None,
+    types: tuple[str, str],
+    answer_s: float,
+) -> urllib3.BaseHTTPResponse:
+    """`types` are the media types of the answer and of the body."""
+    server = str(session.configuration.host)
+    accept, content_type = types
+    given = {name: value for name, value in query.items() if value}
+    try:
+        answer = session.pool.request(
+            method,
+            server + path + (f"?{urlencode(given)}" if given else ""),
+            body=None if body is None else json.dumps(body),
+            headers=session.headers() | {"Accept": accept, "Content-Type": content_type, "User-Agent": _USER_AGENT},
+            timeout=urllib3.Timeout(connect=min(CONNECT_S, answer_s), read=answer_s),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        if answer.status >= 300:
+            raise refused(answer.status, answer.data, answer.headers.get("Retry-After"))
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise unreachable(server, error) from error
+    return answer
+
+
+_USER_AGENT = f"ballast/{__version__}"
+
+
+def _rfc3339(date: str | None) -> str:
+    """An HTTP date in the form that Kubernetes uses; empty for none, and for one that makes no sense."""
+    try:
+        return parsedate_to_datetime(date or "").astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        return ""

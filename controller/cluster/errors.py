@@ -1,0 +1,103 @@
+"""How a request to the API server fails, whatever the cause: one exception for callers to tell cases apart by."""
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+import urllib3
+
+
+class ApiError(Exception):
+    """A request that was not granted. `str()` is one line for people, with the address or the server's own words."""
+
+    def __init__(self, status: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
+        """`status` is the HTTP status, 0 without an answer; `reason` is Kubernetes' (`NotFound`), or ours without one.
+
+        `retry_after_s`: how long the server asks to be left alone, if it does.
+        """
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    @property
+    def unreachable(self) -> bool:
+        """No answer at all: the server is away, or the network is."""
+        return self.status == 0
+
+    @property
+    def unauthorized(self) -> bool:
+        """The credentials are not (or no longer) valid."""
+        return self.status == HTTPStatus.UNAUTHORIZED
+
+    @property
+    def not_found(self) -> bool:
+        """There is no such object, or its kind is not installed."""
+        return self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def conflict(self) -> bool:
+        """The object was changed, or made, by someone else in between."""
+        return self.status == HTTPStatus.CONFLICT
+
+    @property
+    def gone(self) -> bool:
+        """The resourceVersion is too old (compacted away): list again."""
+        return self.status == HTTPStatus.GONE
+
+
+def unreachable(server: str, cause: BaseException) -> ApiError:
+    """No answer came."""
+    return ApiError(0, "Unreachable", f"API server {server} does not answer: {_cause(cause)}")
+
+
+def refused(status: int, body: bytes, retry_after: str | None = None) -> ApiError:
+    """The error in an answer; `body` is a `Status` object where the API server itself wrote it."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        said = {"message": body[:_SHOWN_BYTES].decode(errors="replace").strip()}
+    return of_status(said | {"code": status}, retry_after)
+
+
+def of_status(said: dict[str, Any], retry_after: str | None = None) -> ApiError:
+    """The error in a `Status` object, such as a watch sends as its last event."""
+    status = int(said.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR)
+    reason = str(said.get("reason") or _phrase(status))
+    message = str(said.get("message") or reason)
+    seconds = retry_after if retry_after is not None else (said.get("details") or {}).get("retryAfterSeconds")
+    return ApiError(status, reason, f"{message} ({status} {reason})", _seconds(seconds))
+
+
+_SHOWN_BYTES = 200
+"""Of a body that is no Status: a proxy's page, say."""
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase.replace(" ", "")
+    except ValueError:
+        return "Unknown"
+
+
+def _seconds(value: object) -> float | None:
+    """Retry-After in seconds; its other form, a date, is not used by Kubernetes."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return None
+
+
+def _cause(error: BaseException) -> str:
+    """What the operating system or TLS said, out of what HTTP layers wrapped around it."""
+    chain = [error]
+    while inner := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(inner)
+    for each in chain:
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror[:1].lower() + each.strerror[1:]
+    timed_out = any(isinstance(each, TimeoutError | urllib3.exceptions.TimeoutError) for each in chain)
+    return "no answer in time" if timed_out else "the connection broke off"

@@ -1,0 +1,97 @@
+"""One kind of object, listed page by page and then watched, for ever: what is there, and what becomes of it."""
+
+from collections.abc import Callable
+
+from controller.aggregation.news import Changed, Complete, Lost, News, Removed, Resumed, Seen
+from controller.cluster.client import Client, Watch
+from controller.cluster.errors import ApiError
+from controller.cluster.resources import Resource
+from controller.cluster.retry import FIRST_S, Retry
+from controller.cluster.worker import Worker
+
+
+class Feed:
+    """Hands on news of one kind, in order, from a thread of its own. `worker` is to be entered."""
+
+    def __init__(
+        self,
+        client: Client,
+        resource: Resource,
+        tell: Callable[[News], None],
+        monotonic: Callable[[], float],
+        metadata_only: bool = False,
+    ) -> None:
+        """`tell` is called from the feed's thread. `metadata_only` leaves the rest of every object out."""
+        self._client = client
+        self._resource = resource
+        self._tell = tell
+        self._monotonic = monotonic
+        self._metadata_only = metadata_only
+        self._watch: Watch | None = None
+        self._version = ""
+        self._lost_at: float | None = None
+        self._retry = Retry(resource.plural)
+        self.worker = Worker(f"feed of {resource.plural}", self.turn, self._interrupt)
+
+    @property
+    def problem(self) -> str:
+        """Why nothing is heard at present; empty when all is well."""
+        return self._retry.problem
+
+    def turn(self) -> float:
+        """List all, if that is needed, then watch until the watch ends. Returns the seconds to the next turn."""
+        began = self._monotonic()
+        try:
+            if not self._version:
+                self._version = self._list()
+            self._follow()
+        except ApiError as error:
+            return 0.0 if self.worker.stopped else self._lose(error)
+        return max(0.0, began + FIRST_S - self._monotonic())
+
+    def _list(self) -> str:
+        """Tell of all that is there. Returns the version to watch from."""
+        names: set[str] = set()
+        version = ""
+        for page in self._client.pages(self._resource, metadata_only=self._metadata_only):
+            self._resume()
+            names |= {each["metadata"]["name"] for each in page.items}
+            version = page.resource_version
+            self._tell(Seen(self._resource.kind, tuple(page.items), page.server_time))
+        self._tell(Complete(self._resource.kind, frozenset(names)))
+        return version
+
+    def _follow(self) -> None:
+        """Tell of changes until the server ends the watch, as it does every few minutes."""
+        watch = self._client.watch(self._resource, self._version, metadata_only=self._metadata_only)
+        self._resume()
+        self._watch = watch
+        if self.worker.stopped:
+            watch.close()
+        for event in watch:
+            self._version = event.object["metadata"]["resourceVersion"]
+            if event.type == "DELETED":
+                self._tell(Removed(self._resource.kind, event.object["metadata"]["name"]))
+            elif event.type != "BOOKMARK":
+                self._tell(Changed(self._resource.kind, event.object))
+
+    def _lose(self, error: ApiError) -> float:
+        """Nothing is heard any more. Returns the seconds to wait before the next try."""
+        if self._lost_at is None:
+            self._lost_at = self._monotonic()
+            self._tell(Lost(self._resource.kind))
+        if error.gone:
+            self._version = ""
+            return FIRST_S
+        return self._retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
+
+    def _resume(self) -> None:
+        """The server answers."""
+        self._retry.worked()
+        if self._lost_at is not None:
+            deaf_s, self._lost_at = self._monotonic() - self._lost_at, None
+            self._tell(Resumed(self._resource.kind, deaf_s))
+
+    def _interrupt(self) -> None:
+        if self._watch is not None:
+            self._watch.close()

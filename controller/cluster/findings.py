@@ -1,0 +1,80 @@
+"""What a person on duty must know of a node, as its state tells: the substance of events. Pure."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from controller.engine.reasons import Reason
+from controller.engine.state import State
+
+NAMED = 5
+"""Domains that one note names; the rest is counted."""
+SHOWN_NAME = 64
+"""Characters of a domain's name; libvirt sets no bound."""
+SILENT_PART = 0.5
+"""Part of the node's domains without statistics from which on it is the node's trouble, not a domain's."""
+
+_SILENT = np.array([Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.INVALID_STATISTICS])
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong on the node now."""
+
+    reason: str
+    """In one word, as events have it."""
+    note: str
+    """What is wrong and what to do, at most some hundred characters."""
+    hold_s: float
+    """Seconds for which it has to last before it is worth a person's time."""
+
+
+def findings(state: State, lost: Sequence[str], conflicts: Iterable[str]) -> list[Finding]:
+    """All of them, one a reason. `lost`: a line for each libvirt connection that is down; `conflicts` likewise."""
+    return [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_short(state)]
+
+
+def _stuck(state: State) -> Iterator[Finding]:
+    names = _names(state, np.flatnonzero(state.reason == Reason.STUCK))
+    if names:
+        note = f"{_listed(names)}: {Reason.STUCK.text}. The guest cannot give more, or its balloon driver hangs"
+        yield Finding("Stuck", note, 0.0)
+
+
+def _degraded(state: State, lost: Sequence[str]) -> Iterator[Finding]:
+    acted_on = (state.inventory.policy >= 0) & (state.inventory.obstacle == Reason.NONE)
+    silent = acted_on & np.isin(state.reason, _SILENT)
+    if lost:
+        yield Finding("Degraded", _cut("; ".join(lost)), 30.0)
+    elif silent.any() and silent.sum() >= SILENT_PART * acted_on.sum():
+        names = _names(state, np.flatnonzero(silent))
+        remedy = "see virsh dommemstat, and whether the guests' virtio_balloon driver is loaded"
+        yield Finding("Degraded", f"{_listed(names)}: no memory statistics, so nothing shrinks; {remedy}", 60.0)
+
+
+def _conflicted(conflicts: list[str]) -> Iterator[Finding]:
+    if conflicts:
+        rest = f" (and {len(conflicts) - 1} more conflicts)" if len(conflicts) > 1 else ""
+        yield Finding("Conflicted", _cut(conflicts[0]) + rest, 0.0)
+
+
+def _short(state: State) -> Iterator[Finding]:
+    if state.node.reading.pressure:
+        yield Finding("HostPressure", "the host itself is short of memory; Ballast takes back what guests lend", 10.0)
+    names = _names(state, np.flatnonzero(state.sight.pressure))
+    if names:
+        yield Finding("GuestPressure", f"{_listed(names)}: {Reason.PRESSURE_GROW.text}", 10.0)
+
+
+def _names(state: State, rows: np.ndarray) -> list[str]:
+    return sorted(state.inventory.names[row][:SHOWN_NAME] for row in rows.tolist())
+
+
+def _listed(names: list[str]) -> str:
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + rest
+
+
+def _cut(text: str, most: int = 800) -> str:
+    """The API server takes 1,024 bytes of note."""
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,176 @@
+"""kopf as our ears: it watches the policies and tells of each event. It writes nothing, anywhere.
+
+kopf runs in a thread of its own with its own event loop. Its handlers are of the `on.event` kind, the only one for
+which it needs neither finalizers nor annotations. Whatever ends it, it is started again; the control loop does not
+notice.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import kopf
+
+from controller.cluster.access import AccessError, Load
+from controller.cluster.resources import MEMORY_POLICIES, Object
+from controller.cluster.retry import Retry
+from controller.cluster.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+LONGEST_S = 300.0
+"""Most seconds until kopf is started again: the re-list does its work meanwhile, later."""
+RAN_S = 60.0
+"""Seconds after which a run counts as one that worked."""
+CONNECT_S = 5.0
+"""Seconds to open a connection."""
+REQUEST_S = 20.0
+"""Seconds for any other request than a watch."""
+
+BACKOFFS_S = (1, 2, 4, 8, 8, 8)
+"""Seconds between kopf's tries of one request; its own go up to ten minutes."""
+
+Tell = Callable[[str | None, Object], None]
+"""Called with an event's type (None: kopf has just listed it) and the object."""
+
+
+class StopFlag:
+    """Set from any thread, waited for in one event loop. A threading.Event would keep a thread of kopf's waiting."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._set = False
+        self._tell: Callable[[], object] | None = None
+
+    def set(self) -> None:
+        """End what waits, or is about to."""
+        with self._lock:
+            self._set = True
+            if self._tell is not None:
+                self._tell()
+
+    @property
+    def is_set(self) -> bool:
+        """True after `set`."""
+        return self._set
+
+    @contextmanager
+    def in_loop(self) -> Iterator[asyncio.Event]:
+        """An event of the running loop that is set when this is."""
+        event, loop = asyncio.Event(), asyncio.get_running_loop()
+        with self._lock:
+            self._tell = lambda: loop.call_soon_threadsafe(event.set)
+            if self._set:
+                event.set()
+        try:
+            yield event
+        finally:
+            with self._lock:
+                self._tell = None
+
+
+Run = Callable[[Load, Tell, StopFlag], None]
+"""As `run_kopf`: returns when the flag is set, or when kopf ends of itself; raises whatever ends it."""
+
+
+class KopfWatch:
+    """Runs kopf under supervision. `worker` is to be entered."""
+
+    def __init__(self, load: Load, tell: Tell, monotonic: Callable[[], float], run: Run) -> None:
+        self._load = load
+        self._tell = tell
+        self._monotonic = monotonic
+        self._run = run
+        self._stop = StopFlag()
+        self._retry = Retry("watching MemoryPolicies with kopf", LONGEST_S)
+        self.worker = Worker("kopf", self._turn, self._interrupt)
+
+    def restart(self) -> None:
+        """End the present run and begin another: it may have started before there was anything to watch."""
+        self._stop.set()
+        self.worker.wake()
+
+    def _turn(self) -> float:
+        self._stop = StopFlag()
+        if self.worker.stopped:
+            return 0.0
+        began = self._monotonic()
+        try:
+            self._run(self._load, self._tell, self._stop)
+            cause = "ended of itself"
+        except Exception as error:  # whatever it is, kopf must not take the agent with it
+            _log.debug("kopf failed", exc_info=error)
+            cause = f"{type(error).__name__}: {error}"
+        if self._stop.is_set:
+            return 0.0
+        if self._monotonic() - began >= RAN_S:
+            self._retry.worked()
+        return self._retry.failed("ended", cause)
+
+    def _interrupt(self) -> None:
+        self._stop.set()
+
+
+def run_kopf(load: Load, tell: Tell, stop: StopFlag) -> None:
+    """Watch until `stop` is set. Raises whatever ends kopf before that."""
+    logging.getLogger("kopf").setLevel(logging.CRITICAL)  # it says every failed attempt; we say it once
+    asyncio.run(_operate(load, tell, stop))
+
+
+async def _operate(load: Load, tell: Tell, stop: StopFlag) -> None:
+    with stop.in_loop() as flag:
+        registry, settings = _registry(load, tell), _settings()
+        await kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=flag)
+
+
+def _registry(load: Load, tell: Tell) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return _connection(load)
+
+    @kopf.on.event(
+        MEMORY_POLICIES.group,
+        MEMORY_POLICIES.version,
+        MEMORY_POLICIES.plural,
+        registry=registry,
+        id="policy",
+    )
+    async def event(event: Any, **_: Any) -> None:
+        tell(event["type"], event["object"])
+
+    return registry
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.process.ultimate_exiting_timeout = None  # else kopf kills the process some time after its own stop
+    settings.networking.connect_timeout = CONNECT_S
+    settings.networking.request_timeout = REQUEST_S
+    settings.networking.error_backoffs = BACKOFFS_S
+    return settings
+
+
+def _connection(load: Load) -> kopf.ConnectionInfo:
+    try:
+        configuration = load()
+    except AccessError as error:
+        raise kopf.PermanentError(str(error)) from error
+    settings = cast(Mapping[str, Any], configuration.auth_settings())
+    header = next((str(each["value"]) for each in settings.values()), "")
+    scheme, _, token = header.partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        scheme=scheme.capitalize() or None,
+        token=token or None,
+    )

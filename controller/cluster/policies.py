@@ -1,0 +1,170 @@
+"""Policies from the API server, as the control loop asks for them: never before they are known.
+
+kopf tells of changes at once; a list now and then repairs what a watch missed. When the API server does not answer
+at the start, what was last known counts.
+"""
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Self
+
+from controller.api.policy import MemoryPolicy
+from controller.cluster.access import Load
+from controller.cluster.cache import Cache, Remembered
+from controller.cluster.client import Client
+from controller.cluster.errors import ApiError
+from controller.cluster.kopfwatch import KopfWatch, Run, run_kopf
+from controller.cluster.nodewatch import NodeWatch
+from controller.cluster.resources import MEMORY_POLICIES, Object
+from controller.cluster.retry import Retry, spread
+from controller.cluster.store import Known, PolicyStore
+from controller.cluster.worker import Worker
+from controller.engine.ownership import NodeIdentity
+
+_log = logging.getLogger(__name__)
+
+RELIST_S = 180.0
+"""Seconds between two lists that nothing asked for: a watch can miss a deletion, and says nothing about it."""
+
+
+class ClusterPolicies:
+    """A PolicySource over the API server; a context manager. `current` belongs to one thread."""
+
+    def __init__(
+        self,
+        client: Client,
+        load: Load,
+        node_name: str,
+        cache: Cache,
+        wake: Callable[[], None],
+        monotonic: Callable[[], float],
+        run: Run = run_kopf,
+    ) -> None:
+        """`wake` is called from other threads when `current` has something new."""
+        self._client = client
+        self._node_name = node_name
+        self._cache = cache
+        self._wake = wake
+        self._store = PolicyStore()
+        self._retry = Retry("MemoryPolicies")
+        self._listed = False
+        self._remembered = False
+        self._metadata: Object | None = None
+        self._lister = Worker("policies", self.relist)
+        self._node = NodeWatch(client, node_name, self.node_told, self._lister.wake)
+        self._kopf = KopfWatch(load, self.told, monotonic, run)
+        self._stack = ExitStack()
+        self._seen: tuple[int, Known, Object | None, bool] = (0, self._store.known, None, False)
+
+    @property
+    def node(self) -> NodeIdentity:
+        """Name and labels, as of the last `current`."""
+        metadata = self._seen[2]
+        return NodeIdentity(self._node_name, {} if metadata is None else metadata["labels"])
+
+    @property
+    def node_uid(self) -> str:
+        """UID of the Node object; empty until it is known."""
+        metadata = self._metadata
+        return "" if metadata is None else str(metadata["uid"])
+
+    @property
+    def awaited(self) -> str:
+        """What is still to come, as of the last `current`."""
+        _, _, metadata, known = self._seen
+        missing = [] if known else ["the first list of MemoryPolicies"]
+        if metadata is None:
+            missing.append(f"the Node {self._node_name}")
+        return " and ".join(missing)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Policies that are refused, and why the API server cannot be asked, as of now."""
+        return (*self._store.known.problems, *((self._retry.problem,) if self._retry.problem else ()))
+
+    def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
+        """The policies in force and a version that grows when they or the node change; none until all is known."""
+        version, *before = self._seen
+        seen = (self._store.known, self._metadata, self._listed or self._remembered)
+        if seen[0] is not before[0] or seen[1] is not before[1] or seen[2] is not before[2]:
+            version += 1
+        self._seen = (version, *seen)
+        return version, () if self.awaited else seen[0].policies
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._node.worker)
+        self._stack.enter_context(self._lister)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def told(self, kind: str | None, policy: Object) -> None:
+        """An event of the watch. After kopf listed by itself, it may have missed a deletion: so do we."""
+        if kind is None:
+            self._lister.wake()
+        elif kind == "DELETED":
+            self._take(self._store.remove(policy))
+        else:
+            self._take(self._store.put(policy))
+
+    def node_told(self, metadata: Object) -> None:
+        """The Node's labels or UID are new."""
+        self._metadata = metadata
+        self._take(True)
+
+    def relist(self) -> float:
+        """Take what there is. Returns the seconds to the next list."""
+        try:
+            self._list()
+        except ApiError as error:
+            if not self._listed:
+                self._remember()
+            return self._retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
+        self._retry.worked()
+        return spread(RELIST_S)
+
+    def _list(self) -> None:
+        missing = self._retry.problem
+        for believe in (False, False, True):
+            page = self._client.list(MEMORY_POLICIES)
+            changed = self._store.replace(page.items, page.resource_version, believe)
+            if changed is not None:
+                break
+        if not self._listed:
+            self._listed = True
+            self._stack.enter_context(self._kopf.worker)
+            changed = True
+        elif missing:
+            self._kopf.restart()
+        self._take(bool(changed))
+
+    def _remember(self) -> None:
+        """The API server does not answer, and nothing is known yet: go on with what was known last."""
+        remembered = None if self._remembered else self._cache.read()
+        if remembered is None:
+            return
+        _log.warning(
+            "the API server does not answer: going on with the %d MemoryPolicies known last",
+            len(remembered.policies),
+            extra={"fields": {"event": "cache"}},
+        )
+        self._store.replace(remembered.policies, "")
+        self._remembered = True
+        if self._metadata is None:
+            self._metadata = remembered.node
+        self._wake()
+
+    def _take(self, changed: bool) -> None:
+        if not changed:
+            return
+        if self._listed and self._metadata is not None:
+            self._cache.write(Remembered(self._metadata, self._store.known.contents))
+        self._wake()
+
+
+def _with_remedy(error: ApiError) -> str:
+    if error.not_found:
+        return f"{error}; are the CustomResourceDefinitions installed? kubectl apply -k crds"
+    return str(error)

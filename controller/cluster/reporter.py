@@ -1,0 +1,111 @@
+"""Sends what the node reports: the newest state, on change or now and then, and events for people."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from controller.cluster.client import Client
+from controller.cluster.errors import ApiError
+from controller.cluster.findings import Finding
+from controller.cluster.nodeevents import NodeEvents
+from controller.cluster.report import Context, report, settled, urgent
+from controller.cluster.resources import NODE_MEMORY_STATES, Object
+from controller.cluster.retry import Retry, spread
+from controller.cluster.worker import Worker
+from controller.engine.state import State
+
+FIELD_MANAGER = "ballast-agent"
+GAP_S = 1.0
+"""Least seconds between two looks at what there is to report."""
+URGENT_S = 10.0
+"""Least seconds between two writes, when others act on what changed."""
+SETTLED_S = 60.0
+"""Least seconds between two writes for counts that changed: a node whose domains are never at rest writes no more
+than once a minute, below the 0.02 writes a second that a large cluster bears."""
+REFRESH_S = 300.0
+"""Seconds between two writes without a change, so that a node that ceased to report can be told."""
+
+
+class News(NamedTuple):
+    """What there is to report at one time."""
+
+    state: State
+    context: Context
+    found: list[Finding]
+
+
+class Reporter:
+    """One thread that writes the node's own state and events, and nothing else. `worker` is to be entered."""
+
+    def __init__(
+        self, client: Client, node: str, news: Callable[[], News | None], monotonic: Callable[[], float]
+    ) -> None:
+        """`news` gives the newest, or None while nothing is known."""
+        self._client = client
+        self._news = news
+        self._monotonic = monotonic
+        self._events = NodeEvents(client, node)
+        self._state_retry = Retry("reporting the node's state")
+        self._event_retry = Retry("writing events")
+        self._sent: Object | None = None
+        self._sent_at = 0.0
+        self._refresh_s = 0.0
+        self._looked_at = 0.0
+        self._not_before = {"state": 0.0, "events": 0.0}
+        self.worker = Worker("report", self.turn)
+
+    def turn(self) -> float:
+        """Send what is due. Returns the seconds until there may be more, if nothing is published before."""
+        now = self._monotonic()
+        if self._looked_at and now - self._looked_at < GAP_S:
+            return self._looked_at + GAP_S - now
+        self._looked_at = now
+        news = self._news()
+        if news is not None:
+            self._tell_state(news, now)
+            self._tell_events(news, now)
+        return SETTLED_S
+
+    def _tell_state(self, news: News, now: float) -> None:
+        if now < self._not_before["state"]:
+            return
+        told = report(news.state, news.context, _wall("seconds"))
+        if now - self._sent_at < self._patience(told):
+            return
+        try:
+            self._client.apply(NODE_MEMORY_STATES, told, field_manager=FIELD_MANAGER)
+        except ApiError as error:
+            pause = self._state_retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
+            self._not_before["state"] = now + pause
+            return
+        self._state_retry.worked()
+        self._sent, self._sent_at, self._refresh_s = told, now, spread(REFRESH_S)
+
+    def _patience(self, told: Object) -> float:
+        """Seconds that have to have passed since the last write for this to be written."""
+        if self._sent is None:
+            return 0.0
+        if urgent(told) != urgent(self._sent):
+            return URGENT_S
+        return SETTLED_S if settled(told) != settled(self._sent) else self._refresh_s
+
+    def _tell_events(self, news: News, now: float) -> None:
+        if now < self._not_before["events"]:
+            return
+        try:
+            self._events.send(news.found, news.context.uid, now, _wall("microseconds"))
+        except ApiError as error:
+            pause = self._event_retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
+            self._not_before["events"] = now + pause
+        else:
+            self._event_retry.worked()
+
+
+def _wall(precision: str) -> str:
+    return datetime.now(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def _with_remedy(error: ApiError) -> str:
+    if error.not_found:
+        return f"{error}; are the CustomResourceDefinitions installed? kubectl apply -k crds"
+    return str(error)

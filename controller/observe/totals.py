@@ -1,0 +1,121 @@
+"""What the aggregator last did, for whoever asks: its `/state` document, its probes and its metrics."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from controller import __version__
+from controller.observe.board import SILENCE_S, Verdict
+from controller.observe.metrics import Documented, families, family
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """One turn's result."""
+
+    at: float
+    """Monotonic seconds."""
+    complete: bool
+    """Policies, Nodes and states have all been listed."""
+    leading: bool
+    leader: str
+    """Identity of the leader, as last seen; empty when nobody leads."""
+    problems: tuple[str, ...] = ()
+    """What keeps the aggregator from its work, one line each."""
+    policies: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Figures by policy; sizes in bytes."""
+    writes: int = 0
+    """Statuses written since the start."""
+    failed_writes: int = 0
+
+
+class TotalsBoard:
+    """Holds the newest totals. `publish` never waits; readers get a consistent whole without a lock."""
+
+    def __init__(self, identity: str, monotonic: Callable[[], float]) -> None:
+        self._identity = identity
+        self._monotonic = monotonic
+        self._latest: Totals | None = None
+
+    def publish(self, totals: Totals) -> None:
+        """Replace what readers see."""
+        self._latest = totals
+
+    def document(self) -> dict[str, Any]:
+        """The `/state` document, JSON-able: sizes in bytes."""
+        latest = self._latest or Totals(0.0, complete=False, leading=False, leader="")
+        return {
+            "version": __version__,
+            "identity": self._identity,
+            "leader": latest.leader,
+            "leading": latest.leading,
+            "complete": latest.complete,
+            "problems": list(latest.problems),
+            "writes": latest.writes,
+            "failed_writes": latest.failed_writes,
+            "policies": [{"name": name, **figures} for name, figures in sorted(latest.policies.items())],
+        }
+
+    def health(self) -> Verdict:
+        """Fine while the aggregator turns, also while the API server is away."""
+        latest = self._latest
+        if latest is None:
+            return Verdict(("the aggregator has not run yet",))
+        age = self._monotonic() - latest.at
+        if age > SILENCE_S:
+            return Verdict((f"the aggregator last ran {age:.0f} s ago, more than {SILENCE_S:.0f} s: it hangs",))
+        return Verdict()
+
+    def readiness(self) -> Verdict:
+        """Fine when everything has been listed once: from then on this replica could lead, or does."""
+        latest = self._latest
+        if latest is not None and not latest.complete:
+            return Verdict((*latest.problems, "policies, Nodes and states are not all listed yet"))
+        return self.health()
+
+
+_GAUGES = {
+    "leading": ("ballast_aggregator_leading", "1 while this replica leads and writes."),
+    "complete": ("ballast_aggregator_complete", "1 once policies, Nodes and states have all been listed."),
+}
+_COUNTERS = {
+    "writes": ("ballast_aggregator_writes", "Policy statuses written."),
+    "failed_writes": ("ballast_aggregator_failed_writes", "Policy statuses that could not be written."),
+}
+_POLICY_GAUGES = {
+    "nodes": ("ballast_cluster_nodes", "Nodes that should run the policy."),
+    "reporting_nodes": ("ballast_cluster_reporting_nodes", "Nodes that report."),
+    "unknown_nodes": ("ballast_cluster_unknown_nodes", "Nodes that stopped reporting."),
+    "unreadable_nodes": ("ballast_cluster_unreadable_nodes", "Nodes whose state cannot be read."),
+    "pending_nodes": ("ballast_cluster_pending_nodes", "Nodes that have not taken up the policy's generation."),
+    "domains": ("ballast_cluster_domains", "Domains the policy owns."),
+    "stable_domains": ("ballast_cluster_stable_domains", "Domains the policy owns that are stable."),
+    "conflicted_domains": ("ballast_cluster_conflicted_domains", "Domains it selects and another policy owns."),
+    "stuck_domains": ("ballast_cluster_stuck_domains", "Domains whose balloon does not move."),
+    "shortfall": ("ballast_cluster_shortfall_bytes", "Demand above allocation, over all domains."),
+}
+
+
+class TotalsCollector(Collector):
+    """Turns the aggregator's `/state` document into metric families."""
+
+    def __init__(self, board: Documented) -> None:
+        self._board = board
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not need a state yet."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All families of one consistent publication."""
+        document = self._board.document()
+        version = [({"version": __version__}, 1.0)]
+        yield family(
+            GaugeMetricFamily, "ballast_build_info", "Version of the running Ballast.", {"version": ""}, version
+        )
+        yield from families(GaugeMetricFamily, _GAUGES, {}, [document])
+        yield from families(CounterMetricFamily, _COUNTERS, {}, [document])
+        yield from families(GaugeMetricFamily, _POLICY_GAUGES, {"policy": "name"}, document["policies"])

@@ -1,0 +1,90 @@
+"""An API server of a few lines: what it holds, what it is asked, and failing on demand."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from controller.cluster.client import Event, Page
+from controller.cluster.errors import ApiError
+from controller.cluster.resources import MEMORY_POLICIES, NODES, Object, Resource
+
+AWAY = ApiError(0, "Unreachable", "API server https://api:6443 does not answer: connection refused")
+
+
+def policy(name: str, version: int, /, uid: str = "", **spec: Any) -> Object:
+    """As a list or a watch gives it."""
+    metadata = {"name": name, "uid": uid or f"uid-{name}", "generation": version, "resourceVersion": str(version)}
+    return {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": metadata, "spec": spec}
+
+
+class FakeWatch:
+    """Gives its events, then ends or fails as the real one."""
+
+    def __init__(self, events: list[Event | ApiError]) -> None:
+        self._events = events
+        self.closed = False
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in self._events:
+            if isinstance(event, ApiError):
+                raise event
+            yield event
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeApi:
+    """Stands in for controller.cluster.client.Client."""
+
+    def __init__(self) -> None:
+        self.version = 100
+        self.objects: dict[Resource, list[Object]] = {MEMORY_POLICIES: [], NODES: []}
+        self.fails: ApiError | None = None
+        self.watches: list[list[Event | ApiError]] = []
+        self.watched: list[tuple[Resource, str, str]] = []
+        self.written: list[tuple[str, Object]] = []
+
+    def set(self, *policies: Object) -> None:
+        """The policies there are."""
+        self.objects[MEMORY_POLICIES] = list(policies)
+        self.version += 1
+
+    def set_node(self, uid: str = "node-uid", **labels: str) -> None:
+        """The Node `here`."""
+        metadata = {"name": "here", "uid": uid, "labels": labels, "resourceVersion": str(self.version)}
+        self.objects[NODES] = [{"metadata": metadata}]
+
+    def list(self, resource: Resource) -> Page:
+        return next(self.pages(resource))
+
+    def pages(self, resource: Resource, **_: Any) -> Iterator[Page]:
+        self._perhaps_fail()
+        yield Page(list(self.objects[resource]), str(self.version))
+
+    def watch(self, resource: Resource, version: str, *, field_selector: str, metadata_only: bool) -> FakeWatch:
+        assert metadata_only
+        self._perhaps_fail()
+        self.watched.append((resource, version, field_selector))
+        return FakeWatch(self.watches.pop(0) if self.watches else [])
+
+    def apply(self, resource: Resource, body: Object, *, field_manager: str) -> Object:
+        assert field_manager == "ballast-agent"
+        return self._write(f"apply {resource.plural}", body)
+
+    def create(self, resource: Resource, body: Object, *, namespace: str) -> Object:
+        return self._write(f"create {resource.plural} in {namespace}", body)
+
+    def merge(self, resource: Resource, name: str, patch: Object, *, namespace: str) -> Object:
+        return self._write(f"merge {resource.plural} {name} in {namespace}", patch)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _write(self, what: str, body: Object) -> Object:
+        self._perhaps_fail()
+        self.written.append((what, body))
+        return body
+
+    def _perhaps_fail(self) -> None:
+        if self.fails is not None:
+            raise self.fails

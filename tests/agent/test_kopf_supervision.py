@@ -1,0 +1,115 @@
+"""kopf may end in any way: it is started again, and nobody else notices."""
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from controller.cluster.kopfwatch import LONGEST_S, RAN_S, KopfWatch, StopFlag
+from controller.cluster.worker import Worker
+
+
+class Supervised:
+    """A KopfWatch whose thread does not run, over a kopf that does as it is told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.runs = 0
+        self.does = lambda _stop: None
+        self.watch = KopfWatch(object, lambda *_: None, lambda: self.now, self._run)
+
+    def turn(self) -> float:
+        return self.watch._turn()
+
+    def _run(self, _load: object, _tell: object, stop: StopFlag) -> None:
+        self.runs += 1
+        self.does(stop)
+
+
+@pytest.fixture
+def supervised() -> Supervised:
+    return Supervised()
+
+
+def crash(_stop: StopFlag) -> None:
+    raise RuntimeError("the watch stream failed")
+
+
+def test_a_crash_is_said_once_and_retried_ever_less_often(supervised, caplog):
+    supervised.does = crash
+    pauses = [supervised.turn() for _ in range(20)]
+    assert supervised.runs == 20
+    assert 0.5 <= pauses[0] <= 1.5
+    assert 0.5 * LONGEST_S <= pauses[-1] <= 1.5 * LONGEST_S
+    assert len(caplog.records) == 1
+    assert "RuntimeError: the watch stream failed; tried again" in caplog.text
+
+
+def test_a_run_that_ends_of_itself_is_a_failure_too(supervised, caplog):
+    assert supervised.turn() > 0
+    assert "ended of itself" in caplog.text
+
+
+def test_after_a_long_run_the_pauses_begin_anew(supervised):
+    supervised.does = crash
+    for _ in range(10):
+        supervised.turn()
+
+    def run_long(stop: StopFlag) -> None:
+        supervised.now += RAN_S
+        crash(stop)
+
+    supervised.does = run_long
+    assert supervised.turn() <= 1.5
+
+
+def test_a_restart_that_was_asked_for_is_no_failure(supervised, caplog):
+    supervised.does = lambda _stop: supervised.watch.restart()
+    assert supervised.turn() == 0.0
+    assert caplog.records == []
+    assert supervised.watch.worker._woken.is_set()
+
+
+def test_the_end_of_the_agent_ends_kopf(supervised):
+    running = threading.Event()
+
+    def run(stop: StopFlag) -> None:
+        async def wait() -> None:
+            with stop.in_loop() as flag:
+                running.set()
+                await flag.wait()
+
+        asyncio.run(wait())
+
+    supervised.does = run
+    with supervised.watch.worker:
+        running.wait()
+    assert not supervised.watch.worker._thread.is_alive()
+    assert supervised.runs == 1
+
+
+def test_a_flag_set_before_the_loop_runs_is_not_lost():
+    stop = StopFlag()
+    stop.set()
+
+    async def wait() -> None:
+        with stop.in_loop() as flag:
+            await flag.wait()
+
+    asyncio.run(wait())
+
+
+def test_a_defect_is_logged_once_with_its_traceback_and_the_thread_goes_on(caplog):
+    turned = threading.Semaphore(0)
+
+    def turn() -> float:
+        turned.release()
+        raise ZeroDivisionError
+
+    with Worker("odd", turn) as worker:
+        for _ in range(3):
+            turned.acquire()
+            worker.wake()
+    (record,) = caplog.records
+    assert (record.levelno, record.exc_info[0]) == (logging.ERROR, ZeroDivisionError)

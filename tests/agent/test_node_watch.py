@@ -1,0 +1,96 @@
+"""The Node's labels: watched by name, through breaks of all kinds."""
+
+import pytest
+from fake_api import AWAY, FakeApi
+
+from controller.cluster.client import Event
+from controller.cluster.errors import ApiError
+from controller.cluster.nodewatch import NodeWatch
+from controller.cluster.resources import NODES
+
+GONE = ApiError(410, "Expired", "too old resource version (410 Expired)")
+
+
+class Watched:
+    """A NodeWatch whose thread does not run."""
+
+    def __init__(self) -> None:
+        self.api = FakeApi()
+        self.api.set_node(tier="gold")
+        self.told: list[dict[str, str]] = []
+        self.regained = 0
+        self.watch = NodeWatch(self.api, "here", lambda metadata: self.told.append(metadata["labels"]), self._regained)
+
+    def turn(self) -> float:
+        return self.watch._turn()
+
+    def event(self, version: int, kind: str = "MODIFIED", **labels: str) -> Event:
+        metadata = {"name": "here", "uid": "node-uid", "labels": labels, "resourceVersion": str(version)}
+        return Event(kind, {"metadata": metadata})
+
+    def _regained(self) -> None:
+        self.regained += 1
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched()
+
+
+def test_only_this_node_is_asked_for(watched):
+    watched.turn()
+    assert watched.api.watched == [(NODES, "100", "metadata.name=here")]
+    assert watched.told == [{"tier": "gold"}]
+
+
+def test_a_change_of_labels_is_told_and_nothing_else_is(watched):
+    watched.api.watches = [[watched.event(101, tier="gold"), watched.event(102, tier="lead")]]
+    watched.turn()
+    assert watched.told == [{"tier": "gold"}, {"tier": "lead"}]
+
+
+def test_the_watch_goes_on_where_it_ended(watched):
+    watched.api.watches = [[watched.event(107, "BOOKMARK")], []]
+    watched.turn()
+    watched.turn()
+    assert [version for _, version, _ in watched.api.watched] == ["100", "107"]
+
+
+def test_after_410_it_lists_anew(watched):
+    watched.api.watches = [[GONE], []]
+    watched.turn()
+    watched.api.set_node(tier="lead")
+    watched.turn()
+    assert watched.told == [{"tier": "gold"}, {"tier": "lead"}]
+
+
+def test_a_break_is_not_worth_a_word_but_what_may_have_been_missed_is_asked_for(watched, caplog):
+    watched.api.watches = [[AWAY], []]
+    watched.turn()
+    assert (watched.regained, caplog.records) == (0, [])
+    watched.turn()
+    assert (watched.regained, caplog.records) == (1, [])
+
+
+def test_an_api_server_that_is_away_is_said_once(watched, caplog):
+    watched.turn()
+    watched.api.fails = AWAY
+    for _ in range(9):
+        watched.turn()
+    assert len(caplog.records) == 1
+    watched.api.fails = None
+    watched.turn()
+    assert watched.regained == 1
+
+
+def test_labels_of_a_deleted_node_count_on(watched):
+    watched.api.watches = [[watched.event(101, "DELETED")]]
+    watched.turn()
+    assert watched.told == [{"tier": "gold"}]
+
+
+def test_a_node_that_does_not_exist_is_said_with_the_remedy(watched, caplog):
+    watched.api.objects[NODES] = []
+    assert watched.turn() > 0
+    assert "is --node-name right?" in caplog.text
+    assert watched.told == []

@@ -1,0 +1,263 @@
+"""What is known of the cluster's policies, whoever told of them: lists, the watch, the cache."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from fake_api import AWAY, FakeApi, policy
+
+from controller.cluster.cache import FILE, Cache
+from controller.cluster.errors import ApiError
+from controller.cluster.policies import RELIST_S, ClusterPolicies
+from controller.cluster.store import PolicyStore
+
+
+class Source:
+    """A ClusterPolicies whose threads do not run: the test is every thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.api = FakeApi()
+        self.woken = 0
+        self.kopf = 0
+        cache = Cache(folder, "here")
+        self.policies = ClusterPolicies(self.api, object, "here", cache, self._wake, lambda: 0.0, self._run)
+        self.policies._kopf.worker = _NoThread()
+
+    def names(self) -> list[str]:
+        """Of the policies in force."""
+        return [each.name for each in self.policies.current()[1]]
+
+    def know(self, *policies: object) -> None:
+        """As after a good start: the Node and a list."""
+        self.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "gold"}})
+        self.api.set(*policies)
+        self.policies.relist()
+
+    def _wake(self) -> None:
+        self.woken += 1
+
+    def _run(self, *_: object) -> None:
+        self.kopf += 1
+
+
+class _NoThread:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path)
+
+
+def test_nothing_is_known_until_list_and_node_are_there(source):
+    assert source.policies.current() == (0, ())
+    assert source.policies.awaited == "the first list of MemoryPolicies and the Node here"
+    source.api.set(policy("a", 1))
+    source.policies.relist()
+    version, policies = source.policies.current()
+    assert (version, policies) == (1, ())
+    assert source.policies.awaited == "the Node here"
+    source.policies.node_told({"name": "here", "uid": "u", "labels": {"tier": "gold"}})
+    version, policies = source.policies.current()
+    assert (version, [each.name for each in policies], source.policies.awaited) == (2, ["a"], "")
+    assert source.policies.node.labels == {"tier": "gold"}
+
+
+def test_an_empty_list_is_an_answer(source):
+    source.know()
+    assert source.policies.current() == (1, ())
+    assert source.policies.awaited == ""
+
+
+def test_events_count_at_once_and_wake_the_loop(source):
+    source.know(policy("a", 1))
+    before = source.woken
+    source.policies.told("ADDED", policy("b", 200))
+    assert (source.names(), source.woken) == (["a", "b"], before + 1)
+    source.policies.told("DELETED", policy("a", 201))
+    assert (source.names(), source.woken) == (["b"], before + 2)
+
+
+def test_an_event_that_changes_nothing_of_the_policy_wakes_nobody(source):
+    source.know(policy("a", 1))
+    version, before = source.policies.current()[0], source.woken
+    told = policy("a", 1)
+    told["metadata"]["resourceVersion"] = "300"
+    source.policies.told("MODIFIED", told | {"status": {"nodes": 3}})
+    assert (source.policies.current()[0], source.woken) == (version, before)
+
+
+def test_the_list_repairs_what_the_watch_missed(source):
+    source.know(policy("a", 1), policy("b", 2))
+    source.api.set(policy("b", 2))
+    assert RELIST_S * 0.8 <= source.policies.relist() <= RELIST_S * 1.2
+    assert source.names() == ["b"]
+
+
+def test_a_list_that_an_event_overtook_does_not_count():
+    store = PolicyStore()
+    store.replace([policy("a", 1)], "10")
+    store.put(policy("b", 20))
+    assert store.replace([policy("a", 1)], "15") is None
+    assert [each.name for each in store.known.policies] == ["a", "b"]
+
+
+def test_a_cluster_restored_from_a_backup_is_believed_in_the_end(source):
+    source.know(policy("a", 90))
+    source.policies.told("ADDED", policy("b", 5000))
+    source.api.version = 50
+    source.api.set(policy("a", 40, mode="Enforce"))
+    source.policies.relist()
+    assert [(each.name, each.spec.mode) for each in source.policies.current()[1]] == [("a", "Enforce")]
+
+
+def test_old_news_does_not_undo_new():
+    store = PolicyStore()
+    store.put(policy("a", 20, mode="Enforce"))
+    assert not store.put(policy("a", 10, mode="Observe"))
+    assert not store.remove(policy("a", 15))
+    assert store.known.policies[0].spec.mode == "Enforce"
+
+
+def test_an_unreadable_policy_is_said_once_and_its_last_good_version_stays(source, caplog):
+    caplog.set_level(logging.INFO, "controller")
+    source.know(policy("a", 1, mode="Enforce"), policy("b", 2))
+    broken = policy("a", 200, mode="Observe", moonPhase="full")
+    for _ in range(2):
+        source.policies.told("MODIFIED", broken)
+    assert [(each.name, each.spec.mode) for each in source.policies.current()[1]] == [
+        ("a", "Enforce"),
+        ("b", "Observe"),
+    ]
+    (problem,) = source.policies.problems
+    assert problem.startswith("MemoryPolicy a: spec.moonPhase: 'full': unknown field; remove it; known here: ")
+    assert caplog.text.count("moonPhase") == 1
+    assert "MemoryPolicy a: refused; its last good version stays in force" in caplog.text
+    source.policies.told("MODIFIED", policy("a", 201, mode="Observe"))
+    assert source.policies.problems == ()
+    assert source.policies.current()[1][0].spec.mode == "Observe"
+
+
+def test_a_policy_made_anew_inherits_nothing_from_its_namesake(source):
+    source.know(policy("a", 1, mode="Enforce"))
+    source.policies.told("ADDED", policy("a", 200, uid="another", mode="Sometimes"))
+    assert source.names() == []
+
+
+def test_a_deleted_policy_of_which_a_version_was_refused_is_gone(source):
+    source.know(policy("a", 1))
+    source.policies.told("MODIFIED", policy("a", 200, mode="Sometimes"))
+    source.policies.told("DELETED", policy("a", 201, mode="Sometimes"))
+    assert (source.names(), source.policies.problems) == ([], ())
+
+
+def test_a_change_of_labels_is_a_new_version(source):
+    source.know(policy("a", 1))
+    before = source.policies.current()[0]
+    source.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "lead"}})
+    assert source.policies.current()[0] == before + 1
+    assert source.policies.node.labels == {"tier": "lead"}
+
+
+def test_policies_stay_while_the_api_server_is_away_and_it_is_said_once(source, caplog):
+    source.know(policy("a", 1))
+    source.api.fails = AWAY
+    pauses = [source.policies.relist() for _ in range(9)]
+    assert source.names() == ["a"]
+    assert all(pause <= 15 for pause in pauses)
+    assert caplog.text.count("connection refused") == 1
+    assert source.policies.problems == (f"MemoryPolicies: {AWAY}",)
+    source.api.fails = None
+    source.api.set()
+    source.policies.relist()
+    assert (source.names(), source.policies.problems) == ([], ())
+
+
+def test_a_missing_kind_is_told_with_the_remedy(source):
+    source.api.fails = ApiError(404, "NotFound", "the server could not find the requested resource (404 NotFound)")
+    source.policies.relist()
+    assert "kubectl apply -k crds" in source.policies.problems[0]
+
+
+def test_an_agent_started_while_the_api_server_is_away_goes_on_with_what_was_known_last(tmp_path):
+    before = Source(tmp_path)
+    before.know(policy("a", 1, mode="Enforce"))
+    after = Source(tmp_path)
+    after.api.fails = AWAY
+    assert after.policies.current() == (0, ())
+    after.policies.relist()
+    assert [(each.name, each.spec.mode) for each in after.policies.current()[1]] == [("a", "Enforce")]
+    assert (after.policies.node.labels, after.policies.node_uid) == ({"tier": "gold"}, "node-uid")
+    assert (after.policies.awaited, after.woken) == ("", 1)
+
+
+def test_the_cache_does_not_count_when_the_api_server_answers(tmp_path):
+    Source(tmp_path).know(policy("a", 1))
+    after = Source(tmp_path)
+    after.know(policy("b", 2))
+    assert after.names() == ["b"]
+
+
+def test_the_list_replaces_what_the_cache_said(tmp_path):
+    Source(tmp_path).know(policy("a", 1))
+    after = Source(tmp_path)
+    after.api.fails = AWAY
+    after.policies.relist()
+    after.api.fails = None
+    after.api.set(policy("b", 2))
+    after.policies.relist()
+    assert after.names() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b'{"format":2,"node":{},"policies":[]}',
+        b'{"format":1,"node":{"name":"elsewhere","uid":"u"},"policies":[]}',
+        b'{"format":1,"node":{"name":"here"},"policies":[]}',
+        b'{"format":1,"node":{"name":"here","uid":"u","labels":{"a":1}},"policies":[]}',
+        b'{"format":1,"node":"here","policies":[]}',
+        b'{"format":1,"node":{"name":"here","uid":"u"},"policies":[1]}',
+        b"[" * 100_000,
+        b" " * (4 * 2**20 + 1),
+    ],
+)
+def test_a_cache_that_makes_no_sense_is_said_and_ignored(source, tmp_path, content, caplog):
+    (tmp_path / FILE).write_bytes(content)
+    source.api.fails = AWAY
+    source.policies.relist()
+    assert source.policies.current() == (0, ())
+    assert "the first list" in source.policies.awaited
+    assert f"{FILE}: ignored" in caplog.text
+
+
+def test_a_policy_of_the_cache_is_validated_as_any_other(tmp_path):
+    Source(tmp_path).know(policy("a", 1), policy("b", 2, weight=300))
+    file = tmp_path / FILE
+    file.write_text(file.read_text().replace('"weight":300', '"weight":-3'))
+    after = Source(tmp_path)
+    after.api.fails = AWAY
+    after.policies.relist()
+    assert after.names() == ["a"]
+    assert "spec.weight: '-3': out of range" in after.policies.problems[0]
+
+
+def test_the_cache_is_written_only_when_something_changed(source, tmp_path):
+    source.know(policy("a", 1))
+    written = (tmp_path / FILE).stat().st_ino
+    source.policies.relist()
+    assert (tmp_path / FILE).stat().st_ino == written
+    source.policies.told("ADDED", policy("b", 500))
+    assert (tmp_path / FILE).stat().st_ino != written
+    assert [each.name for each in tmp_path.iterdir()] == [FILE]

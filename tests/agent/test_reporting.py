@@ -1,0 +1,313 @@
+"""What a node reports, how large it may be, and when it is written."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_api import AWAY, FakeApi
+
+from controller.api.nodestate import NodeMemoryState
+from controller.api.policy import MemoryPolicy
+from controller.cluster.findings import Finding, findings
+from controller.cluster.report import MAXIMUM_SIZE, Context, report
+from controller.cluster.reporter import GAP_S, REFRESH_S, SETTLED_S, URGENT_S, News, Reporter
+from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import HostReading
+from controller.engine.state import State
+from controller.engine.step import align
+
+MIB = 2**20
+AT = "2026-01-31T12:00:00Z"
+
+
+def policy(name: str, glob: str, **spec: Any) -> MemoryPolicy:
+    head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": name}}
+    return MemoryPolicy.model_validate(head | {"spec": spec | {"domainSelector": {"names": [glob]}}})
+
+
+def facts(name: str, number: int, obstacle: Reason = Reason.NONE) -> DomainFacts:
+    uuid = f"00000000-0000-0000-0000-{number:012d}"
+    return DomainFacts(uuid, uuid, name, 1, maximum=1024 * MIB, definition=1024 * MIB, obstacle=obstacle)
+
+
+def state(names: list[str], policies: list[MemoryPolicy]) -> State:
+    """Every domain has 512 MiB, needs 256, is stable and well."""
+    domains = [facts(name, number) for number, name in enumerate(names)]
+    made = align(State.initial(), assign(domains, policies, NodeIdentity("here")).inventory, 0.0).copy()
+    made.node = made.node.__class__(HostReading(8192 * MIB, 4096 * MIB), 0.0, 0.0, made.node.history, 0.0)
+    made.budget = 7000.0 * MIB
+    made.sight.allocation[:] = 512 * MIB
+    made.sight.demand[:] = 256 * MIB
+    made.tempo.stable[:] = True
+    made.reason[:] = Reason.WITHIN_THRESHOLD
+    return made
+
+
+def context(conflicted: dict[str, int] | None = None, **generations: int) -> Context:
+    return Context("here", "node-uid", generations, conflicted or {})
+
+
+def test_the_whole_report():
+    seen = state(["a", "b", "db"], [policy("web", "[ab]", mode="Enforce"), policy("db", "db")])
+    seen.sight.demand[1] = 600 * MIB
+    seen.reason[1] = Reason.STUCK
+    seen.tempo.stable[1] = False
+    seen.tempo.looks[:] = [10, 20, 3]
+    seen.tempo.fixed_looks[:] = [100.2, 30.1, 2.0]
+    seen.motion.reallocations[:] = [1, 2, 0]
+    web = {
+        "name": "web",
+        "observedGeneration": 7,
+        "mode": "Enforce",
+        "domains": 2,
+        "stableDomains": 1,
+        "conflictedDomains": 1,
+        "stuckDomains": 1,
+        "reallocations": 3,
+        "looks": 30,
+        "looksSaved": 100,
+        "shortfallMebibytes": 88,
+    }
+    db = dict.fromkeys(web, 0) | {"name": "db", "mode": "Observe", "domains": 1, "stableDomains": 1, "looks": 3}
+    stuck = {"name": "b", "uuid": seen.inventory.uuids[1], "reason": "Stuck"}
+    assert report(seen, context({"web": 1}, web=7), AT) == {
+        "apiVersion": "ballast.dev/v1alpha1",
+        "kind": "NodeMemoryState",
+        "metadata": {
+            "name": "here",
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "here", "uid": "node-uid"}],
+        },
+        "status": {
+            "observedAt": AT,
+            "node": {"totalMebibytes": 8192, "budgetMebibytes": 7000, "allocatedMebibytes": 1536},
+            "pressure": False,
+            "stable": False,
+            "domains": 3,
+            "stableDomains": 2,
+            "policies": [web, db],
+            "policiesLeftOut": 0,
+            "policyCount": 2,
+            "worstDomains": [stuck | {"shortfallMebibytes": 88, "allocationMebibytes": 512}],
+        },
+    }
+
+
+def test_domains_that_no_policy_owns_are_nobodys_trouble():
+    seen = state(["a"], [])
+    seen.reason[:] = Reason.NO_STATISTICS
+    assert report(seen, context(), AT)["status"]["worstDomains"] == []
+
+
+def test_what_is_not_known_yet_is_reported_as_nothing():
+    seen = state(["a"], [policy("all", "*")])
+    seen.sight.allocation[:] = np.nan
+    seen.sight.demand[:] = np.nan
+    status = report(seen, context(), AT)["status"]
+    assert status["node"]["allocatedMebibytes"] == 0
+    assert status["policies"][0]["shortfallMebibytes"] == 0
+
+
+@pytest.mark.parametrize("domains", [0, 1, 10, 1000])
+@pytest.mark.parametrize("policies", [0, 1, 10, 100])
+def test_a_report_fits_whatever_there_is(domains, policies):
+    names = [f"{number}-{'ü' * 200}" for number in range(domains)]
+    seen = state(names, [policy(f"{number}-{'x' * 200}", f"{number}-*") for number in range(policies)])
+    seen.reason[:] = Reason.STUCK
+    told = report(seen, context(), AT)
+    assert len(json.dumps(told).encode()) <= 2 * MAXIMUM_SIZE
+    assert len(json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()) <= MAXIMUM_SIZE
+    status = NodeMemoryState.model_validate(told).status
+    assert len(status.policies) + status.policies_left_out == status.policy_count == policies
+    assert status.domains == domains
+
+
+def test_policies_in_trouble_are_the_last_to_be_left_out():
+    names = [f"{number}-domain" for number in range(60)]
+    seen = state(names, [policy(f"{number}-{'x' * 100}", f"{number}-*") for number in range(60)])
+    seen.reason[59] = Reason.STUCK
+    status = report(seen, context(), AT)["status"]
+    assert status["policies"][0]["name"].startswith("59-")
+    assert status["policiesLeftOut"] > 0
+    assert status["worstDomains"] == []
+
+
+class Desk:
+    """A Reporter whose thread does not run."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.api = FakeApi()
+        self.state = state(["a", "b"], [policy("all", "*", mode="Enforce")])
+        self.context = context(all=1)
+        self.found: list[Finding] = []
+        self.reporter = Reporter(self.api, "here", self._news, lambda: self.now)
+
+    def after(self, seconds: float, step: float = 1.0) -> list[str]:
+        """What is written in that time, with a publication every `step` seconds."""
+        before = len(self.api.written)
+        end = self.now + seconds
+        while self.now < end:
+            self.now += min(step, end - self.now)
+            self.reporter.turn()
+        return [what for what, _ in self.api.written[before:]]
+
+    def _news(self) -> News:
+        return News(self.state, self.context, self.found)
+
+
+STATE = "apply nodememorystates"
+
+
+@pytest.fixture
+def desk() -> Desk:
+    made = Desk()
+    assert made.after(1) == [STATE]
+    return made
+
+
+def test_nothing_is_written_before_something_is_known(desk):
+    idle = Reporter(desk.api, "here", lambda: None, lambda: 0.0)
+    before = list(desk.api.written)
+    idle.turn()
+    assert desk.api.written == before
+
+
+def test_at_rest_it_is_written_every_few_minutes(desk):
+    writes = desk.after(3600, step=10)
+    assert 3600 / (REFRESH_S * 1.2) - 1 <= len(writes) <= 3600 / (REFRESH_S * 0.8) + 1
+    assert len(writes) / 3600 <= 0.02
+
+
+def test_counters_and_sizes_that_drift_are_no_change(desk):
+    desk.state.tempo.looks[:] += 100
+    desk.state.sight.allocation[:] += 8 * MIB
+    desk.state.budget -= MIB
+    assert desk.after(REFRESH_S * 0.8 - 2) == []
+
+
+def test_a_new_generation_is_told_soon(desk):
+    desk.context = context(all=2)
+    assert desk.after(URGENT_S - 2) == []
+    assert desk.after(2) == [STATE]
+    assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 2
+
+
+def test_after_a_while_of_rest_a_change_is_told_at_once(desk):
+    desk.after(SETTLED_S)
+    desk.context = context(all=2)
+    assert desk.after(1) == [STATE]
+
+
+def test_domains_that_are_never_at_rest_cost_a_write_a_minute(desk):
+    written = 0
+    for _ in range(360):
+        desk.state.tempo.stable[0] = not desk.state.tempo.stable[0]
+        written += len(desk.after(10, step=10))
+    assert written / 3600 <= 0.02
+
+
+def test_a_node_made_anew_owns_the_next_report(desk):
+    desk.context = desk.context._replace(uid="another")
+    desk.after(URGENT_S)
+    assert desk.api.written[-1][1]["metadata"]["ownerReferences"][0]["uid"] == "another"
+
+
+def test_an_api_server_that_is_away_gets_the_newest_state_when_it_is_back(desk, caplog):
+    desk.api.fails = AWAY
+    desk.context = context(all=2)
+    desk.after(120)
+    desk.context = context(all=3)
+    desk.after(120)
+    assert sum("NodeMemoryState" in record.message or "state" in record.message for record in caplog.records) == 1
+    desk.api.fails = None
+    assert desk.after(20) == [STATE]
+    assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 3
+
+
+def test_a_storm_of_publications_is_looked_at_once_a_second(desk):
+    desk.now += GAP_S
+    desk.reporter.turn()
+    assert 0 < desk.reporter.turn() <= GAP_S
+
+
+EVENT = "create events in default"
+
+
+def test_a_finding_becomes_an_event_of_the_node(desk):
+    desk.found = [Finding("Stuck", "a: the balloon did not move", 0.0)]
+    assert desk.after(1) == [EVENT]
+    event = desk.api.written[-1][1]
+    assert event["metadata"]["name"].startswith("here.")
+    assert event["regarding"] == {"apiVersion": "v1", "kind": "Node", "name": "here", "uid": "node-uid"}
+    assert (event["type"], event["reason"], event["note"]) == ("Warning", "Stuck", "a: the balloon did not move")
+
+
+def test_what_lasts_is_one_event_with_a_count(desk):
+    desk.found = [Finding("Stuck", "a", 0.0)]
+    writes = [what for what in desk.after(4000, step=10) if what != STATE]
+    name = next(body["metadata"]["name"] for what, body in desk.api.written if what == EVENT)
+    assert writes == [EVENT, *[f"merge events {name} in default"] * 2]
+    assert desk.api.written[-1][1].get("series", {"count": 3})["count"] == 3
+
+
+def test_what_flaps_does_not_flood(desk):
+    writes: list[str] = []
+    for turn in range(360):
+        desk.found = [Finding("GuestPressure", f"a{turn % 7}", 0.0)] if turn % 2 else []
+        writes += desk.after(10, step=10)
+    assert sum(what != STATE for what in writes) <= 3600 / 300 + 1
+
+
+def test_what_passes_soon_is_not_worth_an_event(desk):
+    desk.found = [Finding("Degraded", "libvirt", 30.0)]
+    assert desk.after(25) == []
+    desk.found = []
+    desk.after(1)
+    desk.found = [Finding("Degraded", "libvirt", 30.0)]
+    assert desk.after(25) == []
+    assert desk.after(10) == [EVENT]
+
+
+def test_events_that_could_not_be_written_do_not_keep_the_state_back(desk):
+    desk.found = [Finding("Stuck", "a", 0.0)]
+    create, desk.api.create = desk.api.create, lambda *_, **__: (_ for _ in ()).throw(AWAY)
+    desk.context = context(all=2)
+    assert desk.after(URGENT_S) == [STATE]
+    desk.api.create = create
+    assert EVENT in desk.after(20)
+
+
+def test_nothing_is_found_on_a_node_that_is_well():
+    assert findings(state(["a"], [policy("all", "*")]), [], []) == []
+
+
+def test_many_domains_of_one_trouble_are_one_finding():
+    seen = state([f"d{number}" for number in range(8)], [policy("all", "*")])
+    seen.reason[:7] = Reason.STUCK
+    (found,) = findings(seen, [], [])
+    assert found.reason == "Stuck"
+    assert found.note.startswith("d0, d1, d2, d3, d4 and 2 more: the balloon did not move")
+
+
+def test_a_lost_libvirt_is_degraded_and_so_are_many_silent_guests():
+    seen = state(["a", "b", "c"], [policy("all", "*")])
+    assert [each[:2] for each in findings(seen, ["qemu:///system: refused"], [])] == [
+        ("Degraded", "qemu:///system: refused")
+    ]
+    seen.reason[0] = Reason.NO_STATISTICS
+    assert findings(seen, [], []) == []
+    seen.reason[1] = Reason.STALE_STATISTICS
+    assert [each.reason for each in findings(seen, [], [])] == ["Degraded"]
+
+
+def test_conflicts_and_pressure_are_found():
+    seen = state(["a"], [policy("all", "*")])
+    seen.sight.pressure[:] = True
+    found = findings(seen, [], ["p is Conflicted: q owns a", "r is Conflicted: q owns a"])
+    assert [(each.reason, each.note) for each in found] == [
+        ("Conflicted", "p is Conflicted: q owns a (and 1 more conflicts)"),
+        ("GuestPressure", "a: the guest is under memory pressure"),
+    ]

@@ -1,0 +1,161 @@
+"""What sums mean: conditions with a reason for programs and a message that tells a person what to do."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.aggregation.conditions import conditions
+from controller.aggregation.figures import Figures, Share, Trouble
+from controller.aggregation.ledger import Policy, Summary
+from controller.api.policy import NodeSelector
+from controller.api.policystatus import MESSAGE_CHARACTERS
+
+WELL = Figures(nodes=3, reporting_nodes=3, domains=12, stable_domains=12)
+
+
+def summary(figures: Figures, worst: tuple[Share, ...] = (), problem: str = "") -> Summary:
+    selector = None if problem else NodeSelector()
+    return Summary(Policy("all", "uid", 4, selector, problem), figures, worst)
+
+
+def ill(node: str, *troubles: Trouble) -> Share:
+    return Share(node, Figures(nodes=1), troubles)
+
+
+def judged(figures: Figures, *worst: Share, problem: str = "") -> dict[str, tuple[str, str]]:
+    """Status and reason by type."""
+    return {each.type: (each.status, each.reason) for each in conditions(summary(figures, worst, problem))}
+
+
+def message(kind: str, figures: Figures, *worst: Share, problem: str = "") -> str:
+    return next(each.message for each in conditions(summary(figures, worst, problem)) if each.type == kind)
+
+
+def test_all_is_well():
+    assert judged(WELL) == {
+        "Ready": ("True", "AllNodesFollow"),
+        "Stable": ("True", "AllDomainsStable"),
+        "Degraded": ("False", "AsExpected"),
+        "Conflicted": ("False", "NoConflict"),
+    }
+    assert message("Ready", WELL) == "3 of 3 nodes follow generation 4"
+    assert message("Stable", WELL) == "all of 12 domains are stable"
+
+
+def test_a_policy_for_no_node_is_not_ready():
+    assert judged(Figures()) == {
+        "Ready": ("False", "NoNodes"),
+        "Stable": ("Unknown", "NoNodes"),
+        "Degraded": ("False", "AsExpected"),
+        "Conflicted": ("False", "NoConflict"),
+    }
+    assert "check spec.nodeSelector" in message("Ready", Figures())
+
+
+def test_a_policy_that_owns_no_domain_is_ready_and_stable_and_says_so():
+    figures = Figures(nodes=3, reporting_nodes=3)
+    assert judged(figures) | {"Stable": ("True", "NoDomains")} == judged(figures)
+    assert judged(figures)["Ready"] == ("True", "AllNodesFollow")
+    assert "check spec.domainSelector" in message("Stable", figures)
+
+
+def test_nodes_that_have_not_taken_up_this_generation_keep_it_from_being_ready():
+    figures = WELL._replace(pending_nodes=1)
+    assert judged(figures) == judged(WELL) | {"Ready": ("False", "NodesPending")}
+    assert message("Ready", figures, ill("a", Trouble.PENDING)) == (
+        "1 of 3 nodes has not taken up generation 4 yet: a; agents need seconds: after a minute, see their logs"
+    )
+
+
+def test_a_node_that_stopped_reporting_leaves_stability_open():
+    figures = WELL._replace(nodes=4, unknown_nodes=1)
+    assert judged(figures) == {
+        "Ready": ("False", "NodesUnknown"),
+        "Stable": ("Unknown", "NodesUnknown"),
+        "Degraded": ("True", "NodesUnknown"),
+        "Conflicted": ("False", "NoConflict"),
+    }
+    assert message("Degraded", figures, ill("a", Trouble.UNKNOWN)) == (
+        "1 of 4 nodes has stopped reporting: a; see their agents' pods and logs, or delete Nodes that are gone for good"
+    )
+
+
+def test_one_unstable_domain_is_enough_whatever_is_unknown():
+    figures = WELL._replace(nodes=4, unknown_nodes=1, stable_domains=11)
+    assert judged(figures)["Stable"] == ("False", "DomainsUnstable")
+    assert message("Stable", figures).startswith("1 of 12 domains need memory moved often")
+
+
+def test_states_of_another_version_are_unreadable_and_said_to_be():
+    figures = WELL._replace(nodes=4, unreadable_nodes=1)
+    assert {reason for _, reason in judged(figures).values()} == {"StatesUnreadable", "NoConflict"}
+    assert "run agents and aggregator of one version" in message("Degraded", figures)
+
+
+def test_a_policy_of_another_version_is_unreadable_and_says_which_field():
+    problem = "spec.mode: 'Dream': not a value of this field; use Observe or Enforce"
+    assert judged(Figures(), problem=problem) == {
+        "Ready": ("False", "PolicyUnreadable"),
+        "Stable": ("Unknown", "PolicyUnreadable"),
+        "Degraded": ("True", "PolicyUnreadable"),
+        "Conflicted": ("False", "NoConflict"),
+    }
+    assert message("Ready", Figures(), problem=problem).endswith(problem)
+
+
+def test_a_shortfall_degrades():
+    figures = WELL._replace(shortfall_mebibytes=640, short_nodes=2)
+    assert judged(figures) == judged(WELL) | {"Degraded": ("True", "Shortfall")}
+    worst = ill("a", Trouble.SHORTFALL), ill("b", Trouble.SHORTFALL, Trouble.STUCK)
+    assert message("Degraded", figures, *worst).startswith("domains on 2 nodes need 640 MiB more than they have: a, b;")
+
+
+def test_a_stuck_domain_degrades():
+    figures = WELL._replace(stuck_domains=1, stuck_nodes=1)
+    assert judged(figures) == judged(WELL) | {"Degraded": ("True", "DomainsStuck")}
+    assert message("Degraded", figures, ill("a", Trouble.SHORTFALL, Trouble.STUCK)) == (
+        "the balloon of 1 domain does not move, on a; see `kubectl describe nodememorystate` for which, "
+        "and the balloon driver in the guest"
+    )
+
+
+def test_several_faults_are_all_told_under_the_worst_ones_reason():
+    figures = WELL._replace(nodes=4, unknown_nodes=1, shortfall_mebibytes=1, short_nodes=1, stuck_domains=1)
+    assert judged(figures)["Degraded"] == ("True", "NodesUnknown")
+    told = message("Degraded", figures)
+    assert [part in told for part in ("stopped reporting", "need 1 MiB more", "does not move")] == [True] * 3
+
+
+def test_domains_of_another_policy_are_a_conflict():
+    figures = WELL._replace(conflicted_domains=5, conflicted_nodes=2)
+    assert judged(figures) == judged(WELL) | {"Conflicted": ("True", "OwnedByOthers")}
+    assert message("Conflicted", figures, ill("a", Trouble.CONFLICTED)) == (
+        "5 domains that this policy selects too: another policy owns them, on a and 1 more; "
+        "narrow a spec.domainSelector, or change spec.priority"
+    )
+
+
+def test_few_nodes_are_named():
+    worst = tuple(ill(f"n{number}", Trouble.UNKNOWN) for number in range(10))
+    figures = WELL._replace(nodes=40, unknown_nodes=20)
+    assert "20 of 40 nodes have stopped reporting: n0, n1, n2 and 17 more;" in message("Ready", figures, *worst)
+
+
+@pytest.mark.parametrize("kind", ["Ready", "Stable", "Degraded", "Conflicted"])
+def test_no_message_is_longer_than_a_condition_takes(kind):
+    everything = Figures(*(2 for _ in Figures._fields))
+    worst = tuple(ill(f"{number}" * 253, *Trouble) for number in range(10))
+    assert len(message(kind, everything, *worst, problem="long " * 1000)) <= MESSAGE_CHARACTERS
+
+
+@given(st.builds(Figures, *(st.integers(0, 3) for _ in Figures._fields)))
+def test_conditions_never_contradict_each_other(figures):
+    told = judged(figures)
+    assert list(told) == ["Ready", "Stable", "Degraded", "Conflicted"]
+    if told["Ready"][0] == "True":
+        assert figures.pending_nodes == figures.unknown_nodes == figures.unreadable_nodes == 0 < figures.nodes
+    if told["Stable"][0] == "True":
+        assert figures.stable_domains >= figures.domains
+    assert (told["Degraded"][0] == "True") is bool(
+        figures.unknown_nodes or figures.unreadable_nodes or figures.shortfall_mebibytes or figures.stuck_domains
+    )

@@ -1,0 +1,175 @@
+"""Lists and watches become news in order, across watches that end, an API server that goes away, versions too old."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from controller.aggregation.news import Changed, Complete, Lost, News, Removed, Resumed, Seen
+from controller.cluster.client import Event, Page
+from controller.cluster.errors import ApiError
+from controller.cluster.feed import Feed
+from controller.cluster.resources import NODES
+from controller.cluster.retry import FIRST_S, LONGEST_S
+
+AWAY = ApiError(0, "Unreachable", "API server does not answer")
+TOO_OLD = ApiError(410, "Expired", "too old resource version")
+TIME = "2026-01-31T12:00:00Z"
+
+
+def node(name: str, version: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "resourceVersion": version}}
+
+
+class Server:
+    """Answers in the order of a script: lists of pages, watches of events; an ApiError anywhere is raised there."""
+
+    def __init__(self, *script: Any) -> None:
+        self._script = list(script)
+        self.asked: list[str] = []
+
+    def pages(self, _resource: Any, **_: Any) -> Iterator[Page]:
+        self.asked.append("list")
+        for page in self._next("list"):
+            if isinstance(page, ApiError):
+                raise page
+            yield page
+
+    def watch(self, _resource: Any, resource_version: str, **_: Any) -> "Watch":
+        self.asked.append(f"watch {resource_version}")
+        return Watch(self._next("watch"))
+
+    def _next(self, kind: str) -> list[Any]:
+        expected, answer = self._script.pop(0)
+        assert expected == kind
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+
+class Watch:
+    def __init__(self, events: list[Any]) -> None:
+        self._events = events
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in self._events:
+            if isinstance(event, ApiError):
+                raise event
+            yield event
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class Listener:
+    """A feed from a scripted server, with the clock in hand."""
+
+    def __init__(self, *script: Any) -> None:
+        self.server = Server(*script)
+        self.heard: list[News] = []
+        self.now = 0.0
+        self.feed = Feed(self.server, NODES, self.heard.append, lambda: self.now)
+
+
+ONE_PAGE = ("list", [Page([node("a", "3")], "5", TIME)])
+LISTED = [Seen("Node", (node("a", "3"),), TIME), Complete("Node", frozenset({"a"}))]
+
+
+def test_a_list_of_pages_is_told_page_by_page_and_then_watched():
+    pages = [Page([node("a", "3")], "5", TIME), Page([node("b", "4")], "5", TIME)]
+    listener = Listener(("list", pages), ("watch", []))
+    listener.feed.turn()
+    assert listener.heard == [
+        Seen("Node", (node("a", "3"),), TIME),
+        Seen("Node", (node("b", "4"),), TIME),
+        Complete("Node", frozenset({"a", "b"})),
+    ]
+    assert listener.server.asked == ["list", "watch 5"]
+
+
+def test_changes_are_told_and_bookmarks_are_not():
+    events = [
+        Event("ADDED", node("b", "6")),
+        Event("MODIFIED", node("a", "7")),
+        Event("BOOKMARK", {"metadata": {"resourceVersion": "9"}}),
+        Event("DELETED", node("b", "10")),
+    ]
+    listener = Listener(ONE_PAGE, ("watch", events))
+    listener.feed.turn()
+    assert listener.heard[2:] == [
+        Changed("Node", node("b", "6")),
+        Changed("Node", node("a", "7")),
+        Removed("Node", "b"),
+    ]
+
+
+def test_a_watch_that_the_server_ends_goes_on_where_it_was():
+    listener = Listener(ONE_PAGE, ("watch", [Event("BOOKMARK", {"metadata": {"resourceVersion": "9"}})]), ("watch", []))
+    listener.feed.turn()
+    listener.feed.turn()
+    assert listener.server.asked == ["list", "watch 5", "watch 9"]
+    assert listener.heard == LISTED
+
+
+@pytest.mark.parametrize("too_old", [TOO_OLD, [Event("MODIFIED", node("a", "7")), TOO_OLD]])
+def test_a_version_that_is_too_old_is_listed_anew(too_old):
+    listener = Listener(ONE_PAGE, ("watch", too_old), ("list", [Page([], "20", TIME)]), ("watch", []))
+    assert listener.feed.turn() == FIRST_S
+    listener.now = 1.0
+    listener.feed.turn()
+    assert listener.server.asked == ["list", "watch 5", "list", "watch 20"]
+    assert listener.heard[-4:] == [
+        Lost("Node"),
+        Resumed("Node", 1.0),
+        Seen("Node", (), TIME),
+        Complete("Node", frozenset()),
+    ]
+
+
+def test_a_list_that_fails_in_its_midst_is_not_complete_and_begins_anew():
+    listener = Listener(("list", [Page([node("a", "3")], "5", TIME), TOO_OLD]), ONE_PAGE, ("watch", []))
+    listener.feed.turn()
+    assert [type(each) for each in listener.heard] == [Seen, Lost]
+    listener.feed.turn()
+    assert listener.heard[2:] == [Resumed("Node", 0.0), *LISTED]
+
+
+def test_an_outage_is_told_once_with_its_length_and_the_watch_goes_on(caplog):
+    caplog.set_level("INFO", "controller")
+    listener = Listener(ONE_PAGE, ("watch", [AWAY]), ("watch", AWAY), ("watch", AWAY), ("watch", []))
+    for now in (0.0, 100.0, 200.0, 300.0):
+        listener.now = now
+        listener.feed.turn()
+    assert listener.heard == [*LISTED, Lost("Node"), Resumed("Node", 300.0)]
+    assert listener.server.asked == ["list", "watch 5", "watch 5", "watch 5", "watch 5"]
+    assert [record.message for record in caplog.records] == [
+        "nodes: API server does not answer; tried again until it works",
+        "nodes: works again",
+    ]
+
+
+def test_tries_are_ever_further_apart_until_one_works():
+    listener = Listener(*[("list", AWAY)] * 9, ONE_PAGE, ("watch", [AWAY]))
+    first, *_, last, again = [listener.feed.turn() for _ in range(10)]
+    assert first <= 2 * FIRST_S < LONGEST_S / 2 <= last
+    assert again <= 2 * FIRST_S
+
+
+def test_a_server_that_asks_to_be_left_alone_is():
+    busy = ApiError(429, "TooManyRequests", "busy", retry_after_s=77.0)
+    assert Listener(("list", busy)).feed.turn() == 77.0
+
+
+def test_watches_that_end_at_once_are_not_begun_in_a_rush():
+    listener = Listener(ONE_PAGE, ("watch", []), ("watch", []))
+    assert listener.feed.turn() == FIRST_S
+    listener.server.watch = lambda *_, **__: setattr(listener, "now", 300.0) or Watch([])
+    assert listener.feed.turn() == 0.0
+
+
+def test_what_is_wrong_is_told_as_long_as_it_is():
+    listener = Listener(("list", AWAY), ONE_PAGE, ("watch", []))
+    listener.feed.turn()
+    assert listener.feed.problem == "nodes: API server does not answer"
+    listener.feed.turn()
+    assert listener.feed.problem == ""

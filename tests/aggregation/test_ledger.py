@@ -1,0 +1,365 @@
+"""Sums over nodes: one node's news changes that node's part, and the rest stays what it was."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.aggregation.figures import Figures, Report, Share, Trouble, share
+from controller.aggregation.ledger import SILENCE_S, Ledger, Policy
+from controller.api.nodestate import PolicyState
+from controller.api.policy import NodeSelector
+from controller.api.policystatus import WORST_NODES
+from controller.api.selectors import matches_node
+
+EVERYWHERE = NodeSelector()
+GOLD = NodeSelector(matchLabels={"tier": "gold"})
+
+
+def policy(name: str = "all", generation: int = 1, selector: NodeSelector | None = EVERYWHERE) -> Policy:
+    return Policy(name, f"uid-{name}", generation, selector, "" if selector else "spec.mode: not readable")
+
+
+def state(name: str = "all", generation: int = 1, **figures: int) -> PolicyState:
+    given_ = {
+        "domains": 4,
+        "stable_domains": 4,
+        "conflicted_domains": 0,
+        "stuck_domains": 0,
+        "reallocations": 7,
+        "looks": 100,
+        "looks_saved": 900,
+        "shortfall_mebibytes": 0,
+    }
+    return PolicyState.model_construct(name=name, observed_generation=generation, mode="Enforce", **(given_ | figures))
+
+
+def report(node: str, *states: PolicyState, mark: str = "1", pressure: bool = False) -> Report:
+    return Report(node, mark, f"written-{mark}", pressure, {each.name: each for each in states})
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    """One policy for all nodes, two nodes that report."""
+    ledger = Ledger()
+    ledger.put_policy(policy())
+    for node in ("a", "b"):
+        ledger.put_node(node, {})
+        ledger.put_report(report(node, state()), 0.0)
+    ledger.take_changed()
+    return ledger
+
+
+def figures(ledger: Ledger, name: str = "all") -> Figures:
+    summary = ledger.summary(name)
+    assert summary is not None
+    return summary.figures
+
+
+def troubles(ledger: Ledger, name: str = "all") -> list[tuple[str, Trouble]]:
+    summary = ledger.summary(name)
+    assert summary is not None
+    return [(each.node, each.troubles[0]) for each in summary.worst]
+
+
+TWO_NODES = Figures(
+    nodes=2, reporting_nodes=2, domains=8, stable_domains=8, reallocations=14, looks=200, looks_saved=1800
+)
+ONE_NODE = Figures(nodes=1, reporting_nodes=1, domains=4, stable_domains=4, reallocations=7, looks=100, looks_saved=900)
+
+
+def test_figures_of_nodes_sum_up(ledger):
+    assert figures(ledger) == TWO_NODES
+
+
+def test_the_order_in_which_things_become_known_is_of_no_matter():
+    ledger = Ledger()
+    ledger.put_report(report("a", state()), 0.0)
+    ledger.put_node("a", {})
+    ledger.put_policy(policy())
+    assert figures(ledger) == ONE_NODE
+
+
+def test_news_of_a_node_replaces_what_it_said_before(ledger):
+    ledger.put_report(report("b", state(domains=1, stable_domains=0), mark="2"), 10.0)
+    assert figures(ledger) == TWO_NODES._replace(domains=5, stable_domains=4)
+    assert ledger.take_changed() == {"all"}
+
+
+def test_a_policy_that_nodes_do_not_tell_of_is_pending_there(ledger):
+    ledger.put_policy(policy("other"))
+    assert figures(ledger, "other") == Figures(nodes=2, reporting_nodes=2, pending_nodes=2)
+    assert ledger.take_changed() == {"other"}
+
+
+def test_a_policy_for_which_a_state_has_no_room_is_not_pending_there(ledger):
+    ledger.put_policy(policy("other"))
+    ledger.put_report(replace(report("a", state(), mark="2"), left_out=3), 10.0)
+    assert figures(ledger, "other") == Figures(nodes=2, reporting_nodes=2, pending_nodes=1)
+    assert troubles(ledger, "other") == [("b", Trouble.PENDING)]
+
+
+def test_a_new_generation_is_pending_until_nodes_observe_it(ledger):
+    ledger.put_policy(policy(generation=2))
+    assert figures(ledger) == TWO_NODES._replace(pending_nodes=2)
+    ledger.put_report(report("a", state(generation=2), mark="2"), 10.0)
+    assert figures(ledger) == TWO_NODES._replace(pending_nodes=1)
+    assert troubles(ledger) == [("b", Trouble.PENDING)]
+
+
+def test_only_nodes_that_the_selector_matches_count(ledger):
+    ledger.put_policy(policy("gold", selector=GOLD))
+    assert figures(ledger, "gold") == Figures()
+    ledger.put_node("b", {"tier": "gold"})
+    assert figures(ledger, "gold") == Figures(nodes=1, reporting_nodes=1, pending_nodes=1)
+    ledger.put_node("b", {"tier": "tin"})
+    assert figures(ledger, "gold") == Figures()
+
+
+def test_a_selector_that_changes_counts_nodes_anew(ledger):
+    ledger.put_policy(policy(selector=NodeSelector(names=("a",))))
+    assert figures(ledger) == ONE_NODE
+
+
+def test_a_node_that_never_had_a_state_runs_no_agent_and_does_not_count(ledger):
+    ledger.put_node("control-plane", {})
+    assert figures(ledger) == TWO_NODES
+    assert ledger.take_changed() == frozenset()
+
+
+def test_a_node_whose_node_object_is_gone_does_not_count_even_before_its_state_is_gone(ledger):
+    ledger.drop_node("b")
+    assert figures(ledger) == ONE_NODE
+    ledger.drop_report("b")
+    assert figures(ledger) == ONE_NODE
+    assert (ledger.nodes(), ledger.reports()) == ({"a"}, {"a"})
+
+
+def test_a_node_whose_state_is_gone_does_not_count(ledger):
+    ledger.drop_report("b")
+    assert figures(ledger) == ONE_NODE
+    assert (ledger.nodes(), ledger.reports()) == ({"a", "b"}, {"a"})
+
+
+def test_a_node_that_stops_reporting_becomes_unknown_and_says_since_when(ledger):
+    ledger.put_report(report("b", state(), mark="2"), 300.0)
+    ledger.take_changed()
+    ledger.expire(SILENCE_S - 0.001)
+    assert ledger.take_changed() == frozenset()
+    ledger.expire(SILENCE_S)
+    summary = ledger.summary("all")
+    assert summary is not None
+    assert summary.figures == ONE_NODE._replace(nodes=2, unknown_nodes=1)
+    assert summary.worst == (Share("a", Figures(nodes=1, unknown_nodes=1), (Trouble.UNKNOWN,), "written-1"),)
+    assert ledger.take_changed() == {"all"}
+
+
+def test_every_node_becomes_unknown_in_its_time(ledger):
+    ledger.put_report(report("b", state(), mark="2"), 300.0)
+    ledger.expire(SILENCE_S)
+    ledger.expire(SILENCE_S + 299.9)
+    assert figures(ledger).unknown_nodes == 1
+    ledger.expire(SILENCE_S + 300.0)
+    assert figures(ledger) == Figures(nodes=2, unknown_nodes=2)
+
+
+def test_a_node_that_reports_again_is_known_again(ledger):
+    ledger.expire(SILENCE_S)
+    ledger.put_report(report("a", state(), mark="2"), SILENCE_S + 1)
+    assert figures(ledger) == ONE_NODE._replace(nodes=2, unknown_nodes=1)
+
+
+def test_a_state_told_again_is_no_sign_of_life(ledger):
+    ledger.put_report(report("a", state()), 800.0)
+    ledger.put_report(replace(report("a", state()), pressure=True), 800.0)
+    ledger.expire(SILENCE_S)
+    assert figures(ledger).unknown_nodes == 2
+
+
+def test_time_in_which_nobody_could_be_heard_is_held_against_nobody(ledger):
+    ledger.deaf(600.0)
+    ledger.expire(SILENCE_S + 599.0)
+    assert figures(ledger).unknown_nodes == 0
+    ledger.expire(SILENCE_S + 600.0)
+    assert figures(ledger).unknown_nodes == 2
+
+
+def test_a_state_that_cannot_be_read_counts_as_such(ledger):
+    ledger.put_report(Report("b", "2", "", problem="status.domains: missing"), 10.0)
+    assert figures(ledger) == ONE_NODE._replace(nodes=2, unreadable_nodes=1)
+    assert troubles(ledger) == [("b", Trouble.UNREADABLE)]
+
+
+def test_a_policy_that_cannot_be_read_is_for_no_node(ledger):
+    ledger.put_policy(policy(generation=2, selector=None))
+    assert figures(ledger) == Figures()
+
+
+def test_a_policy_that_is_gone_has_no_summary(ledger):
+    ledger.put_policy(policy("other"))
+    ledger.drop_policy("other")
+    assert ledger.summary("other") is None
+    ledger.put_node("a", {"some": "label"})
+    assert ledger.take_changed() == frozenset()
+
+
+def test_a_policy_of_the_same_name_begins_anew(ledger):
+    ledger.drop_policy("all")
+    ledger.put_policy(policy())
+    assert figures(ledger) == TWO_NODES
+    assert ledger.take_changed() == {"all"}
+
+
+def test_what_is_told_again_changes_nothing(ledger):
+    ledger.put_policy(policy())
+    ledger.put_node("a", {})
+    ledger.put_report(report("a", state()), 5.0)
+    ledger.drop_node("never seen")
+    ledger.drop_report("never seen")
+    ledger.drop_policy("never seen")
+    assert ledger.take_changed() == frozenset()
+
+
+def test_the_worst_nodes_come_first_and_are_few():
+    ledger = Ledger()
+    ledger.put_policy(policy())
+    ill = [
+        (state(stable_domains=3), Trouble.UNSTABLE),
+        (state(conflicted_domains=1), Trouble.CONFLICTED),
+        (state(generation=0), Trouble.PENDING),
+        (state(stuck_domains=1, stable_domains=1), Trouble.STUCK),
+        (state(shortfall_mebibytes=5), Trouble.SHORTFALL),
+        (state(shortfall_mebibytes=50), Trouble.SHORTFALL),
+    ]
+    for number, (each, _) in enumerate(ill):
+        ledger.put_node(f"n{number}", {})
+        ledger.put_report(report(f"n{number}", each), 0.0)
+    ledger.put_node("well", {})
+    ledger.put_report(report("well", state()), 0.0)
+    assert troubles(ledger) == [
+        ("n5", Trouble.SHORTFALL),
+        ("n4", Trouble.SHORTFALL),
+        ("n3", Trouble.STUCK),
+        ("n2", Trouble.PENDING),
+        ("n1", Trouble.CONFLICTED),
+        ("n0", Trouble.UNSTABLE),
+    ]
+    for number in range(20):
+        ledger.put_node(f"x{number:02}", {})
+        ledger.put_report(report(f"x{number:02}", state(stable_domains=0)), 0.0)
+    assert len(troubles(ledger)) == WORST_NODES
+    assert troubles(ledger)[5] == ("x00", Trouble.UNSTABLE)
+
+
+def test_a_host_short_of_memory_is_a_trouble_where_the_policy_has_domains():
+    ledger = Ledger()
+    ledger.put_policy(policy())
+    for node, domains in (("full", 4), ("empty", 0)):
+        ledger.put_node(node, {})
+        ledger.put_report(report(node, state(domains=domains, stable_domains=domains), pressure=True), 0.0)
+    assert troubles(ledger) == [("full", Trouble.PRESSURE)]
+
+
+names = st.sampled_from(["n1", "n2", "n3"])
+policies = st.sampled_from(["p", "q"])
+selectors = st.sampled_from([EVERYWHERE, GOLD, NodeSelector(names=("n1", "n2")), None])
+counts = st.integers(0, 3)
+
+
+@st.composite
+def events(draw):  # noqa: PLR0911 - one a kind of event
+    """Something that happens to a cluster: the name of the ledger's method and its arguments."""
+    kind = draw(st.sampled_from(["policy", "no policy", "node", "no node", "report", "no report", "time", "deaf"]))
+    match kind:
+        case "policy":
+            return "put_policy", (policy(draw(policies), draw(counts), draw(selectors)),)
+        case "no policy":
+            return "drop_policy", (draw(policies),)
+        case "node":
+            return "put_node", (draw(names), draw(st.sampled_from([{}, {"tier": "gold"}])))
+        case "no node":
+            return "drop_node", (draw(names),)
+        case "report":
+            states = [
+                state(name, draw(counts), domains=3, stable_domains=draw(counts), stuck_domains=draw(counts))
+                for name in draw(st.sets(policies))
+            ]
+            made = report(draw(names), *states, mark=str(draw(counts)), pressure=draw(st.booleans()))
+            return "put_report", (replace(made, policies=None) if draw(st.integers(0, 9)) == 0 else made,)
+        case "no report":
+            return "drop_report", (draw(names),)
+        case _:
+            return kind, (draw(st.sampled_from([1.0, SILENCE_S / 2, SILENCE_S])),)
+
+
+class Model:
+    """The same cluster without any sums: what is there now, summed up afresh when asked."""
+
+    def __init__(self) -> None:
+        self.policies: dict[str, Policy] = {}
+        self.nodes: dict[str, dict[str, str]] = {}
+        self.reports: dict[str, Report] = {}
+        self.heard: dict[str, float] = {}
+        self.silent: set[str] = set()
+
+    def happen(self, kind: str, arguments: tuple, now: float) -> None:
+        first = arguments[0]
+        match kind:
+            case "put_policy":
+                self.policies[first.name] = first
+            case "drop_policy":
+                self.policies.pop(first, None)
+            case "put_node":
+                self.nodes[first] = arguments[1]
+            case "drop_node":
+                self.nodes.pop(first, None)
+            case "put_report":
+                before = self.reports.get(first.node)
+                if before is None or before.mark != first.mark:
+                    self.heard[first.node] = now
+                    self.silent.discard(first.node)
+                self.reports[first.node] = first
+            case "drop_report":
+                self.reports.pop(first, None)
+            case "deaf":
+                self.heard = {node: at + first for node, at in self.heard.items()}
+        if kind == "time":
+            self.silent |= {node for node in self.reports if now - self.heard[node] >= SILENCE_S}
+
+    def fresh(self, name: str) -> tuple[Figures, list[Share]]:
+        policy_ = self.policies[name]
+        shares = [
+            share(name, policy_.generation, self.reports[node], node in self.silent)
+            for node, labels in self.nodes.items()
+            if node in self.reports and policy_.selector and matches_node(policy_.selector, node, labels)
+        ]
+        total = Figures(*map(sum, zip(*(each.figures for each in shares), strict=True))) if shares else Figures()
+        return total, sorted((each for each in shares if each.troubles), key=lambda each: each.badness)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.lists(events(), max_size=40))
+def test_incremental_sums_are_fresh_sums_after_any_events_in_any_order(happened):
+    ledger, model, now = Ledger(), Model(), 0.0
+    told: dict[str, object] = {}
+    for kind, arguments in happened:
+        if kind in {"time", "deaf"}:
+            now += arguments[0]
+        model.happen(kind, arguments, now)
+        if kind == "time":
+            ledger.expire(now)
+        elif kind == "put_report":
+            ledger.put_report(*arguments, now)
+        else:
+            getattr(ledger, kind)(*arguments)
+        changed = ledger.take_changed()
+        assert ledger.policies() == model.policies.keys()
+        for name in model.policies:
+            summary = ledger.summary(name)
+            assert summary is not None
+            assert (summary.figures, list(summary.worst)) == model.fresh(name)
+            assert name in changed or summary == told.get(name)
+            told[name] = summary
+        told = {name: summary for name, summary in told.items() if name in model.policies}
+    assert (ledger.nodes(), ledger.reports()) == (model.nodes.keys(), model.reports.keys())

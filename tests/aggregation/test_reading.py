@@ -1,0 +1,84 @@
+"""Objects as the API server sends them, and whatever else might stand there."""
+
+import pytest
+
+from controller.aggregation.figures import Report
+from controller.aggregation.ledger import Policy
+from controller.aggregation.reading import age_s, read_labels, read_policy, read_state, written_at
+from controller.api.policy import NodeSelector
+
+POLICY = {
+    "apiVersion": "ballast.dev/v1alpha1",
+    "kind": "MemoryPolicy",
+    "metadata": {"name": "all", "uid": "u1", "generation": 3},
+    "spec": {"nodeSelector": {"names": ["a*"]}},
+    "status": {"nodes": 1},
+}
+STATE = {
+    "apiVersion": "ballast.dev/v1alpha1",
+    "kind": "NodeMemoryState",
+    "metadata": {
+        "name": "a",
+        "resourceVersion": "77",
+        "managedFields": [
+            {"manager": "ballast-agent", "time": "2026-01-31T12:00:00Z"},
+            {"manager": "kubectl-label", "time": "2026-01-31T11:00:00Z"},
+            {"manager": "without-time"},
+        ],
+    },
+    "status": {
+        "observedAt": "2031-01-31T12:00:00Z",
+        "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
+        "pressure": True,
+        "stable": True,
+        "domains": 12,
+        "stableDomains": 11,
+    },
+}
+
+
+def test_a_policy():
+    assert read_policy(POLICY) == Policy("all", "u1", 3, NodeSelector(names=("a*",)))
+
+
+def test_a_policy_that_this_version_cannot_read_says_field_value_and_remedy():
+    read = read_policy(POLICY | {"spec": {"mode": "Dream"}})
+    assert (read.name, read.uid, read.generation, read.selector) == ("all", "u1", 3, None)
+    assert read.problem == "spec.mode: 'Dream': not a value of this field; use Observe or Enforce"
+
+
+def test_a_state_says_how_many_policies_it_has_no_room_for():
+    assert read_state(STATE | {"status": STATE["status"] | {"policiesLeftOut": 3}}).left_out == 3
+
+
+def test_a_state():
+    assert read_state(STATE) == Report("a", "2031-01-31T12:00:00Z", "2026-01-31T12:00:00Z", True, {})
+
+
+@pytest.mark.parametrize("broken", [{}, {"status": {}}, {"status": {**STATE["status"], "domains": -1}}])
+def test_a_state_that_this_version_cannot_read_says_why(broken):
+    read = read_state({"metadata": STATE["metadata"]} | broken)
+    assert (read.node, read.mark, read.reported_at, read.policies) == ("a", "77", "2026-01-31T12:00:00Z", None)
+    assert read.problem.startswith("status")
+
+
+def test_labels_may_be_missing():
+    assert read_labels({"metadata": {"name": "a"}}) == {}
+    assert read_labels({"metadata": {"name": "a", "labels": {"tier": "gold"}}}) == {"tier": "gold"}
+
+
+def test_an_object_without_managed_fields_does_not_say_when_it_was_written():
+    assert written_at({"metadata": {"name": "a"}}) == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "now", "age"),
+    [
+        ("2026-01-31T12:00:00Z", "2026-01-31T12:05:00Z", 300.0),
+        ("2026-01-31T12:05:00Z", "2026-01-31T12:00:00Z", 0.0),
+        ("", "2026-01-31T12:00:00Z", 0.0),
+        ("2026-01-31T12:00:00Z", "", 0.0),
+    ],
+)
+def test_an_age_is_between_two_times_of_the_api_server(written, now, age):
+    assert age_s(written, now) == age

@@ -1,0 +1,54 @@
+"""`ballast agent`: what it refuses at the start, and what its help teaches. At work it is in tests/cluster."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from controller.cli.main import main
+
+
+def agent(*arguments: str):
+    return CliRunner().invoke(main, ["agent", "--connect", "test:///default", "--listen", "none", *arguments])
+
+
+def test_the_help_names_what_it_writes_and_how_to_see_it():
+    text = " ".join(agent("--help").output.split())
+    assert "writes this node's NodeMemoryState and events about the Node, nothing else" in text
+    assert "kubectl get nodememorystates" in text
+
+
+def test_the_help_loads_neither_kopf_nor_libvirt():
+    loaded = "print({'kopf', 'kubernetes', 'libvirt'} & set(sys.modules))"
+    script = f"import sys; from controller.cli.agent import agent; {loaded}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_kubeconfig_that_is_not_there_is_refused_in_one_line(tmp_path: Path):
+    result = agent("--kubeconfig", str(tmp_path / "nowhere"), "--cache-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert f"Error: --kubeconfig {tmp_path}/nowhere: " in result.output
+    assert "name a kubeconfig that kubectl can use" in result.output
+
+
+def test_a_cache_folder_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_text(
+        "{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], users: [],"
+        " contexts: [{name: x, context: {cluster: c, user: u}}], current-context: x}"
+    )
+    result = agent("--kubeconfig", str(kubeconfig), "--cache-dir", str(tmp_path / "file" / "cache"))
+    assert result.exit_code == 1
+    assert (
+        f"Error: --cache-dir {tmp_path}/file/cache: Not a directory; name a folder that Ballast may write to"
+        in result.output
+    )
+
+
+def test_a_proc_without_meminfo_is_refused_in_one_line(tmp_path: Path):
+    result = agent("--proc", str(tmp_path), "--cache-dir", str(tmp_path))
+    assert result.exit_code == 1
+    assert str(tmp_path) in result.output

@@ -1,0 +1,79 @@
+"""A network between client and server that can be cut."""
+
+import json
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+
+class Relay:
+    """Passes connections on to `url`'s server while it is not cut; a context manager."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = (parts.hostname, parts.port or 443)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._cut = False
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def kubeconfig(self, kubeconfig: Path, folder: Path) -> Path:
+        """The kubeconfig for a client on this side; the server's certificate knows nothing of the relay."""
+        config = json.loads(kubeconfig.read_text())
+        port = self._listener.getsockname()[1]
+        config["clusters"][0]["cluster"] = {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}
+        file = folder / "relay.kubeconfig"
+        file.write_text(json.dumps(config))
+        return file
+
+    def cut(self) -> None:
+        """End every connection, and let none begin."""
+        self._cut = True
+        opened, self._open = self._open, []
+        for each in opened:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def mend(self) -> None:
+        """Let connections begin again."""
+        self._cut = False
+
+    def __enter__(self) -> "Relay":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        self._thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._cut:
+                client.close()
+                continue
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                continue
+            self._open += [client, server]
+            for one, other in ((client, server), (server, client)):
+                threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for each in (source, sink):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,284 @@
+"""`ballast agent` as a process, against a real API server; libvirt's test driver or real guests are its node."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from relay import Relay
+
+from lab.ballast import NodeAgent
+from lab.daemons import until
+from lab.guest import Guest, GuestSpec
+from lab.kubernetes.controlplane import ControlPlane
+from lab.libvirtd import PrivateLibvirtd
+
+TEST_DRIVER = "test:///default"
+"""One running domain, `test`, inside the libvirt library."""
+PATIENCE_S = 60.0
+CRDS = Path(__file__).parents[2] / "crds"
+NODE = "node-a"
+QUICK = {
+    "mode": "Enforce",
+    "limits": {"minimum": "96Mi", "minimumPercent": 1},
+    "headroom": {"quantity": "48Mi"},
+    "shrink": {"stabilizationSeconds": 3},
+    "spare": "Reclaim",
+    "monitoring": {"maximumIntervalSeconds": 1},
+}
+"""A policy that is quick in all respects."""
+
+
+class Cluster:
+    """The control plane as a user has it in hand."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane = plane
+        self.kubectl = plane.kubectl
+
+    def apply(self, name: str, **spec: Any) -> None:
+        head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": name}}
+        self.kubectl("apply", "-f", "-", input=json.dumps(head | {"spec": spec}))
+
+    def delete(self, name: str) -> None:
+        self.kubectl("delete", "memorypolicy", name)
+
+    def get(self, *what: str) -> dict[str, Any]:
+        """One object, with all of its metadata."""
+        found: dict[str, Any] = json.loads(self.kubectl("get", *what, "-o", "json", "--show-managed-fields"))
+        return found
+
+    def make_node(self, **labels: str) -> None:
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": labels}}
+        self.kubectl("apply", "-f", "-", input=json.dumps(node))
+
+    def reported(self) -> dict[str, Any]:
+        """The status of the node's state; empty while there is none."""
+        found = self.kubectl("get", "nodememorystate", NODE, "-o", "json", "--ignore-not-found")
+        status: dict[str, Any] = json.loads(found)["status"] if found else {}
+        return status
+
+
+@pytest.fixture
+def cluster(contract: ControlPlane) -> Iterator[Cluster]:
+    """With the node, and without policies before and after."""
+    made = Cluster(contract)
+    made.make_node(tier="gold")
+    yield made
+    made.kubectl("delete", "memorypolicies", "--all")
+    made.kubectl("delete", "nodememorystates", "--all")
+    made.kubectl("delete", "node", NODE, "--ignore-not-found")
+    made.kubectl("delete", "events", "--all", "-n", "default")
+
+
+StartAgent = Callable[..., NodeAgent]
+
+
+@pytest.fixture
+def start(cluster: Cluster, tmp_path: Path) -> Iterator[StartAgent]:
+    """`start()` runs an agent on the node; log and cache are in `tmp_path`."""
+    with ExitStack() as stack:
+
+        def started(
+            kubeconfig: Path = cluster.plane.kubeconfig, uri: str = TEST_DRIVER, ready: bool = True
+        ) -> NodeAgent:
+            agent = stack.enter_context(NodeAgent(NODE, kubeconfig, uri, tmp_path))
+            if ready:
+                until(lambda: agent.not_ready() == "", PATIENCE_S, f"agent ready; it says {agent.not_ready()}")
+            return agent
+
+        yield started
+
+
+def owners(agent: NodeAgent) -> dict[str, str | None]:
+    """By domain, the policy that owns it."""
+    return {domain["name"]: domain["policy"] for domain in agent.state()["domains"]}
+
+
+def wait_owner(agent: NodeAgent, policy: str | None) -> None:
+    until(lambda: owners(agent) == {"test": policy}, PATIENCE_S, f"owner {policy}")
+
+
+def mode(agent: NodeAgent) -> str:
+    return str(agent.state()["policies"][0]["mode"])
+
+
+def log(folder: Path) -> list[str]:
+    return (folder / "ballast.log").read_text().splitlines()
+
+
+def test_a_policy_counts_when_applied_changed_and_deleted_and_is_never_written_to(cluster, start):
+    agent = start()
+    assert owners(agent) == {"test": None}
+    cluster.apply("all", mode="Observe")
+    wait_owner(agent, "all")
+    before = cluster.get("memorypolicy", "all")["metadata"]
+    assert mode(agent) == "Observe"
+    until(lambda: cluster.reported().get("policyCount") == 1, PATIENCE_S, "reported")
+    assert cluster.get("memorypolicy", "all")["metadata"] == before
+    cluster.apply("all", mode="Enforce")
+    until(lambda: mode(agent) == "Enforce", PATIENCE_S, "mode changed")
+    cluster.delete("all")
+    wait_owner(agent, None)
+
+
+def test_the_nodes_state_is_small_and_belongs_to_the_node(cluster, start):
+    for number in range(30):
+        cluster.apply(f"policy-{number}-{'x' * 40}")
+    start()
+    until(lambda: cluster.reported().get("policyCount") == 30, PATIENCE_S, "all reported")
+    state = cluster.get("nodememorystate", NODE)
+    uid = cluster.get("node", NODE)["metadata"]["uid"]
+    assert state["metadata"]["ownerReferences"] == [{"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": uid}]
+    assert [each["manager"] for each in state["metadata"]["managedFields"]] == ["ballast-agent"]
+    assert len(json.dumps(state, separators=(",", ":"))) <= 4096
+    assert state["status"]["policiesLeftOut"] > 0
+    assert len(state["status"]["policies"]) + state["status"]["policiesLeftOut"] == 30
+
+
+def test_the_state_goes_with_its_node(cluster, start):
+    with start():
+        until(cluster.reported, PATIENCE_S, "reported")
+    cluster.kubectl("delete", "node", NODE)
+    until(lambda: not cluster.reported(), PATIENCE_S, "collected")
+
+
+def test_labels_of_the_node_count_when_they_change(cluster, start):
+    cluster.apply("gold", nodeSelector={"matchLabels": {"tier": "gold"}})
+    agent = start()
+    wait_owner(agent, "gold")
+    cluster.kubectl("label", "node", NODE, "tier=lead", "--overwrite")
+    wait_owner(agent, None)
+    cluster.kubectl("label", "node", NODE, "tier=gold", "--overwrite")
+    wait_owner(agent, "gold")
+
+
+def test_the_loop_goes_on_while_the_api_server_is_away_and_the_state_catches_up(cluster, start, tmp_path):
+    cluster.apply("all")
+    agent = start()
+    wait_owner(agent, "all")
+    until(cluster.reported, PATIENCE_S, "reported")
+    lines = len(log(tmp_path))
+    cluster.plane.kill_apiserver()
+    try:
+        until(lambda: "API server" in "\n".join(log(tmp_path)[lines:]), PATIENCE_S, "noticed")
+        looks = agent.state()["domains"][0]["looks"]
+        until(lambda: agent.state()["domains"][0]["looks"] >= looks + 2, PATIENCE_S, "looks without API server")
+        assert owners(agent) == {"test": "all"}
+        assert agent.not_ready() == ""
+    finally:
+        cluster.plane.start_apiserver()
+    cluster.apply("all", mode="Enforce")
+    until(lambda: mode(agent) == "Enforce", PATIENCE_S, "the new mode")
+    until(lambda: cluster.reported()["policies"][0]["mode"] == "Enforce", PATIENCE_S, "reported")
+    told = [line for line in log(tmp_path)[lines:] if "WARNING" in line or "ERROR" in line]
+    assert 1 <= len(told) <= 4, told
+    assert not any("Traceback" in line for line in log(tmp_path))
+
+
+def test_a_policy_deleted_while_nothing_was_heard_is_gone(cluster, start, tmp_path):
+    cluster.apply("kept")
+    cluster.apply("deleted", priority=5)
+    with Relay(cluster.plane.url) as relay:
+        agent = start(relay.kubeconfig(cluster.plane.kubeconfig, tmp_path))
+        wait_owner(agent, "deleted")
+        relay.cut()
+        cluster.delete("deleted")
+        # An API server that was started anew knows nothing older: every watch that goes on is 410 Gone.
+        cluster.plane.kill_apiserver()
+        cluster.plane.start_apiserver()
+        cluster.kubectl("label", "node", NODE, "tier=lead", "--overwrite")
+        relay.mend()
+        wait_owner(agent, "kept")
+        cluster.apply("kept", mode="Enforce")
+        until(lambda: mode(agent) == "Enforce", PATIENCE_S, "heard again")
+        cluster.apply("lead", priority=9, nodeSelector={"matchLabels": {"tier": "lead"}})
+        wait_owner(agent, "lead")
+
+
+def test_an_agent_started_while_the_api_server_is_away_goes_on_from_its_cache(cluster, start):
+    cluster.apply("gold", nodeSelector={"matchLabels": {"tier": "gold"}})
+    with start() as agent:
+        wait_owner(agent, "gold")
+    cluster.plane.kill_apiserver()
+    try:
+        agent = start()
+        wait_owner(agent, "gold")
+    finally:
+        cluster.plane.start_apiserver()
+    cluster.delete("gold")
+    wait_owner(agent, None)
+
+
+def test_without_api_server_and_cache_it_waits_and_says_for_what(cluster, start):
+    cluster.apply("all")
+    cluster.plane.kill_apiserver()
+    try:
+        agent = start(ready=False)
+        until(lambda: "waiting for" in agent.not_ready(), PATIENCE_S, "what is missing")
+        assert agent.not_ready() == f"waiting for the first list of MemoryPolicies and the Node {NODE}\n"
+        assert owners(agent) == {"test": None}
+    finally:
+        cluster.plane.start_apiserver()
+    wait_owner(agent, "all")
+    assert agent.not_ready() == ""
+
+
+def test_without_libvirt_it_waits_and_says_so(start):
+    agent = start(uri="qemu:///embed?root=/nonexistent/ballast", ready=False)
+    until(lambda: "waiting" not in agent.not_ready() and "qemu:///" in agent.not_ready(), PATIENCE_S, "libvirt missing")
+
+
+def test_a_policy_of_another_schema_is_reported_and_the_others_go_on(cluster, start):
+    any_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    path = "/spec/versions/0/schema/openAPIV3Schema"
+    patch = json.dumps([{"op": "replace", "path": path, "value": any_object}])
+    cluster.apply("good")
+    try:
+        cluster.kubectl("patch", "crd", "memorypolicies.ballast.dev", "--type=json", "-p", patch)
+
+        def taken() -> bool:
+            odd = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "odd"}}
+            odd |= {"spec": {"moonPhase": "full"}}
+            return "created" in cluster.kubectl("apply", "-f", "-", input=json.dumps(odd), check=False)
+
+        until(taken, PATIENCE_S, "the schema is open")
+        agent = start()
+        (problem,) = agent.state()["problems"]
+        assert problem.startswith("MemoryPolicy odd: spec.moonPhase: 'full': unknown field")
+        assert owners(agent) == {"test": "good"}
+        cluster.apply("good", mode="Enforce")
+        until(lambda: mode(agent) == "Enforce", PATIENCE_S, "the others go on")
+    finally:
+        cluster.delete("odd")
+        cluster.kubectl("apply", "-k", str(CRDS))
+    until(lambda: not agent.state()["problems"], PATIENCE_S, "problem gone")
+
+
+def test_a_conflict_is_an_event_of_the_node(cluster, start):
+    cluster.apply("first", priority=5)
+    cluster.apply("second")
+    start()
+
+    def told() -> str:
+        return cluster.kubectl("get", "events", "--field-selector", f"involvedObject.name={NODE},reason=Conflicted")
+
+    until(lambda: "MemoryPolicy second is Conflicted: MemoryPolicy first owns test" in told(), PATIENCE_S, "event")
+    assert f"node/{NODE}" in told()
+    assert "MemoryPolicy second is Conflicted" in cluster.kubectl("describe", "node", NODE)
+
+
+def test_real_guests_follow_kubectl_apply_and_delete(cluster, start):
+    with PrivateLibvirtd() as libvirtd, Guest(libvirtd, GuestSpec("idle", maximum=512)) as guest:
+        guest.wait_ready()
+        guest.use(40)
+        agent = start(uri=libvirtd.uri)
+        full = guest.actual()
+        cluster.apply("quick", **QUICK)
+        guest.wait_until(lambda guest: guest.actual() < full - 100, PATIENCE_S, "shrunk")
+        cluster.delete("quick")
+        guest.wait_until(lambda guest: guest.actual() == full, PATIENCE_S, "given back what its definition says")
+        assert owners(agent) == {"idle": None}
+        assert guest.evidence().oom_kills == 0

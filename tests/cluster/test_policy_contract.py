@@ -1,0 +1,88 @@
+"""The CRD and the pydantic model are one contract: what the API server takes the model takes, with the same defaults.
+
+`BALLAST_CONTRACT_POLICIES=50000 pytest tests/cluster/test_policy_contract.py` compares more.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+from api_client import Answer, ApiClient
+from pydantic import ValidationError
+from random_policies import random_policies
+from single_faults import single_faults
+
+from controller.api.policy import MemoryPolicy
+from controller.api.quantity import format_quantity, parse_quantity
+
+POLICIES = int(os.environ.get("BALLAST_CONTRACT_POLICIES", "2000"))
+SEED = int(os.environ.get("BALLAST_CONTRACT_SEED", "1"))
+DRY_RUN = "/apis/ballast.dev/v1alpha1/memorypolicies?dryRun=All&fieldValidation=Strict"
+SHOWN = 5
+"""Disagreements that a failure lists."""
+REFUSALS = (400, 422)
+"""Statuses of a policy that is not well-formed, and of one that is not valid."""
+QUANTITIES = {
+    "threshold": ("quantity",),
+    "headroom": ("quantity",),
+    "limits": ("minimum", "maximum"),
+    "budget": ("reserve", "maximum"),
+}
+
+
+@pytest.fixture(scope="module")
+def client(contract) -> Iterator[ApiClient]:
+    client = ApiClient.of_kubeconfig(contract.kubeconfig)
+    yield client
+    client.close()
+
+
+def read(policy: dict[str, Any]) -> dict[str, Any] | None:
+    """The spec with every default, as the model has it; None when it refuses the policy."""
+    try:
+        spec = MemoryPolicy.model_validate(policy).spec
+    except ValidationError:
+        return None
+    return spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def stored(answer: Answer) -> dict[str, Any] | None:
+    """The spec with every default, as the API server would store it, in the model's notation."""
+    assert answer.status == 201 or answer.status in REFUSALS, answer
+    if answer.status != 201:
+        return None
+    spec: dict[str, Any] = answer.body["spec"]
+    for part, fields in QUANTITIES.items():
+        for field in spec[part].keys() & set(fields):
+            spec[part][field] = format_quantity(parse_quantity(spec[part][field]))
+    for expression in spec["nodeSelector"]["matchExpressions"]:
+        expression.setdefault("values", [])
+    return spec
+
+
+def disagreements(client: ApiClient, policies: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """What the API server and the model make different things of."""
+    for policy in policies:
+        answer = client.ask("POST", DRY_RUN, policy)
+        of_server, of_model = stored(answer), read(policy)
+        if of_server != of_model:
+            yield f"{json.dumps(policy)}\n  server: {answer.message or of_server}\n  model: {of_model}"
+
+
+def test_one_thing_out_of_the_ordinary_is_taken_or_refused_alike(client):
+    found = list(disagreements(client, single_faults()))
+    assert not found, f"{len(found)} policies:\n" + "\n".join(found[:SHOWN])
+
+
+def test_thousands_of_policies_are_taken_or_refused_alike_and_get_the_same_defaults(client):
+    policies = list(islice(random_policies(SEED), POLICIES))
+    found = list(disagreements(client, policies))
+    assert not found, f"{len(found)} of {POLICIES}:\n" + "\n".join(found[:SHOWN])
+
+
+def test_half_of_the_random_policies_are_valid():
+    valid = sum(read(policy) is not None for policy in islice(random_policies(SEED), 1000))
+    assert 300 < valid < 700

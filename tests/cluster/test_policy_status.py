@@ -1,0 +1,348 @@
+"""The aggregator on a real API server: statuses appear, follow the nodes, survive their leader, and rest."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.aggregation.figures import Figures
+from controller.aggregation.ledger import SILENCE_S, Policy, Summary
+from controller.aggregation.status import STATUS_BYTES, render
+from controller.api.policy import NodeSelector
+from controller.cli.aggregating import LEASE, Site, wire
+from controller.cluster.access import access
+from controller.cluster.client import Client
+from controller.cluster.election import LEASE_DURATION_S
+from controller.cluster.errors import ApiError
+from controller.cluster.resources import EVENTS, LEASES, MEMORY_POLICIES, NODE_MEMORY_STATES, NODES
+from controller.cluster.statuswriter import StatusWriter
+from controller.loop.clock import SystemClock
+from lab.daemons import until
+from lab.kubernetes.controlplane import ControlPlane
+
+CRDS = Path(__file__).parents[2] / "crds"
+NAMESPACE = "ballast-system"
+SOON_S = 60
+"""Deadline for what takes the aggregator a second or two on an idle machine."""
+OBSERVED = "2026-01-31T12:00:00Z"
+
+
+class Cluster:
+    """Nodes without machines, and states as their agents would write them."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane = plane
+        self.client = Client(access(plane.kubeconfig))
+
+    def add_node(self, name: str, **labels: str) -> None:
+        self.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})
+
+    def report(self, node: str, observed_at: str = OBSERVED, generation: int = 1, **figures: int) -> None:
+        """What the agent of `node` does about the policy `all`."""
+        uid = self.client.get(NODES, node)["metadata"]["uid"]
+        counts = {
+            "domains": 4,
+            "stableDomains": 4,
+            "conflictedDomains": 0,
+            "stuckDomains": 0,
+            "reallocations": 7,
+            "looks": 100,
+            "looksSaved": 900,
+            "shortfallMebibytes": 0,
+        } | figures
+        status = {
+            "observedAt": observed_at,
+            "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
+            "pressure": False,
+            "stable": True,
+            "domains": 4,
+            "stableDomains": 4,
+            "policies": [{"name": "all", "observedGeneration": generation, "mode": "Observe", **counts}],
+        }
+        owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}
+        state = {
+            "apiVersion": NODE_MEMORY_STATES.api_version,
+            "kind": NODE_MEMORY_STATES.kind,
+            "metadata": {"name": node, "ownerReferences": [owner]},
+            "status": status,
+        }
+        self.client.apply(NODE_MEMORY_STATES, state, field_manager="ballast-agent")
+
+    def apply(self, **spec: Any) -> None:
+        """The policy `all`, as its user would apply it."""
+        self.plane.kubectl("apply", "-f", "-", input=self.manifest(**spec))
+
+    def manifest(self, **spec: Any) -> str:
+        metadata = {"name": "all"}
+        return json.dumps(
+            {"apiVersion": MEMORY_POLICIES.api_version, "kind": "MemoryPolicy", "metadata": metadata, "spec": spec}
+        )
+
+    def policy(self) -> dict[str, Any]:
+        return self.client.get(MEMORY_POLICIES, "all")
+
+    def status(self) -> dict[str, Any]:
+        return self.policy().get("status") or {}
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        """Status and reason."""
+        found = [each for each in self.status().get("conditions", ()) if each["type"] == kind]
+        return (found[0]["status"], found[0]["reason"]) if found else ("", "")
+
+    def becomes(self, **expected: Any) -> None:
+        """Wait until the status says so."""
+        until(lambda: expected.items() <= self.status().items(), SOON_S, f"status {expected}")
+
+    def leader(self) -> str:
+        """Who holds the Lease; empty when nobody does."""
+        leases = self.client.list(LEASES, namespace=NAMESPACE).items
+        holders = {lease["metadata"]["name"]: lease["spec"].get("holderIdentity") for lease in leases}
+        return holders.get(LEASE) or ""
+
+    def clear(self) -> None:
+        self.plane.kubectl("delete", "memorypolicies,nodememorystates,nodes", "--all")
+        self.plane.kubectl("delete", "lease", "--all", "-n", NAMESPACE)
+
+
+@pytest.fixture(scope="module")
+def prepared(control_plane: ControlPlane) -> Cluster:
+    control_plane.kubectl("apply", "-k", str(CRDS))
+    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    control_plane.kubectl("create", "namespace", NAMESPACE)
+    return Cluster(control_plane)
+
+
+@pytest.fixture
+def cluster(prepared: Cluster) -> Iterator[Cluster]:
+    """Two nodes that report, and no policy yet."""
+    for name in ("node-a", "node-b"):
+        prepared.add_node(name, tier="gold" if name == "node-a" else "tin")
+        prepared.report(name)
+    yield prepared
+    prepared.clear()
+
+
+Start = Callable[[str], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(cluster: Cluster) -> Iterator[Start]:
+    """`start("a")` runs `ballast aggregator` with this identity; what runs at the end is killed."""
+    running: list[subprocess.Popen[str]] = []
+
+    def begin(identity: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "controller", "aggregator", "--kubeconfig", str(cluster.plane.kubeconfig)]
+        options = ["--namespace", NAMESPACE, "--identity", identity, "--listen", "none"]
+        running.append(subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True))
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+class HurriedClock(SystemClock):
+    """Real time, and as much more as is wished for."""
+
+    more = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.more
+
+
+@contextmanager
+def running(cluster: Cluster, clock: SystemClock, identity: str = "here") -> Iterator[None]:
+    """An aggregator in this process, for its clock."""
+    with ExitStack() as stack:
+        aggregator = wire(Site(cluster.plane.kubeconfig, NAMESPACE, identity), None, clock, stack)
+        thread = threading.Thread(target=aggregator.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            clock.stop()
+            thread.join()
+
+
+def test_a_policy_becomes_ready_and_kubectl_can_wait_for_it(cluster, start):
+    start("a")
+    cluster.apply()
+    cluster.plane.kubectl("wait", "--for=condition=Ready", "mpol/all", f"--timeout={SOON_S}s")
+    status = cluster.status()
+    assert {field: status[field] for field in ("nodes", "reportingNodes", "unknownNodes", "domains", "stable")} == {
+        "nodes": 2,
+        "reportingNodes": 2,
+        "unknownNodes": 0,
+        "domains": 8,
+        "stable": "8/8",
+    }
+    assert status["observedGeneration"] == cluster.policy()["metadata"]["generation"]
+    assert [(each["type"], each["status"]) for each in status["conditions"]] == [
+        ("Ready", "True"),
+        ("Stable", "True"),
+        ("Degraded", "False"),
+        ("Conflicted", "False"),
+    ]
+    assert len(json.dumps(status, separators=(",", ":"))) <= STATUS_BYTES
+    columns = cluster.plane.kubectl("get", "mpol", "all", "--no-headers").split()
+    assert columns[:7] == ["all", "Observe", "WLS", "2", "8", "8/8", "True"]
+
+
+def test_a_changed_policy_is_ready_again_when_every_node_follows(cluster, start):
+    start("a")
+    cluster.apply()
+    cluster.becomes(observedGeneration=1)
+    cluster.apply(weight=200)
+    cluster.becomes(observedGeneration=2)
+    assert cluster.condition("Ready") == ("False", "NodesPending")
+    for name in ("node-a", "node-b"):
+        cluster.report(name, "2026-01-31T12:00:01Z", generation=2)
+    cluster.plane.kubectl("wait", "--for=condition=Ready", "mpol/all", f"--timeout={SOON_S}s")
+
+
+def test_only_selected_nodes_count_and_labels_are_followed(cluster, start):
+    start("a")
+    cluster.apply(nodeSelector={"matchLabels": {"tier": "gold"}})
+    cluster.becomes(nodes=1, domains=4)
+    cluster.plane.kubectl("label", "node", "node-b", "tier=gold", "--overwrite")
+    cluster.becomes(nodes=2, domains=8)
+
+
+def test_what_is_wrong_on_a_node_is_told_with_the_nodes_name(cluster, start):
+    start("a")
+    cluster.apply()
+    cluster.report("node-b", "2026-01-31T12:00:01Z", stuckDomains=1, stableDomains=2, conflictedDomains=3)
+    cluster.becomes(stuckDomains=1, stable="6/8", conflictedDomains=3)
+    assert cluster.condition("Stable") == ("False", "DomainsUnstable")
+    assert cluster.condition("Degraded") == ("True", "DomainsStuck")
+    assert cluster.condition("Conflicted") == ("True", "OwnedByOthers")
+    (worst,) = cluster.status()["worstNodes"]
+    assert (worst["name"], worst["reason"], worst["stuckDomains"]) == ("node-b", "Stuck", 1)
+    until(lambda: len(events(cluster)) == 2, SOON_S, "events")
+    assert events(cluster) == {("Warning", "DomainsStuck"), ("Warning", "OwnedByOthers")}
+    assert "OwnedByOthers" in cluster.plane.kubectl("describe", "mpol", "all").partition("Events:")[2]
+
+
+def events(cluster: Cluster) -> set[tuple[str, str]]:
+    """Type and reason of what kubectl shows of the policy `all`."""
+    uid = cluster.policy()["metadata"]["uid"]
+    listed = cluster.client.list(EVENTS, namespace="default").items
+    return {(each["type"], each["reason"]) for each in listed if each["regarding"].get("uid") == uid}
+
+
+def test_a_node_that_is_deleted_takes_its_state_and_its_sums_along(cluster, start):
+    start("a")
+    cluster.apply()
+    cluster.becomes(nodes=2)
+    cluster.plane.kubectl("delete", "node", "node-b")
+    cluster.becomes(nodes=1, domains=4)
+    states = lambda: cluster.plane.kubectl("get", "nms", "-o", "name").split()  # noqa: E731 - asked again and again
+    until(lambda: states() == ["nodememorystate.ballast.dev/node-a"], 30, "state collected")
+
+
+def test_a_leader_that_is_killed_is_followed_by_the_other_which_goes_on_writing(cluster, start):
+    first = start("a")
+    until(lambda: cluster.leader() == "a", SOON_S, "a leads")
+    start("b")
+    cluster.apply()
+    cluster.becomes(nodes=2)
+    first.send_signal(signal.SIGKILL)
+    cluster.report("node-a", "2026-01-31T12:00:01Z", reallocations=100)
+    until(lambda: cluster.leader() == "b", 2 * LEASE_DURATION_S, "b leads")
+    cluster.becomes(reallocations=107)
+
+
+def test_a_leader_that_is_stopped_gives_the_lead_away_at_once(cluster, start):
+    first = start("a")
+    until(lambda: cluster.leader() == "a", SOON_S, "a leads")
+    start("b")
+    cluster.apply()
+    cluster.becomes(nodes=2)
+    first.terminate()
+    assert first.wait(SOON_S) == 0
+    until(lambda: cluster.leader() == "b", LEASE_DURATION_S / 2, "b leads")
+
+
+def test_at_rest_nothing_is_written_and_the_applied_policy_shows_no_difference(cluster, start):
+    start("a")
+    cluster.apply(weight=200)
+    for name in ("node-a", "node-b"):
+        cluster.report(name, "2026-01-31T12:00:01Z", looks=200)
+    cluster.becomes(looks=400)
+    before = cluster.policy()["metadata"]
+    for second in range(2, 8):
+        cluster.report("node-a", f"2026-01-31T12:00:{second:02}Z", looks=200 + second)
+        cluster.plane.kubectl("annotate", "node", "node-b", f"second={second}", "--overwrite")
+    cluster.apply(weight=200)
+    assert cluster.plane.kubectl("diff", "-f", "-", input=cluster.manifest(weight=200)) == ""
+    assert cluster.policy()["metadata"] == before
+    assert "finalizers" not in before
+    assert set(before.get("annotations", {})) == {"kubectl.kubernetes.io/last-applied-configuration"}
+    owners = {each["manager"]: each.get("subresource") for each in before["managedFields"]}
+    assert owners == {"kubectl-client-side-apply": None, "ballast-aggregator": "status"}
+
+
+def test_a_node_that_stops_reporting_becomes_unknown_with_the_time_of_its_last_report(cluster):
+    clock = HurriedClock()
+    cluster.apply()
+    with running(cluster, clock):
+        cluster.becomes(nodes=2, reportingNodes=2)
+        clock.more += SILENCE_S * 2 / 3
+        cluster.report("node-a", "1999-01-01T00:00:00Z")
+        cluster.becomes(nodes=2, reportingNodes=2)
+        until(lambda: cluster.status()["reportingNodes"] == 2, SOON_S, "still known")
+        clock.more += SILENCE_S / 3
+        cluster.becomes(nodes=2, reportingNodes=1, unknownNodes=1, domains=4)
+        assert cluster.condition("Ready") == ("False", "NodesUnknown")
+        (worst,) = cluster.status()["worstNodes"]
+        written = cluster.client.get(NODE_MEMORY_STATES, "node-b")["metadata"]["managedFields"][0]["time"]
+        assert (worst["name"], worst["unknown"], worst["lastReported"]) == ("node-b", True, written)
+        cluster.report("node-b", "1999-01-01T00:00:00Z")
+        cluster.becomes(reportingNodes=2, unknownNodes=0, domains=8)
+
+
+def test_an_api_server_that_goes_away_and_comes_back_is_taken_up_again(cluster, start):
+    start("a")
+    cluster.apply()
+    cluster.becomes(nodes=2)
+    cluster.plane.kill_apiserver()
+    cluster.plane.start_apiserver()
+    cluster.report("node-a", "2026-01-31T12:00:01Z", stuckDomains=2)
+    until(lambda: cluster.status().get("stuckDomains") == 2, 3 * LEASE_DURATION_S, "written after the outage")
+
+
+def test_a_write_of_a_former_leader_is_refused_once_the_next_has_written(cluster):
+    cluster.apply()
+    metadata = cluster.policy()["metadata"]
+    summary = Summary(Policy("all", metadata["uid"], 1, NodeSelector()), Figures(), ())
+    writer = StatusWriter(cluster.client)
+    writer.write("all", metadata["resourceVersion"], render(summary, None, OBSERVED))
+    late = render(summary, None, "2026-01-31T12:00:01Z")
+    with pytest.raises(ApiError) as overtaken:
+        writer.write("all", metadata["resourceVersion"], late)
+    assert overtaken.value.conflict
+    assert cluster.status()["lastChange"] == OBSERVED
+
+
+def test_a_status_is_not_written_to_another_policy_of_the_same_name_nor_does_it_make_one(cluster):
+    cluster.apply()
+    before = cluster.policy()["metadata"]
+    status = render(Summary(Policy("all", before["uid"], 1, NodeSelector()), Figures(), ()), None, OBSERVED)
+    cluster.plane.kubectl("delete", "mpol", "all")
+    writer = StatusWriter(cluster.client)
+    with pytest.raises(ApiError) as gone:
+        writer.write("all", before["resourceVersion"], status)
+    assert gone.value.not_found
+    cluster.apply()
+    with pytest.raises(ApiError) as another:
+        writer.write("all", before["resourceVersion"], status)
+    assert another.value.conflict
+    assert cluster.status() == {}

@@ -1,0 +1,11 @@
+"""The page about the manifests leaves none out."""
+
+from pathlib import Path
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+
+
+def test_every_folder_is_on_the_page():
+    page = (MANIFESTS / "README.md").read_text()
+    folders = {path.relative_to(MANIFESTS) for path in MANIFESTS.rglob("*") if path.is_dir()} - {Path("overlays")}
+    assert {str(folder) for folder in folders if f"| `{folder}` |" not in page} == set()

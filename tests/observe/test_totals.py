@@ -1,0 +1,66 @@
+"""What the aggregator shows: its document, its probes, its metrics."""
+
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from controller.observe.http import Pages
+from controller.observe.totals import Totals, TotalsBoard, TotalsCollector
+
+
+def board_with(now: float = 0.0, **totals: Any) -> TotalsBoard:
+    """A board; with `totals` one that they were published on."""
+    board = TotalsBoard("me", lambda: now)
+    if totals:
+        board.publish(Totals(**{"at": 0.0, "complete": True, "leading": False, "leader": "other"} | totals))
+    return board
+
+
+def test_before_the_first_turn_the_probes_say_so():
+    board = board_with()
+    assert board.health().reasons == board.readiness().reasons == ("the aggregator has not run yet",)
+    assert board.document()["policies"] == []
+
+
+def test_a_replica_that_stands_by_is_ready():
+    assert board_with(complete=True).readiness().ok
+
+
+def test_a_replica_that_has_not_heard_everything_is_not_ready_and_says_why():
+    board = board_with(complete=False, problems=("nodes: forbidden",))
+    assert board.health().ok
+    assert board.readiness().reasons == ("nodes: forbidden", "policies, Nodes and states are not all listed yet")
+
+
+def test_a_loop_that_hangs_is_not_healthy():
+    assert "it hangs" in board_with(now=31.0, complete=True).health().reasons[0]
+
+
+def test_the_document():
+    document = board_with(policies={"b": {"nodes": 1}, "a": {"nodes": 2}}, writes=3).document()
+    assert document.pop("version")
+    assert document == {
+        "identity": "me",
+        "leader": "other",
+        "leading": False,
+        "complete": True,
+        "problems": [],
+        "writes": 3,
+        "failed_writes": 0,
+        "policies": [{"name": "a", "nodes": 2}, {"name": "b", "nodes": 1}],
+    }
+
+
+def test_the_metrics():
+    board = board_with(leading=True, writes=3, policies={"a": {"nodes": 7, "shortfall": 1024}})
+    text = Pages(board, TotalsCollector).get("/metrics").body.decode()
+    samples = {
+        (sample.name, sample.labels.get("policy")): sample.value
+        for metric in text_string_to_metric_families(text)
+        for sample in metric.samples
+    }
+    assert samples["ballast_aggregator_leading", None] == 1
+    assert samples["ballast_aggregator_writes_total", None] == 3
+    assert samples["ballast_cluster_nodes", "a"] == 7
+    assert samples["ballast_cluster_shortfall_bytes", "a"] == 1024
+    assert ("ballast_cluster_domains", "a") not in samples
