@@ -13,6 +13,7 @@ COMMANDS = {
     "record": "Write this host's memory demand to a trace file.",
     "backtest": "Replay a policy and its peers on traces, and compare.",
     "compare": "Compare the forecast models on recorded demand.",
+    "tune": "Propose policy parameters for recorded demand.",
     "completion": "Print the shell completion script.",
 }
 """Command `x` is `controller.cli.x:x`; its line of help is here so that the overview imports none of them."""
