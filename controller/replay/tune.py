@@ -1,7 +1,8 @@
 """Tuning: parameters of a policy, chosen on the first part of traces and judged on the rest.
 
-A search in rounds: every single change is replayed; those that gain are joined, the best first, as far as they gain
-together. What it finds is replayed once on the part held out, and is proposed only if it gains there, too.
+A search in rounds: every single change is replayed, first where the burden is heaviest, then, if it helps there, on all
+pieces. Those that gain are joined, the best first, as far as they gain together. What is found is replayed once on the
+part held out, and is proposed only if it gains there, too.
 """
 
 from collections.abc import Sequence
@@ -105,9 +106,11 @@ class Bench:
         """What the pieces can show."""
         return Sight(max(piece.trace.step_s for piece in self.pieces), min(piece.span_s for piece in self.pieces))
 
-    def serve(self, policies: Sequence[MemoryPolicy]) -> list[Served]:
-        """What each policy does to each piece; replayed side by side. Raises ReplayError."""
-        rows = [[self._key(policy, place) for place in range(len(self.pieces))] for policy in policies]
+    def serve(self, policies: Sequence[MemoryPolicy], places: Sequence[int] | None = None) -> list[Served]:
+        """What each policy does to each piece, or to those at `places`; replayed side by side. Raises ReplayError."""
+        if places is None:
+            places = range(len(self.pieces))
+        rows = [[self._key(policy, place) for place in places] for policy in policies]
         new = {
             key: Trial(policy, self.pieces[key[1]], self.autodeflate)
             for policy, row in zip(policies, rows, strict=True)
@@ -140,13 +143,22 @@ def search(start: MemoryPolicy, bench: Bench) -> MemoryPolicy:
 
 def _single_gains(start: MemoryPolicy, now: MemoryPolicy, bench: Bench) -> list[Option]:
     """Of every parameter the best change that gains over `now`; the best of all first."""
-    tries = options(now, bench.sight)
+    tries = _helpful(now, options(now, bench.sight), bench)
     burdens = _burdens(start, now, [option.policy for option in tries], bench)
     best: dict[str, Option] = {}
     for place in sorted(range(len(tries)), key=burdens.__getitem__):
         if burdens[place] < inf:
             best.setdefault(tries[place].field, tries[place])
     return list(best.values())
+
+
+def _helpful(now: MemoryPolicy, tries: Sequence[Option], bench: Bench) -> list[Option]:
+    """Those that help where the burden is heaviest: replaying the others on all pieces would be waste."""
+    (served,) = bench.serve([now])
+    burdens = [burden(one.figures) for one in served]
+    heaviest = burdens.index(max(burdens))
+    there = bench.serve([option.policy for option in tries], [heaviest])
+    return [option for option, (one,) in zip(tries, there, strict=True) if burden(one.figures) < burdens[heaviest]]
 
 
 def _joined(start: MemoryPolicy, now: MemoryPolicy, singles: Sequence[Option], bench: Bench) -> MemoryPolicy:
