@@ -60,9 +60,8 @@ def tune(
     They are chosen on the first two thirds of each trace and judged on the last third. What gains nothing there is
     not proposed: the policy stays as it was. Of long traces evenly spread pieces are replayed; takes minutes.
 
-    \b
-    Less is better: harm, with half the moves worth 10 % of it and half the looks 5 %. Harm never rises
-    by more than 5 % for their sake. The mode stays as it is: Observe, unless the policy says Enforce.
+    What counts is harm, as `ballast backtest` defines it. Half the moves are worth a tenth of it, half the looks a
+    twentieth, but harm never rises by more than 5 % for their sake. The mode stays what it was.
 
     \b
     Examples:

@@ -76,8 +76,8 @@ def verdict(tuning: Tuning) -> str:
     if not tuning.changes:
         return "Nothing that was tried gains: the policy stays as it is."
     part = tuning.held_out
-    start, found = pooled(part.start), pooled(part.found)
-    less = f"burden {100 * (burden(found) / burden(start) - 1):+.0f} % on what was held out"
+    change = 100 * (burden(pooled(part.found)) / burden(pooled(part.start)) - 1)
+    less = f"burden (harm, with moves and looks weighed in) {change:+.0f} % on what was held out"
     where = f"less on {lighter(part.found, part.start)} of its {len(part.start)} pieces"
     if tuning.holds:
         return f"Proposed: {less}, {where}."

@@ -101,8 +101,8 @@ class TestOutput:
         result = tune()
         assert result.exit_code == 0
         assert result.stdout == (
-            f"# From `ballast tune` {__version__}. Proposed: burden -50 % on what was held out, "
-            "less on 3 of its 3 pieces.\n"
+            f"# From `ballast tune` {__version__}. Proposed: burden (harm, with moves and looks weighed in) -50 % "
+            "on what was held out, less on 3 of its 3 pieces.\n"
             "# trace.csv, host 8192 MiB: chosen on 3.95 h of the first 4 h, judged on 1.95 h of the last 1.98 h\n"
             "# Held out, start -> found: harm 2.000 -> 1.000 % of demand, worst domain's 2.000 -> 1.000 %,\n"
             "# slack 50 -> 50 %, per domain-hour moves 4.0 -> 4.0, looks 100.0 -> 100.0\n"

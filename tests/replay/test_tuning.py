@@ -205,6 +205,31 @@ class TestOptions:
         }
         assert difference(start, made) == {"headroom.percent": 20}
 
+    def test_a_policy_that_says_everything_can_be_changed(self) -> None:
+        """Whatever a stored policy holds is written and read again without a loss."""
+        (start,) = load(EVERYTHING, "policy.yaml").policies
+        for one in options(start, FINE):
+            back = changed(one.policy, current(start, one.changes))
+            assert back == start
+        assert {one.field for one in options(start, FINE)} == set(GRID)
+
+
+EVERYTHING = """
+apiVersion: ballast.dev/v1alpha1
+kind: MemoryPolicy
+metadata: {name: all, creationTimestamp: 2026-01-31T12:00:00Z, labels: {a: b}, annotations: {c: d}, uid: "7"}
+spec:
+  mode: Enforce
+  nodeSelector: {names: [n*], matchLabels: {a: b}, matchExpressions: [{key: a, operator: In, values: [b]}]}
+  domainSelector: {names: [d*], uuids: [00000000-0000-0000-0000-000000000000], labels: {e: f}}
+  limits: {minimum: 100M, maximum: 3Gi, maximumPercent: 90}
+  budget: {reserve: 1000, maximum: 1Ti}
+  monitoring: {minimumIntervalSeconds: 3, maximumIntervalSeconds: 30}
+  model: {type: Lasso, upperPercentile: 97, lasso: {penaltyPercent: 7}}
+  threshold: {quantity: 1500Ki}
+  headroom: {quantity: 0}
+"""
+
 
 class Imagined:
     """A bench on which harm follows from the policy by a formula."""
