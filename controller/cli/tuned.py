@@ -81,7 +81,7 @@ def verdict(tuning: Tuning) -> str:
     where = f"less on {lighter(part.found, part.start)} of its {len(part.start)} pieces"
     if tuning.holds:
         return f"Proposed: {less}, {where}."
-    harmful = "" if bearable(part.found, part.start) else "; harm, or the worst domain's, rises too much"
+    harmful = "" if bearable(part.found, part.start) else "; guests would be worse off than is bearable"
     return f"Not proposed: {less}, {where}{harmful}. The policy stays as it is."
 
 

@@ -1,6 +1,7 @@
 """What one policy gains over another, from what both did to the same pieces of traces.
 
 Harm counts first. Moves and looks count little, at a fixed rate of exchange, and only as far as harm hardly rises.
+Slack is no cost, but it protects: harm comes in rare events, and calm pieces show little.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,12 @@ WORST_LIMIT = 1.10
 
 WORST_FLOOR = 1e-3
 """Fraction of a domain's demand; as HARM_FLOOR, wider since one domain is more chance than all together."""
+
+SLACK_LIMIT = 0.9
+"""Factor below which slack must not fall: it is what guests have left for what the trace did not happen to show."""
+
+WORTH_SLACK = 0.75
+"""Part of harm that is left at most where slack may fall further, as when memory is moved to who needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +96,11 @@ def lighter(candidate: Sequence[Outcome], reference: Sequence[Outcome]) -> int:
 
 
 def bearable(candidate: Sequence[Outcome], start: Sequence[Outcome]) -> bool:
-    """Neither harm nor the worst domain's shortfall rises by more than its limit over all pieces together."""
+    """Over all pieces together neither harm nor the worst domain's shortfall rises by more than its limit, and slack
+    is not given up for nothing: calm while it was recorded does not show that guests can do without.
+    """
     ours, theirs = pooled(candidate), pooled(start)
-    return ours.harm + HARM_FLOOR <= HARM_LIMIT * (
-        theirs.harm + HARM_FLOOR
-    ) and ours.worst_domain_shortfall + WORST_FLOOR <= WORST_LIMIT * (theirs.worst_domain_shortfall + WORST_FLOOR)
+    harm = (ours.harm + HARM_FLOOR) / (theirs.harm + HARM_FLOOR)
+    worst = (ours.worst_domain_shortfall + WORST_FLOOR) / (theirs.worst_domain_shortfall + WORST_FLOOR)
+    kept = ours.slack >= SLACK_LIMIT * theirs.slack or harm <= WORTH_SLACK
+    return harm <= HARM_LIMIT and worst <= WORST_LIMIT and kept

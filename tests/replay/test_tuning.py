@@ -24,8 +24,10 @@ def policy(spec: str = "") -> MemoryPolicy:
     return found
 
 
-def figures(harm: float = 0.01, moves: float = 4.0, looks: float = 100.0, worst: float = 0.02) -> Figures:
-    return Figures(harm, 0.0, 0.5, worst, moves, looks)
+def figures(
+    harm: float = 0.01, moves: float = 4.0, looks: float = 100.0, worst: float = 0.02, slack: float = 0.5
+) -> Figures:
+    return Figures(harm, 0.0, slack, worst, moves, looks)
 
 
 def served(*each: Figures) -> Served:
@@ -93,6 +95,15 @@ class TestMerit:
         start = served(figures(worst=0.02))
         assert bearable(served(figures(harm=0.005, worst=0.0205)), start)
         assert not bearable(served(figures(harm=0.005, worst=0.03)), start)
+
+    def test_slack_is_given_up_only_for_clearly_less_harm(self) -> None:
+        start = served(figures(slack=0.5))
+        assert bearable(served(figures(harm=0.007, slack=0.2)), start)
+        assert bearable(served(figures(harm=0.01, slack=0.46)), start)
+        assert not bearable(served(figures(harm=0.01, moves=0, slack=0.4)), start)
+
+    def test_slack_is_not_given_up_where_there_was_no_harm_to_lessen(self) -> None:
+        assert not bearable(served(figures(harm=0, worst=0, slack=0.4)), served(figures(harm=0.00002)))
 
 
 def source(steps: int, step: float, **demand: Callable[[int], float]) -> Source:
