@@ -61,7 +61,8 @@ def tune(
     not proposed: the policy stays as it was. Of long traces evenly spread pieces are replayed; takes minutes.
 
     What counts is harm, as `ballast backtest` defines it. Half the moves are worth a tenth of it, half the looks a
-    twentieth, but harm never rises by more than 5 % for their sake. The mode stays what it was.
+    twentieth, but harm never rises by more than 5 % for their sake, and slack is given up for clearly less harm only.
+    The mode stays what it was.
 
     \b
     Examples:
