@@ -50,7 +50,7 @@ class Tuning:
 
     start: MemoryPolicy
     found: MemoryPolicy
-    """The best on the part to choose on; acts as `start` where nothing gained."""
+    """The best on the part to choose on; equal to `start` where nothing gained."""
     changes: Changes
     """From start to found."""
     chosen_on: Part
@@ -72,7 +72,8 @@ def tune(start: MemoryPolicy, splits: Sequence[Split], autodeflate: bool, watche
     """Search from `start`, whose mode stays as it is. Raises ReplayError."""
     bench = Bench([piece for split in splits for piece in split.chosen_on], autodeflate, watcher)
     changes = difference(start, search(start, bench))
-    found = changed(start, changes) or start
+    found = changed(start, changes)  # without fields that the search set and set back
+    assert found is not None
     judges = Bench([piece for split in splits for piece in split.held_out], autodeflate, watcher)
     pair = (start, found)
     return Tuning(start, found, changes, Part(*bench.serve(pair)), Part(*judges.serve(pair)))
