@@ -113,7 +113,7 @@ def _figures(part: Part) -> Iterator[str]:
 def _changes(tuning: Tuning) -> Iterator[str]:
     before = current(tuning.start, tuning.changes)
     for field, value in tuning.changes.items():
-        yield f"spec.{field}: {before[field]} -> {value}"
+        yield f"{'' if tuning.holds else 'refused: '}spec.{field}: {before[field]} -> {value}"
 
 
 def _both(part: Part) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_what_gains_nothing_there_is_not_and_the_policy_stays() -> None:
     assert result.exit_code == 0
     assert result.stderr.splitlines()[-1].startswith("Not proposed: burden ")
     assert result.stderr.splitlines()[-1].endswith(". The policy stays as it is.")
-    assert "# spec.headroom.percent: 10 -> 60" in result.stdout
+    assert "# refused: spec.headroom.percent: 10 -> 60" in result.stdout
     assert proposal(result.stdout).spec == proposal(POLICY).spec
 
 
