@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,25 +12,16 @@ import click
 
 from controller.cli.output import document, output_option
 from controller.cli.policyfile import one_policy
+from controller.cli.replaying import ended_by_sigterm, plainly, progress_bar, size_mib
 
 if TYPE_CHECKING:
     from controller.replay.backtest import Run, Setting, Source
     from controller.replay.sweep import Need
 
-MIB = 2**20
-
 
 def _sizes(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[float, ...]:
     """Quantities as MiB, each once."""
-    from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
-
-    try:
-        sizes = tuple(dict.fromkeys(parse_quantity(text) / MIB for text in texts))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    if any(size < 1 for size in sizes):
-        raise click.BadParameter("a host has at least 1Mi; write it like 24Gi")
-    return sizes
+    return tuple(dict.fromkeys(map(size_mib, texts)))
 
 
 def _names(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -116,7 +105,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     from controller.replay import controllers as known  # noqa: PLC0415 - as above
     from controller.replay.trace import read  # noqa: PLC0415 - as above
 
-    with _plainly(), _ended_by_sigterm():
+    with plainly(), _written_plainly(), ended_by_sigterm():
         setting = replays.Setting(one_policy(policy_file), autodeflate)
         if out is not None:
             _prepare(out)
@@ -124,7 +113,9 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         replays.check(setting, given)
         names = controllers or known.names()
         jobs = replays.plan(given, hosts_mib, names, setting, out)
-        runs = _with_progress("replays", len(jobs), lambda done: replays.run_all(jobs, done))
+        with progress_bar("replays") as bar:
+            bar.more(len(jobs))
+            runs = replays.run_all(jobs, bar.done)
         needs = _needs(given, names, setting) if sweep else None
         summary = _summary(runs, needs)
         if out is not None:
@@ -139,7 +130,9 @@ def _needs(given: Sequence[Source], names: Sequence[str], setting: Setting) -> l
     from controller.replay import sweep  # noqa: PLC0415 - as in `backtest`
 
     searches = sweep.plan(given, names, setting)
-    return _with_progress("searches", len(searches), lambda done: sweep.run_all(searches, done))
+    with progress_bar("searches") as bar:
+        bar.more(len(searches))
+        return sweep.run_all(searches, bar.done)
 
 
 def _summary(runs: Sequence[Run], needs: Sequence[Need] | None) -> dict[str, Any]:
@@ -176,39 +169,14 @@ def _print_table(runs: Sequence[Run], needs: Sequence[Need] | None, out: Path | 
         console.print(f"report: {out / 'report.html'}", soft_wrap=True)
 
 
-def _with_progress(what: str, total: int, work: Callable[[Callable[[], None]], list[Any]]) -> list[Any]:
-    """`work(done)` under a progress bar on standard error, where that is a terminal."""
-    from rich.console import Console  # noqa: PLC0415 - as in `backtest`
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        return work(lambda: progress.advance(task))
-
-
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds as Ctrl-C does, so that replays in other processes end, too."""
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _plainly() -> Iterator[None]:
-    """What is wrong with files and settings is said in one line, not in a traceback."""
-    from controller.replay.backtest import BacktestError  # noqa: PLC0415 - as in `backtest`
+def _written_plainly() -> Iterator[None]:
+    """What keeps the folder from being written is said in one line."""
     from controller.replay.report import ReportError  # noqa: PLC0415 - as in `backtest`
-    from controller.replay.run import ReplayError  # noqa: PLC0415 - as in `backtest`
-    from controller.replay.trace import TraceError  # noqa: PLC0415 - as in `backtest`
 
     try:
         yield
-    except (BacktestError, ReplayError, ReportError, TraceError) as error:
+    except ReportError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}; name another --out folder") from error

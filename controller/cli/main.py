@@ -14,6 +14,7 @@ COMMANDS = {
     "record": "Write this host's memory demand to a trace file.",
     "backtest": "Replay a policy and its peers on traces, and compare.",
     "compare": "Compare the forecast models on recorded demand.",
+    "tune": "Propose policy parameters for recorded demand.",
     "aggregator": "Sum what every node reports into the policies' status.",
     "completion": "Print the shell completion script.",
 }

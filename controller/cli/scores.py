@@ -1,4 +1,4 @@
-"""Tables of a backtest's figures, for people."""
+"""Tables of replays' figures, for people."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -7,6 +7,7 @@ from rich.table import Table
 
 from controller.replay.backtest import Run, base_mib
 from controller.replay.controllers import OURS
+from controller.replay.score import Figures
 from controller.replay.sweep import Need
 
 COLUMNS = ("HARM %", "SHORT %", "OVER %", "WORST %", "SLACK %", "MOVES/h", "LOOKS/h")
@@ -19,31 +20,32 @@ def score_tables(runs: Sequence[Run]) -> Iterator[Table]:
         rows = list(group)
         source = rows[0].source
         percent = 100 * host_mib / base_mib(source.trace)
-        table = _table(f"{source.label}, host {host_mib:.0f} MiB ({percent:.0f} % of the peak)", COLUMNS)
+        found = table(f"{source.label}, host {host_mib:.0f} MiB ({percent:.0f} % of the peak)", "CONTROLLER", COLUMNS)
         for run in rows:
-            table.add_row(run.controller, *_cells(run), style=_style(run.controller))
-        yield table
+            found.add_row(run.controller, *cells(run.figures), style=_style(run.controller))
+        yield found
 
 
 def need_table(needs: Iterable[Need]) -> Table:
     """Host memory for harm of 0.1 %, a row a controller."""
-    table = _table("host memory for harm of at most 0.1 %", ("TRACE", "MiB", "% OF PEAK"))
+    found = table("host memory for harm of at most 0.1 %", "CONTROLLER", ("TRACE", "MiB", "% OF PEAK"))
     for need in needs:
         size = ("never", "") if need.percent is None else (f"{need.host_mib:.0f}", f"{need.percent}")
-        table.add_row(need.controller, need.source.label, *size, style=_style(need.controller))
-    return table
+        found.add_row(need.controller, need.source.label, *size, style=_style(need.controller))
+    return found
 
 
-def _table(title: str, columns: Iterable[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("CONTROLLER", no_wrap=True)
+def table(title: str, first: str, columns: Iterable[str]) -> Table:
+    """An empty one: names in the `first` column, figures in the others."""
+    found = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    found.add_column(first, no_wrap=True)
     for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
+        found.add_column(column, justify="right", no_wrap=True)
+    return found
 
 
-def _cells(run: Run) -> tuple[str, ...]:
-    figures = run.figures
+def cells(figures: Figures) -> tuple[str, ...]:
+    """What stands below COLUMNS."""
     parts = (figures.harm, figures.shortfall, figures.overcommit, figures.worst_domain_shortfall)
     return (
         *(f"{100 * part:.3f}" for part in parts),

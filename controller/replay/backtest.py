@@ -67,18 +67,11 @@ class Run:
 
     def entry(self) -> dict[str, str | float]:
         """What `summary.json` says of it. Fractions of demand; per domain-hour."""
-        figures = self.figures
         return {
             "trace": self.source.path,
             "host_mib": self.host_mib,
             "controller": self.controller,
-            "shortfall": figures.shortfall,
-            "overcommit": figures.overcommit,
-            "harm": figures.harm,
-            "slack": figures.slack,
-            "worst_domain_shortfall": figures.worst_domain_shortfall,
-            "reallocations_per_domain_hour": figures.reallocations_per_domain_hour,
-            "looks_per_domain_hour": figures.looks_per_domain_hour,
+            **self.figures.entry(),
         }
 
 

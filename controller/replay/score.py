@@ -40,6 +40,18 @@ class Figures:
         """Shortfall and overcommit."""
         return self.shortfall + self.overcommit
 
+    def entry(self) -> dict[str, float]:
+        """What documents say of it."""
+        return {
+            "shortfall": self.shortfall,
+            "overcommit": self.overcommit,
+            "harm": self.harm,
+            "slack": self.slack,
+            "worst_domain_shortfall": self.worst_domain_shortfall,
+            "reallocations_per_domain_hour": self.reallocations_per_domain_hour,
+            "looks_per_domain_hour": self.looks_per_domain_hour,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

@@ -1,0 +1,82 @@
+"""What the commands that replay traces have in common: host sizes, a progress bar, and how they end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+MIB = 2**20
+
+
+def size_mib(text: str) -> float:
+    """A host's memory in MiB from a quantity. Raises BadParameter."""
+    from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
+
+    try:
+        size = parse_quantity(text) / MIB
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if size < 1:
+        raise click.BadParameter("a host has at least 1Mi; write it like 24Gi")
+    return size
+
+
+class Bar:
+    """How many replays have ended, of those announced so far."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+        self._announced = 0
+
+    def more(self, count: int) -> None:
+        """So many are to come besides those announced before."""
+        self._announced += count
+        self._progress.update(self._task, total=self._announced)
+
+    def done(self) -> None:
+        """One has ended."""
+        self._progress.advance(self._task)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Bar]:
+    """A bar on standard error, where that is a terminal; gone at the end."""
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield Bar(progress, progress.add_task(what, total=None))
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM unwinds as Ctrl-C does, so that replays in other processes end, too."""
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """What is wrong with traces and settings is said in one line, not in a traceback."""
+    from controller.replay.backtest import BacktestError  # noqa: PLC0415 - numpy: not for the sake of --help
+    from controller.replay.run import ReplayError  # noqa: PLC0415 - as above
+    from controller.replay.trace import TraceError  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except (BacktestError, ReplayError, TraceError) as error:
+        raise click.ClickException(str(error)) from error

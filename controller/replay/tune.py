@@ -1,0 +1,183 @@
+"""Tuning: parameters of a policy, chosen on the first part of traces and judged on the rest.
+
+A search in rounds: every single change is replayed, first where the burden is heaviest, then, if it helps there, on all
+pieces. Those that gain are joined, the best first, as far as they gain together. What is found is replayed once on the
+part held out, and is proposed only if it gains there, too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
+from typing import Protocol
+
+from controller.api.policy import MemoryPolicy
+from controller.replay.ballast import Ballast, enforced
+from controller.replay.holdout import Piece, Split
+from controller.replay.merit import Outcome, bearable, burden, gains, pooled
+from controller.replay.pool import outcomes
+from controller.replay.proposals import Changes, Option, Sight, changed, difference, options
+from controller.replay.run import replay
+from controller.replay.score import Figures
+
+ROUNDS = 2
+"""The second finds what gains only after the first, and what no longer does."""
+
+Served = tuple[Outcome, ...]
+"""What a policy did to each of several pieces."""
+
+
+class Watcher(Protocol):
+    """Hears how far the replays are."""
+
+    def more(self, count: int) -> None:
+        """So many are to come besides those announced before."""
+
+    def done(self) -> None:
+        """One has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the start and what the search found did to the same pieces."""
+
+    start: Served
+    found: Served
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What came of it."""
+
+    start: MemoryPolicy
+    found: MemoryPolicy
+    """The best on the part to choose on; equal to `start` where nothing gained."""
+    changes: Changes
+    """From start to found."""
+    chosen_on: Part
+    held_out: Part
+
+    @property
+    def holds(self) -> bool:
+        """What was found gains on what was held out, too: it is proposed."""
+        part = self.held_out
+        return bool(self.changes) and gains(part.found, part.start) and bearable(part.found, part.start)
+
+    @property
+    def policy(self) -> MemoryPolicy:
+        """The proposal, or the policy that stays."""
+        return self.found if self.holds else self.start
+
+
+def tune(start: MemoryPolicy, splits: Sequence[Split], autodeflate: bool, watcher: Watcher) -> Tuning:
+    """Search from `start`, whose mode stays as it is. Raises ReplayError."""
+    bench = Bench([piece for split in splits for piece in split.chosen_on], autodeflate, watcher)
+    changes = difference(start, search(start, bench))
+    found = changed(start, changes)  # without fields that the search set and set back
+    assert found is not None
+    judges = Bench([piece for split in splits for piece in split.held_out], autodeflate, watcher)
+    pair = (start, found)
+    return Tuning(start, found, changes, Part(*bench.serve(pair)), Part(*judges.serve(pair)))
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One policy on one piece."""
+
+    policy: MemoryPolicy
+    piece: Piece
+    autodeflate: bool
+
+
+def run(trial: Trial) -> Figures:
+    """Replay it. Raises ReplayError."""
+    return replay(trial.piece.trace, Ballast(trial.policy), trial.piece.host_mib, trial.autodeflate).figures
+
+
+@dataclass
+class Bench:
+    """Replays policies on the same pieces; of policies that act alike there, one."""
+
+    pieces: Sequence[Piece]
+    autodeflate: bool
+    watcher: Watcher
+    _known: dict[tuple[str, int], Figures] = field(default_factory=dict)
+
+    @property
+    def sight(self) -> Sight:
+        """What the pieces can show."""
+        return Sight(max(piece.trace.step_s for piece in self.pieces), min(piece.span_s for piece in self.pieces))
+
+    def serve(self, policies: Sequence[MemoryPolicy], places: Sequence[int] | None = None) -> list[Served]:
+        """What each policy does to each piece, or to those at `places`; replayed side by side. Raises ReplayError."""
+        if places is None:
+            places = range(len(self.pieces))
+        rows = [[self._key(policy, place) for place in places] for policy in policies]
+        new = {
+            key: Trial(policy, self.pieces[key[1]], self.autodeflate)
+            for policy, row in zip(policies, rows, strict=True)
+            for key in row
+            if key not in self._known
+        }
+        self.watcher.more(len(new))
+        self._known.update(zip(new, outcomes(run, list(new.values()), self.watcher.done), strict=True))
+        return [tuple(map(self._outcome, row)) for row in rows]
+
+    def _key(self, policy: MemoryPolicy, place: int) -> tuple[str, int]:
+        """The same for policies that act alike on the piece at `place`."""
+        return enforced(policy, self.pieces[place].trace.step_s).spec.model_dump_json(), place
+
+    def _outcome(self, key: tuple[str, int]) -> Outcome:
+        piece = self.pieces[key[1]]
+        return Outcome(self._known[key], piece.need_mib_s, piece.domain_hours)
+
+
+def search(start: MemoryPolicy, bench: Bench) -> MemoryPolicy:
+    """The best policy found; `start` where nothing gains. Raises ReplayError."""
+    best = start
+    for _ in range(ROUNDS):
+        singles = _single_gains(start, best, bench)
+        if not singles:
+            break
+        best = _joined(start, best, singles, bench)
+    return best
+
+
+def _single_gains(start: MemoryPolicy, now: MemoryPolicy, bench: Bench) -> list[Option]:
+    """Of every parameter the best change that gains over `now`; the best of all first."""
+    tries = _helpful(now, options(now, bench.sight), bench)
+    burdens = _burdens(start, now, [option.policy for option in tries], bench)
+    best: dict[str, Option] = {}
+    for place in sorted(range(len(tries)), key=burdens.__getitem__):
+        if burdens[place] < inf:
+            best.setdefault(tries[place].field, tries[place])
+    return list(best.values())
+
+
+def _helpful(now: MemoryPolicy, tries: Sequence[Option], bench: Bench) -> list[Option]:
+    """Those that help where the burden is heaviest: replaying the others on all pieces would be waste."""
+    (served,) = bench.serve([now])
+    burdens = [burden(one.figures) for one in served]
+    heaviest = burdens.index(max(burdens))
+    there = bench.serve([option.policy for option in tries], [heaviest])
+    return [option for option, (one,) in zip(tries, there, strict=True) if burden(one.figures) < burdens[heaviest]]
+
+
+def _joined(start: MemoryPolicy, now: MemoryPolicy, singles: Sequence[Option], bench: Bench) -> MemoryPolicy:
+    """The first one, two, three ... of the changes together, whichever are lightest. Where two concern a field, the
+    first counts.
+    """
+    changes: Changes = {}
+    made = []
+    for option in singles:
+        changes = {**option.changes, **changes}
+        policy = changed(now, changes)
+        if policy is not None:
+            made.append(policy)
+    burdens = _burdens(start, now, made, bench)
+    return made[burdens.index(min(burdens))]
+
+
+def _burdens(start: MemoryPolicy, now: MemoryPolicy, candidates: Sequence[MemoryPolicy], bench: Bench) -> list[float]:
+    """Each candidate's burden; infinite where it gains nothing over `now`, or harms more than is bearable."""
+    at_start, at_present, *served = bench.serve([start, now, *candidates])
+    return [burden(pooled(one)) if gains(one, at_present) and bearable(one, at_start) else inf for one in served]
