@@ -25,8 +25,9 @@ SAFETY = 0.5
 RISK = 0.1
 """Chance that demand jumps beyond the allocation between two looks, as far as its past tells."""
 
-TAIL = 2.0
-"""How much rarer larger jumps are: twice as far, four times as rare."""
+TAIL = 8.0
+"""How much rarer larger jumps are: half as far again, 26 times as rare. Steep, so that who has less room than it has
+jumped of late is looked at often, and who has more is left alone."""
 
 
 def patience(jumps: Sequence[Floats], spans: Sequence[float], room: Floats) -> Floats:

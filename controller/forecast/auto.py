@@ -24,6 +24,10 @@ SHARPNESS = 16.0
 """Power of the relative loss: an expert that errs a tenth more than the best counts a fifth of it, and one that errs
 twice as much nothing."""
 
+LEAST_GROWTH = 1e-9
+"""Part of its scatter by which a mixture must err more with each second for that to count: in thirty years it would not
+double, and the square of the quotient stays finite."""
+
 
 class _Kind(Protocol):
     def __call__(self, *, decision_points: int) -> Model: ...
@@ -92,5 +96,5 @@ def _mixture(lines: list[Line], weights: Floats, points: Recent) -> Line:
         sigma=sigma,
         weight=np.ones_like(sigma),
         centre=-points.age,
-        spread=np.divide(sigma * sigma, growth * growth, out=np.full_like(sigma, np.inf), where=growth * growth > 0),
+        spread=np.divide(sigma, growth, out=np.full_like(sigma, np.inf), where=growth > LEAST_GROWTH * sigma) ** 2,
     )

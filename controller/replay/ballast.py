@@ -24,9 +24,6 @@ usual intervals, so that looks meet guests' reports as those of other controller
 WALL_OFFSET = 1.7e9
 """Seconds by which the wall clock, whose times guests report, is ahead of the engine's."""
 
-LONGEST_S = 3600
-"""The longest interval that a policy allows."""
-
 OVERCOMMITTED_MIB = 1.0
 """MiB above the host's memory at which it swaps; less is rounding."""
 
@@ -110,15 +107,10 @@ class Ballast:
 
 
 def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
-    """`policy` in Enforce on whatever node a trace is of, its intervals no shorter than `period_s` seconds.
-
-    Where that makes the shortest interval longer, the longest grows in proportion, to an hour at most: a trace of
-    five-minute means is watched as adaptively as one of seconds.
-    """
+    """`policy` in Enforce on whatever node a trace is of, its intervals no shorter than `period_s` seconds."""
     monitoring = policy.spec.monitoring
     shortest = max(monitoring.minimum_interval_seconds, int(np.ceil(period_s)))
-    stretched = monitoring.maximum_interval_seconds * shortest // monitoring.minimum_interval_seconds
-    longest = max(monitoring.maximum_interval_seconds, min(stretched, LONGEST_S), shortest)
+    longest = max(monitoring.maximum_interval_seconds, shortest)
     fitted = monitoring.model_copy(update={"minimum_interval_seconds": shortest, "maximum_interval_seconds": longest})
     spec = policy.spec.model_copy(update={"mode": "Enforce", "monitoring": fitted, "node_selector": NodeSelector()})
     return policy.model_copy(update={"spec": spec})
