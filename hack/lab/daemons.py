@@ -20,6 +20,8 @@ PREFIX = "ballast-lab-"
 LOCK = "lock"
 """File in each of them, locked while its lab lives."""
 REAPER_LOG = "reaper.log"
+LOG_TAIL = 15
+"""Lines of a log that an error shows."""
 END_S = 30
 """Deadline for a killed process to be gone."""
 POLL_S = 0.05
@@ -68,6 +70,23 @@ class Daemons:
         if self._reaper.stdout is None or not (answer := self._reaper.stdout.readline()):
             raise LabError(f"{command[0]}: not started; see {self.root / REAPER_LOG}")
         return int(answer)
+
+    def wait(self, pid: int, log: Path, condition: Callable[[], bool], deadline_s: float) -> None:
+        """Return as soon as daemon `pid`, whose output is in `log`, has got so far that `condition` holds.
+
+        Raises LabError with the end of `log` when the daemon ends before that, or after `deadline_s` seconds.
+        """
+
+        def so_far() -> bool:
+            if not Path(f"/proc/{pid}").exists():
+                raise LabError(f"{log.stem}: it ended")
+            return condition()
+
+        try:
+            until(so_far, deadline_s, f"{log.stem} ready")
+        except LabError as error:
+            end = log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
+            raise LabError("\n".join([f"{error}; its log ends:", *end])) from error
 
     def kill(self, pid: int) -> None:
         """SIGKILL one daemon, as a crash would; what it started runs on."""
@@ -141,8 +160,9 @@ def _kill_processes_of(root: Path) -> None:
 
 
 def _in_cgroups(root: Path) -> Iterator[int]:
-    for processes in reaper.CGROUPS.glob(f"*/{root.name}/**/cgroup.procs"):
-        yield from map(int, processes.read_text().split())
+    for cgroup in reaper.cgroups_of(root):
+        for processes in cgroup.glob("**/cgroup.procs"):
+            yield from map(int, processes.read_text().split())
 
 
 def _at_home_in(root: Path) -> Iterator[int]:

@@ -15,7 +15,7 @@ from typing import Self
 import libvirt
 
 from lab import image as images
-from lab.daemons import Daemons, until
+from lab.daemons import Daemons
 
 libvirt.registerErrorHandler(lambda *_: None, None)  # errors are raised; they need not be printed as well
 
@@ -74,7 +74,7 @@ class PrivateLibvirtd:
         """Start libvirtd, wait until it answers, return its process id; it finds running guests again."""
         log = self.root / "libvirtd.log"
         self.pid = self._daemons.start([*_as_guest_user(), "libvirtd"], log)
-        until(self._answers, START_S, f"private libvirtd answering (log: {log})")
+        self._daemons.wait(self.pid, log, self._answers, START_S)
         return self.pid
 
     def kill(self) -> None:

@@ -64,9 +64,14 @@ def kill_children() -> None:
 
 def clear(root: Path) -> None:
     """Remove what dead daemons leave: cgroups named like `root`, and `root` itself."""
-    for hierarchy in (CGROUPS, *CGROUPS.glob("*/")):
-        _remove_cgroups(hierarchy / root.name)
+    for cgroup in cgroups_of(root):
+        _remove_cgroups(cgroup)
     shutil.rmtree(root, ignore_errors=True)
+
+
+def cgroups_of(root: Path) -> list[Path]:
+    """The cgroups named like `root`: one in each hierarchy of version 1, or one."""
+    return [cgroup for cgroup in (CGROUPS / root.name, *CGROUPS.glob(f"*/{root.name}")) if cgroup.is_dir()]
 
 
 def _obey(order: list[str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.daemons import alive, end, sweep, until
+from lab.daemons import Daemons, alive, end, sweep, until
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec
 from lab.libvirtd import PrivateLibvirtd
@@ -93,6 +93,15 @@ def test_nothing_is_left_after_sigkill_of_the_owner(orphaned, left_of):
     owner, root, _ = orphaned
     owner.kill()
     until(lambda: left_of(root) == [], 10, "end of all that was orphaned")
+
+
+def test_a_daemon_that_ends_at_once_is_told_with_its_log():
+    daemons = Daemons()
+    log = daemons.root / "failing.log"
+    pid = daemons.start(["sh", "-c", "echo disk full"], log)
+    with pytest.raises(LabError, match="failing: it ended; its log ends:\ndisk full"):
+        daemons.wait(pid, log, lambda: False, 30)
+    daemons.stop()
 
 
 def test_what_is_kept_outlives_its_owner_until_it_is_ended(left_of):

@@ -91,18 +91,9 @@ def _build(program: Program) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "go.mod").write_text(_go_mod(program))
     compiled = folder / program.name
-    command = [go(), "build", "-mod=mod", "-trimpath", "-gcflags=all=-dwarf=false", f"-ldflags={_ldflags(program)}"]
-    run(
-        "nice",
-        "-n",
-        str(NICENESS),
-        *command,
-        "-o",
-        str(compiled),
-        program.package,
-        folder=folder,
-        environment=_environment(),
-    )
+    flags = ["-mod=mod", "-trimpath", "-gcflags=all=-dwarf=false", f"-ldflags={_ldflags(program)}", f"-o={compiled}"]
+    command = ["nice", "-n", str(NICENESS), go(), "build", *flags, program.package]
+    run(*command, folder=folder, environment=_environment())
     program.path.parent.mkdir(parents=True, exist_ok=True)
     compiled.rename(program.path)
 
@@ -113,9 +104,8 @@ def _go_mod(program: Program) -> str:
     A `replace` counts only in the main module: Kubernetes' requirements on its staging modules (v0.0.0, replaced
     by folders that the proxy does not carry) become requirements on their releases.
     """
-    source = json.loads(
-        run(go(), "mod", "download", "-json", f"{program.module}@{program.version}", environment=_environment())
-    )
+    download = ["mod", "download", "-json", f"{program.module}@{program.version}"]
+    source = json.loads(run(go(), *download, environment=_environment()))
     theirs = Path(source["GoMod"]).read_text()
     lines = ["module ballast.dev/lab", *re.findall(r"^(?:go|godebug) .*$", theirs, re.MULTILINE)]
     lines.append(f"require {program.module} {program.version}")

@@ -2,8 +2,7 @@
 
 It lives in one temporary folder and on one network of the loopback range, so several are no trouble to each other,
 every program keeps its usual port, and nothing can be reached from outside. The API server's address is at the same
-time the first of the service network, so the `kubernetes` service works in every pod that shares the host's network,
-without kube-proxy.
+time the first of the service network, so the `kubernetes` service works on the host's network without kube-proxy.
 """
 
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lab.daemons import Daemons, until
+from lab.daemons import Daemons
 from lab.errors import LabError
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.certificates import ADMINISTRATORS, Authority, kubeconfig
@@ -30,8 +29,6 @@ UNPRIVILEGED_PORT = 6443
 """The API server's where this is not root: no pods then, who would look for it at the service's."""
 CONTROLLER_MANAGER_PORT = 10257
 SCHEDULER_PORT = 10259
-LOG_TAIL = 15
-"""Lines of a log that an error shows."""
 
 
 class ControlPlane:
@@ -138,19 +135,16 @@ class ControlPlane:
         self._wait(program, pid, f"https://{self.address}:{port}/healthz")
 
     def _wait(self, program: str, pid: int, url: str) -> None:
-        """Return as soon as `url` says that `program` is well; raises LabError with the end of its log if it ends."""
+        """Return as soon as `url` says that `program` is well."""
 
         def well() -> bool:
-            if not Path(f"/proc/{pid}").exists():
-                end = self.log(program).read_text(errors="replace").splitlines()[-LOG_TAIL:]
-                raise LabError("\n".join([f"{program} ended; its log ends:", *end]))
             try:
                 with urllib.request.urlopen(url, timeout=ANSWER_S, context=self._trust):  # noqa: S310 - https
                     return True
             except OSError:  # not listening yet, or not ready
                 return False
 
-        until(well, READY_S, f"{program} ready (log: {self.log(program)})")
+        self.daemons.wait(pid, self.log(program), well, READY_S)
 
     def _server_flags(self, port: int) -> list[str]:
         return [

@@ -9,20 +9,20 @@ itself and the API server: no interfaces, no routes, no packet filter.
 import json
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lab.command import run
-from lab.daemons import until
 from lab.kubernetes import node_config, pause, relay
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.controlplane import SERVICE_PORT, ControlPlane
 from lab.reaper import CGROUPS
 
 START_S = 60
-"""Deadline for containerd to answer; half a second on an idle machine."""
+"""Deadline for each program to answer; half a second on an idle machine."""
 READY_S = 120
-"""Deadline for the node to be Ready; 10 s on an idle machine."""
+"""Deadline for the node to be Ready; one second on an idle machine."""
+KUBELET_PORT = 10250
 GROUP = "system:nodes"
 """Of kubelets."""
 OWN = ("run", "var/lib", "var/log")
@@ -82,19 +82,13 @@ class Node:
     def _start_relay(self) -> None:
         orders = node_config.relay(self.folder)
         command = [sys.executable, "-IS", relay.__file__, str(orders), self.plane.address, str(SERVICE_PORT)]
-        self.plane.daemons.start(command, self._log("relay"))
-        until(orders.exists, START_S, f"relay listening (log: {self._log('relay')})")
+        self._start("relay", command, orders.exists)
 
     def _start_containerd(self, mounts: Mapping[str, Path]) -> None:
         pairs = [str(part) for pair in mounts.items() for part in pair]
         enter = ["unshare", "--mount", "--propagation=slave", "sh", "-ec", ENTER, "sh", str(self.folder), *pairs, "--"]
         command = [*enter, "containerd", f"--config={self.folder / 'containerd.toml'}"]
-        self._containerd = self.plane.daemons.start(command, self._log("containerd"))
-        until(self._containerd_answers, START_S, f"containerd answering (log: {self._log('containerd')})")
-
-    def _containerd_answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as client:
-            return client.connect_ex(str(self._socket)) == 0
+        self._containerd = self._start("containerd", command, lambda: _listens(socket.AF_UNIX, str(self._socket)))
 
     def _register(self) -> None:
         """Make the Node before kubelet does: it takes no address of the loopback range, but keeps one it finds, as long
@@ -114,8 +108,17 @@ class Node:
             "--cloud-provider=external",
         ]
         enter = ["nsenter", f"--mount=/proc/{self._containerd}/ns/mnt"]
-        self.plane.daemons.start([*enter, *kubelet], self._log("kubelet"))
+        self._start("kubelet", [*enter, *kubelet], lambda: _listens(socket.AF_INET, (self.address, KUBELET_PORT)))
         self.plane.kubectl("wait", "--for=condition=Ready", f"node/{self.name}", f"--timeout={READY_S}s")
 
-    def _log(self, program: str) -> Path:
-        return self.folder / f"{program}.log"
+    def _start(self, program: str, command: list[str], condition: Callable[[], bool]) -> int:
+        """Start a daemon, return its process id as soon as `condition` holds."""
+        log = self.folder / f"{program}.log"
+        pid = self.plane.daemons.start(command, log)
+        self.plane.daemons.wait(pid, log, condition, START_S)
+        return pid
+
+
+def _listens(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
+    with socket.socket(family) as client:
+        return client.connect_ex(address) == 0
