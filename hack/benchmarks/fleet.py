@@ -32,6 +32,9 @@ GUESTS = 10
 GIB = 2**30
 POLL_S = 0.05
 """Seconds between two looks at whether every node acts on the policy."""
+SWITCH_S = 0.2
+"""Seconds after which a thread that waits for the interpreter's lock asks for it. News reaches every node at once; at
+the default of 5 ms most of the processors' time would go into hundreds of threads that ask."""
 ROLLOUT = 10
 """Nodes that start at a time, as a DaemonSet's do: each asks much more of the API server than one that runs."""
 STACK_BYTES = 256 * 1024
@@ -131,6 +134,7 @@ class Node:
 def main(kubeconfig: Path, names: Iterable[str]) -> None:
     """Run these nodes until told to end; the process's own end cuts the connections."""
     threading.stack_size(STACK_BYTES)
+    sys.setswitchinterval(SWITCH_S)
     with tempfile.TemporaryDirectory(prefix="ballast-fleet-") as folder, ExitStack() as stack:
         nodes: list[Node] = []
         for name in names:
