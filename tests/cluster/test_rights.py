@@ -228,6 +228,11 @@ class TestAggregator:
         policy = admin.ask("GET", f"{POLICIES}/everything").body
         assert (policy["status"], policy["spec"]["mode"]) == (status, "Observe")
 
+    def test_it_tells_of_a_policy_in_an_event(self, aggregator):
+        about = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "name": "everything"}
+        told = {**event("default"), "regarding": about}
+        assert aggregator.ask("POST", EVENTS.format("default"), told).status == 201
+
     def test_it_takes_and_keeps_its_lease(self, aggregator):
         made = aggregator.ask("POST", LEASES, lease("ballast-aggregator"))
         assert made.status == 201
@@ -249,6 +254,7 @@ class TestAggregator:
             ("PUT", f"{LEASES}/other", lease("other")),
             ("DELETE", f"{LEASES}/ballast-aggregator", None),
             ("POST", LEASES.replace(SYSTEM, "kube-system"), lease("ballast-aggregator")),
+            ("POST", EVENTS.format(SYSTEM), event(SYSTEM)),
             ("GET", "/api/v1/secrets", None),
             ("GET", "/api/v1/pods", None),
         ],
