@@ -79,9 +79,13 @@ Run = Callable[[Load, Tell, StopFlag], None]
 class KopfWatch:
     """Runs kopf under supervision. `worker` is to be entered."""
 
-    def __init__(self, load: Load, tell: Tell, monotonic: Callable[[], float], run: Run) -> None:
+    def __init__(
+        self, load: Load, tell: Tell, ended: Callable[[], None], monotonic: Callable[[], float], run: Run
+    ) -> None:
+        """`ended` is called whenever kopf ended of itself: what it would have told has to be found out otherwise."""
         self._load = load
         self._tell = tell
+        self._ended = ended
         self._monotonic = monotonic
         self._run = run
         self._stop = StopFlag()
@@ -108,6 +112,7 @@ class KopfWatch:
             return 0.0
         if self._monotonic() - began >= RAN_S:
             self._retry.worked()
+        self._ended()
         return self._retry.failed("ended", cause)
 
     def _interrupt(self) -> None:

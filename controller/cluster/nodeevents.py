@@ -15,6 +15,8 @@ QUIET_S = 300.0
 """Least seconds between two requests about the same reason: what flaps is one event with a count."""
 REPEAT_S = 1800.0
 """Seconds after which what lasts is told again: the API server forgets events after an hour."""
+NAME_LENGTH = 230
+"""Characters of the node's name in an event's name, which has 253 at most."""
 CONTROLLER = "ballast.dev/agent"
 
 
@@ -69,7 +71,7 @@ class NodeEvents:
         event: Object = {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"name": f"{self._node}.{time.time_ns():x}", "namespace": NAMESPACE},
+            "metadata": {"name": f"{self._node[:NAME_LENGTH].rstrip('-.')}.{time.time_ns():x}", "namespace": NAMESPACE},
             "eventTime": wall,
             "type": "Warning",
             "reason": finding.reason,

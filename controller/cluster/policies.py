@@ -53,7 +53,7 @@ class ClusterPolicies:
         self._metadata: Object | None = None
         self._lister = Worker("policies", self.relist)
         self._node = NodeWatch(client, node_name, self.node_told, self._lister.wake)
-        self._kopf = KopfWatch(load, self.told, monotonic, run)
+        self._kopf = KopfWatch(load, self.told, self._lister.wake, monotonic, run)
         self._stack = ExitStack()
         self._seen: tuple[int, Known, Object | None, bool] = (0, self._store.known, None, False)
 

@@ -61,25 +61,29 @@ class Reporter:
             return self._looked_at + GAP_S - now
         self._looked_at = now
         news = self._news()
-        if news is not None:
-            self._tell_state(news, now)
-            self._tell_events(news, now)
-        return SETTLED_S
+        if news is None:
+            return SETTLED_S
+        wait = self._tell_state(news, now)
+        self._tell_events(news, now)
+        return min(wait, SETTLED_S)
 
-    def _tell_state(self, news: News, now: float) -> None:
+    def _tell_state(self, news: News, now: float) -> float:
+        """Write the state if it is time. Returns the seconds until it may be."""
         if now < self._not_before["state"]:
-            return
+            return self._not_before["state"] - now
         told = report(news.state, news.context, _wall("seconds"))
-        if now - self._sent_at < self._patience(told):
-            return
+        held_back = self._sent_at + self._patience(told) - now
+        if held_back > 0:
+            return held_back
         try:
             self._client.apply(NODE_MEMORY_STATES, told, field_manager=FIELD_MANAGER)
         except ApiError as error:
             pause = self._state_retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
             self._not_before["state"] = now + pause
-            return
+            return pause
         self._state_retry.worked()
         self._sent, self._sent_at, self._refresh_s = told, now, spread(REFRESH_S)
+        return self._refresh_s
 
     def _patience(self, told: Object) -> float:
         """Seconds that have to have passed since the last write for this to be written."""

@@ -140,7 +140,7 @@ def _say(name: str, entry: _Entry, before: _Entry | None) -> None:
         _log.error("%s", problem, extra={"fields": {"event": "refused policy"}})
     if entry.problems:
         kept = "its last good version stays in force" if entry.policy else "nothing of it is in force"
-        _log.warning("MemoryPolicy %s: refused; %s", name, kept, extra={"fields": {"event": "refused file"}})
+        _log.warning("MemoryPolicy %s: refused; %s", name, kept, extra={"fields": {"event": "refused policy"}})
     elif before is not None and before.problems:
         _log.info("MemoryPolicy %s: accepted", name, extra={"fields": {"event": "accepted policy"}})
 

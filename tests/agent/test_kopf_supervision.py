@@ -15,12 +15,15 @@ class Supervised:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.runs = 0
+        self.runs = self.ends = 0
         self.does = lambda _stop: None
-        self.watch = KopfWatch(object, lambda *_: None, lambda: self.now, self._run)
+        self.watch = KopfWatch(object, lambda *_: None, self._end, lambda: self.now, self._run)
 
     def turn(self) -> float:
         return self.watch._turn()
+
+    def _end(self) -> None:
+        self.ends += 1
 
     def _run(self, _load: object, _tell: object, stop: StopFlag) -> None:
         self.runs += 1
@@ -39,7 +42,7 @@ def crash(_stop: StopFlag) -> None:
 def test_a_crash_is_said_once_and_retried_ever_less_often(supervised, caplog):
     supervised.does = crash
     pauses = [supervised.turn() for _ in range(20)]
-    assert supervised.runs == 20
+    assert (supervised.runs, supervised.ends) == (20, 20)
     assert 0.5 <= pauses[0] <= 1.5
     assert 0.5 * LONGEST_S <= pauses[-1] <= 1.5 * LONGEST_S
     assert len(caplog.records) == 1
@@ -67,7 +70,7 @@ def test_after_a_long_run_the_pauses_begin_anew(supervised):
 def test_a_restart_that_was_asked_for_is_no_failure(supervised, caplog):
     supervised.does = lambda _stop: supervised.watch.restart()
     assert supervised.turn() == 0.0
-    assert caplog.records == []
+    assert (caplog.records, supervised.ends) == ([], 0)
     assert supervised.watch.worker._woken.is_set()
 
 

@@ -195,6 +195,15 @@ def test_a_new_generation_is_told_soon(desk):
     assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 2
 
 
+def test_what_is_held_back_is_told_in_its_time_even_if_nothing_more_is_published(desk):
+    desk.context = context(all=2)
+    desk.now += GAP_S
+    desk.now += desk.reporter.turn()
+    desk.reporter.turn()
+    assert desk.now == 1001.0 + URGENT_S
+    assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 2
+
+
 def test_after_a_while_of_rest_a_change_is_told_at_once(desk):
     desk.after(SETTLED_S)
     desk.context = context(all=2)

@@ -270,6 +270,67 @@ def test_a_conflict_is_an_event_of_the_node(cluster, start):
     assert "MemoryPolicy second is Conflicted" in cluster.kubectl("describe", "node", NODE)
 
 
+def test_kinds_that_are_installed_late_or_anew_are_watched(tmp_path):
+    with ControlPlane() as plane:
+        cluster = Cluster(plane)
+        cluster.make_node()
+        with NodeAgent(NODE, plane.kubeconfig, TEST_DRIVER, tmp_path) as agent:
+            until(lambda: "kubectl apply -k crds" in "\n".join(log(tmp_path)), PATIENCE_S, "said what is missing")
+            assert "waiting for the first list of MemoryPolicies" in agent.not_ready()
+            for name in ("late", "anew"):
+                cluster.kubectl("apply", "-k", str(CRDS))
+                cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+                cluster.apply(name)
+                wait_owner(agent, name)
+                cluster.apply(name, mode="Enforce")
+                until(lambda: mode(agent) == "Enforce", PATIENCE_S, "watched")
+                cluster.kubectl("delete", "-k", str(CRDS), "--timeout=60s")
+                wait_owner(agent, None)
+    told = [line for line in log(tmp_path) if "WARNING" in line or "ERROR" in line]
+    assert len(told) <= 12, told
+
+
+@pytest.fixture
+def agents_kubeconfig(cluster: Cluster, installed: ControlPlane, tmp_path: Path) -> Iterator[Path]:
+    """What a pod of the DaemonSet on the node may do, with a token as the kubelet gives it."""
+    system = ("-n", "ballast-system")
+    spec = {"serviceAccountName": "ballast-agent", "nodeName": NODE, "containers": [{"name": "agent", "image": "none"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "its-agent"}, "spec": spec}
+    cluster.kubectl("apply", *system, "-f", "-", input=json.dumps(pod))
+    bound = ("--bound-object-kind=Pod", "--bound-object-name=its-agent")
+    token = cluster.kubectl("create", "token", "ballast-agent", *system, *bound).strip()
+    config = json.loads(installed.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": token}
+    file = tmp_path / "agent.kubeconfig"
+    file.write_text(json.dumps(config))
+    yield file
+    cluster.kubectl("delete", "pod", "its-agent", *system, "--force")
+
+
+def test_the_rights_of_the_manifests_are_all_it_needs(cluster, start, agents_kubeconfig, tmp_path):
+    cluster.apply("first", priority=5)
+    agent = start(agents_kubeconfig)
+    wait_owner(agent, "first")
+    cluster.apply("second")
+    until(lambda: cluster.reported().get("policyCount") == 2, PATIENCE_S, "reported")
+    told = ("get", "events", "--field-selector", f"involvedObject.name={NODE},reason=Conflicted", "-o", "name")
+    until(lambda: cluster.kubectl(*told) != "", PATIENCE_S, "event")
+    assert not [line for line in log(tmp_path) if "forbidden" in line]
+
+
+def test_a_stuck_balloon_is_an_event_of_the_node(cluster, start):
+    with PrivateLibvirtd() as libvirtd, Guest(libvirtd, GuestSpec("stiff", maximum=256)) as guest:
+        guest.wait_ready()
+        guest.clutter(100_000)
+        cluster.apply(
+            "quick", **QUICK | {"headroom": {"quantity": "12Mi"}, "threshold": {"percent": 1, "quantity": "4Mi"}}
+        )
+        start(uri=libvirtd.uri)
+        told = ("get", "events", "--field-selector", f"involvedObject.name={NODE},reason=Stuck")
+        until(lambda: "stiff: the balloon did not move" in cluster.kubectl(*told), PATIENCE_S, "event")
+        until(lambda: cluster.reported()["policies"][0]["stuckDomains"] == 1, PATIENCE_S, "reported")
+
+
 def test_real_guests_follow_kubectl_apply_and_delete(cluster, start):
     with PrivateLibvirtd() as libvirtd, Guest(libvirtd, GuestSpec("idle", maximum=512)) as guest:
         guest.wait_ready()

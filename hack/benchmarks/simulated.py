@@ -1,0 +1,273 @@
+"""A control plane with simulated nodes, and Ballast on them when asked for: what happens there, in figures.
+
+The nodes are real agents on fake hosts (`fleet`); the API server, etcd and the aggregator are real.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.fleet import POLICY
+from controller.cluster.access import access
+from controller.cluster.client import Client
+from controller.cluster.errors import ApiError
+from controller.cluster.resources import MEMORY_POLICIES, NODE_MEMORY_STATES, NODES
+from lab.daemons import until
+from lab.errors import LabError
+from lab.kubernetes.controlplane import ControlPlane
+
+NODES_A_PROCESS = 250
+"""More share one interpreter's lock, and wait for each other instead of for the API server."""
+SETTLE_S = 30.0
+"""Seconds without a change before rest is measured: what starting has stirred up is over by then."""
+DEADLINE_S = 600.0
+"""Until everything has started; and for whatever is waited for after that."""
+QUIET_S = 15.0
+"""Seconds before a change of the policy: an agent that has just written its state waits before it writes again."""
+
+CRDS = Path(__file__).parents[2] / "crds"
+NAMESPACE = "ballast-system"
+MONITORING = {"minimumIntervalSeconds": 30, "maximumIntervalSeconds": 60}
+"""The hosts are fakes, and looking at them often is not what this is about."""
+KIB_IN_MIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the API server needs."""
+
+    cpu: float
+    """Percent of one core."""
+    memory_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Seconds after a change of the policy was sent."""
+
+    watched: float
+    """Until one plain watch saw it."""
+    acted: float
+    """Until every node acted on it."""
+    summed: float
+    """Until the policy was Ready again, so every node's state was in its sums."""
+    agents_cpu: float
+    """Of all nodes' agents together, for all of that: they share this machine, as nodes do not."""
+    apiserver_cpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What happens while nothing does."""
+
+    usage: Usage
+    writes: float
+    """Requests a second that change Ballast's kinds."""
+
+
+class Cluster:
+    """Nodes on a control plane, and Ballast when asked for."""
+
+    def __init__(self, plane: ControlPlane, size: int) -> None:
+        self._plane = plane
+        self._client = Client(access(plane.kubeconfig))
+        self._names = [f"node-{number:05}" for number in range(size)]
+        self._fleets: list[subprocess.Popen[str]] = []
+        self._weight = 100
+        plane.kubectl("apply", "-k", str(CRDS))
+        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={DEADLINE_S:.0f}s")
+        plane.kubectl("create", "namespace", NAMESPACE)
+        for name in self._names:
+            self._client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
+
+    @contextmanager
+    def ballast(self) -> Iterator[None]:
+        """A policy, an agent a node and an aggregator, all started and Ready."""
+        self._apply()
+        with ExitStack() as stack:
+            stack.enter_context(self._process("controller", "aggregator", *self._aggregator_options()))
+            for first in range(0, len(self._names), NODES_A_PROCESS):
+                names = self._names[first : first + NODES_A_PROCESS]
+                fleet = self._process("benchmarks.fleet", str(self._plane.kubeconfig), *names)
+                self._fleets.append(stack.enter_context(fleet))
+            self._acted(1)
+            self._until_ready(1)
+            yield
+
+    def change(self) -> Change:
+        """Change the policy, and see how it spreads."""
+        time.sleep(QUIET_S)  # the time that is to pass
+        self._weight += 1
+        agents, apiserver = self._agents_cpu(), _cpu_s(self._plane.apiserver_pid)
+        with _Watched(self._client) as watched:
+            began = time.monotonic()
+            generation = self._apply()
+            acted = self._acted(generation)
+            self._until_ready(generation)
+            return Change(
+                watched=watched.at(generation) - began,
+                acted=acted - began,
+                summed=time.monotonic() - began,
+                agents_cpu=self._agents_cpu() - agents,
+                apiserver_cpu=_cpu_s(self._plane.apiserver_pid) - apiserver,
+            )
+
+    def rest(self, seconds: float) -> Rest:
+        """Let it settle, and do nothing for so long."""
+        time.sleep(SETTLE_S)  # the time that is to pass
+        pid = self._plane.apiserver_pid
+        cpu, writes, began = _cpu_s(pid), self._writes(), time.monotonic()
+        time.sleep(seconds)  # the time that is to pass
+        passed = time.monotonic() - began
+        usage = Usage(100 * (_cpu_s(pid) - cpu) / passed, _resident_mib(pid))
+        return Rest(usage, (self._writes() - writes) / passed)
+
+    def list_states(self) -> tuple[float, float]:
+        """Seconds to list all states, and their bytes."""
+        began = time.monotonic()
+        states = self._client.list(NODE_MEMORY_STATES).items
+        return time.monotonic() - began, float(sum(_bytes(state["status"]) for state in states))
+
+    def status_bytes(self) -> float:
+        """Of the policy's status."""
+        return float(_bytes(self._status()))
+
+    def _status(self) -> dict[str, Any]:
+        return self._client.get(MEMORY_POLICIES, POLICY).get("status") or {}
+
+    def _apply(self) -> int:
+        """The policy with its present weight. Returns its generation."""
+        policy = {
+            "apiVersion": MEMORY_POLICIES.api_version,
+            "kind": MEMORY_POLICIES.kind,
+            "metadata": {"name": POLICY},
+            "spec": {"weight": self._weight, "monitoring": MONITORING},
+        }
+        applied = self._client.apply(MEMORY_POLICIES, policy, field_manager="bench")
+        return int(applied["metadata"]["generation"])
+
+    def _acted(self, generation: int) -> float:
+        """Wait until every node acts on it. Returns the monotonic time when the last one did."""
+        for fleet in self._fleets:
+            _order(fleet, f"await {generation}")
+        return max(float(_answer(fleet)) for fleet in self._fleets)
+
+    def _until_ready(self, generation: int) -> None:
+        def ready() -> bool:
+            try:
+                status = self._status()
+            except ApiError:  # it is busy with so many; whether it is too busy the deadline tells
+                return False
+            conditions = {each["type"]: each["status"] for each in status.get("conditions", ())}
+            return (
+                status.get("observedGeneration") == generation
+                and status["nodes"] == len(self._names)
+                and conditions["Ready"] == "True"
+            )
+
+        until(ready, DEADLINE_S, f"generation {generation} Ready")
+
+    def _agents_cpu(self) -> float:
+        """Seconds so far."""
+        return sum(_cpu_s(fleet.pid) for fleet in self._fleets)
+
+    def _writes(self) -> float:
+        """Requests so far that change Ballast's kinds, its Lease and events."""
+        text = self._plane.kubectl("get", "--raw", "/metrics")
+        counted = re.findall(r"^apiserver_request_total\{(.*)\} (\S+)$", text, re.MULTILINE)
+        return sum(float(count) for labels, count in counted if _is_write(labels))
+
+    def _aggregator_options(self) -> list[str]:
+        return ["--kubeconfig", str(self._plane.kubeconfig), "--namespace", NAMESPACE, "--listen", "none"]
+
+    @contextmanager
+    def _process(self, module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        log = self._plane.root / f"{module}-{len(self._fleets)}.log"
+        command = [sys.executable, "-m", module, *arguments]
+        with log.open("w") as errors:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+
+class _Watched:
+    """One plain watch of the policy; a context manager."""
+
+    def __init__(self, client: Client) -> None:
+        version = client.list(MEMORY_POLICIES).resource_version
+        self._watch = client.watch(MEMORY_POLICIES, version)
+        self._seen: dict[int, float] = {}
+        self._news = threading.Condition()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def at(self, generation: int) -> float:
+        """Monotonic time at which this generation was seen. Raises LabError when it is not in time."""
+        with self._news:
+            if not self._news.wait_for(lambda: generation in self._seen, DEADLINE_S):
+                raise LabError(f"no watch saw generation {generation} within {DEADLINE_S:.0f} s")
+        return self._seen[generation]
+
+    def __enter__(self) -> "_Watched":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.close()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        try:
+            for event in self._watch:
+                with self._news:
+                    self._seen.setdefault(event.object["metadata"].get("generation", 0), time.monotonic())
+                    self._news.notify_all()
+        except ApiError:
+            return
+
+
+def _order(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdin is not None
+    process.stdin.write(f"{text}\n")
+    process.stdin.flush()
+
+
+def _answer(process: subprocess.Popen[str]) -> str:
+    """The next line. Raises LabError when the process ended instead."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise LabError(f"a fleet of nodes ended with {process.wait()}; its log lies in the control plane's folder")
+    return line
+
+
+def _is_write(labels: str) -> bool:
+    verb = re.search(r'verb="(\w+)"', labels)
+    resource = re.search(r'resource="(\w+)"', labels)
+    changes = verb is not None and verb[1] in {"POST", "PUT", "PATCH", "APPLY", "DELETE"}
+    return changes and resource is not None and resource[1] in {MEMORY_POLICIES.plural, NODE_MEMORY_STATES.plural}
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _resident_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / KIB_IN_MIB
+
+
+def _bytes(document: Any) -> int:
+    return len(json.dumps(document, separators=(",", ":")).encode())
