@@ -15,7 +15,7 @@ from controller.cluster.kopfwatch import Run, run_kopf
 from controller.cluster.policies import ClusterPolicies
 from controller.cluster.report import Context
 from controller.cluster.reporter import News, Reporter
-from controller.loop.clock import SystemClock
+from controller.loop.clock import WakeableClock
 from controller.loop.control import ControlLoop
 from controller.loop.ports import Host
 from controller.observe.board import Board, lost
@@ -25,7 +25,7 @@ class Agent:
     """Everything of one node but the host itself; a context manager. `loop.run` does the work meanwhile."""
 
     def __init__(
-        self, load: Load, node_name: str, cache_dir: Path, host: Host, clock: SystemClock, run: Run = run_kopf
+        self, load: Load, node_name: str, cache_dir: Path, host: Host, clock: WakeableClock, run: Run = run_kopf
     ) -> None:
         """`load` reads the access to the API server, `run` watches the policies. Raises AccessError, CacheError."""
         self._node_name = node_name

@@ -26,6 +26,14 @@ class Clock(Protocol):
         ...
 
 
+class WakeableClock(Clock, Protocol):
+    """A clock whose wait others can end."""
+
+    def wake(self) -> None:
+        """End the present wait, or the next one; from any thread."""
+        ...
+
+
 class SystemClock:
     """The machine's clocks. `wake` and `stop` may be called from any thread."""
 
