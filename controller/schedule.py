@@ -1,7 +1,8 @@
 """When to look next: at the shortest interval what is unstable, ever more rarely what is stable.
 
 The interval is also capped by the forecast: no later than half the time until the upper forecast reaches the
-allocation, so that a domain that is about to run out is seen at least twice before it does.
+allocation, so that a domain that is about to run out is seen at least twice before it does. And it is capped by the past:
+a domain that has jumped farther than it has room is not left alone for long.
 """
 
 from collections.abc import Sequence
@@ -21,26 +22,27 @@ ROUNDING = 1e-6
 SAFETY = 0.5
 """Part of the time to exhaustion that may pass unseen."""
 
-
 RISK = 0.1
 """Chance that demand jumps beyond the allocation between two looks, as far as its past tells."""
 
-TAIL = 8.0
-"""How much rarer larger jumps are: half as far again, 26 times as rare. Steep, so that who has less room than it has
-jumped of late is looked at often, and who has more is left alone."""
+SQUARINGS = 3
+"""Larger jumps are rarer by the eighth power (squared three times): half as far again, 26 times as rare. Steep, so that
+who has less room than it has jumped of late is looked at often, and who has more is left alone."""
 
 
 def patience(jumps: Sequence[Floats], spans: Sequence[float], room: Floats) -> Floats:
     """(n,) seconds in which demand jumps beyond its `room` with a chance of about `RISK`.
 
     `jumps` are (n,) arrays: how far demand has been seen to jump in about `spans` seconds, in the unit of `room`. What
-    jumps by j once in a span jumps by `room` `(j / room) ** TAIL` times in it (a Pareto tail). Who did not move at all
-    is not expected to; where there is no room, there is no patience.
+    jumps by j once in a span jumps by `room` `(j / room) ** 8` times in it (a Pareto tail, see `SQUARINGS`). Who did
+    not move at all is not expected to; where there is no room, there is no patience.
     """
     rate = np.zeros_like(room)
     for jump, span in zip(jumps, spans, strict=True):
         far = np.divide(np.maximum(jump, 0.0), room, out=np.full_like(room, np.inf), where=room > 0)
-        rate = np.maximum(rate, np.where(jump > 0, far**TAIL / span, 0.0))
+        for _ in range(SQUARINGS):
+            far *= far
+        rate = np.maximum(rate, np.where(jump > 0, far / span, 0.0))
     return np.divide(RISK, rate, out=np.full_like(rate, np.inf), where=rate > 0)
 
 

@@ -40,8 +40,8 @@ def test_what_jumps_as_far_as_there_is_room_is_looked_at_more_often_than_it_does
     assert patience(100, 60, 100) == pytest.approx(schedule.RISK * 60)
 
 
-def test_twice_the_room_is_many_times_the_patience():
-    assert patience(100, 60, 200) == pytest.approx(2**schedule.TAIL * patience(100, 60, 100))
+def test_twice_the_room_is_256_times_the_patience():
+    assert patience(100, 60, 200) == pytest.approx(256 * patience(100, 60, 100))
 
 
 def test_the_span_in_which_jumps_are_likeliest_counts():
