@@ -1,8 +1,8 @@
 """When to look next: at the shortest interval what is unstable, ever more rarely what is stable.
 
 The interval is also capped by the forecast: no later than half the time until the upper forecast reaches the
-allocation, so that a domain that is about to run out is seen at least twice before it does. And it is capped by the past:
-a domain that has jumped farther than it has room is not left alone for long.
+allocation, so that a domain that is about to run out is seen at least twice before it does. And it is capped by the
+past: a domain that has jumped farther than it has room is not left alone for long.
 """
 
 from collections.abc import Sequence
