@@ -72,7 +72,8 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     shrink, less = _shrinks(plan, state, still, wishes, hopes, free)
     verified = _verified(state, now)
     coming = bool((motion.target < size).any() or (shrink & verified).any())
-    granted = _grant(wishes, hopes, state, free, coming)
+    patient = coming & (now - motion.last_at < state.inventory.interval_minimum)
+    granted = _grant(wishes, hopes, state, free, patient)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     return Moves(
         shrink=shrink & verified & (less < size),
@@ -160,11 +161,11 @@ def _verified(state: State, now: float) -> Bools:
     return (now - state.sight.fresh_at <= newest) & (state.sight.fresh_at >= state.sight.moved_at)
 
 
-def _grant(wishes: Floats, hopes: Floats, state: State, free: float, coming: bool) -> Floats:
+def _grant(wishes: Floats, hopes: Floats, state: State, free: float, patient: Bools) -> Floats:
     """(n,) bytes of free memory: for guests under pressure first, then by weight, then, the pool apart, for hopes.
 
-    No useless trifles: what is less than the threshold waits. A guest in need takes any, but where more is `coming`
-    once a sample only.
+    No useless trifles: what is less than the threshold waits. A guest in need takes any, unless it is `patient`, (n,):
+    it was moved just now, and more memory is on its way.
     """
     pressure, weights = state.sight.pressure, state.inventory.weight
     levels = [np.zeros_like(wishes), np.where(pressure, wishes, 0.0), wishes]
@@ -173,7 +174,7 @@ def _grant(wishes: Floats, hopes: Floats, state: State, free: float, coming: boo
     if left > 0:
         granted = granted + planner.share(hopes, weights, left)
     enough = np.fmax(np.minimum(wishes, threshold(state.sight, state.inventory)), WORTH_HOPING * hopes)
-    urgent = state.motion.release | (pressure & ~(coming & (state.motion.last_at >= state.sight.fresh_at)))
+    urgent = state.motion.release | (pressure & ~patient)
     return np.where(granted >= np.where(urgent, TOLERANCE, enough), granted, 0.0)
 
 
