@@ -8,6 +8,11 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure; half of hypothesis' own number of examples keeps the fast part under a minute.
+settings.register_profile("ballast", deadline=None, max_examples=50)
+settings.load_profile("ballast")
 
 TESTS = Path(__file__).parent
 REAL = [TESTS / "real", TESTS / "cluster"]
