@@ -12,7 +12,14 @@ import click
 
 from controller.cli.output import document, output_option
 from controller.cli.policyfile import one_policy
-from controller.cli.replaying import ended_by_sigterm, plainly, progress_bar, size_mib
+from controller.cli.replaying import (
+    autodeflate_option,
+    ended_by_sigterm,
+    plainly,
+    progress_bar,
+    size_mib,
+    traces_option,
+)
 
 if TYPE_CHECKING:
     from controller.replay.backtest import Run, Setting, Source
@@ -46,15 +53,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     required=True,
     help="The MemoryPolicy to replay; it counts as Enforce, on any node.",
 )
-@click.option(
-    "--trace",
-    "traces",
-    metavar="FILE",
-    type=click.Path(path_type=Path, readable=False),
-    required=True,
-    multiple=True,
-    help="Recorded demand, CSV or gzip; may be given several times.",
-)
+@traces_option
 @click.option(
     "--host-memory",
     "hosts_mib",
@@ -71,7 +70,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     help="What to replay: ballast, ballast:MODEL (wls, ols, ...), ballast:fixed (looks at the shortest interval), "
     "static, max, mom, proxmox, qmemman, pi, vpa, clairvoyant.  [default: all]",
 )
-@click.option("--autodeflate", is_flag=True, help="Balloons deflate by themselves when a guest runs out of memory.")
+@autodeflate_option
 @click.option("--sweep", is_flag=True, help="Find the host memory each needs for harm of 0.1 % of demand, too (slow).")
 @click.option(
     "--out",

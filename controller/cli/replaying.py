@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 MIB = 2**20
+
+traces_option = click.option(
+    "--trace",
+    "traces",
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    required=True,
+    multiple=True,
+    help="Recorded demand, CSV or gzip; may be given several times.",
+)
+autodeflate_option = click.option(
+    "--autodeflate", is_flag=True, help="Balloons deflate by themselves when a guest runs out of memory."
+)
 
 
 def size_mib(text: str) -> float:

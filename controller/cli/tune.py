@@ -9,7 +9,14 @@ import click
 
 from controller.cli.output import document, output_option
 from controller.cli.policyfile import DEFAULTS, one_policy
-from controller.cli.replaying import ended_by_sigterm, plainly, progress_bar, size_mib
+from controller.cli.replaying import (
+    autodeflate_option,
+    ended_by_sigterm,
+    plainly,
+    progress_bar,
+    size_mib,
+    traces_option,
+)
 
 if TYPE_CHECKING:
     from controller.api.policy import MemoryPolicy
@@ -23,15 +30,7 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
 
 
 @click.command()
-@click.option(
-    "--trace",
-    "traces",
-    metavar="FILE",
-    type=click.Path(path_type=Path, readable=False),
-    required=True,
-    multiple=True,
-    help="Recorded demand, CSV or gzip; may be given several times.",
-)
+@traces_option
 @click.option(
     "--policy",
     "policy_file",
@@ -46,7 +45,7 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
     callback=_size,
     help="What the host can give its guests, such as 24Gi.  [default: 125 % of the trace's peak]",
 )
-@click.option("--autodeflate", is_flag=True, help="Balloons deflate by themselves when a guest runs out of memory.")
+@autodeflate_option
 @output_option("A policy to apply, with the figures on standard error; a table alone; both in a document.", "yaml")
 def tune(
     traces: tuple[Path, ...],

@@ -124,7 +124,7 @@ def needed_under_pressure(size: Floats, samples: Ints) -> Floats:
 
 def raise_peaks(outlook: Outlook, sight: Sight, rows: Ints, now: float) -> None:
     """Enter present demand into the peaks of `rows`, in place."""
-    elapsed = np.minimum(now - outlook.peak_at[rows], 1e9)
+    elapsed = np.minimum(now - outlook.peak_at[rows], bound.FOREVER)
     for name, half_life in PEAK_HALF_LIVES.items():
         peak = getattr(outlook, name)
         peak[rows] = np.maximum(sight.demand[rows], peak[rows] * np.exp2(-elapsed / half_life))

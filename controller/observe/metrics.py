@@ -4,6 +4,7 @@ Names follow Prometheus: base units, `_total` for counters only. Per-domain seri
 name, for people) and `key` (UUID, with the connection where there are several: unique).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -73,8 +74,8 @@ _POLICY_GAUGES = {
 }
 
 
-class StateCollector(Collector):
-    """Turns the `/state` document into metric families. A figure that is not known has no sample."""
+class DocumentCollector(Collector, ABC):
+    """Turns a board's `/state` document into metric families. A figure that is not known has no sample."""
 
     def __init__(self, board: Documented) -> None:
         self._board = board
@@ -85,7 +86,6 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families of one consistent publication."""
-        document = self._board.document()
         yield family(
             GaugeMetricFamily,
             "ballast_build_info",
@@ -93,6 +93,18 @@ class StateCollector(Collector):
             {"version": ""},
             [({"version": __version__}, 1)],
         )
+        yield from self.figures(self._board.document())
+
+    @abstractmethod
+    def figures(self, document: Document) -> Iterator[Metric]:
+        """The families of one document."""
+
+
+class StateCollector(DocumentCollector):
+    """The figures of a control loop."""
+
+    def figures(self, document: Document) -> Iterator[Metric]:
+        """Of the node, its policies and its domains."""
         yield family(
             GaugeMetricFamily,
             "ballast_libvirt_connected",

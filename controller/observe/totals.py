@@ -1,15 +1,14 @@
 """What the aggregator last did, for whoever asks: its `/state` document, its probes and its metrics."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from controller import __version__
 from controller.observe.board import SILENCE_S, Verdict
-from controller.observe.metrics import Documented, families, family
+from controller.observe.metrics import Document, DocumentCollector, families
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +98,11 @@ _POLICY_GAUGES = {
 }
 
 
-class TotalsCollector(Collector):
-    """Turns the aggregator's `/state` document into metric families."""
+class TotalsCollector(DocumentCollector):
+    """The figures of an aggregator."""
 
-    def __init__(self, board: Documented) -> None:
-        self._board = board
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not need a state yet."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
-        """All families of one consistent publication."""
-        document = self._board.document()
-        version = [({"version": __version__}, 1.0)]
-        yield family(
-            GaugeMetricFamily, "ballast_build_info", "Version of the running Ballast.", {"version": ""}, version
-        )
+    def figures(self, document: Document) -> Iterator[Metric]:
+        """Of the replica and of the policies."""
         yield from families(GaugeMetricFamily, _GAUGES, {}, [document])
         yield from families(CounterMetricFamily, _COUNTERS, {}, [document])
         yield from families(GaugeMetricFamily, _POLICY_GAUGES, {"policy": "name"}, document["policies"])
