@@ -22,7 +22,7 @@ ROUNDING = 1e-6
 SAFETY = 0.5
 """Part of the time to exhaustion that may pass unseen."""
 
-RISK = 0.1
+RISK = 0.3
 """Chance that demand jumps beyond the allocation between two looks, as far as its past tells."""
 
 SQUARINGS = 3

@@ -23,7 +23,13 @@ part doubles from sample to sample while the pressure lasts: an exponential sear
 
 MOST_DOUBLINGS = 3
 
-PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": 86400.0}
+UNKNOWN = 0.25
+"""Part of its maximum that counts as one more peak of a domain: it may come to need what it never has."""
+
+DAY = 86400.0
+"""Seconds in which a domain may be expected to jump to that once."""
+
+PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": DAY}
 """Seconds after which a peak counts half, by column. Demand comes back to where it was on every scale of time, and none
 is right for all guests: on recorded hosts all of them together foretold better where it jumps to than any alone."""
 
@@ -48,7 +54,7 @@ class Outlook(Columns):
     """First forecast: nothing is known of what was wanted before."""
     bucket_start: Floats = column(-np.inf)
     bucket: Floats = column(-np.inf)
-    """Most that was wanted since `bucket_start`."""
+    """Most that the upper forecast and headroom came to since `bucket_start`."""
     peak_minute: Floats = column(0.0)
     """Highest demand; fades, see `PEAK_HALF_LIVES`. As are the next three."""
     peak_minutes: Floats = column(0.0)
@@ -57,7 +63,7 @@ class Outlook(Columns):
     peak_at: Floats = column(-np.inf)
     """When the peaks were last brought up to date."""
     bucket_before: Floats = column(-np.inf)
-    """Most that was wanted in the stabilisation window before that."""
+    """The same of the stabilisation window before that."""
 
     @property
     def reach(self) -> Floats:
@@ -66,7 +72,8 @@ class Outlook(Columns):
 
     @property
     def held(self) -> Floats:
-        """The most that was wanted in the last one to two stabilisation windows."""
+        """The most that was wanted in the last one to two stabilisation windows; guesses under pressure only as long as
+        it lasts."""
         return np.maximum(np.fmax(self.wanted, self.bucket), self.bucket_before)
 
 
@@ -92,34 +99,44 @@ def calibrate(outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, 
     return calibration.widened(line, outlook.width[rows])
 
 
-def look_ahead(
-    outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, rows: Ints, horizon: Floats, now: float
-) -> None:
+def look_ahead(outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, rows: Ints, horizon: Floats) -> None:
     """Enter the forecast of `rows` at `horizon` seconds from now, in place."""
     outlook.forecast[rows] = bound.predict(line, horizon)
-    upper = np.maximum(bound.upper(line, horizon, inventory.percentile[rows]), sight.demand[rows])
-    headroom = np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * upper)
-    outlook.upper[rows] = upper
-    size = sight.allocation[rows]
-    missed = np.where(sight.pressure[rows], needed_under_pressure(size, sight.pressed[rows]), 0.0)
-    outlook.wanted[rows] = np.maximum(upper + headroom, missed)
+    upper = bound.upper(line, horizon, inventory.percentile[rows])
+    outlook.upper[rows] = np.maximum(upper, sight.demand[rows])
+
+
+def want(outlook: Outlook, sight: Sight, inventory: Inventory, rows: Ints, top: Floats, now: float) -> None:
+    """Enter what `rows` should have by their forecast, in place. `top`: (m,) the most they may have, bytes."""
+    upper = outlook.upper[rows]
+    foreseen = upper + np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * upper)
+    outlook.wanted[rows] = np.maximum(foreseen, missed(outlook, sight, top, rows))
     outlook.since[rows] = np.where(np.isnan(outlook.since[rows]), now, outlook.since[rows])
-    _hold(outlook, inventory, rows, now)
+    _hold(outlook, inventory, foreseen, rows, now)
 
 
-def patience(outlook: Outlook, sight: Sight, limit: Floats, rows: Ints) -> Floats:
-    """(m,) seconds that `rows` may go unseen: how often their demand has jumped as far as they have room.
+def patience(outlook: Outlook, sight: Sight, limit: Floats, unknown: Floats, rows: Ints) -> Floats:
+    """(m,) seconds that `rows` may go unseen: how often their demand has jumped, or may jump, as far as they have room.
 
-    `limit`: (m,) allocation that must hold, bytes.
+    `limit`: (m,) allocation that must hold; `unknown`: (m,) demand to reckon with once a day though it was never seen,
+    bytes.
     """
     demand = sight.demand[rows]
-    jumps = [getattr(outlook, name)[rows] - demand for name in PEAK_HALF_LIVES]
-    return schedule.patience(jumps, tuple(PEAK_HALF_LIVES.values()), limit - demand)
+    peaks = [getattr(outlook, name)[rows] for name in PEAK_HALF_LIVES]
+    jumps = [peak - demand for peak in (*peaks, unknown)]
+    return schedule.patience(jumps, (*PEAK_HALF_LIVES.values(), DAY), limit - demand)
 
 
-def needed_under_pressure(size: Floats, samples: Ints) -> Floats:
-    """What a guest that has been short of memory for so many samples in a row is given next, bytes."""
-    return size * (1 + PRESSURE_GROWTH * np.exp2(np.clip(samples - 1, 0, MOST_DOUBLINGS)))
+def missed(outlook: Outlook, sight: Sight, top: Floats, rows: Ints) -> Floats:
+    """(m,) bytes that `rows` are given next where they are under pressure, 0 elsewhere.
+
+    `top`: (m,) the most they may have, bytes. One that wakes up is taken to be on its way to where it has been of late:
+    from a small size no search finds that in time.
+    """
+    size, samples = sight.allocation[rows], sight.pressed[rows]
+    searched = size * (1 + PRESSURE_GROWTH * np.exp2(np.clip(samples - 1, 0, MOST_DOUBLINGS)))
+    known = np.maximum(outlook.peak_hour[rows], UNKNOWN * top)
+    return np.where(sight.pressure[rows], np.fmax(searched, known), 0.0)
 
 
 def raise_peaks(outlook: Outlook, sight: Sight, rows: Ints, now: float) -> None:
@@ -131,13 +148,12 @@ def raise_peaks(outlook: Outlook, sight: Sight, rows: Ints, now: float) -> None:
     outlook.peak_at[rows] = now
 
 
-def _hold(outlook: Outlook, inventory: Inventory, rows: Ints, now: float) -> None:
-    """A sliding maximum over at least the stabilisation window, kept as two buckets of that length."""
+def _hold(outlook: Outlook, inventory: Inventory, foreseen: Floats, rows: Ints, now: float) -> None:
+    """A sliding maximum of `foreseen`, (m,) bytes, over a stabilisation window or two: two buckets of that length."""
     window = inventory.stabilization[rows]
     passed = now - outlook.bucket_start[rows]
     turn = passed >= window
     before = np.where(passed < 2 * window, outlook.bucket[rows], -np.inf)
     outlook.bucket_before[rows] = np.where(turn, before, outlook.bucket_before[rows])
     outlook.bucket_start[rows] = np.where(turn, now, outlook.bucket_start[rows])
-    wanted = outlook.wanted[rows]
-    outlook.bucket[rows] = np.where(turn, wanted, np.maximum(outlook.bucket[rows], wanted))
+    outlook.bucket[rows] = np.where(turn, foreseen, np.maximum(outlook.bucket[rows], foreseen))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from controller import planner
 from controller.engine.inventory import Inventory
-from controller.engine.outlook import needed_under_pressure
+from controller.engine.outlook import UNKNOWN, missed
 from controller.engine.sight import LOW_FREE, Sight
 from controller.engine.state import State
 
@@ -17,8 +17,8 @@ Bools = NDArray[np.bool_]
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
 
-UNKNOWN = 0.25
-"""Part of its maximum that counts as one more peak of a domain: it may come to need what it never has."""
+ABOVE_PEAK = 1.1
+"""Times what a domain is known to have needed: beyond that memory goes to others first."""
 
 POOL = 0.05
 """Part of the budget that is collected on top when grows cannot be paid, and not lent: the next in need need not wait,
@@ -75,22 +75,22 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
 
 
 def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacity: float) -> Floats:
-    """(n,) bytes that domains have when what nobody needs is shared: recent peaks first, then equal levels.
+    """(n,) bytes that domains have when what nobody needs is shared: what they wanted of late first, then equal levels
+    up to what they are known to have needed, then equal levels up to all they may have.
 
     A domain can be helped only some seconds after its demand has jumped, and it may jump to what it once needed, or to
     its maximum. Who needs little now has the farthest to jump: so not slack is made equal, but what domains have,
     relative to what they may come to.
     """
     rows = np.flatnonzero(sharing)
-    reach = np.fmax(state.sight.demand, 0.0) + state.outlook.reach + UNKNOWN * top
-    scale = reach[rows] * state.inventory.weight[rows]
-    highest = np.maximum(top, needed)
-    lowest = [needed[rows]]
-    for peak in (state.outlook.peak_minute, state.outlook.peak_minutes):
-        lowest.append(np.clip(peak[rows] / (1 - LOW_FREE), lowest[-1], highest[rows]))
+    outlook, weights, unknown = state.outlook, state.inventory.weight[rows], UNKNOWN * top[rows]
+    reach = np.fmax(state.sight.demand, 0.0)[rows] + outlook.reach[rows] + unknown
+    scale = np.maximum(reach * weights, 1.0)
+    lowest, highest = needed[rows], np.maximum(top, needed)[rows]
+    recent = planner.fill([lowest, np.clip(outlook.held[rows], lowest, highest)], weights, capacity)
+    known = np.clip(ABOVE_PEAK * np.maximum(outlook.peak_day[rows], unknown), recent, highest)
     levels = needed.copy()
-    recent = planner.fill(lowest, state.inventory.weight[rows], capacity)
-    levels[rows] = planner.level(recent, highest[rows], np.maximum(scale, 1.0), capacity)
+    levels[rows] = planner.level(planner.level(recent, known, scale, capacity), highest, scale, capacity)
     return levels
 
 
@@ -100,7 +100,7 @@ def _levels(state: State, lowest: Floats, top: Floats) -> list[Floats]:
     size = sight.allocation
     need = np.fmax(lowest, np.fmin(sight.demand / (1 - LOW_FREE), size))
     floor = np.where(sight.fresh_count < FRESH_TO_SHRINK, np.fmax(need, size), need)
-    pressed = np.where(sight.pressure, needed_under_pressure(size, sight.pressed), 0.0)
+    pressed = missed(outlook, sight, top, np.arange(len(size)))
     ceiling = np.maximum(top, floor)
     upper = np.clip(np.fmax(outlook.upper, pressed), floor, ceiling)
     return [floor, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]

@@ -30,6 +30,12 @@ NEVER = 2.0**62
 TROUBLED_INTERVAL = 5.0
 """Seconds, at least, between looks at a domain whose statistics cannot be acted on."""
 
+GIVEN = np.array([Reason.CONTENTION_SHRINK, Reason.HOST_PRESSURE_SHRINK], dtype=np.int64)
+"""Reasons of shrinks for the sake of others."""
+
+FOR_OTHERS = np.append(GIVEN, Reason.SPARE_LENT)
+"""Reasons of moves that say nothing of the domain's own demand."""
+
 RELEASE_PATIENCE = 60.0
 """Seconds within which a released domain gets its memory back or, for lack of it, keeps what it has."""
 
@@ -126,9 +132,12 @@ def _forecast(state: State, rows: Ints, now: float) -> None:
     _, top = plan.limits(inventory, state.sight)
     exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, NEVER)
     outlook.raise_peaks(state.outlook, state.sight, rows, now)
-    patience = outlook.patience(state.outlook, state.sight, exhaustible, rows)
+    gave = np.isin(state.motion.last_reason[rows], GIVEN)
+    unknown = np.where(gave, outlook.UNKNOWN * top[rows], 0.0)  # what it might need went to others: so it is watched
+    patience = outlook.patience(state.outlook, state.sight, exhaustible, unknown, rows)
     tempo.pace(state.tempo, line, exhaustible, patience, inventory, rows)
-    outlook.look_ahead(state.outlook, line, state.sight, inventory, rows, state.tempo.interval[rows], now)
+    outlook.look_ahead(state.outlook, line, state.sight, inventory, rows, state.tempo.interval[rows])
+    outlook.want(state.outlook, state.sight, inventory, rows, top[rows], now)
 
 
 def _schedule(state: State, rows: Ints, now: float) -> None:
@@ -179,7 +188,7 @@ def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     actions = act.actions(state, rows, chosen.target, reasons)
     motion.request(state.motion, state.sight, rows, chosen.target[rows], reasons[rows], now)
     state.sight.pressure &= ~chosen.grow | chosen.unpaid
-    _count(state, rows, now)
+    _count(state, rows, reasons[rows], now)
     state.reason[rows] = reasons[rows]
     return actions
 
@@ -191,10 +200,12 @@ def _verify(state: State, chosen: Moves, now: float) -> None:
     state.tempo.next_look[rows] = np.minimum(state.tempo.next_look[rows], soon)
 
 
-def _count(state: State, rows: Ints, now: float) -> None:
-    """A reallocation, or in Observe a proposal, speaks for looking again soon."""
+def _count(state: State, rows: Ints, reasons: Ints, now: float) -> None:
+    """A reallocation, or in Observe a proposal, speaks for looking again soon, and for instability unless it was made
+    for the sake of others.
+    """
     tempo.fade(state.tempo, state.inventory, rows, now)
-    state.tempo.reallocations[rows] += 1
+    state.tempo.reallocations[rows] += ~np.isin(reasons, FOR_OTHERS)
     tempo.hurry(state.tempo, state.inventory, rows, now)
 
 
@@ -236,7 +247,7 @@ def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     moves.proposed_reason[rows] = reasons[rows]
     standing = observed & (np.abs(moves.proposed - state.sight.allocation) >= sight.TOLERANCE)
     state.reason = np.where(standing, moves.proposed_reason, state.reason)
-    _count(state, rows, now)
+    _count(state, rows, reasons[rows], now)
     return act.actions(state, rows, chosen.target, reasons)
 
 

@@ -193,6 +193,15 @@ class TestGrowFastShrinkSlow:
         world.tick(16)
         assert world.guests["guest"].actual >= 3000
 
+    def test_a_guest_that_wakes_up_gets_at_once_what_it_used_of_late(self):
+        world = node(Guest("napping", 3000, 3500)).tick(10)
+        world.guests["napping"].demand = 100
+        world.tick(30)
+        assert world.guests["napping"].actual < 300
+        world.guests["napping"].demand = 2800
+        world.tick(3)
+        assert world.guests["napping"].actual >= 2800
+
     def test_a_shrink_waits_for_the_stabilisation_window(self):
         slow = policy(shrink={"stabilizationSeconds": 60})
         world = node(Guest("guest", 1000, 1200), policies=[slow]).tick(5)
@@ -427,6 +436,22 @@ class TestAttention:
     def test_a_calm_guest_is_looked_at_ever_more_rarely(self):
         world = node(Guest("calm", 500, 600), policies=[self.patient]).tick(600)
         assert len([when for when, _ in world.looks if when > 1300]) <= 6
+
+    def test_a_guest_whose_memory_others_took_is_calm_but_watched(self):
+        world = node(
+            Guest("donor", 100, 2000, maximum=8192),
+            Guest("busy", 900, 1000),
+            policies=[policy(spare="Share", monitoring={"maximumIntervalSeconds": 60})],
+            host_mib=3000,
+        ).tick(300)
+        for demand in (1400, 1900, 2300):
+            world.guests["busy"].demand = demand
+            world.tick(60)
+        donor = next(row for row, name in enumerate(world.state.inventory.names) if name == "donor")
+        taken = [action for action in world.actions() if action.name == "donor"]
+        assert len(taken) > 2 and taken[-1].reason is Reason.CONTENTION_SHRINK
+        assert world.state.tempo.stable[donor]
+        assert len([when for when, name in world.looks if name == "donor" and when > world.now - 20]) >= 10
 
     def test_an_unstable_guest_is_looked_at_at_the_shortest_interval(self):
         world = node(Guest("wild", 500, 2000), policies=[self.patient]).tick(30)
