@@ -449,7 +449,8 @@ class TestAttention:
             world.tick(60)
         donor = next(row for row, name in enumerate(world.state.inventory.names) if name == "donor")
         taken = [action for action in world.actions() if action.name == "donor"]
-        assert len(taken) > 2 and taken[-1].reason is Reason.CONTENTION_SHRINK
+        assert len(taken) > 2
+        assert taken[-1].reason is Reason.CONTENTION_SHRINK
         assert world.state.tempo.stable[donor]
         assert len([when for when, name in world.looks if name == "donor" and when > world.now - 20]) >= 10
 
