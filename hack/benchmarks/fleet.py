@@ -115,7 +115,8 @@ class Node:
     def acts_on(self, generation: int) -> bool:
         """Whether the newest decision was made under this generation of the policy, or a later one."""
         latest = self._agent.board.latest
-        return latest is not None and latest.generations.get(POLICY, 0) >= generation
+        policy = None if latest is None else latest.in_force.get(POLICY)
+        return policy is not None and policy.generation >= generation
 
     def __enter__(self) -> "Node":
         self._agent.__enter__()

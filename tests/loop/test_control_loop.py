@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from fake_site import MIB, FakeConnection, Site
 
+from controller.api.policy import Metadata
 from controller.api.wishes import Wishes
 from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import Refusal, Snapshot
@@ -304,12 +305,12 @@ def test_a_change_of_the_nodes_labels_counts_at_once():
     assert site.domain("a")["policy"] == "p0"
 
 
-def test_generations_of_the_policies_in_force_are_published():
+def test_the_metadata_of_the_policies_in_force_is_published():
     site = Site(CALM)
     site.loop.iterate()
     latest = site.board.latest
     assert latest is not None
-    assert latest.generations == {"p0": 0}
+    assert latest.in_force == {"p0": Metadata(name="p0")}
 
 
 def test_the_looks_a_fixed_interval_would_take_are_counted_for_each_domain():
