@@ -167,6 +167,7 @@ class ControlLoop:
                 ownership=self._ownership,
                 wishes_errors=self._wishes_errors,
                 in_force=self._in_force,
+                outage=self._source.outage,
                 awaited=self._source.awaited,
             )
         )

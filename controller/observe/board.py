@@ -48,6 +48,8 @@ class Publication:
     """By key, what is wrong with the wishes in a domain's metadata."""
     in_force: Mapping[str, Metadata] = field(default_factory=dict)
     """By name, the metadata of the policies in force, which tells which version of which object that is."""
+    outage: str = ""
+    """Why nobody can be asked for policies, so that those known last count; empty otherwise."""
     awaited: str = ""
     """What has to be known before policies count, and is not; empty otherwise."""
 
@@ -95,6 +97,7 @@ class Board:
                 "node": {"name": self._node_name},
                 "connections": [],
                 "problems": [],
+                "outage": None,
                 "warnings": [],
                 "policies": [],
                 "domains": [],
@@ -105,6 +108,7 @@ class Board:
             "node": {"name": self._node_name, **seen["node"]},
             "connections": [_connection(each) for each in latest.connections],
             "problems": list(latest.problems),
+            "outage": latest.outage,
             "warnings": [remark.text for remark in latest.ownership.remarks],
             "policies": [
                 policy | {"conflicted_domains": latest.ownership.conflicted.get(policy["name"], 0)}

@@ -257,6 +257,14 @@ def test_problems_of_policies_are_published():
     assert site.board.document()["problems"] == ["bad.yaml:1: not valid YAML"]
 
 
+def test_an_outage_of_the_source_is_published_and_is_no_refusal():
+    site = Site(CALM)
+    site.source.outage = "MemoryPolicies: connection refused"
+    site.loop.iterate()
+    document = site.board.document()
+    assert (document["outage"], document["problems"]) == ("MemoryPolicies: connection refused", [])
+
+
 def test_wishes_that_cannot_be_understood_are_explained_on_the_domain_and_in_the_log(caplog):
     site = Site(CALM)
     site.host.add("a")
