@@ -11,7 +11,7 @@ from controller.api.nodestate import NodeMemoryState
 from controller.api.policy import MemoryPolicy, Metadata
 from controller.cluster.findings import Finding, findings
 from controller.cluster.report import MAXIMUM_SIZE, Context, report
-from controller.cluster.reporter import GAP_S, REFRESH_S, SETTLED_S, URGENT_S, News, Reporter
+from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, URGENT_S, News, Reporter
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -219,10 +219,20 @@ def test_what_is_held_back_is_told_in_its_time_even_if_nothing_more_is_published
     assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 2
 
 
-def test_after_a_while_of_rest_a_change_is_told_at_once(desk):
+def test_after_a_while_of_rest_a_change_is_told_within_seconds(desk):
     desk.after(SETTLED_S)
     desk.context = context(desk.state, all=2)
-    assert desk.after(1) == [STATE]
+    assert desk.after(HERD_S + GAP_S) == [STATE]
+
+
+def test_what_all_nodes_have_to_say_at_once_is_spread():
+    desks = [Desk() for _ in range(200)]
+    for desk in desks:
+        desk.after(SETTLED_S)
+        desk.context = context(desk.state, all=2)
+    told = [sum(len(desk.after(GAP_S)) for desk in desks) for _ in range(int(HERD_S / GAP_S) + 1)]
+    assert sum(told) == len(desks)
+    assert max(told) <= len(desks) / 2
 
 
 def test_domains_that_are_never_at_rest_cost_a_write_a_minute(desk):
