@@ -59,7 +59,7 @@ def _figures(size: int, before: Usage, changes: Sequence[Change], rest: Rest, cl
         ),
         Figure(
             PART,
-            f"CPU of a change, a node of {size:,}",
+            f"CPU of a change beyond rest, a node of {size:,}",
             1000 * max(change.agents_cpu for change in changes) / size,
             "ms",
             Baseline("the API server's for it", 1000 * max(change.apiserver_cpu for change in changes) / size),
@@ -71,6 +71,13 @@ def _figures(size: int, before: Usage, changes: Sequence[Change], rest: Rest, cl
             "B",
             Baseline("all states", states_bytes),
             STATUS_GOAL_BYTES,
+        ),
+        Figure(
+            PART,
+            f"CPU of an agent at rest, {nodes}",
+            rest.agents_cpu / size,
+            "%",
+            Baseline("the API server's for it", (rest.usage.cpu - before.cpu) / size),
         ),
         Figure(PART, f"API server's CPU at rest, {nodes}", rest.usage.cpu, "%", Baseline(without, before.cpu)),
         Figure(

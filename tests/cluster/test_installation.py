@@ -80,9 +80,9 @@ class Site:
         return int(self.state()["domains"][0]["looks"])
 
     def leader(self) -> str:
-        """The pod that holds the Lease."""
+        """Name of the pod that holds the Lease: its identity is that and something unique."""
         path = "jsonpath={.spec.holderIdentity}"
-        return self.kubectl("get", "lease", "ballast-aggregator", "-n", NAMESPACE, "-o", path)
+        return self.kubectl("get", "lease", "ballast-aggregator", "-n", NAMESPACE, "-o", path).partition("_")[0]
 
     def _follows(self, name: str) -> bool:
         policy = self.policy(name)
@@ -95,7 +95,7 @@ def running() -> Iterator[Site]:
     """`kubectl apply -k` on a node with a guest that uses little."""
     with ExitStack() as stack:
         host = stack.enter_context(PrivateLibvirtd())
-        guest = stack.enter_context(Guest(host, GuestSpec("idle", maximum=FULL_MIB)))
+        guest = stack.enter_context(Guest(host, GuestSpec("idle", maximum=FULL_MIB, persistent=True)))
         plane = stack.enter_context(ControlPlane(scheduler=True))
         node = Node(plane, "lab", mounts={"/run/libvirt": host.sockets})
         image.install(node)
@@ -158,10 +158,11 @@ def test_an_agent_that_is_killed_is_replaced_and_guests_keep_their_memory_meanwh
     site.guest.wait_until(shrunk, PATIENCE_S, "shrunk")
     (before,) = site.pod("agent")
     site.kubectl("delete", "-n", NAMESPACE, before, "--grace-period=0", "--force")
-    until(lambda: site.pod("agent") not in ([], [before]), PATIENCE_S, "another pod")
+    until(lambda: before not in site.pod("agent") != [], PATIENCE_S, "another pod")
     assert shrunk(site.guest)
-    rollout = ("rollout", "status", "-n", NAMESPACE, f"--timeout={PATIENCE_S:.0f}s")
-    site.kubectl(*rollout, "daemonset/ballast-agent")
+    (after,) = site.pod("agent")
+    site.kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", after, f"--timeout={PATIENCE_S:.0f}s")
+    assert site.state()["domains"][0]["policy"] == "all"
     assert shrunk(site.guest)
     site.kubectl("delete", "mpol", "all")
     site.guest.wait_until(lambda guest: guest.actual() == FULL_MIB, PATIENCE_S, "the new one follows")

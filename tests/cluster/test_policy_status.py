@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from another_schema import odd_policy
 
 from controller.aggregation.figures import Figures
 from controller.aggregation.ledger import SILENCE_S, Policy, Summary
@@ -48,8 +49,9 @@ class Cluster:
     def report(self, node: str, observed_at: str = OBSERVED, generation: int = 1, **figures: int) -> None:
         """What the agent of `node` does about the policy `all`."""
         uid = self.client.get(NODES, node)["metadata"]["uid"]
-        policies = [each["metadata"]["uid"] for each in self.client.list(MEMORY_POLICIES).items]
-        entries = [{"name": "all", "uid": each, "observedGeneration": generation} for each in policies]
+        listed = {each["metadata"]["name"]: each["metadata"]["uid"] for each in self.client.list(MEMORY_POLICIES).items}
+        uids = [uid for name, uid in listed.items() if name == "all"]
+        entries = [{"name": "all", "uid": uid, "observedGeneration": generation} for uid in uids]
         counts = {
             "domains": 4,
             "stableDomains": 4,
@@ -255,6 +257,21 @@ def events(cluster: Cluster) -> set[tuple[str, str]]:
     uid = cluster.policy()["metadata"]["uid"]
     listed = cluster.client.list(EVENTS, namespace="default").items
     return {(each["type"], each["reason"]) for each in listed if each["regarding"].get("uid") == uid}
+
+
+def test_a_policy_of_another_schema_is_told_so_and_the_others_go_on(cluster, start):
+    start("a")
+    with odd_policy(cluster.plane):
+
+        def told() -> dict[str, Any]:
+            conditions = cluster.client.get(MEMORY_POLICIES, "odd").get("status", {}).get("conditions", ())
+            return next((each for each in conditions if each["type"] == "Ready"), {})
+
+        until(lambda: told().get("reason") == "PolicyUnreadable", SOON_S, "unreadable")
+        assert told()["status"] == "False"
+        assert "spec.moonPhase: 'full': unknown field; remove it" in told()["message"]
+        cluster.apply()
+        cluster.plane.kubectl("wait", "--for=condition=Ready", "mpol/all", f"--timeout={SOON_S}s")
 
 
 def test_a_node_that_is_deleted_takes_its_state_and_its_sums_along(cluster, start):
