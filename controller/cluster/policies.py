@@ -86,7 +86,7 @@ class ClusterPolicies:
     @property
     def outage(self) -> str:
         """Why the API server cannot be asked, as of now."""
-        return self._retry.problem
+        return self._retry.problem or self._node.outage
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
         """The policies in force and a version that grows when they or the node change; none until all is known."""
