@@ -126,6 +126,7 @@ class Cluster:
             self._acted(1)
             self._until_ready(1)
             yield
+        self._fleets.clear()
 
     def change(self) -> Change:
         """Change the policy, and see how it spreads."""
@@ -158,8 +159,12 @@ class Cluster:
         time.sleep(SETTLE_S)  # the time that is to pass
         writes, began = self._writes(), time.monotonic()
         cpu = self.cpu(seconds)
-        usage = Usage(100 * cpu.apiserver, _resident_mib(self._plane.apiserver_pid))
+        usage = Usage(100 * cpu.apiserver, self.apiserver_mib())
         return Rest(usage, (self._writes() - writes) / (time.monotonic() - began), 100 * cpu.agents)
+
+    def apiserver_mib(self) -> float:
+        """Resident memory of the API server now."""
+        return _resident_mib(self._plane.apiserver_pid)
 
     def list_states(self) -> tuple[float, float]:
         """Seconds to list all states, and their bytes."""

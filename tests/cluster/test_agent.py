@@ -332,3 +332,16 @@ def test_real_guests_follow_kubectl_apply_and_delete(cluster, start):
         guest.wait_until(lambda guest: guest.actual() == full, PATIENCE_S, "given back what its definition says")
         assert owners(agent) == {"idle": None}
         assert guest.evidence().oom_kills == 0
+
+
+def test_an_agent_that_is_stopped_leaves_guests_what_they_have(cluster, start, tmp_path):
+    with PrivateLibvirtd() as libvirtd, Guest(libvirtd, GuestSpec("idle", maximum=512)) as guest:
+        guest.wait_ready()
+        guest.use(40)
+        full = guest.actual()
+        cluster.apply("quick", **QUICK)
+        with start(uri=libvirtd.uri):
+            guest.wait_until(lambda guest: guest.actual() < full - 100, PATIENCE_S, "shrunk")
+        assert "guests keep the memory they have" in log(tmp_path)[-1]
+        guest.wait_fresh()
+        assert guest.actual() < full - 100
