@@ -77,7 +77,7 @@ def _figures(size: int, without: Usage, changes: Sequence[Change], rest: Rest, c
             f"CPU of an agent at rest, {nodes}",
             rest.agents_cpu / size,
             "%",
-            Baseline("the API server's for it", (rest.usage.cpu - without.cpu) / size),
+            Baseline("the API server at the same time", rest.usage.cpu / size),
         ),
         Figure(
             PART, f"API server's CPU at rest, {nodes}", rest.usage.cpu, "%", Baseline("without Ballast", without.cpu)
