@@ -136,7 +136,7 @@ def main(kubeconfig: Path, guests: int, names: Iterable[str]) -> None:
     """Run these nodes, with so many guests each, until told to end; the process's own end cuts the connections."""
     threading.stack_size(STACK_BYTES)
     sys.setswitchinterval(SWITCH_S)
-    with tempfile.TemporaryDirectory(prefix="ballast-fleet-") as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="fleet-", dir=kubeconfig.parent) as folder, ExitStack() as stack:
         nodes: list[Node] = []
         for name in names:
             cache = Path(folder) / name
