@@ -71,7 +71,7 @@ class PolicyFolder:
         self._folder = folder
         self._monotonic = monotonic
         self._files: dict[str, _File] = {}
-        self._unlisted: tuple[str, ...] = ()
+        self._outage: tuple[str, ...] = ()
         self._clashes: tuple[str, ...] = ()
         self._policies: tuple[MemoryPolicy, ...] = ()
         self._version = 0
@@ -95,7 +95,12 @@ class PolicyFolder:
     def problems(self) -> tuple[str, ...]:
         """Everything that is refused at present, one line each."""
         broken = (problem for name in sorted(self._files) for problem in self._files[name].problems)
-        return (*self._unlisted, *broken, *self._clashes)
+        return (*broken, *self._clashes)
+
+    @property
+    def outage(self) -> str:
+        """Why the folder itself cannot be read at present."""
+        return "".join(self._outage)
 
     def touched(self) -> None:
         """Something in the folder changed: scan at the next `current`."""
@@ -111,9 +116,9 @@ class PolicyFolder:
             names = self._names()
         except OSError as error:
             problem = f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
-            self._unlisted = _said((problem,), self._unlisted)
+            self._outage = _said((problem,), self._outage)
             return
-        self._unlisted = ()
+        self._outage = ()
         self._files = {name: self._files.get(name) or _File() for name in names}
         for name, file in self._files.items():
             _judge(self._folder / name, file)

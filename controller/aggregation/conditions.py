@@ -41,7 +41,8 @@ def _ready(summary: Summary) -> Verdict:
             "see their logs"
         )
         return Verdict("Ready", "False", "NodesPending", message)
-    message = f"{figures.nodes} of {_plural(figures.nodes, 'node')} follow generation {policy.generation}"
+    follow = "follows" if figures.nodes == 1 else "follow"
+    message = f"{figures.nodes} of {_plural(figures.nodes, 'node')} {follow} generation {policy.generation}"
     return Verdict("Ready", "True", "AllNodesFollow", message)
 
 

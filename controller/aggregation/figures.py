@@ -99,20 +99,21 @@ class Share:
         return rank, -figures.shortfall_mebibytes, -max(figures.stuck_domains, unstable), self.node
 
 
-def share(policy: str, generation: int, report: Report, silent: bool) -> Share:
+def share(policy: str, uid: str, generation: int, report: Report, silent: bool) -> Share:
     """What the node of `report` adds to a policy that is for it.
 
     `silent` nodes have not been heard for too long: what they last said is no knowledge of the present. Where a state
     has no room for all policies, one that it does not name counts as followed: agents leave out those without trouble.
+    What is said of a policy with another `uid` is about a predecessor of the same name, and tells nothing of this one.
     """
     if silent:
         return Share(report.node, Figures(nodes=1, unknown_nodes=1), (Trouble.UNKNOWN,), report.reported_at)
     if report.policies is None:
         return Share(report.node, Figures(nodes=1, unreadable_nodes=1), (Trouble.UNREADABLE,))
     state = report.policies.get(policy)
-    if state is None:
-        if report.left_out:
-            return Share(report.node, Figures(nodes=1, reporting_nodes=1))
+    if state is None and report.left_out:
+        return Share(report.node, Figures(nodes=1, reporting_nodes=1))
+    if state is None or state.uid != uid:
         return Share(report.node, Figures(nodes=1, reporting_nodes=1, pending_nodes=1), (Trouble.PENDING,))
     figures = _of_state(state, pending=state.observed_generation != generation)
     return Share(report.node, figures, _troubles(figures, report.pressure))

@@ -197,7 +197,7 @@ class Ledger:
         policy = account.policy
         before, after = account.shares.pop(name, None), None
         if node.report is not None and policy.name in node.matched:
-            after = share(policy.name, policy.generation, node.report, node.silent)
+            after = share(policy.name, policy.uid, policy.generation, node.report, node.silent)
         if before == after:
             if after is not None:
                 account.shares[name] = after

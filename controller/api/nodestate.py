@@ -53,6 +53,8 @@ class PolicyState(StatePart):
     """What one policy does on this node."""
 
     name: Name
+    uid: Annotated[str, Field(max_length=64)]
+    """`metadata.uid` of the policy that is in force: one that was deleted and made anew is another."""
     observed_generation: Count
     """`metadata.generation` of the policy that is in force."""
     mode: Mode

@@ -79,8 +79,8 @@ def once(site: Site, form: str) -> str:
     clock = SystemClock()
     with _plainly(), ExitStack() as stack:
         wired = _Wired(site, stack, clock)
-        if wired.folder.problems:
-            raise click.ClickException("\n".join(wired.folder.problems))
+        if problems := [*filter(None, [wired.folder.outage]), *wired.folder.problems]:
+            raise click.ClickException("\n".join(problems))
         stack.callback(wired.loop.release)
         refused = _decide(wired)
         state = wired.board.document()

@@ -15,6 +15,7 @@ from typing import Any, cast
 import kopf
 
 from controller.cluster.access import AccessError, Load
+from controller.cluster.kopfstorage import NoDiffs, NoProgress
 from controller.cluster.resources import MEMORY_POLICIES, Object
 from controller.cluster.retry import Retry
 from controller.cluster.worker import Worker
@@ -155,6 +156,8 @@ def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
+    settings.persistence.diffbase_storage = NoDiffs()
+    settings.persistence.progress_storage = NoProgress()
     settings.process.ultimate_exiting_timeout = None  # else kopf kills the process some time after its own stop
     settings.networking.connect_timeout = CONNECT_S
     settings.networking.request_timeout = REQUEST_S

@@ -28,14 +28,21 @@ class NodeWatch:
         self._version = ""
         self._told: Object | None = None
         self._broken = False
+        self._away = False
         self._retry = Retry(f"Node {name}")
         self.worker = Worker("node", self._turn, self._interrupt)
+
+    @property
+    def outage(self) -> str:
+        """Why the API server cannot be asked; empty while it answers. A watch that goes on notices first."""
+        return self._retry.problem if self._away else ""
 
     def _turn(self) -> float:
         """List if need be, then watch until the server ends it."""
         try:
             if not self._version:
                 page = next(self._client.pages(NODES, field_selector=self._selector, metadata_only=True))
+                self._away = False
                 if not page.items:
                     return self._retry.failed("missing", "there is no Node of this name; is --node-name right?")
                 self._tell(page.items[0])
@@ -47,6 +54,7 @@ class NodeWatch:
             if error.gone:
                 self._version = ""
                 return FIRST_S
+            self._away = error.unreachable
             return self._retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
         return FIRST_S
 
@@ -56,7 +64,7 @@ class NodeWatch:
         if self.worker.stopped:
             watch.close()
         if self._retry.worked() or self._broken:
-            self._broken = False
+            self._broken = self._away = False
             self._regained()
         try:
             self._hear(watch)

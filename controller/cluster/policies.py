@@ -80,8 +80,13 @@ class ClusterPolicies:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Policies that are refused, and why the API server cannot be asked, as of now."""
-        return (*self._store.known.problems, *((self._retry.problem,) if self._retry.problem else ()))
+        """Why policies are refused, as of now."""
+        return self._store.known.problems
+
+    @property
+    def outage(self) -> str:
+        """Why the API server cannot be asked, as of now."""
+        return self._retry.problem or self._node.outage
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
         """The policies in force and a version that grows when they or the node change; none until all is known."""

@@ -42,8 +42,8 @@ class Context(NamedTuple):
     node: str
     uid: str
     """Of the Node object, which owns the report: they go together."""
-    generations: Mapping[str, int]
-    """By name of the policies, `metadata.generation` of what is in force."""
+    in_force: Mapping[str, Metadata]
+    """By name, the metadata of the policies in force."""
     conflicted: Mapping[str, int]
     """By name of the policies, how many domains they select and another one owns."""
 
@@ -81,10 +81,8 @@ def _most(count: int, made: Callable[[int], Object]) -> int | None:
 def urgent(told: Object) -> Any:
     """The part of a report that others act on: its change is told at once."""
     status = told["status"]
-    policies = [
-        {field: policy[field] for field in ("name", "observedGeneration", "mode", "conflictedDomains", "stuckDomains")}
-        for policy in status["policies"]
-    ]
+    fields = ("name", "uid", "observedGeneration", "mode", "conflictedDomains", "stuckDomains")
+    policies = [{field: policy[field] for field in fields} for policy in status["policies"]]
     return told["metadata"], policies, status["policyCount"], status["pressure"]
 
 
@@ -145,10 +143,12 @@ def _policy(state: State, number: int, context: Context) -> PolicyState:
     mine = inventory.policy == number
     acted_on = mine & (inventory.obstacle == Reason.NONE)
     name = inventory.policies[number]
+    metadata = context.in_force[name]
     looks = int(tempo.looks[acted_on].sum())
     return PolicyState(
         name=name,
-        observed_generation=context.generations.get(name, 0),
+        uid=metadata.uid,
+        observed_generation=metadata.generation,
         mode=cast(Mode, inventory.modes[number]),
         domains=int(mine.sum()),
         stable_domains=int(tempo.stable[acted_on].sum()),

@@ -10,7 +10,7 @@ from controller.cluster.findings import Finding
 from controller.cluster.nodeevents import NodeEvents
 from controller.cluster.report import Context, report, settled, urgent
 from controller.cluster.resources import NODE_MEMORY_STATES, Object
-from controller.cluster.retry import Retry, spread
+from controller.cluster.retry import Retry, part_of, spread
 from controller.cluster.worker import Worker
 from controller.engine.state import State
 
@@ -19,6 +19,9 @@ GAP_S = 1.0
 """Least seconds between two looks at what there is to report."""
 URGENT_S = 10.0
 """Least seconds between two writes, when others act on what changed."""
+HERD_S = 3.0
+"""Seconds over which nodes spread what all of them have to say at once, such as that a policy has changed. The sums
+are written a few seconds apart anyhow, so nobody waits for it."""
 SETTLED_S = 60.0
 """Least seconds between two writes for counts that changed: a node whose domains are never at rest writes no more
 than once a minute, below the 0.02 writes a second that a large cluster bears."""
@@ -50,6 +53,8 @@ class Reporter:
         self._sent: Object | None = None
         self._sent_at = 0.0
         self._refresh_s = 0.0
+        self._turned_at: float | None = None
+        self._apart_s = 0.0
         self._looked_at = 0.0
         self._not_before = {"state": 0.0, "events": 0.0}
         self.worker = Worker("report", self.turn)
@@ -72,7 +77,7 @@ class Reporter:
         if now < self._not_before["state"]:
             return self._not_before["state"] - now
         told = report(news.state, news.context, _wall("seconds"))
-        held_back = self._sent_at + self._patience(told) - now
+        held_back = self._due(told, now) - now
         if held_back > 0:
             return held_back
         try:
@@ -83,15 +88,19 @@ class Reporter:
             return pause
         self._state_retry.worked()
         self._sent, self._sent_at, self._refresh_s = told, now, spread(REFRESH_S)
+        self._turned_at = None
         return self._refresh_s
 
-    def _patience(self, told: Object) -> float:
-        """Seconds that have to have passed since the last write for this to be written."""
+    def _due(self, told: Object, now: float) -> float:
+        """When this is to be written."""
         if self._sent is None:
-            return 0.0
+            return now
         if urgent(told) != urgent(self._sent):
-            return URGENT_S
-        return SETTLED_S if settled(told) != settled(self._sent) else self._refresh_s
+            if self._turned_at is None:
+                self._turned_at, self._apart_s = now, part_of(HERD_S)
+            return max(self._sent_at + URGENT_S, self._turned_at + self._apart_s)
+        self._turned_at = None
+        return self._sent_at + (SETTLED_S if settled(told) != settled(self._sent) else self._refresh_s)
 
     def _tell_events(self, news: News, now: float) -> None:
         if now < self._not_before["events"]:

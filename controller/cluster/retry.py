@@ -47,3 +47,8 @@ class Retry:
 def spread(seconds: float, part: float = 0.2) -> float:
     """About so many seconds, a `part` of them more or less by chance."""
     return seconds * random.uniform(1 - part, 1 + part)  # noqa: S311 - no secret
+
+
+def part_of(seconds: float) -> float:
+    """Some part of them, by chance."""
+    return random.uniform(0.0, seconds)  # noqa: S311 - no secret

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from controller.api.policy import Metadata
 from controller.engine.decision import Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import assign
@@ -53,7 +54,7 @@ class ControlLoop:
         self._facts: tuple[DomainFacts, ...] | None = None
         self._version: int | None = None
         self._ownership = Ownership()
-        self._generations: dict[str, int] = {}
+        self._in_force: dict[str, Metadata] = {}
         self._wishes_errors: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         self._asked: frozenset[str] = frozenset()
@@ -110,8 +111,8 @@ class ControlLoop:
         gone = () if self._inventory is None else self._inventory.index.keys() - assignment.inventory.index.keys()
         self._journal.forget(gone)
         self._facts, self._version, self._inventory = facts, version, assignment.inventory
-        self._generations = {policy.name: policy.metadata.generation for policy in policies}
-        self._ownership = Ownership() if self._source.awaited else ownership(assignment, self._generations, node.name)
+        self._in_force = {policy.name: policy.metadata for policy in policies}
+        self._ownership = Ownership() if self._source.awaited else ownership(assignment, self._in_force, node.name)
         self._wishes_errors = {domain.key: domain.wishes.error for domain in facts if domain.wishes.error}
         self._journal.remarks(self._ownership.remarks)
         self._let_go(assignment.inventory)
@@ -165,7 +166,8 @@ class ControlLoop:
                 looked=self._looked,
                 ownership=self._ownership,
                 wishes_errors=self._wishes_errors,
-                generations=self._generations,
+                in_force=self._in_force,
+                outage=self._source.outage,
                 awaited=self._source.awaited,
             )
         )

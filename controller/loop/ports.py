@@ -72,3 +72,8 @@ class PolicySource(Protocol):
     def problems(self) -> tuple[str, ...]:
         """Why some policies were refused, one line each, as of the last `current`."""
         ...
+
+    @property
+    def outage(self) -> str:
+        """Why nobody can be asked for policies at present, so that those known last count; empty when all is well."""
+        ...

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from controller import __version__
+from controller.api.policy import Metadata
 from controller.engine.state import State
 from controller.engine.view import view
 from controller.observe.advice import advice
@@ -45,8 +46,10 @@ class Publication:
     ownership: Ownership = field(default_factory=Ownership)
     wishes_errors: Mapping[str, str] = field(default_factory=dict)
     """By key, what is wrong with the wishes in a domain's metadata."""
-    generations: Mapping[str, int] = field(default_factory=dict)
-    """By name of the policies, `metadata.generation` of what is in force; 0 where there is none."""
+    in_force: Mapping[str, Metadata] = field(default_factory=dict)
+    """By name, the metadata of the policies in force, which tells which version of which object that is."""
+    outage: str = ""
+    """Why nobody can be asked for policies, so that those known last count; empty otherwise."""
     awaited: str = ""
     """What has to be known before policies count, and is not; empty otherwise."""
 
@@ -94,6 +97,7 @@ class Board:
                 "node": {"name": self._node_name},
                 "connections": [],
                 "problems": [],
+                "outage": None,
                 "warnings": [],
                 "policies": [],
                 "domains": [],
@@ -104,6 +108,7 @@ class Board:
             "node": {"name": self._node_name, **seen["node"]},
             "connections": [_connection(each) for each in latest.connections],
             "problems": list(latest.problems),
+            "outage": latest.outage,
             "warnings": [remark.text for remark in latest.ownership.remarks],
             "policies": [
                 policy | {"conflicted_domains": latest.ownership.conflicted.get(policy["name"], 0)}

@@ -119,6 +119,14 @@ class StateCollector(DocumentCollector):
             {},
             [({}, len(document["problems"]))],
         )
+        outage = document["outage"]
+        yield family(
+            GaugeMetricFamily,
+            "ballast_policies_in_reach",
+            "1 while policies can be asked for; at 0 those known last count.",
+            {},
+            [] if outage is None else [({}, not outage)],
+        )
         node = [document["node"]]
         yield from families(GaugeMetricFamily, _NODE_GAUGES, {}, node)
         yield from families(CounterMetricFamily, _NODE_COUNTERS, {}, node)

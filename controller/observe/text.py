@@ -23,10 +23,11 @@ def reason_with_advice(domain: Mapping[str, Any]) -> str:
 
 
 def troubles_of(state: Mapping[str, Any]) -> list[str]:
-    """What is wrong, a line each, from the `/state` document: connections, and policies refused or without effect."""
+    """What is wrong, a line each, from the `/state` document: connections, and what keeps policies from counting."""
     down = [each for each in state["connections"] if not each["connected"]]
     lost = [each["error"] or f"{each['uri']}: not connected" for each in down]
-    return [*lost, *(f"policy refused: {problem}" for problem in state["problems"]), *state["warnings"]]
+    outage = [f"policies as last known: {state['outage']}"] if state["outage"] else []
+    return [*lost, *outage, *(f"policy refused: {problem}" for problem in state["problems"]), *state["warnings"]]
 
 
 def seconds(span: float | None) -> str:

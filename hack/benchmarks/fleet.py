@@ -28,7 +28,7 @@ from controller.loop.clock import SystemClock
 POLICY = "fleet"
 """Name of the policy that `await` asks about."""
 GUESTS = 10
-"""Domains of a node."""
+"""Domains of a node, if nothing else is asked for."""
 GIB = 2**30
 POLL_S = 0.05
 """Seconds between two looks at whether every node acts on the policy."""
@@ -51,10 +51,10 @@ class FakeConnection:
 
 
 class FakeHost:
-    """GUESTS guests that use half of what they have, for ever."""
+    """Guests that use half of what they have, for ever."""
 
-    def __init__(self) -> None:
-        uuids = [f"00000000-0000-0000-0000-{number:012d}" for number in range(GUESTS)]
+    def __init__(self, guests: int) -> None:
+        uuids = [f"00000000-0000-0000-0000-{number:012d}" for number in range(guests)]
         self._facts = tuple(
             DomainFacts(uuid, uuid, f"guest-{number}", 1, 2 * GIB, 2 * GIB) for number, uuid in enumerate(uuids)
         )
@@ -107,15 +107,16 @@ class FakeHost:
 class Node:
     """One agent with its loop in a thread; a context manager."""
 
-    def __init__(self, kubeconfig: Path, name: str, cache: Path) -> None:
+    def __init__(self, kubeconfig: Path, name: str, guests: int, cache: Path) -> None:
         self._clock = SystemClock()
-        self._agent = Agent(access(kubeconfig), name, cache, FakeHost(), self._clock)
+        self._agent = Agent(access(kubeconfig), name, cache, FakeHost(guests), self._clock)
         self._loop = threading.Thread(target=self._agent.loop.run, name=f"loop of {name}", daemon=True)
 
     def acts_on(self, generation: int) -> bool:
         """Whether the newest decision was made under this generation of the policy, or a later one."""
         latest = self._agent.board.latest
-        return latest is not None and latest.generations.get(POLICY, 0) >= generation
+        policy = None if latest is None else latest.in_force.get(POLICY)
+        return policy is not None and policy.generation >= generation
 
     def __enter__(self) -> "Node":
         self._agent.__enter__()
@@ -131,16 +132,16 @@ class Node:
         self._loop.join()
 
 
-def main(kubeconfig: Path, names: Iterable[str]) -> None:
-    """Run these nodes until told to end; the process's own end cuts the connections."""
+def main(kubeconfig: Path, guests: int, names: Iterable[str]) -> None:
+    """Run these nodes, with so many guests each, until told to end; the process's own end cuts the connections."""
     threading.stack_size(STACK_BYTES)
     sys.setswitchinterval(SWITCH_S)
-    with tempfile.TemporaryDirectory(prefix="ballast-fleet-") as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="fleet-", dir=kubeconfig.parent) as folder, ExitStack() as stack:
         nodes: list[Node] = []
         for name in names:
             cache = Path(folder) / name
             cache.mkdir()
-            nodes.append(stack.enter_context(Node(kubeconfig, name, cache)))
+            nodes.append(stack.enter_context(Node(kubeconfig, name, guests, cache)))
             if len(nodes) % ROLLOUT == 0:
                 _await(nodes[-ROLLOUT:], generation=1)
         for order in sys.stdin:
@@ -162,4 +163,4 @@ def _await(nodes: Sequence[Node], generation: int) -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -187,6 +187,7 @@ class OnePolicy:
     """The policy source."""
 
     problems: tuple[str, ...] = ()
+    outage = ""
     node = NodeIdentity("node")
     awaited = ""
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.fleet import POLICY
+from benchmarks.fleet import GUESTS, POLICY
 from controller.cluster.access import access
 from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
@@ -27,16 +27,18 @@ from lab.kubernetes.controlplane import ControlPlane
 
 NODES_A_PROCESS = 250
 """More share one interpreter's lock, and wait for each other instead of for the API server."""
-SETTLE_S = 30.0
+SETTLE_S = 15.0
 """Seconds without a change before rest is measured: what starting has stirred up is over by then."""
 DEADLINE_S = 600.0
 """Until everything has started; and for whatever is waited for after that."""
 QUIET_S = 15.0
 """Seconds before a change of the policy: an agent that has just written its state waits before it writes again."""
+IDLE_S = 8.0
+"""The last seconds of these, in which is seen what everything needs without a change."""
 
 CRDS = Path(__file__).parents[2] / "crds"
 NAMESPACE = "ballast-system"
-MONITORING = {"minimumIntervalSeconds": 30, "maximumIntervalSeconds": 60}
+MONITORING: dict[str, int] = {"minimumIntervalSeconds": 30, "maximumIntervalSeconds": 60}
 """The hosts are fakes, and looking at them often is not what this is about."""
 KIB_IN_MIB = 1024
 
@@ -50,6 +52,22 @@ class Usage:
     memory_mib: float
 
 
+class Cpu(NamedTuple):
+    """Seconds of processors."""
+
+    agents: float
+    """Of all nodes' agents together."""
+    apiserver: float
+
+    def minus(self, other: "Cpu") -> "Cpu":
+        """What was added since."""
+        return Cpu(self.agents - other.agents, self.apiserver - other.apiserver)
+
+    def times(self, factor: float) -> "Cpu":
+        """As much, so many times."""
+        return Cpu(self.agents * factor, self.apiserver * factor)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """Seconds after a change of the policy was sent."""
@@ -61,8 +79,9 @@ class Change:
     summed: float
     """Until the policy was Ready again, so every node's state was in its sums."""
     agents_cpu: float
-    """Of all nodes' agents together, for all of that: they share this machine, as nodes do not."""
+    """Seconds of all nodes' agents together beyond what they need at rest: they share this machine, as nodes do not."""
     apiserver_cpu: float
+    """Likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +91,18 @@ class Rest:
     usage: Usage
     writes: float
     """Requests a second that change Ballast's kinds."""
+    agents_cpu: float
+    """Percent of one core, of all agents together."""
 
 
 class Cluster:
     """Nodes on a control plane, and Ballast when asked for."""
 
-    def __init__(self, plane: ControlPlane, size: int) -> None:
+    def __init__(self, plane: ControlPlane, size: int, guests: int = GUESTS) -> None:
+        """`size` nodes with so many guests each."""
         self._plane = plane
+        self._guests = guests
+        self._monitoring = MONITORING
         self._client = Client(access(plane.kubeconfig))
         self._names = [f"node-{number:05}" for number in range(size)]
         self._fleets: list[subprocess.Popen[str]] = []
@@ -97,39 +121,50 @@ class Cluster:
             stack.enter_context(self._process("controller", "aggregator", *self._aggregator_options()))
             for first in range(0, len(self._names), NODES_A_PROCESS):
                 names = self._names[first : first + NODES_A_PROCESS]
-                fleet = self._process("benchmarks.fleet", str(self._plane.kubeconfig), *names)
+                fleet = self._process("benchmarks.fleet", str(self._plane.kubeconfig), str(self._guests), *names)
                 self._fleets.append(stack.enter_context(fleet))
             self._acted(1)
             self._until_ready(1)
             yield
+        self._fleets.clear()
 
     def change(self) -> Change:
         """Change the policy, and see how it spreads."""
-        time.sleep(QUIET_S)  # the time that is to pass
+        time.sleep(QUIET_S - IDLE_S)  # the time that is to pass
+        idle = self.cpu(IDLE_S)
         self._weight += 1
-        agents, apiserver = self._agents_cpu(), _cpu_s(self._plane.apiserver_pid)
+        before = self._cpu_s()
         with _Watched(self._client) as watched:
             began = time.monotonic()
             generation = self._apply()
             acted = self._acted(generation)
             self._until_ready(generation)
-            return Change(
-                watched=watched.at(generation) - began,
-                acted=acted - began,
-                summed=time.monotonic() - began,
-                agents_cpu=self._agents_cpu() - agents,
-                apiserver_cpu=_cpu_s(self._plane.apiserver_pid) - apiserver,
-            )
+            summed = time.monotonic() - began
+            spent = self._cpu_s().minus(before).minus(idle.times(summed))
+            return Change(watched.at(generation) - began, acted - began, summed, spent.agents, spent.apiserver)
+
+    def monitor(self, **monitoring: int) -> None:
+        """Change how often the guests are looked at, and wait until every node does so."""
+        self._monitoring = monitoring
+        self._acted(self._apply())
+
+    def cpu(self, seconds: float) -> "Cpu":
+        """What is needed a second, over so many from now on."""
+        before, began = self._cpu_s(), time.monotonic()
+        time.sleep(seconds)  # the time that is to pass
+        return self._cpu_s().minus(before).times(1 / (time.monotonic() - began))
 
     def rest(self, seconds: float) -> Rest:
         """Let it settle, and do nothing for so long."""
         time.sleep(SETTLE_S)  # the time that is to pass
-        pid = self._plane.apiserver_pid
-        cpu, writes, began = _cpu_s(pid), self._writes(), time.monotonic()
-        time.sleep(seconds)  # the time that is to pass
-        passed = time.monotonic() - began
-        usage = Usage(100 * (_cpu_s(pid) - cpu) / passed, _resident_mib(pid))
-        return Rest(usage, (self._writes() - writes) / passed)
+        writes, began = self._writes(), time.monotonic()
+        cpu = self.cpu(seconds)
+        usage = Usage(100 * cpu.apiserver, self.apiserver_mib())
+        return Rest(usage, (self._writes() - writes) / (time.monotonic() - began), 100 * cpu.agents)
+
+    def apiserver_mib(self) -> float:
+        """Resident memory of the API server now."""
+        return _resident_mib(self._plane.apiserver_pid)
 
     def list_states(self) -> tuple[float, float]:
         """Seconds to list all states, and their bytes."""
@@ -150,7 +185,7 @@ class Cluster:
             "apiVersion": MEMORY_POLICIES.api_version,
             "kind": MEMORY_POLICIES.kind,
             "metadata": {"name": POLICY},
-            "spec": {"weight": self._weight, "monitoring": MONITORING},
+            "spec": {"weight": self._weight, "monitoring": self._monitoring},
         }
         applied = self._client.apply(MEMORY_POLICIES, policy, field_manager="bench")
         return int(applied["metadata"]["generation"])
@@ -176,9 +211,9 @@ class Cluster:
 
         until(ready, DEADLINE_S, f"generation {generation} Ready")
 
-    def _agents_cpu(self) -> float:
+    def _cpu_s(self) -> "Cpu":
         """Seconds so far."""
-        return sum(_cpu_s(fleet.pid) for fleet in self._fleets)
+        return Cpu(sum(_cpu_s(fleet.pid) for fleet in self._fleets), _cpu_s(self._plane.apiserver_pid))
 
     def _writes(self) -> float:
         """Requests so far that change Ballast's kinds, its Lease and events."""

@@ -78,9 +78,10 @@ def test_an_api_server_that_is_away_is_said_once(watched, caplog):
     for _ in range(9):
         watched.turn()
     assert len(caplog.records) == 1
+    assert watched.watch.outage == f"Node here: {AWAY}"
     watched.api.fails = None
     watched.turn()
-    assert watched.regained == 1
+    assert (watched.regained, watched.watch.outage) == (1, "")
 
 
 def test_labels_of_a_deleted_node_count_on(watched):
@@ -93,4 +94,5 @@ def test_a_node_that_does_not_exist_is_said_with_the_remedy(watched, caplog):
     watched.api.objects[NODES] = []
     assert watched.turn() > 0
     assert "is --node-name right?" in caplog.text
+    assert watched.watch.outage == ""
     assert watched.told == []

@@ -173,17 +173,17 @@ def test_policies_stay_while_the_api_server_is_away_and_it_is_said_once(source, 
     assert source.names() == ["a"]
     assert all(pause <= 15 for pause in pauses)
     assert caplog.text.count("connection refused") == 1
-    assert source.policies.problems == (f"MemoryPolicies: {AWAY}",)
+    assert (source.policies.outage, source.policies.problems) == (f"MemoryPolicies: {AWAY}", ())
     source.api.fails = None
     source.api.set()
     source.policies.relist()
-    assert (source.names(), source.policies.problems) == ([], ())
+    assert (source.names(), source.policies.outage) == ([], "")
 
 
 def test_a_missing_kind_is_told_with_the_remedy(source):
     source.api.fails = ApiError(404, "NotFound", "the server could not find the requested resource (404 NotFound)")
     source.policies.relist()
-    assert "kubectl apply -k crds" in source.policies.problems[0]
+    assert "kubectl apply -k crds" in source.policies.outage
 
 
 def test_an_agent_started_while_the_api_server_is_away_goes_on_with_what_was_known_last(tmp_path):

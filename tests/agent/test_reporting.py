@@ -8,10 +8,10 @@ import pytest
 from fake_api import AWAY, FakeApi
 
 from controller.api.nodestate import NodeMemoryState
-from controller.api.policy import MemoryPolicy
+from controller.api.policy import MemoryPolicy, Metadata
 from controller.cluster.findings import Finding, findings
 from controller.cluster.report import MAXIMUM_SIZE, Context, report
-from controller.cluster.reporter import GAP_S, REFRESH_S, SETTLED_S, URGENT_S, News, Reporter
+from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, URGENT_S, News, Reporter
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -46,8 +46,14 @@ def state(names: list[str], policies: list[MemoryPolicy]) -> State:
     return made
 
 
-def context(conflicted: dict[str, int] | None = None, **generations: int) -> Context:
-    return Context("here", "node-uid", generations, conflicted or {})
+def context(seen: State, conflicted: dict[str, int] | None = None, **generations: int) -> Context:
+    """Of the state's policies, each of generation 1 if none is given."""
+    in_force = {name: metadata(name, generations.get(name, 1)) for name in seen.inventory.policies}
+    return Context("here", "node-uid", in_force, conflicted or {})
+
+
+def metadata(name: str, generation: int, uid: str = "") -> Metadata:
+    return Metadata(name=name, uid=uid or f"uid-{name}"[:36], generation=generation)
 
 
 def test_the_whole_report():
@@ -60,6 +66,7 @@ def test_the_whole_report():
     seen.motion.reallocations[:] = [1, 2, 0]
     web = {
         "name": "web",
+        "uid": "uid-web",
         "observedGeneration": 7,
         "mode": "Enforce",
         "domains": 2,
@@ -71,9 +78,10 @@ def test_the_whole_report():
         "looksSaved": 100,
         "shortfallMebibytes": 88,
     }
-    db = dict.fromkeys(web, 0) | {"name": "db", "mode": "Observe", "domains": 1, "stableDomains": 1, "looks": 3}
+    db = dict.fromkeys(web, 0) | {"name": "db", "uid": "uid-db", "observedGeneration": 1, "mode": "Observe"}
+    db |= {"domains": 1, "stableDomains": 1, "looks": 3}
     stuck = {"name": "b", "uuid": seen.inventory.uuids[1], "reason": "Stuck"}
-    assert report(seen, context({"web": 1}, web=7), AT) == {
+    assert report(seen, context(seen, {"web": 1}, web=7), AT) == {
         "apiVersion": "ballast.dev/v1alpha1",
         "kind": "NodeMemoryState",
         "metadata": {
@@ -98,14 +106,14 @@ def test_the_whole_report():
 def test_domains_that_no_policy_owns_are_nobodys_trouble():
     seen = state(["a"], [])
     seen.reason[:] = Reason.NO_STATISTICS
-    assert report(seen, context(), AT)["status"]["worstDomains"] == []
+    assert report(seen, context(seen), AT)["status"]["worstDomains"] == []
 
 
 def test_what_is_not_known_yet_is_reported_as_nothing():
     seen = state(["a"], [policy("all", "*")])
     seen.sight.allocation[:] = np.nan
     seen.sight.demand[:] = np.nan
-    status = report(seen, context(), AT)["status"]
+    status = report(seen, context(seen), AT)["status"]
     assert status["node"]["allocatedMebibytes"] == 0
     assert status["policies"][0]["shortfallMebibytes"] == 0
 
@@ -116,7 +124,7 @@ def test_a_report_fits_whatever_there_is(domains, policies):
     names = [f"{number}-{'ü' * 200}" for number in range(domains)]
     seen = state(names, [policy(f"{number}-{'x' * 200}", f"{number}-*") for number in range(policies)])
     seen.reason[:] = Reason.STUCK
-    told = report(seen, context(), AT)
+    told = report(seen, context(seen), AT)
     assert len(json.dumps(told).encode()) <= 2 * MAXIMUM_SIZE
     assert len(json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()) <= MAXIMUM_SIZE
     status = NodeMemoryState.model_validate(told).status
@@ -128,7 +136,7 @@ def test_policies_in_trouble_are_the_last_to_be_left_out():
     names = [f"{number}-domain" for number in range(60)]
     seen = state(names, [policy(f"{number}-{'x' * 100}", f"{number}-*") for number in range(60)])
     seen.reason[59] = Reason.STUCK
-    status = report(seen, context(), AT)["status"]
+    status = report(seen, context(seen), AT)["status"]
     assert status["policies"][0]["name"].startswith("59-")
     assert status["policiesLeftOut"] > 0
     assert status["worstDomains"] == []
@@ -141,7 +149,7 @@ class Desk:
         self.now = 1000.0
         self.api = FakeApi()
         self.state = state(["a", "b"], [policy("all", "*", mode="Enforce")])
-        self.context = context(all=1)
+        self.context = context(self.state)
         self.found: list[Finding] = []
         self.reporter = Reporter(self.api, "here", self._news, lambda: self.now)
 
@@ -189,14 +197,21 @@ def test_counters_and_sizes_that_drift_are_no_change(desk):
 
 
 def test_a_new_generation_is_told_soon(desk):
-    desk.context = context(all=2)
+    desk.context = context(desk.state, all=2)
     assert desk.after(URGENT_S - 2) == []
     assert desk.after(2) == [STATE]
     assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 2
 
 
+def test_a_policy_made_anew_is_told_as_soon_though_its_generation_is_the_same(desk):
+    desk.context = desk.context._replace(in_force={"all": metadata("all", 1, uid="anew")})
+    assert desk.after(URGENT_S) == [STATE]
+    (told,) = desk.api.written[-1][1]["status"]["policies"]
+    assert (told["uid"], told["observedGeneration"]) == ("anew", 1)
+
+
 def test_what_is_held_back_is_told_in_its_time_even_if_nothing_more_is_published(desk):
-    desk.context = context(all=2)
+    desk.context = context(desk.state, all=2)
     desk.now += GAP_S
     desk.now += desk.reporter.turn()
     desk.reporter.turn()
@@ -204,10 +219,20 @@ def test_what_is_held_back_is_told_in_its_time_even_if_nothing_more_is_published
     assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 2
 
 
-def test_after_a_while_of_rest_a_change_is_told_at_once(desk):
+def test_after_a_while_of_rest_a_change_is_told_within_seconds(desk):
     desk.after(SETTLED_S)
-    desk.context = context(all=2)
-    assert desk.after(1) == [STATE]
+    desk.context = context(desk.state, all=2)
+    assert desk.after(HERD_S + GAP_S) == [STATE]
+
+
+def test_what_all_nodes_have_to_say_at_once_is_spread():
+    desks = [Desk() for _ in range(200)]
+    for desk in desks:
+        desk.after(SETTLED_S)
+        desk.context = context(desk.state, all=2)
+    told = [sum(len(desk.after(GAP_S)) for desk in desks) for _ in range(int(HERD_S / GAP_S) + 1)]
+    assert sum(told) == len(desks)
+    assert max(told) <= len(desks) / 2
 
 
 def test_domains_that_are_never_at_rest_cost_a_write_a_minute(desk):
@@ -226,9 +251,9 @@ def test_a_node_made_anew_owns_the_next_report(desk):
 
 def test_an_api_server_that_is_away_gets_the_newest_state_when_it_is_back(desk, caplog):
     desk.api.fails = AWAY
-    desk.context = context(all=2)
+    desk.context = context(desk.state, all=2)
     desk.after(120)
-    desk.context = context(all=3)
+    desk.context = context(desk.state, all=3)
     desk.after(120)
     assert sum("NodeMemoryState" in record.message or "state" in record.message for record in caplog.records) == 1
     desk.api.fails = None
@@ -283,7 +308,7 @@ def test_what_passes_soon_is_not_worth_an_event(desk):
 def test_events_that_could_not_be_written_do_not_keep_the_state_back(desk):
     desk.found = [Finding("Stuck", "a", 0.0)]
     create, desk.api.create = desk.api.create, lambda *_, **__: (_ for _ in ()).throw(AWAY)
-    desk.context = context(all=2)
+    desk.context = context(desk.state, all=2)
     assert desk.after(URGENT_S) == [STATE]
     desk.api.create = create
     assert EVENT in desk.after(20)

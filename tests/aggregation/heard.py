@@ -32,10 +32,15 @@ def node(name: str, **labels: str) -> dict[str, Any]:
 
 
 def state(
-    name: str, observed_at: str = "2026-01-31T12:00:00Z", written: str = "", generation: int = 1, **figures: Any
+    name: str,
+    observed_at: str = "2026-01-31T12:00:00Z",
+    written: str = "",
+    generation: int = 1,
+    uid: str = "uid-all",
+    **figures: Any,
 ) -> dict[str, Any]:
     """The state of a node that does what the policy `all` says."""
-    entry = {"name": "all", "observedGeneration": generation, "mode": "Enforce", **FIGURES, **figures}
+    entry = {"name": "all", "uid": uid, "observedGeneration": generation, "mode": "Enforce", **FIGURES, **figures}
     return {
         "apiVersion": API_VERSION,
         "kind": "NodeMemoryState",

@@ -39,6 +39,7 @@ def test_all_is_well():
         "Conflicted": ("False", "NoConflict"),
     }
     assert message("Ready", WELL) == "3 of 3 nodes follow generation 4"
+    assert message("Ready", Figures(nodes=1, reporting_nodes=1)) == "1 of 1 node follows generation 4"
     assert message("Stable", WELL) == "all of 12 domains are stable"
 
 

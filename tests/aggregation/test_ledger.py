@@ -17,11 +17,11 @@ EVERYWHERE = NodeSelector()
 GOLD = NodeSelector(matchLabels={"tier": "gold"})
 
 
-def policy(name: str = "all", generation: int = 1, selector: NodeSelector | None = EVERYWHERE) -> Policy:
-    return Policy(name, f"uid-{name}", generation, selector, "" if selector else "spec.mode: not readable")
+def policy(name: str = "all", generation: int = 1, selector: NodeSelector | None = EVERYWHERE, uid: str = "") -> Policy:
+    return Policy(name, uid or f"uid-{name}", generation, selector, "" if selector else "spec.mode: not readable")
 
 
-def state(name: str = "all", generation: int = 1, **figures: int) -> PolicyState:
+def state(name: str = "all", generation: int = 1, uid: str = "", **figures: int) -> PolicyState:
     given_ = {
         "domains": 4,
         "stable_domains": 4,
@@ -32,7 +32,8 @@ def state(name: str = "all", generation: int = 1, **figures: int) -> PolicyState
         "looks_saved": 900,
         "shortfall_mebibytes": 0,
     }
-    return PolicyState.model_construct(name=name, observed_generation=generation, mode="Enforce", **(given_ | figures))
+    identity = {"name": name, "uid": uid or f"uid-{name}", "observed_generation": generation}
+    return PolicyState.model_construct(**identity, mode="Enforce", **(given_ | figures))
 
 
 def report(node: str, *states: PolicyState, mark: str = "1", pressure: bool = False) -> Report:
@@ -204,11 +205,20 @@ def test_a_policy_that_is_gone_has_no_summary(ledger):
     assert ledger.take_changed() == frozenset()
 
 
-def test_a_policy_of_the_same_name_begins_anew(ledger):
+def test_what_nodes_say_of_a_predecessor_of_the_same_name_does_not_count(ledger):
     ledger.drop_policy("all")
-    ledger.put_policy(policy())
-    assert figures(ledger) == TWO_NODES
+    ledger.put_policy(policy(uid="anew"))
+    assert figures(ledger) == Figures(nodes=2, reporting_nodes=2, pending_nodes=2)
     assert ledger.take_changed() == {"all"}
+    ledger.put_report(report("a", state(uid="anew"), mark="2"), 1.0)
+    assert troubles(ledger) == [("b", Trouble.PENDING)]
+    ledger.put_report(report("b", state(uid="anew"), mark="2"), 1.0)
+    assert figures(ledger) == TWO_NODES
+
+
+def test_a_predecessor_is_pending_also_where_a_state_has_no_room_for_all(ledger):
+    ledger.put_report(replace(report("a", state(uid="before"), mark="2"), left_out=1), 1.0)
+    assert troubles(ledger) == [("a", Trouble.PENDING)]
 
 
 def test_what_is_told_again_changes_nothing(ledger):
@@ -265,6 +275,8 @@ names = st.sampled_from(["n1", "n2", "n3"])
 policies = st.sampled_from(["p", "q"])
 selectors = st.sampled_from([EVERYWHERE, GOLD, NodeSelector(names=("n1", "n2")), None])
 counts = st.integers(0, 3)
+parts = st.fixed_dictionaries({"stable_domains": counts, "stuck_domains": counts})
+uids = st.sampled_from(["", "another"])
 
 
 @st.composite
@@ -273,7 +285,7 @@ def events(draw):  # noqa: PLR0911 - one a kind of event
     kind = draw(st.sampled_from(["policy", "no policy", "node", "no node", "report", "no report", "time", "deaf"]))
     match kind:
         case "policy":
-            return "put_policy", (policy(draw(policies), draw(counts), draw(selectors)),)
+            return "put_policy", (policy(draw(policies), draw(counts), draw(selectors), draw(uids)),)
         case "no policy":
             return "drop_policy", (draw(policies),)
         case "node":
@@ -282,7 +294,9 @@ def events(draw):  # noqa: PLR0911 - one a kind of event
             return "drop_node", (draw(names),)
         case "report":
             states = [
-                state(name, draw(counts), domains=3, stable_domains=draw(counts), stuck_domains=draw(counts))
+                state(
+                    name, draw(counts), draw(uids), domains=3, stable_domains=draw(counts), stuck_domains=draw(counts)
+                )
                 for name in draw(st.sets(policies))
             ]
             made = report(draw(names), *states, mark=str(draw(counts)), pressure=draw(st.booleans()))
@@ -330,7 +344,7 @@ class Model:
     def fresh(self, name: str) -> tuple[Figures, list[Share]]:
         policy_ = self.policies[name]
         shares = [
-            share(name, policy_.generation, self.reports[node], node in self.silent)
+            share(name, policy_.uid, policy_.generation, self.reports[node], node in self.silent)
             for node, labels in self.nodes.items()
             if node in self.reports and policy_.selector and matches_node(policy_.selector, node, labels)
         ]

@@ -24,6 +24,7 @@ def state() -> dict[str, Any]:
             "policies": [
                 {
                     "name": "everything",
+                    "uid": "7a1f6f2e-8f1d-4f6f-9d55-0c8d7b0a2f11",
                     "observedGeneration": 3,
                     "mode": "Enforce",
                     "domains": 12,

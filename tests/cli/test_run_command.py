@@ -167,7 +167,7 @@ WEB = {
     "last_action": None,
     "advice": "",
 }
-FINE = {"node": NODE, "connections": [], "problems": [], "warnings": [], "domains": [WEB]}
+FINE = {"node": NODE, "connections": [], "problems": [], "outage": "", "warnings": [], "domains": [WEB]}
 
 
 class TestTableOfOneDecision:

@@ -61,7 +61,15 @@ DB = WEB | {
     "reason_text": "the domain is paused",
     "last_action": None,
 }
-STATE = {"node": NODE, "connections": [], "problems": [], "warnings": [], "policies": [], "domains": [WEB, DB]}
+STATE = {
+    "node": NODE,
+    "connections": [],
+    "problems": [],
+    "outage": "",
+    "warnings": [],
+    "policies": [],
+    "domains": [WEB, DB],
+}
 
 
 def drawn(state: dict[str, object], width: int = 160) -> list[str]:
@@ -119,10 +127,12 @@ def test_a_narrow_terminal_gets_one_short_line_a_domain(width):
 
 def test_lost_connections_refused_policies_and_policies_without_effect_stand_above_the_table():
     lost = {"uri": "qemu:///system", "connected": False, "error": "qemu:///system: no socket"}
-    lines = drawn(STATE | {"connections": [lost], "problems": ["a.yaml:1: broken"], "warnings": ["idle selects none"]})
+    wrong = {"problems": ["a.yaml:1: broken"], "outage": "MemoryPolicies: away", "warnings": ["idle selects none"]}
+    lines = drawn(STATE | {"connections": [lost]} | wrong)
     assert "! idle selects none" in lines
     assert "! qemu:///system: no socket" in lines
     assert "! policy refused: a.yaml:1: broken" in lines
+    assert "! policies as last known: MemoryPolicies: away" in lines
 
 
 def test_a_node_without_domains_and_one_that_just_started():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from another_schema import odd_policy
 from relay import Relay
 
 from lab.ballast import NodeAgent
@@ -168,6 +169,8 @@ def test_the_loop_goes_on_while_the_api_server_is_away_and_the_state_catches_up(
         until(lambda: agent.state()["domains"][0]["looks"] >= looks + 2, PATIENCE_S, "looks without API server")
         assert owners(agent) == {"test": "all"}
         assert agent.not_ready() == ""
+        until(lambda: "does not answer" in agent.state()["outage"], PATIENCE_S, "outage told")
+        assert agent.state()["problems"] == []
     finally:
         cluster.plane.start_apiserver()
     cluster.apply("all", mode="Enforce")
@@ -232,28 +235,14 @@ def test_without_libvirt_it_waits_and_says_so(start):
 
 
 def test_a_policy_of_another_schema_is_reported_and_the_others_go_on(cluster, start):
-    any_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    path = "/spec/versions/0/schema/openAPIV3Schema"
-    patch = json.dumps([{"op": "replace", "path": path, "value": any_object}])
     cluster.apply("good")
-    try:
-        cluster.kubectl("patch", "crd", "memorypolicies.ballast.dev", "--type=json", "-p", patch)
-
-        def taken() -> bool:
-            odd = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "odd"}}
-            odd |= {"spec": {"moonPhase": "full"}}
-            return "created" in cluster.kubectl("apply", "-f", "-", input=json.dumps(odd), check=False)
-
-        until(taken, PATIENCE_S, "the schema is open")
+    with odd_policy(cluster.plane):
         agent = start()
         (problem,) = agent.state()["problems"]
         assert problem.startswith("MemoryPolicy odd: spec.moonPhase: 'full': unknown field")
         assert owners(agent) == {"test": "good"}
         cluster.apply("good", mode="Enforce")
         until(lambda: mode(agent) == "Enforce", PATIENCE_S, "the others go on")
-    finally:
-        cluster.delete("odd")
-        cluster.kubectl("apply", "-k", str(CRDS))
     until(lambda: not agent.state()["problems"], PATIENCE_S, "problem gone")
 
 
@@ -343,3 +332,16 @@ def test_real_guests_follow_kubectl_apply_and_delete(cluster, start):
         guest.wait_until(lambda guest: guest.actual() == full, PATIENCE_S, "given back what its definition says")
         assert owners(agent) == {"idle": None}
         assert guest.evidence().oom_kills == 0
+
+
+def test_an_agent_that_is_stopped_leaves_guests_what_they_have(cluster, start, tmp_path):
+    with PrivateLibvirtd() as libvirtd, Guest(libvirtd, GuestSpec("idle", maximum=512)) as guest:
+        guest.wait_ready()
+        guest.use(40)
+        full = guest.actual()
+        cluster.apply("quick", **QUICK)
+        with start(uri=libvirtd.uri):
+            guest.wait_until(lambda guest: guest.actual() < full - 100, PATIENCE_S, "shrunk")
+        assert "guests keep the memory they have" in log(tmp_path)[-1]
+        guest.wait_fresh()
+        assert guest.actual() < full - 100

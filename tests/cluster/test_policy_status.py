@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from another_schema import odd_policy
 
 from controller.aggregation.figures import Figures
 from controller.aggregation.ledger import SILENCE_S, Policy, Summary
@@ -31,6 +32,7 @@ CRDS = Path(__file__).parents[2] / "crds"
 NAMESPACE = "ballast-system"
 SOON_S = 60
 """Deadline for what takes the aggregator a second or two on an idle machine."""
+NAMES = ("node-a", "node-b")
 OBSERVED = "2026-01-31T12:00:00Z"
 
 
@@ -47,6 +49,9 @@ class Cluster:
     def report(self, node: str, observed_at: str = OBSERVED, generation: int = 1, **figures: int) -> None:
         """What the agent of `node` does about the policy `all`."""
         uid = self.client.get(NODES, node)["metadata"]["uid"]
+        listed = {each["metadata"]["name"]: each["metadata"]["uid"] for each in self.client.list(MEMORY_POLICIES).items}
+        uids = [uid for name, uid in listed.items() if name == "all"]
+        entries = [{"name": "all", "uid": uid, "observedGeneration": generation} for uid in uids]
         counts = {
             "domains": 4,
             "stableDomains": 4,
@@ -64,7 +69,7 @@ class Cluster:
             "stable": True,
             "domains": 4,
             "stableDomains": 4,
-            "policies": [{"name": "all", "observedGeneration": generation, "mode": "Observe", **counts}],
+            "policies": [each | {"mode": "Observe"} | counts for each in entries],
         }
         owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}
         state = {
@@ -76,8 +81,11 @@ class Cluster:
         self.client.apply(NODE_MEMORY_STATES, state, field_manager="ballast-agent")
 
     def apply(self, **spec: Any) -> None:
-        """The policy `all`, as its user would apply it."""
-        self.plane.kubectl("apply", "-f", "-", input=self.manifest(**spec))
+        """The policy `all`, as its user would apply it; nodes take up a new one at once, but no changes."""
+        applied = self.plane.kubectl("apply", "-f", "-", input=self.manifest(**spec))
+        if "created" in applied:
+            for name in NAMES:
+                self.report(name)
 
     def manifest(self, **spec: Any) -> str:
         metadata = {"name": "all"}
@@ -122,7 +130,7 @@ def prepared(control_plane: ControlPlane) -> Cluster:
 @pytest.fixture
 def cluster(prepared: Cluster) -> Iterator[Cluster]:
     """Two nodes that report, and no policy yet."""
-    for name in ("node-a", "node-b"):
+    for name in NAMES:
         prepared.add_node(name, tier="gold" if name == "node-a" else "tin")
         prepared.report(name)
     yield prepared
@@ -203,8 +211,21 @@ def test_a_changed_policy_is_ready_again_when_every_node_follows(cluster, start)
     cluster.apply(weight=200)
     cluster.becomes(observedGeneration=2)
     assert cluster.condition("Ready") == ("False", "NodesPending")
-    for name in ("node-a", "node-b"):
+    for name in NAMES:
         cluster.report(name, "2026-01-31T12:00:01Z", generation=2)
+    cluster.plane.kubectl("wait", "--for=condition=Ready", "mpol/all", f"--timeout={SOON_S}s")
+
+
+def test_a_policy_deleted_and_made_anew_is_ready_when_every_node_follows_the_new_one(cluster, start):
+    start("a")
+    cluster.apply()
+    cluster.plane.kubectl("wait", "--for=condition=Ready", "mpol/all", f"--timeout={SOON_S}s")
+    cluster.plane.kubectl("delete", "mpol", "all")
+    cluster.plane.kubectl("apply", "-f", "-", input=cluster.manifest())
+    cluster.becomes(observedGeneration=1, nodes=2, domains=0)
+    assert cluster.condition("Ready") == ("False", "NodesPending")
+    for name in NAMES:
+        cluster.report(name, "2026-01-31T12:00:01Z")
     cluster.plane.kubectl("wait", "--for=condition=Ready", "mpol/all", f"--timeout={SOON_S}s")
 
 
@@ -236,6 +257,21 @@ def events(cluster: Cluster) -> set[tuple[str, str]]:
     uid = cluster.policy()["metadata"]["uid"]
     listed = cluster.client.list(EVENTS, namespace="default").items
     return {(each["type"], each["reason"]) for each in listed if each["regarding"].get("uid") == uid}
+
+
+def test_a_policy_of_another_schema_is_told_so_and_the_others_go_on(cluster, start):
+    start("a")
+    with odd_policy(cluster.plane):
+
+        def told() -> dict[str, Any]:
+            conditions = cluster.client.get(MEMORY_POLICIES, "odd").get("status", {}).get("conditions", ())
+            return next((each for each in conditions if each["type"] == "Ready"), {})
+
+        until(lambda: told().get("reason") == "PolicyUnreadable", SOON_S, "unreadable")
+        assert told()["status"] == "False"
+        assert "spec.moonPhase: 'full': unknown field; remove it" in told()["message"]
+        cluster.apply()
+        cluster.plane.kubectl("wait", "--for=condition=Ready", "mpol/all", f"--timeout={SOON_S}s")
 
 
 def test_a_node_that_is_deleted_takes_its_state_and_its_sums_along(cluster, start):
@@ -274,7 +310,7 @@ def test_a_leader_that_is_stopped_gives_the_lead_away_at_once(cluster, start):
 def test_at_rest_nothing_is_written_and_the_applied_policy_shows_no_difference(cluster, start):
     start("a")
     cluster.apply(weight=200)
-    for name in ("node-a", "node-b"):
+    for name in NAMES:
         cluster.report(name, "2026-01-31T12:00:01Z", looks=200)
     cluster.becomes(looks=400)
     before = cluster.policy()["metadata"]

@@ -127,6 +127,7 @@ class FakeSource:
         self.version = 0
         self.node = NodeIdentity("node")
         self.awaited = ""
+        self.outage = ""
         self.policies: tuple[object, ...] = ()
         self.problems: tuple[str, ...] = ()
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from fake_site import MIB, FakeConnection, Site
 
+from controller.api.policy import Metadata
 from controller.api.wishes import Wishes
 from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import Refusal, Snapshot
@@ -256,6 +257,14 @@ def test_problems_of_policies_are_published():
     assert site.board.document()["problems"] == ["bad.yaml:1: not valid YAML"]
 
 
+def test_an_outage_of_the_source_is_published_and_is_no_refusal():
+    site = Site(CALM)
+    site.source.outage = "MemoryPolicies: connection refused"
+    site.loop.iterate()
+    document = site.board.document()
+    assert (document["outage"], document["problems"]) == ("MemoryPolicies: connection refused", [])
+
+
 def test_wishes_that_cannot_be_understood_are_explained_on_the_domain_and_in_the_log(caplog):
     site = Site(CALM)
     site.host.add("a")
@@ -304,12 +313,12 @@ def test_a_change_of_the_nodes_labels_counts_at_once():
     assert site.domain("a")["policy"] == "p0"
 
 
-def test_generations_of_the_policies_in_force_are_published():
+def test_the_metadata_of_the_policies_in_force_is_published():
     site = Site(CALM)
     site.loop.iterate()
     latest = site.board.latest
     assert latest is not None
-    assert latest.generations == {"p0": 0}
+    assert latest.in_force == {"p0": Metadata(name="p0")}
 
 
 def test_the_looks_a_fixed_interval_would_take_are_counted_for_each_domain():

@@ -197,9 +197,10 @@ def test_a_folder_that_goes_away_leaves_its_policies_in_force(folder, caplog):
     assert folder.scan() == ["a"]
     assert folder.scan() == ["a"]
     assert len(caplog.records) == 1
+    assert folder.source.outage.endswith("its policies stay in force until then")
     away.rename(folder.path)
     assert folder.scan() == ["a"]
-    assert folder.source.problems == ()
+    assert (folder.source.outage, folder.source.problems) == ("", ())
 
 
 def test_a_missing_folder_is_refused_at_the_start(tmp_path):

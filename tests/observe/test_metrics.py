@@ -15,7 +15,14 @@ class FakeBoard:
     """Hands out a document."""
 
     def __init__(self, **parts: object) -> None:
-        self._document = {"node": {"name": "n"}, "connections": [], "problems": [], "policies": [], "domains": []}
+        self._document = {
+            "node": {"name": "n"},
+            "connections": [],
+            "problems": [],
+            "outage": "",
+            "policies": [],
+            "domains": [],
+        }
         self._document |= parts
 
     def document(self) -> dict[str, object]:
@@ -87,6 +94,14 @@ def test_connections_and_refused_policies():
     assert own.get_sample_value("ballast_libvirt_connected", {"uri": "a:///"}) == 1
     assert own.get_sample_value("ballast_libvirt_connected", {"uri": "b:///"}) == 0
     assert own.get_sample_value("ballast_refused_policies") == 2
+    assert own.get_sample_value("ballast_policies_in_reach") == 1
+
+
+def test_an_outage_is_no_refusal():
+    own = scrape(FakeBoard(outage="MemoryPolicies: connection refused"))
+    assert own.get_sample_value("ballast_policies_in_reach") == 0
+    assert own.get_sample_value("ballast_refused_policies") == 0
+    assert scrape(FakeBoard(outage=None)).get_sample_value("ballast_policies_in_reach") is None
 
 
 def test_version_and_process_are_told_before_any_look():

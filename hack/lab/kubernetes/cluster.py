@@ -144,7 +144,8 @@ def _say(line: str) -> None:
 
 def _say_how_to_use() -> None:
     record = _record()
-    _say("up; ./hack/cluster kubectl ARGS..., status, down")
+    _say("up; ./hack/cluster kubectl ARGS..., status, down. Guests are left alone until there is a policy:")
+    _say("./hack/cluster kubectl apply -f manifests/samples/observe-everything.yaml")
     click.echo(f"export KUBECONFIG={shlex.quote(record['kubeconfig'])}")
     click.echo(f"export LIBVIRT_DEFAULT_URI={shlex.quote(record['uri'])}")
 

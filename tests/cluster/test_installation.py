@@ -1,0 +1,210 @@
+"""All of it as a user installs it: pods of the DaemonSet and the Deployment on a real node, with real guests there."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab.daemons import until
+from lab.guest import Guest, GuestSpec
+from lab.kubernetes import image
+from lab.kubernetes.cluster import NAMESPACE, OVERLAY, apply
+from lab.kubernetes.controlplane import ControlPlane
+from lab.kubernetes.node import Node
+from lab.libvirtd import PrivateLibvirtd
+
+PATIENCE_S = 90.0
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+IN_USE_MIB = 40
+FULL_MIB = 512
+QUICK = {
+    "limits": {"minimum": "96Mi", "minimumPercent": 1},
+    "headroom": {"quantity": "48Mi"},
+    "shrink": {"stabilizationSeconds": 3},
+    "spare": "Reclaim",
+    "monitoring": {"maximumIntervalSeconds": 1},
+}
+"""A policy that is quick in all respects."""
+PRESSURE = "/host/proc/pressure/memory"
+OPEN_FILES = "import os; print(*(os.readlink(each.path) for each in os.scandir('/proc/1/fd')))"
+"""Of the pod's first process, for Python in the pod; the folder that is listed is gone when its turn comes."""
+
+
+class Site:
+    """The cluster as its administrator has it in hand, and a guest on its one node."""
+
+    def __init__(self, plane: ControlPlane, guest: Guest) -> None:
+        self.plane = plane
+        self.kubectl = plane.kubectl
+        self.guest = guest
+
+    def apply(self, name: str, **spec: Any) -> None:
+        """A policy; returns when it is Ready as it is now."""
+        head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": name}}
+        self.kubectl("apply", "-f", "-", input=json.dumps(head | {"spec": spec}))
+        until(lambda: self._follows(name), PATIENCE_S, f"{name} Ready")
+
+    def policy(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.kubectl("get", "mpol", name, "-o", "json"))
+        return found
+
+    def condition(self, name: str, kind: str) -> tuple[str, str]:
+        """Status and reason."""
+        conditions = self.policy(name)["status"]["conditions"]
+        return next((each["status"], each["reason"]) for each in conditions if each["type"] == kind)
+
+    def state(self) -> dict[str, Any]:
+        """What the agent knows, asked in its pod."""
+        return dict(json.loads(self.in_pod("ballast", "top", "-o", "json")))
+
+    def in_pod(self, *command: str) -> str:
+        """What a command in the agent's pod prints."""
+        return self.kubectl("exec", "-n", NAMESPACE, "daemonset/ballast-agent", "--", *command)
+
+    def pod(self, component: str) -> list[str]:
+        """Names of the pods that run."""
+        label = f"app.kubernetes.io/component={component}"
+        return self.kubectl("get", "pods", "-n", NAMESPACE, "-l", label, "-o", "name").split()
+
+    def look_again(self, times: int) -> None:
+        """Wait until the agent has looked at the guest so many times more."""
+        before = self.looks()
+        until(lambda: self.looks() >= before + times, PATIENCE_S, f"{times} more looks")
+
+    def looks(self) -> int:
+        return int(self.state()["domains"][0]["looks"])
+
+    def leader(self) -> str:
+        """Name of the pod that holds the Lease: its identity is that and something unique."""
+        path = "jsonpath={.spec.holderIdentity}"
+        return self.kubectl("get", "lease", "ballast-aggregator", "-n", NAMESPACE, "-o", path).partition("_")[0]
+
+    def _follows(self, name: str) -> bool:
+        policy = self.policy(name)
+        ready = next(each for each in policy["status"]["conditions"] if each["type"] == "Ready")
+        return (ready["status"], ready.get("observedGeneration")) == ("True", policy["metadata"]["generation"])
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Site]:
+    """`kubectl apply -k` on a node with a guest that uses little."""
+    with ExitStack() as stack:
+        host = stack.enter_context(PrivateLibvirtd())
+        guest = stack.enter_context(Guest(host, GuestSpec("idle", maximum=FULL_MIB, persistent=True)))
+        plane = stack.enter_context(ControlPlane(scheduler=True))
+        node = Node(plane, "lab", mounts={"/run/libvirt": host.sockets})
+        image.install(node)
+        apply(plane, OVERLAY)
+        guest.wait_ready().use(IN_USE_MIB)
+        yield Site(plane, guest)
+
+
+@pytest.fixture
+def site(running: Site) -> Iterator[Site]:
+    """Without policies before and after, and the guest with all of its memory."""
+    yield running
+    running.kubectl("delete", "mpol", "--all")
+    running.guest.wait_until(lambda guest: guest.actual() == FULL_MIB, PATIENCE_S, "given back")
+
+
+def shrunk(guest: Guest) -> bool:
+    return guest.actual() < FULL_MIB - 100
+
+
+def test_guests_follow_a_policy_that_is_applied_changed_and_deleted(site):
+    site.apply("all", mode="Observe", **QUICK)
+    site.look_again(6)
+    (domain,) = site.state()["domains"]
+    assert (domain["policy"], domain["mode"], site.guest.actual()) == ("all", "Observe", FULL_MIB)
+
+    site.apply("all", mode="Enforce", threshold={"quantity": "512Mi"}, **QUICK)
+    site.look_again(6)
+    assert site.state()["domains"][0]["reason"] == "WithinThreshold"
+    assert site.guest.actual() == FULL_MIB
+
+    site.apply("all", mode="Enforce", **QUICK)
+    site.guest.wait_until(shrunk, PATIENCE_S, "shrunk")
+
+    site.apply("all", mode="Enforce", model={"type": "LastValue"}, **QUICK)
+    columns = site.kubectl("get", "mpol", "all", "--no-headers").split()
+    assert columns[:7] == ["all", "Enforce", "LastValue", "1", "1", columns[5], "True"]
+    assert site.kubectl("get", "nms", "--no-headers").split()[:3] == ["lab", "1", "1"]
+
+    site.kubectl("delete", "mpol", "all")
+    site.guest.wait_until(lambda guest: guest.actual() == FULL_MIB, PATIENCE_S, "given back")
+    assert site.guest.evidence().oom_kills == 0
+
+
+def test_a_conflict_is_told_in_the_status_and_by_an_event_of_the_aggregators_own_token(site):
+    site.apply("first", priority=5)
+    site.apply("second")
+    until(lambda: site.condition("second", "Conflicted") == ("True", "OwnedByOthers"), PATIENCE_S, "conflict")
+    assert site.condition("first", "Conflicted") == ("False", "NoConflict")
+
+    def told() -> str:
+        return site.kubectl("describe", "mpol", "second").partition("Events:")[2]
+
+    until(lambda: "OwnedByOthers" in told(), PATIENCE_S, "event")
+    assert "ballast.dev/aggregator" in told()
+
+
+def test_an_agent_that_is_killed_is_replaced_and_guests_keep_their_memory_meanwhile(site):
+    site.apply("all", mode="Enforce", **QUICK)
+    site.guest.wait_until(shrunk, PATIENCE_S, "shrunk")
+    (before,) = site.pod("agent")
+    site.kubectl("delete", "-n", NAMESPACE, before, "--grace-period=0", "--force")
+    until(lambda: before not in site.pod("agent") != [], PATIENCE_S, "another pod")
+    assert shrunk(site.guest)
+    (after,) = site.pod("agent")
+    site.kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", after, f"--timeout={PATIENCE_S:.0f}s")
+    assert site.state()["domains"][0]["policy"] == "all"
+    assert shrunk(site.guest)
+    site.kubectl("delete", "mpol", "all")
+    site.guest.wait_until(lambda guest: guest.actual() == FULL_MIB, PATIENCE_S, "the new one follows")
+
+
+def test_a_leader_that_is_killed_is_followed_by_the_other_replica(site):
+    site.apply("all", **QUICK)
+    leader = site.leader()
+    assert f"pod/{leader}" in site.pod("aggregator")
+    site.kubectl("delete", "pod", "-n", NAMESPACE, leader, "--grace-period=0", "--force")
+    until(lambda: site.leader() not in ("", leader), PATIENCE_S, "another leader")
+    site.apply("all", weight=200, **QUICK)
+
+
+def test_what_was_applied_shows_no_difference_after_all_have_run(site):
+    spec = {"mode": "Enforce", **QUICK}
+    site.apply("all", **spec)
+    site.guest.wait_until(shrunk, PATIENCE_S, "shrunk")
+    policy = site.policy("all")
+    metadata = policy["metadata"]
+    document = {key: policy[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": "all"}, "spec": spec}
+    assert site.kubectl("diff", "-f", "-", input=json.dumps(document)) == ""
+    assert site.kubectl("diff", "-k", str(OVERLAY)) == ""
+    assert set(metadata["annotations"]) == {"kubectl.kubernetes.io/last-applied-configuration"}
+    assert metadata.keys().isdisjoint({"finalizers", "labels", "ownerReferences"})
+
+
+def test_without_the_overlay_the_kernel_wakes_nobody_and_the_agent_says_so(site):
+    assert PRESSURE not in site.in_pod("python3", "-c", OPEN_FILES)
+    log = site.kubectl("logs", "-n", NAMESPACE, "daemonset/ballast-agent")
+    assert "host memory pressure is taken from MemAvailable" in log
+
+
+def test_with_the_overlay_for_pressure_the_kernel_wakes_the_agent(site, tmp_path):
+    overlay = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text())
+    overlay["resources"] = [os.path.relpath(MANIFESTS / "overlays" / "pressure", tmp_path.resolve())]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    try:
+        apply(site.plane, tmp_path)
+        assert PRESSURE in site.in_pod("python3", "-c", OPEN_FILES)
+        log = site.kubectl("logs", "-n", NAMESPACE, "daemonset/ballast-agent")
+        assert "MemAvailable" not in log
+        site.apply("all", **QUICK)
+    finally:
+        apply(site.plane, OVERLAY)
