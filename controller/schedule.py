@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-GROWTH = 1.5
-"""Factor by which a stable domain's interval grows from look to look: from 1 s to 60 s in eleven looks, 3 minutes."""
+GROWTH = 2.0
+"""Factor by which a stable domain's interval grows from look to look: from 1 s to 60 s in six looks, one minute."""
 
 ROUNDING = 1e-6
 """Part of a shortest interval that sums of seconds may be off by."""
@@ -22,7 +22,7 @@ ROUNDING = 1e-6
 SAFETY = 0.5
 """Part of the time to exhaustion that may pass unseen."""
 
-RISK = 0.3
+RISK = 0.5
 """Chance that demand jumps beyond the allocation between two looks, as far as its past tells."""
 
 SQUARINGS = 3

@@ -20,7 +20,7 @@ def test_unstable_falls_to_the_shortest_at_once():
 
 
 def test_stable_grows_step_by_step_up_to_the_longest():
-    assert interval(4, stable=True) == 6
+    assert interval(4, stable=True) == 8
     assert interval(59, stable=True) == 60
 
 
