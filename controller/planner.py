@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+EXACT = 0.5
+"""Bytes by which a sum may miss what it is to be."""
+
+MOST_STEPS = 100
+"""Of a search that halves: more than a level has digits. Five to ten do, as a rule."""
+
 
 def fill(levels: Sequence[Floats], weights: Floats, capacity: float) -> Floats:
     """Allocations of n domains out of `capacity` bytes.
@@ -38,34 +44,30 @@ def share(wants: Floats, weights: Floats, capacity: float) -> Floats:
 
     All (n,), bytes; `weights` positive. Everybody is satisfied when the wants fit.
     """
-    if float(wants.sum()) <= capacity:
-        return wants
-    if capacity <= 0:
-        return np.zeros_like(wants)
-    satisfied_at = wants / weights
-    order = np.argsort(satisfied_at)
-    wants_before = np.concatenate(([0.0], np.cumsum(wants[order])[:-1]))
-    weights_from = np.cumsum(weights[order][::-1])[::-1]
-    level_if_first_unmet = (capacity - wants_before) / weights_from
-    first = int(np.argmax(level_if_first_unmet <= satisfied_at[order]))
-    return np.asarray(np.minimum(wants, level_if_first_unmet[first] * weights))
+    return level(np.zeros_like(wants), wants, weights, capacity)
 
 
 def level(lowest: Floats, highest: Floats, scale: Floats, capacity: float) -> Floats:
     """Equal levels: x_i = clip(level * scale_i, lowest_i, highest_i), the level such that they use up `capacity`.
 
     All (n,), bytes, `lowest` <= `highest`, `scale` positive. `lowest` where the capacity does not suffice for more,
-    `highest` where it suffices for all.
+    `highest` where it suffices for all; else the sum is `capacity` to the byte.
     """
-    if capacity <= float(lowest.sum()):
+    if capacity - float(lowest.sum()) < EXACT:
         return lowest
-    if capacity >= float(highest.sum()):
+    if float(highest.sum()) - capacity < EXACT:
         return highest
-    bends = np.concatenate((lowest / scale, highest / scale))
-    order = np.argsort(bends)
-    bends = bends[order]
-    slopes = np.cumsum(np.concatenate((scale, -scale))[order])
-    totals = float(lowest.sum()) + np.concatenate(([0.0], np.cumsum(slopes[:-1] * np.diff(bends))))
-    place = int(np.searchsorted(totals, capacity, side="right")) - 1
-    reached = bends[place] + (capacity - totals[place]) / max(slopes[place], np.finfo(np.float64).tiny)
-    return np.asarray(np.clip(reached * scale, lowest, highest))
+    # The sum grows with the level, in straight pieces: Newton's step is exact on a piece, halving finds the piece.
+    below, above = 0.0, float((highest / scale).max())
+    reached = capacity / float(scale.sum())
+    for _ in range(MOST_STEPS):
+        if not below < reached < above:
+            reached = (below + above) / 2
+        sizes = np.minimum(np.maximum(reached * scale, lowest), highest)
+        missing = capacity - float(sizes.sum())
+        if abs(missing) < EXACT:
+            break
+        below, above = (reached, above) if missing > 0 else (below, reached)
+        slope = float(scale[(sizes > lowest) & (sizes < highest)].sum())
+        reached = reached + missing / slope if slope > 0 else above
+    return sizes
