@@ -3,7 +3,10 @@
 A part is a dataclass whose fields are `column(...)`s. Rows follow the inventory; `take` moves them when it changes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import cache
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -28,7 +31,7 @@ class Columns:
 
     def copy(self) -> Self:
         """An independent copy."""
-        return type(self)(*(getattr(self, item.name).copy() for item in fields(self)))
+        return type(self)(*[array.copy() for array in _arrays(type(self))(self)])
 
     def take(self, index: Ints) -> Self:
         """A table whose row i is this table's row index[i], or a blank one where index[i] is -1."""
@@ -44,6 +47,12 @@ class Columns:
     def dump(self) -> dict[str, list[Any]]:
         """Plain lists by column name, for JSON; numbers that JSON does not know become None."""
         return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
+
+
+@cache
+def _arrays(table: Any) -> Callable[[Columns], tuple[NDArray[Any], ...]]:
+    """What gets all arrays of a table of this class at once, in order: every step copies them."""
+    return attrgetter(*(item.name for item in fields(table)))
 
 
 def plain(values: NDArray[Any]) -> list[Any]:

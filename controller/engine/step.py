@@ -30,11 +30,11 @@ NEVER = 2.0**62
 TROUBLED_INTERVAL = 5.0
 """Seconds, at least, between looks at a domain whose statistics cannot be acted on."""
 
-GIVEN = np.array([Reason.CONTENTION_SHRINK, Reason.HOST_PRESSURE_SHRINK], dtype=np.int64)
-"""Reasons of shrinks for the sake of others."""
+GAVE = np.isin(np.arange(max(Reason) + 1), [Reason.CONTENTION_SHRINK, Reason.HOST_PRESSURE_SHRINK])
+"""By code of a reason: the domain shrank for the sake of others."""
 
-FOR_OTHERS = np.append(GIVEN, Reason.SPARE_LENT)
-"""Reasons of moves that say nothing of the domain's own demand."""
+FOR_OTHERS = GAVE | (np.arange(len(GAVE)) == Reason.SPARE_LENT)
+"""By code of a reason: the move says nothing of the domain's own demand."""
 
 RELEASE_PATIENCE = 60.0
 """Seconds within which a released domain gets its memory back or, for lack of it, keeps what it has."""
@@ -132,7 +132,7 @@ def _forecast(state: State, rows: Ints, now: float) -> None:
     _, top = plan.limits(inventory, state.sight)
     exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, NEVER)
     outlook.raise_peaks(state.outlook, state.sight, rows, now)
-    gave = np.isin(state.motion.last_reason[rows], GIVEN)
+    gave = GAVE[state.motion.last_reason[rows]]
     unknown = np.where(gave, outlook.UNKNOWN * top[rows], 0.0)  # what it might need went to others: so it is watched
     patience = outlook.patience(state.outlook, state.sight, exhaustible, unknown, rows)
     tempo.pace(state.tempo, line, exhaustible, patience, inventory, rows)
@@ -182,9 +182,11 @@ def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     drawn = plan.draw(state, committed, movable, now)
     chosen = act.choose(drawn, state, committed, now)
     state.reason = act.why_kept(drawn, chosen, state, now)
-    reasons = act.why_moved(drawn, chosen.target, state)
     _verify(state, chosen, now)
     rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
+    if len(rows) == 0:
+        return ()
+    reasons = act.why_moved(drawn, chosen.target, state)
     actions = act.actions(state, rows, chosen.target, reasons)
     motion.request(state.motion, state.sight, rows, chosen.target[rows], reasons[rows], now)
     state.sight.pressure &= ~chosen.grow | chosen.unpaid
@@ -205,7 +207,7 @@ def _count(state: State, rows: Ints, reasons: Ints, now: float) -> None:
     for the sake of others.
     """
     tempo.fade(state.tempo, state.inventory, rows, now)
-    state.tempo.reallocations[rows] += ~np.isin(reasons, FOR_OTHERS)
+    state.tempo.reallocations[rows] += ~FOR_OTHERS[reasons]
     tempo.hurry(state.tempo, state.inventory, rows, now)
 
 
@@ -233,10 +235,12 @@ def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     """What Enforce would do to domains under Observe, each change said once."""
     inventory, moves = state.inventory, state.motion
     observed = (inventory.policy >= 0) & ~inventory.enforce & (inventory.obstacle == Reason.NONE)
-    observed &= _usable(state) & _free_to_move(state, now)
     if not observed.any():
         return ()
-    acting = inventory.enforce & _usable(state) & _free_to_move(state, now)
+    able = _usable(state) & _free_to_move(state, now)
+    observed, acting = observed & able, inventory.enforce & able
+    if not observed.any():
+        return ()
     shadow, committed = _as_proposed(state, committed)
     drawn = plan.draw(shadow, committed, observed | acting, now)
     chosen = act.choose(drawn, shadow, committed, now)
