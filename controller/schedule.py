@@ -23,7 +23,7 @@ SAFETY = 0.5
 """Part of the time to exhaustion that may pass unseen."""
 
 RISK = 0.5
-"""Chance that demand jumps beyond the allocation between two looks, as far as its past tells."""
+"""Jumps of demand beyond the allocation between two looks, at most, as far as its past tells."""
 
 SQUARINGS = 3
 """Larger jumps are rarer by the eighth power (squared three times): half as far again, 26 times as rare. Steep, so that
@@ -31,18 +31,17 @@ who has less room than it has jumped of late is looked at often, and who has mor
 
 
 def patience(jumps: Sequence[Floats], spans: Sequence[float], room: Floats) -> Floats:
-    """(n,) seconds in which demand jumps beyond its `room` with a chance of about `RISK`.
+    """(n,) seconds in which demand is expected to jump beyond its `room` `RISK` times.
 
     `jumps` are (n,) arrays: how far demand has been seen to jump in about `spans` seconds, in the unit of `room`. What
     jumps by j once in a span jumps by `room` `(j / room) ** 8` times in it (a Pareto tail, see `SQUARINGS`). Who did
     not move at all is not expected to; where there is no room, there is no patience.
     """
-    rate = np.zeros_like(room)
-    for jump, span in zip(jumps, spans, strict=True):
-        far = np.divide(np.maximum(jump, 0.0), room, out=np.full_like(room, np.inf), where=room > 0)
-        for _ in range(SQUARINGS):
-            far *= far
-        rate = np.maximum(rate, np.where(jump > 0, far / span, 0.0))
+    jump = np.maximum(np.stack(jumps), 0.0)
+    far = np.divide(jump, room, out=np.full_like(jump, np.inf), where=room > 0)
+    for _ in range(SQUARINGS):
+        far *= far
+    rate: Floats = np.where(jump > 0, far / np.array(spans)[:, None], 0.0).max(axis=0)
     return np.divide(RISK, rate, out=np.full_like(rate, np.inf), where=rate > 0)
 
 

@@ -31,7 +31,8 @@ class Columns:
 
     def copy(self) -> Self:
         """An independent copy."""
-        return type(self)(*[array.copy() for array in _arrays(type(self))(self)])
+        kind: type = type(self)
+        return type(self)(*[array.copy() for array in _arrays(kind)(self)])
 
     def take(self, index: Ints) -> Self:
         """A table whose row i is this table's row index[i], or a blank one where index[i] is -1."""
@@ -50,7 +51,7 @@ class Columns:
 
 
 @cache
-def _arrays(table: Any) -> Callable[[Columns], tuple[NDArray[Any], ...]]:
+def _arrays(table: type) -> Callable[[Columns], tuple[NDArray[Any], ...]]:
     """What gets all arrays of a table of this class at once, in order: every step copies them."""
     return attrgetter(*(item.name for item in fields(table)))
 
