@@ -1,30 +1,16 @@
 """`ballast top`: the live table of a running Ballast, read from its local HTTP endpoint."""
 
-import json
 import time
-from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import urlopen
 
 import click
 
+from controller.cli.endpoint import fetch, url_option
 from controller.cli.output import document, output_option
-from controller.observe.address import DEFAULT_LISTEN
-
-TIMEOUT_S = 5.0
-"""Seconds to wait for an answer."""
 
 
 @click.command()
-@click.option(
-    "--url",
-    default=f"http://{DEFAULT_LISTEN}",
-    show_default=True,
-    metavar="URL",
-    help="Address of the running Ballast (its --listen).",
-)
+@url_option
 @click.option("--once", is_flag=True, help="Print the table once and exit; implied by -o json and -o yaml.")
 @click.option(
     "--interval",
@@ -59,28 +45,6 @@ def top(url: str, once: bool, interval: float, output: str) -> None:
         _follow(console, url, interval)
     except KeyboardInterrupt:
         return
-
-
-def fetch(url: str) -> dict[str, Any]:
-    """The `/state` document of the Ballast at `url`. Raises ClickException when there is none."""
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc:
-        raise click.UsageError(f"--url {url!r} is not a URL; write it like http://{DEFAULT_LISTEN}")
-    try:
-        with urlopen(f"{url.rstrip('/')}/state", timeout=TIMEOUT_S) as reply:  # noqa: S310 - the scheme is checked above
-            state = json.load(reply)
-    except HTTPError as error:
-        error.close()
-        raise click.ClickException(f"{url} answers {error.code} {error.reason}; is that a Ballast?") from error
-    except (URLError, OSError, HTTPException) as error:
-        cause = getattr(error, "reason", error)
-        raise click.ClickException(
-            f"nothing answers at {url} ({cause}); is `ballast run` running, and --url what its --listen says?"
-        ) from error
-    except ValueError as error:
-        raise click.ClickException(f"{url} does not answer with JSON; is that a Ballast?") from error
-    if not isinstance(state, dict) or "domains" not in state:
-        raise click.ClickException(f"{url} answers with something else; is that a Ballast?")
-    return state
 
 
 def _follow(console: Any, url: str, interval: float) -> None:
