@@ -6,6 +6,7 @@ Only what happened is kept: a change made, proposed or refused, and a notice; ne
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from struct import Struct
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 
 from controller.engine import motion
 from controller.engine.act import threshold
-from controller.engine.decision import Decision
+from controller.engine.decision import Action, Decision
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
 DECISIONS = 12
 """Entries a domain keeps; some 200 bytes each."""
+
+
+Floats = NDArray[np.float64]
 
 
 class Outcome(StrEnum):
@@ -53,6 +57,9 @@ class Figures(NamedTuple):
     """Of the budget, once the step's decisions are carried out."""
 
 
+_FORM = Struct(f"{len(Figures._fields)}f")
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One decision about one domain."""
@@ -69,7 +76,7 @@ class Entry:
     @property
     def figures(self) -> Figures:
         """The numbers it came from."""
-        return Figures(*np.frombuffer(self.packed, dtype=np.float32).tolist())
+        return Figures(*_FORM.unpack(self.packed))
 
     @property
     def grows(self) -> bool:
@@ -91,57 +98,54 @@ class Chronicle:
         """
         if not (decision.actions or decision.proposals or decision.notices):
             return self
-        known = state.inventory.index
+        known, numbers = state.inventory.index, table(state)
         entries = {key: kept for key, kept in self.entries.items() if key in known}
         for notice in decision.notices:
-            _append(entries, notice.key, _entry(state, known[notice.key], None, Outcome.NOTED, notice.reason, now))
+            seen = figures(numbers, known[notice.key])
+            _append(entries, notice.key, Entry(now, Outcome.NOTED, notice.reason, _FORM.pack(*seen)))
         for action in decision.proposals:
-            made = _entry(state, action.row, (action.before, action.target), Outcome.PROPOSED, action.reason, now)
-            _append(entries, action.key, made)
+            _append(entries, action.key, _change(numbers, action, Outcome.PROPOSED, now))
         for action in decision.actions:
             error = refused.get(action.key, "")
             outcome = Outcome.REFUSED if error else Outcome.DONE
-            made = _entry(state, action.row, (action.before, action.target), outcome, action.reason, now)
-            _append(entries, action.key, replace(made, error=error))
+            _append(entries, action.key, replace(_change(numbers, action, outcome, now), error=error))
         return Chronicle(entries)
 
 
-def figures(state: State, row: int) -> Figures:
-    """The numbers as they stand after a step, of one domain."""
-    inventory, outlook = state.inventory, state.outlook
-    upper, size = float(outlook.upper[row]), float(state.sight.allocation[row])
+def table(state: State) -> Floats:
+    """(figures, n) as they stand after a step: a row for each field of `Figures`, a column for each domain."""
+    inventory, outlook, size = state.inventory, state.outlook, state.sight.allocation
     committed = float(motion.committed(state.motion, state.sight, inventory).sum())
-    return Figures(
-        demand=float(state.sight.demand[row]),
-        forecast=float(outlook.forecast[row]),
-        upper=upper,
-        headroom=max(float(inventory.headroom[row]), float(inventory.headroom_fraction[row]) * upper),
-        wanted=float(outlook.wanted[row]),
-        allocation=size,
-        target=size,
-        threshold=float(threshold(state.sight, inventory)[row]),
-        budget=state.budget,
-        spare=max(state.budget - committed, 0.0),
-    )
+    everyone = np.ones(len(inventory))
+    columns = {
+        "demand": state.sight.demand,
+        "forecast": outlook.forecast,
+        "upper": outlook.upper,
+        "headroom": np.maximum(inventory.headroom, inventory.headroom_fraction * outlook.upper),
+        "wanted": outlook.wanted,
+        "allocation": size,
+        "target": size,
+        "threshold": threshold(state.sight, inventory),
+        "budget": state.budget * everyone,
+        "spare": max(state.budget - committed, 0.0) * everyone,
+    }
+    return np.stack([columns[name] for name in Figures._fields])
 
 
-def _entry(
-    state: State, row: int, change: tuple[int, int] | None, outcome: Outcome, reason: Reason, now: float
-) -> Entry:
-    seen = figures(state, row)
-    if change is not None:
-        seen = seen._replace(allocation=float(change[0]), target=float(change[1]))
-    return Entry(now, outcome, reason, _packed(seen))
+def figures(numbers: Floats, row: int) -> Figures:
+    """One domain's, of a `table`."""
+    return Figures(*numbers[:, row].tolist())
 
 
-def _packed(seen: Figures) -> bytes:
-    values: NDArray[np.float32] = np.array(seen, dtype=np.float32)
-    return values.tobytes()
+def _change(numbers: Floats, action: Action, outcome: Outcome, now: float) -> Entry:
+    seen = figures(numbers, action.row)._replace(allocation=float(action.before), target=float(action.target))
+    return Entry(now, outcome, action.reason, _FORM.pack(*seen))
 
 
 def _append(entries: dict[str, tuple[Entry, ...]], key: str, entry: Entry) -> None:
-    """A refusal that is only tried again takes the place of the last one."""
+    """Changes all count; what is only said again, a refusal or a notice, takes the place of what was said before."""
     kept = entries.get(key, ())
-    if kept and entry.outcome is Outcome.REFUSED and (kept[-1].outcome, kept[-1].error) == (entry.outcome, entry.error):
-        kept = kept[:-1]
+    if entry.outcome in {Outcome.REFUSED, Outcome.NOTED}:
+        said = (entry.outcome, entry.reason, entry.error)
+        kept = tuple(each for each in kept if (each.outcome, each.reason, each.error) != said)
     entries[key] = (*kept[-(DECISIONS - 1) :], entry)

@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from controller.engine.state import State
-from controller.observe.chronicle import Chronicle, Entry, Figures, Outcome, figures
+from controller.observe.chronicle import Chronicle, Entry, Figures, Outcome, figures, table
 from controller.observe.text import MIB, change, mib, reason_with_advice, seconds
 
 TOGETHER_S = 30.0
@@ -48,7 +48,7 @@ def explanation(domain: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
     entries = reversed(scene.chronicle.entries.get(key, ()))
     return {
         "domain": dict(domain),
-        "standing": standing(domain, figures(scene.state, row)),
+        "standing": standing(domain, figures(table(scene.state), row)),
         "decisions": [_decision(each, _others(each, key, changes, scene), scene.now) for each in entries],
     }
 
@@ -134,9 +134,10 @@ def _changes(chronicle: Chronicle) -> Iterator[_Change]:
 def _others(entry: Entry, key: str, changes: list[_Change], scene: Scene) -> list[dict[str, Any]]:
     """Who gave just before this domain grew, or got just after it shrank; largest first."""
     total: dict[str, float] = {}
+    grows = entry.grows
     for each in changes:
-        late = entry.at - each.at if entry.grows else each.at - entry.at
-        counterpart = each.outcome is entry.outcome and (each.size > 0) != entry.grows
+        late = entry.at - each.at if grows else each.at - entry.at
+        counterpart = each.outcome is entry.outcome and (each.size > 0) != grows
         if each.key != key and counterpart and 0 <= late <= TOGETHER_S:
             total[each.key] = total.get(each.key, 0.0) + abs(each.size)
     inventory = scene.state.inventory
