@@ -5,12 +5,13 @@ from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
 import click
 
 from controller.observe.address import DEFAULT_LISTEN
+from controller.observe.text import printable
 
 TIMEOUT_S = 5.0
 """Seconds to wait for an answer."""
@@ -49,3 +50,13 @@ def fetch(url: str, page: str = "/state") -> dict[str, Any]:
     if not isinstance(state, dict) or "domains" not in state:
         raise click.ClickException(f"{url} answers with something else; is that a Ballast?")
     return state
+
+
+def explained(url: str, domain: str) -> dict[str, Any]:
+    """The `/explain` document of the domain with this name or UUID. Raises ClickException that names those like it."""
+    told = fetch(url, f"/explain?domain={quote(domain, safe='', errors='replace')}")
+    if not told["domains"]:
+        names = ", ".join(map(printable, told["near"]))
+        remedy = f"is it one of {names}?" if names else "`ballast top` lists those there are"
+        raise click.ClickException(f"DOMAIN {domain!r} is not known on {told['node']['name']}; {remedy}")
+    return told

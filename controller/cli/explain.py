@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 
 import click
 
-from controller.cli.endpoint import fetch, url_option
+from controller.cli.endpoint import explained, url_option
 from controller.cli.output import document, output_option
 from controller.observe.text import printable, seconds
 
@@ -23,12 +22,7 @@ def explain(domain: str, url: str, output: str) -> None:
       ballast explain web
       ballast explain web -o json | jq '.domains[].decisions[0]'
     """
-    told = fetch(url, f"/explain?domain={quote(domain, safe='', errors='replace')}")
-    if not told["domains"]:
-        node = told["node"]["name"]
-        names = ", ".join(map(printable, told["near"]))
-        remedy = f"is it one of {names}?" if names else "`ballast top` lists those there are"
-        raise click.ClickException(f"DOMAIN {domain!r} is not known on {node}; {remedy}")
+    told = explained(url, domain)
     click.echo("\n".join(_text(told)) if output == "text" else document(told, output))
 
 

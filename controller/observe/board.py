@@ -128,7 +128,7 @@ class Board:
         found = matching(document["domains"], wanted)
         if latest is None or not found:
             return {"node": document["node"], "domains": [], "near": near(document["domains"], wanted)}
-        scene = Scene(latest.state, latest.chronicle, self._monotonic())
+        scene = Scene(latest.state, latest.chronicle, latest.trail, self._monotonic())
         known = [each for each in found if each["key"] in latest.state.inventory.index]
         return {"node": document["node"], "domains": [explanation(each, scene) for each in known], "near": []}
 

@@ -9,6 +9,7 @@ from typing import Any
 from controller.engine.state import State
 from controller.observe.chronicle import Chronicle, Entry, Figures, Outcome, figures, table
 from controller.observe.text import MIB, change, mib, reason_with_advice, seconds
+from controller.observe.trail import Trail
 
 TOGETHER_S = 30.0
 """Seconds between one domain's giving and another's getting within which they are told together: a balloon's way."""
@@ -24,6 +25,7 @@ class Scene:
 
     state: State
     chronicle: Chronicle
+    trail: Trail
     now: float
     """Monotonic seconds."""
 
@@ -41,7 +43,7 @@ def near(domains: list[dict[str, Any]], wanted: str) -> list[str]:
 
 
 def explanation(domain: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
-    """One domain of the `/state` document, what holds now, and its last decisions, newest first; JSON-able."""
+    """One domain of the `/state` document, what holds now, how it went, its last decisions, newest first."""
     key = domain["key"]
     row = scene.state.inventory.index[key]
     changes = list(_changes(scene.chronicle))
@@ -49,6 +51,7 @@ def explanation(domain: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
     return {
         "domain": dict(domain),
         "standing": standing(domain, figures(table(scene.state), row)),
+        "trail": scene.trail.document(key),
         "decisions": [_decision(each, _others(each, key, changes, scene), scene.now) for each in entries],
     }
 

@@ -1,6 +1,7 @@
 """How demand, forecast and allocation of every domain went of late: a bounded memory, for small charts."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,3 +42,11 @@ class Trail:
         """(3, POINTS) bytes of one domain; all NaN while it has no point."""
         row = self.index.get(key)
         return np.full((3, POINTS), np.nan, dtype=np.float32) if row is None else self.values[:, row]
+
+    def document(self, key: str) -> dict[str, Any]:
+        """One domain's, JSON-able: bytes, oldest first, null where unknown."""
+        rows = zip(("demand", "forecast", "allocation"), self.of(key), strict=True)
+        return {
+            "step_s": STEP_S,
+            **{name: [None if np.isnan(size) else int(size) for size in row] for name, row in rows},
+        }
