@@ -16,6 +16,7 @@ from controller.host.meminfo import MeminfoError
 from controller.loop.clock import SystemClock
 from controller.observe.address import Address
 from controller.observe.http import Endpoint, ListenError
+from controller.observe.site import node_pages
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def serve(site: Site, listen: Address | None) -> None:
             host.read()
             agent = Agent(access(site.kubeconfig), site.node_name, site.cache_dir, host, clock)
             if listen is not None:
-                stack.enter_context(Endpoint(listen, agent.board))
+                stack.enter_context(Endpoint(listen, agent.board, more=node_pages(agent.board)))
             stack.callback(host.close)
             host.start()
             stack.enter_context(agent)

@@ -1,7 +1,7 @@
 """What commands print: a table for people, JSON or YAML for programs."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -11,9 +11,9 @@ FORMS = ("table", "json", "yaml")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def output_option(text: str, default: str = "table") -> Callable[[Command], Command]:
+def output_option(text: str, default: str = "table", forms: Sequence[str] = FORMS) -> Callable[[Command], Command]:
     """`-o FORM`; `text` says what it applies to."""
-    return click.option("-o", "--output", type=click.Choice(FORMS), default=default, show_default=True, help=text)
+    return click.option("-o", "--output", type=click.Choice(forms), default=default, show_default=True, help=text)
 
 
 def document(data: Any, form: str) -> str:

@@ -20,6 +20,7 @@ from controller.loop.control import GAP_S, ControlLoop
 from controller.observe.address import Address
 from controller.observe.board import Board, lost
 from controller.observe.http import Endpoint, ListenError
+from controller.observe.site import node_pages
 from controller.standalone import FolderError, FolderWatch, PolicyFolder
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def serve(site: Site, listen: Address | None) -> None:
     with _plainly(), stopped_by_signals(clock.stop), ExitStack() as stack:
         wired = _Wired(site, stack, clock)
         if listen is not None:
-            stack.enter_context(Endpoint(listen, wired.board))
+            stack.enter_context(Endpoint(listen, wired.board, more=node_pages(wired.board)))
         stack.enter_context(FolderWatch(site.policies, wired.changed))
         wired.loop.run()
     _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})

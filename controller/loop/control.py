@@ -18,8 +18,10 @@ from controller.loop.clock import Clock
 from controller.loop.ports import Host, PolicySource
 from controller.observe.advice import advice
 from controller.observe.board import Board, Publication
+from controller.observe.chronicle import Chronicle
 from controller.observe.journal import Journal
 from controller.observe.remarks import Ownership, ownership
+from controller.observe.trail import Trail
 
 GAP_S = 0.1
 """Least seconds between two iterations: a storm of balloon events is worth one step, not one each."""
@@ -49,6 +51,8 @@ class ControlLoop:
         self._clock = clock
         self._board = board
         self._journal = Journal()
+        self._chronicle = Chronicle()
+        self._trail = Trail()
         self._state = State.initial()
         self._inventory: Inventory | None = None
         self._facts: tuple[DomainFacts, ...] | None = None
@@ -157,6 +161,8 @@ class ControlLoop:
         self._journal.notices(outcome.decision.notices, self._advise)
         self._journal.proposals(outcome.decision.proposals)
         self._journal.actions(outcome.decision.actions, outcome.refused)
+        self._chronicle = self._chronicle.extended(self._state, outcome.decision, outcome.refused, now)
+        self._trail = self._trail.extended(self._state, now)
         self._board.publish(
             Publication(
                 at=now,
@@ -169,6 +175,8 @@ class ControlLoop:
                 in_force=self._in_force,
                 outage=self._source.outage,
                 awaited=self._source.awaited,
+                chronicle=self._chronicle,
+                trail=self._trail,
             )
         )
 

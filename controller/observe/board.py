@@ -12,7 +12,10 @@ from controller.api.policy import Metadata
 from controller.engine.state import State
 from controller.engine.view import view
 from controller.observe.advice import advice
+from controller.observe.chronicle import Chronicle
+from controller.observe.explain import Scene, explanation, matching, near
 from controller.observe.remarks import Ownership
+from controller.observe.trail import Trail
 
 SILENCE_S = 30.0
 """Seconds without an iteration after which the loop counts as hung: three heartbeats, a slow one is fine."""
@@ -52,6 +55,8 @@ class Publication:
     """Why nobody can be asked for policies, so that those known last count; empty otherwise."""
     awaited: str = ""
     """What has to be known before policies count, and is not; empty otherwise."""
+    chronicle: Chronicle = field(default_factory=Chronicle)
+    trail: Trail = field(default_factory=Trail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,16 @@ class Board:
             ],
             "domains": [_domain(domain, latest.wishes_errors) for domain in seen["domains"]],
         }
+
+    def explain(self, wanted: str) -> dict[str, Any]:
+        """The `/explain` document of the domains with this name, UUID or key, JSON-able; `near` names when none has."""
+        latest, document = self._latest, self.document()
+        found = matching(document["domains"], wanted)
+        if latest is None or not found:
+            return {"node": document["node"], "domains": [], "near": near(document["domains"], wanted)}
+        scene = Scene(latest.state, latest.chronicle, latest.trail, self._monotonic())
+        known = [each for each in found if each["key"] in latest.state.inventory.index]
+        return {"node": document["node"], "domains": [explanation(each, scene) for each in known], "near": []}
 
     def health(self) -> Verdict:
         """Fine while the loop turns."""

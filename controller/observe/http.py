@@ -1,4 +1,5 @@
-"""The local HTTP endpoint: `/state`, `/healthz`, `/readyz`, `/metrics`. Read-only, never in the loop's way.
+"""The local HTTP endpoint: `/state`, `/healthz`, `/readyz`, `/metrics`, and pages it is given. Read-only, never in the
+loop's way.
 
 It runs on threads of its own and reads the board, which needs no lock. Requests are bounded in number,
 size and time.
@@ -11,7 +12,7 @@ import socket
 import socketserver
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -48,6 +49,14 @@ class Reply:
     status: HTTPStatus
     content_type: str
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further ones."""
+
+
+Page = Callable[[str], Reply]
+"""Answers a request, from the query of its address; empty without one."""
+
+NO_PAGES: Mapping[str, Page] = {}
 
 
 class Shown(Protocol):
@@ -69,23 +78,27 @@ class Shown(Protocol):
 class Pages:
     """What the endpoint answers, without the wire."""
 
-    def __init__(self, board: Shown, collecting: Collecting = StateCollector) -> None:
-        """`collecting` makes the metrics of the board's document."""
+    def __init__(
+        self, board: Shown, collecting: Collecting = StateCollector, more: Mapping[str, Page] = NO_PAGES
+    ) -> None:
+        """`collecting` makes the metrics of the board's document; `more` are further pages, by path."""
         self._board = board
         self._registry: CollectorRegistry = registry(board, collecting)
-        self._pages: dict[str, Callable[[], Reply]] = {
-            "/state": self._state,
-            "/healthz": lambda: _verdict(board.health()),
-            "/readyz": lambda: _verdict(board.readiness()),
-            "/metrics": self._metrics,
+        self._pages: dict[str, Page] = {
+            "/state": lambda _query: self._state(),
+            "/healthz": lambda _query: _verdict(board.health()),
+            "/readyz": lambda _query: _verdict(board.readiness()),
+            "/metrics": lambda _query: self._metrics(),
+            **more,
         }
 
     def get(self, path: str) -> Reply:
         """The page at `path`; 404 lists the pages there are."""
-        page = self._pages.get(path.partition("?")[0])
+        path, _, query = path.partition("?")
+        page = self._pages.get(path)
         if page is None:
             return _text(HTTPStatus.NOT_FOUND, f"no such page; there is {', '.join(self._pages)}")
-        return page()
+        return page(query)
 
     def _state(self) -> Reply:
         body = json.dumps(self._board.document(), allow_nan=False).encode()
@@ -98,10 +111,16 @@ class Pages:
 class Endpoint:
     """The listening server with its thread; a context manager."""
 
-    def __init__(self, address: Address, board: Shown, collecting: Collecting = StateCollector) -> None:
+    def __init__(
+        self,
+        address: Address,
+        board: Shown,
+        collecting: Collecting = StateCollector,
+        more: Mapping[str, Page] = NO_PAGES,
+    ) -> None:
         """Bind at once. Raises ListenError when the address cannot be had."""
         try:
-            self._server = _Server(address, Pages(board, collecting))
+            self._server = _Server(address, Pages(board, collecting, more))
         except OSError as error:
             raise ListenError(f"--listen {address}: {error.strerror or error}; {_remedy(error)}") from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
@@ -201,6 +220,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(reply.body)))
         self.send_header("Cache-Control", "no-store")
+        for name, value in reply.headers:
+            self.send_header(name, value)
         if reply.status is HTTPStatus.METHOD_NOT_ALLOWED:
             self.send_header("Allow", "GET, HEAD")
         self.end_headers()

@@ -10,6 +10,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from controller.observe.text import printable
+
 FORMATS = ("human", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -43,7 +45,7 @@ class HumanLines(logging.Formatter):
         text = super().format(record)
         if record.exc_info:
             return text
-        return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+        return printable(text)
 
 
 def configure(style: str, level: str, stream: TextIO = sys.stderr) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import click
 
-from controller.cli.top import fetch
+from controller.cli.endpoint import fetch
 from lab.daemons import until
 from lab.errors import LabError
 

@@ -28,6 +28,7 @@ from controller.forecast.model import Model, Points
 from controller.host.domain_xml import describe
 from controller.observe.board import Board
 from controller.observe.http import Pages
+from controller.observe.site import ASSETS, node_pages
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -170,8 +171,11 @@ def test_every_reason_is_listed_with_its_words():
 
 
 def test_every_page_of_the_endpoint_is_listed():
-    no_such_page = Pages(Board("node", lambda: 0.0)).get("/nowhere").body.decode()
-    assert [row[0].strip("`") for row in table(README, "Page")] == re.findall(r"/\w+", no_such_page)
+    board = Board("node", lambda: 0.0)
+    no_such_page = Pages(board, more=node_pages(board)).get("/nowhere").body.decode()
+    served = no_such_page.strip().partition("there is ")[2].split(", ")
+    listed = [row[0].strip("`").partition("?")[0] for row in table(README, "Page")]
+    assert listed == [path for path in served if path.removeprefix("/") not in ASSETS]
 
 
 def test_every_layer_is_listed_in_order():

@@ -331,3 +331,14 @@ def test_the_looks_a_fixed_interval_would_take_are_counted_for_each_domain():
     counted = latest.state.tempo.fixed_looks
     assert counted[0] == counted[1] > 0
     assert counted.sum() == pytest.approx(latest.state.totals.fixed_looks)
+
+
+def test_a_look_leaves_no_line_in_the_log_and_an_action_leaves_one(caplog):
+    caplog.set_level("DEBUG")
+    site = Site(ENFORCE)
+    site.host.add("a", actual=300, demand=256)
+    site.turn(20)
+    assert caplog.messages == []
+    site.host.demand["a"] = 295 * MIB
+    site.turn(3)
+    assert len(caplog.messages) == len(site.host.applied) > 0

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from controller.cli.main import main
 from lab.ballast import Ballast
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec
@@ -168,6 +170,8 @@ def test_observe_moves_nothing_and_says_what_it_would_do(start_guests, control):
     controlled.wait_reason(guest, "ForecastShrink")
     assert controlled.domain(guest)["target"] < 512 * 2**20
     assert guest.actual() == 512
+    told = CliRunner().invoke(main, ["explain", "observed", "--url", controlled.process.url]).output
+    assert "Enforce would change it: 512 MiB -> " in told
 
 
 def test_a_guest_destroyed_in_the_middle_of_a_step_harms_nobody(start_guests, control):

@@ -1,0 +1,42 @@
+"""`ballast explain`: the last decisions about one domain as sentences, read from a running Ballast's HTTP endpoint."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from controller.cli.endpoint import explained, url_option
+from controller.cli.output import document, output_option
+from controller.observe.text import printable, seconds
+
+
+@click.command()
+@click.argument("domain")
+@url_option
+@output_option("What to print.", "text", ("text", "json", "yaml"))
+def explain(domain: str, url: str, output: str) -> None:
+    """Say why DOMAIN (name or UUID) has the memory it has: what holds now, and the last decisions, newest first.
+
+    \b
+    Examples:
+      ballast explain web
+      ballast explain web -o json | jq '.domains[].decisions[0]'
+    """
+    told = explained(url, domain)
+    click.echo("\n".join(_text(told)) if output == "text" else document(told, output))
+
+
+def _text(told: dict[str, Any]) -> Iterator[str]:
+    for each in told["domains"]:
+        yield printable(f"{each['domain']['name']} on {told['node']['name']}")
+        yield from _indented(each["standing"])
+        for decision in each["decisions"]:
+            first, *rest = decision["sentences"]
+            yield printable(f"{seconds(decision['age_s'])} ago: {first}")
+            yield from _indented(rest)
+        if not each["decisions"]:
+            yield "No decision changed it, or would have, since this Ballast started."
+
+
+def _indented(sentences: list[str]) -> Iterator[str]:
+    return (printable(f"  {sentence}") for sentence in sentences)

@@ -1,0 +1,185 @@
+"""The page for people without a dashboard: one host's domains, as HTML that needs nothing but its own origin.
+
+Whatever comes from outside (names, reasons of libvirt) is escaped here; what a browser may load is said in `site`.
+"""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+from controller.observe.sparkline import sparkline
+from controller.observe.text import MIB, mib, printable, reason_with_advice, seconds, troubles_of
+from controller.observe.trail import POINTS, STEP_S, Trail
+
+Document = Mapping[str, Any]
+
+COLUMNS = (
+    ("Domain", "text"),
+    ("Last quarter of an hour", ""),
+    ("Demand", "number"),
+    ("Forecast", "number"),
+    ("Allocation", "number"),
+    ("Target", "number"),
+    ("Looks every", "number"),
+    ("Stability", "text"),
+    ("Why", "text"),
+)
+"""Title, and how the column is sorted; empty: it is not."""
+
+
+def overview(state: Document, trail: Trail) -> str:
+    """The whole node, from its `/state` document."""
+    node = state["node"]
+    body = [
+        f"<h1>{_text(node['name'])}</h1>",
+        _troubles(troubles_of(state)),
+        _summary(node),
+        _domains(state["domains"], trail),
+    ]
+    return _page(f"{node['name']} - Ballast", "".join(body), state["version"])
+
+
+def detail(explained: Document, trail: Trail, version: str) -> str:
+    """One domain's last decisions, from its `/explain` document; what is not known is said."""
+    parts = [_back()]
+    for each in explained["domains"]:
+        domain = each["domain"]
+        parts.append(f"<h1>{_text(domain['name'])}</h1>{_legend()}<div class=large>{_chart(domain, trail)}</div>")
+        parts.append(f"<h2>What holds now</h2>{_sentences(each['standing'])}<h2>Last decisions</h2>")
+        parts.append("".join(map(_decision, each["decisions"])) or "<p>None yet: it was left as it is.</p>")
+    if not explained["domains"]:
+        parts.append("<h1>No such domain</h1><p>It may have been shut down, or undefined.</p>")
+    title = explained["domains"][0]["domain"]["name"] if explained["domains"] else "No such domain"
+    return _page(f"{title} - Ballast", "".join(parts), version)
+
+
+def _page(title: str, body: str, version: str) -> str:
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(printable(title))}</title>"
+        '<link rel="icon" href="/icon.svg" type="image/svg+xml"><link rel="stylesheet" href="/page.css">'
+        '<script src="/page.js" defer></script></head>'
+        f'<body><main id="main">{body}</main>'
+        f'<footer>Ballast {escape(version)}, read-only. <span id="age"></span>'
+        '<button type="button" id="pause" aria-pressed="false" hidden>Pause updates</button>'
+        "<noscript>Reload the page for newer figures.</noscript></footer></body></html>"
+    )
+
+
+def _troubles(troubles: Iterable[str]) -> str:
+    items = "".join(f"<li>{_text(trouble)}</li>" for trouble in troubles)
+    return f'<ul class="troubles" aria-label="What is wrong">{items}</ul>' if items else ""
+
+
+def _summary(node: Document) -> str:
+    if "budget" not in node:
+        return "<p>The loop has not run yet.</p>"
+    figures = [
+        ("Budget", mib(node["budget"])),
+        ("Allocated", mib(node["allocated"])),
+        ("Spare", mib(node["spare"])),
+        ("Host uses", f"{mib(node['host_use'])} of {mib(node['total'])}"),
+        ("Stable domains", f"{node['stable_domains']} of {node['domains']}"),
+        ("Reallocations", str(node["reallocations_total"])),
+        ("Looks", f"{node['looks_total']} ({node['fixed_looks_total']} at fixed intervals)"),
+    ]
+    pressure = '<p class="pressure">! The host is under memory pressure.</p>' if node["pressure"] else ""
+    items = "".join(f"<div><dt>{title}</dt><dd>{_text(figure)}</dd></div>" for title, figure in figures)
+    return f'{pressure}<dl class="summary">{items}</dl>'
+
+
+def _domains(domains: list[Document], trail: Trail) -> str:
+    if not domains:
+        return "<p>No running domains.</p>"
+    heads = "".join(_head(title, kind) for title, kind in COLUMNS)
+    rows = "".join(_row(domain, trail) for domain in domains)
+    return (
+        '<div class="tools"><label id="filter" hidden>Filter '
+        '<input type="search" name="filter" autocomplete="off"></label>'
+        f"{_legend()}</div>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Domains"><table>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _legend() -> str:
+    names = ("allocation", "demand", "forecast")
+    keys = "".join(
+        f'<li><svg viewBox="0 0 24 10" aria-hidden="true"><path class="{name}" d="{_sample(name)}"/></svg>{name}</li>'
+        for name in names
+    )
+    return f'<ul class="legend" aria-label="Lines of the charts, {POINTS * STEP_S / 60:.0f} minutes">{keys}</ul>'
+
+
+def _sample(name: str) -> str:
+    return "M0 10 L0 2 L24 2 L24 10 Z" if name == "allocation" else "M0 5 L24 5"
+
+
+def _head(title: str, kind: str) -> str:
+    return f'<th scope="col" class="{kind}" data-sort="{kind}">{title}</th>'
+
+
+def _row(domain: Document, trail: Trail) -> str:
+    sizes = "".join(_size(domain[name]) for name in ("demand", "forecast", "allocation", "target"))
+    word, kind = ("stable", "calm") if domain["stable"] else ("unstable", "restless")
+    if domain["pressure"]:
+        word, kind = "under pressure", "pressed"
+    sign = {"calm": "=", "restless": "~", "pressed": "!"}[kind]
+    interval = domain["interval_s"]
+    return (
+        f'<tr><th scope="row"><a href="/domain?key={_address(domain["key"])}">{_text(domain["name"])}</a>'
+        f'<span class="more">{_owner(domain)}</span></th>'
+        f"<td>{_chart(domain, trail)}</td>{sizes}"
+        f'<td class="number" data-value="{interval}">{escape(seconds(interval))}</td>'
+        f'<td class="{kind}"><span aria-hidden="true">{sign}</span> {word}</td>'
+        f'<td class="why">{_why(domain)}</td></tr>'
+    )
+
+
+def _why(domain: Document) -> str:
+    """The last change with its age and reason, and under it why the domain is as it is."""
+    now, action = _text(reason_with_advice(domain)), domain["last_action"]
+    if action is None:
+        return now
+    size = f"{round((action['to'] - action['from']) / MIB):+d} MiB"
+    made = _text(f"{size} {seconds(action['age_s'])} ago: {action['reason_text']}")
+    return made if action["reason"] == domain["reason"] else f'{made}<span class="more">{now}</span>'
+
+
+def _owner(domain: Document) -> str:
+    return f"{_text(domain['policy'])}, {_text(domain['mode'])}" if domain["policy"] else "no policy"
+
+
+def _size(size: int | None) -> str:
+    return f'<td class="number" data-value="{-1 if size is None else size}">{escape(mib(size))}</td>'
+
+
+def _chart(domain: Document, trail: Trail) -> str:
+    sizes = ", ".join(f"{name} {mib(domain[name])}" for name in ("demand", "forecast", "allocation"))
+    return sparkline(trail.of(domain["key"]), escape(f"Now: {sizes}"))
+
+
+def _decision(decision: Document) -> str:
+    head, *rest = decision["sentences"]
+    age = escape(seconds(decision["age_s"]))
+    return f"<article><h3>{age} ago</h3><p class=head>{_text(head)}</p>{_sentences(rest)}</article>"
+
+
+def _sentences(sentences: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{_text(sentence)}</li>' for sentence in sentences)}</ul>"
+
+
+def _back() -> str:
+    return '<p><a href="/">All domains</a></p>'
+
+
+def _address(key: str) -> str:
+    return escape(quote(key, safe="", errors="replace"))
+
+
+def _text(text: str) -> str:
+    """Escaped; control characters are shown, so that none turns the direction of what follows."""
+    return f"<bdi>{escape(printable(text))}</bdi>"

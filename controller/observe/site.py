@@ -1,0 +1,75 @@
+"""Pages that only a control loop has: `/` and `/domain` for people, `/explain` for `ballast explain`.
+
+A strict Content-Security-Policy goes with them: nothing inline runs, and nothing is loaded from anywhere else.
+"""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from importlib.resources import files
+from urllib.parse import parse_qs
+
+from controller.observe.board import Board
+from controller.observe.http import Page, Reply
+from controller.observe.page import detail, overview
+from controller.observe.trail import Trail
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = (
+    ("Content-Security-Policy", POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+ASSETS = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+"""Files of the folder `static`, with their types."""
+
+
+def node_pages(board: Board) -> Mapping[str, Page]:
+    """By path, what a node's endpoint serves besides the state."""
+    folder = files("controller.observe") / "static"
+    assets = {f"/{name}": _asset((folder / name).read_bytes(), kind) for name, kind in ASSETS.items()}
+    return {
+        "/": lambda _query: _html(overview(board.document(), _trail(board))),
+        "/domain": lambda query: _domain(board, _asked(query, "key")),
+        "/explain": lambda query: _explain(board, _asked(query, "domain")),
+        **assets,
+    }
+
+
+def _asked(query: str, field: str) -> str:
+    """The first value of a field; empty without one."""
+    try:
+        return parse_qs(query, max_num_fields=4).get(field, [""])[0]
+    except ValueError:
+        return ""
+
+
+def _trail(board: Board) -> Trail:
+    return board.latest.trail if board.latest else Trail()
+
+
+def _domain(board: Board, key: str) -> Reply:
+    explained = board.explain(key)
+    status = HTTPStatus.OK if explained["domains"] else HTTPStatus.NOT_FOUND
+    return _html(detail(explained, _trail(board), board.document()["version"]), status)
+
+
+def _explain(board: Board, wanted: str) -> Reply:
+    body = json.dumps(board.explain(wanted), allow_nan=False).encode()
+    return Reply(HTTPStatus.OK, "application/json", body)
+
+
+def _asset(body: bytes, kind: str) -> Page:
+    return lambda _query: Reply(HTTPStatus.OK, kind, body, HEADERS)
+
+
+def _html(text: str, status: HTTPStatus = HTTPStatus.OK) -> Reply:
+    return Reply(status, "text/html; charset=utf-8", text.encode(errors="replace"), HEADERS)

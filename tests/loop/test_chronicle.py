@@ -1,0 +1,176 @@
+"""What is remembered of decisions and figures, told as sentences: a loop that decides, and what can be asked of it."""
+
+import tracemalloc
+
+import numpy as np
+from fake_site import MIB, Site
+
+from controller.engine.decision import Action, Decision
+from controller.engine.reasons import Reason
+from controller.observe.chronicle import DECISIONS, Chronicle, Outcome
+from controller.observe.trail import POINTS, STEP_S, Trail
+
+CLOSE = "{mode: Enforce, spare: Reclaim, threshold: {percent: 1, quantity: 8Mi}}"
+ENFORCE = "{mode: Enforce, spare: Reclaim, threshold: {percent: 0}, shrink: {stabilizationSeconds: 0}}"
+
+
+def kept(site: Site, key: str):
+    return site.board.latest.chronicle.entries.get(key, ())
+
+
+def sentences(site: Site, name: str) -> list[list[str]]:
+    """Of each decision about the domain of this name, newest first."""
+    (told,) = site.board.explain(name)["domains"]
+    return [decision["sentences"] for decision in told["decisions"]]
+
+
+def swing(site: Site, times: int, **sizes: int) -> None:
+    """Demand goes up to these sizes (MiB) and down again, `times` times."""
+    for turn in range(2 * times):
+        for key, size in sizes.items():
+            site.host.demand[key] = (size if turn % 2 == 0 else 200) * MIB
+        site.turn(12)
+
+
+def test_a_look_that_changes_nothing_leaves_nothing():
+    site = Site("{mode: Enforce, spare: Reclaim}")
+    site.host.add("a", actual=300, demand=256)
+    site.turn(3)
+    before = site.board.latest.chronicle
+    site.turn(20)
+    assert site.board.latest.chronicle is before
+
+
+def test_a_grow_is_told_with_the_numbers_it_came_from():
+    site = Site(CLOSE)
+    site.host.add("a", actual=512, demand=480)
+    site.turn(1)
+    action = site.host.applied[0]
+    (entry,) = kept(site, "a")
+    seen = entry.figures
+    assert (entry.outcome, entry.reason) == (Outcome.DONE, action.reason)
+    assert (seen.allocation, seen.target, seen.demand) == (512 * MIB, action.target, 480 * MIB)
+    assert np.isclose(seen.target, seen.wanted, atol=4 * MIB)
+    head, need, off, budget = sentences(site, "a")[0]
+    assert head.startswith("Grown: 512 MiB -> ")
+    assert need.startswith("Demand 480 MiB, forecast 480 MiB; upper forecast ")
+    assert off.endswith("beyond the threshold of 8 MiB.")
+    assert budget.startswith("Budget of the node ")
+
+
+def test_under_observe_what_would_be_done_is_told_as_such():
+    site = Site(CLOSE.replace("Enforce", "Observe"))
+    site.host.add("a", actual=512, demand=480)
+    site.turn(1)
+    assert [entry.outcome for entry in kept(site, "a")] == [Outcome.PROPOSED]
+    assert sentences(site, "a")[0][0].startswith("Enforce would change it: 512 MiB -> ")
+    assert site.host.applied == []
+
+
+def test_a_refusal_is_told_with_libvirts_words_and_kept_once_however_often_it_is_tried():
+    site = Site(CLOSE)
+    site.host.add("a", actual=512, demand=480)
+    site.host.refusing["a"] = "operation failed"
+    site.turn(100)
+    refused = [entry for entry in kept(site, "a") if entry.outcome is Outcome.REFUSED]
+    assert len(refused) == 1
+    assert any(each[0].endswith("libvirt says: operation failed") for each in sentences(site, "a"))
+
+
+def test_a_domain_that_is_skipped_is_noted():
+    site = Site()
+    site.host.add("a")
+    site.turn(1)
+    assert [each[0] for each in sentences(site, "a")] == ["Noted: no MemoryPolicy selects this domain [NoPolicy]."]
+
+
+def test_who_gave_is_told_to_who_got_and_the_other_way_round():
+    site = Site("{mode: Enforce, spare: Reclaim, budget: {maximum: 2Gi}}")
+    site.host.add("idle", actual=1536, demand=200)
+    site.host.add("busy", actual=512, demand=300)
+    site.turn(5)
+    site.host.demand["busy"] = 505 * MIB
+    site.turn(10)
+    assert any("Memory given in the 30 s before: idle" in line for each in sentences(site, "busy") for line in each)
+    assert any("Memory others got in the 30 s after: busy" in line for each in sentences(site, "idle") for line in each)
+
+
+def test_only_the_last_decisions_are_kept():
+    site = Site(ENFORCE)
+    site.host.add("a")
+    swing(site, 2 * DECISIONS, a=900)
+    entries = kept(site, "a")
+    assert len(site.host.applied) > DECISIONS
+    assert len(entries) == DECISIONS
+    assert entries[-1].figures.target == site.host.applied[-1].target
+
+
+def test_a_domain_that_is_gone_is_forgotten():
+    site = Site("{mode: Enforce, spare: Reclaim}")
+    for name in ("a", "b"):
+        site.host.add(name, actual=512, demand=490)
+    site.turn(2)
+    site.host.remove("a")
+    site.host.demand["b"] = 900 * MIB
+    site.turn(10)
+    assert list(site.board.latest.chronicle.entries) == ["b"]
+    assert site.board.explain("a")["domains"] == []
+
+
+def test_a_name_that_is_not_known_is_answered_with_those_like_it():
+    site = Site("{}")
+    for name in ("web-1", "web-2", "database"):
+        site.host.add(name)
+    site.turn(1)
+    assert site.board.explain("web1")["near"] == ["web-1", "web-2"]
+    assert site.board.explain("DATA")["near"] == ["database"]
+    assert site.board.explain("zzz")["near"] == site.board.explain("")["near"] == []
+
+
+def test_figures_go_into_the_trail_at_a_fixed_pace_however_often_the_loop_turns():
+    site = Site("{}")
+    site.host.add("a", actual=512, demand=300)
+    for _ in range(int(3 * STEP_S)):
+        site.loop.iterate()
+        site.clock.now += 1
+    demand, _, allocation = site.board.latest.trail.of("a")
+    assert demand[-3:].tolist() == [300 * MIB] * 3
+    assert allocation[-1] == 512 * MIB
+    assert np.isnan(demand[:-3]).all()
+
+
+def test_a_trail_follows_its_domain_when_others_come_and_go():
+    site = Site("{}")
+    for name, demand in (("a", 100), ("b", 200)):
+        site.host.add(name, demand=demand)
+    site.turn(1)
+    site.host.remove("a")
+    site.host.add("c", demand=300)
+    site.clock.now += STEP_S
+    site.turn(1)
+    trail = site.board.latest.trail
+    assert (trail.of("b")[0, -2:] / MIB).tolist() == [200, 200]
+    assert np.isnan(trail.of("c")[0, -2])
+    assert np.isnan(trail.of("a")).all()
+
+
+def test_a_thousand_domains_with_full_memories_cost_a_few_mebibytes():
+    site = Site(ENFORCE)
+    names = [f"d{number}" for number in range(1000)]
+    for name in names:
+        site.host.add(name)
+    site.turn(1)
+    state = site.board.latest.state
+    grown = tuple(
+        Action(row, name, name, MIB, 2 * MIB, Reason.FORECAST_GROW) for row, name in enumerate(state.inventory.names)
+    )
+    tracemalloc.start()
+    chronicle, trail = Chronicle(), Trail()
+    for turn in range(max(POINTS, DECISIONS) + 1):
+        trail = trail.extended(state, turn * STEP_S)
+    for turn in range(DECISIONS + 1):
+        chronicle = chronicle.extended(state, Decision(grown), {}, float(turn))
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert {len(chronicle.entries[name]) for name in names} == {DECISIONS}
+    assert used < 5 * MIB

@@ -1,0 +1,117 @@
+"""A real Chromium without a window, driven by its DevTools protocol: pages, their console, and pictures of them."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.request import urlopen
+
+import websocket
+
+START_S = 60.0
+"""Seconds a browser may take to start, or to load a page, on a busy machine."""
+WIDTH, HEIGHT = 1400, 900
+
+
+class Tab:
+    """One tab. Everything the browser complained of since its page was opened is in `complaints`."""
+
+    def __init__(self, socket: websocket.WebSocket) -> None:
+        self._socket = socket
+        self._number = 0
+        self._loads = 0
+        self._asked: dict[str, str] = {}
+        self.complaints: list[str] = []
+        for domain in ("Page", "Runtime", "Log", "Audits", "Network"):
+            self._call(f"{domain}.enable")
+
+    def open(self, url: str, scheme: str = "light") -> None:
+        """Load a page for someone who prefers this colour scheme; returns when all of it is there."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._call("Emulation.setEmulatedMedia", features=[feature])
+        self._navigate("about:blank")  # ends what the last page was about to ask for
+        self.complaints.clear()
+        self._navigate(url)
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression, awaited."""
+        result = self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in result, result["exceptionDetails"]
+        return result["result"].get("value")
+
+    def picture(self) -> bytes:
+        """A PNG of what is in sight."""
+        return base64.b64decode(self._call("Page.captureScreenshot")["data"])
+
+    def _navigate(self, url: str) -> None:
+        before = self._loads
+        self._call("Page.navigate", url=url)
+        while self._loads == before:
+            self._receive()
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
+        while True:
+            message = self._receive()
+            if message.get("id") == self._number:
+                assert "error" not in message, message["error"]
+                return message["result"]
+
+    def _receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._socket.recv())
+        self._loads += message.get("method") == "Page.loadEventFired"
+        if message.get("method") == "Network.requestWillBeSent":
+            self._asked[message["params"]["requestId"]] = message["params"]["request"]["url"]
+        complaints = {
+            "Runtime.exceptionThrown": lambda told: told["exceptionDetails"]["text"],
+            "Runtime.consoleAPICalled": lambda told: str(told["args"]),
+            "Log.entryAdded": lambda told: told["entry"]["text"],
+            "Audits.issueAdded": lambda told: str(told["issue"]),
+            "Network.loadingFailed": lambda told: f"{told['errorText']} {self._asked.get(told['requestId'])}",
+        }
+        if message.get("method") in complaints:
+            self.complaints.append(complaints[message["method"]](message["params"]))
+        return message
+
+
+@contextmanager
+def browser() -> Iterator[Tab]:
+    """A Chromium with a profile of its own, which ends with the block."""
+    program = shutil.which("chromium")
+    assert program is not None, "chromium is missing; ./hack/setup installs it"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+        options += ["--remote-debugging-port=0", f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}"]
+        options += ["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]
+        environment = os.environ | {"HOME": profile}
+        command = [program, *options, "about:blank"]
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            socket = websocket.create_connection(_address(process), timeout=START_S, suppress_origin=True)
+            yield Tab(socket)
+            socket.close()
+        finally:
+            process.terminate()
+            process.communicate(timeout=START_S)
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    """Of the first tab; the browser says on standard error where it listens."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "DevTools listening on ws://" in line:
+            host = line.split("ws://")[1].split("/")[0]
+            with urlopen(f"http://{host}/json/list", timeout=START_S) as reply:
+                tab = next(each for each in json.load(reply) if each["type"] == "page")
+            return str(tab["webSocketDebuggerUrl"])
+    raise AssertionError(f"chromium did not start: {''.join(said)}")

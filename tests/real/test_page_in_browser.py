@@ -1,0 +1,154 @@
+"""The page of a node in a real Chromium: what is on it, and that its Content-Security-Policy is kept and in force."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from chromium import Tab, browser
+
+from controller.api.documents import load
+from controller.engine import motion
+from controller.engine.decision import Action, Decision
+from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.reasons import Reason
+from controller.engine.state import State
+from controller.engine.step import align
+from controller.observe.address import Address
+from controller.observe.board import Board, Publication
+from controller.observe.chronicle import Chronicle
+from controller.observe.http import Endpoint
+from controller.observe.site import node_pages
+from controller.observe.trail import POINTS, STEP_S, Trail
+
+MIB = 2**20
+HOSTILE = "<script>alert(1)</script>\"'&\u202e<img src=x onerror=alert(2)>"
+SHOWN = HOSTILE.replace("\u202e", "\\u202e")
+POLICY = "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}, spec: {mode: Enforce}}"
+SCHEMES = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}
+
+
+class Connection:
+    uri, connected, error = "qemu:///system", True, ""
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    with browser() as opened:
+        yield opened
+
+
+@contextmanager
+def node(names: list[str]) -> Iterator[tuple[str, Board]]:
+    """The address of a node with these domains, which have lived for a while, and its board."""
+    board = Board("node-1", lambda: now)
+    facts = [DomainFacts(f"k{n}", f"u{n}", name, 1, 2048 * MIB, 2048 * MIB) for n, name in enumerate(names)]
+    inventory = assign(facts, load(POLICY, "test").policies, NodeIdentity("node-1")).inventory
+    now, state, trail = 0.0, State.initial(), Trail()
+    for point in range(POINTS):
+        now = point * STEP_S
+        state = lived(align(state, inventory, now), point)
+        trail = trail.extended(state, now)
+    grown = [Action(0, "k0", names[0], 512 * MIB, 768 * MIB, Reason.FORECAST_GROW)] if names else []
+    if names:
+        moved = np.flatnonzero(~state.tempo.stable)
+        targets, reasons = state.sight.allocation[moved] + 128 * MIB, np.full(len(moved), int(Reason.FORECAST_GROW))
+        motion.request(state.motion, state.sight, moved, targets, reasons, now - 42)
+    chronicle = Chronicle().extended(state, Decision(tuple(grown)), {}, now)
+    board.publish(Publication(now, state, (Connection(),), (), True, chronicle=chronicle, trail=trail))
+    with Endpoint(Address("127.0.0.1", 0), board, more=node_pages(board)) as endpoint:
+        yield f"http://127.0.0.1:{endpoint.port}", board
+
+
+def lived(state: State, point: int) -> State:
+    """Figures that rise and fall, other ones for each domain."""
+    state = state.copy()
+    for row in range(len(state.inventory)):
+        demand = (300 + 150 * math.sin(point / (5 + row % 7)) + 40 * (row % 11)) * MIB
+        state.sight.demand[row] = demand
+        state.outlook.forecast[row] = demand * (1.1 + 0.1 * math.cos(point / 6))
+        state.outlook.upper[row] = demand * 1.25
+        state.outlook.wanted[row] = demand * 1.4
+        state.sight.allocation[row] = (512 if point < 30 else 768 + 64 * (row % 4)) * MIB
+        state.tempo.stable[row] = row % 3 == 0
+        state.tempo.interval[row] = 60 if row % 3 == 0 else 1
+        state.sight.pressure[row] = row % 9 == 4
+    state.reason[:] = Reason.WITHIN_THRESHOLD
+    state.budget = 96.0 * 1024 * MIB
+    return state
+
+
+def names(count: int) -> list[str]:
+    return [HOSTILE, "db-1", "web-1"][:count] if count <= 3 else [f"vm-{number:03d}" for number in range(count)]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("count", [0, 3, 300])
+def test_every_domain_is_on_the_page_and_the_browser_has_no_complaint(tab, count, scheme):
+    with node(names(count)) as (url, _):
+        tab.open(url, scheme)
+        assert tab.run("document.querySelector('h1').textContent") == "node-1"
+        assert tab.run("[...document.querySelectorAll('tbody a')].map(a => a.textContent)") == [
+            SHOWN if name == HOSTILE else name for name in names(count)
+        ]
+        assert tab.run("document.querySelectorAll('tbody svg path.demand').length") == count
+        assert tab.run("getComputedStyle(document.body).backgroundColor") == SCHEMES[scheme]
+        assert tab.run("document.body.textContent.includes('No running domains.')") == (count == 0)
+        assert tab.run("document.documentElement.scrollWidth <= innerWidth")
+        assert tab.complaints == []
+
+
+def test_a_hostile_name_is_text_on_every_page(tab):
+    with node([HOSTILE]) as (url, _):
+        tab.open(url)
+        tab.open(f"{url}{tab.run('document.querySelector(`tbody a`).getAttribute(`href`)')}")
+        assert tab.run("document.querySelector('h1').textContent") == SHOWN
+        assert tab.run("document.querySelectorAll('main script, main img').length") == 0
+        assert tab.complaints == []
+
+
+def test_a_domains_page_tells_its_decisions(tab):
+    with node(["web"]) as (url, _):
+        tab.open(f"{url}/domain?key=k0")
+        assert "512 MiB → 768 MiB" in tab.run("document.querySelector('article').textContent").replace("->", "→")
+        assert "forecast demand needs more memory" in tab.run("document.querySelector('article').textContent")
+
+
+def test_the_table_is_sorted_and_filtered_and_stays_so_when_figures_are_renewed(tab):
+    with node(names(30)) as (url, board):
+        tab.open(url)
+        tab.run("document.querySelectorAll('thead button')[1].click()")
+        shown = "[...document.querySelectorAll('tbody tr:not([hidden])')].map(r => Number(r.cells[2].dataset.value))"
+        demands = tab.run(shown)
+        assert demands == sorted(demands, reverse=True)
+        tab.run("(i => { i.value = 'VM-01'; i.dispatchEvent(new Event('input')); })(document.querySelector('input'))")
+        assert len(tab.run(shown)) == 10
+        latest = board.latest
+        assert latest is not None
+        state = latest.state.copy()
+        state.sight.demand[10] = 1900 * MIB
+        board.publish(replace(latest, state=state))
+        tab.run("refresh()")
+        renewed = tab.run(shown)
+        assert (len(renewed), renewed[0]) == (10, 1900 * MIB)
+        assert tab.run("document.querySelector('input').value") == "VM-01"
+
+
+@pytest.mark.parametrize(
+    "break_in",
+    [
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.broken = 1'}))",
+        "document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">')",
+        "document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:1/x.png'}))",
+    ],
+    ids=["inline script", "inline style", "image from elsewhere"],
+)
+def test_the_content_security_policy_is_in_force(tab, break_in):
+    with node(["web"]) as (url, _):
+        tab.open(url)
+        violated = "new Promise(done => addEventListener('securitypolicyviolation', e => done(e.disposition)))"
+        assert tab.run(f"(() => {{ const seen = {violated}; {break_in}; return seen }})()") == "enforce"
+        assert tab.run("window.broken") is None
