@@ -24,11 +24,11 @@ from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life
 
-STEPS = int(os.environ.get("BALLAST_FUZZ_STEPS", "3000"))
+STEPS = int(os.environ.get("BALLAST_FUZZ_STEPS", "2000"))
 EVENTS = 50
 """Things that happen in one run, at most; each is followed by a second at least, and so by a step as a rule."""
-STEPS_A_RUN = 80
-"""Of the engine: 80 to 100 as a rule."""
+STEPS_A_RUN = 40
+"""Of the engine, 40 at least on the average."""
 MOST_GUESTS = 6
 
 sizes = st.integers(64, 4096)
