@@ -73,7 +73,7 @@ def _run(console: Console, duration_s: float, chance: random.Random) -> list[str
         after = ballast.state()["node"]
         lines, evidence = judge(readings), [guest.evidence() for guest in guests]
         alive = [bool(guest.domain.isActive()) for guest in guests]
-    _show(console, lines, after["reallocations"] - before["reallocations"])
+    _show(console, lines, after["reallocations_total"] - before["reallocations_total"])
     return faults(lines, [guest.spec.name for guest in guests], alive, evidence)
 
 
