@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kubernetes.client.configuration import Configuration
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+from yaml import YAMLError
 
 Load = Callable[[], Configuration]
 """Reads the access anew, with whatever has been rotated since. Raises AccessError."""
@@ -29,9 +30,14 @@ def _load(kubeconfig: Path | None) -> Configuration:
         else:
             file = None if kubeconfig is None else str(kubeconfig)
             load_kube_config(config_file=file, client_configuration=configuration)
+    except (YAMLError, TypeError, AttributeError):  # its words may quote the file, and so a credential
+        raise _refused(kubeconfig, "not a kubeconfig") from None
     except (ConfigException, OSError, ValueError, KeyError) as error:
-        place = "--kubeconfig" if kubeconfig is None else f"--kubeconfig {kubeconfig}"
-        cause = str(error).strip().rstrip(".")
-        remedy = "name a kubeconfig that kubectl can use, or run in a pod with a service account"
-        raise AccessError(f"{place}: {cause}; {remedy}") from error
+        raise _refused(kubeconfig, str(error).strip().rstrip(".")) from error
     return configuration
+
+
+def _refused(kubeconfig: Path | None, cause: str) -> AccessError:
+    place = "--kubeconfig" if kubeconfig is None else f"--kubeconfig {kubeconfig}"
+    remedy = "name a kubeconfig that kubectl can use, or run in a pod with a service account"
+    return AccessError(f"{place}: {cause}; {remedy}")

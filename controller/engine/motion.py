@@ -9,7 +9,7 @@ from controller.engine.columns import Columns, column
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
 from controller.engine.sight import EVENT_SPACING, TOLERANCE, Sight
-from controller.engine.snapshot import Refusal
+from controller.engine.snapshot import Life, Refusal
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -114,6 +114,7 @@ def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools,
 def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now: float) -> Ints:
     if not where.any():
         return np.empty(0, dtype=np.int64)
+    motion.progress_at[where & (sight.life != Life.RUNNING)] = now  # paused or in another job: it cannot move yet
     deadline = np.maximum(DEADLINE, 2 * inventory.interval_minimum)
     rows = np.flatnonzero(where & (sight.seen - motion.progress_at > deadline))
     motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)

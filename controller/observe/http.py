@@ -12,12 +12,13 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from io import BufferedIOBase
-from typing import Any, Protocol, cast
+from io import BufferedReader, RawIOBase
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -35,7 +36,7 @@ LINE_LIMIT = 2048
 REQUEST_LIMIT = 16 * 1024
 """Bytes of a whole request with its headers."""
 REQUEST_TIMEOUT_S = 5.0
-"""Seconds a client may let us wait."""
+"""Seconds a client may let us wait: for its whole request, and then until it has taken the answer."""
 
 
 class ListenError(Exception):
@@ -186,7 +187,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Bound what one client can make us read."""
         super().setup()
-        self.rfile = cast(BufferedIOBase, _Bounded(self.rfile, REQUEST_LIMIT))
+        self.rfile = BufferedReader(_Bounded(self.connection, REQUEST_LIMIT, REQUEST_TIMEOUT_S))
 
     def parse_request(self) -> bool:
         """Refuse long lines and other methods before anything else is read of them."""
@@ -229,25 +230,31 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body)
 
 
-class _Bounded:
-    """A reader that ends after `limit` bytes."""
+class _Bounded(RawIOBase):
+    """What a socket brings in, up to `limit` bytes and `seconds`: a client that sends drop by drop ends there too."""
 
-    def __init__(self, stream: BufferedIOBase, limit: int) -> None:
-        self._stream = stream
+    def __init__(self, connection: socket.socket, limit: int, seconds: float) -> None:
+        self._connection = connection
         self._left = limit
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
 
-    @property
-    def closed(self) -> bool:
-        return self._stream.closed
+    def readable(self) -> bool:
+        """Always."""
+        return True
 
-    def readline(self, size: int) -> bytes:
-        """At most `size` bytes, and never more than what is left of the limit."""
-        line = self._stream.readline(min(size, self._left))
-        self._left -= len(line)
-        return line
-
-    def close(self) -> None:
-        self._stream.close()
+    def readinto(self, buffer: Any, /) -> int:
+        """Some bytes; 0 at the limit. Raises TimeoutError."""
+        seconds = self._end - time.monotonic()
+        if seconds <= 0:
+            raise TimeoutError("the request was not complete in time")
+        self._connection.settimeout(seconds)
+        try:
+            count = self._connection.recv_into(memoryview(buffer)[: self._left])
+        finally:
+            self._connection.settimeout(self._seconds)
+        self._left -= count
+        return count
 
 
 def _remedy(error: OSError) -> str:

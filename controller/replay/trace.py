@@ -7,7 +7,7 @@ misread trace would look like any other.
 import csv
 import gzip
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
@@ -28,6 +28,9 @@ ABSURD_MIB = 64 * 2**20
 
 ABSURD_TIME_S = 1e11
 """Seconds (three thousand years since the epoch); a larger number is milliseconds."""
+
+LONGEST_LINE = 2**16
+"""Characters; a sample has a few dozen. A gzip file of a megabyte can hold a line that fills the memory."""
 
 LONGEST_GAP_S = 7 * 86400.0
 """Seconds without any sample of any domain: beyond a week it is two traces, not one."""
@@ -161,7 +164,7 @@ class _Reader:
             self._refuse(f"line {self._line + 1} is not CSV: {error}", "give one sample a line, fields split by commas")
 
     def _parse(self, file: IO[str]) -> _Columns:
-        reader = csv.reader(file, strict=True)
+        reader = csv.reader(self._lines(file), strict=True)
         header = next(reader, None)
         if header is None:
             self._refuse("is empty", f"the first line names the columns: {','.join(COLUMNS)}")
@@ -179,6 +182,14 @@ class _Reader:
                     "write every sample in full",
                 )
         return _Columns(lines, {name: [row[place] for row in rows] for name, place in places.items()})
+
+    def _lines(self, file: IO[str]) -> Iterator[str]:
+        number = 0
+        while line := file.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                self._refuse(f"line {number} is longer than {LONGEST_LINE} characters", "give one sample a line")
+            yield line
 
     def _places(self, header: list[str]) -> dict[str, int]:
         missing = [name for name in COLUMNS if name not in header]

@@ -171,6 +171,18 @@ class TestBudget:
         assert world.guests["stiff"].actual == 2090
         assert world.reason("stiff") is Reason.STUCK
 
+    @pytest.mark.parametrize("life", [Life.PAUSED, Life.BUSY, Life.UNRESPONSIVE])
+    def test_a_guest_that_cannot_move_its_balloon_now_is_not_stuck_and_not_touched(self, life):
+        world = node(Guest("guest", 500, 4000, moves_at=20)).tick(12)
+        orders = len(world.actions())
+        guest = world.guests["guest"]
+        guest.life, guest.stuck = life, True
+        world.tick(60)
+        assert (orders, len(world.actions())) == (1, 1)
+        guest.life, guest.stuck, guest.moves_at = Life.RUNNING, False, np.inf
+        world.tick(5)
+        assert guest.actual < 1000
+
     def test_a_stuck_balloon_is_tried_again_ever_more_rarely(self):
         world = node(Guest("stiff", 200, 2000, stuck=True)).tick(400)
         asked = [action for action in world.actions() if action.reason is not Reason.STUCK]

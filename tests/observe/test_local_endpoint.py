@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from controller.engine.state import State
-from controller.observe.address import Address
+from controller.observe import http as http_module
+from controller.observe.address import DEFAULT_LISTEN, Address
 from controller.observe.board import SILENCE_S, Board, Publication
 from controller.observe.http import CONCURRENT_REQUESTS, LINE_LIMIT, Endpoint, ListenError
 
@@ -136,6 +137,29 @@ def test_endless_headers_are_not_read_to_their_end(served):
     with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=60) as connection:
         connection.sendall(head + b"X: " + b"a" * (20 * 1024))
         assert connection.recv(1) == b"H"
+
+
+def test_a_client_that_sends_drop_by_drop_is_turned_away_in_time(served, monkeypatch):
+    monkeypatch.setattr(http_module, "REQUEST_TIMEOUT_S", 0.3)
+    with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=0.02) as connection:
+        connection.sendall(b"GET /state HTTP/1.1\r\nX: ")
+        reply = None
+        while reply is None:
+            try:
+                connection.sendall(b"a")
+                reply = connection.recv(1)
+            except TimeoutError:
+                continue
+            except OSError:
+                reply = b""
+    assert reply == b""
+    assert served.ask("GET", "/state")[0] == 200
+
+
+def test_nobody_but_this_host_can_reach_it_unless_told_otherwise():
+    address = Address.parse(DEFAULT_LISTEN)
+    assert address is not None
+    assert address.loopback
 
 
 @pytest.mark.parametrize("garbage", [b"\r\n", b"\x00\xff\xfe\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.x\r\n\r\n", b""])

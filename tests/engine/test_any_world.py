@@ -1,0 +1,228 @@
+"""Whatever happens on a node, in whatever order, no rule is broken: guests that lie, vanish, stall and burst.
+
+`./hack/fuzz` takes many more steps: BALLAST_FUZZ_STEPS, about as many steps of the engine.
+"""
+
+import math
+import os
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from scripted_node import Guest, policy
+from watched_node import WatchedNode
+
+from controller.api.policy import MemoryPolicy
+from controller.api.wishes import Wishes
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Life
+
+STEPS = int(os.environ.get("BALLAST_FUZZ_STEPS", "2000"))
+EVENTS = 50
+"""Things that happen in one run, at most; each is followed by a second at least, and so by a step as a rule."""
+STEPS_A_RUN = 40
+"""Of the engine, 40 at least on the average."""
+MOST_GUESTS = 6
+
+sizes = st.integers(64, 4096)
+"""MiB."""
+quantities = sizes.map("{}Mi".format)
+specs = st.fixed_dictionaries(
+    {"mode": st.sampled_from(["Enforce", "Enforce", "Enforce", "Observe"])},
+    optional={
+        "priority": st.integers(-1, 1),
+        "domainSelector": st.fixed_dictionaries(
+            {"names": st.lists(st.sampled_from(["*", "g0", "g[1-3]"]), max_size=2)}
+        ),
+        "model": st.fixed_dictionaries(
+            {
+                "type": st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue", "Auto"]),
+                "upperPercentile": st.integers(50, 99),
+            }
+        ),
+        "threshold": st.fixed_dictionaries({"percent": st.integers(0, 100), "quantity": quantities}),
+        "headroom": st.fixed_dictionaries({"percent": st.integers(0, 1000), "quantity": quantities}),
+        "limits": st.fixed_dictionaries({"minimum": quantities, "minimumPercent": st.integers(1, 50)}),
+        "weight": st.integers(1, 10000),
+        "shrink": st.fixed_dictionaries({"stabilizationSeconds": st.integers(0, 60)}),
+        "spare": st.sampled_from(["Share", "Reclaim"]),
+        "monitoring": st.builds(
+            lambda least, more: {"minimumIntervalSeconds": least, "maximumIntervalSeconds": least + more},
+            st.integers(1, 5),
+            st.integers(0, 20),
+        ),
+        "budget": st.fixed_dictionaries(
+            {"reserve": quantities, "reservePercent": st.integers(0, 50)},
+            optional={"maximum": st.integers(500, 12000).map("{}Mi".format)},
+        ),
+        "release": st.sampled_from(["Restore", "Keep"]),
+    },
+)
+wishes = st.builds(
+    Wishes,
+    opt_out=st.sampled_from([False, False, False, True]),
+    weight=st.sampled_from([None, 1, 10000]),
+    error=st.sampled_from(["", "", "", "weight: 'x' is no number"]),
+)
+lies = st.tuples(
+    st.sampled_from(
+        ["usable", "unused", "available", "maximum", "rss", "swap_in", "major_faults", "updated", "actual"]
+    ),
+    st.sampled_from([math.nan, 0.0, -1.0, 1.0, 2.0**20, 2.0**31, 2.0**40, 2.0**63, 1e300, 1e9, 4e9]),
+).filter(lambda lie: lie[0] != "actual" or math.isnan(lie[1]))
+"""The balloon's size comes from QEMU, not from the guest: it may be missing, but is true."""
+
+
+def policies(drawn: list[dict[str, object]]) -> list[MemoryPolicy]:
+    return [policy(f"policy-{number}", **spec) for number, spec in enumerate(drawn)]
+
+
+BOUNDS = settings(
+    phases=[Phase.generate],
+    max_examples=max(STEPS // STEPS_A_RUN, 1),
+    stateful_step_count=EVENTS,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+
+
+class AnyWorld(RuleBasedStateMachine):
+    """A node on which anything may happen next; `WatchedNode` judges."""
+
+    steps = 0
+    """Of the engine, in all runs."""
+
+    @initialize(
+        drawn=st.lists(specs, min_size=1, max_size=3),
+        host=st.integers(2048, 16384),
+        guests=st.lists(st.tuples(sizes, sizes, st.booleans()), max_size=MOST_GUESTS),
+    )
+    def begin(self, drawn, host, guests):
+        self.world = WatchedNode(policies(drawn))
+        self.world.host_mib = host
+        self.born = 0
+        for demand, maximum, autodeflate in guests:
+            self._start(demand, maximum, autodeflate, Wishes())
+        self.world.tick(5)
+
+    def _start(self, demand, maximum, autodeflate, wishes):
+        name = f"g{self.born}"
+        self.born += 1
+        self.world.guests[name] = Guest(
+            name, min(demand, maximum), maximum, maximum, autodeflate=autodeflate, wishes=wishes
+        )
+
+    def _one(self, data) -> Guest:
+        return self.world.guests[data.draw(st.sampled_from(list(self.world.guests)))]
+
+    @property
+    def inhabited(self) -> bool:
+        return bool(self.world.guests)
+
+    @rule(seconds=st.integers(1, 30))
+    def time_passes(self, seconds):
+        self.world.tick(seconds)
+
+    @precondition(lambda self: len(self.world.guests) < MOST_GUESTS)
+    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes)
+    def a_guest_comes(self, demand, maximum, autodeflate, wishes):
+        self._start(demand, maximum, autodeflate, wishes)
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data())
+    def a_guest_vanishes(self, data):
+        del self.world.guests[self._one(data).name]
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data())
+    def a_guest_is_started_anew(self, data):
+        guest = self._one(data)
+        guest.incarnation += 1
+        guest.actual, guest.target, guest.life, guest.statistics = guest.maximum, None, Life.RUNNING, {}
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), part=st.integers(1, 100))
+    def a_guest_bursts_or_calms_down(self, data, part):
+        guest = self._one(data)
+        guest.demand = max(guest.maximum * part // 100, 16)
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), told=st.lists(lies, max_size=3).map(dict))
+    def a_guest_lies(self, data, told):
+        self._one(data).statistics = told
+
+    @precondition(lambda self: self.inhabited)
+    @rule(
+        data=st.data(),
+        frozen=st.booleans(),
+        stuck=st.booleans(),
+        keeps=st.sampled_from([0, 700]),
+        moves_at=st.sampled_from([5, 100, math.inf]),
+    )
+    def a_guest_stalls_or_moves_on(self, data, frozen, stuck, keeps, moves_at):
+        guest = self._one(data)
+        guest.frozen, guest.stuck, guest.keeps, guest.moves_at = frozen, stuck, keeps, moves_at
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), life=st.sampled_from(Life))
+    def a_guest_is_paused_or_the_like(self, data, life):
+        self._one(data).life = life
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), obstacle=st.sampled_from([Reason.NONE, Reason.HUGE_PAGES, Reason.UNREADABLE]))
+    def a_device_comes_or_goes(self, data, obstacle):
+        self._one(data).obstacle = obstacle
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), part=st.integers(10, 100))
+    def someone_else_sets_a_balloon(self, data, part):
+        guest = self._one(data)
+        if guest.life == Life.RUNNING:
+            self.world.resize(guest, max(guest.maximum * part // 100, 16))
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data())
+    def libvirt_refuses_the_next_change(self, data):
+        self.world.refuse_next = self._one(data).name
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), more=st.integers(1, 2048))
+    def memory_is_plugged_in(self, data, more):
+        self._one(data).maximum += more
+
+    @rule(use=st.integers(0, 8192), pressure=st.booleans())
+    def the_host_needs_more_or_less(self, use, pressure):
+        self.world.host_use_mib, self.world.pressure = use, pressure
+
+    @rule(drawn=st.lists(specs, max_size=3))
+    def policies_change(self, drawn):
+        self.world.policies = policies(drawn)
+
+    @rule()
+    def the_controller_starts_anew(self):
+        self.world.restart()
+
+    @rule(seconds=st.sampled_from([-3600, -5, 5, 3600]))
+    def the_wall_clock_is_set(self, seconds):
+        self.world.wall_offset += seconds
+
+    @invariant()
+    def no_rule_is_broken(self):
+        self.world.tick()
+
+    def teardown(self):
+        AnyWorld.steps += self.world.steps
+
+
+def test_no_rule_is_broken_by_any_row_of_events():
+    """What is found is shown as it was found: making it smaller takes longer than finding it."""
+    run_state_machine_as_test(AnyWorld, settings=BOUNDS)
+    print(f"{AnyWorld.steps} steps of the engine, no rule broken")
