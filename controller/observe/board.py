@@ -100,6 +100,7 @@ class Board:
             return {
                 "version": __version__,
                 "node": {"name": self._node_name},
+                "silence_s": None,
                 "connections": [],
                 "problems": [],
                 "outage": None,
@@ -111,12 +112,17 @@ class Board:
         return {
             "version": __version__,
             "node": {"name": self._node_name, **seen["node"]},
+            "silence_s": round(self._monotonic() - latest.at, 3),
             "connections": [_connection(each) for each in latest.connections],
             "problems": list(latest.problems),
             "outage": latest.outage,
             "warnings": [remark.text for remark in latest.ownership.remarks],
             "policies": [
-                policy | {"conflicted_domains": latest.ownership.conflicted.get(policy["name"], 0)}
+                policy
+                | {
+                    "conflicted_domains": latest.ownership.conflicted.get(policy["name"], 0),
+                    "generation": latest.generations.get(policy["name"], 0),
+                }
                 for policy in seen["policies"]
             ],
             "domains": [_domain(domain, latest.wishes_errors) for domain in seen["domains"]],

@@ -20,6 +20,7 @@ class FakeBoard:
             "connections": [],
             "problems": [],
             "outage": "",
+            "silence_s": 0.0,
             "policies": [],
             "domains": [],
         }
@@ -65,7 +66,12 @@ def test_a_domains_figures(field, metric):
         ("spare", "ballast_node_spare_bytes"),
         ("looks_total", "ballast_looks_total"),
         ("fixed_looks_total", "ballast_fixed_looks_total"),
-        ("reallocations_total", "ballast_reallocations_total"),
+        ("shortfall_byte_seconds_total", "ballast_shortfall_byte_seconds_total"),
+        ("slack_byte_seconds_total", "ballast_slack_byte_seconds_total"),
+        ("forecasts_total", "ballast_forecasts_total"),
+        ("forecast_error_total", "ballast_forecast_error_bytes_total"),
+        ("last_value_error_total", "ballast_last_value_error_bytes_total"),
+        ("broken_bounds_total", "ballast_broken_bounds_total"),
     ],
 )
 def test_the_nodes_figures(field, metric):
