@@ -79,7 +79,9 @@ def impatient_rules(folder: Path) -> Path:
 
 def test_metrics_dashboard_and_alerts_of_a_real_run(watched):
     until(lambda: watched.value("ballast_stuck_domains") == 1, PATIENCE_S, "a stuck balloon in Prometheus")
-    until(lambda: (watched.value("sum(ballast_reallocations_total)") or 0) >= 1, PATIENCE_S, "reallocations in Prometheus")
+    until(
+        lambda: (watched.value("sum(ballast_reallocations_total)") or 0) >= 1, PATIENCE_S, "reallocations in Prometheus"
+    )
     until(lambda: without_data(watched.prometheus) == [], PATIENCE_S, "data for every query of the dashboard")
     assert lint(watched.ballast) == ""
 
