@@ -235,8 +235,10 @@ def families(
 
     `labels` are names of labels to fields of a row.
     """
+    identities = [_labels(row, labels) for row in rows]
     for field, (name, text) in figures.items():
-        yield family(kind, name, text, labels, [(_labels(row, labels), row.get(field)) for row in rows])
+        samples = zip(identities, [row.get(field) for row in rows], strict=True)
+        yield family(kind, name, text, labels, samples)
 
 
 def _labels(row: Document, labels: dict[str, str]) -> dict[str, str]:
@@ -252,7 +254,10 @@ def family(
 ) -> Metric:
     """One family; a figure that is None has no sample."""
     made = kind(name, text, labels=list(labels))
+    sample_name = f"{name}_total" if kind is CounterMetricFamily else name
     for values, figure in samples:
         if figure is not None:
-            made.add_metric(list(values.values()), float(figure))
+            made.add_sample(
+                sample_name, values, float(figure)
+            )  # not add_metric: it would make each series its own labels
     return made

@@ -98,6 +98,7 @@ CASES = {
             'ballast_libvirt_call_duration_seconds_bucket{call="look", le="+Inf"}': "0+10x600",
         },
     ),
+    "BallastCutOff": Case({"ballast_policies_in_reach": "1x580 0x20"}, {"ballast_policies_in_reach": "0x580 1x20"}),
     "BallastNoLeader": Case(
         {"ballast_aggregator_leading": "0x600", 'ballast_aggregator_leading{pod="b"}': "1x590 0x10"},
         {"ballast_aggregator_leading": "0x600", 'ballast_aggregator_leading{pod="b"}': "1x600"},
