@@ -121,7 +121,7 @@ class Board:
                 policy
                 | {
                     "conflicted_domains": latest.ownership.conflicted.get(policy["name"], 0),
-                    "generation": latest.generations.get(policy["name"], 0),
+                    "generation": _generation(latest, policy["name"]),
                 }
                 for policy in seen["policies"]
             ],
@@ -166,6 +166,12 @@ class Board:
 def lost(connections: Sequence[Connection]) -> list[str]:
     """One line for each connection that is down."""
     return [each.error or f"{each.uri}: not connected" for each in connections if not each.connected]
+
+
+def _generation(latest: Publication, policy: str) -> int:
+    """`metadata.generation` in force; 0 where there is none."""
+    metadata = latest.in_force.get(policy)
+    return metadata.generation if metadata is not None else 0
 
 
 def _domain(domain: dict[str, Any], wishes_errors: Mapping[str, str]) -> dict[str, Any]:
