@@ -7,6 +7,7 @@ import click
 from controller.cli.options import (
     complete_folders,
     connect_option,
+    domain_metrics_option,
     kubeconfig_option,
     listen_option,
     log_options,
@@ -34,6 +35,7 @@ DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
 )
 @proc_option
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics.")
+@domain_metrics_option
 @log_options("Least level to log; info if not given.")
 def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     uris: tuple[str, ...],
@@ -42,6 +44,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     cache_dir: Path,
     proc: Path,
     listen: Address | None,
+    domain_metrics: bool,
     log_format: str,
     log_level: str | None,
 ) -> None:
@@ -66,4 +69,5 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     from controller.cli import agent_service  # noqa: PLC0415 - numpy, kopf and libvirt: not for the sake of --help
 
     configure(log_format, log_level or "info")
-    agent_service.serve(agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir), listen)
+    site = agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir)
+    agent_service.serve(site, listen, domain_metrics=domain_metrics)

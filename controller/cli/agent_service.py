@@ -16,6 +16,7 @@ from controller.host.meminfo import MeminfoError
 from controller.loop.clock import SystemClock
 from controller.observe.address import Address
 from controller.observe.http import Endpoint, ListenError
+from controller.observe.metrics import loop_metrics
 from controller.observe.site import node_pages
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Site:
     cache_dir: Path
 
 
-def serve(site: Site, listen: Address | None) -> None:
+def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
     """Run until SIGTERM or SIGINT; libvirt and the API server are waited for. Raises ClickException."""
     clock = SystemClock()
     try:
@@ -41,7 +42,8 @@ def serve(site: Site, listen: Address | None) -> None:
             host.read()
             agent = Agent(access(site.kubeconfig), site.node_name, site.cache_dir, host, clock)
             if listen is not None:
-                stack.enter_context(Endpoint(listen, agent.board, more=node_pages(agent.board)))
+                collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
+                stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))
             stack.callback(host.close)
             host.start()
             stack.enter_context(agent)

@@ -60,6 +60,16 @@ def listen_option(text: str) -> Callable[[Command], Command]:
     )
 
 
+def domain_metrics_option(command: Command) -> Command:
+    """`--domain-metrics`: True if not given."""
+    return click.option(
+        "--domain-metrics/--no-domain-metrics",
+        default=True,
+        show_default=True,
+        help="Whether /metrics has series for each domain, or only the node's: some 20 a domain.",
+    )(command)
+
+
 def log_options(level_text: str) -> Callable[[Command], Command]:
     """`--log-format` and `--log-level` (None if not given), for `controller.observe.log.configure`."""
 

@@ -7,6 +7,7 @@ import click
 from controller.cli.options import (
     complete_folders,
     connect_option,
+    domain_metrics_option,
     listen_option,
     log_options,
     node_name_option,
@@ -32,6 +33,7 @@ from controller.observe.log import configure
 )
 @output_option("With --once: what to print.")
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.")
+@domain_metrics_option
 @node_name_option("Name of this node, for a policy's nodeSelector.")
 @proc_option
 @log_options("Least level to log; info if not given, with --once nothing.")
@@ -41,6 +43,7 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     once: bool,
     output: str,
     listen: Address | None,
+    domain_metrics: bool,
     node_name: str,
     proc: Path,
     log_format: str,
@@ -67,4 +70,4 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     if once:
         click.echo(service.once(site, output))
     else:
-        service.serve(site, listen)
+        service.serve(site, listen, domain_metrics=domain_metrics)

@@ -20,6 +20,7 @@ from controller.loop.control import GAP_S, ControlLoop
 from controller.observe.address import Address
 from controller.observe.board import Board, lost
 from controller.observe.http import Endpoint, ListenError
+from controller.observe.metrics import loop_metrics
 from controller.observe.site import node_pages
 from controller.standalone import FolderError, FolderWatch, PolicyFolder
 
@@ -63,13 +64,14 @@ class _Wired:
         self.clock.wake()
 
 
-def serve(site: Site, listen: Address | None) -> None:
+def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
     """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used."""
     clock = SystemClock()
     with _plainly(), stopped_by_signals(clock.stop), ExitStack() as stack:
         wired = _Wired(site, stack, clock)
         if listen is not None:
-            stack.enter_context(Endpoint(listen, wired.board, more=node_pages(wired.board)))
+            collecting = loop_metrics(wired.loop.tally, per_domain=domain_metrics)
+            stack.enter_context(Endpoint(listen, wired.board, collecting, more=node_pages(wired.board)))
         stack.enter_context(FolderWatch(site.policies, wired.changed))
         wired.loop.run()
     _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})

@@ -46,6 +46,8 @@ class Outlook(Columns):
     """Demand expected at the next look."""
     upper: Floats = column(np.nan)
     """The quantile of it that decisions use; never below present demand."""
+    error: Floats = column(np.nan)
+    """Demand seen less what had been forecast for it, bytes; NaN before the first forecast was put to the test."""
     width: Floats = column(1.0)
     """Of the upper forecast, relative to the model's own: what has kept its promise of late."""
     wanted: Floats = column(np.nan)
@@ -88,6 +90,32 @@ def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
             for item in fields(Line):
                 getattr(line, item.name)[block] = getattr(part, item.name)
     return line
+
+
+@dataclass(frozen=True, slots=True)
+class Merit:
+    """How forecasts have done, over all domains."""
+
+    forecasts: int = 0
+    """Forecasts that a sample has put to the test."""
+    error: float = 0.0
+    """Sum of their absolute errors, bytes."""
+    last_value_error: float = 0.0
+    """The same had each demand been expected to stay as it was: what a model has to beat."""
+    broken_bounds: int = 0
+    """Demands above their upper forecast."""
+
+
+def judge(outlook: Outlook, sight: Sight, rows: Ints, merit: Merit) -> Merit:
+    """`merit` with the forecasts of `rows`, whose demand is newer; their errors are entered, in place."""
+    outlook.error[rows] = sight.demand[rows] - outlook.forecast[rows]
+    tested = rows[np.isfinite(outlook.error[rows])]
+    return Merit(
+        merit.forecasts + len(tested),
+        merit.error + float(np.abs(outlook.error[tested]).sum()),
+        merit.last_value_error + float(np.abs(sight.change[tested]).sum()),
+        merit.broken_bounds + int((sight.demand[tested] > outlook.upper[tested]).sum()),
+    )
 
 
 def calibrate(outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, rows: Ints) -> Line:

@@ -89,6 +89,10 @@ class Sight(Columns):
     """The guest is short of memory, and nothing has been done about that yet."""
     pressed: Ints = column(0)
     """Telling samples in a row that showed it short of memory."""
+    shortfall_time: Floats = column(0.0)
+    """Byte-seconds that demand was above the allocation, since the domain was first seen."""
+    slack_time: Floats = column(0.0)
+    """Byte-seconds that the allocation was above demand."""
 
 
 def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: float) -> Ints:
@@ -125,6 +129,17 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     where: Ints = rows[fresh]
     _remember(sight, where, demand[fresh], now)
     return where
+
+
+def accrue(sight: Sight, counted: Bools, elapsed: float) -> tuple[float, float]:
+    """Add `elapsed` seconds of shortfall and slack as last seen, in place. Returns the sums added, byte-seconds.
+
+    `counted`: (n,) the domains that this is done for; one whose demand or size is not known adds nothing.
+    """
+    short = np.where(counted, np.nan_to_num(sight.demand - sight.allocation) * elapsed, 0.0)
+    sight.shortfall_time += np.maximum(short, 0.0)
+    sight.slack_time += np.maximum(-short, 0.0)
+    return float(np.maximum(short, 0.0).sum()), float(np.maximum(-short, 0.0).sum())
 
 
 def _taken_at_rest(sight: Sight, samples: Samples) -> Bools:

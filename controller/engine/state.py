@@ -1,6 +1,6 @@
 """All the engine remembers between steps: one dataclass of arrays keyed by domain."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from controller.engine.columns import plain
 from controller.engine.inventory import Inventory
 from controller.engine.motion import Motion
 from controller.engine.node import Node
-from controller.engine.outlook import Outlook
+from controller.engine.outlook import Merit, Outlook
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
 from controller.engine.sight import Sight
@@ -32,6 +32,12 @@ class Totals:
     reallocations: int = 0
     moved: float = 0.0
     """Bytes asked of balloons, both ways."""
+    shortfall_time: float = 0.0
+    """Byte-seconds that demand was above the allocation."""
+    slack_time: float = 0.0
+    """Byte-seconds that the allocation was above demand."""
+    merit: Merit = field(default_factory=Merit)
+    """How forecasts have done."""
 
 
 @dataclass(slots=True)

@@ -43,6 +43,7 @@ RELEASE_PATIENCE = 60.0
 def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]:
     """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
     state = align(state, snapshot.inventory, now).copy()
+    state.totals = _accrue(state, now)
     motion.refuse(state.motion, snapshot.refused, now)
     course = state.motion.target - state.sight.allocation
     fresh = sight.see(state.sight, snapshot, course, state.motion.last_at, now)
@@ -124,6 +125,7 @@ def _forecast(state: State, rows: Ints, now: float) -> None:
     if len(rows) == 0:
         return
     inventory = state.inventory
+    state.totals = replace(state.totals, merit=outlook.judge(state.outlook, state.sight, rows, state.totals.merit))
     state.history = state.history.append(rows, now, state.sight.demand[rows])
     fitted = outlook.fit(state.history, inventory, rows, now)
     line = outlook.calibrate(state.outlook, fitted, state.sight, inventory, rows)
@@ -274,14 +276,32 @@ def _notices(state: State, before: Ints, outside: Ints) -> tuple[Notice, ...]:
     return tuple(Notice(inventory.keys[row], inventory.names[row], reason) for row, reason in rows)
 
 
+def _accrue(state: State, now: float) -> Totals:
+    """What was last seen has held since the last step."""
+    elapsed = _elapsed(state.totals, now)
+    shortfall, slack = sight.accrue(state.sight, _owned(state.inventory) & (state.sight.life == Life.RUNNING), elapsed)
+    totals = state.totals
+    return replace(totals, shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
+
+
+def _elapsed(totals: Totals, now: float) -> float:
+    """Seconds since the last step; 0 at the first."""
+    return 0.0 if np.isnan(totals.at) else now - totals.at
+
+
+def _owned(inventory: Inventory) -> Bools:
+    """(n,) domains that a policy has and nothing forbids to touch."""
+    return np.asarray((inventory.policy >= 0) & (inventory.obstacle == Reason.NONE))
+
+
 def _count_up(state: State, looked: Ints, actions: tuple[Action, ...], now: float) -> Totals:
     inventory, totals = state.inventory, state.totals
-    owned = (inventory.policy >= 0) & (inventory.obstacle == Reason.NONE)
-    elapsed = 0.0 if np.isnan(totals.at) else now - totals.at
-    fixed = np.where(owned, elapsed / inventory.interval_minimum, 0.0)
+    owned = _owned(inventory)
+    fixed = np.where(owned, _elapsed(totals, now) / inventory.interval_minimum, 0.0)
     state.tempo.fixed_looks += fixed
     made = [change for change in actions if change.reason.moves]
-    return Totals(
+    return replace(
+        totals,
         at=now,
         looks=totals.looks + int(owned[looked].sum()),
         fixed_looks=totals.fixed_looks + float(fixed.sum()),

@@ -36,6 +36,12 @@ def _node(state: State) -> dict[str, Any]:
         "fixed_looks_total": round(totals.fixed_looks),
         "reallocations_total": totals.reallocations,
         "moved_total": _size(totals.moved),
+        "shortfall_byte_seconds_total": _size(totals.shortfall_time),
+        "slack_byte_seconds_total": _size(totals.slack_time),
+        "forecasts_total": totals.merit.forecasts,
+        "forecast_error_total": _size(totals.merit.error),
+        "last_value_error_total": _size(totals.merit.last_value_error),
+        "broken_bounds_total": totals.merit.broken_bounds,
     }
 
 
@@ -76,6 +82,7 @@ def _domain(state: State, row: int, lowest: float, top: float, now: float) -> di
         "demand": _size(demand),
         "forecast": _size(state.outlook.forecast[row]),
         "upper": _size(state.outlook.upper[row]),
+        "forecast_error": _size(state.outlook.error[row]),
         "allocation": _size(size),
         "target": _size(target) if proposed is None else proposed,
         "minimum": _size(lowest),
@@ -91,6 +98,8 @@ def _domain(state: State, row: int, lowest: float, top: float, now: float) -> di
         "last_action": _last_action(state, row, now),
         "shortfall": _size(max(demand - size, 0.0)),
         "slack": _size(max(size - demand, 0.0)),
+        "shortfall_byte_seconds": _size(sight.shortfall_time[row]),
+        "slack_byte_seconds": _size(sight.slack_time[row]),
     }
 
 

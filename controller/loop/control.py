@@ -21,6 +21,7 @@ from controller.observe.board import Board, Publication
 from controller.observe.chronicle import Chronicle
 from controller.observe.journal import Journal
 from controller.observe.remarks import Ownership, ownership
+from controller.observe.tally import LOOK, ORDER, Tally
 from controller.observe.trail import Trail
 
 GAP_S = 0.1
@@ -50,6 +51,8 @@ class ControlLoop:
         self._source = source
         self._clock = clock
         self._board = board
+        self.tally = Tally(clock.monotonic)
+        """For the metrics."""
         self._journal = Journal()
         self._chronicle = Chronicle()
         self._trail = Trail()
@@ -79,10 +82,13 @@ class ControlLoop:
         inventory = self._refresh()
         asked = due(self._state, inventory, self._clock.monotonic())
         self._ensure_statistics(asked)
-        samples = to_samples(self._host.look(asked), inventory.index) if asked else Samples.empty()
+        samples = self._look(asked, inventory)
         now = self._clock.monotonic()
-        self._state, decision = step(self._state, self._snapshot(inventory, samples), now)
-        self._refused = _by_key(self._host.apply(decision.actions), inventory) if decision.actions else {}
+        snapshot = self._snapshot(inventory, samples)
+        with self.tally.step():
+            self._state, decision = step(self._state, snapshot, now)
+        self._refused = self._apply(decision, inventory)
+        self.tally.looked(self._state.reason[samples.rows])
         self._asked = frozenset(asked)
         outcome = Outcome(decision, self._refused, len(samples.rows))
         self._tell(outcome, now)
@@ -135,6 +141,22 @@ class ControlLoop:
         for key in asked:
             if key in self._periods:
                 self._host.ensure_statistics(key, self._periods[key])
+
+    def _look(self, asked: Sequence[str], inventory: Inventory) -> Samples:
+        if not asked:
+            return Samples.empty()
+        with self.tally.call(LOOK):
+            return to_samples(self._host.look(asked), inventory.index)
+
+    def _apply(self, decision: Decision, inventory: Inventory) -> dict[str, str]:
+        """Carry out the decision; libvirt's message by key, of actions it refused."""
+        self.tally.proposals(decision.proposals)
+        if not decision.actions:
+            return {}
+        with self.tally.call(ORDER):
+            refused = _by_key(self._host.apply(decision.actions), inventory)
+        self.tally.orders(decision.actions, refused)
+        return refused
 
     def _snapshot(self, inventory: Inventory, samples: Samples) -> Snapshot:
         events = {

@@ -100,6 +100,7 @@ class Board:
             return {
                 "version": __version__,
                 "node": {"name": self._node_name},
+                "silence_s": None,
                 "connections": [],
                 "problems": [],
                 "outage": None,
@@ -111,12 +112,17 @@ class Board:
         return {
             "version": __version__,
             "node": {"name": self._node_name, **seen["node"]},
+            "silence_s": round(self._monotonic() - latest.at, 3),
             "connections": [_connection(each) for each in latest.connections],
             "problems": list(latest.problems),
             "outage": latest.outage,
             "warnings": [remark.text for remark in latest.ownership.remarks],
             "policies": [
-                policy | {"conflicted_domains": latest.ownership.conflicted.get(policy["name"], 0)}
+                policy
+                | {
+                    "conflicted_domains": latest.ownership.conflicted.get(policy["name"], 0),
+                    "generation": _generation(latest, policy["name"]),
+                }
                 for policy in seen["policies"]
             ],
             "domains": [_domain(domain, latest.wishes_errors) for domain in seen["domains"]],
@@ -160,6 +166,12 @@ class Board:
 def lost(connections: Sequence[Connection]) -> list[str]:
     """One line for each connection that is down."""
     return [each.error or f"{each.uri}: not connected" for each in connections if not each.connected]
+
+
+def _generation(latest: Publication, policy: str) -> int:
+    """`metadata.generation` in force; 0 where there is none."""
+    metadata = latest.in_force.get(policy)
+    return metadata.generation if metadata is not None else 0
 
 
 def _domain(domain: dict[str, Any], wishes_errors: Mapping[str, str]) -> dict[str, Any]:

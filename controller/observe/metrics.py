@@ -1,10 +1,12 @@
-"""Prometheus metrics, computed from the published state when scraped; nothing is counted twice.
+"""Prometheus metrics, computed from the published state when scraped; what stands in no state is in the `Tally`.
 
 Names follow Prometheus: base units, `_total` for counters only. Per-domain series carry `domain` (libvirt's
-name, for people) and `key` (UUID, with the connection where there are several: unique).
+name, for people) and `key` (UUID, with the connection where there are several: unique). They can be left out; every
+other label has few values: reasons, directions, policies, connections.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -13,6 +15,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from controller import __version__
+from controller.engine.reasons import Reason
+from controller.observe.tally import Tally
 
 Document = dict[str, Any]
 
@@ -40,15 +44,25 @@ _NODE_GAUGES = {
     "stable": ("ballast_node_stable", "1 while every domain of the node is stable."),
     "domains": ("ballast_domains", "Domains Ballast knows."),
     "stable_domains": ("ballast_stable_domains", "Domains that are stable."),
+    "looks_saved": ("ballast_looks_saved", "Looks not made since the start, of those at a fixed minimum interval."),
 }
 _NODE_COUNTERS = {
     "looks_total": ("ballast_looks", "Looks at a domain."),
     "fixed_looks_total": ("ballast_fixed_looks", "Looks a fixed minimum interval would have cost."),
-    "reallocations_total": ("ballast_reallocations", "Changes of a domain's allocation."),
+    "shortfall_byte_seconds_total": ("ballast_shortfall_byte_seconds", "Demand above allocation, over time."),
+    "slack_byte_seconds_total": ("ballast_slack_byte_seconds", "Allocation above demand, over time."),
+    "forecasts_total": ("ballast_forecasts", "Forecasts that a later sample has put to the test."),
+    "forecast_error_total": ("ballast_forecast_error_bytes", "Sum of the forecasts' absolute errors."),
+    "last_value_error_total": (
+        "ballast_last_value_error_bytes",
+        "The same had each demand been expected to stay as it was: what a model has to beat.",
+    ),
+    "broken_bounds_total": ("ballast_broken_bounds", "Demands above their upper forecast."),
 }
 _DOMAIN_GAUGES = {
     "demand": ("ballast_domain_demand_bytes", "Memory the guest cannot give up."),
     "forecast": ("ballast_domain_forecast_bytes", "Demand expected at the next look."),
+    "forecast_error": ("ballast_domain_forecast_error_bytes", "Demand last seen less its forecast."),
     "upper": ("ballast_domain_upper_forecast_bytes", "Upper bound of the forecast, which decisions use."),
     "allocation": ("ballast_domain_allocation_bytes", "Current size of the balloon."),
     "target": ("ballast_domain_target_bytes", "Allocation wanted."),
@@ -63,6 +77,8 @@ _DOMAIN_GAUGES = {
 _DOMAIN_COUNTERS = {
     "looks": ("ballast_domain_looks", "Looks at the domain."),
     "reallocations": ("ballast_domain_reallocations", "Changes of the domain's allocation."),
+    "shortfall_byte_seconds": ("ballast_domain_shortfall_byte_seconds", "Demand above allocation, over time."),
+    "slack_byte_seconds": ("ballast_domain_slack_byte_seconds", "Allocation above demand, over time."),
 }
 _POLICY_GAUGES = {
     "domains": ("ballast_policy_domains", "Domains the policy owns."),
@@ -71,6 +87,7 @@ _POLICY_GAUGES = {
         "ballast_policy_conflicted_domains",
         "Domains the policy selects and another policy owns.",
     ),
+    "generation": ("ballast_policy_generation", "`metadata.generation` in force; 0 for a policy from a folder."),
 }
 
 
@@ -103,6 +120,12 @@ class DocumentCollector(Collector, ABC):
 class StateCollector(DocumentCollector):
     """The figures of a control loop."""
 
+    def __init__(self, board: Documented, tally: Tally | None = None, *, per_domain: bool = True) -> None:
+        """Without `tally` its families are missing; without `per_domain` those that have a series a domain."""
+        super().__init__(board)
+        self._tally = tally
+        self._per_domain = per_domain
+
     def figures(self, document: Document) -> Iterator[Metric]:
         """Of the node, its policies and its domains."""
         yield family(
@@ -127,12 +150,28 @@ class StateCollector(DocumentCollector):
             {},
             [] if outage is None else [({}, not outage)],
         )
-        node = [document["node"]]
+        yield family(
+            GaugeMetricFamily,
+            "ballast_loop_silence_seconds",
+            "Time since the loop last ran; more than 30 s means that it hangs.",
+            {},
+            [({}, document["silence_s"])],
+        )
+        node = [_with_saved(document["node"])]
         yield from families(GaugeMetricFamily, _NODE_GAUGES, {}, node)
         yield from families(CounterMetricFamily, _NODE_COUNTERS, {}, node)
         policy = {"policy": "name", "mode": "mode"}
         yield from families(GaugeMetricFamily, _POLICY_GAUGES, policy, document["policies"])
-        yield from _domains(document["domains"])
+        yield from _outcomes(document["domains"])
+        if self._tally is not None:
+            yield from self._tally.collect()
+        if self._per_domain:
+            yield from _domains(document["domains"])
+
+
+def loop_metrics(tally: Tally, *, per_domain: bool) -> Collecting:
+    """The metrics of a control loop, with or without a series a domain."""
+    return lambda board: StateCollector(board, tally, per_domain=per_domain)
 
 
 def registry(board: Documented, collecting: Collecting = StateCollector) -> CollectorRegistry:
@@ -144,6 +183,34 @@ def registry(board: Documented, collecting: Collecting = StateCollector) -> Coll
 
 
 Family = type[GaugeMetricFamily] | type[CounterMetricFamily]
+
+
+def _with_saved(node: Document) -> Document:
+    """The node with the looks it saved, where they are known."""
+    if "fixed_looks_total" not in node or "looks_total" not in node:
+        return node
+    return node | {"looks_saved": node["fixed_looks_total"] - node["looks_total"]}
+
+
+def _outcomes(domains: list[Document]) -> Iterator[Metric]:
+    """How many domains are how, without a series for each."""
+    reasons = Counter(str(domain["reason"]) for domain in domains)
+    yield family(
+        GaugeMetricFamily,
+        "ballast_domains_by_reason",
+        "Domains by the outcome of the last decision about them.",
+        {"reason": ""},
+        [({"reason": str(reason)}, reasons[str(reason)]) for reason in Reason],
+    )
+    for name, text, count in (
+        ("ballast_stuck_domains", "Domains whose balloon does not move.", reasons[str(Reason.STUCK)]),
+        (
+            "ballast_pressed_domains",
+            "Domains whose guest is under memory pressure.",
+            sum(bool(domain.get("pressure")) for domain in domains),
+        ),
+    ):
+        yield family(GaugeMetricFamily, name, text, {}, [({}, count)])
 
 
 def _domains(domains: list[Document]) -> Iterator[Metric]:
@@ -168,8 +235,10 @@ def families(
 
     `labels` are names of labels to fields of a row.
     """
+    identities = [_labels(row, labels) for row in rows]
     for field, (name, text) in figures.items():
-        yield family(kind, name, text, labels, [(_labels(row, labels), row.get(field)) for row in rows])
+        samples = zip(identities, [row.get(field) for row in rows], strict=True)
+        yield family(kind, name, text, labels, samples)
 
 
 def _labels(row: Document, labels: dict[str, str]) -> dict[str, str]:
@@ -185,7 +254,10 @@ def family(
 ) -> Metric:
     """One family; a figure that is None has no sample."""
     made = kind(name, text, labels=list(labels))
+    sample_name = f"{name}_total" if kind is CounterMetricFamily else name
     for values, figure in samples:
         if figure is not None:
-            made.add_metric(list(values.values()), float(figure))
+            made.add_sample(
+                sample_name, values, float(figure)
+            )  # not add_metric: it would make each series its own labels
     return made

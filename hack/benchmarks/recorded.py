@@ -219,6 +219,7 @@ class Recorded:
         played = Played.of(recorded, count, proc)
         self.board = Board("node", played.clock.monotonic)
         loop = ControlLoop(played.host, OnePolicy(), played.clock, self.board)
+        self.tally = loop.tally
         self.tick = played.player.tick
         self.look = loop.iterate
 

@@ -38,7 +38,7 @@ class Ballast:
         self._launch(["run", "--policies", str(policies), "--connect", uri], log, keep)
 
     def _launch(self, arguments: list[str], log: Path, keep: bool) -> None:
-        listen = f"127.0.0.1:{_free_port()}"
+        listen = f"127.0.0.1:{free_port()}"
         self.url = f"http://{listen}"
         self._log = log
         command = [str(COMMAND), *arguments, "--listen", listen]
@@ -117,7 +117,8 @@ class NodeAgent(Ballast):
             return str(error)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of the loopback that nobody uses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import os
 import platform
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from lab.cache import CACHE, cached
 from lab.command import run
+from lab.debian import unpack, update_lists
 from lab.errors import LabError
 
 FOLDER = CACHE / "guest"
@@ -92,16 +92,12 @@ def _build(result: Path) -> None:
 
 def _unpack_kernel(scratch: Path) -> Path:
     """Download today's kernel package without installing it; needs no root."""
-    if os.geteuid() == 0:  # lists that are out of date name a package that is not there any more
-        run("apt-get", "update", "-qq")
+    update_lists()
     depends = run("apt-cache", "depends", "--important", KERNEL_PACKAGE)
     packages = [word for word in depends.split() if word.startswith("linux-image-") and word != KERNEL_PACKAGE]
     if not packages:
         raise LabError(f"package {KERNEL_PACKAGE}: not known to apt; run `apt-get update` on Debian 12 or newer")
-    run("apt-get", "-o", "APT::Sandbox::User=root", "download", packages[0], folder=scratch)
-    target = scratch / "kernel"
-    run("dpkg-deb", "-x", str(next(scratch.glob("linux-image-*.deb"))), str(target))
-    return target
+    return unpack(packages[0], scratch)
 
 
 class _Cpio:

@@ -221,6 +221,10 @@ class TestInstallation:
             assert "--listen=0.0.0.0:9178" in container["args"]
             assert container["ports"] == [{"name": "metrics", "containerPort": 9178}]
 
+    def test_what_the_prometheus_operator_and_grafana_take_can_be_rendered(self, installed):
+        kinds = [(each["kind"], each["metadata"]["name"]) for each in everything(installed, "monitoring")]
+        assert kinds == [("ConfigMap", "ballast-dashboard"), ("PodMonitor", "ballast"), ("PrometheusRule", "ballast")]
+
     @pytest.mark.parametrize(
         ("overlay", "paths"),
         [

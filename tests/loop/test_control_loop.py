@@ -342,3 +342,25 @@ def test_a_look_leaves_no_line_in_the_log_and_an_action_leaves_one(caplog):
     site.host.demand["a"] = 295 * MIB
     site.turn(3)
     assert len(caplog.messages) == len(site.host.applied) > 0
+
+
+def test_what_happens_is_counted_for_the_metrics():
+    site = Site(ENFORCE)
+    for name in ("grown", "refused"):
+        site.host.add(name, actual=512, demand=505)
+    site.host.refusing = {"refused": "device busy"}
+    while not site.loop.iterate().refused:
+        site.clock.now += 1
+    counts = {
+        (sample.name, sample.labels.get("call") or sample.labels.get("direction")): sample.value
+        for family in site.loop.tally.collect()
+        for sample in family.samples
+        if sample.name.endswith(("_count", "moved_bytes_total", "orders_total"))
+    }
+    assert counts["ballast_step_duration_seconds_count", None] == len(site.host.looks)
+    assert counts["ballast_libvirt_call_duration_seconds_count", "look"] == len(site.host.looks)
+    assert counts["ballast_libvirt_call_duration_seconds_count", "order"] == 1
+    assert (
+        counts["ballast_moved_bytes_total", "grow"] == sum(each.target - each.before for each in site.host.applied) > 0
+    )
+    assert counts["ballast_refused_orders_total", None] == 1

@@ -6,9 +6,12 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from controller import __version__
-from controller.observe.metrics import StateCollector, registry
+from controller.engine.reasons import Reason
+from controller.observe.metrics import StateCollector, loop_metrics, registry
+from controller.observe.tally import Tally
 
 MIB = 2**20
+REASONS = [str(reason) for reason in Reason]
 
 
 class FakeBoard:
@@ -20,6 +23,7 @@ class FakeBoard:
             "connections": [],
             "problems": [],
             "outage": "",
+            "silence_s": 0.0,
             "policies": [],
             "domains": [],
         }
@@ -50,6 +54,9 @@ def scrape(board: FakeBoard) -> CollectorRegistry:
         ("target", "ballast_domain_target_bytes"),
         ("looks", "ballast_domain_looks_total"),
         ("reallocations", "ballast_domain_reallocations_total"),
+        ("forecast_error", "ballast_domain_forecast_error_bytes"),
+        ("shortfall_byte_seconds", "ballast_domain_shortfall_byte_seconds_total"),
+        ("slack_byte_seconds", "ballast_domain_slack_byte_seconds_total"),
     ],
 )
 def test_a_domains_figures(field, metric):
@@ -65,7 +72,12 @@ def test_a_domains_figures(field, metric):
         ("spare", "ballast_node_spare_bytes"),
         ("looks_total", "ballast_looks_total"),
         ("fixed_looks_total", "ballast_fixed_looks_total"),
-        ("reallocations_total", "ballast_reallocations_total"),
+        ("shortfall_byte_seconds_total", "ballast_shortfall_byte_seconds_total"),
+        ("slack_byte_seconds_total", "ballast_slack_byte_seconds_total"),
+        ("forecasts_total", "ballast_forecasts_total"),
+        ("forecast_error_total", "ballast_forecast_error_bytes_total"),
+        ("last_value_error_total", "ballast_last_value_error_bytes_total"),
+        ("broken_bounds_total", "ballast_broken_bounds_total"),
     ],
 )
 def test_the_nodes_figures(field, metric):
@@ -86,6 +98,34 @@ def test_the_owner_and_the_outcome_are_labels_of_one_series():
     own = scrape(FakeBoard(domains=[domain(policy=None, mode=None, reason="NoPolicy")]))
     labels = {"domain": "web", "key": "u1", "uuid": "u1", "policy": "", "mode": "", "reason": "NoPolicy"}
     assert own.get_sample_value("ballast_domain_info", labels) == 1
+
+
+def test_domains_are_counted_by_the_outcome_of_their_last_decision():
+    own = scrape(FakeBoard(domains=[domain(reason="Stuck", pressure=True), domain(reason="Stuck"), domain()]))
+    by_reason = {reason: own.get_sample_value("ballast_domains_by_reason", {"reason": reason}) for reason in REASONS}
+    assert {reason: count for reason, count in by_reason.items() if count} == {"Stuck": 2, "Moving": 1}
+    assert own.get_sample_value("ballast_stuck_domains") == 2
+    assert own.get_sample_value("ballast_pressed_domains") == 1
+
+
+def test_looks_saved_are_those_of_a_fixed_interval_that_were_not_made():
+    own = scrape(FakeBoard(node={"name": "n", "looks_total": 30, "fixed_looks_total": 100}))
+    assert own.get_sample_value("ballast_looks_saved") == 70
+
+
+def test_series_of_domains_can_be_left_out():
+    tally = Tally(lambda: 0.0)
+    board = FakeBoard(node={"name": "n", "domains": 1}, domains=[domain(demand=5, looks=3)])
+    own = registry(board, loop_metrics(tally, per_domain=False))
+    series = [sample for family in own.collect() for sample in family.samples]
+    assert [sample.name for sample in series if "domain" in sample.labels or "key" in sample.labels] == []
+    assert own.get_sample_value("ballast_domains") == 1
+    assert own.get_sample_value("ballast_skips_total", {"reason": "Stuck"}) == 0
+
+
+def test_a_loop_that_has_not_run_has_no_age():
+    assert scrape(FakeBoard(silence_s=None)).get_sample_value("ballast_loop_silence_seconds") is None
+    assert scrape(FakeBoard(silence_s=1.5)).get_sample_value("ballast_loop_silence_seconds") == 1.5
 
 
 def test_connections_and_refused_policies():

@@ -1,0 +1,1 @@
+"""A real Prometheus for tests: `programs` fetches it, `server` runs it."""

@@ -1,0 +1,116 @@
+"""A real Prometheus scrapes a real run: metrics, alerts and dashboard as an operator has them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import yaml
+
+from lab.ballast import Ballast
+from lab.daemons import until
+from lab.guest import GuestSpec
+from lab.prometheus.programs import program
+from lab.prometheus.server import Prometheus
+
+MONITORING = Path(__file__).parents[2] / "manifests" / "monitoring"
+PATIENCE_S = 60.0
+POLICY: dict[str, Any] = {
+    "apiVersion": "ballast.dev/v1alpha1",
+    "kind": "MemoryPolicy",
+    "metadata": {"name": "watched"},
+    "spec": {
+        "mode": "Enforce",
+        "limits": {"minimum": "96Mi", "minimumPercent": 1},
+        "headroom": {"quantity": "12Mi"},
+        "threshold": {"percent": 1, "quantity": "4Mi"},
+        "shrink": {"stabilizationSeconds": 3},
+        "spare": "Reclaim",
+        "monitoring": {"maximumIntervalSeconds": 1},
+    },
+}
+
+
+class Watched:
+    """A `ballast run` and the Prometheus that scrapes it."""
+
+    def __init__(self, ballast: Ballast, prometheus: Prometheus) -> None:
+        self.ballast, self.prometheus = ballast, prometheus
+
+    def value(self, expression: str) -> float | None:
+        """Of the only series that the expression gives; None without one."""
+        found = self.prometheus.query(expression)
+        return float(found[0]["value"][1]) if found else None
+
+
+@pytest.fixture
+def watched(private_libvirtd, start_guests, tmp_path) -> Iterator[Watched]:
+    """One guest that gives its memory, and one that cannot: its balloon will be stuck."""
+    (stiff,) = start_guests(GuestSpec("stiff", maximum=256))
+    start_guests(GuestSpec("willing", maximum=384))
+    stiff.clutter(100_000)
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    (policies / "policy.yaml").write_text(yaml.safe_dump(POLICY))
+    with ExitStack() as stack:
+        log = tmp_path / "ballast.log"
+        ballast = stack.enter_context(Ballast(policies, private_libvirtd.uri, log, keep=False))
+        target = ballast.url.removeprefix("http://")
+        yield Watched(ballast, stack.enter_context(Prometheus(target, impatient_rules(tmp_path))))
+    assert "Traceback" not in log.read_text()
+
+
+def impatient_rules(folder: Path) -> Path:
+    """The alerts as they are shipped, but for the minutes they wait."""
+    rules = yaml.safe_load((MONITORING / "alerts.yaml").read_text())
+    for rule in rules["groups"][0]["rules"]:
+        rule["for"] = "0s"
+    path = folder / "rules.yaml"
+    path.write_text(yaml.safe_dump(rules))
+    return path
+
+
+def test_metrics_dashboard_and_alerts_of_a_real_run(watched):
+    until(lambda: watched.value("ballast_stuck_domains") == 1, PATIENCE_S, "a stuck balloon in Prometheus")
+    until(
+        lambda: (watched.value("sum(ballast_reallocations_total)") or 0) >= 1, PATIENCE_S, "reallocations in Prometheus"
+    )
+    until(lambda: without_data(watched.prometheus) == [], PATIENCE_S, "data for every query of the dashboard")
+    assert lint(watched.ballast) == ""
+
+    until(lambda: "BallastBalloonStuck" in watched.prometheus.firing(), PATIENCE_S, "alert of a stuck balloon")
+    firing = watched.prometheus.firing()
+    assert firing["BallastBalloonStuck"]["summary"].startswith("1 balloons on 127.0.0.1:")
+    assert firing.keys().isdisjoint({"BallastDown", "BallastLibvirtDisconnected", "BallastNoStatistics"})
+
+    os.kill(watched.ballast.pid, signal.SIGKILL)
+    until(lambda: "BallastDown" in watched.prometheus.firing(), PATIENCE_S, "alert of a Ballast that is gone")
+
+
+def without_data(prometheus: Prometheus) -> list[str]:
+    """Queries of the dashboard that give nothing."""
+    return [query for query in queries() if not prometheus.query(query)]
+
+
+def queries() -> list[str]:
+    """All queries of the dashboard, of every node and domain."""
+    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+    values = {"$instance": ".*", "$domain": ".*", "$__rate_interval": "30s"}
+    found = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    assert found
+    return [re.sub(r"\$\w+", lambda variable: values[variable[0]], query) for query in found]
+
+
+def lint(ballast: Ballast) -> str:
+    """What `promtool check metrics` finds."""
+    with urlopen(f"{ballast.url}/metrics") as answer:  # noqa: S310 - http, and our own
+        text = answer.read()
+    done = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)
+    return (done.stdout + done.stderr).decode()
