@@ -3,11 +3,15 @@
 import time
 
 from faulting.fault import Fault
+from faulting.log import orders
 from faulting.stage import NEED_MIB, REST_MIB, Stage
+from lab.errors import LabError
 from lab.guest import Guest
 
 OUTSIDE_MIB = 320
 """What somebody else sets: neither what Ballast wants nor the maximum."""
+HOLD_S = 25.0
+"""An outside change is respected for 30 s at least; it was noticed within a few."""
 PAUSE_S = 10.0
 FLAPS = 6
 FLAP_S = 4.0
@@ -34,9 +38,12 @@ def _keeps_memory(stage: Stage) -> float:
 def _set_from_outside(stage: Stage) -> float:
     stage.run()
     stage.taker.domain.setMemory(OUTSIDE_MIB * 1024)
-    since = time.monotonic()
+    stage.wait(lambda: stage.watch.allocation(stage.taker.uuid) > OUTSIDE_MIB - 20, "the balloon as somebody set it")
+    since, changed = time.monotonic(), time.time()
     stage.reported(stage.taker, "OutsideChange")
     stage.wait(lambda: stage.watch.allocation(stage.taker.uuid) < OUTSIDE_MIB - 20, "managed again after the hold")
+    if any(order.uuid == stage.taker.uuid and changed <= order.at < changed + HOLD_S for order in orders(stage.log)):
+        raise LabError(f"somebody's change was fought within {HOLD_S:.0f} s")
     return time.monotonic() - since
 
 
