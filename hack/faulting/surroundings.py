@@ -1,12 +1,12 @@
 """Faults of what is around: the disk and the clock."""
 
 import os
-import signal
 import subprocess
 import time
 
 from faulting.fault import Fault
 from faulting.stage import Stage
+from faulting.wounded import JUMP_AFTER_S
 from lab.daemons import until
 
 JUMP_SETTLES_S = 10.0
@@ -46,10 +46,8 @@ def _clock(wound: str, stage: Stage) -> float:
     stage.start(wound)
     stage.ballast.wait_for_domains(2)
     stage.settle()
-    os.kill(stage.ballast.pid, signal.SIGUSR1)
-    since = time.monotonic()
-    time.sleep(JUMP_SETTLES_S)  # the length of the fault
-    return stage.served(stage.taker, since + JUMP_SETTLES_S)
+    time.sleep(JUMP_AFTER_S + JUMP_SETTLES_S)  # the jump comes by itself
+    return stage.served(stage.taker, time.monotonic())
 
 
 FAULTS = (

@@ -21,6 +21,8 @@ from controller.loop import control
 from controller.loop.clock import SystemClock
 
 HOUR_S = 3600.0
+JUMP_AFTER_S = 25.0
+"""Ballast knows its guests and has settled by then."""
 
 move = mover._set
 
@@ -50,22 +52,21 @@ def after_order() -> None:
 
 
 def clock(jump_s: float) -> Callable[[], None]:
-    """At SIGUSR1 the time of day jumps, for Ballast and for every sample taken from then on, as if the host's had."""
+    """JUMP_AFTER_S from the start the time of day jumps, for Ballast and for every sample taken from then on."""
 
     def wound() -> None:
-        jumped_at: list[float] = []
+        jump_at = time.time() + JUMP_AFTER_S
         wall = SystemClock.wall
 
         def shifted_wall(self: SystemClock) -> float:
-            return wall(self) + (jump_s if jumped_at else 0.0)
+            true = wall(self)
+            return true + (jump_s if true >= jump_at else 0.0)
 
         def shifted_samples(*arguments: Any) -> Samples:
             samples = to_samples(*arguments)
-            if jumped_at:
-                samples.updated[samples.updated > jumped_at[0]] += jump_s
+            samples.updated[samples.updated >= jump_at] += jump_s
             return samples
 
-        signal.signal(signal.SIGUSR1, lambda *_: jumped_at.append(time.time()))
         SystemClock.wall = shifted_wall  # type: ignore[method-assign]
         setattr(control, "to_samples", shifted_samples)  # noqa: B010 - the name the loop looks up; not one it exports
 
