@@ -66,7 +66,8 @@ class Stage:
     """Everything up and at rest inside the `with` block: `giver` and `taker`, each with its workload."""
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
+        self.stack = ExitStack()
+        """What ends with the stage."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -75,20 +76,19 @@ class Stage:
             self.policies = self.host.root / "policies"
             self.policies.mkdir()
             (self.policies / "policy.yaml").write_text(POLICY)
-            self.stack = stack
             self.giver = stack.enter_context(Guest(self.host, self.spec("giver")))
             self.taker = stack.enter_context(Guest(self.host, self.spec("taker")))
             for guest in self.guests:
                 guest.wait_ready()
                 guest.use(REST_MIB)
             self.watch = stack.enter_context(Watch(self.host))
-            self._stack = stack.pop_all()
+            self.stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.__exit__(kind, error, trace)
+        self.stack.__exit__(kind, error, trace)
 
     @property
     def guests(self) -> tuple[Guest, Guest]:
