@@ -6,6 +6,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,9 @@ class Ballast:
     Raises LabError with the end of its log when it does not start or does not answer.
     """
 
+    program: Sequence[str] = (str(COMMAND),)
+    """What is given Ballast's arguments."""
+
     def __init__(self, policies: Path, uri: str, log: Path, *, keep: bool) -> None:
         self._launch(["run", "--policies", str(policies), "--connect", uri], log, keep)
 
@@ -41,7 +45,7 @@ class Ballast:
         listen = f"127.0.0.1:{free_port()}"
         self.url = f"http://{listen}"
         self._log = log
-        command = [str(COMMAND), *arguments, "--listen", listen]
+        command = [*self.program, *arguments, "--listen", listen]
         if not keep:  # not even SIGKILL of the demo leaves it running
             command = ["setpriv", "--pdeathsig", "TERM", *command]
         with log.open("ab") as file:

@@ -219,6 +219,12 @@ class Guest:
         self._connection = host.connect()
         self.domain = self._connection.lookupByUUIDString(self.uuid)
 
+    def rejoin(self, host: PrivateLibvirtd) -> None:
+        """After its QEMU was replaced (restored from a file): the same guest, its agent on a new line."""
+        self._agent.close()
+        self.reconnect(host)
+        self._agent = _Agent(self._folder / "agent.sock")
+
     def close(self) -> None:
         """Destroy and undefine the guest, if it still exists; without a libvirtd to ask, that is its reaper's."""
         self._agent.close()

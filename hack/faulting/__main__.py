@@ -1,0 +1,77 @@
+"""The command line of `./hack/faults`."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from faulting import daemons, domains, surroundings
+from faulting.fault import Fault, Result, carry_out
+from lab.errors import LabError
+
+FAULTS: dict[str, Fault] = {fault.name: fault for family in (daemons, domains, surroundings) for fault in family.FAULTS}
+FILE_WIDTH = 200
+"""Columns where there is no terminal: a table in a log is of no use cut off."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice([*FAULTS]),
+    metavar="NAME",
+    help="Run this fault; may be given several times.",
+)
+@click.option("--list", "listed", is_flag=True, help="List the faults and end.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write the results as JSON, too.",
+)
+def main(only: tuple[str, ...], listed: bool, json_file: Path | None) -> None:
+    """Make faults on real guests under Ballast's control, and show what became of the guests.
+
+    Each has a libvirtd, two guests with a workload and a Ballast of its own. Ends with 1 when a guest came to harm, an
+    order was lost or given twice, or Ballast did not recover. All of them take about ten minutes.
+    """
+    if listed:
+        for fault in FAULTS.values():
+            click.echo(f"{fault.name:30}{fault.done}")
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    results = []
+    try:
+        for name in only or FAULTS:
+            click.echo(f"{name} ...", err=True)
+            results.append(carry_out(FAULTS[name]))
+            click.echo(f"  {results[-1].as_json()}", err=True)
+    except LabError as error:
+        raise click.ClickException(str(error)) from error
+    _print(results)
+    if json_file is not None:
+        json_file.write_text(json.dumps({"faults": [result.as_json() for result in results]}, indent=2) + "\n")
+    if not all(result.good for result in results):
+        raise click.ClickException("not every fault went well; see the table")
+
+
+def _print(results: list[Result]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    table = Table("Fault", "What was done", "Guests harmed", "Actions lost", "Recovered", "What a person saw")
+    for result in results:
+        recovered = "no" if result.recovered_s is None else f"{result.recovered_s:.1f} s"
+        counts = (str(result.guests_harmed), str(result.actions_lost))
+        table.add_row(result.fault, result.done, *counts, recovered, result.seen)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

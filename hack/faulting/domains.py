@@ -1,0 +1,114 @@
+"""Faults of the guests, and what their owners do to them."""
+
+import time
+
+from faulting.fault import Fault
+from faulting.log import orders
+from faulting.stage import NEED_MIB, REST_MIB, Stage
+from lab.errors import LabError
+from lab.guest import Guest
+
+OUTSIDE_MIB = 320
+"""What somebody else sets: neither what Ballast wants nor the maximum."""
+HOLD_S = 25.0
+"""An outside change is respected for 30 s at least; it was noticed within a few."""
+PAUSE_S = 10.0
+FLAPS = 6
+FLAP_S = 4.0
+"""Half a period of the guest that flaps: longer than a look, shorter than a stabilisation."""
+
+
+def _begun(stage: Stage) -> None:
+    """Ballast in the middle of a step: a shrink of the giver has been ordered."""
+    stage.start()
+    stage.ballast.wait_for_domains(2)
+    stage.wait(lambda: stage.domain(stage.giver).get("reallocations", 0) >= 1, "a step begun")
+
+
+def _set_from_outside(stage: Stage) -> float:
+    stage.run()
+    stage.taker.domain.setMemory(OUTSIDE_MIB * 1024)
+    stage.wait(lambda: stage.watch.allocation(stage.taker.uuid) > OUTSIDE_MIB - 20, "the balloon as somebody set it")
+    since, changed = time.monotonic(), time.time()
+    stage.reported(stage.taker, "OutsideChange")
+    stage.wait(lambda: stage.watch.allocation(stage.taker.uuid) < OUTSIDE_MIB - 20, "managed again after the hold")
+    if any(order.uuid == stage.taker.uuid and changed <= order.at < changed + HOLD_S for order in orders(stage.log)):
+        raise LabError(f"somebody's change was fought within {HOLD_S:.0f} s")
+    return time.monotonic() - since
+
+
+def _destroyed(stage: Stage) -> float:
+    _begun(stage)
+    stage.giver.domain.destroy()
+    since = time.monotonic()
+    return stage.served(stage.taker, since)
+
+
+def _paused(stage: Stage) -> float:
+    _begun(stage)
+    stage.giver.domain.suspend()
+    stage.reported(stage.giver, "Paused")
+    time.sleep(PAUSE_S)  # the length of the fault
+    stage.giver.domain.resume()
+    return stage.served(stage.giver, time.monotonic())
+
+
+def _rebooted(stage: Stage) -> float:
+    _begun(stage)
+    boots = _boots(stage.giver)
+    stage.giver.domain.reset()
+    stage.wait(lambda: _boots(stage.giver) > boots, "guest up again")
+    return stage.served(stage.giver, time.monotonic())
+
+
+def _boots(guest: Guest) -> int:
+    return sum(event.word == "ready" for event in guest.events())
+
+
+def _redefined(stage: Stage) -> float:
+    _begun(stage)
+    stage.giver.domain.undefine()
+    stage.giver.domain.destroy()
+    stage.giver = stage.stack.enter_context(Guest(stage.host, stage.spec("giver")))
+    stage.giver.wait_ready()
+    return stage.served(stage.giver, time.monotonic())
+
+
+def _saved(stage: Stage) -> float:
+    _begun(stage)
+    file = str(stage.host.root / "guests" / "saved")
+    stage.giver.domain.save(file)
+    connection = stage.host.connect()
+    connection.restore(file)
+    connection.close()
+    stage.giver.rejoin(stage.host)
+    return stage.served(stage.giver, time.monotonic())
+
+
+def _panicked(stage: Stage) -> float:
+    _begun(stage)
+    stage.giver.panic()
+    since = time.monotonic()
+    stage.reported(stage.giver, "StaleStatistics")
+    return time.monotonic() - since  # nobody gets its memory: it keeps what it has, and what it was promised
+
+
+def _flaps(stage: Stage) -> float:
+    stage.run()
+    for _ in range(FLAPS):
+        for mib in (NEED_MIB, REST_MIB):
+            stage.giver.use(mib, wait=False)
+            time.sleep(FLAP_S)  # the guest's rhythm
+    return stage.served(stage.taker, time.monotonic())
+
+
+FAULTS = (
+    Fault("outside-setmem", f"someone else's `virsh setmem` to {OUTSIDE_MIB} MiB", _set_from_outside),
+    Fault("guest-destroyed", "destroyed while it shrinks", _destroyed, frozenset({"giver"})),
+    Fault("guest-paused", f"paused for {PAUSE_S:.0f} s while it shrinks", _paused),
+    Fault("guest-rebooted", "reset while it shrinks", _rebooted),
+    Fault("guest-redefined", "destroyed, undefined and defined again under its name, mid-step", _redefined),
+    Fault("guest-saved", "saved and restored while it shrinks", _saved),
+    Fault("guest-panicked", "kernel panic, statistics frozen", _panicked, frozenset({"giver"})),
+    Fault("guest-flaps", f"{FLAPS} times up and down by {NEED_MIB - REST_MIB} MiB, {FLAP_S:.0f} s each", _flaps),
+)

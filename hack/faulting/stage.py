@@ -1,0 +1,148 @@
+"""Where one fault happens: a private libvirtd, two guests with a workload, Ballast, and somebody who watches."""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from faulting.watch import Watch
+from lab.ballast import COMMAND, Ballast
+from lab.daemons import until
+from lab.errors import LabError
+from lab.guest import Guest, GuestSpec
+from lab.libvirtd import PrivateLibvirtd
+
+BUDGET_MIB = 576
+"""For two guests of 384 MiB: one grows only with what the other gives."""
+REST_MIB = 40
+NEED_MIB = 260
+"""What a workload holds at rest, and in need: more than a guest starts with."""
+KERNEL_MIB = 40
+"""What the guest's kernel needs at least besides."""
+PATIENCE_S = 90.0
+"""Deadline of whatever Ballast should do by itself; most of it takes seconds."""
+SWAP_MIB = 256
+
+POLICY = f"""\
+apiVersion: ballast.dev/v1alpha1
+kind: MemoryPolicy
+metadata: {{name: faults}}
+spec:
+  mode: Enforce
+  budget: {{maximum: {BUDGET_MIB}Mi}}
+  limits: {{minimum: 96Mi, minimumPercent: 1}}
+  headroom: {{quantity: 48Mi}}
+  shrink: {{stabilizationSeconds: 3}}
+  spare: Reclaim
+  monitoring: {{maximumIntervalSeconds: 1}}
+"""
+"""Quick in all respects, so that a fault meets moving balloons."""
+
+
+class _Staged(Ballast):
+    """`ballast run` with a log that programs can read, and with a wound if one is named."""
+
+    def __init__(self, policies: Path, uri: str, log: Path, wound: str) -> None:
+        wounded = (sys.executable, str(Path(__file__).with_name("wounded.py")), wound)
+        self.program = wounded if wound else (str(COMMAND),)
+        arguments = ["run", "--policies", str(policies), "--connect", uri, "--log-format", "json"]
+        self._launch(arguments, log, keep=False)
+
+    def ended(self) -> bool:
+        """The process is gone."""
+        return self._process.poll() is not None
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Stage:
+    """Everything up and at rest inside the `with` block: `giver` and `taker`, each with its workload."""
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+        """What ends with the stage."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.host = stack.enter_context(PrivateLibvirtd())
+            self.log = self.host.root / "ballast.log"
+            self.policies = self.host.root / "policies"
+            self.policies.mkdir()
+            (self.policies / "policy.yaml").write_text(POLICY)
+            self.giver = stack.enter_context(Guest(self.host, self.spec("giver")))
+            self.taker = stack.enter_context(Guest(self.host, self.spec("taker")))
+            for guest in self.guests:
+                guest.wait_ready()
+                guest.use(REST_MIB)
+            self.watch = stack.enter_context(Watch(self.host))
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stack.__exit__(kind, error, trace)
+
+    @property
+    def guests(self) -> tuple[Guest, Guest]:
+        """Both."""
+        return self.giver, self.taker
+
+    @staticmethod
+    def spec(name: str) -> GuestSpec:
+        """How either guest is defined: half the budget at first, of a maximum that is more than half of it."""
+        return GuestSpec(name, maximum=384, current=BUDGET_MIB // 2, swap=SWAP_MIB, persistent=True)
+
+    def start(self, wound: str = "") -> None:
+        """Start Ballast (again), with the wound named if any."""
+        self.ballast = self.stack.enter_context(_Staged(self.policies, self.host.uri, self.log, wound))
+
+    def run(self) -> None:
+        """Start Ballast and wait until it has taken what the guests do not use."""
+        self.start()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until both guests are small."""
+        for guest in self.guests:
+            self.wait(partial(self._small, guest), f"{guest.spec.name} shrunk to its need")
+
+    def _small(self, guest: Guest) -> bool:
+        return self.watch.allocation(guest.uuid) < BUDGET_MIB // 3
+
+    def domain(self, guest: Guest) -> dict[str, Any]:
+        """Ballast's word on a guest; empty when it does not know it."""
+        return next((each for each in self.ballast.state()["domains"] if each["uuid"] == guest.uuid), {})
+
+    def reported(self, guest: Guest, *reasons: str) -> None:
+        """Wait until Ballast gives one of these reasons for a guest."""
+        until(
+            lambda: self.domain(guest).get("reason") in reasons, PATIENCE_S, f"{guest.spec.name} reported as {reasons}"
+        )
+
+    def served(self, guest: Guest, since: float) -> float:
+        """Seconds from `since` (monotonic) until the guest, made to need memory, has been given it."""
+        guest.use(NEED_MIB, wait=False)
+        self.wait(
+            lambda: self.watch.allocation(guest.uuid) >= NEED_MIB + KERNEL_MIB, f"{guest.spec.name} given what it needs"
+        )
+        return time.monotonic() - since
+
+    @staticmethod
+    def wait(condition: Callable[[], bool], what: str) -> None:
+        """Within PATIENCE_S."""
+        until(condition, PATIENCE_S, what)
+
+    def alive(self, guest: Guest) -> bool:
+        """It runs, and its agent answers."""
+        try:
+            return guest.alive() and guest.evidence().panics == 0
+        except LabError:
+            return False

@@ -1,0 +1,65 @@
+"""Faults of what is around: the disk and the clock."""
+
+import os
+import subprocess
+import time
+
+from faulting.fault import Fault
+from faulting.stage import Stage
+from faulting.wounded import JUMP_AFTER_S
+from lab.daemons import until
+
+JUMP_SETTLES_S = 10.0
+"""How long Ballast lives with the new time before anybody needs anything."""
+
+
+def _disk_full(stage: Stage) -> float:
+    disk = stage.host.root / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "ballast-faults", str(disk)], check=True)
+    stage.stack.callback(subprocess.run, ["umount", "--lazy", str(disk)], check=True)
+    stage.log = disk / "ballast.log"
+    stage.run()
+    filler = disk / "filler"
+    _fill(str(filler))
+    since = time.monotonic()
+    took = stage.served(stage.taker, since)
+    filler.unlink()
+    until(lambda: stage.ballast.state() is not None, 10, "Ballast answering")
+    return took
+
+
+def _fill(path: str) -> None:
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+    try:
+        for size in (4096, 1):
+            while True:
+                try:
+                    os.write(descriptor, b"\0" * size)
+                except OSError:
+                    break
+    finally:
+        os.close(descriptor)
+
+
+def _clock(wound: str, stage: Stage) -> float:
+    stage.start(wound)
+    stage.ballast.wait_for_domains(2)
+    stage.settle()
+    time.sleep(JUMP_AFTER_S + JUMP_SETTLES_S)  # the jump comes by itself
+    return stage.served(stage.taker, time.monotonic())
+
+
+FAULTS = (
+    Fault("disk-full", "Ballast's log on a full disk (it keeps nothing else) while a guest grows", _disk_full),
+    Fault(
+        "clock-forward",
+        "the time of day jumps an hour ahead (made up: in Ballast's process, for it and new statistics)",
+        lambda stage: _clock("clock-forward", stage),
+    ),
+    Fault(
+        "clock-back",
+        "the time of day jumps an hour back (made up, likewise)",
+        lambda stage: _clock("clock-back", stage),
+    ),
+)

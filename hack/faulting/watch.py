@@ -1,0 +1,81 @@
+"""What an onlooker sees of the guests through a libvirt connection of its own, whatever happens to libvirtd."""
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from math import nan
+from types import TracebackType
+from typing import Self
+
+import libvirt
+
+from lab.libvirtd import PrivateLibvirtd
+
+PERIOD_S = 0.5
+"""Between samples: half the guests' statistics period, so that none is missed."""
+REST_SAMPLES = 4
+"""Samples that must agree on a size, 2 s: around a move size and demand are of different moments."""
+MIB_KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One sample of a guest; MiB."""
+
+    at: float
+    """Seconds since the epoch."""
+    uuid: str
+    allocation: float
+    demand: float
+
+
+class Watch:
+    """Samples every guest of `host` on a thread of its own while its `with` block runs."""
+
+    def __init__(self, host: PrivateLibvirtd) -> None:
+        self._host = host
+        self._seen: list[Seen] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch")
+
+    def allocation(self, uuid: str) -> float:
+        """The guest's newest size (MiB); NaN before the first. Asking libvirt anew would hinder Ballast's looks."""
+        return next((seen.allocation for seen in reversed(list(self._seen)) if seen.uuid == uuid), nan)
+
+    def demand_at(self, uuid: str, at: float) -> float | None:
+        """The guest's demand (MiB) when it was last at rest within 5 s before `at`; None if it was not."""
+        past = [seen for seen in list(self._seen) if seen.uuid == uuid and at - 5 <= seen.at <= at]
+        for end in range(len(past), REST_SAMPLES - 1, -1):
+            if len({seen.allocation for seen in past[end - REST_SAMPLES : end]}) == 1:
+                return past[end - 1].demand
+        return None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            with suppress(libvirt.libvirtError):  # libvirtd is away: part of the fault
+                self._sample_until_lost()
+
+    def _sample_until_lost(self) -> None:
+        connection = self._host.connect()
+        try:
+            while not self._stop.wait(PERIOD_S):
+                at = time.time()
+                for domain, statistics in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BALLOON):
+                    if "balloon.usable" in statistics:
+                        size = statistics["balloon.current"] / MIB_KIB
+                        demand = size - statistics["balloon.usable"] / MIB_KIB
+                        self._seen.append(Seen(at, domain.UUIDString(), size, demand))
+        finally:
+            with suppress(libvirt.libvirtError):
+                connection.close()

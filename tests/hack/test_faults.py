@@ -1,0 +1,69 @@
+"""How `./hack/faults` judges: from Ballast's log, and from what an onlooker saw."""
+
+import json
+
+from click.testing import CliRunner
+
+from faulting.__main__ import FAULTS, main
+from faulting.fault import Result, doubled
+from faulting.log import Order, orders, remarks, tracebacks
+
+TIME = "2025-01-31T12:00:0{}.000+00:00"
+NOON = 1738324800.0
+
+
+def line(second, **fields):
+    return json.dumps({"time": TIME.format(second), "level": "info", "message": "", **fields})
+
+
+def written(tmp_path, *lines):
+    log = tmp_path / "ballast.log"
+    log.write_text("\n".join(lines))
+    return log
+
+
+def action(second, **fields):
+    fields = {"domain": "a", "key": "0/u", "from_mib": 300, "to_mib": 200} | fields
+    return line(second, event="action", **fields)
+
+
+def test_orders_are_read_from_the_log_also_where_a_line_was_cut_off(tmp_path):
+    log = written(tmp_path, action(1), action(2)[:30])
+    assert orders(log) == [Order(NOON + 1, "a", "u", 300, 200)]
+
+
+def test_a_person_sees_notices_and_warnings_once_and_no_chatter(tmp_path):
+    notice = {"event": "notice", "domain": "a", "reason": "Stuck"}
+    lost = {"level": "warning", "message": "lost"}
+    log = written(
+        tmp_path,
+        line(1, message="before", level="error"),
+        line(2, **notice),
+        line(3, **notice),
+        line(4, **lost),
+        action(5),
+    )
+    assert remarks(log, NOON + 2) == ["a: Stuck", "lost"]
+
+
+def test_a_traceback_is_counted(tmp_path):
+    assert tracebacks(written(tmp_path, line(1), "Traceback (most recent call last):")) == 1
+
+
+def test_an_order_given_twice_is_doubled_and_one_after_another_change_is_not():
+    down, up = Order(1, "a", "u", 300, 200), Order(2, "a", "u", 200, 300)
+    other = Order(2, "b", "v", 300, 200)
+    assert doubled([down, other, down]) == 1
+    assert doubled([down, up, down, other]) == 0
+
+
+def test_a_result_is_good_only_without_harm_loss_and_with_recovery():
+    assert Result("f", "", 0, 0, 1.0, "").good
+    assert not Result("f", "", 1, 0, 1.0, "").good
+    assert not Result("f", "", 0, 1, 1.0, "").good
+    assert not Result("f", "", 0, 0, None, "").good
+
+
+def test_every_fault_is_listed():
+    listed = CliRunner().invoke(main, ["--list"])
+    assert [text.split()[0] for text in listed.output.splitlines()] == [*FAULTS]
