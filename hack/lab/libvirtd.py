@@ -32,6 +32,10 @@ remember_owner = 0
 """
 """No AppArmor profile to load, no virtlogd to ask, no extended attributes on files."""
 
+LIBVIRTD_CONF = "keepalive_interval = -1\n"
+"""It asks no client whether it is still there: connections of tests, whose event loop rests, were cut off after half a
+minute. Clients that ask it, as Ballast does, are answered."""
+
 
 class PrivateLibvirtd:
     """A libvirtd of one's own, up inside the `with` block and gone, with all its guests, after it.
@@ -117,6 +121,7 @@ class PrivateLibvirtd:
         for folder in (conf.parent, self.root / "run", self.root / "data", self.root / "guests"):
             folder.mkdir(parents=True)
         conf.write_text(QEMU_CONF)
+        conf.with_name("libvirtd.conf").write_text(LIBVIRTD_CONF)
         for path in (self.root, *self.root.rglob("*")):
             give_to_guests(path)
 
