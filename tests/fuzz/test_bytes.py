@@ -28,7 +28,7 @@ EXAMPLES = int(os.environ.get("BALLAST_FUZZ_EXAMPLES", "100"))
 PATIENCE_S = 5.0
 """Of a processor for one text; the longest legal ones take a tenth of it."""
 MEMORY = 128 * 2**20
-"""Bytes by which resident memory may grow in one test: far more than any single text needs."""
+"""Bytes by which one text may raise the peak of resident memory: far more than any needs."""
 
 POLICY = b"""apiVersion: ballast.dev/v1alpha1
 kind: MemoryPolicy
@@ -64,36 +64,32 @@ def spoiled(draw: st.DrawFn, text: bytes) -> bytes:
     return text
 
 
-@pytest.fixture
-def frugal():
-    """The test around it needs little memory."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+@contextmanager
+def modestly():
+    """What is done inside takes little time of a processor, however busy the machine is, and little memory.
+
+    The peak of resident memory is told from before and after each text, not each test: hypothesis remembers its examples.
+    """
+    begin, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
+    assert time.process_time() - begin < PATIENCE_S
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < MEMORY
 
 
-@contextmanager
-def in_time():
-    """What is done inside takes little time of a processor, however busy the machine is."""
-    begin = time.process_time()
-    yield
-    assert time.process_time() - begin < PATIENCE_S
-
-
 def fuzzed(strategy: st.SearchStrategy) -> Callable[..., Callable[..., None]]:
-    """Many examples of `strategy`, in little memory."""
+    """Many examples of `strategy`."""
 
     def around(test: Callable[..., None]) -> Callable[..., None]:
         health = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
         bounds = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=health)
-        return pytest.mark.usefixtures("frugal")(bounds(given(strategy)(test)))
+        return bounds(given(strategy)(test))
 
     return around
 
 
 @fuzzed(st.binary(max_size=2000) | spoiled(POLICY))
 def test_a_policy_file_is_taken_or_its_problems_are_told(content):
-    with in_time():
+    with modestly():
         loaded = load(content, "p.yaml")
     assert all(str(problem).startswith("p.yaml") for problem in loaded.problems)
 
@@ -103,7 +99,7 @@ def test_a_trace_is_taken_or_refused(tmp_path, content):
     file = tmp_path / "trace.csv"
     file.write_bytes(content)
     try:
-        with in_time():
+        with modestly():
             judged = trace.read(file).domains
     except trace.TraceError as error:
         judged = str(error).startswith(str(file))
@@ -112,7 +108,7 @@ def test_a_trace_is_taken_or_refused(tmp_path, content):
 
 @fuzzed(st.binary(max_size=2000) | spoiled(XML))
 def test_a_domains_xml_is_taken_or_the_domain_is_left_alone(content):
-    with in_time():
+    with modestly():
         description = describe(content.decode(errors="surrogateescape"), "key", "uuid", "web", 1)
     assert (description.facts.obstacle is Reason.UNREADABLE) == bool(description.error)
 
@@ -125,16 +121,16 @@ replies = st.dictionaries(st.sampled_from([name for name, _ in STATISTICS]) | st
 @fuzzed(st.lists(replies, max_size=5))
 def test_replies_of_libvirt_become_columns_of_numbers(given_replies):
     keys = [str(number) for number in range(len(given_replies))]
-    samples = to_samples(read(keys, given_replies), {key: row for row, key in enumerate(keys)})
+    with modestly():
+        samples = to_samples(read(keys, given_replies), {key: row for row, key in enumerate(keys)})
     assert samples.rows.tolist() == list(range(len(keys)))
     assert samples.actual.dtype == np.float64
 
 
-@pytest.mark.usefixtures("frugal")
 def test_a_trace_that_is_one_endless_line_is_refused_before_it_fills_the_memory(tmp_path):
     file = tmp_path / "bomb.csv.gz"
     with gzip.open(file, "wb") as out:
         for _ in range(2**8):
             out.write(b"a" * 2**20)
-    with pytest.raises(trace.TraceError, match="line 1 is longer than"):
+    with modestly(), pytest.raises(trace.TraceError, match="line 1 is longer than"):
         trace.read(file)
