@@ -68,7 +68,7 @@ def spoiled(draw: st.DrawFn, text: bytes) -> bytes:
 def modestly():
     """What is done inside takes little time of a processor, however busy the machine is, and little memory.
 
-    The peak of resident memory is told from before and after each text, not each test: hypothesis remembers its examples.
+    Resident memory is told from before and after each text, not each test: hypothesis remembers its examples.
     """
     begin, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
