@@ -54,10 +54,15 @@ def live(world, demands):
         names = list(world.guests)
         guest = world.guests[names[second % len(names)]]
         guest.demand = demand
-        known = {each.name: min(each.demand, each.actual) for each in world.guests.values()}
+        known = {each.name: min(each.demand, each.actual, _aim(each)) for each in world.guests.values()}
         before = len(world.decisions)
         world.tick()
         yield known, [action for decision in world.decisions[before:] for action in decision.actions]
+
+
+def _aim(guest):
+    """Where its balloon was going already: an order of more than that takes nothing."""
+    return guest.actual if guest.target is None else guest.target
 
 
 @settings(max_examples=60, deadline=None)
