@@ -42,7 +42,7 @@ def _stuck(state: State) -> Iterator[Finding]:
 
 
 def _degraded(state: State, lost: Sequence[str]) -> Iterator[Finding]:
-    acted_on = (state.inventory.policy >= 0) & (state.inventory.obstacle == Reason.NONE)
+    acted_on = state.inventory.acted_on
     silent = acted_on & np.isin(state.reason, _SILENT)
     if lost:
         yield Finding("Degraded", _cut("; ".join(lost)), 30.0)

@@ -110,7 +110,7 @@ def _size(body: Object) -> int:
 
 def _status(state: State, context: Context, observed_at: str) -> NodeStatus:
     inventory = state.inventory
-    acted_on = (inventory.policy >= 0) & (inventory.obstacle == Reason.NONE)
+    acted_on = inventory.acted_on
     return NodeStatus(
         observed_at=observed_at,
         node=NodeTotals(

@@ -110,3 +110,8 @@ class Inventory:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    @property
+    def acted_on(self) -> Bools:
+        """(n,) domains that a policy owns and nothing forbids to touch."""
+        return np.asarray((self.policy >= 0) & (self.obstacle == Reason.NONE))

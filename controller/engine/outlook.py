@@ -18,8 +18,8 @@ Ints = NDArray[np.int64]
 
 PRESSURE_GROWTH = 0.6
 """Part of its allocation that a guest under pressure gets on top at first: most steps need no second grow, which would
-come two guest statistics later. How much it misses cannot be seen, so the
-part doubles from sample to sample while the pressure lasts: an exponential search."""
+come two guest statistics later. How much it misses cannot be seen, so the part doubles from sample to sample while the
+pressure lasts: an exponential search."""
 
 MOST_DOUBLINGS = 3
 

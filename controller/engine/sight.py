@@ -137,9 +137,10 @@ def accrue(sight: Sight, counted: Bools, elapsed: float) -> tuple[float, float]:
     `counted`: (n,) the domains that this is done for; one whose demand or size is not known adds nothing.
     """
     short = np.where(counted, np.nan_to_num(sight.demand - sight.allocation) * elapsed, 0.0)
-    sight.shortfall_time += np.maximum(short, 0.0)
-    sight.slack_time += np.maximum(-short, 0.0)
-    return float(np.maximum(short, 0.0).sum()), float(np.maximum(-short, 0.0).sum())
+    shortfall, slack = np.maximum(short, 0.0), np.maximum(-short, 0.0)
+    sight.shortfall_time += shortfall
+    sight.slack_time += slack
+    return float(shortfall.sum()), float(slack.sum())
 
 
 def _taken_at_rest(sight: Sight, samples: Samples) -> Bools:

@@ -236,7 +236,7 @@ def _cancel(state: State, stuck: Ints, committed: Floats) -> tuple[Action, ...]:
 def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     """What Enforce would do to domains under Observe, each change said once."""
     inventory, moves = state.inventory, state.motion
-    observed = (inventory.policy >= 0) & ~inventory.enforce & (inventory.obstacle == Reason.NONE)
+    observed = inventory.acted_on & ~inventory.enforce
     if not observed.any():
         return ()
     able = _usable(state) & _free_to_move(state, now)
@@ -279,7 +279,7 @@ def _notices(state: State, before: Ints, outside: Ints) -> tuple[Notice, ...]:
 def _accrue(state: State, now: float) -> Totals:
     """What was last seen has held since the last step."""
     elapsed = _elapsed(state.totals, now)
-    shortfall, slack = sight.accrue(state.sight, _owned(state.inventory) & (state.sight.life == Life.RUNNING), elapsed)
+    shortfall, slack = sight.accrue(state.sight, state.inventory.acted_on & (state.sight.life == Life.RUNNING), elapsed)
     totals = state.totals
     return replace(totals, shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
 
@@ -289,14 +289,9 @@ def _elapsed(totals: Totals, now: float) -> float:
     return 0.0 if np.isnan(totals.at) else now - totals.at
 
 
-def _owned(inventory: Inventory) -> Bools:
-    """(n,) domains that a policy has and nothing forbids to touch."""
-    return np.asarray((inventory.policy >= 0) & (inventory.obstacle == Reason.NONE))
-
-
 def _count_up(state: State, looked: Ints, actions: tuple[Action, ...], now: float) -> Totals:
     inventory, totals = state.inventory, state.totals
-    owned = _owned(inventory)
+    owned = inventory.acted_on
     fixed = np.where(owned, _elapsed(totals, now) / inventory.interval_minimum, 0.0)
     state.tempo.fixed_looks += fixed
     made = [change for change in actions if change.reason.moves]

@@ -17,7 +17,7 @@ def view(state: State, now: float) -> dict[str, Any]:
 
 def _node(state: State) -> dict[str, Any]:
     inventory, totals = state.inventory, state.totals
-    owned = (inventory.policy >= 0) & (inventory.obstacle == Reason.NONE)
+    owned = inventory.acted_on
     committed = float(motion.committed(state.motion, state.sight, inventory).sum())
     return {
         "total": _size(state.node.reading.total),
