@@ -4,6 +4,7 @@ A real test that cannot run fails with the remedy: ./hack/setup makes it possibl
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A busy machine is no failure; half of hypothesis' own number of examples keeps the fast part under a minute.
-settings.register_profile("ballast", deadline=None, max_examples=50)
+# A busy machine is no failure; half of hypothesis' own number of examples keeps the fast part under a minute. The same examples
+# everywhere, each time: what fails, fails again. Looking for new ones is what `./hack/fuzz` is for, on the path of its seed.
+FUZZING = "BALLAST_FUZZ_STEPS" in os.environ
+settings.register_profile("ballast", deadline=None, max_examples=50, derandomize=not FUZZING, database=None)
 settings.load_profile("ballast")
 
 TESTS = Path(__file__).parent

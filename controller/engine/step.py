@@ -97,7 +97,7 @@ def _hand_over(state: State, old: Inventory, rows: Ints, now: float) -> None:
     state.motion.release_until[released] = now + RELEASE_PATIENCE
     state.motion.proposed[known] = np.where(new.enforce[known], np.nan, state.motion.proposed[known])
     state.tempo.next_look[known] = np.minimum(state.tempo.next_look[known], now + new.interval_minimum[known])
-    state.tempo.next_look[released] = now
+    state.tempo.next_look[known[state.motion.release[known]]] = now
 
 
 def due(state: State, inventory: Inventory, now: float) -> list[str]:
@@ -180,7 +180,8 @@ def _free_to_move(state: State, now: float) -> Bools:
 
 def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     """Balloon changes to carry out, entered as under way; every domain's reason is renewed."""
-    movable = (state.inventory.enforce | state.motion.release) & _usable(state) & _free_to_move(state, now)
+    released = state.motion.release & (state.inventory.obstacle == Reason.NO_POLICY)
+    movable = (state.inventory.enforce | released) & _usable(state) & _free_to_move(state, now)
     drawn = plan.draw(state, committed, movable, now)
     chosen = act.choose(drawn, state, committed, now)
     state.reason = act.why_kept(drawn, chosen, state, now)

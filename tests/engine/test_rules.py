@@ -390,6 +390,26 @@ class TestContinuity:
         world.tick(8)
         assert world.guests["guest"].actual == 4096
 
+    @pytest.mark.parametrize("obstacle", [Reason.UNREADABLE, Reason.HUGE_PAGES])
+    def test_a_released_domain_that_must_not_be_touched_is_left_alone_until_it_may(self, obstacle):
+        world = node(Guest("guest", 200, 4000)).tick(30)
+        size, before = world.guests["guest"].actual, len(world.actions())
+        world.policies = []
+        world.guests["guest"].obstacle = obstacle
+        world.tick(30)
+        assert (world.guests["guest"].actual, len(world.actions())) == (size, before)
+        world.guests["guest"].obstacle = Reason.NONE
+        world.tick(2)
+        assert world.guests["guest"].actual == 4096
+
+    def test_a_released_domain_that_wishes_to_be_left_alone_is(self):
+        world = node(Guest("guest", 200, 4000)).tick(30)
+        size = world.guests["guest"].actual
+        world.policies = []
+        world.guests["guest"].wishes = Wishes(opt_out=True)
+        world.tick(90)
+        assert world.guests["guest"].actual == size
+
     def test_release_keeps_when_told_so(self):
         world = node(Guest("guest", 200, 4000), policies=[policy(release="Keep")]).tick(30)
         size = world.guests["guest"].actual
