@@ -63,6 +63,7 @@ class PolicyFolder:
     """A PolicySource over a folder. `current` belongs to one thread; `touched` may be called from any."""
 
     awaited = ""
+    inherited = ()
     """Nothing: the folder is read at the first `current`."""
 
     def __init__(self, folder: Path, node: NodeIdentity, monotonic: Callable[[], float]) -> None:

@@ -5,10 +5,11 @@ at the start, what was last known counts.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Self
 
+from controller.api.documents import load_object
 from controller.api.policy import MemoryPolicy
 from controller.cluster.access import Load
 from controller.cluster.cache import Cache, Remembered
@@ -50,6 +51,8 @@ class ClusterPolicies:
         self._retry = Retry("MemoryPolicies")
         self._listed = False
         self._remembered = False
+        self._last_known = cache.read()
+        self._inherited: tuple[MemoryPolicy, ...] = ()
         self._metadata: Object | None = None
         self._lister = Worker("policies", self.relist)
         self._node = NodeWatch(client, node_name, self.node_told, self._lister.wake)
@@ -62,6 +65,11 @@ class ClusterPolicies:
         """Name and labels, as of the last `current`."""
         metadata = self._seen[2]
         return NodeIdentity(self._node_name, {} if metadata is None else metadata["labels"])
+
+    @property
+    def inherited(self) -> tuple[MemoryPolicy, ...]:
+        """The policies that the cache knew and the first list replaced: what was deleted meanwhile is among them."""
+        return self._inherited
 
     @property
     def node_uid(self) -> str:
@@ -139,6 +147,7 @@ class ClusterPolicies:
                 break
         if not self._listed:
             self._listed = True
+            self._inherited = () if self._last_known is None else _readable(self._last_known.policies)
             self._stack.enter_context(self._kopf.worker)
             changed = True
         elif missing:
@@ -147,8 +156,8 @@ class ClusterPolicies:
 
     def _remember(self) -> None:
         """The API server does not answer, and nothing is known yet: go on with what was known last."""
-        remembered = None if self._remembered else self._cache.read()
-        if remembered is None:
+        remembered = self._last_known
+        if remembered is None or self._remembered:
             return
         _log.warning(
             "the API server does not answer: going on with the %d MemoryPolicies known last",
@@ -167,6 +176,11 @@ class ClusterPolicies:
         if self._listed and self._metadata is not None:
             self._cache.write(Remembered(self._metadata, self._store.known.contents))
         self._wake()
+
+
+def _readable(contents: Iterable[Object]) -> tuple[MemoryPolicy, ...]:
+    loaded = [load_object(content, "the cache") for content in contents]
+    return tuple(policy for each in loaded if not each.problems for policy in each.policies)
 
 
 def _with_remedy(error: ApiError) -> str:

@@ -170,6 +170,12 @@ def _usable(state: State) -> Bools:
     )
 
 
+def _releasable(state: State) -> Bools:
+    """(n,) domains that may be given back what they had. That needs no statistics, which may be off by now."""
+    seen, untouched = state.sight, state.inventory.obstacle == Reason.NO_POLICY
+    return np.asarray(state.motion.release & untouched & (seen.life == Life.RUNNING) & (seen.allocation > 0))
+
+
 def _free_to_move(state: State, now: float) -> Bools:
     """(n,) not waiting after a failure, nor just set by someone else; a guest in need does not wait for that."""
     moves = state.motion
@@ -180,8 +186,7 @@ def _free_to_move(state: State, now: float) -> Bools:
 
 def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     """Balloon changes to carry out, entered as under way; every domain's reason is renewed."""
-    released = state.motion.release & (state.inventory.obstacle == Reason.NO_POLICY)
-    movable = (state.inventory.enforce | released) & _usable(state) & _free_to_move(state, now)
+    movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & _free_to_move(state, now)
     drawn = plan.draw(state, committed, movable, now)
     chosen = act.choose(drawn, state, committed, now)
     state.reason = act.why_kept(drawn, chosen, state, now)

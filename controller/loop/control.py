@@ -12,7 +12,7 @@ from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import BalloonEvents, Refusal, Samples, Snapshot
 from controller.engine.state import State
-from controller.engine.step import due, next_due, step
+from controller.engine.step import align, due, next_due, step
 from controller.host.look import to_samples
 from controller.loop.clock import Clock
 from controller.loop.ports import Host, PolicySource
@@ -60,6 +60,7 @@ class ControlLoop:
         self._inventory: Inventory | None = None
         self._facts: tuple[DomainFacts, ...] | None = None
         self._version: int | None = None
+        self._succeeded = False
         self._ownership = Ownership()
         self._in_force: dict[str, Metadata] = {}
         self._wishes_errors: dict[str, str] = {}
@@ -126,7 +127,17 @@ class ControlLoop:
         self._wishes_errors = {domain.key: domain.wishes.error for domain in facts if domain.wishes.error}
         self._journal.remarks(self._ownership.remarks)
         self._let_go(assignment.inventory)
+        self._succeed(facts)
         return assignment.inventory
+
+    def _succeed(self, facts: tuple[DomainFacts, ...]) -> None:
+        """Take the domains over from an earlier run, once: what it acted on and nobody acts on any more is released."""
+        if self._succeeded or self._source.awaited or not facts:
+            return
+        self._succeeded = True
+        if inherited := self._source.inherited:
+            before = assign(facts, inherited, self._source.node).inventory
+            self._state = align(self._state, before, self._clock.monotonic())
 
     def _let_go(self, inventory: Inventory) -> None:
         """Domains that may no longer be changed get their own statistics period back."""

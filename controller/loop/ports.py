@@ -59,6 +59,11 @@ class PolicySource(Protocol):
         ...
 
     @property
+    def inherited(self) -> Sequence[MemoryPolicy]:
+        """What was in force when an earlier run on this node ended, as of the last `current`; empty if nobody knows."""
+        ...
+
+    @property
     def node(self) -> NodeIdentity:
         """The node as node selectors see it, as of the last `current`."""
         ...

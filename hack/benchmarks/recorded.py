@@ -190,6 +190,7 @@ class OnePolicy:
     outage = ""
     node = NodeIdentity("node")
     awaited = ""
+    inherited = ()
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
         """Always the same."""

@@ -205,6 +205,19 @@ def test_the_cache_does_not_count_when_the_api_server_answers(tmp_path):
     assert after.names() == ["b"]
 
 
+def test_what_the_cache_knew_is_inherited_as_soon_as_the_list_is_there(tmp_path):
+    Source(tmp_path).know(policy("a", 1, mode="Enforce"), policy("b", 2))
+    after = Source(tmp_path)
+    assert after.policies.inherited == ()
+    after.know(policy("b", 2))
+    assert [(each.name, each.spec.mode) for each in after.policies.inherited] == [("a", "Enforce"), ("b", "Observe")]
+
+
+def test_the_first_agent_of_a_node_inherits_nothing(source):
+    source.know(policy("a", 1))
+    assert source.policies.inherited == ()
+
+
 def test_the_list_replaces_what_the_cache_said(tmp_path):
     Source(tmp_path).know(policy("a", 1))
     after = Source(tmp_path)
@@ -233,8 +246,9 @@ def test_the_list_replaces_what_the_cache_said(tmp_path):
         b" " * (4 * 2**20 + 1),
     ],
 )
-def test_a_cache_that_makes_no_sense_is_said_and_ignored(source, tmp_path, content, caplog):
+def test_a_cache_that_makes_no_sense_is_said_and_ignored(tmp_path, content, caplog):
     (tmp_path / FILE).write_bytes(content)
+    source = Source(tmp_path)
     source.api.fails = AWAY
     source.policies.relist()
     assert source.policies.current() == (0, ())

@@ -54,6 +54,8 @@ class FakeHost:
     demand: dict[str, int] = field(default_factory=dict)
     connection: FakeConnection = field(default_factory=FakeConnection)
     events: dict[str, int] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    """Guests that send no statistics."""
     refusing: dict[str, str] = field(default_factory=dict)
     looks: list[list[str]] = field(default_factory=list)
     applied: list[Action] = field(default_factory=list)
@@ -81,17 +83,22 @@ class FakeHost:
 
     def _reply(self, key: str) -> dict[str, float]:
         facts = next(each for each in self.facts if each.key == key)
-        return {
+        known = {
             "state.state": 1,
             "state.reason": 1,
             "balloon.current": self.actual[key] // 1024,
             "balloon.maximum": facts.maximum // 1024,
+            "balloon.rss": self.actual[key] // 1024,
+        }
+        return known if key in self.silent else known | self._statistics(key)
+
+    def _statistics(self, key: str) -> dict[str, float]:
+        return {
             "balloon.usable": (self.actual[key] - self.demand[key]) // 1024,
             "balloon.unused": (self.actual[key] - self.demand[key]) // 1024,
             "balloon.available": self.actual[key] // 1024,
             "balloon.swap_in": 0,
             "balloon.major_fault": 0,
-            "balloon.rss": self.actual[key] // 1024,
             "balloon.last-update": int(self.clock.wall()),
         }
 
@@ -127,6 +134,7 @@ class FakeSource:
         self.version = 0
         self.node = NodeIdentity("node")
         self.awaited = ""
+        self.inherited = ()
         self.outage = ""
         self.policies: tuple[object, ...] = ()
         self.problems: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from fake_site import MIB, FakeConnection, Site
 from controller.api.policy import Metadata
 from controller.api.wishes import Wishes
 from controller.engine.ownership import NodeIdentity
+from controller.engine.reasons import Reason
 from controller.engine.snapshot import Refusal, Snapshot
 from controller.loop import control
 
@@ -300,6 +301,56 @@ def test_while_policies_are_awaited_nothing_is_said_of_them_and_it_is_not_ready(
     site.turn()
     assert site.board.readiness().ok
     assert site.domain("a")["policy"] == "p0"
+
+
+def inherit(site: Site, spec: str, *now: str) -> None:
+    """An earlier run ended with this policy in force; these are in force now."""
+    site.source.set(spec)
+    site.source.inherited = site.source.policies
+    site.source.set(*now)
+
+
+def test_a_policy_deleted_while_nobody_ran_releases_what_it_acted_on_without_statistics():
+    site = Site()
+    inherit(site, "{mode: Enforce, domainSelector: {names: [a]}}")
+    site.source.awaited = "the first list of MemoryPolicies"
+    for name in "ab":
+        site.host.silent.add(site.host.add(name, actual=700))
+    site.turn()
+    assert site.host.applied == []
+    site.source.awaited = ""
+    site.source.set()
+    site.turn(3)
+    assert [(action.name, action.target) for action in site.host.applied] == [("a", 2048 * MIB)]
+    assert site.host.applied[0].reason is Reason.RELEASE_RESTORE
+    assert site.host.ensured == {}
+
+
+def test_it_does_so_too_when_libvirt_comes_later_than_the_policies_but_not_for_domains_that_come_later():
+    site = Site()
+    inherit(site, "{mode: Enforce}")
+    site.turn()
+    site.host.add("a", actual=700)
+    site.turn(3)
+    site.host.add("b", actual=700)
+    site.turn(3)
+    assert [action.name for action in site.host.applied] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("{mode: Enforce}", "{mode: Observe}"),
+        ("{mode: Enforce, release: Keep}", None),
+        ("{mode: Observe}", None),
+    ],
+)
+def test_what_still_has_a_policy_or_was_to_keep_its_memory_is_not_released(before, now):
+    site = Site()
+    inherit(site, before, *filter(None, [now]))
+    site.host.add("a", actual=700)
+    site.turn(3)
+    assert site.host.applied == []
 
 
 def test_a_change_of_the_nodes_labels_counts_at_once():
