@@ -127,17 +127,18 @@ class ControlLoop:
         self._wishes_errors = {domain.key: domain.wishes.error for domain in facts if domain.wishes.error}
         self._journal.remarks(self._ownership.remarks)
         self._let_go(assignment.inventory)
-        self._succeed(facts)
+        now = self._clock.monotonic()
+        self._succeed(facts, now)
+        self._state = align(self._state, assignment.inventory, now)
         return assignment.inventory
 
-    def _succeed(self, facts: tuple[DomainFacts, ...]) -> None:
+    def _succeed(self, facts: tuple[DomainFacts, ...], now: float) -> None:
         """Take the domains over from an earlier run, once: what it acted on and nobody acts on any more is released."""
         if self._succeeded or self._source.awaited or not facts:
             return
         self._succeeded = True
         if inherited := self._source.inherited:
-            before = assign(facts, inherited, self._source.node).inventory
-            self._state = align(self._state, before, self._clock.monotonic())
+            self._state = align(self._state, assign(facts, inherited, self._source.node).inventory, now)
 
     def _let_go(self, inventory: Inventory) -> None:
         """Domains that may no longer be changed get their own statistics period back."""
