@@ -63,8 +63,9 @@ class PolicyFolder:
     """A PolicySource over a folder. `current` belongs to one thread; `touched` may be called from any."""
 
     awaited = ""
-    inherited = ()
     """Nothing: the folder is read at the first `current`."""
+    inherited = ()
+    """Nothing: a folder does not say what was in it before."""
 
     def __init__(self, folder: Path, node: NodeIdentity, monotonic: Callable[[], float]) -> None:
         """Raises FolderError when the folder is missing, is not a folder, or cannot be read."""
