@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from controller import planner
 from controller.engine.decision import Action
 from controller.engine.inventory import Inventory
+from controller.engine.outlook import headroom
 from controller.engine.plan import FRESH_TO_SHRINK, POOL, Plan, limits
 from controller.engine.reasons import REASONS, Reason, first_that_applies
 from controller.engine.sight import TOLERANCE, Sight
@@ -35,6 +36,10 @@ OVERDRAFT = 0.01
 
 UNFAIR = 0.5
 """Part of its fair slack that a domain must be missing before left-over memory is moved for its sake."""
+
+EATEN = 0.5
+"""Part of its headroom that the upper forecast of a domain may eat before the domain grows, whatever the threshold: a
+threshold as large as the headroom would let it run dry."""
 
 WORTH_HOPING = 0.5
 """Part of what it hopes for that must be left over before a domain gets any of it: not drop by drop."""
@@ -86,13 +91,24 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
 
 def _wishes(plan: Plan, state: State, base: Floats) -> Floats:
     """(n,) bytes that domains are to grow by from `base`, where what they need is beyond the threshold, or they are in
-    need. They grow to their fair part at once: the next moves of a ramp are saved.
+    need, or left with too little headroom. They grow to their fair part at once: the next moves of a ramp are saved.
     """
     lacking = np.where(plan.movable, plan.needed - base, 0.0)
     lowest, _ = limits(state.inventory, state.sight)
-    must = state.sight.pressure | (base < lowest - TOLERANCE)
-    worth = lacking > np.where(must, TOLERANCE, threshold(state.sight, state.inventory))
-    return np.where(worth, np.where(state.motion.release, lacking, np.maximum(plan.fair - base, lacking)), 0.0)
+    band = threshold(state.sight, state.inventory)
+    narrow = _narrow(state, base)
+    must = state.sight.pressure | (base < lowest - TOLERANCE) | narrow
+    worth = lacking > np.where(must, TOLERANCE, band)
+    least = np.where(narrow, np.minimum(band, plan.top - base), lacking)
+    sought = np.maximum(np.maximum(plan.fair - base, least), lacking)
+    return np.where(worth, np.where(state.motion.release, lacking, sought), 0.0)
+
+
+def _narrow(state: State, base: Floats) -> Bools:
+    """(n,) where the upper forecast has eaten into the headroom, and no spare memory is lent that would stand in."""
+    outlook, inventory = state.outlook, state.inventory
+    left = base - outlook.upper
+    return np.asarray((left < (1 - EATEN) * headroom(outlook, inventory)) & ~inventory.share)
 
 
 def _hopes(plan: Plan, state: State, still: Bools) -> Floats:
@@ -189,7 +205,7 @@ def why_moved(plan: Plan, target: Floats, state: State) -> Ints:
             (motion.release, Reason.RELEASE_RESTORE),
             (grows & sight.pressure, Reason.PRESSURE_GROW),
             ((size < lowest - TOLERANCE) | (size > top + TOLERANCE), Reason.LIMITS),
-            (grows & (target > plan.needed + TOLERANCE), Reason.SPARE_LENT),
+            (grows & inventory.share & (target > plan.needed + TOLERANCE), Reason.SPARE_LENT),
             (grows, Reason.FORECAST_GROW),
             (np.full(len(size), state.node.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
             (target < plan.keep - TOLERANCE, Reason.CONTENTION_SHRINK),

@@ -136,11 +136,15 @@ def look_ahead(outlook: Outlook, line: Line, sight: Sight, inventory: Inventory,
 
 def want(outlook: Outlook, sight: Sight, inventory: Inventory, rows: Ints, top: Floats, now: float) -> None:
     """Enter what `rows` should have by their forecast, in place. `top`: (m,) the most they may have, bytes."""
-    upper = outlook.upper[rows]
-    foreseen = upper + np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * upper)
+    foreseen = outlook.upper[rows] + headroom(outlook, inventory)[rows]
     outlook.wanted[rows] = np.maximum(foreseen, missed(outlook, sight, top, rows))
     outlook.since[rows] = np.where(np.isnan(outlook.since[rows]), now, outlook.since[rows])
     _hold(outlook, inventory, foreseen, rows, now)
+
+
+def headroom(outlook: Outlook, inventory: Inventory) -> Floats:
+    """(n,) bytes that domains are to have on top of their upper forecast."""
+    return np.maximum(inventory.headroom, inventory.headroom_fraction * outlook.upper)
 
 
 def patience(outlook: Outlook, sight: Sight, limit: Floats, unknown: Floats, rows: Ints) -> Floats:

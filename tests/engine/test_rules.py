@@ -235,6 +235,17 @@ class TestGrowFastShrinkSlow:
         assert world.guests["starving"].actual >= 600
         assert world.guests["idle"].actual >= 200
 
+    def test_a_slow_ramp_is_grown_ahead_of_pressure_although_the_threshold_is_as_large_as_the_headroom(self):
+        world = node(Guest("ramp", 500, 1000), policies=[policy(threshold={"percent": 10})]).tick(60)
+        settled = len(world.actions())
+        for _ in range(600):
+            world.guests["ramp"].demand += 0.5
+            world.tick()
+        grows = world.actions()[settled:]
+        assert {action.reason for action in grows} == {Reason.FORECAST_GROW}
+        assert min(action.target - action.before for action in grows) >= 0.1 * 500 * MIB
+        assert len(grows) <= 8
+
     def test_a_guest_that_deflated_its_own_balloon_grows(self):
         world = node(Guest("auto", 300, 1000, autodeflate=True)).tick(30)
         world.guests["auto"].actual += 200
