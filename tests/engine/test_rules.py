@@ -514,6 +514,11 @@ def test_a_step_changes_neither_state_nor_snapshot():
     assert state.dump() == before
 
 
+def test_an_action_tells_the_demand_and_the_forecast_it_rests_on():
+    (action,) = node(Guest("guest", 500, 300)).tick().actions()
+    assert (action.demand, action.forecast) == (300 * MIB, 300 * MIB)
+
+
 def test_the_state_can_be_dumped_as_json():
     world = node(Guest("guest", 200, 2000), Guest("mute", 1, 1, obstacle=Reason.NO_BALLOON)).tick(30)
     assert json.loads(json.dumps(world.state.dump()))["keys"] == ["guest", "mute"]
