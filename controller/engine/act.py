@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller import planner
+from controller.engine.columns import plain
 from controller.engine.decision import Action
 from controller.engine.inventory import Inventory
 from controller.engine.outlook import headroom
@@ -249,7 +250,8 @@ def actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Act
     sizes = state.sight.allocation[rows].astype(np.int64).tolist()
     targets = target[rows].astype(np.int64).tolist()
     reasons = [REASONS[code] for code in reason[rows].tolist()]
+    demands, forecasts = plain(state.sight.demand[rows]), plain(state.outlook.forecast[rows])
     return tuple(
-        Action(row, keys[row], names[row], size, goal, why)
-        for row, size, goal, why in zip(rows.tolist(), sizes, targets, reasons, strict=True)
+        Action(row, keys[row], names[row], *numbers)
+        for row, *numbers in zip(rows.tolist(), sizes, targets, reasons, demands, forecasts, strict=True)
     )

@@ -15,6 +15,10 @@ class Action:
     before: int
     target: int
     reason: Reason
+    demand: float | None = None
+    """As last seen when this was decided; None: unknown."""
+    forecast: float | None = None
+    """Demand expected at the next look, likewise."""
 
     @property
     def grows(self) -> bool:

@@ -34,6 +34,8 @@ class DomainFacts:
     """The definition's `<currentMemory>`: what `release: Restore` gives back."""
     autodeflate: bool = False
     """The balloon deflates by itself when the guest is out of memory."""
+    reset_at: float = 0.0
+    """When its guest was last seen to boot anew without that, seconds since the epoch; 0: never. As good as a start."""
     obstacle: Reason = Reason.NONE
     """Why the domain must not be touched whatever its policy says (no balloon, huge pages, VFIO, ...)."""
     wishes: Wishes = field(default_factory=Wishes)
@@ -69,6 +71,8 @@ class Inventory:
     index: dict[str, int]
     """Row of each key."""
     incarnation: Ints
+    reset_at: Floats
+    """Seconds since the epoch."""
     maximum: Floats
     definition: Floats
     autodeflate: Bools

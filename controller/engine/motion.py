@@ -25,6 +25,10 @@ RETRY_FIRST = 60.0
 RETRY_LONGEST = 960.0
 """Seconds until a stuck balloon is tried again; doubled each time in between."""
 
+SETTLING = 5.0
+"""Seconds from a guest's first statistics, and from every move after that, in which its balloon may move by itself: it
+follows what was ordered before the guest booted anew, or before Ballast started."""
+
 OUTSIDE_HOLD = 30.0
 """Seconds, at least, that an allocation set by someone else is left alone; the stabilisation window where longer."""
 
@@ -40,8 +44,10 @@ class Motion(Columns):
     progress_at: Floats = column(-np.inf)
     settled: Floats = column(np.nan)
     """Size at which the balloon was last at rest; NaN before the first look."""
+    settles_at: Floats = column(np.nan)
+    """Moves that nobody here asked for are somebody's only from then on; NaN before the first statistics."""
     relief: Floats = column(np.nan)
-    """Size up to which a stuck guest may grow again, as it was told."""
+    """Size up to which a guest may grow that was stuck, or was reset on its way there, as it was told."""
     retry_at: Floats = column(-np.inf)
     """Not tried again before this time."""
     backoff: Floats = column(0.0)
@@ -63,16 +69,28 @@ class Motion(Columns):
     last_reason: Ints = column(int(Reason.NONE))
 
 
+def take(motion: Motion, rows: Ints, same: Ints) -> Motion:
+    """The motion with its rows moved, see `Columns.take`. A guest that was reset has a row in `same` only: of it stays
+    what does not end with the guest's life, its release and the size that QEMU goes on to ask for.
+    """
+    taken, before = motion.take(rows), motion.take(same)
+    taken.release, taken.release_until = before.release, before.release_until
+    taken.relief = np.where(rows < 0, np.fmax(before.target, before.relief), taken.relief)
+    return taken
+
+
 def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tuple[Ints, Ints]:
     """Compare requests with the newest sizes, in place. Returns the rows now stuck, and those changed from outside."""
     size = sight.allocation
     under_way = np.isfinite(motion.target)
+    begun = np.isnan(motion.settles_at) & np.isfinite(sight.updated)
+    motion.settles_at[begun] = now + SETTLING
     gap = np.abs(size - motion.target)
     gap_before = np.abs(motion.progress - motion.target)
     arrived = under_way & (gap < TOLERANCE)
     closer = under_way & (gap < gap_before - TOLERANCE / 2)
     receding = under_way & ~arrived & (gap > gap_before + TOLERANCE)
-    late_news = receding & (now - motion.last_at <= LATE_NEWS)
+    late_news = receding & ((now - motion.last_at <= LATE_NEWS) | _settling(motion, now))
     away = receding & ~late_news
     changed = ~under_way & (np.abs(size - motion.settled) >= TOLERANCE)
     relieved = changed & (size > motion.settled) & (size < motion.relief + TOLERANCE)
@@ -89,6 +107,11 @@ def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tu
     return stuck, outside
 
 
+def _settling(motion: Motion, now: float) -> Bools:
+    """(n,) balloons that may move by themselves."""
+    return np.asarray(~(now >= motion.settles_at))
+
+
 def _settle(motion: Motion, where: Bools, size: Floats) -> None:
     motion.settled[where] = size[where]
     motion.target[where] = np.nan
@@ -96,13 +119,16 @@ def _settle(motion: Motion, where: Bools, size: Floats) -> None:
 
 
 def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now: float) -> Ints:
-    """Sizes nobody here asked for: the guest deflated its balloon (pressure), or someone else set it (a new truth)."""
+    """Sizes nobody here asked for: the balloon settles, the guest deflated it (pressure), or someone else set it (a new
+    truth)."""
     if not where.any():
         return np.empty(0, dtype=np.int64)
+    settling = _settling(motion, now)
+    motion.settles_at = np.where(where & settling, np.maximum(motion.settles_at, now + SETTLING), motion.settles_at)
     before = np.where(np.isfinite(motion.target), motion.progress, motion.settled)
-    deflated = where & inventory.autodeflate & (sight.allocation > before)
+    deflated = where & ~settling & inventory.autodeflate & (sight.allocation > before)
     sight.pressure |= deflated
-    outside = where & ~deflated & (sight.allocation > 0) & (before > 0)
+    outside = where & ~settling & ~deflated & (sight.allocation > 0) & (before > 0)
     motion.hold_until[outside] = now + np.maximum(inventory.stabilization[outside], OUTSIDE_HOLD)
     motion.proposed[where] = np.nan
     sight.moved[where] += EVENT_SPACING

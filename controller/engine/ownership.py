@@ -101,6 +101,7 @@ def _owners(
 
 _COLUMNS: dict[str, type] = {
     "incarnation": np.int64,
+    "reset_at": np.float64,
     "maximum": np.float64,
     "definition": np.float64,
     "autodeflate": np.bool_,
@@ -169,6 +170,7 @@ def _of_domain(domain: DomainFacts, spec: Spec, owned: bool) -> dict[str, float]
     ceiling = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)
     return {
         "incarnation": domain.incarnation,
+        "reset_at": domain.reset_at,
         "maximum": domain.maximum,
         "definition": domain.definition,
         "autodeflate": domain.autodeflate,

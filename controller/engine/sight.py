@@ -5,7 +5,7 @@ and since the balloon came to rest. While it moves, neither number fits the othe
 guest's statistics, or older, as libvirt learns of it by events that QEMU sends at most once a second.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ FUTURE_TOLERANCE = 5.0
 """Seconds by which statistics may be ahead of the wall clock: rounding and small corrections of the clock."""
 
 BOOT_TIME = 120.0
-"""Seconds a guest may take from its start until its balloon driver reports."""
+"""Seconds a guest may take from its start or reset until its balloon driver reports."""
 
 LOW_FREE = 0.03
 """A guest with less than this part of its allocation usable is about to reclaim in the path of its allocations."""
@@ -75,6 +75,8 @@ class Sight(Columns):
     fresh_at: Floats = column(-np.inf)
     """Time of the look that brought the newest fresh sample."""
     fresh_count: Ints = column(0)
+    booted: Floats = column(-np.inf)
+    """Wall time of the guest's last reset: statistics up to then are of another life."""
     updated: Floats = column(np.nan)
     """Wall time of the guest's newest statistics, in whole seconds."""
     told: Floats = column(-np.inf)
@@ -101,11 +103,11 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     `course`: (n,) bytes that each balloon still has to grow, negative where it shrinks, NaN at rest. `asked`: (n,) when
     it was last asked to move, monotonic seconds or NaN.
     """
-    samples, events = snapshot.samples, snapshot.events
-    rows = samples.rows
+    events, rows = snapshot.events, snapshot.samples.rows
     if len(rows) == 0:
         _hear(sight, events, snapshot.wall, now)
         return rows
+    samples = _of_this_life(sight, snapshot.samples, snapshot.wall)
     sight.since[rows] = np.where(np.isnan(sight.since[rows]), now, sight.since[rows])
     sight.seen[rows] = now
     sight.life[rows] = samples.life
@@ -129,6 +131,13 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     where: Ints = rows[fresh]
     _remember(sight, where, demand[fresh], now)
     return where
+
+
+def _of_this_life(sight: Sight, samples: Samples, wall: float) -> Samples:
+    """The samples; QEMU repeats what a guest told before its reset until it tells anew: that has no time."""
+    rows = samples.rows
+    sight.booted[rows] = np.minimum(sight.booted[rows], wall)  # the wall clock may have been set back
+    return replace(samples, updated=np.where(samples.updated > sight.booted[rows], samples.updated, np.nan))
 
 
 def accrue(sight: Sight, counted: Bools, elapsed: float) -> tuple[float, float]:

@@ -64,25 +64,35 @@ def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]
 
 
 def align(state: State, inventory: Inventory, now: float) -> State:
-    """The state with its rows in the order of `inventory`; a domain that is new or was started anew begins blank."""
+    """The state with its rows in the order of `inventory`; one that is new, was started anew or reset begins blank."""
     old = state.inventory
     if inventory is old:
         return state
-    rows = np.array([old.index.get(key, -1) for key in inventory.keys], dtype=np.int64)
-    if len(old):
-        rows[(rows >= 0) & (old.incarnation[rows] != inventory.incarnation)] = -1
+    same, rows = _rows_before(old, inventory)
     aligned = replace(
         state,
         inventory=inventory,
         sight=state.sight.take(rows),
         history=state.history.select(rows, max(model.decision_points for model in inventory.models)),
         outlook=state.outlook.take(rows),
-        motion=state.motion.take(rows),
+        motion=motion.take(state.motion, rows, same),
         tempo=state.tempo.take(rows),
         reason=np.where(rows >= 0, state.reason[rows], 0) if len(old) else np.zeros(len(rows), dtype=np.int64),
     )
-    _hand_over(aligned, old, rows, now)
+    aligned.sight.booted = np.where(rows < 0, inventory.reset_at, aligned.sight.booted)
+    _hand_over(aligned, old, same, now)
     return aligned
+
+
+def _rows_before(old: Inventory, new: Inventory) -> tuple[Ints, Ints]:
+    """(n,) the row that each domain of `new` had in `old`, -1 where it was started since; and the same with -1 also
+    where its guest was reset since.
+    """
+    rows = np.array([old.index.get(key, -1) for key in new.keys], dtype=np.int64)
+    if not len(old):
+        return rows, rows
+    same = np.where(old.incarnation[rows] == new.incarnation, rows, -1)
+    return same, np.where(old.reset_at[rows] == new.reset_at, same, -1)
 
 
 def _hand_over(state: State, old: Inventory, rows: Ints, now: float) -> None:

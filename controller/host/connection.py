@@ -7,6 +7,7 @@ import logging
 import math
 import secrets
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -237,6 +238,7 @@ class Connection:
         """Ask for everything that this connection should tell. Raises libvirtError."""
         handle.registerCloseCallback(self._on_close, None)
         handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
+        handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._on_reboot, None)
         handle.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, self._on_balloon, None)
         for event in CHANGE_EVENTS:
             handle.domainEventRegisterAny(None, event, self._on_change, None)
@@ -244,6 +246,7 @@ class Connection:
     def _update(self, handle: Handle, calls: Calls) -> None:
         """Read again what changed, and let everybody see it."""
         changes = self._news.take()
+        self._roster.note_resets(changes.resets)
         if not changes.listing and self.link is not None:
             return
         differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, changes.keys)))
@@ -280,6 +283,9 @@ class Connection:
         if event in LISTING_EVENTS:
             self._news.tell_changes(self.key(domain))
         self._wake()
+
+    def _on_reboot(self, _handle: Handle, domain: Any, _opaque: None) -> None:
+        self._news.tell_reset(self.key(domain), time.time())
 
     def _on_change(self, _handle: Handle, domain: Any, *_details: Any) -> None:
         self._news.tell_changes(self.key(domain))

@@ -1,6 +1,7 @@
 """What the keeper of a connection has to know: a mailbox that libvirt's event loop and the control loop write."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -12,6 +13,8 @@ class Changes:
     """Domains may have come or gone."""
     keys: frozenset[str]
     """Domains whose XML may differ."""
+    resets: Mapping[str, float]
+    """When guests were reset, seconds since the epoch, by key."""
 
 
 class News:
@@ -21,6 +24,7 @@ class News:
         self._condition = threading.Condition()
         self._listing = False
         self._keys: frozenset[str] = frozenset()
+        self._resets: dict[str, float] = {}
         self._errand = False
         self.closing = False
         """The connection is no longer wanted."""
@@ -46,6 +50,13 @@ class News:
             self._keys |= frozenset(keys)
             self._condition.notify_all()
 
+    def tell_reset(self, key: str, wall: float) -> None:
+        """The guest of a domain boots anew, since `wall` (seconds since the epoch)."""
+        with self._condition:
+            self._listing = True
+            self._resets[key] = wall
+            self._condition.notify_all()
+
     def tell_errand(self) -> None:
         """There is something to do that changes nothing here."""
         with self._condition:
@@ -61,8 +72,8 @@ class News:
     def take(self) -> Changes:
         """What changed since the last call."""
         with self._condition:
-            changes = Changes(self._listing, self._keys)
-            self._listing, self._keys, self._errand = False, frozenset(), False
+            changes = Changes(self._listing, self._keys, self._resets)
+            self._listing, self._keys, self._resets, self._errand = False, frozenset(), {}, False
             return changes
 
     def wait(self, seconds: float) -> bool:

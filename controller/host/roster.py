@@ -55,6 +55,14 @@ class Roster:
         """
         self.entries = {key: replace(entry, domain=None) for key, entry in self.entries.items()}
 
+    def note_resets(self, resets: Mapping[str, float]) -> None:
+        """Guests that boot anew, and since when (seconds since the epoch), by key; facts show it once accepted."""
+        if resets:
+            self.entries = {
+                key: replace(entry, facts=replace(entry.facts, reset_at=resets.get(key, entry.facts.reset_at)))
+                for key, entry in self.entries.items()
+            }
+
     def read(self, handle: Handle, changed: Collection[str]) -> Mapping[str, Entry]:
         """The domains as they are now, with the XML of new and `changed` ones. Changes nothing; raises libvirtError."""
         read = [
@@ -97,7 +105,8 @@ class Roster:
         if description.error:
             LOG.warning("domain %s: %s", domain.name(), description.error)
         definition = self._definition(domain, persistent, known, description)
-        facts = replace(description.facts, definition=min(definition, description.facts.maximum))
+        reset_at = 0.0 if known is None else known.facts.reset_at
+        facts = replace(description.facts, definition=min(definition, description.facts.maximum), reset_at=reset_at)
         return Entry(domain, persistent, facts, description.period)
 
     def _definition(self, domain: Any, persistent: bool, known: Entry | None, live: Description) -> int:

@@ -85,6 +85,10 @@ _WARNINGS = frozenset(
 """Reasons that someone should look into; the others are a domain's ordinary life."""
 
 
+def _whole_mib(size: float | None) -> int | None:
+    return None if size is None else round(size / MIB)
+
+
 def _write(action: Action, event: str, verb: str) -> None:
     fields = {
         "event": event,
@@ -92,6 +96,8 @@ def _write(action: Action, event: str, verb: str) -> None:
         "key": action.key,
         "from_mib": round(action.before / MIB),
         "to_mib": round(action.target / MIB),
+        "demand_mib": _whole_mib(action.demand),
+        "forecast_mib": _whole_mib(action.forecast),
         "reason": str(action.reason),
     }
     _log.info(

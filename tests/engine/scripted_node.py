@@ -53,6 +53,7 @@ class Guest:
     wishes: Wishes = field(default_factory=Wishes)
     life: Life = Life.RUNNING
     incarnation: int = 1
+    reset_at: float = 0.0
     frozen: bool = False
     """Statistics do not advance."""
     stuck: bool = False
@@ -72,6 +73,7 @@ class Guest:
             uuid=f"00000000-0000-0000-0000-{sum(map(ord, self.name)):012d}",
             name=self.name,
             incarnation=self.incarnation,
+            reset_at=self.reset_at,
             maximum=int(self.maximum * MIB),
             definition=int(self.maximum * MIB),
             autodeflate=self.autodeflate,
@@ -123,6 +125,12 @@ class Node:
         if self._inventory_of is None or self._inventory_of[0] != marker:
             self._inventory_of = (marker, assign(facts, self.policies, NodeIdentity("node")).inventory)
         return self._inventory_of[1]
+
+    def reset(self, guest: Guest) -> None:
+        """The guest boots anew: its balloon is empty, and then goes to where it was sent last."""
+        guest.reset_at = self.now + self.wall_offset
+        guest.target = guest.actual if guest.target is None else guest.target
+        guest.actual = guest.maximum
 
     def tick(self, seconds: int = 1) -> "Node":
         for _ in range(seconds):

@@ -149,6 +149,13 @@ class AnyWorld(RuleBasedStateMachine):
         guest.actual, guest.target, guest.life, guest.statistics = guest.maximum, None, Life.RUNNING, {}
 
     @precondition(lambda self: self.inhabited)
+    @rule(data=st.data())
+    def a_guest_is_reset(self, data):
+        guest = self._one(data)
+        if guest.life == Life.RUNNING:
+            self.world.reset(guest)
+
+    @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), part=st.integers(1, 100))
     def a_guest_bursts_or_calms_down(self, data, part):
         guest = self._one(data)

@@ -17,6 +17,10 @@ def node(*guests, **settings):
     return Node(list(guests), **settings)
 
 
+def notices(world):
+    return [notice.reason for decision in world.decisions for notice in decision.notices]
+
+
 class TestNeverBelowWhatIsNeeded:
     """Rule 1."""
 
@@ -102,7 +106,7 @@ class TestNeverBelowWhatIsNeeded:
         world.tick(1)
         late.actual -= 100
         world.tick(8)
-        assert Reason.OUTSIDE_CHANGE not in {notice.reason for each in world.decisions for notice in each.notices}
+        assert Reason.OUTSIDE_CHANGE not in notices(world)
 
     def test_a_sample_taken_before_the_balloon_moved_does_not_count(self):
         world = node(Guest("guest", 500, 4000)).tick(1)
@@ -447,6 +451,68 @@ class TestContinuity:
         assert world.state.sight.fresh_count[0] == 1
 
 
+class TestReset:
+    """A guest that boots anew is as good as one just started, but QEMU goes on as it was told."""
+
+    def test_it_begins_without_history(self):
+        world = node(Guest("guest", 200, 4000)).tick(30)
+        world.guests["guest"].reset_at = world.now + world.wall_offset
+        world.tick()
+        assert world.state.sight.fresh_count[0] == 1
+
+    def test_it_boots_until_it_sends_statistics_for_those_of_before_do_not_count(self):
+        world = node(Guest("guest", 200, 4000)).tick(5)
+        guest = world.guests["guest"]
+        world.now += 0.5
+        world.reset(guest)
+        guest.frozen = True
+        world.tick(10)
+        assert world.reason("guest") is Reason.BOOTING
+        assert world.state.sight.fresh_count[0] == 0
+        guest.frozen = False
+        world.tick(6)
+        assert world.reason("guest") is not Reason.BOOTING
+
+    def test_it_boots_no_longer_because_the_clock_was_set_back(self):
+        world = node(Guest("guest", 200, 4000)).tick(5)
+        world.reset(world.guests["guest"])
+        world.wall_offset -= 3600
+        world.tick(8)
+        assert world.state.sight.fresh_count[0] > 0
+
+    def test_the_way_of_its_balloon_back_to_where_it_was_is_nobodys_change(self):
+        world = node(Guest("guest", 200, 4000)).tick(30)
+        guest = world.guests["guest"]
+        size, guest.moves_at = guest.actual, 200
+        world.reset(guest)
+        world.tick(30)
+        assert guest.actual == size
+        assert notices(world) == []
+
+    def test_once_settled_a_size_set_by_someone_else_counts_again(self):
+        world = node(Guest("guest", 200, 2000)).tick(20)
+        world.reset(world.guests["guest"])
+        world.tick(20)
+        world.guests["guest"].target = world.guests["guest"].actual = 1500
+        world.tick()
+        assert notices(world) == [Reason.OUTSIDE_CHANGE]
+
+    def test_what_it_was_told_to_grow_to_stays_promised(self):
+        one, two = Guest("one", 2000, 1000, stuck=True), Guest("two", 500, 500)
+        world = node(one, two, policies=[policy(budget={"maximum": "3Gi"})]).tick(1)
+        promised = one.target
+        one.reset_at, one.frozen, two.demand = world.now + world.wall_offset, True, 2500
+        world.tick(10)
+        assert two.actual + promised <= 3072
+
+    def test_a_release_goes_on(self):
+        world = node(Guest("guest", 200, 4000)).tick(30)
+        guest = world.guests["guest"]
+        world.policies, guest.reset_at = [], world.now + world.wall_offset
+        world.tick(5)
+        assert guest.actual == 4096
+
+
 class TestOutsideChanges:
     def test_a_size_set_by_someone_else_is_a_new_truth_and_not_fought(self):
         world = node(Guest("guest", 200, 2000)).tick(20)
@@ -523,6 +589,11 @@ def test_a_step_changes_neither_state_nor_snapshot():
     state, before = world.state, world.state.dump()
     world.tick(30)
     assert state.dump() == before
+
+
+def test_an_action_tells_the_demand_and_the_forecast_it_rests_on():
+    (action,) = node(Guest("guest", 500, 300)).tick().actions()
+    assert (action.demand, action.forecast) == (300 * MIB, 300 * MIB)
 
 
 def test_the_state_can_be_dumped_as_json():

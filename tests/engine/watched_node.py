@@ -69,6 +69,14 @@ class WatchedNode(Node):
         self.changes[guest.name] = size
         self._book(guest.name).ordered = np.nan
 
+    def reset(self, guest: Guest) -> None:
+        """The guest boots anew, libvirt tells; of what is known of it only sizes and orders count on."""
+        super().reset(guest)
+        self.changes[guest.name] = guest.actual
+        book = self._book(guest.name)
+        book.reports.clear()
+        book.stuck_at = -np.inf
+
     def _book(self, name: str) -> Books:
         return self.books.setdefault((name, self.guests[name].incarnation), Books())
 

@@ -2,6 +2,7 @@
 
 import errno
 import threading
+import time
 
 import libvirt
 import pytest
@@ -143,6 +144,16 @@ def test_a_balloon_event_reports_bytes_and_wakes(daemons):
     daemon = daemons(handle)
     handle.callbacks[libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE](handle, guest, 2048, None)
     assert daemon.moved == {guest.UUIDString(): 2 * 2**20}
+
+
+def test_a_reset_of_a_guest_is_a_fact_with_its_time_and_wakes(daemons):
+    guest = FakeDomain(1)
+    handle = FakeHandle(guest)
+    daemon = daemons(handle)
+    before = time.time()
+    handle.callbacks[libvirt.VIR_DOMAIN_EVENT_ID_REBOOT](handle, guest, None)
+    daemon.until(lambda: daemon.connection.facts[0].reset_at)
+    assert before <= daemon.connection.facts[0].reset_at <= time.time()
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,18 @@ def test_a_domain_started_anew_is_read_anew(test_node, roster):
     assert roster.facts[0].incarnation != before
 
 
+def test_a_reset_is_known_until_the_domain_is_started_anew(test_node, roster):
+    domain = test_node.lookupByName("test")
+    roster.note_resets({domain.UUIDString(): 1.7e9, "stranger": 1.6e9})
+    assert refresh(roster, test_node, ())
+    assert roster.facts[0].reset_at == 1.7e9
+    assert not refresh(roster, test_node, roster.entries)
+    domain.destroy()
+    domain.create()
+    assert refresh(roster, test_node, ())
+    assert roster.facts[0].reset_at == 0
+
+
 def test_a_domain_that_ended_is_gone(test_node, roster):
     test_node.lookupByName("test").destroy()
     assert refresh(roster, test_node, ())

@@ -15,7 +15,7 @@ from controller.observe.remarks import Remark
 from controller.observe.text import mib, seconds
 
 MIB = 2**20
-GROW = Action(0, "u1", "web", 512 * MIB, 768 * MIB, Reason.FORECAST_GROW)
+GROW = Action(0, "u1", "web", 512 * MIB, 768 * MIB, Reason.FORECAST_GROW, demand=500 * MIB, forecast=600 * MIB)
 
 
 def no_advice(_notice: Notice) -> str:
@@ -58,6 +58,14 @@ def test_an_action_is_one_line_with_its_numbers_and_reason(lines):
     assert line["message"] == ("web: 512 MiB -> 768 MiB (+256 MiB): forecast demand needs more memory [ForecastGrow]")
     assert (line["event"], line["domain"], line["key"]) == ("action", "web", "u1")
     assert (line["from_mib"], line["to_mib"], line["reason"]) == (512, 768, "ForecastGrow")
+    assert (line["demand_mib"], line["forecast_mib"]) == (500, 600)
+
+
+def test_an_action_on_a_domain_of_unknown_demand_has_no_number_for_it(lines):
+    take = lines()
+    Journal().actions([Action(0, "u1", "web", 512 * MIB, 768 * MIB, Reason.RELEASE_RESTORE)], {})
+    (line,) = map(json.loads, take())
+    assert (line["demand_mib"], line["forecast_mib"]) == (None, None)
 
 
 def test_a_proposal_says_that_nothing_was_done(lines):
