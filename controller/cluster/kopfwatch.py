@@ -94,7 +94,11 @@ class KopfWatch:
         self.worker = Worker("kopf", self._turn, self._interrupt)
 
     def restart(self) -> None:
-        """End the present run and begin another: it may have started before there was anything to watch."""
+        """End the present run and begin another, and hear no more of this one.
+
+        It may have started before there was anything to watch. Or it watches from a version of a cluster that was
+        restored from a backup since: kopf lists anew only when the API server tells it to, which it does not do then.
+        """
         self._stop.set()
         self.worker.wake()
 
@@ -104,7 +108,7 @@ class KopfWatch:
             return 0.0
         began = self._monotonic()
         try:
-            self._run(self._load, self._tell, self._stop)
+            self._run(self._load, self._tell_unless(self._stop), self._stop)
             cause = "ended of itself"
         except Exception as error:  # whatever it is, kopf must not take the agent with it
             _log.debug("kopf failed", exc_info=error)
@@ -115,6 +119,13 @@ class KopfWatch:
             self._retry.worked()
         self._ended()
         return self._retry.failed("ended", cause)
+
+    def _tell_unless(self, stop: StopFlag) -> Tell:
+        def tell(kind: str | None, policy: Object) -> None:
+            if not stop.is_set:
+                self._tell(kind, policy)
+
+        return tell
 
     def _interrupt(self) -> None:
         self._stop.set()

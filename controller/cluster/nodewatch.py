@@ -18,7 +18,10 @@ class NodeWatch:
     def __init__(
         self, client: Client, name: str, changed: Callable[[Object], None], regained: Callable[[], None]
     ) -> None:
-        """`changed` gets the Node's metadata: name, uid, labels. `regained`: it is heard again after a break."""
+        """`changed` gets the Node's metadata: name, uid, labels. `regained`: it is heard again after a break, and so
+        can everything else be. What broke the watch may have been a restore of the cluster: nothing known of versions
+        counts any more.
+        """
         self._client = client
         self._name = name
         self._selector = f"metadata.name={name}"
@@ -51,8 +54,8 @@ class NodeWatch:
         except ApiError as error:
             if self.worker.stopped:
                 return 0.0
+            self._version = ""
             if error.gone:
-                self._version = ""
                 return FIRST_S
             self._away = error.unreachable
             return self._retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
@@ -71,6 +74,7 @@ class NodeWatch:
         except ApiError as error:
             if not error.unreachable:
                 raise
+            self._version = ""
             self._broken = True  # as when an API server is replaced; whether it is away the next request tells
 
     def _hear(self, watch: Watch) -> None:

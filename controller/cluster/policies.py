@@ -27,6 +27,12 @@ _log = logging.getLogger(__name__)
 
 RELIST_S = 180.0
 """Seconds between two lists that nothing asked for: a watch can miss a deletion, and says nothing about it."""
+BEGUN_S = 15.0
+"""Seconds in which kopf has begun to watch: what is deleted before that, it never hears of. So there is a list then."""
+TRIES = 3
+"""Lists one after another, if each time the watch tells something meanwhile."""
+AGAIN_S = 1.0
+"""Seconds to the next list after so many in vain."""
 
 
 class ClusterPolicies:
@@ -53,9 +59,10 @@ class ClusterPolicies:
         self._remembered = False
         self._last_known = cache.read()
         self._inherited: tuple[MemoryPolicy, ...] = ()
+        self._pause_s = RELIST_S
         self._metadata: Object | None = None
         self._lister = Worker("policies", self.relist)
-        self._node = NodeWatch(client, node_name, self.node_told, self._lister.wake)
+        self._node = NodeWatch(client, node_name, self.node_told, self.regained)
         self._kopf = KopfWatch(load, self.told, self._lister.wake, monotonic, run)
         self._stack = ExitStack()
         self._seen: tuple[int, Known, Object | None, bool] = (0, self._store.known, None, False)
@@ -127,32 +134,54 @@ class ClusterPolicies:
         self._metadata = metadata
         self._take(True)
 
+    def regained(self) -> None:
+        """The API server was away, or is another one: what kopf goes on to watch may be no more."""
+        self._watch_anew()
+        self._lister.wake()
+
     def relist(self) -> float:
         """Take what there is. Returns the seconds to the next list."""
+        watching = self._listed
         try:
-            self._list()
+            listed = self._list()
         except ApiError as error:
             if not self._listed:
                 self._remember()
             return self._retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
-        self._retry.worked()
-        return spread(RELIST_S)
+        if self._retry.worked() and watching:
+            self._watch_anew()
+        if not listed:
+            return AGAIN_S
+        pause_s, self._pause_s = self._pause_s, RELIST_S
+        return spread(pause_s)
 
-    def _list(self) -> None:
-        missing = self._retry.problem
-        for believe in (False, False, True):
+    def _list(self) -> bool:
+        """Take the list; False when the watch kept telling something meanwhile."""
+        for _ in range(TRIES):
+            told = self._store.told
             page = self._client.list(MEMORY_POLICIES)
-            changed = self._store.replace(page.items, page.resource_version, believe)
+            changed = self._store.replace(page.items, page.resource_version, told)
             if changed is not None:
-                break
-        if not self._listed:
-            self._listed = True
-            self._inherited = () if self._last_known is None else _readable(self._last_known.policies)
-            self._stack.enter_context(self._kopf.worker)
-            changed = True
-        elif missing:
-            self._kopf.restart()
-        self._take(bool(changed))
+                self._begin()
+                self._take(changed)
+                self._keep()
+                return True
+        return False
+
+    def _begin(self) -> None:
+        """After the first list: the cache has served, and kopf watches from here."""
+        if self._listed:
+            return
+        self._listed = True
+        if self._last_known is not None:
+            self._inherited, self._last_known = _readable(self._last_known.policies), None
+        self._pause_s = BEGUN_S
+        self._stack.enter_context(self._kopf.worker)
+        self._wake()
+
+    def _watch_anew(self) -> None:
+        self._pause_s = BEGUN_S
+        self._kopf.restart()
 
     def _remember(self) -> None:
         """The API server does not answer, and nothing is known yet: go on with what was known last."""
@@ -164,18 +193,21 @@ class ClusterPolicies:
             len(remembered.policies),
             extra={"fields": {"event": "cache"}},
         )
-        self._store.replace(remembered.policies, "")
+        self._store.replace(remembered.policies, "", self._store.told)
         self._remembered = True
         if self._metadata is None:
             self._metadata = remembered.node
         self._wake()
 
     def _take(self, changed: bool) -> None:
-        if not changed:
-            return
+        if changed:
+            self._keep()
+            self._wake()
+
+    def _keep(self) -> None:
+        """For a start without API server; tried again at every list while it cannot be written."""
         if self._listed and self._metadata is not None:
             self._cache.write(Remembered(self._metadata, self._store.known.contents))
-        self._wake()
 
 
 def _readable(contents: Iterable[Object]) -> tuple[MemoryPolicy, ...]:

@@ -1,6 +1,6 @@
 """An API server of a few lines: what it holds, what it is asked, and failing on demand."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from controller.cluster.client import Event, Page
@@ -43,6 +43,9 @@ class FakeApi:
         self.watches: list[list[Event | ApiError]] = []
         self.watched: list[tuple[Resource, str, str]] = []
         self.written: list[tuple[str, Object]] = []
+        self.lists = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Called while a list is under way."""
 
     def set(self, *policies: Object) -> None:
         """The policies there are."""
@@ -59,7 +62,10 @@ class FakeApi:
 
     def pages(self, resource: Resource, **_: Any) -> Iterator[Page]:
         self._perhaps_fail()
-        yield Page(list(self.objects[resource]), str(self.version))
+        self.lists += 1
+        page = Page(list(self.objects[resource]), str(self.version))
+        self.meanwhile()
+        yield page
 
     def watch(self, resource: Resource, version: str, *, field_selector: str, metadata_only: bool) -> FakeWatch:
         assert metadata_only
