@@ -1,6 +1,8 @@
 """What is known of the cluster's policies, whoever told of them: lists, the watch, the cache."""
 
+import errno
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -323,6 +325,18 @@ def test_a_policy_of_the_cache_is_validated_as_any_other(tmp_path):
     after.policies.relist()
     assert after.names() == ["a"]
     assert "spec.weight: '-3': out of range" in after.policies.problems[0]
+
+
+def test_a_cache_that_could_not_be_written_is_written_at_the_next_list(source, tmp_path, monkeypatch):
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    source.know(policy("a", 1))
+    assert [*tmp_path.iterdir()] == []
+    monkeypatch.undo()
+    source.policies.relist()
+    assert [each.name for each in tmp_path.iterdir()] == [FILE]
 
 
 def test_the_cache_is_let_go_once_the_list_is_there(tmp_path):
