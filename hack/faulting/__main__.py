@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from faulting import daemons, domains, surroundings
-from faulting.fault import Fault, Result, carry_out
+from faulting.fault import Fault, Result
 from lab.errors import LabError
 
-FAULTS: dict[str, Fault] = {fault.name: fault for family in (daemons, domains, surroundings) for fault in family.FAULTS}
+FAMILIES: dict[str, tuple[Fault, ...]] = {
+    "host": (*daemons.FAULTS, *domains.FAULTS, *surroundings.FAULTS),
+}
+FAULTS: dict[str, Fault] = {fault.name: fault for family in FAMILIES.values() for fault in family}
 FILE_WIDTH = 200
 """Columns where there is no terminal: a table in a log is of no use cut off."""
 
@@ -26,6 +29,7 @@ FILE_WIDTH = 200
     metavar="NAME",
     help="Run this fault; may be given several times.",
 )
+@click.option("--family", type=click.Choice([*FAMILIES]), help="Run the faults of this family only.")
 @click.option("--list", "listed", is_flag=True, help="List the faults and end.")
 @click.option(
     "--json",
@@ -34,23 +38,24 @@ FILE_WIDTH = 200
     metavar="FILE",
     help="Write the results as JSON, too.",
 )
-def main(only: tuple[str, ...], listed: bool, json_file: Path | None) -> None:
+def main(only: tuple[str, ...], family: str | None, listed: bool, json_file: Path | None) -> None:
     """Make faults on real guests under Ballast's control, and show what became of the guests.
 
     Each has a libvirtd, two guests with a workload and a Ballast of its own. Ends with 1 when a guest came to harm, an
     order was lost or given twice, or Ballast did not recover. All of them take about ten minutes.
     """
+    chosen = [FAULTS[name] for name in only] or [*(FAMILIES[family] if family else FAULTS.values())]
     if listed:
-        for fault in FAULTS.values():
+        for fault in chosen:
             click.echo(f"{fault.name:30}{fault.done}")
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     results = []
     try:
-        for name in only or FAULTS:
-            click.echo(f"{name} ...", err=True)
-            results.append(carry_out(FAULTS[name]))
+        for fault in chosen:
+            click.echo(f"{fault.name} ...", err=True)
+            results.append(fault.carry_out())
             click.echo(f"  {results[-1].as_json()}", err=True)
     except LabError as error:
         raise click.ClickException(str(error)) from error

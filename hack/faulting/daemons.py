@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from faulting.fault import Fault
+from faulting.hostfault import HostFault
 from faulting.stage import NEED_MIB, Stage
 
 FROZEN_S = 60.0
@@ -46,14 +46,14 @@ def _connected(stage: Stage) -> bool:
 
 
 FAULTS = (
-    Fault("libvirtd-killed", "libvirtd SIGKILL and restart while a guest grows", _libvirtd_killed),
-    Fault("libvirtd-frozen", f"libvirtd SIGSTOP for {FROZEN_S:.0f} s while a guest grows", _libvirtd_frozen),
-    Fault(
+    HostFault("libvirtd-killed", "libvirtd SIGKILL and restart while a guest grows", _libvirtd_killed),
+    HostFault("libvirtd-frozen", f"libvirtd SIGSTOP for {FROZEN_S:.0f} s while a guest grows", _libvirtd_frozen),
+    HostFault(
         "ballast-killed-before-order",
         "Ballast SIGKILL at the call of a balloon order, restart",
         lambda stage: _ballast_killed("before-order", stage),
     ),
-    Fault(
+    HostFault(
         "ballast-killed-after-order",
         "Ballast SIGKILL when libvirt has taken the order, restart",
         lambda stage: _ballast_killed("after-order", stage),

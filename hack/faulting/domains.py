@@ -2,7 +2,7 @@
 
 import time
 
-from faulting.fault import Fault
+from faulting.hostfault import HostFault
 from faulting.log import orders
 from faulting.stage import NEED_MIB, REST_MIB, Stage
 from lab.errors import LabError
@@ -103,12 +103,12 @@ def _flaps(stage: Stage) -> float:
 
 
 FAULTS = (
-    Fault("outside-setmem", f"someone else's `virsh setmem` to {OUTSIDE_MIB} MiB", _set_from_outside),
-    Fault("guest-destroyed", "destroyed while it shrinks", _destroyed, frozenset({"giver"})),
-    Fault("guest-paused", f"paused for {PAUSE_S:.0f} s while it shrinks", _paused),
-    Fault("guest-rebooted", "reset while it shrinks", _rebooted),
-    Fault("guest-redefined", "destroyed, undefined and defined again under its name, mid-step", _redefined),
-    Fault("guest-saved", "saved and restored while it shrinks", _saved),
-    Fault("guest-panicked", "kernel panic, statistics frozen", _panicked, frozenset({"giver"})),
-    Fault("guest-flaps", f"{FLAPS} times up and down by {NEED_MIB - REST_MIB} MiB, {FLAP_S:.0f} s each", _flaps),
+    HostFault("outside-setmem", f"someone else's `virsh setmem` to {OUTSIDE_MIB} MiB", _set_from_outside),
+    HostFault("guest-destroyed", "destroyed while it shrinks", _destroyed, frozenset({"giver"})),
+    HostFault("guest-paused", f"paused for {PAUSE_S:.0f} s while it shrinks", _paused),
+    HostFault("guest-rebooted", "reset while it shrinks", _rebooted),
+    HostFault("guest-redefined", "destroyed, undefined and defined again under its name, mid-step", _redefined),
+    HostFault("guest-saved", "saved and restored while it shrinks", _saved),
+    HostFault("guest-panicked", "kernel panic, statistics frozen", _panicked, frozenset({"giver"})),
+    HostFault("guest-flaps", f"{FLAPS} times up and down by {NEED_MIB - REST_MIB} MiB, {FLAP_S:.0f} s each", _flaps),
 )

@@ -4,7 +4,7 @@ import os
 import subprocess
 import time
 
-from faulting.fault import Fault
+from faulting.hostfault import HostFault
 from faulting.stage import Stage
 from faulting.wounded import JUMP_AFTER_S
 from lab.daemons import until
@@ -51,13 +51,13 @@ def _clock(wound: str, stage: Stage) -> float:
 
 
 FAULTS = (
-    Fault("disk-full", "Ballast's log on a full disk (it keeps nothing else) while a guest grows", _disk_full),
-    Fault(
+    HostFault("disk-full", "Ballast's log on a full disk (it keeps nothing else) while a guest grows", _disk_full),
+    HostFault(
         "clock-forward",
         "the time of day jumps an hour ahead (made up: in Ballast's process, for it and new statistics)",
         lambda stage: _clock("clock-forward", stage),
     ),
-    Fault(
+    HostFault(
         "clock-back",
         "the time of day jumps an hour back (made up, likewise)",
         lambda stage: _clock("clock-back", stage),

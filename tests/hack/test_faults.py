@@ -5,7 +5,8 @@ import json
 from click.testing import CliRunner
 
 from faulting.__main__ import FAULTS, main
-from faulting.fault import Result, doubled
+from faulting.fault import Result
+from faulting.hostfault import doubled
 from faulting.log import Order, orders, remarks, tracebacks
 
 TIME = "2025-01-31T12:00:0{}.000+00:00"

@@ -3,11 +3,10 @@
 import pytest
 
 from faulting.__main__ import FAULTS
-from faulting.fault import carry_out
 
 
 @pytest.mark.parametrize("name", ["libvirtd-killed", "ballast-killed-after-order", "guest-paused"])
 def test_a_fault_harms_no_guest_loses_no_order_and_is_recovered_from(name):
-    result = carry_out(FAULTS[name])
+    result = FAULTS[name].carry_out()
     assert result.good, result
     assert "TRACEBACK" not in result.seen
