@@ -92,9 +92,12 @@ class Client:
         """The API server's URL."""
         return str(self._session.configuration.host)
 
-    def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> Object:
+    def get(
+        self, resource: Resource, name: str, *, namespace: str | None = None, metadata_only: bool = False
+    ) -> Object:
         """One object."""
-        return self._json("GET", resource.path(namespace=namespace, name=name))
+        accept = _METADATA.format("") if metadata_only else _JSON
+        return self._read(self._open("GET", resource.path(namespace=namespace, name=name), {}, accept=accept))
 
     def pages(
         self,

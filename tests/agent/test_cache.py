@@ -39,7 +39,8 @@ def names(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.iterdir())
 
 
-def test_a_disk_that_takes_nothing_is_said_once_and_leaves_the_last_file_and_no_other(cache, broken, tmp_path, caplog):
+@pytest.mark.usefixtures("broken")
+def test_a_disk_that_takes_nothing_is_said_once_and_leaves_the_last_file_and_no_other(cache, tmp_path, caplog):
     for _ in range(3):
         cache.write(SECOND)
     assert (cache.read(), names(tmp_path)) == (FIRST, [FILE])
@@ -57,7 +58,8 @@ def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(cache, broken
     assert caplog.messages[1:] == [f"{tmp_path / FILE}: written again"]
 
 
-def test_an_agent_starts_from_a_disk_that_takes_nothing(cache, broken, tmp_path):
+@pytest.mark.usefixtures("cache", "broken")
+def test_an_agent_starts_from_a_disk_that_takes_nothing(tmp_path):
     again = Cache(tmp_path, "here")
     assert again.read() == FIRST
 
@@ -68,7 +70,8 @@ def test_a_folder_that_is_none_is_refused_with_the_remedy(tmp_path):
         Cache(tmp_path / "file", "here")
 
 
-def test_what_a_killed_agent_left_half_written_is_cleared_away(cache, tmp_path):
+@pytest.mark.usefixtures("cache")
+def test_what_a_killed_agent_left_half_written_is_cleared_away(tmp_path):
     (tmp_path / f".{FILE}.ab12cd").write_bytes(b"{")
     (tmp_path / "somebody-elses").touch()
     Cache(tmp_path, "here")

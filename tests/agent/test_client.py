@@ -102,6 +102,12 @@ def test_paths_of_all_kinds():
     assert MEMORY_POLICIES.path(name="p", subresource="status").endswith("/memorypolicies/p/status")
 
 
+def test_of_an_object_the_metadata_alone_can_be_asked_for(server, client):
+    server.says({"metadata": {"name": "a"}})
+    client.get(NODES, "a", metadata_only=True)
+    assert server.asked[0][3]["Accept"] == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+
 def test_an_object_is_got_with_the_token(server, client):
     server.says({"metadata": {"name": "a"}})
     assert client.get(NODES, "a") == {"metadata": {"name": "a"}}
