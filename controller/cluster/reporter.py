@@ -30,8 +30,8 @@ REFRESH_S = 300.0
 
 
 STANDS_S = 60.0
-"""Seconds between two questions whether what was written still stands: it may have been deleted, or the cluster restored
-from a backup, and nobody tells."""
+"""Seconds between two questions whether what was written still stands: it may have been deleted, or the cluster
+restored from a backup, and nobody tells."""
 
 
 class News(NamedTuple):

@@ -22,8 +22,8 @@ def cache(tmp_path: Path) -> Cache:
 
 
 @pytest.fixture(params=[errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
-def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A disk that takes nothing; undone by `undo`."""
+def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cache: Cache) -> Cache:
+    """Written once, on a disk that takes nothing since; `monkeypatch.undo` mends it."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError(request.param, os.strerror(request.param))
@@ -32,33 +32,32 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> p
         monkeypatch.setattr(tempfile, "mkstemp", refuse)
         monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     monkeypatch.setattr(os, "fsync", refuse)
-    return monkeypatch
+    return cache
 
 
 def names(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.iterdir())
 
 
-@pytest.mark.usefixtures("broken")
-def test_a_disk_that_takes_nothing_is_said_once_and_leaves_the_last_file_and_no_other(cache, tmp_path, caplog):
+def test_a_disk_that_takes_nothing_is_said_once_and_leaves_the_last_file_and_no_other(broken, tmp_path, caplog):
     for _ in range(3):
-        cache.write(SECOND)
-    assert (cache.read(), names(tmp_path)) == (FIRST, [FILE])
+        broken.write(SECOND)
+    assert (broken.read(), names(tmp_path)) == (FIRST, [FILE])
     (record,) = caplog.records
     assert record.message.startswith(f"{tmp_path / FILE}: not written: ")
     assert record.exc_info is None
 
 
-def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(cache, broken, tmp_path, caplog):
+def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(broken, monkeypatch, tmp_path, caplog):
     caplog.set_level(logging.INFO, "controller")
-    cache.write(SECOND)
-    broken.undo()
-    cache.write(SECOND)
-    assert (cache.read(), names(tmp_path)) == (SECOND, [FILE])
+    broken.write(SECOND)
+    monkeypatch.undo()
+    broken.write(SECOND)
+    assert (broken.read(), names(tmp_path)) == (SECOND, [FILE])
     assert caplog.messages[1:] == [f"{tmp_path / FILE}: written again"]
 
 
-@pytest.mark.usefixtures("cache", "broken")
+@pytest.mark.usefixtures("broken")
 def test_an_agent_starts_from_a_disk_that_takes_nothing(tmp_path):
     again = Cache(tmp_path, "here")
     assert again.read() == FIRST
