@@ -18,9 +18,10 @@ class NodeWatch:
     def __init__(
         self, client: Client, name: str, changed: Callable[[Object], None], regained: Callable[[], None]
     ) -> None:
-        """`changed` gets the Node's metadata: name, uid, labels. `regained`: it is heard again after a break, and so
-        can everything else be. What broke the watch may have been a restore of the cluster: nothing known of versions
-        counts any more.
+        """`changed` gets the Node's metadata: name, uid, labels. `regained`: it is heard again after a break.
+
+        After a break it is listed anew. What broke the watch may have been a restore of the cluster from a backup, and
+        a watch from a version that is yet to come hears nothing.
         """
         self._client = client
         self._name = name

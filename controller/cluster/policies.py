@@ -27,8 +27,6 @@ _log = logging.getLogger(__name__)
 
 RELIST_S = 180.0
 """Seconds between two lists that nothing asked for: a watch can miss a deletion, and says nothing about it."""
-BEGUN_S = 15.0
-"""Seconds in which kopf has begun to watch: what is deleted before that, it never hears of. So there is a list then."""
 TRIES = 3
 """Lists one after another, if each time the watch tells something meanwhile."""
 AGAIN_S = 1.0
@@ -59,10 +57,9 @@ class ClusterPolicies:
         self._remembered = False
         self._last_known = cache.read()
         self._inherited: tuple[MemoryPolicy, ...] = ()
-        self._pause_s = RELIST_S
         self._metadata: Object | None = None
         self._lister = Worker("policies", self.relist)
-        self._node = NodeWatch(client, node_name, self.node_told, self.regained)
+        self._node = NodeWatch(client, node_name, self.node_told, self._lister.wake)
         self._kopf = KopfWatch(load, self.told, self._lister.wake, monotonic, run)
         self._stack = ExitStack()
         self._seen: tuple[int, Known, Object | None, bool] = (0, self._store.known, None, False)
@@ -121,7 +118,7 @@ class ClusterPolicies:
         self._stack.close()
 
     def told(self, kind: str | None, policy: Object) -> None:
-        """An event of the watch. After kopf listed by itself, it may have missed a deletion: so do we."""
+        """An event of the watch. As it begins it has missed what happened before: that is listed then."""
         if kind is None:
             self._lister.wake()
         elif kind == "DELETED":
@@ -134,11 +131,6 @@ class ClusterPolicies:
         self._metadata = metadata
         self._take(True)
 
-    def regained(self) -> None:
-        """The API server was away, or is another one: what kopf goes on to watch may be no more."""
-        self._watch_anew()
-        self._lister.wake()
-
     def relist(self) -> float:
         """Take what there is. Returns the seconds to the next list."""
         watching = self._listed
@@ -149,11 +141,8 @@ class ClusterPolicies:
                 self._remember()
             return self._retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
         if self._retry.worked() and watching:
-            self._watch_anew()
-        if not listed:
-            return AGAIN_S
-        pause_s, self._pause_s = self._pause_s, RELIST_S
-        return spread(pause_s)
+            self._kopf.restart()
+        return spread(RELIST_S) if listed else AGAIN_S
 
     def _list(self) -> bool:
         """Take the list; False when the watch kept telling something meanwhile."""
@@ -175,13 +164,8 @@ class ClusterPolicies:
         self._listed = True
         if self._last_known is not None:
             self._inherited, self._last_known = _readable(self._last_known.policies), None
-        self._pause_s = BEGUN_S
         self._stack.enter_context(self._kopf.worker)
         self._wake()
-
-    def _watch_anew(self) -> None:
-        self._pause_s = BEGUN_S
-        self._kopf.restart()
 
     def _remember(self) -> None:
         """The API server does not answer, and nothing is known yet: go on with what was known last."""

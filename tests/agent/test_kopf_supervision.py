@@ -87,6 +87,20 @@ def test_a_run_that_was_restarted_is_not_heard_any_more(supervised):
     assert supervised.told == [("ADDED", "before")]
 
 
+def test_a_watch_that_ended_is_not_gone_on_with(supervised, caplog):
+    def run(stop: StopFlag) -> None:
+        supervised.tell(None, {})
+        supervised.tell("ADDED", "heard")
+        supervised.tell(None, {})
+        supervised.tell("ADDED", "from a version that may be no more")
+        assert stop.is_set
+
+    supervised.does = run
+    assert supervised.turn() == 0.0
+    assert supervised.told == [(None, {}), ("ADDED", "heard")]
+    assert (supervised.ends, caplog.records) == (0, [])
+
+
 def test_the_end_of_the_agent_ends_kopf(supervised):
     running = threading.Event()
 
