@@ -11,6 +11,8 @@ from controller.api.selectors import matches_node
 
 SILENCE_S = 900.0
 """Seconds without a report after which a node is Unknown: an agent reports every 5 minutes, so three are missing."""
+OUTAGE_S = 90.0
+"""Seconds in which nothing could be heard that make an outage. The API server says something every minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +116,9 @@ class Ledger:
         if node.report == report:
             return
         if node.report is None or node.report.mark != report.mark:
-            node.heard_at, node.silent = heard_at, False
-            self._next_silence = min(self._next_silence, heard_at + SILENCE_S)
+            known = node.report is not None and not node.silent
+            node.heard_at, node.silent = max(heard_at, node.heard_at) if known else heard_at, False
+            self._next_silence = min(self._next_silence, node.heard_at + SILENCE_S)
         node.report = report
         self._rebook(report.node, node, node.matched)
 
@@ -142,10 +145,13 @@ class Ledger:
             else:
                 self._next_silence = min(self._next_silence, node.heard_at + SILENCE_S)
 
-    def deaf(self, seconds: float) -> None:
-        """For so long nobody could be heard: it is held against no node."""
+    def deaf(self, seconds: float, now: float) -> None:
+        """For so long nobody could be heard, until `now`: it is held against no node.
+
+        After an outage every node has all the time again: agents could not report either, and come back one by one.
+        """
         for node in self._nodes.values():
-            node.heard_at += seconds
+            node.heard_at = now if seconds >= OUTAGE_S else node.heard_at + seconds
         self._next_silence += seconds
 
     def take_changed(self) -> frozenset[str]:

@@ -57,7 +57,7 @@ class Picture:
             case Resumed(kind, deaf_s):
                 self._deaf.discard(kind)
                 if kind == STATE:
-                    self.ledger.deaf(deaf_s)
+                    self.ledger.deaf(deaf_s, now)
 
     def expire(self, now: float) -> None:
         """Nodes not heard of for long are unknown from now on, unless it is us who cannot hear."""

@@ -1,5 +1,6 @@
 """What was last known of the cluster, on disk: an agent restarted while the API server is away goes on with it."""
 
+import errno
 import json
 import logging
 import os
@@ -18,6 +19,8 @@ MAXIMUM_SIZE = 4 * 2**20
 """Bytes. A thousand ordinary policies have less than one MiB."""
 _FORMAT = 1
 """Of the file; another one is not read."""
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Of a folder that was all right before: no reason not to start, for guests need the agent more than it the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,10 @@ class Cache:
     """One file in a folder, written whole or not at all. `write` may be called from any thread."""
 
     def __init__(self, folder: Path, node_name: str) -> None:
-        """Makes the folder. Raises CacheError."""
+        """Makes the folder, and clears it of what a killed agent left half written. Raises CacheError.
+
+        A disk that is full or has become read-only is no error: that may pass, and `write` says so.
+        """
         self._file = folder / FILE
         self._node_name = node_name
         self._lock = threading.Lock()
@@ -46,8 +52,7 @@ class Cache:
         self._failing = False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+            _try_out(folder)
         except OSError as error:
             remedy = "name a folder that Ballast may write to"
             raise CacheError(f"--cache-dir {folder}: {error.strerror}; {remedy}") from error
@@ -65,7 +70,10 @@ class Cache:
             return None
 
     def write(self, remembered: Remembered) -> None:
-        """Replace the file if there is something new. A failure is said once, and costs nothing but the cache."""
+        """Replace the file if there is something new, or the last try failed.
+
+        A failure is said once, and costs nothing but the cache: what was written last stays.
+        """
         with self._lock:
             if remembered != self._written:
                 self._write(remembered)
@@ -82,6 +90,8 @@ class Cache:
                 _log.warning("%s: not written: %s", self._file, _cause(error), extra=_FIELDS)
             self._failing = True
         else:
+            if self._failing:
+                _log.info("%s: written again", self._file, extra=_FIELDS)
             self._failing, self._written = False, remembered
 
     def _understood(self, content: bytes) -> Remembered | None:
@@ -101,6 +111,9 @@ class Cache:
         return Remembered(node, policies)
 
 
+_UNFINISHED = f".{FILE}."
+"""Begin the names of files that are being written."""
+
 _FIELDS = {"fields": {"event": "cache"}}
 
 
@@ -108,9 +121,21 @@ def _cause(error: Exception) -> str:
     return str(error.strerror if isinstance(error, OSError) else error) or type(error).__name__
 
 
+def _try_out(folder: Path) -> None:
+    """Whether files can be made and removed in it. Raises OSError."""
+    try:
+        for left in folder.glob(f"{_UNFINISHED}*"):
+            left.unlink(missing_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in _PASSING:
+            raise
+
+
 def _replace(file: Path, content: bytes) -> None:
     """Whole or not at all, also across a power cut. Raises OSError."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    descriptor, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as new:
             new.write(content)

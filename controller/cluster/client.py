@@ -5,7 +5,8 @@ alone, for each would be memory that an agent on every node pays for. Thread-saf
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
@@ -20,7 +21,7 @@ from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from controller import __version__
 from controller.cluster.access import AccessError, Load
-from controller.cluster.errors import ApiError, of_status, refused, unreachable
+from controller.cluster.errors import ApiError, broken, of_status, refused, unreachable
 from controller.cluster.resources import Object, Resource
 
 CONNECT_S = 5.0
@@ -76,13 +77,14 @@ class _Session:
 class Client:
     """Requests to one API server. Every method raises ApiError, and nothing else."""
 
-    def __init__(self, load: Load, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, load: Load, answer_s: float = ANSWER_S, monotonic: Callable[[], float] = time.monotonic) -> None:
         """`load` reads the access: now, and again when the server no longer knows us. Raises AccessError.
 
         `answer_s` is the deadline of a request, in seconds without a byte; watches have their own.
         """
         self._load = load
         self._answer_s = answer_s
+        self._monotonic = monotonic
         self._session = _session(load())
 
     @property
@@ -90,9 +92,12 @@ class Client:
         """The API server's URL."""
         return str(self._session.configuration.host)
 
-    def get(self, resource: Resource, name: str, *, namespace: str | None = None) -> Object:
+    def get(
+        self, resource: Resource, name: str, *, namespace: str | None = None, metadata_only: bool = False
+    ) -> Object:
         """One object."""
-        return self._json("GET", resource.path(namespace=namespace, name=name))
+        accept = _METADATA.format("") if metadata_only else _JSON
+        return self._read(self._open("GET", resource.path(namespace=namespace, name=name), {}, accept=accept))
 
     def pages(
         self,
@@ -158,7 +163,11 @@ class Client:
         timeout_s: int = WATCH_S,
         metadata_only: bool = False,
     ) -> "Watch":
-        """Changes after `resource_version`, until the server ends it after `timeout_s`. ApiError.gone: list again."""
+        """Changes after `resource_version`, until the server ends it after `timeout_s`.
+
+        ApiError of any kind, here or from the watch: list again. What broke it may have been a restore of the cluster
+        from a backup, and one from a version that is yet to come hears nothing.
+        """
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
@@ -168,8 +177,9 @@ class Client:
         }
         path = resource.path(namespace=namespace)
         accept = _METADATA.format("") if metadata_only else _JSON
+        due = self._monotonic() + timeout_s
         answer = self._open("GET", path, query, accept=accept, answer_s=timeout_s + WATCH_GRACE_S)
-        return Watch(self.server, answer)
+        return Watch(self.server, answer, lambda: self._monotonic() >= due)
 
     def create(self, resource: Resource, body: Object, *, namespace: str | None = None) -> Object:
         """A new object. ApiError.conflict: the name is taken."""
@@ -264,13 +274,15 @@ class Client:
 class Watch:
     """The events of one watch: iterate in one thread, close in any."""
 
-    def __init__(self, server: str, answer: urllib3.BaseHTTPResponse) -> None:
+    def __init__(self, server: str, answer: urllib3.BaseHTTPResponse, due: Callable[[], bool]) -> None:
+        """`due` tells whether it is time for the server to end it."""
         self._server = server
         self._answer = answer
+        self._due = due
         self._closed = False
 
     def __iter__(self) -> Iterator[Event]:
-        """Ends when the server ends the watch, or after `close`. Raises ApiError."""
+        """Ends when the server ends the watch in its time, or after `close`. Raises ApiError."""
         try:
             for line in self._answer:
                 said = json.loads(line)
@@ -282,6 +294,8 @@ class Watch:
                 raise unreachable(self._server, error) from error
         finally:
             self._answer.close()
+        if not (self._closed or self._due()):
+            raise broken(self._server)
 
     def close(self) -> None:
         """End it, also while another thread waits for its next event."""

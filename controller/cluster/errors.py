@@ -52,6 +52,11 @@ def unreachable(server: str, cause: BaseException) -> ApiError:
     return ApiError(0, "Unreachable", f"API server {server} does not answer: {_cause(cause)}")
 
 
+def broken(server: str) -> ApiError:
+    """A watch was ended before its time, as by an API server that is being stopped."""
+    return ApiError(0, "Broken", f"API server {server} ended a watch before its time")
+
+
 def refused(status: int, body: bytes, retry_after: str | None = None) -> ApiError:
     """The error in an answer; `body` is a `Status` object where the API server itself wrote it."""
     try:

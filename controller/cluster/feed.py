@@ -29,7 +29,8 @@ class Feed:
         self._metadata_only = metadata_only
         self._watch: Watch | None = None
         self._version = ""
-        self._lost_at: float | None = None
+        self._heard_at = monotonic()
+        self._deaf = False
         self._retry = Retry(resource.plural)
         self.worker = Worker(f"feed of {resource.plural}", self.turn, self._interrupt)
 
@@ -39,12 +40,15 @@ class Feed:
         return self._retry.problem
 
     def turn(self) -> float:
-        """List all, if that is needed, then watch until the watch ends. Returns the seconds to the next turn."""
+        """List all, if that is needed, then watch until the watch ends. Returns the seconds to the next turn.
+
+        Only after a watch that ended in its time another goes on from there. What broke it may have been a restore of
+        the cluster from a backup: then versions are yet to come again, and a watch from one of those hears nothing.
+        """
         began = self._monotonic()
         try:
-            if not self._version:
-                self._version = self._list()
-            self._follow()
+            version, self._version = self._version or self._list(), ""
+            self._version = self._follow(version)
         except ApiError as error:
             return 0.0 if self.worker.stopped else self._lose(error)
         return max(0.0, began + FIRST_S - self._monotonic())
@@ -54,43 +58,45 @@ class Feed:
         names: set[str] = set()
         version = ""
         for page in self._client.pages(self._resource, metadata_only=self._metadata_only):
-            self._resume()
+            self._hear()
             names |= {each["metadata"]["name"] for each in page.items}
             version = page.resource_version
             self._tell(Seen(self._resource.kind, tuple(page.items), page.server_time))
         self._tell(Complete(self._resource.kind, frozenset(names)))
         return version
 
-    def _follow(self) -> None:
-        """Tell of changes until the server ends the watch, as it does every few minutes."""
-        watch = self._client.watch(self._resource, self._version, metadata_only=self._metadata_only)
-        self._resume()
+    def _follow(self, version: str) -> str:
+        """Tell of changes until the server ends the watch, as it does every few minutes. Returns where it ended."""
+        watch = self._client.watch(self._resource, version, metadata_only=self._metadata_only)
+        self._hear()
         self._watch = watch
         if self.worker.stopped:
             watch.close()
         for event in watch:
-            self._version = event.object["metadata"]["resourceVersion"]
+            self._hear()
+            version = event.object["metadata"]["resourceVersion"]
             if event.type == "DELETED":
                 self._tell(Removed(self._resource.kind, event.object["metadata"]["name"]))
             elif event.type != "BOOKMARK":
                 self._tell(Changed(self._resource.kind, event.object))
+        return version
 
     def _lose(self, error: ApiError) -> float:
         """Nothing is heard any more. Returns the seconds to wait before the next try."""
-        if self._lost_at is None:
-            self._lost_at = self._monotonic()
+        if not self._deaf:
+            self._deaf = True
             self._tell(Lost(self._resource.kind))
         if error.gone:
-            self._version = ""
             return FIRST_S
         return self._retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
 
-    def _resume(self) -> None:
-        """The server answers."""
+    def _hear(self) -> None:
+        """The server has said something. Since when it had not, a connection that died silently does not tell."""
         self._retry.worked()
-        if self._lost_at is not None:
-            deaf_s, self._lost_at = self._monotonic() - self._lost_at, None
-            self._tell(Resumed(self._resource.kind, deaf_s))
+        silent_since, self._heard_at = self._heard_at, self._monotonic()
+        if self._deaf:
+            self._deaf = False
+            self._tell(Resumed(self._resource.kind, self._heard_at - silent_since))
 
     def _interrupt(self) -> None:
         if self._watch is not None:

@@ -3,6 +3,9 @@
 kopf runs in a thread of its own with its own event loop. Its handlers are of the `on.event` kind, the only one for
 which it needs neither finalizers nor annotations. Whatever ends it, it is started again; the control loop does not
 notice.
+
+Nor does it ever go on with a watch that ended. kopf would, from the version where it was; but what broke the watch may
+have been a restore of the cluster from a backup, and a watch from a version that is yet to come hears nothing.
 """
 
 import asyncio
@@ -12,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
+import aiohttp
 import kopf
 
 from controller.cluster.access import AccessError, Load
@@ -35,7 +39,7 @@ BACKOFFS_S = (1, 2, 4, 8, 8, 8)
 """Seconds between kopf's tries of one request; its own go up to ten minutes."""
 
 Tell = Callable[[str | None, Object], None]
-"""Called with an event's type (None: kopf has just listed it) and the object."""
+"""Called with an event's type and the object; with None and nothing when a watch begins."""
 
 
 class StopFlag:
@@ -104,7 +108,7 @@ class KopfWatch:
             return 0.0
         began = self._monotonic()
         try:
-            self._run(self._load, self._tell, self._stop)
+            self._run(self._load, self._ears(self._stop), self._stop)
             cause = "ended of itself"
         except Exception as error:  # whatever it is, kopf must not take the agent with it
             _log.debug("kopf failed", exc_info=error)
@@ -115,6 +119,20 @@ class KopfWatch:
             self._retry.worked()
         self._ended()
         return self._retry.failed("ended", cause)
+
+    def _ears(self, stop: StopFlag) -> Tell:
+        """Of one run: they hear one watch, and end the run with it."""
+        watching = False
+
+        def tell(kind: str | None, policy: Object) -> None:
+            nonlocal watching
+            if kind is None and watching:
+                stop.set()
+            elif not stop.is_set:
+                watching = watching or kind is None
+                self._tell(kind, policy)
+
+        return tell
 
     def _interrupt(self) -> None:
         self._stop.set()
@@ -136,8 +154,8 @@ def _registry(load: Load, tell: Tell) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        return _connection(load)
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return _session(_connection(load), lambda: tell(None, {}))
 
     @kopf.on.event(
         MEMORY_POLICIES.group,
@@ -147,7 +165,8 @@ def _registry(load: Load, tell: Tell) -> kopf.OperatorRegistry:
         id="policy",
     )
     async def event(event: Any, **_: Any) -> None:
-        tell(event["type"], event["object"])
+        if event["type"] is not None:  # else kopf has just listed it, as is done anyhow when a watch begins
+            tell(event["type"], event["object"])
 
     return registry
 
@@ -163,6 +182,23 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = REQUEST_S
     settings.networking.error_backoffs = BACKOFFS_S
     return settings
+
+
+def _session(connection: kopf.ConnectionInfo, watching: Callable[[], None]) -> kopf.AiohttpSession:
+    """What kopf would make of the connection, with a word when a watch is asked for."""
+
+    async def started(_session: object, _context: object, asked: aiohttp.TraceRequestStartParams) -> None:
+        if "watch" in asked.url.query:
+            watching()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(started)
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
+        headers=connection.as_http_headers(),
+        trace_configs=[trace],
+    )
+    return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
 
 def _connection(load: Load) -> kopf.ConnectionInfo:

@@ -18,7 +18,11 @@ class NodeWatch:
     def __init__(
         self, client: Client, name: str, changed: Callable[[Object], None], regained: Callable[[], None]
     ) -> None:
-        """`changed` gets the Node's metadata: name, uid, labels. `regained`: it is heard again after a break."""
+        """`changed` gets the Node's metadata: name, uid, labels. `regained`: it is heard again after a break.
+
+        After a break it is listed anew. What broke the watch may have been a restore of the cluster from a backup, and
+        a watch from a version that is yet to come hears nothing.
+        """
         self._client = client
         self._name = name
         self._selector = f"metadata.name={name}"
@@ -51,8 +55,8 @@ class NodeWatch:
         except ApiError as error:
             if self.worker.stopped:
                 return 0.0
+            self._version = ""
             if error.gone:
-                self._version = ""
                 return FIRST_S
             self._away = error.unreachable
             return self._retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
@@ -71,6 +75,7 @@ class NodeWatch:
         except ApiError as error:
             if not error.unreachable:
                 raise
+            self._version = ""
             self._broken = True  # as when an API server is replaced; whether it is away the next request tells
 
     def _hear(self, watch: Watch) -> None:

@@ -27,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 RELIST_S = 180.0
 """Seconds between two lists that nothing asked for: a watch can miss a deletion, and says nothing about it."""
+TRIES = 3
+"""Lists one after another, if each time the watch tells something meanwhile."""
+AGAIN_S = 1.0
+"""Seconds to the next list after so many in vain."""
 
 
 class ClusterPolicies:
@@ -114,7 +118,7 @@ class ClusterPolicies:
         self._stack.close()
 
     def told(self, kind: str | None, policy: Object) -> None:
-        """An event of the watch. After kopf listed by itself, it may have missed a deletion: so do we."""
+        """An event of the watch. As it begins it has missed what happened before: that is listed then."""
         if kind is None:
             self._lister.wake()
         elif kind == "DELETED":
@@ -129,30 +133,39 @@ class ClusterPolicies:
 
     def relist(self) -> float:
         """Take what there is. Returns the seconds to the next list."""
+        watching = self._listed
         try:
-            self._list()
+            listed = self._list()
         except ApiError as error:
             if not self._listed:
                 self._remember()
             return self._retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
-        self._retry.worked()
-        return spread(RELIST_S)
-
-    def _list(self) -> None:
-        missing = self._retry.problem
-        for believe in (False, False, True):
-            page = self._client.list(MEMORY_POLICIES)
-            changed = self._store.replace(page.items, page.resource_version, believe)
-            if changed is not None:
-                break
-        if not self._listed:
-            self._listed = True
-            self._inherited = () if self._last_known is None else _readable(self._last_known.policies)
-            self._stack.enter_context(self._kopf.worker)
-            changed = True
-        elif missing:
+        if self._retry.worked() and watching:
             self._kopf.restart()
-        self._take(bool(changed))
+        return spread(RELIST_S) if listed else AGAIN_S
+
+    def _list(self) -> bool:
+        """Take the list; False when the watch kept telling something meanwhile."""
+        for _ in range(TRIES):
+            told = self._store.told
+            page = self._client.list(MEMORY_POLICIES)
+            changed = self._store.replace(page.items, page.resource_version, told)
+            if changed is not None:
+                self._begin()
+                self._take(changed)
+                self._keep()
+                return True
+        return False
+
+    def _begin(self) -> None:
+        """After the first list: the cache has served, and kopf watches from here."""
+        if self._listed:
+            return
+        self._listed = True
+        if self._last_known is not None:
+            self._inherited, self._last_known = _readable(self._last_known.policies), None
+        self._stack.enter_context(self._kopf.worker)
+        self._wake()
 
     def _remember(self) -> None:
         """The API server does not answer, and nothing is known yet: go on with what was known last."""
@@ -164,18 +177,21 @@ class ClusterPolicies:
             len(remembered.policies),
             extra={"fields": {"event": "cache"}},
         )
-        self._store.replace(remembered.policies, "")
+        self._store.replace(remembered.policies, "", self._store.told)
         self._remembered = True
         if self._metadata is None:
             self._metadata = remembered.node
         self._wake()
 
     def _take(self, changed: bool) -> None:
-        if not changed:
-            return
+        if changed:
+            self._keep()
+            self._wake()
+
+    def _keep(self) -> None:
+        """For a start without API server; tried again at every list while it cannot be written."""
         if self._listed and self._metadata is not None:
             self._cache.write(Remembered(self._metadata, self._store.known.contents))
-        self._wake()
 
 
 def _readable(contents: Iterable[Object]) -> tuple[MemoryPolicy, ...]:

@@ -29,6 +29,11 @@ REFRESH_S = 300.0
 """Seconds between two writes without a change, so that a node that ceased to report can be told."""
 
 
+STANDS_S = 60.0
+"""Seconds between two questions whether what was written still stands: it may have been deleted, or the cluster
+restored from a backup, and nobody tells."""
+
+
 class News(NamedTuple):
     """What there is to report at one time."""
 
@@ -45,12 +50,15 @@ class Reporter:
     ) -> None:
         """`news` gives the newest, or None while nothing is known."""
         self._client = client
+        self._node = node
         self._news = news
         self._monotonic = monotonic
         self._events = NodeEvents(client, node)
         self._state_retry = Retry("reporting the node's state")
         self._event_retry = Retry("writing events")
         self._sent: Object | None = None
+        self._version = ""
+        self._stood_at = 0.0
         self._sent_at = 0.0
         self._refresh_s = 0.0
         self._turned_at: float | None = None
@@ -77,19 +85,43 @@ class Reporter:
         if now < self._not_before["state"]:
             return self._not_before["state"] - now
         told = report(news.state, news.context, _wall("seconds"))
-        held_back = self._due(told, now) - now
-        if held_back > 0:
-            return held_back
         try:
-            self._client.apply(NODE_MEMORY_STATES, told, field_manager=FIELD_MANAGER)
+            self._look_after(now)
+            held_back = self._due(told, now) - now
+            if held_back > 0:
+                return held_back
+            self._send(told, now)
         except ApiError as error:
             pause = self._state_retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
             self._not_before["state"] = now + pause
             return pause
-        self._state_retry.worked()
-        self._sent, self._sent_at, self._refresh_s = told, now, spread(REFRESH_S)
-        self._turned_at = None
         return self._refresh_s
+
+    def _send(self, told: Object, now: float) -> None:
+        stored = self._client.apply(NODE_MEMORY_STATES, told, field_manager=FIELD_MANAGER)
+        self._state_retry.worked()
+        self._version = stored["metadata"]["resourceVersion"]
+        self._sent, self._sent_at, self._refresh_s = told, now, spread(REFRESH_S)
+        self._stood_at, self._turned_at = now, None
+
+    def _look_after(self, now: float) -> None:
+        """Now and then, find out whether what was sent still stands; if not, it is to be sent again."""
+        if self._sent is None or now < self._stood_at + STANDS_S:
+            return
+        if self._stored_version() != self._version:
+            self._sent = None
+        self._state_retry.worked()
+        self._stood_at = now
+
+    def _stored_version(self) -> str:
+        """Of the state in the API server; empty without it."""
+        try:
+            stored = self._client.get(NODE_MEMORY_STATES, self._node, metadata_only=True)
+        except ApiError as error:
+            if error.not_found:
+                return ""
+            raise
+        return str(stored["metadata"]["resourceVersion"])
 
     def _due(self, told: Object, now: float) -> float:
         """When this is to be written."""

@@ -1,7 +1,9 @@
 """The policies of the cluster as they are known here, whoever told of them last: a list, a watch, or the cache.
 
 A policy that cannot be read is refused, and its last good version stays in force. Only one that is gone stops
-counting. Resource versions say which news is newer: Kubernetes' are numbers that grow with every write.
+counting. A list takes the place of everything that was known before it was asked for. Resource versions, which are
+numbers that grow with every write, order what a watch tells after a list, and nothing else: a cluster restored from a
+backup goes back in them.
 """
 
 import logging
@@ -51,7 +53,8 @@ class PolicyStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
-        self._newest = 0
+        self._listed = 0
+        self._told = 0
         self._known = Known(0, (), (), ())
 
     @property
@@ -59,45 +62,52 @@ class PolicyStore:
         """A consistent whole."""
         return self._known
 
+    @property
+    def told(self) -> int:
+        """Grows with everything that the watch tells and was not known."""
+        return self._told
+
     def put(self, told: Object) -> bool:
         """One policy is new or has changed; older news than is known is let pass."""
         with self._lock:
-            self._newest = max(self._newest, _version(told["metadata"]))
-            self._judge(told)
+            if _version(told["metadata"]) <= self._listed or not self._judge(told):
+                return False
+            self._told += 1
             return self._merge()
 
     def remove(self, told: Object) -> bool:
         """One policy is gone; the object as the watch gives it."""
         with self._lock:
             metadata = told["metadata"]
-            self._newest = max(self._newest, _version(metadata))
             entry = self._entries.get(metadata["name"])
             if entry is None or entry.version > _version(metadata):
                 return False
             del self._entries[metadata["name"]]
+            self._told += 1
             return self._merge()
 
-    def replace(self, listed: Iterable[Object], resource_version: str, believe: bool = False) -> bool | None:
-        """These are all there are, as of `resource_version`. None: a watch has told newer things, list again.
+    def replace(self, listed: Iterable[Object], resource_version: str, told: int) -> bool | None:
+        """These are all there are, as of `resource_version`; `told` is as it was when they were asked for.
 
-        With `believe` it counts anyhow: a cluster that was restored from a backup goes back in its versions.
+        None: the watch has told something since, which the list may know of or not; ask again.
         """
         with self._lock:
-            version = int(resource_version or 0)
-            if version < self._newest and not believe:
+            if told != self._told:
                 return None
-            if version < self._newest:
-                for entry in self._entries.values():
-                    entry.version = 0
-            told = {each["metadata"]["name"]: each for each in listed}
-            self._entries = {name: entry for name, entry in self._entries.items() if name in told}
-            for each in told.values():
+            found = {each["metadata"]["name"]: each for each in listed}
+            self._entries = {name: entry for name, entry in self._entries.items() if name in found}
+            for entry in self._entries.values():
+                entry.version = 0
+            for each in found.values():
                 self._judge({"apiVersion": MEMORY_POLICIES.api_version, "kind": MEMORY_POLICIES.kind} | each)
-            self._newest = version
+            self._listed = int(resource_version or 0)
             return self._merge()
 
-    def _judge(self, told: Object) -> None:
-        """Take the policy, or refuse it and keep the last good one; a refusal is said once a content."""
+    def _judge(self, told: Object) -> bool:
+        """Take the policy, or refuse it and keep the last good one; a refusal is said once a content.
+
+        False: that is known.
+        """
         metadata = told["metadata"]
         name, version = metadata["name"], _version(metadata)
         before = self._entries.get(name)
@@ -106,7 +116,7 @@ class PolicyStore:
             before = None  # deleted and made anew: what its predecessor said counts no more
         if before is not None and (version < before.version or content == before.content):
             before.version = max(version, before.version)
-            return
+            return False
         loaded = load_object(content, f"MemoryPolicy {name}")
         problems = tuple(map(str, loaded.problems))
         entry = _Entry(version, content, problems=problems)
@@ -116,6 +126,7 @@ class PolicyStore:
             entry.good, entry.policy = before.good, before.policy
         self._entries[name] = entry
         _say(name, entry, before)
+        return True
 
     def _merge(self) -> bool:
         """Publish what the entries come to; True when something changed."""

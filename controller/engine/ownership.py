@@ -42,8 +42,13 @@ class Assignment:
     """Names of the policies that are for this node and select no domain."""
 
 
-def assign(facts: Sequence[DomainFacts], policies: Sequence[MemoryPolicy], node: NodeIdentity) -> Assignment:
-    """Give every domain its owner and its settings."""
+def assign(
+    facts: Sequence[DomainFacts],
+    policies: Sequence[MemoryPolicy],
+    node: NodeIdentity,
+    unowned: Reason = Reason.NO_POLICY,
+) -> Assignment:
+    """Give every domain its owner and its settings; `unowned` is why a domain that gets no owner has none."""
     ranked = sorted(
         (policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)),
         key=_rank,
@@ -53,7 +58,7 @@ def assign(facts: Sequence[DomainFacts], policies: Sequence[MemoryPolicy], node:
     models: dict[Model, int] = {}
     shared = [_of_policy(spec, models) for spec in specs]
     columns = [
-        shared[owner] | _of_domain(domain, specs[owner], owner >= 0)
+        shared[owner] | _of_domain(domain, specs[owner], Reason.NONE if owner >= 0 else unowned)
         for domain, owner in zip(facts, owners, strict=True)
     ]
     arrays: dict[str, Any] = {
@@ -161,9 +166,9 @@ def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
     }
 
 
-def _of_domain(domain: DomainFacts, spec: Spec, owned: bool) -> dict[str, float]:
+def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, float]:
     """Settings of one domain: what it is, and what its own wishes leave of the policy's limits."""
-    obstacle = _obstacle(domain, owned)
+    obstacle = _obstacle(domain, unowned)
     limits, wishes = spec.limits, domain.wishes
     minimum = max(limits.minimum, limits.minimum_percent * domain.maximum // 100, wishes.minimum or 0)
     ceilings = (limits.maximum, limits.maximum_percent * domain.maximum // 100, wishes.maximum)
@@ -182,7 +187,7 @@ def _of_domain(domain: DomainFacts, spec: Spec, owned: bool) -> dict[str, float]
     }
 
 
-def _obstacle(domain: DomainFacts, owned: bool) -> Reason:
+def _obstacle(domain: DomainFacts, unowned: Reason) -> Reason:
     """The first thing that keeps Ballast from touching a domain; a wish to be left alone outranks all."""
     if domain.wishes.opt_out:
         return Reason.OPTED_OUT
@@ -190,7 +195,7 @@ def _obstacle(domain: DomainFacts, owned: bool) -> Reason:
         return domain.obstacle
     if domain.wishes.error:
         return Reason.INVALID_WISHES
-    return Reason.NONE if owned else Reason.NO_POLICY
+    return unowned
 
 
 def forecaster(choice: ForecastModel) -> Model:

@@ -34,6 +34,7 @@ class Reason(IntEnum):
     FUTURE_STATISTICS = 17
     STUCK = 18
     UNREADABLE = 19
+    AWAITING_POLICIES = 20
     # Looked at, and kept as it is.
     WITHIN_THRESHOLD = 30
     STABILIZING = 31
@@ -68,7 +69,7 @@ class Reason(IntEnum):
     @property
     def skips(self) -> bool:
         """True when the domain must not be touched at all."""
-        return Reason.NO_POLICY <= self <= Reason.UNREADABLE
+        return Reason.NO_POLICY <= self <= Reason.AWAITING_POLICIES
 
 
 _TEXT = {
@@ -92,6 +93,7 @@ _TEXT = {
     Reason.FUTURE_STATISTICS: "the guest's memory statistics are from the future",
     Reason.STUCK: "the balloon did not move within its deadline; retried later",
     Reason.UNREADABLE: "libvirt's description of the domain cannot be understood",
+    Reason.AWAITING_POLICIES: "the MemoryPolicies are not known yet",
     Reason.WITHIN_THRESHOLD: "the change wanted is within the threshold",
     Reason.STABILIZING: "shrinking waits until demand has been low for the stabilisation window",
     Reason.WARMING_UP: "too few fresh samples to shrink yet",

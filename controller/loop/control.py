@@ -118,7 +118,8 @@ class ControlLoop:
         if self._inventory is not None and facts is self._facts and version == self._version:
             return self._inventory
         node = self._source.node
-        assignment = assign(facts, policies, node)
+        unowned = Reason.AWAITING_POLICIES if self._source.awaited else Reason.NO_POLICY
+        assignment = assign(facts, policies, node, unowned)
         gone = () if self._inventory is None else self._inventory.index.keys() - assignment.inventory.index.keys()
         self._journal.forget(gone)
         self._facts, self._version, self._inventory = facts, version, assignment.inventory

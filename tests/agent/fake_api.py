@@ -1,13 +1,14 @@
 """An API server of a few lines: what it holds, what it is asked, and failing on demand."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from controller.cluster.client import Event, Page
 from controller.cluster.errors import ApiError
-from controller.cluster.resources import MEMORY_POLICIES, NODES, Object, Resource
+from controller.cluster.resources import MEMORY_POLICIES, NODE_MEMORY_STATES, NODES, Object, Resource
 
 AWAY = ApiError(0, "Unreachable", "API server https://api:6443 does not answer: connection refused")
+MISSING = ApiError(404, "NotFound", "not found (404 NotFound)")
 
 
 def policy(name: str, version: int, /, uid: str = "", **spec: Any) -> Object:
@@ -38,11 +39,14 @@ class FakeApi:
 
     def __init__(self) -> None:
         self.version = 100
-        self.objects: dict[Resource, list[Object]] = {MEMORY_POLICIES: [], NODES: []}
+        self.objects: dict[Resource, list[Object]] = {MEMORY_POLICIES: [], NODE_MEMORY_STATES: [], NODES: []}
         self.fails: ApiError | None = None
         self.watches: list[list[Event | ApiError]] = []
         self.watched: list[tuple[Resource, str, str]] = []
         self.written: list[tuple[str, Object]] = []
+        self.lists = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Called while a list is under way."""
 
     def set(self, *policies: Object) -> None:
         """The policies there are."""
@@ -59,7 +63,10 @@ class FakeApi:
 
     def pages(self, resource: Resource, **_: Any) -> Iterator[Page]:
         self._perhaps_fail()
-        yield Page(list(self.objects[resource]), str(self.version))
+        self.lists += 1
+        page = Page(list(self.objects[resource]), str(self.version))
+        self.meanwhile()
+        yield page
 
     def watch(self, resource: Resource, version: str, *, field_selector: str, metadata_only: bool) -> FakeWatch:
         assert metadata_only
@@ -67,9 +74,22 @@ class FakeApi:
         self.watched.append((resource, version, field_selector))
         return FakeWatch(self.watches.pop(0) if self.watches else [])
 
+    def get(self, resource: Resource, name: str, *, metadata_only: bool) -> Object:
+        assert metadata_only
+        self._perhaps_fail()
+        found = [each for each in self.objects[resource] if each["metadata"]["name"] == name]
+        if not found:
+            raise MISSING
+        return {"metadata": found[0]["metadata"]}
+
     def apply(self, resource: Resource, body: Object, *, field_manager: str) -> Object:
+        """There is one object of a kind."""
         assert field_manager == "ballast-agent"
-        return self._write(f"apply {resource.plural}", body)
+        self._write(f"apply {resource.plural}", body)
+        self.version += 1
+        stored = body | {"metadata": body["metadata"] | {"resourceVersion": str(self.version)}}
+        self.objects[resource] = [stored]
+        return stored
 
     def create(self, resource: Resource, body: Object, *, namespace: str) -> Object:
         return self._write(f"create {resource.plural} in {namespace}", body)

@@ -27,6 +27,7 @@ class Server:
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self.now = 0.0
         self.token = "first"  # noqa: S105 - no secret
         self.asked: list[tuple[str, str, dict[str, list[str]], dict[str, str], Any]] = []
         self.answers: list[Answer | Callable[[Any], None]] = []
@@ -89,7 +90,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
-    made = Client(server.load)
+    made = Client(server.load, monotonic=lambda: server.now)
     yield made
     made.close()
 
@@ -99,6 +100,12 @@ def test_paths_of_all_kinds():
     assert MEMORY_POLICIES.path() == "/apis/ballast.dev/v1alpha1/memorypolicies"
     assert LEASES.path(namespace="x", name="y") == "/apis/coordination.k8s.io/v1/namespaces/x/leases/y"
     assert MEMORY_POLICIES.path(name="p", subresource="status").endswith("/memorypolicies/p/status")
+
+
+def test_of_an_object_the_metadata_alone_can_be_asked_for(server, client):
+    server.says({"metadata": {"name": "a"}})
+    client.get(NODES, "a", metadata_only=True)
+    assert server.asked[0][3]["Accept"] == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 def test_an_object_is_got_with_the_token(server, client):
@@ -233,6 +240,7 @@ def test_a_watch_gives_events_until_the_server_ends_it(server, client):
     first = event("ADDED", n=1)
     server.answers.append(chunks(first[:9], first[9:] + event("DELETED", n=2)))
     watch = client.watch(NODES, "7", field_selector="metadata.name=a", timeout_s=60)
+    server.now += 60
     assert list(watch) == [("ADDED", {"n": 1}), ("DELETED", {"n": 2})]
     query = server.asked[0][2]
     assert (query["resourceVersion"], query["fieldSelector"]) == (["7"], ["metadata.name=a"])
@@ -252,6 +260,16 @@ def test_a_watch_that_breaks_off_is_an_error(server, client):
     with pytest.raises(ApiError, match="the connection broke off") as caught:
         heard.extend(client.watch(NODES, "7"))
     assert caught.value.unreachable
+
+
+def test_a_watch_that_the_server_ends_before_its_time_is_broken_though_it_ends_well(server, client):
+    server.answers.append(chunks(event("ADDED", n=1)))
+    watch = client.watch(NODES, "7", timeout_s=60)
+    server.now += 59
+    heard = []
+    with pytest.raises(ApiError, match="ended a watch before its time") as caught:
+        heard.extend(watch)
+    assert (heard, caught.value.unreachable) == ([("ADDED", {"n": 1})], True)
 
 
 def test_a_watch_is_closed_by_another_thread_while_it_waits(server, client):

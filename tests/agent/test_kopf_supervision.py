@@ -17,7 +17,8 @@ class Supervised:
         self.now = 0.0
         self.runs = self.ends = 0
         self.does = lambda _stop: None
-        self.watch = KopfWatch(object, lambda *_: None, self._end, lambda: self.now, self._run)
+        self.told: list[object] = []
+        self.watch = KopfWatch(object, lambda *told: self.told.append(told), self._end, lambda: self.now, self._run)
 
     def turn(self) -> float:
         return self.watch._turn()
@@ -25,8 +26,9 @@ class Supervised:
     def _end(self) -> None:
         self.ends += 1
 
-    def _run(self, _load: object, _tell: object, stop: StopFlag) -> None:
+    def _run(self, _load: object, tell: object, stop: StopFlag) -> None:
         self.runs += 1
+        self.tell = tell
         self.does(stop)
 
 
@@ -72,6 +74,31 @@ def test_a_restart_that_was_asked_for_is_no_failure(supervised, caplog):
     assert supervised.turn() == 0.0
     assert (caplog.records, supervised.ends) == ([], 0)
     assert supervised.watch.worker._woken.is_set()
+
+
+def test_a_run_that_was_restarted_is_not_heard_any_more(supervised):
+    def run(_stop: StopFlag) -> None:
+        supervised.tell("ADDED", "before")
+        supervised.watch.restart()
+        supervised.tell("ADDED", "after")
+
+    supervised.does = run
+    supervised.turn()
+    assert supervised.told == [("ADDED", "before")]
+
+
+def test_a_watch_that_ended_is_not_gone_on_with(supervised, caplog):
+    def run(stop: StopFlag) -> None:
+        supervised.tell(None, {})
+        supervised.tell("ADDED", "heard")
+        supervised.tell(None, {})
+        supervised.tell("ADDED", "from a version that may be no more")
+        assert stop.is_set
+
+    supervised.does = run
+    assert supervised.turn() == 0.0
+    assert supervised.told == [(None, {}), ("ADDED", "heard")]
+    assert (supervised.ends, caplog.records) == (0, [])
 
 
 def test_the_end_of_the_agent_ends_kopf(supervised):

@@ -64,6 +64,27 @@ def test_after_410_it_lists_anew(watched):
     assert watched.told == [{"tier": "gold"}, {"tier": "lead"}]
 
 
+def test_a_watch_that_broke_off_does_not_go_on_where_it_was(watched):
+    watched.api.watches = [[watched.event(107, tier="gold"), AWAY], []]
+    watched.turn()
+    watched.api.version = 50  # restored from a backup
+    watched.api.set_node(tier="lead")
+    watched.turn()
+    assert [version for _, version, _ in watched.api.watched] == ["100", "50"]
+    assert watched.told == [{"tier": "gold"}, {"tier": "lead"}]
+
+
+@pytest.mark.parametrize("refusal", [AWAY, ApiError(500, "InternalError", "etcd")])
+def test_a_watch_that_is_refused_is_not_begun_at_the_same_version_again(watched, refusal):
+    watched.turn()
+    watched.api.fails = refusal
+    watched.turn()
+    watched.api.fails = None
+    watched.api.version = 50
+    watched.turn()
+    assert [version for _, version, _ in watched.api.watched] == ["100", "50"]
+
+
 def test_a_break_is_not_worth_a_word_but_what_may_have_been_missed_is_asked_for(watched, caplog):
     watched.api.watches = [[AWAY], []]
     watched.turn()

@@ -1,6 +1,8 @@
 """What is known of the cluster's policies, whoever told of them: lists, the watch, the cache."""
 
+import errno
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -101,20 +103,68 @@ def test_the_list_repairs_what_the_watch_missed(source):
     assert source.names() == ["b"]
 
 
-def test_a_list_that_an_event_overtook_does_not_count():
-    store = PolicyStore()
-    store.replace([policy("a", 1)], "10")
-    store.put(policy("b", 20))
-    assert store.replace([policy("a", 1)], "15") is None
-    assert [each.name for each in store.known.policies] == ["a", "b"]
+def test_when_a_watch_begins_what_it_missed_is_listed(source):
+    source.know(policy("a", 1))
+    source.policies._lister._woken.clear()
+    source.policies.told(None, {})
+    assert source.policies._lister._woken.is_set()
 
 
-def test_a_cluster_restored_from_a_backup_is_believed_in_the_end(source):
-    source.know(policy("a", 90))
-    source.policies.told("ADDED", policy("b", 5000))
+def test_a_list_during_which_something_was_told_is_asked_for_again(source):
+    source.know(policy("a", 1))
+
+    def change() -> None:
+        source.api.meanwhile = lambda: None
+        source.api.set(policy("a", 1), policy("b", 200))
+        source.policies.told("ADDED", policy("b", 200))
+
+    source.api.meanwhile = change
+    lists = source.api.lists
+    source.policies.relist()
+    assert (source.api.lists - lists, source.names()) == (2, ["a", "b"])
+
+
+def test_a_list_that_never_comes_to_rest_changes_nothing_and_is_tried_again_soon(source):
+    source.know(policy("a", 1))
+    versions = iter(range(200, 300))
+    source.api.meanwhile = lambda: source.policies.told(
+        "MODIFIED", policy("a", version := next(versions), weight=version)
+    )
+    source.api.set()
+    assert source.policies.relist() <= 1.0
+    assert source.names() == ["a"]
+
+
+def restored(source: Source) -> None:
+    """From a backup that knows an older `a` and no `b`, by way of an API server that was away."""
     source.api.version = 50
     source.api.set(policy("a", 40, mode="Enforce"))
     source.policies.relist()
+
+
+def test_a_cluster_restored_from_a_backup_is_believed_at_once(source):
+    source.know(policy("a", 90))
+    source.policies.told("ADDED", policy("b", 5000))
+    restored(source)
+    assert [(each.name, each.spec.mode) for each in source.policies.current()[1]] == [("a", "Enforce")]
+
+
+def test_after_a_restore_what_is_told_counts_though_its_version_is_older_than_what_was_known(source):
+    source.know(policy("a", 90))
+    source.policies.told("ADDED", policy("b", 5000))
+    restored(source)
+    source.policies.told("MODIFIED", policy("a", 60, mode="Observe"))
+    source.policies.told("ADDED", policy("c", 61))
+    assert [(each.name, each.spec.mode) for each in source.policies.current()[1]] == [
+        ("a", "Observe"),
+        ("c", "Observe"),
+    ]
+
+
+def test_what_the_list_knew_already_is_let_pass_when_it_is_told_late(source):
+    source.know(policy("a", 90, mode="Enforce"))
+    source.policies.told("MODIFIED", policy("a", 80, mode="Observe"))
+    source.policies.told("MODIFIED", policy("deleted", 85))
     assert [(each.name, each.spec.mode) for each in source.policies.current()[1]] == [("a", "Enforce")]
 
 
@@ -265,6 +315,25 @@ def test_a_policy_of_the_cache_is_validated_as_any_other(tmp_path):
     after.policies.relist()
     assert after.names() == ["a"]
     assert "spec.weight: '-3': out of range" in after.policies.problems[0]
+
+
+def test_a_cache_that_could_not_be_written_is_written_at_the_next_list(source, tmp_path, monkeypatch):
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    source.know(policy("a", 1))
+    assert [*tmp_path.iterdir()] == []
+    monkeypatch.undo()
+    source.policies.relist()
+    assert [each.name for each in tmp_path.iterdir()] == [FILE]
+
+
+def test_the_cache_is_let_go_once_the_list_is_there(tmp_path):
+    Source(tmp_path).know(policy("a", 1))
+    after = Source(tmp_path)
+    after.know(policy("b", 2))
+    assert after.policies._last_known is None
 
 
 def test_the_cache_is_written_only_when_something_changed(source, tmp_path):

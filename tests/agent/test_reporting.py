@@ -11,7 +11,8 @@ from controller.api.nodestate import NodeMemoryState
 from controller.api.policy import MemoryPolicy, Metadata
 from controller.cluster.findings import Finding, findings
 from controller.cluster.report import MAXIMUM_SIZE, Context, report
-from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, URGENT_S, News, Reporter
+from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S, News, Reporter
+from controller.cluster.resources import NODE_MEMORY_STATES
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -259,6 +260,32 @@ def test_an_api_server_that_is_away_gets_the_newest_state_when_it_is_back(desk, 
     desk.api.fails = None
     assert desk.after(20) == [STATE]
     assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 3
+
+
+def test_a_state_that_somebody_deletes_is_written_again_within_a_minute(desk):
+    desk.api.objects[NODE_MEMORY_STATES] = []
+    assert desk.after(STANDS_S - 1) == []
+    assert desk.after(1) == [STATE]
+    assert desk.after(STANDS_S) == []
+
+
+def test_a_state_of_before_the_last_write_is_written_again_within_a_minute(desk):
+    desk.after(SETTLED_S)
+    older = desk.api.objects[NODE_MEMORY_STATES]
+    desk.context = context(desk.state, all=2)
+    desk.after(HERD_S + GAP_S)
+    desk.api.objects[NODE_MEMORY_STATES] = older  # the cluster was restored from a backup
+    assert desk.after(STANDS_S) == [STATE]
+    assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 2
+
+
+def test_whether_the_state_stands_is_asked_again_once_the_api_server_answers(desk, caplog):
+    desk.api.objects[NODE_MEMORY_STATES] = []
+    desk.api.fails = AWAY
+    desk.after(STANDS_S + 60)
+    desk.api.fails = None
+    assert desk.after(20) == [STATE]
+    assert len(caplog.records) == 1
 
 
 def test_a_storm_of_publications_is_looked_at_once_a_second(desk):

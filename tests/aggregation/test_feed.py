@@ -134,18 +134,47 @@ def test_a_list_that_fails_in_its_midst_is_not_complete_and_begins_anew():
     assert listener.heard[2:] == [Resumed("Node", 0.0), *LISTED]
 
 
-def test_an_outage_is_told_once_with_its_length_and_the_watch_goes_on(caplog):
+def test_an_outage_is_told_once_with_its_length_and_everything_is_listed_anew(caplog):
     caplog.set_level("INFO", "controller")
-    listener = Listener(ONE_PAGE, ("watch", [AWAY]), ("watch", AWAY), ("watch", AWAY), ("watch", []))
+    restored = ("list", [Page([], "3", TIME)])
+    listener = Listener(ONE_PAGE, ("watch", [AWAY]), ("list", AWAY), ("list", AWAY), restored, ("watch", []))
     for now in (0.0, 100.0, 200.0, 300.0):
         listener.now = now
         listener.feed.turn()
-    assert listener.heard == [*LISTED, Lost("Node"), Resumed("Node", 300.0)]
-    assert listener.server.asked == ["list", "watch 5", "watch 5", "watch 5", "watch 5"]
+    assert listener.heard == [
+        *LISTED,
+        Lost("Node"),
+        Resumed("Node", 300.0),
+        Seen("Node", (), TIME),
+        Complete("Node", frozenset()),
+    ]
+    assert listener.server.asked == ["list", "watch 5", "list", "list", "list", "watch 3"]
     assert [record.message for record in caplog.records] == [
         "nodes: API server does not answer; tried again until it works",
         "nodes: works again",
     ]
+
+
+@pytest.mark.parametrize("refusal", [AWAY, ApiError(500, "InternalError", "etcd")])
+def test_a_watch_that_is_refused_is_not_begun_at_the_same_version_again(refusal):
+    listener = Listener(ONE_PAGE, ("watch", refusal), ("list", [Page([], "3", TIME)]), ("watch", []))
+    listener.feed.turn()
+    listener.feed.turn()
+    assert listener.server.asked == ["list", "watch 5", "list", "watch 3"]
+
+
+def test_deafness_begins_when_something_was_heard_last_not_when_it_is_noticed():
+    def dies_silently() -> Iterator[Event]:
+        listener.now = 40.0
+        yield Event("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
+        listener.now = 355.0
+        raise AWAY
+
+    listener = Listener(ONE_PAGE, ("watch", dies_silently()), ONE_PAGE, ("watch", []))
+    listener.feed.turn()
+    listener.now = 360.0
+    listener.feed.turn()
+    assert listener.heard[2:4] == [Lost("Node"), Resumed("Node", 320.0)]
 
 
 def test_tries_are_ever_further_apart_until_one_works():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.aggregation.figures import Figures, Report, Share, Trouble, share
-from controller.aggregation.ledger import SILENCE_S, Ledger, Policy
+from controller.aggregation.ledger import OUTAGE_S, SILENCE_S, Ledger, Policy
 from controller.api.nodestate import PolicyState
 from controller.api.policy import NodeSelector
 from controller.api.policystatus import WORST_NODES
@@ -179,10 +179,22 @@ def test_a_state_told_again_is_no_sign_of_life(ledger):
 
 
 def test_time_in_which_nobody_could_be_heard_is_held_against_nobody(ledger):
-    ledger.deaf(600.0)
-    ledger.expire(SILENCE_S + 599.0)
+    ledger.deaf(60.0, 400.0)
+    ledger.expire(SILENCE_S + 59.0)
     assert figures(ledger).unknown_nodes == 0
-    ledger.expire(SILENCE_S + 600.0)
+    ledger.expire(SILENCE_S + 60.0)
+    assert figures(ledger).unknown_nodes == 2
+
+
+def test_after_an_outage_every_node_has_all_the_time_again_and_who_was_silent_stays_so(ledger):
+    ledger.put_report(report("b", state(), mark="2"), 800.0)
+    ledger.expire(SILENCE_S)
+    ledger.deaf(600.0, 1600.0)
+    assert figures(ledger).unknown_nodes == 1
+    ledger.put_report(report("b", state(), mark="3"), 1100.0)  # so old was it when it could be heard again
+    ledger.expire(1600.0 + SILENCE_S - 1.0)
+    assert figures(ledger).unknown_nodes == 1
+    ledger.expire(1600.0 + SILENCE_S)
     assert figures(ledger).unknown_nodes == 2
 
 
@@ -337,7 +349,7 @@ class Model:
             case "drop_report":
                 self.reports.pop(first, None)
             case "deaf":
-                self.heard = {node: at + first for node, at in self.heard.items()}
+                self.heard = {node: now if first >= OUTAGE_S else at + first for node, at in self.heard.items()}
         if kind == "time":
             self.silent |= {node for node in self.reports if now - self.heard[node] >= SILENCE_S}
 
@@ -363,8 +375,8 @@ def test_incremental_sums_are_fresh_sums_after_any_events_in_any_order(happened)
         model.happen(kind, arguments, now)
         if kind == "time":
             ledger.expire(now)
-        elif kind == "put_report":
-            ledger.put_report(*arguments, now)
+        elif kind in {"put_report", "deaf"}:
+            getattr(ledger, kind)(*arguments, now)
         else:
             getattr(ledger, kind)(*arguments)
         changed = ledger.take_changed()

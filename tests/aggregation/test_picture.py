@@ -108,7 +108,9 @@ def test_nobody_becomes_unknown_while_we_cannot_hear():
     picture.hear(Resumed(STATE, 10 * SILENCE_S - 100.0), 10 * SILENCE_S)
     picture.expire(10 * SILENCE_S)
     assert figures(picture).unknown_nodes == 0
-    picture.expire(11 * SILENCE_S - 100.0)
+    picture.expire(11 * SILENCE_S - 1.0)
+    assert figures(picture).unknown_nodes == 0
+    picture.expire(11 * SILENCE_S)
     assert figures(picture).unknown_nodes == 2
 
 

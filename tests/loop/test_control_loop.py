@@ -296,11 +296,28 @@ def test_while_policies_are_awaited_nothing_is_said_of_them_and_it_is_not_ready(
     assert site.board.readiness().reasons == ("waiting for the first list of MemoryPolicies",)
     assert "no MemoryPolicy is in force" not in caplog.text
     assert site.host.applied == []
+    assert site.domain("a")["reason"] == "AwaitingPolicies"
     site.source.awaited = ""
     site.source.set(CALM)
     site.turn()
     assert site.board.readiness().ok
     assert site.domain("a")["policy"] == "p0"
+
+
+def test_that_no_policy_selects_a_domain_is_said_once_the_policies_are_known_and_not_before(caplog):
+    caplog.set_level("INFO", "controller")
+    site = Site()
+    site.host.add("a")
+    site.source.awaited = "the first list of MemoryPolicies"
+    site.turn(3)
+    assert caplog.messages == []
+    assert site.board.latest.chronicle.entries == {}
+    site.source.awaited = ""
+    site.source.set()
+    site.turn(3)
+    assert [message for message in caplog.messages if "NoPolicy" in message] == [
+        "a: no MemoryPolicy selects this domain [NoPolicy]"
+    ]
 
 
 def inherit(site: Site, spec: str, *now: str) -> None:

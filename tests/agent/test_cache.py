@@ -1,0 +1,77 @@
+"""The cache on a disk that is full, read-only, or was left in the midst of a write."""
+
+import errno
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from controller.cluster.cache import FILE, Cache, CacheError, Remembered
+
+NODE = {"name": "here", "uid": "node-uid", "labels": {}}
+FIRST, SECOND = (Remembered(NODE, ({"metadata": {"name": name}},)) for name in ("first", "second"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    made = Cache(tmp_path, "here")
+    made.write(FIRST)
+    return made
+
+
+@pytest.fixture(params=[errno.ENOSPC, errno.EROFS], ids=["full", "read-only"])
+def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cache: Cache) -> Cache:
+    """Written once, on a disk that takes nothing since; `monkeypatch.undo` mends it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(request.param, os.strerror(request.param))
+
+    if request.param == errno.EROFS:
+        monkeypatch.setattr(tempfile, "mkstemp", refuse)
+        monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
+    return cache
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_a_disk_that_takes_nothing_is_said_once_and_leaves_the_last_file_and_no_other(broken, tmp_path, caplog):
+    for _ in range(3):
+        broken.write(SECOND)
+    assert (broken.read(), names(tmp_path)) == (FIRST, [FILE])
+    (record,) = caplog.records
+    assert record.message.startswith(f"{tmp_path / FILE}: not written: ")
+    assert record.exc_info is None
+
+
+def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(broken, monkeypatch, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "controller")
+    broken.write(SECOND)
+    monkeypatch.undo()
+    broken.write(SECOND)
+    assert (broken.read(), names(tmp_path)) == (SECOND, [FILE])
+    assert caplog.messages[1:] == [f"{tmp_path / FILE}: written again"]
+
+
+@pytest.mark.usefixtures("broken")
+def test_an_agent_starts_from_a_disk_that_takes_nothing(tmp_path):
+    again = Cache(tmp_path, "here")
+    assert again.read() == FIRST
+
+
+def test_a_folder_that_is_none_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CacheError, match="name a folder that Ballast may write to"):
+        Cache(tmp_path / "file", "here")
+
+
+@pytest.mark.usefixtures("cache")
+def test_what_a_killed_agent_left_half_written_is_cleared_away(tmp_path):
+    (tmp_path / f".{FILE}.ab12cd").write_bytes(b"{")
+    (tmp_path / "somebody-elses").touch()
+    Cache(tmp_path, "here")
+    assert names(tmp_path) == [FILE, "somebody-elses"]
