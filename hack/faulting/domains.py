@@ -3,7 +3,7 @@
 import time
 
 from faulting.hostfault import HostFault
-from faulting.log import orders
+from faulting.log import remarks
 from faulting.stage import NEED_MIB, REST_MIB, Stage
 from lab.errors import LabError
 from lab.guest import Guest
@@ -27,12 +27,12 @@ def _begun(stage: Stage) -> None:
 
 def _set_from_outside(stage: Stage) -> float:
     stage.run()
-    stage.taker.domain.setMemory(OUTSIDE_MIB * 1024)
+    stage.set_from_outside(stage.taker, OUTSIDE_MIB)
     stage.wait(lambda: stage.watch.allocation(stage.taker.uuid) > OUTSIDE_MIB - 20, "the balloon as somebody set it")
     since, changed = time.monotonic(), time.time()
     stage.reported(stage.taker, "OutsideChange")
     stage.wait(lambda: stage.watch.allocation(stage.taker.uuid) < OUTSIDE_MIB - 20, "managed again after the hold")
-    if any(order.uuid == stage.taker.uuid and changed <= order.at < changed + HOLD_S for order in orders(stage.log)):
+    if any(changed <= order.at < changed + HOLD_S for order in stage.orders(stage.taker)[-1]):
         raise LabError(f"somebody's change was fought within {HOLD_S:.0f} s")
     return time.monotonic() - since
 
@@ -57,8 +57,17 @@ def _rebooted(stage: Stage) -> float:
     _begun(stage)
     boots = _boots(stage.giver)
     stage.giver.domain.reset()
+    stage.reported(stage.giver, "Booting")
     stage.wait(lambda: _boots(stage.giver) > boots, "guest up again")
+    stage.wait(lambda: stage.small(stage.giver), "its balloon where it was before")
+    _of_nobody(stage)
     return stage.served(stage.giver, time.monotonic())
+
+
+def _of_nobody(stage: Stage) -> None:
+    """What the giver's balloon did by itself must not be held against anybody."""
+    if f"{stage.giver.spec.name}: OutsideChange" in remarks(stage.log, 0):
+        raise LabError("what a balloon did by itself was taken for somebody's change")
 
 
 def _boots(guest: Guest) -> int:
@@ -69,8 +78,8 @@ def _redefined(stage: Stage) -> float:
     _begun(stage)
     stage.giver.domain.undefine()
     stage.giver.domain.destroy()
-    stage.giver = stage.stack.enter_context(Guest(stage.host, stage.spec("giver")))
-    stage.giver.wait_ready()
+    stage.replace_giver()
+    _of_nobody(stage)
     return stage.served(stage.giver, time.monotonic())
 
 
@@ -82,6 +91,7 @@ def _saved(stage: Stage) -> float:
     connection.restore(file)
     connection.close()
     stage.giver.rejoin(stage.host)
+    _of_nobody(stage)
     return stage.served(stage.giver, time.monotonic())
 
 

@@ -1,21 +1,25 @@
 """A fault on a host: carried out on a stage of its own, then judged by what onlookers saw."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import libvirt
 
+from faulting import judge
 from faulting.fault import Result
-from faulting.log import Order, orders, remarks, tracebacks
-from faulting.stage import Stage
+from faulting.log import claims, remarks, tracebacks
+from faulting.stage import CEILING, Stage
 from lab.daemons import until
 from lab.errors import LabError
+from lab.guest import Guest
 
-TOLERANCE_MIB = 4
-"""Sizes nearer than this are one: Ballast takes whole MiB in its log, QEMU rounds."""
 QUIET_S = 30.0
 """Deadline for the last order to show on the balloon."""
+EXPLANATIONS = frozenset({"Stuck", "OutsideChange", "Paused", "StaleStatistics"})
+"""Reasons of Ballast for a balloon that is not where it was told to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +55,37 @@ def _seen(stage: Stage, since: float, problem: str) -> str:
 
 
 def _harmed(stage: Stage, doomed: frozenset[str]) -> set[str]:
-    harmed = {guest.spec.name for guest in stage.guests if not stage.alive(guest) or guest.evidence().oom_kills}
-    return harmed - doomed | {order.name for order in orders(stage.log) if _below_demand(stage, order)}
+    suffered = {guest.spec.name for guest in stage.guests if not stage.alive(guest) or guest.evidence().oom_kills}
+    robbed = {guest.spec.name for guest in stage.cast if _robbed(stage, guest)}
+    return suffered - doomed | robbed
 
 
-def _below_demand(stage: Stage, order: Order) -> bool:
-    demand = stage.watch.demand_at(order.uuid, order.at)
-    return order.target < order.before and demand is not None and order.target < demand - TOLERANCE_MIB
+def _robbed(stage: Stage, guest: Guest) -> bool:
+    demand_at = partial(stage.watch.demand_at, guest.uuid)
+    return any(judge.below_demand(given, demand_at) for given in stage.orders(guest))
 
 
 def _lost(stage: Stage) -> int:
-    given = orders(stage.log)
-    last = {order.uuid: order for order in given}
-    return doubled(given) + sum(not _shows(stage, order) for order in last.values())
+    """Orders that got lost on their way to QEMU, or from there to the guest, or should not have been given."""
+    amiss = sum(not _shows(stage, guest) for guest in stage.guests)
+    told = claims(stage.log)
+    for guest in stage.cast:
+        lives = stage.orders(guest)
+        amiss += sum(judge.doubled(given) + judge.above_limit(given, CEILING) for given in lives)
+        amiss += judge.unheard([claim for claim in told if claim.uuid == guest.uuid], list(chain(*lives)))
+    return amiss
 
 
-def doubled(given: Sequence[Order]) -> int:
-    """How many orders repeat the one the same guest had before."""
-    last: dict[str, tuple[int, int]] = {}
-    repeated = 0
-    for order in given:
-        change = order.before, order.target
-        repeated += last.get(order.uuid) == change
-        last[order.uuid] = change
-    return repeated
-
-
-def _shows(stage: Stage, order: Order) -> bool:
-    """The balloon is where it was ordered, was ordered elsewhere since, or Ballast says why it is not."""
-    guest = next((guest for guest in stage.guests if guest.uuid == order.uuid), None)
-    if guest is None or not guest.alive():
-        return True
+def _shows(stage: Stage, guest: Guest) -> bool:
+    """The balloon is where QEMU was told last, or Ballast says why it is not."""
 
     def settled() -> bool:
-        if any(later.uuid == order.uuid and later.at > order.at for later in orders(stage.log)):
-            return True
-        there = abs(guest.actual() - order.target) <= TOLERANCE_MIB
-        return there or stage.domain(guest).get("reason") in {"Stuck", "OutsideChange", "Paused", "StaleStatistics"}
+        given = stage.orders(guest)[-1]
+        there = not given or abs(guest.actual() - given[-1].target) <= judge.TOLERANCE_MIB
+        return there or stage.domain(guest).get("reason") in EXPLANATIONS
 
     try:
-        until(settled, QUIET_S, f"order to {order.name}")
+        until(lambda: not guest.alive() or settled(), QUIET_S, f"last order to {guest.spec.name}")
     except LabError:
         return False
     return True

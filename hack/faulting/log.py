@@ -1,4 +1,4 @@
-"""What Ballast said, read back from its JSON log: its balloon orders, and what a person would have noticed."""
+"""What Ballast said, read back from its JSON log: the orders it claims, and what a person would have noticed."""
 
 import json
 from collections.abc import Iterator
@@ -9,27 +9,20 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A balloon order that libvirt took; MiB."""
+class Claim:
+    """A balloon order that libvirt took, by Ballast's word."""
 
     at: float
     """Seconds since the epoch, just after it was given."""
-    name: str
     uuid: str
-    before: int
     target: int
+    """MiB."""
 
 
-def orders(log: Path) -> list[Order]:
+def claims(log: Path) -> list[Claim]:
     """All of them, oldest first."""
     return [
-        Order(
-            datetime.fromisoformat(line["time"]).timestamp(),
-            line["domain"],
-            line["key"].rsplit("/", 1)[-1],
-            line["from_mib"],
-            line["to_mib"],
-        )
+        Claim(datetime.fromisoformat(line["time"]).timestamp(), line["key"].partition("@")[0], line["to_mib"])
         for line in _lines(log)
         if line.get("event") == "action"
     ]

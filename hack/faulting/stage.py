@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from faulting.judge import Order, orders, without
 from faulting.watch import Watch
 from lab.ballast import COMMAND, Ballast
 from lab.daemons import until
@@ -26,6 +27,9 @@ KERNEL_MIB = 40
 PATIENCE_S = 90.0
 """Deadline of whatever Ballast should do by itself; most of it takes seconds."""
 SWAP_MIB = 256
+CEILING_PERCENT = 96
+"""Of its maximum that a guest may have at most: QEMU itself cuts off what is above all of it, and none would show."""
+CEILING = CEILING_PERCENT / 100
 
 POLICY = f"""\
 apiVersion: ballast.dev/v1alpha1
@@ -34,7 +38,7 @@ metadata: {{name: faults}}
 spec:
   mode: Enforce
   budget: {{maximum: {BUDGET_MIB}Mi}}
-  limits: {{minimum: 96Mi, minimumPercent: 1}}
+  limits: {{minimum: 96Mi, minimumPercent: 1, maximumPercent: {CEILING_PERCENT}}}
   headroom: {{quantity: 48Mi}}
   shrink: {{stabilizationSeconds: 3}}
   spare: Reclaim
@@ -68,6 +72,8 @@ class Stage:
     def __init__(self) -> None:
         self.stack = ExitStack()
         """What ends with the stage."""
+        self._outside: dict[str, list[float]] = {}
+        """When somebody else set a guest's balloon, by UUID; seconds since the epoch."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -78,6 +84,7 @@ class Stage:
             (self.policies / "policy.yaml").write_text(POLICY)
             self.giver = stack.enter_context(Guest(self.host, self.spec("giver")))
             self.taker = stack.enter_context(Guest(self.host, self.spec("taker")))
+            self.cast = [self.giver, self.taker]
             for guest in self.guests:
                 guest.wait_ready()
                 guest.use(REST_MIB)
@@ -98,7 +105,23 @@ class Stage:
     @staticmethod
     def spec(name: str) -> GuestSpec:
         """How either guest is defined: half the budget at first, of a maximum that is more than half of it."""
-        return GuestSpec(name, maximum=384, current=BUDGET_MIB // 2, swap=SWAP_MIB, persistent=True)
+        return GuestSpec(name, maximum=384, current=BUDGET_MIB // 2, swap=SWAP_MIB, persistent=True, record=True)
+
+    def replace_giver(self) -> None:
+        """A guest of the same name takes the giver's place; what became of that one counts on."""
+        self.giver = self.stack.enter_context(Guest(self.host, self.spec("giver")))
+        self.cast.append(self.giver)
+        self.giver.wait_ready()
+
+    def set_from_outside(self, guest: Guest, mib: int) -> None:
+        """`virsh setmem` by somebody else."""
+        self._outside.setdefault(guest.uuid, []).append(time.time())
+        guest.domain.setMemory(mib * 1024)
+
+    def orders(self, guest: Guest) -> list[list[Order]]:
+        """What Ballast told a guest's QEMU, as that wrote it down; a list a QEMU, for a guest may have had several."""
+        others = self._outside.get(guest.uuid, ())
+        return [without(orders(record.read_text().splitlines()), others) for record in guest.records]
 
     def start(self, wound: str = "") -> None:
         """Start Ballast (again), with the wound named if any."""
@@ -112,9 +135,10 @@ class Stage:
     def settle(self) -> None:
         """Wait until both guests are small."""
         for guest in self.guests:
-            self.wait(partial(self._small, guest), f"{guest.spec.name} shrunk to its need")
+            self.wait(partial(self.small, guest), f"{guest.spec.name} shrunk to its need")
 
-    def _small(self, guest: Guest) -> bool:
+    def small(self, guest: Guest) -> bool:
+        """Its balloon is near the size it needs at rest."""
         return self.watch.allocation(guest.uuid) < BUDGET_MIB // 3
 
     def domain(self, guest: Guest) -> dict[str, Any]:

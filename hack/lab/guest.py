@@ -51,6 +51,8 @@ class GuestSpec:
     monitor: bool = False
     """A second QMP monitor, `Guest.monitor`: whoever asks through libvirt holds the domain's job for that time, and
     Ballast's look passes the domain over."""
+    record: bool = False
+    """QEMU writes down every order its balloon gets, in `Guest.records`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,11 @@ class Guest:
             self.domain = self._connection.createXML(xml)
         self.uuid: str = self.domain.UUIDString()
         self._agent = _Agent(self._folder / "agent.sock")
+
+    @property
+    def records(self) -> list[Path]:
+        """What its QEMU wrote down of the balloon, a file a process, oldest first."""
+        return sorted(self._folder.glob("balloon-*.log"), key=lambda path: path.stat().st_mtime)
 
     def wait_ready(self) -> Self:
         """Wait until the agent answers, the balloon has reached `<currentMemory>` and statistics are fresh.
@@ -320,11 +327,6 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
       <source file={quoteattr(f"{folder}/swap")}/>
       <target dev='vda' bus='virtio'/>
     </disk>"""
-    monitor = f"""
-  <qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
-    <qemu:arg value='-qmp'/>
-    <qemu:arg value={quoteattr(f"unix:{folder}/monitor.sock,server=on,wait=off")}/>
-  </qemu:commandline>"""
     return f"""
 <domain type='{domain_type()}'>
   <name>{escape(spec.name)}</name>
@@ -349,5 +351,19 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
       <target port='1'/>
     </serial>
     {balloon if spec.balloon else "<memballoon model='none'/>"}{swap if spec.swap else ""}
-  </devices>{monitor if spec.monitor else ""}
+  </devices>{_command_line(spec, folder)}
 </domain>"""
+
+
+def _command_line(spec: GuestSpec, folder: Path) -> str:
+    """QEMU's arguments that libvirt has no element for."""
+    arguments: list[str] = []
+    if spec.monitor:
+        arguments += ["-qmp", f"unix:{folder}/monitor.sock,server=on,wait=off"]
+    if spec.record:  # QEMU puts its process id in place of %d, and the time into every line
+        arguments += ["-trace", "virtio_balloon_to_target", "-D", f"{folder}/balloon-%d.log", "-msg", "timestamp=on"]
+    if not arguments:
+        return ""
+    elements = "".join(f"<qemu:arg value={quoteattr(argument)}/>" for argument in arguments)
+    namespace = "http://libvirt.org/schemas/domain/qemu/1.0"
+    return f"<qemu:commandline xmlns:qemu='{namespace}'>{elements}</qemu:commandline>"

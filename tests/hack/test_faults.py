@@ -1,4 +1,4 @@
-"""How `./hack/faults` judges: from Ballast's log, and from what an onlooker saw."""
+"""`./hack/faults`: what it lists, what is good, and what it takes from Ballast's log."""
 
 import json
 
@@ -6,8 +6,7 @@ from click.testing import CliRunner
 
 from faulting.__main__ import FAULTS, main
 from faulting.fault import Result
-from faulting.hostfault import doubled
-from faulting.log import Order, orders, remarks, tracebacks
+from faulting.log import Claim, claims, remarks, tracebacks
 
 TIME = "2025-01-31T12:00:0{}.000+00:00"
 NOON = 1738324800.0
@@ -24,13 +23,13 @@ def written(tmp_path, *lines):
 
 
 def action(second, **fields):
-    fields = {"domain": "a", "key": "0/u", "from_mib": 300, "to_mib": 200} | fields
+    fields = {"domain": "a", "key": "u@qemu:///system", "from_mib": 300, "to_mib": 200} | fields
     return line(second, event="action", **fields)
 
 
-def test_orders_are_read_from_the_log_also_where_a_line_was_cut_off(tmp_path):
+def test_claims_are_read_from_the_log_also_where_a_line_was_cut_off(tmp_path):
     log = written(tmp_path, action(1), action(2)[:30])
-    assert orders(log) == [Order(NOON + 1, "a", "u", 300, 200)]
+    assert claims(log) == [Claim(NOON + 1, "u", 200)]
 
 
 def test_a_person_sees_notices_and_warnings_once_and_no_chatter(tmp_path):
@@ -49,13 +48,6 @@ def test_a_person_sees_notices_and_warnings_once_and_no_chatter(tmp_path):
 
 def test_a_traceback_is_counted(tmp_path):
     assert tracebacks(written(tmp_path, line(1), "Traceback (most recent call last):")) == 1
-
-
-def test_an_order_given_twice_is_doubled_and_one_after_another_change_is_not():
-    down, up = Order(1, "a", "u", 300, 200), Order(2, "a", "u", 200, 300)
-    other = Order(2, "b", "v", 300, 200)
-    assert doubled([down, other, down]) == 1
-    assert doubled([down, up, down, other]) == 0
 
 
 def test_a_result_is_good_only_without_harm_loss_and_with_recovery():
