@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 LONGEST_S = 300.0
 """Most seconds until kopf is started again: the re-list does its work meanwhile, later."""
+AWAY_S = 60.0
+"""Seconds until kopf is started again while nobody answers; whoever lists finds out sooner, and restarts it."""
 RAN_S = 60.0
 """Seconds after which a run counts as one that worked."""
 CONNECT_S = 5.0
@@ -87,7 +89,10 @@ class KopfWatch:
     def __init__(
         self, load: Load, tell: Tell, ended: Callable[[], None], monotonic: Callable[[], float], run: Run
     ) -> None:
-        """`ended` is called whenever kopf ended of itself: what it would have told has to be found out otherwise."""
+        """`ended` is called whenever kopf ended of itself: what it would have told has to be found out otherwise.
+
+        That is also left to say that the API server does not answer.
+        """
         self._load = load
         self._tell = tell
         self._ended = ended
@@ -110,6 +115,10 @@ class KopfWatch:
         try:
             self._run(self._load, self._ears(self._stop), self._stop)
             cause = "ended of itself"
+        except (aiohttp.ClientConnectionError, TimeoutError) as error:
+            _log.debug("kopf: %s", error)
+            self._ended()  # who asks the same server then says what there is to say
+            return AWAY_S
         except Exception as error:  # whatever it is, kopf must not take the agent with it
             _log.debug("kopf failed", exc_info=error)
             cause = f"{type(error).__name__}: {error}"
@@ -145,9 +154,15 @@ def run_kopf(load: Load, tell: Tell, stop: StopFlag) -> None:
 
 
 async def _operate(load: Load, tell: Tell, stop: StopFlag) -> None:
+    asyncio.get_running_loop().set_exception_handler(_leave)
     with stop.in_loop() as flag:
         registry, settings = _registry(load, tell), _settings()
         await kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=flag)
+
+
+def _leave(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """What tasks of kopf leave behind. asyncio would log each with a traceback; why a run ended is said anyhow."""
+    _log.debug("left behind by kopf: %s", context["message"], exc_info=context.get("exception"))
 
 
 def _registry(load: Load, tell: Tell) -> kopf.OperatorRegistry:

@@ -9,12 +9,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from faulting import daemons, domains, surroundings
+from faulting import cluster, daemons, domains, surroundings
 from faulting.fault import Fault, Result
 from lab.errors import LabError
 
 FAMILIES: dict[str, tuple[Fault, ...]] = {
     "host": (*daemons.FAULTS, *domains.FAULTS, *surroundings.FAULTS),
+    "cluster": cluster.FAULTS,
 }
 FAULTS: dict[str, Fault] = {fault.name: fault for family in FAMILIES.values() for fault in family}
 FILE_WIDTH = 200
@@ -42,12 +43,13 @@ def main(only: tuple[str, ...], family: str | None, listed: bool, json_file: Pat
     """Make faults on real guests under Ballast's control, and show what became of the guests.
 
     Each has a libvirtd, two guests with a workload and a Ballast of its own. Ends with 1 when a guest came to harm, an
-    order was lost or given twice, or Ballast did not recover. All of them take about ten minutes.
+    order was lost or given twice, or Ballast did not recover. Those of the host take about ten
+    minutes all together, those of a cluster half an hour.
     """
     chosen = [FAULTS[name] for name in only] or [*(FAMILIES[family] if family else FAULTS.values())]
     if listed:
         for fault in chosen:
-            click.echo(f"{fault.name:30}{fault.done}")
+            click.echo(f"{fault.name:36}{fault.done}")
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))

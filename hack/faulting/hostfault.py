@@ -9,7 +9,7 @@ from itertools import chain
 import libvirt
 
 from faulting import judge
-from faulting.fault import Result
+from faulting.fault import Fault, Result
 from faulting.log import claims, remarks, tracebacks
 from faulting.stage import CEILING, Stage
 from lab.daemons import until
@@ -36,15 +36,20 @@ class HostFault:
     def carry_out(self) -> Result:
         """Set the stage, make the fault, judge. Raises LabError only when the stage cannot be set."""
         with Stage() as stage:
-            since = time.time()
-            problem, recovered = "", None
-            try:
-                recovered = round(self.make(stage), 1)
-            except (LabError, libvirt.libvirtError) as error:
-                problem = f"NOT RECOVERED: {str(error).splitlines()[0]}"
-            lost = _lost(stage)
-            harmed = _harmed(stage, self.doomed)
-            return Result(self.name, self.done, len(harmed), lost, recovered, _seen(stage, since, problem))
+            return carried_out(self, stage, partial(self.make, stage), self.doomed)
+
+
+def carried_out(fault: Fault, stage: Stage, make: Callable[[], float], doomed: frozenset[str] = frozenset()) -> Result:
+    """What becomes of `fault`, made by `make` on a stage that is set."""
+    since = time.time()
+    problem, recovered = "", None
+    try:
+        recovered = round(make(), 1)
+    except (LabError, libvirt.libvirtError) as error:
+        problem = f"NOT RECOVERED: {str(error).splitlines()[0]}"
+    lost = _lost(stage)
+    harmed = _harmed(stage, doomed)
+    return Result(fault.name, fault.done, len(harmed), lost, recovered, _seen(stage, since, problem))
 
 
 def _seen(stage: Stage, since: float, problem: str) -> str:

@@ -39,6 +39,15 @@ def remarks(log: Path, since: float) -> list[str]:
     return list(dict.fromkeys(told))
 
 
+def complaints(log: Path, since: float) -> list[str]:
+    """Every warning and error from `since` (seconds since the epoch) on, however often it was said."""
+    return [
+        line["message"]
+        for line in _lines(log)
+        if line["level"] in {"warning", "error"} and datetime.fromisoformat(line["time"]).timestamp() >= since
+    ]
+
+
 def tracebacks(log: Path) -> int:
     """How many there are; any is a bug."""
     return log.read_text(errors="replace").count("Traceback (most recent call last)")

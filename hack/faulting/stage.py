@@ -56,15 +56,6 @@ class _Staged(Ballast):
         arguments = ["run", "--policies", str(policies), "--connect", uri, "--log-format", "json"]
         self._launch(arguments, log, keep=False)
 
-    def ended(self) -> bool:
-        """The process is gone."""
-        return self._process.poll() is not None
-
-    def kill(self) -> None:
-        """SIGKILL, and wait for its end."""
-        self._process.kill()
-        self._process.wait()
-
 
 class Stage:
     """Everything up and at rest inside the `with` block: `giver` and `taker`, each with its workload."""
@@ -72,6 +63,8 @@ class Stage:
     def __init__(self) -> None:
         self.stack = ExitStack()
         """What ends with the stage."""
+        self.ballast: Ballast
+        """The one started last."""
         self._outside: dict[str, list[float]] = {}
         """When somebody else set a guest's balloon, by UUID; seconds since the epoch."""
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from pathlib import Path
 
 from faulting.hostfault import HostFault
 from faulting.stage import Stage
@@ -14,14 +15,10 @@ JUMP_SETTLES_S = 10.0
 
 
 def _disk_full(stage: Stage) -> float:
-    disk = stage.host.root / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "ballast-faults", str(disk)], check=True)
-    stage.stack.callback(subprocess.run, ["umount", "--lazy", str(disk)], check=True)
+    disk = small_disk(stage, "disk")
     stage.log = disk / "ballast.log"
     stage.run()
-    filler = disk / "filler"
-    _fill(str(filler))
+    filler = fill(disk)
     since = time.monotonic()
     took = stage.served(stage.taker, since)
     filler.unlink()
@@ -29,8 +26,19 @@ def _disk_full(stage: Stage) -> float:
     return took
 
 
-def _fill(path: str) -> None:
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+def small_disk(stage: Stage, name: str) -> Path:
+    """A file system of 64 KiB, mounted in the stage's folder under this name until the stage ends."""
+    disk = stage.host.root / name
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "ballast-faults", str(disk)], check=True)
+    stage.stack.callback(subprocess.run, ["umount", "--lazy", str(disk)], check=True)
+    return disk
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte free; the file that takes it all."""
+    filler = disk / "filler"
+    descriptor = os.open(filler, os.O_CREAT | os.O_WRONLY)
     try:
         for size in (4096, 1):
             while True:
@@ -40,6 +48,7 @@ def _fill(path: str) -> None:
                     break
     finally:
         os.close(descriptor)
+    return filler
 
 
 def _clock(wound: str, stage: Stage) -> float:

@@ -1,4 +1,4 @@
-"""`ballast run` and `ballast agent` as child processes of the lab."""
+"""`ballast run`, `ballast agent` and `ballast aggregator` as child processes of the lab."""
 
 import os
 import socket
@@ -75,6 +75,15 @@ class Ballast:
         except click.ClickException as error:
             raise LabError(f"Ballast: {error.message}; its log ends:\n{self.log_tail()}") from error
 
+    def ended(self) -> bool:
+        """The process is gone."""
+        return self._process.poll() is not None
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for its end."""
+        self._process.kill()
+        self._process.wait()
+
     def log_tail(self) -> str:
         """The end of what it said."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_TAIL:])
@@ -105,10 +114,10 @@ class Ballast:
 class NodeAgent(Ballast):
     """A running `ballast agent` of the Node `node`, with the API server's access from `kubeconfig`."""
 
-    def __init__(self, node: str, kubeconfig: Path, uri: str, folder: Path) -> None:
-        """Cache and log are kept in `folder`, also for the next agent."""
+    def __init__(self, node: str, kubeconfig: Path, uri: str, folder: Path, *options: str) -> None:
+        """Cache and log are kept in `folder`, also for the next agent. `options` are more of its own."""
         access = ["--node-name", node, "--kubeconfig", str(kubeconfig), "--cache-dir", str(folder / "cache")]
-        self._launch(["agent", *access, "--connect", uri], folder / "ballast.log", keep=False)
+        self._launch(["agent", *access, "--connect", uri, *options], folder / "ballast.log", keep=False)
 
     def not_ready(self) -> str:
         """What `/readyz` says is missing; empty when nothing is."""
@@ -119,6 +128,14 @@ class NodeAgent(Ballast):
             return error.read().decode()
         except OSError as error:  # not listening yet
             return str(error)
+
+
+class Aggregator(Ballast):
+    """A running `ballast aggregator` called `identity`, that leads by a Lease in the namespace `default`."""
+
+    def __init__(self, identity: str, kubeconfig: Path, log: Path, *options: str) -> None:
+        arguments = ["--identity", identity, "--kubeconfig", str(kubeconfig), "--namespace", "default"]
+        self._launch(["aggregator", *arguments, *options], log, keep=False)
 
 
 def free_port() -> int:

@@ -1,12 +1,14 @@
 """kopf may end in any way: it is started again, and nobody else notices."""
 
 import asyncio
+import gc
 import logging
 import threading
 
+import aiohttp
 import pytest
 
-from controller.cluster.kopfwatch import LONGEST_S, RAN_S, KopfWatch, StopFlag
+from controller.cluster.kopfwatch import AWAY_S, LONGEST_S, RAN_S, KopfWatch, StopFlag, _leave
 from controller.cluster.worker import Worker
 
 
@@ -49,6 +51,31 @@ def test_a_crash_is_said_once_and_retried_ever_less_often(supervised, caplog):
     assert 0.5 * LONGEST_S <= pauses[-1] <= 1.5 * LONGEST_S
     assert len(caplog.records) == 1
     assert "RuntimeError: the watch stream failed; tried again" in caplog.text
+
+
+@pytest.mark.parametrize("error", [aiohttp.ClientConnectionError("refused"), TimeoutError()])
+def test_an_api_server_that_does_not_answer_is_for_whoever_lists_to_say(supervised, error, caplog):
+    def run(_stop: StopFlag) -> None:
+        raise error
+
+    supervised.does = run
+    assert [supervised.turn() for _ in range(3)] == [AWAY_S] * 3
+    assert (supervised.ends, caplog.records) == (3, [])
+
+
+def test_what_tasks_of_kopf_leave_behind_is_no_traceback_in_the_log(caplog):
+    async def leave() -> None:
+        asyncio.get_running_loop().set_exception_handler(_leave)
+
+        async def fail() -> None:
+            raise aiohttp.ClientConnectionError("refused")
+
+        task = asyncio.create_task(fail())
+        await asyncio.wait([task])
+
+    asyncio.run(leave())
+    gc.collect()
+    assert caplog.records == []
 
 
 def test_a_run_that_ends_of_itself_is_a_failure_too(supervised, caplog):

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from another_schema import odd_policy
-from relay import Relay
 
 from lab.ballast import NodeAgent
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec
 from lab.kubernetes.controlplane import ControlPlane
 from lab.libvirtd import PrivateLibvirtd
+from lab.relay import Relay
 
 TEST_DRIVER = "test:///default"
 """One running domain, `test`, inside the libvirt library."""

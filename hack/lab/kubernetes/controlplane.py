@@ -7,6 +7,8 @@ time the first of the service network, so the `kubernetes` service works on the 
 
 import os
 import random
+import shutil
+import signal
 import ssl
 import subprocess
 import urllib.request
@@ -45,7 +47,7 @@ class ControlPlane:
         self.root = self.daemons.root
         try:
             self._prepare()
-            self._start("etcd", self._etcd_flags())
+            self._start_etcd()
             self.start_apiserver()
             self._start_client("kube-controller-manager", CONTROLLER_MANAGER_PORT, self._controller_manager_flags())
             if scheduler:
@@ -95,6 +97,26 @@ class ControlPlane:
         """SIGKILL the API server, as a crash would; all it knew is in etcd."""
         self.daemons.kill(self._apiserver)
 
+    def back_up(self) -> Path:
+        """A folder with what etcd holds now. It is stopped for that moment, and notices nothing."""
+        backup = self.root / "backup"
+        os.kill(self._etcd, signal.SIGSTOP)
+        try:
+            shutil.copytree(self._data, backup)
+        finally:
+            os.kill(self._etcd, signal.SIGCONT)
+        return backup
+
+    def restore(self, backup: Path) -> None:
+        """What was written since `back_up` has never been, and versions count on from there: etcd and API server are
+        killed, and start with the backup, which is used up."""
+        self.kill_apiserver()
+        self.daemons.kill(self._etcd)
+        shutil.rmtree(self._data)
+        backup.rename(self._data)
+        self._start_etcd()
+        self.start_apiserver()
+
     def log(self, program: str) -> Path:
         """Where `program` writes its log."""
         return self.root / f"{program}.log"
@@ -124,6 +146,13 @@ class ControlPlane:
         self._apiserver_flags = self._make_apiserver_flags()
         self.kubeconfig = self.write_kubeconfig("administrator", ADMINISTRATORS)
         """For a client that may do everything."""
+
+    @property
+    def _data(self) -> Path:
+        return self.root / "etcd"
+
+    def _start_etcd(self) -> None:
+        self._etcd = self._start("etcd", self._etcd_flags())
 
     def _start(self, program: str, flags: list[str]) -> int:
         return self.daemons.start([str(binary(program)), *flags], self.log(program))
@@ -157,7 +186,7 @@ class ControlPlane:
     def _etcd_flags(self) -> list[str]:
         clients, peers = f"http://{self.address}:2379", f"http://{self.address}:2380"
         return [
-            f"--data-dir={self.root / 'etcd'}",
+            f"--data-dir={self._data}",
             f"--listen-client-urls={clients}",
             f"--advertise-client-urls={clients}",
             f"--listen-peer-urls={peers}",

@@ -1,19 +1,27 @@
-"""A network between client and server that can be cut."""
+"""A network between a client and the API server that can be cut, or made slow."""
 
 import json
 import socket
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 from urllib.parse import urlsplit
+
+CHUNK = 65536
+"""Bytes passed on at a time."""
 
 
 class Relay:
     """Passes connections on to `url`'s server while it is not cut; a context manager."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, delay_s: float = 0.0) -> None:
+        """`delay_s` passes before anything is passed on, either way."""
         parts = urlsplit(url)
         self._target = (parts.hostname, parts.port or 443)
+        self._delay_s = delay_s
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self._cut = False
@@ -24,7 +32,7 @@ class Relay:
         config = json.loads(kubeconfig.read_text())
         port = self._listener.getsockname()[1]
         config["clusters"][0]["cluster"] = {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}
-        file = folder / "relay.kubeconfig"
+        file = folder / f"relay-{port}.kubeconfig"
         file.write_text(json.dumps(config))
         return file
 
@@ -41,11 +49,13 @@ class Relay:
         """Let connections begin again."""
         self._cut = False
 
-    def __enter__(self) -> "Relay":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
@@ -66,14 +76,14 @@ class Relay:
                 client.close()
                 continue
             self._open += [client, server]
-            for one, other in ((client, server), (server, client)):
-                threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
+            for ends in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
 
-
-def _pass_on(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65536):
-            sink.sendall(data)
-    for each in (source, sink):
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+            while data := source.recv(CHUNK):
+                time.sleep(self._delay_s)  # the network's
+                sink.sendall(data)
+        for each in (source, sink):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
