@@ -78,3 +78,9 @@ def expressions(file: str) -> list[str]:
         return [rule["expr"] for rule in RULES]
     panels = yaml.safe_load((MONITORING / file).read_text())["panels"]
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+
+def test_the_dashboard_shows_everything_that_an_aggregator_serves():
+    shown = "\n".join(expressions("dashboard.json"))
+    served = [row(metric)[0].strip("`") for metric in families()]
+    assert [name for name in served if re.match("ballast_(aggregator|cluster)_", name) and name not in shown] == []
