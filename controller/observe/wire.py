@@ -21,8 +21,8 @@ QUEUED_REQUESTS = 32
 THREADS = 4
 """That make answers: a scraper, a `ballast top`, a browser and one more. All of them share Python's lock."""
 TAKEN_ANSWERS = 8
-"""Clients that are sent an answer, at most; each holds the text of a whole state. The first of them gives way to the next:
-it is at it for longest."""
+"""Clients that are sent an answer, at most; each holds the text of a whole state. The first of them, who is at it for
+longest, gives way to the next."""
 BACKLOG = 1024
 """Connections that the kernel keeps for us: beyond them it lets a client try again after a second."""
 REQUEST_LIMIT = 16 * 1024
