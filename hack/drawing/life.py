@@ -41,6 +41,8 @@ WORKLOAD = (
     *((520, 1400), (600, 1400), (600, 500), (900, 500)),
 )
 """(second, MiB): at rest, a ramp, a step that nobody could foresee, and rest again."""
+PHASES = (0.0, 200.0, 520.0, 600.0)
+"""Seconds at which they begin: at rest, the ramp, the step, and rest again."""
 WOBBLE_MIB = 6.0
 """No guest's demand stands still."""
 
@@ -77,6 +79,14 @@ class Life:
     trace: Trace
     result: Result
     diary: Diary
+
+    def moves_by_phase(self) -> list[list[Move]]:
+        """The guest's moves in each of PHASES."""
+        ends = (*PHASES[1:], float("inf"))
+        return [
+            [move for move in self.diary.moves if begin <= move.at < end]
+            for begin, end in zip(PHASES, ends, strict=True)
+        ]
 
 
 class Watched(Ballast):
@@ -138,8 +148,8 @@ def _memory(axes: Axes, life: Life) -> None:
     changes = np.append(record.times[0], guest.times[-1]) / 60
     steps = np.append(record.allocations[0], record.allocations[0][-1])
     axes.step(changes, steps, where="post", color=ALLOCATION, linewidth=2, label="allocation")
-    for number, move in enumerate(diary.moves, start=1):
-        _number(axes, number, move)
+    for number, moves in enumerate(life.moves_by_phase(), start=1):
+        _number(axes, number, moves[0])
     axes.set_ylabel("MiB")
     axes.set_ylim(0, MAXIMUM_MIB * 1.15)
     axes.axhline(MAXIMUM_MIB, color="black", linewidth=0.8, linestyle="--", label="the guest's maximum")
@@ -148,7 +158,7 @@ def _memory(axes: Axes, life: Life) -> None:
 
 
 def _number(axes: Axes, number: int, move: Move) -> None:
-    """Where the move begins; the page says what each number is."""
+    """Beside the first move of a phase; the page says what each number is."""
     axes.annotate(
         str(number),
         (move.at / 60, (move.before + move.after) / 2),
@@ -156,7 +166,7 @@ def _number(axes: Axes, number: int, move: Move) -> None:
         textcoords="offset points",
         ha="center",
         va="center",
-        fontsize="small",
+        fontsize="large",
         fontweight="bold",
         color=ALLOCATION,
     )
