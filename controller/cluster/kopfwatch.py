@@ -32,6 +32,8 @@ AWAY_S = 60.0
 """Seconds until kopf is started again while nobody answers; whoever lists finds out sooner, and restarts it."""
 RAN_S = 60.0
 """Seconds after which a run counts as one that worked."""
+BEGIN_S = 15.0
+"""Seconds in which a run has begun to watch; a second or two on an API server that is well."""
 CONNECT_S = 5.0
 """Seconds to open a connection."""
 REQUEST_S = 20.0
@@ -99,8 +101,24 @@ class KopfWatch:
         self._monotonic = monotonic
         self._run = run
         self._stop = StopFlag()
+        self._began: float | None = None
+        self._watching = False
         self._retry = Retry("watching MemoryPolicies with kopf", LONGEST_S)
         self.worker = Worker("kopf", self._turn, self._interrupt)
+
+    @property
+    def starting(self) -> bool:
+        """A run has begun, and does not watch yet."""
+        return self._began is not None and not self._watching
+
+    @property
+    def stranded(self) -> bool:
+        """A run does not watch though it had the time: it asked what kinds there are before ours were there.
+
+        So does an API server answer that has just been started. kopf asks but once.
+        """
+        began = self._began
+        return self.starting and began is not None and self._monotonic() - began >= BEGIN_S
 
     def restart(self) -> None:
         """End the present run and begin another: it may have started before there was anything to watch."""
@@ -111,7 +129,8 @@ class KopfWatch:
         self._stop = StopFlag()
         if self.worker.stopped:
             return 0.0
-        began = self._monotonic()
+        began = self._began = self._monotonic()
+        self._watching = False
         try:
             self._run(self._load, self._ears(self._stop), self._stop)
             cause = "ended of itself"
@@ -122,6 +141,8 @@ class KopfWatch:
         except Exception as error:  # whatever it is, kopf must not take the agent with it
             _log.debug("kopf failed", exc_info=error)
             cause = f"{type(error).__name__}: {error}"
+        finally:
+            self._began = None
         if self._stop.is_set:
             return 0.0
         if self._monotonic() - began >= RAN_S:
@@ -131,14 +152,12 @@ class KopfWatch:
 
     def _ears(self, stop: StopFlag) -> Tell:
         """Of one run: they hear one watch, and end the run with it."""
-        watching = False
 
         def tell(kind: str | None, policy: Object) -> None:
-            nonlocal watching
-            if kind is None and watching:
+            if kind is None and self._watching:
                 stop.set()
             elif not stop.is_set:
-                watching = watching or kind is None
+                self._watching = self._watching or kind is None
                 self._tell(kind, policy)
 
         return tell

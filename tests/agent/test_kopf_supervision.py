@@ -8,7 +8,7 @@ import threading
 import aiohttp
 import pytest
 
-from controller.cluster.kopfwatch import AWAY_S, LONGEST_S, RAN_S, KopfWatch, StopFlag, _leave
+from controller.cluster.kopfwatch import AWAY_S, BEGIN_S, LONGEST_S, RAN_S, KopfWatch, StopFlag, _leave
 from controller.cluster.worker import Worker
 
 
@@ -126,6 +126,23 @@ def test_a_watch_that_ended_is_not_gone_on_with(supervised, caplog):
     assert supervised.turn() == 0.0
     assert supervised.told == [(None, {}), ("ADDED", "heard")]
     assert (supervised.ends, caplog.records) == (0, [])
+
+
+def test_a_run_that_does_not_begin_to_watch_is_stranded_after_a_while(supervised):
+    seen = []
+
+    def run(_stop: StopFlag) -> None:
+        seen.append((supervised.watch.starting, supervised.watch.stranded))
+        supervised.now += BEGIN_S
+        seen.append((supervised.watch.starting, supervised.watch.stranded))
+        supervised.tell(None, {})
+        seen.append((supervised.watch.starting, supervised.watch.stranded))
+
+    supervised.does = run
+    supervised.turn()
+    assert seen == [(True, False), (True, True), (False, False)]
+    supervised.now += BEGIN_S
+    assert not supervised.watch.starting
 
 
 def test_the_end_of_the_agent_ends_kopf(supervised):
