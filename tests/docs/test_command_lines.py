@@ -15,8 +15,8 @@ from controller.cli.main import main
 
 LINES = [(page, line) for page in PAGES for line in commands(read(page))]
 PROGRAMS = {
-    *("apt-get", "echo", "install", "journalctl", "kind", "mkdir", "pipx", "systemctl", "virsh"),
-    *("ballast", "flux", "argocd", "kubectl", ".venv/bin/pytest"),
+    *("apt-get", "echo", "install", "journalctl", "kind", "mkdir", "pipx", "systemctl", "useradd", "virsh"),
+    *("ballast", "kubectl", ".venv/bin/pytest"),
 }
 """Besides the scripts of `hack`: what a reader has, or is told to install."""
 VERBS = {"annotate", "apply", "delete", "describe", "explain", "get", "wait"}
