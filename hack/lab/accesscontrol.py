@@ -113,6 +113,7 @@ class GuardedLibvirtd(PrivateLibvirtd):
         file = self.root / "own/etc/polkit-1/rules.d" / self._rules.name
         new = file.with_suffix(".new")
         new.write_text(rules)
+        new.chmod(0o644)
         new.rename(file)
         until(lambda: log.read_text().count(LOADED) > before, START_S, "polkitd reading its rules anew")
 
@@ -149,6 +150,8 @@ class GuardedLibvirtd(PrivateLibvirtd):
         (own / "etc/libvirt/qemu.conf").write_text(ROOTS_QEMU_CONF)
         shutil.copy(self._rules, own / "etc/polkit-1/rules.d")
         shutil.copytree(actions(), own / "usr/share/polkit-1/actions")
+        for path in (own, *own.rglob("*")):  # polkitd is no root, whatever the umask
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def as_user(uid: int, command: Sequence[str]) -> list[str]:
