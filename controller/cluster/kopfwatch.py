@@ -89,15 +89,15 @@ class KopfWatch:
     """Runs kopf under supervision. `worker` is to be entered."""
 
     def __init__(
-        self, load: Load, tell: Tell, ended: Callable[[], None], monotonic: Callable[[], float], run: Run
+        self, load: Load, tell: Tell, ask: Callable[[], None], monotonic: Callable[[], float], run: Run
     ) -> None:
-        """`ended` is called whenever kopf ended of itself: what it would have told has to be found out otherwise.
+        """`ask` is called whenever kopf begins, or ended of itself: what it cannot tell has to be found out otherwise.
 
         That is also left to say that the API server does not answer.
         """
         self._load = load
         self._tell = tell
-        self._ended = ended
+        self._ask = ask
         self._monotonic = monotonic
         self._run = run
         self._stop = StopFlag()
@@ -113,9 +113,9 @@ class KopfWatch:
 
     @property
     def stranded(self) -> bool:
-        """A run does not watch though it had the time: it asked what kinds there are before ours were there.
+        """A run does not watch though it had the time: kopf asks once which kinds there are, and ours was missing.
 
-        So does an API server answer that has just been started. kopf asks but once.
+        An API server that has just been started says so for a moment.
         """
         began = self._began
         return self.starting and began is not None and self._monotonic() - began >= BEGIN_S
@@ -131,12 +131,13 @@ class KopfWatch:
             return 0.0
         began = self._began = self._monotonic()
         self._watching = False
+        self._ask()
         try:
             self._run(self._load, self._ears(self._stop), self._stop)
             cause = "ended of itself"
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
             _log.debug("kopf: %s", error)
-            self._ended()  # who asks the same server then says what there is to say
+            self._ask()  # who asks the same server then says what there is to say
             return AWAY_S
         except Exception as error:  # whatever it is, kopf must not take the agent with it
             _log.debug("kopf failed", exc_info=error)
@@ -147,7 +148,7 @@ class KopfWatch:
             return 0.0
         if self._monotonic() - began >= RAN_S:
             self._retry.worked()
-        self._ended()
+        self._ask()
         return self._retry.failed("ended", cause)
 
     def _ears(self, stop: StopFlag) -> Tell:

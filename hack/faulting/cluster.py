@@ -88,7 +88,7 @@ def _etcd_restored(stage: ClusterStage) -> float:
 def _token_expired(stage: ClusterStage) -> float:
     """Recovered: from the new token on, a policy changed meanwhile counts, and its status says so."""
     stage.plane.kubectl("apply", "-k", str(MANIFESTS))
-    token = stage.host.root / "token"
+    token = stage.folder / "token"
     token.write_text(_token(stage, "first"))
     stage.access = _with_token(stage, token)
     stage.run()
@@ -121,7 +121,7 @@ def _with_token(stage: ClusterStage, token: Path) -> Path:
     """A kubeconfig that names the file of the token."""
     config = json.loads(stage.plane.kubeconfig.read_text())
     config["users"][0]["user"] = {"tokenFile": str(token)}
-    file = stage.host.root / "agent.kubeconfig"
+    file = stage.folder / "agent.kubeconfig"
     file.write_text(json.dumps(config))
     return file
 
@@ -129,7 +129,7 @@ def _with_token(stage: ClusterStage, token: Path) -> Path:
 def _api_slow(stage: ClusterStage) -> float:
     """Recovered: from a change of the policy until it counts and its status says so, still through the slow network."""
     relay = stage.stack.enter_context(Relay(stage.plane.url, DELAY_S))
-    stage.access = relay.kubeconfig(stage.plane.kubeconfig, stage.host.root)
+    stage.access = relay.kubeconfig(stage.plane.kubeconfig, stage.folder)
     stage.run()
     for guest in stage.guests:
         stage.work(guest)
@@ -146,7 +146,7 @@ def _leader_cut_off(stage: ClusterStage) -> float:
     Then the former leader hears again, and must neither lead nor write.
     """
     relays = {name: stage.stack.enter_context(Relay(stage.plane.url)) for name in ("first", "second")}
-    access = {name: each.kubeconfig(stage.plane.kubeconfig, stage.host.root) for name, each in relays.items()}
+    access = {name: each.kubeconfig(stage.plane.kubeconfig, stage.folder) for name, each in relays.items()}
     first = stage.start_aggregator("first", access["first"])
     stage.wait(lambda: _leads(first), "the first replica leading")
     second = stage.start_aggregator("second", access["second"])
@@ -204,7 +204,7 @@ def _with_the_field(stage: ClusterStage) -> bool:
 
 def _cache_full(stage: ClusterStage) -> float:
     """Recovered: from when there is room again until the cache knows the policy that was changed meanwhile."""
-    disk = small_disk(stage, "cache")
+    disk = small_disk(stage, "node/cache")
     stage.run()
     cached = disk / "cluster.json"
     before = cached.read_bytes()

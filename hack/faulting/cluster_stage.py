@@ -24,11 +24,14 @@ JSON_LOG = ("--log-format", "json")
 class ClusterStage(Stage):
     """A stage with a control plane, a Node for the host, and the policy in the cluster. Nothing of Ballast runs yet.
 
-    Agent and aggregators write one log, `log`.
+    Agent and aggregators write one log, `log`. `folder` is the node's, with the log and the agent's cache.
     """
 
     def __enter__(self) -> Self:
         super().__enter__()
+        self.folder = self.host.root / "node"
+        self.folder.mkdir()
+        self.log = self.folder / "ballast.log"
         with self.stack as stack:
             self.plane = stack.enter_context(ControlPlane())
             self.access = self.plane.kubeconfig
@@ -45,7 +48,7 @@ class ClusterStage(Stage):
         """Start the agent (again). None of the wounds is for it."""
         if wound:
             raise ValueError(wound)
-        self.agent = NodeAgent(NODE, self.access, self.host.uri, self.host.root, *JSON_LOG)
+        self.agent = NodeAgent(NODE, self.access, self.host.uri, self.folder, *JSON_LOG)
         self.ballast = self.stack.enter_context(self.agent)
 
     def start_aggregator(self, identity: str = "a", access: Path | None = None) -> Aggregator:

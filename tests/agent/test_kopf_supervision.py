@@ -17,16 +17,16 @@ class Supervised:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.runs = self.ends = 0
+        self.runs = self.asks = 0
         self.does = lambda _stop: None
         self.told: list[object] = []
-        self.watch = KopfWatch(object, lambda *told: self.told.append(told), self._end, lambda: self.now, self._run)
+        self.watch = KopfWatch(object, lambda *told: self.told.append(told), self._ask, lambda: self.now, self._run)
 
     def turn(self) -> float:
         return self.watch._turn()
 
-    def _end(self) -> None:
-        self.ends += 1
+    def _ask(self) -> None:
+        self.asks += 1
 
     def _run(self, _load: object, tell: object, stop: StopFlag) -> None:
         self.runs += 1
@@ -46,7 +46,7 @@ def crash(_stop: StopFlag) -> None:
 def test_a_crash_is_said_once_and_retried_ever_less_often(supervised, caplog):
     supervised.does = crash
     pauses = [supervised.turn() for _ in range(20)]
-    assert (supervised.runs, supervised.ends) == (20, 20)
+    assert (supervised.runs, supervised.asks) == (20, 40)
     assert 0.5 <= pauses[0] <= 1.5
     assert 0.5 * LONGEST_S <= pauses[-1] <= 1.5 * LONGEST_S
     assert len(caplog.records) == 1
@@ -60,7 +60,7 @@ def test_an_api_server_that_does_not_answer_is_for_whoever_lists_to_say(supervis
 
     supervised.does = run
     assert [supervised.turn() for _ in range(3)] == [AWAY_S] * 3
-    assert (supervised.ends, caplog.records) == (3, [])
+    assert (supervised.asks, caplog.records) == (6, [])
 
 
 def test_what_tasks_of_kopf_leave_behind_is_no_traceback_in_the_log(caplog):
@@ -99,7 +99,7 @@ def test_after_a_long_run_the_pauses_begin_anew(supervised):
 def test_a_restart_that_was_asked_for_is_no_failure(supervised, caplog):
     supervised.does = lambda _stop: supervised.watch.restart()
     assert supervised.turn() == 0.0
-    assert (caplog.records, supervised.ends) == ([], 0)
+    assert (caplog.records, supervised.asks) == ([], 1)
     assert supervised.watch.worker._woken.is_set()
 
 
@@ -125,7 +125,7 @@ def test_a_watch_that_ended_is_not_gone_on_with(supervised, caplog):
     supervised.does = run
     assert supervised.turn() == 0.0
     assert supervised.told == [(None, {}), ("ADDED", "heard")]
-    assert (supervised.ends, caplog.records) == (0, [])
+    assert (supervised.asks, caplog.records) == (1, [])
 
 
 def test_a_run_that_does_not_begin_to_watch_is_stranded_after_a_while(supervised):
