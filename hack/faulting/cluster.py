@@ -13,7 +13,6 @@ from faulting.hostfault import carried_out
 from faulting.log import complaints
 from faulting.stage import BUDGET_MIB
 from faulting.surroundings import fill, small_disk
-from lab.ballast import Aggregator
 from lab.daemons import until
 from lab.errors import LabError
 from lab.relay import Relay
@@ -148,7 +147,7 @@ def _leader_cut_off(stage: ClusterStage) -> float:
     relays = {name: stage.stack.enter_context(Relay(stage.plane.url)) for name in ("first", "second")}
     access = {name: each.kubeconfig(stage.plane.kubeconfig, stage.folder) for name, each in relays.items()}
     first = stage.start_aggregator("first", access["first"])
-    stage.wait(lambda: _leads(first), "the first replica leading")
+    stage.wait(first.leads, "the first replica leading")
     second = stage.start_aggregator("second", access["second"])
     stage.start()
     stage.settle()
@@ -157,7 +156,7 @@ def _leader_cut_off(stage: ClusterStage) -> float:
     cut = time.monotonic()
     stage.raise_minimum()
     stage.raised()
-    stage.wait(lambda: _leads(second), "the second replica leading")
+    stage.wait(second.leads, "the second replica leading")
     stage.followed()
     took = time.monotonic() - cut
     written = first.state()["writes"]
@@ -165,14 +164,10 @@ def _leader_cut_off(stage: ClusterStage) -> float:
     stage.wait(lambda: first.state()["leader"] == "second" and not first.state()["problems"], "the first hearing again")
     end = time.monotonic() + QUIET_S
     while time.monotonic() < end:
-        if first.state()["leading"] or first.state()["writes"] != written or not second.state()["leading"]:
+        if first.leads() or first.state()["writes"] != written or not second.leads():
             raise LabError("the former leader did not leave the lead to the other")
         time.sleep(1.0)  # there is no event for what does not happen
     return took
-
-
-def _leads(replica: Aggregator) -> bool:
-    return bool(replica.state()["leading"])
 
 
 def _kinds_upgraded(stage: ClusterStage) -> float:

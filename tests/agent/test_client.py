@@ -2,6 +2,7 @@
 
 import json
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import urllib3
 from kubernetes.client.configuration import Configuration
 
 from controller.cluster.access import AccessError, access
@@ -302,6 +304,17 @@ def test_a_watch_is_closed_by_another_thread_while_it_waits(server, client):
 def test_an_access_that_cannot_be_used_is_said_with_the_remedy(tmp_path):
     with pytest.raises(AccessError, match=r"--kubeconfig .*/nowhere: .*; name a kubeconfig that kubectl can use"):
         access(tmp_path / "nowhere")()
+
+
+def test_a_server_that_is_not_to_be_verified_is_not_warned_of_at_every_request(server, recwarn):
+    def load() -> Configuration:
+        configuration = server.load()
+        configuration.verify_ssl = False
+        return configuration
+
+    Client(load).close()
+    warnings.warn("unverified", urllib3.exceptions.InsecureRequestWarning, stacklevel=1)
+    assert list(recwarn) == []
 
 
 def test_a_kubeconfig_tells_server_and_token(tmp_path):
