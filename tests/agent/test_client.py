@@ -1,6 +1,7 @@
 """The client against an HTTP server of a few lines: what it asks, and what becomes of each kind of answer."""
 
 import json
+import ssl
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from kubernetes.client.configuration import Configuration
 
 from controller.cluster.access import AccessError, access
 from controller.cluster.client import Client
-from controller.cluster.errors import ApiError
+from controller.cluster.errors import ApiError, unreachable
 from controller.cluster.resources import EVENTS, LEASES, MEMORY_POLICIES, NODE_MEMORY_STATES, NODES
 
 POLL_S = 0.01
@@ -272,6 +273,12 @@ def test_a_watch_that_the_server_ends_before_its_time_is_broken_though_it_ends_w
     with pytest.raises(ApiError, match="ended a watch before its time") as caught:
         heard.extend(watch)
     assert (heard, caught.value.unreachable) == ([("ADDED", {"n": 1})], True)
+
+
+def test_a_connection_that_ends_in_the_midst_of_tls_broke_off_and_no_more_is_said():
+    cause = urllib3.exceptions.SSLError(ssl.SSLEOFError(8, "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF (_ssl.c:1006)"))
+    cause.__cause__ = cause.args[0]
+    assert str(unreachable("https://api", cause)) == "API server https://api does not answer: the connection broke off"
 
 
 def test_a_watch_is_closed_by_another_thread_while_it_waits(server, client):
