@@ -306,6 +306,8 @@ class Watch:
 
 def _session(configuration: Configuration) -> _Session:
     configuration.socket_options = tcp_keepalive_socket_options()
+    if not configuration.verify_ssl:  # somebody wants it so; urllib3 would say so at every request
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return _Session(configuration, RESTClientObject(configuration).pool_manager)
 
 

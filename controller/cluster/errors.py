@@ -1,6 +1,7 @@
 """How a request to the API server fails, whatever the cause: one exception for callers to tell cases apart by."""
 
 import json
+import ssl
 from http import HTTPStatus
 from typing import Any
 
@@ -102,7 +103,7 @@ def _cause(error: BaseException) -> str:
     while inner := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(inner)
     for each in chain:
-        if isinstance(each, OSError) and each.strerror:
+        if isinstance(each, OSError) and each.strerror and not isinstance(each, ssl.SSLEOFError):
             return each.strerror[:1].lower() + each.strerror[1:]
     timed_out = any(isinstance(each, TimeoutError | urllib3.exceptions.TimeoutError) for each in chain)
     return "no answer in time" if timed_out else "the connection broke off"

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from faulting.cluster_stage import FOLLOWED_S, NAME, NODE, ClusterStage
+from faulting.cluster_stage import FOLLOWED_S, NODE, ClusterStage
 from faulting.fault import Result
 from faulting.hostfault import carried_out
 from faulting.log import complaints
-from faulting.stage import BUDGET_MIB
+from faulting.stage import BUDGET_MIB, POLICY_NAME
 from faulting.surroundings import fill, small_disk
-from lab.ballast import Aggregator
 from lab.daemons import until
 from lab.errors import LabError
 from lab.relay import Relay
@@ -148,7 +147,7 @@ def _leader_cut_off(stage: ClusterStage) -> float:
     relays = {name: stage.stack.enter_context(Relay(stage.plane.url)) for name in ("first", "second")}
     access = {name: each.kubeconfig(stage.plane.kubeconfig, stage.folder) for name, each in relays.items()}
     first = stage.start_aggregator("first", access["first"])
-    stage.wait(lambda: _leads(first), "the first replica leading")
+    stage.wait(first.leads, "the first replica leading")
     second = stage.start_aggregator("second", access["second"])
     stage.start()
     stage.settle()
@@ -157,7 +156,7 @@ def _leader_cut_off(stage: ClusterStage) -> float:
     cut = time.monotonic()
     stage.raise_minimum()
     stage.raised()
-    stage.wait(lambda: _leads(second), "the second replica leading")
+    stage.wait(second.leads, "the second replica leading")
     stage.followed()
     took = time.monotonic() - cut
     written = first.state()["writes"]
@@ -165,14 +164,10 @@ def _leader_cut_off(stage: ClusterStage) -> float:
     stage.wait(lambda: first.state()["leader"] == "second" and not first.state()["problems"], "the first hearing again")
     end = time.monotonic() + QUIET_S
     while time.monotonic() < end:
-        if first.state()["leading"] or first.state()["writes"] != written or not second.state()["leading"]:
+        if first.leads() or first.state()["writes"] != written or not second.leads():
             raise LabError("the former leader did not leave the lead to the other")
         time.sleep(1.0)  # there is no event for what does not happen
     return took
-
-
-def _leads(replica: Aggregator) -> bool:
-    return bool(replica.state()["leading"])
 
 
 def _kinds_upgraded(stage: ClusterStage) -> float:
@@ -199,7 +194,7 @@ def _patch_kind(stage: ClusterStage, change: dict[str, object]) -> None:
 def _with_the_field(stage: ClusterStage) -> bool:
     """Use the field; True when the API server knows it by now."""
     stage.change(moonPhase="full")
-    return stage.plane.kubectl("get", "mpol", NAME, "-o", "jsonpath={.spec.moonPhase}") == "full"
+    return stage.plane.kubectl("get", "mpol", POLICY_NAME, "-o", "jsonpath={.spec.moonPhase}") == "full"
 
 
 def _cache_full(stage: ClusterStage) -> float:
@@ -225,7 +220,7 @@ def _deleted_while_away(stage: ClusterStage) -> float:
     """Recovered: from the agent's start until both guests have what their definitions say."""
     stage.run()
     stage.ballast.kill()
-    stage.plane.kubectl("delete", "mpol", NAME)
+    stage.plane.kubectl("delete", "mpol", POLICY_NAME)
     stage.start()
     since = time.monotonic()
     stage.wait(

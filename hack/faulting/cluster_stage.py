@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from faulting.stage import POLICY, REST_MIB, Stage
+from faulting.stage import POLICY_NAME, REST_MIB, Stage, policy
 from lab.ballast import Aggregator, NodeAgent
 from lab.daemons import until
 from lab.guest import Guest
@@ -12,8 +12,6 @@ from lab.kubernetes.controlplane import ControlPlane
 
 NODE = "lab"
 CRDS = Path(__file__).parents[2] / "crds"
-NAME = "faults"
-"""Of the policy."""
 RAISED_MIB = 230
 """The minimum after the policy's change: more than a guest has at rest, so that balloons show whether it counts."""
 FOLLOWED_S = 240.0
@@ -40,7 +38,7 @@ class ClusterStage(Stage):
             self.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
             node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
             self.plane.kubectl("apply", "-f", "-", input=json.dumps(node))
-            self.plane.kubectl("apply", "-f", "-", input=POLICY)
+            self.plane.kubectl("apply", "-f", "-", input=policy())
             self.stack = stack.pop_all()
         return self
 
@@ -74,7 +72,7 @@ class ClusterStage(Stage):
 
     def change(self, **spec: Any) -> None:
         """Merge this into the policy's spec."""
-        self.plane.kubectl("patch", "mpol", NAME, "--type=merge", "-p", json.dumps({"spec": spec}))
+        self.plane.kubectl("patch", "mpol", POLICY_NAME, "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def raised(self, mib: int = RAISED_MIB) -> None:
         """Wait until both guests have the minimum of the changed policy."""
@@ -93,16 +91,16 @@ class ClusterStage(Stage):
         return _condition(self._policy(), kind)
 
     def _followed(self) -> bool:
-        policy = self._policy()
-        ready = _condition(policy, "Ready")
-        now = policy["metadata"]["generation"]
+        found = self._policy()
+        ready = _condition(found, "Ready")
+        now = found["metadata"]["generation"]
         return ready.get("status") == "True" and ready["observedGeneration"] == now
 
     def _policy(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.plane.kubectl("get", "mpol", NAME, "-o", "json"))
+        found: dict[str, Any] = json.loads(self.plane.kubectl("get", "mpol", POLICY_NAME, "-o", "json"))
         return found
 
 
-def _condition(policy: dict[str, Any], kind: str) -> dict[str, Any]:
-    conditions = policy.get("status", {}).get("conditions", [])
+def _condition(of: dict[str, Any], kind: str) -> dict[str, Any]:
+    conditions = of.get("status", {}).get("conditions", [])
     return next((each for each in conditions if each["type"] == kind), {})

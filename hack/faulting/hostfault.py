@@ -54,7 +54,9 @@ def carried_out(fault: Fault, stage: Stage, make: Callable[[], float], doomed: f
 
 def _seen(stage: Stage, since: float, problem: str) -> str:
     count = tracebacks(stage.log)
-    noticed = (text.replace(f"{stage.host.uri}: ", "") for text in remarks(stage.log, since))
+    noticed = (
+        text.replace(f"{stage.host.uri}: ", "").replace(f"{stage.host.root}/", "") for text in remarks(stage.log, since)
+    )
     seen = filter(None, [f"{count} TRACEBACKS" if count else "", problem, *noticed])
     return "; ".join(seen) or "its orders, no more"
 

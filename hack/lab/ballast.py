@@ -1,5 +1,6 @@
 """`ballast run`, `ballast agent` and `ballast aggregator` as child processes of the lab."""
 
+import json
 import os
 import socket
 import subprocess
@@ -136,6 +137,22 @@ class Aggregator(Ballast):
     def __init__(self, identity: str, kubeconfig: Path, log: Path, *options: str) -> None:
         arguments = ["--identity", identity, "--kubeconfig", str(kubeconfig), "--namespace", "default"]
         self._launch(["aggregator", *arguments, *options], log, keep=False)
+
+    def leads(self) -> bool:
+        """It says that it leads."""
+        try:
+            return bool(self.state()["leading"])
+        except LabError:  # not listening yet
+            return False
+
+    def state(self) -> dict[str, Any]:
+        """The `/state` document."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/state", timeout=ANSWER_S) as answer:  # noqa: S310 - http
+                document: dict[str, Any] = json.load(answer)
+        except OSError as error:
+            raise LabError(f"aggregator: {error}; its log ends:\n{self.log_tail()}") from error
+        return document
 
 
 def free_port() -> int:

@@ -1,7 +1,9 @@
 """The client against an HTTP server of a few lines: what it asks, and what becomes of each kind of answer."""
 
 import json
+import ssl
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,11 +11,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import urllib3
 from kubernetes.client.configuration import Configuration
 
 from controller.cluster.access import AccessError, access
 from controller.cluster.client import Client
-from controller.cluster.errors import ApiError
+from controller.cluster.errors import ApiError, unreachable
 from controller.cluster.resources import EVENTS, LEASES, MEMORY_POLICIES, NODE_MEMORY_STATES, NODES
 
 POLL_S = 0.01
@@ -272,6 +275,12 @@ def test_a_watch_that_the_server_ends_before_its_time_is_broken_though_it_ends_w
     assert (heard, caught.value.unreachable) == ([("ADDED", {"n": 1})], True)
 
 
+def test_a_connection_that_ends_in_the_midst_of_tls_broke_off_and_no_more_is_said():
+    cause = urllib3.exceptions.SSLError(ssl.SSLEOFError(8, "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF (_ssl.c:1006)"))
+    cause.__cause__ = cause.args[0]
+    assert str(unreachable("https://api", cause)) == "API server https://api does not answer: the connection broke off"
+
+
 def test_a_watch_is_closed_by_another_thread_while_it_waits(server, client):
     waiting, over = threading.Event(), threading.Event()
 
@@ -302,6 +311,17 @@ def test_a_watch_is_closed_by_another_thread_while_it_waits(server, client):
 def test_an_access_that_cannot_be_used_is_said_with_the_remedy(tmp_path):
     with pytest.raises(AccessError, match=r"--kubeconfig .*/nowhere: .*; name a kubeconfig that kubectl can use"):
         access(tmp_path / "nowhere")()
+
+
+def test_a_server_that_is_not_to_be_verified_is_not_warned_of_at_every_request(server, recwarn):
+    def load() -> Configuration:
+        configuration = server.load()
+        configuration.verify_ssl = False
+        return configuration
+
+    Client(load).close()
+    warnings.warn("unverified", urllib3.exceptions.InsecureRequestWarning, stacklevel=1)
+    assert list(recwarn) == []
 
 
 def test_a_kubeconfig_tells_server_and_token(tmp_path):
