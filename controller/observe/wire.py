@@ -25,6 +25,8 @@ TAKEN_ANSWERS = 8
 longest, gives way to the next."""
 BACKLOG = 1024
 """Connections that the kernel keeps for us: beyond them it lets a client try again after a second."""
+PAUSE_S = 1.0
+"""Seconds after the system had no descriptor or memory for one more connection."""
 REQUEST_LIMIT = 16 * 1024
 """Bytes of a whole request with its headers."""
 REQUEST_TIMEOUT_S = 5.0
@@ -65,19 +67,35 @@ class Clients:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Answer until `stop`; then everybody is cut off."""
-        # The backlog of asyncio is how many it accepts at a time: no more than have room.
-        server = await asyncio.start_server(self._connected, sock=self._listener, backlog=IDLE_CLIENTS)
-        self._listener.listen(BACKLOG)
+        accepting = asyncio.create_task(self._accept(stop))
         await stop.wait()
-        server.close()
+        self._listener.shutdown(socket.SHUT_RDWR)  # whoever waits in accept(2) gets an error
+        await accepting
         for task in self._all:
             task.cancel()
         await asyncio.gather(*self._all, return_exceptions=True)
         await asyncio.sleep(0)  # transports close their sockets in the loop's next turn
+        self._listener.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+    async def _accept(self, stop: asyncio.Event) -> None:
+        """Let clients in. asyncio's own server would lose those whom it lets in while it is closed."""
+        loop = asyncio.get_running_loop()
+        self._listener.setblocking(False)
+        self._listener.listen(BACKLOG)
+        while not stop.is_set():
+            try:
+                client, _ = await loop.sock_accept(self._listener)
+                reader, writer = await asyncio.open_connection(sock=client)
+            except OSError as error:
+                if not stop.is_set():
+                    _log.warning("HTTP: no client is let in for %g s: %s", PAUSE_S, error)
+                    await asyncio.sleep(PAUSE_S)
+            else:
+                self._let_in(reader, writer)
+
+    def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
         self._all.add(task)
         task.add_done_callback(partial(self._ended, writer))
         _admit(task, self._idle, IDLE_CLIENTS)

@@ -308,6 +308,23 @@ def test_the_end_cuts_off_whoever_is_connected():
         assert [each.recv(1) for each in idle.sockets] == [b""] * 3
 
 
+def test_the_end_cuts_off_also_who_is_being_let_in():
+    for _ in range(20):
+        served = Served()
+        with served.endpoint:
+            crowd = Crowd(served, 10)
+        with crowd:
+            assert all(cut_off(each) for each in crowd.sockets)
+
+
+def cut_off(client: socket.socket) -> bool:
+    """The other side closed the connection, be it that it never took it out of the kernel's queue."""
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
 def test_a_port_in_use_is_said_with_the_remedy(served):
     with pytest.raises(ListenError, match=r"--listen 127\.0\.0\.1:\d+: Address already in use; end the Ballast"):
         Endpoint(Address("127.0.0.1", served.endpoint.port), served.board)
