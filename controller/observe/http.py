@@ -1,23 +1,20 @@
 """The local HTTP endpoint: `/state`, `/healthz`, `/readyz`, `/metrics`, and pages it is given. Read-only, never in the
 loop's way.
 
-It runs on threads of its own and reads the board, which needs no lock. Requests are bounded in number,
-size and time.
+It runs on threads of its own and reads the board, which needs no lock. What a client may cost is bounded in `wire`.
 """
 
+import asyncio
 import errno
 import json
 import logging
 import socket
-import socketserver
-import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from io import BufferedReader, RawIOBase
+from io import BytesIO
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
@@ -26,17 +23,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from controller.observe.address import Address
 from controller.observe.board import Verdict
 from controller.observe.metrics import Collecting, StateCollector, registry
+from controller.observe.wire import REQUEST_LIMIT, Clients
 
 _log = logging.getLogger(__name__)
 
-CONCURRENT_REQUESTS = 8
-"""A scraper, a `ballast top` and some probes; each costs a thread and the rendering of a whole state."""
 LINE_LIMIT = 2048
 """Bytes of a request line; the longest path here has eight."""
-REQUEST_LIMIT = 16 * 1024
-"""Bytes of a whole request with its headers."""
-REQUEST_TIMEOUT_S = 5.0
-"""Seconds a client may let us wait: for its whole request, and then until it has taken the answer."""
+PROBES = ("/healthz", "/readyz")
+"""Pages whose answer is made at once, whatever else is being made or taken."""
 
 
 class ListenError(Exception):
@@ -121,79 +115,71 @@ class Endpoint:
     ) -> None:
         """Bind at once. Raises ListenError when the address cannot be had."""
         try:
-            self._server = _Server(address, Pages(board, collecting, more))
+            self._listener = _listening(address)
         except OSError as error:
             raise ListenError(f"--listen {address}: {error.strerror or error}; {_remedy(error)}") from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self.port: int = self._listener.getsockname()[1]
+        """The port in use (interesting when 0 was asked for)."""
+        self._pages = Pages(board, collecting, more)
         if not address.loopback:
             _log.warning("--listen %s: whoever reaches this address can read the state; there is no login", address)
 
-    @property
-    def port(self) -> int:
-        """The port in use (interesting when 0 was asked for)."""
-        return int(self._server.server_address[1])
-
     def __enter__(self) -> "Endpoint":
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 2 * CONCURRENT_REQUESTS
-
-    def __init__(self, address: Address, pages: Pages) -> None:
-        self.pages = pages
-        self._slots = threading.BoundedSemaphore(CONCURRENT_REQUESTS)
-        if ":" in address.host:
-            self.address_family = socket.AF_INET6
-        super().__init__((address.host, address.port), _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the request a thread, or drop it when all are busy: waiting here would block the next too."""
-        if not self._slots.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Run in the request's own thread; hands the slot back whatever happens."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._slots.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature
-        """A client that went away is no news; anything else is logged, and the server goes on."""
-        error = sys.exception()
-        if isinstance(error, OSError):
-            _log.debug("HTTP client %s: %s", client_address, error)
-        else:
-            _log.error("HTTP request failed", exc_info=error)
+    def _serve(self) -> None:
+        self._loop.run_until_complete(Clients(self._listener, _Conversation(self._pages)).serve(self._stop))
+        self._loop.close()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    timeout = REQUEST_TIMEOUT_S
-    server: _Server
+class _Conversation:
+    """Requests and answers as bytes."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+
+    def prompt(self, request: bytes) -> bool:
+        """The probes: they cost nothing, and who asks them acts on silence."""
+        line = request.partition(b"\n")[0].split()
+        return len(line) > 1 and line[1].partition(b"?")[0].decode(errors="replace") in PROBES
+
+    def answer(self, request: bytes) -> bytes:
+        """Headers and body."""
+        exchange = _Exchange(request, self._pages)
+        exchange.handle()
+        return exchange.wfile.getvalue()
+
+
+class _Exchange(BaseHTTPRequestHandler):
+    """One request and its answer, both in memory."""
+
     raw_requestline: bytes
+    rfile: BytesIO
+    wfile: BytesIO
 
-    def setup(self) -> None:
-        """Bound what one client can make us read."""
-        super().setup()
-        self.rfile = BufferedReader(_Bounded(self.connection, REQUEST_LIMIT, REQUEST_TIMEOUT_S))
+    def __init__(self, request: bytes, pages: Pages) -> None:
+        # The base class would read from a socket at once.
+        self.rfile, self.wfile = BytesIO(request), BytesIO()
+        self._pages = pages
+        self._size = len(request)
 
     def parse_request(self) -> bool:
-        """Refuse long lines and other methods before anything else is read of them."""
+        """Refuse what is too long and other methods before anything else is read of them."""
+        self.requestline = self.request_version = self.command = ""
         if len(self.raw_requestline) > LINE_LIMIT:
-            self.requestline = self.request_version = self.command = ""
             self._send(_text(HTTPStatus.REQUEST_URI_TOO_LONG, f"request line longer than {LINE_LIMIT} bytes"))
+            return False
+        if self._size >= REQUEST_LIMIT:
+            text = f"request with headers longer than {REQUEST_LIMIT} bytes"
+            self._send(_text(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text))
             return False
         if not super().parse_request():
             return False
@@ -204,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page; for HEAD `_send` leaves the body out."""
-        self._send(self.server.pages.get(self.path))
+        self._send(self._pages.get(self.path))
 
     do_HEAD = do_GET  # noqa: N815 - the base class's naming
 
@@ -214,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's signature
         """Requests are not news."""
-        _log.debug("%s %s", self.address_string(), format % args)
+        _log.debug(format, *args)
 
     def _send(self, reply: Reply) -> None:
         self.send_response(reply.status)
@@ -230,31 +216,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(reply.body)
 
 
-class _Bounded(RawIOBase):
-    """What a socket brings in, up to `limit` bytes and `seconds`: a client that sends drop by drop ends there too."""
-
-    def __init__(self, connection: socket.socket, limit: int, seconds: float) -> None:
-        self._connection = connection
-        self._left = limit
-        self._seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Some bytes; 0 at the limit. Raises TimeoutError."""
-        seconds = self._end - time.monotonic()
-        if seconds <= 0:
-            raise TimeoutError("the request was not complete in time")
-        self._connection.settimeout(seconds)
-        try:
-            count = self._connection.recv_into(memoryview(buffer)[: self._left])
-        finally:
-            self._connection.settimeout(self._seconds)
-        self._left -= count
-        return count
+def _listening(address: Address) -> socket.socket:
+    """Raises OSError."""
+    listener = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _remedy(error: OSError) -> str:

@@ -25,7 +25,8 @@ COLUMNS = (
     ("Stability", "text"),
     ("Why", "text"),
 )
-"""Title, and how the column is sorted; empty: it is not."""
+"""Title, and how the column is sorted; empty: it is not. On a narrow screen, where a domain is a card, not a row, each
+figure has its title beside it: the style sheet takes it from `data-title`."""
 
 
 def overview(state: Document, trail: Trail) -> str:
@@ -123,7 +124,7 @@ def _head(title: str, kind: str) -> str:
 
 
 def _row(domain: Document, trail: Trail) -> str:
-    sizes = "".join(_size(domain[name]) for name in ("demand", "forecast", "allocation", "target"))
+    sizes = "".join(_size(name, domain[name]) for name in ("demand", "forecast", "allocation", "target"))
     word, kind = ("stable", "calm") if domain["stable"] else ("unstable", "restless")
     if domain["pressure"]:
         word, kind = "under pressure", "pressed"
@@ -132,9 +133,9 @@ def _row(domain: Document, trail: Trail) -> str:
     return (
         f'<tr><th scope="row"><a href="/domain?key={_address(domain["key"])}">{_text(domain["name"])}</a>'
         f'<span class="more">{_owner(domain)}</span></th>'
-        f"<td>{_chart(domain, trail)}</td>{sizes}"
-        f'<td class="number" data-value="{interval}">{escape(seconds(interval))}</td>'
-        f'<td class="{kind}"><span aria-hidden="true">{sign}</span> {word}</td>'
+        f'<td class="wide">{_chart(domain, trail)}</td>{sizes}'
+        f'<td class="number wide" data-title="Looks every" data-value="{interval}">{escape(seconds(interval))}</td>'
+        f'<td class="{kind} wide" data-title="Stability"><span aria-hidden="true">{sign}</span> {word}</td>'
         f'<td class="why">{_why(domain)}</td></tr>'
     )
 
@@ -153,8 +154,9 @@ def _owner(domain: Document) -> str:
     return f"{_text(domain['policy'])}, {_text(domain['mode'])}" if domain["policy"] else "no policy"
 
 
-def _size(size: int | None) -> str:
-    return f'<td class="number" data-value="{-1 if size is None else size}">{escape(mib(size))}</td>'
+def _size(name: str, size: int | None) -> str:
+    value = -1 if size is None else size
+    return f'<td class="number" data-title="{name.capitalize()}" data-value="{value}">{escape(mib(size))}</td>'
 
 
 def _chart(domain: Document, trail: Trail) -> str:

@@ -38,7 +38,8 @@ class Ballast:
 
     def __init__(self, policy: MemoryPolicy) -> None:
         self._policy = policy
-        self._state = State.initial()
+        self.state = State.initial()
+        """All the engine knows: for who draws or explains what it does."""
         self._inventory: Inventory | None = None
         self._generation = -1
         self._rows: Ints = np.empty(0, dtype=np.int64)
@@ -52,13 +53,13 @@ class Ballast:
     def next_look(self) -> float:
         """When the first domain falls due."""
         assert self._inventory is not None
-        return next_due(self._state, self._inventory, -np.inf) - self._offset
+        return next_due(self.state, self._inventory, -np.inf) - self._offset
 
     def act(self, world: World) -> None:
         """One step of the engine: read whoever is due, hear of balloons that moved, order what it decides."""
         inventory = self._refresh(world)
         now = world.now + self._offset
-        keys = due(self._state, inventory, now)
+        keys = due(self.state, inventory, now)
         places = np.array([inventory.index[key] for key in keys], dtype=np.int64)
         snapshot = Snapshot(
             inventory,
@@ -67,7 +68,7 @@ class Ballast:
             wall=now + WALL_OFFSET,
             events=self._events(world),
         )
-        self._state, decision = step(self._state, snapshot, now)
+        self.state, decision = step(self.state, snapshot, now)
         if decision.actions:
             rows = self._rows[[action.row for action in decision.actions]]
             world.order(rows, np.array([action.target for action in decision.actions]) / MIB)

@@ -3,11 +3,23 @@
 import os
 import signal
 import time
+from functools import partial
+
+import libvirt
 
 from faulting.hostfault import HostFault
 from faulting.stage import NEED_MIB, Stage
 
 FROZEN_S = 60.0
+KILLS = {
+    "before-look": "with a look in its hands",
+    "after-decision": "when it has decided, before any order",
+    "before-order": "at the call of a balloon order",
+    "after-order": "when libvirt has taken the order",
+    "before-grow": "between a shrink and the grow that it pays for",
+    "while-moving": "while the balloon moves",
+}
+"""Stages of a reallocation that Ballast does not live through: wounds, and what they come to."""
 
 
 def _libvirtd_killed(stage: Stage) -> float:
@@ -34,11 +46,17 @@ def _libvirtd_frozen(stage: Stage) -> float:
 
 
 def _ballast_killed(wound: str, stage: Stage) -> float:
+    stage.taker.use(NEED_MIB, wait=False)
     stage.start(wound)
-    stage.wait(stage.ballast.ended, "Ballast dead at its first order")
+    stage.wait(stage.ballast.ended, f"Ballast dead ({wound})")
     restart = time.monotonic()
     stage.start()
     return stage.served(stage.taker, restart)
+
+
+def _ballast_killed_with_a_period_set(stage: Stage) -> float:
+    stage.giver.domain.setMemoryStatsPeriod(0, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    return _ballast_killed("period-set", stage)
 
 
 def _connected(stage: Stage) -> bool:
@@ -48,14 +66,13 @@ def _connected(stage: Stage) -> bool:
 FAULTS = (
     HostFault("libvirtd-killed", "libvirtd SIGKILL and restart while a guest grows", _libvirtd_killed),
     HostFault("libvirtd-frozen", f"libvirtd SIGSTOP for {FROZEN_S:.0f} s while a guest grows", _libvirtd_frozen),
-    HostFault(
-        "ballast-killed-before-order",
-        "Ballast SIGKILL at the call of a balloon order, restart",
-        lambda stage: _ballast_killed("before-order", stage),
+    *(
+        HostFault(f"ballast-killed-{wound}", f"Ballast SIGKILL {when}, restart", partial(_ballast_killed, wound))
+        for wound, when in KILLS.items()
     ),
     HostFault(
-        "ballast-killed-after-order",
-        "Ballast SIGKILL when libvirt has taken the order, restart",
-        lambda stage: _ballast_killed("after-order", stage),
+        "ballast-killed-period-set",
+        "Ballast SIGKILL when it has just set a guest's statistics period, restart",
+        _ballast_killed_with_a_period_set,
     ),
 )

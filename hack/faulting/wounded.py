@@ -14,13 +14,20 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from controller.cli.main import main
+from controller.engine.decision import Action, Decision
 from controller.engine.snapshot import Samples
+from controller.engine.state import State
+from controller.engine.step import step
 from controller.host import mover
+from controller.host.connection import Connection
 from controller.host.look import to_samples
+from controller.host.periods import Periods
 from controller.loop import control
 from controller.loop.clock import SystemClock
 
 HOUR_S = 3600.0
+LOOKS = 4
+"""Looks it lives through: as many as it takes to know its guests and to want something of them."""
 JUMP_AFTER_S = 25.0
 """Ballast knows its guests and has settled by then."""
 
@@ -51,6 +58,68 @@ def after_order() -> None:
     mover._set = dying
 
 
+def before_look() -> None:
+    """Dies with a look in its hands that it has made nothing of, once it knows its guests."""
+    seen = iter(range(LOOKS))
+
+    def dying(*arguments: Any) -> Samples:
+        if next(seen, None) is None:
+            _die()
+        return to_samples(*arguments)
+
+    setattr(control, "to_samples", dying)  # noqa: B010 - the name the loop looks up; not one it exports
+
+
+def after_decision() -> None:
+    """Dies when it has decided to move a balloon, before any order."""
+
+    def dying(*arguments: Any) -> tuple[State, Decision]:
+        state, decision = step(*arguments)
+        if decision.actions:
+            _die()
+        return state, decision
+
+    setattr(control, "step", dying)  # noqa: B010 - likewise
+
+
+def before_grow() -> None:
+    """Dies at the call of the first grow after a shrink: that has paid for it."""
+    order = mover.Mover._move
+    shrunk = False
+
+    def dying(self: mover.Mover, action: Action) -> None:
+        nonlocal shrunk
+        if action.grows and shrunk:
+            _die()
+        order(self, action)
+        shrunk |= not action.grows
+
+    mover.Mover._move = dying  # type: ignore[method-assign]
+
+
+def while_moving() -> None:
+    """Dies at the first news of a balloon that is on its way."""
+    hear = Connection._on_balloon
+
+    def dying(self: Connection, *arguments: Any) -> None:
+        hear(self, *arguments)
+        _die()
+
+    Connection._on_balloon = dying  # type: ignore[method-assign, assignment]
+
+
+def period_set() -> None:
+    """Dies when it has just set a guest's statistics period."""
+    put = Periods._set
+
+    def dying(self: Periods, *arguments: Any) -> bool:
+        if put(self, *arguments):
+            _die()
+        return False
+
+    Periods._set = dying  # type: ignore[method-assign, assignment]
+
+
 def clock(jump_s: float) -> Callable[[], None]:
     """JUMP_AFTER_S from the start the time of day jumps, for Ballast and for every sample taken from then on."""
 
@@ -74,8 +143,13 @@ def clock(jump_s: float) -> Callable[[], None]:
 
 
 WOUNDS: dict[str, Callable[[], None]] = {
+    "before-look": before_look,
+    "after-decision": after_decision,
     "before-order": before_order,
     "after-order": after_order,
+    "before-grow": before_grow,
+    "while-moving": while_moving,
+    "period-set": period_set,
     "clock-forward": clock(HOUR_S),
     "clock-back": clock(-HOUR_S),
 }

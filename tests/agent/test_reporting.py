@@ -227,7 +227,7 @@ def test_after_a_while_of_rest_a_change_is_told_within_seconds(desk):
 
 
 def test_what_all_nodes_have_to_say_at_once_is_spread():
-    desks = [Desk() for _ in range(200)]
+    desks = [Desk() for _ in range(60)]
     for desk in desks:
         desk.after(SETTLED_S)
         desk.context = context(desk.state, all=2)

@@ -137,7 +137,7 @@ def test_a_trace_that_cannot_be_used_is_refused_in_a_line(content: str | bytes, 
 
 GOOD_ALL_THE_SAME = {
     "comes and goes": HEADER + "0,a,5,90\n1,a,5,90\n1,b,5,90\n2,a,5,90\n2,b,5,90\n3,a,5,90\n",
-    "hours of gap": HEADER + "0,a,5,90\n1,a,5,90\n20000,a,5,90\n20001,a,5,90\n",
+    "hours of gap": HEADER + "0,a,5,90\n1,a,5,90\n8000,a,5,90\n8001,a,5,90\n",
 }
 
 

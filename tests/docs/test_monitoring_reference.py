@@ -1,20 +1,19 @@
-"""The README's tables of metrics and alerts are those of the code and of the rules."""
+"""The tables of metrics and alerts are those of the code and of the rules."""
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from doc_pages import ROOT, read, table
 from prometheus_client.metrics_core import Metric
 
 from controller.observe.metrics import StateCollector
 from controller.observe.tally import Tally
 from controller.observe.totals import TotalsCollector
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+PAGE = read("manifests/monitoring/README.md")
 MONITORING = ROOT / "manifests" / "monitoring"
 RULES = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"][0]["rules"]
 
@@ -43,12 +42,6 @@ class Known:
         return Everything(node=Everything(), connections=one, problems=[], policies=one, domains=one)
 
 
-def table(heading: str) -> list[list[str]]:
-    """Cells of the table whose first column has this heading, without its head."""
-    lines = README[README.index(f"| {heading} |") :].split("\n\n", maxsplit=1)[0].splitlines()
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-
-
 def families() -> Iterator[Metric]:
     """All that an agent and an aggregator serve, each once."""
     yield from StateCollector(Known(), Tally(lambda: 0.0)).collect()
@@ -56,18 +49,18 @@ def families() -> Iterator[Metric]:
 
 
 def row(metric: Metric) -> list[str]:
-    """As the README writes it."""
+    """As the page writes it."""
     name = f"{metric.name}_total" if metric.type == "counter" else metric.name
     labels = list(dict.fromkeys(label for sample in metric.samples for label in sample.labels if label != "le"))
     return [f"`{name}`", metric.type, ", ".join(f"`{label}`" for label in labels), metric.documentation]
 
 
 def test_every_metric_is_listed_with_its_type_its_labels_and_its_meaning():
-    assert table("Metric") == [row(metric) for metric in families()]
+    assert table(PAGE, "Metric") == [row(metric) for metric in families()]
 
 
 def test_every_alert_is_listed_with_its_severity_and_how_long_it_waits():
-    documented = [cells[:3] for cells in table("Alert")]
+    documented = [cells[:3] for cells in table(PAGE, "Alert")]
     assert documented == [[f"`{rule['alert']}`", rule["labels"]["severity"], rule["for"]] for rule in RULES]
 
 
@@ -85,3 +78,9 @@ def expressions(file: str) -> list[str]:
         return [rule["expr"] for rule in RULES]
     panels = yaml.safe_load((MONITORING / file).read_text())["panels"]
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+
+def test_the_dashboard_shows_everything_that_an_aggregator_serves():
+    shown = "\n".join(expressions("dashboard.json"))
+    served = [row(metric)[0].strip("`") for metric in families()]
+    assert [name for name in served if re.match("ballast_(aggregator|cluster)_", name) and name not in shown] == []

@@ -24,7 +24,7 @@ from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life
 
-STEPS = int(os.environ.get("BALLAST_FUZZ_STEPS", "2000"))
+STEPS = int(os.environ.get("BALLAST_FUZZ_STEPS", "1000"))
 EVENTS = 50
 """Things that happen in one run, at most; each is followed by a second at least, and so by a step as a rule."""
 STEPS_A_RUN = 40

@@ -29,7 +29,7 @@ def test_every_alert_says_how_bad_it_is_what_is_the_matter_and_what_to_do(rule):
 def test_the_kustomization_leaves_nothing_out():
     kustomization = load("kustomization.yaml")
     named = {*kustomization["resources"], *kustomization["configMapGenerator"][0]["files"]}
-    assert named == {path.name for path in MONITORING.iterdir()} - {"kustomization.yaml", "alerts.yaml"}
+    assert named == {path.name for path in MONITORING.iterdir()} - {"kustomization.yaml", "alerts.yaml", "README.md"}
 
 
 def test_no_two_panels_of_the_dashboard_share_an_id_or_a_place():

@@ -3,15 +3,18 @@
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 
 import pytest
 
 from controller.engine.state import State
-from controller.observe import http as http_module
+from controller.observe import wire
 from controller.observe.address import DEFAULT_LISTEN, Address
 from controller.observe.board import SILENCE_S, Board, Publication
-from controller.observe.http import CONCURRENT_REQUESTS, LINE_LIMIT, Endpoint, ListenError
+from controller.observe.http import LINE_LIMIT, NO_PAGES, Endpoint, ListenError, Page, Reply
+from controller.observe.wire import IDLE_CLIENTS, QUEUED_REQUESTS, REQUEST_LIMIT, TAKEN_ANSWERS, THREADS
 
 LOOPBACK = Address("127.0.0.1", 0)
 
@@ -24,10 +27,10 @@ class FakeConnection:
 class Served:
     """A board with its endpoint."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: Mapping[str, Page] = NO_PAGES) -> None:
         self.now = 100.0
         self.board = Board("node-1", lambda: self.now)
-        self.endpoint = Endpoint(LOOPBACK, self.board)
+        self.endpoint = Endpoint(LOOPBACK, self.board, more=more)
 
     def publish(self, *connections: FakeConnection, looked: bool = True, problems: tuple[str, ...] = ()) -> None:
         self.board.publish(Publication(self.now, State.initial(), connections, problems, looked))
@@ -50,7 +53,7 @@ class Served:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[Served]:
-    """One for all tests: closing it takes half a second."""
+    """One for all tests."""
     served = Served()
     with served.endpoint:
         yield served
@@ -133,14 +136,17 @@ def test_a_long_request_line_is_refused(served):
 
 
 def test_endless_headers_are_not_read_to_their_end(served):
-    head = b"GET /state HTTP/1.1\r\n"
-    with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=60) as connection:
-        connection.sendall(head + b"X: " + b"a" * (20 * 1024))
-        assert connection.recv(1) == b"H"
+    head = b"GET /state HTTP/1.1\r\nX: "
+    reply = served.send(head + b"a" * (REQUEST_LIMIT - len(head)))
+    assert b" 431 " in reply.splitlines()[0]
+
+
+def test_lines_may_end_as_a_person_types_them(served):
+    assert b" 200 " in served.send(b"GET /healthz HTTP/1.0\n\n").splitlines()[0]
 
 
 def test_a_client_that_sends_drop_by_drop_is_turned_away_in_time(served, monkeypatch):
-    monkeypatch.setattr(http_module, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(wire, "REQUEST_TIMEOUT_S", 0.3)
     with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=0.02) as connection:
         connection.sendall(b"GET /state HTTP/1.1\r\nX: ")
         reply = None
@@ -169,13 +175,137 @@ def test_garbage_does_no_harm(served, garbage):
     assert served.ask("GET", "/state")[0] == 200
 
 
-def test_more_clients_than_slots_are_turned_away_not_queued(served):
-    address = ("127.0.0.1", served.endpoint.port)
-    idle = [socket.create_connection(address, timeout=60) for _ in range(CONCURRENT_REQUESTS)]
-    with socket.create_connection(address, timeout=60) as another:
-        assert another.recv(1) == b""
-    for connection in idle:
-        connection.close()
+class Crowd:
+    """Clients that connect and send what they are given, at once."""
+
+    def __init__(self, served: Served, count: int, sent: bytes = b"", received: int = 2**16) -> None:
+        """`received`: bytes that each has room for."""
+        self.sockets = [socket.socket() for _ in range(count)]
+        for each in self.sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, received)
+            each.settimeout(60)
+            each.connect(("127.0.0.1", served.endpoint.port))
+            each.sendall(sent)
+
+    def __enter__(self) -> "Crowd":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.sockets:
+            each.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nX: "], ids=["nothing", "half a request"])
+@pytest.mark.parametrize("count", [IDLE_CLIENTS, 3 * IDLE_CLIENTS])
+def test_clients_that_send_no_request_keep_nobody_waiting(served, count, sent):
+    with Crowd(served, count, sent):
+        for page in ("/healthz", "/state", "/metrics"):
+            assert served.ask("GET", page)[0] == 200
+
+
+def test_of_too_many_clients_that_send_nothing_the_first_is_turned_away(served):
+    with Crowd(served, IDLE_CLIENTS + 1) as idle:
+        first, second, *_, last = idle.sockets
+        assert first.recv(1) == b""
+        for each in (second, last):
+            each.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+            assert each.recv(12) == b"HTTP/1.0 200"
+
+
+LARGE = b"x" * 2**24
+"""Bytes of an answer that no kernel takes off our hands."""
+
+
+@pytest.fixture
+def large() -> Iterator[Served]:
+    """With a page that is slow to take."""
+    served = Served({"/large": lambda _query: Reply(HTTPStatus.OK, "text/plain", LARGE)})
+    with served.endpoint:
+        served.publish(FakeConnection())
+        yield served
+
+
+def test_clients_that_take_no_answer_keep_nobody_waiting(large):
+    with Crowd(large, 3 * TAKEN_ANSWERS, b"GET /large HTTP/1.1\r\n\r\n", received=4096):
+        for page in ("/healthz", "/state", "/metrics", "/large"):
+            assert large.ask("GET", page)[0] == 200
+
+
+def test_a_client_that_takes_no_answer_is_turned_away_in_time(large, monkeypatch):
+    monkeypatch.setattr(wire, "REQUEST_TIMEOUT_S", 0.3)
+    turned_away = threading.Event()
+    monkeypatch.setattr(wire._log, "debug", lambda *_: turned_away.set())
+    with Crowd(large, 1, b"GET /large HTTP/1.1\r\n\r\n", received=4096) as slow:
+        assert turned_away.wait(60)
+        assert 0 < len(slow.sockets[0].makefile("rb").read()) < len(LARGE)
+
+
+def test_whoever_takes_a_large_answer_gets_all_of_it(large):
+    assert large.ask("GET", "/large")[2] == LARGE.decode()
+
+
+class Held:
+    """A page whose answers are made when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun, self.hold = threading.Semaphore(0), threading.Event()
+
+    def __call__(self, _query: str) -> Reply:
+        self.begun.release()
+        self.hold.wait(60)
+        return Reply(HTTPStatus.OK, "text/plain", b"at last")
+
+
+@pytest.fixture
+def held() -> Iterator[tuple[Served, Held]]:
+    """With a page that is slow to make, and all threads that make pages at it."""
+    page = Held()
+    served = Served({"/held": page})
+    with served.endpoint, Crowd(served, THREADS, HELD) as busy:
+        served.publish(FakeConnection())
+        assert all(page.begun.acquire(timeout=60) for _ in range(THREADS))
+        yield served, page
+        page.hold.set()
+        assert all(each.makefile("rb").read().endswith(b"at last") for each in busy.sockets)
+
+
+HELD = b"GET /held HTTP/1.1\r\n\r\n"
+
+
+def test_probes_are_answered_while_answers_are_being_made(held):
+    served, _ = held
+    assert [served.ask("GET", page)[0] for page in ("/healthz", "/readyz?verbose")] == [200, 200]
+
+
+def test_requests_wait_for_their_turn_and_too_many_are_turned_away(held):
+    served, page = held
+    with Crowd(served, QUEUED_REQUESTS - THREADS, HELD) as patient:
+        assert served.ask("GET", "/healthz")[0] == 200
+        assert served.send(HELD) == b""
+        page.hold.set()
+        assert all(each.makefile("rb").read().endswith(b"at last") for each in patient.sockets)
+
+
+def test_a_page_that_fails_is_logged_and_the_next_request_is_answered(caplog):
+    def broken(_query: str) -> Reply:
+        raise ZeroDivisionError
+
+    served = Served({"/broken": broken})
+    with served.endpoint:
+        served.publish(FakeConnection())
+        assert served.send(b"GET /broken HTTP/1.1\r\n\r\n") == b""
+        assert served.ask("GET", "/state")[0] == 200
+    assert [record.message for record in caplog.records] == ["HTTP request failed"]
+
+
+def test_the_end_cuts_off_whoever_is_connected():
+    other = Served()
+    with other.endpoint:
+        idle = Crowd(other, 3)
+        other.publish(FakeConnection())
+        assert other.ask("GET", "/healthz")[0] == 200
+    with idle:
+        assert [each.recv(1) for each in idle.sockets] == [b""] * 3
 
 
 def test_a_port_in_use_is_said_with_the_remedy(served):

@@ -38,6 +38,11 @@ class Tab:
         self.complaints.clear()
         self._navigate(url)
 
+    def resize(self, width: int, height: int) -> None:
+        """The screen, in CSS pixels; narrower than WIDTH it is a phone's."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < WIDTH}
+        self._call("Emulation.setDeviceMetricsOverride", **screen)
+
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression, awaited."""
         result = self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from chromium import Tab, browser
+from chromium import HEIGHT, WIDTH, Tab, browser
 
 from controller.api.documents import load
 from controller.engine import motion
@@ -39,6 +39,14 @@ class Connection:
 def tab() -> Iterator[Tab]:
     with browser() as opened:
         yield opened
+
+
+@pytest.fixture
+def phone(tab) -> Iterator[Tab]:
+    """The tab, as wide as a phone."""
+    tab.resize(390, 844)
+    yield tab
+    tab.resize(WIDTH, HEIGHT)
 
 
 @contextmanager
@@ -99,6 +107,60 @@ def test_every_domain_is_on_the_page_and_the_browser_has_no_complaint(tab, count
         assert tab.run("document.body.textContent.includes('No running domains.')") == (count == 0)
         assert tab.run("document.documentElement.scrollWidth <= innerWidth")
         assert tab.complaints == []
+
+
+OVERFLOWING = """
+[...document.querySelectorAll('body *')]
+    .filter(each => each.getBoundingClientRect().right > innerWidth + 0.5 || each.scrollWidth > innerWidth)
+    .map(each => each.outerHTML.slice(0, 80))
+"""
+"""What a reader would have to scroll sideways for."""
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("count", [0, 3, 300])
+def test_on_a_phone_nothing_is_scrolled_sideways_for(phone, count, scheme):
+    with node(names(count)) as (url, _):
+        phone.open(url, scheme)
+        assert phone.run("document.querySelectorAll('tbody tr').length") == count
+        assert phone.run(OVERFLOWING) == []
+        assert phone.run("getComputedStyle(document.body).backgroundColor") == SCHEMES[scheme]
+        assert phone.complaints == []
+
+
+def test_on_a_phone_neither_troubles_nor_terabytes_nor_long_names_are_cut(phone):
+    with node(["n" * 255]) as (url, board):
+        latest = board.latest
+        assert latest is not None
+        state = latest.state.copy()
+        state.sight.demand[:] = state.outlook.forecast[:] = state.sight.allocation[:] = 2.0**43
+        board.publish(
+            replace(latest, state=state, problems=("/etc/ballast/policies/" + "long" * 60 + ".yaml: broken",))
+        )
+        phone.open(url)
+        assert phone.run("document.querySelector('.troubles').textContent").endswith("broken")
+        assert phone.run(OVERFLOWING) == []
+        phone.open(f"{url}/domain?key=k0")
+        assert phone.run(OVERFLOWING) == []
+
+
+def test_on_a_phone_every_figure_has_its_title_and_domains_can_be_sorted(phone):
+    with node(names(30)) as (url, _):
+        phone.open(url)
+        title = "cell => getComputedStyle(cell, '::before').content"
+        titles = phone.run(f"[...document.querySelectorAll('tbody tr:first-child td.number')].map({title})")
+        assert titles == ['"Demand"', '"Forecast"', '"Allocation"', '"Target"', '"Looks every"']
+        phone.run("[...document.querySelectorAll('thead button')].find(b => b.textContent === 'Demand').click()")
+        demands = phone.run("[...document.querySelectorAll('tbody tr')].map(row => Number(row.cells[2].dataset.value))")
+        assert demands == sorted(demands, reverse=True)
+
+
+def test_on_a_wide_screen_titles_stand_above_the_columns_alone(tab):
+    with node(names(3)) as (url, _):
+        tab.open(url)
+        content = "getComputedStyle(document.querySelector('tbody td.number'), '::before').content"
+        assert tab.run(content) == "none"
+        assert tab.run("document.querySelector('thead').getBoundingClientRect().height > 0")
 
 
 def test_a_hostile_name_is_text_on_every_page(tab):

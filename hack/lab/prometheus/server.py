@@ -1,9 +1,10 @@
-"""A Prometheus of one's own that scrapes one endpoint every second."""
+"""A Prometheus of one's own that scrapes some endpoints every second."""
 
 import json
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,13 +27,13 @@ ANSWER_S = 10
 class Prometheus:
     """Up inside the `with` block, and gone with its data after it."""
 
-    def __init__(self, target: str, rules: Path) -> None:
-        """`target`: HOST:PORT that serves /metrics. `rules`: a file of alerts. Raises LabError."""
+    def __init__(self, targets: Sequence[str], rules: Path) -> None:
+        """`targets`: each a HOST:PORT that serves /metrics. `rules`: a file of alerts. Raises LabError."""
         self._daemons = Daemons()
         root = self._daemons.root
         try:
             shutil.copy(rules, root / "rules.yaml")
-            (root / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(target)))
+            (root / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(targets)))
             address = f"127.0.0.1:{free_port()}"
             self.url = f"http://{address}"
             log = root / "prometheus.log"
@@ -75,9 +76,9 @@ class Prometheus:
             return False
 
 
-def _configuration(target: str) -> dict[str, Any]:
+def _configuration(targets: Sequence[str]) -> dict[str, Any]:
     return {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yaml"],
-        "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": [target]}]}],
+        "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": list(targets)}]}],
     }
