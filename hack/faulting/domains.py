@@ -1,18 +1,29 @@
 """Faults of the guests, and what their owners do to them."""
 
 import time
+from itertools import pairwise
+from typing import Any
 
 from faulting.hostfault import HostFault
 from faulting.log import remarks
-from faulting.stage import NEED_MIB, REST_MIB, Stage
+from faulting.stage import BUDGET_MIB, NEED_MIB, REST_MIB, Stage
 from lab.errors import LabError
-from lab.guest import Guest
+from lab.guest import MIB, Guest
 
 OUTSIDE_MIB = 320
 """What somebody else sets: neither what Ballast wants nor the maximum."""
 HOLD_S = 25.0
 """An outside change is respected for 30 s at least; it was noticed within a few."""
 PAUSE_S = 10.0
+CLUTTER = 100_000
+"""Files, each of 0.9 KiB; a fifth of that counts as available, and cannot be given up."""
+KEEN: dict[str, Any] = {"headroom": {"quantity": "12Mi"}, "threshold": {"percent": 1, "quantity": "4Mi"}}
+"""Of the policy: all that a guest promises is taken."""
+RETRY_S = 50.0
+"""A stuck balloon is left alone for a minute; it was reported within a few seconds."""
+PLUGGED_MIB = 256
+BEYOND_MIB = 440
+"""What the guest holds then: more than it had in all, and than it has without being given more."""
 FLAPS = 6
 FLAP_S = 4.0
 """Half a period of the guest that flaps: longer than a look, shorter than a stabilisation."""
@@ -103,6 +114,40 @@ def _panicked(stage: Stage) -> float:
     return time.monotonic() - since  # nobody gets its memory: it keeps what it has, and what it was promised
 
 
+def _gives_nothing(stage: Stage) -> float:
+    stiff = stage.join("stiff", maximum=256, current=None, swap=0)
+    stiff.clutter(CLUTTER)
+    stage.rule(**KEEN, budget={"maximum": f"{BUDGET_MIB + stiff.spec.maximum - REST_MIB}Mi"})
+    stage.start()
+    stage.ballast.wait_for_domains(3)
+    stage.reported(stiff, "Stuck")
+    stuck = time.time()
+    took = stage.served(stage.taker, time.monotonic())
+    stage.wait(lambda: _told_shrink(stage, stiff, stuck) > 0, "tried again")
+    if _told_shrink(stage, stiff, stuck) < RETRY_S:
+        raise LabError(f"a stuck balloon was tried again within {RETRY_S:.0f} s")
+    return took
+
+
+def _told_shrink(stage: Stage, guest: Guest, since: float) -> float:
+    """Seconds from `since` (of the epoch) until the guest was told to give again; 0 if it was not."""
+    told = stage.orders(guest)[-1]
+    return next((new.at - since for old, new in pairwise(told) if new.at > since and new.target < old.target), 0.0)
+
+
+def _plugged(stage: Stage) -> float:
+    grown = stage.join("grown", slots=True)
+    stage.start()
+    stage.ballast.wait_for_domains(3)
+    grown.plug(PLUGGED_MIB)
+    stage.wait(lambda: stage.domain(grown)["maximum"] > grown.spec.maximum * MIB, "the new maximum known")
+    plugged = stage.watch.allocation(grown.uuid)  # what is plugged in comes on top of the balloon's size
+    since = time.monotonic()
+    grown.use(BEYOND_MIB, wait=False)
+    stage.wait(lambda: stage.watch.allocation(grown.uuid) > max(plugged, BEYOND_MIB), "grown beyond the old maximum")
+    return time.monotonic() - since
+
+
 def _flaps(stage: Stage) -> float:
     stage.run()
     for _ in range(FLAPS):
@@ -113,6 +158,12 @@ def _flaps(stage: Stage) -> float:
 
 
 FAULTS = (
+    HostFault(
+        "guest-gives-nothing",
+        "promises memory that its balloon cannot get; another guest is in need",
+        _gives_nothing,
+    ),
+    HostFault("memory-plugged-in", f"{PLUGGED_MIB} MiB plugged in, and used beyond the old maximum", _plugged),
     HostFault("outside-setmem", f"someone else's `virsh setmem` to {OUTSIDE_MIB} MiB", _set_from_outside),
     HostFault("guest-destroyed", "destroyed while it shrinks", _destroyed, frozenset({"giver"})),
     HostFault("guest-paused", f"paused for {PAUSE_S:.0f} s while it shrinks", _paused),
