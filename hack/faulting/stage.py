@@ -46,12 +46,6 @@ SPEC: dict[str, Any] = {
 POLICY_NAME = "faults"
 
 
-def policy(**changes: Any) -> str:
-    """The stage's policy as JSON, with these fields of its spec another way."""
-    head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": POLICY_NAME}}
-    return json.dumps(head | {"spec": SPEC | changes})
-
-
 class _Staged(Ballast):
     """`ballast run` with a log that programs can read, and with a wound if one is named."""
 
@@ -108,7 +102,8 @@ class Stage:
 
     def rule(self, **changes: Any) -> None:
         """Put the policy in force, with these fields of its spec another way."""
-        (self.policies / "policy.yaml").write_text(policy(**changes))
+        head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": POLICY_NAME}}
+        (self.policies / "policy.yaml").write_text(json.dumps(head | {"spec": SPEC | changes}))
 
     def join(self, name: str, **changes: Any) -> Guest:
         """One more guest, with these fields of its spec another way; the budget grows by what it has."""
