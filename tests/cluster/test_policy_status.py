@@ -146,8 +146,17 @@ def start(cluster: Cluster) -> Iterator[Start]:
     running: list[subprocess.Popen[str]] = []
 
     def begin(identity: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "controller", "aggregator", "--kubeconfig", str(cluster.plane.kubeconfig)]
-        options = ["--namespace", NAMESPACE, "--identity", identity, "--listen", "none"]
+        command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "controller", "aggregator"]
+        options = [
+            "--kubeconfig",
+            str(cluster.plane.kubeconfig),
+            "--namespace",
+            NAMESPACE,
+            "--identity",
+            identity,
+            "--listen",
+            "none",
+        ]
         running.append(subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True))
         return running[-1]
 
