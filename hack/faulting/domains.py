@@ -4,15 +4,22 @@ import time
 
 from faulting.hostfault import HostFault
 from faulting.log import remarks
-from faulting.stage import NEED_MIB, REST_MIB, Stage
+from faulting.stage import BUDGET_MIB, NEED_MIB, REST_MIB, Stage
 from lab.errors import LabError
-from lab.guest import Guest
+from lab.guest import MIB, Guest
 
 OUTSIDE_MIB = 320
 """What somebody else sets: neither what Ballast wants nor the maximum."""
 HOLD_S = 25.0
 """An outside change is respected for 30 s at least; it was noticed within a few."""
 PAUSE_S = 10.0
+CLUTTER = 190_000
+"""Files, each of 0.9 KiB that count as available: all that the guest has left at rest."""
+RETRY_S = 50.0
+"""A stuck balloon is left alone for a minute; it was reported within a few seconds."""
+PLUGGED_MIB = 256
+BEYOND_MIB = 440
+"""What the guest holds then: more than it had in all, and than it has without being given more."""
 FLAPS = 6
 FLAP_S = 4.0
 """Half a period of the guest that flaps: longer than a look, shorter than a stabilisation."""
@@ -103,6 +110,39 @@ def _panicked(stage: Stage) -> float:
     return time.monotonic() - since  # nobody gets its memory: it keeps what it has, and what it was promised
 
 
+def _gives_nothing(stage: Stage) -> float:
+    other = stage.join("other")
+    stage.giver.clutter(CLUTTER)
+    stage.start()
+    stage.ballast.wait_for_domains(3)
+    stage.reported(stage.giver, "Stuck")
+    stuck = time.time()
+    took = stage.served(stage.taker, time.monotonic())
+    stage.wait(lambda: stage.watch.allocation(other.uuid) < BUDGET_MIB // 2, "the other one gave instead")
+    stage.wait(lambda: _told_since(stage, stuck) > 0, "tried again")
+    if _told_since(stage, stuck) < RETRY_S:
+        raise LabError(f"a stuck balloon was tried again within {RETRY_S:.0f} s")
+    return took
+
+
+def _told_since(stage: Stage, stuck: float) -> float:
+    """Seconds from when it was reported stuck until the giver's balloon was told anything; 0 if it was not."""
+    return next((order.at - stuck for order in stage.orders(stage.giver)[-1] if order.at > stuck), 0.0)
+
+
+def _plugged(stage: Stage) -> float:
+    grown = stage.join("grown", slots=True)
+    stage.start()
+    stage.ballast.wait_for_domains(3)
+    grown.plug(PLUGGED_MIB)
+    stage.wait(lambda: stage.domain(grown)["maximum"] > grown.spec.maximum * MIB, "the new maximum known")
+    plugged = stage.watch.allocation(grown.uuid)  # what is plugged in comes on top of the balloon's size
+    since = time.monotonic()
+    grown.use(BEYOND_MIB, wait=False)
+    stage.wait(lambda: stage.watch.allocation(grown.uuid) > max(plugged, BEYOND_MIB), "grown beyond the old maximum")
+    return time.monotonic() - since
+
+
 def _flaps(stage: Stage) -> float:
     stage.run()
     for _ in range(FLAPS):
@@ -113,6 +153,12 @@ def _flaps(stage: Stage) -> float:
 
 
 FAULTS = (
+    HostFault(
+        "guest-gives-nothing",
+        "promises memory that its balloon cannot get; another guest is in need",
+        _gives_nothing,
+    ),
+    HostFault("memory-plugged-in", f"{PLUGGED_MIB} MiB plugged in, and used beyond the old maximum", _plugged),
     HostFault("outside-setmem", f"someone else's `virsh setmem` to {OUTSIDE_MIB} MiB", _set_from_outside),
     HostFault("guest-destroyed", "destroyed while it shrinks", _destroyed, frozenset({"giver"})),
     HostFault("guest-paused", f"paused for {PAUSE_S:.0f} s while it shrinks", _paused),

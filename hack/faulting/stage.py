@@ -1,5 +1,6 @@
 """Where one fault happens: a private libvirtd, two guests with a workload, Ballast, and somebody who watches."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -31,20 +32,16 @@ CEILING_PERCENT = 96
 """Of its maximum that a guest may have at most: QEMU itself cuts off what is above all of it, and none would show."""
 CEILING = CEILING_PERCENT / 100
 
-POLICY = f"""\
-apiVersion: ballast.dev/v1alpha1
-kind: MemoryPolicy
-metadata: {{name: faults}}
-spec:
-  mode: Enforce
-  budget: {{maximum: {BUDGET_MIB}Mi}}
-  limits: {{minimum: 96Mi, minimumPercent: 1, maximumPercent: {CEILING_PERCENT}}}
-  headroom: {{quantity: 48Mi}}
-  shrink: {{stabilizationSeconds: 3}}
-  spare: Reclaim
-  monitoring: {{maximumIntervalSeconds: 1}}
-"""
-"""Quick in all respects, so that a fault meets moving balloons."""
+SPEC: dict[str, Any] = {
+    "mode": "Enforce",
+    "budget": {"maximum": f"{BUDGET_MIB}Mi"},
+    "limits": {"minimum": "96Mi", "minimumPercent": 1, "maximumPercent": CEILING_PERCENT},
+    "headroom": {"quantity": "48Mi"},
+    "shrink": {"stabilizationSeconds": 3},
+    "spare": "Reclaim",
+    "monitoring": {"maximumIntervalSeconds": 1},
+}
+"""Of the stage's policy: quick in all respects, so that a fault meets moving balloons."""
 
 
 class _Staged(Ballast):
@@ -74,13 +71,12 @@ class Stage:
             self.log = self.host.root / "ballast.log"
             self.policies = self.host.root / "policies"
             self.policies.mkdir()
-            (self.policies / "policy.yaml").write_text(POLICY)
+            self.rule()
             self.giver = stack.enter_context(Guest(self.host, self.spec("giver")))
             self.taker = stack.enter_context(Guest(self.host, self.spec("taker")))
             self.cast = [self.giver, self.taker]
             for guest in self.guests:
-                guest.wait_ready()
-                guest.use(REST_MIB)
+                guest.wait_ready().use(REST_MIB)
             self.watch = stack.enter_context(Watch(self.host))
             self.stack = stack.pop_all()
         return self
@@ -91,14 +87,28 @@ class Stage:
         self.stack.__exit__(kind, error, trace)
 
     @property
-    def guests(self) -> tuple[Guest, Guest]:
-        """Both."""
-        return self.giver, self.taker
+    def guests(self) -> list[Guest]:
+        """Those of the cast that were not replaced."""
+        return [*{guest.spec.name: guest for guest in self.cast}.values()]
 
     @staticmethod
-    def spec(name: str) -> GuestSpec:
-        """How either guest is defined: half the budget at first, of a maximum that is more than half of it."""
-        return GuestSpec(name, maximum=384, current=BUDGET_MIB // 2, swap=SWAP_MIB, persistent=True, record=True)
+    def spec(name: str, *, slots: bool = False) -> GuestSpec:
+        """How a guest is defined: half the budget at first, of a maximum that is more than half of it."""
+        half = BUDGET_MIB // 2
+        return GuestSpec(name, maximum=384, current=half, swap=SWAP_MIB, persistent=True, slots=slots, record=True)
+
+    def rule(self, **changes: Any) -> None:
+        """Put the policy in force, with these fields of its spec another way."""
+        head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "faults"}}
+        (self.policies / "policy.yaml").write_text(json.dumps(head | {"spec": SPEC | changes}))
+
+    def join(self, name: str, *, slots: bool = False) -> Guest:
+        """One more guest, at rest; the budget grows by what it has."""
+        guest = self.stack.enter_context(Guest(self.host, self.spec(name, slots=slots)))
+        self.cast.append(guest)
+        self.rule(budget={"maximum": f"{BUDGET_MIB + BUDGET_MIB // 2}Mi"})
+        guest.wait_ready().use(REST_MIB)
+        return guest
 
     def replace_giver(self) -> None:
         """A guest of the same name takes the giver's place; what became of that one counts on."""
@@ -144,12 +154,11 @@ class Stage:
             lambda: self.domain(guest).get("reason") in reasons, PATIENCE_S, f"{guest.spec.name} reported as {reasons}"
         )
 
-    def served(self, guest: Guest, since: float) -> float:
-        """Seconds from `since` (monotonic) until the guest, made to need memory, has been given it."""
-        guest.use(NEED_MIB, wait=False)
-        self.wait(
-            lambda: self.watch.allocation(guest.uuid) >= NEED_MIB + KERNEL_MIB, f"{guest.spec.name} given what it needs"
-        )
+    def served(self, guest: Guest, since: float, need: int = NEED_MIB) -> float:
+        """Seconds from `since` (monotonic) until the guest, made to need `need` MiB, has been given it."""
+        guest.use(need, wait=False)
+        enough = need + KERNEL_MIB
+        self.wait(lambda: self.watch.allocation(guest.uuid) >= enough, f"{guest.spec.name} given what it needs")
         return time.monotonic() - since
 
     @staticmethod

@@ -51,6 +51,8 @@ class GuestSpec:
     monitor: bool = False
     """A second QMP monitor, `Guest.monitor`: whoever asks through libvirt holds the domain's job for that time, and
     Ballast's look passes the domain over."""
+    slots: bool = False
+    """Memory can be plugged in while it runs: `Guest.plug`."""
     record: bool = False
     """QEMU writes down every order its balloon gets, in `Guest.records`."""
 
@@ -155,6 +157,11 @@ class Guest:
         """Fill about 0.9 KiB a file with inodes that the guest cannot give up, but counts as available."""
         self._agent.order(f"clutter {files}")
         self.wait_for("cluttered", CLUTTER_S)
+
+    def plug(self, mib: int) -> None:
+        """Plug in a DIMM of `mib` MiB, a multiple of 128; `maximum` grows by it, and the guest uses it at once."""
+        size = f"<target><size unit='MiB'>{mib}</size><node>0</node></target>"
+        self.domain.attachDeviceFlags(f"<memory model='dimm'>{size}</memory>", libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def panic(self) -> None:
         """Crash the guest's kernel; QEMU runs on, statistics freeze."""
@@ -321,6 +328,7 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
     period = "" if spec.stats_period is None else f"<stats period='{spec.stats_period}'/>"
     autodeflate = " autodeflate='on'" if spec.autodeflate else ""
     balloon = f"<memballoon model='virtio'{autodeflate}>{period}</memballoon>"
+    numa = f"<numa><cell id='0' cpus='0' memory='{spec.maximum}' unit='MiB'/></numa>"
     swap = f"""
     <disk type='file' device='disk'>
       <driver name='qemu' type='raw' cache='unsafe'/>
@@ -331,6 +339,7 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
 <domain type='{domain_type()}'>
   <name>{escape(spec.name)}</name>
   <metadata>{spec.metadata}</metadata>
+  {f"<maxMemory slots='2' unit='MiB'>{4 * spec.maximum}</maxMemory>" if spec.slots else ""}
   <memory unit='MiB'>{spec.maximum}</memory>
   <currentMemory unit='MiB'>{current}</currentMemory>
   <vcpu>1</vcpu>
@@ -338,10 +347,10 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{host.image.kernel}</kernel>
     <initrd>{host.image.initramfs}</initrd>
-    <cmdline>console=ttyS0 quiet transparent_hugepage=never</cmdline>
+    <cmdline>console=ttyS0 quiet transparent_hugepage=never memhp_default_state=online</cmdline>
   </os>
   <features><acpi/></features>
-  <cpu mode='maximum'/>
+  <cpu mode='maximum'>{numa if spec.slots else ""}</cpu>
   <on_crash>preserve</on_crash>
   <devices>
     <controller type='usb' model='none'/>
