@@ -1,6 +1,8 @@
 """Faults of the guests, and what their owners do to them."""
 
 import time
+from itertools import pairwise
+from typing import Any
 
 from faulting.hostfault import HostFault
 from faulting.log import remarks
@@ -13,8 +15,10 @@ OUTSIDE_MIB = 320
 HOLD_S = 25.0
 """An outside change is respected for 30 s at least; it was noticed within a few."""
 PAUSE_S = 10.0
-CLUTTER = 190_000
-"""Files, each of 0.9 KiB that count as available: all that the guest has left at rest."""
+CLUTTER = 100_000
+"""Files, each of 0.9 KiB; a fifth of that counts as available, and cannot be given up."""
+KEEN: dict[str, Any] = {"headroom": {"quantity": "12Mi"}, "threshold": {"percent": 1, "quantity": "4Mi"}}
+"""Of the policy: all that a guest promises is taken."""
 RETRY_S = 50.0
 """A stuck balloon is left alone for a minute; it was reported within a few seconds."""
 PLUGGED_MIB = 256
@@ -111,23 +115,24 @@ def _panicked(stage: Stage) -> float:
 
 
 def _gives_nothing(stage: Stage) -> float:
-    other = stage.join("other")
-    stage.giver.clutter(CLUTTER)
+    stiff = stage.join("stiff", maximum=256, current=None, swap=0)
+    stiff.clutter(CLUTTER)
+    stage.rule(**KEEN, budget={"maximum": f"{BUDGET_MIB + stiff.spec.maximum - REST_MIB}Mi"})
     stage.start()
     stage.ballast.wait_for_domains(3)
-    stage.reported(stage.giver, "Stuck")
+    stage.reported(stiff, "Stuck")
     stuck = time.time()
     took = stage.served(stage.taker, time.monotonic())
-    stage.wait(lambda: stage.watch.allocation(other.uuid) < BUDGET_MIB // 2, "the other one gave instead")
-    stage.wait(lambda: _told_since(stage, stuck) > 0, "tried again")
-    if _told_since(stage, stuck) < RETRY_S:
+    stage.wait(lambda: _told_shrink(stage, stiff, stuck) > 0, "tried again")
+    if _told_shrink(stage, stiff, stuck) < RETRY_S:
         raise LabError(f"a stuck balloon was tried again within {RETRY_S:.0f} s")
     return took
 
 
-def _told_since(stage: Stage, stuck: float) -> float:
-    """Seconds from when it was reported stuck until the giver's balloon was told anything; 0 if it was not."""
-    return next((order.at - stuck for order in stage.orders(stage.giver)[-1] if order.at > stuck), 0.0)
+def _told_shrink(stage: Stage, guest: Guest, since: float) -> float:
+    """Seconds from `since` (of the epoch) until the guest was told to give again; 0 if it was not."""
+    told = stage.orders(guest)[-1]
+    return next((new.at - since for old, new in pairwise(told) if new.at > since and new.target < old.target), 0.0)
 
 
 def _plugged(stage: Stage) -> float:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -47,10 +48,10 @@ SPEC: dict[str, Any] = {
 class _Staged(Ballast):
     """`ballast run` with a log that programs can read, and with a wound if one is named."""
 
-    def __init__(self, policies: Path, uri: str, log: Path, wound: str) -> None:
+    def __init__(self, policies: Path, uri: str, log: Path, proc: Path, wound: str) -> None:
         wounded = (sys.executable, str(Path(__file__).with_name("wounded.py")), wound)
         self.program = wounded if wound else (str(COMMAND),)
-        arguments = ["run", "--policies", str(policies), "--connect", uri, "--log-format", "json"]
+        arguments = ["run", "--policies", str(policies), "--connect", uri, "--proc", str(proc), "--log-format", "json"]
         self._launch(arguments, log, keep=False)
 
 
@@ -69,6 +70,7 @@ class Stage:
         with ExitStack() as stack:
             self.host = stack.enter_context(PrivateLibvirtd())
             self.log = self.host.root / "ballast.log"
+            self.proc = Path("/proc")
             self.policies = self.host.root / "policies"
             self.policies.mkdir()
             self.rule()
@@ -92,23 +94,22 @@ class Stage:
         return [*{guest.spec.name: guest for guest in self.cast}.values()]
 
     @staticmethod
-    def spec(name: str, *, slots: bool = False) -> GuestSpec:
+    def spec(name: str, **changes: Any) -> GuestSpec:
         """How a guest is defined: half the budget at first, of a maximum that is more than half of it."""
-        half = BUDGET_MIB // 2
-        return GuestSpec(name, maximum=384, current=half, swap=SWAP_MIB, persistent=True, slots=slots, record=True)
+        usual = GuestSpec(name, 384, BUDGET_MIB // 2, swap=SWAP_MIB, persistent=True, record=True)
+        return replace(usual, **changes)
 
     def rule(self, **changes: Any) -> None:
         """Put the policy in force, with these fields of its spec another way."""
         head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "faults"}}
         (self.policies / "policy.yaml").write_text(json.dumps(head | {"spec": SPEC | changes}))
 
-    def join(self, name: str, *, slots: bool = False) -> Guest:
-        """One more guest, at rest; the budget grows by what it has."""
-        guest = self.stack.enter_context(Guest(self.host, self.spec(name, slots=slots)))
+    def join(self, name: str, **changes: Any) -> Guest:
+        """One more guest, with these fields of its spec another way; the budget grows by what it has."""
+        guest = self.stack.enter_context(Guest(self.host, self.spec(name, **changes)))
         self.cast.append(guest)
         self.rule(budget={"maximum": f"{BUDGET_MIB + BUDGET_MIB // 2}Mi"})
-        guest.wait_ready().use(REST_MIB)
-        return guest
+        return guest.wait_ready()
 
     def replace_giver(self) -> None:
         """A guest of the same name takes the giver's place; what became of that one counts on."""
@@ -128,7 +129,7 @@ class Stage:
 
     def start(self, wound: str = "") -> None:
         """Start Ballast (again), with the wound named if any."""
-        self.ballast = self.stack.enter_context(_Staged(self.policies, self.host.uri, self.log, wound))
+        self.ballast = self.stack.enter_context(_Staged(self.policies, self.host.uri, self.log, self.proc, wound))
 
     def run(self) -> None:
         """Start Ballast and wait until it has taken what the guests do not use."""

@@ -5,11 +5,15 @@ import subprocess
 import time
 from pathlib import Path
 
+from controller.host.pressure import MARK_FRACTION
 from faulting.hostfault import HostFault
-from faulting.stage import Stage
+from faulting.smallhost import SmallHost
+from faulting.stage import BUDGET_MIB, REST_MIB, Stage
 from faulting.wounded import JUMP_AFTER_S
 from lab.daemons import until
 
+SMALL_HOST_MIB = 1280
+"""Room for both guests, and something to eat."""
 JUMP_SETTLES_S = 10.0
 """How long Ballast lives with the new time before anybody needs anything."""
 
@@ -51,6 +55,24 @@ def fill(disk: Path) -> Path:
     return filler
 
 
+def _memory_eaten(stage: Stage) -> float:
+    host = stage.stack.enter_context(SmallHost(SMALL_HOST_MIB, stage.host.root / "proc", stage.watch))
+    stage.proc = host.proc
+    stage.rule(budget={"maximum": f"{BUDGET_MIB}Mi", "reserve": "64Mi"}, shrink={"stabilizationSeconds": 600})
+    stage.start()
+    stage.served(stage.giver, time.monotonic())
+    stage.giver.use(REST_MIB)  # from here on it keeps what it has
+
+    def pressed() -> bool:
+        host.eat(until_mib=MARK_FRACTION * SMALL_HOST_MIB / 2)  # also what guests give back
+        return bool(stage.ballast.state()["node"]["pressure"])
+
+    stage.wait(pressed, "pressure noticed")
+    stage.wait(lambda: stage.small(stage.giver), "what the giver kept is back with the host")
+    host.give_back()
+    return stage.served(stage.taker, time.monotonic())
+
+
 def _clock(wound: str, stage: Stage) -> float:
     stage.start(wound)
     stage.ballast.wait_for_domains(2)
@@ -60,6 +82,11 @@ def _clock(wound: str, stage: Stage) -> float:
 
 
 FAULTS = (
+    HostFault(
+        "host-memory-eaten",
+        "a process eats the host's memory, with no /proc/pressure (made up: the host's size); then a guest grows",
+        _memory_eaten,
+    ),
     HostFault("disk-full", "Ballast's log on a full disk (it keeps nothing else) while a guest grows", _disk_full),
     HostFault(
         "clock-forward",

@@ -28,6 +28,10 @@ class Seen:
     uuid: str
     allocation: float
     demand: float
+    resident: float
+    """Of its QEMU, on the host."""
+    updated: float
+    """When the guest last told, whole seconds since the epoch."""
 
 
 class Watch:
@@ -43,12 +47,24 @@ class Watch:
         """The guest's newest size (MiB); NaN before the first. Asking libvirt anew would hinder Ballast's looks."""
         return next((seen.allocation for seen in reversed(list(self._seen)) if seen.uuid == uuid), nan)
 
+    def resident(self) -> float:
+        """What all QEMUs seen hold of the host's memory (MiB), by the newest sample of each."""
+        return sum({seen.uuid: seen.resident for seen in list(self._seen)}.values())
+
     def demand_at(self, uuid: str, at: float) -> float | None:
-        """The guest's demand (MiB) when it was last at rest within 5 s before `at`; None if it was not."""
-        past = [seen for seen in list(self._seen) if seen.uuid == uuid and at - 5 <= seen.at <= at]
+        """The guest's least demand (MiB) in the 2 s when it was last at rest within 5 s before `at`; None if it was not.
+
+        Statistics that came between two samples are in the one after `at`.
+        """
+        past = [
+            seen
+            for seen in list(self._seen)
+            if seen.uuid == uuid and at - 5 <= seen.at <= at + PERIOD_S and seen.updated <= at
+        ]
         for end in range(len(past), REST_SAMPLES - 1, -1):
-            if len({seen.allocation for seen in past[end - REST_SAMPLES : end]}) == 1:
-                return past[end - 1].demand
+            rest = past[end - REST_SAMPLES : end]
+            if len({seen.allocation for seen in rest}) == 1:
+                return min(seen.demand for seen in rest)
         return None
 
     def __enter__(self) -> Self:
@@ -75,7 +91,11 @@ class Watch:
                     if "balloon.usable" in statistics:
                         size = statistics["balloon.current"] / MIB_KIB
                         demand = size - statistics["balloon.usable"] / MIB_KIB
-                        self._seen.append(Seen(at, domain.UUIDString(), size, demand))
+                        resident, updated = (
+                            statistics.get("balloon.rss", 0) / MIB_KIB,
+                            statistics["balloon.last-update"],
+                        )
+                        self._seen.append(Seen(at, domain.UUIDString(), size, demand, resident, updated))
         finally:
             with suppress(libvirt.libvirtError):
                 connection.close()
