@@ -11,7 +11,7 @@ from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.snapshot import HostReading, Refusal
 from controller.host import meminfo
-from controller.host.connection import Connection, connection_of
+from controller.host.connection import KEEPING, Connection, Keeping, connection_of
 from controller.host.events import EVENT_LOOP
 from controller.host.look import Look
 from controller.host.looker import Looker
@@ -40,7 +40,11 @@ class Host:
     """
 
     def __init__(
-        self, uris: Sequence[str], proc: Path = Path("/proc"), wake: Callable[[], None] = lambda: None
+        self,
+        uris: Sequence[str],
+        proc: Path = Path("/proc"),
+        wake: Callable[[], None] = lambda: None,
+        keeping: Keeping = KEEPING,
     ) -> None:
         """`uris` are libvirt connections, `proc` is the host's /proc or a mount of it. Raises ValueError."""
         if not uris or len(set(uris)) != len(uris):
@@ -50,7 +54,8 @@ class Host:
         self._moved: dict[str, int] = {}
         suffixes = {uri: f"@{uri}" if len(uris) > 1 else "" for uri in uris}
         self._connections = {
-            connection_of(suffix): Connection(uri, suffix, wake, self._on_moved) for uri, suffix in suffixes.items()
+            connection_of(suffix): Connection(uri, suffix, wake, self._on_moved, keeping)
+            for uri, suffix in suffixes.items()
         }
         self._parts: tuple[tuple[DomainFacts, ...], ...] = ()
         self._inventory: tuple[DomainFacts, ...] = ()

@@ -183,9 +183,11 @@ class RecordedHost:
         self._connection.release_periods(keys)
 
 
+@dataclass(frozen=True, slots=True)
 class OnePolicy:
     """The policy source."""
 
+    policy: MemoryPolicy = POLICY
     problems: tuple[str, ...] = ()
     outage = ""
     node = NodeIdentity("node")
@@ -194,7 +196,7 @@ class OnePolicy:
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
         """Always the same."""
-        return 1, (POLICY,)
+        return 1, (self.policy,)
 
 
 @dataclass(frozen=True, slots=True)

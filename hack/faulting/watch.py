@@ -52,7 +52,7 @@ class Watch:
         return sum({seen.uuid: seen.resident for seen in list(self._seen)}.values())
 
     def demand_at(self, uuid: str, at: float) -> float | None:
-        """The guest's least demand (MiB) in the 2 s when it was last at rest within 5 s before `at`; None if it was not.
+        """Its least demand (MiB) in its last 2 s at rest, within 5 s before `at`; None if it was not at rest.
 
         Statistics that came between two samples are in the one after `at`.
         """

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import libvirt
 import pytest
-from fake_libvirt import FakeDomain, FakeHandle
 
 from controller.host.connection import Connection, Keeping
+from lab.fake_libvirt import FakeDomain, FakeHandle
 
 Connect = Callable[..., Connection]
 

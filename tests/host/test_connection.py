@@ -6,7 +6,6 @@ import time
 
 import libvirt
 import pytest
-from fake_libvirt import FakeDomain, FakeHandle, error
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from controller.host.connection import (
     backoff,
     connection_of,
 )
+from lab.fake_libvirt import FakeDomain, FakeHandle, error
 
 NO_DAEMON = error(libvirt.VIR_ERR_SYSTEM_ERROR, "no socket", errno=errno.ENOENT)
 

@@ -3,12 +3,12 @@
 import libvirt
 import numpy as np
 import pytest
-from fake_libvirt import REPLY, WITHOUT_JOB
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.engine.snapshot import Life
 from controller.host.look import Look, join, read, to_samples, unanswered
+from lab.fake_libvirt import REPLY, WITHOUT_JOB
 
 KIB = 1024
 

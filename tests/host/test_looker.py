@@ -2,12 +2,12 @@
 
 import libvirt
 import pytest
-from fake_libvirt import FakeDomain, FakeHandle, error
 
 from controller.engine.snapshot import Life
 from controller.host.calls import LIMIT
 from controller.host.looker import Looker
 from controller.host.trouble import Trouble
+from lab.fake_libvirt import FakeDomain, FakeHandle, error
 
 SECONDS = (0.1, 10.0, 10.0)
 """A first deadline short enough to wait for; the others are never reached unless all calls hang."""

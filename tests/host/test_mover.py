@@ -2,7 +2,6 @@
 
 import libvirt
 import pytest
-from fake_libvirt import FakeDomain, FakeHandle, error
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from controller.engine.reasons import Reason
 from controller.engine.snapshot import Refusal
 from controller.host.mover import Mover, kibibytes
 from controller.host.trouble import Trouble
+from lab.fake_libvirt import FakeDomain, FakeHandle, error
 
 MIB = 2**20
 KIB = 1024

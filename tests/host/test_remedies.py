@@ -4,9 +4,9 @@ import errno
 
 import libvirt
 import pytest
-from fake_libvirt import error
 
 from controller.host.remedies import explain, explain_loss
+from lab.fake_libvirt import error
 
 
 @pytest.mark.parametrize(

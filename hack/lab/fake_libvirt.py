@@ -79,13 +79,17 @@ class FakeDomain:
                 raise self.refusal
             self.set.append((kib, flags))
 
+    def reply(self) -> dict[str, int]:
+        """What libvirt and the guest have to say."""
+        return dict(REPLY)
+
     def statistics(self) -> dict[str, int]:
         """This domain's part of a bulk call with NOWAIT."""
         if not self.job.acquire(blocking=False):
-            return {name: REPLY[name] for name in WITHOUT_JOB}
+            return {name: self.reply()[name] for name in WITHOUT_JOB}
         try:
             self.answers.wait()
-            return dict(REPLY)
+            return self.reply()
         finally:
             self.job.release()
 
