@@ -9,12 +9,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from faulting import cluster, daemons, domains, surroundings
+from faulting import cluster, crowd, daemons, domains, surroundings
 from faulting.fault import Fault, Result
 from lab.errors import LabError
 
 FAMILIES: dict[str, tuple[Fault, ...]] = {
-    "host": (*daemons.FAULTS, *domains.FAULTS, *surroundings.FAULTS),
+    "host": (*daemons.FAULTS, *domains.FAULTS, *surroundings.FAULTS, *crowd.FAULTS),
     "cluster": cluster.FAULTS,
 }
 FAULTS: dict[str, Fault] = {fault.name: fault for family in FAMILIES.values() for fault in family}
