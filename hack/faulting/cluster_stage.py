@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from faulting.stage import POLICY, REST_MIB, Stage
+from faulting.stage import REST_MIB, Stage, policy
 from lab.ballast import Aggregator, NodeAgent
 from lab.daemons import until
 from lab.guest import Guest
@@ -40,7 +40,7 @@ class ClusterStage(Stage):
             self.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
             node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
             self.plane.kubectl("apply", "-f", "-", input=json.dumps(node))
-            self.plane.kubectl("apply", "-f", "-", input=POLICY)
+            self.plane.kubectl("apply", "-f", "-", input=policy())
             self.stack = stack.pop_all()
         return self
 

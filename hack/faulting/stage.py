@@ -45,6 +45,12 @@ SPEC: dict[str, Any] = {
 """Of the stage's policy: quick in all respects, so that a fault meets moving balloons."""
 
 
+def policy(**changes: Any) -> str:
+    """The stage's policy, JSON, with these fields of its spec another way."""
+    head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "faults"}}
+    return json.dumps(head | {"spec": SPEC | changes})
+
+
 class _Staged(Ballast):
     """`ballast run` with a log that programs can read, and with a wound if one is named."""
 
@@ -101,8 +107,7 @@ class Stage:
 
     def rule(self, **changes: Any) -> None:
         """Put the policy in force, with these fields of its spec another way."""
-        head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "faults"}}
-        (self.policies / "policy.yaml").write_text(json.dumps(head | {"spec": SPEC | changes}))
+        (self.policies / "policy.yaml").write_text(policy(**changes))
 
     def join(self, name: str, **changes: Any) -> Guest:
         """One more guest, with these fields of its spec another way; the budget grows by what it has."""
