@@ -151,7 +151,7 @@ def _plugged(stage: Stage) -> float:
     def size() -> float:
         return stage.watch.allocation(grown.uuid)
 
-    with_plugged = size() + PLUGGED_MIB
+    with_plugged = stage.domain(grown)["allocation"] / MIB + PLUGGED_MIB
     grown.plug(PLUGGED_MIB)
     stage.wait(lambda: stage.domain(grown)["maximum"] > grown.spec.maximum * MIB, "the new maximum known")
     stage.wait(lambda: size() > with_plugged - EDGE_MIB, "what was plugged in, on top of the balloon's size")
