@@ -79,6 +79,8 @@ class Sight(Columns):
     """Wall time of the guest's last reset: statistics up to then are of another life."""
     updated: Floats = column(np.nan)
     """Wall time of the guest's newest statistics, in whole seconds."""
+    absurd_since: Floats = column(np.nan)
+    """Look from which on sizes and statistics do not fit; NaN while they do."""
     told: Floats = column(-np.inf)
     """Last look that brought statistics, new ones or not: others than those were sent after it."""
     moved: Floats = column(-np.inf)
@@ -203,12 +205,15 @@ def _trouble(
     missing = ~np.isfinite(demand) | ~(samples.updated > 0) | (samples.available == 0)
     booting = missing & (now - sight.since[samples.rows] < BOOT_TIME)
     absurd = (at_rest & ((demand < 0) | (demand > samples.actual))) | (samples.available < 0) | ~(samples.actual > 0)
+    since = np.where(absurd, np.fmin(sight.absurd_since[samples.rows], now), np.nan)
+    sight.absurd_since[samples.rows] = since
     lives = [(samples.life == life, reason) for life, reason in _LIFE_REASONS.items()]
     return first_that_applies(
         [
             *lives,
             (booting, Reason.BOOTING),
             (missing, Reason.NO_STATISTICS),
+            (absurd & (now - since < EVENT_SPACING), Reason.MOVING),  # somebody may have set it: the event is to come
             (absurd, Reason.INVALID_STATISTICS),
             (age < -FUTURE_TOLERANCE, Reason.FUTURE_STATISTICS),
             (age > patience, Reason.STALE_STATISTICS),

@@ -42,8 +42,8 @@ FILE_WIDTH = 200
 def main(only: tuple[str, ...], family: str | None, listed: bool, json_file: Path | None) -> None:
     """Make faults on real guests under Ballast's control, and show what became of the guests.
 
-    Each has a libvirtd, two guests with a workload and a Ballast of its own. Ends with 1 when a guest came to harm, an
-    order was lost or given twice, or Ballast did not recover. Those of the host take about ten
+    Each has a libvirtd, guests with a workload and a Ballast of its own. Ends with 1 when a guest came to harm, an
+    order was lost, given twice or gave too much, or Ballast did not recover. Those of the host take about twelve
     minutes all together, those of a cluster half an hour.
     """
     chosen = [FAULTS[name] for name in only] or [*(FAMILIES[family] if family else FAULTS.values())]

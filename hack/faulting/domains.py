@@ -24,6 +24,8 @@ RETRY_S = 50.0
 PLUGGED_MIB = 256
 BEYOND_MIB = 440
 """What the guest holds then: more than it had in all, and than it has without being given more."""
+EDGE_MIB = 20
+"""Less is no step of a size."""
 FLAPS = 6
 FLAP_S = 4.0
 """Half a period of the guest that flaps: longer than a look, shorter than a stabilisation."""
@@ -39,10 +41,14 @@ def _begun(stage: Stage) -> None:
 def _set_from_outside(stage: Stage) -> float:
     stage.run()
     stage.set_from_outside(stage.taker, OUTSIDE_MIB)
-    stage.wait(lambda: stage.watch.allocation(stage.taker.uuid) > OUTSIDE_MIB - 20, "the balloon as somebody set it")
+    stage.wait(
+        lambda: stage.watch.allocation(stage.taker.uuid) > OUTSIDE_MIB - EDGE_MIB, "the balloon as somebody set it"
+    )
     since, changed = time.monotonic(), time.time()
     stage.reported(stage.taker, "OutsideChange")
-    stage.wait(lambda: stage.watch.allocation(stage.taker.uuid) < OUTSIDE_MIB - 20, "managed again after the hold")
+    stage.wait(
+        lambda: stage.watch.allocation(stage.taker.uuid) < OUTSIDE_MIB - EDGE_MIB, "managed again after the hold"
+    )
     if any(changed <= order.at < changed + HOLD_S for order in stage.orders(stage.taker)[-1]):
         raise LabError(f"somebody's change was fought within {HOLD_S:.0f} s")
     return time.monotonic() - since
@@ -139,12 +145,19 @@ def _plugged(stage: Stage) -> float:
     grown = stage.join("grown", slots=True)
     stage.start()
     stage.ballast.wait_for_domains(3)
+    stage.wait(lambda: stage.domain(grown)["reallocations"] > 0, "grown made small")
+    stage.reported(grown, "WithinThreshold")
+
+    def size() -> float:
+        return stage.watch.allocation(grown.uuid)
+
+    with_plugged = stage.domain(grown)["allocation"] / MIB + PLUGGED_MIB
     grown.plug(PLUGGED_MIB)
     stage.wait(lambda: stage.domain(grown)["maximum"] > grown.spec.maximum * MIB, "the new maximum known")
-    plugged = stage.watch.allocation(grown.uuid)  # what is plugged in comes on top of the balloon's size
+    stage.wait(lambda: size() > with_plugged - EDGE_MIB, "what was plugged in, on top of the balloon's size")
     since = time.monotonic()
     grown.use(BEYOND_MIB, wait=False)
-    stage.wait(lambda: stage.watch.allocation(grown.uuid) > max(plugged, BEYOND_MIB), "grown beyond the old maximum")
+    stage.wait(lambda: size() > with_plugged + EDGE_MIB, "given more than that")
     return time.monotonic() - since
 
 

@@ -26,8 +26,8 @@ from controller.loop import control
 from controller.loop.clock import SystemClock
 
 HOUR_S = 3600.0
-LOOKS = 4
-"""Looks it lives through: as many as it takes to know its guests and to want something of them."""
+LOOKS = 2
+"""Looks it lives through: after one more it would know its guests well enough to take from them."""
 JUMP_AFTER_S = 25.0
 """Ballast knows its guests and has settled by then."""
 

@@ -147,17 +147,9 @@ def start(cluster: Cluster) -> Iterator[Start]:
 
     def begin(identity: str) -> subprocess.Popen[str]:
         command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "controller", "aggregator"]
-        options = [
-            "--kubeconfig",
-            str(cluster.plane.kubeconfig),
-            "--namespace",
-            NAMESPACE,
-            "--identity",
-            identity,
-            "--listen",
-            "none",
-        ]
-        running.append(subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True))
+        access = ["--kubeconfig", str(cluster.plane.kubeconfig), "--namespace", NAMESPACE]
+        options = ["--identity", identity, "--listen", "none"]
+        running.append(subprocess.Popen([*command, *access, *options], stderr=subprocess.PIPE, text=True))
         return running[-1]
 
     yield begin

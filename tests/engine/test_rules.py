@@ -78,6 +78,15 @@ class TestNeverBelowWhatIsNeeded:
         assert world.actions() == []
         assert world.reason("odd") is reason
 
+    def test_statistics_that_know_of_a_move_before_libvirt_does_are_no_reason_to_complain(self):
+        world = node(Guest("guest", 500, 2000)).tick(20)
+        size, shrunk = world.guests["guest"].actual, len(world.actions())
+        world.guests["guest"].statistics = {"usable": (size + 900) * MIB}  # somebody has given it 1400 MiB
+        world.tick()
+        assert (world.reason("guest"), notices(world), len(world.actions())) == (Reason.MOVING, [], shrunk)
+        world.tick()
+        assert notices(world) == [Reason.INVALID_STATISTICS]
+
     def test_zero_usable_with_free_pages_is_not_believed(self):
         world = node(Guest("old-kernel", 500, 4000, statistics={"usable": 0.0}))
         world.tick(30)

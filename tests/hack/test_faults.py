@@ -1,10 +1,12 @@
 """`./hack/faults`: what it lists, what is good, and what it takes from Ballast's log."""
 
 import json
+import re
+from pathlib import Path
 
 from click.testing import CliRunner
 
-from faulting.__main__ import FAULTS, main
+from faulting.__main__ import FAMILIES, FAULTS, main
 from faulting.fault import Result
 from faulting.log import Claim, claims, remarks, tracebacks
 
@@ -60,3 +62,11 @@ def test_a_result_is_good_only_without_harm_loss_and_with_recovery():
 def test_every_fault_is_listed():
     listed = CliRunner().invoke(main, ["--list"])
     assert [text.split()[0] for text in listed.output.splitlines()] == [*FAULTS]
+
+
+def test_the_readme_tells_of_every_fault_of_the_host_what_is_done():
+    page = (Path(__file__).parents[2] / "README.md").read_text()
+    section = page.partition("\n## Faults\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \|", section, re.MULTILINE))
+    assert {fault.name: fault.done for fault in FAMILIES["host"]}.items() <= rows.items()
+    assert rows.keys() <= FAULTS.keys()
