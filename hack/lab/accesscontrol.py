@@ -14,7 +14,7 @@ from pathlib import Path
 from lab.cache import CACHE, cached
 from lab.daemons import until
 from lab.debian import unpack, update_lists
-from lab.errors import LabError
+from lab.errors import LabError, exit_code
 from lab.image import Image
 from lab.libvirtd import QEMU_CONF, START_S, PrivateLibvirtd
 
@@ -183,15 +183,5 @@ def _extended(file: Path, entries: Sequence[str]) -> str:
     return "\n".join([text.rstrip("\n"), *new, ""])
 
 
-def main() -> int:
-    """Fetch; exit code 1 with one line of explanation when that is not possible."""
-    try:
-        actions()
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(actions))

@@ -13,7 +13,7 @@ from pathlib import Path
 from lab.cache import CACHE, cached
 from lab.command import run
 from lab.debian import unpack, update_lists
-from lab.errors import LabError
+from lab.errors import LabError, exit_code
 
 FOLDER = CACHE / "guest"
 SOURCES = Path(__file__).parent / "initramfs"
@@ -130,15 +130,5 @@ class _Cpio:
         self._data += bytes(-len(self._data) % 4)
 
 
-def main() -> int:
-    """Build, print the folder; exit code 1 with one line of explanation when that is not possible."""
-    try:
-        print(build())
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(lambda: print(build())))

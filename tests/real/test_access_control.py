@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import libvirt
 import pytest
 import yaml
+from quick_policy import QUICK_POLICY
 
 from lab.accesscontrol import USERS, GuardedLibvirtd, as_user
 from lab.ballast import COMMAND, Ballast
@@ -23,20 +23,6 @@ from lab.guest import Guest, GuestSpec
 RULES = Path(__file__).parents[2] / "manifests" / "polkit" / "50-ballast.rules"
 PATIENCE_S = 60.0
 NOBODY = 65534
-POLICY: dict[str, Any] = {
-    "apiVersion": "ballast.dev/v1alpha1",
-    "kind": "MemoryPolicy",
-    "metadata": {"name": "all"},
-    "spec": {
-        "mode": "Enforce",
-        "limits": {"minimum": "96Mi", "minimumPercent": 1},
-        "headroom": {"quantity": "12Mi"},
-        "threshold": {"percent": 1, "quantity": "4Mi"},
-        "shrink": {"stabilizationSeconds": 3},
-        "spare": "Reclaim",
-        "monitoring": {"maximumIntervalSeconds": 1},
-    },
-}
 
 ASK = """
 import json, sys
@@ -129,7 +115,7 @@ def ask(uri: str, *expressions: str, user: int = USERS["ballast"]) -> dict[str, 
 def test_ballast_moves_memory_as_a_user_who_may_do_no_more(guarded, guest, tmp_path):
     policies = tmp_path / "policies"
     policies.mkdir()
-    (policies / "policy.yaml").write_text(yaml.safe_dump(POLICY))
+    (policies / "policy.yaml").write_text(yaml.safe_dump(QUICK_POLICY))
     definition = guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     log = tmp_path / "ballast.log"
     with BallastAsUser(policies, guarded.uri, log, keep=False) as ballast:

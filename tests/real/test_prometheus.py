@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 from urllib.request import urlopen
 
 import pytest
 import yaml
+from quick_policy import QUICK_POLICY
 
 from controller.observe.address import Address
 from controller.observe.http import Endpoint
@@ -29,20 +29,6 @@ from lab.prometheus.server import Prometheus
 
 MONITORING = Path(__file__).parents[2] / "manifests" / "monitoring"
 PATIENCE_S = 60.0
-POLICY: dict[str, Any] = {
-    "apiVersion": "ballast.dev/v1alpha1",
-    "kind": "MemoryPolicy",
-    "metadata": {"name": "watched"},
-    "spec": {
-        "mode": "Enforce",
-        "limits": {"minimum": "96Mi", "minimumPercent": 1},
-        "headroom": {"quantity": "12Mi"},
-        "threshold": {"percent": 1, "quantity": "4Mi"},
-        "shrink": {"stabilizationSeconds": 3},
-        "spare": "Reclaim",
-        "monitoring": {"maximumIntervalSeconds": 1},
-    },
-}
 
 
 class Watched:
@@ -65,7 +51,7 @@ def watched(private_libvirtd, start_guests, tmp_path) -> Iterator[Watched]:
     stiff.clutter(100_000)
     policies = tmp_path / "policies"
     policies.mkdir()
-    (policies / "policy.yaml").write_text(yaml.safe_dump(POLICY))
+    (policies / "policy.yaml").write_text(yaml.safe_dump(QUICK_POLICY))
     with ExitStack() as stack:
         log = tmp_path / "ballast.log"
         ballast = stack.enter_context(Ballast(policies, private_libvirtd.uri, log, keep=False))

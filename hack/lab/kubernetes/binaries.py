@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lab.cache import CACHE, exclusive
 from lab.command import run
-from lab.errors import LabError
+from lab.errors import LabError, exit_code
 from lab.kubernetes.toolchain import go
 
 FOLDER = CACHE / "kubernetes"
@@ -136,15 +136,5 @@ def _environment() -> dict[str, str]:
     }
 
 
-def main() -> int:
-    """Build; exit code 1 with one line of explanation when that is not possible."""
-    try:
-        build()
-    except LabError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(build))

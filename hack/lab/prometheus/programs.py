@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lab.cache import CACHE, cached
 from lab.debian import unpack, update_lists
-from lab.errors import LabError
+from lab.errors import LabError, exit_code
 
 FOLDER = CACHE / "prometheus"
 PACKAGE = "prometheus"
@@ -35,15 +35,5 @@ def _fetch(result: Path) -> None:
         shutil.copy(unpacked / "usr" / "bin" / name, result / name)
 
 
-def main() -> int:
-    """Fetch; exit code 1 with one line of explanation when that is not possible."""
-    try:
-        fetch()
-    except LabError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(fetch))
