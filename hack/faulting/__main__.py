@@ -43,7 +43,7 @@ def main(only: tuple[str, ...], family: str | None, listed: bool, json_file: Pat
     """Make faults on real guests under Ballast's control, and show what became of the guests.
 
     Each has a libvirtd, guests with a workload and a Ballast of its own. Ends with 1 when a guest came to harm, an
-    order was lost, given twice or gave too much, or Ballast did not recover. Those of the host take about twelve
+    order was lost, given twice or gave too much, or Ballast did not recover. Those of the host take about thirteen
     minutes all together, those of a cluster half an hour.
     """
     chosen = [FAULTS[name] for name in only] or [*(FAMILIES[family] if family else FAULTS.values())]
