@@ -51,10 +51,11 @@ class Site:
     @contextmanager
     def ballast(self, **spec: Any) -> Iterator[Ballast]:
         """A `ballast run` on these guests under a policy with that spec; it has looked at all of them."""
+        guests = self.guests  # at rest before anybody moves their balloons
         with tempfile.TemporaryDirectory(prefix="ballast-bench-") as folder:
             policies, log = Path(folder) / "policies", Path(folder) / "ballast.log"
             policies.mkdir()
             (policies / "policy.yaml").write_text(yaml.safe_dump(KIND | {"spec": spec}))
             with Ballast(policies, self.libvirtd.uri, log, keep=False) as ballast:
-                ballast.wait_for_domains(len(self.guests))
+                ballast.wait_for_domains(len(guests))
                 yield ballast
