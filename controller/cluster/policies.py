@@ -154,8 +154,9 @@ class ClusterPolicies:
             changed = self._store.replace(page.items, page.resource_version, told)
             if changed is not None:
                 self._begin()
-                self._take(changed)
                 self._keep()
+                if changed:
+                    self._wake()
                 return True
         return False
 
