@@ -107,9 +107,8 @@ def _wishes(plan: Plan, state: State, base: Floats) -> Floats:
 
 def _narrow(state: State, base: Floats) -> Bools:
     """(n,) where the upper forecast has eaten into the headroom, and no spare memory is lent that would stand in."""
-    outlook, inventory = state.outlook, state.inventory
-    left = base - outlook.upper
-    return np.asarray((left < (1 - EATEN) * headroom(outlook, inventory)) & ~inventory.share)
+    upper, inventory = state.outlook.upper, state.inventory
+    return np.asarray((base - upper < (1 - EATEN) * headroom(inventory, upper)) & ~inventory.share)
 
 
 def _hopes(plan: Plan, state: State, still: Bools) -> Floats:

@@ -33,6 +33,9 @@ PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600
 """Seconds after which a peak counts half, by column. Demand comes back to where it was on every scale of time, and none
 is right for all guests: on recorded hosts all of them together foretold better where it jumps to than any alone."""
 
+EVERY = slice(None)
+"""Rows: all of them."""
+
 BLOCK = 2048
 """Domains fitted at a time: their points, and what a model makes of them, stay in a processor's cache (200 KiB an
 array of 12 points), so that a fit costs a domain the same among thousands and among a hundred thousand."""
@@ -136,15 +139,16 @@ def look_ahead(outlook: Outlook, line: Line, sight: Sight, inventory: Inventory,
 
 def want(outlook: Outlook, sight: Sight, inventory: Inventory, rows: Ints, top: Floats, now: float) -> None:
     """Enter what `rows` should have by their forecast, in place. `top`: (m,) the most they may have, bytes."""
-    foreseen = outlook.upper[rows] + headroom(outlook, inventory)[rows]
+    upper = outlook.upper[rows]
+    foreseen = upper + headroom(inventory, upper, rows)
     outlook.wanted[rows] = np.maximum(foreseen, missed(outlook, sight, top, rows))
     outlook.since[rows] = np.where(np.isnan(outlook.since[rows]), now, outlook.since[rows])
     _hold(outlook, inventory, foreseen, rows, now)
 
 
-def headroom(outlook: Outlook, inventory: Inventory) -> Floats:
-    """(n,) bytes that domains are to have on top of their upper forecast."""
-    return np.maximum(inventory.headroom, inventory.headroom_fraction * outlook.upper)
+def headroom(inventory: Inventory, base: Floats, rows: Ints | slice = EVERY) -> Floats:
+    """(m,) bytes that `rows` are to have on top of `base`, (m,) bytes: of their upper forecast, as a rule."""
+    return np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * base)
 
 
 def patience(outlook: Outlook, sight: Sight, limit: Floats, unknown: Floats, rows: Ints) -> Floats:

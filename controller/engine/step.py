@@ -239,7 +239,7 @@ def _cancel(state: State, stuck: Ints, committed: Floats) -> tuple[Action, ...]:
     if len(rows) == 0:
         return ()
     _, top = plan.limits(inventory, state.sight)
-    headroom = np.maximum(inventory.headroom, inventory.headroom_fraction * size)
+    headroom = outlook.headroom(inventory, size)
     relief = np.clip(np.where(state.motion.last_to < size, headroom, 0.0), 0.0, np.maximum(top - size, 0.0))
     free = max(state.budget - float(committed.sum()), 0.0)
     target = size.copy()
