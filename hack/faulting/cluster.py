@@ -62,9 +62,7 @@ def _api_away(stage: ClusterStage) -> float:
         raise LabError(f"{len(said)} complaints in the log about one outage")
     stage.plane.start_apiserver()
     back = time.monotonic()
-    stage.raise_minimum()
-    stage.raised()
-    stage.followed()
+    stage.rule_anew()
     return time.monotonic() - back
 
 
@@ -72,15 +70,11 @@ def _etcd_restored(stage: ClusterStage) -> float:
     """Recovered: the change that was lost counts no more, one made since counts, and its status says so."""
     stage.run()
     backup = stage.plane.back_up()
-    stage.raise_minimum()
-    stage.raised()
-    stage.followed()
+    stage.rule_anew()
     stage.plane.restore(backup)
     back = time.monotonic()
     stage.settle()
-    stage.raise_minimum(OTHER_MIB)
-    stage.raised(OTHER_MIB)
-    stage.followed()
+    stage.rule_anew(OTHER_MIB)
     return time.monotonic() - back
 
 
@@ -133,9 +127,7 @@ def _api_slow(stage: ClusterStage) -> float:
     for guest in stage.guests:
         stage.work(guest)
     changed = time.monotonic()
-    stage.raise_minimum()
-    stage.raised()
-    stage.followed()
+    stage.rule_anew()
     return time.monotonic() - changed
 
 
@@ -181,9 +173,7 @@ def _kinds_upgraded(stage: ClusterStage) -> float:
     _patch_kind(stage, {"op": "remove", "path": FIELD})
     back = time.monotonic()
     until(lambda: not stage.ballast.state()["problems"], FOLLOWED_S, "the policy accepted again")
-    stage.raise_minimum()
-    stage.raised()
-    stage.followed()
+    stage.rule_anew()
     return time.monotonic() - back
 
 
@@ -204,9 +194,7 @@ def _cache_full(stage: ClusterStage) -> float:
     cached = disk / "cluster.json"
     before = cached.read_bytes()
     filler = fill(disk)
-    stage.raise_minimum()
-    stage.raised()
-    stage.followed()
+    stage.rule_anew()
     left = sorted(each.name for each in disk.iterdir())
     if cached.read_bytes() != before or left != ["cluster.json", "filler"]:
         raise LabError(f"the cache was spoiled; its folder holds {left}")

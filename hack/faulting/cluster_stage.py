@@ -70,6 +70,12 @@ class ClusterStage(Stage):
         """Change the policy."""
         self.change(limits={"minimum": f"{mib}Mi"})
 
+    def rule_anew(self, mib: int = RAISED_MIB) -> None:
+        """Change the policy, and wait until that counts on both guests and its status says so."""
+        self.raise_minimum(mib)
+        self.raised(mib)
+        self.followed()
+
     def change(self, **spec: Any) -> None:
         """Merge this into the policy's spec."""
         self.plane.kubectl("patch", "mpol", POLICY_NAME, "--type=merge", "-p", json.dumps({"spec": spec}))

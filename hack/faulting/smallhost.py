@@ -8,12 +8,12 @@ whole machine, and missing here: Ballast takes its mark on MemAvailable.
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from faulting.watch import Watch
+from lab.background import Background
 
 KIB = 1024
 MIB = KIB * KIB
@@ -23,16 +23,15 @@ BITE_MIB = 16
 """Eaten at a time."""
 
 
-class SmallHost:
+class SmallHost(Background):
     """`proc` is for `--proc`; kept up to date, with the eater alive, inside the `with` block."""
 
     def __init__(self, total_mib: int, proc: Path, watch: Watch) -> None:
+        super().__init__("small host")
         self.proc = proc
         self._total_mib = total_mib
         self._watch = watch
         self._ordered_mib = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="small host")
 
     def available_mib(self) -> float:
         """What neither guests nor the eater hold; at least 1."""
@@ -65,14 +64,12 @@ class SmallHost:
         self._input = self._eater.stdin
         self.proc.mkdir()
         self._count()
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         self.give_back()
 
     def _run(self) -> None:

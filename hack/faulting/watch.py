@@ -1,15 +1,13 @@
 """What an onlooker sees of the guests through a libvirt connection of its own, whatever happens to libvirtd."""
 
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from math import nan
-from types import TracebackType
-from typing import Self
 
 import libvirt
 
+from lab.background import Background
 from lab.libvirtd import PrivateLibvirtd
 
 PERIOD_S = 0.5
@@ -34,14 +32,13 @@ class Seen:
     """When the guest last told, whole seconds since the epoch."""
 
 
-class Watch:
+class Watch(Background):
     """Samples every guest of `host` on a thread of its own while its `with` block runs."""
 
     def __init__(self, host: PrivateLibvirtd) -> None:
         self._host = host
         self._seen: list[Seen] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch")
+        super().__init__("watch")
 
     def allocation(self, uuid: str) -> float:
         """The guest's newest size (MiB); NaN before the first. Asking libvirt anew would hinder Ballast's looks."""
@@ -66,16 +63,6 @@ class Watch:
             if len({seen.allocation for seen in rest}) == 1:
                 return min(seen.demand for seen in rest)
         return None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):

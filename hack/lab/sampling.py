@@ -1,16 +1,15 @@
 """What the demo sees of guests without Ballast: a read-only libvirt connection and the guests' own agents."""
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import libvirt
 
 from controller.replay.trace import TraceWriter
+from lab.background import Background
 from lab.guest import Guest
 
 PERIOD_S = 0.5
@@ -52,28 +51,22 @@ class Track:
         return found
 
 
-class Sampler:
+class Sampler(Background):
     """Samples all guests on a thread of its own while its `with` block runs."""
 
     def __init__(self, uri: str, guests: Sequence[Guest], idle: Mapping[str, float]) -> None:
+        super().__init__("sampler")
         self._guests = guests
         self.tracks = [Track(guest.spec.name, guest.spec.maximum, idle[guest.spec.name]) for guest in guests]
         self._connection = libvirt.openReadOnly(uri)
         self._domains = [self._connection.lookupByUUIDString(guest.uuid) for guest in guests]
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sampler")
         self.error: libvirt.libvirtError | None = None
         """Why sampling ended early."""
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         self._connection.close()
         for track, guest in zip(self.tracks, self._guests, strict=True):
             _add_workload(track, guest)
