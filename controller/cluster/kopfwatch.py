@@ -38,6 +38,8 @@ CONNECT_S = 5.0
 """Seconds to open a connection."""
 REQUEST_S = 20.0
 """Seconds for any other request than a watch."""
+ENDING_S = 5.0
+"""Seconds kopf may take to end, before what it still does is cancelled once more; it takes some thousandths."""
 
 BACKOFFS_S = (1, 2, 4, 8, 8, 8)
 """Seconds between kopf's tries of one request; its own go up to ten minutes."""
@@ -134,18 +136,18 @@ class KopfWatch:
         self._ask()
         try:
             self._run(self._load, self._ears(self._stop), self._stop)
-            cause = "ended of itself"
-        except (aiohttp.ClientConnectionError, TimeoutError) as error:
-            _log.debug("kopf: %s", error)
-            self._ask()  # who asks the same server then says what there is to say
-            return AWAY_S
+            cause, away = "ended of itself", False
         except Exception as error:  # whatever it is, kopf must not take the agent with it
             _log.debug("kopf failed", exc_info=error)
             cause = f"{type(error).__name__}: {error}"
+            away = isinstance(error, (aiohttp.ClientConnectionError, TimeoutError))
         finally:
             self._began = None
         if self._stop.is_set:
             return 0.0
+        if away:
+            self._ask()  # who asks the same server then says what there is to say
+            return AWAY_S
         if self._monotonic() - began >= RAN_S:
             self._retry.worked()
         self._ask()
@@ -177,7 +179,24 @@ async def _operate(load: Load, tell: Tell, stop: StopFlag) -> None:
     asyncio.get_running_loop().set_exception_handler(_leave)
     with stop.in_loop() as flag:
         registry, settings = _registry(load, tell), _settings()
-        await kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=flag)
+        operator = asyncio.create_task(
+            kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=flag)
+        )
+        asked = asyncio.create_task(flag.wait())
+        await asyncio.wait((operator, asked), return_when=asyncio.FIRST_COMPLETED)
+        await _end(operator)
+
+
+async def _end(operator: "asyncio.Task[None]") -> None:
+    """Wait until kopf has ended. Raises whatever ended it.
+
+    It cancels each of its tasks once, and waits for them for ever. A watch that is just being begun anew can swallow
+    that, and would go on unheard (seen with 1.45).
+    """
+    while not (await asyncio.wait((operator,), timeout=ENDING_S))[0]:
+        for task in asyncio.all_tasks() - {operator, asyncio.current_task()}:
+            task.cancel()
+    await operator
 
 
 def _leave(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ import threading
 import aiohttp
 import pytest
 
-from controller.cluster.kopfwatch import AWAY_S, BEGIN_S, LONGEST_S, RAN_S, KopfWatch, StopFlag, _leave
+from controller.cluster import kopfwatch
+from controller.cluster.kopfwatch import AWAY_S, BEGIN_S, LONGEST_S, RAN_S, KopfWatch, StopFlag, _leave, run_kopf
 from controller.cluster.worker import Worker
 
 
@@ -161,6 +162,42 @@ def test_the_end_of_the_agent_ends_kopf(supervised):
         running.wait()
     assert not supervised.watch.worker._thread.is_alive()
     assert supervised.runs == 1
+
+
+def test_a_kopf_that_swallows_its_end_is_ended_all_the_same(monkeypatch):
+    """Made up: a task of kopf's that is cancelled at the moment in which it swallows that, and watches on."""
+    swallowed = []
+
+    async def watch() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            swallowed.append(True)
+        await asyncio.Event().wait()
+
+    async def operator(stop_flag: asyncio.Event, **_: object) -> None:
+        watcher = asyncio.create_task(watch())
+        await asyncio.sleep(0)  # let it begin
+        await stop_flag.wait()
+        watcher.cancel()
+        await asyncio.wait([watcher])
+
+    monkeypatch.setattr(kopfwatch, "ENDING_S", 0.01)
+    monkeypatch.setattr("kopf.operator", operator)
+    stop = StopFlag()
+    stop.set()
+    run_kopf(object, lambda *_: None, stop)
+    assert swallowed == [True]
+
+
+def test_a_restart_is_not_kept_waiting_by_how_the_run_ended(supervised, caplog):
+    def run(_stop: StopFlag) -> None:
+        supervised.watch.restart()
+        raise aiohttp.ClientConnectionError("the session is closed")
+
+    supervised.does = run
+    assert supervised.turn() == 0.0
+    assert (supervised.asks, caplog.records) == (1, [])
 
 
 def test_a_flag_set_before_the_loop_runs_is_not_lost():
