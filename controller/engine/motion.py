@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from controller.engine.columns import Columns, column
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
-from controller.engine.sight import EVENT_SPACING, TOLERANCE, Sight
+from controller.engine.sight import EVENT_SPACING, TOLERANCE, Sight, doubt
 from controller.engine.snapshot import Life, Refusal
 
 Floats = NDArray[np.float64]
@@ -16,7 +16,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 DEADLINE = 5.0
-"""Seconds without progress after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer."""
+"""Seconds without progress after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer. One
+in a guest that is choking is at once: that guest's kernel kills for the next page it needs."""
 
 LATE_NEWS = 2 * EVENT_SPACING
 """Seconds after a request in which a size may still tell of what the balloon did before."""
@@ -142,7 +143,9 @@ def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now
         return np.empty(0, dtype=np.int64)
     motion.progress_at[where & (sight.life != Life.RUNNING)] = now  # paused or in another job: it cannot move yet
     deadline = np.maximum(DEADLINE, 2 * inventory.interval_minimum)
-    rows = np.flatnonzero(where & (sight.seen - motion.progress_at > deadline))
+    choking = where & sight.choking & (motion.target < sight.allocation)
+    doubt(sight, np.flatnonzero(choking), now)
+    rows = np.flatnonzero(where & (sight.seen - motion.progress_at > deadline) | choking)
     motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)
     motion.retry_at[rows] = now + motion.backoff[rows]
     motion.refused[rows] = False
@@ -154,6 +157,7 @@ def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now
 def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: Ints, now: float) -> None:
     """Enter balloon changes that are about to be carried out, in place; `target` and `reason` are those of `rows`."""
     size = sight.allocation[rows]
+    sight.choking[rows] = False
     motion.target[rows] = target
     motion.relief[rows] = np.nan
     motion.progress[rows] = size

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from controller import schedule
 from controller.engine.columns import Columns, column
 from controller.engine.inventory import Inventory
-from controller.engine.sight import Sight
+from controller.engine.sight import TOLERANCE, Sight
 from controller.forecast import bound, calibration
 from controller.forecast.history import History
 from controller.forecast.model import Line
@@ -54,7 +54,8 @@ class Outlook(Columns):
     width: Floats = column(1.0)
     """Of the upper forecast, relative to the model's own: what has kept its promise of late."""
     wanted: Floats = column(np.nan)
-    """Upper forecast and headroom, or what a guest under pressure is given, before any limit."""
+    """Upper forecast and headroom, what a guest under pressure is given, or what it could not give up at once; before
+    any limit."""
     since: Floats = column(np.nan)
     """First forecast: nothing is known of what was wanted before."""
     bucket_start: Floats = column(-np.inf)
@@ -141,9 +142,20 @@ def want(outlook: Outlook, sight: Sight, inventory: Inventory, rows: Ints, top: 
     """Enter what `rows` should have by their forecast, in place. `top`: (m,) the most they may have, bytes."""
     upper = outlook.upper[rows]
     foreseen = upper + headroom(inventory, upper, rows)
-    outlook.wanted[rows] = np.maximum(foreseen, missed(outlook, sight, top, rows))
+    kept = np.maximum(_firm(sight, inventory, rows), missed(outlook, sight, top, rows))
+    outlook.wanted[rows] = np.maximum(foreseen, kept)
     outlook.since[rows] = np.where(np.isnan(outlook.since[rows]), now, outlook.since[rows])
     _hold(outlook, inventory, foreseen, rows, now)
+
+
+def _firm(sight: Sight, inventory: Inventory, rows: Ints) -> Floats:
+    """(m,) bytes that `rows` keep, of what they have, for headroom beside memory that a balloon might not get; 0 where
+    there is none. What is not free when a balloon asks for it has to be reclaimed; where that fails, a kernel kills.
+    """
+    doubtful = sight.doubtful[rows]
+    held = sight.demand[rows] + doubtful
+    kept = np.fmin(held + headroom(inventory, held, rows), sight.allocation[rows])
+    return np.where(doubtful > TOLERANCE, kept, 0.0)
 
 
 def headroom(inventory: Inventory, base: Floats, rows: Ints | slice = EVERY) -> Floats:

@@ -34,7 +34,12 @@ BOOT_TIME = 120.0
 """Seconds a guest may take from its start or reset until its balloon driver reports."""
 
 LOW_FREE = 0.03
-"""A guest with less than this part of its allocation usable is about to reclaim in the path of its allocations."""
+"""A guest with less than this part of its allocation usable is about to reclaim in the path of its allocations; with
+less than that unused it reclaims for whatever its balloon asks for."""
+
+DOUBT_FIRST = 960.0
+DOUBT_LONGEST = 86400.0
+"""Seconds for which a guest is not believed that could not give up what it promised; doubled each time in between."""
 
 EASY_FREE = 0.5
 """A guest with more than this part usable is not short of memory, whatever it reads back from swap."""
@@ -70,6 +75,17 @@ class Sight(Columns):
     rss: Floats = column(np.nan)
     demand: Floats = column(np.nan)
     """Of the newest fresh sample."""
+    doubtful: Floats = column(0.0)
+    """Of what that sample counts as usable, so much is neither free nor page cache (mostly slab, which a kernel frees
+    object by object, and seldom whole pages as soon as a balloon asks for them), or could not be given up before."""
+    promised: Floats = column(0.0)
+    """Of what the newest statistics count as usable, so much is not free."""
+    owed: Floats = column(0.0)
+    """So much of that could not be given up when it was asked for."""
+    owed_until: Floats = column(-np.inf)
+    """It may be believed again from then on."""
+    doubted: Floats = column(0.0)
+    """Seconds for which it was not believed the last time."""
     change: Floats = column(0.0)
     """Bytes by which that sample differs from the fresh one before."""
     fresh_at: Floats = column(-np.inf)
@@ -89,6 +105,12 @@ class Sight(Columns):
     """The same by the monotonic clock."""
     swap_in: Floats = column(np.nan)
     major_faults: Floats = column(np.nan)
+    available: Floats = column(np.nan)
+    """The guest's own size, as it told last."""
+    spent: Bools = column(False)
+    """It told last that it has next to nothing free: what its balloon gets now has to be reclaimed."""
+    choking: Bools = column(False)
+    """It told so twice in a row, at the same size, since it was last asked to move."""
     pressure: Bools = column(False)
     """The guest is short of memory, and nothing has been done about that yet."""
     pressed: Ints = column(0)
@@ -126,13 +148,24 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     since_asked = np.maximum(now - age, sight.told[rows]) - asked[rows]
     moving = (course[rows] < 0) | (since_asked >= EVENT_SPACING)
     _pressure(sight, samples, left, fresh | (news & moving & ~np.isnan(course[rows])), now)
+    _breathe(sight, samples, left, asked[rows])
     known = np.isfinite(samples.updated)
     sight.updated[rows[known]] = samples.updated[known]
     sight.told[rows[known]] = now
     sight.told[overtaken] = -np.inf  # that look is older than its event
     where: Ints = rows[fresh]
     _remember(sight, where, demand[fresh], now)
+    owed = np.where(now < sight.owed_until[where], np.minimum(sight.owed[where], sight.promised[where]), 0.0)
+    sight.owed[where] = owed
+    sight.doubtful[where] = np.maximum(_doubtful(samples, left)[fresh], owed)
     return where
+
+
+def doubt(sight: Sight, rows: Ints, now: float) -> None:
+    """Enter that `rows` could not give up what they promised, in place: not asked for it again for a while."""
+    sight.owed[rows] = sight.promised[rows]
+    sight.doubted[rows] = np.clip(2 * sight.doubted[rows], DOUBT_FIRST, DOUBT_LONGEST)
+    sight.owed_until[rows] = now + sight.doubted[rows]
 
 
 def _of_this_life(sight: Sight, samples: Samples, wall: float) -> Samples:
@@ -196,6 +229,29 @@ def _left(samples: Samples) -> Floats:
     """What the guest could give up: `usable`; where it reports none, or 0 while pages are free, `unused`."""
     given = np.isfinite(samples.usable) & ((samples.usable != 0) | ~(samples.unused > 0))
     return np.where(given, samples.usable, samples.unused)
+
+
+def _breathe(sight: Sight, samples: Samples, left: Floats, asked: Floats) -> None:
+    """Enter what new statistics tell of free memory, in place. `asked`: (m,) when each balloon was last asked to move.
+
+    The guest's own size follows its balloon at once, while libvirt learns of that by events that may be a second old.
+    Where the balloon deflates by itself it does not, but there no kernel kills for memory that the balloon holds.
+    """
+    rows = samples.rows
+    spent = samples.unused < LOW_FREE * samples.actual
+    same = np.abs(samples.available - sight.available[rows]) < TOLERANCE / 2
+    news = np.isfinite(samples.updated) & (samples.updated != sight.updated[rows])
+    choking = spent & sight.spent[rows] & same & (sight.told[rows] > asked)
+    where = rows[news]
+    sight.choking[where] = choking[news]
+    sight.spent[where] = spent[news]
+    sight.available[where] = samples.available[news]
+    sight.promised[where] = np.maximum(np.nan_to_num(left - samples.unused), 0.0)[news]
+
+
+def _doubtful(samples: Samples, left: Floats) -> Floats:
+    """Of what the guest could give up, `left`, what is neither free nor page cache; 0 where that is not told."""
+    return np.maximum(np.nan_to_num(left - samples.unused - samples.caches), 0.0)
 
 
 def _trouble(

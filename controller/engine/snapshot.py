@@ -43,6 +43,8 @@ class Samples:
     """(m,) the guest kernel's MemAvailable."""
     unused: Floats
     """(m,) the guest kernel's MemFree."""
+    caches: Floats
+    """(m,) what the guest holds of files, in its page cache and in tmpfs."""
     available: Floats
     """(m,) the guest kernel's MemTotal."""
     swap_in: Floats
@@ -59,7 +61,7 @@ class Samples:
         """No domain was looked at."""
         nothing = np.empty(0)
         integers = np.empty(0, dtype=np.int64)
-        return cls(integers, integers, *([nothing] * 9))
+        return cls(integers, integers, *([nothing] * 10))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ STATISTICS: tuple[tuple[str, float], ...] = (
     ("balloon.maximum", 1024),
     ("balloon.usable", 1024),
     ("balloon.unused", 1024),
+    ("balloon.disk_caches", 1024),
     ("balloon.available", 1024),
     ("balloon.swap_in", 1024),
     ("balloon.major_fault", 1),

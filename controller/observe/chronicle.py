@@ -45,8 +45,10 @@ class Figures(NamedTuple):
     forecast: float
     upper: float
     headroom: float
+    doubtful: float
+    """Of what the guest counts as available, neither free nor page cache."""
     wanted: float
-    """Upper forecast and headroom; more than that for a guest under pressure."""
+    """Upper forecast and headroom; more than that for a guest under pressure, or with much that is doubtful."""
     allocation: float
     """Before the decision."""
     target: float
@@ -122,6 +124,7 @@ def table(state: State) -> Floats:
         "forecast": outlook.forecast,
         "upper": outlook.upper,
         "headroom": np.maximum(inventory.headroom, inventory.headroom_fraction * outlook.upper),
+        "doubtful": state.sight.doubtful,
         "wanted": outlook.wanted,
         "allocation": size,
         "target": size,

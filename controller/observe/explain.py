@@ -107,13 +107,19 @@ def _needs(seen: Figures) -> Iterator[str]:
             f"upper forecast {mib(seen.upper)} + headroom {mib(seen.headroom)} = {mib(foreseen)}."
         )
         if seen.wanted > foreseen + MIB:
-            yield f"Under memory pressure it is to have more: {mib(seen.wanted)}."
+            yield f"{_why_more(seen)} it is to have more: {mib(seen.wanted)}."
         off = seen.wanted - seen.allocation
         side = "above" if off > 0 else "below"
         beyond = "beyond" if abs(off) > seen.threshold else "within"
         yield f"That is {mib(abs(off))} {side} its allocation, {beyond} the threshold of {mib(seen.threshold)}."
     if isfinite(seen.budget):
         yield f"Budget of the node {mib(seen.budget)}, {mib(seen.spare)} of it spare."
+
+
+def _why_more(seen: Figures) -> str:
+    if seen.doubtful > MIB and seen.wanted < seen.allocation + MIB:
+        return f"As {mib(seen.doubtful)} of what it counts as available is neither free nor page cache,"
+    return "Under memory pressure"
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class Ballast:
             maximum=seen.maximum * MIB,
             usable=unused,
             unused=unused,
+            caches=np.full(len(places), np.nan),
             available=(seen.used + seen.unused) * MIB,
             swap_in=seen.swap_in * MIB,
             major_faults=seen.major_faults,

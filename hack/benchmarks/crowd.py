@@ -86,6 +86,7 @@ class Crowd:
             maximum=np.full(size, float(MAXIMUM_MIB * MIB)),
             usable=usable,
             unused=usable / 2,
+            caches=usable / 2,
             available=actual,
             swap_in=np.zeros(size),
             major_faults=np.zeros(size),

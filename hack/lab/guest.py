@@ -154,7 +154,9 @@ class Guest:
         self._agent.order(f"{'loop' if loop else 'profile'} {text}")
 
     def clutter(self, files: int) -> None:
-        """Fill about 0.9 KiB a file with inodes that the guest cannot give up, but counts as available."""
+        """Fill about 0.9 KiB a file with inodes that the guest cannot give up, but counts as available, and 0.25 KiB
+        with data in memory that looks like page cache.
+        """
         self._agent.order(f"clutter {files}")
         self.wait_for("cluttered", CLUTTER_S)
 

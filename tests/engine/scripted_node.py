@@ -60,6 +60,8 @@ class Guest:
     """The balloon does not move."""
     keeps: float = 0
     """Size below which the guest gives nothing, whatever it reports."""
+    slab: float = 0
+    """MiB that it counts as usable, and that are neither free nor page cache."""
     moves_at: float = np.inf
     """MiB a second the balloon moves at most."""
     target: float | None = None
@@ -83,12 +85,14 @@ class Guest:
 
     def sample(self) -> dict[str, float]:
         held = min(self.demand, self.actual)
+        free = max(self.actual - held - self.slab, 0.0) / 2
         known = {
             "life": float(self.life),
             "actual": self.actual * MIB,
             "maximum": self.maximum * MIB,
             "usable": (self.actual - held) * MIB,
-            "unused": (self.actual - held) * MIB / 2,
+            "unused": free * MIB,
+            "caches": free * MIB,
             "available": self.actual * MIB,
             "swap_in": 0.0,
             "major_faults": 0.0,

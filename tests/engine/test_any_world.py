@@ -172,11 +172,12 @@ class AnyWorld(RuleBasedStateMachine):
         frozen=st.booleans(),
         stuck=st.booleans(),
         keeps=st.sampled_from([0, 700]),
+        slab=st.sampled_from([0, 300]),
         moves_at=st.sampled_from([5, 100, math.inf]),
     )
-    def a_guest_stalls_or_moves_on(self, data, frozen, stuck, keeps, moves_at):
+    def a_guest_stalls_or_moves_on(self, data, frozen, stuck, keeps, slab, moves_at):
         guest = self._one(data)
-        guest.frozen, guest.stuck, guest.keeps, guest.moves_at = frozen, stuck, keeps, moves_at
+        guest.frozen, guest.stuck, guest.keeps, guest.slab, guest.moves_at = frozen, stuck, keeps, slab, moves_at
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), life=st.sampled_from(Life))

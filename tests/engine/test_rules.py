@@ -184,6 +184,54 @@ class TestBudget:
         assert world.guests["stiff"].actual == 2090
         assert world.reason("stiff") is Reason.STUCK
 
+    def test_what_is_neither_free_nor_page_cache_is_not_taken_at_once(self):
+        world = node(Guest("files", 200, 2000, slab=700)).tick(20)
+        (action,) = world.actions()
+        assert action.target / MIB == pytest.approx((200 + 700) * 1.1, abs=1)
+
+    def test_it_is_taken_when_others_need_it(self):
+        chosen = policy(budget={"maximum": "2000Mi"})
+        world = node(Guest("files", 200, 1000, slab=700), Guest("other", 900, 1000), policies=[chosen]).tick(20)
+        assert world.guests["files"].actual > 900
+        world.guests["other"].demand = 1500
+        world.tick(20)
+        assert world.guests["files"].actual < 500
+        assert world.guests["other"].actual >= 1500
+
+    @pytest.mark.parametrize(("unused_mib", "seconds"), [(20, 2), (200, 7)])
+    def test_a_shrink_that_stands_still_ends_at_once_in_a_guest_with_nothing_free(self, unused_mib, seconds):
+        world = node(Guest("stiff", 200, 2000, keeps=1900, statistics={"unused": unused_mib * MIB}))
+        while not world.actions():
+            world.tick()
+        world.tick(seconds - 1)
+        assert len(world.actions()) == 1
+        world.tick()
+        assert [action.reason for action in world.actions()] == [Reason.FORECAST_SHRINK, Reason.STUCK]
+
+    def test_what_a_guest_promised_and_could_not_give_up_is_not_asked_for_again_for_a_while(self):
+        unused = {"unused": 20 * MIB}
+        world = node(Guest("liar", 200, 2000, keeps=1900, statistics=unused)).tick(20)
+        assert world.reason("liar") is Reason.STUCK
+        size = world.guests["liar"].actual
+        world.tick(900)
+        assert (world.guests["liar"].actual, len(world.actions())) == (size, 2)
+        world.tick(120)
+        assert [action.reason for action in world.actions()][2:] == [Reason.FORECAST_SHRINK, Reason.STUCK]
+        world.tick(1800)
+        assert len(world.actions()) == 4
+
+    def test_what_it_frees_meanwhile_is_taken(self):
+        world = node(Guest("liar", 200, 2000, keeps=1900, statistics={"unused": 20 * MIB})).tick(20)
+        liar = world.guests["liar"]
+        liar.keeps, liar.statistics = 0, {}
+        world.tick(200)
+        assert liar.actual < 1300
+
+    def test_a_guest_with_nothing_free_that_reclaims_goes_on_shrinking(self):
+        world = node(Guest("slow", 200, 2000, moves_at=2, statistics={"unused": 20 * MIB})).tick(120)
+        assert len(world.actions()) == 1
+        assert world.guests["slow"].actual < 1800
+
     @pytest.mark.parametrize("life", [Life.PAUSED, Life.BUSY, Life.UNRESPONSIVE])
     def test_a_guest_that_cannot_move_its_balloon_now_is_not_stuck_and_not_touched(self, life):
         world = node(Guest("guest", 500, 4000, moves_at=20)).tick(12)

@@ -25,6 +25,7 @@ def test_a_recorded_reply_becomes_bytes_and_seconds():
         "maximum": [262144 * KIB],
         "usable": [196440 * KIB],
         "unused": [193260 * KIB],
+        "caches": [3132 * KIB],
         "available": [222620 * KIB],
         "swap_in": [8 * KIB],
         "major_faults": [3],
@@ -37,7 +38,9 @@ def test_what_the_guest_did_not_say_is_nan():
     silent = {name: REPLY[name] for name in (*WITHOUT_JOB, "balloon.rss")}
     samples = to_samples(read(["a"], [silent]), {"a": 0})
     assert samples.life.tolist() == [Life.RUNNING]
-    assert np.isnan([samples.usable, samples.unused, samples.available, samples.swap_in, samples.updated]).all()
+    assert np.isnan(
+        [samples.usable, samples.unused, samples.caches, samples.available, samples.swap_in, samples.updated]
+    ).all()
 
 
 def test_domains_outside_the_inventory_are_left_out():

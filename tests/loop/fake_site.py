@@ -54,6 +54,8 @@ class FakeHost:
     demand: dict[str, int] = field(default_factory=dict)
     connection: FakeConnection = field(default_factory=FakeConnection)
     events: dict[str, int] = field(default_factory=dict)
+    slab: dict[str, int] = field(default_factory=dict)
+    """Bytes that guests count as usable, and that are neither free nor page cache."""
     silent: set[str] = field(default_factory=set)
     """Guests that send no statistics."""
     refusing: dict[str, str] = field(default_factory=dict)
@@ -95,7 +97,8 @@ class FakeHost:
     def _statistics(self, key: str) -> dict[str, float]:
         return {
             "balloon.usable": (self.actual[key] - self.demand[key]) // 1024,
-            "balloon.unused": (self.actual[key] - self.demand[key]) // 1024,
+            "balloon.unused": (self.actual[key] - self.demand[key] - self.slab.get(key, 0)) // 1024,
+            "balloon.disk_caches": 0,
             "balloon.available": self.actual[key] // 1024,
             "balloon.swap_in": 0,
             "balloon.major_fault": 0,

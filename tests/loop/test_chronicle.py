@@ -58,6 +58,19 @@ def test_a_grow_is_told_with_the_numbers_it_came_from():
     assert budget.startswith("Budget of the node ")
 
 
+def test_why_a_guest_keeps_more_than_forecast_and_headroom_is_told():
+    site = Site(CLOSE)
+    site.host.add("slab", actual=2048, demand=200)
+    site.host.slab["slab"] = 600 * MIB
+    site.host.add("pressed", actual=512, demand=510)
+    site.turn(20)
+    because = "As 600 MiB of what it counts as available is neither free nor page cache, it is to have more: 880 MiB."
+    assert because in site.board.explain("slab")["domains"][0]["standing"]
+    assert any(
+        "Under memory pressure it is to have more: " in line for each in sentences(site, "pressed") for line in each
+    )
+
+
 def test_under_observe_what_would_be_done_is_told_as_such():
     site = Site(CLOSE.replace("Enforce", "Observe"))
     site.host.add("a", actual=512, demand=480)

@@ -12,7 +12,8 @@
  *   clutter COUNT              cluttered TIME COUNT
  *
  * `clutter` makes empty files in memory. Their inodes cannot be given up, although the kernel counts them as available
- * (reclaimable slab): a guest that promises memory its balloon cannot get.
+ * (reclaimable slab): a guest that promises memory its balloon cannot get. One file more holds a quarter KiB for each of
+ * them, which the balloon's statistics do not tell from page cache.
  *
  * `profile` is piecewise linear from its first point (second 0) and stays at its last; two points of the same second
  * make a step. `loop` starts over after its last point.
@@ -188,6 +189,9 @@ static void clutter(int count)
         snprintf(path, sizeof path, "/clutter/%d", i);
         close(open(path, O_CREAT | O_WRONLY, 0600));
     }
+    int data = open("/clutter/data", O_CREAT | O_WRONLY, 0600);
+    posix_fallocate(data, 0, 256L * count);
+    close(data);
     fprintf(line, "cluttered %ld %d\n", now_ms(), count);
 }
 
