@@ -50,12 +50,18 @@ class Cache:
         self._lock = threading.Lock()
         self._written: Remembered | None = None
         self._failing = False
+        self._retry = False
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _try_out(folder)
         except OSError as error:
             remedy = "name a folder that Ballast may write to"
             raise CacheError(f"--cache-dir {folder}: {error.strerror}; {remedy}") from error
+
+    @property
+    def retry(self) -> bool:
+        """The last `write` failed for a reason that may pass."""
+        return self._retry
 
     def read(self) -> Remembered | None:
         """What was written last; None without it. A file that makes no sense is said and ignored."""
@@ -88,11 +94,11 @@ class Cache:
         except (OSError, ValueError) as error:
             if not self._failing:
                 _log.warning("%s: not written: %s", self._file, _cause(error), extra=_FIELDS)
-            self._failing = True
+            self._failing, self._retry = True, isinstance(error, OSError)
         else:
             if self._failing:
                 _log.info("%s: written again", self._file, extra=_FIELDS)
-            self._failing, self._written = False, remembered
+            self._failing, self._retry, self._written = False, False, remembered
 
     def _understood(self, content: bytes) -> Remembered | None:
         if len(content) > MAXIMUM_SIZE:

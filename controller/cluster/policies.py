@@ -144,7 +144,7 @@ class ClusterPolicies:
             self._kopf.restart()
         if not listed:
             return AGAIN_S
-        return spread(BEGIN_S if self._kopf.starting else RELIST_S)
+        return spread(BEGIN_S if self._kopf.starting or self._cache.retry else RELIST_S)
 
     def _list(self) -> bool:
         """Take the list; False when the watch kept telling something meanwhile."""
@@ -190,6 +190,8 @@ class ClusterPolicies:
         if changed:
             self._keep()
             self._wake()
+            if self._cache.retry:
+                self._lister.wake()  # it lists more often then, and each list is a try
 
     def _keep(self) -> None:
         """For a start without API server; tried again at every list while it cannot be written."""

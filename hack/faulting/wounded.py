@@ -3,7 +3,7 @@
     wounded.py WOUND ARGUMENT...
 
 Where a fault cannot be made from outside (die at one instruction, see another time than the host's) it is made here,
-so that the product needs no switches for it.
+so that the product needs no switches for it. That a method is replaced is what each `type: ignore` here is about.
 """
 
 import os
