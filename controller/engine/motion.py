@@ -141,9 +141,10 @@ def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools,
 def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now: float) -> Ints:
     if not where.any():
         return np.empty(0, dtype=np.int64)
-    motion.progress_at[where & (sight.life != Life.RUNNING)] = now  # paused or in another job: it cannot move yet
+    running = sight.life == Life.RUNNING
+    motion.progress_at[where & ~running] = now  # paused or in another job: it cannot move yet
     deadline = np.maximum(DEADLINE, 2 * inventory.interval_minimum)
-    choking = where & sight.choking & (motion.target < sight.allocation)
+    choking = where & running & sight.choking & (motion.target < sight.allocation)
     doubt(sight, np.flatnonzero(choking), now)
     rows = np.flatnonzero(where & (sight.seen - motion.progress_at > deadline) | choking)
     motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)

@@ -208,6 +208,15 @@ class TestBudget:
         world.tick()
         assert [action.reason for action in world.actions()] == [Reason.FORECAST_SHRINK, Reason.STUCK]
 
+    def test_a_choking_guest_in_another_job_is_not_touched(self):
+        world = node(Guest("stiff", 200, 2000, keeps=1900, statistics={"unused": 20 * MIB}))
+        while not world.actions():
+            world.tick()
+        world.tick()
+        world.guests["stiff"].life = Life.BUSY
+        world.tick(10)
+        assert len(world.actions()) == 1
+
     def test_what_a_guest_promised_and_could_not_give_up_is_not_asked_for_again_for_a_while(self):
         unused = {"unused": 20 * MIB}
         world = node(Guest("liar", 200, 2000, keeps=1900, statistics=unused)).tick(20)
