@@ -144,15 +144,23 @@ def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now
     running = sight.life == Life.RUNNING
     motion.progress_at[where & ~running] = now  # paused or in another job: it cannot move yet
     deadline = np.maximum(DEADLINE, 2 * inventory.interval_minimum)
-    choking = where & running & sight.choking & (motion.target < sight.allocation)
+    choking = where & running & _choking(motion, sight, inventory)
     doubt(sight, np.flatnonzero(choking), now)
-    rows = np.flatnonzero(where & (sight.seen - motion.progress_at > deadline) | choking)
+    rows = np.flatnonzero((where & (sight.seen - motion.progress_at > deadline)) | choking)
     motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)
     motion.retry_at[rows] = now + motion.backoff[rows]
     motion.refused[rows] = False
     motion.settled[rows] = sight.allocation[rows]
     motion.target[rows] = np.nan
     return rows
+
+
+def _choking(motion: Motion, sight: Sight, inventory: Inventory) -> Bools:
+    """(n,) guests that have given what was free, have to give more, and cannot. One whose balloon deflates by itself
+    helps itself; and its own size does not tell of its balloon.
+    """
+    shrinks = (motion.target < sight.allocation) & (sight.allocation < motion.last_from - TOLERANCE)
+    return np.asarray(sight.choking & shrinks & ~inventory.autodeflate)
 
 
 def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: Ints, now: float) -> None:

@@ -235,7 +235,6 @@ def _breathe(sight: Sight, samples: Samples, left: Floats, asked: Floats) -> Non
     """Enter what new statistics tell of free memory, in place. `asked`: (m,) when each balloon was last asked to move.
 
     The guest's own size follows its balloon at once, while libvirt learns of that by events that may be a second old.
-    Where the balloon deflates by itself it does not, but there no kernel kills for memory that the balloon holds.
     """
     rows = samples.rows
     spent = samples.unused < LOW_FREE * samples.actual

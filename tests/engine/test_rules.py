@@ -208,6 +208,15 @@ class TestBudget:
         world.tick()
         assert [action.reason for action in world.actions()] == [Reason.FORECAST_SHRINK, Reason.STUCK]
 
+    @pytest.mark.parametrize("unlike", [{"autodeflate": True}, {"keeps": 2000}])
+    def test_one_that_helps_itself_or_has_not_begun_to_give_has_its_full_time(self, unlike):
+        wanting = {"keeps": 1900, "statistics": {"unused": 20 * MIB, "available": 2000 * MIB}}
+        world = node(Guest("guest", 200, 2000, **wanting | unlike))
+        while not world.actions():
+            world.tick()
+        world.tick(5)
+        assert len(world.actions()) == 1
+
     def test_a_choking_guest_in_another_job_is_not_touched(self):
         world = node(Guest("stiff", 200, 2000, keeps=1900, statistics={"unused": 20 * MIB}))
         while not world.actions():
