@@ -245,12 +245,12 @@ def _breathe(sight: Sight, samples: Samples, left: Floats, asked: Floats) -> Non
     sight.choking[where] = choking[news]
     sight.spent[where] = spent[news]
     sight.available[where] = samples.available[news]
-    sight.promised[where] = np.maximum(np.nan_to_num(left - samples.unused), 0.0)[news]
+    sight.promised[where] = np.fmax(left - samples.unused, 0.0)[news]
 
 
 def _doubtful(samples: Samples, left: Floats) -> Floats:
     """Of what the guest could give up, `left`, what is neither free nor page cache; 0 where that is not told."""
-    return np.maximum(np.nan_to_num(left - samples.unused - samples.caches), 0.0)
+    return np.fmax(left - samples.unused - samples.caches, 0.0)
 
 
 def _trouble(

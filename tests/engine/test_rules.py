@@ -9,6 +9,7 @@ from scripted_node import MIB, Guest, Node, policy
 from controller.api.wishes import Wishes
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
+from controller.engine.sight import DOUBT_FIRST
 from controller.engine.snapshot import Life
 from controller.engine.view import view
 
@@ -231,11 +232,13 @@ class TestBudget:
         world = node(Guest("liar", 200, 2000, keeps=1900, statistics=unused)).tick(20)
         assert world.reason("liar") is Reason.STUCK
         size = world.guests["liar"].actual
-        world.tick(900)
+        world.now += DOUBT_FIRST - 60
+        world.tick(30)
         assert (world.guests["liar"].actual, len(world.actions())) == (size, 2)
-        world.tick(120)
+        world.tick(60)
         assert [action.reason for action in world.actions()][2:] == [Reason.FORECAST_SHRINK, Reason.STUCK]
-        world.tick(1800)
+        world.now += 2 * DOUBT_FIRST - 200
+        world.tick(30)
         assert len(world.actions()) == 4
 
     def test_what_it_frees_meanwhile_is_taken(self):
