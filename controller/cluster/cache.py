@@ -49,8 +49,7 @@ class Cache:
         self._node_name = node_name
         self._lock = threading.Lock()
         self._written: Remembered | None = None
-        self._failing = False
-        self._retry = False
+        self._failure: Exception | None = None
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _try_out(folder)
@@ -61,7 +60,7 @@ class Cache:
     @property
     def retry(self) -> bool:
         """The last `write` failed for a reason that may pass."""
-        return self._retry
+        return isinstance(self._failure, OSError)
 
     def read(self) -> Remembered | None:
         """What was written last; None without it. A file that makes no sense is said and ignored."""
@@ -92,13 +91,13 @@ class Cache:
                 raise ValueError(f"larger than {MAXIMUM_SIZE} bytes")
             _replace(self._file, content)
         except (OSError, ValueError) as error:
-            if not self._failing:
+            if self._failure is None:
                 _log.warning("%s: not written: %s", self._file, _cause(error), extra=_FIELDS)
-            self._failing, self._retry = True, isinstance(error, OSError)
+            self._failure = error
         else:
-            if self._failing:
+            if self._failure is not None:
                 _log.info("%s: written again", self._file, extra=_FIELDS)
-            self._failing, self._retry, self._written = False, False, remembered
+            self._failure, self._written = None, remembered
 
     def _understood(self, content: bytes) -> Remembered | None:
         if len(content) > MAXIMUM_SIZE:

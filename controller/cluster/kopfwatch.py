@@ -145,12 +145,11 @@ class KopfWatch:
             self._began = None
         if self._stop.is_set:
             return 0.0
+        self._ask()  # also says what there is to say where nobody answers
         if away:
-            self._ask()  # who asks the same server then says what there is to say
             return AWAY_S
         if self._monotonic() - began >= RAN_S:
             self._retry.worked()
-        self._ask()
         return self._retry.failed("ended", cause)
 
     def _ears(self, stop: StopFlag) -> Tell:

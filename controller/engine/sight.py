@@ -155,9 +155,7 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     sight.told[overtaken] = -np.inf  # that look is older than its event
     where: Ints = rows[fresh]
     _remember(sight, where, demand[fresh], now)
-    owed = np.where(now < sight.owed_until[where], np.minimum(sight.owed[where], sight.promised[where]), 0.0)
-    sight.owed[where] = owed
-    sight.doubtful[where] = np.maximum(_doubtful(samples, left)[fresh], owed)
+    _mistrust(sight, where, samples.caches[fresh], now)
     return where
 
 
@@ -248,9 +246,11 @@ def _breathe(sight: Sight, samples: Samples, left: Floats, asked: Floats) -> Non
     sight.promised[where] = np.fmax(left - samples.unused, 0.0)[news]
 
 
-def _doubtful(samples: Samples, left: Floats) -> Floats:
-    """Of what the guest could give up, `left`, what is neither free nor page cache; 0 where that is not told."""
-    return np.fmax(left - samples.unused - samples.caches, 0.0)
+def _mistrust(sight: Sight, rows: Ints, caches: Floats, now: float) -> None:
+    """Enter what of their promises is not to be counted on, in place. `caches`: (m,) bytes, NaN where not told."""
+    doubted = now < sight.owed_until[rows]
+    sight.owed[rows] = np.where(doubted, np.minimum(sight.owed[rows], sight.promised[rows]), 0.0)
+    sight.doubtful[rows] = np.fmax(sight.promised[rows] - caches, sight.owed[rows])
 
 
 def _trouble(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from controller.engine import motion
 from controller.engine.act import threshold
 from controller.engine.decision import Action, Decision
+from controller.engine.outlook import headroom
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
@@ -123,7 +124,7 @@ def table(state: State) -> Floats:
         "demand": state.sight.demand,
         "forecast": outlook.forecast,
         "upper": outlook.upper,
-        "headroom": np.maximum(inventory.headroom, inventory.headroom_fraction * outlook.upper),
+        "headroom": headroom(inventory, outlook.upper),
         "doubtful": state.sight.doubtful,
         "wanted": outlook.wanted,
         "allocation": size,

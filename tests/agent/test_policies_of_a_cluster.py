@@ -339,11 +339,12 @@ def test_a_policy_of_the_cache_is_validated_as_any_other(tmp_path):
     assert "spec.weight: '-3': out of range" in after.policies.problems[0]
 
 
-def test_a_cache_that_could_not_be_written_is_written_at_the_next_list_soon(source, tmp_path, monkeypatch):
-    def refuse(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def full_disk(_descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", refuse)
+
+def test_a_cache_that_could_not_be_written_is_written_at_the_next_list_soon(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", full_disk)
     source.know(policy("a", 1))
     assert [*tmp_path.iterdir()] == []
     assert 0 < source.policies.relist() <= 1.2 * BEGIN_S
@@ -353,14 +354,11 @@ def test_a_cache_that_could_not_be_written_is_written_at_the_next_list_soon(sour
 
 
 def test_a_change_that_could_not_be_cached_has_the_next_try_brought_forward(source, monkeypatch):
-    def refuse(_descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     source.know(policy("a", 1))
     source.policies._lister._woken.clear()
     source.policies.told("MODIFIED", policy("a", 200, priority=1))
     assert not source.policies._lister._woken.is_set()
-    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", full_disk)
     source.policies.told("MODIFIED", policy("a", 201, priority=2))
     assert source.policies._lister._woken.is_set()
 

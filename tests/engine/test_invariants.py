@@ -65,7 +65,7 @@ def _aim(guest):
     return guest.actual if guest.target is None else guest.target
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(nodes)
 def test_allocations_never_pass_the_budget(drawn):
     world, budget = build(drawn)
@@ -73,7 +73,7 @@ def test_allocations_never_pass_the_budget(drawn):
         assert world.allocated() <= budget + 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(nodes)
 def test_no_target_is_below_demand_or_minimum_or_above_the_maximum(drawn):
     world, _ = build(drawn)
@@ -84,7 +84,7 @@ def test_no_target_is_below_demand_or_minimum_or_above_the_maximum(drawn):
             assert 128 * MIB <= action.target <= 2000 * MIB
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(nodes)
 def test_frozen_guests_are_never_shrunk(drawn):
     world, _ = build(drawn)
@@ -93,7 +93,7 @@ def test_frozen_guests_are_never_shrunk(drawn):
     assert all(action.grows for _, actions in live(world, drawn["demands"]) for action in actions)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(nodes)
 def test_observe_never_acts(drawn):
     world, _ = build(drawn, mode="Observe")

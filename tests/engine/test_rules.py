@@ -22,6 +22,11 @@ def notices(world):
     return [notice.reason for decision in world.decisions for notice in decision.notices]
 
 
+def to_the_first_order(world: Node) -> None:
+    while not world.actions():
+        world.tick()
+
+
 class TestNeverBelowWhatIsNeeded:
     """Rule 1."""
 
@@ -202,8 +207,7 @@ class TestBudget:
     @pytest.mark.parametrize(("unused_mib", "seconds"), [(20, 2), (200, 7)])
     def test_a_shrink_that_stands_still_ends_at_once_in_a_guest_with_nothing_free(self, unused_mib, seconds):
         world = node(Guest("stiff", 200, 2000, keeps=1900, statistics={"unused": unused_mib * MIB}))
-        while not world.actions():
-            world.tick()
+        to_the_first_order(world)
         world.tick(seconds - 1)
         assert len(world.actions()) == 1
         world.tick()
@@ -213,15 +217,13 @@ class TestBudget:
     def test_one_that_helps_itself_or_has_not_begun_to_give_has_its_full_time(self, unlike):
         wanting = {"keeps": 1900, "statistics": {"unused": 20 * MIB, "available": 2000 * MIB}}
         world = node(Guest("guest", 200, 2000, **wanting | unlike))
-        while not world.actions():
-            world.tick()
+        to_the_first_order(world)
         world.tick(5)
         assert len(world.actions()) == 1
 
     def test_a_choking_guest_in_another_job_is_not_touched(self):
         world = node(Guest("stiff", 200, 2000, keeps=1900, statistics={"unused": 20 * MIB}))
-        while not world.actions():
-            world.tick()
+        to_the_first_order(world)
         world.tick()
         world.guests["stiff"].life = Life.BUSY
         world.tick(10)
