@@ -54,6 +54,8 @@ class Moves:
     grow: Bools
     target: Floats
     """Bytes, where `shrink` or `grow`."""
+    halt: Bools
+    """Shrinks under way that end where they are: the guest is under pressure, and no memory is free for it."""
     unverified: Bools
     """Shrinks wanted by domains whose newest sample is too old to shrink on."""
     unpaid: Bools
@@ -81,10 +83,12 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     patient = coming & (now - motion.last_at < state.inventory.interval_minimum)
     granted = _grant(wishes, hopes, state, free, patient)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
+    grow = (granted > 0) & (more - base >= TOLERANCE)
     return Moves(
         shrink=shrink & verified & (less < size),
-        grow=(granted > 0) & (more - base >= TOLERANCE),
+        grow=grow,
         target=np.where(shrink, less, more),
+        halt=turning & plan.movable & ~grow,
         unverified=shrink & ~verified,
         unpaid=granted < wishes - TOLERANCE,
     )

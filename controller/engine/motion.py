@@ -150,8 +150,7 @@ def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now
     motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)
     motion.retry_at[rows] = now + motion.backoff[rows]
     motion.refused[rows] = False
-    motion.settled[rows] = sight.allocation[rows]
-    motion.target[rows] = np.nan
+    settle(motion, sight, rows)
     return rows
 
 
@@ -161,6 +160,12 @@ def _choking(motion: Motion, sight: Sight, inventory: Inventory) -> Bools:
     """
     shrinks = (motion.target < sight.allocation) & (sight.allocation < motion.last_from - TOLERANCE)
     return np.asarray(sight.choking & shrinks & ~inventory.autodeflate)
+
+
+def settle(motion: Motion, sight: Sight, rows: Ints) -> None:
+    """What `rows` have is what they are to have, in place."""
+    motion.settled[rows] = sight.allocation[rows]
+    motion.target[rows] = np.nan
 
 
 def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: Ints, now: float) -> None:
@@ -186,6 +191,19 @@ def refuse(motion: Motion, refused: tuple[Refusal, ...], now: float) -> None:
         motion.backoff[row] = min(max(2 * motion.backoff[row], DEADLINE), RETRY_LONGEST)
         motion.retry_at[row] = now + motion.backoff[row]
         motion.refused[row] = True
+
+
+def held(motion: Motion, sight: Sight, committed: Floats) -> tuple[float, float]:
+    """Bytes of host memory in the hands of guests, at least and at most; what QEMU holds beyond their sizes is its own.
+
+    What QEMU holds is known from each domain's last look. A balloon that has moved since, or is on its way, may have
+    changed that by as much, and nobody tells: guests touch what they get when they need it.
+    """
+    size, rss = np.nan_to_num(sight.allocation), sight.rss
+    highest = np.where(size > 0, committed, 0.0)
+    least = np.fmin(np.fmin(size, motion.target), rss)
+    most = np.fmin(highest, rss + np.fmax(highest - sight.rss_at, 0.0))
+    return float(least.sum()), float(most.sum())
 
 
 def committed(motion: Motion, sight: Sight, inventory: Inventory) -> Floats:

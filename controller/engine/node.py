@@ -43,9 +43,13 @@ class Node:
         return cls(HostReading(0.0, 0.0), 0.0, 0.0, History.empty(1), -np.inf)
 
 
-def observe(node: Node, reading: HostReading, guests: float, now: float) -> Node:
-    """The host after a reading. `guests`: bytes of host memory that guests' allocations hold now."""
-    own_use = max(reading.total - reading.available - guests, 0.0)
+def observe(node: Node, reading: HostReading, least: float, most: float, now: float) -> Node:
+    """The host after a reading, of which guests hold `least` to `most` bytes.
+
+    What may be theirs changes nothing: own use is taken to be as it was, as far as the reading allows that.
+    """
+    used = reading.total - reading.available
+    own_use = max(min(max(node.own_use, used - most), used - least), 0.0)
     if own_use == node.own_use == node.own_forecast:  # one more point on a flat line tells nothing
         return replace(node, reading=reading)
     if now - node.updated < SPACING:

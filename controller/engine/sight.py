@@ -73,6 +73,9 @@ class Sight(Columns):
     maximum: Floats = column(np.nan)
     """The live domain's maximum."""
     rss: Floats = column(np.nan)
+    """Host memory that QEMU held at the last look."""
+    rss_at: Floats = column(np.nan)
+    """Size of the balloon at that look."""
     demand: Floats = column(np.nan)
     """Of the newest fresh sample."""
     doubtful: Floats = column(0.0)
@@ -221,6 +224,7 @@ def _measure(sight: Sight, samples: Samples, wall: float, now: float) -> None:
     _resize(sight, rows[sized], samples.actual[sized], wall, now)
     sight.maximum[rows] = np.where(np.isfinite(samples.maximum), samples.maximum, sight.maximum[rows])
     sight.rss[rows] = samples.rss
+    sight.rss_at[rows] = sight.allocation[rows]
 
 
 def _left(samples: Samples) -> Floats:

@@ -53,7 +53,8 @@ def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]
     _forecast(state, owned, now)
     _schedule(state, snapshot.samples.rows, now)
     committed = motion.committed(state.motion, state.sight, state.inventory)
-    state.node = node.observe(state.node, snapshot.host, _held_by_guests(state), now)
+    held = motion.held(state.motion, state.sight, committed)
+    state.node = node.observe(state.node, snapshot.host, *held, now)
     state.budget = node.budget(state.node, state.inventory.budget)
     before = state.reason.copy()
     actions = _cancel(state, stuck, committed) + _enforce(state, committed, now)
@@ -166,12 +167,6 @@ def _schedule(state: State, rows: Ints, now: float) -> None:
     pace.next_look[rows] = schedule.aligned(now + pace.interval[rows], shortest)
 
 
-def _held_by_guests(state: State) -> float:
-    """Bytes of host memory that are in guests' hands: never more than their allocations, the rest is QEMU's own."""
-    size = np.nan_to_num(state.sight.allocation)
-    return float(np.fmin(size, state.sight.rss).sum())
-
-
 def _usable(state: State) -> Bools:
     """(n,) domains whose numbers may be acted on."""
     seen = state.sight
@@ -199,18 +194,21 @@ def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & _free_to_move(state, now)
     drawn = plan.draw(state, committed, movable, now)
     chosen = act.choose(drawn, state, committed, now)
+    halted = np.flatnonzero(chosen.halt)
+    motion.settle(state.motion, state.sight, halted)
     state.reason = act.why_kept(drawn, chosen, state, now)
+    halts = act.actions(state, halted, state.sight.allocation, state.reason) if len(halted) else ()
     _verify(state, chosen, now)
     rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
     if len(rows) == 0:
-        return ()
+        return halts
     reasons = act.why_moved(drawn, chosen.target, state)
     actions = act.actions(state, rows, chosen.target, reasons)
     motion.request(state.motion, state.sight, rows, chosen.target[rows], reasons[rows], now)
     state.sight.pressure &= ~chosen.grow | chosen.unpaid
     _count(state, rows, reasons[rows], now)
     state.reason[rows] = reasons[rows]
-    return actions
+    return halts + actions
 
 
 def _verify(state: State, chosen: Moves, now: float) -> None:
