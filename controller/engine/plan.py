@@ -103,7 +103,13 @@ def _levels(state: State, lowest: Floats, top: Floats) -> list[Floats]:
     pressed = missed(outlook, sight, top, np.arange(len(size)))
     ceiling = np.maximum(top, floor)
     upper = np.clip(np.fmax(outlook.upper, pressed), floor, ceiling)
-    return [floor, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
+    values = state.history.values
+    told = np.arange(values.shape[1]) >= np.where(sight.wall, sight.pressed, 0)[:, None]
+    recent = np.where(told, values, 0.0).max(axis=1, initial=0.0) / (1 - LOW_FREE)
+    known = np.where((pressed > 0) & sight.wall & ~(recent > size + 2**20), pressed, np.fmax(outlook.forecast, recent))
+    known = np.clip(known, floor, ceiling)
+    upper = np.maximum(upper, known)
+    return [floor, known, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
 
 
 def _after_release(state: State, top: Floats) -> Floats:

@@ -116,6 +116,7 @@ class Sight(Columns):
     """It told so twice in a row, at the same size, since it was last asked to move."""
     pressure: Bools = column(False)
     """The guest is short of memory, and nothing has been done about that yet."""
+    wall: Bools = column(False)
     pressed: Ints = column(0)
     """Telling samples in a row that showed it short of memory."""
     shortfall_time: Floats = column(0.0)
@@ -295,6 +296,7 @@ def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now:
     short = (part < LOW_FREE) | (swapping & (part < EASY_FREE)) | (thrashing & (part < TIGHT_FREE))
     where: Ints = rows[telling]
     sight.pressure[rows] = telling & short
+    sight.wall[rows] = part < 0.01
     sight.pressed[where] = np.where(short[telling], sight.pressed[where] + 1, 0)
     sight.swap_in[where] = samples.swap_in[telling]
     sight.major_faults[where] = samples.major_faults[telling]
