@@ -87,7 +87,8 @@ def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacit
     reach = np.fmax(state.sight.demand, 0.0)[rows] + outlook.reach[rows] + unknown
     scale = np.maximum(reach * weights, 1.0)
     lowest, highest = needed[rows], np.maximum(top, needed)[rows]
-    recent = planner.fill([lowest, np.clip(outlook.held[rows], lowest, highest)], weights, capacity)
+    first = planner.level(lowest, np.clip(unknown, lowest, highest), scale, capacity)
+    recent = planner.fill([first, np.clip(outlook.held[rows], first, highest)], weights, capacity)
     known = np.clip(ABOVE_PEAK * np.maximum(outlook.peak_day[rows], unknown), recent, highest)
     levels = needed.copy()
     levels[rows] = planner.level(planner.level(recent, known, scale, capacity), highest, scale, capacity)
