@@ -172,7 +172,7 @@ def patience(outlook: Outlook, sight: Sight, limit: Floats, unknown: Floats, row
     demand = sight.demand[rows]
     peaks = [getattr(outlook, name)[rows] for name in PEAK_HALF_LIVES]
     jumps = [peak - demand for peak in (*peaks, unknown)]
-    return schedule.patience(jumps, (*PEAK_HALF_LIVES.values(), DAY), limit - demand)
+    return schedule.patience(jumps, (*PEAK_HALF_LIVES.values(), 120.0), limit - demand)
 
 
 def missed(outlook: Outlook, sight: Sight, top: Floats, rows: Ints) -> Floats:

@@ -117,6 +117,7 @@ class Sight(Columns):
     pressure: Bools = column(False)
     """The guest is short of memory, and nothing has been done about that yet."""
     wall: Bools = column(False)
+    paging: Bools = column(False)
     pressed: Ints = column(0)
     """Telling samples in a row that showed it short of memory."""
     shortfall_time: Floats = column(0.0)
@@ -296,6 +297,9 @@ def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now:
     short = (part < LOW_FREE) | (swapping & (part < EASY_FREE)) | (thrashing & (part < TIGHT_FREE))
     where: Ints = rows[telling]
     sight.pressure[rows] = telling & short
+    paging = (samples.swap_in - sight.swap_in[rows] > 40960 * elapsed) | (
+        samples.major_faults - sight.major_faults[rows] > MAJOR_FAULTS_A_SECOND * elapsed)
+    sight.paging[where] = paging[telling]
     sight.wall[rows] = part < 0.01
     sight.pressed[where] = np.where(short[telling], sight.pressed[where] + 1, 0)
     sight.swap_in[where] = samples.swap_in[telling]

@@ -146,7 +146,7 @@ def _forecast(state: State, rows: Ints, now: float) -> None:
     exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, NEVER)
     outlook.raise_peaks(state.outlook, state.sight, rows, now)
     gave = GAVE[state.motion.last_reason[rows]]
-    unknown = np.where(gave, outlook.UNKNOWN * top[rows], 0.0)  # what it might need went to others: so it is watched
+    unknown = outlook.UNKNOWN * top[rows]  # what it might need went to others: so it is watched
     patience = outlook.patience(state.outlook, state.sight, exhaustible, unknown, rows)
     tempo.pace(state.tempo, line, exhaustible, patience, inventory, rows)
     outlook.look_ahead(state.outlook, line, state.sight, inventory, rows, state.tempo.interval[rows])

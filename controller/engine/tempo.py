@@ -49,7 +49,7 @@ def classify(tempo: Tempo, sight: Sight, inventory: Inventory, rows: Ints, now: 
         np.abs(sight.change[rows]),
         np.maximum(inventory.stability_change[rows] * size, harmless),
     )
-    tempo.stable[rows] = calm & ~sight.pressure[rows]
+    tempo.stable[rows] = calm & ~sight.pressure[rows] & ~sight.paging[rows]
 
 
 def pace(tempo: Tempo, line: Line, limit: Floats, patience: Floats, inventory: Inventory, rows: Ints) -> None:
