@@ -55,7 +55,7 @@ class Moves:
     target: Floats
     """Bytes, where `shrink` or `grow`."""
     halt: Bools
-    """Shrinks under way that end where they are: the guest is under pressure, and no memory is free for it."""
+    """Shrinks under way that end where they are: the guest has come under pressure, and no memory is free for it."""
     unverified: Bools
     """Shrinks wanted by domains whose newest sample is too old to shrink on."""
     unpaid: Bools

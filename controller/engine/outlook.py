@@ -26,10 +26,11 @@ MOST_DOUBLINGS = 3
 UNKNOWN = 0.25
 """Part of its maximum that counts as one more peak of a domain: it may come to need what it never has."""
 
-DAY = 86400.0
-"""Seconds in which a domain may be expected to jump to that once."""
+UNKNOWN_SPAN = 120.0
+"""Seconds in which a domain is reckoned to jump to that once. Nobody does so often; but one that wakes up without room
+starves until it is looked at, so it is not left alone for longer than that."""
 
-PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": DAY}
+PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": 86400.0}
 """Seconds after which a peak counts half, by column. Demand comes back to where it was on every scale of time, and none
 is right for all guests: on recorded hosts all of them together foretold better where it jumps to than any alone."""
 
@@ -166,13 +167,12 @@ def headroom(inventory: Inventory, base: Floats, rows: Ints | slice = EVERY) -> 
 def patience(outlook: Outlook, sight: Sight, limit: Floats, unknown: Floats, rows: Ints) -> Floats:
     """(m,) seconds that `rows` may go unseen: how often their demand has jumped, or may jump, as far as they have room.
 
-    `limit`: (m,) allocation that must hold; `unknown`: (m,) demand to reckon with once a day though it was never seen,
-    bytes.
+    `limit`: (m,) allocation that must hold; `unknown`: (m,) demand to reckon with though it was never seen; bytes.
     """
     demand = sight.demand[rows]
     peaks = [getattr(outlook, name)[rows] for name in PEAK_HALF_LIVES]
     jumps = [peak - demand for peak in (*peaks, unknown)]
-    return schedule.patience(jumps, (*PEAK_HALF_LIVES.values(), 120.0), limit - demand)
+    return schedule.patience(jumps, (*PEAK_HALF_LIVES.values(), UNKNOWN_SPAN), limit - demand)
 
 
 def missed(outlook: Outlook, sight: Sight, top: Floats, rows: Ints) -> Floats:

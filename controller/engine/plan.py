@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from controller import planner
 from controller.engine.inventory import Inventory
 from controller.engine.outlook import UNKNOWN, missed
-from controller.engine.sight import LOW_FREE, Sight
+from controller.engine.sight import LOW_FREE, TOLERANCE, Sight
 from controller.engine.state import State
 
 Floats = NDArray[np.float64]
@@ -75,8 +75,9 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
 
 
 def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacity: float) -> Floats:
-    """(n,) bytes that domains have when what nobody needs is shared: what they wanted of late first, then equal levels
-    up to what they are known to have needed, then equal levels up to all they may have.
+    """(n,) bytes that domains have when what nobody needs is shared: equal levels up to what anybody may come to need
+    first, then what they wanted of late, then equal levels up to what they are known to have needed, then equal levels
+    up to all they may have.
 
     A domain can be helped only some seconds after its demand has jumped, and it may jump to what it once needed, or to
     its maximum. Who needs little now has the farthest to jump: so not slack is made equal, but what domains have,
@@ -87,8 +88,8 @@ def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacit
     reach = np.fmax(state.sight.demand, 0.0)[rows] + outlook.reach[rows] + unknown
     scale = np.maximum(reach * weights, 1.0)
     lowest, highest = needed[rows], np.maximum(top, needed)[rows]
-    first = planner.level(lowest, np.clip(unknown, lowest, highest), scale, capacity)
-    recent = planner.fill([first, np.clip(outlook.held[rows], first, highest)], weights, capacity)
+    waking = planner.level(lowest, np.clip(ABOVE_PEAK * unknown, lowest, highest), scale, capacity)
+    recent = planner.fill([waking, np.clip(outlook.held[rows], waking, highest)], weights, capacity)
     known = np.clip(ABOVE_PEAK * np.maximum(outlook.peak_day[rows], unknown), recent, highest)
     levels = needed.copy()
     levels[rows] = planner.level(planner.level(recent, known, scale, capacity), highest, scale, capacity)
@@ -96,21 +97,32 @@ def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacit
 
 
 def _levels(state: State, lowest: Floats, top: Floats) -> list[Floats]:
-    """What a domain cannot do without, its upper forecast, and that with its headroom."""
+    """What a domain cannot do without, what it is likely to need, its upper forecast, and that with its headroom."""
     sight, outlook = state.sight, state.outlook
     size = sight.allocation
     need = np.fmax(lowest, np.fmin(sight.demand / (1 - LOW_FREE), size))
     floor = np.where(sight.fresh_count < FRESH_TO_SHRINK, np.fmax(need, size), need)
     pressed = missed(outlook, sight, top, np.arange(len(size)))
     ceiling = np.maximum(top, floor)
-    upper = np.clip(np.fmax(outlook.upper, pressed), floor, ceiling)
-    values = state.history.values
-    told = np.arange(values.shape[1]) >= np.where(sight.wall, sight.pressed, 0)[:, None]
-    recent = np.where(told, values, 0.0).max(axis=1, initial=0.0) / (1 - LOW_FREE)
-    known = np.where((pressed > 0) & sight.wall & ~(recent > size + 2**20), pressed, np.fmax(outlook.forecast, recent))
-    known = np.clip(known, floor, ceiling)
-    upper = np.maximum(upper, known)
-    return [floor, known, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
+    likely = np.clip(_likely(state, pressed), floor, ceiling)
+    upper = np.clip(np.fmax(outlook.upper, pressed), likely, ceiling)
+    return [floor, likely, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
+
+
+def _likely(state: State, pressed: Floats) -> Floats:
+    """(n,) bytes: the forecast, or the highest of the decision points it comes from and what keeps a guest that comes
+    back there out of reclaim. Guests swing; who is low just now is not robbed for who might rise beyond its peak.
+
+    A guest with nothing left is likely to need what it is given under pressure, `pressed`, (n,), unless it has less
+    than it needed a moment ago: that it is on its way to. Only points before its distress tell.
+    """
+    sight, points = state.sight, state.history.values
+    if state.node.reading.pressure:
+        return np.fmax(state.outlook.forecast, pressed)
+    untold = np.where(sight.exhausted, sight.pressed, 0)
+    recent = np.where(np.arange(points.shape[1]) < untold[:, None], 0.0, points).max(axis=1) / (1 - LOW_FREE)
+    lost = (pressed > 0) & sight.exhausted & (recent < sight.allocation + TOLERANCE)
+    return np.where(lost, pressed, np.fmax(state.outlook.forecast, recent))
 
 
 def _after_release(state: State, top: Floats) -> Floats:

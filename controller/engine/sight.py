@@ -49,6 +49,12 @@ MAJOR_FAULTS_A_SECOND = 10.0
 
 TIGHT_FREE = 0.10
 
+NOTHING_LEFT = 0.01
+"""A guest with less than this part of its allocation usable may need any amount: it cannot tell more than it has."""
+
+SWAP_IN_A_SECOND = 40 * 1024
+"""Bytes a second read back from swap that show a guest to have been short of memory since the last look: ten pages."""
+
 _LIFE_REASONS = {
     Life.PAUSED: Reason.PAUSED,
     Life.NOT_RUNNING: Reason.NOT_RUNNING,
@@ -116,8 +122,10 @@ class Sight(Columns):
     """It told so twice in a row, at the same size, since it was last asked to move."""
     pressure: Bools = column(False)
     """The guest is short of memory, and nothing has been done about that yet."""
-    wall: Bools = column(False)
+    exhausted: Bools = column(False)
+    """It told last that it has nothing left."""
     paging: Bools = column(False)
+    """It was short of memory between its last two telling samples, whatever these say: it has read much back since."""
     pressed: Ints = column(0)
     """Telling samples in a row that showed it short of memory."""
     shortfall_time: Floats = column(0.0)
@@ -292,15 +300,14 @@ def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now:
     rows = samples.rows
     part = left / np.maximum(samples.actual, 1.0)
     elapsed = np.maximum(now - sight.fresh_at[rows], 1.0)
-    swapping = samples.swap_in - sight.swap_in[rows] > 0
+    read_back = samples.swap_in - sight.swap_in[rows]
+    swapping = read_back > 0
     thrashing = (samples.major_faults - sight.major_faults[rows]) / elapsed > MAJOR_FAULTS_A_SECOND
     short = (part < LOW_FREE) | (swapping & (part < EASY_FREE)) | (thrashing & (part < TIGHT_FREE))
     where: Ints = rows[telling]
     sight.pressure[rows] = telling & short
-    paging = (samples.swap_in - sight.swap_in[rows] > 40960 * elapsed) | (
-        samples.major_faults - sight.major_faults[rows] > MAJOR_FAULTS_A_SECOND * elapsed)
-    sight.paging[where] = paging[telling]
-    sight.wall[rows] = part < 0.01
+    sight.exhausted[rows] = telling & (part < NOTHING_LEFT)
+    sight.paging[where] = (thrashing | (read_back / elapsed > SWAP_IN_A_SECOND))[telling]
     sight.pressed[where] = np.where(short[telling], sight.pressed[where] + 1, 0)
     sight.swap_in[where] = samples.swap_in[telling]
     sight.major_faults[where] = samples.major_faults[telling]

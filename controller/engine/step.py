@@ -145,8 +145,8 @@ def _forecast(state: State, rows: Ints, now: float) -> None:
     _, top = plan.limits(inventory, state.sight)
     exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, NEVER)
     outlook.raise_peaks(state.outlook, state.sight, rows, now)
-    gave = GAVE[state.motion.last_reason[rows]]
-    unknown = outlook.UNKNOWN * top[rows]  # what it might need went to others: so it is watched
+    wanting = inventory.share[rows] | GAVE[state.motion.last_reason[rows]]  # what it has not is with others
+    unknown = np.where(wanting, outlook.UNKNOWN * top[rows], 0.0)
     patience = outlook.patience(state.outlook, state.sight, exhaustible, unknown, rows)
     tempo.pace(state.tempo, line, exhaustible, patience, inventory, rows)
     outlook.look_ahead(state.outlook, line, state.sight, inventory, rows, state.tempo.interval[rows])
@@ -194,10 +194,9 @@ def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & _free_to_move(state, now)
     drawn = plan.draw(state, committed, movable, now)
     chosen = act.choose(drawn, state, committed, now)
-    halted = np.flatnonzero(chosen.halt)
-    motion.settle(state.motion, state.sight, halted)
+    motion.settle(state.motion, state.sight, np.flatnonzero(chosen.halt))
     state.reason = act.why_kept(drawn, chosen, state, now)
-    halts = act.actions(state, halted, state.sight.allocation, state.reason) if len(halted) else ()
+    halts = act.actions(state, np.flatnonzero(chosen.halt), state.sight.allocation, state.reason)
     _verify(state, chosen, now)
     rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
     if len(rows) == 0:
