@@ -238,7 +238,7 @@ def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
             (waiting, Reason.BUSY),
             (now < motion.hold_until, Reason.OUTSIDE_CHANGE),
             (np.isfinite(motion.target), Reason.MOVING),
-            (moves.unpaid, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
+            (moves.unpaid | moves.halt, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
             (more & (plan.needed < size + band), Reason.NO_BUDGET),
             (less & (sight.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
             (less, Reason.STABILIZING),

@@ -85,8 +85,9 @@ def _headline(entry: Entry, seen: Figures) -> str:
     reason = f"{entry.reason.text} [{entry.reason}]"
     if entry.outcome is Outcome.NOTED:
         return f"Noted: {reason}."
+    halted = abs(seen.target - seen.allocation) < MIB
     verb = {
-        Outcome.DONE: "Grown" if entry.grows else "Shrunk",
+        Outcome.DONE: "Halted" if halted else "Grown" if entry.grows else "Shrunk",
         Outcome.PROPOSED: "Enforce would change it",
         Outcome.REFUSED: "libvirt refused",
     }[entry.outcome]

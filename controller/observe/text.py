@@ -13,7 +13,9 @@ def mib(size: float | None) -> str:
 
 
 def change(before: float, after: float) -> str:
-    """`512 MiB -> 768 MiB (+256 MiB)`."""
+    """`512 MiB -> 768 MiB (+256 MiB)`; or that it stays, where a balloon is told to stop where it is."""
+    if abs(after - before) < MIB:
+        return f"stays at {mib(after)}"
     return f"{mib(before)} -> {mib(after)} ({round((after - before) / MIB):+d} MiB)"
 
 

@@ -113,6 +113,25 @@ class TestNeverBelowWhatIsNeeded:
         assert world.actions()[-1].reason is Reason.PRESSURE_GROW
         assert world.actions()[-1].target > world.guests["slow"].demand * MIB
 
+    def test_its_shrink_ends_where_it_is_when_no_memory_is_free(self):
+        """Else the balloon would take the first page the guest lets go, and then be stuck in one that is well."""
+        chosen = policy(budget={"maximum": "6000Mi"}, shrink={"stabilizationSeconds": 0})
+        world = node(Guest("slow", 500, 4000, moves_at=50), Guest("full", 1950, 2000), policies=[chosen])
+        while not world.actions("slow"):
+            world.tick()
+        world.tick(2)
+        slow, full = world.guests["slow"], world.guests["full"]
+        world.policies = [policy(budget={"maximum": f"{int(slow.actual + full.actual) - 100}Mi"})]
+        slow.demand, full.demand = slow.actual, full.actual
+        world.tick()
+        halt = world.actions("slow")[-1]
+        assert (halt.reason, halt.before, halt.target) == (Reason.NO_BUDGET, slow.actual * MIB, slow.actual * MIB)
+        world.tick(5)
+        assert Reason.STUCK not in {action.reason for action in world.actions()}
+        slow.demand, slow.moves_at = 500, np.inf
+        world.tick(60)
+        assert slow.actual < 1000
+
     def test_late_news_of_an_earlier_move_is_no_outside_change(self):
         world = node(Guest("late", 500, 2000, moves_at=100)).tick(8)
         late = world.guests["late"]
@@ -173,6 +192,26 @@ class TestBudget:
         world.tick(30)
         assert world.allocated() <= 2000
         assert world.guests["other"].actual == 900
+
+    def test_what_guests_are_given_between_looks_is_not_taken_for_the_hosts_own_use(self):
+        settings = {"policies": [policy(monitoring={"maximumIntervalSeconds": 60})], "host_mib": 8192}
+        world = node(Guest("calm", 500, 1000), Guest("waking", 500, 1000), **settings).tick(60)
+        budgets = {world.state.budget}
+        for demand in (1500, 3000, 400, 2500):
+            world.guests["waking"].demand = demand
+            for _ in range(10):
+                world.tick()
+                budgets.add(world.state.budget)
+        assert len(world.actions("waking")) >= 4
+        assert len(budgets) == 1
+
+    def test_what_the_host_itself_uses_more_is_seen_while_guests_move(self):
+        world = node(Guest("slow", 500, 4000, moves_at=20), host_mib=8192).tick(20)
+        budget = world.state.budget
+        world.host_use_mib += 1000
+        world.tick(2)
+        assert world.reason("slow") is Reason.MOVING
+        assert world.state.budget <= budget - 900 * MIB
 
     def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(self):
         world = node(Guest("stiff", 200, 2000, stuck=True)).tick(60)
@@ -363,6 +402,34 @@ class TestContention:
         assert world.guests["growing"].actual > 1200
         assert world.guests["busy"].actual >= 800
         assert world.guests["idle"].actual >= 128
+
+    def test_guests_that_swing_by_turns_keep_room_for_their_peaks(self):
+        """Who is low for a moment is not robbed for forecasts beyond any peak: it is back at its own in seconds."""
+        tight = policy(budget={"maximum": "4300Mi"}, shrink={"stabilizationSeconds": 0})
+        world = node(Guest("even", 1500, 2000), Guest("odd", 1500, 2000), policies=[tight]).tick(5)
+        for second in range(120):
+            low, high = ("even", "odd") if second // 2 % 2 else ("odd", "even")
+            world.guests[low].demand, world.guests[high].demand = 900, 2000
+            world.tick()
+            if second > 60:
+                assert min(world.guests["even"].actual, world.guests["odd"].actual) >= 2000
+
+    def test_one_that_is_merely_close_to_its_limit_does_not_take_what_others_come_back_to(self):
+        tight = policy(budget={"maximum": "4100Mi"}, shrink={"stabilizationSeconds": 0})
+        world = node(Guest("close", 1465, 1500), Guest("swings", 2400, 2500), policies=[tight]).tick(20)
+        world.guests["close"].demand = world.guests["close"].actual * 0.98
+        for second in range(60):
+            world.guests["swings"].demand = 1200 if second // 2 % 2 else 2400
+            world.tick()
+            assert world.guests["swings"].actual >= 2400
+        assert Reason.PRESSURE_GROW in {action.reason for action in world.actions("close")}
+
+    def test_one_with_nothing_left_does(self):
+        tight = policy(budget={"maximum": "4100Mi"}, shrink={"stabilizationSeconds": 0})
+        world = node(Guest("lost", 1400, 1500), Guest("swings", 2400, 2500), policies=[tight]).tick(20)
+        world.guests["swings"].demand, world.guests["lost"].demand = 1200, 2600
+        world.tick(15)
+        assert world.guests["lost"].actual >= 2600
 
     def test_what_is_left_is_shared_by_weight(self):
         generous = policy(budget={"maximum": "5000Mi"}, headroom={"percent": 100})
@@ -642,6 +709,24 @@ class TestAttention:
         assert taken[-1].reason is Reason.CONTENTION_SHRINK
         assert world.state.tempo.stable[donor]
         assert len([when for when, name in world.looks if name == "donor" and when > world.now - 20]) >= 10
+
+    @pytest.mark.parametrize(("sign", "a_second"), [("swap_in", 2e5), ("major_faults", 50.0)])
+    def test_one_that_was_short_whenever_nobody_looked_is_unstable(self, sign, a_second):
+        world = node(Guest("guest", 200, 1000), policies=[self.patient]).tick(300)
+        assert world.state.tempo.stable[0]
+        for second in range(120):
+            world.guests["guest"].statistics = {sign: a_second * second}
+            world.tick()
+        assert not world.state.tempo.stable[0]
+        assert len([when for when, _ in world.looks if when > world.now - 30]) >= 29
+
+    def test_one_that_reads_back_a_little_is_calm(self):
+        world = node(Guest("guest", 200, 1000), policies=[self.patient]).tick(300)
+        for second in range(120):
+            world.guests["guest"].statistics = {"swap_in": 4096.0 * second, "major_faults": 1.0 * second}
+            world.tick()
+        assert world.state.tempo.stable[0]
+        assert len([when for when, _ in world.looks if when > world.now - 30]) <= 2
 
     def test_an_unstable_guest_is_looked_at_at_the_shortest_interval(self):
         world = node(Guest("wild", 500, 2000), policies=[self.patient]).tick(30)

@@ -144,6 +144,8 @@ class WatchedNode(Node):
             self._check_limits(inventory, action)
             if action.reason is Reason.STUCK:
                 self._book(action.name).stuck_at = self.now
+            elif not action.reason.moves:
+                assert abs(action.target - self._book(action.name).told) < SLACK, f"neither moved nor halted: {action}"
             elif not action.grows:
                 self._check_shrink(inventory, action)
         if any(action.grows for action in decision.actions):

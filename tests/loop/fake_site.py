@@ -58,6 +58,8 @@ class FakeHost:
     """Bytes that guests count as usable, and that are neither free nor page cache."""
     silent: set[str] = field(default_factory=set)
     """Guests that send no statistics."""
+    stuck: set[str] = field(default_factory=set)
+    """Guests whose balloons do not move."""
     refusing: dict[str, str] = field(default_factory=dict)
     looks: list[list[str]] = field(default_factory=list)
     applied: list[Action] = field(default_factory=list)
@@ -110,7 +112,7 @@ class FakeHost:
         for action in actions:
             if action.key not in self.refusing:
                 self.applied.append(action)
-                self.actual[action.key] = action.target
+                self.actual[action.key] = self.actual[action.key] if action.key in self.stuck else action.target
         return refused
 
     def drain_events(self) -> dict[str, int]:

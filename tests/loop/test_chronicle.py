@@ -70,6 +70,14 @@ def test_why_a_guest_keeps_more_than_forecast_and_headroom_is_told():
     assert said.startswith("Under memory pressure")
 
 
+def test_a_balloon_told_to_stop_where_it_is_was_neither_grown_nor_shrunk():
+    site = Site(CLOSE)
+    site.host.add("a", actual=512, demand=480)
+    site.host.stuck.add("a")
+    site.turn(10)
+    assert sentences(site, "a")[0][0].startswith("Halted: stays at 512 MiB: the balloon did not move")
+
+
 def test_under_observe_what_would_be_done_is_told_as_such():
     site = Site(CLOSE.replace("Enforce", "Observe"))
     site.host.add("a", actual=512, demand=480)
