@@ -47,6 +47,14 @@ def limits(inventory: Inventory, sight: Sight) -> tuple[Floats, Floats]:
     return np.minimum(inventory.minimum, top), top
 
 
+def attainable(state: State, lowest: Floats) -> Floats:
+    """(n,) bytes each domain could have of the last step's budget if the others kept no more than they cannot do
+    without. `lowest`: (n,) as `limits` has it.
+    """
+    least = np.where(state.inventory.acted_on, _need(state.sight, lowest), state.sight.allocation)
+    return np.asarray(least + max(state.budget - float(np.nansum(least)), 0.0))
+
+
 def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
     """Share the budget among the `movable` domains; the others keep what they have, or are getting: `committed`.
 
@@ -100,13 +108,18 @@ def _levels(state: State, lowest: Floats, top: Floats) -> list[Floats]:
     """What a domain cannot do without, what it is likely to need, its upper forecast, and that with its headroom."""
     sight, outlook = state.sight, state.outlook
     size = sight.allocation
-    need = np.fmax(lowest, np.fmin(sight.demand / (1 - LOW_FREE), size))
+    need = _need(sight, lowest)
     floor = np.where(sight.fresh_count < FRESH_TO_SHRINK, np.fmax(need, size), need)
     pressed = missed(outlook, sight, top, np.arange(len(size)))
     ceiling = np.maximum(top, floor)
     likely = np.clip(_likely(state, pressed), floor, ceiling)
     upper = np.clip(np.fmax(outlook.upper, pressed), likely, ceiling)
     return [floor, likely, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
+
+
+def _need(sight: Sight, lowest: Floats) -> Floats:
+    """(n,) bytes: the minimum, or present demand and what keeps a guest out of reclaim there."""
+    return np.asarray(np.fmax(lowest, np.fmin(sight.demand / (1 - LOW_FREE), sight.allocation)))
 
 
 def _likely(state: State, pressed: Floats) -> Floats:
@@ -119,8 +132,11 @@ def _likely(state: State, pressed: Floats) -> Floats:
     sight, points = state.sight, state.history.values
     if state.node.reading.pressure:
         return np.fmax(state.outlook.forecast, pressed)
-    untold = np.where(sight.exhausted, sight.pressed, 0)
-    recent = np.where(np.arange(points.shape[1]) < untold[:, None], 0.0, points).max(axis=1) / (1 - LOW_FREE)
+    highest = points.max(axis=1)
+    rows = np.flatnonzero(sight.exhausted)
+    before = np.arange(points.shape[1]) >= sight.pressed[rows, None]
+    highest[rows] = np.where(before, points[rows], 0.0).max(axis=1)
+    recent = highest / (1 - LOW_FREE)
     lost = (pressed > 0) & sight.exhausted & (recent < sight.allocation + TOLERANCE)
     return np.where(lost, pressed, np.fmax(state.outlook.forecast, recent))
 

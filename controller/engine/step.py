@@ -142,11 +142,12 @@ def _forecast(state: State, rows: Ints, now: float) -> None:
     line = outlook.calibrate(state.outlook, fitted, state.sight, inventory, rows)
     tempo.classify(state.tempo, state.sight, inventory, rows, now)
     size = state.sight.allocation[rows]
-    _, top = plan.limits(inventory, state.sight)
+    lowest, top = plan.limits(inventory, state.sight)
     exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, NEVER)
     outlook.raise_peaks(state.outlook, state.sight, rows, now)
-    wanting = inventory.share[rows] | GAVE[state.motion.last_reason[rows]]  # what it has not is with others
-    unknown = np.where(wanting, outlook.UNKNOWN * top[rows], 0.0)
+    lacking = inventory.share[rows] | GAVE[state.motion.last_reason[rows]]  # what it might need is with others
+    lacking &= size < plan.attainable(state, lowest)[rows] - sight.TOLERANCE  # and could be had
+    unknown = np.where(lacking, outlook.UNKNOWN * top[rows], 0.0)
     patience = outlook.patience(state.outlook, state.sight, exhaustible, unknown, rows)
     tempo.pace(state.tempo, line, exhaustible, patience, inventory, rows)
     outlook.look_ahead(state.outlook, line, state.sight, inventory, rows, state.tempo.interval[rows])

@@ -698,7 +698,7 @@ class TestAttention:
             Guest("donor", 100, 2000, maximum=8192),
             Guest("busy", 900, 1000),
             policies=[policy(spare="Share", monitoring={"maximumIntervalSeconds": 60})],
-            host_mib=3000,
+            host_mib=3200,
         ).tick(300)
         for demand in (1400, 1900, 2300):
             world.guests["busy"].demand = demand
