@@ -105,16 +105,21 @@ def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacit
 
 
 def _levels(state: State, lowest: Floats, top: Floats) -> list[Floats]:
-    """What a domain cannot do without, what it is likely to need, its upper forecast, and that with its headroom."""
+    """What a domain cannot do without, what it searches for, what it is likely to need, its upper forecast, and that
+    with its headroom.
+    """
     sight, outlook = state.sight, state.outlook
     size = sight.allocation
     need = _need(sight, lowest)
     floor = np.where(sight.fresh_count < FRESH_TO_SHRINK, np.fmax(need, size), need)
     pressed = missed(outlook, sight, top, np.arange(len(size)))
     ceiling = np.maximum(top, floor)
-    likely = np.clip(_likely(state, pressed), floor, ceiling)
+    recent = _recent(state)
+    lost = sight.exhausted & (recent < size + TOLERANCE)
+    search = np.clip(np.where(lost, pressed, floor), floor, ceiling)
+    likely = np.clip(np.fmax(outlook.forecast, recent), search, ceiling)
     upper = np.clip(np.fmax(outlook.upper, pressed), likely, ceiling)
-    return [floor, likely, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
+    return [floor, search, likely, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
 
 
 def _need(sight: Sight, lowest: Floats) -> Floats:
@@ -122,23 +127,22 @@ def _need(sight: Sight, lowest: Floats) -> Floats:
     return np.asarray(np.fmax(lowest, np.fmin(sight.demand / (1 - LOW_FREE), sight.allocation)))
 
 
-def _likely(state: State, pressed: Floats) -> Floats:
-    """(n,) bytes: the forecast, or the highest of the decision points it comes from and what keeps a guest that comes
-    back there out of reclaim. Guests swing; who is low just now is not robbed for who might rise beyond its peak.
+def _recent(state: State) -> Floats:
+    """(n,) bytes: the highest of each domain's decision points, and what keeps a guest that comes back there out of
+    reclaim. Guests swing; who is low just now is not robbed for who might rise beyond its peak.
 
-    A guest with nothing left is likely to need what it is given under pressure, `pressed`, (n,), unless it has less
-    than it needed a moment ago: that it is on its way to. Only points before its distress tell.
+    Of a guest with nothing left only points before its distress tell: since then it tells its size, not its demand. One
+    that has less than it needed before is on its way there; one that has as much is lost, and searches. While the host
+    is under pressure nobody keeps anything for a peak.
     """
     sight, points = state.sight, state.history.values
     if state.node.reading.pressure:
-        return np.fmax(state.outlook.forecast, pressed)
+        return np.zeros(len(points))
     highest = points.max(axis=1)
     rows = np.flatnonzero(sight.exhausted)
     before = np.arange(points.shape[1]) >= sight.pressed[rows, None]
     highest[rows] = np.where(before, points[rows], 0.0).max(axis=1)
-    recent = highest / (1 - LOW_FREE)
-    lost = (pressed > 0) & sight.exhausted & (recent < sight.allocation + TOLERANCE)
-    return np.where(lost, pressed, np.fmax(state.outlook.forecast, recent))
+    return np.asarray(highest / (1 - LOW_FREE))
 
 
 def _after_release(state: State, top: Floats) -> Floats:
