@@ -150,7 +150,7 @@ def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now
     motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)
     motion.retry_at[rows] = now + motion.backoff[rows]
     motion.refused[rows] = False
-    settle(motion, sight, rows)
+    _give_up(motion, sight, rows)
     return rows
 
 
@@ -162,8 +162,16 @@ def _choking(motion: Motion, sight: Sight, inventory: Inventory) -> Bools:
     return np.asarray(sight.choking & shrinks & ~inventory.autodeflate)
 
 
-def settle(motion: Motion, sight: Sight, rows: Ints) -> None:
-    """What `rows` have is what they are to have, in place."""
+def halt(motion: Motion, sight: Sight, rows: Ints, now: float) -> None:
+    """The balloons of `rows`, which shrink, are about to be told to stop where they are, in place.
+
+    They may have come further than is known, and come back.
+    """
+    _give_up(motion, sight, rows)
+    motion.settles_at[rows] = np.fmax(motion.settles_at[rows], now + SETTLING)
+
+
+def _give_up(motion: Motion, sight: Sight, rows: Ints) -> None:
     motion.settled[rows] = sight.allocation[rows]
     motion.target[rows] = np.nan
 

@@ -63,11 +63,13 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
     inventory, motion, size = state.inventory, state.motion, state.sight.allocation
     lowest, top = limits(inventory, state.sight)
     levels = _levels(state, lowest, top)
+    rows = np.flatnonzero(movable)
+    capacity = state.budget - float(committed[~movable].sum())
+    if float(levels[-1][rows].sum()) > capacity:
+        levels = _contended(state, levels, top)
     released = motion.release
     if released.any():
         levels = [np.where(released, _after_release(state, top), level) for level in levels]
-    rows = np.flatnonzero(movable)
-    capacity = state.budget - float(committed[~movable].sum())
     needed = committed.copy()
     needed[rows] = planner.fill([level[rows] for level in levels], inventory.weight[rows], capacity)
     sharing = movable & inventory.share & ~released
@@ -105,21 +107,15 @@ def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacit
 
 
 def _levels(state: State, lowest: Floats, top: Floats) -> list[Floats]:
-    """What a domain cannot do without, what it searches for, what it is likely to need, its upper forecast, and that
-    with its headroom.
-    """
+    """What a domain cannot do without, its upper forecast, and that with its headroom."""
     sight, outlook = state.sight, state.outlook
     size = sight.allocation
     need = _need(sight, lowest)
     floor = np.where(sight.fresh_count < FRESH_TO_SHRINK, np.fmax(need, size), need)
     pressed = missed(outlook, sight, top, np.arange(len(size)))
     ceiling = np.maximum(top, floor)
-    recent = _recent(state)
-    lost = sight.exhausted & (recent < size + TOLERANCE)
-    search = np.clip(np.where(lost, pressed, floor), floor, ceiling)
-    likely = np.clip(np.fmax(outlook.forecast, recent), search, ceiling)
-    upper = np.clip(np.fmax(outlook.upper, pressed), likely, ceiling)
-    return [floor, search, likely, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
+    upper = np.clip(np.fmax(outlook.upper, pressed), floor, ceiling)
+    return [floor, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
 
 
 def _need(sight: Sight, lowest: Floats) -> Floats:
@@ -127,22 +123,35 @@ def _need(sight: Sight, lowest: Floats) -> Floats:
     return np.asarray(np.fmax(lowest, np.fmin(sight.demand / (1 - LOW_FREE), sight.allocation)))
 
 
-def _recent(state: State) -> Floats:
-    """(n,) bytes: the highest of each domain's decision points, and what keeps a guest that comes back there out of
-    reclaim. Guests swing; who is low just now is not robbed for who might rise beyond its peak.
+def _contended(state: State, levels: list[Floats], top: Floats) -> list[Floats]:
+    """The levels when they are more than there is: below upper forecasts what a domain searches for, and what it is
+    likely to need, its forecast or what its demand comes back to. Guests swing; who is low just now is not robbed for
+    who might rise beyond its peak.
 
-    Of a guest with nothing left only points before its distress tell: since then it tells its size, not its demand. One
-    that has less than it needed before is on its way there; one that has as much is lost, and searches. While the host
-    is under pressure nobody keeps anything for a peak.
+    A guest with nothing left tells its size, not its demand. Where it has needed more before, it is on its way there;
+    else it is lost, and searches.
     """
-    sight, points = state.sight, state.history.values
+    floor, upper, wanted = levels
+    recurring = _recurring(state) / (1 - LOW_FREE)
+    lost = state.sight.exhausted & (recurring < state.sight.allocation + TOLERANCE)
+    search = np.where(lost, upper, floor)
+    likely = np.clip(np.fmax(state.outlook.forecast, recurring), search, np.maximum(top, floor))
+    upper = np.maximum(upper, likely)
+    return [floor, search, likely, upper, np.maximum(wanted, upper)]
+
+
+def _recurring(state: State) -> Floats:
+    """(n,) bytes to which demand has risen twice within the decision points that forecasts come from; 0 if to nothing.
+
+    What it fell from once may not come back. While the host is under pressure nobody keeps anything for a peak.
+    """
+    points, sight = state.history.values, state.sight
     if state.node.reading.pressure:
         return np.zeros(len(points))
-    highest = points.max(axis=1)
-    rows = np.flatnonzero(sight.exhausted)
-    before = np.arange(points.shape[1]) >= sight.pressed[rows, None]
-    highest[rows] = np.where(before, points[rows], 0.0).max(axis=1)
-    return np.asarray(highest / (1 - LOW_FREE))
+    older = points[:, 1:]
+    told = np.arange(older.shape[1]) >= np.where(sight.exhausted, sight.pressed, 0)[:, None]
+    risen = np.where((points[:, :-1] > older) & (older > 0) & told, points[:, :-1], 0.0)
+    return np.asarray(np.sort(risen, axis=1)[:, -2])
 
 
 def _after_release(state: State, top: Floats) -> Floats:

@@ -195,7 +195,7 @@ def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & _free_to_move(state, now)
     drawn = plan.draw(state, committed, movable, now)
     chosen = act.choose(drawn, state, committed, now)
-    motion.settle(state.motion, state.sight, np.flatnonzero(chosen.halt))
+    motion.halt(state.motion, state.sight, np.flatnonzero(chosen.halt), now)
     state.reason = act.why_kept(drawn, chosen, state, now)
     halts = act.actions(state, np.flatnonzero(chosen.halt), state.sight.allocation, state.reason)
     _verify(state, chosen, now)
