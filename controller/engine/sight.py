@@ -49,8 +49,11 @@ MAJOR_FAULTS_A_SECOND = 10.0
 
 TIGHT_FREE = 0.10
 
-NOTHING_LEFT = 0.01
-"""A guest with less than this part of its allocation usable may need any amount: it cannot tell more than it has."""
+NOTHING_LEFT = 0.015
+NOTHING_LEFT_BYTES = 8 * 2**20
+"""A guest with less usable than this part of its allocation, or these bytes, may need any amount: it cannot tell more
+than it has. Its kernel keeps a little free all the while, by swapping and reading programs again; a small one more.
+"""
 
 SWAP_IN_A_SECOND = 40 * 1024
 """Bytes a second read back from swap that show a guest to have been short of memory since the last look: ten pages."""
@@ -306,7 +309,8 @@ def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now:
     short = (part < LOW_FREE) | (swapping & (part < EASY_FREE)) | (thrashing & (part < TIGHT_FREE))
     where: Ints = rows[telling]
     sight.pressure[rows] = telling & short
-    sight.exhausted[rows] = telling & (part < NOTHING_LEFT)
+    nothing = left < np.maximum(NOTHING_LEFT * samples.actual, NOTHING_LEFT_BYTES)
+    sight.exhausted[rows] = telling & short & nothing
     sight.paging[where] = (thrashing | (read_back / elapsed > SWAP_IN_A_SECOND))[telling]
     sight.pressed[where] = np.where(short[telling], sight.pressed[where] + 1, 0)
     sight.swap_in[where] = samples.swap_in[telling]

@@ -409,11 +409,11 @@ class TestContention:
         """Who is low for a moment is not robbed for forecasts beyond any peak: it is back at its own in seconds."""
         tight = policy(budget={"maximum": "4300Mi"}, shrink={"stabilizationSeconds": 60})
         world = node(Guest("even", 1500, 2000), Guest("odd", 1500, 2000), policies=[tight]).tick(5)
-        for second in range(120):
+        for second in range(240):
             low, high = ("even", "odd") if second // 2 % 2 else ("odd", "even")
             world.guests[low].demand, world.guests[high].demand = 900, 2000
             world.tick()
-            if second > 60:
+            if second > 120:  # until then they learn where their peaks are
                 assert min(world.guests["even"].actual, world.guests["odd"].actual) >= 2000
 
     def test_one_that_is_merely_close_to_its_limit_does_not_take_what_others_come_back_to(self):
