@@ -22,7 +22,7 @@ ROUNDING = 1e-6
 SAFETY = 0.5
 """Part of the time to exhaustion that may pass unseen."""
 
-RISK = 0.25
+RISK = 0.1
 """Jumps of demand beyond the allocation between two looks, at most, as far as its past tells."""
 
 SQUARINGS = 3
