@@ -41,6 +41,8 @@ class Books:
         self.life = Life.RUNNING
         self.ordered = np.nan
         """Target of the balloon that it has not been told to have reached, bytes."""
+        self.eased = False
+        """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
 
 
@@ -129,6 +131,7 @@ class WatchedNode(Node):
             book.ordered = np.nan
 
     def _apply(self, action: Action) -> None:
+        self._book(action.name).eased = action.target >= self._book(action.name).ordered
         if self.refuse_next == action.name:
             self.turned_down.append(action.name)
             self.refuse_next = ""
@@ -146,7 +149,7 @@ class WatchedNode(Node):
                 self._book(action.name).stuck_at = self.now
             elif not action.reason.moves:
                 assert abs(action.target - self._book(action.name).told) < SLACK, f"neither moved nor halted: {action}"
-            elif not action.grows:
+            elif not action.grows and not self._book(action.name).eased:
                 self._check_shrink(inventory, action)
         if any(action.grows for action in decision.actions):
             self._check_budget(inventory)
