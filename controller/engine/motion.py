@@ -113,7 +113,7 @@ def _settling(motion: Motion, now: float) -> Bools:
     return np.asarray(~(now >= motion.settles_at))
 
 
-def _settle(motion: Motion, where: Bools, size: Floats) -> None:
+def _settle(motion: Motion, where: Bools | Ints, size: Floats) -> None:
     motion.settled[where] = size[where]
     motion.target[where] = np.nan
     motion.relief[where] = np.nan
@@ -150,7 +150,7 @@ def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now
     motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)
     motion.retry_at[rows] = now + motion.backoff[rows]
     motion.refused[rows] = False
-    _give_up(motion, sight, rows)
+    _settle(motion, rows, sight.allocation)
     return rows
 
 
@@ -167,13 +167,8 @@ def halt(motion: Motion, sight: Sight, rows: Ints, now: float) -> None:
 
     They may have come further than is known, and come back.
     """
-    _give_up(motion, sight, rows)
+    _settle(motion, rows, sight.allocation)
     motion.settles_at[rows] = np.fmax(motion.settles_at[rows], now + SETTLING)
-
-
-def _give_up(motion: Motion, sight: Sight, rows: Ints) -> None:
-    motion.settled[rows] = sight.allocation[rows]
-    motion.target[rows] = np.nan
 
 
 def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: Ints, now: float) -> None:

@@ -195,9 +195,10 @@ def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & _free_to_move(state, now)
     drawn = plan.draw(state, committed, movable, now)
     chosen = act.choose(drawn, state, committed, now)
-    motion.halt(state.motion, state.sight, np.flatnonzero(chosen.halt), now)
+    halted = np.flatnonzero(chosen.halt)
+    motion.halt(state.motion, state.sight, halted, now)
     state.reason = act.why_kept(drawn, chosen, state, now)
-    halts = act.actions(state, np.flatnonzero(chosen.halt), state.sight.allocation, state.reason)
+    halts = act.actions(state, halted, state.sight.allocation, state.reason)
     _verify(state, chosen, now)
     rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
     if len(rows) == 0:

@@ -8,7 +8,7 @@ from typing import Any
 
 from controller.engine.state import State
 from controller.observe.chronicle import Chronicle, Entry, Figures, Outcome, figures, table
-from controller.observe.text import MIB, change, mib, reason_with_advice, seconds
+from controller.observe.text import MIB, change, mib, reason_with_advice, seconds, stays
 from controller.observe.trail import Trail
 
 TOGETHER_S = 30.0
@@ -85,7 +85,7 @@ def _headline(entry: Entry, seen: Figures) -> str:
     reason = f"{entry.reason.text} [{entry.reason}]"
     if entry.outcome is Outcome.NOTED:
         return f"Noted: {reason}."
-    halted = abs(seen.target - seen.allocation) < MIB
+    halted = stays(seen.allocation, seen.target)
     verb = {
         Outcome.DONE: "Halted" if halted else "Grown" if entry.grows else "Shrunk",
         Outcome.PROPOSED: "Enforce would change it",

@@ -12,9 +12,14 @@ def mib(size: float | None) -> str:
     return "-" if size is None else f"{round(size / MIB)} MiB"
 
 
+def stays(before: float, after: float) -> bool:
+    """A balloon is told to stop where it is."""
+    return abs(after - before) < MIB
+
+
 def change(before: float, after: float) -> str:
-    """`512 MiB -> 768 MiB (+256 MiB)`; or that it stays, where a balloon is told to stop where it is."""
-    if abs(after - before) < MIB:
+    """`512 MiB -> 768 MiB (+256 MiB)`; or that it stays."""
+    if stays(before, after):
         return f"stays at {mib(after)}"
     return f"{mib(before)} -> {mib(after)} ({round((after - before) / MIB):+d} MiB)"
 

@@ -136,13 +136,15 @@ class FakeHandle:
             raise self.bulk_error
         return [(domain, domain.statistics()) for domain in asked if domain in self.domains]
 
-    def registerCloseCallback(self, callback: Callable[..., None], _opaque: Any) -> None:  # noqa: N802
+    def registerCloseCallback(self, callback: Callable[..., None], _: Any) -> None:  # noqa: N802 - libvirt's name
         self.on_close = callback
 
     def unregisterCloseCallback(self) -> None:  # noqa: N802 - libvirt's name
         self.on_close = lambda *_: None
 
-    def domainEventRegisterAny(self, _domain: None, event: int, callback: Any, _opaque: Any) -> int:  # noqa: N802
+    def domainEventRegisterAny(  # noqa: N802 - libvirt's name
+        self, _domain: None, event: int, callback: Any, _opaque: Any
+    ) -> int:
         self.callbacks[event] = callback
         return event
 

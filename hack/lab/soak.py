@@ -93,7 +93,7 @@ def _watch(ballast: Ballast, guests: Sequence[Guest], duration_s: float, chance:
             readings.append(read(ballast.pid, now))
         except (OSError, KeyError) as error:
             raise LabError(f"Ballast is gone; its log ends:\n{ballast.log_tail()}") from error
-        time.sleep(spacing)
+        time.sleep(spacing)  # the time that is to pass between two readings
     return readings
 
 

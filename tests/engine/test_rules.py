@@ -22,8 +22,8 @@ def notices(world):
     return [notice.reason for decision in world.decisions for notice in decision.notices]
 
 
-def to_the_first_order(world: Node) -> None:
-    while not world.actions():
+def to_the_first_order(world: Node, name: str | None = None) -> None:
+    while not world.actions(name):
         world.tick()
 
 
@@ -117,8 +117,7 @@ class TestNeverBelowWhatIsNeeded:
         """Else the balloon would take the first page the guest lets go, and then be stuck in one that is well."""
         chosen = policy(budget={"maximum": "6000Mi"}, shrink={"stabilizationSeconds": 0})
         world = node(Guest("slow", 500, 4000, moves_at=50), Guest("full", 1950, 2000), policies=[chosen])
-        while not world.actions("slow"):
-            world.tick()
+        to_the_first_order(world, "slow")
         world.tick(2)
         slow, full = world.guests["slow"], world.guests["full"]
         world.policies = [policy(budget={"maximum": f"{int(slow.actual + full.actual) - 100}Mi"})]

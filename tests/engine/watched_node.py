@@ -131,13 +131,14 @@ class WatchedNode(Node):
             book.ordered = np.nan
 
     def _apply(self, action: Action) -> None:
-        self._book(action.name).eased = action.target >= self._book(action.name).ordered
+        book = self._book(action.name)
+        book.eased = action.target >= book.ordered
         if self.refuse_next == action.name:
             self.turned_down.append(action.name)
             self.refuse_next = ""
             return
         super()._apply(action)
-        self._book(action.name).ordered = float(action.target)
+        book.ordered = float(action.target)
 
     def _check(self, inventory: Inventory, decision: Decision) -> None:
         names = [action.name for action in decision.actions if action.reason is not Reason.STUCK]
@@ -149,7 +150,7 @@ class WatchedNode(Node):
                 self._book(action.name).stuck_at = self.now
             elif not action.reason.moves:
                 assert abs(action.target - self._book(action.name).told) < SLACK, f"neither moved nor halted: {action}"
-            elif not action.grows and not self._book(action.name).eased:
+            elif not action.grows:
                 self._check_shrink(inventory, action)
         if any(action.grows for action in decision.actions):
             self._check_budget(inventory)
@@ -186,6 +187,8 @@ class WatchedNode(Node):
         book = self._book(action.name)
         assert len(book.reports) >= FRESH_TO_SHRINK, f"rule 8: after {len(book.reports)} reports: {action}"
         assert self.now - book.stuck_at >= RETRY_S, f"rule 2: stuck {self.now - book.stuck_at} s ago: {action}"
+        if book.eased:
+            return
         newest = max(NEWEST_S, 2 * float(inventory.interval_minimum[action.row]))
         at, report = book.reports[-1]
         assert self.now - at <= newest, f"rule 1: on a report {self.now - at} s old: {action}"

@@ -112,7 +112,8 @@ class FakeHost:
         for action in actions:
             if action.key not in self.refusing:
                 self.applied.append(action)
-                self.actual[action.key] = self.actual[action.key] if action.key in self.stuck else action.target
+                if action.key not in self.stuck:
+                    self.actual[action.key] = action.target
         return refused
 
     def drain_events(self) -> dict[str, int]:
