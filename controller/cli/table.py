@@ -21,7 +21,12 @@ NARROW = 100
 def render(state: State) -> RenderableType:
     """A `/state` document as node line, what is wrong, and a row a domain; fits the console it is put on."""
     troubles = (Text(f"! {trouble}", style=NEWS) for trouble in troubles_of(state))
-    return Group(_node(state), *troubles, _Domains(state["domains"]))
+    table = _Domains(state["domains"]) if state["domains"] else Text(_nobody(state))
+    return Group(_node(state), *troubles, table)
+
+
+def _nobody(state: State) -> str:
+    return "no domain matches the filter" if state["node"].get("domains") else "no running domains"
 
 
 class _Domains:
@@ -31,9 +36,6 @@ class _Domains:
         self._domains = domains
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if not self._domains:
-            yield Text("no running domains")
-            return
         narrow = options.max_width < NARROW
         table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
         table.add_column("NAME", overflow="ellipsis", no_wrap=True, max_width=24)

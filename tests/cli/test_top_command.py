@@ -11,6 +11,7 @@ import yaml
 from click.testing import CliRunner
 from rich.console import Console
 
+from controller.cli.arrange import arranged
 from controller.cli.main import main
 from controller.cli.table import render
 
@@ -40,6 +41,7 @@ WEB = {
     "pressure": False,
     "reason": "Moving",
     "reason_text": "the balloon is moving",
+    "policy": "all",
     "last_action": {
         "age_s": 4.0,
         "from": 512 * MIB,
@@ -136,8 +138,12 @@ def test_lost_connections_refused_policies_and_policies_without_effect_stand_abo
 
 
 def test_a_node_without_domains_and_one_that_just_started():
-    assert drawn(STATE | {"domains": []})[-1] == "no running domains"
+    assert drawn(STATE | {"node": NODE | {"domains": 0}, "domains": []})[-1] == "no running domains"
     assert drawn(STATE | {"node": {"name": "n"}, "domains": []})[0] == "n  the loop has not run yet"
+
+
+def test_a_filter_that_no_domain_matches_does_not_look_like_a_node_without_domains():
+    assert drawn(arranged(STATE, None, "nobody"))[-1] == "no domain matches the filter"
 
 
 def test_a_name_is_text_not_markup():
