@@ -1,7 +1,7 @@
 """Policies from a folder: every YAML file in it is what `kubectl apply` would take. No cluster needed.
 
 A file that cannot be read or understood is refused, and its last good version keeps working. Only a file that
-is gone takes its policies with it.
+is gone for good takes its policies with it: editors and git replace one by deleting it first.
 """
 
 import errno
@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 RESCAN_S = 30.0
 """Seconds between two scans that no event asked for: events get lost (a full queue, network file systems)."""
+ABSENCE_S = 2.0
+"""Seconds a file must be missing to count as deleted; far more than a tool needs to write it anew."""
 SUFFIXES = (".yaml", ".yml")
 
 _WHOLE_FILES: list[type[FileSystemEvent]] = [
@@ -57,6 +59,8 @@ class _File:
     """Its last version without problems."""
     problems: tuple[str, ...] = ()
     """Why its present version is refused."""
+    missing_since: float | None = None
+    """Monotonic seconds of the first scan that did not find it."""
 
 
 class PolicyFolder:
@@ -87,10 +91,10 @@ class PolicyFolder:
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
         """The policies in force, and a version that grows when they change; scans when there is reason to."""
         now = self._monotonic()
-        if self._dirty or now - self._scanned >= RESCAN_S:
+        if self._dirty or now - self._scanned >= RESCAN_S or any(_deleted(file, now) for file in self._files.values()):
             self._dirty = False
             self._scanned = now
-            self._scan()
+            self._scan(now)
         return self._version, self._policies
 
     @property
@@ -113,7 +117,7 @@ class PolicyFolder:
         names = (entry.name for entry in os.scandir(self._folder))
         return sorted(name for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
 
-    def _scan(self) -> None:
+    def _scan(self, now: float) -> None:
         try:
             names = self._names()
         except OSError as error:
@@ -121,19 +125,28 @@ class PolicyFolder:
             self._outage = _said((problem,), self._outage)
             return
         self._outage = ()
-        self._files = {name: self._files.get(name) or _File() for name in names}
-        for name, file in self._files.items():
+        for name in names:
+            file = self._files.setdefault(name, _File())
+            file.missing_since = None
             _judge(self._folder / name, file)
+        for name in self._files.keys() - set(names):
+            file = self._files[name]
+            file.missing_since = now if file.missing_since is None else file.missing_since
+        self._files = {name: file for name, file in sorted(self._files.items()) if not _deleted(file, now)}
         self._merge()
 
     def _merge(self) -> None:
-        """All files together; of policies with the same name the first file's counts."""
-        goods = {str(self._folder / name): file.good for name, file in self._files.items()}
-        self._clashes = _said(map(str, clashes(goods)), self._clashes)
+        """All files together; of policies with the same name the first file's counts, of files that are there."""
+        there = {name: file.good for name, file in self._files.items() if file.missing_since is None}
+        self._clashes = _said(
+            map(str, clashes({str(self._folder / name): good for name, good in there.items()})), self._clashes
+        )
+        moved = {policy.name for good in there.values() for policy in good.policies}
         named: dict[str, MemoryPolicy] = {}
-        for good in goods.values():
-            for policy in good.policies:
-                named.setdefault(policy.name, policy)
+        for name, file in self._files.items():
+            for policy in file.good.policies:
+                if name in there or policy.name not in moved:
+                    named.setdefault(policy.name, policy)
         policies = tuple(named.values())
         if policies != self._policies:
             self._policies = policies
@@ -187,6 +200,10 @@ class _Handler(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - watchdog's signature
         """Whatever it was, a scan finds out."""
         self._changed()
+
+
+def _deleted(file: _File, now: float) -> bool:
+    return file.missing_since is not None and now - file.missing_since >= ABSENCE_S
 
 
 def _judge(path: Path, file: _File) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.engine.ownership import NodeIdentity
-from controller.standalone import RESCAN_S, FolderError, FolderWatch, PolicyFolder
+from controller.standalone import ABSENCE_S, RESCAN_S, FolderError, FolderWatch, PolicyFolder
 
 NODE = NodeIdentity("node")
 
@@ -35,6 +35,11 @@ class Folder:
     def scan(self) -> list[str]:
         """Names of the policies in force."""
         self.source.touched()
+        return [each.name for each in self.source.current()[1]]
+
+    def later(self, seconds: float) -> list[str]:
+        """Names of the policies in force after that time without an event."""
+        self.now += seconds
         return [each.name for each in self.source.current()[1]]
 
     @property
@@ -126,14 +131,51 @@ def test_a_file_that_vanished_takes_its_policies_with_it(folder):
     folder.write("b.yaml", policy("b"))
     folder.scan()
     (folder.path / "a.yaml").unlink()
-    assert folder.scan() == ["b"]
+    folder.scan()
+    assert folder.later(ABSENCE_S) == ["b"]
+
+
+def test_a_file_that_is_replaced_by_deleting_it_first_was_never_gone(folder):
+    folder.write("a.yaml", policy("a"))
+    folder.write("b.yaml", policy("b"))
+    folder.scan()
+    before = folder.version
+    (folder.path / "a.yaml").unlink()
+    assert folder.scan() == ["a", "b"]
+    assert folder.later(ABSENCE_S - 0.1) == ["a", "b"]
+    folder.write("a.yaml", policy("a"))
+    folder.scan()
+    assert folder.later(ABSENCE_S) == ["a", "b"]
+    assert folder.version == before
+
+
+def test_a_file_that_is_gone_again_and_again_is_given_its_time_each_time(folder):
+    folder.write("a.yaml", policy("a"))
+    for _ in range(3):
+        folder.scan()
+        (folder.path / "a.yaml").unlink()
+        folder.scan()
+        assert folder.later(ABSENCE_S - 0.1) == ["a"]
+        folder.write("a.yaml", policy("a"))
+
+
+def test_a_policy_that_moved_to_another_file_counts_as_it_is_there_and_clashes_with_nothing(folder):
+    folder.write("b.yaml", policy("a", "{weight: 1}"))
+    folder.scan()
+    (folder.path / "b.yaml").unlink()
+    folder.write("c.yaml", policy("a", "{weight: 2}"))
+    assert folder.scan() == ["a"]
+    assert folder.source.current()[1][0].spec.weight == 2
+    assert folder.source.problems == ()
+    assert folder.later(ABSENCE_S) == ["a"]
 
 
 def test_a_broken_file_that_vanished_takes_its_problem_with_it(folder):
     folder.write("a.yaml", "spec: [")
     folder.scan()
     (folder.path / "a.yaml").unlink()
-    assert folder.scan() == []
+    folder.scan()
+    assert folder.later(ABSENCE_S) == []
     assert folder.source.problems == ()
 
 
