@@ -33,8 +33,8 @@ def read(proc: Path) -> Memory:
         raise MeminfoError(f"{path} cannot be read: {getattr(error, 'strerror', error)}; {remedy}") from error
     lines = dict(_LINE.findall(text))
     total, available, swap_total, swap_free = (_amount(path, lines, field) for field in _FIELDS)
-    if not 0 < available <= total:
-        raise MeminfoError(f"{path}: MemAvailable is {available} bytes, not between 1 and MemTotal ({total})")
+    if total == 0 or available > total:
+        raise MeminfoError(f"{path}: MemAvailable is {available} bytes of MemTotal {total}; is it a whole meminfo?")
     return Memory(total, available, max(swap_total - swap_free, 0))
 
 

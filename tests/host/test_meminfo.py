@@ -30,6 +30,10 @@ def test_this_machine_can_be_read():
     assert read(Path("/proc")).total > 0
 
 
+def test_nothing_available_is_what_a_kernel_tells_in_need(tmp_path):
+    assert read(written(tmp_path, MemAvailable="0 kB")).available == 0
+
+
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
@@ -37,8 +41,8 @@ def test_this_machine_can_be_read():
         ({"MemTotal": "many kB"}, "meminfo: MemTotal is 'many kB', not a whole number of kB"),
         ({"SwapFree": "-1 kB"}, "meminfo: SwapFree is '-1 kB', not a whole number of kB"),
         ({"MemTotal": "8000"}, "meminfo: MemTotal is '8000', not a whole number of kB"),
-        ({"MemAvailable": "9000 kB"}, "meminfo: MemAvailable is 9216000 bytes, not between 1 and MemTotal (8192000)"),
-        ({"MemAvailable": "0 kB"}, "meminfo: MemAvailable is 0 bytes"),
+        ({"MemAvailable": "9000 kB"}, "meminfo: MemAvailable is 9216000 bytes of MemTotal 8192000; is it a whole"),
+        ({"MemTotal": "0 kB", "MemAvailable": "0 kB"}, "meminfo: MemAvailable is 0 bytes of MemTotal 0; is it a whole"),
     ],
 )
 def test_an_error_names_file_field_and_value(tmp_path, fields, error):
