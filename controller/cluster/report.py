@@ -109,8 +109,6 @@ def _size(body: Object) -> int:
 
 
 def _status(state: State, context: Context, observed_at: str) -> NodeStatus:
-    inventory = state.inventory
-    acted_on = inventory.acted_on
     return NodeStatus(
         observed_at=observed_at,
         node=NodeTotals(
@@ -119,9 +117,9 @@ def _status(state: State, context: Context, observed_at: str) -> NodeStatus:
             allocated_mebibytes=_mebibytes(np.nansum(state.sight.allocation)),
         ),
         pressure=bool(state.node.reading.pressure),
-        stable=bool(state.tempo.stable[acted_on].all()),
-        domains=len(inventory),
-        stable_domains=int(state.tempo.stable[acted_on].sum()),
+        stable=bool(state.stable.all()),
+        domains=len(state.inventory),
+        stable_domains=int(state.stable.sum()),
         policies=_policies(state, context),
         worst_domains=_worst(state),
     )
@@ -151,7 +149,7 @@ def _policy(state: State, number: int, context: Context) -> PolicyState:
         observed_generation=metadata.generation,
         mode=cast(Mode, inventory.modes[number]),
         domains=int(mine.sum()),
-        stable_domains=int(tempo.stable[acted_on].sum()),
+        stable_domains=int(state.stable[mine].sum()),
         conflicted_domains=context.conflicted.get(name, 0),
         stuck_domains=int((state.reason[mine] == Reason.STUCK).sum()),
         reallocations=int(state.motion.reallocations[mine].sum()),

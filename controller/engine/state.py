@@ -18,6 +18,7 @@ from controller.engine.tempo import Tempo
 from controller.forecast.history import History
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,11 @@ class State:
             np.empty(0, dtype=np.int64),
             Node.blank(),
         )
+
+    @property
+    def stable(self) -> Bools:
+        """(n,) domains that are stable; one that must not be touched is, whatever its demand does."""
+        return np.asarray(self.tempo.stable | (self.inventory.obstacle != Reason.NONE))
 
     def copy(self) -> "State":
         """A copy whose columns may be changed; `history` and `node` are immutable already."""

@@ -17,7 +17,6 @@ def view(state: State, now: float) -> dict[str, Any]:
 
 def _node(state: State) -> dict[str, Any]:
     inventory, totals = state.inventory, state.totals
-    owned = inventory.acted_on
     committed = float(motion.committed(state.motion, state.sight, inventory).sum())
     return {
         "total": _size(state.node.reading.total),
@@ -29,9 +28,9 @@ def _node(state: State) -> dict[str, Any]:
         "allocated": _size(float(np.nansum(state.sight.allocation))),
         "spare": _size(max(state.budget - committed, 0.0)),
         "pressure": state.node.reading.pressure,
-        "stable": bool(state.tempo.stable[owned].all()),
+        "stable": bool(state.stable.all()),
         "domains": len(inventory),
-        "stable_domains": int(state.tempo.stable[owned].sum()),
+        "stable_domains": int(state.stable.sum()),
         "looks_total": totals.looks,
         "fixed_looks_total": round(totals.fixed_looks),
         "reallocations_total": totals.reallocations,
@@ -55,7 +54,7 @@ def _policies(state: State) -> list[dict[str, Any]]:
                 "name": name,
                 "mode": inventory.modes[number],
                 "domains": int(mine.sum()),
-                "stable_domains": int(state.tempo.stable[mine].sum()),
+                "stable_domains": int(state.stable[mine].sum()),
             }
         )
     return entries
@@ -89,7 +88,7 @@ def _domain(state: State, row: int, lowest: float, top: float, now: float) -> di
         "maximum": _size(top),
         "interval_s": round(float(pace.interval[row]), 3),
         "next_look_in_s": _seconds(pace.next_look[row] - now),
-        "stable": bool(pace.stable[row]),
+        "stable": bool(state.stable[row]),
         "reason": str(reason),
         "reason_text": reason.text,
         "pressure": bool(sight.pressure[row]),
