@@ -49,7 +49,7 @@ def written_at(raw: Raw) -> str:
     An apply that changes a value renews the time of its manager's entry in `managedFields`.
     """
     entries = raw["metadata"].get("managedFields") or ()
-    return max((entry.get("time", "") for entry in entries), default="")
+    return max((entry.get("time") or "" for entry in entries), default="")
 
 
 def age_s(written: str, now: str) -> float:

@@ -15,7 +15,11 @@ from controller.api.problems import InvalidValueError
 WORST_DOMAINS = 10
 """Most domains named in one state; the rest is for the metrics."""
 
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=2**50)]
+"""What a node may say it has at most, so that sums over nodes stay within the API server's integers of 64 bits."""
+
+DomainCount = Annotated[int, Field(ge=0, le=10**6)]
+"""Far more domains than a node can have: sums are shown to people."""
 
 
 def _rfc3339(value: str) -> str:
@@ -58,12 +62,12 @@ class PolicyState(StatePart):
     observed_generation: Count
     """`metadata.generation` of the policy that is in force."""
     mode: Mode
-    domains: Count
+    domains: DomainCount
     """Domains the policy owns here."""
-    stable_domains: Count
-    conflicted_domains: Count
+    stable_domains: DomainCount
+    conflicted_domains: DomainCount
     """Domains the policy selects here but another one owns."""
-    stuck_domains: Count
+    stuck_domains: DomainCount
     reallocations: Count
     """Since the agent started."""
     looks: Count
@@ -93,8 +97,8 @@ class NodeStatus(StatePart):
     pressure: bool
     """The host itself is short of memory."""
     stable: bool
-    domains: Count
-    stable_domains: Count
+    domains: DomainCount
+    stable_domains: DomainCount
     policies: Annotated[tuple[PolicyState, ...], Field(strict=False)] = ()
     policies_left_out: Count = 0
     """Policies in force on the node for which there is no room in `policies`."""

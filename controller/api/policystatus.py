@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.api.nodestate import Count, StatePart, Timestamp
+from controller.api.nodestate import StatePart, Timestamp
 from controller.api.policy import Name
 
 WORST_NODES = 10
 """Most nodes named in one status; the rest is for the metrics."""
 MESSAGE_CHARACTERS = 320
 """Longest message of a condition. Kubernetes allows 32768; four of these keep a status within its 4 KiB."""
+
+Count = Annotated[int, Field(ge=0)]
 
 ConditionType = Literal["Ready", "Stable", "Degraded", "Conflicted"]
 ConditionStatus = Literal["True", "False", "Unknown"]

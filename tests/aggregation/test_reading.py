@@ -62,6 +62,13 @@ def test_a_state_that_this_version_cannot_read_says_why(broken):
     assert read.problem.startswith("status")
 
 
+@pytest.mark.parametrize("figure", [2**63 - 1, 10**6 + 1])
+def test_a_node_that_tells_of_more_domains_than_can_be_is_not_summed_up(figure):
+    read = read_state(STATE | {"status": {**STATE["status"], "domains": figure}})
+    assert read.policies is None
+    assert read.problem.startswith(f"status.domains: '{figure}': ")
+
+
 def test_labels_may_be_missing():
     assert read_labels({"metadata": {"name": "a"}}) == {}
     assert read_labels({"metadata": {"name": "a", "labels": {"tier": "gold"}}}) == {"tier": "gold"}
@@ -69,6 +76,7 @@ def test_labels_may_be_missing():
 
 def test_an_object_without_managed_fields_does_not_say_when_it_was_written():
     assert written_at({"metadata": {"name": "a"}}) == ""
+    assert written_at({"metadata": {"name": "a", "managedFields": [{"time": None}]}}) == ""
 
 
 @pytest.mark.parametrize(

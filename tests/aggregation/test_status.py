@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from heard import FIGURES, state
 
-from controller.aggregation.figures import Figures, Share, Trouble
+from controller.aggregation.figures import Figures, Share, Trouble, share
 from controller.aggregation.ledger import Policy, Summary
+from controller.aggregation.reading import read_state
 from controller.aggregation.status import STATUS_BYTES, Difference, difference, render, turned
 from controller.api.policy import NodeSelector
 from controller.api.policystatus import PolicyStatus
@@ -143,6 +145,15 @@ def test_it_stays_small_with_the_longest_names_and_the_worst_of_news():
     assert len(json.dumps(status, separators=(",", ":"))) <= STATUS_BYTES
     assert status["worstNodes"][0]["name"] == long_name(0)
     PolicyStatus.model_validate(status)
+
+
+def test_the_most_that_5000_nodes_can_say_is_shown_and_fits_64_bits():
+    most = {name: 10**6 if "omains" in name else 2**50 for name in FIGURES}
+    total = share("all", "uid-all", 1, read_state(state("a", **most)), silent=False).figures
+    figures = Figures(*(5000 * each for each in total))
+    status = render(summary(figures), None, T1)
+    assert status["stable"] == "5000000000/5000000000"
+    assert all(0 <= value < 2**63 for value in status.values() if isinstance(value, int))
 
 
 def test_ten_nodes_of_usual_names_fit():
