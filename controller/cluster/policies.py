@@ -164,9 +164,9 @@ class ClusterPolicies:
         """After the first list: the cache has served, and kopf watches from here."""
         if self._listed:
             return
-        self._listed = True
         if self._last_known is not None:
             self._inherited, self._last_known = _readable(self._last_known.policies), None
+        self._listed = True  # from now on the loop may ask, once, what it inherits
         self._stack.enter_context(self._kopf.worker)
         self._wake()
 

@@ -155,9 +155,8 @@ class Connection:
             self._news.tell_errand()
 
     def release_periods(self, keys: Collection[str]) -> None:
-        """See Periods.release."""
-        link = self.link
-        if link is not None and self._periods.release(link.entries, keys):
+        """See Periods.release; while the connection is away it waits for the next one."""
+        if self._periods.release(self._roster.entries, keys):
             self._news.tell_errand()
 
     def doubt(self) -> None:
@@ -187,6 +186,10 @@ class Connection:
             self._fail(str(error))
         except libvirt.libvirtError as error:
             self._fail(explain(error, self.uri))
+        except (
+            Exception
+        ) as error:  # a defect, or no thread to be had: nobody else would connect again
+            self._fail(f"{self.uri}: {error!r}; connecting again", defect=True)
         established, self.link, self._serving = self.link is not None, None, None
         self._roster.let_go()
         _part(handle)
@@ -268,9 +271,9 @@ class Connection:
         turn, self._unread = self._unread[:count], self._unread[count:]
         return turn
 
-    def _fail(self, message: str) -> None:
+    def _fail(self, message: str, *, defect: bool = False) -> None:
         if message != self._error:
-            LOG.warning("%s", message)
+            LOG.warning("%s", message, exc_info=defect)
         self._error = message
 
     # Called by libvirt's event loop.

@@ -42,6 +42,8 @@ class Roster:
         self.entries: Mapping[str, Entry] = {}
         self.facts: tuple[DomainFacts, ...] = ()
         """Sorted by name; the same object while nothing changed."""
+        self._refusals: dict[str, str] = {}
+        """By key, what libvirt said when a domain's XML was read last and could not be."""
 
     def key(self, domain: Any) -> str:
         """Key of a libvirt.virDomain."""
@@ -64,12 +66,11 @@ class Roster:
             }
 
     def read(self, handle: Handle, changed: Collection[str]) -> Mapping[str, Entry]:
-        """The domains as they are now, with the XML of new and `changed` ones. Changes nothing; raises libvirtError."""
-        read = [
-            self._entry(handle, domain, persistent, changed)
-            for persistent, flags in _ACTIVE
-            for domain in handle.listAllDomains(flags)
-        ]
+        """The domains as they are now, with the XML of new and `changed` ones, to be accepted. Raises libvirtError."""
+        listed = [(persistent, domain) for persistent, flags in _ACTIVE for domain in handle.listAllDomains(flags)]
+        keys = {self.key(domain) for _, domain in listed}
+        self._refusals = {key: message for key, message in self._refusals.items() if key in keys}
+        read = [self._entry(handle, domain, persistent, changed) for persistent, domain in listed]
         present = sorted((entry for entry in read if entry is not None), key=_order)
         return {entry.facts.key: entry for entry in present}
 
@@ -90,14 +91,22 @@ class Roster:
         if known is not None and known.persistent == persistent and key not in changed:
             return replace(known, domain=domain)
         try:
-            return self._read(domain, persistent, known)
+            entry = self._read(domain, persistent, known)
         except libvirt.libvirtError as error:
             if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
                 return None
             if not handle.isAlive():
                 raise
-            LOG.warning("domain %s: its XML cannot be read: %s", domain.name(), error)
+            self._refuse(key, domain.name(), str(error))
             return None if known is None else replace(known, domain=domain)
+        self._refusals.pop(key, None)
+        return entry
+
+    def _refuse(self, key: str, name: str, message: str) -> None:
+        """Say that a domain's XML cannot be read; once, for it is tried at every listing."""
+        if self._refusals.get(key) != message:
+            LOG.warning("domain %s: its XML cannot be read: %s", name, message)
+        self._refusals[key] = message
 
     def _read(self, domain: Any, persistent: bool, known: Entry | None) -> Entry:
         uuid, name = domain.UUIDString(), domain.name()

@@ -6,6 +6,7 @@ Its answers, and the way a hanging call keeps a domain's job, were recorded from
 
 import threading
 from collections.abc import Callable, Iterable
+from queue import SimpleQueue
 from typing import Any
 
 import libvirt
@@ -54,6 +55,10 @@ class FakeDomain:
         self.job = threading.Lock()
         self.job_type = libvirt.VIR_DOMAIN_JOB_NONE
         self.refusal: libvirt.libvirtError | None = None
+        self.xml_refusal: libvirt.libvirtError | None = None
+        self.period = 1
+        self.periods: SimpleQueue[int] = SimpleQueue()
+        """Each one that was set."""
         self.set: list[tuple[int, int]] = []
         """(KiB, flags) of each accepted order."""
 
@@ -67,7 +72,14 @@ class FakeDomain:
         return self.number
 
     def XMLDesc(self, _flags: int = 0) -> str:  # noqa: N802 - libvirt's name
-        return XML
+        if self.xml_refusal is not None:
+            raise self.xml_refusal
+        return XML.replace("period='1'", f"period='{self.period}'")
+
+    def setMemoryStatsPeriod(self, seconds: int, flags: int) -> None:  # noqa: N802 - libvirt's name
+        assert flags == libvirt.VIR_DOMAIN_AFFECT_LIVE
+        self.period = seconds
+        self.periods.put(seconds)
 
     def jobInfo(self) -> list[int]:  # noqa: N802 - libvirt's name
         return [self.job_type, 0, 0]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from fake_api import AWAY, FakeApi, policy
 
+from controller.api.documents import Loaded, load_object
 from controller.cluster.cache import FILE, Cache
 from controller.cluster.errors import ApiError
 from controller.cluster.kopfwatch import BEGIN_S
@@ -283,6 +284,21 @@ def test_what_the_cache_knew_is_inherited_as_soon_as_the_list_is_there(tmp_path)
     assert after.policies.inherited == ()
     after.know(policy("b", 2))
     assert [(each.name, each.spec.mode) for each in after.policies.inherited] == [("a", "Enforce"), ("b", "Observe")]
+
+
+def test_nobody_is_told_that_all_is_known_before_what_is_inherited_is(tmp_path, monkeypatch):
+    Source(tmp_path).know(policy("a", 1))
+    after, awaited = Source(tmp_path), []
+    after.policies.node_told({"name": "here", "uid": "node-uid", "labels": {}})
+
+    def slow(content: object, where: str) -> Loaded:
+        after.policies.current()
+        awaited.append(after.policies.awaited)
+        return load_object(content, where)
+
+    monkeypatch.setattr("controller.cluster.policies.load_object", slow)
+    after.policies.relist()
+    assert awaited == ["the first list of MemoryPolicies"]
 
 
 def test_the_first_agent_of_a_node_inherits_nothing(source):

@@ -128,6 +128,38 @@ def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(daemons):
     assert daemon.attempts == []
 
 
+def test_a_keeper_that_meets_a_defect_connects_anew_and_tells(daemons, caplog):
+    broken, good = FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(1))
+    daemon = daemons(broken, good)
+
+    def no_thread(_flags: int) -> list[FakeDomain]:
+        raise RuntimeError("can't start new thread")
+
+    broken.listAllDomains = no_thread
+    daemon.connection.doubt()
+    daemon.until(lambda: daemon.connection.link and daemon.connection.link.handle is good)
+    assert daemon.connection.error() == ""
+    (told,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert told.message == 'fake:///: RuntimeError("can\'t start new thread"); connecting again'
+    assert told.exc_info
+
+
+def test_a_period_released_while_the_connection_is_away_is_put_back_on_the_next(daemons):
+    guest = FakeDomain(1)
+    guest.period = 0
+    first, second = FakeHandle(guest), FakeHandle(guest)
+    second.answers.clear()
+    daemon = daemons(first, second)
+    key = daemon.connection.facts[0].key
+    daemon.connection.want_period(key, 5)
+    assert guest.periods.get(timeout=10) == 5
+    first.break_(libvirt.VIR_CONNECT_CLOSE_REASON_EOF)
+    daemon.until(lambda: daemon.connection.link is None)
+    daemon.connection.release_periods([key])
+    second.answers.set()
+    assert guest.periods.get(timeout=10) == 0
+
+
 def test_an_old_connection_says_nothing_about_the_new_one(daemons):
     first, second = FakeHandle(), FakeHandle()
     daemon = daemons(first, second)

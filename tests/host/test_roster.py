@@ -8,6 +8,7 @@ import pytest
 
 from controller.api.wishes import NAMESPACE
 from controller.host.roster import Roster
+from lab.fake_libvirt import FakeDomain, FakeHandle, error
 
 MIB = 2**20
 TRANSIENT = """<domain type='test'><name>{name}</name><memory unit='MiB'>256</memory>
@@ -111,6 +112,19 @@ def test_letting_go_frees_the_connection_and_keeps_what_is_known(test_node, rost
     assert references() is None
     assert roster.facts is facts
     assert not refresh(roster, test_node, ())
+
+
+def test_a_domain_whose_xml_cannot_be_read_is_told_of_once_and_again_when_it_was_read_since(caplog):
+    """A fake: libvirt's test driver refuses nobody."""
+    handle, roster = FakeHandle(FakeDomain(1), FakeDomain(2)), Roster("")
+    hidden = handle.domains[1]
+    for refusal in (error(libvirt.VIR_ERR_ACCESS_DENIED, "denied"),) * 2 + (None,) + (error(38, "other"),) * 2:
+        hidden.xml_refusal = refusal
+        refresh(roster, handle, [hidden.UUIDString()])
+    assert caplog.messages == [
+        "domain guest2: its XML cannot be read: denied",
+        "domain guest2: its XML cannot be read: other",
+    ]
 
 
 def test_reading_alone_changes_nothing(test_node, roster):
