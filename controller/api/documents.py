@@ -133,7 +133,8 @@ def _policy(document: Document) -> MemoryPolicy | None:
 
 def _validated(data: dict[str, object], document: Document) -> MemoryPolicy | None:
     metadata = data.get("metadata")
-    for name in metadata.keys() - OBJECT_META if isinstance(metadata, dict) else ():
+    unknown = sorted(metadata.keys() - OBJECT_META) if isinstance(metadata, dict) else []
+    for name in unknown[: MAXIMUM_PROBLEMS + 1]:
         path = ("metadata", name)
         document.problems.append(document.problem(path, *unknown_field(path, OBJECT_META, MemoryPolicy)))
     try:

@@ -14,8 +14,8 @@ import yaml
 
 from controller.api.problems import InvalidValueError, Path, Problem, dotted
 
-MAXIMUM_SIZE = 2**20
-"""Bytes. A stored object of Kubernetes cannot be much larger; a policy is a few hundred bytes."""
+MAXIMUM_SIZE = 2**18
+"""Bytes. A policy is a few hundred bytes; reading this much YAML takes seconds, and nothing else goes on meanwhile."""
 _MAXIMUM_DEPTH = 64
 """Levels. A policy has seven, `metadata.managedFields` some more; far below what recursion bears."""
 _NUMBER_LIMIT = 2**63

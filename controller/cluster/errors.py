@@ -89,12 +89,17 @@ def _phrase(status: int) -> str:
         return "Unknown"
 
 
+LONGEST_PAUSE_S = 60.0
+"""Most seconds that a server, or a proxy before it, may ask to be left alone for: whoever is an hour late is lost."""
+
+
 def _seconds(value: object) -> float | None:
     """Retry-After in seconds; its other form, a date, is not used by Kubernetes."""
     try:
-        return float(str(value))
+        seconds = float(str(value))
     except ValueError:
         return None
+    return min(seconds, LONGEST_PAUSE_S) if seconds >= 0 else None
 
 
 def _cause(error: BaseException) -> str:

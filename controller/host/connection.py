@@ -186,9 +186,7 @@ class Connection:
             self._fail(str(error))
         except libvirt.libvirtError as error:
             self._fail(explain(error, self.uri))
-        except (
-            Exception
-        ) as error:  # a defect, or no thread to be had: nobody else would connect again
+        except Exception as error:  # a defect, or no thread to be had: nobody else would connect again
             self._fail(f"{self.uri}: {error!r}; connecting again", defect=True)
         established, self.link, self._serving = self.link is not None, None, None
         self._roster.let_go()

@@ -171,11 +171,15 @@ def test_a_refusal_carries_the_servers_words(server, client):
     assert (caught.value.status, caught.value.reason, caught.value.conflict) == (409, "Conflict", True)
 
 
-def test_a_busy_server_says_when_to_come_back(server, client):
-    server.says(b"too many", 429, Retry_After="7")
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("7", 7.0), ("3600", 60.0), ("inf", 60.0), ("nan", None), ("-1", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
+)
+def test_a_busy_server_says_when_to_come_back_within_reason(server, client, said, seconds):
+    server.says(b"too many", 429, Retry_After=said)
     with pytest.raises(ApiError, match="too many") as caught:
         client.get(NODES, "a")
-    assert (caught.value.retry_after_s, caught.value.reason) == (7.0, "TooManyRequests")
+    assert (caught.value.retry_after_s, caught.value.reason) == (seconds, "TooManyRequests")
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"", b"\xff"])

@@ -347,8 +347,8 @@ def test_another_kind_of_document_is_a_problem(text: str, told: str) -> None:
         ("a:\n" + "[" * 500, "p.yaml:2: nested deeper than 64 levels; remove the nesting"),
         (b"a: b\nc: \xff\n", "p.yaml:2: not UTF-8 text; save the file as UTF-8"),
         (HEAD.encode("utf-16"), "p.yaml:1: not UTF-8 text; save the file as UTF-8"),
-        (b"#" * (MAXIMUM_SIZE + 1), "p.yaml: larger than 1048576 bytes; split it"),
-        ("\u00e4" * (MAXIMUM_SIZE // 2 + 1), "p.yaml: larger than 1048576 bytes; split it"),
+        (b"#" * (MAXIMUM_SIZE + 1), "p.yaml: larger than 262144 bytes; split it"),
+        ("\u00e4" * (MAXIMUM_SIZE // 2 + 1), "p.yaml: larger than 262144 bytes; split it"),
     ],
 )
 def test_text_that_is_not_yaml_is_told_with_its_line(text: str | bytes, told: str) -> None:
@@ -400,9 +400,10 @@ def test_policies_of_one_name_in_two_files_clash() -> None:
     ]
 
 
-def test_a_flood_of_problems_is_cut_short() -> None:
-    text = HEAD + "".join(f"f{number}: 1\n" for number in range(5000))
-    told = problems(text)
+@pytest.mark.parametrize("place", ["{}", "metadata: {{name: a, {}}}"])
+def test_a_flood_of_problems_is_cut_short(place: str) -> None:
+    flood = ", ".join(f"f{number:04}: 1" for number in range(5000))
+    told = problems("{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, " + place.format(flood) + "}")
     assert len(told) == MAXIMUM_PROBLEMS + 1
     assert told[-1].endswith("more problems from here on; correct those above first")
 
