@@ -42,6 +42,9 @@ EATEN = 0.5
 """Part of its headroom that the upper forecast of a domain may eat before the domain grows, whatever the threshold: a
 threshold as large as the headroom would let it run dry."""
 
+PROMPT = 3.0
+"""Seconds in which a balloon gives what it was asked for, as a rule."""
+
 WORTH_HOPING = 0.5
 """Part of what it hopes for that must be left over before a domain gets any of it: not drop by drop."""
 
@@ -77,7 +80,7 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     free = state.budget - float(committed.sum())
     still = plan.movable & ~under_way & (wishes == 0)
     hopes = _hopes(plan, state, still)
-    shrink, less = _shrinks(plan, state, still, wishes, hopes, free)
+    shrink, less = _shrinks(plan, state, still, wishes, hopes, free + _arriving(state, now))
     verified = _verified(state, now)
     coming = bool((motion.target < size).any() or (shrink & verified).any())
     patient = coming & (now - motion.last_at < state.inventory.interval_minimum)
@@ -86,7 +89,7 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     grow = (granted > 0) & (more - base >= TOLERANCE)
     return Moves(
         shrink=shrink & verified & (less < size),
-        grow=grow,
+        grow=grow & ~shrink,
         target=np.where(shrink, less, more),
         halt=turning & plan.movable & ~grow,
         unverified=shrink & ~verified,
@@ -128,6 +131,7 @@ def _shrinks(
 ) -> tuple[Bools, Floats]:
     """Who is to shrink, (n,), and to what, bytes: domains that keep too much, and donors where grows cannot be paid.
 
+    `free`: bytes that are, or are about to be.
     Donors are those with the most to spare for their weight, as few as will do: memory that nobody needs is no matter
     of fairness, moves are.
     """
@@ -136,7 +140,7 @@ def _shrinks(
     surplus = np.where(still, size - less, 0.0)
     over = size > plan.top + TOLERANCE
     shrink = surplus > np.where(over | motion.release, TOLERANCE, threshold(state.sight, inventory))
-    coming = float(np.nansum(np.maximum(size - motion.target, 0.0))) + float(surplus[shrink].sum())
+    coming = float(surplus[shrink].sum())
     wished = float(wishes.sum())
     hoped = float(np.where(motion.release, 0.0, hopes).sum())
     lacking = wished + hoped - free - coming
@@ -146,6 +150,18 @@ def _shrinks(
     starving = float(wishes[state.sight.pressure].sum()) > free + coming
     gift = np.where(starving, TOLERANCE, threshold(state.sight, inventory))
     return _Donors(least, shrink, less, still & (hopes == 0), gift).give(state, lacking + POOL * state.budget)
+
+
+def _arriving(state: State, now: float) -> float:
+    """Bytes that balloons under way give back soon: all they were asked for at first, then as much as they have shown.
+
+    A balloon that hardly moves is not waited for: others are asked while somebody starves.
+    """
+    motion, size = state.motion, state.sight.allocation
+    left = np.maximum(size - motion.target, 0.0)
+    elapsed = now - motion.last_at
+    shown = np.maximum(motion.last_from - size, 0.0) * (PROMPT / np.maximum(elapsed, PROMPT))
+    return float(np.nansum(np.where(elapsed <= PROMPT, left, np.minimum(left, shown))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +192,13 @@ class _Donors:
 
 
 def _verified(state: State, now: float) -> Bools:
-    """(n,) True where the newest sample is new enough, and of the present allocation, to take memory on its word."""
-    newest = np.maximum(NEWEST, 2 * state.inventory.interval_minimum)
-    return (now - state.sight.fresh_at <= newest) & (state.sight.fresh_at >= state.sight.moved_at)
+    """(n,) True where the newest sample is new enough, and of the present allocation, to take memory on its word.
+
+    A released domain is looked at seldom, and may send no statistics any more.
+    """
+    seen = state.sight
+    newest = np.where(state.motion.release, NEWEST, np.maximum(NEWEST, 2 * state.inventory.interval_minimum))
+    return (seen.trouble == Reason.NONE) & (now - seen.fresh_at <= newest) & (seen.fresh_at >= seen.moved_at)
 
 
 def _grant(wishes: Floats, hopes: Floats, state: State, free: float, patient: Bools) -> Floats:
@@ -224,7 +244,6 @@ def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
     size = sight.allocation
     lowest, _ = limits(inventory, sight)
     wanted = np.maximum(state.outlook.wanted, lowest)
-    waiting = now < motion.retry_at
     band = threshold(sight, inventory)
     less = wanted < size - band
     more = np.minimum(wanted, plan.top) > size + band
@@ -234,8 +253,8 @@ def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
             (inventory.obstacle != Reason.NONE, inventory.obstacle),
             (sight.trouble != Reason.NONE, sight.trouble),
             (sight.fresh_count == 0, Reason.WARMING_UP),
-            (waiting & ~motion.refused, Reason.STUCK),
-            (waiting, Reason.BUSY),
+            (now < motion.refused_until, Reason.BUSY),
+            (now < motion.retry_at, Reason.STUCK),
             (now < motion.hold_until, Reason.OUTSIDE_CHANGE),
             (np.isfinite(motion.target), Reason.MOVING),
             (moves.unpaid | moves.halt, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),

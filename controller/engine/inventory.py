@@ -76,6 +76,8 @@ class Inventory:
     maximum: Floats
     definition: Floats
     autodeflate: Bools
+    resident: Bools
+    """The resident memory of QEMU tells what the guest holds; that of huge pages and of confidential guests is not in it."""
     obstacle: Ints
     """`Reason` codes; NONE where the domain may be touched."""
     policy: Ints

@@ -26,6 +26,11 @@ RETRY_FIRST = 60.0
 RETRY_LONGEST = 960.0
 """Seconds until a stuck balloon is tried again; doubled each time in between."""
 
+REFUSAL_FIRST = 5.0
+REFUSAL_LONGEST = 30.0
+"""Seconds until libvirt is asked again after it has refused; doubled each time in between. A job that holds a domain may
+end at any time, and its guest may be starving."""
+
 SETTLING = 5.0
 """Seconds from a guest's first statistics, and from every move after that, in which its balloon may move by itself: it
 follows what was ordered before the guest booted anew, or before Ballast started."""
@@ -50,10 +55,14 @@ class Motion(Columns):
     relief: Floats = column(np.nan)
     """Size up to which a guest may grow that was stuck, or was reset on its way there, as it was told."""
     retry_at: Floats = column(-np.inf)
-    """Not tried again before this time."""
+    """A balloon that was stuck is not tried again before this time; a guest in need does not wait for it."""
     backoff: Floats = column(0.0)
-    refused: Bools = column(False)
-    """Waiting for `retry_at` because libvirt refused, not because the balloon is stuck."""
+    refused_until: Floats = column(-np.inf)
+    """Nothing is asked before this time, as libvirt has refused; not for a guest in need either."""
+    rest: Floats = column(0.0)
+    """Seconds from a refusal to that."""
+    previous: Floats = column(np.nan)
+    """`target` before the newest order: what QEMU still follows should libvirt refuse that one."""
     hold_until: Floats = column(-np.inf)
     """Left alone until then: someone else set this size."""
     release: Bools = column(False)
@@ -102,6 +111,7 @@ def follow(motion: Motion, sight: Sight, inventory: Inventory, now: float) -> tu
     outside = _overruled(motion, sight, inventory, away | (changed & ~relieved), now)
     _settle(motion, arrived, size)
     motion.backoff[arrived] = 0.0
+    motion.rest[arrived] = 0.0
     stuck = _stuck(motion, sight, inventory, under_way & ~arrived & ~away, now)
     new = np.isnan(motion.settled) & np.isfinite(size)
     motion.settled[new] = size[new]
@@ -116,6 +126,7 @@ def _settling(motion: Motion, now: float) -> Bools:
 def _settle(motion: Motion, where: Bools | Ints, size: Floats) -> None:
     motion.settled[where] = size[where]
     motion.target[where] = np.nan
+    motion.previous[where] = np.nan
     motion.relief[where] = np.nan
 
 
@@ -149,7 +160,6 @@ def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now
     rows = np.flatnonzero((where & (sight.seen - motion.progress_at > deadline)) | choking)
     motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)
     motion.retry_at[rows] = now + motion.backoff[rows]
-    motion.refused[rows] = False
     _settle(motion, rows, sight.allocation)
     return rows
 
@@ -167,7 +177,9 @@ def halt(motion: Motion, sight: Sight, rows: Ints, now: float) -> None:
 
     They may have come further than is known, and come back.
     """
+    before = motion.target[rows]
     _settle(motion, rows, sight.allocation)
+    motion.previous[rows] = before
     motion.settles_at[rows] = np.fmax(motion.settles_at[rows], now + SETTLING)
 
 
@@ -175,6 +187,7 @@ def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: In
     """Enter balloon changes that are about to be carried out, in place; `target` and `reason` are those of `rows`."""
     size = sight.allocation[rows]
     sight.choking[rows] = False
+    motion.previous[rows] = motion.target[rows]
     motion.target[rows] = target
     motion.relief[rows] = np.nan
     motion.progress[rows] = size
@@ -187,22 +200,20 @@ def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: In
 
 
 def refuse(motion: Motion, refused: tuple[Refusal, ...], now: float) -> None:
-    """Forget requests that libvirt did not take; they are tried again later."""
-    for refusal in refused:
-        row = refusal.row
-        motion.target[row] = np.nan
-        motion.backoff[row] = min(max(2 * motion.backoff[row], DEADLINE), RETRY_LONGEST)
-        motion.retry_at[row] = now + motion.backoff[row]
-        motion.refused[row] = True
+    """Forget requests that libvirt did not take, in place; they are tried again later. What was asked before holds."""
+    rows = np.array([refusal.row for refusal in refused], dtype=np.int64)
+    motion.target[rows] = motion.previous[rows]
+    motion.rest[rows] = np.clip(2 * motion.rest[rows], REFUSAL_FIRST, REFUSAL_LONGEST)
+    motion.refused_until[rows] = now + motion.rest[rows]
 
 
-def held(motion: Motion, sight: Sight, committed: Floats) -> tuple[float, float]:
+def held(motion: Motion, sight: Sight, inventory: Inventory, committed: Floats) -> tuple[float, float]:
     """Bytes of host memory in the hands of guests, at least and at most; what QEMU holds beyond their sizes is its own.
 
     What QEMU holds is known from each domain's last look. A balloon that has moved since, or is on its way, may have
     changed that by as much, and nobody tells: guests touch what they get when they need it.
     """
-    size, rss = np.nan_to_num(sight.allocation), sight.rss
+    size, rss = np.nan_to_num(sight.allocation), np.where(inventory.resident, sight.rss, np.nan)
     highest = np.where(size > 0, committed, 0.0)
     least = np.fmin(np.fmin(size, motion.target), rss)
     most = np.fmin(highest, rss + np.fmax(highest - sight.rss_at, 0.0))

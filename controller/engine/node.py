@@ -18,6 +18,10 @@ HORIZON = np.array([10.0])
 
 PERCENTILE = np.array([0.95])
 
+LENDS_AFTER = 60.0
+"""Seconds without pressure before spare memory is lent again: pressure that comes and goes is one shortage, and what it
+took back is not to be pumped to and fro."""
+
 SPACING = 1.0
 """Seconds between the points of the host's history."""
 
@@ -36,6 +40,8 @@ class Node:
     """Upper forecast of it; never below present use."""
     history: History
     updated: float
+    pressed_at: float = -np.inf
+    """When the host was last seen under pressure, monotonic seconds."""
 
     @classmethod
     def blank(cls) -> "Node":
@@ -48,15 +54,21 @@ def observe(node: Node, reading: HostReading, least: float, most: float, now: fl
 
     What may be theirs changes nothing: own use is taken to be as it was, as far as the reading allows that.
     """
+    node = replace(node, reading=reading, pressed_at=now if reading.pressure else node.pressed_at)
     used = reading.total - reading.available
     own_use = max(min(max(node.own_use, used - most), used - least), 0.0)
     if own_use == node.own_use == node.own_forecast:  # one more point on a flat line tells nothing
-        return replace(node, reading=reading)
+        return node
     if now - node.updated < SPACING:
-        return replace(node, reading=reading, own_use=own_use, own_forecast=max(node.own_forecast, own_use))
+        return replace(node, own_use=own_use, own_forecast=max(node.own_forecast, own_use))
     history = node.history.append(_ROW, now, np.array([own_use]))
     upper = bound.upper(_MODEL.fit(history.points(now)), HORIZON, PERCENTILE)
-    return Node(reading, own_use, max(float(upper[0]), own_use), history, now)
+    return replace(node, own_use=own_use, own_forecast=max(float(upper[0]), own_use), history=history, updated=now)
+
+
+def lends(node: Node, now: float) -> bool:
+    """True where memory that nobody needs may be given away."""
+    return now - node.pressed_at >= LENDS_AFTER
 
 
 def budget(node: Node, limits: Budget) -> float:

@@ -58,7 +58,7 @@ class Outlook(Columns):
     """Upper forecast and headroom, what a guest under pressure is given, or what it could not give up at once; before
     any limit."""
     since: Floats = column(np.nan)
-    """First forecast: nothing is known of what was wanted before."""
+    """First forecast, or first one after a gap: nothing is known of what was wanted before."""
     bucket_start: Floats = column(-np.inf)
     bucket: Floats = column(-np.inf)
     """Most that the upper forecast and headroom came to since `bucket_start`."""
@@ -145,7 +145,9 @@ def want(outlook: Outlook, sight: Sight, inventory: Inventory, rows: Ints, top: 
     foreseen = upper + headroom(inventory, upper, rows)
     kept = np.maximum(_firm(sight, inventory, rows), missed(outlook, sight, top, rows))
     outlook.wanted[rows] = np.maximum(foreseen, kept)
-    outlook.since[rows] = np.where(np.isnan(outlook.since[rows]), now, outlook.since[rows])
+    longest = np.maximum(inventory.stabilization[rows], inventory.interval_maximum[rows])
+    gap = now - outlook.bucket_start[rows] >= 2 * longest
+    outlook.since[rows] = np.where(np.isnan(outlook.since[rows]) | gap, now, outlook.since[rows])
     _hold(outlook, inventory, foreseen, rows, now)
 
 

@@ -104,12 +104,16 @@ def _owners(
     return owners, {name: tuple(keys) for name, keys in lost.items()}, matched
 
 
+_HIDDEN = (Reason.HUGE_PAGES, Reason.CONFIDENTIAL)
+"""Guests whose memory the kernel does not count as QEMU's, or need not."""
+
 _COLUMNS: dict[str, type] = {
     "incarnation": np.int64,
     "reset_at": np.float64,
     "maximum": np.float64,
     "definition": np.float64,
     "autodeflate": np.bool_,
+    "resident": np.bool_,
     "obstacle": np.int64,
     "model": np.int64,
     "enforce": np.bool_,
@@ -179,6 +183,7 @@ def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, fl
         "maximum": domain.maximum,
         "definition": domain.definition,
         "autodeflate": domain.autodeflate,
+        "resident": domain.obstacle not in _HIDDEN,
         "obstacle": obstacle,
         "enforce": obstacle is Reason.NONE and spec.mode == "Enforce",
         "minimum": min(minimum, ceiling),

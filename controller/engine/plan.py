@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller import planner
+from controller.engine import node
 from controller.engine.inventory import Inventory
 from controller.engine.outlook import UNKNOWN, missed
 from controller.engine.sight import LOW_FREE, TOLERANCE, Sight
@@ -58,7 +59,7 @@ def attainable(state: State, lowest: Floats) -> Floats:
 def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
     """Share the budget among the `movable` domains; the others keep what they have, or are getting: `committed`.
 
-    While the host is short of memory nobody keeps more than the forecast asks for.
+    While the host is short of memory nobody keeps, or gets, more than the forecast asks for.
     """
     inventory, motion, size = state.inventory, state.motion, state.sight.allocation
     lowest, top = limits(inventory, state.sight)
@@ -76,8 +77,8 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
     young = ~(now - state.outlook.since >= inventory.stabilization)
     held = np.fmax(state.outlook.held, np.where(young | sharing | released, size, 0.0))
     keep = needed if state.node.reading.pressure else np.maximum(needed, np.minimum(held, top))
-    fair = np.where(released, np.minimum(inventory.definition, top), needed)
-    if sharing.any():
+    fair = np.where(released & ~state.node.reading.pressure, np.minimum(inventory.definition, top), needed)
+    if sharing.any() and node.lends(state.node, now):
         others = float(np.where(sharing, 0.0, np.maximum(committed, keep)).sum())
         capacity = state.budget * (1 - POOL) - others
         fair = np.where(sharing, _levelled(state, needed, top, sharing, capacity), fair)

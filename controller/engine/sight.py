@@ -82,9 +82,9 @@ class Sight(Columns):
     maximum: Floats = column(np.nan)
     """The live domain's maximum."""
     rss: Floats = column(np.nan)
-    """Host memory that QEMU held at the last look."""
+    """Host memory that QEMU held when it was last told; a job in the domain hides it."""
     rss_at: Floats = column(np.nan)
-    """Size of the balloon at that look."""
+    """Size of the balloon then."""
     demand: Floats = column(np.nan)
     """Of the newest fresh sample."""
     doubtful: Floats = column(0.0)
@@ -129,6 +129,8 @@ class Sight(Columns):
     """It told last that it has nothing left."""
     paging: Bools = column(False)
     """It was short of memory between its last two telling samples, whatever these say: it has read much back since."""
+    heard_at: Floats = column(-np.inf)
+    """Time of the look that brought the newest telling sample."""
     pressed: Ints = column(0)
     """Telling samples in a row that showed it short of memory."""
     shortfall_time: Floats = column(0.0)
@@ -236,8 +238,9 @@ def _measure(sight: Sight, samples: Samples, wall: float, now: float) -> None:
     sized = ~stopped & np.isfinite(samples.actual)
     _resize(sight, rows[sized], samples.actual[sized], wall, now)
     sight.maximum[rows] = np.where(np.isfinite(samples.maximum), samples.maximum, sight.maximum[rows])
-    sight.rss[rows] = samples.rss
-    sight.rss_at[rows] = sight.allocation[rows]
+    told = np.isfinite(samples.rss)
+    sight.rss[rows[told]] = samples.rss[told]
+    sight.rss_at[rows[told]] = sight.allocation[rows[told]]
 
 
 def _left(samples: Samples) -> Floats:
@@ -298,23 +301,25 @@ def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now:
     """A guest is short of memory when little is usable, or when it reads back what it had to give up.
 
     A guest that is short while its balloon moves tells so, although its demand cannot be told: at once while it
-    shrinks, and when it has had a second to grow.
+    shrinks, and when it has had a second to grow. What it told holds until it tells anew.
     """
     rows = samples.rows
     part = left / np.maximum(samples.actual, 1.0)
-    elapsed = np.maximum(now - sight.fresh_at[rows], 1.0)
+    elapsed = np.maximum(now - sight.heard_at[rows], 1.0)
     read_back = samples.swap_in - sight.swap_in[rows]
     swapping = read_back > 0
     thrashing = (samples.major_faults - sight.major_faults[rows]) / elapsed > MAJOR_FAULTS_A_SECOND
     short = (part < LOW_FREE) | (swapping & (part < EASY_FREE)) | (thrashing & (part < TIGHT_FREE))
     where: Ints = rows[telling]
-    sight.pressure[rows] = telling & short
+    untold = (samples.updated == sight.updated[rows]) & (sight.trouble[rows] == Reason.NONE)
+    sight.pressure[rows] = (telling & short) | (untold & sight.pressure[rows])
     nothing = left < np.maximum(NOTHING_LEFT * samples.actual, NOTHING_LEFT_BYTES)
-    sight.exhausted[rows] = telling & short & nothing
+    sight.exhausted[rows] = (telling & short & nothing) | (untold & sight.exhausted[rows])
     sight.paging[where] = (thrashing | (read_back / elapsed > SWAP_IN_A_SECOND))[telling]
     sight.pressed[where] = np.where(short[telling], sight.pressed[where] + 1, 0)
     sight.swap_in[where] = samples.swap_in[telling]
     sight.major_faults[where] = samples.major_faults[telling]
+    sight.heard_at[where] = now
 
 
 def _remember(sight: Sight, rows: Ints, demand: Floats, now: float) -> None:

@@ -53,7 +53,7 @@ def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]
     _forecast(state, owned, now)
     _schedule(state, snapshot.samples.rows, now)
     committed = motion.committed(state.motion, state.sight, state.inventory)
-    held = motion.held(state.motion, state.sight, committed)
+    held = motion.held(state.motion, state.sight, state.inventory, committed)
     state.node = node.observe(state.node, snapshot.host, *held, now)
     state.budget = node.budget(state.node, state.inventory.budget)
     before = state.reason.copy()
@@ -106,7 +106,8 @@ def _hand_over(state: State, old: Inventory, rows: Ints, now: float) -> None:
     state.motion.release[known] &= new.policy[known] < 0
     state.motion.release[released] = True
     state.motion.release_until[released] = now + RELEASE_PATIENCE
-    state.motion.proposed[known] = np.where(new.enforce[known], np.nan, state.motion.proposed[known])
+    observed = new.acted_on & ~new.enforce
+    state.motion.proposed[known] = np.where(observed[known], state.motion.proposed[known], np.nan)
     state.tempo.next_look[known] = np.minimum(state.tempo.next_look[known], now + new.interval_minimum[known])
     state.tempo.next_look[known[state.motion.release[known]]] = now
 
@@ -160,7 +161,7 @@ def _schedule(state: State, rows: Ints, now: float) -> None:
     pace.looks[rows] += 1
     fresh = state.sight.fresh_at[rows] == now
     shortest, longest = inventory.interval_minimum[rows], inventory.interval_maximum[rows]
-    troubled = state.sight.trouble[rows] != Reason.NONE
+    troubled = ~np.isin(state.sight.trouble[rows], [Reason.NONE, Reason.MOVING])
     untouchable = inventory.obstacle[rows] != Reason.NONE
     wait = np.where(fresh, pace.interval[rows], shortest)
     wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)
@@ -183,9 +184,9 @@ def _releasable(state: State) -> Bools:
 
 
 def _free_to_move(state: State, now: float) -> Bools:
-    """(n,) not waiting after a failure, nor just set by someone else; a guest in need does not wait for that."""
+    """(n,) not waiting after a failure, nor just set by someone else; a guest in need waits after a refusal only."""
     moves = state.motion
-    waits = (now < moves.retry_at) & (moves.refused | ~state.sight.pressure)
+    waits = (now < moves.refused_until) | ((now < moves.retry_at) & ~state.sight.pressure)
     held = (now < moves.hold_until) & ~state.sight.pressure
     return ~waits & ~held
 

@@ -48,6 +48,8 @@ class Guest:
     demand: float
     actual: float
     maximum: float = 4096
+    definition: float | None = None
+    """The maximum where None."""
     autodeflate: bool = False
     obstacle: Reason = Reason.NONE
     wishes: Wishes = field(default_factory=Wishes)
@@ -77,7 +79,7 @@ class Guest:
             incarnation=self.incarnation,
             reset_at=self.reset_at,
             maximum=int(self.maximum * MIB),
-            definition=int(self.maximum * MIB),
+            definition=int((self.maximum if self.definition is None else self.definition) * MIB),
             autodeflate=self.autodeflate,
             obstacle=self.obstacle,
             wishes=self.wishes,
@@ -145,6 +147,10 @@ class Node:
                     guest.updated = self.now + self.wall_offset
             self._step(moved)
         return self
+
+    def step(self) -> None:
+        """A step that no look and no balloon asked for, as a policy's change does."""
+        self._decide(self.inventory, [], {})
 
     def _move_balloons(self) -> dict[str, float]:
         moved = {}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, policy
 
+from controller.api.policy import MemoryPolicy
 from controller.api.wishes import Wishes
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -214,6 +215,96 @@ class TestBudget:
         assert world.reason("slow") is Reason.MOVING
         assert world.state.budget <= budget - 900 * MIB
 
+    def test_a_job_that_hides_what_a_guest_holds_changes_nothing_of_the_hosts_own_use(self):
+        settings = {"policies": [policy(mode="Observe")], "host_mib": 16384}
+        untouched = Guest("a", 1500, 8000, maximum=8192, statistics={"rss": 2000 * MIB})
+        world = node(untouched, **settings)
+        world.host_use_mib = 3000 - 6000
+        budget = world.tick(30).state.budget
+        assert budget == pytest.approx((16384 - 3000) * MIB - 0.05 * 16384 * MIB)
+        untouched.life, untouched.statistics = Life.BUSY, dict.fromkeys(("rss", "usable", "unused", "updated"), np.nan)
+        world.tick(30)
+        assert world.reason("a") is Reason.BUSY
+        assert world.state.budget == budget
+
+    @pytest.mark.parametrize("optout", [False, True])
+    def test_huge_pages_are_the_guests_though_they_are_not_in_qemus_resident_memory(self, optout):
+        pool = {"obstacle": Reason.HUGE_PAGES, "statistics": {"rss": 200 * MIB}, "wishes": Wishes(opt_out=optout)}
+        world = node(Guest("pool", 1000, 8192, maximum=8192, **pool), host_mib=32768).tick(30)
+        assert world.state.node.own_use == 0
+
+    def test_while_the_host_is_under_pressure_and_for_a_minute_after_it_nothing_is_lent(self):
+        sharing = policy(spare="Share", monitoring={"maximumIntervalSeconds": 60})
+        world = node(Guest("a", 500, 3000), Guest("b", 500, 3000), policies=[sharing], host_mib=8192).tick(30)
+        before = len(world.actions())
+        for _ in range(4):
+            world.pressure = True
+            world.tick(3)
+            world.pressure = False
+            world.tick(27)
+        taken = world.actions()[before:]
+        assert [(action.name, action.reason) for action in taken] == [
+            ("a", Reason.HOST_PRESSURE_SHRINK),
+            ("b", Reason.HOST_PRESSURE_SHRINK),
+        ]
+        world.tick(60)
+        assert {action.reason for action in world.actions()[before + 2 :]} == {Reason.SPARE_LENT}
+
+    def test_a_released_domain_gets_its_memory_back_when_the_host_has_some(self):
+        others = policy("others", domainSelector={"names": ["other"]})
+        world = node(Guest("guest", 200, 4000), Guest("other", 200, 300)).tick(30)
+        size = world.guests["guest"].actual
+        world.pressure, world.policies = True, [others]
+        world.tick(20)
+        assert world.guests["guest"].actual == size
+        world.pressure = False
+        world.tick(20)
+        assert world.guests["guest"].actual == 4096
+
+    def test_pressure_takes_nothing_on_an_old_sample_and_asks_a_guest_once(self):
+        def sharing(budget: str) -> MemoryPolicy:
+            patient = {"monitoring": {"maximumIntervalSeconds": 60}, "shrink": {"stabilizationSeconds": 120}}
+            return policy(spare="Share", budget={"maximum": budget}, **patient)
+
+        world = node(Guest("a", 500, 1000), Guest("b", 500, 1000), policies=[sharing("2000Mi")]).tick(400)
+        while world.now - world.state.sight.fresh_at[0] < 5:
+            world.tick()
+        before = len(world.actions())
+        world.policies, world.pressure, world.now = [sharing("8000Mi")], True, world.now + 0.5
+        world.step()
+        assert world.actions()[before:] == []
+        world.tick()
+        names = [action.name for action in world.actions()[before:]]
+        assert sorted(names) == ["a", "b"]
+
+    def test_what_was_asked_before_an_order_that_is_refused_is_not_given_to_others(self):
+        slow, other = Guest("slow", 500, 600, moves_at=20, maximum=6000), Guest("other", 900, 1000, maximum=6000)
+        world = node(slow, other, policies=[policy(budget={"maximum": "4000Mi"})]).tick(10)
+        slow.demand = 2500
+        world.tick(2)
+        world.refuse_next = "slow"
+        world.tick(3)
+        assert world.refuse_next == ""
+        other.demand = 3500
+        for _ in range(60):
+            world.tick()
+            assert world.allocated() <= 4000
+        assert other.actual == 2500
+        assert Reason.OUTSIDE_CHANGE not in notices(world)
+
+    def test_a_halt_that_is_refused_is_asked_for_again(self):
+        giver, taker = Guest("giver", 300, 2000, moves_at=50), Guest("taker", 1900, 2000)
+        world = node(giver, taker, policies=[policy(budget={"maximum": "4000Mi"})])
+        to_the_first_order(world, "giver")
+        world.tick(3)
+        taker.demand = 3000
+        world.tick(2)
+        giver.demand, world.refuse_next = giver.actual, "giver"
+        world.tick(2)
+        assert world.refuse_next == ""
+        assert giver.target == giver.actual
+        assert Reason.OUTSIDE_CHANGE not in notices(world)
+
     def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(self):
         world = node(Guest("stiff", 200, 2000, stuck=True)).tick(60)
         assert world.reason("stiff") is Reason.STUCK
@@ -387,6 +478,74 @@ class TestGrowFastShrinkSlow:
             world.tick()
         assert Reason.PRESSURE_GROW in {action.reason for action in world.actions()}
 
+    def test_a_guest_in_need_waits_seconds_after_a_refusal_however_long_its_balloon_was_stuck(self):
+        guest = Guest("guest", 200, 2000, keeps=1900, maximum=8192)
+        world = node(guest).tick(600)
+        assert world.reason("guest") is Reason.STUCK
+        guest.demand, world.refuse_next = 4000, "guest"
+        world.tick(10)
+        assert guest.actual >= 4000
+
+    def test_refusals_are_tried_again_at_least_every_half_minute(self):
+        world = node(Guest("guest", 500, 600))
+        tries = []
+        for _ in range(200):
+            world.refuse_next = "guest"
+            world.guests["guest"].demand = 600
+            world.tick()
+            tries += [] if world.refuse_next else [world.now]
+        assert np.diff(tries).tolist()[:3] == [6, 11, 21]
+        assert set(np.diff(tries)[3:]) == {31}
+
+    def test_a_slow_donor_is_not_waited_for_while_another_has_memory_to_give(self):
+        held = policy("held", budget={"maximum": "7000Mi"}, shrink={"stabilizationSeconds": 3600})
+        quick = policy("quick", budget={"maximum": "7000Mi"}, domainSelector={"names": ["slow"]}, priority=1)
+        slow, idle = Guest("slow", 300, 3000, moves_at=2), Guest("idle", 300, 3000)
+        hungry = Guest("hungry", 600, 1000, maximum=2048)
+        world = node(slow, idle, hungry, policies=[held, quick]).tick(12)
+        assert world.reason("slow") is Reason.MOVING
+        hungry.demand = 1900
+        world.tick(8)
+        assert hungry.actual >= 1900
+        assert slow.actual > 2900
+
+    def test_signs_of_pressure_count_as_they_come_while_a_balloon_shrinks_slowly(self):
+        guest = Guest("guest", 500, 4000, moves_at=5)
+        world = node(guest).tick(60)
+        assert world.reason("guest") is Reason.MOVING
+        for faults in range(3):
+            left = 0.08 * guest.actual * MIB
+            guest.statistics = {"major_faults": 100.0 * faults, "usable": left, "unused": left}
+            world.tick()
+        assert world.actions()[-1].reason is Reason.PRESSURE_GROW
+
+    def test_a_guest_that_reports_seldom_is_in_need_until_it_reports_anew(self):
+        needy, donor = Guest("needy", 900, 1000), Guest("donor", 300, 2000, moves_at=100)
+        sharing = policy(budget={"maximum": "3000Mi"}, shrink={"stabilizationSeconds": 3600})
+        world = node(needy, donor, policies=[sharing]).tick(10)
+        needy.demand = 2000
+        world.tick()
+        needy.frozen = True
+        needy.statistics = {"usable": 0.0, "unused": 0.0, "available": 1000 * MIB}
+        before = len(world.actions("needy"))
+        world.tick(8)
+        assert {action.reason for action in world.actions("needy")[before:]} == {Reason.PRESSURE_GROW}
+        assert needy.actual >= 1500
+
+    @pytest.mark.parametrize("away", [{"frozen": True}, {"life": Life.PAUSED}])
+    def test_after_a_long_gap_a_shrink_waits_for_the_whole_window_again(self, away):
+        guest = Guest("guest", 3000, 3600)
+        world = node(guest, policies=[policy(shrink={"stabilizationSeconds": 300})]).tick(900)
+        before = len(world.actions())
+        for name, value in away.items():
+            setattr(guest, name, value)
+        world.tick(700)
+        guest.frozen, guest.life, guest.demand = False, Life.RUNNING, 300
+        world.tick(299)
+        assert len(world.actions()) == before
+        world.tick(5)
+        assert world.actions()[-1].reason is Reason.FORECAST_SHRINK
+
 
 class TestContention:
     """Rule 4."""
@@ -526,6 +685,14 @@ class TestObserve:
         assert [action.target for action in world.proposals()] == [action.target for action in acting.actions()]
         assert world.reason("idle") is Reason.FORECAST_SHRINK
 
+    def test_what_was_proposed_is_forgotten_with_the_policy_that_proposed_it(self):
+        world = node(Guest("idle", 200, 4000), Guest("other", 3000, 3500), policies=[policy(mode="Observe")]).tick(30)
+        assert world.reason("idle") is Reason.FORECAST_SHRINK
+        world.policies = [policy("other", mode="Observe", domainSelector={"names": ["other"]})]
+        world.tick(2)
+        (idle, _) = view(world.state, world.now)["domains"]
+        assert (idle["target"], idle["reason"]) == (4000 * MIB, str(Reason.NO_POLICY))
+
 
 class TestContinuity:
     """Rule 8."""
@@ -552,6 +719,21 @@ class TestContinuity:
         world.guests["guest"].moves_at = np.inf
         world.tick(8)
         assert world.guests["guest"].actual == 4096
+
+    def test_a_released_domain_without_fresh_statistics_gives_nothing_to_others(self):
+        spare = {"spare": "Share", "monitoring": {"maximumIntervalSeconds": 60}}
+        policies = [policy(name, domainSelector={"names": [name]}, **spare) for name in ("mine", "other")]
+        mine, other = Guest("mine", 500, 3000, definition=1024), Guest("other", 500, 600)
+        world = node(mine, other, policies=policies, host_mib=6000).tick(60)
+        known = mine.sample()
+        mine.statistics = {name: known[name] for name in ("usable", "unused", "caches")}
+        mine.frozen = True
+        world.tick(100)
+        assert world.reason("mine") is Reason.STALE_STATISTICS
+        size, mine.demand, other.demand = mine.actual, 2400, other.actual + 1500
+        world.policies = policies[1:]
+        world.tick(20)
+        assert mine.actual == size
 
     @pytest.mark.parametrize("obstacle", [Reason.UNREADABLE, Reason.HUGE_PAGES])
     def test_a_released_domain_that_must_not_be_touched_is_left_alone_until_it_may(self, obstacle):
@@ -744,6 +926,18 @@ class TestAttention:
             world.guests["ramp"].demand = 500 + 5 * second
             world.tick()
             assert world.guests["ramp"].demand <= world.guests["ramp"].actual
+
+    def test_a_guest_whose_size_is_about_to_be_told_is_looked_at_again_at_once(self):
+        guest = Guest("guest", 300, 350, maximum=8192, moves_at=0)
+        world = node(guest, policies=[self.patient]).tick(20)
+        guest.demand = 350
+        while not np.isfinite(world.state.motion.target[0]):
+            world.tick()
+        guest.statistics = {"usable": 900 * MIB, "unused": 900 * MIB, "available": 1300 * MIB}
+        world.tick()
+        assert world.reason("guest") is Reason.MOVING
+        world.tick()
+        assert [when for when, _ in world.looks][-2:] == [world.now - 1, world.now]
 
     def test_looks_that_fall_due_together_are_one(self):
         world = node(*(Guest(f"guest-{number}", 500, 600) for number in range(10))).tick(100)
