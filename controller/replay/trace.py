@@ -9,8 +9,10 @@ import gzip
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from errno import ENOSPC
 from functools import cached_property
 from io import StringIO
+from os import strerror
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -281,11 +283,20 @@ class TraceWriter:
         self._compressed = path.suffix == ".gz"
         try:
             self._file = path.open("xb", buffering=0)
+            self._begin(path)
         except FileExistsError:
             raise TraceError(f"{path}: exists; name a new file: recordings are never overwritten") from None
         except OSError as error:
             raise TraceError(f"{path}: cannot be written: {error.strerror}; name another file") from error
-        self._append([COLUMNS])
+
+    def _begin(self, path: Path) -> None:
+        """The header. A new file without room for it goes again, so that the same name can be used later."""
+        try:
+            self._append([COLUMNS])
+        except OSError:
+            self._file.close()
+            path.unlink()
+            raise
 
     def __enter__(self) -> "TraceWriter":
         return self
@@ -296,7 +307,7 @@ class TraceWriter:
     def append(self, samples: Iterable[tuple[float, str, float, float]]) -> bool:
         """Add samples (time_s, domain, demand_mib, max_mib), all or, beyond the limit, none. Returns whether they fit.
 
-        Samples are ordered by time, also from one call to the next.
+        Samples are ordered by time, also from one call to the next. Raises OSError, and then none is added.
         """
         return self._append(
             (f"{time:.3f}", name, f"{demand:.3f}", f"{maximum:.3f}") for time, name, demand, maximum in samples
@@ -308,7 +319,18 @@ class TraceWriter:
         piece = text.getvalue().encode()
         if self._compressed:
             piece = gzip.compress(piece, mtime=0)
-        if self._file.tell() + len(piece) > self._limit:
+        end = self._file.tell()
+        if end + len(piece) > self._limit:
             return False
-        self._file.write(piece)
+        try:
+            self._write(piece)
+        except OSError:
+            self._file.seek(end)
+            self._file.truncate()
+            raise
         return True
+
+    def _write(self, piece: bytes) -> None:
+        """All of it, at the end. A disk that is nearly full takes a part without complaint: that is an OSError, too."""
+        if self._file.write(piece) < len(piece):
+            raise OSError(ENOSPC, strerror(ENOSPC))

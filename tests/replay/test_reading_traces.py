@@ -1,6 +1,8 @@
 """Traces as files: what is taken, and how what is not is named."""
 
 import gzip
+import resource
+from contextlib import contextmanager
 
 import pytest
 
@@ -104,6 +106,41 @@ def test_a_recording_never_grows_beyond_its_limit(tmp_path):
         assert not writer.append([(1, "a", 1, 9), (1, "b", 1, 9)])
 
     assert path.read_text() == HEADER + "0.000,a,1.000,9.000\n"
+
+
+@contextmanager
+def files_of_at_most(size):
+    """As on a full disk: a write that goes beyond `size` bytes is cut there, the next one fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [10, 0], ids=["for a part", "for nothing"])
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.gz"])
+def test_a_disk_that_fills_up_leaves_what_was_whole_before(tmp_path, name, room):
+    path = tmp_path / name
+    with TraceWriter(path, limit=10_000) as writer:
+        writer.append([(0, "a", 1, 9), (1, "a", 2, 9)])
+        whole = path.read_bytes()
+        with files_of_at_most(len(whole) + room), pytest.raises(OSError, match=r"No space left|too large"):
+            writer.append([(2, "a", 3, 9)])
+        assert path.read_bytes() == whole
+        assert writer.append([(2, "a", 4, 9)])
+
+    assert read(path).series[0].demand.tolist() == [1, 2, 4]
+
+
+def test_a_disk_without_room_for_a_first_line_is_named_and_gets_no_file(tmp_path):
+    path = tmp_path / "out.csv"
+
+    with files_of_at_most(10), pytest.raises(TraceError, match=rf"{path}: cannot be written: No space left"):
+        TraceWriter(path, limit=1000)
+
+    assert not path.exists()
 
 
 def test_a_recording_never_overwrites(tmp_path):
