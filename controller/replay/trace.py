@@ -8,10 +8,11 @@ import csv
 import gzip
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ENOSPC
 from functools import cached_property
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from os import strerror
 from pathlib import Path
 from typing import IO, NoReturn
@@ -30,6 +31,9 @@ ABSURD_MIB = 64 * 2**20
 
 ABSURD_TIME_S = 1e11
 """Seconds (three thousand years since the epoch); a larger number is milliseconds."""
+
+GZIP = b"\x1f\x8b"
+"""What a gzip file begins with."""
 
 LONGEST_LINE = 2**16
 """Characters; a sample has a few dozen. A gzip file of a megabyte can hold a line that fills the memory."""
@@ -200,12 +204,15 @@ class _Reader:
                 f"line 1: column {', '.join(missing)} is missing (there: {', '.join(header)})",
                 f"the first line names the columns: {','.join(COLUMNS)}",
             )
+        twice = [name for name in COLUMNS if header.count(name) > 1]
+        if twice:
+            self._refuse(f"line 1: column {', '.join(twice)} is there more than once", "keep one of them")
         return {name: header.index(name) for name in COLUMNS}
 
     def _numbers(self, columns: _Columns, name: str, most: float) -> Floats:
         cells = columns.cells[name]
         try:
-            values = np.array(list(map(float, cells)))
+            values = np.array(list(map(_number, cells)))
         except ValueError:
             bad = next(place for place, cell in enumerate(cells) if not _is_number(cell))
             self._refuse_cell(columns, name, bad, "is not a number", "write a plain decimal number")
@@ -249,12 +256,13 @@ class _Reader:
         raise TraceError(f"{self._path}: {problem}; {remedy}") from None
 
 
-def _opened(path: Path) -> IO[str]:
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    """Its text, without a byte order mark. Opened once and read forward: what a pipe gave, it gives once."""
     with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    opener = gzip.open if compressed else open
-    opened: IO[str] = opener(path, "rt", encoding="utf-8", newline="")
-    return opened
+        unpacked = gzip.GzipFile(fileobj=file) if file.peek(2).startswith(GZIP) else file
+        with TextIOWrapper(unpacked, "utf-8-sig", newline="") as text:
+            yield text
 
 
 def _numbered(cells: list[str]) -> tuple[tuple[str, ...], Ints]:
@@ -264,9 +272,16 @@ def _numbered(cells: list[str]) -> tuple[tuple[str, ...], Ints]:
     return tuple(numbers), np.array(rows, dtype=np.int64)
 
 
+def _number(cell: str) -> float:
+    """Raises ValueError, also for the underscores that Python takes between digits."""
+    if "_" in cell:
+        raise ValueError
+    return float(cell)
+
+
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        _number(cell)
     except ValueError:
         return False
     return True

@@ -1,8 +1,10 @@
 """Traces as files: what is taken, and how what is not is named."""
 
 import gzip
+import os
 import resource
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +36,24 @@ def test_a_trace_is_read_by_domain_in_order_of_appearance(given, pack):
     assert (trace.peak_mib, trace.maximum_mib) == (32, 300)
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_byte_order_mark_is_no_part_of_the_first_columns_name(given, pack):
+    assert read(given(pack(GOOD.encode("utf-8-sig")))).domains == ("a", "b")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_a_trace_may_come_through_a_pipe(pack):
+    taken, given = os.pipe()
+    os.write(given, pack(GOOD.encode()))
+    os.close(given)
+    try:
+        trace = read(Path(f"/dev/fd/{taken}"))
+    finally:
+        os.close(taken)
+
+    assert trace.domains == ("a", "b")
+
+
 def test_columns_may_stand_in_any_order_among_others_and_lines_may_be_blank(given):
     text = "\n".join(["max_mib,note,domain,time_s,demand_mib", "100,x,a,0,1", "", "100,y,a,1,2", "", ""])
 
@@ -51,8 +71,10 @@ BAD = {
     "": r"is empty; the first line names the columns",
     HEADER: r"holds no samples",
     "time_s,domain,demand\n0,a,1\n": r"line 1: column demand_mib, max_mib is missing \(there: time_s, domain, demand\)",
+    "time_s,domain,demand_mib,max_mib,demand_mib\n0,a,1,9,2\n": r"line 1: column demand_mib is there more than once",
     HEADER + "0,a,1\n": r"line 2: 3 fields where the header has 4",
     HEADER + "0,a,1,9\n1,a,x,9\n": r"line 3, column demand_mib: 'x' is not a number",
+    HEADER + "0,a,1,9\n1,a,2_048,9\n": r"line 3, column demand_mib: '2_048' is not a number",
     HEADER + "0,a,1,9\n1,a,nan,9\n": r"line 3, column demand_mib: 'nan' is not finite",
     HEADER + "0,a,1,9\n1,a,1,inf\n": r"line 3, column max_mib: 'inf' is not finite",
     HEADER + "0,a,1,9\n1,a,-1,9\n": r"line 3, column demand_mib: '-1' is negative",
