@@ -91,12 +91,13 @@ def ended_by_sigterm() -> Iterator[None]:
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """What is wrong with traces and settings is said in one line, not in a traceback."""
+    """What is wrong with traces and settings, and what ended a replay, is said in one line, not in a traceback."""
     from controller.replay.backtest import BacktestError  # noqa: PLC0415 - numpy: not for the sake of --help
+    from controller.replay.pool import PoolError  # noqa: PLC0415 - as above
     from controller.replay.run import ReplayError  # noqa: PLC0415 - as above
     from controller.replay.trace import TraceError  # noqa: PLC0415 - as above
 
     try:
         yield
-    except (BacktestError, ReplayError, TraceError) as error:
+    except (BacktestError, PoolError, ReplayError, TraceError) as error:
         raise click.ClickException(str(error)) from error

@@ -126,7 +126,7 @@ def plan(
 
 
 def run_all(jobs: Sequence[Job], done: Callable[[], None] = lambda: None) -> list[Run]:
-    """Replay them, side by side, and write their files. Raises ReplayError, OSError."""
+    """Replay them, side by side, and write their files. Raises PoolError, ReplayError, OSError."""
     for folder in {job.folder for job in jobs if job.folder is not None}:
         folder.mkdir(parents=True, exist_ok=True)
     return [

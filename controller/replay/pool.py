@@ -5,10 +5,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
+
+
+class PoolError(Exception):
+    """A replay whose process is gone; the message says what to do."""
 
 
 def outcomes(
@@ -16,14 +21,21 @@ def outcomes(
 ) -> list[Outcome]:
     """`function` of every job, in the order of `jobs`; `done` is called as each ends. What a job raises is raised.
 
-    Jobs, outcomes and the function are pickled. A single job, or a single processor, needs no other process.
+    Jobs, outcomes and the function are pickled. A single job, or a single processor, needs no other process. Raises
+    PoolError when one of the others is killed.
     """
     workers = min(len(jobs), len(os.sched_getaffinity(0)))
     pairs = _here(function, jobs) if workers < 2 else _side_by_side(function, jobs, workers)
     found: dict[int, Outcome] = {}
-    for place, outcome in pairs:
-        found[place] = outcome
-        done()
+    try:
+        for place, outcome in pairs:
+            found[place] = outcome
+            done()
+    except BrokenProcessPool as error:
+        raise PoolError(
+            "a replay's process was killed (out of memory?); free memory, give a shorter trace, or replay one at a "
+            "time: put `taskset -c 0` before the command"
+        ) from error
     return [found[place] for place in range(len(jobs))]
 
 

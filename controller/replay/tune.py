@@ -69,7 +69,7 @@ class Tuning:
 
 
 def tune(start: MemoryPolicy, splits: Sequence[Split], autodeflate: bool, watcher: Watcher) -> Tuning:
-    """Search from `start`, whose mode stays as it is. Raises ReplayError."""
+    """Search from `start`, whose mode stays as it is. Raises PoolError, ReplayError."""
     bench = Bench([piece for split in splits for piece in split.chosen_on], autodeflate, watcher)
     changes = difference(start, search(start, bench))
     found = changed(start, changes)  # without fields that the search set and set back
@@ -108,7 +108,10 @@ class Bench:
         return Sight(max(piece.trace.step_s for piece in self.pieces), min(piece.span_s for piece in self.pieces))
 
     def serve(self, policies: Sequence[MemoryPolicy], places: Sequence[int] | None = None) -> list[Served]:
-        """What each policy does to each piece, or to those at `places`; replayed side by side. Raises ReplayError."""
+        """What each policy does to each piece, or to those at `places`; replayed side by side.
+
+        Raises PoolError, ReplayError.
+        """
         if places is None:
             places = range(len(self.pieces))
         rows = [[self._key(policy, place) for place in places] for policy in policies]
@@ -132,7 +135,7 @@ class Bench:
 
 
 def search(start: MemoryPolicy, bench: Bench) -> MemoryPolicy:
-    """The best policy found; `start` where nothing gains. Raises ReplayError."""
+    """The best policy found; `start` where nothing gains. Raises PoolError, ReplayError."""
     best = start
     for _ in range(ROUNDS):
         singles = _single_gains(start, best, bench)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
+from controller.replay.pool import PoolError
 
 POLICY = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: all}\n"
 HEADER = "time_s,domain,demand_mib,max_mib\n"
@@ -133,6 +134,15 @@ def test_a_trace_that_cannot_be_used_is_refused_in_a_line(content: str | bytes, 
     assert (result.exit_code, result.stdout) == (1, "")
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_replay_whose_process_is_killed_ends_the_command_with_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise PoolError("a replay's process was killed")
+
+    monkeypatch.setattr("controller.replay.backtest.outcomes", killed)
+    result = backtest("--controllers", "static")
+    assert (result.exit_code, result.stderr) == (1, "Error: a replay's process was killed\n")
 
 
 GOOD_ALL_THE_SAME = {

@@ -3,10 +3,11 @@
 import math
 import multiprocessing
 import os
+import signal
 
 import pytest
 
-from controller.replay.pool import outcomes
+from controller.replay.pool import PoolError, outcomes
 
 
 @pytest.fixture(params=[1, 2], ids=["in this process", "in two more"])
@@ -25,4 +26,12 @@ def test_outcomes_come_in_the_order_of_jobs_each_announced() -> None:
 def test_what_a_job_raises_is_raised_and_nothing_keeps_running() -> None:
     with pytest.raises(ValueError, match="negative"):
         outcomes(math.factorial, [3, -1, 3])
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("processors", [2], indirect=True)
+@pytest.mark.usefixtures("processors")
+def test_a_process_that_is_killed_is_said_with_a_remedy_and_nothing_keeps_running() -> None:
+    with pytest.raises(PoolError, match=r"process was killed \(out of memory\?\); .* `taskset -c 0`"):
+        outcomes(signal.raise_signal, [signal.SIGKILL, signal.SIGKILL])
     assert multiprocessing.active_children() == []
