@@ -29,7 +29,10 @@ class ReportError(Exception):
 def require() -> None:
     """Raise ReportError where plots cannot be drawn."""
     if find_spec("matplotlib") is None:
-        raise ReportError("--out draws plots with matplotlib, which is not installed; pip install 'ballast[report]'")
+        raise ReportError(
+            "--out draws plots with matplotlib, which is not installed; `pipx inject ballast matplotlib`, with the "
+            "PIPX_HOME that Ballast was installed with"
+        )
 
 
 def page(runs: Sequence[Run], needs: Sequence[Need]) -> str:

@@ -109,7 +109,7 @@ def test_without_matplotlib_a_folder_is_refused_before_anything_is_replayed(monk
     result = backtest("--out", "out")
     assert importlib.util.find_spec("matplotlib") is not None
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.endswith("which is not installed; pip install 'ballast[report]'\n")
+    assert "which is not installed; `pipx inject ballast matplotlib`" in result.stderr
     assert not Path("out").exists()
 
 
