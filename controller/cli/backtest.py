@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -104,7 +105,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     from controller.replay import controllers as known  # noqa: PLC0415 - as above
     from controller.replay.trace import read  # noqa: PLC0415 - as above
 
-    with plainly(), _written_plainly(), ended_by_sigterm():
+    with plainly(), _written_plainly(out), ended_by_sigterm():
         setting = replays.Setting(one_policy(policy_file), autodeflate)
         if out is not None:
             _prepare(out)
@@ -145,6 +146,10 @@ def _prepare(out: Path) -> None:
 
     report.require()
     out.mkdir(parents=True, exist_ok=True)
+    try:
+        TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(out)) from error
 
 
 def _write(out: Path, runs: Sequence[Run], needs: Sequence[Need] | None, summary: dict[str, Any]) -> None:
@@ -169,7 +174,7 @@ def _print_table(runs: Sequence[Run], needs: Sequence[Need] | None, out: Path | 
 
 
 @contextmanager
-def _written_plainly() -> Iterator[None]:
+def _written_plainly(out: Path | None) -> Iterator[None]:
     """What keeps the folder from being written is said in one line."""
     from controller.replay.report import ReportError  # noqa: PLC0415 - as in `backtest`
 
@@ -178,4 +183,6 @@ def _written_plainly() -> Iterator[None]:
     except ReportError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}; name another --out folder") from error
+        if out is None:
+            raise click.ClickException(str(error)) from error
+        raise click.ClickException(f"{error.filename or out}: {error.strerror}; name another --out folder") from error

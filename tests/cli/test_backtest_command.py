@@ -113,6 +113,26 @@ def test_without_matplotlib_a_folder_is_refused_before_anything_is_replayed(monk
     assert not Path("out").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_replayed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """/proc takes no files, not even root's."""
+    monkeypatch.setattr("controller.replay.backtest.outcomes", lambda *_: pytest.fail("replayed"))
+    result = backtest("--controllers", "static", "--host-memory", "1Gi", "--out", "/proc")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: /proc: ")
+    assert result.stderr.endswith("; name another --out folder\n")
+
+
+@pytest.mark.parametrize("name", ["summary.json", "report.html", "allocations-static.csv.gz"])
+def test_a_disk_that_fills_up_is_named_by_the_folder(name: str) -> None:
+    Path("out").mkdir()
+    Path("out", name).symlink_to("/dev/full")
+    result = backtest("--controllers", "static", "--host-memory", "1Gi", "--out", "out")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: out: No space left on device; name another --out folder\n"
+
+
 BAD = {
     "time_s,domain,demand_mib\n0,a,1\n": "line 1: column max_mib is missing",
     HEADER + "0,a,1,9\n5,a,1,9\n3,a,1,9\n": "line 4, column time_s: '3' goes back in time; sort",
