@@ -86,7 +86,7 @@ def domains(trace: Trace, result: Result) -> str:
         given = highest(result.record.times[row], result.record.allocations[row], edges)
         panel.stairs(np.where(alive, given / 1024, np.nan), hours, color=_BLUE, baseline=None, label="allocation")
         panel.stairs(np.where(alive, demand / 1024, np.nan), hours, color=_ORANGE, baseline=None, label="demand")
-        panel.set_title(trace.domains[row], fontsize=9, loc="left")
+        panel.set_title(trace.domains[row], fontsize=9, loc="left", parse_math=False)
         panel.set_ylim(bottom=0)
     for panel in panels[len(rows) :]:
         panel.set_axis_off()

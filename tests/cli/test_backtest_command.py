@@ -90,6 +90,14 @@ def test_the_folder_gets_summary_report_and_what_each_controller_did() -> None:
     assert "the best peer" in page
 
 
+def test_a_name_with_dollar_signs_is_no_formula_in_the_plots() -> None:
+    name = r"a$\frac$"
+    Path("trace.csv").write_text(TRACE.replace(",a,", f",{name},"))
+    result = backtest("--controllers", "ballast", "--host-memory", "2Gi", "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    assert f">{name}</text>" in Path("out/report.html").read_text()
+
+
 def test_several_hosts_have_a_folder_each() -> None:
     backtest("--controllers", "static", "--host-memory", "1Gi", "--host-memory", "2.5Gi", "--out", "out")
     found = sorted(str(path) for path in Path("out").rglob("*.gz"))
