@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,17 @@ from controller.observe.log import FORMATS, LEVELS
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_CONNECT = "qemu:///system"
+
+
+class NumberRange(click.FloatRange):
+    """A number within bounds. NaN is none, though no bound keeps it out: each comparison with it is false."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Fails as click's types do."""
+        number = float(super().convert(value, param, ctx))
+        if isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def connect_option(command: Command) -> Command:

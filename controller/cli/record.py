@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controller.cli.options import connect_option
+from controller.cli.options import NumberRange, connect_option
 
 if TYPE_CHECKING:
     from controller.engine.reasons import Reason
@@ -37,7 +37,7 @@ def _limit(_context: click.Context, _option: click.Parameter, text: str) -> int:
 @connect_option
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.5, max=3600),
+    type=NumberRange(min=0.5, max=3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",
@@ -45,7 +45,7 @@ def _limit(_context: click.Context, _option: click.Parameter, text: str) -> int:
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
+    type=NumberRange(min=0, min_open=True),
     default=float("inf"),
     show_default="until stopped",
     metavar="SECONDS",

@@ -8,6 +8,7 @@ import click
 
 from controller.cli.arrange import SORTS, arranged
 from controller.cli.endpoint import explained, fetch, url_option
+from controller.cli.options import NumberRange
 from controller.cli.output import document, output_option
 
 
@@ -16,7 +17,7 @@ from controller.cli.output import document, output_option
 @click.option("--once", is_flag=True, help="Print the table once and exit; implied by -o json and -o yaml.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1, max=3600),
+    type=NumberRange(min=0.1, max=3600),
     default=1.0,
     show_default=True,
     metavar="SECONDS",

@@ -150,6 +150,13 @@ def test_a_name_is_text_not_markup():
     assert row("[red]", drawn(STATE | {"domains": [WEB | {"name": "[red]web"}]}))[0] == "[red]web"
 
 
+@pytest.mark.parametrize("pace", ["nan", "0", "-inf"])
+def test_an_interval_that_is_none_is_a_usage_error(pace):
+    result = top("--interval", pace)
+    assert result.exit_code == 2
+    assert "Invalid value for '--interval'" in result.output
+
+
 class _Answers(BaseHTTPRequestHandler):
     body = b""
     status = 200
