@@ -32,7 +32,7 @@ def url_option(command: Command) -> Command:
 
 def fetch(url: str, page: str = "/state") -> dict[str, Any]:
     """The document at `page` of the Ballast at `url`. Raises ClickException when there is none."""
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).netloc:
+    if not _is_url(url):
         raise click.UsageError(f"--url {url!r} is not a URL; write it like http://{DEFAULT_LISTEN}")
     try:
         with urlopen(f"{url.rstrip('/')}{page}", timeout=TIMEOUT_S) as reply:  # noqa: S310 - the scheme is checked above
@@ -47,9 +47,26 @@ def fetch(url: str, page: str = "/state") -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise click.ClickException(f"{url} does not answer with JSON; is that a Ballast?") from error
-    if not isinstance(state, dict) or "domains" not in state:
+    if not _is_ballasts(state):
         raise click.ClickException(f"{url} answers with something else; is that a Ballast?")
-    return state
+    return dict(state)
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as a bracket that is not closed
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
+
+
+def _is_ballasts(state: Any) -> bool:
+    """Whether it is about a node and its domains."""
+    if not isinstance(state, dict):
+        return False
+    node, domains = state.get("node"), state.get("domains")
+    named = isinstance(node, dict) and "name" in node
+    return named and isinstance(domains, list) and all(isinstance(each, dict) for each in domains)
 
 
 def explained(url: str, domain: str) -> dict[str, Any]:

@@ -206,6 +206,9 @@ def test_once_prints_the_table_and_ends(url):
         ((503, b""), "answers 503 Service Unavailable; is that a Ballast?"),
         ((200, b"<html>"), "does not answer with JSON; is that a Ballast?"),
         ((200, b"[]"), "answers with something else; is that a Ballast?"),
+        ((200, b'{"domains": ["a.example"]}'), "answers with something else; is that a Ballast?"),
+        ((200, b'{"domains": 3, "node": {"name": "n"}}'), "answers with something else; is that a Ballast?"),
+        ((200, b'{"domains": [], "node": "n"}'), "answers with something else; is that a Ballast?"),
         ((200, b"\xff"), "does not answer with JSON; is that a Ballast?"),
     ],
     indirect=["url"],
@@ -225,7 +228,7 @@ def test_nothing_at_the_address_is_said_with_the_remedy():
     assert "is `ballast run` running" in result.output
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9178", "file:///etc/passwd", "ftp://host/", "http://"])
+@pytest.mark.parametrize("address", ["127.0.0.1:9178", "file:///etc/passwd", "ftp://host/", "http://", "http://[::1"])
 def test_what_is_no_address_is_a_usage_error(address):
     result = top("--url", address, "--once")
     assert result.exit_code == 2
