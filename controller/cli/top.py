@@ -40,6 +40,8 @@ def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, do
       ballast top --once
       ballast top -o json | jq '.domains[].demand'
     """
+    if domain and (sort or wanted):
+        raise click.UsageError("--sort and --filter arrange the table of all domains; leave them out with DOMAIN")
 
     def read() -> dict[str, Any]:
         return explained(url, domain) if domain else arranged(fetch(url), sort, wanted)

@@ -82,6 +82,13 @@ def test_an_unknown_sort_is_a_usage_error_that_lists_those_there_are(url):
     assert all(sort in result.output for sort in SORTS)
 
 
+@pytest.mark.parametrize("option", [("--sort", "name"), ("--filter", "big")])
+def test_one_domain_with_an_order_or_a_filter_is_a_usage_error(url, option):
+    result = top("--url", url, "--once", "big", *option)
+    assert result.exit_code == 2
+    assert "leave them out with DOMAIN" in result.output
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("BIG", ["big"]), ("decision", ["mid", "big", "new"]), ("zzz", []), ("", ["mid", "big", "new"])],
