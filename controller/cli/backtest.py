@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.output import document, output_option
+from controller.cli.output import document, output_option, terminal
 from controller.cli.policyfile import one_policy
 from controller.cli.replaying import (
     autodeflate_option,
@@ -160,11 +160,9 @@ def _write(out: Path, runs: Sequence[Run], needs: Sequence[Need] | None, summary
 
 
 def _print_table(runs: Sequence[Run], needs: Sequence[Need] | None, out: Path | None) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only where there is a table to draw
+    from controller.cli.scores import need_table, score_tables  # noqa: PLC0415 - only where there is a table to draw
 
-    from controller.cli.scores import need_table, score_tables  # noqa: PLC0415 - as above
-
-    console = Console(highlight=False)
+    console = terminal()
     for table in score_tables(runs):
         console.print(table)
     if needs:

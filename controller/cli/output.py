@@ -1,10 +1,15 @@
 """What commands print: a table for people, JSON or YAML for programs."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FORMS = ("table", "json", "yaml")
 
@@ -23,3 +28,10 @@ def document(data: Any, form: str) -> str:
     import yaml  # noqa: PLC0415 - only where YAML is asked for
 
     return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).rstrip()
+
+
+def terminal(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+    """What tables are printed on: names stand there as they are, whatever brackets and colons mean to rich."""
+    from rich.console import Console  # noqa: PLC0415 - only where there is a table to draw
+
+    return Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)

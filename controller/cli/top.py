@@ -9,7 +9,7 @@ import click
 from controller.cli.arrange import SORTS, arranged
 from controller.cli.endpoint import explained, fetch, url_option
 from controller.cli.options import NumberRange
-from controller.cli.output import document, output_option
+from controller.cli.output import document, output_option, terminal
 
 
 @click.command()
@@ -49,12 +49,10 @@ def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, do
     if output != "table":
         click.echo(document(read(), output))
         return
-    from rich.console import Console  # noqa: PLC0415 - only where there is a table to draw
-
-    from controller.cli.history import history  # noqa: PLC0415 - as above
+    from controller.cli.history import history  # noqa: PLC0415 - only where there is a table to draw
     from controller.cli.table import render  # noqa: PLC0415 - as above
 
-    console = Console()
+    console = terminal()
 
     def draw() -> Any:
         return history(read(), console.width) if domain else render(read())

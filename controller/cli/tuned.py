@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.console import Console
-
 from controller import __version__
 from controller.api.policy import MemoryPolicy
-from controller.cli.output import document
+from controller.cli.output import document, terminal
 from controller.cli.scores import COLUMNS, cells, table
 from controller.replay.holdout import Piece, Split
 from controller.replay.merit import bearable, burden, lighter, pooled
@@ -31,7 +29,7 @@ def manifest(tuning: Tuning, splits: Sequence[Split]) -> str:
 
 def print_table(tuning: Tuning, splits: Sequence[Split], on_standard_error: bool) -> None:
     """Figures of both policies on both parts, and what follows from them."""
-    console = Console(stderr=on_standard_error, highlight=False, markup=False, soft_wrap=True)
+    console = terminal(stderr=on_standard_error, soft_wrap=True)
     for extent in _extents(splits):
         console.print(extent)
     figures = table("", "PART", ("POLICY", *COLUMNS))

@@ -112,6 +112,15 @@ def test_the_table_has_a_row_a_controller() -> None:
     assert [line.split()[0] for line in lines[1:]] == ["CONTROLLER", "ballast", "mom"]
 
 
+def test_a_files_name_is_text_not_markup() -> None:
+    Path("run[prod]:cat:.csv").write_text(TRACE)
+    given = ("--trace", "run[prod]:cat:.csv", "--host-memory", "2Gi", "--controllers", "static", "--sweep")
+    lines = backtest(*given, "--out", "res[a]").stdout.splitlines()
+    assert any(line.startswith("run[prod]:cat:, host 2048 MiB") for line in lines)
+    assert any(line.split()[:2] == ["static", "run[prod]:cat:"] for line in lines)
+    assert lines[-1] == "report: res[a]/report.html"
+
+
 def test_without_matplotlib_a_folder_is_refused_before_anything_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.replay.report.find_spec", lambda _: None)
     result = backtest("--out", "out")
