@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from rich.table import Table
+from rich.text import Text
 
 from controller.replay.backtest import Run, base_mib
 from controller.replay.controllers import OURS
@@ -27,11 +28,13 @@ def score_tables(runs: Sequence[Run]) -> Iterator[Table]:
 
 
 def need_table(needs: Iterable[Need]) -> Table:
-    """Host memory for harm of 0.1 %, a row a controller."""
+    """Host memory for harm of 0.1 %, a row a controller. Where it is narrow, the trace's name is cut, nothing else."""
     found = table("host memory for harm of at most 0.1 %", "CONTROLLER", ("TRACE", "MiB", "% OF PEAK"))
+    found.columns[1].no_wrap = False
     for need in needs:
         size = ("never", "") if need.percent is None else (f"{need.host_mib:.0f}", f"{need.percent}")
-        found.add_row(need.controller, need.source.label, *size, style=_style(need.controller))
+        trace = Text(need.source.label, no_wrap=True, overflow="ellipsis")
+        found.add_row(need.controller, trace, *size, style=_style(need.controller))
     return found
 
 

@@ -121,6 +121,18 @@ def test_a_files_name_is_text_not_markup() -> None:
     assert lines[-1] == "report: res[a]/report.html"
 
 
+def test_of_a_sweeps_table_only_a_long_name_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "long-" * 20
+    Path(f"{name}.csv").write_text(TRACE)
+    monkeypatch.setenv("COLUMNS", "60")
+    given = ("--trace", f"{name}.csv", "--host-memory", "2Gi", "--controllers", "ballast:lastvalue", "--sweep")
+    heading, _, row = backtest(*given).stdout.splitlines()[-3:]
+    assert heading.split() == ["CONTROLLER", "TRACE", "MiB", "%", "OF", "PEAK"]
+    controller, trace, size, percent = row.split()
+    assert (controller, trace[:10], trace[-1]) == ("ballast:lastvalue", "long-long-", "…")
+    assert (size.isdecimal(), percent.isdecimal()) == (True, True)
+
+
 def test_without_matplotlib_a_folder_is_refused_before_anything_is_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("controller.replay.report.find_spec", lambda _: None)
     result = backtest("--out", "out")
