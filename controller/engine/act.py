@@ -198,7 +198,8 @@ def _verified(state: State, now: float) -> Bools:
     """
     seen = state.sight
     newest = np.where(state.motion.release, NEWEST, np.maximum(NEWEST, 2 * state.inventory.interval_minimum))
-    return (seen.trouble == Reason.NONE) & (now - seen.fresh_at <= newest) & (seen.fresh_at >= seen.moved_at)
+    young = (now - seen.fresh_at <= newest) & (seen.fresh_at >= seen.moved_at)
+    return np.asarray(young & (seen.trouble == Reason.NONE))
 
 
 def _grant(wishes: Floats, hopes: Floats, state: State, free: float, patient: Bools) -> Floats:

@@ -28,8 +28,8 @@ RETRY_LONGEST = 960.0
 
 REFUSAL_FIRST = 5.0
 REFUSAL_LONGEST = 30.0
-"""Seconds until libvirt is asked again after it has refused; doubled each time in between. A job that holds a domain may
-end at any time, and its guest may be starving."""
+"""Seconds until libvirt is asked again after it has refused; doubled each time in between. A job that holds a domain
+may end at any time, and its guest may be starving."""
 
 SETTLING = 5.0
 """Seconds from a guest's first statistics, and from every move after that, in which its balloon may move by itself: it
