@@ -11,6 +11,7 @@ import click
 
 from controller.cli.output import document
 from controller.cli.signals import stopped_by_signals
+from controller.cli.watchdog import heartbeat
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.host.host import Host
@@ -48,7 +49,7 @@ class _Wired:
         self.clock = clock
         self.folder = PolicyFolder(site.policies, NodeIdentity(site.node_name), clock.monotonic)
         self.folder.current()
-        self.board = Board(site.node_name, clock.monotonic)
+        self.board = Board(site.node_name, clock.monotonic, heartbeat())
         self.host = Host(site.uris, site.proc, clock.wake)
         self.loop = ControlLoop(self.host, self.folder, clock, self.board)
         self.host.read()

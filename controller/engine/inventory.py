@@ -77,7 +77,7 @@ class Inventory:
     definition: Floats
     autodeflate: Bools
     resident: Bools
-    """QEMU's resident memory tells what the guest holds; huge pages, and a confidential guest's memory, are not in it."""
+    """QEMU's resident memory tells what the guest holds; huge pages and confidential guests' memory are not in it."""
     obstacle: Ints
     """`Reason` codes; NONE where the domain may be touched."""
     policy: Ints

@@ -228,9 +228,9 @@ class TestInstallation:
     @pytest.mark.parametrize(
         ("overlay", "paths"),
         [
-            ("default", {"/run/libvirt", "/proc"}),
-            ("overlays/libvirt-socket", {"/opt/libvirt/run", "/proc"}),
-            ("overlays/pressure", {"/run/libvirt", "/proc", "/proc/pressure"}),
+            ("default", {"/run/libvirt", "/proc/meminfo"}),
+            ("overlays/libvirt-socket", {"/opt/libvirt/run", "/proc/meminfo"}),
+            ("overlays/pressure", {"/run/libvirt", "/proc/meminfo", "/proc/pressure"}),
         ],
     )
     def test_the_agent_sees_of_its_node_what_it_needs(self, installed, overlay, paths):
