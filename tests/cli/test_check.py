@@ -115,7 +115,7 @@ def test_an_endless_file_is_refused_without_reading_it_all() -> None:
     assert outcome(run("/dev/zero")) == (
         1,
         "",
-        "/dev/zero: larger than 1048576 bytes; split it, if it is a policy file\n",
+        "/dev/zero: larger than 262144 bytes; split it, if it is a policy file\n",
     )
 
 
