@@ -42,6 +42,11 @@ LONGEST_GAP_S = 7 * 86400.0
 """Seconds without any sample of any domain: beyond a week it is two traces, not one."""
 
 
+JITTER = 0.05
+"""Part of a whole number of seconds by which a step may differ and still be that number: a recorder's looks are late by
+its own work. Looks at whole seconds would else find nothing new, or be twice as far apart as those at each step."""
+
+
 class TraceError(Exception):
     """A trace that cannot be used; the message names file, line, column, value and remedy, as far as they apply."""
 
@@ -69,8 +74,10 @@ class Trace:
 
     @cached_property
     def step_s(self) -> float:
-        """Median seconds between two samples of a domain."""
-        return float(np.median(np.concatenate([np.diff(one.times) for one in self.series])))
+        """Median seconds between two samples of a domain; a whole number where it is one but for JITTER."""
+        median = float(np.median(np.concatenate([np.diff(one.times) for one in self.series])))
+        whole = float(round(median))
+        return whole if abs(median - whole) <= JITTER * whole else median
 
     @property
     def start(self) -> float:

@@ -63,6 +63,18 @@ def test_intervals_are_never_shorter_than_the_statistics_period():
     assert (monitoring.minimum_interval_seconds, monitoring.maximum_interval_seconds) == (300, 300)
 
 
+def test_a_recorders_jitter_leaves_looks_and_what_they_see_as_they_are():
+    values = np.random.default_rng(4).uniform(100, 1500, (2, 300)).tolist()
+
+    exact, late = (
+        replay(trace(step=step, maximum=2048, a=values[0], b=values[1]), Ballast(policy()), 3000).figures
+        for step in (1.0, 1.0005)
+    )
+
+    assert late.looks_per_domain_hour == pytest.approx(exact.looks_per_domain_hour, rel=0.02)
+    assert late.shortfall <= exact.shortfall
+
+
 def test_longer_intervals_of_the_policy_stay():
     given = policy(monitoring={"minimumIntervalSeconds": 5, "maximumIntervalSeconds": 900})
     monitoring = enforced(given, 2.0).spec.monitoring

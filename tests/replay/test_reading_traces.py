@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from made_traces import trace as made
 
 from controller.replay.trace import TraceError, TraceWriter, read
 
@@ -52,6 +53,14 @@ def test_a_trace_may_come_through_a_pipe(pack):
         os.close(taken)
 
     assert trace.domains == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("apart", "step"),
+    [(1.0005, 1), (0.98, 1), (1.049, 1), (1.06, 1.06), (2.0, 2), (2.5, 2.5), (300.0, 300), (0.04, 0.04)],
+)
+def test_a_step_is_whole_seconds_where_only_jitter_keeps_it_from_them(apart, step):
+    assert made(apart, a=[1.0, 2.0]).step_s == step
 
 
 def test_columns_may_stand_in_any_order_among_others_and_lines_may_be_blank(given):

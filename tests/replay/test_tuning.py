@@ -14,7 +14,7 @@ from controller.replay.holdout import split
 from controller.replay.merit import HARM_LIMIT, Outcome, bearable, burden, gains, pooled
 from controller.replay.proposals import GRID, Sight, changed, current, difference, options
 from controller.replay.score import Figures
-from controller.replay.tune import Part, Served, Tuning, search, tune
+from controller.replay.tune import Bench, Part, Served, Tuning, search, tune
 
 HEAD = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: all}\n"
 
@@ -193,6 +193,17 @@ class TestOptions:
             {longest: 15, shortest: 3},
             {longest: 60, shortest: 3},
             {longest: 240, shortest: 3},
+        ]
+
+    def test_a_recorders_jitter_rules_out_no_interval(self) -> None:
+        bench = Bench(split(source(900, 10.005, a=flat), None).chosen_on, False, Counting())
+        tried = [one.changes for one in options(policy(), bench.sight) if one.field.startswith("monitoring.")]
+        shortest, longest = "monitoring.minimumIntervalSeconds", "monitoring.maximumIntervalSeconds"
+        assert tried == [
+            {shortest: 10},
+            {longest: 15, shortest: 10},
+            {longest: 60, shortest: 10},
+            {longest: 240, shortest: 10},
         ]
 
     def test_a_window_that_does_not_fit_into_a_piece_is_not_tried(self) -> None:
