@@ -7,7 +7,7 @@ are alike (block bootstrap: H. R. Kuensch, Annals of Statistics 17, 1989).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from controller.forecast import bound, calibration, registry
 from controller.forecast.model import Line, Model, Points
 from controller.replay.ballast import MIB, enforced
 from controller.replay.trace import Trace
+from controller.replay.world import DIGITS, INSTANT_S
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -88,17 +89,32 @@ def compare(
 ) -> tuple[Quality, ...]:
     """Quality of each of `kinds` on `trace`, under the settings of `policy`; its model's type does not matter.
 
-    Deterministic. `progress` is told the part that is done, in [0, 1]. Raises CompareError for a trace too short
-    for a single judged forecast.
+    Deterministic, whatever time the trace starts at. `progress` is told the part that is done, in [0, 1]. Raises
+    CompareError for a trace whose domains run too briefly for a single judged forecast.
     """
-    walk = _Walk(trace, enforced(policy, trace.step_s), kinds)
+    fitted = enforced(policy, trace.step_s)
+    walk = _Walk(_from_zero(trace), fitted, kinds)
     walk.run(progress)
     if not walk.sums[:, :, _COUNT].any(axis=1).all():
+        longest = max(float(series.times[-1] - series.times[0]) for series in trace.series)
+        needed = walk.lead_in + fitted.spec.monitoring.maximum_interval_seconds
         raise CompareError(
-            f"trace: {trace.end - trace.start:.0f} s are too short for a forecast; "
-            f"give one of more than {walk.lead_in:.0f} s, or a shorter monitoring.maximumIntervalSeconds"
+            f"trace: its domains ran for {longest:.0f} s at most, too short for a forecast; "
+            f"give one with a domain that ran for more than {needed:.0f} s, "
+            "or a shorter monitoring.maximumIntervalSeconds"
         )
     return tuple(_qualities(kinds, walk.sums))
+
+
+def _from_zero(trace: Trace) -> Trace:
+    """The trace on a clock that starts with it: seconds since the epoch are too large for small differences.
+
+    Microseconds: what a time loses of its decimals by being large, it gets back.
+    """
+    return Trace(
+        trace.domains,
+        tuple(replace(series, times=np.round(series.times - trace.start, DIGITS)) for series in trace.series),
+    )
 
 
 _COUNT, _ABSOLUTE, _SQUARE, _COVERED, _PINBALL, _MOVES, _SECONDS = range(7)
@@ -154,11 +170,11 @@ class _Walk:
                 progress(1 - len(self._state.model) / rows)
 
     def _start(self, trace: Trace) -> _State:
-        block = max((trace.end - trace.start) / BLOCKS, BLOCK_LEAD_INS * self.lead_in)
+        block = max((trace.end - trace.start) / BLOCKS, BLOCK_LEAD_INS * self.lead_in, INSTANT_S)
         starts, ends, domains = [], [], []
         for row, series in enumerate(trace.series):
-            first, last = float(series.times[0]), float(series.times[-1])
-            edges = np.arange(first + self.lead_in, max(last - block / 2, first + self.lead_in + 1e-9), block)
+            begin, last = float(series.times[0]) + self.lead_in, float(series.times[-1])
+            edges = begin + block * np.arange(max(np.ceil((last - block / 2 - begin) / block), 1))
             starts += edges.tolist()
             ends += [*edges[1:].tolist(), last]
             domains += [row] * len(edges)
@@ -291,6 +307,7 @@ class _Samples:
         self.maximum = np.concatenate([series.maximum for series in trace.series]) * MIB
         lengths = np.array([len(series.times) for series in trace.series])
         self._last = np.cumsum(lengths) - 1
+        self._first = self._last - lengths + 1
         self._start, self._lane = trace.start, trace.end - trace.start + 1.0
         domains = np.repeat(np.arange(len(lengths)), lengths)
         self._keys = self._times - self._start + domains * self._lane
@@ -298,6 +315,7 @@ class _Samples:
     def at(self, domain: Ints, time: Floats) -> tuple[Ints, Floats]:
         """(place, time) of the sample in force at `time`, not before the domain's first."""
         place = np.searchsorted(self._keys, time - self._start + domain * self._lane, side="right") - 1
+        place = np.maximum(place, self._first[domain])
         return place, np.maximum(time, self._times[place])
 
     def after(self, domain: Ints, place: Ints, time: Floats) -> tuple[Ints, Floats]:

@@ -49,7 +49,7 @@ def test_the_policys_settings_count() -> None:
     ("arguments", "complaint"),
     [
         (("--trace", "none.csv"), "none.csv: cannot be read"),
-        (("--trace", "short.csv"), "short.csv: trace: 1 s are too short for a forecast"),
+        (("--trace", "short.csv"), "short.csv: trace: its domains ran for 1 s at most, too short for a forecast"),
         (("--trace", "trace.csv", "--policy", "none.yaml"), "none.yaml: cannot be read"),
         (
             ("--trace", "trace.csv", "--policy", "empty.yaml"),

@@ -9,7 +9,7 @@ from made_traces import trace
 from controller.api.policy import MemoryPolicy
 from controller.cli.policyfile import DEFAULTS
 from controller.replay.compare import CompareError, Quality, compare
-from controller.replay.trace import Trace
+from controller.replay.trace import Series, Trace
 
 EVERY_MINUTE = MemoryPolicy.model_validate(
     {
@@ -72,6 +72,38 @@ def test_a_look_that_would_bring_nothing_new_waits_for_the_next_sample() -> None
     assert quality.looks_per_domain_hour < 4000 / (hours - night / 3600) < 61
 
 
+def lasting(*parts: tuple[float, float], start: float = 0.0) -> Trace:
+    """A domain for each (first, last) second, sampled every 10.003 s, of a trace that starts at `start`."""
+    rng = np.random.default_rng(5)
+    series = []
+    for first, last in parts:
+        times = start + np.arange(first, last, 10.003).round(3)
+        series.append(Series(times, rng.uniform(100, 900, len(times)), np.full(len(times), 2048.0)))
+    return Trace(tuple(f"guest-{k}" for k in range(len(parts))), tuple(series))
+
+
+def test_when_a_trace_was_recorded_makes_no_difference() -> None:
+    parts = ((0, 20_000), (3000.123, 3400), (5000, 12_000), (7000, 7005))
+    at_zero, lately = (compare(lasting(*parts, start=each), DEFAULTS, ("LastValue", "OLS")) for each in (0.0, 1.7e9))
+
+    assert lately == at_zero
+
+
 def test_a_trace_too_short_is_refused_with_a_remedy() -> None:
-    with pytest.raises(CompareError, match=r"too short for a forecast; give one of more than"):
+    refusal = r"ran for 1 s at most, too short for a forecast; give one with a domain that ran for more than 60 s"
+    with pytest.raises(CompareError, match=refusal):
         compare(trace(a=[1.0, 2.0]), DEFAULTS, ("OLS",))
+
+
+def test_a_long_trace_of_domains_that_all_ran_briefly_is_refused_for_their_sake() -> None:
+    refusal = (
+        r"its domains ran for 250 s at most, too short for a forecast; give one with a domain that ran for more than "
+        r"360 s, or a shorter monitoring.maximumIntervalSeconds"
+    )
+    with pytest.raises(CompareError, match=refusal):
+        compare(lasting(*((first, first + 255) for first in range(0, 1000, 237))), DEFAULTS, ("OLS",))
+
+
+def test_samples_within_a_microsecond_are_no_trace_to_forecast() -> None:
+    with pytest.raises(CompareError, match=r"ran for 0 s at most"):
+        compare(trace(step=1e-8, a=[1.0, 2.0]), DEFAULTS, ("OLS",))
