@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def compare(traces: tuple[Path, ...], policy: Path | None, output: str) -> None:
     """Compare the forecast models on recorded demand: use at the next look, at the policy's threshold.
 
     Every model walks the trace alone, and its own forecasts decide when it looks again. Brackets are 95 %
-    bootstrap intervals over blocks of time of each domain: a ratio whose bracket holds 1 is no difference.
+    bootstrap intervals over blocks of time of each domain: a ratio whose bracket holds 1 is no difference, and one
+    to a last value that never erred is inf, in documents null.
 
     \b
     COVERED   forecasts whose upper bound held; meant is model.upperPercentile
@@ -77,10 +79,20 @@ def compare(traces: tuple[Path, ...], policy: Path | None, output: str) -> None:
 def _data(results: dict[Path, tuple[Quality, ...]]) -> dict[str, Any]:
     return {
         "runs": [
-            {"trace": click.format_filename(path), **asdict(quality)}
+            {"trace": click.format_filename(path), **_finite(asdict(quality))}
             for path, models in results.items()
             for quality in models
         ]
+    }
+
+
+def _finite(data: dict[str, Any]) -> dict[str, Any]:
+    """`data` with None for infinite ends of intervals, which JSON does not know."""
+    return {
+        name: {end: figure if isfinite(figure) else None for end, figure in value.items()}
+        if isinstance(value, dict)
+        else value
+        for name, value in data.items()
     }
 
 

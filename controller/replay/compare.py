@@ -55,7 +55,7 @@ class CompareError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with the ends of its 95 % bootstrap interval."""
+    """A figure with the ends of its 95 % bootstrap interval; any of a ratio's is infinite where only its base is 0."""
 
     value: float
     low: float
@@ -371,5 +371,5 @@ def _quality(kind: str, total: Floats, base: Floats) -> Quality:
 
 def _estimate(values: Floats) -> Estimate:
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values[1:], [tail, 1 - tail])
+    low, high = np.quantile(values[1:], [tail, 1 - tail], method="inverted_cdf")  # inf: nothing between
     return Estimate(float(values[0]), float(low), float(high))

@@ -10,6 +10,7 @@ from controller.cli.compare import compare
 from controller.forecast.registry import KINDS
 
 HEADER = "time_s,domain,demand_mib,max_mib\n"
+HEAD = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: a}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +37,21 @@ def test_programs_get_every_figure_with_its_interval() -> None:
     assert set(runs[0]["mae"]) == {"value", "low", "high"}
 
 
+def test_an_infinite_ratio_is_null_for_programs_and_inf_for_people() -> None:
+    lines = (f"{60 * k},a,{100 if k < 1272 else 500},2048\n" for k in range(4000))
+    Path("jump.csv").write_text(HEADER + "".join(lines))
+    Path("policy.yaml").write_text(HEAD + "spec: {monitoring: {minimumIntervalSeconds: 60}}")
+    given = ("--trace", "jump.csv", "--policy", "policy.yaml")
+
+    (ols,) = (each for each in json.loads(run(*given, "-o", "json").stdout)["runs"] if each["model"] == "OLS")
+
+    assert (ols["mae_ratio"]["high"], ols["mae"]["high"] > 0) == (None, True)
+    assert ", inf]" in run(*given).stdout
+
+
 def test_the_policys_settings_count() -> None:
-    head = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: a}\n"
     Path("policy.yaml").write_text(
-        head + "spec: {monitoring: {minimumIntervalSeconds: 600, maximumIntervalSeconds: 600}}"
+        HEAD + "spec: {monitoring: {minimumIntervalSeconds: 600, maximumIntervalSeconds: 600}}"
     )
     runs = json.loads(run("--trace", "trace.csv", "--policy", "policy.yaml", "-o", "json").stdout)["runs"]
     assert runs[0]["looks_per_domain_hour"] == pytest.approx(6, rel=0.2)

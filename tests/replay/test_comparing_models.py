@@ -53,6 +53,15 @@ def test_intervals_hold_their_value_and_come_out_the_same_each_time() -> None:
             assert estimate.low <= estimate.value <= estimate.high
 
 
+def test_a_ratio_to_a_last_value_that_never_errs_has_an_infinite_end() -> None:
+    """One jump just before a block: there only OLS, which remembers it, still errs."""
+    jump = trace(step=60, a=[100.0] * 1272 + [500.0] * 2728)
+
+    ratio = qualities(jump, "LastValue", "OLS", policy=EVERY_MINUTE)["OLS"].mae_ratio
+
+    assert ratio.low <= ratio.value < ratio.high == np.inf
+
+
 def test_restless_demand_is_looked_at_more_often() -> None:
     calm, restless = [500.0] * 20_000, (np.random.default_rng(2).uniform(100, 900, 20_000)).tolist()
     looks = [qualities(trace(a=each), "LastValue")["LastValue"].looks_per_domain_hour for each in (calm, restless)]
