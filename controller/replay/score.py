@@ -58,6 +58,8 @@ class Result:
     """A replay's figures, and the record they come from."""
 
     domains: tuple[str, ...]
+    ends: tuple[float, ...]
+    """Seconds: each domain's last sample."""
     host_mib: float
     record: Record
     figures: Figures
@@ -79,14 +81,21 @@ def score(trace: Trace, record: Record, host_mib: float) -> Result:
         reallocations_per_domain_hour=sum(len(sizes) - 1 for sizes in record.allocations) / hours,
         looks_per_domain_hour=len(record.look_times) / hours,
     )
-    return Result(trace.domains, host_mib, record, figures)
+    return Result(trace.domains, tuple(float(one.times[-1]) for one in trace.series), host_mib, record, figures)
 
 
 def write_allocations(result: Result, path: Path) -> None:
-    """`time_s,domain,allocation_mib`, one row a change, in order of time; gzip CSV. Raises OSError."""
-    record = result.record
+    """`time_s,domain,allocation_mib`, one row a change, in order of time; gzip CSV. Raises OSError.
+
+    A domain that leaves before the trace ends has another row then, with the size it had: whoever sums up sizes from
+    the rows' times alone sees when it was gone.
+    """
+    record, ends = result.record, np.array(result.ends)
+    gone = np.flatnonzero(ends < ends.max())
     names = np.repeat(np.arange(len(result.domains)), [len(times) for times in record.times])
-    times, sizes = np.concatenate(record.times), np.concatenate(record.allocations)
+    names = np.concatenate([names, gone])
+    times = np.concatenate([*record.times, ends[gone]])
+    sizes = np.concatenate([*record.allocations, *(record.allocations[row][-1:] for row in gone)])
     order = np.argsort(times, kind="stable")
     rows = zip(times[order].tolist(), names[order].tolist(), sizes[order].tolist(), strict=True)
     _write(

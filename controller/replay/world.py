@@ -46,7 +46,8 @@ INSTANT_S = 1e-6
 """Seconds: what is closer together happens at the same time."""
 
 DIGITS = 6
-"""Decimals of times (s) and allocations (MiB) in the record, so that a file holds exactly what was scored."""
+"""Decimals of times (s) and allocations (MiB) in the record, so that a file holds exactly what was scored. A domain's
+first time is its first sample's to the last digit: rounded up, it would have nothing until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,10 +391,11 @@ class _Ramps:
         self._enter(row, (self._begun[row] + end) / 2, size)
 
     def _enter(self, row: int, time: float, size: float) -> None:
-        time, size = round(float(time), DIGITS), round(float(size), DIGITS)
         times, sizes = self._times[row], self._sizes[row]
-        if times and time == times[-1]:
-            times.pop()
+        size = round(float(size), DIGITS)
+        time = round(float(time), DIGITS) if times else float(time)
+        if times and time == round(times[-1], DIGITS):
+            time = times.pop()
             sizes.pop()
         if not sizes or size != sizes[-1]:
             times.append(time)

@@ -2,13 +2,16 @@
 
 import csv
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from made_traces import Script, trace
 
+from controller.replay.peers.static_max import StaticMax
 from controller.replay.run import ReplayError, replay
 from controller.replay.score import score, write_allocations, write_looks
+from controller.replay.trace import Trace
 from controller.replay.world import Record
 
 HALVES = trace(a=[600.0] * 11, b=[200.0] * 11)
@@ -22,6 +25,11 @@ def record(a, b, looks=()):
         np.array([time for time, _ in looks], dtype=float),
         np.array([row for _, row in looks], dtype=np.int64),
     )
+
+
+def written(path):
+    with gzip.open(path, "rt", newline="") as file:
+        return list(csv.reader(file))
 
 
 def test_what_is_missing_and_what_is_idle_are_parts_of_demand():
@@ -70,15 +78,42 @@ def test_written_allocations_are_those_that_were_scored(tmp_path):
 
     write_allocations(result, tmp_path / "allocations.csv.gz")
 
-    with gzip.open(tmp_path / "allocations.csv.gz", "rt", newline="") as file:
-        rows = list(csv.reader(file))
     half_way = str(round(2 + 101.5 / 2048 / 2, 6))
-    assert rows == [
+    assert written(tmp_path / "allocations.csv.gz") == [
         ["time_s", "domain", "allocation_mib"],
         ["0.0", "a", "500.0"],
         ["0.0", "b", "500.0"],
         [half_way, "a", "601.5"],
     ]
+
+
+def test_a_domain_that_leaves_early_has_a_row_then_and_moves_no_more(tmp_path):
+    """Both have their maximum of a host that has half of it, until one leaves."""
+    pair = trace(step=10, maximum=1024.0, stays=[512.0] * 11, leaves=[512.0] * 2)
+    result = replay(pair, StaticMax(), 1024)
+
+    write_allocations(result, tmp_path / "allocations.csv.gz")
+
+    assert result.figures.harm == pytest.approx(1024 * 10 / (512 * 110))
+    assert result.figures.reallocations_per_domain_hour == 0
+    assert written(tmp_path / "allocations.csv.gz") == [
+        ["time_s", "domain", "allocation_mib"],
+        ["0.0", "stays", "1024.0"],
+        ["0.0", "leaves", "1024.0"],
+        ["10.0", "leaves", "1024.0"],
+    ]
+
+
+@pytest.mark.parametrize("start", [0.1234564, 0.1234567])
+def test_a_domain_has_memory_from_its_first_sample_on_however_many_decimals_that_has(start):
+    given = trace(maximum=1024.0, a=[512.0] * 11)
+    late = Trace(given.domains, (replace(given.series[0], times=given.series[0].times + start),))
+
+    result = replay(late, StaticMax(), 500)
+
+    assert [times.tolist() for times in result.record.times] == [[start]]
+    assert result.figures.shortfall == 0
+    assert result.figures.overcommit == pytest.approx(524 / 512)
 
 
 def test_written_looks_are_one_line_a_domain_read(tmp_path):
