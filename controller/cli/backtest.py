@@ -61,7 +61,8 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     metavar="QUANTITY",
     multiple=True,
     callback=_sizes,
-    help="What the host can give its guests, such as 24Gi; may be given several times.  "
+    help="What the host can give its guests, such as 24Gi; may be given several times. "
+    "Of it Ballast keeps the policy's budget.reserve, and no other controller does.  "
     "[default: 110, 125 and 150 % of the trace's peak]",
 )
 @click.option(
@@ -116,6 +117,8 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         with progress_bar("replays") as bar:
             bar.more(len(jobs))
             runs = replays.run_all(jobs, bar.done)
+        if warning := replays.unlike(setting.policy, jobs):
+            click.echo(warning, err=True)
         needs = _needs(given, names, setting) if sweep else None
         summary = _summary(runs, needs)
         if out is not None:

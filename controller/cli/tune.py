@@ -43,7 +43,8 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
     "host_mib",
     metavar="QUANTITY",
     callback=_size,
-    help="What the host can give its guests, such as 24Gi.  [default: 125 % of the trace's peak]",
+    help="What the host can give its guests, such as 24Gi. Of it Ballast keeps the policy's budget.reserve.  "
+    "[default: 125 % of the trace's peak]",
 )
 @autodeflate_option
 @output_option("A policy to apply, with the figures on standard error; a table alone; both in a document.", "yaml")

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from controller.api.policy import MemoryPolicy
+from controller.api.quantity import format_quantity
 from controller.api.selectors import matches_domain
-from controller.replay.controllers import FIXED, OURS, make
+from controller.replay.ballast import MIB, reserve_mib
+from controller.replay.controllers import FIXED, OURS, PEERS, make
 from controller.replay.pool import outcomes
 from controller.replay.run import replay
 from controller.replay.score import Figures, Result, write_allocations, write_looks
@@ -14,6 +17,9 @@ from controller.replay.trace import Trace
 
 HOST_PERCENTS = (110, 125, 150)
 """Host sizes unless others are asked for, in percent of `base_mib`: scarce, fair, roomy."""
+
+RESERVE_UNSAID = 0.1
+"""Part of a host that a policy may keep from its guests without a word; more, and figures differ by that alone."""
 
 DRAWN = (OURS, FIXED)
 """Controllers whose whole record is kept, for the report's plots."""
@@ -103,6 +109,21 @@ def check(setting: Setting, given: Sequence[Source]) -> None:
                 f"({', '.join(source.trace.domains[:5])}{', ...' * (len(source.trace.domains) > 5)}); "
                 "a trace knows names only: remove the selector, or name some of them"
             )
+
+
+def unlike(policy: MemoryPolicy, jobs: Sequence[Job]) -> str | None:
+    """What to say where the policy keeps much of the smallest host from Ballast, and from no peer; None: nothing."""
+    host = min((job.host_mib for job in jobs if job.controller not in PEERS), default=inf)
+    reserve, budget = reserve_mib(policy, host), policy.spec.budget
+    if not RESERVE_UNSAID * host < reserve < inf:
+        return None
+    larger = budget.reserve / MIB == reserve
+    value = f" {format_quantity(budget.reserve)}" if larger else f"Percent {budget.reserve_percent}"
+    return (
+        f"policy {policy.name!r}: spec.budget.reserve{value} keeps {reserve:.0f} of a host's {host:.0f} MiB "
+        "from Ballast's guests, and none from its peers'; "
+        'to compare like with like, set budget: {reserve: "0", reservePercent: 0}'
+    )
 
 
 def plan(

@@ -118,6 +118,18 @@ def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
     return policy.model_copy(update={"spec": spec})
 
 
+def reserve_mib(policy: MemoryPolicy, host_mib: float) -> float:
+    """MiB of a host of `host_mib` that the engine keeps from its guests."""
+    budget = policy.spec.budget
+    return max(budget.reserve / MIB, budget.reserve_percent / 100 * host_mib)
+
+
+def host_with(policy: MemoryPolicy, mib: float) -> float:
+    """MiB of the smallest host that has `mib` left for guests beside the reserve."""
+    budget = policy.spec.budget
+    return max(mib + budget.reserve / MIB, mib / (1 - budget.reserve_percent / 100))
+
+
 def with_model(policy: MemoryPolicy, kind: str) -> MemoryPolicy:
     """`policy` with another forecast model, its parameters as they are in the policy."""
     model = policy.spec.model.model_copy(update={"type": kind})

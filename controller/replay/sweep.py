@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from controller.replay.backtest import Setting, Source, base_mib
-from controller.replay.controllers import make
+from controller.replay.ballast import host_with
+from controller.replay.controllers import PEERS, make
 from controller.replay.pool import outcomes
 from controller.replay.run import replay
 
@@ -60,8 +61,8 @@ def run_all(searches: Sequence[Search], done: Callable[[], None] = lambda: None)
 def search(one: Search) -> int | None:
     """Percent of the trace's `base_mib`, or None. Raises ReplayError.
 
-    Up to a host on which equal shares reach everybody's maximum. Bisection takes harm to fall as the host grows: where
-    a controller's does not, a smaller size may do as well.
+    Up to a host on which equal shares reach everybody's maximum; Ballast's has the policy's reserve besides. Bisection
+    takes harm to fall as the host grows: where a controller's does not, a smaller size may do as well.
     """
     trace = one.source.trace
     base = base_mib(trace)
@@ -71,6 +72,8 @@ def search(one: Search) -> int | None:
         return replay(trace, controller, percent / 100 * base, one.setting.autodeflate).figures.harm <= ENOUGH
 
     largest = max(float(series.maximum.max()) for series in trace.series) * len(trace.series)
+    if one.controller not in PEERS:
+        largest = host_with(one.setting.policy, largest)
     return least(serves, ceil(100 * largest / base))
 
 

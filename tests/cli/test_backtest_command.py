@@ -75,6 +75,45 @@ def test_a_sweep_says_how_much_host_each_needs() -> None:
     }
 
 
+@pytest.mark.parametrize("command", ["backtest", "tune"])
+def test_help_says_what_ballast_keeps_of_the_hosts_memory(command: str) -> None:
+    text = " ".join(CliRunner().invoke(main, [command, "--help"], catch_exceptions=False).stdout.split())
+    assert "Of it Ballast keeps the policy's budget.reserve" in text
+
+
+RESERVES = {
+    '{reserve: "1Gi", reservePercent: 0}': "spec.budget.reserve 1Gi keeps 1024 of a host's 2048 MiB",
+    '{reserve: "0", reservePercent: 25}': "spec.budget.reservePercent 25 keeps 512 of a host's 2048 MiB",
+}
+
+
+@pytest.mark.parametrize(("budget", "kept"), RESERVES.items())
+def test_a_reserve_that_only_ballast_keeps_is_told_once_of_the_smallest_host(budget: str, kept: str) -> None:
+    Path("policy.yaml").write_text(POLICY + f"spec: {{budget: {budget}}}\n")
+    hosts = ("--host-memory", "3Gi", "--host-memory", "2Gi")
+    assert backtest("--controllers", "ballast:ols,static", *hosts).stderr == (
+        f"policy 'all': {kept} from Ballast's guests, and none from its peers'; "
+        'to compare like with like, set budget: {reserve: "0", reservePercent: 0}\n'
+    )
+    assert backtest("--controllers", "static", *hosts).stderr == ""
+
+
+def test_a_small_reserve_is_not_worth_a_word() -> None:
+    Path("policy.yaml").write_text(POLICY + "spec: {budget: {reserve: 204Mi, reservePercent: 9}}\n")
+    assert backtest("--controllers", "ballast", "--host-memory", "2Gi").stderr == ""
+
+
+@pytest.mark.parametrize("budget", ["{reserve: 4Gi, reservePercent: 0}", "{reserve: 0, reservePercent: 75}"])
+def test_a_sweep_goes_as_far_as_ballasts_reserve_calls_for(budget: str) -> None:
+    """The domains together ask for nearly all they may have, 1400 MiB."""
+    Path("policy.yaml").write_text(POLICY + f"spec: {{budget: {budget}}}\n")
+    Path("trace.csv").write_text(TRACE.replace(",4096\n", ",700\n"))
+    ballast, static = summary("--controllers", "ballast,static", "--host-memory", "8Gi", "--sweep")["sweep"]
+    reserve = 4096 if "4Gi" in budget else 3 * 1380
+    assert reserve + 1200 < ballast["host_mib"] < 1.02 * (reserve + 1400)
+    assert static["host_percent_of_peak"] == 98
+
+
 def test_the_folder_gets_summary_report_and_what_each_controller_did() -> None:
     result = backtest("--controllers", "ballast,ballast:fixed,mom", "--host-memory", "2Gi", "--out", "out")
     assert result.exit_code == 0, result.stderr
