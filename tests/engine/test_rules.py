@@ -480,7 +480,7 @@ class TestGrowFastShrinkSlow:
 
     def test_a_guest_in_need_waits_seconds_after_a_refusal_however_long_its_balloon_was_stuck(self):
         guest = Guest("guest", 200, 2000, keeps=1900, maximum=8192)
-        world = node(guest).tick(600)
+        world = node(guest).tick(250)
         assert world.reason("guest") is Reason.STUCK
         guest.demand, world.refuse_next = 4000, "guest"
         world.tick(10)
@@ -489,7 +489,7 @@ class TestGrowFastShrinkSlow:
     def test_refusals_are_tried_again_at_least_every_half_minute(self):
         world = node(Guest("guest", 500, 600))
         tries = []
-        for _ in range(200):
+        for _ in range(120):
             world.refuse_next = "guest"
             world.guests["guest"].demand = 600
             world.tick()
@@ -535,13 +535,13 @@ class TestGrowFastShrinkSlow:
     @pytest.mark.parametrize("away", [{"frozen": True}, {"life": Life.PAUSED}])
     def test_after_a_long_gap_a_shrink_waits_for_the_whole_window_again(self, away):
         guest = Guest("guest", 3000, 3600)
-        world = node(guest, policies=[policy(shrink={"stabilizationSeconds": 300})]).tick(900)
+        world = node(guest, policies=[policy(shrink={"stabilizationSeconds": 60})]).tick(190)
         before = len(world.actions())
         for name, value in away.items():
             setattr(guest, name, value)
-        world.tick(700)
+        world.tick(150)
         guest.frozen, guest.life, guest.demand = False, Life.RUNNING, 300
-        world.tick(299)
+        world.tick(59)
         assert len(world.actions()) == before
         world.tick(5)
         assert world.actions()[-1].reason is Reason.FORECAST_SHRINK
