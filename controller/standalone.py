@@ -6,6 +6,7 @@ is gone for good takes its policies with it: editors and git replace one by dele
 
 import errno
 import logging
+import math
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -59,6 +60,8 @@ class _File:
     """Its last version without problems."""
     problems: tuple[str, ...] = ()
     """Why its present version is refused."""
+    changed_at: float = -math.inf
+    """Monotonic seconds of the scan that found its present content."""
     missing_since: float | None = None
     """Monotonic seconds of the first scan that did not find it."""
 
@@ -128,7 +131,7 @@ class PolicyFolder:
         for name in names:
             file = self._files.setdefault(name, _File())
             file.missing_since = None
-            _judge(self._folder / name, file)
+            _judge(self._folder / name, file, now)
         for name in self._files.keys() - set(names):
             file = self._files[name]
             file.missing_since = now if file.missing_since is None else file.missing_since
@@ -136,16 +139,18 @@ class PolicyFolder:
         self._merge()
 
     def _merge(self) -> None:
-        """All files together; of policies with the same name the first file's counts, of files that are there."""
-        there = {name: file.good for name, file in self._files.items() if file.missing_since is None}
-        self._clashes = _said(
-            map(str, clashes({str(self._folder / name): good for name, good in there.items()})), self._clashes
-        )
-        moved = {policy.name for good in there.values() for policy in good.policies}
+        """All files together; of policies with the same name the first file's counts.
+
+        One that is written into another file when its own is missing has moved there.
+        """
+        there = {
+            str(self._folder / name): file.good for name, file in self._files.items() if file.missing_since is None
+        }
+        self._clashes = _said(map(str, clashes(there)), self._clashes)
         named: dict[str, MemoryPolicy] = {}
-        for name, file in self._files.items():
+        for file in self._files.values():
             for policy in file.good.policies:
-                if name in there or policy.name not in moved:
+                if not self._moved(policy.name, file):
                     named.setdefault(policy.name, policy)
         policies = tuple(named.values())
         if policies != self._policies:
@@ -156,6 +161,15 @@ class PolicyFolder:
                 ", ".join(named) or "none",
                 extra={"fields": {"event": "policies", "policies": list(named)}},
             )
+
+    def _moved(self, policy: str, file: _File) -> bool:
+        """Whether `file` is missing, and another one has got its policy since."""
+        return file.missing_since is not None and any(
+            other.missing_since is None
+            and other.changed_at >= file.missing_since
+            and policy in {each.name for each in other.good.policies}
+            for other in self._files.values()
+        )
 
 
 class FolderWatch:
@@ -206,7 +220,7 @@ def _deleted(file: _File, now: float) -> bool:
     return file.missing_since is not None and now - file.missing_since >= ABSENCE_S
 
 
-def _judge(path: Path, file: _File) -> None:
+def _judge(path: Path, file: _File, now: float) -> None:
     """Take the present version, or refuse it and keep the last good one; a refusal is said once a content."""
     try:
         content = _read(path)
@@ -219,7 +233,7 @@ def _judge(path: Path, file: _File) -> None:
         return
     if content == file.content:
         return
-    file.content = content
+    file.content, file.changed_at = content, now
     loaded = load(content, str(path))
     if not loaded.problems and not loaded.policies and file.good.policies:
         loaded = Loaded(problems=(_emptied(path),))

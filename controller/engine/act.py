@@ -13,6 +13,8 @@ from controller import planner
 from controller.engine.columns import plain
 from controller.engine.decision import Action
 from controller.engine.inventory import Inventory
+from controller.engine.motion import resting
+from controller.engine.node import lends
 from controller.engine.outlook import headroom
 from controller.engine.plan import FRESH_TO_SHRINK, POOL, Plan, limits
 from controller.engine.reasons import REASONS, Reason, first_that_applies
@@ -76,11 +78,11 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     under_way = np.isfinite(motion.target)
     turning = sight.pressure & (motion.target < size)
     base = np.where(under_way & ~turning, motion.target, size)
-    wishes = _wishes(plan, state, base)
+    wishes = _wishes(plan, state, base, now)
     free = state.budget - float(committed.sum())
     still = plan.movable & ~under_way & (wishes == 0)
     hopes = _hopes(plan, state, still)
-    shrink, less = _shrinks(plan, state, still, wishes, hopes, free + _arriving(state, now))
+    shrink, less = _shrinks(plan, state, still, wishes, hopes, free, now)
     verified = _verified(state, now)
     coming = bool((motion.target < size).any() or (shrink & verified).any())
     patient = coming & (now - motion.last_at < state.inventory.interval_minimum)
@@ -97,14 +99,14 @@ def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     )
 
 
-def _wishes(plan: Plan, state: State, base: Floats) -> Floats:
+def _wishes(plan: Plan, state: State, base: Floats, now: float) -> Floats:
     """(n,) bytes that domains are to grow by from `base`, where what they need is beyond the threshold, or they are in
     need, or left with too little headroom. They grow to their fair part at once: the next moves of a ramp are saved.
     """
     lacking = np.where(plan.movable, plan.needed - base, 0.0)
     lowest, _ = limits(state.inventory, state.sight)
     band = threshold(state.sight, state.inventory)
-    narrow = _narrow(state, base)
+    narrow = _narrow(state, base, now)
     must = state.sight.pressure | (base < lowest - TOLERANCE) | narrow
     worth = lacking > np.where(must, TOLERANCE, band)
     least = np.where(narrow, np.minimum(band, plan.top - base), lacking)
@@ -112,10 +114,11 @@ def _wishes(plan: Plan, state: State, base: Floats) -> Floats:
     return np.where(worth, np.where(state.motion.release, lacking, sought), 0.0)
 
 
-def _narrow(state: State, base: Floats) -> Bools:
+def _narrow(state: State, base: Floats, now: float) -> Bools:
     """(n,) where the upper forecast has eaten into the headroom, and no spare memory is lent that would stand in."""
     upper, inventory = state.outlook.upper, state.inventory
-    return np.asarray((base - upper < (1 - EATEN) * headroom(inventory, upper)) & ~inventory.share)
+    lent = inventory.share & lends(state.node, now)
+    return np.asarray((base - upper < (1 - EATEN) * headroom(inventory, upper)) & ~lent)
 
 
 def _hopes(plan: Plan, state: State, still: Bools) -> Floats:
@@ -127,41 +130,43 @@ def _hopes(plan: Plan, state: State, still: Bools) -> Floats:
 
 
 def _shrinks(
-    plan: Plan, state: State, still: Bools, wishes: Floats, hopes: Floats, free: float
+    plan: Plan, state: State, still: Bools, wishes: Floats, hopes: Floats, free: float, now: float
 ) -> tuple[Bools, Floats]:
     """Who is to shrink, (n,), and to what, bytes: domains that keep too much, and donors where grows cannot be paid.
 
-    `free`: bytes that are, or are about to be.
     Donors are those with the most to spare for their weight, as few as will do: memory that nobody needs is no matter
     of fairness, moves are.
     """
-    size, inventory, motion = state.sight.allocation, state.inventory, state.motion
+    size, inventory, motion, pressure = state.sight.allocation, state.inventory, state.motion, state.sight.pressure
     less = np.ceil(plan.keep / GRAIN) * GRAIN
     surplus = np.where(still, size - less, 0.0)
     over = size > plan.top + TOLERANCE
     shrink = surplus > np.where(over | motion.release, TOLERANCE, threshold(state.sight, inventory))
-    coming = float(surplus[shrink].sum())
+    given = free + float(surplus[shrink].sum())
+    given += _coming(state, float(wishes[pressure].sum()) - given, now)
     wished = float(wishes.sum())
     hoped = float(np.where(motion.release, 0.0, hopes).sum())
-    lacking = wished + hoped - free - coming
+    lacking = wished + hoped - given
     if lacking < (TOLERANCE if wished + hoped > 0 else OVERDRAFT * state.budget):
         return shrink, less
     least = np.where(motion.release | state.node.reading.pressure, plan.needed, np.maximum(plan.fair, plan.needed))
-    starving = float(wishes[state.sight.pressure].sum()) > free + coming
+    starving = float(wishes[pressure].sum()) > given
     gift = np.where(starving, TOLERANCE, threshold(state.sight, inventory))
     return _Donors(least, shrink, less, still & (hopes == 0), gift).give(state, lacking + POOL * state.budget)
 
 
-def _arriving(state: State, now: float) -> float:
-    """Bytes that balloons under way give back soon: all they were asked for at first, then as much as they have shown.
+def _coming(state: State, lacking: float, now: float) -> float:
+    """Bytes that balloons under way are to give back. `lacking`: bytes that guests in need wait for.
 
-    A balloon that hardly moves is not waited for: others are asked while somebody starves.
+    These wait for no balloon that hardly moves. What counts for them is what was asked for just now, and later as much
+    as has come so far, for a while more.
     """
     motion, size = state.motion, state.sight.allocation
     left = np.maximum(size - motion.target, 0.0)
     elapsed = now - motion.last_at
     shown = np.maximum(motion.last_from - size, 0.0) * (PROMPT / np.maximum(elapsed, PROMPT))
-    return float(np.nansum(np.where(elapsed <= PROMPT, left, np.minimum(left, shown))))
+    soon = float(np.nansum(np.where(elapsed <= PROMPT, left, np.minimum(left, shown))))
+    return soon if lacking > soon else float(np.nansum(left))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +259,7 @@ def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
             (inventory.obstacle != Reason.NONE, inventory.obstacle),
             (sight.trouble != Reason.NONE, sight.trouble),
             (sight.fresh_count == 0, Reason.WARMING_UP),
-            (now < motion.refused_until, Reason.BUSY),
+            (resting(motion, sight, now), Reason.BUSY),
             (now < motion.retry_at, Reason.STUCK),
             (now < motion.hold_until, Reason.OUTSIDE_CHANGE),
             (np.isfinite(motion.target), Reason.MOVING),

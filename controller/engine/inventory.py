@@ -36,6 +36,8 @@ class DomainFacts:
     """The balloon deflates by itself when the guest is out of memory."""
     reset_at: float = 0.0
     """When its guest was last seen to boot anew without that, seconds since the epoch; 0: never. As good as a start."""
+    resident: bool = True
+    """The kernel counts the guest's memory as QEMU's: not that of huge pages, and of confidential guests not always."""
     obstacle: Reason = Reason.NONE
     """Why the domain must not be touched whatever its policy says (no balloon, huge pages, VFIO, ...)."""
     wishes: Wishes = field(default_factory=Wishes)
@@ -77,7 +79,7 @@ class Inventory:
     definition: Floats
     autodeflate: Bools
     resident: Bools
-    """QEMU's resident memory tells what the guest holds; huge pages and confidential guests' memory are not in it."""
+    """QEMU's resident memory tells what the guest holds."""
     obstacle: Ints
     """`Reason` codes; NONE where the domain may be touched."""
     policy: Ints

@@ -27,9 +27,10 @@ RETRY_LONGEST = 960.0
 """Seconds until a stuck balloon is tried again; doubled each time in between."""
 
 REFUSAL_FIRST = 5.0
-REFUSAL_LONGEST = 30.0
-"""Seconds until libvirt is asked again after it has refused; doubled each time in between. A job that holds a domain
-may end at any time, and its guest may be starving."""
+"""Seconds until libvirt is asked again after it has refused; doubled each time up to `RETRY_LONGEST`."""
+
+REFUSAL_IN_NEED = 30.0
+"""The most of these seconds for a guest under pressure: the job that holds its domain may end at any time."""
 
 SETTLING = 5.0
 """Seconds from a guest's first statistics, and from every move after that, in which its balloon may move by itself: it
@@ -57,10 +58,10 @@ class Motion(Columns):
     retry_at: Floats = column(-np.inf)
     """A balloon that was stuck is not tried again before this time; a guest in need does not wait for it."""
     backoff: Floats = column(0.0)
-    refused_until: Floats = column(-np.inf)
-    """Nothing is asked before this time, as libvirt has refused; not for a guest in need either."""
+    refused_at: Floats = column(-np.inf)
+    """When libvirt refused an order last."""
     rest: Floats = column(0.0)
-    """Seconds from a refusal to that."""
+    """Seconds from then in which nothing is asked; fewer for a guest in need, see `resting`."""
     previous: Floats = column(np.nan)
     """`target` before the newest order: what QEMU still follows should libvirt refuse that one."""
     hold_until: Floats = column(-np.inf)
@@ -130,6 +131,13 @@ def _settle(motion: Motion, where: Bools | Ints, size: Floats) -> None:
     motion.relief[where] = np.nan
 
 
+def _stop(motion: Motion, rows: Ints, size: Floats) -> None:
+    """Balloons that are about to be told to stay where they are: should libvirt refuse that, they go on."""
+    before = motion.target[rows]
+    _settle(motion, rows, size)
+    motion.previous[rows] = before
+
+
 def _overruled(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now: float) -> Ints:
     """Sizes nobody here asked for: the balloon settles, the guest deflated it (pressure), or someone else set it (a new
     truth)."""
@@ -160,7 +168,7 @@ def _stuck(motion: Motion, sight: Sight, inventory: Inventory, where: Bools, now
     rows = np.flatnonzero((where & (sight.seen - motion.progress_at > deadline)) | choking)
     motion.backoff[rows] = np.clip(2 * motion.backoff[rows], RETRY_FIRST, RETRY_LONGEST)
     motion.retry_at[rows] = now + motion.backoff[rows]
-    _settle(motion, rows, sight.allocation)
+    _stop(motion, rows, sight.allocation)
     return rows
 
 
@@ -177,9 +185,7 @@ def halt(motion: Motion, sight: Sight, rows: Ints, now: float) -> None:
 
     They may have come further than is known, and come back.
     """
-    before = motion.target[rows]
-    _settle(motion, rows, sight.allocation)
-    motion.previous[rows] = before
+    _stop(motion, rows, sight.allocation)
     motion.settles_at[rows] = np.fmax(motion.settles_at[rows], now + SETTLING)
 
 
@@ -203,20 +209,28 @@ def refuse(motion: Motion, refused: tuple[Refusal, ...], now: float) -> None:
     """Forget requests that libvirt did not take, in place; they are tried again later. What was asked before holds."""
     rows = np.array([refusal.row for refusal in refused], dtype=np.int64)
     motion.target[rows] = motion.previous[rows]
-    motion.rest[rows] = np.clip(2 * motion.rest[rows], REFUSAL_FIRST, REFUSAL_LONGEST)
-    motion.refused_until[rows] = now + motion.rest[rows]
+    motion.progress_at[rows] = now
+    motion.rest[rows] = np.clip(2 * motion.rest[rows], REFUSAL_FIRST, RETRY_LONGEST)
+    motion.refused_at[rows] = now
+
+
+def resting(motion: Motion, sight: Sight, now: float) -> Bools:
+    """(n,) domains whose last order libvirt refused a moment ago."""
+    rest = np.where(sight.pressure, np.minimum(motion.rest, REFUSAL_IN_NEED), motion.rest)
+    return np.asarray(now - motion.refused_at < rest)
 
 
 def held(motion: Motion, sight: Sight, inventory: Inventory, committed: Floats) -> tuple[float, float]:
     """Bytes of host memory in the hands of guests, at least and at most; what QEMU holds beyond their sizes is its own.
 
-    What QEMU holds is known from each domain's last look. A balloon that has moved since, or is on its way, may have
-    changed that by as much, and nobody tells: guests touch what they get when they need it.
+    What QEMU holds is known from each domain's last look; while a job hides it, it may be any more. A balloon that has
+    moved since, or is on its way, may have changed that by as much, and nobody tells: guests touch what they get when
+    they need it.
     """
     size, rss = np.nan_to_num(sight.allocation), np.where(inventory.resident, sight.rss, np.nan)
     highest = np.where(size > 0, committed, 0.0)
     least = np.fmin(np.fmin(size, motion.target), rss)
-    most = np.fmin(highest, rss + np.fmax(highest - sight.rss_at, 0.0))
+    most = np.where(sight.rss_told, np.fmin(highest, rss + np.fmax(highest - sight.rss_at, 0.0)), highest)
     return float(least.sum()), float(most.sum())
 
 

@@ -104,9 +104,6 @@ def _owners(
     return owners, {name: tuple(keys) for name, keys in lost.items()}, matched
 
 
-_HIDDEN = (Reason.HUGE_PAGES, Reason.CONFIDENTIAL)
-"""Guests whose memory the kernel does not count as QEMU's, or need not."""
-
 _COLUMNS: dict[str, type] = {
     "incarnation": np.int64,
     "reset_at": np.float64,
@@ -183,7 +180,7 @@ def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, fl
         "maximum": domain.maximum,
         "definition": domain.definition,
         "autodeflate": domain.autodeflate,
-        "resident": domain.obstacle not in _HIDDEN,
+        "resident": domain.resident,
         "obstacle": obstacle,
         "enforce": obstacle is Reason.NONE and spec.mode == "Enforce",
         "minimum": min(minimum, ceiling),

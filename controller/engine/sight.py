@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.columns import Columns, column
+from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import BalloonEvents, Life, Samples, Snapshot
 
@@ -85,6 +86,8 @@ class Sight(Columns):
     """Host memory that QEMU held when it was last told; a job in the domain hides it."""
     rss_at: Floats = column(np.nan)
     """Size of the balloon then."""
+    rss_told: Bools = column(False)
+    """That was at the last look."""
     demand: Floats = column(np.nan)
     """Of the newest fresh sample."""
     doubtful: Floats = column(0.0)
@@ -131,6 +134,8 @@ class Sight(Columns):
     """It was short of memory between its last two telling samples, whatever these say: it has read much back since."""
     heard_at: Floats = column(-np.inf)
     """Time of the look that brought the newest telling sample."""
+    heard_size: Floats = column(np.nan)
+    """Size of the balloon at that look."""
     pressed: Ints = column(0)
     """Telling samples in a row that showed it short of memory."""
     shortfall_time: Floats = column(0.0)
@@ -157,7 +162,7 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     overtaken = _hear(sight, events, snapshot.wall, now)  # strictly after: what differs from the look came later
     at_rest = _taken_at_rest(sight, samples)
     age = snapshot.wall - samples.updated
-    patience = np.maximum(STALE_AFTER, 3 * snapshot.inventory.interval_minimum[rows])
+    patience = stale_after(snapshot.inventory)[rows]
     left = _left(samples)
     demand = samples.actual - left
     sight.trouble[rows] = _trouble(sight, samples, demand, at_rest, age, patience, now)
@@ -175,6 +180,11 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     _remember(sight, where, demand[fresh], now)
     _mistrust(sight, where, samples.caches[fresh], now)
     return where
+
+
+def stale_after(inventory: Inventory) -> Floats:
+    """(n,) seconds without new statistics after which a guest counts as silent."""
+    return np.maximum(STALE_AFTER, 3 * inventory.interval_minimum)
 
 
 def doubt(sight: Sight, rows: Ints, now: float) -> None:
@@ -241,6 +251,7 @@ def _measure(sight: Sight, samples: Samples, wall: float, now: float) -> None:
     told = np.isfinite(samples.rss)
     sight.rss[rows[told]] = samples.rss[told]
     sight.rss_at[rows[told]] = sight.allocation[rows[told]]
+    sight.rss_told[rows] = told
 
 
 def _left(samples: Samples) -> Floats:
@@ -301,7 +312,7 @@ def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now:
     """A guest is short of memory when little is usable, or when it reads back what it had to give up.
 
     A guest that is short while its balloon moves tells so, although its demand cannot be told: at once while it
-    shrinks, and when it has had a second to grow. What it told holds until it tells anew.
+    shrinks, and when it has had a second to grow. What it told holds as long as it has sent nothing newer.
     """
     rows = samples.rows
     part = left / np.maximum(samples.actual, 1.0)
@@ -320,6 +331,7 @@ def _pressure(sight: Sight, samples: Samples, left: Floats, telling: Bools, now:
     sight.swap_in[where] = samples.swap_in[telling]
     sight.major_faults[where] = samples.major_faults[telling]
     sight.heard_at[where] = now
+    sight.heard_size[where] = samples.actual[telling]
 
 
 def _remember(sight: Sight, rows: Ints, demand: Floats, now: float) -> None:

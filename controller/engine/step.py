@@ -186,9 +186,8 @@ def _releasable(state: State) -> Bools:
 def _free_to_move(state: State, now: float) -> Bools:
     """(n,) not waiting after a failure, nor just set by someone else; a guest in need waits after a refusal only."""
     moves = state.motion
-    waits = (now < moves.refused_until) | ((now < moves.retry_at) & ~state.sight.pressure)
-    held = (now < moves.hold_until) & ~state.sight.pressure
-    return ~waits & ~held
+    waits = (now < moves.retry_at) | (now < moves.hold_until)
+    return ~motion.resting(moves, state.sight, now) & (~waits | state.sight.pressure)
 
 
 def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:

@@ -107,20 +107,24 @@ def _describe(root: Element, facts: DomainFacts) -> Description:
         facts,
         definition=current,
         autodeflate=balloon is not None and balloon.get("autodeflate") == "on",
+        resident=root.find(_HUGE_PAGES) is None and root.find(_CONFIDENTIAL) is None,
         obstacle=_obstacle(root, balloon),
         wishes=_wishes(root),
     )
     return Description(complete, current, _period(balloon))
 
 
+_HUGE_PAGES, _CONFIDENTIAL = "memoryBacking/hugepages", "launchSecurity"
+
+
 def _obstacle(root: Element, balloon: Element | None) -> Reason:
     if balloon is None or not balloon.get("model", "").startswith("virtio"):
         return Reason.NO_BALLOON
-    if root.find("memoryBacking/hugepages") is not None:
+    if root.find(_HUGE_PAGES) is not None:
         return Reason.HUGE_PAGES
     if root.find("memoryBacking/locked") is not None:
         return Reason.LOCKED_MEMORY
-    if root.find("launchSecurity") is not None:
+    if root.find(_CONFIDENTIAL) is not None:
         return Reason.CONFIDENTIAL
     return Reason.HOST_DEVICES if _pinned_by_device(root) else Reason.NONE
 

@@ -85,10 +85,10 @@ def score(trace: Trace, record: Record, host_mib: float) -> Result:
 
 
 def write_allocations(result: Result, path: Path) -> None:
-    """`time_s,domain,allocation_mib`, one row a change, in order of time; gzip CSV. Raises OSError.
+    """`time_s,domain,allocation_mib` in order of time; gzip CSV. Raises OSError.
 
-    A domain that leaves before the trace ends has another row then, with the size it had: whoever sums up sizes from
-    the rows' times alone sees when it was gone.
+    One row a change, and one with the same size again when a domain leaves before the trace ends: whoever sums up sizes
+    from the rows' times alone sees when it was gone.
     """
     record, ends = result.record, np.array(result.ends)
     gone = np.flatnonzero(ends < ends.max())

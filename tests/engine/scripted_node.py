@@ -51,6 +51,7 @@ class Guest:
     definition: float | None = None
     """The maximum where None."""
     autodeflate: bool = False
+    resident: bool = True
     obstacle: Reason = Reason.NONE
     wishes: Wishes = field(default_factory=Wishes)
     life: Life = Life.RUNNING
@@ -81,6 +82,7 @@ class Guest:
             maximum=int(self.maximum * MIB),
             definition=int((self.maximum if self.definition is None else self.definition) * MIB),
             autodeflate=self.autodeflate,
+            resident=self.resident,
             obstacle=self.obstacle,
             wishes=self.wishes,
         )

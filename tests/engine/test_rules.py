@@ -227,10 +227,20 @@ class TestBudget:
         assert world.reason("a") is Reason.BUSY
         assert world.state.budget == budget
 
-    @pytest.mark.parametrize("optout", [False, True])
-    def test_huge_pages_are_the_guests_though_they_are_not_in_qemus_resident_memory(self, optout):
-        pool = {"obstacle": Reason.HUGE_PAGES, "statistics": {"rss": 200 * MIB}, "wishes": Wishes(opt_out=optout)}
-        world = node(Guest("pool", 1000, 8192, maximum=8192, **pool), host_mib=32768).tick(30)
+    def test_what_a_guest_takes_while_a_job_hides_it_is_not_the_hosts_own_use(self):
+        untouched = Guest("a", 1500, 8000, maximum=8192, statistics={"rss": 2000 * MIB})
+        world = node(untouched, policies=[policy(mode="Observe")], host_mib=16384)
+        world.host_use_mib = 3000 - 6000
+        budget = world.tick(30).state.budget
+        untouched.life, untouched.statistics = Life.BUSY, dict.fromkeys(("rss", "usable", "unused", "updated"), np.nan)
+        world.tick(5)
+        world.host_use_mib += 5000
+        world.tick(30)
+        assert world.state.budget == budget
+
+    def test_huge_pages_are_the_guests_though_they_are_not_in_qemus_resident_memory(self):
+        pool = Guest("pool", 1000, 8192, maximum=8192, resident=False, statistics={"rss": 200 * MIB})
+        world = node(pool, policies=[], host_mib=32768).tick(30)
         assert world.state.node.own_use == 0
 
     def test_while_the_host_is_under_pressure_and_for_a_minute_after_it_nothing_is_lent(self):
@@ -291,6 +301,21 @@ class TestBudget:
             assert world.allocated() <= 4000
         assert other.actual == 2500
         assert Reason.OUTSIDE_CHANGE not in notices(world)
+
+    def test_a_stuck_grow_that_libvirt_does_not_let_go_of_stays_the_guests(self):
+        stiff, other = Guest("stiff", 960, 1000, stuck=True), Guest("other", 900, 1000)
+        world = node(stiff, other, policies=[policy(budget={"maximum": "3000Mi"})])
+        to_the_first_order(world, "stiff")
+        world.tick(5)
+        world.refuse_next = "stiff"
+        world.tick()
+        assert [action.reason for action in world.actions("stiff")] == [Reason.FORECAST_GROW, Reason.STUCK]
+        other.demand = 2500
+        world.tick(4)
+        stiff.stuck = False
+        world.tick(4)
+        assert stiff.actual > 1000
+        assert world.allocated() <= 3000
 
     def test_a_halt_that_is_refused_is_asked_for_again(self):
         giver, taker = Guest("giver", 300, 2000, moves_at=50), Guest("taker", 1900, 2000)
@@ -497,6 +522,15 @@ class TestGrowFastShrinkSlow:
         assert np.diff(tries).tolist()[:3] == [6, 11, 21]
         assert set(np.diff(tries)[3:]) == {31}
 
+    def test_what_nobody_is_in_need_of_is_tried_again_ever_more_rarely(self):
+        world = node(Guest("idle", 500, 4000))
+        tries = []
+        for _ in range(400):
+            world.refuse_next = "idle"
+            world.tick()
+            tries += [] if world.refuse_next else [world.now]
+        assert np.diff(tries).tolist() == [6, 11, 21, 41, 81, 161]
+
     def test_a_slow_donor_is_not_waited_for_while_another_has_memory_to_give(self):
         held = policy("held", budget={"maximum": "7000Mi"}, shrink={"stabilizationSeconds": 3600})
         quick = policy("quick", budget={"maximum": "7000Mi"}, domainSelector={"names": ["slow"]}, priority=1)
@@ -531,6 +565,41 @@ class TestGrowFastShrinkSlow:
         world.tick(8)
         assert {action.reason for action in world.actions("needy")[before:]} == {Reason.PRESSURE_GROW}
         assert needy.actual >= 1500
+
+    @pytest.mark.parametrize("mode", ["Enforce", "Observe"])
+    def test_a_guest_that_falls_silent_in_need_grows_by_its_last_report_and_no_further(self, mode):
+        needy, donor = Guest("needy", 900, 1000, maximum=8192), Guest("donor", 300, 6000, maximum=8192, moves_at=200)
+        quiet = {"shrink": {"stabilizationSeconds": 3600}, "budget": {"maximum": "7000Mi"}, "mode": mode}
+        world = node(needy, donor, policies=[policy(monitoring={"minimumIntervalSeconds": 10}, **quiet)]).tick(50)
+        needy.demand = 1020
+        while not world.state.sight.pressure[0] and not world.actions("needy"):
+            world.tick()
+        needy.frozen = True
+        needy.statistics = {"usable": 0.0, "unused": 0.0, "available": 1000 * MIB}
+        world.tick(60)
+        assert needy.actual <= 2048
+        assert len(world.proposals()) <= 2
+
+    def test_without_lent_memory_to_stand_in_a_guest_keeps_its_headroom(self):
+        sharing = policy(spare="Share", threshold={"percent": 15})
+        world = node(Guest("ramp", 1000, 1300, maximum=8192), policies=[sharing], host_mib=8192)
+        world.pressure = True
+        world.tick(10)
+        for _ in range(100):
+            world.guests["ramp"].demand += 8
+            world.tick()
+        assert world.guests["ramp"].actual > world.guests["ramp"].demand
+        assert Reason.PRESSURE_GROW not in {action.reason for action in world.actions()}
+
+    def test_a_guest_that_reports_as_seldom_as_the_window_shrinks_all_the_same(self):
+        guest = Guest("guest", 300, 4000)
+        world = node(guest)
+        for _ in range(12):
+            guest.frozen = False
+            world.tick()
+            guest.frozen = True
+            world.tick(9)
+        assert guest.actual < 500
 
     @pytest.mark.parametrize("away", [{"frozen": True}, {"life": Life.PAUSED}])
     def test_after_a_long_gap_a_shrink_waits_for_the_whole_window_again(self, away):

@@ -99,6 +99,20 @@ def test_memory_that_must_not_move(rest, obstacle):
     assert described(domain(rest=rest)).facts.obstacle == obstacle
 
 
+@pytest.mark.parametrize("balloon", ["<memballoon model='virtio'/>", "<memballoon model='none'/>"])
+@pytest.mark.parametrize(
+    ("rest", "resident"),
+    [
+        ("", True),
+        ("<memoryBacking><locked/></memoryBacking>", True),
+        ("<memoryBacking><hugepages/></memoryBacking>", False),
+        ("<launchSecurity type='sev'/>", False),
+    ],
+)
+def test_memory_that_the_kernel_does_not_count_as_qemus_whatever_else_is_the_matter(balloon, rest, resident):
+    assert described(domain(balloon, rest=rest)).facts.resident == resident
+
+
 @pytest.mark.parametrize(
     ("device", "obstacle"),
     [

@@ -170,6 +170,23 @@ def test_a_policy_that_moved_to_another_file_counts_as_it_is_there_and_clashes_w
     assert folder.later(ABSENCE_S) == ["a"]
 
 
+def test_a_policy_that_two_files_hold_stays_the_first_ones_while_that_is_replaced(folder):
+    folder.write("a.yaml", policy("same", "{weight: 1}"))
+    folder.write("b.yaml", policy("same", "{weight: 2}"))
+    folder.scan()
+    before = folder.version
+    folder.now += 1
+    (folder.path / "a.yaml").unlink()
+    folder.scan()
+    folder.write("a.yaml", policy("same", "{weight: 1}"))
+    folder.scan()
+    assert folder.version == before
+    (folder.path / "a.yaml").unlink()
+    folder.scan()
+    folder.later(ABSENCE_S)
+    assert folder.source.current()[1][0].spec.weight == 2
+
+
 def test_a_broken_file_that_vanished_takes_its_problem_with_it(folder):
     folder.write("a.yaml", "spec: [")
     folder.scan()
