@@ -161,7 +161,8 @@ def _schedule(state: State, rows: Ints, now: float) -> None:
     pace.looks[rows] += 1
     fresh = state.sight.fresh_at[rows] == now
     shortest, longest = inventory.interval_minimum[rows], inventory.interval_maximum[rows]
-    troubled = ~np.isin(state.sight.trouble[rows], [Reason.NONE, Reason.MOVING])
+    trouble = state.sight.trouble[rows]
+    troubled = (trouble != Reason.NONE) & (trouble != Reason.MOVING)
     untouchable = inventory.obstacle[rows] != Reason.NONE
     wait = np.where(fresh, pace.interval[rows], shortest)
     wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)

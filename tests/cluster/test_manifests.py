@@ -269,7 +269,7 @@ class TestPodSecurity:
         aggregator = find(objects, "Deployment", "ballast-aggregator")["spec"]["template"]
         refusal = pods("baseline", agent)
         assert re.findall(r'violates PodSecurity "baseline:latest": (.*)', refusal) == [
-            'hostPath volumes (volumes "libvirt", "proc")'
+            'hostPath volumes (volumes "libvirt", "meminfo")'
         ]
         assert pods("baseline", without_host_paths(agent)) == ""
         assert pods("restricted", aggregator) == ""
