@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from controller.cli.output import terminal
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -64,7 +66,6 @@ class Bar:
 @contextmanager
 def progress_bar(what: str) -> Iterator[Bar]:
     """A bar on standard error, where that is a terminal; gone at the end."""
-    from rich.console import Console  # noqa: PLC0415 - as above
     from rich.progress import (  # noqa: PLC0415 - as above
         BarColumn,
         MofNCompleteColumn,
@@ -73,7 +74,7 @@ def progress_bar(what: str) -> Iterator[Bar]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    console = terminal(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield Bar(progress, progress.add_task(what, total=None))

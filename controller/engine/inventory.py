@@ -55,6 +55,10 @@ class Budget:
     maximum: float = np.inf
     """Bytes the node gives to all its domains together at most."""
 
+    def kept(self, total: float) -> float:
+        """Bytes that a node of `total` bytes keeps for itself."""
+        return max(self.reserve, self.reserve_fraction * total)
+
 
 @dataclass(frozen=True, slots=True)
 class Inventory:

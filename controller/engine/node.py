@@ -73,5 +73,5 @@ def lends(node: Node, now: float) -> bool:
 
 def budget(node: Node, limits: Budget) -> float:
     """Bytes that all domains together may have."""
-    reserve = max(limits.reserve, limits.reserve_fraction * node.reading.total)
-    return max(min(node.reading.total - node.own_forecast - reserve, limits.maximum), 0.0)
+    total = node.reading.total
+    return max(min(total - node.own_forecast - limits.kept(total), limits.maximum), 0.0)

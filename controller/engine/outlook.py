@@ -145,9 +145,9 @@ def want(outlook: Outlook, sight: Sight, inventory: Inventory, rows: Ints, top: 
     foreseen = upper + headroom(inventory, upper, rows)
     kept = np.maximum(_firm(sight, inventory, rows), missed(outlook, sight, top, rows))
     outlook.wanted[rows] = np.maximum(foreseen, kept)
-    longest = np.maximum(inventory.stabilization, np.maximum(inventory.interval_maximum, stale_after(inventory)))[rows]
-    gap = now - outlook.bucket_start[rows] > 2 * longest
-    outlook.since[rows] = np.where(np.isnan(outlook.since[rows]) | gap, now, outlook.since[rows])
+    unseen = np.maximum(inventory.interval_maximum[rows], stale_after(inventory, rows))
+    gap = now - outlook.bucket_start[rows] > 2 * np.maximum(inventory.stabilization[rows], unseen)
+    outlook.since[rows] = np.where(gap, now, outlook.since[rows])
     _hold(outlook, inventory, foreseen, rows, now)
 
 
@@ -183,7 +183,7 @@ def missed(outlook: Outlook, sight: Sight, top: Floats, rows: Ints) -> Floats:
     `top`: (m,) the most they may have, bytes. One that wakes up is taken to be on its way to where it has been of late:
     from a small size no search finds that in time.
     """
-    size, samples = np.fmin(sight.allocation, sight.heard_size)[rows], sight.pressed[rows]
+    size, samples = np.fmin(sight.allocation[rows], sight.heard_size[rows]), sight.pressed[rows]
     searched = size * (1 + PRESSURE_GROWTH * np.exp2(np.clip(samples - 1, 0, MOST_DOUBLINGS)))
     known = np.maximum(outlook.peak_hour[rows], UNKNOWN * top)
     return np.where(sight.pressure[rows], np.fmax(searched, known), 0.0)

@@ -71,7 +71,7 @@ def assign(
         policies=tuple(policy.metadata.name for policy in ranked),
         modes=tuple(policy.spec.mode for policy in ranked),
         models=tuple(models) or (registry.model("WLS"),),
-        budget=_budget(ranked),
+        budget=node_budget(ranked),
         index={domain.key: row for row, domain in enumerate(facts)},
         policy=np.array(owners, dtype=np.int64),
         **arrays,
@@ -205,7 +205,7 @@ def forecaster(choice: ForecastModel) -> Model:
     return registry.model(choice.type, **choice.chosen.model_dump())
 
 
-def _budget(policies: Sequence[MemoryPolicy]) -> Budget:
+def node_budget(policies: Sequence[MemoryPolicy]) -> Budget:
     """The most careful of the policies that act; of all, where none does."""
     acting = [policy for policy in policies if policy.spec.mode == "Enforce"] or list(policies)
     if not acting:

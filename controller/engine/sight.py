@@ -162,7 +162,7 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     overtaken = _hear(sight, events, snapshot.wall, now)  # strictly after: what differs from the look came later
     at_rest = _taken_at_rest(sight, samples)
     age = snapshot.wall - samples.updated
-    patience = stale_after(snapshot.inventory)[rows]
+    patience = stale_after(snapshot.inventory, rows)
     left = _left(samples)
     demand = samples.actual - left
     sight.trouble[rows] = _trouble(sight, samples, demand, at_rest, age, patience, now)
@@ -182,9 +182,9 @@ def see(sight: Sight, snapshot: Snapshot, course: Floats, asked: Floats, now: fl
     return where
 
 
-def stale_after(inventory: Inventory) -> Floats:
-    """(n,) seconds without new statistics after which a guest counts as silent."""
-    return np.maximum(STALE_AFTER, 3 * inventory.interval_minimum)
+def stale_after(inventory: Inventory, rows: Ints) -> Floats:
+    """(m,) seconds without new statistics after which the guests of `rows` count as silent."""
+    return np.maximum(STALE_AFTER, 3 * inventory.interval_minimum[rows])
 
 
 def doubt(sight: Sight, rows: Ints, now: float) -> None:

@@ -23,7 +23,7 @@ def _node(state: State) -> dict[str, Any]:
         "available": _size(state.node.reading.available),
         "host_use": _size(state.node.own_use),
         "host_forecast": _size(state.node.own_forecast),
-        "reserve": _size(max(inventory.budget.reserve, inventory.budget.reserve_fraction * state.node.reading.total)),
+        "reserve": _size(inventory.budget.kept(state.node.reading.total)),
         "budget": _size(state.budget),
         "allocated": _size(float(np.nansum(state.sight.allocation))),
         "spare": _size(max(state.budget - committed, 0.0)),

@@ -6,7 +6,7 @@ import numpy as np
 
 from controller.api.policy import MemoryPolicy, NodeSelector
 from controller.engine.inventory import DomainFacts, Inventory
-from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.ownership import NodeIdentity, assign, node_budget
 from controller.engine.snapshot import BalloonEvents, HostReading, Life, Samples, Snapshot
 from controller.engine.state import State
 from controller.engine.step import due, next_due, step
@@ -120,14 +120,13 @@ def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
 
 def reserve_mib(policy: MemoryPolicy, host_mib: float) -> float:
     """MiB of a host of `host_mib` that the engine keeps from its guests."""
-    budget = policy.spec.budget
-    return max(budget.reserve / MIB, budget.reserve_percent / 100 * host_mib)
+    return node_budget([policy]).kept(host_mib * MIB) / MIB
 
 
 def host_with(policy: MemoryPolicy, mib: float) -> float:
     """MiB of the smallest host that has `mib` left for guests beside the reserve."""
-    budget = policy.spec.budget
-    return max(mib + budget.reserve / MIB, mib / (1 - budget.reserve_percent / 100))
+    budget = node_budget([policy])
+    return max(mib + budget.reserve / MIB, mib / (1 - budget.reserve_fraction))
 
 
 def with_model(policy: MemoryPolicy, kind: str) -> MemoryPolicy:
