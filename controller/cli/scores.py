@@ -29,7 +29,7 @@ def score_tables(runs: Sequence[Run]) -> Iterator[Table]:
 
 def need_table(needs: Iterable[Need]) -> Table:
     """Host memory for harm of 0.1 %, a row a controller. Where it is narrow, the trace's name is cut, nothing else."""
-    found = table("host memory for harm of at most 0.1 %", "CONTROLLER", ("TRACE", "MiB", "% OF PEAK"))
+    found = table("host memory for harm <= 0.1 %", "CONTROLLER", ("TRACE", "MiB", "% OF PEAK"))
     found.columns[1].no_wrap = False
     for need in needs:
         size = ("never", "") if need.percent is None else (f"{need.host_mib:.0f}", f"{need.percent}")

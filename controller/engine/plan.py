@@ -157,6 +157,7 @@ def _recurring(state: State) -> Floats:
 
 def _after_release(state: State, top: Floats) -> Floats:
     """What a released domain is to have: what it has, or its definition's allocation where that is less and enough."""
-    size = state.sight.allocation
-    used = np.fmin(state.sight.demand / (1 - LOW_FREE), size)
-    return np.minimum(size, np.fmax(np.minimum(state.inventory.definition, top), used))
+    sight, size = state.sight, state.sight.allocation
+    used = np.fmin(sight.demand / (1 - LOW_FREE), size)
+    enough = np.minimum(size, np.fmax(np.minimum(state.inventory.definition, top), used))
+    return np.asarray(np.where(sight.fresh_count < FRESH_TO_SHRINK, size, enough))

@@ -804,6 +804,17 @@ class TestContinuity:
         world.tick(20)
         assert mine.actual == size
 
+    def test_a_domain_released_right_after_a_start_gives_nothing_before_its_third_sample(self):
+        policies = [policy(name, domainSelector={"names": [name]}) for name in ("mine", "other")]
+        mine, other = Guest("mine", 500, 3000, definition=1024), Guest("other", 2000, 600)
+        world = node(mine, other, policies=policies, host_mib=4200).tick()
+        world.policies = policies[1:]
+        world.tick()
+        assert world.actions("mine") == []
+        world.tick(20)
+        assert world.actions("mine")[0].reason is Reason.RELEASE_RESTORE
+        assert mine.actual < 3000 < other.actual + mine.actual
+
     @pytest.mark.parametrize("obstacle", [Reason.UNREADABLE, Reason.HUGE_PAGES])
     def test_a_released_domain_that_must_not_be_touched_is_left_alone_until_it_may(self, obstacle):
         world = node(Guest("guest", 200, 4000)).tick(30)
