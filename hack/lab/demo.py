@@ -16,6 +16,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from controller.cli.options import NumberRange
 from controller.cli.table import render
 from lab.ballast import Ballast
 from lab.errors import LabError
@@ -49,7 +50,7 @@ def _new(context: click.Context, option: click.Parameter, path: Path | None) -> 
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--minutes", type=click.FloatRange(0.5, 1440), default=2, show_default=True, help="How long.")
+@click.option("--minutes", type=NumberRange(0.5, 1440), default=2, show_default=True, help="How long.")
 @click.option(
     "--json",
     "json_file",

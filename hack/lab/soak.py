@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from controller.cli.options import NumberRange
 from lab.ballast import Ballast
 from lab.endurance import Line, Reading, judge, read
 from lab.errors import LabError
@@ -34,7 +35,7 @@ SWAP_MIB = 256
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--hours", type=click.FloatRange(SHORTEST_H, LONGEST_H), default=1.0, show_default=True, help="How long.")
+@click.option("--hours", type=NumberRange(SHORTEST_H, LONGEST_H), default=1.0, show_default=True, help="How long.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the workloads.")
 def main(hours: float, seed: int) -> None:
     """Watch Ballast's memory, descriptors and threads while real guests change their demand at random.
