@@ -55,7 +55,9 @@ class Ballast:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env=os.environ | {"LIBVIRT_AUTOSTART": "0"},  # a dead private libvirtd stays dead
+                env=os.environ
+                | {"LIBVIRT_AUTOSTART": "0"}  # a dead private libvirtd stays dead
+                | {"TMPDIR": str(log.parent)},  # keys that it unpacks go with the lab, also when it is killed
                 start_new_session=True,  # Ctrl-C of the terminal goes to the demo, which decides
             )
 

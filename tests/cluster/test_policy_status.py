@@ -1,6 +1,7 @@
 """The aggregator on a real API server: statuses appear, follow the nodes, survive their leader, and rest."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -141,7 +142,7 @@ Start = Callable[[str], subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(cluster: Cluster) -> Iterator[Start]:
+def start(cluster: Cluster, tmp_path: Path) -> Iterator[Start]:
     """`start("a")` runs `ballast aggregator` with this identity; what runs at the end is killed."""
     running: list[subprocess.Popen[str]] = []
 
@@ -149,7 +150,9 @@ def start(cluster: Cluster) -> Iterator[Start]:
         command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "controller", "aggregator"]
         access = ["--kubeconfig", str(cluster.plane.kubeconfig), "--namespace", NAMESPACE]
         options = ["--identity", identity, "--listen", "none"]
-        running.append(subprocess.Popen([*command, *access, *options], stderr=subprocess.PIPE, text=True))
+        environment = os.environ | {"TMPDIR": str(tmp_path)}  # what is killed leaves no unpacked key elsewhere
+        process = subprocess.Popen([*command, *access, *options], env=environment, stderr=subprocess.PIPE, text=True)
+        running.append(process)
         return running[-1]
 
     yield begin

@@ -94,7 +94,7 @@ def browser() -> Iterator[Tab]:
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         options += ["--remote-debugging-port=0", f"--user-data-dir={profile}", f"--window-size={WIDTH},{HEIGHT}"]
         options += ["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]
-        environment = os.environ | {"HOME": profile}
+        environment = os.environ | {"HOME": profile, "TMPDIR": profile}
         command = [program, *options, "about:blank"]
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
