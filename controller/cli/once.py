@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from controller.engine.reasons import Reason
 from controller.observe.text import change, mib, reason_with_advice, troubles_of
 
 State = dict[str, Any]
+
+MOVES = frozenset(str(reason) for reason in Reason if reason.moves)
+"""Reasons that stand for a change."""
 
 
 def table(state: State, refused: dict[str, str]) -> str:
@@ -40,5 +44,6 @@ def _verdict(domain: State, refusal: str | None) -> str:
         return f"changed {change(last['from'], last['to'])}: {last['reason_text']} [{last['reason']}]"
     why = f"{reason_with_advice(domain)} [{domain['reason']}]"
     if domain["mode"] == "Observe" and None not in {before, target} and before != target:
-        return f"would change {change(before, target)}: {why}"
+        later = "" if domain["reason"] in MOVES else ", not now"
+        return f"would change {change(before, target)}{later}: {why}"
     return f"left alone: {why}"

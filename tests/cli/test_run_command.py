@@ -191,6 +191,12 @@ class TestTableOfOneDecision:
             "would change 512 MiB -> 640 MiB (+128 MiB): forecast demand needs more memory [ForecastGrow]"
         )
 
+    def test_what_observe_would_do_once_a_job_is_over(self):
+        changes = {"target": 640 * MIB, "reason": "Busy", "reason_text": "another job is running"}
+        assert self.verdict(**changes) == (
+            "would change 512 MiB -> 640 MiB (+128 MiB), not now: another job is running [Busy]"
+        )
+
     def test_what_enforce_did(self):
         last = {"from": 512 * MIB, "to": 640 * MIB, "reason": "ForecastGrow", "reason_text": "more is needed"}
         assert self.verdict(mode="Enforce", last_action=last) == (
