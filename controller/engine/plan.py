@@ -110,16 +110,20 @@ def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacit
 def _levels(state: State, lowest: Floats, top: Floats) -> list[Floats]:
     """What a domain cannot do without, its upper forecast, and that with its headroom."""
     sight, outlook = state.sight, state.outlook
-    size = sight.allocation
-    need = _need(sight, lowest)
-    floor = np.where(sight.fresh_count < FRESH_TO_SHRINK, np.fmax(need, size), need)
-    pressed = missed(outlook, sight, top, np.arange(len(size)))
+    floor = _floor(sight, lowest)
+    pressed = missed(outlook, sight, top, np.arange(len(floor)))
     ceiling = np.maximum(top, floor)
     upper = np.clip(np.fmax(outlook.upper, pressed), floor, ceiling)
     return [floor, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
 
 
-def _need(sight: Sight, lowest: Floats) -> Floats:
+def _floor(sight: Sight, lowest: Floats | float) -> Floats:
+    """(n,) bytes below which no domain is planned: its need, and all it has until enough fresh samples have come."""
+    need = _need(sight, lowest)
+    return np.where(sight.fresh_count < FRESH_TO_SHRINK, np.fmax(need, sight.allocation), need)
+
+
+def _need(sight: Sight, lowest: Floats | float) -> Floats:
     """(n,) bytes: the minimum, or present demand and what keeps a guest out of reclaim there."""
     return np.asarray(np.fmax(lowest, np.fmin(sight.demand / (1 - LOW_FREE), sight.allocation)))
 
@@ -157,7 +161,5 @@ def _recurring(state: State) -> Floats:
 
 def _after_release(state: State, top: Floats) -> Floats:
     """What a released domain is to have: what it has, or its definition's allocation where that is less and enough."""
-    sight, size = state.sight, state.sight.allocation
-    used = np.fmin(sight.demand / (1 - LOW_FREE), size)
-    enough = np.minimum(size, np.fmax(np.minimum(state.inventory.definition, top), used))
-    return np.asarray(np.where(sight.fresh_count < FRESH_TO_SHRINK, size, enough))
+    definition = np.minimum(state.inventory.definition, top)
+    return np.minimum(state.sight.allocation, np.fmax(definition, _floor(state.sight, 0.0)))

@@ -56,8 +56,10 @@ class Ballast:
                 stdout=file,
                 stderr=file,
                 env=os.environ
-                | {"LIBVIRT_AUTOSTART": "0"}  # a dead private libvirtd stays dead
-                | {"TMPDIR": str(log.parent)},  # keys that it unpacks go with the lab, also when it is killed
+                | {
+                    "LIBVIRT_AUTOSTART": "0",  # a dead private libvirtd stays dead
+                    "TMPDIR": str(log.parent),  # keys that it unpacks go with the lab, also when it is killed
+                },
                 start_new_session=True,  # Ctrl-C of the terminal goes to the demo, which decides
             )
 
