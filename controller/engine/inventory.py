@@ -36,6 +36,10 @@ class DomainFacts:
     """The balloon deflates by itself when the guest is out of memory."""
     reset_at: float = 0.0
     """When its guest was last seen to boot anew without that, seconds since the epoch; 0: never. As good as a start."""
+    started_at: float = 0.0
+    """When it was seen to be started, seconds since the epoch; 0: it ran before anybody looked."""
+    statistics_period: float = 1.0
+    """Seconds between two statistics of its guest, as its definition asks for; 0: none."""
     resident: bool = True
     """The kernel counts the guest's memory as QEMU's: not that of huge pages, and of confidential guests not always."""
     obstacle: Reason = Reason.NONE
@@ -79,6 +83,10 @@ class Inventory:
     incarnation: Ints
     reset_at: Floats
     """Seconds since the epoch."""
+    started_at: Floats
+    """Likewise."""
+    statistics_period: Floats
+    """Seconds; 0: the guest is not asked for any."""
     maximum: Floats
     definition: Floats
     autodeflate: Bools

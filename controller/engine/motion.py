@@ -9,7 +9,7 @@ from controller.engine.columns import Columns, column
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
 from controller.engine.sight import EVENT_SPACING, TOLERANCE, Sight, doubt
-from controller.engine.snapshot import Life, Refusal
+from controller.engine.snapshot import Life, Outcome, Result
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -205,9 +205,9 @@ def request(motion: Motion, sight: Sight, rows: Ints, target: Floats, reason: In
     motion.last_reason[rows] = reason
 
 
-def refuse(motion: Motion, refused: tuple[Refusal, ...], now: float) -> None:
+def refuse(motion: Motion, outcomes: tuple[Outcome, ...], now: float) -> None:
     """Forget requests that libvirt did not take, in place; they are tried again later. What was asked before holds."""
-    rows = np.array([refusal.row for refusal in refused], dtype=np.int64)
+    rows = np.array([each.row for each in outcomes if each.result is Result.REFUSED], dtype=np.int64)
     motion.target[rows] = motion.previous[rows]
     motion.progress_at[rows] = now
     motion.rest[rows] = np.clip(2 * motion.rest[rows], REFUSAL_FIRST, RETRY_LONGEST)

@@ -107,6 +107,8 @@ def _owners(
 _COLUMNS: dict[str, type] = {
     "incarnation": np.int64,
     "reset_at": np.float64,
+    "started_at": np.float64,
+    "statistics_period": np.float64,
     "maximum": np.float64,
     "definition": np.float64,
     "autodeflate": np.bool_,
@@ -177,6 +179,8 @@ def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, fl
     return {
         "incarnation": domain.incarnation,
         "reset_at": domain.reset_at,
+        "started_at": domain.started_at,
+        "statistics_period": domain.statistics_period,
         "maximum": domain.maximum,
         "definition": domain.definition,
         "autodeflate": domain.autodeflate,

@@ -49,6 +49,8 @@ class Samples:
     """(m,) the guest kernel's MemTotal."""
     swap_in: Floats
     """(m,) bytes swapped in since the guest booted (a counter)."""
+    swap_out: Floats
+    """(m,) bytes swapped out since the guest booted (a counter)."""
     major_faults: Floats
     """(m,) major page faults since the guest booted (a counter)."""
     rss: Floats
@@ -61,7 +63,7 @@ class Samples:
         """No domain was looked at."""
         nothing = np.empty(0)
         integers = np.empty(0, dtype=np.int64)
-        return cls(integers, integers, *([nothing] * 10))
+        return cls(integers, integers, *([nothing] * 11))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,31 @@ class HostReading:
     """SwapTotal - SwapFree."""
     pressure: bool = False
     """Tasks of the host are stalling for memory (PSI), or MemAvailable is under its mark."""
+    mark: float = 0.0
+    """Bytes that have to stay available, or the host counts as under pressure; 0 where that does not tell."""
+    merged: float = 0.0
+    """Bytes that are in use once and counted in several processes: what KSM saves."""
+
+
+class Result(IntEnum):
+    """What became of an order."""
+
+    DONE = 0
+    """libvirt took it; the guest obeys later."""
+    REFUSED = 1
+    """It will never take effect."""
+    UNKNOWN = 2
+    """libvirt has not answered within its deadline; the call goes on, and may yet take effect."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A balloon change that libvirt refused."""
+class Outcome:
+    """What became of the newest order to a domain."""
 
     row: int
-    message: str
+    result: Result
+    message: str = ""
+    """Why it was not done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +129,6 @@ class Snapshot:
     host: HostReading
     wall: float
     events: BalloonEvents = field(default_factory=BalloonEvents.empty)
-    refused: tuple[Refusal, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    """Of orders, since the last step. An order of the last step that is not named is `DONE`. One that is `UNKNOWN` is
+    named once more, by a later snapshot, when libvirt has answered; unless it never does."""

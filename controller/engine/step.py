@@ -44,7 +44,7 @@ def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]
     """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
     state = align(state, snapshot.inventory, now).copy()
     state.totals = _accrue(state, now)
-    motion.refuse(state.motion, snapshot.refused, now)
+    motion.refuse(state.motion, snapshot.outcomes, now)
     course = state.motion.target - state.sight.allocation
     fresh = sight.see(state.sight, snapshot, course, state.motion.last_at, now)
     stuck, outside = motion.follow(state.motion, state.sight, state.inventory, now)

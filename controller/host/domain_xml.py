@@ -29,8 +29,6 @@ class Description:
     facts: DomainFacts
     current: int
     """`<currentMemory>` in bytes: of a running domain the balloon's size, of a definition its wish."""
-    period: int
-    """Seconds between two guest statistics; 0 where they are off."""
     error: str = ""
     """Why the XML could not be understood; `facts.obstacle` is then UNREADABLE."""
 
@@ -45,8 +43,8 @@ def describe(xml: str, key: str, uuid: str, name: str, incarnation: int) -> Desc
         root = _parse(xml)
         return _describe(root, DomainFacts(key, uuid, name, incarnation, _memory(root, "memory"), 0))
     except XmlError as error:
-        facts = DomainFacts(key, uuid, name, incarnation, 0, 0, obstacle=Reason.UNREADABLE)
-        return Description(facts, 0, 0, str(error))
+        facts = DomainFacts(key, uuid, name, incarnation, 0, 0, statistics_period=0, obstacle=Reason.UNREADABLE)
+        return Description(facts, 0, str(error))
 
 
 def current_memory(xml: str) -> int:
@@ -110,8 +108,9 @@ def _describe(root: Element, facts: DomainFacts) -> Description:
         resident=root.find(_HUGE_PAGES) is None and root.find(_CONFIDENTIAL) is None,
         obstacle=_obstacle(root, balloon),
         wishes=_wishes(root),
+        statistics_period=_period(balloon),
     )
-    return Description(complete, current, _period(balloon))
+    return Description(complete, current)
 
 
 _HUGE_PAGES, _CONFIDENTIAL = "memoryBacking/hugepages", "launchSecurity"

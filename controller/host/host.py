@@ -9,8 +9,8 @@ from pathlib import Path
 
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
-from controller.engine.snapshot import HostReading, Refusal
-from controller.host import meminfo
+from controller.engine.snapshot import HostReading, Outcome, Result
+from controller.host import ksm, meminfo
 from controller.host.connection import KEEPING, Connection, Keeping, connection_of
 from controller.host.events import EVENT_LOOP
 from controller.host.look import Look
@@ -45,11 +45,13 @@ class Host:
         proc: Path = Path("/proc"),
         wake: Callable[[], None] = lambda: None,
         keeping: Keeping = KEEPING,
+        sys: Path = Path("/sys"),
     ) -> None:
-        """`uris` are libvirt connections, `proc` is the host's /proc or a mount of it. Raises ValueError."""
+        """`uris` are libvirt connections, `proc` and `sys` are the host's, or a mount of them. Raises ValueError."""
         if not uris or len(set(uris)) != len(uris):
             raise ValueError(f"connections {list(uris)!r}: name each once, and at least one; --connect qemu:///system")
         self._proc = proc
+        self._sys = sys
         self._lock = threading.Lock()
         self._moved: dict[str, int] = {}
         suffixes = {uri: f"@{uri}" if len(uris) > 1 else "" for uri in uris}
@@ -101,9 +103,13 @@ class Host:
         """Statistics of the domains `keys`, for `look.to_samples`; those whose connection is down are left out."""
         return self._looker.look(keys)
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
-        """Carry out balloon changes in the order given; those that could not be done, and why."""
+    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
+        """Carry out balloon changes in the order given; those that were not done, and why."""
         return self._mover.apply(actions)
+
+    def drain_answers(self) -> dict[str, tuple[Result, str]]:
+        """libvirt's late answers to orders whose outcome was unknown, since the last call, by key."""
+        return self._mover.drain_answers()
 
     def drain_events(self) -> dict[str, int]:
         """Newest balloon size in bytes of each domain whose balloon moved since the last call, by key."""
@@ -126,7 +132,14 @@ class Host:
     def read(self) -> HostReading:
         """The host's own memory. Raises MeminfoError."""
         memory = meminfo.read(self._proc)
-        return HostReading(memory.total, memory.available, memory.swap_used, self._pressure.now(memory))
+        return HostReading(
+            memory.total,
+            memory.available,
+            memory.swap_used,
+            self._pressure.now(memory),
+            self._pressure.mark(memory),
+            ksm.merged(self._sys),
+        )
 
     def pressure_source(self) -> str:
         """What host pressure is taken from, for people."""

@@ -28,6 +28,7 @@ STATISTICS: tuple[tuple[str, float], ...] = (
     ("balloon.disk_caches", 1024),
     ("balloon.available", 1024),
     ("balloon.swap_in", 1024),
+    ("balloon.swap_out", 1024),
     ("balloon.major_fault", 1),
     ("balloon.rss", 1024),
     ("balloon.last-update", 1),

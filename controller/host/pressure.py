@@ -96,9 +96,14 @@ class Pressure:
 
     def now(self, memory: Memory) -> bool:
         """True while the host is under memory pressure; `memory` is its newest reading."""
-        if self._thread is not None and self._thread.is_alive():
-            return self._clock() < self._until
-        return memory.available < MARK_FRACTION * memory.total
+        return self._clock() < self._until if self._watching() else memory.available < self.mark(memory)
+
+    def mark(self, memory: Memory) -> float:
+        """Bytes below which MemAvailable counts as pressure; 0 where the kernel tells of pressure itself."""
+        return 0.0 if self._watching() else MARK_FRACTION * memory.total
+
+    def _watching(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _watch(self, trigger: int, stop: int) -> None:
         poll = select.poll()

@@ -1,7 +1,8 @@
 """The running domains of one connection and what their XML says, read again only where it changed."""
 
 import logging
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,14 +30,18 @@ class Entry:
     """Its libvirt.virDomain, of the connection that is open now; None while none is."""
     persistent: bool
     facts: DomainFacts
-    period: int
-    """Seconds between two guest statistics; 0 where they are off."""
+
+    @property
+    def period(self) -> int:
+        """Seconds between two guest statistics; 0 where they are off."""
+        return int(self.facts.statistics_period)
 
 
 class Roster:
     """Survives reconnects: a transient domain's first allocation is its definition, and is seen only once."""
 
-    def __init__(self, suffix: str) -> None:
+    def __init__(self, suffix: str, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
         self._suffix = suffix
         """Follows the UUID in a key."""
         self.entries: Mapping[str, Entry] = {}
@@ -44,6 +49,7 @@ class Roster:
         """Sorted by name; the same object while nothing changed."""
         self._refusals: dict[str, str] = {}
         """By key, what libvirt said when a domain's XML was read last and could not be."""
+        self._listed = False
 
     def key(self, domain: Any) -> str:
         """Key of a libvirt.virDomain."""
@@ -77,6 +83,7 @@ class Roster:
     def accept(self, entries: Mapping[str, Entry]) -> bool:
         """Take what was read; True when any fact differs."""
         self.entries = entries
+        self._listed = True
         facts = tuple(entry.facts for entry in entries.values())
         if facts == self.facts:
             return False
@@ -114,9 +121,19 @@ class Roster:
         if description.error:
             LOG.warning("domain %s: %s", domain.name(), description.error)
         definition = self._definition(domain, persistent, known, description)
-        reset_at = 0.0 if known is None else known.facts.reset_at
-        facts = replace(description.facts, definition=min(definition, description.facts.maximum), reset_at=reset_at)
-        return Entry(domain, persistent, facts, description.period)
+        facts = replace(
+            description.facts,
+            definition=min(definition, description.facts.maximum),
+            reset_at=0.0 if known is None else known.facts.reset_at,
+            started_at=self._started_at(known),
+        )
+        return Entry(domain, persistent, facts)
+
+    def _started_at(self, known: Entry | None) -> float:
+        """A domain that no earlier listing had was started a moment ago."""
+        if known is not None:
+            return known.facts.started_at
+        return self._wall() if self._listed else 0.0
 
     def _definition(self, domain: Any, persistent: bool, known: Entry | None, live: Description) -> int:
         if persistent:

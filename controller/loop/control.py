@@ -10,7 +10,7 @@ from controller.engine.decision import Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import BalloonEvents, Refusal, Samples, Snapshot
+from controller.engine.snapshot import BalloonEvents, Outcome, Result, Samples, Snapshot
 from controller.engine.state import State
 from controller.engine.step import align, due, next_due, step
 from controller.host.look import to_samples
@@ -33,7 +33,7 @@ HEARTBEAT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Iteration:
     """What one iteration came to."""
 
     decision: Decision
@@ -64,7 +64,8 @@ class ControlLoop:
         self._ownership = Ownership()
         self._in_force: dict[str, Metadata] = {}
         self._wishes_errors: dict[str, str] = {}
-        self._refused: dict[str, str] = {}
+        self._answers: dict[str, tuple[Result, str]] = {}
+        """By key, of orders that were not done, or may not have been; for the next step."""
         self._asked: frozenset[str] = frozenset()
         self._looked = False
         self._periods: dict[str, int] = {}
@@ -78,7 +79,7 @@ class ControlLoop:
         finally:
             self.release()
 
-    def iterate(self) -> Outcome:
+    def iterate(self) -> Iteration:
         """One round: whoever is due is looked at, and what the engine decides is carried out."""
         inventory = self._refresh()
         asked = due(self._state, inventory, self._clock.monotonic())
@@ -88,12 +89,12 @@ class ControlLoop:
         snapshot = self._snapshot(inventory, samples)
         with self.tally.step():
             self._state, decision = step(self._state, snapshot, now)
-        self._refused = self._apply(decision, inventory)
+        refused = self._apply(decision, inventory)
         self.tally.looked(self._state.reason[samples.rows])
         self._asked = frozenset(asked)
-        outcome = Outcome(decision, self._refused, len(samples.rows))
-        self._tell(outcome, now)
-        return outcome
+        iteration = Iteration(decision, refused, len(samples.rows))
+        self._tell(iteration, now)
+        return iteration
 
     def pause(self) -> float:
         """Seconds until the next iteration is needed, if nothing wakes the loop before."""
@@ -164,10 +165,13 @@ class ControlLoop:
     def _apply(self, decision: Decision, inventory: Inventory) -> dict[str, str]:
         """Carry out the decision; libvirt's message by key, of actions it refused."""
         self.tally.proposals(decision.proposals)
+        self._answers = {}
         if not decision.actions:
             return {}
         with self.tally.call(ORDER):
-            refused = _by_key(self._host.apply(decision.actions), inventory)
+            outcomes = self._host.apply(decision.actions)
+        self._answers = {inventory.keys[each.row]: (each.result, each.message) for each in outcomes}
+        refused = {key: message for key, (result, message) in self._answers.items() if result is Result.REFUSED}
         self.tally.orders(decision.actions, refused)
         return refused
 
@@ -175,8 +179,9 @@ class ControlLoop:
         events = {
             inventory.index[key]: size for key, size in self._host.drain_events().items() if key in inventory.index
         }
-        refused = tuple(
-            Refusal(inventory.index[key], message) for key, message in self._refused.items() if key in inventory.index
+        answers = {**self._answers, **self._host.drain_answers()}
+        outcomes = tuple(
+            Outcome(inventory.index[key], *answer) for key, answer in answers.items() if key in inventory.index
         )
         return Snapshot(
             inventory=inventory,
@@ -186,17 +191,17 @@ class ControlLoop:
             events=BalloonEvents(
                 np.array(list(events), dtype=np.int64), np.array(list(events.values()), dtype=np.float64)
             ),
-            refused=refused,
+            outcomes=outcomes,
         )
 
-    def _tell(self, outcome: Outcome, now: float) -> None:
+    def _tell(self, iteration: Iteration, now: float) -> None:
         connections = tuple(self._host.status())
         connected = any(each.connected for each in connections)
-        self._looked = self._looked or (connected and (outcome.looked > 0 or not self._asked))
-        self._journal.notices(outcome.decision.notices, self._advise)
-        self._journal.proposals(outcome.decision.proposals)
-        self._journal.actions(outcome.decision.actions, outcome.refused)
-        self._chronicle = self._chronicle.extended(self._state, outcome.decision, outcome.refused, now)
+        self._looked = self._looked or (connected and (iteration.looked > 0 or not self._asked))
+        self._journal.notices(iteration.decision.notices, self._advise)
+        self._journal.proposals(iteration.decision.proposals)
+        self._journal.actions(iteration.decision.actions, iteration.refused)
+        self._chronicle = self._chronicle.extended(self._state, iteration.decision, iteration.refused, now)
         self._trail = self._trail.extended(self._state, now)
         self._board.publish(
             Publication(
@@ -231,8 +236,3 @@ def _periods(inventory: Inventory) -> dict[str, int]:
     """
     touched = np.flatnonzero(inventory.enforce & (inventory.obstacle == Reason.NONE))
     return {inventory.keys[row]: max(1, int(inventory.interval_minimum[row])) for row in touched.tolist()}
-
-
-def _by_key(refusals: Sequence[Refusal], inventory: Inventory) -> dict[str, str]:
-    """Refusals outlive the inventory whose rows they name."""
-    return {inventory.keys[refusal.row]: refusal.message for refusal in refusals}

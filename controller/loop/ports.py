@@ -7,7 +7,7 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, Refusal
+from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host.look import Look
 from controller.observe.board import Connection
 
@@ -26,8 +26,12 @@ class Host(Protocol):
         """Read the statistics of these domains in one call a connection."""
         ...
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
-        """Change balloons, in order."""
+    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
+        """Change balloons, in order; what was not done, or may not have been."""
+        ...
+
+    def drain_answers(self) -> Mapping[str, tuple[Result, str]]:
+        """Late answers to orders whose outcome was unknown, since the last call, by key."""
         ...
 
     def drain_events(self) -> Mapping[str, float]:

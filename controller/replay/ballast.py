@@ -97,6 +97,7 @@ class Ballast:
             caches=np.full(len(places), np.nan),
             available=(seen.used + seen.unused) * MIB,
             swap_in=seen.swap_in * MIB,
+            swap_out=np.full(len(places), np.nan),
             major_faults=seen.major_faults,
             rss=size,
             updated=seen.updated + self._offset + WALL_OFFSET,

@@ -89,6 +89,7 @@ class Crowd:
             caches=usable / 2,
             available=actual,
             swap_in=np.zeros(size),
+            swap_out=np.zeros(size),
             major_faults=np.zeros(size),
             rss=actual,
             updated=np.full(size, self._now + EPOCH),

@@ -21,7 +21,7 @@ from controller.agent import Agent
 from controller.cluster.access import access
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
-from controller.engine.snapshot import HostReading, Refusal
+from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host.look import Look, read
 from controller.loop.clock import SystemClock
 
@@ -75,15 +75,20 @@ class FakeHost:
             "balloon.unused": kib // 2,
             "balloon.available": kib,
             "balloon.swap_in": 0,
+            "balloon.swap_out": 0,
             "balloon.major_fault": 0,
             "balloon.rss": kib,
             "balloon.last-update": now,
         }
         return read(list(keys), [reply] * len(keys))
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:  # noqa: ARG002 - the port's signature
+    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:  # noqa: ARG002 - the port's signature
         """Nothing is asked for: the policy observes."""
         return ()
+
+    def drain_answers(self) -> Mapping[str, tuple[Result, str]]:
+        """None: nothing is late."""
+        return {}
 
     def drain_events(self) -> Mapping[str, float]:
         """None."""

@@ -15,7 +15,7 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, Refusal
+from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host import meminfo
 from controller.host.calls import Calls
 from controller.host.connection import Connection, Link
@@ -155,11 +155,15 @@ class RecordedHost:
         """The real looker's, on the player's replies."""
         return self._looker.look(keys)
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
+    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
         """All obey."""
         for action in actions:
             self._player.move(self._numbers[action.key], action.target)
         return ()
+
+    def drain_answers(self) -> Mapping[str, tuple[Result, str]]:
+        """None: nothing is late."""
+        return {}
 
     def drain_events(self) -> Mapping[str, float]:
         """None: sizes are seen at the next look."""
@@ -231,7 +235,7 @@ def _entry(player: Player, number: int) -> Entry:
     domain = player.domains[number]
     uuid, size = domain.UUIDString(), player.maximum(number)
     facts = DomainFacts(uuid, uuid, f"domain-{number}", incarnation=1, maximum=size, definition=size)
-    return Entry(domain, persistent=True, facts=facts, period=1)
+    return Entry(domain, persistent=True, facts=facts)
 
 
 def _meminfo() -> str:

@@ -17,7 +17,7 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.reasons import Reason
 from controller.host.connection import Keeping
 from controller.host.host import Host
-from controller.loop.control import ControlLoop, Outcome
+from controller.loop.control import ControlLoop, Iteration
 from controller.observe.board import Board
 from faulting.fault import Result
 from lab.daemons import until
@@ -148,7 +148,7 @@ class Crowd:
         """All have what they need."""
         return all(comer.size >= comer.demand for comer in self.comers)
 
-    def _note(self, outcome: Outcome) -> None:
+    def _note(self, outcome: Iteration) -> None:
         self.reasons.update(notice.reason for notice in outcome.decision.notices)
         self.over_budget += sum(max(comer.size, comer.target) for comer in self.comers) > BUDGET_MIB * KIB
 

@@ -17,7 +17,7 @@ REPLY = {
     "balloon.current": 262144,
     "balloon.maximum": 262144,
     "balloon.swap_in": 8,
-    "balloon.swap_out": 0,
+    "balloon.swap_out": 4,
     "balloon.major_fault": 3,
     "balloon.minor_fault": 1530,
     "balloon.unused": 193260,

@@ -12,7 +12,7 @@ from controller.engine.decision import Action, Decision
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import BalloonEvents, HostReading, Life, Refusal, Samples, Snapshot
+from controller.engine.snapshot import BalloonEvents, HostReading, Life, Outcome, Result, Samples, Snapshot
 from controller.engine.state import State
 from controller.engine.step import due, step
 
@@ -99,6 +99,7 @@ class Guest:
             "caches": free * MIB,
             "available": self.actual * MIB,
             "swap_in": 0.0,
+            "swap_out": 0.0,
             "major_faults": 0.0,
             "rss": self.actual * MIB,
             "updated": self.updated,
@@ -121,7 +122,7 @@ class Node:
         self.wall_offset = 1.7e9
         self.state = State.initial()
         self.decisions: list[Decision] = []
-        self.refused: tuple[Refusal, ...] = ()
+        self.outcomes: tuple[Outcome, ...] = ()
         self.refuse_next: str = ""
         self.looks: list[tuple[float, str]] = []
         self._inventory_of: Any = None
@@ -191,9 +192,9 @@ class Node:
                 np.array([inventory.index[key] for key in moved], dtype=np.int64),
                 np.array([size * MIB for size in moved.values()]),
             ),
-            refused=self.refused,
+            outcomes=self.outcomes,
         )
-        self.refused = ()
+        self.outcomes = ()
         self.state, decision = step(self.state, snapshot, self.now)
         self.decisions.append(decision)
         for action in decision.actions:
@@ -201,7 +202,7 @@ class Node:
 
     def _apply(self, action: Action) -> None:
         if self.refuse_next == action.name:
-            self.refused += (Refusal(action.row, "another job is running"),)
+            self.outcomes += (Outcome(action.row, Result.REFUSED, "another job is running"),)
             self.refuse_next = ""
             return
         self.guests[action.name].target = action.target / MIB

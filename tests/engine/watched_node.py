@@ -13,7 +13,7 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action, Decision
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life, Refusal
+from controller.engine.snapshot import Life, Outcome, Result
 from controller.engine.state import State
 from controller.engine.step import next_due
 from controller.engine.view import view
@@ -106,7 +106,7 @@ class WatchedNode(Node):
             if np.isfinite(self._book(key).told):
                 self._hear(key, size * MIB)
         known = [inventory.index[name] for name in self.turned_down if name in inventory.index]
-        self.refused = tuple(Refusal(row, "another job is running") for row in known)
+        self.outcomes = tuple(Outcome(row, Result.REFUSED, "another job is running") for row in known)
         self.turned_down = []
         super()._decide(inventory, keys, moved)
         self.steps += 1

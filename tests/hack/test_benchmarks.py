@@ -13,6 +13,7 @@ REPLY = {
     "balloon.current": 196608,
     "balloon.maximum": 393216,
     "balloon.swap_in": 0,
+    "balloon.swap_out": 0,
     "balloon.major_fault": 0,
     "balloon.unused": 120000,
     "balloon.available": 157084,

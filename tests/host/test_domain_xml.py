@@ -80,7 +80,7 @@ def test_the_unit_is_kib_where_none_is_written():
 )
 def test_the_balloon(balloon, period, autodeflate, obstacle):
     description = described(domain(balloon))
-    assert description.period == period
+    assert description.facts.statistics_period == period
     assert (description.facts.autodeflate, description.facts.obstacle) == (autodeflate, obstacle)
 
 

@@ -28,6 +28,7 @@ def test_a_recorded_reply_becomes_bytes_and_seconds():
         "caches": [3132 * KIB],
         "available": [222620 * KIB],
         "swap_in": [8 * KIB],
+        "swap_out": [4 * KIB],
         "major_faults": [3],
         "rss": [238468 * KIB],
         "updated": [1795488260],

@@ -1,5 +1,7 @@
 """Balloon changes. The fake hangs, has jobs and refuses where a real domain cannot be made to at the right moment."""
 
+import time
+
 import libvirt
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Refusal
+from controller.engine.snapshot import Outcome, Result
 from controller.host.mover import Mover, kibibytes
 from controller.host.trouble import Trouble
 from lab.fake_libvirt import FakeDomain, FakeHandle, error
@@ -46,8 +48,9 @@ def test_a_domain_in_a_job_is_refused_and_remembered(connect, domains):
     trouble = Trouble()
     mover = Mover({"": connect(FakeHandle(*domains))}, trouble)
     assert mover.apply([action(domains[0], 200 * MIB, row=5)]) == (
-        Refusal(
+        Outcome(
             5,
+            Result.REFUSED,
             "the balloon was not set to 200 MiB: another job (migration, save, snapshot) is running on the domain",
         ),
     )
@@ -58,8 +61,8 @@ def test_a_domain_in_a_job_is_refused_and_remembered(connect, domains):
 def test_a_hanging_domain_does_not_keep_the_others(connect, domains):
     domains[0].answers.clear()
     mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
-    (refusal,) = mover.apply([action(domains[0], 200 * MIB, row=0), action(domains[1], 200 * MIB, row=1)])
-    assert (refusal.row, "did not take the order" in refusal.message) == (0, True)
+    (late,) = mover.apply([action(domains[0], 200 * MIB, row=0), action(domains[1], 200 * MIB, row=1)])
+    assert (late.row, late.result) == (0, Result.UNKNOWN)
     assert domains[1].set == [(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
 
 
@@ -73,6 +76,30 @@ def test_a_domain_with_an_order_under_way_gets_no_other(connect, domains):
     with domains[0].job:  # the order under way has come to its end
         pass
     assert domains[0].set == [(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "answer"),
+    [
+        (None, (Result.DONE, "")),
+        (
+            error(libvirt.VIR_ERR_OPERATION_INVALID, "domain is not running"),
+            (Result.REFUSED, "the balloon was not set to 200 MiB: domain is not running"),
+        ),
+    ],
+)
+def test_a_late_order_is_unknown_until_libvirt_answers_and_that_is_told_once(connect, domains, refusal, answer):
+    domains[0].refusal = refusal
+    domains[0].answers.clear()
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    assert [late.result for late in mover.apply([action(domains[0], 200 * MIB)])] == [Result.UNKNOWN]
+    assert mover.drain_answers() == {}
+    domains[0].answers.set()
+    deadline = time.monotonic() + 10
+    while not (answers := mover.drain_answers()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert answers == {domains[0].UUIDString(): answer}
+    assert mover.drain_answers() == {}
 
 
 def test_an_unresponsive_domain_is_not_tried(connect, domains):

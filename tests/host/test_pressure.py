@@ -74,6 +74,7 @@ def test_without_psi_the_mark_decides_and_is_named(tmp_path):
     )
     assert not pressure.now(PLENTY)
     assert pressure.now(SCARCE)
+    assert pressure.mark(PLENTY) == 0.05 * PLENTY.total
     pressure.close()
 
 

@@ -38,6 +38,15 @@ def test_running_domains_are_listed_with_their_definition(test_node, roster):
     assert (facts.maximum, facts.definition, facts.incarnation) == (8192 * MIB, 2048 * MIB, domain.ID())
 
 
+def test_only_a_domain_that_comes_later_is_known_to_have_just_started(test_node):
+    roster = Roster("", lambda: 1.7e9)
+    refresh(roster, test_node, ())
+    test_node.createXML(TRANSIENT.format(name="brief"))
+    refresh(roster, test_node, ())
+    refresh(roster, test_node, roster.entries)
+    assert {facts.name: facts.started_at for facts in roster.facts} == {"test": 0.0, "brief": 1.7e9}
+
+
 def test_the_definition_is_not_the_live_allocation(test_node, roster):
     set_size(test_node.lookupByName("test"), 1024)
     assert not refresh(roster, test_node, roster.entries)

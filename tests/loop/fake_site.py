@@ -7,7 +7,7 @@ from controller.api.documents import load
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, Refusal
+from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host.look import Look, read
 from controller.loop.control import ControlLoop
 from controller.observe.board import Board
@@ -54,6 +54,8 @@ class FakeHost:
     demand: dict[str, int] = field(default_factory=dict)
     connection: FakeConnection = field(default_factory=FakeConnection)
     events: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, tuple[Result, str]] = field(default_factory=dict)
+    """Late ones, to orders whose outcome was unknown."""
     slab: dict[str, int] = field(default_factory=dict)
     """Bytes that guests count as usable, and that are neither free nor page cache."""
     silent: set[str] = field(default_factory=set)
@@ -103,18 +105,25 @@ class FakeHost:
             "balloon.disk_caches": 0,
             "balloon.available": self.actual[key] // 1024,
             "balloon.swap_in": 0,
+            "balloon.swap_out": 0,
             "balloon.major_fault": 0,
             "balloon.last-update": int(self.clock.wall()),
         }
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Refusal, ...]:
-        refused = tuple(Refusal(each.row, self.refusing[each.key]) for each in actions if each.key in self.refusing)
+    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
+        refused = tuple(
+            Outcome(each.row, Result.REFUSED, self.refusing[each.key]) for each in actions if each.key in self.refusing
+        )
         for action in actions:
             if action.key not in self.refusing:
                 self.applied.append(action)
                 if action.key not in self.stuck:
                     self.actual[action.key] = action.target
         return refused
+
+    def drain_answers(self) -> dict[str, tuple[Result, str]]:
+        answers, self.answers = self.answers, {}
+        return answers
 
     def drain_events(self) -> dict[str, int]:
         events, self.events = self.events, {}

@@ -9,7 +9,7 @@ from controller.api.policy import Metadata
 from controller.api.wishes import Wishes
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Refusal, Snapshot
+from controller.engine.snapshot import Outcome, Result, Snapshot
 from controller.loop import control
 
 CALM = "{monitoring: {minimumIntervalSeconds: 5, maximumIntervalSeconds: 5}}"
@@ -161,10 +161,18 @@ def test_a_refusal_is_told_to_the_engine_once_and_by_the_domain_it_was_about(sna
     assert outcome.refused == {"b": "device busy"}
     site.host.remove("a")
     site.loop.iterate()
-    assert snapshots[-1].refused == (Refusal(0, "device busy"),)
+    assert snapshots[-1].outcomes == (Outcome(0, Result.REFUSED, "device busy"),)
     site.loop.iterate()
-    assert snapshots[-1].refused == ()
+    assert snapshots[-1].outcomes == ()
     assert site.host.applied == []
+
+
+def test_a_late_answer_reaches_the_engine(snapshots):
+    site = Site(ENFORCE)
+    site.host.add("a")
+    site.host.answers = {"a": (Result.REFUSED, "device busy"), "stranger": (Result.DONE, "")}
+    site.loop.iterate()
+    assert snapshots[-1].outcomes == (Outcome(0, Result.REFUSED, "device busy"),)
 
 
 def test_domains_that_do_not_answer_are_asked_again_after_the_retry_time_not_at_once():

@@ -1,0 +1,16 @@
+"""What the kernel merged, as its files tell."""
+
+import mmap
+
+from controller.host.ksm import merged
+
+
+def test_merged_pages_are_told_in_bytes(tmp_path):
+    folder = tmp_path / "kernel/mm/ksm"
+    folder.mkdir(parents=True)
+    (folder / "pages_sharing").write_text("1000\n")
+    assert merged(tmp_path) == 1000 * mmap.PAGESIZE
+
+
+def test_a_kernel_without_ksm_merges_nothing(tmp_path):
+    assert merged(tmp_path) == 0
