@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, policy
 
+from controller.engine.observation import Observation, accrue
 from controller.engine.outlook import Merit, Outlook, judge
-from controller.engine.sight import Sight, accrue
 from controller.engine.view import view
 
 
-def seen(**columns) -> Sight:
-    sight = Sight.blank(len(next(iter(columns.values()))))
+def seen(**columns) -> Observation:
+    sight = Observation.blank(len(next(iter(columns.values()))))
     for name, values in columns.items():
-        setattr(sight, name, np.array(values, dtype=np.float64))
+        getattr(sight, name)[:] = values
     return sight
 
 
@@ -37,7 +37,8 @@ class TestForecasts:
 class TestIntegrals:
     def test_what_was_seen_counts_for_as_long_as_it_held(self):
         sight = seen(demand=[300, 100, np.nan, 100], allocation=[200, 150, 150, 500])
-        assert accrue(sight, np.array([True, True, True, False]), 2.0) == (200.0, 100.0)
+        sight, *sums = accrue(sight, np.array([True, True, True, False]), 2.0)
+        assert sums == [200.0, 100.0]
         assert sight.shortfall_time.tolist() == [200, 0, 0, 0]
         assert sight.slack_time.tolist() == [0, 100, 0, 0]
 

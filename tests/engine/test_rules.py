@@ -8,11 +8,14 @@ from scripted_node import MIB, Guest, Node, policy
 
 from controller.api.policy import MemoryPolicy
 from controller.api.wishes import Wishes
+from controller.engine.guest_pressure import Level
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
-from controller.engine.sight import DOUBT_FIRST
 from controller.engine.snapshot import Life
+from controller.engine.tuning import Tuning
 from controller.engine.view import view
+
+DOUBT_FIRST = Tuning().doubt_first
 
 
 def node(*guests, **settings):
@@ -72,9 +75,9 @@ class TestNeverBelowWhatIsNeeded:
         [
             ({"usable": -5.0, "unused": -5.0}, Reason.INVALID_STATISTICS),
             ({"usable": 9e15}, Reason.INVALID_STATISTICS),
-            ({"available": 0.0}, Reason.BOOTING),
-            ({"updated": 0.0}, Reason.BOOTING),
-            ({"updated": np.nan}, Reason.BOOTING),
+            ({"available": 0.0}, Reason.NO_STATISTICS),
+            ({"updated": 0.0}, Reason.NO_STATISTICS),
+            ({"updated": np.nan}, Reason.NO_STATISTICS),
             ({"updated": 4e9}, Reason.FUTURE_STATISTICS),
             ({"updated": 1e9}, Reason.STALE_STATISTICS),
         ],
@@ -102,10 +105,10 @@ class TestNeverBelowWhatIsNeeded:
     def test_a_sample_does_not_count_while_the_balloon_moves(self):
         """libvirt may learn of the size later than of the guest's statistics: QEMU sends one event a second."""
         world = node(Guest("slow", 500, 4000, moves_at=50)).tick(10)
-        counted = world.state.sight.fresh_count[0]
+        counted = world.state.observation.fresh_count[0]
         world.tick(10)
         assert world.reason("slow") is Reason.MOVING
-        assert world.state.sight.fresh_count[0] == counted
+        assert world.state.observation.fresh_count[0] == counted
 
     def test_a_guest_that_runs_short_while_it_shrinks_grows_at_once(self):
         world = node(Guest("slow", 500, 4000, moves_at=50)).tick(12)
@@ -138,7 +141,7 @@ class TestNeverBelowWhatIsNeeded:
         world = node(Guest("late", 500, 2000, moves_at=100)).tick(8)
         late = world.guests["late"]
         late.demand, late.statistics = late.actual, {"swap_in": 1e6}
-        world.state.sight.pressure[:] = True
+        world.state.pressure.level[:] = Level.LOW
         world.tick(1)
         late.actual -= 100
         world.tick(8)
@@ -149,7 +152,7 @@ class TestNeverBelowWhatIsNeeded:
         world.guests["guest"].actual = 2000
         world.guests["guest"].frozen = True
         world.tick(3)
-        assert world.state.sight.fresh_count[0] == 1
+        assert world.state.observation.fresh_count[0] == 1
 
     def test_statistics_that_the_look_after_a_move_did_not_find_count_although_their_time_is_rounded_down(self):
         world = node(Guest("guest", 500, 4000))
@@ -158,7 +161,7 @@ class TestNeverBelowWhatIsNeeded:
         for _ in range(12):
             guest.statistics = {"updated": world.now + world.wall_offset}  # sent half a second later, half before now
             world.tick()
-            counted.append((guest.actual, int(world.state.sight.fresh_count[0])))
+            counted.append((guest.actual, int(world.state.observation.fresh_count[0])))
         arrived = next(look for look, (actual, _) in enumerate(counted) if actual < 4000)
         assert counted[arrived + 1][1] == counted[arrived][1] + 1
 
@@ -167,7 +170,7 @@ class TestNeverBelowWhatIsNeeded:
         world.guests["guest"].statistics = {"actual": 2000.0 * MIB}
         world.now += 1
         world._step({"guest": 1500.0})
-        assert world.state.sight.allocation.tolist() == [1500 * MIB]
+        assert world.state.observation.allocation.tolist() == [1500 * MIB]
 
 
 class TestBudget:
@@ -198,50 +201,50 @@ class TestBudget:
     def test_what_guests_are_given_between_looks_is_not_taken_for_the_hosts_own_use(self):
         settings = {"policies": [policy(monitoring={"maximumIntervalSeconds": 60})], "host_mib": 8192}
         world = node(Guest("calm", 500, 1000), Guest("waking", 500, 1000), **settings).tick(60)
-        budgets = {world.state.budget}
+        budgets = {world.state.host.budget}
         for demand in (1500, 3000, 400, 2500):
             world.guests["waking"].demand = demand
             for _ in range(10):
                 world.tick()
-                budgets.add(world.state.budget)
+                budgets.add(world.state.host.budget)
         assert len(world.actions("waking")) >= 4
         assert len(budgets) == 1
 
     def test_what_the_host_itself_uses_more_is_seen_while_guests_move(self):
         world = node(Guest("slow", 500, 4000, moves_at=20), host_mib=8192).tick(20)
-        budget = world.state.budget
+        budget = world.state.host.budget
         world.host_use_mib += 1000
         world.tick(2)
         assert world.reason("slow") is Reason.MOVING
-        assert world.state.budget <= budget - 900 * MIB
+        assert world.state.host.budget <= budget - 900 * MIB
 
     def test_a_job_that_hides_what_a_guest_holds_changes_nothing_of_the_hosts_own_use(self):
         settings = {"policies": [policy(mode="Observe")], "host_mib": 16384}
         untouched = Guest("a", 1500, 8000, maximum=8192, statistics={"rss": 2000 * MIB})
         world = node(untouched, **settings)
         world.host_use_mib = 3000 - 6000
-        budget = world.tick(30).state.budget
+        budget = world.tick(30).state.host.budget
         assert budget == pytest.approx((16384 - 3000) * MIB - 0.05 * 16384 * MIB)
         untouched.life, untouched.statistics = Life.BUSY, dict.fromkeys(("rss", "usable", "unused", "updated"), np.nan)
         world.tick(30)
         assert world.reason("a") is Reason.BUSY
-        assert world.state.budget == budget
+        assert world.state.host.budget == budget
 
     def test_what_a_guest_takes_while_a_job_hides_it_is_not_the_hosts_own_use(self):
         untouched = Guest("a", 1500, 8000, maximum=8192, statistics={"rss": 2000 * MIB})
         world = node(untouched, policies=[policy(mode="Observe")], host_mib=16384)
         world.host_use_mib = 3000 - 6000
-        budget = world.tick(30).state.budget
+        budget = world.tick(30).state.host.budget
         untouched.life, untouched.statistics = Life.BUSY, dict.fromkeys(("rss", "usable", "unused", "updated"), np.nan)
         world.tick(5)
         world.host_use_mib += 5000
         world.tick(30)
-        assert world.state.budget == budget
+        assert world.state.host.budget == budget
 
     def test_huge_pages_are_the_guests_though_they_are_not_in_qemus_resident_memory(self):
         pool = Guest("pool", 1000, 8192, maximum=8192, resident=False, statistics={"rss": 200 * MIB})
         world = node(pool, policies=[], host_mib=32768).tick(30)
-        assert world.state.node.own_use == 0
+        assert world.state.host.own_use == 0
 
     def test_while_the_host_is_under_pressure_and_for_a_minute_after_it_nothing_is_lent(self):
         sharing = policy(spare="Share", monitoring={"maximumIntervalSeconds": 60})
@@ -277,7 +280,7 @@ class TestBudget:
             return policy(spare="Share", budget={"maximum": budget}, **patient)
 
         world = node(Guest("a", 500, 1000), Guest("b", 500, 1000), policies=[sharing("2000Mi")]).tick(400)
-        while world.now - world.state.sight.fresh_at[0] < 5:
+        while world.now - world.state.observation.fresh_at[0] < 5:
             world.tick()
         before = len(world.actions())
         world.policies, world.pressure, world.now = [sharing("8000Mi")], True, world.now + 0.5
@@ -572,7 +575,7 @@ class TestGrowFastShrinkSlow:
         quiet = {"shrink": {"stabilizationSeconds": 3600}, "budget": {"maximum": "7000Mi"}, "mode": mode}
         world = node(needy, donor, policies=[policy(monitoring={"minimumIntervalSeconds": 10}, **quiet)]).tick(50)
         needy.demand = 1020
-        while not world.state.sight.pressure[0] and not world.actions("needy"):
+        while not world.state.pressure.pressed[0] and not world.actions("needy"):
             world.tick()
         needy.frozen = True
         needy.statistics = {"usable": 0.0, "unused": 0.0, "available": 1000 * MIB}
@@ -852,13 +855,13 @@ class TestContinuity:
         world = node(Guest("guest", 200, 4000)).tick(30)
         world.policies = [policy(threshold={"percent": 50})]
         world.tick(2)
-        assert world.state.sight.fresh_count[0] > 10
+        assert world.state.observation.fresh_count[0] > 10
 
     def test_a_domain_started_anew_begins_without_history(self):
         world = node(Guest("guest", 200, 4000)).tick(30)
         world.guests["guest"].incarnation = 2
         world.tick(1)
-        assert world.state.sight.fresh_count[0] == 1
+        assert world.state.observation.fresh_count[0] == 1
 
 
 class TestReset:
@@ -868,7 +871,7 @@ class TestReset:
         world = node(Guest("guest", 200, 4000)).tick(30)
         world.guests["guest"].reset_at = world.now + world.wall_offset
         world.tick()
-        assert world.state.sight.fresh_count[0] == 1
+        assert world.state.observation.fresh_count[0] == 1
 
     def test_it_boots_until_it_sends_statistics_for_those_of_before_do_not_count(self):
         world = node(Guest("guest", 200, 4000)).tick(5)
@@ -878,7 +881,7 @@ class TestReset:
         guest.frozen = True
         world.tick(10)
         assert world.reason("guest") is Reason.BOOTING
-        assert world.state.sight.fresh_count[0] == 0
+        assert world.state.observation.fresh_count[0] == 0
         guest.frozen = False
         world.tick(6)
         assert world.reason("guest") is not Reason.BOOTING
@@ -888,7 +891,7 @@ class TestReset:
         world.reset(world.guests["guest"])
         world.wall_offset -= 3600
         world.tick(8)
-        assert world.state.sight.fresh_count[0] > 0
+        assert world.state.observation.fresh_count[0] > 0
 
     def test_the_way_of_its_balloon_back_to_where_it_was_is_nobodys_change(self):
         world = node(Guest("guest", 200, 4000)).tick(30)
@@ -1011,7 +1014,7 @@ class TestAttention:
         guest = Guest("guest", 300, 350, maximum=8192, moves_at=0)
         world = node(guest, policies=[self.patient]).tick(20)
         guest.demand = 350
-        while not np.isfinite(world.state.motion.target[0]):
+        while not np.isfinite(world.state.balloon.target[0]):
             world.tick()
         guest.statistics = {"usable": 900 * MIB, "unused": 900 * MIB, "available": 1300 * MIB}
         world.tick()

@@ -166,10 +166,14 @@ class WatchedNode(Node):
     def _check_right(self, inventory: Inventory, action: Action) -> None:
         """Rules 5 and 7."""
         row, book = action.row, self._book(action.name)
-        acts = inventory.enforce[row] or action.reason is Reason.RELEASE_RESTORE
-        assert acts, f"rule 7: acted on a guest that is not under Enforce: {action}"
-        obstacle = Reason(int(inventory.obstacle[row]))
-        assert obstacle in (Reason.NONE, Reason.NO_POLICY), f"rule 5: acted on a guest that is {obstacle}: {action}"
+        if action.reason is Reason.HANDED_OVER:
+            assert not inventory.enforce[row], f"stopped under Enforce: {action}"
+            assert np.isfinite(book.ordered), f"rule 7: nothing was under way: {action}"
+        else:
+            acts = inventory.enforce[row] or action.reason is Reason.RELEASE_RESTORE
+            assert acts, f"rule 7: acted on a guest that is not under Enforce: {action}"
+            obstacle = Reason(int(inventory.obstacle[row]))
+            assert obstacle in (Reason.NONE, Reason.NO_POLICY), f"rule 5: acted on one that is {obstacle}: {action}"
         assert book.life == Life.RUNNING, f"rule 5: acted on a guest that is {book.life.name}: {action}"
 
     def _check_limits(self, inventory: Inventory, action: Action) -> None:
@@ -203,7 +207,7 @@ class WatchedNode(Node):
             book = self._book(key)
             size = float(maximum) if np.isnan(book.told) else book.told
             total += float(np.fmax(size, book.ordered))
-        budget = self.state.budget
+        budget = self.state.host.budget
         assert total <= budget + SLACK, f"rule 2: {total / MIB} MiB of {budget / MIB} MiB are given away"
 
     def _check_next_look(self, inventory: Inventory) -> None:
