@@ -182,13 +182,16 @@ def _settle(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
 
 
 def _arrive(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
-    """One that stays short of a larger target by a page may get it yet: that much stays its own."""
+    """One that stays short of a larger target by a page may get it yet: that much stays its own.
+
+    Where the guest took back what it gave the last time, it has yet to be seen whether it gives.
+    """
     short = where & (balloon.target - size >= TOLERANCE)
     settled = _settle(balloon, where, size)
     return replace(
         settled,
         allowance=np.where(short, balloon.target, settled.allowance),
-        backoff=np.where(where, 0.0, balloon.backoff),
+        backoff=np.where(where & np.isneginf(balloon.reverted_at), 0.0, balloon.backoff),
         refusal_rest=np.where(where, 0.0, balloon.refusal_rest),
     )
 

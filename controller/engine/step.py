@@ -167,11 +167,11 @@ def _schedule(state: State, rows: Ints, now: float) -> None:
 
 
 def _usable(state: State) -> Bools:
-    """(n,) domains whose numbers may be acted on."""
+    """(n,) domains whose numbers may be acted on; a guest that fell silent in need may be grown on its last word."""
     seen = state.observation
-    return np.asarray(
-        (seen.trouble == Reason.NONE) & (seen.life == Life.RUNNING) & (seen.fresh_count > 0) & (seen.allocation > 0)
-    )
+    silent = np.isin(seen.trouble, (Reason.STALE_STATISTICS, Reason.NO_STATISTICS))
+    told = (seen.trouble == Reason.NONE) | (silent & state.pressure.pressed)
+    return np.asarray(told & (seen.life == Life.RUNNING) & (seen.fresh_count > 0) & (seen.allocation > 0))
 
 
 def _releasable(state: State) -> Bools:

@@ -57,6 +57,15 @@ class Guest:
     life: Life = Life.RUNNING
     incarnation: int = 1
     reset_at: float = 0.0
+    started_at: float = 0.0
+    period: int = 1
+    """Seconds between two statistics; 0: none."""
+    answers_after: int = 0
+    """Seconds that QEMU takes to answer an order, and to obey; 0: at once."""
+    grain: float = 0.0
+    """MiB that the balloon misses its target by."""
+    takes_back: bool = False
+    """Deflates its balloon to its maximum a second after each shrink."""
     frozen: bool = False
     """Statistics do not advance."""
     stuck: bool = False
@@ -79,6 +88,8 @@ class Guest:
             name=self.name,
             incarnation=self.incarnation,
             reset_at=self.reset_at,
+            started_at=self.started_at,
+            statistics_period=self.period,
             maximum=int(self.maximum * MIB),
             definition=int((self.maximum if self.definition is None else self.definition) * MIB),
             autodeflate=self.autodeflate,
@@ -124,6 +135,10 @@ class Node:
         self.decisions: list[Decision] = []
         self.outcomes: tuple[Outcome, ...] = ()
         self.refuse_next: str = ""
+        self.late: list[tuple[float, Action]] = []
+        """Orders that QEMU has not answered, and when it will."""
+        self.merged_mib = 0.0
+        self.mark_mib = 0.0
         self.looks: list[tuple[float, str]] = []
         self._inventory_of: Any = None
 
@@ -144,9 +159,10 @@ class Node:
     def tick(self, seconds: int = 1) -> "Node":
         for _ in range(seconds):
             self.now += 1.0
+            self._answer()
             moved = self._move_balloons()
             for guest in self.guests.values():
-                if not guest.frozen:
+                if not guest.frozen and guest.period and (self.now - 1000) % guest.period == 0:
                     guest.updated = self.now + self.wall_offset
             self._step(moved)
         return self
@@ -155,12 +171,27 @@ class Node:
         """A step that no look and no balloon asked for, as a policy's change does."""
         self._decide(self.inventory, [], {})
 
+    def _answer(self) -> None:
+        """Orders that come late take effect now; one that its guest does not answer for any more is refused."""
+        due_now = [action for at, action in self.late if at <= self.now]
+        self.late = [(at, action) for at, action in self.late if at > self.now]
+        for action in due_now:
+            result = Result.REFUSED if self.refuse_next == action.name else Result.DONE
+            self.outcomes += (Outcome(self.inventory.index[action.key], result),)
+            if result is Result.DONE:
+                self.guests[action.name].target = action.target / MIB
+
     def _move_balloons(self) -> dict[str, float]:
         moved = {}
         for guest in self.guests.values():
             if guest.target is None or guest.stuck:
                 continue
-            goal = max(guest.target, min(max(guest.demand, guest.keeps), guest.actual))
+            if guest.takes_back and guest.actual <= guest.target:
+                guest.actual = moved[guest.name] = guest.maximum
+                guest.target = None
+                continue
+            target = guest.target + guest.grain if abs(guest.target - guest.actual) > guest.grain else guest.actual
+            goal = max(target, min(max(guest.demand, guest.keeps), guest.actual))
             change = np.clip(goal - guest.actual, -guest.moves_at, guest.moves_at)
             if change:
                 guest.actual += float(change)
@@ -186,7 +217,7 @@ class Node:
         snapshot = Snapshot(
             inventory,
             Samples(rows=rows, life=life, **columns),
-            HostReading(self.host_mib * MIB, (self.host_mib - used) * MIB, pressure=self.pressure),
+            self._reading((self.host_mib - used) * MIB + self.merged_mib * MIB),
             wall=self.now + self.wall_offset,
             events=BalloonEvents(
                 np.array([inventory.index[key] for key in moved], dtype=np.int64),
@@ -195,17 +226,30 @@ class Node:
             outcomes=self.outcomes,
         )
         self.outcomes = ()
+        self._take(snapshot)
+
+    def _take(self, snapshot: Snapshot) -> None:
         self.state, decision = step(self.state, snapshot, self.now)
         self.decisions.append(decision)
         for action in decision.actions:
             self._apply(action)
+
+    def _reading(self, available: float) -> HostReading:
+        mark = self.mark_mib * MIB
+        pressure = self.pressure or available < mark
+        return HostReading(self.host_mib * MIB, available, 0.0, pressure, mark, self.merged_mib * MIB)
 
     def _apply(self, action: Action) -> None:
         if self.refuse_next == action.name:
             self.outcomes += (Outcome(action.row, Result.REFUSED, "another job is running"),)
             self.refuse_next = ""
             return
-        self.guests[action.name].target = action.target / MIB
+        guest = self.guests[action.name]
+        if guest.answers_after:
+            self.outcomes += (Outcome(action.row, Result.UNKNOWN, "not answered"),)
+            self.late.append((self.now + guest.answers_after, action))
+        else:
+            guest.target = action.target / MIB
 
     def actions(self, name: str | None = None) -> list[Action]:
         every = [action for decision in self.decisions for action in decision.actions]
