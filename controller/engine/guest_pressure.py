@@ -65,16 +65,12 @@ def assess(
     level = np.where(telling, _level(observation, paging, tuning), pressure.level)
     short = telling & (level > Level.NONE)
     level = np.maximum(level, np.where(balloon.event == Event.DEFLATED, Level.LOW, Level.NONE))
-    heard_at = np.where(telling, now, pressure.heard_at)
-    awake = (observation.life != Life.NOT_RUNNING) & ((now - heard_at <= tuning.silent_need) | (level == Level.LOW))
-    return replace(
-        pressure,
-        level=np.where(awake, level, Level.NONE),
-        samples=np.where(telling, np.where(short, pressure.samples + 1, 0), pressure.samples),
-        since=np.where(telling, np.where(short, np.fmin(pressure.since, now), np.nan), pressure.since),
-        heard_at=heard_at,
-        paging=np.where(telling, paging, pressure.paging),
-    )
+    recent = telling | (now - pressure.heard_at <= tuning.silent_need) | (balloon.event == Event.DEFLATED)
+    awake = recent & (observation.life != Life.NOT_RUNNING)
+    samples = np.where(short, pressure.samples + 1, 0)
+    since = np.where(short, np.fmin(pressure.since, now), np.nan)
+    told = pressure.put(telling, samples=samples, since=since, paging=paging, heard_at=now)
+    return replace(told, level=np.where(awake, level, Level.NONE))
 
 
 def _reads_back(observation: Observation, tuning: Tuning) -> Bools:

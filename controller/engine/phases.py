@@ -58,6 +58,9 @@ class Event(IntEnum):
     """The time is over for which it was left alone."""
 
 
+FAILURES = (Event.STALLED, Event.CHOKED, Event.REVERTED)
+"""After these a balloon is told to stay where it is."""
+
 _ANY = tuple(Phase)
 _TRANSITIONS: tuple[tuple[Event, tuple[Phase, ...], Phase], ...] = (
     (Event.ORDERED, (Phase.IDLE, Phase.MOVING, Phase.STUCK, Phase.OVERRULED), Phase.MOVING),

@@ -4,7 +4,7 @@ A table is a frozen dataclass whose fields are `column(...)`s. Stages never writ
 return a new one. Rows follow the inventory; `take` moves them when it changes.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +28,10 @@ class Table:
     def blank(cls, rows: int) -> Self:
         """A table of `rows` domains of which nothing is known yet."""
         return cls(*(np.full(rows, item.metadata["blank"]) for item in fields(cls)))
+
+    def put(self, where: Bools, **values: Any) -> Self:
+        """A table that has `values`, by column and each (n,) or one for all, where `where` is True."""
+        return replace(self, **{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
 
     def take(self, index: Ints) -> Self:
         """A table whose row i is this table's row index[i], or a blank one where index[i] is -1."""

@@ -162,7 +162,7 @@ class Node:
             self._answer()
             moved = self._move_balloons()
             for guest in self.guests.values():
-                if not guest.frozen and guest.period and (self.now - 1000) % guest.period == 0:
+                if not guest.frozen and guest.period and int(self.now - 1000) % guest.period == 0:
                     guest.updated = self.now + self.wall_offset
             self._step(moved)
         return self
