@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
 
 
@@ -15,10 +16,8 @@ class Action:
     before: int
     target: int
     reason: Reason
-    demand: float | None = None
-    """As last seen when this was decided; None: unknown."""
-    forecast: float | None = None
-    """Demand expected at the next look, likewise."""
+    figures: Figures
+    """The numbers that it came from."""
 
     @property
     def grows(self) -> bool:

@@ -44,6 +44,8 @@ class Reason(IntEnum):
     MOVING = 35
     OUTSIDE_CHANGE = 36
     HANDED_OVER = 37
+    AT_MAXIMUM = 38
+    MINIMUM_UNMET = 39
     # Moved (in Observe: would be moved).
     FORECAST_GROW = 60
     PRESSURE_GROW = 61
@@ -71,6 +73,11 @@ class Reason(IntEnum):
     def skips(self) -> bool:
         """True when the domain must not be touched at all."""
         return Reason.NO_POLICY <= self <= Reason.AWAITING_POLICIES
+
+    @property
+    def noticed(self) -> bool:
+        """True when a person should hear once that a domain came to it: it is skipped, and not for a moment only."""
+        return self.skips and self is not Reason.AWAITING_POLICIES
 
 
 _TEXT = {
@@ -103,6 +110,8 @@ _TEXT = {
     Reason.MOVING: "the balloon is moving",
     Reason.OUTSIDE_CHANGE: "someone else changed the balloon; taken as the new truth",
     Reason.HANDED_OVER: "no longer to be changed by a policy: the order under way ends where the balloon is",
+    Reason.AT_MAXIMUM: "the guest has all it may have, and needs more",
+    Reason.MINIMUM_UNMET: "the minimums on this node are more than its budget and are met in proportion",
     Reason.FORECAST_GROW: "forecast demand needs more memory",
     Reason.PRESSURE_GROW: "the guest is under memory pressure",
     Reason.SPARE_LENT: "spare memory is lent",

@@ -1,22 +1,25 @@
 """All the engine remembers between steps: one dataclass of arrays keyed by domain."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.engine.allocation import Exposure
+from controller.engine.estimate import Accuracy, Estimate
+from controller.engine.grounds import Grounds
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
-from controller.engine.outlook import Merit, Outlook
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.phases import Balloon
+from controller.engine.polling import Polling
 from controller.engine.reasons import Reason
 from controller.engine.tables import plain
-from controller.engine.tempo import Tempo
 from controller.forecast.history import History
+from controller.forecast.tail import Tail
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -38,11 +41,11 @@ class Totals:
     """Byte-seconds that demand was above the allocation."""
     slack_time: float = 0.0
     """Byte-seconds that the allocation was above demand."""
-    merit: Merit = field(default_factory=Merit)
+    accuracy: Accuracy = field(default_factory=Accuracy)
     """How forecasts have done."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class State:
     """Rows follow `inventory`. `step` never changes the state it is given."""
 
@@ -51,11 +54,17 @@ class State:
     pressure: GuestPressure
     balloon: Balloon
     history: History
-    outlook: Outlook
-    tempo: Tempo
+    tail: Tail
+    estimate: Estimate
+    exposure: Exposure
+    polling: Polling
     reason: Ints
     """(n,) `Reason` of each domain's newest decision."""
+    grounds: Grounds
+    """The numbers that decision came from."""
     host: Host
+    minimums_fit: bool = True
+    """All minimums were within the budget at the last step; where not, they are met in proportion."""
     totals: Totals = Totals()
 
     @classmethod
@@ -67,30 +76,24 @@ class State:
             GuestPressure.blank(0),
             Balloon.blank(0),
             History.empty(0),
-            Outlook.blank(0),
-            Tempo.blank(0),
+            Tail.empty(0),
+            Estimate.blank(0),
+            Exposure.blank(0),
+            Polling.blank(0),
             np.empty(0, dtype=np.int64),
+            Grounds.blank(0),
             Host(),
         )
 
     @property
     def stable(self) -> Bools:
         """(n,) domains that are stable; one that must not be touched is, whatever its demand does."""
-        return np.asarray(self.tempo.stable | (self.inventory.obstacle != Reason.NONE))
-
-    def copy(self) -> "State":
-        """A copy whose columns may be changed; those of the other tables are never written into."""
-        return replace(
-            self,
-            outlook=self.outlook.copy(),
-            tempo=self.tempo.copy(),
-            reason=self.reason.copy(),
-        )
+        return np.asarray(self.polling.stable | (self.inventory.obstacle != Reason.NONE))
 
     def dump(self) -> dict[str, Any]:
         """Everything, as plain lists for JSON."""
         parts = {
-            name: getattr(self, name).dump() for name in ("observation", "pressure", "balloon", "outlook", "tempo")
+            name: getattr(self, name).dump() for name in ("observation", "pressure", "balloon", "estimate", "exposure", "polling")
         }
         return {
             "keys": list(self.inventory.keys),

@@ -1,41 +1,33 @@
 """One step of the controller: (state, snapshot, now) -> (state, decision).
 
-Observe, follow, forecast, pace, plan, act. The same function runs live and in replay.
+Each stage takes what the ones before it have made and returns its own table. The same step runs live and in replay.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from controller import planner, schedule
-from controller.engine import act, balloon, guest_pressure, host, observation, outlook, plan, tempo
-from controller.engine.act import Moves
+from controller import planner
+from controller.engine import actuation, balloon, estimate, guest_pressure, host, observation, polling
+from controller.engine.actuation import Situation, going_to
+from controller.engine.allocation import allocate, expose
+from controller.engine.bounds import Bounds, bounds
 from controller.engine.decision import Action, Decision, Notice
+from controller.engine.grounds import grounds
 from controller.engine.inventory import Inventory
-from controller.engine.phases import FAILURES, Event
-from controller.engine.reasons import Reason
+from controller.engine.phases import Event
+from controller.engine.reasons import REASONS, Reason
 from controller.engine.snapshot import TOLERANCE, Life, Snapshot
 from controller.engine.state import State, Totals
+from controller.engine.tables import Bools, Floats, Ints, mask
 from controller.engine.tuning import Tuning
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 COALESCE = 0.05
 """Seconds a look may come early to share a libvirt call with one that is due."""
 
-NEVER = 2.0**62
-"""Bytes no guest reaches: the exhaustion of an allocation that cannot grow is not watched for."""
-
-TROUBLED_INTERVAL = 5.0
-"""Seconds, at least, between looks at a domain whose statistics cannot be acted on."""
-
-GAVE = np.isin(np.arange(max(Reason) + 1), [Reason.CONTENTION_SHRINK, Reason.HOST_PRESSURE_SHRINK])
-"""By code of a reason: the domain shrank for the sake of others."""
-
-FOR_OTHERS = GAVE | (np.arange(len(GAVE)) == Reason.SPARE_LENT)
+FOR_OTHERS = np.isin(
+    np.arange(max(Reason) + 1), [Reason.CONTENTION_SHRINK, Reason.HOST_PRESSURE_SHRINK, Reason.SPARE_LENT]
+)
 """By code of a reason: the move says nothing of the domain's own demand."""
 
 DEFAULT = Tuning()
@@ -43,34 +35,19 @@ DEFAULT = Tuning()
 
 def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT) -> tuple[State, Decision]:
     """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
-    state = _take_in(_accrue(align(state, snapshot.inventory, now), now), snapshot, now, tuning).copy()
-    owned = np.flatnonzero(state.observation.fresh & (state.inventory.policy >= 0))
-    _forecast(state, owned, now)
-    _schedule(state, snapshot.samples.rows, now)
-    state.host = _account(state, snapshot, now, tuning)
-    before = state.reason.copy()
-    committed = balloon.committed(state.balloon, state.observation, state.inventory)
-    actions = (*_hand_back(state, now, tuning), *_cancel(state, committed))
-    actions = (*actions, *_enforce(state, committed, now, tuning))
-    proposals = _observe(state, committed, now, tuning)
-    notices = _notices(state, before)
-    state.totals = _count_up(state, snapshot.samples.rows, actions, now)
-    return state, Decision(actions, proposals, notices)
-
-
-def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> State:
-    """What the step is told, stage by stage; each returns its own table."""
-    answered = balloon.answered(state.balloon, snapshot.outcomes, now, tuning)
-    observed = observation.observe(state.observation, answered, snapshot, now, tuning)
-    followed = balloon.follow(answered, observed, state.inventory, now, tuning)
-    pressure = guest_pressure.assess(state.pressure, observed, followed, now, tuning)
-    return replace(state, observation=observed, balloon=followed, pressure=pressure)
-
-
-def _account(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> host.Host:
-    committed = balloon.committed(state.balloon, state.observation, state.inventory)
-    held = balloon.held(state.balloon, state.observation, state.inventory, committed)
-    return host.update(state.host, snapshot.host, held, state.inventory.budget, now, tuning)
+    before = align(state, snapshot.inventory, now)
+    elapsed = 0.0 if np.isnan(before.totals.at) else now - before.totals.at
+    state = _estimate(_take_in(_accrue(before, elapsed), snapshot, now, tuning), now, tuning)
+    limits = bounds(state.inventory, state.observation)
+    state, handed_back = _hand_back(state, now, tuning)
+    state, cancelled = _cancel(state, limits)
+    state, made = _enforce(state, limits, elapsed, now, tuning)
+    state, proposals = _propose(state, limits, elapsed, now, tuning)
+    looked = mask(snapshot.samples.rows, len(state.inventory))
+    state = _poll(state, looked, made, proposals, elapsed, now, tuning)
+    actions = (*handed_back, *cancelled, *made.actions)
+    state = replace(state, totals=_count_up(state, looked, actions, elapsed, now))
+    return state, Decision(actions, proposals.actions, _notices(state, before))
 
 
 def align(state: State, inventory: Inventory, now: float) -> State:
@@ -85,10 +62,13 @@ def align(state: State, inventory: Inventory, now: float) -> State:
         observation=state.observation.take(rows),
         pressure=state.pressure.take(rows),
         history=state.history.select(rows, max(model.decision_points for model in inventory.models)),
-        outlook=state.outlook.take(rows),
+        tail=state.tail.select(rows),
+        estimate=state.estimate.take(rows),
+        exposure=state.exposure.take(rows),
         balloon=balloon.hand_over(state.balloon, old, inventory, same, rows, now),
-        tempo=state.tempo.take(rows),
+        polling=state.polling.take(rows),
         reason=np.where(rows >= 0, state.reason[rows], 0) if len(old) else np.zeros(len(rows), dtype=np.int64),
+        grounds=state.grounds.take(rows),
     )
     return _look_soon(aligned, same, now)
 
@@ -106,14 +86,15 @@ def _rows_before(old: Inventory, new: Inventory) -> tuple[Ints, Ints]:
 
 def _look_soon(state: State, same: Ints, now: float) -> State:
     """Domains whose policy may have changed are looked at soon, those released at once."""
-    soon = np.minimum(state.tempo.next_look, now + state.inventory.interval_minimum)
-    due_at = np.where(same >= 0, soon, state.tempo.next_look)
-    return replace(state, tempo=replace(state.tempo, next_look=np.where(state.balloon.release, now, due_at)))
+    soon = np.minimum(state.polling.next_look, now + state.inventory.interval_minimum)
+    due_at = np.where(same >= 0, soon, state.polling.next_look)
+    next_look = np.where(state.balloon.release, now, due_at)
+    return replace(state, polling=state.polling.having(next_look=next_look))
 
 
 def due(state: State, inventory: Inventory, now: float) -> list[str]:
     """Keys of the domains to look at now; new ones are due at once."""
-    waits = align(state, inventory, now).tempo.next_look
+    waits = align(state, inventory, now).polling.next_look
     if not (waits <= now).any():
         return []
     return [inventory.keys[row] for row in np.flatnonzero(waits <= now + COALESCE)]
@@ -121,49 +102,47 @@ def due(state: State, inventory: Inventory, now: float) -> list[str]:
 
 def next_due(state: State, inventory: Inventory, now: float) -> float:
     """Monotonic time of the earliest next look; infinite when there is nothing to look at."""
-    return float(align(state, inventory, now).tempo.next_look.min(initial=np.inf))
+    return float(align(state, inventory, now).polling.next_look.min(initial=np.inf))
 
 
-def _forecast(state: State, rows: Ints, now: float) -> None:
-    """New decision points, stability and interval, and the forecast at the next look."""
+def _accrue(state: State, elapsed: float) -> State:
+    """What was last seen has held since the last step."""
+    counted = state.inventory.acted_on & (state.observation.life == Life.RUNNING)
+    observed, shortfall, slack = observation.accrue(state.observation, counted, elapsed)
+    totals = state.totals
+    totals = replace(totals, shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
+    return replace(state, observation=observed, totals=totals)
+
+
+def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> State:
+    """What the step is told, stage by stage; each returns its own table."""
+    answered = balloon.answered(state.balloon, snapshot.outcomes, now, tuning)
+    observed = observation.observe(state.observation, answered, snapshot, now, tuning)
+    followed = balloon.follow(answered, observed, state.inventory, now, tuning)
+    pressure = guest_pressure.assess(state.pressure, observed, followed, now, tuning)
+    committed = balloon.committed(followed, observed, state.inventory)
+    held = balloon.held(followed, observed, state.inventory, committed)
+    accounted = host.update(state.host, snapshot.host, held, state.inventory.budget, now, tuning)
+    return replace(state, observation=observed, balloon=followed, pressure=pressure, host=accounted)
+
+
+def _estimate(state: State, now: float, tuning: Tuning) -> State:
+    """What fresh samples tell of the next look, and of how far demand rises beyond what was foreseen."""
+    rows = np.flatnonzero(state.observation.fresh & (state.inventory.policy >= 0))
     if len(rows) == 0:
-        return
-    inventory = state.inventory
-    state.totals = replace(
-        state.totals, merit=outlook.judge(state.outlook, state.observation, rows, state.totals.merit)
+        return state
+    seen, inventory = state.observation, state.inventory
+    history = state.history.append(rows, now, seen.demand[rows])
+    ahead = np.maximum(state.polling.interval, inventory.interval_minimum)
+    return replace(
+        state,
+        history=history,
+        tail=estimate.learn(state.tail, state.estimate, seen, inventory, rows, now),
+        estimate=estimate.update(state.estimate, history, seen, inventory, rows, ahead, now, tuning),
+        totals=replace(
+            state.totals, accuracy=estimate.judge(state.totals.accuracy, state.estimate, seen, rows)
+        ),
     )
-    state.history = state.history.append(rows, now, state.observation.demand[rows])
-    fitted = outlook.fit(state.history, inventory, rows, now)
-    line = outlook.calibrate(state.outlook, fitted, state.observation, inventory, rows)
-    tempo.classify(state.tempo, state.observation, state.pressure, inventory, rows, now)
-    size = state.observation.allocation[rows]
-    lowest, top = plan.limits(inventory, state.observation)
-    exhaustible = np.where(size < top[rows] - TOLERANCE, size, NEVER)
-    outlook.raise_peaks(state.outlook, state.observation, rows, now)
-    lacking = inventory.share[rows] | GAVE[state.balloon.last_reason[rows]]  # what it might need is with others
-    lacking &= size < plan.attainable(state, lowest)[rows] - TOLERANCE  # and could be had
-    unknown = np.where(lacking, outlook.UNKNOWN * top[rows], 0.0)
-    patience = outlook.patience(state.outlook, state.observation, exhaustible, unknown, rows)
-    tempo.pace(state.tempo, line, exhaustible, patience, inventory, rows)
-    outlook.look_ahead(state.outlook, line, state.observation, inventory, rows, state.tempo.interval[rows])
-    outlook.want(state.outlook, state.observation, state.pressure, inventory, rows, top[rows], now)
-
-
-def _schedule(state: State, rows: Ints, now: float) -> None:
-    """When the domains just looked at are looked at again."""
-    inventory, pace = state.inventory, state.tempo
-    pace.looks[rows] += 1
-    fresh = state.observation.fresh_at[rows] == now
-    shortest, longest = inventory.interval_minimum[rows], inventory.interval_maximum[rows]
-    trouble = state.observation.trouble[rows]
-    troubled = (trouble != Reason.NONE) & (trouble != Reason.MOVING)
-    untouchable = inventory.obstacle[rows] != Reason.NONE
-    report_due = observation.report_due(state.observation, inventory)[rows]
-    awaited = np.maximum(shortest, np.minimum(report_due - now, longest))
-    wait = np.where(fresh, pace.interval[rows], awaited)
-    wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)
-    pace.interval[rows] = np.where(untouchable, longest, wait)
-    pace.next_look[rows] = schedule.aligned(now + pace.interval[rows], shortest)
 
 
 def _usable(state: State) -> Bools:
@@ -180,145 +159,181 @@ def _releasable(state: State) -> Bools:
     return np.asarray(state.balloon.release & untouched & (seen.life == Life.RUNNING) & (seen.allocation > 0))
 
 
-def _enforce(state: State, committed: Floats, now: float, tuning: Tuning) -> tuple[Action, ...]:
-    """Balloon changes to carry out, entered as under way; every domain's reason is renewed."""
-    free = balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
-    movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & free
-    drawn = plan.draw(state, committed, movable, now)
-    chosen = act.choose(drawn, state, committed, now)
-    halted = np.flatnonzero(chosen.halt)
-    reason = act.why_kept(drawn, chosen, state, now)
-    halts = act.actions(state, halted, state.observation.allocation, reason)
-    state.reason = reason
-    _verify(state, chosen, now)
-    rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
-    reasons = act.why_moved(drawn, chosen.target, state)
-    actions = act.actions(state, rows, chosen.target, reasons)
-    told = balloon.halted(state.balloon, state.observation, halted, now, tuning) if len(halted) else state.balloon
-    if len(rows):
-        told = balloon.ordered(told, state.observation, rows, chosen.target[rows], reasons[rows], now)
-    state.balloon = told
-    _count(state, rows, reasons[rows], now)
-    state.reason[rows] = reasons[rows]
-    return halts + actions
-
-
-def _hand_back(state: State, now: float, tuning: Tuning) -> tuple[Action, ...]:
+def _hand_back(state: State, now: float, tuning: Tuning) -> tuple[State, tuple[Action, ...]]:
     """Orders under way end where they are when their domains are no longer to be changed."""
     rows = np.flatnonzero(balloon.abandoned(state.balloon, state.observation, state.inventory, now, tuning))
     if len(rows) == 0:
-        return ()
-    state.balloon = balloon.halted(state.balloon, state.observation, rows, now, tuning)
+        return state, ()
+    halted = balloon.halted(state.balloon, state.observation, rows, now, tuning)
     reasons = np.full(len(state.reason), int(Reason.HANDED_OVER))
-    return act.actions(state, rows, state.observation.allocation, reasons)
+    return replace(state, balloon=halted), _actions(state, rows, state.observation.allocation, reasons)
 
 
-def _verify(state: State, chosen: Moves, now: float) -> None:
-    """Look at would-be donors before anything is taken from them: now, or as soon as there can be news."""
-    rows = np.flatnonzero(chosen.unverified)
-    soon = np.maximum(now, state.observation.seen_at[rows] + state.inventory.interval_minimum[rows])
-    state.tempo.next_look[rows] = np.minimum(state.tempo.next_look[rows], soon)
-
-
-def _count(state: State, rows: Ints, reasons: Ints, now: float) -> None:
-    """A reallocation, or in Observe a proposal, speaks for looking again soon, and for instability unless it was made
-    for the sake of others.
-    """
-    tempo.fade(state.tempo, state.inventory, rows, now)
-    state.tempo.reallocations[rows] += ~FOR_OTHERS[reasons]
-    tempo.hurry(state.tempo, state.inventory, rows, now)
-
-
-def _cancel(state: State, committed: Floats) -> tuple[Action, ...]:
+def _cancel(state: State, limits: Bounds) -> tuple[State, tuple[Action, ...]]:
     """A stuck balloon's size becomes its target, so that an old order does not take effect at a bad moment.
 
     A guest that could not give more has nothing left: it gets its headroom back, as far as memory is free.
     """
     inventory, size = state.inventory, state.observation.allocation
-    failed = np.isin(state.balloon.event, FAILURES)
-    rows = np.flatnonzero(failed & inventory.enforce)
+    rows = np.flatnonzero(state.balloon.failed & inventory.enforce)
     if len(rows) == 0:
-        return ()
-    _, top = plan.limits(inventory, state.observation)
-    headroom = outlook.headroom(inventory, size)
+        return state, ()
     gave = (state.balloon.last_to < size) & (state.balloon.event != Event.REVERTED)
-    relief = np.clip(np.where(gave, headroom, 0.0), 0.0, np.maximum(top - size, 0.0))
+    headroom = np.where(gave, estimate.headroom(inventory, size), 0.0)
+    relief = np.clip(headroom, 0.0, np.maximum(limits.top - size, 0.0))
+    committed = balloon.committed(state.balloon, state.observation, inventory)
     free = max(state.host.budget - float(committed.sum()), 0.0)
     target = size.copy()
     target[rows] += planner.share(relief[rows], inventory.weight[rows], free)
-    state.balloon = balloon.relieved(state.balloon, rows, target[rows])
-    committed[rows] = np.maximum(committed[rows], target[rows])
-    return act.actions(state, rows, target, np.full(len(state.reason), int(Reason.STUCK)))
+    relieved = balloon.relieved(state.balloon, rows, target[rows])
+    actions = _actions(state, rows, target, np.full(len(state.reason), int(Reason.STUCK)))
+    return replace(state, balloon=relieved), actions
 
 
-def _observe(state: State, committed: Floats, now: float, tuning: Tuning) -> tuple[Action, ...]:
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What came of the choice of moves."""
+
+    actions: tuple[Action, ...]
+    moved: Bools
+    """(n,) domains that were, or would be, given a new size."""
+    unverified: Bools
+    """(n,) domains to look at before memory is taken from them."""
+
+
+def _enforce(
+    state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning
+) -> tuple[State, _Made]:
+    """Balloon changes to carry out, entered as under way; every domain's reason and its grounds are renewed."""
+    free = balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
+    movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & free
+    committed = balloon.committed(state.balloon, state.observation, state.inventory)
+    at = _situation(state, limits, committed, movable, elapsed, now, tuning)
+    chosen = actuation.choose(at)
+    state = replace(state, exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=grounds(at))
+    halted = np.flatnonzero(chosen.halt)
+    rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
+    halts = _actions(state, halted, state.observation.allocation, chosen.reason)
+    actions = _actions(state, rows, chosen.target, chosen.reason)
+    told = state.balloon
+    if len(halted):
+        told = balloon.halted(told, state.observation, halted, now, tuning)
+    if len(rows):
+        told = balloon.ordered(told, state.observation, rows, chosen.target[rows], chosen.reason[rows], now)
+    moved = chosen.shrink | chosen.grow
+    settled = at.exposure.put(chosen.grow, regret=0.0)
+    return replace(state, balloon=told, exposure=settled), _Made(halts + actions, moved, chosen.unverified)
+
+
+def _propose(
+    state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning
+) -> tuple[State, _Made]:
     """What Enforce would do to domains under Observe, each change said once."""
-    inventory, moves = state.inventory, state.balloon
-    observed = inventory.acted_on & ~inventory.enforce
+    inventory, nothing = state.inventory, np.zeros(len(state.inventory), dtype=np.bool_)
+    able = _usable(state) & balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
+    observed, acting = inventory.acted_on & ~inventory.enforce & able, inventory.enforce & able
     if not observed.any():
-        return ()
-    able = _usable(state) & balloon.free_to_move(moves, state.pressure.pressed, now, tuning)
-    observed, acting = observed & able, inventory.enforce & able
-    if not observed.any():
-        return ()
-    shadow, committed = _as_proposed(state, committed)
-    drawn = plan.draw(shadow, committed, observed | acting, now)
-    chosen = act.choose(drawn, shadow, committed, now)
-    reasons = act.why_moved(drawn, chosen.target, shadow)
-    rows = np.flatnonzero(observed & (chosen.shrink | chosen.grow))
-    _verify(state, replace(chosen, unverified=chosen.unverified & observed), now)
-    moves = balloon.proposed(moves, rows, chosen.target[rows], reasons[rows])
-    state.balloon = moves
+        return state, _Made((), nothing, nothing)
+    done = np.isfinite(state.balloon.proposed)
+    committed = balloon.committed(state.balloon, state.observation, inventory)
+    seen = state.observation.put(done, allocation=state.balloon.proposed)
+    shadow = replace(state, observation=seen)
+    committed = np.where(done, state.balloon.proposed, committed)
+    at = _situation(shadow, limits, committed, observed | acting, elapsed, now, tuning)
+    chosen = actuation.choose(at)
+    moved = observed & (chosen.shrink | chosen.grow)
+    rows = np.flatnonzero(moved)
+    moves = balloon.proposed(state.balloon, rows, chosen.target[rows], chosen.reason[rows])
     standing = observed & (np.abs(moves.proposed - state.observation.allocation) >= TOLERANCE)
-    state.reason = np.where(standing, moves.proposed_reason, state.reason)
-    _count(state, rows, reasons[rows], now)
-    return act.actions(state, rows, chosen.target, reasons)
+    reason = np.where(observed & ~moved, chosen.reason, state.reason)
+    exposure = at.exposure.put(chosen.grow, regret=0.0)
+    state = replace(
+        state,
+        balloon=moves,
+        reason=np.where(standing, moves.proposed_reason, reason),
+        exposure=state.exposure.put(observed, excess=exposure.excess, regret=exposure.regret),
+        grounds=state.grounds.put(observed, **vars(grounds(at))),
+    )
+    actions = _actions(replace(shadow, grounds=state.grounds), rows, chosen.target, chosen.reason)
+    return state, _Made(actions, moved, chosen.unverified & observed)
 
 
-def _as_proposed(state: State, committed: Floats) -> tuple[State, Floats]:
-    """The node as it would be had every proposal been carried out."""
-    size, proposed = state.observation.allocation, state.balloon.proposed
-    done = np.isfinite(proposed)
-    seen = replace(state.observation, allocation=np.where(done, proposed, size))
-    return replace(state, observation=seen), np.where(done, proposed, committed)
+def _situation(
+    state: State, limits: Bounds, committed: Floats, movable: Bools, elapsed: float, now: float, tuning: Tuning
+) -> Situation:
+    """The plan for the `movable` domains, and what it costs not to have it."""
+    inventory, seen, pressure = state.inventory, state.observation, state.pressure
+    plan = allocate(
+        inventory, limits, seen, pressure, state.balloon, state.estimate, state.host, committed, movable, now, tuning
+    )
+    turning = pressure.pressed & (state.balloon.target < seen.allocation)
+    base = going_to(seen, state.balloon, turning)
+    exposure = expose(state.exposure, plan, base, state.estimate, state.tail, elapsed, tuning)
+    price = tuning.move_price * _mean_demand(state)
+    return Situation(
+        inventory, limits, seen, pressure, state.balloon, state.estimate, state.host, plan, exposure, committed, price,
+        now, tuning,
+    )
 
 
-def _notices(state: State, before: Ints) -> tuple[Notice, ...]:
+def _mean_demand(state: State) -> float:
+    """Bytes, of the domains that a policy owns; prices are in seconds of it."""
+    demand = state.observation.demand[state.inventory.acted_on]
+    known = demand[np.isfinite(demand)]
+    return float(known.mean()) if len(known) else 0.0
+
+
+def _poll(
+    state: State, looked: Bools, made: _Made, proposals: _Made, elapsed: float, now: float, tuning: Tuning
+) -> State:
+    """When everybody is looked at next."""
+    price = tuning.look_price * _mean_demand(state)
+    polled = polling.poll(
+        state.polling, state.inventory, state.observation, state.pressure, state.estimate, state.exposure, looked,
+        price, elapsed, now,
+    )
+    moved, unverified = made.moved | proposals.moved, made.unverified | proposals.unverified
+    for_itself = ~FOR_OTHERS[state.reason]
+    hastened = polling.hasten(
+        polled, state.inventory, moved, for_itself, unverified, state.observation.seen_at, now
+    )
+    return replace(state, polling=hastened)
+
+
+def _actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Action, ...]:
+    """The changes of `rows` as the world outside sees them; `target` and `reason` are (n,)."""
+    inventory, size = state.inventory, state.observation.allocation
+    return tuple(
+        Action(
+            row,
+            inventory.keys[row],
+            inventory.names[row],
+            int(size[row]),
+            int(target[row]),
+            REASONS[int(reason[row])],
+            state.grounds.of(row)._replace(target=float(target[row])),
+        )
+        for row in rows.tolist()
+    )
+
+
+def _notices(state: State, before: State) -> tuple[Notice, ...]:
     """What a person should hear about: domains newly skipped, and sizes set by someone else."""
-    first, last = int(Reason.NO_POLICY), int(Reason.STUCK)
-    skipped = (state.reason >= first) & (state.reason <= last) & (state.reason != before)
-    inventory = state.inventory
-    rows = [(int(row), Reason(int(state.reason[row]))) for row in np.flatnonzero(skipped)]
+    inventory, reason = state.inventory, state.reason
+    changed = np.flatnonzero(reason != before.reason)
+    rows = [(int(row), REASONS[int(reason[row])]) for row in changed if REASONS[int(reason[row])].noticed]
     rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in np.flatnonzero(state.balloon.event == Event.RESIZED)]
-    return tuple(Notice(inventory.keys[row], inventory.names[row], reason) for row, reason in rows)
+    return tuple(Notice(inventory.keys[row], inventory.names[row], why) for row, why in rows)
 
 
-def _accrue(state: State, now: float) -> State:
-    """What was last seen has held since the last step."""
-    elapsed = _elapsed(state.totals, now)
-    counted = state.inventory.acted_on & (state.observation.life == Life.RUNNING)
-    observed, shortfall, slack = observation.accrue(state.observation, counted, elapsed)
-    totals = state.totals
-    totals = replace(totals, shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
-    return replace(state, observation=observed, totals=totals)
-
-
-def _elapsed(totals: Totals, now: float) -> float:
-    """Seconds since the last step; 0 at the first."""
-    return 0.0 if np.isnan(totals.at) else now - totals.at
-
-
-def _count_up(state: State, looked: Ints, actions: tuple[Action, ...], now: float) -> Totals:
-    inventory, totals = state.inventory, state.totals
-    owned = inventory.acted_on
-    fixed = np.where(owned, _elapsed(totals, now) / inventory.interval_minimum, 0.0)
-    state.tempo.fixed_looks[:] += fixed
+def _count_up(state: State, looked: Bools, actions: tuple[Action, ...], elapsed: float, now: float) -> Totals:
+    owned, totals = state.inventory.acted_on, state.totals
     made = [change for change in actions if change.reason.moves]
     return replace(
         totals,
         at=now,
-        looks=totals.looks + int(owned[looked].sum()),
-        fixed_looks=totals.fixed_looks + float(fixed.sum()),
+        looks=totals.looks + int((owned & looked).sum()),
+        fixed_looks=totals.fixed_looks + float((elapsed / state.inventory.interval_minimum)[owned].sum()),
         reallocations=totals.reallocations + len(made),
         moved=totals.moved + sum(abs(change.target - change.before) for change in made),
     )

@@ -74,3 +74,27 @@ class Tuning:
     that. What comes and goes is one shortage, and what it took back is not to be pumped to and fro."""
     mark_margin: float = 0.2
     """Part of the low-memory mark by which lending stays clear of it: own use varies by about 1 % of the host."""
+
+    # Estimate and exposure: how far demand may rise.
+    unknown: float = 1.0
+    """Weight of where demand may come by the domain's maximum, beside the mean of its own peaks."""
+    borrowed: float = 50.0
+    """Intervals of all domains of the node that count in each domain's own tail: with as many of its own, its own
+    past counts as much as theirs."""
+    prior: float = 20.0
+    """Intervals for which the tail counts that is assumed before anything is known."""
+
+    # Allocation.
+    growth: float = 0.6
+    """Part of its allocation that a guest under pressure gets on top at first, doubled from sample to sample."""
+    search_reach: float = 4.0
+    """Times what a guest under pressure is missing, that its reach is at least: it gets memory before those at ease."""
+    pool: float = 0.02
+    """Part of the budget that is not spread but kept for whoever is next in need, and collected on top when memory is
+    taken from others: the next in need need not wait, and donors are not asked for a little every time."""
+
+    # Prices, in seconds of the mean demand of the node's domains.
+    move_price: float = 0.3
+    """What a move has to save of expected shortfall."""
+    look_price: float = 0.003
+    """What a look has to save."""

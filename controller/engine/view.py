@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from controller.engine import balloon, plan
+from controller.engine import balloon
+from controller.engine.bounds import bounds
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
@@ -28,6 +29,7 @@ def _node(state: State) -> dict[str, Any]:
         "allocated": _size(float(np.nansum(state.observation.allocation))),
         "spare": _size(max(state.host.budget - committed, 0.0)),
         "pressure": state.host.reading.pressure,
+        "minimums_fit": state.minimums_fit,
         "stable": bool(state.stable.all()),
         "domains": len(inventory),
         "stable_domains": int(state.stable.sum()),
@@ -37,10 +39,10 @@ def _node(state: State) -> dict[str, Any]:
         "moved_total": _size(totals.moved),
         "shortfall_byte_seconds_total": _size(totals.shortfall_time),
         "slack_byte_seconds_total": _size(totals.slack_time),
-        "forecasts_total": totals.merit.forecasts,
-        "forecast_error_total": _size(totals.merit.error),
-        "last_value_error_total": _size(totals.merit.last_value_error),
-        "broken_bounds_total": totals.merit.broken_bounds,
+        "forecasts_total": totals.accuracy.forecasts,
+        "forecast_error_total": _size(totals.accuracy.error),
+        "last_value_error_total": _size(totals.accuracy.last_value_error),
+        "broken_bounds_total": totals.accuracy.broken_bounds,
     }
 
 
@@ -61,12 +63,13 @@ def _policies(state: State) -> list[dict[str, Any]]:
 
 
 def _domains(state: State, now: float) -> list[dict[str, Any]]:
-    lowest, top = plan.limits(state.inventory, state.observation)
+    limits = bounds(state.inventory, state.observation)
+    lowest, top = limits.minimum, limits.top
     return [_domain(state, row, float(lowest[row]), float(top[row]), now) for row in range(len(state.inventory))]
 
 
 def _domain(state: State, row: int, lowest: float, top: float, now: float) -> dict[str, Any]:
-    inventory, sight, moves, pace = state.inventory, state.observation, state.balloon, state.tempo
+    inventory, sight, moves, pace = state.inventory, state.observation, state.balloon, state.polling
     reason = Reason(int(state.reason[row]))
     owner = int(inventory.policy[row])
     demand, size = float(sight.demand[row]), float(sight.allocation[row])
@@ -79,9 +82,9 @@ def _domain(state: State, row: int, lowest: float, top: float, now: float) -> di
         "policy": inventory.policies[owner] if owner >= 0 else None,
         "mode": inventory.modes[owner] if owner >= 0 else None,
         "demand": _size(demand),
-        "forecast": _size(state.outlook.forecast[row]),
-        "upper": _size(state.outlook.upper[row]),
-        "forecast_error": _size(state.outlook.error[row]),
+        "forecast": _size(state.estimate.forecast[row]),
+        "upper": _size(state.estimate.upper[row]),
+        "forecast_error": _size(state.estimate.error[row]),
         "allocation": _size(size),
         "target": _size(target) if proposed is None else proposed,
         "minimum": _size(lowest),

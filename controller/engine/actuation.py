@@ -1,0 +1,238 @@
+"""From plan to balloon changes: what is worth its price, is safe now, and can be paid for now.
+
+Shrinks come first; grows are given only from memory that is free already. Memory on its way back pays for grows of a
+later step, which the balloon event of its arrival wakes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.engine.allocation import FRESH_TO_SHRINK, Exposure, Plan
+from controller.engine.balloon import resting
+from controller.engine.bounds import Bounds
+from controller.engine.estimate import Estimate
+from controller.engine.guest_pressure import GuestPressure
+from controller.engine.host import Host
+from controller.engine.inventory import Inventory
+from controller.engine.observation import Observation
+from controller.engine.phases import Balloon
+from controller.engine.reasons import Reason, first_that_applies
+from controller.engine.snapshot import TOLERANCE
+from controller.engine.tables import Bools, Floats, Ints
+from controller.engine.tuning import Tuning
+
+GRAIN = 2**20
+"""Bytes: targets are whole MiB, as people read them."""
+
+ROUNDING = 0.5
+"""Bytes that sums of floating-point sizes may be off by."""
+
+NEWEST = 2.0
+"""Seconds a sample may be old, at most, when memory is taken on its word; two shortest intervals where longer."""
+
+PROMPT = 3.0
+"""Seconds in which a balloon gives what it was asked for, as a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the choice of moves depends on, as the stages before have left it."""
+
+    inventory: Inventory
+    bounds: Bounds
+    observation: Observation
+    pressure: GuestPressure
+    balloon: Balloon
+    estimate: Estimate
+    host: Host
+    plan: Plan
+    exposure: Exposure
+    committed: Floats
+    """(n,) bytes each domain has, or may have once its balloon has followed what it was told."""
+    price: float
+    """Byte-seconds that a move has to save."""
+    now: float
+    tuning: Tuning
+
+    @property
+    def free(self) -> float:
+        """Bytes of the budget that nobody has, negative where more is given away."""
+        return self.host.budget - float(self.committed.sum())
+
+    @property
+    def turning(self) -> Bools:
+        """(n,) guests that have come under pressure while they shrink."""
+        return np.asarray(self.pressure.pressed & (self.balloon.target < self.observation.allocation))
+
+    @property
+    def base(self) -> Floats:
+        """(n,) bytes from which moves are counted: where balloons go, or are."""
+        return going_to(self.observation, self.balloon, self.turning)
+
+
+def going_to(observation: Observation, balloon: Balloon, turning: Bools) -> Floats:
+    """(n,) bytes: where balloons go, or are; where they are for those `turning`."""
+    return np.where(balloon.under_way & ~turning, balloon.target, observation.allocation)
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Balloon changes to make now, and what has to wait. Masks are (n,)."""
+
+    shrink: Bools
+    grow: Bools
+    target: Floats
+    """Bytes, where `shrink` or `grow`."""
+    reason: Ints
+    """`Reason` of every domain's move, or of its being left alone."""
+    halt: Bools
+    """Shrinks under way that end where they are: the guest has come under pressure, and no memory is free for it."""
+    unverified: Bools
+    """Shrinks wanted by domains whose newest sample is too old to shrink on."""
+
+
+def choose(at: Situation) -> Moves:
+    """Balloon changes that bring the node closer to its plan without the sum of allocations passing the budget."""
+    size, base, plan = at.observation.allocation, at.base, at.plan
+    wishes = _wishes(at, base)
+    still = plan.movable & ~at.balloon.under_way & (wishes == 0)
+    returns, shrink, less = _shrinks(at, still, wishes)
+    verified = _verified(at)
+    coming = bool((at.balloon.target < size).any() or (shrink & verified).any())
+    granted = _grant(at, wishes, coming)
+    more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
+    grow = (granted > 0) & (more - base >= TOLERANCE) & ~shrink
+    shrink_now = shrink & verified & (less < size)
+    halt = at.turning & plan.movable & ~grow
+    waits = (granted < wishes - TOLERANCE) | halt
+    kept = _why_kept(at, waits, coming or bool((shrink & ~verified).any()))
+    moved = _why_moved(at, np.where(shrink, less, more), returns)
+    moves = shrink_now | grow
+    return Moves(
+        shrink_now, grow, np.where(shrink, less, more), np.where(moves, moved, kept), halt, shrink & ~verified
+    )
+
+
+def _wishes(at: Situation, base: Floats) -> Floats:
+    """(n,) bytes by which domains are to grow to their plan from `base`, where that is worth its price, or they are in
+    need: all of it, so that the next moves of a ramp are saved.
+    """
+    lacking = np.where(at.plan.movable, at.plan.size - base, 0.0)
+    must = at.pressure.pressed | (base < at.bounds.minimum - TOLERANCE) | at.balloon.release
+    worth = must | ((at.exposure.regret >= at.price) & (lacking > at.bounds.threshold))
+    shrinking = at.balloon.under_way & (at.balloon.target < at.observation.allocation)
+    return np.where(worth & (lacking > TOLERANCE) & (~shrinking | at.pressure.pressed), lacking, 0.0)
+
+
+def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools, Floats]:
+    """Who gives back what nobody asks for, who is to shrink at all, (n,), and to what, bytes.
+
+    Donors are those with the most above their plan, as few as will do: moves have a price.
+    """
+    size, balloon = at.observation.allocation, at.balloon
+    least = np.ceil(at.plan.size / GRAIN) * GRAIN
+    spare = np.where(still, size - least, 0.0)
+    prompt = (size > at.bounds.top + TOLERANCE) | balloon.release
+    returns = at.plan.returns & (spare > np.where(prompt, TOLERANCE, at.bounds.threshold))
+    less = np.where(returns, least, size)
+    pressed = float(wishes[at.pressure.pressed].sum())
+    given = at.free + float(spare[returns].sum())
+    given += _coming(at, pressed - given)
+    lacking = float(wishes.sum()) - given
+    pool = at.tuning.pool * at.host.budget
+    if lacking < (TOLERANCE if wishes.any() else pool / 2):
+        return returns, returns, less
+    gift = np.where(pressed > given, TOLERANCE, at.bounds.threshold)
+    donors = np.flatnonzero(~returns & (spare >= gift) & ~balloon.release)
+    donors = donors[np.argsort(-spare[donors], kind="stable")]
+    before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
+    donors = donors[before < lacking + pool]
+    gives = np.minimum(spare[donors], np.maximum(lacking + pool - before[: len(donors)], gift[donors]))
+    less[donors] = np.maximum(np.floor((size[donors] - gives) / GRAIN) * GRAIN, least[donors])
+    shrink = returns.copy()
+    shrink[donors] = True
+    return returns, shrink, less
+
+
+def _coming(at: Situation, lacking: float) -> float:
+    """Bytes that balloons under way are to give back. `lacking`: bytes that guests in need wait for.
+
+    These wait for no balloon that hardly moves. What counts for them is what was asked for just now, and later as much
+    as has come so far, for a while more.
+    """
+    balloon, size = at.balloon, at.observation.allocation
+    left = np.maximum(size - balloon.target, 0.0)
+    elapsed = at.now - balloon.last_at
+    shown = np.maximum(balloon.last_from - size, 0.0) * (PROMPT / np.maximum(elapsed, PROMPT))
+    soon = float(np.nansum(np.where(elapsed <= PROMPT, left, np.minimum(left, shown))))
+    return soon if lacking > soon else float(np.nansum(left))
+
+
+def _verified(at: Situation) -> Bools:
+    """(n,) True where the newest sample is new enough, and of the present allocation, to take memory on its word.
+
+    A released domain is looked at seldom, and may send no statistics any more.
+    """
+    seen = at.observation
+    newest = np.where(at.balloon.release, NEWEST, np.maximum(NEWEST, 2 * at.inventory.interval_minimum))
+    young = (at.now - seen.reported_at <= newest) & (seen.fresh_at >= np.fmax(seen.moved_at, at.balloon.rest_from))
+    return np.asarray(young & (seen.trouble == Reason.NONE))
+
+
+def _grant(at: Situation, wishes: Floats, coming: bool) -> Floats:
+    """(n,) bytes of free memory, in proportion to what is wished for: to guests under pressure first, then to others.
+
+    No useless trifles: what is less than the threshold waits. A guest in need takes any, unless it was moved just now,
+    and more memory is on its way.
+    """
+    urgent, free = at.pressure.pressed, max(at.free, 0.0)
+    first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
+    granted = first * min(1.0, free / max(float(first.sum()), 1.0))
+    left = free - float(granted.sum())
+    granted = granted + rest * min(1.0, left / max(float(rest.sum()), 1.0))
+    patient = coming & (at.now - at.balloon.last_at < at.inventory.interval_minimum)
+    least = np.where(at.balloon.release | (urgent & ~patient), TOLERANCE, np.minimum(wishes, at.bounds.threshold))
+    return np.where(granted >= np.maximum(least, ROUNDING), granted, 0.0)
+
+
+def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
+    """(n,) `Reason` for moving each domain to `target`, were it moved: of the rule that moves it."""
+    size = at.observation.allocation
+    grows = target > size
+    outside = (size < at.bounds.minimum - TOLERANCE) | (size > at.bounds.top + TOLERANCE)
+    cases = [
+        (at.balloon.release, Reason.RELEASE_RESTORE),
+        (grows & at.pressure.pressed, Reason.PRESSURE_GROW),
+        (outside, Reason.LIMITS),
+        (grows & (size < at.plan.wanted), Reason.FORECAST_GROW),
+        (grows, Reason.SPARE_LENT),
+        (np.full(len(size), at.host.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
+        (~returns, Reason.CONTENTION_SHRINK),
+    ]
+    return first_that_applies(cases, Reason.FORECAST_SHRINK)
+
+
+def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
+    """(n,) `Reason` for leaving each domain as it is, were it left."""
+    seen, balloon, size = at.observation, at.balloon, at.observation.allocation
+    surplus = size - at.plan.size > at.bounds.threshold
+    short = at.plan.wanted > size + at.bounds.threshold
+    capped = (at.pressure.pressed | (at.estimate.upper > at.bounds.top)) & (size >= at.bounds.top - TOLERANCE)
+    held = at.inventory.share | (at.plan.size < at.plan.wanted)
+    cases = [
+        (at.inventory.obstacle != Reason.NONE, at.inventory.obstacle),
+        (seen.trouble != Reason.NONE, seen.trouble),
+        (seen.fresh_count == 0, Reason.WARMING_UP),
+        (resting(balloon, at.pressure.pressed, at.now, at.tuning), Reason.BUSY),
+        (at.now < balloon.retry_at, Reason.STUCK),
+        (at.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
+        (balloon.under_way & ~waits, Reason.MOVING),
+        (capped, Reason.AT_MAXIMUM),
+        ((size < at.bounds.minimum - TOLERANCE) & ~np.bool_(at.plan.minimums_fit), Reason.MINIMUM_UNMET),
+        (waits, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
+        (short & (at.plan.size < size + at.bounds.threshold), Reason.NO_BUDGET),
+        (surplus & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
+        (~held & (size > at.plan.wanted + at.bounds.threshold), Reason.STABILIZING),
+    ]
+    return first_that_applies(cases, Reason.WITHIN_THRESHOLD)

@@ -1,0 +1,233 @@
+"""What each domain is expected to need at its next look, and how far its demand may rise beyond that.
+
+The forecast model gives the place: the upper forecast, which the allocation has to hold. What no forecast tells is how
+far demand may jump from there: the reach. It is scale-free: where demand has been, on every scale of time, and where
+domains of this node come to by their maximum, as far as they agree in that.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from controller.engine.inventory import Inventory
+from controller.engine.observation import Observation
+from controller.engine.snapshot import TOLERANCE
+from controller.engine.tables import Bools, Floats, Ints, Table, column, mask, spread
+from controller.engine.tuning import Tuning
+from controller.forecast import bound, calibration
+from controller.forecast.history import History
+from controller.forecast.model import Line
+from controller.forecast.tail import Tail
+
+PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": 86400.0}
+"""Seconds after which a peak counts half, by column: demand comes back to where it was on every scale of time."""
+
+PEAK_LOOKS = 20.0
+"""Shortest intervals that these last at least: where looks are minutes apart, a minute is no scale of time."""
+
+BLOCK = 2048
+"""Domains fitted at a time: their points, and what a model makes of them, stay in a processor's cache (200 KiB an
+array of 12 points), so that a fit costs a domain the same among thousands and among a hundred thousand."""
+
+SPREAD = 0.05
+"""Least standard deviation of the logarithm of highest demand over maximum: domains never agree better than that."""
+
+
+@dataclass(frozen=True)
+class Estimate(Table):
+    """Columns of (n,), bytes and monotonic seconds. `update` is its only writer."""
+
+    at: Floats = column(np.nan)
+    """The newest forecast."""
+    since: Floats = column(np.nan)
+    """The first forecast, or the first after a gap: nothing is known of what was needed before."""
+    forecast: Floats = column(np.nan)
+    """Demand expected at the next look."""
+    upper: Floats = column(np.nan)
+    """The quantile of it that decisions use; never below present demand."""
+    exhausted_at: Floats = column(np.inf)
+    """When the upper forecast reaches the allocation."""
+    error: Floats = column(np.nan)
+    """Demand seen less what had been forecast for it; NaN before the first forecast was put to the test."""
+    width: Floats = column(1.0)
+    """Of the upper forecast, relative to the model's own: what has kept its promise of late."""
+    foot: Floats = column(np.nan)
+    """What the allocation has to hold at least: the upper forecast, and memory that a balloon might not get."""
+    reach: Floats = column(np.nan)
+    """How far demand may rise beyond the foot: the unit of the learnt tail."""
+    peak_minute: Floats = column(0.0)
+    """Highest demand; fades, see `PEAK_HALF_LIVES`. As are the next three."""
+    peak_minutes: Floats = column(0.0)
+    peak_hour: Floats = column(0.0)
+    peak_day: Floats = column(0.0)
+    highest: Floats = column(0.0)
+    """Highest demand since the guest started."""
+    bucket_start: Floats = column(-np.inf)
+    bucket: Floats = column(0.0)
+    """The most that foot and headroom came to since `bucket_start`."""
+    bucket_before: Floats = column(0.0)
+    """The same of the stabilisation window before that."""
+
+    @property
+    def held(self) -> Floats:
+        """(n,) the most that was to be held in the last one to two stabilisation windows."""
+        return np.maximum(self.bucket, self.bucket_before)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How forecasts have done, over all domains."""
+
+    forecasts: int = 0
+    """Forecasts that a sample has put to the test."""
+    error: float = 0.0
+    """Sum of their absolute errors, bytes."""
+    last_value_error: float = 0.0
+    """The same had each demand been expected to stay as it was: what a model has to beat."""
+    broken_bounds: int = 0
+    """Demands above their upper forecast."""
+
+
+def judge(accuracy: Accuracy, estimate: Estimate, observation: Observation, rows: Ints) -> Accuracy:
+    """`accuracy` with the forecasts of `rows`, whose demand is newer."""
+    demand, forecast = observation.demand[rows], estimate.forecast[rows]
+    tested = np.isfinite(forecast)
+    error = np.abs(demand - forecast)[tested]
+    return Accuracy(
+        accuracy.forecasts + len(error),
+        accuracy.error + float(error.sum()),
+        accuracy.last_value_error + float(np.abs(observation.change[rows][tested]).sum()),
+        accuracy.broken_bounds + int((demand > estimate.upper[rows])[tested].sum()),
+    )
+
+
+def learn(tail: Tail, estimate: Estimate, observation: Observation, inventory: Inventory, rows: Ints, now: float) -> Tail:
+    """`tail` with how far the demand of `rows` rose beyond what was foreseen at their last look."""
+    known = rows[np.isfinite(estimate.reach[rows])]
+    ratio = (observation.demand[known] - estimate.foot[known]) / estimate.reach[known]
+    intervals = np.maximum((now - estimate.at[known]) / inventory.interval_minimum[known], 1.0)
+    return tail.counted(known, ratio, intervals)
+
+
+def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
+    """Lines through the decision points of `rows`, each domain by its own policy's model."""
+    line = Line(*(np.empty(len(rows)) for _ in fields(Line)))
+    for number, model in enumerate(inventory.models):
+        mine = np.flatnonzero(inventory.model[rows] == number)
+        for start in range(0, len(mine), BLOCK):
+            block = mine[start : start + BLOCK]
+            part = model.fit(history.points(now, rows[block], model.decision_points))
+            for item in fields(Line):
+                getattr(line, item.name)[block] = getattr(part, item.name)
+    return line
+
+
+def update(
+    estimate: Estimate,
+    history: History,
+    observation: Observation,
+    inventory: Inventory,
+    rows: Ints,
+    ahead: Floats,
+    now: float,
+    tuning: Tuning,
+) -> Estimate:
+    """Estimates with new ones of `rows` (m,), which have a fresh sample. `ahead`: (n,) seconds until the next look."""
+    n = len(inventory)
+    chosen, percentile = mask(rows, n), inventory.percentile[rows]
+    width = _width(estimate, observation, inventory)[rows]
+    line = calibration.widened(fit(history, inventory, rows, now), width)
+    forecast = bound.predict(line, ahead[rows])
+    upper = np.maximum(bound.upper(line, ahead[rows], percentile), observation.demand[rows])
+    exhausted = now + bound.time_to_reach(line, observation.allocation[rows], percentile)
+    dense = spread(rows, np.stack([forecast, upper, exhausted, width]), n)
+    made = _raise_peaks(estimate, observation, inventory, chosen, now).put(
+        chosen,
+        at=now,
+        error=observation.demand - estimate.forecast,
+        forecast=dense[0],
+        upper=dense[1],
+        exhausted_at=dense[2],
+        width=dense[3],
+        foot=np.maximum(dense[1], _firm(observation, inventory)),
+    )
+    made = _hold(made, inventory, chosen, now)
+    return made.having(reach=_reach(made, observation, inventory, tuning))
+
+
+def _width(estimate: Estimate, observation: Observation, inventory: Inventory) -> Floats:
+    """(n,) of upper forecasts, now that the last ones have held or not."""
+    after = calibration.width(estimate.width, observation.demand > estimate.upper, inventory.percentile)
+    return np.where(np.isnan(estimate.upper), estimate.width, after)
+
+
+def _raise_peaks(
+    estimate: Estimate, observation: Observation, inventory: Inventory, chosen: Bools, now: float
+) -> Estimate:
+    demand, elapsed = observation.demand, np.minimum(np.nan_to_num(now - estimate.at), bound.FOREVER)
+    peaks = {
+        name: np.maximum(
+            demand,
+            getattr(estimate, name) * np.exp2(-elapsed / np.maximum(half_life, PEAK_LOOKS * inventory.interval_minimum)),
+        )
+        for name, half_life in PEAK_HALF_LIVES.items()
+    }
+    return estimate.put(chosen, highest=np.maximum(demand, estimate.highest), **peaks)
+
+
+def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, tuning: Tuning) -> Floats:
+    """(n,) bytes: to the mean of the peaks, to where demand may come by the domain's maximum, and headroom."""
+    peaks = np.stack([getattr(estimate, name) for name in PEAK_HALF_LIVES])
+    known = np.maximum(peaks - estimate.foot, 0.0).mean(axis=0)
+    unknown = np.maximum(_expected_highest(estimate, observation, inventory) - estimate.foot, 0.0)
+    return known + tuning.unknown * unknown + headroom(inventory, estimate.foot)
+
+
+def _expected_highest(estimate: Estimate, observation: Observation, inventory: Inventory) -> Floats:
+    """(n,) bytes: the highest demand that each domain is expected to come to, if it comes beyond that of its past.
+
+    Logarithms of highest demand over maximum are taken to be normal among the domains of a node; what is expected is
+    the mean of what lies beyond a domain's own (the inverse Mills ratio, N. Johnson and S. Kotz, Continuous Univariate
+    Distributions 1, 13.10.1, here by (z + sqrt(z^2 + 8 / pi)) / 2, exact at 0 and far out). Where maximums tell how
+    much domains need, all come to the same part of it; where they do not, each keeps to its own past.
+    """
+    maximum = np.fmax(np.fmin(inventory.maximum, observation.maximum), 1.0)
+    known = estimate.highest > 0
+    if not known.any():
+        return estimate.highest
+    part = np.log(np.where(known, estimate.highest, maximum) / maximum)
+    mean = part[known].mean()
+    deviation = np.sqrt(part[known].var() + SPREAD**2)
+    score = (part - mean) / deviation
+    mills = (score + np.sqrt(score * score + 8.0 / np.pi)) / 2.0
+    return np.clip(np.exp(mean + deviation * mills) * maximum, estimate.highest, np.maximum(maximum, estimate.highest))
+
+
+def _firm(observation: Observation, inventory: Inventory) -> Floats:
+    """(n,) bytes that domains keep, of what they have, for headroom beside memory that a balloon might not get; 0 where
+    there is none. What is not free when a balloon asks for it has to be reclaimed; where that fails, a kernel kills.
+    """
+    held = observation.demand + observation.doubtful
+    kept = np.fmin(held + headroom(inventory, held), observation.allocation)
+    return np.where(observation.doubtful > TOLERANCE, kept, 0.0)
+
+
+def headroom(inventory: Inventory, base: Floats) -> Floats:
+    """(n,) bytes that domains are to have on top of `base`, (n,) bytes, in any case."""
+    return np.maximum(inventory.headroom, inventory.headroom_fraction * base)
+
+
+def _hold(estimate: Estimate, inventory: Inventory, chosen: Bools, now: float) -> Estimate:
+    """A sliding maximum of foot and headroom over a stabilisation window or two: two buckets of that length."""
+    window = inventory.stabilization
+    foreseen = estimate.foot + headroom(inventory, estimate.foot)
+    passed = now - estimate.bucket_start
+    turn = passed >= window
+    gap = passed > 2 * np.maximum(window, inventory.interval_maximum)
+    return estimate.put(
+        chosen,
+        since=np.where(gap, now, estimate.since),
+        bucket_before=np.where(turn, np.where(passed < 2 * window, estimate.bucket, 0.0), estimate.bucket_before),
+        bucket_start=np.where(turn, now, estimate.bucket_start),
+        bucket=np.where(turn, foreseen, np.maximum(estimate.bucket, foreseen)),
+    )

@@ -1,0 +1,88 @@
+"""The numbers that the newest decision about each domain came from: what logs, `explain` and the page tell."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from controller.engine.estimate import headroom
+from controller.engine.tables import Floats, Table, column
+
+if TYPE_CHECKING:
+    from controller.engine.actuation import Situation
+
+
+class Figures(NamedTuple):
+    """Of one domain; bytes, NaN where unknown."""
+
+    demand: float
+    """As last seen."""
+    forecast: float
+    """Demand expected at the next look."""
+    upper: float
+    """The quantile of it that decisions use."""
+    headroom: float
+    wanted: float
+    """Upper forecast (or memory that a balloon might not get) and headroom, within the limits."""
+    planned: float
+    """What it should have by its share of the budget."""
+    allocation: float
+    """Before the decision."""
+    target: float
+    """As decided; the allocation where nothing was changed."""
+    threshold: float
+    """By which the two differ at least where the domain is moved."""
+    excess: float
+    """Shortfall expected to begin in one shortest interval, as things were."""
+    regret: float
+    """What the plan would have saved of that since it was last followed, byte-seconds."""
+    price: float
+    """What that has to come to for a move, byte-seconds."""
+    budget: float
+    free: float
+    """Of the budget, before the decisions of the step; negative where more was given away."""
+
+
+@dataclass(frozen=True)
+class Grounds(Table):
+    """Columns of (n,), as those of `Figures`."""
+
+    demand: Floats = column(np.nan)
+    forecast: Floats = column(np.nan)
+    upper: Floats = column(np.nan)
+    headroom: Floats = column(np.nan)
+    wanted: Floats = column(np.nan)
+    planned: Floats = column(np.nan)
+    allocation: Floats = column(np.nan)
+    target: Floats = column(np.nan)
+    threshold: Floats = column(np.nan)
+    excess: Floats = column(np.nan)
+    regret: Floats = column(np.nan)
+    price: Floats = column(np.nan)
+    budget: Floats = column(np.nan)
+    free: Floats = column(np.nan)
+
+    def of(self, row: int) -> Figures:
+        """Those of one domain."""
+        return Figures(*(float(getattr(self, name)[row]) for name in Figures._fields))
+
+
+def grounds(at: "Situation") -> Grounds:
+    """Those of every domain in a situation; nothing is moved yet."""
+    size, everyone = at.observation.allocation, np.ones(len(at.inventory))
+    return Grounds(
+        demand=at.observation.demand,
+        forecast=at.estimate.forecast,
+        upper=at.estimate.upper,
+        headroom=headroom(at.inventory, at.estimate.foot),
+        wanted=np.where(np.isfinite(at.estimate.foot), at.plan.wanted, np.nan),
+        planned=at.plan.size,
+        allocation=size,
+        target=size,
+        threshold=at.bounds.threshold,
+        excess=at.exposure.excess,
+        regret=at.exposure.regret,
+        price=at.price * everyone,
+        budget=at.host.budget * everyone,
+        free=at.free * everyone,
+    )

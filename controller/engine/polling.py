@@ -1,0 +1,133 @@
+"""When each domain is looked at next: when what a look may tell is worth its price.
+
+A shortfall that begins between two looks lasts until the next one. If it is expected to begin at a rate of e bytes a
+shortest interval s, looks T apart cost e / s * T / 2 in shortfall, and c / T in looks of price c each. The sum is least
+at T = sqrt(2 * c * s / e), as for any stock that is replenished in lots (F. Harris's economic order quantity, 1913).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.engine import observation as observing
+from controller.engine.allocation import Exposure
+from controller.engine.estimate import Estimate
+from controller.engine.guest_pressure import GuestPressure
+from controller.engine.inventory import Inventory
+from controller.engine.observation import Observation
+from controller.engine.reasons import Reason
+from controller.engine.tables import Bools, Floats, Ints, Table, column
+from controller.engine.tuning import Tuning
+from controller.forecast.bound import FOREVER
+
+ROUNDING = 1e-6
+"""Part of a shortest interval that sums of seconds may be off by."""
+
+GROWTH = 2.0
+"""Factor by which an interval grows from look to look at most: from 1 s to 60 s in six looks, one minute."""
+
+SAFETY = 0.5
+"""Part of the time until the upper forecast reaches the allocation that may pass unseen: it is seen twice before."""
+
+TROUBLED_INTERVAL = 5.0
+"""Seconds, at least, between looks at a domain whose statistics cannot be acted on."""
+
+
+@dataclass(frozen=True)
+class Polling(Table):
+    """Columns of (n,), monotonic seconds. Written by `poll` and `hasten` only."""
+
+    next_look: Floats = column(-np.inf)
+    """Due at once when new."""
+    interval: Floats = column(0.0)
+    stable: Bools = column(False)
+    reallocations: Floats = column(0.0)
+    """A sliding count: a move counts less by 1/e after each `stability.windowSeconds`."""
+    counted_at: Floats = column(-np.inf)
+    looks: Ints = column(0)
+    fixed_looks: Floats = column(0.0)
+    """Looks that a fixed interval of the shortest length would have taken."""
+
+
+def poll(
+    polling: Polling,
+    inventory: Inventory,
+    observation: Observation,
+    pressure: GuestPressure,
+    estimate: Estimate,
+    exposure: Exposure,
+    looked: Bools,
+    price: float,
+    elapsed: float,
+    now: float,
+) -> Polling:
+    """Stability and next look of the domains `looked` at, (n,). `price`: of a look, byte-seconds; `elapsed`: seconds since
+    the last step.
+    """
+    fixed_looks = polling.fixed_looks + np.where(inventory.acted_on, elapsed / inventory.interval_minimum, 0.0)
+    faded = _faded(polling, inventory, observation.fresh, now).having(fixed_looks=fixed_looks)
+    shortest, longest = inventory.interval_minimum, inventory.interval_maximum
+    stable = np.where(observation.fresh, _stable(faded, inventory, observation, pressure), polling.stable)
+    worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
+    calm = np.minimum(np.minimum(GROWTH * polling.interval, worth), SAFETY * (estimate.exhausted_at - now))
+    fresh = np.where(stable & ~pressure.pressed, np.clip(calm, shortest, longest), shortest)
+    report_due = observing.report_due(observation, inventory) - now
+    wait = np.where(observation.fresh, fresh, np.maximum(shortest, np.minimum(report_due, longest)))
+    trouble = observation.trouble
+    troubled = (trouble != Reason.NONE) & (trouble != Reason.MOVING)
+    wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)
+    interval = np.where(inventory.obstacle != Reason.NONE, longest, wait)
+    return faded.put(
+        looked,
+        stable=stable,
+        interval=interval,
+        next_look=aligned(now + interval, shortest),
+        looks=polling.looks + 1,
+    )
+
+
+def hasten(
+    polling: Polling, inventory: Inventory, moved: Bools, for_itself: Bools, unverified: Bools, seen_at: Floats, now: float
+) -> Polling:
+    """Domains that were `moved` are looked at after their shortest interval, those `unverified` (asked for memory on a
+    word that is too old) as soon as there can be news. A move `for_itself` speaks for instability. Masks are (n,).
+    """
+    if not (moved.any() or unverified.any()):
+        return polling
+    shortest = inventory.interval_minimum
+    soon = np.minimum(polling.next_look, aligned(now + shortest, shortest))
+    counted = _faded(polling, inventory, moved, now)
+    hurried = counted.put(
+        moved, interval=shortest, next_look=soon, reallocations=counted.reallocations + (moved & for_itself)
+    )
+    news = np.maximum(now, np.nan_to_num(seen_at, nan=-np.inf) + shortest)
+    return hurried.put(unverified, next_look=np.minimum(hurried.next_look, news))
+
+
+def aligned(time: Floats, shortest: Floats) -> Floats:
+    """(n,) seconds on the engine's clock: looks of all domains meet, at multiples of their shortest interval.
+
+    What is due together is one call to libvirt and one step. A look comes up to one shortest interval early for it.
+    """
+    return np.asarray(np.floor(time / shortest + ROUNDING) * shortest)
+
+
+def _stable(polling: Polling, inventory: Inventory, observation: Observation, pressure: GuestPressure) -> Bools:
+    """(n,) calm enough by the policy's own measures: seldom moved for their own sake, demand that changes little."""
+    size, change = observation.allocation, np.abs(observation.change)
+    harmless = HARMLESS * (size - observation.demand)
+    calm = change <= np.maximum(inventory.stability_change * size, harmless)
+    seldom = polling.reallocations <= inventory.stability_reallocations
+    return np.asarray(calm & seldom & ~pressure.pressed & ~pressure.paging)
+
+
+HARMLESS = 0.25
+"""Part of its slack by which a domain's demand may change from look to look and still be stable: four more such changes
+would not exhaust it, and it is looked at before."""
+
+
+def _faded(polling: Polling, inventory: Inventory, where: Bools, now: float) -> Polling:
+    """Old reallocations count less: at a steady rate of r a second the count settles at r * window."""
+    elapsed = np.minimum(now - polling.counted_at, FOREVER)
+    count = polling.reallocations * np.exp(-elapsed / inventory.stability_window)
+    return polling.put(where, reallocations=count, counted_at=now)
