@@ -13,7 +13,7 @@ from controller.engine import act, balloon, guest_pressure, host, observation, o
 from controller.engine.act import Moves
 from controller.engine.decision import Action, Decision, Notice
 from controller.engine.inventory import Inventory
-from controller.engine.phases import FAILURES, Event
+from controller.engine.phases import Event
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import TOLERANCE, Life, Snapshot
 from controller.engine.state import State, Totals
@@ -235,8 +235,7 @@ def _cancel(state: State, committed: Floats) -> tuple[Action, ...]:
     A guest that could not give more has nothing left: it gets its headroom back, as far as memory is free.
     """
     inventory, size = state.inventory, state.observation.allocation
-    failed = np.isin(state.balloon.event, FAILURES)
-    rows = np.flatnonzero(failed & inventory.enforce)
+    rows = np.flatnonzero(state.balloon.failed & inventory.enforce)
     if len(rows) == 0:
         return ()
     _, top = plan.limits(inventory, state.observation)

@@ -202,6 +202,11 @@ class AnyWorld(RuleBasedStateMachine):
         self.world.refuse_next = self._one(data).name
 
     @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), seconds=st.sampled_from([0, 3, 20]))
+    def qemu_takes_its_time_to_answer(self, data, seconds):
+        self._one(data).answers_after = seconds
+
+    @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), more=st.integers(1, 2048))
     def memory_is_plugged_in(self, data, more):
         self._one(data).maximum += more
