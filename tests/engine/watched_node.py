@@ -116,7 +116,8 @@ class WatchedNode(Node):
         book.life = Life(int(report["life"]))
         book.maximum = report["maximum"] if np.isfinite(report["maximum"]) else book.maximum
         if book.life == Life.NOT_RUNNING:
-            book.told = 0.0
+            book.told = 0.0  # it has ended, and what it was told with it
+            book.ordered = book.earlier = np.nan
         elif np.isfinite(report["actual"]):
             self._hear(key, report["actual"])
         if not book.reports or report["updated"] != book.reports[-1][1]["updated"]:
