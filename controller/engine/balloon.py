@@ -1,13 +1,13 @@
 """What became of the orders to each balloon: the stage that knows its phase, and who may be told what next."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
-from controller.engine.phases import FAILURES, Balloon, Event, Phase, after
+from controller.engine.phases import Balloon, Event, Phase, after
+from controller.engine.reasons import first_that_applies
 from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, Life, Outcome, Result
 from controller.engine.tables import Bools, Floats, Ints, mask, spread
 from controller.engine.tuning import Tuning
@@ -35,8 +35,7 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
         lost = unowned & (same >= 0) & (old.policy[same] >= 0) & old.enforce[same] & old.restore[same]
     release_until = np.where(lost, now + RELEASE_PATIENCE, before.release_until)
     observed = new.acted_on & ~new.enforce
-    return replace(
-        taken.put(reset, allowance=promised),
+    return taken.put(reset, allowance=promised).having(
         release=lost | (before.release & unowned),
         release_until=release_until,
         proposed=np.where(observed, taken.proposed, np.nan),
@@ -50,12 +49,14 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
     results = np.full(len(balloon.phase), -1)
     results[[each.row for each in outcomes]] = [each.result for each in outcomes]
     refused, late = results == Result.REFUSED, results == Result.UNKNOWN
-    event = np.select(
-        [refused & np.isfinite(balloon.previous), refused, late, results == Result.DONE],
-        [Event.RESUMED, Event.REFUSED, Event.UNANSWERED, Event.TAKEN],
-        Event.NONE,
-    )
-    balloon = replace(balloon, phase=after(balloon.phase, event)).put(event != Event.NONE, progress_at=now)
+    cases = [
+        (refused & np.isfinite(balloon.previous), Event.RESUMED),
+        (refused, Event.REFUSED),
+        (late, Event.UNANSWERED),
+        (results == Result.DONE, Event.TAKEN),
+    ]
+    event = first_that_applies(cases, Event.NONE)
+    balloon = balloon.having(phase=after(balloon.phase, event)).put(event != Event.NONE, progress_at=now)
     stays = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
     balloon = balloon.put(stays, target=np.fmax(balloon.settled, balloon.allowance), progress=balloon.settled)
     rest = np.clip(2 * balloon.refusal_rest, tuning.refusal_first, tuning.retry_longest)
@@ -65,11 +66,12 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
 def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Compare orders with the newest sizes: `phase` and `event` tell what became of them."""
     event, size = _events(balloon, observation, inventory, now, tuning), observation.allocation
-    balloon = replace(
-        _track(balloon, observation, inventory, now, tuning), event=event, phase=after(balloon.phase, event)
-    )
+    phase = after(balloon.phase, event)
+    balloon = _track(balloon, observation, inventory, now, tuning).having(event=event, phase=phase)
+    if not event.any():
+        return balloon
     balloon = _arrive(balloon, event == Event.ARRIVED, size)
-    balloon = _fail(balloon, np.isin(event, FAILURES), size, now, tuning)
+    balloon = _fail(balloon, balloon.failed, size, now, tuning)
     balloon = _surprise(balloon, observation, inventory, now, tuning)
     return _come_home(balloon, event == Event.FOLLOWED, size)
 
@@ -77,13 +79,16 @@ def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now
 def _events(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Ints:
     """(n,) what became of each balloon, the first that applies."""
     size, last_to = observation.allocation, balloon.last_to
+    changed = np.abs(size - balloon.settled) >= TOLERANCE
+    if not (changed | balloon.under_way | (balloon.phase != Phase.IDLE)).any():
+        return np.full(len(size), int(Event.NONE))
     moving, unknown = balloon.phase == Phase.MOVING, balloon.phase == Phase.UNKNOWN
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     near = (gap < TOLERANCE) & (moving | (closest >= TOLERANCE))  # a late order to stay put shows in no size
     rested = observation.seen_at - balloon.progress_at
     missed = moving & (gap <= tuning.miss) & (gap >= closest - TOLERANCE / 2) & (rested >= LATE_NEWS)
     away = moving & (gap > closest + TOLERANCE) & ~_late_news(balloon, now)
-    changed = ~balloon.under_way & ~unknown & (np.abs(size - balloon.settled) >= TOLERANCE)
+    changed &= ~balloon.under_way & ~unknown
     allowed = (size > balloon.settled) & (size < balloon.allowance + TOLERANCE)
     ours = changed & (allowed | (np.abs(size - last_to) <= tuning.miss))
     surprise = away | (changed & ~ours)
@@ -104,9 +109,9 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
         (ours, Event.FOLLOWED),
         (choked, Event.CHOKED),
         (running & late, Event.STALLED),
-        (np.isin(balloon.phase, (Phase.STUCK, Phase.OVERRULED)) & waited, Event.EXPIRED),
+        (((balloon.phase == Phase.STUCK) | (balloon.phase == Phase.OVERRULED)) & waited, Event.EXPIRED),
     ]
-    return np.select([case for case, _ in cases], [event for _, event in cases], Event.NONE)
+    return first_that_applies(cases, Event.NONE)
 
 
 def _before(balloon: Balloon) -> Floats:
@@ -178,7 +183,7 @@ def _surprise(balloon: Balloon, observation: Observation, inventory: Inventory, 
     """Sizes nobody here asked for: they may not be the last ones, and are left alone where someone else set them."""
     event, size = balloon.event, observation.allocation
     resized, reverted = event == Event.RESIZED, event == Event.REVERTED
-    drifted = np.isin(event, (Event.DEFLATED, Event.DRIFTED))
+    drifted = (event == Event.DEFLATED) | (event == Event.DRIFTED)
     grew = resized & (size > _before(balloon)) & _gave(balloon, now, tuning)
     settling = drifted & _settling(balloon, now)
     hold = now + np.maximum(inventory.stabilization, tuning.outside_hold)
@@ -231,7 +236,7 @@ def proposed(balloon: Balloon, rows: Ints, targets: Floats, reasons: Ints) -> Ba
 
 
 def _told(balloon: Balloon, chosen: Bools, target: Floats, size: Floats, now: float) -> Balloon:
-    told = replace(balloon, phase=after(balloon.phase, np.where(chosen, Event.ORDERED, Event.NONE)))
+    told = balloon.having(phase=after(balloon.phase, np.where(chosen, Event.ORDERED, Event.NONE)))
     return told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
 
 

@@ -1,12 +1,13 @@
 """Which guests are short of memory, by how much, and since when: an observation, which no order ever changes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Event
+from controller.engine.reasons import first_that_applies
 from controller.engine.snapshot import Life
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 from controller.engine.tuning import Tuning
@@ -27,7 +28,7 @@ class Level(IntEnum):
     """Nothing is left: it tells its size, not its demand."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GuestPressure(Table):
     """Columns of (n,); monotonic seconds. `assess` is its only writer."""
 
@@ -70,7 +71,7 @@ def assess(
     samples = np.where(short, pressure.samples + 1, 0)
     since = np.where(short, np.fmin(pressure.since, now), np.nan)
     told = pressure.put(telling, samples=samples, since=since, paging=paging, heard_at=now)
-    return replace(told, level=np.where(awake, level, Level.NONE))
+    return told.having(level=np.where(awake, level, Level.NONE))
 
 
 def _reads_back(observation: Observation, tuning: Tuning) -> Bools:
@@ -81,12 +82,9 @@ def _reads_back(observation: Observation, tuning: Tuning) -> Bools:
 
 def _level(observation: Observation, reads_back: Bools, tuning: Tuning) -> Ints:
     usable, size = observation.usable, observation.told_size
-    return np.select(
-        [
-            usable < np.maximum(tuning.nothing_left * size, tuning.nothing_left_bytes),
-            usable < tuning.low * size,
-            reads_back & (usable < tuning.easy * size),
-        ],
-        [Level.EXHAUSTED, Level.SHORT, Level.LOW],
-        Level.NONE,
-    )
+    cases = [
+        (usable < np.maximum(tuning.nothing_left * size, tuning.nothing_left_bytes), Level.EXHAUSTED),
+        (usable < tuning.low * size, Level.SHORT),
+        (reads_back & (usable < tuning.easy * size), Level.LOW),
+    ]
+    return first_that_applies(cases, Level.NONE)

@@ -8,7 +8,8 @@ Guests stamp statistics with the wall clock, in whole seconds, rounded down. All
 old as the wall clock says at the look that finds it, so a wall clock that is set spoils one report at most.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
@@ -25,15 +26,11 @@ ROUNDING = 1.0
 FUTURE_TOLERANCE = 5.0
 """Seconds by which statistics may be ahead of the wall clock: rounding, and small corrections of the clock."""
 
-_LIFE_REASONS = {
-    Life.PAUSED: Reason.PAUSED,
-    Life.NOT_RUNNING: Reason.NOT_RUNNING,
-    Life.BUSY: Reason.BUSY,
-    Life.UNRESPONSIVE: Reason.UNRESPONSIVE,
-}
+_TROUBLE = np.array([Reason.NONE, Reason.PAUSED, Reason.NOT_RUNNING, Reason.BUSY, Reason.UNRESPONSIVE], dtype=np.int64)
+"""By `Life`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observation(Table):
     """Columns of (n,); bytes and monotonic seconds. `observe` is its only writer, `accrue` of the last two columns."""
 
@@ -151,7 +148,7 @@ class _Look:
 
 def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now: float, tuning: Tuning) -> Observation:
     """What is known after a look and the events since the last one. `balloon` is as before this step."""
-    observation = replace(observation, fresh=np.zeros_like(observation.fresh), telling=np.zeros_like(observation.fresh))
+    observation = observation.having(fresh=np.zeros_like(observation.fresh), telling=np.zeros_like(observation.fresh))
     observation = _born(_doubt(observation, balloon.event == Event.CHOKED, now, tuning), snapshot, now)
     if len(snapshot.samples.rows) == 0:
         return _hear(observation, snapshot, now)
@@ -191,7 +188,7 @@ def accrue(observation: Observation, counted: Bools, elapsed: float) -> tuple[Ob
     short = np.where(counted, np.nan_to_num(observation.demand - observation.allocation) * elapsed, 0.0)
     shortfall, slack = np.maximum(short, 0.0), np.maximum(-short, 0.0)
     shortfall_time, slack_time = observation.shortfall_time + shortfall, observation.slack_time + slack
-    added = replace(observation, shortfall_time=shortfall_time, slack_time=slack_time)
+    added = observation.having(shortfall_time=shortfall_time, slack_time=slack_time)
     return added, float(shortfall.sum()), float(slack.sum())
 
 
@@ -251,8 +248,8 @@ def _judge(
     booting = missing & (now - observation.booted_at < tuning.boot_time)
     absurd = (at_rest & ((demand < 0) | (demand > look.actual))) | (look.available < 0) | ~(look.actual > 0)
     since = np.where(absurd, np.fmin(observation.absurd_since, now), np.nan)
-    cases = [
-        *((look.life == life, reason) for life, reason in _LIFE_REASONS.items()),
+    cases: list[tuple[Bools, IntEnum | Ints]] = [
+        (look.life != Life.RUNNING, _TROUBLE[look.life]),
         (booting, Reason.BOOTING),
         (missing, Reason.NO_STATISTICS),
         (absurd & (now - since < EVENT_SPACING), Reason.MOVING),  # somebody may have set it: the event is to come

@@ -4,7 +4,7 @@ A table is a frozen dataclass whose fields are `column(...)`s. Stages never writ
 return a new one. Rows follow the inventory; `take` moves them when it changes.
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ def column(blank: float | int | bool) -> Any:
     return field(metadata={"blank": blank})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """Arrays of equal length, one element a domain."""
 
@@ -31,7 +31,15 @@ class Table:
 
     def put(self, where: Bools, **values: Any) -> Self:
         """A table that has `values`, by column and each (n,) or one for all, where `where` is True."""
-        return replace(self, **{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
+        if not where.any():
+            return self
+        return self.having(**{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
+
+    def having(self, **columns: NDArray[Any]) -> Self:
+        """A table with some of its columns replaced: as `dataclasses.replace`, at a fraction of its cost."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__, **columns)
+        return made
 
     def take(self, index: Ints) -> Self:
         """A table whose row i is this table's row index[i], or a blank one where index[i] is -1."""

@@ -133,10 +133,11 @@ class Node:
         self.wall_offset = 1.7e9
         self.state = State.initial()
         self.decisions: list[Decision] = []
-        self.outcomes: tuple[Outcome, ...] = ()
+        self.answers: dict[str, Result] = {}
+        """What became of orders since the last step, by name; nothing of those that were done at once."""
         self.refuse_next: str = ""
-        self.late: list[tuple[float, Action]] = []
-        """Orders that QEMU has not answered, and when it will."""
+        self.late: list[tuple[float, int, Action]] = []
+        """Orders that QEMU has not answered: when it will, and the run of the guest that they are for."""
         self.merged_mib = 0.0
         self.mark_mib = 0.0
         self.looks: list[tuple[float, str]] = []
@@ -173,13 +174,20 @@ class Node:
 
     def _answer(self) -> None:
         """Orders that come late take effect now; one that its guest does not answer for any more is refused."""
-        due_now = [action for at, action in self.late if at <= self.now]
-        self.late = [(at, action) for at, action in self.late if at > self.now]
-        for action in due_now:
-            result = Result.REFUSED if self.refuse_next == action.name else Result.DONE
-            self.outcomes += (Outcome(self.inventory.index[action.key], result),)
-            if result is Result.DONE:
-                self.guests[action.name].target = action.target / MIB
+        due_now = [(run, action) for at, run, action in self.late if at <= self.now]
+        self.late = [each for each in self.late if each[0] > self.now]
+        for run, action in due_now:
+            guest = self.guests.get(action.name)
+            if guest is None or guest.incarnation != run:
+                continue
+            self._answered(action, Result.REFUSED if self.refuse_next == action.name else Result.DONE)
+
+    def _answered(self, action: Action, result: Result) -> None:
+        self.answers[action.name] = result
+        if result is Result.DONE:
+            self.guests[action.name].target = action.target / MIB
+        else:
+            self.refuse_next = ""
 
     def _move_balloons(self) -> dict[str, float]:
         moved = {}
@@ -223,9 +231,13 @@ class Node:
                 np.array([inventory.index[key] for key in moved], dtype=np.int64),
                 np.array([size * MIB for size in moved.values()]),
             ),
-            outcomes=self.outcomes,
+            outcomes=tuple(
+                Outcome(inventory.index[name], result, "by libvirt")
+                for name, result in self.answers.items()
+                if name in inventory.index
+            ),
         )
-        self.outcomes = ()
+        self.answers = {}
         self._take(snapshot)
 
     def _take(self, snapshot: Snapshot) -> None:
@@ -241,13 +253,13 @@ class Node:
 
     def _apply(self, action: Action) -> None:
         if self.refuse_next == action.name:
-            self.outcomes += (Outcome(action.row, Result.REFUSED, "another job is running"),)
+            self.answers[action.name] = Result.REFUSED
             self.refuse_next = ""
             return
         guest = self.guests[action.name]
         if guest.answers_after:
-            self.outcomes += (Outcome(action.row, Result.UNKNOWN, "not answered"),)
-            self.late.append((self.now + guest.answers_after, action))
+            self.answers[action.name] = Result.UNKNOWN
+            self.late.append((self.now + guest.answers_after, guest.incarnation, action))
         else:
             guest.target = action.target / MIB
 

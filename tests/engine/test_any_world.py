@@ -113,12 +113,12 @@ class AnyWorld(RuleBasedStateMachine):
             self._start(demand, maximum, autodeflate, Wishes())
         self.world.tick(5)
 
-    def _start(self, demand, maximum, autodeflate, wishes):
+    def _start(self, demand, maximum, autodeflate, wishes) -> Guest:
         name = f"g{self.born}"
         self.born += 1
-        self.world.guests[name] = Guest(
-            name, min(demand, maximum), maximum, maximum, autodeflate=autodeflate, wishes=wishes
-        )
+        guest = Guest(name, min(demand, maximum), maximum, maximum, autodeflate=autodeflate, wishes=wishes)
+        self.world.guests[name] = guest
+        return guest
 
     def _one(self, data) -> Guest:
         return self.world.guests[data.draw(st.sampled_from(list(self.world.guests)))]
@@ -132,9 +132,9 @@ class AnyWorld(RuleBasedStateMachine):
         self.world.tick(seconds)
 
     @precondition(lambda self: len(self.world.guests) < MOST_GUESTS)
-    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes)
-    def a_guest_comes(self, demand, maximum, autodeflate, wishes):
-        self._start(demand, maximum, autodeflate, wishes)
+    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes, late=st.sampled_from([0, 0, 3, 20]))
+    def a_guest_comes(self, demand, maximum, autodeflate, wishes, late):
+        self._start(demand, maximum, autodeflate, wishes).answers_after = late
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data())
@@ -200,6 +200,11 @@ class AnyWorld(RuleBasedStateMachine):
     @rule(data=st.data())
     def libvirt_refuses_the_next_change(self, data):
         self.world.refuse_next = self._one(data).name
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), seconds=st.sampled_from([0, 3, 20]))
+    def qemu_takes_its_time_to_answer(self, data, seconds):
+        self._one(data).answers_after = seconds
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), more=st.integers(1, 2048))

@@ -13,7 +13,7 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action, Decision
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life, Outcome, Result
+from controller.engine.snapshot import Life, Result
 from controller.engine.state import State
 from controller.engine.step import next_due
 from controller.engine.view import view
@@ -41,6 +41,8 @@ class Books:
         self.life = Life.RUNNING
         self.ordered = np.nan
         """Target of the balloon that it has not been told to have reached, bytes."""
+        self.earlier = np.nan
+        """What it was ordered before, while libvirt has not answered the newest order."""
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
@@ -55,14 +57,13 @@ class WatchedNode(Node):
         self.steps = 0
         self.changes: dict[str, float] = {}
         """Sizes that someone else has set since the last second, MiB."""
-        self.turned_down: list[str] = []
-        """Guests whose change libvirt refused; the controller learns of it at its next step."""
 
     def restart(self) -> None:
         """The controller starts anew; guests and what they were told before stay."""
         self.state = State.initial()
         self.books.clear()
-        self.turned_down.clear()
+        self.late.clear()
+        self.answers.clear()
         self.changes.clear()
 
     def resize(self, guest: Guest, size: float) -> None:
@@ -105,9 +106,6 @@ class WatchedNode(Node):
         for key, size in moved.items():
             if np.isfinite(self._book(key).told):
                 self._hear(key, size * MIB)
-        known = [inventory.index[name] for name in self.turned_down if name in inventory.index]
-        self.outcomes = tuple(Outcome(row, Result.REFUSED, "another job is running") for row in known)
-        self.turned_down = []
         super()._decide(inventory, keys, moved)
         self.steps += 1
         self._check(inventory, self.decisions.pop())
@@ -118,7 +116,8 @@ class WatchedNode(Node):
         book.life = Life(int(report["life"]))
         book.maximum = report["maximum"] if np.isfinite(report["maximum"]) else book.maximum
         if book.life == Life.NOT_RUNNING:
-            book.told = 0.0
+            book.told = 0.0  # it has ended, and what it was told with it
+            book.ordered = book.earlier = np.nan
         elif np.isfinite(report["actual"]):
             self._hear(key, report["actual"])
         if not book.reports or report["updated"] != book.reports[-1][1]["updated"]:
@@ -130,14 +129,22 @@ class WatchedNode(Node):
         if abs(size - book.ordered) < SLACK:
             book.ordered = np.nan
 
+    def _answered(self, action: Action, result: Result) -> None:
+        super()._answered(action, result)
+        book = self._book(action.name)
+        book.ordered = book.ordered if result is Result.DONE else book.earlier
+        book.earlier = np.nan
+
     def _apply(self, action: Action) -> None:
         book = self._book(action.name)
+        unanswered = np.isfinite(book.ordered) and action.name in {late.name for _, _, late in self.late}
+        assert not unanswered, f"rule 2: an order before the last one was answered: {action}"
         book.eased = action.target >= book.ordered
         if self.refuse_next == action.name:
-            self.turned_down.append(action.name)
-            self.refuse_next = ""
+            super()._apply(action)
             return
         super()._apply(action)
+        book.earlier = book.ordered if self.guests[action.name].answers_after else np.nan
         book.ordered = float(action.target)
 
     def _check(self, inventory: Inventory, decision: Decision) -> None:
@@ -206,7 +213,7 @@ class WatchedNode(Node):
         for key, maximum in zip(inventory.keys, inventory.maximum, strict=True):
             book = self._book(key)
             size = float(maximum) if np.isnan(book.told) else book.told
-            total += float(np.fmax(size, book.ordered))
+            total += float(np.fmax(np.fmax(size, book.ordered), book.earlier))
         budget = self.state.host.budget
         assert total <= budget + SLACK, f"rule 2: {total / MIB} MiB of {budget / MIB} MiB are given away"
 
