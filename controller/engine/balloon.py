@@ -145,19 +145,23 @@ def _choked(balloon: Balloon, observation: Observation) -> Bools:
 
 def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Progress, the first sight of a balloon, and the end of releases."""
+    if balloon.under_way.any():
+        balloon = _progress(balloon, observation, now)
+    begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
+    balloon = balloon.put(begun, settles_at=now + tuning.settling)
+    home = np.abs(observation.allocation - inventory.definition) < TOLERANCE
+    balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
+    return balloon.put(np.isnan(balloon.settled), settled=observation.allocation)
+
+
+def _progress(balloon: Balloon, observation: Observation, now: float) -> Balloon:
     size, moving = observation.allocation, balloon.phase == Phase.MOVING
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     closer = moving & (gap < closest - TOLERANCE / 2)
     late_news = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
     elsewhere = (balloon.phase == Phase.UNKNOWN) & (gap >= TOLERANCE)  # it follows an earlier order, for all one knows
     barred = moving & (observation.life != Life.RUNNING)  # paused or in another job: it cannot move yet
-    balloon = balloon.put(closer | late_news | elsewhere, progress=size).put(closer | barred, progress_at=now)
-    balloon = balloon.put(np.isnan(balloon.settled), settled=size)
-    begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
-    home = np.abs(size - inventory.definition) < TOLERANCE
-    return balloon.put(begun, settles_at=now + tuning.settling).put(
-        home | (now >= balloon.release_until), release=False
-    )
+    return balloon.put(closer | late_news | elsewhere, progress=size).put(closer | barred, progress_at=now)
 
 
 def _settle(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
