@@ -23,8 +23,8 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     """The balloons in the rows of a new inventory.
 
     `same`: (n,) the row before of each domain, -1 where it was started since; `kept`: -1 also where its guest was
-    reset. Of one that was reset stays what does not end with the guest's life: its release, and the size that QEMU goes
-    on to ask for. Domains that lost an acting policy are released.
+    reset. Of one that was reset stays what does not end with the guest's life: its release, an order that is not
+    answered yet, and the size that QEMU goes on to ask for. Domains that lost an acting policy are released.
     """
     taken, before = balloon.take(kept), balloon.take(same)
     reset, unowned = (same >= 0) & (kept < 0), new.policy < 0
@@ -35,7 +35,9 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
         lost = unowned & (same >= 0) & (old.policy[same] >= 0) & old.enforce[same] & old.restore[same]
     release_until = np.where(lost, now + RELEASE_PATIENCE, before.release_until)
     observed = new.acted_on & ~new.enforce
-    return taken.put(reset, allowance=promised).having(
+    waiting = reset & (before.phase == Phase.UNKNOWN)
+    taken = taken.put(waiting, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
+    return taken.put(reset, allowance=promised, progress=before.progress).having(
         release=lost | (before.release & unowned),
         release_until=release_until,
         proposed=np.where(observed, taken.proposed, np.nan),
@@ -143,18 +145,23 @@ def _choked(balloon: Balloon, observation: Observation) -> Bools:
 
 def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Progress, the first sight of a balloon, and the end of releases."""
+    if balloon.under_way.any():
+        balloon = _progress(balloon, observation, now)
+    begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
+    balloon = balloon.put(begun, settles_at=now + tuning.settling)
+    home = np.abs(observation.allocation - inventory.definition) < TOLERANCE
+    balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
+    return balloon.put(np.isnan(balloon.settled), settled=observation.allocation)
+
+
+def _progress(balloon: Balloon, observation: Observation, now: float) -> Balloon:
     size, moving = observation.allocation, balloon.phase == Phase.MOVING
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     closer = moving & (gap < closest - TOLERANCE / 2)
     late_news = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
+    elsewhere = (balloon.phase == Phase.UNKNOWN) & (gap >= TOLERANCE)  # it follows an earlier order, for all one knows
     barred = moving & (observation.life != Life.RUNNING)  # paused or in another job: it cannot move yet
-    balloon = balloon.put(closer | late_news, progress=size).put(closer | barred, progress_at=now)
-    balloon = balloon.put(np.isnan(balloon.settled), settled=size)
-    begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
-    home = np.abs(size - inventory.definition) < TOLERANCE
-    return balloon.put(begun, settles_at=now + tuning.settling).put(
-        home | (now >= balloon.release_until), release=False
-    )
+    return balloon.put(closer | late_news | elsewhere, progress=size).put(closer | barred, progress_at=now)
 
 
 def _settle(balloon: Balloon, where: Bools, size: Floats) -> Balloon:

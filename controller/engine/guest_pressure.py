@@ -39,7 +39,7 @@ class GuestPressure(Table):
     since: Floats = column(np.nan)
     """When the first of these was heard; NaN while there is none."""
     heard_at: Floats = column(-np.inf)
-    """When the newest telling sample was heard."""
+    """When it last told of its memory, by a telling sample or by deflating its balloon."""
     paging: Bools = column(False)
     """It read much back between its last two telling samples, so was short of memory, whatever these say."""
 
@@ -61,17 +61,14 @@ def assess(
 
     A guest that is short while its balloon moves tells so, although its demand cannot be told.
     """
-    telling = observation.telling
     paging = _reads_back(observation, tuning)
-    level = np.where(telling, _level(observation, paging, tuning), pressure.level)
-    short = telling & (level > Level.NONE)
-    level = np.maximum(level, np.where(balloon.event == Event.DEFLATED, Level.LOW, Level.NONE))
-    recent = telling | (now - pressure.heard_at <= tuning.silent_need) | (balloon.event == Event.DEFLATED)
-    awake = recent & (observation.life != Life.NOT_RUNNING)
-    samples = np.where(short, pressure.samples + 1, 0)
-    since = np.where(short, np.fmin(pressure.since, now), np.nan)
-    told = pressure.put(telling, samples=samples, since=since, paging=paging, heard_at=now)
-    return told.having(level=np.where(awake, level, Level.NONE))
+    level = _level(observation, paging, tuning)
+    samples = np.where(level > Level.NONE, pressure.samples + 1, 0)
+    since = np.where(level > Level.NONE, np.fmin(pressure.since, now), np.nan)
+    told = pressure.put(observation.telling, level=level, samples=samples, since=since, paging=paging, heard_at=now)
+    told = told.put(balloon.event == Event.DEFLATED, level=np.maximum(told.level, Level.LOW), heard_at=now)
+    over = (now - told.heard_at > tuning.silent_need) | (observation.life == Life.NOT_RUNNING)
+    return told.put(over, level=Level.NONE)
 
 
 def _reads_back(observation: Observation, tuning: Tuning) -> Bools:

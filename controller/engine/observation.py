@@ -313,5 +313,7 @@ def _freshen(observation: Observation, look: _Look, fresh: Bools, now: float) ->
 
 def _doubt(observation: Observation, choked: Bools, now: float, tuning: Tuning) -> Observation:
     """Guests that could not give up what they promised are not asked for it again for a while."""
+    if not choked.any():
+        return observation
     doubted = np.clip(2 * observation.doubted, tuning.doubt_first, tuning.doubt_longest)
     return observation.put(choked, owed=observation.promised, doubted=doubted, owed_until=now + doubted)
