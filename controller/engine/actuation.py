@@ -109,9 +109,7 @@ def choose(at: Situation) -> Moves:
     kept = _why_kept(at, waits, coming or bool((shrink & ~verified).any()))
     moved = _why_moved(at, np.where(shrink, less, more), returns)
     moves = shrink_now | grow
-    return Moves(
-        shrink_now, grow, np.where(shrink, less, more), np.where(moves, moved, kept), halt, shrink & ~verified
-    )
+    return Moves(shrink_now, grow, np.where(shrink, less, more), np.where(moves, moved, kept), halt, shrink & ~verified)
 
 
 def _wishes(at: Situation, base: Floats) -> Floats:

@@ -87,14 +87,27 @@ def allocate(
     if len(rows):
         least = np.maximum(need, bounds.minimum)
         planned[rows], fits = _filled(
-            need[rows], least[rows], np.maximum(foot, least)[rows], np.maximum(top, least)[rows],
-            reach[rows], inventory.weight[rows], capacity, spread,
+            need[rows],
+            least[rows],
+            np.maximum(foot, least)[rows],
+            np.maximum(top, least)[rows],
+            reach[rows],
+            inventory.weight[rows],
+            capacity,
+            spread,
         )
     return Plan(planned, need, wanted, reach, movable & (size > 0), returns & movable, fits)
 
 
 def _filled(
-    need: Floats, least: Floats, foot: Floats, top: Floats, reach: Floats, weight: Floats, capacity: float, spread: float
+    need: Floats,
+    least: Floats,
+    foot: Floats,
+    top: Floats,
+    reach: Floats,
+    weight: Floats,
+    capacity: float,
+    spread: float,
 ) -> tuple[Floats, bool]:
     """(m,) planned sizes, and whether the minimums fit: in proportion where they do not."""
     top = np.maximum(top, foot)

@@ -101,7 +101,9 @@ def judge(accuracy: Accuracy, estimate: Estimate, observation: Observation, rows
     )
 
 
-def learn(tail: Tail, estimate: Estimate, observation: Observation, inventory: Inventory, rows: Ints, now: float) -> Tail:
+def learn(
+    tail: Tail, estimate: Estimate, observation: Observation, inventory: Inventory, rows: Ints, now: float
+) -> Tail:
     """`tail` with how far the demand of `rows` rose beyond what was foreseen at their last look."""
     known = rows[np.isfinite(estimate.reach[rows])]
     ratio = (observation.demand[known] - estimate.foot[known]) / estimate.reach[known]
@@ -168,7 +170,8 @@ def _raise_peaks(
     peaks = {
         name: np.maximum(
             demand,
-            getattr(estimate, name) * np.exp2(-elapsed / np.maximum(half_life, PEAK_LOOKS * inventory.interval_minimum)),
+            getattr(estimate, name)
+            * np.exp2(-elapsed / np.maximum(half_life, PEAK_LOOKS * inventory.interval_minimum)),
         )
         for name, half_life in PEAK_HALF_LIVES.items()
     }

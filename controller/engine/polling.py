@@ -87,7 +87,13 @@ def poll(
 
 
 def hasten(
-    polling: Polling, inventory: Inventory, moved: Bools, for_itself: Bools, unverified: Bools, seen_at: Floats, now: float
+    polling: Polling,
+    inventory: Inventory,
+    moved: Bools,
+    for_itself: Bools,
+    unverified: Bools,
+    seen_at: Floats,
+    now: float,
 ) -> Polling:
     """Domains that were `moved` are looked at after their shortest interval, those `unverified` (asked for memory on a
     word that is too old) as soon as there can be news. A move `for_itself` speaks for instability. Masks are (n,).

@@ -93,7 +93,8 @@ class State:
     def dump(self) -> dict[str, Any]:
         """Everything, as plain lists for JSON."""
         parts = {
-            name: getattr(self, name).dump() for name in ("observation", "pressure", "balloon", "estimate", "exposure", "polling")
+            name: getattr(self, name).dump()
+            for name in ("observation", "pressure", "balloon", "estimate", "exposure", "polling")
         }
         return {
             "keys": list(self.inventory.keys),

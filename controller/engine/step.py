@@ -139,9 +139,7 @@ def _estimate(state: State, now: float, tuning: Tuning) -> State:
         history=history,
         tail=estimate.learn(state.tail, state.estimate, seen, inventory, rows, now),
         estimate=estimate.update(state.estimate, history, seen, inventory, rows, ahead, now, tuning),
-        totals=replace(
-            state.totals, accuracy=estimate.judge(state.totals.accuracy, state.estimate, seen, rows)
-        ),
+        totals=replace(state.totals, accuracy=estimate.judge(state.totals.accuracy, state.estimate, seen, rows)),
     )
 
 
@@ -201,16 +199,16 @@ class _Made:
     """(n,) domains to look at before memory is taken from them."""
 
 
-def _enforce(
-    state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning
-) -> tuple[State, _Made]:
+def _enforce(state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning) -> tuple[State, _Made]:
     """Balloon changes to carry out, entered as under way; every domain's reason and its grounds are renewed."""
     free = balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
     movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & free
     committed = balloon.committed(state.balloon, state.observation, state.inventory)
     at = _situation(state, limits, committed, movable, elapsed, now, tuning)
     chosen = actuation.choose(at)
-    state = replace(state, exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=grounds(at))
+    state = replace(
+        state, exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=grounds(at)
+    )
     halted = np.flatnonzero(chosen.halt)
     rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
     halts = _actions(state, halted, state.observation.allocation, chosen.reason)
@@ -225,9 +223,7 @@ def _enforce(
     return replace(state, balloon=told, exposure=settled), _Made(halts + actions, moved, chosen.unverified)
 
 
-def _propose(
-    state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning
-) -> tuple[State, _Made]:
+def _propose(state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning) -> tuple[State, _Made]:
     """What Enforce would do to domains under Observe, each change said once."""
     inventory, nothing = state.inventory, np.zeros(len(state.inventory), dtype=np.bool_)
     able = _usable(state) & balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
@@ -271,8 +267,19 @@ def _situation(
     exposure = expose(state.exposure, plan, base, state.estimate, state.tail, elapsed, tuning)
     price = tuning.move_price * _mean_demand(state)
     return Situation(
-        inventory, limits, seen, pressure, state.balloon, state.estimate, state.host, plan, exposure, committed, price,
-        now, tuning,
+        inventory,
+        limits,
+        seen,
+        pressure,
+        state.balloon,
+        state.estimate,
+        state.host,
+        plan,
+        exposure,
+        committed,
+        price,
+        now,
+        tuning,
     )
 
 
@@ -289,14 +296,20 @@ def _poll(
     """When everybody is looked at next."""
     price = tuning.look_price * _mean_demand(state)
     polled = polling.poll(
-        state.polling, state.inventory, state.observation, state.pressure, state.estimate, state.exposure, looked,
-        price, elapsed, now,
+        state.polling,
+        state.inventory,
+        state.observation,
+        state.pressure,
+        state.estimate,
+        state.exposure,
+        looked,
+        price,
+        elapsed,
+        now,
     )
     moved, unverified = made.moved | proposals.moved, made.unverified | proposals.unverified
     for_itself = ~FOR_OTHERS[state.reason]
-    hastened = polling.hasten(
-        polled, state.inventory, moved, for_itself, unverified, state.observation.seen_at, now
-    )
+    hastened = polling.hasten(polled, state.inventory, moved, for_itself, unverified, state.observation.seen_at, now)
     return replace(state, polling=hastened)
 
 
