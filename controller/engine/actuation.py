@@ -175,7 +175,7 @@ def _verified(at: Situation) -> Bools:
     seen = at.observation
     newest = np.where(at.balloon.release, NEWEST, np.maximum(NEWEST, 2 * at.inventory.interval_minimum))
     young = (at.now - seen.reported_at <= newest) & (seen.fresh_at >= np.fmax(seen.moved_at, at.balloon.rest_from))
-    return np.asarray(young & (seen.trouble == Reason.NONE))
+    return np.asarray(young & (seen.trouble == int(Reason.NONE)))
 
 
 def _grant(at: Situation, wishes: Floats, coming: bool) -> Floats:
@@ -219,8 +219,8 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
     capped = (at.pressure.pressed | (at.estimate.upper > at.bounds.top)) & (size >= at.bounds.top - TOLERANCE)
     held = at.inventory.share | (at.plan.size < at.plan.wanted)
     cases = [
-        (at.inventory.obstacle != Reason.NONE, at.inventory.obstacle),
-        (seen.trouble != Reason.NONE, seen.trouble),
+        (at.inventory.obstacle != int(Reason.NONE), at.inventory.obstacle),
+        (seen.trouble != int(Reason.NONE), seen.trouble),
         (seen.fresh_count == 0, Reason.WARMING_UP),
         (resting(balloon, at.pressure.pressed, at.now, at.tuning), Reason.BUSY),
         (at.now < balloon.retry_at, Reason.STUCK),

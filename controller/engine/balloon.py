@@ -28,14 +28,14 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     """
     taken, before = balloon.take(kept), balloon.take(same)
     reset, unowned = (same >= 0) & (kept < 0), new.policy < 0
-    earlier = np.where(before.phase == Phase.UNKNOWN, before.previous, np.nan)
+    earlier = np.where(before.phase == int(Phase.UNKNOWN), before.previous, np.nan)
     promised = np.fmax(np.fmax(before.target, before.allowance), earlier)
     lost = np.zeros_like(unowned)
     if len(old):
         lost = unowned & (same >= 0) & (old.policy[same] >= 0) & old.enforce[same] & old.restore[same]
     release_until = np.where(lost, now + RELEASE_PATIENCE, before.release_until)
     observed = new.acted_on & ~new.enforce
-    waiting = reset & (before.phase == Phase.UNKNOWN)
+    waiting = reset & (before.phase == int(Phase.UNKNOWN))
     taken = taken.put(waiting, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
     return taken.put(reset, allowance=promised, progress=before.progress).having(
         release=lost | (before.release & unowned),
@@ -58,7 +58,7 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
         (results == Result.DONE, Event.TAKEN),
     ]
     event = first_that_applies(cases, Event.NONE)
-    balloon = balloon.having(phase=after(balloon.phase, event)).put(event != Event.NONE, progress_at=now)
+    balloon = balloon.having(phase=after(balloon.phase, event)).put(event != int(Event.NONE), progress_at=now)
     stays = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
     balloon = balloon.put(stays, target=np.fmax(balloon.settled, balloon.allowance), progress=balloon.settled)
     rest = np.clip(2 * balloon.refusal_rest, tuning.refusal_first, tuning.retry_longest)
@@ -72,19 +72,19 @@ def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now
     balloon = _track(balloon, observation, inventory, now, tuning).having(event=event, phase=phase)
     if not event.any():
         return balloon
-    balloon = _arrive(balloon, event == Event.ARRIVED, size)
+    balloon = _arrive(balloon, event == int(Event.ARRIVED), size)
     balloon = _fail(balloon, balloon.failed, size, now, tuning)
     balloon = _surprise(balloon, observation, inventory, now, tuning)
-    return _come_home(balloon, event == Event.FOLLOWED, size)
+    return _come_home(balloon, event == int(Event.FOLLOWED), size)
 
 
 def _events(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Ints:
     """(n,) what became of each balloon, the first that applies."""
     size, last_to = observation.allocation, balloon.last_to
     changed = np.abs(size - balloon.settled) >= TOLERANCE
-    if not (changed | balloon.under_way | (balloon.phase != Phase.IDLE)).any():
+    if not (changed | balloon.under_way | (balloon.phase != int(Phase.IDLE))).any():
         return np.full(len(size), int(Event.NONE))
-    moving, unknown = balloon.phase == Phase.MOVING, balloon.phase == Phase.UNKNOWN
+    moving, unknown = balloon.phase == int(Phase.MOVING), balloon.phase == int(Phase.UNKNOWN)
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     near = (gap < TOLERANCE) & (moving | (closest >= TOLERANCE))  # a late order to stay put shows in no size
     rested = observation.seen_at - balloon.progress_at
@@ -99,7 +99,7 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
     grew = foreign & (size > before)
     again = grew & _gave(balloon, now, tuning) & np.isfinite(balloon.reverted_at)
     late = rested > np.maximum(tuning.deadline, 2 * inventory.interval_minimum)
-    running = moving & (observation.life == Life.RUNNING)
+    running = moving & (observation.life == int(Life.RUNNING))
     choked = running & _choked(balloon, observation) & ~inventory.autodeflate
     waited = (now >= balloon.retry_at) & (now >= balloon.hold_until)
     cases = [
@@ -111,7 +111,7 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
         (ours, Event.FOLLOWED),
         (choked, Event.CHOKED),
         (running & late, Event.STALLED),
-        (((balloon.phase == Phase.STUCK) | (balloon.phase == Phase.OVERRULED)) & waited, Event.EXPIRED),
+        (((balloon.phase == int(Phase.STUCK)) | (balloon.phase == int(Phase.OVERRULED))) & waited, Event.EXPIRED),
     ]
     return first_that_applies(cases, Event.NONE)
 
@@ -155,12 +155,12 @@ def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now
 
 
 def _progress(balloon: Balloon, observation: Observation, now: float) -> Balloon:
-    size, moving = observation.allocation, balloon.phase == Phase.MOVING
+    size, moving = observation.allocation, balloon.phase == int(Phase.MOVING)
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     closer = moving & (gap < closest - TOLERANCE / 2)
     late_news = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
-    elsewhere = (balloon.phase == Phase.UNKNOWN) & (gap >= TOLERANCE)  # it follows an earlier order, for all one knows
-    barred = moving & (observation.life != Life.RUNNING)  # paused or in another job: it cannot move yet
+    elsewhere = (balloon.phase == int(Phase.UNKNOWN)) & (gap >= TOLERANCE)  # it follows an earlier order, for all one knows
+    barred = moving & (observation.life != int(Life.RUNNING))  # paused or in another job: it cannot move yet
     return balloon.put(closer | late_news | elsewhere, progress=size).put(closer | barred, progress_at=now)
 
 
@@ -189,8 +189,8 @@ def _fail(balloon: Balloon, where: Bools, size: Floats, now: float, tuning: Tuni
 def _surprise(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Sizes nobody here asked for: they may not be the last ones, and are left alone where someone else set them."""
     event, size = balloon.event, observation.allocation
-    resized, reverted = event == Event.RESIZED, event == Event.REVERTED
-    drifted = (event == Event.DEFLATED) | (event == Event.DRIFTED)
+    resized, reverted = event == int(Event.RESIZED), event == int(Event.REVERTED)
+    drifted = (event == int(Event.DEFLATED)) | (event == int(Event.DRIFTED))
     grew = resized & (size > _before(balloon)) & _gave(balloon, now, tuning)
     settling = drifted & _settling(balloon, now)
     hold = now + np.maximum(inventory.stabilization, tuning.outside_hold)
@@ -258,14 +258,14 @@ def free_to_move(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -
     after a failure, or was set by someone else just now. A guest in need waits after a refusal only.
     """
     waits = (now < balloon.retry_at) | (now < balloon.hold_until)
-    unknown = balloon.phase == Phase.UNKNOWN
+    unknown = balloon.phase == int(Phase.UNKNOWN)
     return np.asarray(~unknown & ~resting(balloon, in_need, now, tuning) & (~waits | in_need))
 
 
 def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Bools:
     """(n,) balloons under way that are no longer Ballast's to move, and are to be told to stay where they are."""
     ours = inventory.enforce | balloon.release
-    reachable = (observation.life == Life.RUNNING) & (observation.allocation > 0) & (balloon.phase == Phase.MOVING)
+    reachable = (observation.life == int(Life.RUNNING)) & (observation.allocation > 0) & (balloon.phase == int(Phase.MOVING))
     staying = np.abs(balloon.target - observation.allocation) < TOLERANCE
     return np.asarray(reachable & ~ours & ~staying & ~resting(balloon, ~ours, now, tuning))
 
@@ -276,7 +276,7 @@ def committed(balloon: Balloon, observation: Observation, inventory: Inventory) 
     A domain not looked at yet counts with its maximum.
     """
     size = np.where(np.isnan(observation.allocation), inventory.maximum, observation.allocation)
-    earlier = np.where(balloon.phase == Phase.UNKNOWN, balloon.previous, np.nan)
+    earlier = np.where(balloon.phase == int(Phase.UNKNOWN), balloon.previous, np.nan)
     return np.fmax(np.fmax(size, earlier), np.fmax(balloon.target, balloon.allowance))
 
 
@@ -289,7 +289,7 @@ def held(balloon: Balloon, observation: Observation, inventory: Inventory, commi
     """
     size, rss = np.nan_to_num(observation.allocation), np.where(inventory.resident, observation.rss, np.nan)
     highest = np.where(size > 0, committed, 0.0)
-    earlier = np.where(balloon.phase == Phase.UNKNOWN, balloon.previous, np.nan)
+    earlier = np.where(balloon.phase == int(Phase.UNKNOWN), balloon.previous, np.nan)
     least = np.fmin(np.fmin(np.fmin(size, earlier), balloon.target), rss)
     grown = rss + np.fmax(highest - observation.rss_size, 0.0)
     most = np.where(observation.rss_known, np.fmin(highest, grown), highest)

@@ -46,12 +46,12 @@ class GuestPressure(Table):
     @property
     def pressed(self) -> Bools:
         """(n,) guests that are short of memory."""
-        return np.asarray(self.level > Level.NONE)
+        return np.asarray(self.level > int(Level.NONE))
 
     @property
     def exhausted(self) -> Bools:
         """(n,) guests that have nothing left."""
-        return np.asarray(self.level == Level.EXHAUSTED)
+        return np.asarray(self.level == int(Level.EXHAUSTED))
 
 
 def assess(
@@ -63,11 +63,11 @@ def assess(
     """
     paging = _reads_back(observation, tuning)
     level = _level(observation, paging, tuning)
-    samples = np.where(level > Level.NONE, pressure.samples + 1, 0)
-    since = np.where(level > Level.NONE, np.fmin(pressure.since, now), np.nan)
+    samples = np.where(level > int(Level.NONE), pressure.samples + 1, 0)
+    since = np.where(level > int(Level.NONE), np.fmin(pressure.since, now), np.nan)
     told = pressure.put(observation.telling, level=level, samples=samples, since=since, paging=paging, heard_at=now)
-    told = told.put(balloon.event == Event.DEFLATED, level=np.maximum(told.level, Level.LOW), heard_at=now)
-    over = (now - told.heard_at > tuning.silent_need) | (observation.life == Life.NOT_RUNNING)
+    told = told.put(balloon.event == int(Event.DEFLATED), level=np.maximum(told.level, Level.LOW), heard_at=now)
+    over = (now - told.heard_at > tuning.silent_need) | (observation.life == int(Life.NOT_RUNNING))
     return told.put(over, level=Level.NONE)
 
 

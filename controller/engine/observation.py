@@ -149,7 +149,7 @@ class _Look:
 def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now: float, tuning: Tuning) -> Observation:
     """What is known after a look and the events since the last one. `balloon` is as before this step."""
     observation = observation.having(fresh=np.zeros_like(observation.fresh), telling=np.zeros_like(observation.fresh))
-    observation = _born(_doubt(observation, balloon.event == Event.CHOKED, now, tuning), snapshot, now)
+    observation = _born(_doubt(observation, balloon.event == int(Event.CHOKED), now, tuning), snapshot, now)
     if len(snapshot.samples.rows) == 0:
         return _hear(observation, snapshot, now)
     look = _dense(snapshot.samples, observation, snapshot.wall, now)
@@ -160,7 +160,7 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     news = look.looked & np.isfinite(look.stamp) & (look.stamp != before.stamp)
     at_rest = (look.sent_at > rest_from) | (news & (before.heard_at >= rest_from))
     observation = _judge(observation, look, at_rest, snapshot.inventory, now, tuning)
-    sound = news & (observation.trouble == Reason.NONE)
+    sound = news & (observation.trouble == int(Reason.NONE))
     asked_ago = np.maximum(look.sent_at, before.heard_at) - balloon.last_at
     moving = balloon.under_way & ((balloon.target < before.allocation) | (asked_ago >= EVENT_SPACING))
     fresh = sound & at_rest & ~balloon.under_way
@@ -223,7 +223,7 @@ def _resized(observation: Observation, size: Floats, now: float) -> Observation:
 
 
 def _measure(observation: Observation, look: _Look, now: float) -> Observation:
-    stopped = look.looked & (look.life == Life.NOT_RUNNING)
+    stopped = look.looked & (look.life == int(Life.NOT_RUNNING))
     observation = _resized(observation, np.where(stopped, np.nan, look.actual), now).put(stopped, allocation=0.0)
     known = np.isfinite(look.rss)
     observation = observation.put(look.looked, seen_at=now, life=look.life, rss_known=known)
@@ -249,7 +249,7 @@ def _judge(
     absurd = (at_rest & ((demand < 0) | (demand > look.actual))) | (look.available < 0) | ~(look.actual > 0)
     since = np.where(absurd, np.fmin(observation.absurd_since, now), np.nan)
     cases: list[tuple[Bools, IntEnum | Ints]] = [
-        (look.life != Life.RUNNING, _TROUBLE[look.life]),
+        (look.life != int(Life.RUNNING), _TROUBLE[look.life]),
         (booting, Reason.BOOTING),
         (missing, Reason.NO_STATISTICS),
         (absurd & (now - since < EVENT_SPACING), Reason.MOVING),  # somebody may have set it: the event is to come

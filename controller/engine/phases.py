@@ -148,7 +148,7 @@ class Balloon(Table):
     def failed(self) -> Bools:
         """(n,) balloons that are to be told to stay where they are: their last order came to nothing in this step."""
         event = self.event
-        return np.asarray((event == Event.STALLED) | (event == Event.CHOKED) | (event == Event.REVERTED))
+        return np.asarray((event == int(Event.STALLED)) | (event == int(Event.CHOKED)) | (event == int(Event.REVERTED)))
 
     @property
     def under_way(self) -> Bools:

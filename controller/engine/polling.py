@@ -74,9 +74,9 @@ def poll(
     report_due = observing.report_due(observation, inventory) - now
     wait = np.where(observation.fresh, fresh, np.maximum(shortest, np.minimum(report_due, longest)))
     trouble = observation.trouble
-    troubled = (trouble != Reason.NONE) & (trouble != Reason.MOVING)
+    troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
     wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)
-    interval = np.where(inventory.obstacle != Reason.NONE, longest, wait)
+    interval = np.where(inventory.obstacle != int(Reason.NONE), longest, wait)
     return faded.put(
         looked,
         stable=stable,

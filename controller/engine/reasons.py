@@ -132,5 +132,5 @@ def first_that_applies(
     """(n,) codes: of the first case whose mask (n,) is set; a case may bring codes of its own, (n,)."""
     codes = np.full(len(cases[0][0]), int(otherwise), dtype=np.int64)
     for mask, code in reversed(cases):
-        np.copyto(codes, code, where=mask)
+        codes[mask] = code[mask] if isinstance(code, np.ndarray) else int(code)
     return codes

@@ -107,7 +107,7 @@ def next_due(state: State, inventory: Inventory, now: float) -> float:
 
 def _accrue(state: State, elapsed: float) -> State:
     """What was last seen has held since the last step."""
-    counted = state.inventory.acted_on & (state.observation.life == Life.RUNNING)
+    counted = state.inventory.acted_on & (state.observation.life == int(Life.RUNNING))
     observed, shortfall, slack = observation.accrue(state.observation, counted, elapsed)
     totals = state.totals
     totals = replace(totals, shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
@@ -146,15 +146,15 @@ def _estimate(state: State, now: float, tuning: Tuning) -> State:
 def _usable(state: State) -> Bools:
     """(n,) domains whose numbers may be acted on; a guest that fell silent in need may be grown on its last word."""
     seen = state.observation
-    silent = np.isin(seen.trouble, (Reason.STALE_STATISTICS, Reason.NO_STATISTICS))
-    told = (seen.trouble == Reason.NONE) | (silent & state.pressure.pressed)
-    return np.asarray(told & (seen.life == Life.RUNNING) & (seen.fresh_count > 0) & (seen.allocation > 0))
+    silent = (seen.trouble == int(Reason.STALE_STATISTICS)) | (seen.trouble == int(Reason.NO_STATISTICS))
+    told = (seen.trouble == int(Reason.NONE)) | (silent & state.pressure.pressed)
+    return np.asarray(told & (seen.life == int(Life.RUNNING)) & (seen.fresh_count > 0) & (seen.allocation > 0))
 
 
 def _releasable(state: State) -> Bools:
     """(n,) domains that may be given back what they had. That needs no statistics, which may be off by now."""
-    seen, untouched = state.observation, state.inventory.obstacle == Reason.NO_POLICY
-    return np.asarray(state.balloon.release & untouched & (seen.life == Life.RUNNING) & (seen.allocation > 0))
+    seen, untouched = state.observation, state.inventory.obstacle == int(Reason.NO_POLICY)
+    return np.asarray(state.balloon.release & untouched & (seen.life == int(Life.RUNNING)) & (seen.allocation > 0))
 
 
 def _hand_back(state: State, now: float, tuning: Tuning) -> tuple[State, tuple[Action, ...]]:
@@ -176,7 +176,7 @@ def _cancel(state: State, limits: Bounds) -> tuple[State, tuple[Action, ...]]:
     rows = np.flatnonzero(state.balloon.failed & inventory.enforce)
     if len(rows) == 0:
         return state, ()
-    gave = (state.balloon.last_to < size) & (state.balloon.event != Event.REVERTED)
+    gave = (state.balloon.last_to < size) & (state.balloon.event != int(Event.REVERTED))
     headroom = np.where(gave, estimate.headroom(inventory, size), 0.0)
     relief = np.clip(headroom, 0.0, np.maximum(limits.top - size, 0.0))
     committed = balloon.committed(state.balloon, state.observation, inventory)
@@ -226,8 +226,11 @@ def _enforce(state: State, limits: Bounds, elapsed: float, now: float, tuning: T
 def _propose(state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning) -> tuple[State, _Made]:
     """What Enforce would do to domains under Observe, each change said once."""
     inventory, nothing = state.inventory, np.zeros(len(state.inventory), dtype=np.bool_)
+    observed = inventory.acted_on & ~inventory.enforce
+    if not observed.any():
+        return state, _Made((), nothing, nothing)
     able = _usable(state) & balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
-    observed, acting = inventory.acted_on & ~inventory.enforce & able, inventory.enforce & able
+    observed, acting = observed & able, inventory.enforce & able
     if not observed.any():
         return state, _Made((), nothing, nothing)
     done = np.isfinite(state.balloon.proposed)
@@ -335,7 +338,7 @@ def _notices(state: State, before: State) -> tuple[Notice, ...]:
     inventory, reason = state.inventory, state.reason
     changed = np.flatnonzero(reason != before.reason)
     rows = [(int(row), REASONS[int(reason[row])]) for row in changed if REASONS[int(reason[row])].noticed]
-    rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in np.flatnonzero(state.balloon.event == Event.RESIZED)]
+    rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in np.flatnonzero(state.balloon.event == int(Event.RESIZED))]
     return tuple(Notice(inventory.keys[row], inventory.names[row], why) for row, why in rows)
 
 
