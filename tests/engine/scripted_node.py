@@ -74,6 +74,8 @@ class Guest:
     """Between two reports of the guest, as its definition has it."""
     page_every: float = np.inf
     """Between two pages that it reads back from swap."""
+    page_at: float = 0
+    """When the first of them is."""
     reads: float = 0
     """Bytes a second that it reads from files and counts as swapped in, as Windows does."""
     swap_in: float = 0
@@ -138,7 +140,7 @@ class Guest:
 
     def live(self, now: float) -> None:
         """A second of its life."""
-        self.swap_in += self.reads + (PAGE if now % self.page_every < 1 else 0)
+        self.swap_in += self.reads + (PAGE if (now - self.page_at) % self.page_every < 1 else 0)
 
     def tell(self, now: float, wall: float) -> None:
         """Send statistics when they are due."""
@@ -169,6 +171,10 @@ class Guest:
             "updated": self.updated,
         }
         return known | dict(self.report or self._memory()) | dict(self.statistics)
+
+    def obey(self, target: float) -> None:
+        """QEMU has taken an order; the balloon moves from the next second on."""
+        self.target, self.defied = target, None
 
     def goal(self) -> float:
         """Where its balloon goes, MiB."""
@@ -254,14 +260,23 @@ class Node:
 
     def tick(self, seconds: int = 1) -> "Node":
         for _ in range(seconds):
-            self.now += 1.0
-            self._answer_late()
-            moved = self._move_balloons()
-            for guest in self.guests.values():
-                guest.live(self.now)
-                guest.tell(self.now, self.wall)
-            self._step(moved)
+            self._step(self._live())
         return self
+
+    def tick_unattended(self, seconds: int) -> "Node":
+        """The controller is held up meanwhile; what it learns of balloons it learns by its next look."""
+        for _ in range(seconds):
+            self._live()
+        return self
+
+    def _live(self) -> dict[str, float]:
+        self.now += 1.0
+        self._answer_late()
+        moved = self._move_balloons()
+        for guest in self.guests.values():
+            guest.live(self.now)
+            guest.tell(self.now, self.wall)
+        return moved
 
     def step(self) -> None:
         """A step that no look and no balloon asked for, as a policy's change does."""
@@ -323,7 +338,7 @@ class Node:
         before = [order.due for order in self.late_orders if order.name == action.name]
         answered = max([self.now + guest.late, *before])  # libvirt carries out one after the other
         if answered == self.now:
-            guest.target = action.target / MIB
+            guest.obey(action.target / MIB)
             return
         self.outcomes.append((action.name, Result.UNKNOWN))
         self.late_orders.append(
@@ -337,7 +352,8 @@ class Node:
             guest = self.guests.get(order.name)
             if guest is None or guest.incarnation != order.incarnation:
                 continue
-            guest.target = guest.target if order.refused else order.target
+            if not order.refused:
+                guest.obey(order.target)
             self.outcomes.append((order.name, Result.REFUSED if order.refused else Result.DONE))
 
     def _tell_outcomes(self, inventory: Any) -> tuple[Outcome, ...]:
@@ -349,6 +365,10 @@ class Node:
     def actions(self, name: str | None = None) -> list[Action]:
         every = [action for decision in self.decisions for action in decision.actions]
         return [action for action in every if name in (None, action.name)]
+
+    def moves(self, name: str | None = None) -> list[Action]:
+        """Those of the orders that are reallocations."""
+        return [action for action in self.actions(name) if action.reason.moves]
 
     def proposals(self) -> list[Action]:
         return [action for decision in self.decisions for action in decision.proposals]
