@@ -389,3 +389,14 @@ class Node:
 
     def allocated(self) -> float:
         return sum(guest.actual for guest in self.guests.values())
+
+
+def node(*guests: Guest, **settings: Any) -> Node:
+    """A node of these guests; `settings` as `Node` takes them."""
+    return Node(list(guests), **settings)
+
+
+def to_the_first_order(world: Node, name: str | None = None) -> None:
+    """Let time pass until the controller has ordered something, of the guest `name` where one is given."""
+    while not world.actions(name):
+        world.tick()
