@@ -6,6 +6,7 @@ AWAITED = {
     "a page read back from swap is taken for need": [
         "test_of_guests_with_room_move_next_to_nothing",
         "test_of_one_guest_rob_no_other",
+        "test_a_guest_that_reads_back_a_little_is_calm",
         "test_are_no_pressure_where_spare_memory_is_reclaimed",
         "test_every_second_do_not_pump_a_small_guest_up_and_down",
         "test_of_a_guest_that_is_lent_spare_do_not_pump_it_while_the_host_is_under_pressure",

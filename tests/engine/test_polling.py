@@ -46,6 +46,7 @@ def test_a_guest_that_reads_back_a_little_is_calm():
         world.guests["guest"].statistics = {"swap_in": 4096.0 * second, "major_faults": 1.0 * second}
         world.tick()
     assert world.domain("guest")["stable"]
+    assert world.actions() == []
     assert len([when for when, _ in world.looks if when > world.now - 30]) <= 2
 
 
@@ -83,3 +84,20 @@ def test_a_guest_whose_size_is_about_to_be_told_is_looked_at_again_at_once():
 def test_looks_that_fall_due_together_are_one():
     world = node(*(Guest(f"guest-{number}", 500, 600) for number in range(10))).tick(100)
     assert len({when for when, _ in world.looks}) * 10 == len(world.looks)
+
+
+def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
+    """Moves fade within the window of the policy."""
+    forgetful = policy(
+        monitoring={"maximumIntervalSeconds": 60},
+        stability={"windowSeconds": 30, "maximumReallocations": 1},
+    )
+    world = node(Guest("guest", 500, 2000), policies=[forgetful])
+    for second in range(200):
+        world.guests["guest"].demand = 1500 if second // 20 % 2 else 500
+        world.tick()
+    assert len(world.moves()) > 5
+    assert not world.domain("guest")["stable"]
+    world.tick(600)
+    assert world.domain("guest")["stable"]
+    assert len([when for when, _ in world.looks if when > world.now - 120]) <= 12

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, node
+from scripted_node import MIB, Guest, node, to_the_first_order
 
 from controller.engine.reasons import Reason
 
@@ -64,6 +64,15 @@ def test_zero_usable_with_free_pages_is_not_believed():
     assert all(not action.grows for action in world.actions())
 
 
+def test_a_sample_does_not_count_while_the_balloon_moves_although_libvirt_knows_of_no_move_yet():
+    guest = Guest("guest", 500, 4000, moves_at=0)
+    world = node(guest)
+    to_the_first_order(world)
+    guest.statistics = {"usable": 3400 * MIB}
+    world.tick()
+    assert world.domain("guest")["demand"] == 500 * MIB
+
+
 def test_a_sample_does_not_count_while_the_balloon_moves():
     """libvirt may learn of the size later than of the guest's statistics: QEMU sends one event a second."""
     world = node(Guest("slow", 500, 4000, moves_at=50)).tick(10)
@@ -107,3 +116,43 @@ def test_clock_jumps_do_no_harm():
         world.tick(30)
         assert world.guests["guest"].actual >= 500
         assert world.reason("guest") is Reason.WITHIN_THRESHOLD
+
+
+@pytest.mark.parametrize("ahead", [20, 100, 400])
+def test_statistics_that_are_ahead_of_the_clock_are_not_acted_on(ahead):
+    world = node(Guest("odd", 500, 4000))
+    for _ in range(60):
+        world.guests["odd"].statistics = {"updated": world.wall + 1 + ahead}
+        world.tick()
+    assert world.actions() == []
+    assert world.reason("odd") is Reason.FUTURE_STATISTICS
+
+
+def test_statistics_that_are_a_moment_ahead_of_the_clock_are_acted_on():
+    world = node(Guest("odd", 500, 4000))
+    for _ in range(30):
+        world.guests["odd"].statistics = {"updated": world.wall + 1 + 2}
+        world.tick()
+    assert world.guests["odd"].actual < 1000
+
+
+@pytest.mark.parametrize(
+    "statistics", [{"available": -1.0}, {"actual": -1.0 * MIB}, {"actual": 0.0, "usable": 0.0, "unused": 0.0}]
+)
+def test_statistics_of_impossible_sizes_are_not_acted_on(statistics):
+    world = node(Guest("odd", 500, 4000)).tick(2)
+    world.guests["odd"].statistics = statistics
+    world.tick(60)
+    assert world.actions() == []
+    assert world.reason("odd") is Reason.INVALID_STATISTICS
+
+
+def test_statistics_count_soon_after_a_move_although_the_clock_was_set_back_meanwhile():
+    world = node(Guest("guest", 500, 4000))
+    to_the_first_order(world)
+    world.tick()
+    world.wall_offset -= 3600
+    world.tick(12)
+    world.guests["guest"].demand = 450
+    world.tick()
+    assert world.domain("guest")["demand"] == 450 * MIB

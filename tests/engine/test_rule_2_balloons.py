@@ -171,6 +171,40 @@ class TestSizesFromOutside:
         late.demand = late.actual
         while not world.actions()[-1].grows:
             world.tick()
-        late.actual, late.demand = late.actual - 100, late.demand - 200  # the balloon had come further by then
+        late.actual, late.demand = late.actual - 250, late.demand - 400  # the balloon had come further by then
         world.tick(8)
         assert Reason.OUTSIDE_CHANGE not in world.notices()
+
+
+class TestFailuresOfThePast:
+    """A balloon that has arrived is as good as one that never failed."""
+
+    def test_do_not_lengthen_the_rest_after_a_later_refusal(self):
+        world = node(Guest("guest", 500, 4000))
+        for _ in range(4):
+            world.refuse_next = "guest"
+            while world.refuse_next:
+                world.tick()
+        world.tick(200)
+        assert world.guests["guest"].actual < 1000
+        world.guests["guest"].demand = 3000
+        world.tick(10)
+        world.guests["guest"].demand, world.refuse_next = 500, "guest"
+        while world.refuse_next:
+            world.tick()
+        assert world.tick(15).guests["guest"].actual < 1000
+
+    def test_do_not_lengthen_the_wait_after_it_is_stuck_again(self):
+        guest = Guest("guest", 500, 4000, stuck=True)
+        world = node(guest).tick(240)
+        assert world.notices().count(Reason.STUCK) >= 2
+        guest.stuck = False
+        world.tick(300)
+        assert guest.actual < 1000
+        guest.demand = 3000
+        world.tick(10)
+        before, guest.demand, guest.stuck = world.notices().count(Reason.STUCK), 500, True
+        while world.notices().count(Reason.STUCK) == before:
+            world.tick()
+        guest.stuck = False
+        assert world.tick(90).guests["guest"].actual < 1000
