@@ -59,9 +59,9 @@ def _conflicted(conflicts: list[str]) -> Iterator[Finding]:
 
 
 def _short(state: State) -> Iterator[Finding]:
-    if state.node.reading.pressure:
+    if state.host.reading.pressure:
         yield Finding("HostPressure", "the host itself is short of memory; Ballast takes back what guests lend", 10.0)
-    names = _names(state, np.flatnonzero(state.sight.pressure))
+    names = _names(state, np.flatnonzero(state.pressure.pressed))
     if names:
         yield Finding("GuestPressure", f"{_listed(names)}: {Reason.PRESSURE_GROW.text}", 10.0)
 

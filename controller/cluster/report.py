@@ -112,11 +112,11 @@ def _status(state: State, context: Context, observed_at: str) -> NodeStatus:
     return NodeStatus(
         observed_at=observed_at,
         node=NodeTotals(
-            total_mebibytes=_mebibytes(state.node.reading.total),
-            budget_mebibytes=_mebibytes(state.budget),
-            allocated_mebibytes=_mebibytes(np.nansum(state.sight.allocation)),
+            total_mebibytes=_mebibytes(state.host.reading.total),
+            budget_mebibytes=_mebibytes(state.host.budget),
+            allocated_mebibytes=_mebibytes(np.nansum(state.observation.allocation)),
         ),
-        pressure=bool(state.node.reading.pressure),
+        pressure=bool(state.host.reading.pressure),
         stable=bool(state.stable.all()),
         domains=len(state.inventory),
         stable_domains=int(state.stable.sum()),
@@ -152,7 +152,7 @@ def _policy(state: State, number: int, context: Context) -> PolicyState:
         stable_domains=int(state.stable[mine].sum()),
         conflicted_domains=context.conflicted.get(name, 0),
         stuck_domains=int((state.reason[mine] == Reason.STUCK).sum()),
-        reallocations=int(state.motion.reallocations[mine].sum()),
+        reallocations=int(state.balloon.reallocations[mine].sum()),
         looks=looks,
         looks_saved=max(round(float(tempo.fixed_looks[acted_on].sum())) - looks, 0),
         shortfall_mebibytes=_mebibytes(_shortfall(state)[mine].sum()),
@@ -163,7 +163,7 @@ def _worst(state: State) -> tuple[WorstDomain, ...]:
     """The domains that a person should look at, the largest shortfall first."""
     shortfall = _shortfall(state)
     troubled = np.isin(state.reason, _TROUBLES) & (state.inventory.policy >= 0)
-    rows = np.flatnonzero(troubled | (shortfall >= MEBIBYTE) | state.sight.pressure)
+    rows = np.flatnonzero(troubled | (shortfall >= MEBIBYTE) | state.pressure.pressed)
     inventory = state.inventory
     worst = sorted(rows.tolist(), key=lambda row: (-shortfall[row], not troubled[row], inventory.names[row]))
     return tuple(
@@ -172,7 +172,7 @@ def _worst(state: State) -> tuple[WorstDomain, ...]:
             uuid=inventory.uuids[row],
             reason=str(Reason(int(state.reason[row]))),
             shortfall_mebibytes=_mebibytes(shortfall[row]),
-            allocation_mebibytes=_mebibytes(state.sight.allocation[row]),
+            allocation_mebibytes=_mebibytes(state.observation.allocation[row]),
         )
         for row in worst[:WORST_DOMAINS]
     )
@@ -180,7 +180,7 @@ def _worst(state: State) -> tuple[WorstDomain, ...]:
 
 def _shortfall(state: State) -> NDArray[np.float64]:
     """(n,) bytes of demand above the allocation; 0 where one of the two is not known."""
-    short = np.nan_to_num(state.sight.demand - state.sight.allocation, nan=0.0)
+    short = np.nan_to_num(state.observation.demand - state.observation.allocation, nan=0.0)
     return np.maximum(short, 0.0)
 
 

@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller import planner
-from controller.engine.columns import plain
+from controller.engine.balloon import resting
 from controller.engine.decision import Action
 from controller.engine.inventory import Inventory
-from controller.engine.motion import resting
-from controller.engine.node import lends
+from controller.engine.observation import Observation
 from controller.engine.outlook import headroom
 from controller.engine.plan import FRESH_TO_SHRINK, POOL, Plan, limits
 from controller.engine.reasons import REASONS, Reason, first_that_applies
-from controller.engine.sight import TOLERANCE, Sight
+from controller.engine.snapshot import TOLERANCE
 from controller.engine.state import State
+from controller.engine.tables import plain
+from controller.engine.tuning import Tuning
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -67,19 +68,19 @@ class Moves:
     """Grows wanted for which no memory is free now."""
 
 
-def threshold(sight: Sight, inventory: Inventory) -> Floats:
+def threshold(sight: Observation, inventory: Inventory) -> Floats:
     """(n,) bytes by which an allocation may be off before it is moved."""
     return np.maximum(inventory.threshold, inventory.threshold_fraction * sight.allocation)
 
 
 def choose(plan: Plan, state: State, committed: Floats, now: float) -> Moves:
     """Balloon changes that bring the node closer to `plan` without the sum of allocations ever passing the budget."""
-    motion, sight, size = state.motion, state.sight, state.sight.allocation
+    motion, size = state.balloon, state.observation.allocation
     under_way = np.isfinite(motion.target)
-    turning = sight.pressure & (motion.target < size)
+    turning = state.pressure.pressed & (motion.target < size)
     base = np.where(under_way & ~turning, motion.target, size)
     wishes = _wishes(plan, state, base, now)
-    free = state.budget - float(committed.sum())
+    free = state.host.budget - float(committed.sum())
     still = plan.movable & ~under_way & (wishes == 0)
     hopes = _hopes(plan, state, still)
     shrink, less = _shrinks(plan, state, still, wishes, hopes, free, now)
@@ -104,28 +105,28 @@ def _wishes(plan: Plan, state: State, base: Floats, now: float) -> Floats:
     need, or left with too little headroom. They grow to their fair part at once: the next moves of a ramp are saved.
     """
     lacking = np.where(plan.movable, plan.needed - base, 0.0)
-    lowest, _ = limits(state.inventory, state.sight)
-    band = threshold(state.sight, state.inventory)
+    lowest, _ = limits(state.inventory, state.observation)
+    band = threshold(state.observation, state.inventory)
     narrow = _narrow(state, base, now)
-    must = state.sight.pressure | (base < lowest - TOLERANCE) | narrow
+    must = state.pressure.pressed | (base < lowest - TOLERANCE) | narrow
     worth = lacking > np.where(must, TOLERANCE, band)
     least = np.where(narrow, np.minimum(band, plan.top - base), lacking)
     sought = np.maximum(np.maximum(plan.fair - base, least), lacking)
-    return np.where(worth, np.where(state.motion.release, lacking, sought), 0.0)
+    return np.where(worth, np.where(state.balloon.release, lacking, sought), 0.0)
 
 
 def _narrow(state: State, base: Floats, now: float) -> Bools:
     """(n,) where the upper forecast has eaten into the headroom, and no spare memory is lent that would stand in."""
     upper, inventory = state.outlook.upper, state.inventory
-    lent = inventory.share & lends(state.node, now)
+    lent = inventory.share & state.host.lends(now)
     return np.asarray((base - upper < (1 - EATEN) * headroom(inventory, upper)) & ~lent)
 
 
 def _hopes(plan: Plan, state: State, still: Bools) -> Floats:
     """(n,) bytes of left-over memory that domains are to get: where they have much less than their fair part of it."""
-    size, release = state.sight.allocation, state.motion.release
+    size, release = state.observation.allocation, state.balloon.release
     missing = np.where(still, plan.fair - size, 0.0)
-    enough = np.maximum(threshold(state.sight, state.inventory), UNFAIR * (plan.fair - plan.needed))
+    enough = np.maximum(threshold(state.observation, state.inventory), UNFAIR * (plan.fair - plan.needed))
     return np.where(missing >= np.where(release, TOLERANCE, enough), missing, 0.0)
 
 
@@ -137,22 +138,23 @@ def _shrinks(
     Donors are those with the most to spare for their weight, as few as will do: memory that nobody needs is no matter
     of fairness, moves are.
     """
-    size, inventory, motion, pressure = state.sight.allocation, state.inventory, state.motion, state.sight.pressure
+    inventory, motion, pressure = state.inventory, state.balloon, state.pressure.pressed
+    size = state.observation.allocation
     less = np.ceil(plan.keep / GRAIN) * GRAIN
     surplus = np.where(still, size - less, 0.0)
     over = size > plan.top + TOLERANCE
-    shrink = surplus > np.where(over | motion.release, TOLERANCE, threshold(state.sight, inventory))
+    shrink = surplus > np.where(over | motion.release, TOLERANCE, threshold(state.observation, inventory))
     given = free + float(surplus[shrink].sum())
     given += _coming(state, float(wishes[pressure].sum()) - given, now)
     wished = float(wishes.sum())
     hoped = float(np.where(motion.release, 0.0, hopes).sum())
     lacking = wished + hoped - given
-    if lacking < (TOLERANCE if wished + hoped > 0 else OVERDRAFT * state.budget):
+    if lacking < (TOLERANCE if wished + hoped > 0 else OVERDRAFT * state.host.budget):
         return shrink, less
-    least = np.where(motion.release | state.node.reading.pressure, plan.needed, np.maximum(plan.fair, plan.needed))
+    least = np.where(motion.release | state.host.reading.pressure, plan.needed, np.maximum(plan.fair, plan.needed))
     starving = float(wishes[pressure].sum()) > given
-    gift = np.where(starving, TOLERANCE, threshold(state.sight, inventory))
-    return _Donors(least, shrink, less, still & (hopes == 0), gift).give(state, lacking + POOL * state.budget)
+    gift = np.where(starving, TOLERANCE, threshold(state.observation, inventory))
+    return _Donors(least, shrink, less, still & (hopes == 0), gift).give(state, lacking + POOL * state.host.budget)
 
 
 def _coming(state: State, lacking: float, now: float) -> float:
@@ -161,7 +163,7 @@ def _coming(state: State, lacking: float, now: float) -> float:
     These wait for no balloon that hardly moves. What counts for them is what was asked for just now, and later as much
     as has come so far, for a while more.
     """
-    motion, size = state.motion, state.sight.allocation
+    motion, size = state.balloon, state.observation.allocation
     left = np.maximum(size - motion.target, 0.0)
     elapsed = now - motion.last_at
     shown = np.maximum(motion.last_from - size, 0.0) * (PROMPT / np.maximum(elapsed, PROMPT))
@@ -183,7 +185,7 @@ class _Donors:
     def give(self, state: State, lacking: float) -> tuple[Bools, Floats]:
         """More shrinks, until `lacking` bytes come together or nobody has any to spare."""
         least = np.ceil(self.least / GRAIN) * GRAIN
-        rest = np.where(self.shrink, self.less, state.sight.allocation)
+        rest = np.where(self.shrink, self.less, state.observation.allocation)
         spare = np.where(self.still, rest - least, 0.0)
         donors = np.flatnonzero(spare >= self.gift)
         donors = donors[np.argsort(-spare[donors] / state.inventory.weight[donors], kind="stable")]
@@ -201,9 +203,9 @@ def _verified(state: State, now: float) -> Bools:
 
     A released domain is looked at seldom, and may send no statistics any more.
     """
-    seen = state.sight
-    newest = np.where(state.motion.release, NEWEST, np.maximum(NEWEST, 2 * state.inventory.interval_minimum))
-    young = (now - seen.fresh_at <= newest) & (seen.fresh_at >= seen.moved_at)
+    seen = state.observation
+    newest = np.where(state.balloon.release, NEWEST, np.maximum(NEWEST, 2 * state.inventory.interval_minimum))
+    young = (now - seen.reported_at <= newest) & (seen.fresh_at >= np.fmax(seen.moved_at, state.balloon.rest_from))
     return np.asarray(young & (seen.trouble == Reason.NONE))
 
 
@@ -213,31 +215,31 @@ def _grant(wishes: Floats, hopes: Floats, state: State, free: float, patient: Bo
     No useless trifles: what is less than the threshold waits. A guest in need takes any, unless it is `patient`, (n,):
     it was moved just now, and more memory is on its way.
     """
-    pressure, weights = state.sight.pressure, state.inventory.weight
+    pressure, weights = state.pressure.pressed, state.inventory.weight
     levels = [np.zeros_like(wishes), np.where(pressure, wishes, 0.0), wishes]
     granted = planner.fill(levels, weights, max(free, 0.0))
-    left = free - float(wishes.sum()) - POOL * state.budget
+    left = free - float(wishes.sum()) - POOL * state.host.budget
     if left > 0:
         granted = granted + planner.share(hopes, weights, left)
-    enough = np.fmax(np.minimum(wishes, threshold(state.sight, state.inventory)), WORTH_HOPING * hopes)
-    urgent = state.motion.release | (pressure & ~patient)
+    enough = np.fmax(np.minimum(wishes, threshold(state.observation, state.inventory)), WORTH_HOPING * hopes)
+    urgent = state.balloon.release | (pressure & ~patient)
     return np.where(granted >= np.where(urgent, TOLERANCE, enough), granted, 0.0)
 
 
 def why_moved(plan: Plan, target: Floats, state: State) -> Ints:
     """(n,) `Reason` for moving each domain to `target`, were it moved."""
-    motion, sight, inventory = state.motion, state.sight, state.inventory
+    motion, sight, inventory = state.balloon, state.observation, state.inventory
     size = sight.allocation
     lowest, top = limits(inventory, sight)
     grows = target > size
     return first_that_applies(
         [
             (motion.release, Reason.RELEASE_RESTORE),
-            (grows & sight.pressure, Reason.PRESSURE_GROW),
+            (grows & state.pressure.pressed, Reason.PRESSURE_GROW),
             ((size < lowest - TOLERANCE) | (size > top + TOLERANCE), Reason.LIMITS),
             (grows & inventory.share & (target > plan.needed + TOLERANCE), Reason.SPARE_LENT),
             (grows, Reason.FORECAST_GROW),
-            (np.full(len(size), state.node.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
+            (np.full(len(size), state.host.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
             (target < plan.keep - TOLERANCE, Reason.CONTENTION_SHRINK),
         ],
         Reason.FORECAST_SHRINK,
@@ -246,23 +248,23 @@ def why_moved(plan: Plan, target: Floats, state: State) -> Ints:
 
 def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
     """(n,) `Reason` for leaving each domain as it is, were it left."""
-    motion, sight, inventory = state.motion, state.sight, state.inventory
+    motion, sight, inventory = state.balloon, state.observation, state.inventory
     size = sight.allocation
     lowest, _ = limits(inventory, sight)
     wanted = np.maximum(state.outlook.wanted, lowest)
     band = threshold(sight, inventory)
     less = wanted < size - band
     more = np.minimum(wanted, plan.top) > size + band
-    coming = bool((motion.target < size).any() or moves.shrink.any() or moves.unverified.any())
+    coming = bool(((motion.target < size) & ~moves.halt).any() or moves.shrink.any() or moves.unverified.any())
     return first_that_applies(
         [
             (inventory.obstacle != Reason.NONE, inventory.obstacle),
             (sight.trouble != Reason.NONE, sight.trouble),
             (sight.fresh_count == 0, Reason.WARMING_UP),
-            (resting(motion, sight, now), Reason.BUSY),
+            (resting(motion, state.pressure.pressed, now, Tuning()), Reason.BUSY),
             (now < motion.retry_at, Reason.STUCK),
             (now < motion.hold_until, Reason.OUTSIDE_CHANGE),
-            (np.isfinite(motion.target), Reason.MOVING),
+            (np.isfinite(motion.target) & ~moves.halt, Reason.MOVING),
             (moves.unpaid | moves.halt, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
             (more & (plan.needed < size + band), Reason.NO_BUDGET),
             (less & (sight.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
@@ -275,10 +277,10 @@ def why_kept(plan: Plan, moves: Moves, state: State, now: float) -> Ints:
 def actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Action, ...]:
     """The changes of `rows` as the world outside sees them; `target` and `reason` are (n,)."""
     keys, names = state.inventory.keys, state.inventory.names
-    sizes = state.sight.allocation[rows].astype(np.int64).tolist()
+    sizes = state.observation.allocation[rows].astype(np.int64).tolist()
     targets = target[rows].astype(np.int64).tolist()
     reasons = [REASONS[code] for code in reason[rows].tolist()]
-    demands, forecasts = plain(state.sight.demand[rows]), plain(state.outlook.forecast[rows])
+    demands, forecasts = plain(state.observation.demand[rows]), plain(state.outlook.forecast[rows])
     return tuple(
         Action(row, keys[row], names[row], *numbers)
         for row, *numbers in zip(rows.tolist(), sizes, targets, reasons, demands, forecasts, strict=True)

@@ -6,9 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller import schedule
-from controller.engine.columns import Columns, column
+from controller.engine.guest_pressure import GuestPressure
 from controller.engine.inventory import Inventory
-from controller.engine.sight import TOLERANCE, Sight, stale_after
+from controller.engine.observation import Observation, silent_after
+from controller.engine.snapshot import TOLERANCE
+from controller.engine.tables import Table, column
+from controller.engine.tuning import Tuning
 from controller.forecast import bound, calibration
 from controller.forecast.history import History
 from controller.forecast.model import Line
@@ -42,8 +45,8 @@ BLOCK = 2048
 array of 12 points), so that a fit costs a domain the same among thousands and among a hundred thousand."""
 
 
-@dataclass(slots=True)
-class Outlook(Columns):
+@dataclass(frozen=True, slots=True)
+class Outlook(Table):
     """Columns of (n,), bytes and seconds."""
 
     forecast: Floats = column(np.nan)
@@ -111,7 +114,7 @@ class Merit:
     """Demands above their upper forecast."""
 
 
-def judge(outlook: Outlook, sight: Sight, rows: Ints, merit: Merit) -> Merit:
+def judge(outlook: Outlook, sight: Observation, rows: Ints, merit: Merit) -> Merit:
     """`merit` with the forecasts of `rows`, whose demand is newer; their errors are entered, in place."""
     outlook.error[rows] = sight.demand[rows] - outlook.forecast[rows]
     tested = rows[np.isfinite(outlook.error[rows])]
@@ -123,7 +126,7 @@ def judge(outlook: Outlook, sight: Sight, rows: Ints, merit: Merit) -> Merit:
     )
 
 
-def calibrate(outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, rows: Ints) -> Line:
+def calibrate(outlook: Outlook, line: Line, sight: Observation, inventory: Inventory, rows: Ints) -> Line:
     """`line` with its scatter as wide as the bounds of `rows` need it, now that the last ones have held or not."""
     before = outlook.width[rows]
     broken = sight.demand[rows] > outlook.upper[rows]
@@ -132,26 +135,36 @@ def calibrate(outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, 
     return calibration.widened(line, outlook.width[rows])
 
 
-def look_ahead(outlook: Outlook, line: Line, sight: Sight, inventory: Inventory, rows: Ints, horizon: Floats) -> None:
+def look_ahead(
+    outlook: Outlook, line: Line, sight: Observation, inventory: Inventory, rows: Ints, horizon: Floats
+) -> None:
     """Enter the forecast of `rows` at `horizon` seconds from now, in place."""
     outlook.forecast[rows] = bound.predict(line, horizon)
     upper = bound.upper(line, horizon, inventory.percentile[rows])
     outlook.upper[rows] = np.maximum(upper, sight.demand[rows])
 
 
-def want(outlook: Outlook, sight: Sight, inventory: Inventory, rows: Ints, top: Floats, now: float) -> None:
+def want(
+    outlook: Outlook,
+    sight: Observation,
+    pressure: GuestPressure,
+    inventory: Inventory,
+    rows: Ints,
+    top: Floats,
+    now: float,
+) -> None:
     """Enter what `rows` should have by their forecast, in place. `top`: (m,) the most they may have, bytes."""
     upper = outlook.upper[rows]
     foreseen = upper + headroom(inventory, upper, rows)
-    kept = np.maximum(_firm(sight, inventory, rows), missed(outlook, sight, top, rows))
+    kept = np.maximum(_firm(sight, inventory, rows), missed(outlook, sight, pressure, top, rows))
     outlook.wanted[rows] = np.maximum(foreseen, kept)
-    unseen = np.maximum(inventory.interval_maximum[rows], stale_after(inventory, rows))
+    unseen = np.maximum(inventory.interval_maximum[rows], silent_after(inventory, Tuning())[rows])
     gap = now - outlook.bucket_start[rows] > 2 * np.maximum(inventory.stabilization[rows], unseen)
     outlook.since[rows] = np.where(gap, now, outlook.since[rows])
     _hold(outlook, inventory, foreseen, rows, now)
 
 
-def _firm(sight: Sight, inventory: Inventory, rows: Ints) -> Floats:
+def _firm(sight: Observation, inventory: Inventory, rows: Ints) -> Floats:
     """(m,) bytes that `rows` keep, of what they have, for headroom beside memory that a balloon might not get; 0 where
     there is none. What is not free when a balloon asks for it has to be reclaimed; where that fails, a kernel kills.
     """
@@ -166,7 +179,7 @@ def headroom(inventory: Inventory, base: Floats, rows: Ints | slice = EVERY) -> 
     return np.maximum(inventory.headroom[rows], inventory.headroom_fraction[rows] * base)
 
 
-def patience(outlook: Outlook, sight: Sight, limit: Floats, unknown: Floats, rows: Ints) -> Floats:
+def patience(outlook: Outlook, sight: Observation, limit: Floats, unknown: Floats, rows: Ints) -> Floats:
     """(m,) seconds that `rows` may go unseen: how often their demand has jumped, or may jump, as far as they have room.
 
     `limit`: (m,) allocation that must hold; `unknown`: (m,) demand to reckon with though it was never seen; bytes.
@@ -177,19 +190,19 @@ def patience(outlook: Outlook, sight: Sight, limit: Floats, unknown: Floats, row
     return schedule.patience(jumps, (*PEAK_HALF_LIVES.values(), UNKNOWN_SPAN), limit - demand)
 
 
-def missed(outlook: Outlook, sight: Sight, top: Floats, rows: Ints) -> Floats:
+def missed(outlook: Outlook, sight: Observation, pressure: GuestPressure, top: Floats, rows: Ints) -> Floats:
     """(m,) bytes that `rows` are given next where they are under pressure, 0 elsewhere.
 
     `top`: (m,) the most they may have, bytes. One that wakes up is taken to be on its way to where it has been of late:
     from a small size no search finds that in time.
     """
-    size, samples = np.fmin(sight.allocation[rows], sight.heard_size[rows]), sight.pressed[rows]
+    size, samples = np.fmin(sight.allocation[rows], sight.told_size[rows]), pressure.samples[rows]
     searched = size * (1 + PRESSURE_GROWTH * np.exp2(np.clip(samples - 1, 0, MOST_DOUBLINGS)))
     known = np.maximum(outlook.peak_hour[rows], UNKNOWN * top)
-    return np.where(sight.pressure[rows], np.fmax(searched, known), 0.0)
+    return np.where(pressure.pressed[rows], np.fmax(searched, known), 0.0)
 
 
-def raise_peaks(outlook: Outlook, sight: Sight, rows: Ints, now: float) -> None:
+def raise_peaks(outlook: Outlook, sight: Observation, rows: Ints, now: float) -> None:
     """Enter present demand into the peaks of `rows`, in place."""
     elapsed = np.minimum(now - outlook.peak_at[rows], bound.FOREVER)
     for name, half_life in PEAK_HALF_LIVES.items():

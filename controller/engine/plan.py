@@ -6,14 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller import planner
-from controller.engine import node
 from controller.engine.inventory import Inventory
+from controller.engine.observation import Observation
 from controller.engine.outlook import UNKNOWN, missed
-from controller.engine.sight import LOW_FREE, TOLERANCE, Sight
+from controller.engine.snapshot import TOLERANCE
 from controller.engine.state import State
+from controller.engine.tuning import Tuning
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+LOW_FREE = Tuning().low
 
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
@@ -42,7 +45,7 @@ class Plan:
     """Where False, the domain keeps what it has."""
 
 
-def limits(inventory: Inventory, sight: Sight) -> tuple[Floats, Floats]:
+def limits(inventory: Inventory, sight: Observation) -> tuple[Floats, Floats]:
     """(n,) lowest and highest allocation of each domain, bytes."""
     top = np.minimum(np.fmin(inventory.maximum, sight.maximum), inventory.ceiling)
     return np.minimum(inventory.minimum, top), top
@@ -52,8 +55,8 @@ def attainable(state: State, lowest: Floats) -> Floats:
     """(n,) bytes each domain could have of the last step's budget if the others kept no more than they cannot do
     without. `lowest`: (n,) as `limits` has it.
     """
-    least = np.where(state.inventory.acted_on, _need(state.sight, lowest), state.sight.allocation)
-    return np.asarray(least + max(state.budget - float(np.nansum(least)), 0.0))
+    least = np.where(state.inventory.acted_on, _need(state.observation, lowest), state.observation.allocation)
+    return np.asarray(least + max(state.host.budget - float(np.nansum(least)), 0.0))
 
 
 def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
@@ -61,11 +64,11 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
 
     While the host is short of memory nobody keeps, or gets, more than the forecast asks for.
     """
-    inventory, motion, size = state.inventory, state.motion, state.sight.allocation
-    lowest, top = limits(inventory, state.sight)
+    inventory, motion, size = state.inventory, state.balloon, state.observation.allocation
+    lowest, top = limits(inventory, state.observation)
     levels = _levels(state, lowest, top)
     rows = np.flatnonzero(movable)
-    capacity = state.budget - float(committed[~movable].sum())
+    capacity = state.host.budget - float(committed[~movable].sum())
     if float(levels[-1][rows].sum()) > capacity:
         levels = _contended(state, levels, top)
     released = motion.release
@@ -76,11 +79,11 @@ def draw(state: State, committed: Floats, movable: Bools, now: float) -> Plan:
     sharing = movable & inventory.share & ~released
     young = ~(now - state.outlook.since >= inventory.stabilization)
     held = np.fmax(state.outlook.held, np.where(young | sharing | released, size, 0.0))
-    keep = needed if state.node.reading.pressure else np.maximum(needed, np.minimum(held, top))
-    fair = np.where(released & ~state.node.reading.pressure, np.minimum(inventory.definition, top), needed)
-    if sharing.any() and node.lends(state.node, now):
+    keep = needed if state.host.reading.pressure else np.maximum(needed, np.minimum(held, top))
+    fair = np.where(released & ~state.host.reading.pressure, np.minimum(inventory.definition, top), needed)
+    if sharing.any() and state.host.lends(now):
         others = float(np.where(sharing, 0.0, np.maximum(committed, keep)).sum())
-        capacity = state.budget * (1 - POOL) - others
+        capacity = min(state.host.budget * (1 - POOL), state.host.lendable) - others
         fair = np.where(sharing, _levelled(state, needed, top, sharing, capacity), fair)
     return Plan(needed, keep, fair, top, movable)
 
@@ -96,7 +99,7 @@ def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacit
     """
     rows = np.flatnonzero(sharing)
     outlook, weights, unknown = state.outlook, state.inventory.weight[rows], UNKNOWN * top[rows]
-    reach = np.fmax(state.sight.demand, 0.0)[rows] + outlook.reach[rows] + unknown
+    reach = np.fmax(state.observation.demand, 0.0)[rows] + outlook.reach[rows] + unknown
     scale = np.maximum(reach * weights, 1.0)
     lowest, highest = needed[rows], np.maximum(top, needed)[rows]
     waking = planner.level(lowest, np.clip(ABOVE_PEAK * unknown, lowest, highest), scale, capacity)
@@ -109,21 +112,21 @@ def _levelled(state: State, needed: Floats, top: Floats, sharing: Bools, capacit
 
 def _levels(state: State, lowest: Floats, top: Floats) -> list[Floats]:
     """What a domain cannot do without, its upper forecast, and that with its headroom."""
-    sight, outlook = state.sight, state.outlook
+    sight, outlook = state.observation, state.outlook
     floor = _floor(sight, lowest)
-    pressed = missed(outlook, sight, top, np.arange(len(floor)))
+    pressed = missed(outlook, sight, state.pressure, top, np.arange(len(floor)))
     ceiling = np.maximum(top, floor)
     upper = np.clip(np.fmax(outlook.upper, pressed), floor, ceiling)
     return [floor, upper, np.clip(np.fmax(outlook.wanted, pressed), upper, ceiling)]
 
 
-def _floor(sight: Sight, lowest: Floats | float) -> Floats:
+def _floor(sight: Observation, lowest: Floats | float) -> Floats:
     """(n,) bytes below which no domain is planned: its need, and all it has until enough fresh samples have come."""
     need = _need(sight, lowest)
     return np.where(sight.fresh_count < FRESH_TO_SHRINK, np.fmax(need, sight.allocation), need)
 
 
-def _need(sight: Sight, lowest: Floats | float) -> Floats:
+def _need(sight: Observation, lowest: Floats | float) -> Floats:
     """(n,) bytes: the minimum, or present demand and what keeps a guest out of reclaim there."""
     return np.asarray(np.fmax(lowest, np.fmin(sight.demand / (1 - LOW_FREE), sight.allocation)))
 
@@ -138,7 +141,7 @@ def _contended(state: State, levels: list[Floats], top: Floats) -> list[Floats]:
     """
     floor, upper, wanted = levels
     recurring = _recurring(state) / (1 - LOW_FREE)
-    lost = state.sight.exhausted & (recurring < state.sight.allocation + TOLERANCE)
+    lost = state.pressure.exhausted & (recurring < state.observation.allocation + TOLERANCE)
     search = np.where(lost, upper, floor)
     likely = np.clip(np.fmax(state.outlook.forecast, recurring), search, np.maximum(top, floor))
     upper = np.maximum(upper, likely)
@@ -150,11 +153,11 @@ def _recurring(state: State) -> Floats:
 
     What it fell from once may not come back. While the host is under pressure nobody keeps anything for a peak.
     """
-    points, sight = state.history.values, state.sight
-    if state.node.reading.pressure:
+    points = state.history.values
+    if state.host.reading.pressure:
         return np.zeros(len(points))
     older = points[:, 1:]
-    told = np.arange(older.shape[1]) >= np.where(sight.exhausted, sight.pressed, 0)[:, None]
+    told = np.arange(older.shape[1]) >= np.where(state.pressure.exhausted, state.pressure.samples, 0)[:, None]
     risen = np.where((points[:, :-1] > older) & (older > 0) & told, points[:, :-1], 0.0)
     return np.asarray(np.sort(risen, axis=1)[:, -2])
 
@@ -162,4 +165,4 @@ def _recurring(state: State) -> Floats:
 def _after_release(state: State, top: Floats) -> Floats:
     """What a released domain is to have: what it has, or its definition's allocation where that is less and enough."""
     definition = np.minimum(state.inventory.definition, top)
-    return np.minimum(state.sight.allocation, np.fmax(definition, _floor(state.sight, 0.0)))
+    return np.minimum(state.observation.allocation, np.fmax(definition, _floor(state.observation, 0.0)))

@@ -43,6 +43,7 @@ class Reason(IntEnum):
     NO_BUDGET = 34
     MOVING = 35
     OUTSIDE_CHANGE = 36
+    HANDED_OVER = 37
     # Moved (in Observe: would be moved).
     FORECAST_GROW = 60
     PRESSURE_GROW = 61
@@ -101,6 +102,7 @@ _TEXT = {
     Reason.NO_BUDGET: "the node's budget is used up",
     Reason.MOVING: "the balloon is moving",
     Reason.OUTSIDE_CHANGE: "someone else changed the balloon; taken as the new truth",
+    Reason.HANDED_OVER: "no longer to be changed by a policy: the order under way ends where the balloon is",
     Reason.FORECAST_GROW: "forecast demand needs more memory",
     Reason.PRESSURE_GROW: "the guest is under memory pressure",
     Reason.SPARE_LENT: "spare memory is lent",

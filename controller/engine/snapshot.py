@@ -14,6 +14,12 @@ from controller.engine.inventory import Inventory
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+TOLERANCE = 2**20
+"""Bytes. The balloon moves in pages, libvirt rounds to KiB: a smaller difference is no difference."""
+
+EVENT_SPACING = 1.0
+"""Seconds in which QEMU sends one balloon event at most: a size nobody here asked for may not be the last one."""
+
 
 class Life(IntEnum):
     """A domain's run state, as far as the balloon is concerned."""

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.engine.columns import plain
+from controller.engine.guest_pressure import GuestPressure
+from controller.engine.host import Host
 from controller.engine.inventory import Inventory
-from controller.engine.motion import Motion
-from controller.engine.node import Node
+from controller.engine.observation import Observation
 from controller.engine.outlook import Merit, Outlook
 from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.phases import Balloon
 from controller.engine.reasons import Reason
-from controller.engine.sight import Sight
+from controller.engine.tables import plain
 from controller.engine.tempo import Tempo
 from controller.forecast.history import History
 
@@ -46,16 +47,15 @@ class State:
     """Rows follow `inventory`. `step` never changes the state it is given."""
 
     inventory: Inventory
-    sight: Sight
+    observation: Observation
+    pressure: GuestPressure
+    balloon: Balloon
     history: History
     outlook: Outlook
-    motion: Motion
     tempo: Tempo
     reason: Ints
     """(n,) `Reason` of each domain's newest decision."""
-    node: Node
-    budget: float = 0.0
-    """Bytes the domains may have together, as of the last step."""
+    host: Host
     totals: Totals = Totals()
 
     @classmethod
@@ -63,13 +63,14 @@ class State:
         """Nothing known, no domains."""
         return cls(
             assign((), (), NodeIdentity("")).inventory,
-            Sight.blank(0),
+            Observation.blank(0),
+            GuestPressure.blank(0),
+            Balloon.blank(0),
             History.empty(0),
             Outlook.blank(0),
-            Motion.blank(0),
             Tempo.blank(0),
             np.empty(0, dtype=np.int64),
-            Node.blank(),
+            Host(),
         )
 
     @property
@@ -78,32 +79,32 @@ class State:
         return np.asarray(self.tempo.stable | (self.inventory.obstacle != Reason.NONE))
 
     def copy(self) -> "State":
-        """A copy whose columns may be changed; `history` and `node` are immutable already."""
+        """A copy whose columns may be changed; those of the other tables are never written into."""
         return replace(
             self,
-            sight=self.sight.copy(),
             outlook=self.outlook.copy(),
-            motion=self.motion.copy(),
             tempo=self.tempo.copy(),
             reason=self.reason.copy(),
         )
 
     def dump(self) -> dict[str, Any]:
         """Everything, as plain lists for JSON."""
-        parts = {name: getattr(self, name).dump() for name in ("sight", "outlook", "motion", "tempo")}
+        parts = {
+            name: getattr(self, name).dump() for name in ("observation", "pressure", "balloon", "outlook", "tempo")
+        }
         return {
             "keys": list(self.inventory.keys),
             "names": list(self.inventory.names),
-            "budget": self.budget if np.isfinite(self.budget) else None,
+            "budget": self.host.budget,
             "reason": [str(Reason(code)) for code in self.reason.tolist()],
             "history": self.history.to_dict(),
-            "node": {
-                "total": self.node.reading.total,
-                "available": self.node.reading.available,
-                "pressure": self.node.reading.pressure,
-                "own_use": self.node.own_use,
-                "own_forecast": self.node.own_forecast,
-                "history": plain(self.node.history.values[0]),
+            "host": {
+                "total": self.host.reading.total,
+                "available": self.host.reading.available,
+                "pressure": self.host.reading.pressure,
+                "own_use": self.host.own_use,
+                "own_forecast": self.host.own_forecast,
+                "history": plain(self.host.history.values[0]),
             },
             **parts,
         }

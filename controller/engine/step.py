@@ -1,6 +1,6 @@
 """One step of the controller: (state, snapshot, now) -> (state, decision).
 
-See, forecast, pace, plan, act. The same function runs live and in replay.
+Observe, follow, forecast, pace, plan, act. The same function runs live and in replay.
 """
 
 from dataclasses import replace
@@ -9,13 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller import planner, schedule
-from controller.engine import act, motion, node, outlook, plan, sight, tempo
+from controller.engine import act, balloon, guest_pressure, host, observation, outlook, plan, tempo
 from controller.engine.act import Moves
 from controller.engine.decision import Action, Decision, Notice
 from controller.engine.inventory import Inventory
+from controller.engine.phases import Event
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life, Snapshot
+from controller.engine.snapshot import TOLERANCE, Life, Snapshot
 from controller.engine.state import State, Totals
+from controller.engine.tuning import Tuning
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -36,32 +38,39 @@ GAVE = np.isin(np.arange(max(Reason) + 1), [Reason.CONTENTION_SHRINK, Reason.HOS
 FOR_OTHERS = GAVE | (np.arange(len(GAVE)) == Reason.SPARE_LENT)
 """By code of a reason: the move says nothing of the domain's own demand."""
 
-RELEASE_PATIENCE = 60.0
-"""Seconds within which a released domain gets its memory back or, for lack of it, keeps what it has."""
+DEFAULT = Tuning()
 
 
-def step(state: State, snapshot: Snapshot, now: float) -> tuple[State, Decision]:
+def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT) -> tuple[State, Decision]:
     """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
-    state = align(state, snapshot.inventory, now).copy()
-    state.totals = _accrue(state, now)
-    motion.refuse(state.motion, snapshot.outcomes, now)
-    course = state.motion.target - state.sight.allocation
-    fresh = sight.see(state.sight, snapshot, course, state.motion.last_at, now)
-    stuck, outside = motion.follow(state.motion, state.sight, state.inventory, now)
-    _end_releases(state, now)
-    owned = fresh[state.inventory.policy[fresh] >= 0]
+    state = _take_in(_accrue(align(state, snapshot.inventory, now), now), snapshot, now, tuning).copy()
+    owned = np.flatnonzero(state.observation.fresh & (state.inventory.policy >= 0))
     _forecast(state, owned, now)
     _schedule(state, snapshot.samples.rows, now)
-    committed = motion.committed(state.motion, state.sight, state.inventory)
-    held = motion.held(state.motion, state.sight, state.inventory, committed)
-    state.node = node.observe(state.node, snapshot.host, *held, now)
-    state.budget = node.budget(state.node, state.inventory.budget)
+    state.host = _account(state, snapshot, now, tuning)
     before = state.reason.copy()
-    actions = _cancel(state, stuck, committed) + _enforce(state, committed, now)
-    proposals = _observe(state, committed, now)
-    notices = _notices(state, before, outside)
+    committed = balloon.committed(state.balloon, state.observation, state.inventory)
+    actions = (*_hand_back(state, now, tuning), *_cancel(state, committed))
+    actions = (*actions, *_enforce(state, committed, now, tuning))
+    proposals = _observe(state, committed, now, tuning)
+    notices = _notices(state, before)
     state.totals = _count_up(state, snapshot.samples.rows, actions, now)
     return state, Decision(actions, proposals, notices)
+
+
+def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> State:
+    """What the step is told, stage by stage; each returns its own table."""
+    answered = balloon.answered(state.balloon, snapshot.outcomes, now, tuning)
+    observed = observation.observe(state.observation, answered, snapshot, now, tuning)
+    followed = balloon.follow(answered, observed, state.inventory, now, tuning)
+    pressure = guest_pressure.assess(state.pressure, observed, followed, now, tuning)
+    return replace(state, observation=observed, balloon=followed, pressure=pressure)
+
+
+def _account(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> host.Host:
+    committed = balloon.committed(state.balloon, state.observation, state.inventory)
+    held = balloon.held(state.balloon, state.observation, state.inventory, committed)
+    return host.update(state.host, snapshot.host, held, state.inventory.budget, now, tuning)
 
 
 def align(state: State, inventory: Inventory, now: float) -> State:
@@ -73,16 +82,15 @@ def align(state: State, inventory: Inventory, now: float) -> State:
     aligned = replace(
         state,
         inventory=inventory,
-        sight=state.sight.take(rows),
+        observation=state.observation.take(rows),
+        pressure=state.pressure.take(rows),
         history=state.history.select(rows, max(model.decision_points for model in inventory.models)),
         outlook=state.outlook.take(rows),
-        motion=motion.take(state.motion, rows, same),
+        balloon=balloon.hand_over(state.balloon, old, inventory, same, rows, now),
         tempo=state.tempo.take(rows),
         reason=np.where(rows >= 0, state.reason[rows], 0) if len(old) else np.zeros(len(rows), dtype=np.int64),
     )
-    aligned.sight.booted = np.where(rows < 0, inventory.reset_at, aligned.sight.booted)
-    _hand_over(aligned, old, same, now)
-    return aligned
+    return _look_soon(aligned, same, now)
 
 
 def _rows_before(old: Inventory, new: Inventory) -> tuple[Ints, Ints]:
@@ -96,20 +104,11 @@ def _rows_before(old: Inventory, new: Inventory) -> tuple[Ints, Ints]:
     return same, np.where(old.reset_at[rows] == new.reset_at, same, -1)
 
 
-def _hand_over(state: State, old: Inventory, rows: Ints, now: float) -> None:
-    """Domains whose policy changed are looked at soon; those that lost an acting one are released."""
-    known = np.flatnonzero(rows >= 0)
-    before = rows[known]
-    new = state.inventory
-    gone = (old.policy[before] >= 0) & (new.policy[known] < 0)
-    released = known[gone & old.enforce[before] & old.restore[before]]
-    state.motion.release[known] &= new.policy[known] < 0
-    state.motion.release[released] = True
-    state.motion.release_until[released] = now + RELEASE_PATIENCE
-    observed = new.acted_on & ~new.enforce
-    state.motion.proposed[known] = np.where(observed[known], state.motion.proposed[known], np.nan)
-    state.tempo.next_look[known] = np.minimum(state.tempo.next_look[known], now + new.interval_minimum[known])
-    state.tempo.next_look[known[state.motion.release[known]]] = now
+def _look_soon(state: State, same: Ints, now: float) -> State:
+    """Domains whose policy may have changed are looked at soon, those released at once."""
+    soon = np.minimum(state.tempo.next_look, now + state.inventory.interval_minimum)
+    due_at = np.where(same >= 0, soon, state.tempo.next_look)
+    return replace(state, tempo=replace(state.tempo, next_look=np.where(state.balloon.release, now, due_at)))
 
 
 def due(state: State, inventory: Inventory, now: float) -> list[str]:
@@ -125,98 +124,99 @@ def next_due(state: State, inventory: Inventory, now: float) -> float:
     return float(align(state, inventory, now).tempo.next_look.min(initial=np.inf))
 
 
-def _end_releases(state: State, now: float) -> None:
-    moves = state.motion
-    if moves.release.any():
-        done = np.abs(state.sight.allocation - state.inventory.definition) < sight.TOLERANCE
-        moves.release &= ~done & (now < moves.release_until)
-
-
 def _forecast(state: State, rows: Ints, now: float) -> None:
     """New decision points, stability and interval, and the forecast at the next look."""
     if len(rows) == 0:
         return
     inventory = state.inventory
-    state.totals = replace(state.totals, merit=outlook.judge(state.outlook, state.sight, rows, state.totals.merit))
-    state.history = state.history.append(rows, now, state.sight.demand[rows])
+    state.totals = replace(
+        state.totals, merit=outlook.judge(state.outlook, state.observation, rows, state.totals.merit)
+    )
+    state.history = state.history.append(rows, now, state.observation.demand[rows])
     fitted = outlook.fit(state.history, inventory, rows, now)
-    line = outlook.calibrate(state.outlook, fitted, state.sight, inventory, rows)
-    tempo.classify(state.tempo, state.sight, inventory, rows, now)
-    size = state.sight.allocation[rows]
-    lowest, top = plan.limits(inventory, state.sight)
-    exhaustible = np.where(size < top[rows] - sight.TOLERANCE, size, NEVER)
-    outlook.raise_peaks(state.outlook, state.sight, rows, now)
-    lacking = inventory.share[rows] | GAVE[state.motion.last_reason[rows]]  # what it might need is with others
-    lacking &= size < plan.attainable(state, lowest)[rows] - sight.TOLERANCE  # and could be had
+    line = outlook.calibrate(state.outlook, fitted, state.observation, inventory, rows)
+    tempo.classify(state.tempo, state.observation, state.pressure, inventory, rows, now)
+    size = state.observation.allocation[rows]
+    lowest, top = plan.limits(inventory, state.observation)
+    exhaustible = np.where(size < top[rows] - TOLERANCE, size, NEVER)
+    outlook.raise_peaks(state.outlook, state.observation, rows, now)
+    lacking = inventory.share[rows] | GAVE[state.balloon.last_reason[rows]]  # what it might need is with others
+    lacking &= size < plan.attainable(state, lowest)[rows] - TOLERANCE  # and could be had
     unknown = np.where(lacking, outlook.UNKNOWN * top[rows], 0.0)
-    patience = outlook.patience(state.outlook, state.sight, exhaustible, unknown, rows)
+    patience = outlook.patience(state.outlook, state.observation, exhaustible, unknown, rows)
     tempo.pace(state.tempo, line, exhaustible, patience, inventory, rows)
-    outlook.look_ahead(state.outlook, line, state.sight, inventory, rows, state.tempo.interval[rows])
-    outlook.want(state.outlook, state.sight, inventory, rows, top[rows], now)
+    outlook.look_ahead(state.outlook, line, state.observation, inventory, rows, state.tempo.interval[rows])
+    outlook.want(state.outlook, state.observation, state.pressure, inventory, rows, top[rows], now)
 
 
 def _schedule(state: State, rows: Ints, now: float) -> None:
     """When the domains just looked at are looked at again."""
     inventory, pace = state.inventory, state.tempo
     pace.looks[rows] += 1
-    fresh = state.sight.fresh_at[rows] == now
+    fresh = state.observation.fresh_at[rows] == now
     shortest, longest = inventory.interval_minimum[rows], inventory.interval_maximum[rows]
-    trouble = state.sight.trouble[rows]
+    trouble = state.observation.trouble[rows]
     troubled = (trouble != Reason.NONE) & (trouble != Reason.MOVING)
     untouchable = inventory.obstacle[rows] != Reason.NONE
-    wait = np.where(fresh, pace.interval[rows], shortest)
+    report_due = observation.report_due(state.observation, inventory)[rows]
+    awaited = np.maximum(shortest, np.minimum(report_due - now, longest))
+    wait = np.where(fresh, pace.interval[rows], awaited)
     wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)
     pace.interval[rows] = np.where(untouchable, longest, wait)
     pace.next_look[rows] = schedule.aligned(now + pace.interval[rows], shortest)
 
 
 def _usable(state: State) -> Bools:
-    """(n,) domains whose numbers may be acted on."""
-    seen = state.sight
-    return np.asarray(
-        (seen.trouble == Reason.NONE) & (seen.life == Life.RUNNING) & (seen.fresh_count > 0) & (seen.allocation > 0)
-    )
+    """(n,) domains whose numbers may be acted on; a guest that fell silent in need may be grown on its last word."""
+    seen = state.observation
+    silent = np.isin(seen.trouble, (Reason.STALE_STATISTICS, Reason.NO_STATISTICS))
+    told = (seen.trouble == Reason.NONE) | (silent & state.pressure.pressed)
+    return np.asarray(told & (seen.life == Life.RUNNING) & (seen.fresh_count > 0) & (seen.allocation > 0))
 
 
 def _releasable(state: State) -> Bools:
     """(n,) domains that may be given back what they had. That needs no statistics, which may be off by now."""
-    seen, untouched = state.sight, state.inventory.obstacle == Reason.NO_POLICY
-    return np.asarray(state.motion.release & untouched & (seen.life == Life.RUNNING) & (seen.allocation > 0))
+    seen, untouched = state.observation, state.inventory.obstacle == Reason.NO_POLICY
+    return np.asarray(state.balloon.release & untouched & (seen.life == Life.RUNNING) & (seen.allocation > 0))
 
 
-def _free_to_move(state: State, now: float) -> Bools:
-    """(n,) not waiting after a failure, nor just set by someone else; a guest in need waits after a refusal only."""
-    moves = state.motion
-    waits = (now < moves.retry_at) | (now < moves.hold_until)
-    return ~motion.resting(moves, state.sight, now) & (~waits | state.sight.pressure)
-
-
-def _enforce(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
+def _enforce(state: State, committed: Floats, now: float, tuning: Tuning) -> tuple[Action, ...]:
     """Balloon changes to carry out, entered as under way; every domain's reason is renewed."""
-    movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & _free_to_move(state, now)
+    free = balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
+    movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & free
     drawn = plan.draw(state, committed, movable, now)
     chosen = act.choose(drawn, state, committed, now)
     halted = np.flatnonzero(chosen.halt)
-    motion.halt(state.motion, state.sight, halted, now)
-    state.reason = act.why_kept(drawn, chosen, state, now)
-    halts = act.actions(state, halted, state.sight.allocation, state.reason)
+    reason = act.why_kept(drawn, chosen, state, now)
+    halts = act.actions(state, halted, state.observation.allocation, reason)
+    state.reason = reason
     _verify(state, chosen, now)
     rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
-    if len(rows) == 0:
-        return halts
     reasons = act.why_moved(drawn, chosen.target, state)
     actions = act.actions(state, rows, chosen.target, reasons)
-    motion.request(state.motion, state.sight, rows, chosen.target[rows], reasons[rows], now)
-    state.sight.pressure &= ~chosen.grow | chosen.unpaid
+    told = balloon.halted(state.balloon, state.observation, halted, now, tuning) if len(halted) else state.balloon
+    if len(rows):
+        told = balloon.ordered(told, state.observation, rows, chosen.target[rows], reasons[rows], now)
+    state.balloon = told
     _count(state, rows, reasons[rows], now)
     state.reason[rows] = reasons[rows]
     return halts + actions
 
 
+def _hand_back(state: State, now: float, tuning: Tuning) -> tuple[Action, ...]:
+    """Orders under way end where they are when their domains are no longer to be changed."""
+    rows = np.flatnonzero(balloon.abandoned(state.balloon, state.observation, state.inventory, now, tuning))
+    if len(rows) == 0:
+        return ()
+    state.balloon = balloon.halted(state.balloon, state.observation, rows, now, tuning)
+    reasons = np.full(len(state.reason), int(Reason.HANDED_OVER))
+    return act.actions(state, rows, state.observation.allocation, reasons)
+
+
 def _verify(state: State, chosen: Moves, now: float) -> None:
     """Look at would-be donors before anything is taken from them: now, or as soon as there can be news."""
     rows = np.flatnonzero(chosen.unverified)
-    soon = np.maximum(now, state.sight.seen[rows] + state.inventory.interval_minimum[rows])
+    soon = np.maximum(now, state.observation.seen_at[rows] + state.inventory.interval_minimum[rows])
     state.tempo.next_look[rows] = np.minimum(state.tempo.next_look[rows], soon)
 
 
@@ -229,33 +229,35 @@ def _count(state: State, rows: Ints, reasons: Ints, now: float) -> None:
     tempo.hurry(state.tempo, state.inventory, rows, now)
 
 
-def _cancel(state: State, stuck: Ints, committed: Floats) -> tuple[Action, ...]:
+def _cancel(state: State, committed: Floats) -> tuple[Action, ...]:
     """A stuck balloon's size becomes its target, so that an old order does not take effect at a bad moment.
 
     A guest that could not give more has nothing left: it gets its headroom back, as far as memory is free.
     """
-    inventory, size = state.inventory, state.sight.allocation
-    rows = stuck[inventory.enforce[stuck]]
+    inventory, size = state.inventory, state.observation.allocation
+    failed = np.isin(state.balloon.event, (Event.STALLED, Event.CHOKED, Event.REVERTED))
+    rows = np.flatnonzero(failed & inventory.enforce)
     if len(rows) == 0:
         return ()
-    _, top = plan.limits(inventory, state.sight)
+    _, top = plan.limits(inventory, state.observation)
     headroom = outlook.headroom(inventory, size)
-    relief = np.clip(np.where(state.motion.last_to < size, headroom, 0.0), 0.0, np.maximum(top - size, 0.0))
-    free = max(state.budget - float(committed.sum()), 0.0)
+    gave = (state.balloon.last_to < size) & (state.balloon.event != Event.REVERTED)
+    relief = np.clip(np.where(gave, headroom, 0.0), 0.0, np.maximum(top - size, 0.0))
+    free = max(state.host.budget - float(committed.sum()), 0.0)
     target = size.copy()
     target[rows] += planner.share(relief[rows], inventory.weight[rows], free)
-    state.motion.relief[rows] = target[rows]
+    state.balloon = balloon.relieved(state.balloon, rows, target[rows])
     committed[rows] = np.maximum(committed[rows], target[rows])
     return act.actions(state, rows, target, np.full(len(state.reason), int(Reason.STUCK)))
 
 
-def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
+def _observe(state: State, committed: Floats, now: float, tuning: Tuning) -> tuple[Action, ...]:
     """What Enforce would do to domains under Observe, each change said once."""
-    inventory, moves = state.inventory, state.motion
+    inventory, moves = state.inventory, state.balloon
     observed = inventory.acted_on & ~inventory.enforce
     if not observed.any():
         return ()
-    able = _usable(state) & _free_to_move(state, now)
+    able = _usable(state) & balloon.free_to_move(moves, state.pressure.pressed, now, tuning)
     observed, acting = observed & able, inventory.enforce & able
     if not observed.any():
         return ()
@@ -265,9 +267,9 @@ def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
     reasons = act.why_moved(drawn, chosen.target, shadow)
     rows = np.flatnonzero(observed & (chosen.shrink | chosen.grow))
     _verify(state, replace(chosen, unverified=chosen.unverified & observed), now)
-    moves.proposed[rows] = chosen.target[rows]
-    moves.proposed_reason[rows] = reasons[rows]
-    standing = observed & (np.abs(moves.proposed - state.sight.allocation) >= sight.TOLERANCE)
+    moves = balloon.proposed(moves, rows, chosen.target[rows], reasons[rows])
+    state.balloon = moves
+    standing = observed & (np.abs(moves.proposed - state.observation.allocation) >= TOLERANCE)
     state.reason = np.where(standing, moves.proposed_reason, state.reason)
     _count(state, rows, reasons[rows], now)
     return act.actions(state, rows, chosen.target, reasons)
@@ -275,29 +277,30 @@ def _observe(state: State, committed: Floats, now: float) -> tuple[Action, ...]:
 
 def _as_proposed(state: State, committed: Floats) -> tuple[State, Floats]:
     """The node as it would be had every proposal been carried out."""
-    size, proposed = state.sight.allocation, state.motion.proposed
+    size, proposed = state.observation.allocation, state.balloon.proposed
     done = np.isfinite(proposed)
-    seen = state.sight.copy()
-    seen.allocation = np.where(done, proposed, size)
-    return replace(state, sight=seen), np.where(done, proposed, committed)
+    seen = replace(state.observation, allocation=np.where(done, proposed, size))
+    return replace(state, observation=seen), np.where(done, proposed, committed)
 
 
-def _notices(state: State, before: Ints, outside: Ints) -> tuple[Notice, ...]:
+def _notices(state: State, before: Ints) -> tuple[Notice, ...]:
     """What a person should hear about: domains newly skipped, and sizes set by someone else."""
     first, last = int(Reason.NO_POLICY), int(Reason.STUCK)
     skipped = (state.reason >= first) & (state.reason <= last) & (state.reason != before)
     inventory = state.inventory
     rows = [(int(row), Reason(int(state.reason[row]))) for row in np.flatnonzero(skipped)]
-    rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in outside]
+    rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in np.flatnonzero(state.balloon.event == Event.RESIZED)]
     return tuple(Notice(inventory.keys[row], inventory.names[row], reason) for row, reason in rows)
 
 
-def _accrue(state: State, now: float) -> Totals:
+def _accrue(state: State, now: float) -> State:
     """What was last seen has held since the last step."""
     elapsed = _elapsed(state.totals, now)
-    shortfall, slack = sight.accrue(state.sight, state.inventory.acted_on & (state.sight.life == Life.RUNNING), elapsed)
+    counted = state.inventory.acted_on & (state.observation.life == Life.RUNNING)
+    observed, shortfall, slack = observation.accrue(state.observation, counted, elapsed)
     totals = state.totals
-    return replace(totals, shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
+    totals = replace(totals, shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
+    return replace(state, observation=observed, totals=totals)
 
 
 def _elapsed(totals: Totals, now: float) -> float:
@@ -309,7 +312,7 @@ def _count_up(state: State, looked: Ints, actions: tuple[Action, ...], now: floa
     inventory, totals = state.inventory, state.totals
     owned = inventory.acted_on
     fixed = np.where(owned, _elapsed(totals, now) / inventory.interval_minimum, 0.0)
-    state.tempo.fixed_looks += fixed
+    state.tempo.fixed_looks[:] += fixed
     made = [change for change in actions if change.reason.moves]
     return replace(
         totals,

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller import schedule, stability
-from controller.engine.columns import Columns, column
+from controller.engine.guest_pressure import GuestPressure
 from controller.engine.inventory import Inventory
-from controller.engine.sight import Sight
+from controller.engine.observation import Observation
+from controller.engine.tables import Table, column
 from controller.forecast import bound
 from controller.forecast.model import Line
 
@@ -22,8 +23,8 @@ HARMLESS = 0.25
 would not exhaust it, and it is looked at before."""
 
 
-@dataclass(slots=True)
-class Tempo(Columns):
+@dataclass(frozen=True, slots=True)
+class Tempo(Table):
     """Columns of (n,), monotonic seconds."""
 
     next_look: Floats = column(-np.inf)
@@ -38,7 +39,9 @@ class Tempo(Columns):
     """Looks that a fixed interval of the shortest length would have taken."""
 
 
-def classify(tempo: Tempo, sight: Sight, inventory: Inventory, rows: Ints, now: float) -> None:
+def classify(
+    tempo: Tempo, sight: Observation, pressure: GuestPressure, inventory: Inventory, rows: Ints, now: float
+) -> None:
     """Enter the stability of `rows`, which brought fresh samples, in place."""
     fade(tempo, inventory, rows, now)
     size = sight.allocation[rows]
@@ -49,7 +52,7 @@ def classify(tempo: Tempo, sight: Sight, inventory: Inventory, rows: Ints, now: 
         np.abs(sight.change[rows]),
         np.maximum(inventory.stability_change[rows] * size, harmless),
     )
-    tempo.stable[rows] = calm & ~sight.pressure[rows] & ~sight.paging[rows]
+    tempo.stable[rows] = calm & ~pressure.pressed[rows] & ~pressure.paging[rows]
 
 
 def pace(tempo: Tempo, line: Line, limit: Floats, patience: Floats, inventory: Inventory, rows: Ints) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.engine import motion, plan
+from controller.engine import balloon, plan
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
@@ -17,17 +17,17 @@ def view(state: State, now: float) -> dict[str, Any]:
 
 def _node(state: State) -> dict[str, Any]:
     inventory, totals = state.inventory, state.totals
-    committed = float(motion.committed(state.motion, state.sight, inventory).sum())
+    committed = float(balloon.committed(state.balloon, state.observation, inventory).sum())
     return {
-        "total": _size(state.node.reading.total),
-        "available": _size(state.node.reading.available),
-        "host_use": _size(state.node.own_use),
-        "host_forecast": _size(state.node.own_forecast),
-        "reserve": _size(inventory.budget.kept(state.node.reading.total)),
-        "budget": _size(state.budget),
-        "allocated": _size(float(np.nansum(state.sight.allocation))),
-        "spare": _size(max(state.budget - committed, 0.0)),
-        "pressure": state.node.reading.pressure,
+        "total": _size(state.host.reading.total),
+        "available": _size(state.host.reading.available),
+        "host_use": _size(state.host.own_use),
+        "host_forecast": _size(state.host.own_forecast),
+        "reserve": _size(inventory.budget.kept(state.host.reading.total)),
+        "budget": _size(state.host.budget),
+        "allocated": _size(float(np.nansum(state.observation.allocation))),
+        "spare": _size(max(state.host.budget - committed, 0.0)),
+        "pressure": state.host.reading.pressure,
         "stable": bool(state.stable.all()),
         "domains": len(inventory),
         "stable_domains": int(state.stable.sum()),
@@ -61,12 +61,12 @@ def _policies(state: State) -> list[dict[str, Any]]:
 
 
 def _domains(state: State, now: float) -> list[dict[str, Any]]:
-    lowest, top = plan.limits(state.inventory, state.sight)
+    lowest, top = plan.limits(state.inventory, state.observation)
     return [_domain(state, row, float(lowest[row]), float(top[row]), now) for row in range(len(state.inventory))]
 
 
 def _domain(state: State, row: int, lowest: float, top: float, now: float) -> dict[str, Any]:
-    inventory, sight, moves, pace = state.inventory, state.sight, state.motion, state.tempo
+    inventory, sight, moves, pace = state.inventory, state.observation, state.balloon, state.tempo
     reason = Reason(int(state.reason[row]))
     owner = int(inventory.policy[row])
     demand, size = float(sight.demand[row]), float(sight.allocation[row])
@@ -91,7 +91,7 @@ def _domain(state: State, row: int, lowest: float, top: float, now: float) -> di
         "stable": bool(state.stable[row]),
         "reason": str(reason),
         "reason_text": reason.text,
-        "pressure": bool(sight.pressure[row]),
+        "pressure": bool(state.pressure.pressed[row]),
         "looks": int(pace.looks[row]),
         "reallocations": int(moves.reallocations[row]),
         "last_action": _last_action(state, row, now),
@@ -103,7 +103,7 @@ def _domain(state: State, row: int, lowest: float, top: float, now: float) -> di
 
 
 def _last_action(state: State, row: int, now: float) -> dict[str, Any] | None:
-    moves = state.motion
+    moves = state.balloon
     if math.isnan(moves.last_at[row]):
         return None
     reason = Reason(int(moves.last_reason[row]))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.engine import motion
+from controller.engine import balloon
 from controller.engine.act import threshold
 from controller.engine.decision import Action, Decision
 from controller.engine.outlook import headroom
@@ -117,21 +117,21 @@ class Chronicle:
 
 def table(state: State) -> Floats:
     """(figures, n) as they stand after a step: a row for each field of `Figures`, a column for each domain."""
-    inventory, outlook, size = state.inventory, state.outlook, state.sight.allocation
-    committed = float(motion.committed(state.motion, state.sight, inventory).sum())
+    inventory, outlook, size = state.inventory, state.outlook, state.observation.allocation
+    committed = float(balloon.committed(state.balloon, state.observation, inventory).sum())
     everyone = np.ones(len(inventory))
     columns = {
-        "demand": state.sight.demand,
+        "demand": state.observation.demand,
         "forecast": outlook.forecast,
         "upper": outlook.upper,
         "headroom": headroom(inventory, outlook.upper),
-        "doubtful": state.sight.doubtful,
+        "doubtful": state.observation.doubtful,
         "wanted": outlook.wanted,
         "allocation": size,
         "target": size,
-        "threshold": threshold(state.sight, inventory),
-        "budget": state.budget * everyone,
-        "spare": max(state.budget - committed, 0.0) * everyone,
+        "threshold": threshold(state.observation, inventory),
+        "budget": state.host.budget * everyone,
+        "spare": max(state.host.budget - committed, 0.0) * everyone,
     }
     return np.stack([columns[name] for name in Figures._fields])
 

@@ -29,7 +29,7 @@ class Trail:
         if now - self.at < STEP_S:
             return self
         index = state.inventory.index
-        newest = np.stack([state.sight.demand, state.outlook.forecast, state.sight.allocation])
+        newest = np.stack([state.observation.demand, state.outlook.forecast, state.observation.allocation])
         kept = self.values
         if index is not self.index:
             rows = np.array([self.index.get(key, -1) for key in index], dtype=np.int64)

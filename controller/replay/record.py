@@ -67,7 +67,7 @@ class Recorder:
         now = self.clock.monotonic()
         snapshot = Snapshot(inventory, samples, self.host.read(), self.clock.wall(), events)
         self._state, _ = step(self._state, snapshot, now)
-        sight = self._state.sight
+        sight = self._state.observation
         fresh = np.flatnonzero(sight.fresh_at == now)
         rows = [
             (now + ahead, self._name(inventory, row), sight.demand[row] / MIB, sight.maximum[row] / MIB)
@@ -95,7 +95,7 @@ class Recorder:
 
     def _tell(self, inventory: Inventory, rows: Sequence[int]) -> None:
         for row in rows:
-            reason = Reason(int(self._state.sight.trouble[row]))
+            reason = Reason(int(self._state.observation.trouble[row]))
             key = (inventory.keys[row], reason)
             if reason in UNUSABLE and key not in self._told:
                 self._told.add(key)

@@ -1,7 +1,7 @@
 """How the planner fills a node's budget: the levels of three guests, and what they get as the budget grows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -67,9 +67,9 @@ def filled(budgets: Sequence[float] = BUDGETS_MIB) -> list[Filled]:
 
 
 def _plan(state: State, budget_mib: float) -> plan.Plan:
-    state.budget = budget_mib * MIB
+    state.host = replace(state.host, budget=budget_mib * MIB, lendable=budget_mib * MIB)
     movable = np.ones(len(GUESTS), dtype=np.bool_)
-    return plan.draw(state, state.sight.allocation, movable, 0.0)
+    return plan.draw(state, state.observation.allocation, movable, 0.0)
 
 
 def _state() -> State:
@@ -78,10 +78,10 @@ def _state() -> State:
     facts = [DomainFacts(guest.name, guest.name, guest.name, 1, most, most) for guest in GUESTS]
     policies = load("---".join(map(_policy, GUESTS)), "picture").policies
     state = align(State.initial(), assign(facts, policies, NodeIdentity("picture")).inventory, 0.0).copy()
-    state.sight.fresh_count[:] = plan.FRESH_TO_SHRINK
-    state.sight.maximum[:] = most
-    state.sight.allocation[:] = [guest.upper * MIB for guest in GUESTS]
-    state.sight.demand[:] = [guest.demand * MIB for guest in GUESTS]
+    state.observation.fresh_count[:] = plan.FRESH_TO_SHRINK
+    state.observation.maximum[:] = most
+    state.observation.allocation[:] = [guest.upper * MIB for guest in GUESTS]
+    state.observation.demand[:] = [guest.demand * MIB for guest in GUESTS]
     state.outlook.upper[:] = [guest.upper * MIB for guest in GUESTS]
     state.outlook.wanted[:] = [guest.wanted * MIB for guest in GUESTS]
     state.outlook.since[:] = -np.inf

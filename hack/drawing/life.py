@@ -106,11 +106,11 @@ class Watched(Ballast):
         diary.times.append(world.now)
         diary.forecast.append(state.outlook.forecast[row] / MIB)
         diary.upper.append(state.outlook.upper[row] / MIB)
-        diary.threshold.append(act.threshold(state.sight, state.inventory)[row] / MIB)
-        diary.allocation.append(state.sight.allocation[row] / MIB)
-        if state.motion.last_at[row] == now:
-            before, after = float(state.motion.last_from[row] / MIB), float(state.motion.last_to[row] / MIB)
-            diary.moves.append(Move(world.now, before, after, Reason(int(state.motion.last_reason[row]))))
+        diary.threshold.append(act.threshold(state.observation, state.inventory)[row] / MIB)
+        diary.allocation.append(state.observation.allocation[row] / MIB)
+        if state.balloon.last_at[row] == now:
+            before, after = float(state.balloon.last_from[row] / MIB), float(state.balloon.last_to[row] / MIB)
+            diary.moves.append(Move(world.now, before, after, Reason(int(state.balloon.last_reason[row]))))
 
 
 def live() -> Life:

@@ -1,6 +1,7 @@
 """What a node reports, how large it may be, and when it is written."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from controller.cluster.findings import Finding, findings
 from controller.cluster.report import MAXIMUM_SIZE, Context, report
 from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S, News, Reporter
 from controller.cluster.resources import NODE_MEMORY_STATES
+from controller.engine.guest_pressure import Level
+from controller.engine.host import Host
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -38,10 +41,9 @@ def state(names: list[str], policies: list[MemoryPolicy]) -> State:
     """Every domain has 512 MiB, needs 256, is stable and well."""
     domains = [facts(name, number) for number, name in enumerate(names)]
     made = align(State.initial(), assign(domains, policies, NodeIdentity("here")).inventory, 0.0).copy()
-    made.node = made.node.__class__(HostReading(8192 * MIB, 4096 * MIB), 0.0, 0.0, made.node.history, 0.0)
-    made.budget = 7000.0 * MIB
-    made.sight.allocation[:] = 512 * MIB
-    made.sight.demand[:] = 256 * MIB
+    made.host = Host(HostReading(8192 * MIB, 4096 * MIB), budget=7000.0 * MIB)
+    made.observation.allocation[:] = 512 * MIB
+    made.observation.demand[:] = 256 * MIB
     made.tempo.stable[:] = True
     made.reason[:] = Reason.WITHIN_THRESHOLD
     return made
@@ -59,12 +61,12 @@ def metadata(name: str, generation: int, uid: str = "") -> Metadata:
 
 def test_the_whole_report():
     seen = state(["a", "b", "db"], [policy("web", "[ab]", mode="Enforce"), policy("db", "db")])
-    seen.sight.demand[1] = 600 * MIB
+    seen.observation.demand[1] = 600 * MIB
     seen.reason[1] = Reason.STUCK
     seen.tempo.stable[1] = False
     seen.tempo.looks[:] = [10, 20, 3]
     seen.tempo.fixed_looks[:] = [100.2, 30.1, 2.0]
-    seen.motion.reallocations[:] = [1, 2, 0]
+    seen.balloon.reallocations[:] = [1, 2, 0]
     web = {
         "name": "web",
         "uid": "uid-web",
@@ -112,8 +114,8 @@ def test_domains_that_no_policy_owns_are_nobodys_trouble():
 
 def test_what_is_not_known_yet_is_reported_as_nothing():
     seen = state(["a"], [policy("all", "*")])
-    seen.sight.allocation[:] = np.nan
-    seen.sight.demand[:] = np.nan
+    seen.observation.allocation[:] = np.nan
+    seen.observation.demand[:] = np.nan
     status = report(seen, context(seen), AT)["status"]
     assert status["node"]["allocatedMebibytes"] == 0
     assert status["policies"][0]["shortfallMebibytes"] == 0
@@ -192,8 +194,8 @@ def test_at_rest_it_is_written_every_few_minutes(desk):
 
 def test_counters_and_sizes_that_drift_are_no_change(desk):
     desk.state.tempo.looks[:] += 100
-    desk.state.sight.allocation[:] += 8 * MIB
-    desk.state.budget -= MIB
+    desk.state.observation.allocation[:] += 8 * MIB
+    desk.state.host = replace(desk.state.host, budget=desk.state.host.budget - MIB)
     assert desk.after(REFRESH_S * 0.8 - 2) == []
 
 
@@ -366,7 +368,7 @@ def test_a_lost_libvirt_is_degraded_and_so_are_many_silent_guests():
 
 def test_conflicts_and_pressure_are_found():
     seen = state(["a"], [policy("all", "*")])
-    seen.sight.pressure[:] = True
+    seen.pressure.level[:] = Level.SHORT
     found = findings(seen, [], ["p is Conflicted: q owns a", "r is Conflicted: q owns a"])
     assert [(each.reason, each.note) for each in found] == [
         ("Conflicted", "p is Conflicted: q owns a (and 1 more conflicts)"),

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from controller.cli.arrange import SORTS
 from controller.cli.main import main
-from controller.engine import motion
+from controller.engine import balloon
+from controller.engine.guest_pressure import Level
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -33,13 +34,15 @@ def url() -> Iterator[str]:
     """Three domains: `mid`, `big` and `new`, of which nothing is known yet; `big` was moved, and is under pressure."""
     facts = [DomainFacts(name, name, name, 1, 4096 * MIB, 4096 * MIB) for name in ("mid", "big", "new")]
     state = align(State.initial(), assign(facts, (), NodeIdentity("node-1")).inventory, 0.0)
-    for column in (state.sight.demand, state.outlook.forecast, state.sight.allocation):
+    for column in (state.observation.demand, state.outlook.forecast, state.observation.allocation):
         column[:] = [500 * MIB, 900 * MIB, np.nan]
     state.tempo.interval[:] = [60, 1, 30]
     state.tempo.stable[:] = [True, False, True]
-    state.sight.pressure[1] = True
+    state.pressure.level[1] = Level.SHORT
     moved = np.array([1])
-    motion.request(state.motion, state.sight, moved, np.array([1000.0 * MIB]), np.array([Reason.PRESSURE_GROW]), 0.0)
+    state.balloon = balloon.ordered(
+        state.balloon, state.observation, moved, np.array([1000.0 * MIB]), np.array([Reason.PRESSURE_GROW]), 0.0
+    )
     trail = Trail().extended(state, 0.0).extended(state, STEP_S)
     board = Board("node-1", lambda: 4.0)
     board.publish(Publication(0.0, state, (FakeConnection(),), (), True, trail=trail))

@@ -21,6 +21,7 @@ from controller.api.documents import load
 from controller.api.policy import NodeSelector, Spec
 from controller.api.quantity import format_quantity, parse_quantity
 from controller.cluster.findings import findings
+from controller.engine.guest_pressure import Level
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -194,6 +195,6 @@ def troubled(reason: Reason, *, pressure: bool = False) -> State:
     inventory = assign(facts, load(policy, "test").policies, NodeIdentity("node")).inventory
     state = align(State.initial(), inventory, 0.0).copy()
     state.reason[:] = reason
-    state.sight.pressure[:] = pressure
-    state.node = replace(state.node, reading=HostReading(2.0**34, 2.0**30, pressure=pressure))
+    state.pressure.level[:] = Level.SHORT if pressure else Level.NONE
+    state.host = replace(state.host, reading=HostReading(2.0**34, 2.0**30, pressure=pressure))
     return state

@@ -311,6 +311,9 @@ class Node:
             ),
             outcomes=self._tell_outcomes(inventory),
         )
+        self._take(snapshot)
+
+    def _take(self, snapshot: Snapshot) -> None:
         self.state, decision = step(self.state, snapshot, self.now)
         self.decisions.append(decision)
         for action in decision.actions:

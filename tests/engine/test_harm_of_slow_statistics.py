@@ -12,9 +12,10 @@ NEWEST_S = 2.0
 @pytest.mark.parametrize("period", [5, 9])
 def test_memory_is_not_taken_on_a_report_that_was_old_when_it_was_found(period):
     """Each look comes just before the next report; the guest may have come to need all it has since."""
-    world = Node([Guest("guest", 500, 4000, period=period)]).tick()
+    world = Node([Guest("guest", 500, 4000, period=period)]).tick().tick_unattended(period - 2).tick()
     for _ in range(20):
         world.tick_unattended(period - 1).tick()
+        assert world.now - world.guests["guest"].reported_at == period - 1
     assert world.actions() == []
 
 

@@ -34,9 +34,9 @@ def test_a_guest_with_frozen_statistics_does_not_shrink():
     [
         ({"usable": -5.0, "unused": -5.0}, Reason.INVALID_STATISTICS),
         ({"usable": 9e15}, Reason.INVALID_STATISTICS),
-        ({"available": 0.0}, Reason.BOOTING),
-        ({"updated": 0.0}, Reason.BOOTING),
-        ({"updated": np.nan}, Reason.BOOTING),
+        ({"available": 0.0}, Reason.NO_STATISTICS),
+        ({"updated": 0.0}, Reason.NO_STATISTICS),
+        ({"updated": np.nan}, Reason.NO_STATISTICS),
         ({"updated": 4e9}, Reason.FUTURE_STATISTICS),
         ({"updated": 1e9}, Reason.STALE_STATISTICS),
     ],

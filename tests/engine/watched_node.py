@@ -53,6 +53,8 @@ class Books:
         """Target of the balloon that it has not been told to have reached, bytes."""
         self.unanswered = np.nan
         """Target of an order of which libvirt has not said what became of it, bytes."""
+        self.moving = False
+        """There was such a target when the step began that gives the newest order."""
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
@@ -184,6 +186,7 @@ class WatchedNode(Node):
     def _apply(self, action: Action) -> None:
         book = self._book(action.name)
         assert np.isnan(book.unanswered), f"rule 2: a further order while the last one is not answered: {action}"
+        book.moving = bool(np.isfinite(book.ordered))
         book.eased = action.target >= book.ordered
         refused = self.refuse_next == action.name
         super()._apply(action)
@@ -231,10 +234,15 @@ class WatchedNode(Node):
             self._check_shrink(action)
 
     def _ends_a_shrink(self, action: Action) -> bool:
-        """The owner's leave has ended while the balloon moves: it may be told to stay where it is."""
-        agreed = self._agreed(action.name)
-        left = agreed.obstacle in (Reason.NONE, Reason.OPTED_OUT, Reason.INVALID_WISHES)
-        return not agreed.enforced and left and abs(action.target - self._book(action.name).told) < SLACK
+        """The owner's leave has ended while the balloon moves: it is told to stay where it is."""
+        if action.reason is not Reason.HANDED_OVER:
+            return False
+        agreed, book = self._agreed(action.name), self._book(action.name)
+        assert not agreed.enforced, f"handed over under Enforce: {action}"
+        assert book.moving, f"rule 7: nothing was under way: {action}"
+        assert book.life == Life.RUNNING, f"rule 5: acted on a guest that is {book.life.name}: {action}"
+        assert abs(action.target - book.told) < SLACK, f"rule 7: not stopped where it is: {action}"
+        return True
 
     def _check_right(self, action: Action) -> None:
         """Rules 5, 7 and 8."""

@@ -10,8 +10,9 @@ import pytest
 from chromium import HEIGHT, WIDTH, Tab, browser
 
 from controller.api.documents import load
-from controller.engine import motion
+from controller.engine import balloon
 from controller.engine.decision import Action, Decision
+from controller.engine.guest_pressure import Level
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -63,8 +64,11 @@ def node(names: list[str]) -> Iterator[tuple[str, Board]]:
     grown = [Action(0, "k0", names[0], 512 * MIB, 768 * MIB, Reason.FORECAST_GROW)] if names else []
     if names:
         moved = np.flatnonzero(~state.tempo.stable)
-        targets, reasons = state.sight.allocation[moved] + 128 * MIB, np.full(len(moved), int(Reason.FORECAST_GROW))
-        motion.request(state.motion, state.sight, moved, targets, reasons, now - 42)
+        targets, reasons = (
+            state.observation.allocation[moved] + 128 * MIB,
+            np.full(len(moved), int(Reason.FORECAST_GROW)),
+        )
+        state.balloon = balloon.ordered(state.balloon, state.observation, moved, targets, reasons, now - 42)
     chronicle = Chronicle().extended(state, Decision(tuple(grown)), {}, now)
     board.publish(Publication(now, state, (Connection(),), (), True, chronicle=chronicle, trail=trail))
     with Endpoint(Address("127.0.0.1", 0), board, more=node_pages(board)) as endpoint:
@@ -73,19 +77,19 @@ def node(names: list[str]) -> Iterator[tuple[str, Board]]:
 
 def lived(state: State, point: int) -> State:
     """Figures that rise and fall, other ones for each domain."""
-    state = state.copy()
+    state = replace(state.copy(), observation=state.observation.copy(), pressure=state.pressure.copy())
     for row in range(len(state.inventory)):
         demand = (300 + 150 * math.sin(point / (5 + row % 7)) + 40 * (row % 11)) * MIB
-        state.sight.demand[row] = demand
+        state.observation.demand[row] = demand
         state.outlook.forecast[row] = demand * (1.1 + 0.1 * math.cos(point / 6))
         state.outlook.upper[row] = demand * 1.25
         state.outlook.wanted[row] = demand * 1.4
-        state.sight.allocation[row] = (512 if point < 30 else 768 + 64 * (row % 4)) * MIB
+        state.observation.allocation[row] = (512 if point < 30 else 768 + 64 * (row % 4)) * MIB
         state.tempo.stable[row] = row % 3 == 0
         state.tempo.interval[row] = 60 if row % 3 == 0 else 1
-        state.sight.pressure[row] = row % 9 == 4
+        state.pressure.level[row] = Level.SHORT if row % 9 == 4 else Level.NONE
     state.reason[:] = Reason.WITHIN_THRESHOLD
-    state.budget = 96.0 * 1024 * MIB
+    state.host = replace(state.host, budget=96.0 * 1024 * MIB)
     return state
 
 
@@ -133,7 +137,7 @@ def test_on_a_phone_neither_troubles_nor_terabytes_nor_long_names_are_cut(phone)
         latest = board.latest
         assert latest is not None
         state = latest.state.copy()
-        state.sight.demand[:] = state.outlook.forecast[:] = state.sight.allocation[:] = 2.0**43
+        state.observation.demand[:] = state.outlook.forecast[:] = state.observation.allocation[:] = 2.0**43
         board.publish(
             replace(latest, state=state, problems=("/etc/ballast/policies/" + "long" * 60 + ".yaml: broken",))
         )
@@ -191,7 +195,7 @@ def test_the_table_is_sorted_and_filtered_and_stays_so_when_figures_are_renewed(
         latest = board.latest
         assert latest is not None
         state = latest.state.copy()
-        state.sight.demand[10] = 1900 * MIB
+        state.observation.demand[10] = 1900 * MIB
         board.publish(replace(latest, state=state))
         tab.run("refresh()")
         renewed = tab.run(shown)

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "loop"))
 from fake_site import MIB, FakeClock, FakeHost
 
 from controller.engine.reasons import Reason
-from controller.engine.sight import BOOT_TIME
+from controller.engine.tuning import Tuning
 from controller.replay.record import Recorder
 from controller.replay.trace import TraceWriter, read
 
@@ -83,7 +83,7 @@ def test_statistics_that_stand_still_add_nothing(recording: Recording) -> None:
 def test_a_guest_without_statistics_is_told_once(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     reply = {"state.state": 1, "state.reason": 1, "balloon.current": 1024, "balloon.rss": 1024}
     monkeypatch.setattr(recording.host, "_reply", lambda _: reply)
-    recording.recorder.run(1.0, BOOT_TIME + 10)
+    recording.recorder.run(1.0, Tuning().boot_time + 10)
     assert recording.left_out == [("a", Reason.NO_STATISTICS)]
     assert recording.recorder.samples == 0
 

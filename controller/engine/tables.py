@@ -1,18 +1,18 @@
-"""Tables of arrays with one row a domain: what every part of the engine's state is made of.
+"""Tables of arrays with one row a domain: what every stage of a step takes and returns.
 
-A part is a dataclass whose fields are `column(...)`s. Rows follow the inventory; `take` moves them when it changes.
+A table is a frozen dataclass whose fields are `column(...)`s. Stages never write into a table or its arrays: they
+return a new one. Rows follow the inventory; `take` moves them when it changes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import cache
-from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 def column(blank: float | int | bool) -> Any:
@@ -20,8 +20,8 @@ def column(blank: float | int | bool) -> Any:
     return field(metadata={"blank": blank})
 
 
-@dataclass(slots=True)
-class Columns:
+@dataclass(frozen=True, slots=True)
+class Table:
     """Arrays of equal length, one element a domain."""
 
     @classmethod
@@ -29,31 +29,37 @@ class Columns:
         """A table of `rows` domains of which nothing is known yet."""
         return cls(*(np.full(rows, item.metadata["blank"]) for item in fields(cls)))
 
-    def copy(self) -> Self:
-        """An independent copy."""
-        kind: type = type(self)
-        return type(self)(*[array.copy() for array in _arrays(kind)(self)])
-
     def take(self, index: Ints) -> Self:
         """A table whose row i is this table's row index[i], or a blank one where index[i] is -1."""
-        fresh = index < 0
+        known = np.flatnonzero(index >= 0)
         picked = []
         for item in fields(self):
-            old = getattr(self, item.name)
-            new = np.full(len(index), item.metadata["blank"])
-            new[~fresh] = old[index[~fresh]]
-            picked.append(new)
+            values = np.full(len(index), item.metadata["blank"])
+            values[known] = getattr(self, item.name)[index[known]]
+            picked.append(values)
         return type(self)(*picked)
+
+    def copy(self) -> Self:
+        """An independent copy."""
+        return type(self)(*(getattr(self, item.name).copy() for item in fields(self)))
 
     def dump(self) -> dict[str, list[Any]]:
         """Plain lists by column name, for JSON; numbers that JSON does not know become None."""
         return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
 
 
-@cache
-def _arrays(table: type) -> Callable[[Columns], tuple[NDArray[Any], ...]]:
-    """What gets all arrays of a table of this class at once, in order: every step copies them."""
-    return attrgetter(*(item.name for item in fields(table)))
+def mask(rows: Ints, length: int) -> Bools:
+    """(length,) True in `rows`."""
+    chosen = np.zeros(length, dtype=np.bool_)
+    chosen[rows] = True
+    return chosen
+
+
+def spread(rows: Ints, values: Floats, length: int) -> Floats:
+    """(length,) `values` in `rows`, NaN elsewhere; with a leading axis, each row of it."""
+    dense = np.full((*values.shape[:-1], length), np.nan)
+    dense[..., rows] = values
+    return dense
 
 
 def plain(values: NDArray[Any]) -> list[Any]:

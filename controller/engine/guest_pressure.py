@@ -1,0 +1,96 @@
+"""Which guests are short of memory, by how much, and since when: an observation, which no order ever changes."""
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+
+from controller.engine.observation import Observation
+from controller.engine.phases import Balloon, Event
+from controller.engine.snapshot import Life
+from controller.engine.tables import Bools, Floats, Ints, Table, column
+from controller.engine.tuning import Tuning
+
+PAGE = 4096.0
+"""Bytes that a major fault reads at least."""
+
+
+class Level(IntEnum):
+    """How short of memory a guest is."""
+
+    NONE = 0
+    LOW = 1
+    """It reads back what it had to give up, with little usable; or it has taken back memory by itself."""
+    SHORT = 2
+    """Usable memory is below the reserve its kernel needs: it reclaims in the path of its allocations."""
+    EXHAUSTED = 3
+    """Nothing is left: it tells its size, not its demand."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPressure(Table):
+    """Columns of (n,); monotonic seconds. `assess` is its only writer."""
+
+    level: Ints = column(int(Level.NONE))
+    """By the newest telling sample; a guest that falls silent in need stays in need, for a while."""
+    samples: Ints = column(0)
+    """Telling samples in a row that showed it short of memory."""
+    since: Floats = column(np.nan)
+    """When the first of these was heard; NaN while there is none."""
+    heard_at: Floats = column(-np.inf)
+    """When the newest telling sample was heard."""
+    paging: Bools = column(False)
+    """It read much back between its last two telling samples, so was short of memory, whatever these say."""
+
+    @property
+    def pressed(self) -> Bools:
+        """(n,) guests that are short of memory."""
+        return np.asarray(self.level > Level.NONE)
+
+    @property
+    def exhausted(self) -> Bools:
+        """(n,) guests that have nothing left."""
+        return np.asarray(self.level == Level.EXHAUSTED)
+
+
+def assess(
+    pressure: GuestPressure, observation: Observation, balloon: Balloon, now: float, tuning: Tuning
+) -> GuestPressure:
+    """Pressure after a step's `observation`, and what `balloon` did in it.
+
+    A guest that is short while its balloon moves tells so, although its demand cannot be told.
+    """
+    telling = observation.telling
+    paging = _reads_back(observation, tuning)
+    level = np.where(telling, _level(observation, paging, tuning), pressure.level)
+    short = telling & (level > Level.NONE)
+    level = np.maximum(level, np.where(balloon.event == Event.DEFLATED, Level.LOW, Level.NONE))
+    heard_at = np.where(telling, now, pressure.heard_at)
+    awake = (observation.life != Life.NOT_RUNNING) & ((now - heard_at <= tuning.silent_need) | (level == Level.LOW))
+    return replace(
+        pressure,
+        level=np.where(awake, level, Level.NONE),
+        samples=np.where(telling, np.where(short, pressure.samples + 1, 0), pressure.samples),
+        since=np.where(telling, np.where(short, np.fmin(pressure.since, now), np.nan), pressure.since),
+        heard_at=heard_at,
+        paging=np.where(telling, paging, pressure.paging),
+    )
+
+
+def _reads_back(observation: Observation, tuning: Tuning) -> Bools:
+    """(n,) guests that read back at a rate that shows them short of memory. A page from swap is a major fault, too."""
+    rate = np.maximum(observation.swap_in_rate, PAGE * observation.fault_rate)
+    return np.asarray(rate > np.fmax(tuning.read_back_bytes, tuning.read_back * observation.told_size))
+
+
+def _level(observation: Observation, reads_back: Bools, tuning: Tuning) -> Ints:
+    usable, size = observation.usable, observation.told_size
+    return np.select(
+        [
+            usable < np.maximum(tuning.nothing_left * size, tuning.nothing_left_bytes),
+            usable < tuning.low * size,
+            reads_back & (usable < tuning.easy * size),
+        ],
+        [Level.EXHAUSTED, Level.SHORT, Level.LOW],
+        Level.NONE,
+    )

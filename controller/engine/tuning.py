@@ -1,0 +1,76 @@
+"""Every constant of behaviour that is a choice rather than a fact of libvirt, QEMU or the kernel.
+
+One frozen value, passed into `step` and from there to the stages, so that a test or a sweep can vary it.
+"""
+
+from dataclasses import dataclass
+
+KIB = 2.0**10
+MIB = 2.0**20
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Seconds and bytes, unless said otherwise."""
+
+    # Observation: which statistics count.
+    stale_after: float = 10.0
+    """Silence of a guest that is no cause for alarm, at least: a busy guest may miss some reports of one second."""
+    stale_periods: float = 3.0
+    """Likewise, in statistics periods or shortest intervals, whichever is longer: one report may be lost, one late."""
+    boot_time: float = 120.0
+    """From a guest's start or reset until its balloon driver reports, at most."""
+    doubt_first: float = 960.0
+    doubt_longest: float = 86400.0
+    """How long a guest is not believed that could not give up what it promised; doubled each time in between. A kernel
+    that could not free its slab for a balloon will not be able to a minute later."""
+
+    # Guest pressure.
+    low: float = 0.03
+    """A guest with less than this part of its allocation usable is about to reclaim in the path of its allocations:
+    with less than that unused it reclaims for whatever its balloon asks for."""
+    nothing_left: float = 0.015
+    nothing_left_bytes: float = 8 * MIB
+    """With less usable than this part, or these bytes, a guest may need any amount. Its kernel keeps a little free all
+    the while, by swapping and by reading programs again; a small one more."""
+    easy: float = 0.25
+    """With more than this part usable a guest is not short of memory, however much it reads back: what was swapped out
+    comes home into free memory, and Windows counts files read as swapped in."""
+    read_back: float = 2.0**-14
+    """Part of its allocation, a second, that a guest reads back from disk when it is short: all of it in less than five
+    hours, 64 KiB/s of a GiB. A guest that was ever squeezed reads single pages back for hours."""
+    read_back_bytes: float = 40 * KIB
+    """Likewise in bytes a second, at least: ten pages, each of which somebody waits for."""
+    silent_need: float = 3600.0
+    """How long a guest's last word of need counts when it falls silent, as guests do that swap hard."""
+
+    # Balloon.
+    deadline: float = 5.0
+    """Without progress, after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer."""
+    retry_first: float = 60.0
+    retry_longest: float = 960.0
+    """Until a stuck balloon is tried again; doubled each time in between. What a kernel cannot free now it seldom can a
+    second later, and each try costs it reclaim."""
+    refusal_first: float = 5.0
+    """Until libvirt is asked again after a refusal; doubled each time up to `retry_longest`: jobs may be long."""
+    refusal_in_need: float = 30.0
+    """The most of these for a guest under pressure: the job that holds its domain may end at any time."""
+    settling: float = 5.0
+    """From a guest's first statistics, and from every move after that, in which its balloon may move by itself: it
+    follows what was ordered before the guest booted anew, or before Ballast started. As long as `deadline`."""
+    outside_hold: float = 30.0
+    """How long a size set by someone else is left alone, at least; the stabilisation window where longer."""
+    miss: float = 4 * MIB
+    """By which a balloon may miss its target for good: two of the largest pages that a balloon moves in on x86."""
+
+    # Host.
+    horizon: float = 10.0
+    """Ahead for which the host's own use is forecast: by then every balloon asked for has moved."""
+    percentile: float = 0.95
+    """Quantile of that forecast, in (0, 1): too much own use costs guests little, too little makes the host swap."""
+    lends_after: float = 60.0
+    lends_longest: float = 3600.0
+    """Without host pressure before spare memory is lent again; doubled each time that pressure comes back within twice
+    that. What comes and goes is one shortage, and what it took back is not to be pumped to and fro."""
+    mark_margin: float = 0.2
+    """Part of the low-memory mark by which lending stays clear of it: own use varies by about 1 % of the host."""

@@ -1,0 +1,322 @@
+"""What becomes of orders: phases and their transitions, and who may be told what next."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scripted_node import MIB, Guest, Node, policy
+
+from controller.api.wishes import Wishes
+from controller.engine import balloon as stage
+from controller.engine.observation import Observation
+from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.phases import Balloon, Event, Phase, after
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Life, Outcome, Result
+from controller.engine.tuning import Tuning
+
+TUNING = Tuning()
+NOW = 1000.0
+ROW = np.array([0])
+
+
+class Desk:
+    """One balloon of a guest of 2000 MiB, long at rest, through the stage alone. Sizes in MiB."""
+
+    def __init__(self, **facts) -> None:
+        self.inventory = assign(
+            [Guest("guest", 500, 2000, **facts).facts()], [policy()], NodeIdentity("node")
+        ).inventory
+        self.now = NOW
+        self.balloon = replace(Balloon.blank(1), settles_at=np.array([0.0]))
+        self.follow(0, 2000)
+
+    def seen(self, size: float, **columns) -> Observation:
+        known = {"allocation": size * MIB, "seen_at": self.now, "stamp": 1.7e9} | columns
+        return replace(Observation.blank(1), **{name: np.array([value]) for name, value in known.items()})
+
+    def follow(self, seconds: float, size: float, **columns) -> Event:
+        self.now += seconds
+        observation = self.seen(size, **columns)
+        self.balloon = stage.follow(self.balloon, observation, self.inventory, self.now, TUNING)
+        return Event(int(self.balloon.event[0]))
+
+    def order(self, target: float, size: float = 2000) -> None:
+        reasons = np.array([int(Reason.FORECAST_SHRINK)])
+        self.balloon = stage.ordered(self.balloon, self.seen(size), ROW, np.array([target * MIB]), reasons, self.now)
+
+    def answer(self, result: Result) -> None:
+        self.balloon = stage.answered(self.balloon, [Outcome(0, result)], self.now, TUNING)
+
+    @property
+    def phase(self) -> Phase:
+        return Phase(int(self.balloon.phase[0]))
+
+    def committed(self, size: float) -> float:
+        return float(stage.committed(self.balloon, self.seen(size), self.inventory)[0] / MIB)
+
+    def free(self, *, in_need: bool = False) -> bool:
+        return bool(stage.free_to_move(self.balloon, np.array([in_need]), self.now, TUNING)[0])
+
+
+class TestTransitions:
+    @pytest.mark.parametrize(
+        ("phase", "event", "then"),
+        [
+            (Phase.IDLE, Event.ORDERED, Phase.MOVING),
+            (Phase.UNKNOWN, Event.ORDERED, Phase.UNKNOWN),
+            (Phase.MOVING, Event.UNANSWERED, Phase.UNKNOWN),
+            (Phase.UNKNOWN, Event.TAKEN, Phase.MOVING),
+            (Phase.UNKNOWN, Event.STALLED, Phase.UNKNOWN),
+            (Phase.MOVING, Event.STALLED, Phase.STUCK),
+            (Phase.STUCK, Event.EXPIRED, Phase.IDLE),
+            (Phase.MOVING, Event.EXPIRED, Phase.MOVING),
+            (Phase.IDLE, Event.TAKEN, Phase.IDLE),
+        ],
+    )
+    def test_an_event_counts_only_where_the_table_says(self, phase, event, then):
+        assert after(np.array([phase]), np.array([event])).tolist() == [then]
+
+    def test_an_order_is_under_way_until_its_size_is_seen(self):
+        desk = Desk()
+        desk.order(1000)
+        assert (desk.follow(1, 1500), desk.phase) == (Event.NONE, Phase.MOVING)
+        assert (desk.follow(1, 1000), desk.phase) == (Event.ARRIVED, Phase.IDLE)
+
+    def test_an_order_without_progress_ends_stuck_after_the_deadline(self):
+        desk = Desk()
+        desk.order(1000)
+        assert desk.follow(5, 2000) is Event.NONE
+        assert (desk.follow(0.1, 2000), desk.phase) == (Event.STALLED, Phase.STUCK)
+        assert not desk.free()
+        assert desk.free(in_need=True)
+        assert (desk.follow(60, 2000), desk.phase) == (Event.EXPIRED, Phase.IDLE)
+        assert desk.free()
+
+    def test_a_paused_guest_is_not_stuck(self):
+        desk = Desk()
+        desk.order(1000)
+        assert desk.follow(60, 2000, life=int(Life.PAUSED)) is Event.NONE
+
+    def test_a_choking_guest_is_stuck_at_once(self):
+        desk = Desk()
+        desk.order(1000)
+        assert desk.follow(2, 1900) is Event.NONE
+        assert desk.follow(1, 1900, choked_at=NOW + 3) is Event.CHOKED
+
+    def test_an_arrival_ends_the_growth_of_rests(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.answer(Result.REFUSED)
+        desk.order(1000)
+        desk.follow(6, 2000)
+        assert (desk.balloon.backoff[0], desk.balloon.refusal_rest[0]) == (60, 5)
+        desk.order(1000)
+        desk.follow(1, 1000)
+        assert (desk.balloon.backoff[0], desk.balloon.refusal_rest[0]) == (0, 0)
+
+    def test_a_size_set_by_someone_else_is_left_alone(self):
+        desk = Desk()
+        assert (desk.follow(1, 1500), desk.phase) == (Event.RESIZED, Phase.OVERRULED)
+        assert not desk.free()
+        assert (desk.follow(30, 1500), desk.phase) == (Event.EXPIRED, Phase.IDLE)
+
+    def test_a_guest_that_may_deflate_its_balloon_is_no_administrator(self):
+        desk = Desk(autodeflate=True)
+        desk.order(1000)
+        desk.follow(1, 1000)
+        assert (desk.follow(1, 1200), desk.phase) == (Event.DEFLATED, Phase.IDLE)
+
+    def test_late_news_of_what_the_balloon_did_before_is_nobodys_change(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1500)
+        desk.order(1800, 1500)
+        assert desk.follow(1.9, 1400) is Event.NONE
+        assert desk.follow(0.2, 1300) is Event.RESIZED
+
+
+class TestUnknownOutcomes:
+    def test_both_sizes_stay_committed_until_libvirt_answers(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1500)
+        desk.order(600, 1500)
+        desk.answer(Result.UNKNOWN)
+        assert (desk.phase, desk.free(in_need=True)) == (Phase.UNKNOWN, False)
+        desk.follow(60, 800)
+        assert (desk.phase, desk.committed(800)) == (Phase.UNKNOWN, 1000)
+        desk.answer(Result.DONE)
+        assert (desk.phase, desk.committed(800)) == (Phase.MOVING, 800)
+
+    def test_a_late_refusal_leaves_what_was_ordered_before(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1500)
+        desk.order(1900, 1500)
+        desk.answer(Result.UNKNOWN)
+        assert desk.committed(1500) == 1900
+        desk.answer(Result.REFUSED)
+        assert (desk.phase, desk.balloon.target[0] / MIB, desk.committed(1500)) == (Phase.MOVING, 1000, 1500)
+
+    def test_a_look_that_shows_the_size_answers_too(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.answer(Result.UNKNOWN)
+        assert (desk.follow(60, 1000), desk.phase) == (Event.ARRIVED, Phase.IDLE)
+
+    def test_an_order_to_stay_put_is_not_answered_by_the_size(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1500)
+        desk.balloon = stage.halted(desk.balloon, desk.seen(1500), ROW, desk.now, TUNING)
+        desk.answer(Result.UNKNOWN)
+        assert (desk.follow(1, 1500), desk.phase) == (Event.NONE, Phase.UNKNOWN)
+        desk.answer(Result.DONE)
+        assert (desk.follow(1, 1500), desk.phase) == (Event.ARRIVED, Phase.IDLE)
+
+    def test_a_late_order_is_not_given_twice(self):
+        quick = policy(budget={"maximum": "2600Mi"}, shrink={"stabilizationSeconds": 3600})
+        late, other = Guest("late", 960, 1000, late=6), Guest("other", 800, 1000)
+        world = Node([late, other], policies=[quick])
+        for second in range(60):
+            late.demand = 960 if second < 5 else 1500
+            other.demand = 800 if second < 6 else 1500
+            world.tick()
+            assert world.allocated() <= 2600
+        assert late.actual > 1000
+        assert Reason.OUTSIDE_CHANGE not in [each.reason for made in world.decisions for each in made.notices]
+
+    def test_a_late_order_that_is_refused_is_free_for_others(self):
+        quick = policy(budget={"maximum": "2600Mi"}, shrink={"stabilizationSeconds": 3600})
+        late, other = Guest("late", 960, 1000, late=6), Guest("other", 800, 1000)
+        world = Node([late, other], policies=[quick])
+        while not world.late_orders:
+            world.tick()
+        world.refuse_next = "late"
+        late.demand, other.demand = 200, 1500
+        world.tick(30)
+        assert other.actual >= 1500
+
+
+class TestOrdersEndWithTheRightToGiveThem:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"policies": [policy(mode="Observe")]},
+            {"policies": []},
+            {"wishes": Wishes(opt_out=True)},
+        ],
+    )
+    def test_a_shrink_under_way_ends_where_it_is(self, change):
+        slow = Guest("slow", 500, 4000, moves_at=50)
+        world = Node([slow], policies=[policy(release="Keep")]).tick(12)
+        assert slow.target < 700
+        slow.wishes = change.get("wishes", slow.wishes)
+        world.policies = change.get("policies", world.policies)
+        size = slow.actual
+        world.tick(30)
+        assert slow.actual == pytest.approx(size, abs=50)
+        assert [action.reason for action in world.actions()] == [Reason.FORECAST_SHRINK, Reason.HANDED_OVER]
+
+    def test_a_refused_end_is_asked_for_again(self):
+        slow = Guest("slow", 500, 4000, moves_at=50)
+        world = Node([slow]).tick(12)
+        world.policies, world.refuse_next = [policy(mode="Observe")], "slow"
+        world.tick(30)
+        assert [action.reason for action in world.actions()][1:] == [Reason.HANDED_OVER] * 2
+        assert slow.target == pytest.approx(slow.actual, abs=1)
+
+    def test_a_guest_that_cannot_be_reached_is_told_when_it_can(self):
+        slow = Guest("slow", 500, 4000, moves_at=50)
+        world = Node([slow]).tick(12)
+        slow.life, slow.stuck = Life.PAUSED, True
+        world.tick(2)
+        world.policies = [policy(mode="Observe")]
+        world.tick(10)
+        assert len(world.actions()) == 1
+        slow.life, slow.stuck = Life.RUNNING, False
+        world.tick(10)
+        assert [action.reason for action in world.actions()][1:] == [Reason.HANDED_OVER]
+
+
+class TestGuestsThatTakeBack:
+    def test_twice_in_a_row_it_does_not_give(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1000)
+        assert (desk.follow(1, 2000), desk.phase) == (Event.RESIZED, Phase.OVERRULED)
+        desk.follow(60, 2000)
+        desk.order(1000)
+        desk.follow(1, 1000)
+        assert (desk.follow(1, 2000), desk.phase) == (Event.REVERTED, Phase.STUCK)
+        assert desk.committed(2000) == 2000
+
+    def test_a_shrink_that_stands_begins_the_count_anew(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1000)
+        desk.follow(1, 2000)
+        for target, size in ((1000, 2000), (900, 1000)):
+            desk.follow(60, size)
+            desk.order(target, size)
+            desk.follow(1, target)
+        assert desk.follow(1, 2000) is Event.RESIZED
+
+    def test_long_after_a_shrink_it_was_somebody_else(self):
+        desk = Desk()
+        for _ in range(2):
+            desk.order(1000)
+            desk.follow(1, 1000)
+            assert desk.follow(31, 2000) is Event.RESIZED
+            desk.follow(60, 2000)
+
+    def test_such_a_guest_is_stuck_and_asked_ever_more_rarely(self):
+        world = Node([Guest("grasping", 200, 2000, deflates_to=4096)]).tick(600)
+        assert world.reason("grasping") is Reason.STUCK
+        asked = [action for action in world.actions() if action.reason.moves]
+        assert len(asked) <= 5
+
+
+class TestGrain:
+    @pytest.mark.parametrize("miss", [1, 2, 4])
+    def test_a_balloon_that_misses_by_a_page_has_arrived(self, miss):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1000 + miss)
+        assert desk.follow(2, 1000 + miss) is (Event.NONE if miss < 1 else Event.ARRIVED)
+        assert desk.phase is Phase.IDLE
+
+    def test_a_balloon_that_misses_by_more_is_stuck(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1005)
+        assert desk.follow(2, 1005) is Event.NONE
+        assert desk.follow(4, 1005) is Event.STALLED
+
+    def test_what_a_grow_is_short_of_stays_committed_and_may_come(self):
+        desk = Desk()
+        desk.follow(0, 2000)
+        desk.order(1500, 1000)
+        desk.follow(1, 1497)
+        assert desk.follow(2, 1497) is Event.ARRIVED
+        assert desk.committed(1497) == 1500
+        assert desk.follow(10, 1500) is Event.FOLLOWED
+        assert desk.committed(1500) == 1500
+
+    def test_what_a_shrink_was_short_of_may_come(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1003)
+        desk.follow(2, 1003)
+        assert desk.follow(10, 1000) is Event.FOLLOWED
+        assert desk.follow(1, 1000) is Event.NONE
+
+    @pytest.mark.parametrize("misses", [2, 3.5])
+    def test_a_node_of_coarse_balloons_has_none_that_is_stuck(self, misses):
+        world = Node([Guest("coarse", 500, 4000, misses=misses)])
+        for demand in (500, 2000, 600, 2500):
+            world.guests["coarse"].demand = demand
+            world.tick(40)
+        reasons = {each.reason for made in world.decisions for each in (*made.notices, *made.actions)}
+        assert not {Reason.STUCK, Reason.OUTSIDE_CHANGE} & reasons

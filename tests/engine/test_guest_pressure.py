@@ -1,0 +1,139 @@
+"""How short of memory guests are: by a measure, whatever was done about it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scripted_node import MIB, Guest, Node, policy
+
+from controller.engine.guest_pressure import GuestPressure, Level, assess
+from controller.engine.observation import Observation
+from controller.engine.phases import Balloon, Event
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Life
+from controller.engine.tuning import Tuning
+
+NOW = 1000.0
+TUNING = Tuning()
+
+
+def told(**columns) -> Observation:
+    """One telling sample of a guest of 1000 MiB with 300 MiB usable, unless said otherwise."""
+    known = {"telling": True, "told_size": 1000.0 * MIB, "usable": 300.0 * MIB} | columns
+    return replace(Observation.blank(1), **{name: np.array([value]) for name, value in known.items()})
+
+
+def after(*observations: Observation, balloon: Balloon | None = None, step: float = 1.0) -> GuestPressure:
+    pressure = GuestPressure.blank(1)
+    for number, observation in enumerate(observations):
+        pressure = assess(pressure, observation, balloon or Balloon.blank(1), NOW + number * step, TUNING)
+    return pressure
+
+
+@pytest.mark.parametrize(
+    ("usable_mib", "size_mib", "read_back", "faults", "level"),
+    [
+        (300, 1000, 0, 0, Level.NONE),
+        (240, 1000, 4096, 1, Level.NONE),
+        (240, 1000, 100e3, 0, Level.LOW),
+        (240, 1000, 0, 25, Level.LOW),
+        (240, 1000, 60e3, 15, Level.NONE),
+        (260, 1000, 100e6, 1000, Level.NONE),
+        (10, 64, 39 * 1024, 0, Level.NONE),
+        (10, 64, 41 * 1024, 0, Level.LOW),
+        (31, 1000, 0, 0, Level.NONE),
+        (29, 1000, 0, 0, Level.SHORT),
+        (14, 1000, 0, 0, Level.EXHAUSTED),
+        (9, 256, 0, 0, Level.NONE),
+        (7.9, 256, 0, 0, Level.EXHAUSTED),
+    ],
+)
+def test_a_level_takes_little_usable_memory_and_a_rate(usable_mib, size_mib, read_back, faults, level):
+    seen = told(
+        usable=usable_mib * MIB, told_size=size_mib * MIB, swap_in_rate=float(read_back), fault_rate=float(faults)
+    )
+    assert after(seen).level.tolist() == [level]
+
+
+def test_samples_in_a_row_are_counted_and_dated():
+    short, well, silent = told(usable=20.0 * MIB), told(), told(telling=False)
+    pressed = after(short, short, silent, short)
+    assert (pressed.samples.tolist(), pressed.since.tolist()) == ([3], [NOW])
+    calm = after(short, well)
+    assert (calm.samples.tolist(), np.isnan(calm.since).tolist()) == ([0], [True])
+
+
+def test_a_guest_that_falls_silent_in_need_stays_in_need_for_an_hour():
+    short, silent = told(usable=20.0 * MIB), told(telling=False)
+    assert after(short, silent, step=TUNING.silent_need).level.tolist() == [Level.SHORT]
+    assert after(short, silent, step=TUNING.silent_need + 1).level.tolist() == [Level.NONE]
+
+
+def test_a_guest_that_stopped_needs_nothing():
+    stopped = told(telling=False, life=int(Life.NOT_RUNNING))
+    assert after(told(usable=20.0 * MIB), stopped).level.tolist() == [Level.NONE]
+
+
+def test_a_guest_that_deflated_its_own_balloon_is_short_until_it_tells_otherwise():
+    deflated = replace(Balloon.blank(1), event=np.array([int(Event.DEFLATED)]))
+    pressure = after(told(), balloon=deflated)
+    assert pressure.level.tolist() == [Level.LOW]
+    assert assess(pressure, told(telling=False), Balloon.blank(1), NOW + 5, TUNING).level.tolist() == [Level.LOW]
+    assert assess(pressure, told(), Balloon.blank(1), NOW + 5, TUNING).level.tolist() == [Level.NONE]
+
+
+def test_reading_much_back_is_paging_whatever_is_usable_now():
+    assert after(told(usable=900.0 * MIB, swap_in_rate=1e6)).paging.tolist() == [True]
+    assert after(told(swap_in_rate=4096.0)).paging.tolist() == [False]
+
+
+@pytest.mark.parametrize("spare", ["Share", "Reclaim"])
+@pytest.mark.parametrize("every_s", [5, 60])
+def test_single_pages_read_back_from_swap_move_nothing(every_s, spare):
+    guests = [Guest(f"g{number}", 1000, 1600, maximum=4096) for number in range(3)]
+    chosen = policy(budget={"maximum": "5088Mi"}, spare=spare, shrink={"stabilizationSeconds": 3600})
+    world = Node(guests, policies=[chosen]).tick(60)
+    before = len(world.actions())
+    for second in range(200):
+        for guest in guests:
+            guest.statistics = {"swap_in": 4096.0 * (second // every_s), "major_faults": 1.0 * (second // every_s)}
+        world.tick()
+    assert world.actions()[before:] == []
+
+
+def test_windows_that_reads_files_with_plenty_usable_moves_nothing():
+    world = Node([Guest("windows", 1000, 1600)], policies=[policy(shrink={"stabilizationSeconds": 3600})]).tick(60)
+    for second in range(60):
+        world.guests["windows"].statistics = {"swap_in": 50e6 * second}
+        world.tick()
+    assert world.actions() == []
+
+
+def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free():
+    chosen = policy(budget={"maximum": "3000Mi"}, shrink={"stabilizationSeconds": 3600})
+    needy, other = Guest("needy", 1490, 1500, maximum=4096), Guest("other", 1450, 1490)
+    world = Node([needy, other], policies=[chosen]).tick(30)
+    needy.demand = 2500
+    world.tick(2)
+    needy.frozen = True
+    needy.statistics = {"usable": 0.0, "unused": 0.0, "available": needy.actual * MIB}
+    world.tick(30)
+    assert needy.actual < 1600
+    del world.guests["other"]
+    world.tick(30)
+    assert needy.actual > 2000
+    grown = needy.actual
+    world.tick(600)
+    assert needy.actual == grown
+
+
+def test_a_silent_guest_in_need_is_never_shrunk():
+    needy, other = Guest("needy", 1490, 1500, maximum=4096), Guest("other", 500, 600)
+    world = Node([needy, other], policies=[policy(budget={"maximum": "3000Mi"})]).tick(5)
+    needy.demand = 1500
+    world.tick(2)
+    needy.frozen, needy.statistics = True, {"usable": 0.0, "unused": 0.0}
+    other.demand = 2900
+    before = len(world.actions("needy"))
+    world.tick(300)
+    assert all(action.grows or action.reason is Reason.STUCK for action in world.actions("needy")[before:])

@@ -1,0 +1,94 @@
+"""The host's own use and its budget, and when memory that nobody needs is lent."""
+
+import pytest
+from scripted_node import MIB, Guest, Node, policy
+
+from controller.engine.host import Host, update
+from controller.engine.inventory import Budget
+from controller.engine.snapshot import HostReading
+from controller.engine.tuning import Tuning
+
+GIB = 2.0**30
+TUNING = Tuning()
+LIMITS = Budget(reserve=0.0, reserve_fraction=0.0)
+
+
+def reading(available: float, *, pressure: bool = False, mark: float = 0.0, merged: float = 0.0) -> HostReading:
+    """Of a host of 64 GiB, in GiB."""
+    return HostReading(64 * GIB, available * GIB, 0.0, pressure, mark * GIB, merged * GIB)
+
+
+def updated(host: Host, seen: HostReading, held: tuple[float, float], now: float = 1000.0) -> Host:
+    return update(host, seen, (held[0] * GIB, held[1] * GIB), LIMITS, now, TUNING)
+
+
+class TestOwnUse:
+    def test_it_is_what_no_guest_holds(self):
+        host = updated(Host(), reading(24), (30, 30))
+        assert (host.own_use / GIB, host.budget / GIB) == (10, 54)
+
+    def test_what_may_be_the_guests_changes_nothing(self):
+        host = updated(Host(), reading(24), (30, 30))
+        assert updated(host, reading(22), (30, 34), 1010.0).own_use == 10 * GIB
+        assert updated(host, reading(18), (30, 34), 1020.0).own_use == 12 * GIB
+        assert updated(host, reading(30), (30, 34), 1030.0).own_use == 4 * GIB
+
+    @pytest.mark.parametrize("merged", [0, 4, 16])
+    def test_memory_that_was_merged_is_in_use_once_and_counted_in_several_guests(self, merged):
+        host = updated(Host(), reading(24 + merged, merged=merged), (30, 30))
+        assert host.own_use == 10 * GIB
+
+    def test_merged_memory_does_not_hide_the_hosts_own_use_from_the_budget(self):
+        def budget(merged: float) -> float:
+            guests = [Guest(f"g{number}", 1000, 4000, maximum=4096, merged=merged / 4) for number in range(4)]
+            world = Node(guests, policies=[policy(mode="Observe")], host_mib=32768)
+            world.host_use_mib = 8000
+            return world.tick(10).state.host.budget
+
+        assert budget(10000) == budget(0)
+
+
+class TestLending:
+    def test_it_stays_clear_of_the_low_memory_mark(self):
+        host = updated(Host(), reading(24, mark=3), (30, 30))
+        assert (host.budget / GIB, host.lendable / GIB) == (54, pytest.approx(54 - 1.2 * 3))
+
+    def test_without_a_mark_all_of_the_budget_may_be_lent(self):
+        host = updated(Host(), reading(24), (30, 30))
+        assert host.lendable == host.budget
+
+    def test_pressure_ends_it_for_a_minute(self):
+        host = updated(Host(), reading(24, pressure=True), (30, 30), 1000.0)
+        assert not host.lends(1059.9)
+        assert host.lends(1060.0)
+
+    def test_pressure_that_lasts_is_one_shortage(self):
+        host = Host()
+        for second in range(200):
+            host = updated(host, reading(24, pressure=second % 30 < 3), (30, 30), 1000.0 + second)
+        assert host.backoff == 60
+
+    def test_pressure_that_lending_brings_back_ends_it_for_longer_each_time(self):
+        host, now, rests = Host(), 1000.0, []
+        for _ in range(8):
+            host = updated(host, reading(24, pressure=True), (30, 30), now)
+            rests.append(host.lends_at - now)
+            now = host.lends_at + 5
+        assert rests == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+
+    def test_pressure_after_a_long_calm_is_a_new_shortage(self):
+        host = updated(Host(), reading(24, pressure=True), (30, 30), 1000.0)
+        host = updated(host, reading(24, pressure=True), (30, 30), 1060.0 + 120)
+        assert host.backoff == 60
+
+    def test_a_node_whose_reserve_is_below_the_mark_is_not_pumped(self):
+        guests = [Guest(f"g{number}", 1000, 2000, maximum=32768) for number in range(4)]
+        sharing = policy(spare="Share", budget={"reserve": "512Mi", "reservePercent": 1})
+        world = Node(guests, policies=[sharing], host_mib=65536)
+        world.host_use_mib, world.mark = 32768, 0.05
+        world.tick(120)
+        lent = len(world.actions())
+        assert world.allocated() > 20000
+        world.tick(600)
+        assert len(world.actions()) == lent
+        assert MIB * world.allocated() <= world.state.host.lendable

@@ -1,0 +1,161 @@
+"""Which statistics count, and for how long: the stage that turns samples into demand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scripted_node import MIB, Guest, Node, policy
+
+from controller.engine.observation import Observation, observe
+from controller.engine.phases import Balloon
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Snapshot
+from controller.engine.tuning import Tuning
+
+NOW = 1000.0
+
+
+class Desk:
+    """One guest's samples through the stage alone."""
+
+    def __init__(self, guest: Guest | None = None) -> None:
+        self.world = Node([guest or Guest("guest", 500, 2000)])
+        self.observation = Observation.blank(1)
+        self.balloon = Balloon.blank(1)
+
+    def look(self, now: float, *, wall: float = 1.7e9, events: dict[str, float] | None = None, **sample) -> Observation:
+        """A look at `now`; `sample` overrides what the guest tells, `updated` is in seconds ago."""
+        taken: list[Snapshot] = []
+        guest = self.world.guests["guest"]
+        sent = now - sample.pop("updated", 0.0)
+        guest.statistics = {"updated": wall + sent, **sample}
+        self.world.wall_offset, self.world.now = wall, now
+        self.world._take = taken.append
+        self.world._decide(self.world.inventory, ["guest"], events or {})
+        self.observation = observe(self.observation, self.balloon, taken[0], now, Tuning())
+        return self.observation
+
+
+def one(column) -> object:
+    return column.tolist()[0]
+
+
+def test_a_sample_of_a_balloon_at_rest_tells_demand():
+    seen = Desk().look(NOW)
+    assert (one(seen.fresh), one(seen.demand), one(seen.allocation)) == (True, 500 * MIB, 2000 * MIB)
+
+
+def test_statistics_that_are_not_new_are_not_fresh():
+    desk = Desk()
+    desk.look(NOW)
+    seen = desk.look(NOW + 1, updated=1)
+    assert (one(seen.fresh), one(seen.fresh_count), one(seen.trouble)) == (False, 1, Reason.NONE)
+
+
+def test_a_sample_of_a_balloon_under_way_is_not_fresh():
+    desk = Desk()
+    desk.balloon = replace(desk.balloon, target=np.array([1000 * MIB]), last_at=np.array([NOW]))
+    assert not one(desk.look(NOW).fresh)
+
+
+@pytest.mark.parametrize(("asked_ago", "telling"), [(0.5, False), (1.0, True)])
+def test_a_sample_of_a_balloon_that_grows_tells_of_pressure_a_second_after_the_order(asked_ago, telling):
+    desk = Desk()
+    desk.balloon = replace(desk.balloon, target=np.array([4000 * MIB]), last_at=np.array([NOW - asked_ago]))
+    assert one(desk.look(NOW).telling) is telling
+
+
+def test_a_sample_is_as_old_as_its_statistics_not_as_its_look():
+    seen = Desk().look(NOW, updated=7)
+    assert (one(seen.fresh_at), one(seen.reported_at)) == (NOW, NOW - 7)
+
+
+@pytest.mark.parametrize(("period", "age", "trouble"), [(1, 11, "stale"), (60, 170, "none"), (60, 181, "stale")])
+def test_silence_is_measured_in_the_guests_own_periods(period, age, trouble):
+    seen = Desk(Guest("guest", 500, 2000, period=period)).look(NOW, updated=age)
+    assert one(seen.trouble) == (Reason.STALE_STATISTICS if trouble == "stale" else Reason.NONE)
+
+
+@pytest.mark.parametrize(
+    ("sample", "trouble"),
+    [
+        ({"updated": -5.0}, Reason.NONE),
+        ({"updated": -6.0}, Reason.FUTURE_STATISTICS),
+        ({"available": -1.0}, Reason.MOVING),
+        ({"actual": 0.0}, Reason.MOVING),
+        ({"usable": 2001.0 * MIB}, Reason.MOVING),
+    ],
+)
+def test_numbers_that_cannot_be_are_not_acted_on(sample, trouble):
+    assert one(Desk().look(NOW, **sample).trouble) == trouble
+
+
+@pytest.mark.parametrize("sample", [{"available": -1.0}, {"actual": 0.0}, {"usable": 2001.0 * MIB}])
+def test_numbers_that_stay_impossible_are_invalid(sample):
+    desk = Desk()
+    desk.look(NOW, **sample)
+    assert one(desk.look(NOW + 1, **sample).trouble) == Reason.INVALID_STATISTICS
+
+
+@pytest.mark.parametrize(
+    ("started_ago", "reset_ago", "trouble"),
+    [
+        (None, None, Reason.NO_STATISTICS),
+        (119, None, Reason.BOOTING),
+        (121, None, Reason.NO_STATISTICS),
+        (500, 119, Reason.BOOTING),
+    ],
+)
+def test_a_guest_boots_as_long_as_its_start_or_reset_is_recent(started_ago, reset_ago, trouble):
+    wall = 1.7e9 + NOW
+    guest = Guest("guest", 500, 2000)
+    guest.started_at = wall - started_ago if started_ago else 0.0
+    guest.reset_at = wall - reset_ago if reset_ago else 0.0
+    assert one(Desk(guest).look(NOW, usable=np.nan, unused=np.nan).trouble) == trouble
+
+
+def test_statistics_from_before_a_reset_are_of_another_life():
+    guest = Guest("guest", 500, 2000, reset_at=1.7e9 + NOW - 3)
+    desk = Desk(guest)
+    assert one(desk.look(NOW, updated=4).trouble) == Reason.BOOTING
+    assert one(desk.look(NOW + 1, updated=1).trouble) == Reason.NONE
+
+
+def test_rates_are_those_between_two_telling_samples():
+    desk = Desk()
+    desk.look(NOW, swap_in=0.0, swap_out=0.0, major_faults=0.0)
+    seen = desk.look(NOW + 4, swap_in=400.0, swap_out=800.0, major_faults=40.0)
+    assert (one(seen.swap_in_rate), one(seen.swap_out_rate), one(seen.fault_rate)) == (100, 200, 10)
+
+
+def test_an_observation_is_never_written_into():
+    desk = Desk()
+    before = desk.look(NOW)
+    kept = before.dump()
+    desk.look(NOW + 5, events={"guest": 1500.0})
+    assert before.dump() == kept
+
+
+@pytest.mark.parametrize("since_report", range(5))
+def test_memory_is_taken_on_a_sample_two_seconds_old_at_most(since_report):
+    chosen = policy(
+        budget={"maximum": "4000Mi"}, monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 3600}
+    )
+    donor, taker = Guest("donor", 500, 2000, period=5), Guest("taker", 1500, 2000)
+    world = Node([donor, taker], policies=[chosen]).tick(600 + since_report)
+    taker.demand = 2600
+    ages = []
+    while not world.actions("donor"):
+        world.tick()
+        ages.append(world.now - (donor.updated - world.wall_offset))
+    assert ages[-1] <= 2
+
+
+@pytest.mark.parametrize("period", [5, 15, 60])
+def test_a_guest_that_reports_seldom_is_no_alarm_and_is_looked_at_no_more_often(period):
+    patient = policy(monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 3600})
+    world = Node([Guest("slow", 500, 600, period=period)], policies=[patient])
+    world.guests["slow"].updated = world.now + world.wall_offset
+    world.tick(1200)
+    assert [notice for decision in world.decisions for notice in decision.notices] == []
+    assert len([when for when, _ in world.looks if when > 1600]) <= 2 * 600 / max(period, 30) + 2
