@@ -27,8 +27,8 @@ from controller.engine.snapshot import Life
 STEPS = int(os.environ.get("BALLAST_FUZZ_STEPS", "1000"))
 EVENTS = 50
 """Things that happen in one run, at most; each is followed by a second at least, and so by a step as a rule."""
-STEPS_A_RUN = 40
-"""Of the engine, 40 at least on the average."""
+STEPS_A_RUN = 25
+"""Of the engine, 25 at least on the average."""
 MOST_GUESTS = 6
 
 sizes = st.integers(64, 4096)
@@ -74,10 +74,14 @@ wishes = st.builds(
     Wishes,
     opt_out=st.sampled_from([False, False, False, True]),
     weight=st.sampled_from([None, 1, 10000]),
-    minimum=st.sampled_from([None, None, 256 * MIB, 2048 * MIB]),
-    maximum=st.sampled_from([None, None, 3072 * MIB]),
+    minimum=st.sampled_from([None, None, 256 * MIB, 1024 * MIB]),
+    maximum=st.sampled_from([None, None, 600 * MIB, 2048 * MIB]),
     error=st.sampled_from(["", "", "", "weight: 'x' is no number"]),
 )
+manners = st.sampled_from(
+    [{}, {}, {"period": 5}, {"period": 10}, {"moves_at": 20}, {"late": 4}, {"silent_in_need": True}]
+)
+"""Of a guest, from its start on."""
 lies = st.tuples(
     st.sampled_from(
         [
@@ -121,21 +125,21 @@ class AnyWorld(RuleBasedStateMachine):
     @initialize(
         drawn=st.lists(specs, min_size=1, max_size=3),
         host=st.integers(2048, 16384),
-        guests=st.lists(st.tuples(sizes, sizes, st.booleans()), max_size=MOST_GUESTS),
+        guests=st.lists(st.tuples(sizes, sizes, st.booleans(), wishes, manners), max_size=MOST_GUESTS),
     )
     def begin(self, drawn, host, guests):
         self.world = WatchedNode(policies(drawn))
         self.world.host_mib = host
         self.born = 0
-        for demand, maximum, autodeflate in guests:
-            self._start(demand, maximum, autodeflate, Wishes())
+        for guest in guests:
+            self._start(*guest)
         self.world.tick(5)
 
-    def _start(self, demand, maximum, autodeflate, wishes):
+    def _start(self, demand, maximum, autodeflate, wishes, manner):
         name = f"g{self.born}"
         self.born += 1
         self.world.guests[name] = Guest(
-            name, min(demand, maximum), maximum, maximum, autodeflate=autodeflate, wishes=wishes
+            name, min(demand, maximum), maximum, maximum, autodeflate=autodeflate, wishes=wishes, **manner
         )
 
     def _one(self, data) -> Guest:
@@ -150,9 +154,9 @@ class AnyWorld(RuleBasedStateMachine):
         self.world.tick(seconds)
 
     @precondition(lambda self: len(self.world.guests) < MOST_GUESTS)
-    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes)
-    def a_guest_comes(self, demand, maximum, autodeflate, wishes):
-        self._start(demand, maximum, autodeflate, wishes)
+    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes, manner=manners)
+    def a_guest_comes(self, demand, maximum, autodeflate, wishes, manner):
+        self._start(demand, maximum, autodeflate, wishes, manner)
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data())
@@ -176,6 +180,11 @@ class AnyWorld(RuleBasedStateMachine):
     def a_guest_bursts_or_calms_down(self, data, part):
         guest = self._one(data)
         guest.demand = max(guest.maximum * part // 100, 16)
+
+    @rule(parts=st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS))
+    def all_guests_burst_or_calm_down(self, parts):
+        for guest, part in zip(self.world.guests.values(), parts, strict=False):
+            guest.demand = max(guest.maximum * part // 100, 16)
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), told=st.lists(lies, max_size=3).map(dict))

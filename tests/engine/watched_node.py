@@ -29,6 +29,8 @@ RETRY_S = 60.0
 """Time for which a stuck balloon is left alone, at least."""
 RELEASED_S = 60.0
 """Time in which a released guest gets its memory back."""
+RECLAIMS = 0.03
+"""Part of its memory that a guest's kernel keeps usable, or reclaims for."""
 UNFORESEEN = 0.5
 """Part of the room beside the host's own use that no forecast of that use can be expected to fill."""
 PLENTY = 256 * MIB
@@ -264,12 +266,18 @@ class WatchedNode(Node):
             assert action.target >= min(lowest, book.told) - SLACK, f"rule 1: below {lowest / MIB} MiB: {action}"
 
     def _minimums_fit(self) -> bool:
-        """Beyond doubt: whoever is not managed keeps what he has, and everyone may need all he has."""
+        """Beyond doubt: beside what everyone needs for now; whoever is not managed keeps what he has."""
         kept = 0.0
         for name in self.guests:
             agreed, size = self._agreed(name), self._most(name)
-            kept += max(agreed.minimum, size) if agreed.enforced else size
+            kept += max(agreed.minimum, min(self._demand(name), size)) if agreed.enforced else size
         return kept <= self._least_budget()
+
+    def _demand(self, name: str) -> float:
+        """Bytes that a guest says to need, and what keeps it out of reclaim there; infinite where it says nothing."""
+        reports = self._book(name).reports
+        demand = (reports[-1][1]["actual"] - _left(reports[-1][1])) / (1 - RECLAIMS) if reports else np.inf
+        return float(demand) if np.isfinite(demand) else np.inf
 
     def _check_shrink(self, action: Action) -> None:
         """Rules 1, 2 and 8: taken on fresh word, never below demand, not hammered."""
