@@ -124,7 +124,7 @@ class AnyWorld(RuleBasedStateMachine):
 
     @initialize(
         drawn=st.lists(specs, min_size=1, max_size=3),
-        host=st.integers(2048, 16384),
+        host=st.one_of(st.integers(2048, 16384), st.integers(2048, 16384), st.integers(32768, 65536)),
         guests=st.lists(st.tuples(sizes, sizes, st.booleans(), wishes, manners), max_size=MOST_GUESTS),
     )
     def begin(self, drawn, host, guests):

@@ -55,8 +55,12 @@ class Books:
         """Target of the balloon that it has not been told to have reached, bytes."""
         self.unanswered = np.nan
         """Target of an order of which libvirt has not said what became of it, bytes."""
+        self.waits = False
+        """The controller has been told that this is so."""
+        self.ends = False
+        """There was an order since the last one that ended all."""
         self.moving = False
-        """There was such a target when the step began that gives the newest order."""
+        """The newest order came while one before it was under way."""
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
@@ -108,6 +112,7 @@ class WatchedNode(Node):
         book.reports.clear()
         book.stuck_at = -np.inf
         book.starving = 0
+        book.waits = False
 
     def _book(self, name: str) -> Books:
         return self.books.setdefault((name, self.guests[name].incarnation), Books())
@@ -171,31 +176,35 @@ class WatchedNode(Node):
         book.told = size
         if abs(size - book.unanswered) < near:
             book.ordered = book.unanswered = np.nan
+            book.waits = False
         if abs(size - book.ordered) < near:
             book.ordered = np.nan
 
     def _tell_outcomes(self, inventory: Inventory) -> tuple[Outcome, ...]:
         for name, result in self.outcomes:
-            if name in self.guests and result is not Result.UNKNOWN:
+            if name in self.guests:
                 self._answered(self._book(name), result)
         return super()._tell_outcomes(inventory)
 
     def _answered(self, book: Books, result: Result) -> None:
+        book.waits = result is Result.UNKNOWN and bool(np.isfinite(book.unanswered))
+        if book.waits:
+            return
         if result is Result.DONE and np.isfinite(book.unanswered):
             book.ordered = book.unanswered
         book.unanswered = np.nan
 
     def _apply(self, action: Action) -> None:
         book = self._book(action.name)
-        assert np.isnan(book.unanswered), f"rule 2: a further order while the last one is not answered: {action}"
-        book.moving = bool(np.isfinite(book.ordered))
+        assert not book.waits, f"rule 2: a further order while that to {book.unanswered} is not answered: {action}"
+        book.moving = bool(np.isfinite(np.fmax(book.ordered, book.unanswered)))
         book.eased = action.target >= book.ordered
         refused = self.refuse_next == action.name
         super()._apply(action)
         if refused:
             return
         if (action.name, Result.UNKNOWN) in self.outcomes:
-            book.unanswered = float(action.target)
+            book.unanswered = float(np.fmax(book.unanswered, action.target))
         else:
             book.ordered = float(action.target)
 
@@ -228,6 +237,7 @@ class WatchedNode(Node):
             return
         self._check_right(action)
         self._check_limits(action)
+        self._book(action.name).ends = True
         if action.reason is Reason.STUCK:
             self._book(action.name).stuck_at = self.now
         elif not action.reason.moves:
@@ -241,9 +251,10 @@ class WatchedNode(Node):
             return False
         agreed, book = self._agreed(action.name), self._book(action.name)
         assert not agreed.enforced, f"handed over under Enforce: {action}"
-        assert book.moving, f"rule 7: nothing was under way: {action}"
+        assert book.ends or book.moving, f"rule 7: stopped once more: {action}"
         assert book.life == Life.RUNNING, f"rule 5: acted on a guest that is {book.life.name}: {action}"
         assert abs(action.target - book.told) < SLACK, f"rule 7: not stopped where it is: {action}"
+        book.ends = False
         return True
 
     def _check_right(self, action: Action) -> None:
