@@ -1,20 +1,16 @@
 """What became of the orders to each balloon: the stage that knows its phase, and who may be told what next."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Event, Phase, after
+from controller.engine.reasons import first_that_applies
 from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, Life, Outcome, Result
-from controller.engine.tables import Bools, Floats, Ints, mask
+from controller.engine.tables import Bools, Floats, Ints, mask, spread
 from controller.engine.tuning import Tuning
-
-T = TypeVar("T", np.float64, np.int64)
 
 LATE_NEWS = 2 * EVENT_SPACING
 """Seconds after an order in which a size may still tell of what the balloon did before."""
@@ -27,8 +23,8 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     """The balloons in the rows of a new inventory.
 
     `same`: (n,) the row before of each domain, -1 where it was started since; `kept`: -1 also where its guest was
-    reset. Of one that was reset stays what does not end with the guest's life: its release, and the size that QEMU goes
-    on to ask for. Domains that lost an acting policy are released.
+    reset. Of one that was reset stays what does not end with the guest's life: its release, an order that is not
+    answered yet, and the size that QEMU goes on to ask for. Domains that lost an acting policy are released.
     """
     taken, before = balloon.take(kept), balloon.take(same)
     reset, unowned = (same >= 0) & (kept < 0), new.policy < 0
@@ -39,9 +35,9 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
         lost = unowned & (same >= 0) & (old.policy[same] >= 0) & old.enforce[same] & old.restore[same]
     release_until = np.where(lost, now + RELEASE_PATIENCE, before.release_until)
     observed = new.acted_on & ~new.enforce
-    return replace(
-        taken,
-        allowance=np.where(reset, promised, taken.allowance),
+    waiting = reset & (before.phase == Phase.UNKNOWN)
+    taken = taken.put(waiting, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
+    return taken.put(reset, allowance=promised, progress=before.progress).having(
         release=lost | (before.release & unowned),
         release_until=release_until,
         proposed=np.where(observed, taken.proposed, np.nan),
@@ -55,49 +51,46 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
     results = np.full(len(balloon.phase), -1)
     results[[each.row for each in outcomes]] = [each.result for each in outcomes]
     refused, late = results == Result.REFUSED, results == Result.UNKNOWN
-    event = np.select(
-        [refused & np.isfinite(balloon.previous), refused, late, results == Result.DONE],
-        [Event.RESUMED, Event.REFUSED, Event.UNANSWERED, Event.TAKEN],
-        Event.NONE,
-    )
-    ended = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
+    cases = [
+        (refused & np.isfinite(balloon.previous), Event.RESUMED),
+        (refused, Event.REFUSED),
+        (late, Event.UNANSWERED),
+        (results == Result.DONE, Event.TAKEN),
+    ]
+    event = first_that_applies(cases, Event.NONE)
+    balloon = balloon.having(phase=after(balloon.phase, event)).put(event != Event.NONE, progress_at=now)
+    stays = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
+    balloon = balloon.put(stays, target=np.fmax(balloon.settled, balloon.allowance), progress=balloon.settled)
     rest = np.clip(2 * balloon.refusal_rest, tuning.refusal_first, tuning.retry_longest)
-    return replace(
-        balloon,
-        phase=after(balloon.phase, event),
-        target=np.where(
-            refused, balloon.previous, np.where(ended, np.fmax(balloon.settled, balloon.allowance), balloon.target)
-        ),
-        previous=np.where(refused, np.nan, balloon.previous),
-        progress=np.where(ended, balloon.settled, balloon.progress),
-        progress_at=np.where(event != Event.NONE, now, balloon.progress_at),
-        refusal_rest=np.where(refused, rest, balloon.refusal_rest),
-        refused_at=np.where(refused, now, balloon.refused_at),
-    )
+    return balloon.put(refused, target=balloon.previous, previous=np.nan, refusal_rest=rest, refused_at=now)
 
 
 def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Compare orders with the newest sizes: `phase` and `event` tell what became of them."""
-    event = _events(balloon, observation, inventory, now, tuning)
+    event, size = _events(balloon, observation, inventory, now, tuning), observation.allocation
     phase = after(balloon.phase, event)
-    balloon = _track(balloon, observation, inventory, now, tuning)
-    size = observation.allocation
+    balloon = _track(balloon, observation, inventory, now, tuning).having(event=event, phase=phase)
+    if not event.any():
+        return balloon
     balloon = _arrive(balloon, event == Event.ARRIVED, size)
-    balloon = _fail(balloon, np.isin(event, (Event.STALLED, Event.CHOKED, Event.REVERTED)), size, now, tuning)
-    balloon = _surprise(balloon, event, observation, inventory, now, tuning)
-    return replace(_come_home(balloon, event == Event.FOLLOWED, size), phase=phase, event=event)
+    balloon = _fail(balloon, balloon.failed, size, now, tuning)
+    balloon = _surprise(balloon, observation, inventory, now, tuning)
+    return _come_home(balloon, event == Event.FOLLOWED, size)
 
 
 def _events(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Ints:
     """(n,) what became of each balloon, the first that applies."""
     size, last_to = observation.allocation, balloon.last_to
+    changed = np.abs(size - balloon.settled) >= TOLERANCE
+    if not (changed | balloon.under_way | (balloon.phase != Phase.IDLE)).any():
+        return np.full(len(size), int(Event.NONE))
     moving, unknown = balloon.phase == Phase.MOVING, balloon.phase == Phase.UNKNOWN
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     near = (gap < TOLERANCE) & (moving | (closest >= TOLERANCE))  # a late order to stay put shows in no size
     rested = observation.seen_at - balloon.progress_at
     missed = moving & (gap <= tuning.miss) & (gap >= closest - TOLERANCE / 2) & (rested >= LATE_NEWS)
     away = moving & (gap > closest + TOLERANCE) & ~_late_news(balloon, now)
-    changed = ~balloon.under_way & ~unknown & (np.abs(size - balloon.settled) >= TOLERANCE)
+    changed &= ~balloon.under_way & ~unknown
     allowed = (size > balloon.settled) & (size < balloon.allowance + TOLERANCE)
     ours = changed & (allowed | (np.abs(size - last_to) <= tuning.miss))
     surprise = away | (changed & ~ours)
@@ -118,9 +111,9 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
         (ours, Event.FOLLOWED),
         (choked, Event.CHOKED),
         (running & late, Event.STALLED),
-        (np.isin(balloon.phase, (Phase.STUCK, Phase.OVERRULED)) & waited, Event.EXPIRED),
+        (((balloon.phase == Phase.STUCK) | (balloon.phase == Phase.OVERRULED)) & waited, Event.EXPIRED),
     ]
-    return np.select([case for case, _ in cases], [event for _, event in cases], Event.NONE)
+    return first_that_applies(cases, Event.NONE)
 
 
 def _before(balloon: Balloon) -> Floats:
@@ -152,33 +145,28 @@ def _choked(balloon: Balloon, observation: Observation) -> Bools:
 
 def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Progress, the first sight of a balloon, and the end of releases."""
-    size = observation.allocation
+    if balloon.under_way.any():
+        balloon = _progress(balloon, observation, now)
+    begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
+    balloon = balloon.put(begun, settles_at=now + tuning.settling)
+    home = np.abs(observation.allocation - inventory.definition) < TOLERANCE
+    balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
+    return balloon.put(np.isnan(balloon.settled), settled=observation.allocation)
+
+
+def _progress(balloon: Balloon, observation: Observation, now: float) -> Balloon:
+    size, moving = observation.allocation, balloon.phase == Phase.MOVING
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
-    moving = balloon.phase == Phase.MOVING
     closer = moving & (gap < closest - TOLERANCE / 2)
     late_news = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
+    elsewhere = (balloon.phase == Phase.UNKNOWN) & (gap >= TOLERANCE)  # it follows an earlier order, for all one knows
     barred = moving & (observation.life != Life.RUNNING)  # paused or in another job: it cannot move yet
-    begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
-    home = np.abs(size - inventory.definition) < TOLERANCE
-    return replace(
-        balloon,
-        progress=np.where(closer | late_news, size, balloon.progress),
-        progress_at=np.where(closer | barred, now, balloon.progress_at),
-        settled=np.where(np.isnan(balloon.settled), size, balloon.settled),
-        settles_at=np.where(begun, now + tuning.settling, balloon.settles_at),
-        release=balloon.release & ~home & (now < balloon.release_until),
-    )
+    return balloon.put(closer | late_news | elsewhere, progress=size).put(closer | barred, progress_at=now)
 
 
 def _settle(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
     """Balloons that are at rest, whatever they were told."""
-    return replace(
-        balloon,
-        target=np.where(where, np.nan, balloon.target),
-        previous=np.where(where, np.nan, balloon.previous),
-        settled=np.where(where, size, balloon.settled),
-        allowance=np.where(where, np.nan, balloon.allowance),
-    )
+    return balloon.put(where, target=np.nan, previous=np.nan, settled=size, allowance=np.nan)
 
 
 def _arrive(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
@@ -187,71 +175,48 @@ def _arrive(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
     Where the guest took back what it gave the last time, it has yet to be seen whether it gives.
     """
     short = where & (balloon.target - size >= TOLERANCE)
-    settled = _settle(balloon, where, size)
-    return replace(
-        settled,
-        allowance=np.where(short, balloon.target, settled.allowance),
-        backoff=np.where(where & np.isneginf(balloon.reverted_at), 0.0, balloon.backoff),
-        refusal_rest=np.where(where, 0.0, balloon.refusal_rest),
-    )
+    settled = _settle(balloon, where, size).put(short, allowance=balloon.target).put(where, refusal_rest=0.0)
+    return settled.put(where & np.isneginf(balloon.reverted_at), backoff=0.0)
 
 
 def _fail(balloon: Balloon, where: Bools, size: Floats, now: float, tuning: Tuning) -> Balloon:
     """Balloons that are about to be told to stay where they are: should libvirt refuse that, they go on."""
     backoff = np.clip(2 * balloon.backoff, tuning.retry_first, tuning.retry_longest)
-    return replace(
-        _settle(balloon, where, size),
-        previous=np.where(where, balloon.target, balloon.previous),
-        backoff=np.where(where, backoff, balloon.backoff),
-        retry_at=np.where(where, now + backoff, balloon.retry_at),
-    )
+    settled = _settle(balloon, where, size)
+    return settled.put(where, previous=balloon.target, backoff=backoff, retry_at=now + backoff)
 
 
-def _surprise(
-    balloon: Balloon, event: Ints, observation: Observation, inventory: Inventory, now: float, tuning: Tuning
-) -> Balloon:
+def _surprise(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Sizes nobody here asked for: they may not be the last ones, and are left alone where someone else set them."""
-    where = np.isin(event, (Event.RESIZED, Event.DEFLATED, Event.DRIFTED, Event.REVERTED))
-    size, resized = observation.allocation, event == Event.RESIZED
+    event, size = balloon.event, observation.allocation
+    resized, reverted = event == Event.RESIZED, event == Event.REVERTED
+    drifted = (event == Event.DEFLATED) | (event == Event.DRIFTED)
     grew = resized & (size > _before(balloon)) & _gave(balloon, now, tuning)
+    settling = drifted & _settling(balloon, now)
     hold = now + np.maximum(inventory.stabilization, tuning.outside_hold)
-    settling = where & _settling(balloon, now)
-    return replace(
-        _settle(balloon, where & (event != Event.REVERTED), size),
-        settles_at=np.where(settling, np.fmax(balloon.settles_at, now + tuning.settling), balloon.settles_at),
-        rest_from=np.where(where, now + EVENT_SPACING, balloon.rest_from),
-        hold_until=np.where(resized, hold, balloon.hold_until),
-        reverted_at=np.where(grew | (event == Event.REVERTED), now, balloon.reverted_at),
-        proposed=np.where(where, np.nan, balloon.proposed),
-    )
+    balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + tuning.settling))
+    balloon = balloon.put(resized, hold_until=hold).put(grew | reverted, reverted_at=now)
+    balloon = _settle(balloon, resized | drifted, size)
+    return balloon.put(resized | drifted | reverted, rest_from=now + EVENT_SPACING, proposed=np.nan)
 
 
 def _come_home(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
     """Balloons that went on to where they had been told to go before."""
     complete = where & (size > balloon.allowance - TOLERANCE)
-    return replace(
-        balloon,
-        settled=np.where(where, size, balloon.settled),
-        allowance=np.where(complete, np.nan, balloon.allowance),
-    )
+    return balloon.put(where, settled=size).put(complete, allowance=np.nan)
 
 
 def ordered(
     balloon: Balloon, observation: Observation, rows: Ints, targets: Floats, reasons: Ints, now: float
 ) -> Balloon:
     """Balloon changes that are about to be carried out; `targets` (bytes) and `reasons` are those of `rows`."""
-    balloon = _told(balloon, observation, rows, targets, now)
-    chosen = mask(rows, len(balloon.phase))
+    chosen, size = mask(rows, len(balloon.phase)), observation.allocation
+    target, reason = spread(rows, targets, len(size)), balloon.last_reason.copy()
+    reason[rows] = reasons
     stood = (balloon.last_to < balloon.last_from) & ~(balloon.reverted_at > balloon.last_at)
-    return replace(
-        balloon,
-        reverted_at=np.where(chosen & stood, -np.inf, balloon.reverted_at),
-        reallocations=balloon.reallocations + chosen,
-        last_at=np.where(chosen, now, balloon.last_at),
-        last_from=np.where(chosen, observation.allocation, balloon.last_from),
-        last_to=_put(balloon.last_to, rows, targets),
-        last_reason=_put(balloon.last_reason, rows, reasons),
-    )
+    balloon = _told(balloon, chosen, target, size, now).put(chosen & stood, reverted_at=-np.inf)
+    balloon = balloon.put(chosen, last_at=now, last_from=size, last_to=target, last_reason=reason)
+    return balloon.put(chosen, reallocations=balloon.reallocations + 1)
 
 
 def halted(balloon: Balloon, observation: Observation, rows: Ints, now: float, tuning: Tuning) -> Balloon:
@@ -259,43 +224,27 @@ def halted(balloon: Balloon, observation: Observation, rows: Ints, now: float, t
 
     They may have come further than is known, and come back.
     """
-    balloon = _told(balloon, observation, rows, observation.allocation[rows], now)
-    settles_at = np.fmax(balloon.settles_at[rows], now + tuning.settling)
-    return replace(balloon, settles_at=_put(balloon.settles_at, rows, settles_at))
+    chosen, size = mask(rows, len(balloon.phase)), observation.allocation
+    settles_at = np.fmax(balloon.settles_at, now + tuning.settling)
+    return _told(balloon, chosen, size, size, now).put(chosen, settles_at=settles_at)
 
 
 def relieved(balloon: Balloon, rows: Ints, sizes: Floats) -> Balloon:
     """Stuck balloons that are about to be told to stay as they are, or to grow to `sizes` if they can, bytes."""
-    return replace(balloon, allowance=_put(balloon.allowance, rows, sizes))
+    return balloon.put(mask(rows, len(balloon.phase)), allowance=spread(rows, sizes, len(balloon.phase)))
 
 
 def proposed(balloon: Balloon, rows: Ints, targets: Floats, reasons: Ints) -> Balloon:
     """What Enforce would have ordered."""
-    return replace(
-        balloon,
-        proposed=_put(balloon.proposed, rows, targets),
-        proposed_reason=_put(balloon.proposed_reason, rows, reasons),
-    )
+    reason = balloon.proposed_reason.copy()
+    reason[rows] = reasons
+    target = spread(rows, targets, len(reason))
+    return balloon.put(mask(rows, len(reason)), proposed=target, proposed_reason=reason)
 
 
-def _told(balloon: Balloon, observation: Observation, rows: Ints, targets: Floats, now: float) -> Balloon:
-    chosen = mask(rows, len(balloon.phase))
-    return replace(
-        balloon,
-        phase=after(balloon.phase, np.where(chosen, Event.ORDERED, Event.NONE)),
-        target=_put(balloon.target, rows, targets),
-        previous=np.where(chosen, balloon.target, balloon.previous),
-        progress=np.where(chosen, observation.allocation, balloon.progress),
-        progress_at=np.where(chosen, now, balloon.progress_at),
-        allowance=np.where(chosen, np.nan, balloon.allowance),
-    )
-
-
-def _put(column: NDArray[T], rows: Ints, values: NDArray[T]) -> NDArray[T]:
-    """A copy of `column` with `values` in `rows`."""
-    filled = column.copy()
-    filled[rows] = values
-    return filled
+def _told(balloon: Balloon, chosen: Bools, target: Floats, size: Floats, now: float) -> Balloon:
+    told = balloon.having(phase=after(balloon.phase, np.where(chosen, Event.ORDERED, Event.NONE)))
+    return told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
 
 
 def resting(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:

@@ -1,12 +1,13 @@
 """Which guests are short of memory, by how much, and since when: an observation, which no order ever changes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Event
+from controller.engine.reasons import first_that_applies
 from controller.engine.snapshot import Life
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 from controller.engine.tuning import Tuning
@@ -27,7 +28,7 @@ class Level(IntEnum):
     """Nothing is left: it tells its size, not its demand."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GuestPressure(Table):
     """Columns of (n,); monotonic seconds. `assess` is its only writer."""
 
@@ -38,7 +39,7 @@ class GuestPressure(Table):
     since: Floats = column(np.nan)
     """When the first of these was heard; NaN while there is none."""
     heard_at: Floats = column(-np.inf)
-    """When the newest telling sample was heard."""
+    """When it last told of its memory, by a telling sample or by deflating its balloon."""
     paging: Bools = column(False)
     """It read much back between its last two telling samples, so was short of memory, whatever these say."""
 
@@ -60,21 +61,14 @@ def assess(
 
     A guest that is short while its balloon moves tells so, although its demand cannot be told.
     """
-    telling = observation.telling
     paging = _reads_back(observation, tuning)
-    level = np.where(telling, _level(observation, paging, tuning), pressure.level)
-    short = telling & (level > Level.NONE)
-    level = np.maximum(level, np.where(balloon.event == Event.DEFLATED, Level.LOW, Level.NONE))
-    heard_at = np.where(telling, now, pressure.heard_at)
-    awake = (observation.life != Life.NOT_RUNNING) & ((now - heard_at <= tuning.silent_need) | (level == Level.LOW))
-    return replace(
-        pressure,
-        level=np.where(awake, level, Level.NONE),
-        samples=np.where(telling, np.where(short, pressure.samples + 1, 0), pressure.samples),
-        since=np.where(telling, np.where(short, np.fmin(pressure.since, now), np.nan), pressure.since),
-        heard_at=heard_at,
-        paging=np.where(telling, paging, pressure.paging),
-    )
+    level = _level(observation, paging, tuning)
+    samples = np.where(level > Level.NONE, pressure.samples + 1, 0)
+    since = np.where(level > Level.NONE, np.fmin(pressure.since, now), np.nan)
+    told = pressure.put(observation.telling, level=level, samples=samples, since=since, paging=paging, heard_at=now)
+    told = told.put(balloon.event == Event.DEFLATED, level=np.maximum(told.level, Level.LOW), heard_at=now)
+    over = (now - told.heard_at > tuning.silent_need) | (observation.life == Life.NOT_RUNNING)
+    return told.put(over, level=Level.NONE)
 
 
 def _reads_back(observation: Observation, tuning: Tuning) -> Bools:
@@ -85,12 +79,9 @@ def _reads_back(observation: Observation, tuning: Tuning) -> Bools:
 
 def _level(observation: Observation, reads_back: Bools, tuning: Tuning) -> Ints:
     usable, size = observation.usable, observation.told_size
-    return np.select(
-        [
-            usable < np.maximum(tuning.nothing_left * size, tuning.nothing_left_bytes),
-            usable < tuning.low * size,
-            reads_back & (usable < tuning.easy * size),
-        ],
-        [Level.EXHAUSTED, Level.SHORT, Level.LOW],
-        Level.NONE,
-    )
+    cases = [
+        (usable < np.maximum(tuning.nothing_left * size, tuning.nothing_left_bytes), Level.EXHAUSTED),
+        (usable < tuning.low * size, Level.SHORT),
+        (reads_back & (usable < tuning.easy * size), Level.LOW),
+    ]
+    return first_that_applies(cases, Level.NONE)

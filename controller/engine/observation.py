@@ -8,7 +8,8 @@ Guests stamp statistics with the wall clock, in whole seconds, rounded down. All
 old as the wall clock says at the look that finds it, so a wall clock that is set spoils one report at most.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
@@ -25,15 +26,11 @@ ROUNDING = 1.0
 FUTURE_TOLERANCE = 5.0
 """Seconds by which statistics may be ahead of the wall clock: rounding, and small corrections of the clock."""
 
-_LIFE_REASONS = {
-    Life.PAUSED: Reason.PAUSED,
-    Life.NOT_RUNNING: Reason.NOT_RUNNING,
-    Life.BUSY: Reason.BUSY,
-    Life.UNRESPONSIVE: Reason.UNRESPONSIVE,
-}
+_TROUBLE = np.array([Reason.NONE, Reason.PAUSED, Reason.NOT_RUNNING, Reason.BUSY, Reason.UNRESPONSIVE], dtype=np.int64)
+"""By `Life`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observation(Table):
     """Columns of (n,); bytes and monotonic seconds. `observe` is its only writer, `accrue` of the last two columns."""
 
@@ -151,9 +148,8 @@ class _Look:
 
 def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now: float, tuning: Tuning) -> Observation:
     """What is known after a look and the events since the last one. `balloon` is as before this step."""
-    idle = np.zeros(len(observation.fresh), dtype=np.bool_)
-    observation = _doubt(replace(observation, fresh=idle, telling=idle), balloon.event == Event.CHOKED, now, tuning)
-    observation = _born(observation, snapshot, now)
+    observation = observation.having(fresh=np.zeros_like(observation.fresh), telling=np.zeros_like(observation.fresh))
+    observation = _born(_doubt(observation, balloon.event == Event.CHOKED, now, tuning), snapshot, now)
     if len(snapshot.samples.rows) == 0:
         return _hear(observation, snapshot, now)
     look = _dense(snapshot.samples, observation, snapshot.wall, now)
@@ -165,15 +161,12 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     at_rest = (look.sent_at > rest_from) | (news & (before.heard_at >= rest_from))
     observation = _judge(observation, look, at_rest, snapshot.inventory, now, tuning)
     sound = news & (observation.trouble == Reason.NONE)
-    fresh = sound & at_rest & ~balloon.under_way
     asked_ago = np.maximum(look.sent_at, before.heard_at) - balloon.last_at
-    telling = fresh | (
-        sound & balloon.under_way & ((balloon.target < before.allocation) | (asked_ago >= EVENT_SPACING))
-    )
+    moving = balloon.under_way & ((balloon.target < before.allocation) | (asked_ago >= EVENT_SPACING))
+    fresh = sound & at_rest & ~balloon.under_way
     observation = _breathe(observation, look, news, balloon.last_at, now, tuning)
-    observation = replace(observation, heard_at=np.where(overtaken, -np.inf, observation.heard_at))
-    observation = _tell(observation, look, telling)
-    return _freshen(observation, look, fresh, now)
+    observation = observation.put(overtaken, heard_at=-np.inf)
+    return _freshen(_tell(observation, look, fresh | (sound & moving)), look, fresh, now)
 
 
 def silent_after(inventory: Inventory, tuning: Tuning) -> Floats:
@@ -194,11 +187,8 @@ def accrue(observation: Observation, counted: Bools, elapsed: float) -> tuple[Ob
     """
     short = np.where(counted, np.nan_to_num(observation.demand - observation.allocation) * elapsed, 0.0)
     shortfall, slack = np.maximum(short, 0.0), np.maximum(-short, 0.0)
-    added = replace(
-        observation,
-        shortfall_time=observation.shortfall_time + shortfall,
-        slack_time=observation.slack_time + slack,
-    )
+    shortfall_time, slack_time = observation.shortfall_time + shortfall, observation.slack_time + slack
+    added = observation.having(shortfall_time=shortfall_time, slack_time=slack_time)
     return added, float(shortfall.sum()), float(slack.sum())
 
 
@@ -223,35 +213,22 @@ def _born(observation: Observation, snapshot: Snapshot, now: float) -> Observati
         return observation
     booted = np.maximum(snapshot.inventory.reset_at, snapshot.inventory.started_at)
     at = np.where(booted > 0, now - np.maximum(snapshot.wall - booted, 0.0), -np.inf)
-    return replace(observation, booted_at=np.where(new, at, observation.booted_at))
+    return observation.put(new, booted_at=at)
 
 
 def _resized(observation: Observation, size: Floats, now: float) -> Observation:
     """`size`: (n,) newest sizes, NaN where there is none. Less than `TOLERANCE` is no move."""
-    before = observation.allocation
-    moved = np.abs(size - before) >= TOLERANCE
-    return replace(
-        observation,
-        allocation=np.where(moved | np.isnan(before), size, before),
-        moved_at=np.where(moved, now, observation.moved_at),
-    )
+    moved = np.abs(size - observation.allocation) >= TOLERANCE
+    return observation.put(moved | np.isnan(observation.allocation), allocation=size).put(moved, moved_at=now)
 
 
 def _measure(observation: Observation, look: _Look, now: float) -> Observation:
     stopped = look.looked & (look.life == Life.NOT_RUNNING)
-    observation = _resized(observation, np.where(stopped, np.nan, look.actual), now)
-    allocation = np.where(stopped, 0.0, observation.allocation)
+    observation = _resized(observation, np.where(stopped, np.nan, look.actual), now).put(stopped, allocation=0.0)
     known = np.isfinite(look.rss)
-    return replace(
-        observation,
-        seen_at=np.where(look.looked, now, observation.seen_at),
-        life=look.life,
-        allocation=allocation,
-        maximum=np.where(np.isfinite(look.maximum), look.maximum, observation.maximum),
-        rss=np.where(known, look.rss, observation.rss),
-        rss_size=np.where(known, allocation, observation.rss_size),
-        rss_known=np.where(look.looked, known, observation.rss_known),
-    )
+    observation = observation.put(look.looked, seen_at=now, life=look.life, rss_known=known)
+    observation = observation.put(np.isfinite(look.maximum), maximum=look.maximum)
+    return observation.put(known, rss=look.rss, rss_size=observation.allocation)
 
 
 def _hear(observation: Observation, snapshot: Snapshot, now: float) -> Observation:
@@ -271,23 +248,16 @@ def _judge(
     booting = missing & (now - observation.booted_at < tuning.boot_time)
     absurd = (at_rest & ((demand < 0) | (demand > look.actual))) | (look.available < 0) | ~(look.actual > 0)
     since = np.where(absurd, np.fmin(observation.absurd_since, now), np.nan)
-    trouble = first_that_applies(
-        [
-            *((look.life == life, reason) for life, reason in _LIFE_REASONS.items()),
-            (booting, Reason.BOOTING),
-            (missing, Reason.NO_STATISTICS),
-            (absurd & (now - since < EVENT_SPACING), Reason.MOVING),  # somebody may have set it: the event is to come
-            (absurd, Reason.INVALID_STATISTICS),
-            (age < -FUTURE_TOLERANCE, Reason.FUTURE_STATISTICS),
-            (age > silent_after(inventory, tuning), Reason.STALE_STATISTICS),
-        ],
-        Reason.NONE,
-    )
-    return replace(
-        observation,
-        trouble=np.where(look.looked, trouble, observation.trouble),
-        absurd_since=np.where(look.looked, since, observation.absurd_since),
-    )
+    cases: list[tuple[Bools, IntEnum | Ints]] = [
+        (look.life != Life.RUNNING, _TROUBLE[look.life]),
+        (booting, Reason.BOOTING),
+        (missing, Reason.NO_STATISTICS),
+        (absurd & (now - since < EVENT_SPACING), Reason.MOVING),  # somebody may have set it: the event is to come
+        (absurd, Reason.INVALID_STATISTICS),
+        (age < -FUTURE_TOLERANCE, Reason.FUTURE_STATISTICS),
+        (age > silent_after(inventory, tuning), Reason.STALE_STATISTICS),
+    ]
+    return observation.put(look.looked, trouble=first_that_applies(cases, Reason.NONE), absurd_since=since)
 
 
 def _breathe(
@@ -300,59 +270,44 @@ def _breathe(
     spent = look.unused < tuning.low * look.actual
     same = np.abs(look.available - observation.available) < TOLERANCE / 2
     choked = spent & observation.spent & same & (observation.heard_at > asked_at)
-    heard = np.isfinite(look.stamp)
-    return replace(
-        observation,
-        spent=np.where(news, spent, observation.spent),
-        choked_at=np.where(news, np.where(choked, now, np.nan), observation.choked_at),
-        available=np.where(news, look.available, observation.available),
-        promised=np.where(news, np.fmax(look.usable - look.unused, 0.0), observation.promised),
-        stamp=np.where(heard, look.stamp, observation.stamp),
-        sent_at=np.where(heard, look.sent_at, observation.sent_at),
-        heard_at=np.where(heard, now, observation.heard_at),
+    promised = np.fmax(look.usable - look.unused, 0.0)
+    observation = observation.put(
+        news, spent=spent, choked_at=np.where(choked, now, np.nan), available=look.available, promised=promised
     )
+    return observation.put(np.isfinite(look.stamp), stamp=look.stamp, sent_at=look.sent_at, heard_at=now)
 
 
 def _tell(observation: Observation, look: _Look, telling: Bools) -> Observation:
-    """Rates of what the guest counts, between its last two telling samples; 0 where either did not tell."""
+    """What a guest counts, and its rate between two telling samples; 0 where either did not tell."""
     elapsed = np.maximum(look.sent_at - observation.told_at, ROUNDING)
-
-    def rate(count: Floats, before: Floats, last: Floats) -> Floats:
-        return np.where(telling, np.fmax((count - before) / elapsed, 0.0), last)
-
-    def newest(value: Floats, before: Floats) -> Floats:
-        return np.where(telling, value, before)
-
-    return replace(
-        observation,
-        telling=telling,
-        told_at=newest(look.sent_at, observation.told_at),
-        told_size=newest(look.actual, observation.told_size),
-        usable=newest(look.usable, observation.usable),
-        swap_in=newest(look.swap_in, observation.swap_in),
-        swap_out=newest(look.swap_out, observation.swap_out),
-        major_faults=newest(look.major_faults, observation.major_faults),
-        swap_in_rate=rate(look.swap_in, observation.swap_in, observation.swap_in_rate),
-        swap_out_rate=rate(look.swap_out, observation.swap_out, observation.swap_out_rate),
-        fault_rate=rate(look.major_faults, observation.major_faults, observation.fault_rate),
+    return observation.put(
+        telling,
+        telling=True,
+        told_at=look.sent_at,
+        told_size=look.actual,
+        usable=look.usable,
+        swap_in=look.swap_in,
+        swap_out=look.swap_out,
+        major_faults=look.major_faults,
+        swap_in_rate=np.fmax((look.swap_in - observation.swap_in) / elapsed, 0.0),
+        swap_out_rate=np.fmax((look.swap_out - observation.swap_out) / elapsed, 0.0),
+        fault_rate=np.fmax((look.major_faults - observation.major_faults) / elapsed, 0.0),
     )
 
 
 def _freshen(observation: Observation, look: _Look, fresh: Bools, now: float) -> Observation:
     """The newest fresh sample: demand, and what of it is not to be counted on."""
-    change = np.where(np.isnan(observation.demand), 0.0, look.demand - observation.demand)
     owed = np.where(now < observation.owed_until, np.minimum(observation.owed, observation.promised), 0.0)
-    doubtful = np.fmax(observation.promised - look.caches, owed)
-    return replace(
-        observation,
-        fresh=fresh,
-        fresh_at=np.where(fresh, now, observation.fresh_at),
-        fresh_count=observation.fresh_count + fresh,
-        reported_at=np.where(fresh, np.minimum(look.sent_at, now), observation.reported_at),
-        demand=np.where(fresh, look.demand, observation.demand),
-        change=np.where(fresh, change, observation.change),
-        owed=np.where(fresh, owed, observation.owed),
-        doubtful=np.where(fresh, doubtful, observation.doubtful),
+    return observation.put(
+        fresh,
+        fresh=True,
+        fresh_at=now,
+        fresh_count=observation.fresh_count + 1,
+        reported_at=np.minimum(look.sent_at, now),
+        demand=look.demand,
+        change=np.where(np.isnan(observation.demand), 0.0, look.demand - observation.demand),
+        owed=owed,
+        doubtful=np.fmax(observation.promised - look.caches, owed),
     )
 
 
@@ -360,12 +315,5 @@ def _doubt(observation: Observation, choked: Bools, now: float, tuning: Tuning) 
     """Guests that could not give up what they promised are not asked for it again for a while."""
     if not choked.any():
         return observation
-    doubted = np.where(
-        choked, np.clip(2 * observation.doubted, tuning.doubt_first, tuning.doubt_longest), observation.doubted
-    )
-    return replace(
-        observation,
-        owed=np.where(choked, observation.promised, observation.owed),
-        doubted=doubted,
-        owed_until=np.where(choked, now + doubted, observation.owed_until),
-    )
+    doubted = np.clip(2 * observation.doubted, tuning.doubt_first, tuning.doubt_longest)
+    return observation.put(choked, owed=observation.promised, doubted=doubted, owed_until=now + doubted)

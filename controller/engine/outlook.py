@@ -45,7 +45,7 @@ BLOCK = 2048
 array of 12 points), so that a fit costs a domain the same among thousands and among a hundred thousand."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outlook(Table):
     """Columns of (n,), bytes and seconds."""
 

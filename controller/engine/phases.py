@@ -86,7 +86,7 @@ def after(phase: Ints, event: Ints) -> Ints:
     return np.asarray(_NEXT[event, phase])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Balloon(Table):
     """Columns of (n,); bytes and monotonic seconds. `balloon` is its only writer."""
 
@@ -143,6 +143,12 @@ class Balloon(Table):
     last_from: Floats = column(np.nan)
     last_to: Floats = column(np.nan)
     last_reason: Ints = column(int(Reason.NONE))
+
+    @property
+    def failed(self) -> Bools:
+        """(n,) balloons that are to be told to stay where they are: their last order came to nothing in this step."""
+        event = self.event
+        return np.asarray((event == Event.STALLED) | (event == Event.CHOKED) | (event == Event.REVERTED))
 
     @property
     def under_way(self) -> Bools:

@@ -118,9 +118,9 @@ REASONS = {int(reason): reason for reason in Reason}
 
 
 def first_that_applies(
-    cases: Sequence[tuple[NDArray[np.bool_], Reason | NDArray[np.int64]]], otherwise: Reason
+    cases: Sequence[tuple[NDArray[np.bool_], IntEnum | NDArray[np.int64]]], otherwise: IntEnum
 ) -> NDArray[np.int64]:
-    """(n,) `Reason` codes: of the first case whose mask (n,) is set; a case may bring codes of its own, (n,)."""
+    """(n,) codes: of the first case whose mask (n,) is set; a case may bring codes of its own, (n,)."""
     codes = np.full(len(cases[0][0]), int(otherwise), dtype=np.int64)
     for mask, code in reversed(cases):
         np.copyto(codes, code, where=mask)

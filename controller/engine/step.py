@@ -235,8 +235,7 @@ def _cancel(state: State, committed: Floats) -> tuple[Action, ...]:
     A guest that could not give more has nothing left: it gets its headroom back, as far as memory is free.
     """
     inventory, size = state.inventory, state.observation.allocation
-    failed = np.isin(state.balloon.event, (Event.STALLED, Event.CHOKED, Event.REVERTED))
-    rows = np.flatnonzero(failed & inventory.enforce)
+    rows = np.flatnonzero(state.balloon.failed & inventory.enforce)
     if len(rows) == 0:
         return ()
     _, top = plan.limits(inventory, state.observation)

@@ -23,7 +23,7 @@ HARMLESS = 0.25
 would not exhaust it, and it is looked at before."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tempo(Table):
     """Columns of (n,), monotonic seconds."""
 

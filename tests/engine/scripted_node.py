@@ -357,10 +357,12 @@ class Node:
                 continue
             if not order.refused:
                 guest.obey(order.target)
-            self.outcomes.append((order.name, Result.REFUSED if order.refused else Result.DONE))
+            if order.name not in {later.name for later in self.late_orders}:
+                self.outcomes.append((order.name, Result.REFUSED if order.refused else Result.DONE))
 
     def _tell_outcomes(self, inventory: Any) -> tuple[Outcome, ...]:
-        known = [(inventory.index[name], result) for name, result in self.outcomes if name in inventory.index]
+        newest = dict(self.outcomes)
+        known = [(inventory.index[name], result) for name, result in newest.items() if name in inventory.index]
         self.outcomes = []
         said = {Result.DONE: "", Result.REFUSED: "another job is running", Result.UNKNOWN: "no answer within 2 s"}
         return tuple(Outcome(row, result, said[result]) for row, result in known)

@@ -159,6 +159,26 @@ class TestUnknownOutcomes:
         desk.answer(Result.REFUSED)
         assert (desk.phase, desk.balloon.target[0] / MIB, desk.committed(1500)) == (Phase.MOVING, 1000, 1500)
 
+    def test_meanwhile_it_may_follow_the_order_before(self):
+        desk = Desk()
+        desk.order(500)
+        desk.follow(1, 1500)
+        desk.order(1900, 1500)
+        desk.answer(Result.UNKNOWN)
+        assert desk.follow(10, 1000) is Event.NONE
+        desk.answer(Result.DONE)
+        assert desk.follow(1, 1000) is Event.NONE
+        assert (desk.follow(1, 1900), desk.phase) == (Event.ARRIVED, Phase.IDLE)
+
+    def test_a_guest_that_boots_anew_does_not_answer_for_libvirt(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.answer(Result.UNKNOWN)
+        same, reset = np.array([0]), np.array([-1])
+        desk.balloon = stage.hand_over(desk.balloon, desk.inventory, desk.inventory, same, reset, desk.now)
+        assert (desk.phase, desk.free()) == (Phase.UNKNOWN, False)
+        assert desk.committed(500) == 1000
+
     def test_a_look_that_shows_the_size_answers_too(self):
         desk = Desk()
         desk.order(1000)

@@ -164,7 +164,9 @@ class WatchedNode(Node):
         book.life = Life(int(report["life"]))
         book.maximum = report["maximum"] if np.isfinite(report["maximum"]) else book.maximum
         if book.life == Life.NOT_RUNNING:
-            book.told = 0.0
+            book.told = 0.0  # it has ended, and what it was told with it
+            book.ordered = book.unanswered = np.nan
+            book.waits = False
         elif np.isfinite(report["actual"]):
             self._hear(key, report["actual"])
         if not book.reports or report["updated"] != book.reports[-1][1]["updated"]:
@@ -173,15 +175,15 @@ class WatchedNode(Node):
     def _hear(self, key: str, size: float) -> None:
         book, guest = self._book(key), self.guests[key]
         near = SLACK + max(guest.grain, guest.misses) * MIB
-        book.told = size
-        if abs(size - book.unanswered) < near:
+        before, book.told = book.told, size
+        if abs(size - book.unanswered) < near <= abs(before - book.unanswered):  # an order to stay put shows in no size
             book.ordered = book.unanswered = np.nan
             book.waits = False
         if abs(size - book.ordered) < near:
             book.ordered = np.nan
 
     def _tell_outcomes(self, inventory: Inventory) -> tuple[Outcome, ...]:
-        for name, result in self.outcomes:
+        for name, result in dict(self.outcomes).items():
             if name in self.guests:
                 self._answered(self._book(name), result)
         return super()._tell_outcomes(inventory)
