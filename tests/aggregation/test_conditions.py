@@ -142,6 +142,12 @@ def test_few_nodes_are_named():
     assert "20 of 40 nodes have stopped reporting: n0, n1, n2 and 17 more;" in message("Ready", figures, *worst)
 
 
+def test_nodes_with_another_trouble_are_not_named():
+    worst = (ill("stuck", Trouble.STUCK), ill("lost", Trouble.UNKNOWN))
+    figures = WELL._replace(nodes=40, unknown_nodes=1)
+    assert "1 of 40 nodes has stopped reporting: lost;" in message("Ready", figures, *worst)
+
+
 @pytest.mark.parametrize("kind", ["Ready", "Stable", "Degraded", "Conflicted"])
 def test_no_message_is_longer_than_a_condition_takes(kind):
     everything = Figures(*(2 for _ in Figures._fields))

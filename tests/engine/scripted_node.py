@@ -15,8 +15,11 @@ from controller.engine.reasons import Reason
 from controller.engine.snapshot import BalloonEvents, HostReading, Life, Outcome, Result, Samples, Snapshot
 from controller.engine.state import State
 from controller.engine.step import due, step
+from controller.engine.view import view
 
 MIB = 2**20
+PAGE = 4096
+REASONS = {str(reason): reason for reason in Reason}
 
 
 def policy(name: str = "default", **spec: Any) -> MemoryPolicy:
@@ -29,20 +32,24 @@ def policy(name: str = "default", **spec: Any) -> MemoryPolicy:
         "threshold": {"percent": 5},
         "monitoring": {"maximumIntervalSeconds": 1},
     }
-    metadata = {"name": name} | spec.pop("metadata", {})
+    return default_policy(name, **quick | spec)
+
+
+def default_policy(name: str = "default", **spec: Any) -> MemoryPolicy:
+    """A policy as a user gets it who writes `mode: Enforce`, and `spec`."""
     return MemoryPolicy.model_validate(
         {
             "apiVersion": "ballast.dev/v1alpha1",
             "kind": "MemoryPolicy",
-            "metadata": metadata,
-            "spec": quick | spec,
+            "metadata": {"name": name} | spec.pop("metadata", {}),
+            "spec": {"mode": "Enforce"} | spec,
         }
     )
 
 
 @dataclass
 class Guest:
-    """One scripted guest; sizes in MiB."""
+    """One scripted guest; sizes in MiB, times in seconds."""
 
     name: str
     demand: float
@@ -58,16 +65,24 @@ class Guest:
     incarnation: int = 1
     reset_at: float = 0.0
     started_at: float = 0.0
-    period: int = 1
-    """Seconds between two statistics; 0: none."""
-    answers_after: int = 0
-    """Seconds that QEMU takes to answer an order, and to obey; 0: at once."""
-    grain: float = 0.0
-    """MiB that the balloon misses its target by."""
-    takes_back: bool = False
-    """Deflates its balloon to its maximum a second after each shrink."""
+    """Wall time at which it was seen to be started; 0: it ran before anybody looked."""
     frozen: bool = False
     """Statistics do not advance."""
+    silent_in_need: bool = False
+    """They do not while the guest has less than it needs, as in a swap storm."""
+    period: float = 1.0
+    """Between two reports of the guest, as its definition has it."""
+    page_every: float = np.inf
+    """Between two pages that it reads back from swap."""
+    page_at: float = 0
+    """When the first of them is."""
+    reads: float = 0
+    """Bytes a second that it reads from files and counts as swapped in, as Windows does."""
+    swap_in: float = 0
+    """Bytes, since it booted."""
+    swap_out: float = 0
+    merged: float = 0
+    """Of what it holds, the host stores so much only once (KSM); QEMU's resident memory counts it all the same."""
     stuck: bool = False
     """The balloon does not move."""
     keeps: float = 0
@@ -76,10 +91,27 @@ class Guest:
     """MiB that it counts as usable, and that are neither free nor page cache."""
     moves_at: float = np.inf
     """MiB a second the balloon moves at most."""
+    grain: float = 0
+    """MiB in whole multiples of which the balloon moves."""
+    misses: float = 0
+    """MiB by which the balloon ends short of its target."""
+    deflates_to: float | None = None
+    """Size to which the guest deflates its balloon against orders, once after each."""
+    late: float = 0.0
+    """Time that libvirt takes to carry out an order for it; nobody knows the outcome until then."""
+    late_refusal: bool = False
+    """An order that is late is refused in the end."""
     target: float | None = None
     updated: float = 0.0
+    """Wall time of its newest report."""
+    reported_at: float = -np.inf
+    """The same by the monotonic clock."""
     statistics: Mapping[str, float] = field(default_factory=dict)
     """Overrides of what the guest reports, in bytes or seconds, by column of Samples."""
+    report: Mapping[str, float] = field(default_factory=dict)
+    """What it has told last, likewise."""
+    defied: float | None = None
+    """Target against which it has deflated its balloon."""
 
     def facts(self) -> DomainFacts:
         return DomainFacts(
@@ -89,33 +121,98 @@ class Guest:
             incarnation=self.incarnation,
             reset_at=self.reset_at,
             started_at=self.started_at,
-            statistics_period=self.period,
             maximum=int(self.maximum * MIB),
             definition=int((self.maximum if self.definition is None else self.definition) * MIB),
             autodeflate=self.autodeflate,
             resident=self.resident,
+            statistics_period=self.period,
             obstacle=self.obstacle,
             wishes=self.wishes,
         )
 
-    def sample(self) -> dict[str, float]:
+    def start_anew(self) -> None:
+        """Another QEMU with the same definition."""
+        self.incarnation += 1
+        self.actual, self.target, self.defied = self.maximum, None, None
+        self.life, self.statistics, self.report = Life.RUNNING, {}, {}
+        self.swap_in = self.swap_out = self.updated = 0.0
+        self.reported_at = -np.inf
+
+    def live(self, now: float) -> None:
+        """A second of its life."""
+        self.swap_in += self.reads + (PAGE if (now - self.page_at) % self.page_every < 1 else 0)
+
+    def tell(self, now: float, wall: float) -> None:
+        """Send statistics when they are due."""
+        silent = self.frozen or (self.silent_in_need and self.demand > self.actual)
+        if silent or now - self.reported_at < self.period:
+            return
+        self.updated, self.reported_at, self.report = wall, now, self._memory()
+
+    def _memory(self) -> dict[str, float]:
         held = min(self.demand, self.actual)
         free = max(self.actual - held - self.slab, 0.0) / 2
-        known = {
-            "life": float(self.life),
-            "actual": self.actual * MIB,
-            "maximum": self.maximum * MIB,
+        return {
             "usable": (self.actual - held) * MIB,
             "unused": free * MIB,
             "caches": free * MIB,
             "available": self.actual * MIB,
-            "swap_in": 0.0,
-            "swap_out": 0.0,
+            "swap_in": self.swap_in,
+            "swap_out": self.swap_out,
             "major_faults": 0.0,
+        }
+
+    def sample(self) -> dict[str, float]:
+        known = {
+            "life": float(self.life),
+            "actual": self.actual * MIB,
+            "maximum": self.maximum * MIB,
             "rss": self.actual * MIB,
             "updated": self.updated,
         }
-        return known | dict(self.statistics)
+        return known | dict(self.report or self._memory()) | dict(self.statistics)
+
+    def obey(self, target: float) -> None:
+        """QEMU has taken an order; the balloon moves from the next second on."""
+        self.target, self.defied = target, None
+
+    def goal(self) -> float:
+        """Where its balloon goes, MiB."""
+        if self.target is None or self.stuck or self.defied == self.target:
+            return self.actual
+        goal = max(self.target, min(max(self.demand, self.keeps), self.actual))
+        way = goal - self.actual
+        short = min(self.misses, abs(way))
+        goal -= np.copysign(short, way)
+        if self.grain and goal != self.actual:
+            round_off = np.floor if way > 0 else np.ceil
+            goal = float(round_off(goal / self.grain) * self.grain)
+            goal = self.actual if (goal - self.actual) * way <= 0 else goal
+        return float(goal)
+
+    def move(self) -> bool:
+        """Let a second pass for its balloon; True when that changed its size."""
+        change = float(np.clip(self.goal() - self.actual, -self.moves_at, self.moves_at))
+        if not change and self._deflates():
+            change, self.defied = self.deflates_to - self.actual, self.target
+        self.actual += change
+        return bool(change)
+
+    def _deflates(self) -> bool:
+        unwilling = self.deflates_to is not None and self.target is not None and self.life == Life.RUNNING
+        return unwilling and self.defied != self.target and self.target < self.deflates_to
+
+
+@dataclass(frozen=True)
+class LateOrder:
+    """A balloon change that libvirt has not answered yet."""
+
+    name: str
+    incarnation: int
+    target: float
+    """MiB."""
+    due: float
+    refused: bool
 
 
 class Node:
@@ -129,17 +226,16 @@ class Node:
         self.host_mib = host_mib
         self.host_use_mib = 0.0
         self.pressure = False
+        self.mark = 0.0
+        """Part of the host that has to be available; with less it is under pressure. 0: `pressure` alone says so."""
         self.now = 1000.0
         self.wall_offset = 1.7e9
         self.state = State.initial()
         self.decisions: list[Decision] = []
-        self.answers: dict[str, Result] = {}
-        """What became of orders since the last step, by name; nothing of those that were done at once."""
         self.refuse_next: str = ""
-        self.late: list[tuple[float, int, Action]] = []
-        """Orders that QEMU has not answered: when it will, and the run of the guest that they are for."""
-        self.merged_mib = 0.0
-        self.mark_mib = 0.0
+        self.late_orders: list[LateOrder] = []
+        self.outcomes: list[tuple[str, Result]] = []
+        """Not told yet, by name of the guest."""
         self.looks: list[tuple[float, str]] = []
         self._inventory_of: Any = None
 
@@ -151,60 +247,43 @@ class Node:
             self._inventory_of = (marker, assign(facts, self.policies, NodeIdentity("node")).inventory)
         return self._inventory_of[1]
 
+    @property
+    def wall(self) -> float:
+        return self.now + self.wall_offset
+
     def reset(self, guest: Guest) -> None:
         """The guest boots anew: its balloon is empty, and then goes to where it was sent last."""
-        guest.reset_at = self.now + self.wall_offset
+        guest.reset_at = self.wall
         guest.target = guest.actual if guest.target is None else guest.target
-        guest.actual = guest.maximum
+        guest.actual, guest.defied = guest.maximum, None
+        guest.swap_in = guest.swap_out = 0.0
 
     def tick(self, seconds: int = 1) -> "Node":
         for _ in range(seconds):
-            self.now += 1.0
-            self._answer()
-            moved = self._move_balloons()
-            for guest in self.guests.values():
-                if not guest.frozen and guest.period and int(self.now - 1000) % guest.period == 0:
-                    guest.updated = self.now + self.wall_offset
-            self._step(moved)
+            self._step(self._live())
         return self
+
+    def tick_unattended(self, seconds: int) -> "Node":
+        """The controller is held up meanwhile; what it learns of balloons it learns by its next look."""
+        for _ in range(seconds):
+            self._live()
+        return self
+
+    def _live(self) -> dict[str, float]:
+        self.now += 1.0
+        self._answer_late()
+        moved = self._move_balloons()
+        for guest in self.guests.values():
+            guest.live(self.now)
+            guest.tell(self.now, self.wall)
+        return moved
 
     def step(self) -> None:
         """A step that no look and no balloon asked for, as a policy's change does."""
         self._decide(self.inventory, [], {})
 
-    def _answer(self) -> None:
-        """Orders that come late take effect now; one that its guest does not answer for any more is refused."""
-        due_now = [(run, action) for at, run, action in self.late if at <= self.now]
-        self.late = [each for each in self.late if each[0] > self.now]
-        for run, action in due_now:
-            guest = self.guests.get(action.name)
-            if guest is None or guest.incarnation != run:
-                continue
-            self._answered(action, Result.REFUSED if self.refuse_next == action.name else Result.DONE)
-
-    def _answered(self, action: Action, result: Result) -> None:
-        self.answers[action.name] = result
-        if result is Result.DONE:
-            self.guests[action.name].target = action.target / MIB
-        else:
-            self.refuse_next = ""
-
     def _move_balloons(self) -> dict[str, float]:
-        moved = {}
-        for guest in self.guests.values():
-            if guest.target is None or guest.stuck:
-                continue
-            if guest.takes_back and guest.actual <= guest.target:
-                guest.actual = moved[guest.name] = guest.maximum
-                guest.target = None
-                continue
-            target = guest.target + guest.grain if abs(guest.target - guest.actual) > guest.grain else guest.actual
-            goal = max(target, min(max(guest.demand, guest.keeps), guest.actual))
-            change = np.clip(goal - guest.actual, -guest.moves_at, guest.moves_at)
-            if change:
-                guest.actual += float(change)
-                moved[guest.name] = guest.actual
-        return moved
+        return {guest.name: guest.actual for guest in self.guests.values() if guest.move()}
 
     def _step(self, moved: Mapping[str, float]) -> None:
         for _ in range(3):  # donors may have to be looked at before anything is taken from them
@@ -221,23 +300,17 @@ class Node:
         columns = {name: np.array([report[name] for report in reports]) for name in Guest("", 0, 0).sample()}
         life = columns.pop("life").astype(np.int64)
         rows = np.array([inventory.index[key] for key in keys], dtype=np.int64)
-        used = sum(guest.actual for guest in self.guests.values()) + self.host_use_mib
         snapshot = Snapshot(
             inventory,
             Samples(rows=rows, life=life, **columns),
-            self._reading((self.host_mib - used) * MIB + self.merged_mib * MIB),
-            wall=self.now + self.wall_offset,
+            self.reading(),
+            wall=self.wall,
             events=BalloonEvents(
                 np.array([inventory.index[key] for key in moved], dtype=np.int64),
                 np.array([size * MIB for size in moved.values()]),
             ),
-            outcomes=tuple(
-                Outcome(inventory.index[name], result, "by libvirt")
-                for name, result in self.answers.items()
-                if name in inventory.index
-            ),
+            outcomes=self._tell_outcomes(inventory),
         )
-        self.answers = {}
         self._take(snapshot)
 
     def _take(self, snapshot: Snapshot) -> None:
@@ -246,32 +319,89 @@ class Node:
         for action in decision.actions:
             self._apply(action)
 
-    def _reading(self, available: float) -> HostReading:
-        mark = self.mark_mib * MIB
-        pressure = self.pressure or available < mark
-        return HostReading(self.host_mib * MIB, available, 0.0, pressure, mark, self.merged_mib * MIB)
+    def reading(self) -> HostReading:
+        """The host as it is."""
+        merged = sum(min(guest.merged, guest.actual) for guest in self.guests.values())
+        available = self.host_mib - (self.allocated() - merged + self.host_use_mib)
+        pressure = self.pressure or available < self.mark * self.host_mib
+        return HostReading(
+            self.host_mib * MIB,
+            available * MIB,
+            pressure=pressure,
+            mark=self.mark * self.host_mib * MIB,
+            merged=merged * MIB,
+        )
 
     def _apply(self, action: Action) -> None:
+        guest = self.guests[action.name]
         if self.refuse_next == action.name:
-            self.answers[action.name] = Result.REFUSED
+            self.outcomes.append((action.name, Result.REFUSED))
             self.refuse_next = ""
             return
-        guest = self.guests[action.name]
-        if guest.answers_after:
-            self.answers[action.name] = Result.UNKNOWN
-            self.late.append((self.now + guest.answers_after, guest.incarnation, action))
-        else:
-            guest.target = action.target / MIB
+        before = [order.due for order in self.late_orders if order.name == action.name]
+        answered = max([self.now + guest.late, *before])  # libvirt carries out one after the other
+        if answered == self.now:
+            guest.obey(action.target / MIB)
+            return
+        self.outcomes.append((action.name, Result.UNKNOWN))
+        self.late_orders.append(
+            LateOrder(guest.name, guest.incarnation, action.target / MIB, answered, guest.late_refusal)
+        )
+
+    def _answer_late(self) -> None:
+        answered = [order for order in self.late_orders if order.due <= self.now]
+        self.late_orders = [order for order in self.late_orders if order.due > self.now]
+        for order in answered:
+            guest = self.guests.get(order.name)
+            if guest is None or guest.incarnation != order.incarnation:
+                continue
+            if not order.refused:
+                guest.obey(order.target)
+            if order.name not in {later.name for later in self.late_orders}:
+                self.outcomes.append((order.name, Result.REFUSED if order.refused else Result.DONE))
+
+    def _tell_outcomes(self, inventory: Any) -> tuple[Outcome, ...]:
+        newest = dict(self.outcomes)
+        known = [(inventory.index[name], result) for name, result in newest.items() if name in inventory.index]
+        self.outcomes = []
+        said = {Result.DONE: "", Result.REFUSED: "another job is running", Result.UNKNOWN: "no answer within 2 s"}
+        return tuple(Outcome(row, result, said[result]) for row, result in known)
 
     def actions(self, name: str | None = None) -> list[Action]:
         every = [action for decision in self.decisions for action in decision.actions]
         return [action for action in every if name in (None, action.name)]
 
+    def moves(self, name: str | None = None) -> list[Action]:
+        """Those of the orders that are reallocations."""
+        return [action for action in self.actions(name) if action.reason.moves]
+
     def proposals(self) -> list[Action]:
         return [action for decision in self.decisions for action in decision.proposals]
 
+    def notices(self) -> list[Reason]:
+        return [notice.reason for decision in self.decisions for notice in decision.notices]
+
+    def domain(self, name: str) -> dict[str, Any]:
+        """What a person is shown of a guest."""
+        return next(domain for domain in view(self.state, self.now)["domains"] if domain["name"] == name)
+
+    def shown(self) -> dict[str, Any]:
+        """What a person is shown of the node."""
+        return dict(view(self.state, self.now)["node"])
+
     def reason(self, name: str) -> Reason:
-        return Reason(int(self.state.reason[self.state.inventory.index[name]]))
+        return REASONS[self.domain(name)["reason"]]
 
     def allocated(self) -> float:
         return sum(guest.actual for guest in self.guests.values())
+
+
+def node(*guests: Guest, **settings: Any) -> Node:
+    """A node of these guests; `settings` as `Node` takes them."""
+    return Node(list(guests), **settings)
+
+
+def to_the_first_order(world: Node, name: str | None = None) -> None:
+    """Let time pass until the controller has ordered something, of the guest `name` where one is given."""
+    while not world.actions(name):
+        world.tick()

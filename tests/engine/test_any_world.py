@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from scripted_node import Guest, policy
+from scripted_node import MIB, Guest, policy
 from watched_node import WatchedNode
 
 from controller.api.policy import MemoryPolicy
@@ -27,8 +27,8 @@ from controller.engine.snapshot import Life
 STEPS = int(os.environ.get("BALLAST_FUZZ_STEPS", "1000"))
 EVENTS = 50
 """Things that happen in one run, at most; each is followed by a second at least, and so by a step as a rule."""
-STEPS_A_RUN = 40
-"""Of the engine, 40 at least on the average."""
+STEPS_A_RUN = 25
+"""Of the engine, 25 at least on the average."""
 MOST_GUESTS = 6
 
 sizes = st.integers(64, 4096)
@@ -49,7 +49,12 @@ specs = st.fixed_dictionaries(
         ),
         "threshold": st.fixed_dictionaries({"percent": st.integers(0, 100), "quantity": quantities}),
         "headroom": st.fixed_dictionaries({"percent": st.integers(0, 1000), "quantity": quantities}),
-        "limits": st.fixed_dictionaries({"minimum": quantities, "minimumPercent": st.integers(1, 50)}),
+        "limits": st.builds(
+            lambda least, more, percent: {"minimum": f"{least}Mi", "minimumPercent": percent} | more(least),
+            st.integers(64, 4096),
+            st.sampled_from([lambda _: {}, lambda least: {"maximum": f"{least + 512}Mi"}]),
+            st.integers(1, 50),
+        ),
         "weight": st.integers(1, 10000),
         "shrink": st.fixed_dictionaries({"stabilizationSeconds": st.integers(0, 60)}),
         "spare": st.sampled_from(["Share", "Reclaim"]),
@@ -69,11 +74,28 @@ wishes = st.builds(
     Wishes,
     opt_out=st.sampled_from([False, False, False, True]),
     weight=st.sampled_from([None, 1, 10000]),
+    minimum=st.sampled_from([None, None, 256 * MIB, 1024 * MIB]),
+    maximum=st.sampled_from([None, None, 600 * MIB, 2048 * MIB]),
     error=st.sampled_from(["", "", "", "weight: 'x' is no number"]),
 )
+manners = st.sampled_from(
+    [{}, {}, {"period": 5}, {"period": 10}, {"moves_at": 20}, {"late": 4}, {"silent_in_need": True}]
+)
+"""Of a guest, from its start on."""
 lies = st.tuples(
     st.sampled_from(
-        ["usable", "unused", "available", "maximum", "rss", "swap_in", "major_faults", "updated", "actual"]
+        [
+            "usable",
+            "unused",
+            "available",
+            "maximum",
+            "rss",
+            "swap_in",
+            "swap_out",
+            "major_faults",
+            "updated",
+            "actual",
+        ]
     ),
     st.sampled_from([math.nan, 0.0, -1.0, 1.0, 2.0**20, 2.0**31, 2.0**40, 2.0**63, 1e300, 1e9, 4e9]),
 ).filter(lambda lie: lie[0] != "actual" or math.isnan(lie[1]))
@@ -102,23 +124,23 @@ class AnyWorld(RuleBasedStateMachine):
 
     @initialize(
         drawn=st.lists(specs, min_size=1, max_size=3),
-        host=st.integers(2048, 16384),
-        guests=st.lists(st.tuples(sizes, sizes, st.booleans()), max_size=MOST_GUESTS),
+        host=st.one_of(st.integers(2048, 16384), st.integers(2048, 16384), st.integers(32768, 65536)),
+        guests=st.lists(st.tuples(sizes, sizes, st.booleans(), wishes, manners), max_size=MOST_GUESTS),
     )
     def begin(self, drawn, host, guests):
         self.world = WatchedNode(policies(drawn))
         self.world.host_mib = host
         self.born = 0
-        for demand, maximum, autodeflate in guests:
-            self._start(demand, maximum, autodeflate, Wishes())
+        for guest in guests:
+            self._start(*guest)
         self.world.tick(5)
 
-    def _start(self, demand, maximum, autodeflate, wishes) -> Guest:
+    def _start(self, demand, maximum, autodeflate, wishes, manner):
         name = f"g{self.born}"
         self.born += 1
-        guest = Guest(name, min(demand, maximum), maximum, maximum, autodeflate=autodeflate, wishes=wishes)
-        self.world.guests[name] = guest
-        return guest
+        self.world.guests[name] = Guest(
+            name, min(demand, maximum), maximum, maximum, autodeflate=autodeflate, wishes=wishes, **manner
+        )
 
     def _one(self, data) -> Guest:
         return self.world.guests[data.draw(st.sampled_from(list(self.world.guests)))]
@@ -132,9 +154,9 @@ class AnyWorld(RuleBasedStateMachine):
         self.world.tick(seconds)
 
     @precondition(lambda self: len(self.world.guests) < MOST_GUESTS)
-    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes, late=st.sampled_from([0, 0, 3, 20]))
-    def a_guest_comes(self, demand, maximum, autodeflate, wishes, late):
-        self._start(demand, maximum, autodeflate, wishes).answers_after = late
+    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes, manner=manners)
+    def a_guest_comes(self, demand, maximum, autodeflate, wishes, manner):
+        self._start(demand, maximum, autodeflate, wishes, manner)
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data())
@@ -144,9 +166,7 @@ class AnyWorld(RuleBasedStateMachine):
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data())
     def a_guest_is_started_anew(self, data):
-        guest = self._one(data)
-        guest.incarnation += 1
-        guest.actual, guest.target, guest.life, guest.statistics = guest.maximum, None, Life.RUNNING, {}
+        self._one(data).start_anew()
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data())
@@ -160,6 +180,11 @@ class AnyWorld(RuleBasedStateMachine):
     def a_guest_bursts_or_calms_down(self, data, part):
         guest = self._one(data)
         guest.demand = max(guest.maximum * part // 100, 16)
+
+    @rule(parts=st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS))
+    def all_guests_burst_or_calm_down(self, parts):
+        for guest, part in zip(self.world.guests.values(), parts, strict=False):
+            guest.demand = max(guest.maximum * part // 100, 16)
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), told=st.lists(lies, max_size=3).map(dict))
@@ -178,6 +203,46 @@ class AnyWorld(RuleBasedStateMachine):
     def a_guest_stalls_or_moves_on(self, data, frozen, stuck, keeps, slab, moves_at):
         guest = self._one(data)
         guest.frozen, guest.stuck, guest.keeps, guest.slab, guest.moves_at = frozen, stuck, keeps, slab, moves_at
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), silent=st.booleans(), period=st.sampled_from([1, 1, 5, 10, 60]))
+    def a_guest_reports_seldom_or_not_when_in_need(self, data, silent, period):
+        guest = self._one(data)
+        guest.silent_in_need, guest.period = silent, period
+
+    @precondition(lambda self: self.inhabited)
+    @rule(
+        data=st.data(),
+        page_every=st.sampled_from([math.inf, 1, 60]),
+        reads=st.sampled_from([0, 0, 50 * MIB]),
+    )
+    def a_guest_reads_back_from_swap_or_from_files(self, data, page_every, reads):
+        guest = self._one(data)
+        guest.page_every, guest.reads = page_every, reads
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), part=st.integers(0, 90))
+    def the_host_merges_pages(self, data, part):
+        guest = self._one(data)
+        guest.merged = min(guest.demand, guest.actual) * part // 100
+
+    @precondition(lambda self: self.inhabited)
+    @rule(
+        data=st.data(),
+        grain=st.sampled_from([0, 0, 2]),
+        misses=st.sampled_from([0, 0, 1, 3]),
+        deflates_to=st.sampled_from([None, None, 1000, 4096]),
+    )
+    def a_balloon_is_coarse_or_disobeys(self, data, grain, misses, deflates_to):
+        guest = self._one(data)
+        guest.grain, guest.misses = grain, misses
+        guest.deflates_to = None if deflates_to is None else min(deflates_to, guest.maximum)
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), late=st.sampled_from([0, 3, 8, 30]), refusal=st.booleans())
+    def libvirt_answers_late(self, data, late, refusal):
+        guest = self._one(data)
+        guest.late, guest.late_refusal = late, refusal
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), life=st.sampled_from(Life))
@@ -200,11 +265,6 @@ class AnyWorld(RuleBasedStateMachine):
     @rule(data=st.data())
     def libvirt_refuses_the_next_change(self, data):
         self.world.refuse_next = self._one(data).name
-
-    @precondition(lambda self: self.inhabited)
-    @rule(data=st.data(), seconds=st.sampled_from([0, 3, 20]))
-    def qemu_takes_its_time_to_answer(self, data, seconds):
-        self._one(data).answers_after = seconds
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), more=st.integers(1, 2048))

@@ -197,7 +197,7 @@ class TestUnknownOutcomes:
 
     def test_a_late_order_is_not_given_twice(self):
         quick = policy(budget={"maximum": "2600Mi"}, shrink={"stabilizationSeconds": 3600})
-        late, other = Guest("late", 960, 1000, answers_after=6), Guest("other", 800, 1000)
+        late, other = Guest("late", 960, 1000, late=6), Guest("other", 800, 1000)
         world = Node([late, other], policies=[quick])
         for second in range(60):
             late.demand = 960 if second < 5 else 1500
@@ -209,9 +209,9 @@ class TestUnknownOutcomes:
 
     def test_a_late_order_that_is_refused_is_free_for_others(self):
         quick = policy(budget={"maximum": "2600Mi"}, shrink={"stabilizationSeconds": 3600})
-        late, other = Guest("late", 960, 1000, answers_after=6), Guest("other", 800, 1000)
+        late, other = Guest("late", 960, 1000, late=6), Guest("other", 800, 1000)
         world = Node([late, other], policies=[quick])
-        while not world.late:
+        while not world.late_orders:
             world.tick()
         world.refuse_next = "late"
         late.demand, other.demand = 200, 1500
@@ -292,7 +292,7 @@ class TestGuestsThatTakeBack:
             desk.follow(60, 2000)
 
     def test_such_a_guest_is_stuck_and_asked_ever_more_rarely(self):
-        world = Node([Guest("grasping", 200, 2000, takes_back=True)]).tick(600)
+        world = Node([Guest("grasping", 200, 2000, deflates_to=4096)]).tick(600)
         assert world.reason("grasping") is Reason.STUCK
         asked = [action for action in world.actions() if action.reason.moves]
         assert len(asked) <= 5
@@ -332,9 +332,9 @@ class TestGrain:
         assert desk.follow(10, 1000) is Event.FOLLOWED
         assert desk.follow(1, 1000) is Event.NONE
 
-    @pytest.mark.parametrize("grain", [2, 3.5])
-    def test_a_node_of_coarse_balloons_has_none_that_is_stuck(self, grain):
-        world = Node([Guest("coarse", 500, 4000, grain=grain)])
+    @pytest.mark.parametrize("misses", [2, 3.5])
+    def test_a_node_of_coarse_balloons_has_none_that_is_stuck(self, misses):
+        world = Node([Guest("coarse", 500, 4000, misses=misses)])
         for demand in (500, 2000, 600, 2500):
             world.guests["coarse"].demand = demand
             world.tick(40)

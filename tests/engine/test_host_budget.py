@@ -40,9 +40,9 @@ class TestOwnUse:
 
     def test_merged_memory_does_not_hide_the_hosts_own_use_from_the_budget(self):
         def budget(merged: float) -> float:
-            guests = [Guest(f"g{number}", 1000, 4000, maximum=4096) for number in range(4)]
+            guests = [Guest(f"g{number}", 1000, 4000, maximum=4096, merged=merged / 4) for number in range(4)]
             world = Node(guests, policies=[policy(mode="Observe")], host_mib=32768)
-            world.host_use_mib, world.merged_mib = 8000, merged
+            world.host_use_mib = 8000
             return world.tick(10).state.host.budget
 
         assert budget(10000) == budget(0)
@@ -85,7 +85,7 @@ class TestLending:
         guests = [Guest(f"g{number}", 1000, 2000, maximum=32768) for number in range(4)]
         sharing = policy(spare="Share", budget={"reserve": "512Mi", "reservePercent": 1})
         world = Node(guests, policies=[sharing], host_mib=65536)
-        world.host_use_mib, world.mark_mib = 32768, 0.05 * 65536
+        world.host_use_mib, world.mark = 32768, 0.05
         world.tick(120)
         lent = len(world.actions())
         assert world.allocated() > 20000

@@ -1,55 +1,56 @@
-"""What the engine keeps to be judged by: forecasts against what came, shortfall and slack over time."""
+"""What the engine is judged by: forecasts against what came, shortfall and slack over time."""
 
-import numpy as np
 import pytest
-from scripted_node import MIB, Guest, Node, policy
-
-from controller.engine.observation import Observation, accrue
-from controller.engine.outlook import Merit, Outlook, judge
-from controller.engine.view import view
-
-
-def seen(**columns) -> Observation:
-    sight = Observation.blank(len(next(iter(columns.values()))))
-    for name, values in columns.items():
-        getattr(sight, name)[:] = values
-    return sight
+from scripted_node import MIB, Guest, node, policy
 
 
 class TestForecasts:
-    def test_their_errors_stand_beside_those_of_demand_that_stays_as_it_is(self):
-        outlook = Outlook.blank(2)
-        outlook.forecast[:], outlook.upper[:] = [100, 50], [120, 60]
-        merit = judge(outlook, seen(demand=[130, 45], change=[40, -10]), np.array([0, 1]), Merit(1, 1.0, 1.0, 0))
-        assert merit == Merit(forecasts=3, error=36.0, last_value_error=51.0, broken_bounds=1)
-        assert outlook.error.tolist() == [30, -5]
+    def test_of_a_calm_guest_are_without_error(self):
+        shown = node(Guest("calm", demand=500, actual=1000)).tick(10).shown()
+        assert shown["forecasts_total"] >= 5
+        assert shown["forecast_error_total"] == pytest.approx(0, abs=1)
+        assert shown["broken_bounds_total"] == 0
 
-    def test_without_a_forecast_nothing_is_judged(self):
-        assert judge(Outlook.blank(1), seen(demand=[130], change=[0]), np.array([0]), Merit()) == Merit()
+    def test_stand_beside_those_of_demand_that_stays_as_it_is(self):
+        world = node(Guest("ramp", demand=500, actual=1000), policies=[policy(mode="Observe")])
+        for _ in range(40):
+            world.guests["ramp"].demand += 5
+            world.tick()
+        shown = world.shown()
+        assert shown["last_value_error_total"] == pytest.approx(5 * shown["forecasts_total"] * MIB, rel=0.05)
+        assert shown["forecast_error_total"] < shown["last_value_error_total"] / 2
 
-    def test_a_calm_guest_is_foretold_without_error(self):
-        totals = Node([Guest("calm", demand=500, actual=1000)]).tick(10).state.totals
-        assert totals.merit.forecasts >= 5
-        assert totals.merit.error == pytest.approx(0, abs=1)
-        assert totals.merit.broken_bounds == 0
+    def test_that_a_jump_passes_are_counted_as_broken_and_by_how_much(self):
+        world = node(Guest("jump", demand=500, actual=1000), policies=[policy(mode="Observe")]).tick(20)
+        before = world.shown()
+        world.guests["jump"].demand = 800
+        world.tick()
+        after = world.shown()
+        assert after["broken_bounds_total"] == before["broken_bounds_total"] + 1
+        error = after["forecast_error_total"] - before["forecast_error_total"]
+        assert error == pytest.approx(300 * MIB, rel=0.01)
+
+    def test_are_not_made_of_a_guest_without_a_policy(self):
+        assert node(Guest("free", demand=500, actual=1000), policies=[]).tick(10).shown()["forecasts_total"] == 0
 
 
-class TestIntegrals:
-    def test_what_was_seen_counts_for_as_long_as_it_held(self):
-        sight = seen(demand=[300, 100, np.nan, 100], allocation=[200, 150, 150, 500])
-        sight, *sums = accrue(sight, np.array([True, True, True, False]), 2.0)
-        assert sums == [200.0, 100.0]
-        assert sight.shortfall_time.tolist() == [200, 0, 0, 0]
-        assert sight.slack_time.tolist() == [0, 100, 0, 0]
-
-    def test_slack_of_a_guest_adds_up_and_stays_when_it_is_gone(self):
-        world = Node([Guest("idle", demand=500, actual=1000)], policies=[policy(mode="Observe")]).tick(11)
-        (domain,) = view(world.state, world.now)["domains"]
-        assert domain["slack_byte_seconds"] == 10 * 500 * MIB
+class TestTimeIntegrals:
+    def test_of_slack_add_up_and_stay_when_the_guest_is_gone(self):
+        world = node(Guest("idle", demand=500, actual=1000), policies=[policy(mode="Observe")]).tick(11)
+        assert world.domain("idle")["slack_byte_seconds"] == 10 * 500 * MIB
+        assert world.domain("idle")["shortfall_byte_seconds"] == 0
         world.guests.clear()
-        world._decide(world.inventory, [], {})
-        assert view(world.state, world.now)["node"]["slack_byte_seconds_total"] == 10 * 500 * MIB
+        world.step()
+        assert world.shown()["slack_byte_seconds_total"] == 10 * 500 * MIB
 
-    def test_a_domain_without_a_policy_counts_for_nothing(self):
-        world = Node([Guest("free", demand=500, actual=1000)], policies=[]).tick(10)
-        assert world.state.totals.slack_time == 0
+    def test_of_shortfall_count_what_is_seen_of_it(self):
+        """A guest that is short tells no more than its size: what it wants beyond that shows as it grows."""
+        world = node(Guest("short", demand=500, actual=1000), policies=[policy(mode="Observe")]).tick(11)
+        world.guests["short"].demand = 3000
+        world.tick(10)
+        assert world.domain("short")["shortfall_byte_seconds"] == 0
+        assert world.domain("short")["slack_byte_seconds"] == pytest.approx(11 * 500 * MIB, rel=0.1)
+
+    def test_of_a_domain_without_a_policy_are_nothing(self):
+        world = node(Guest("free", demand=500, actual=1000), policies=[]).tick(10)
+        assert world.shown()["slack_byte_seconds_total"] == 0

@@ -1,19 +1,21 @@
 """A scripted node that holds every decision to the rules that always hold, with books of its own.
 
-The books know only what an outsider can: what was reported and when, what was ordered, and what the policies say. The
-sums of the engine are not believed, except its budget.
+The books know only what an outsider can: what was reported and when, what was ordered and what became of it, and what
+the policies say (`terms`). Nothing is taken from the engine but what `due`, `next_due` and `step` return.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
+import terms
 from scripted_node import MIB, Guest, Node
+from terms import Terms
 
 from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action, Decision
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life, Result
+from controller.engine.snapshot import Life, Outcome, Result
 from controller.engine.state import State
 from controller.engine.step import next_due
 from controller.engine.view import view
@@ -25,6 +27,16 @@ NEWEST_S = 2.0
 FRESH_TO_SHRINK = 3
 RETRY_S = 60.0
 """Time for which a stuck balloon is left alone, at least."""
+RELEASED_S = 60.0
+"""Time in which a released guest gets its memory back."""
+RECLAIMS = 0.03
+"""Part of its memory that a guest's kernel keeps usable, or reclaims for."""
+UNFORESEEN = 0.5
+"""Part of the room beside the host's own use that no forecast of that use can be expected to fill."""
+PLENTY = 256 * MIB
+"""Bytes that are free beyond doubt, of which a guest in need has to get some."""
+STARVES_S = 60
+"""Seconds in which it has to: twice the longest rest after a refusal."""
 Report = dict[str, float]
 
 
@@ -35,17 +47,34 @@ class Books:
         self.told = np.nan
         """Newest size that the controller heard of, bytes."""
         self.reports: list[tuple[float, Report]] = []
-        """When each look was, and what it found: looks with new statistics only."""
+        """When each report was sent, and what it said: those that looks have found only."""
         self.maximum = np.nan
         """Newest maximum that a look found, bytes."""
         self.life = Life.RUNNING
         self.ordered = np.nan
         """Target of the balloon that it has not been told to have reached, bytes."""
-        self.earlier = np.nan
-        """What it was ordered before, while libvirt has not answered the newest order."""
+        self.unanswered = np.nan
+        """Target of an order of which libvirt has not said what became of it, bytes."""
+        self.waits = False
+        """The controller has been told that this is so."""
+        self.ends = False
+        """There was an order since the last one that ended all."""
+        self.moving = False
+        """The newest order came while one before it was under way."""
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
+        self.terms: Terms | None = None
+        """As of the last step."""
+        self.released_at = -np.inf
+        """When it lost a policy that gives back what it took."""
+        self.starving = 0
+        """Seconds in which it has been short beside plenty of free memory, and was given none."""
+
+    @property
+    def promised(self) -> float:
+        """The most it may come to have, bytes; NaN where nothing is known."""
+        return float(np.fmax(self.told, np.fmax(self.ordered, self.unanswered)))
 
 
 class WatchedNode(Node):
@@ -57,18 +86,21 @@ class WatchedNode(Node):
         self.steps = 0
         self.changes: dict[str, float] = {}
         """Sizes that someone else has set since the last second, MiB."""
+        self.highest_use = 0.0
+        """The most that the host itself can have used at any reading since the start, bytes."""
 
     def restart(self) -> None:
         """The controller starts anew; guests and what they were told before stay."""
         self.state = State.initial()
         self.books.clear()
-        self.late.clear()
-        self.answers.clear()
+        self.outcomes.clear()
         self.changes.clear()
+        self.highest_use = 0.0
 
     def resize(self, guest: Guest, size: float) -> None:
         """Someone else sets a balloon: the guest follows at once, and libvirt tells."""
         guest.actual = guest.target = size
+        guest.defied = None
         self.changes[guest.name] = size
         self._book(guest.name).ordered = np.nan
 
@@ -79,6 +111,8 @@ class WatchedNode(Node):
         book = self._book(guest.name)
         book.reports.clear()
         book.stuck_at = -np.inf
+        book.starving = 0
+        book.waits = False
 
     def _book(self, name: str) -> Books:
         return self.books.setdefault((name, self.guests[name].incarnation), Books())
@@ -100,128 +134,226 @@ class WatchedNode(Node):
             guest.actual = min(guest.demand + 16, guest.maximum)
         return {guest.name: guest.actual for guest in short}
 
+    def tick(self, seconds: int = 1) -> "WatchedNode":
+        for _ in range(seconds):
+            super().tick()
+            for guest in self.guests.values():
+                self._check_served(guest)
+        return self
+
     def _decide(self, inventory: Inventory, keys: list[str], moved: Mapping[str, float]) -> None:
         for key in keys:
-            self._enter(key, self.guests[key].sample())
+            self._enter(key, self.guests[key])
         for key, size in moved.items():
             if np.isfinite(self._book(key).told):
                 self._hear(key, size * MIB)
+        for name, guest in self.guests.items():
+            self._agree(self._book(name), terms.terms(guest.facts(), self.policies))
         super()._decide(inventory, keys, moved)
         self.steps += 1
-        self._check(inventory, self.decisions.pop())
+        self._check(self.decisions.pop())
         self.looks.clear()
 
-    def _enter(self, key: str, report: Report) -> None:
-        book = self._book(key)
+    def _agree(self, book: Books, agreed: Terms) -> None:
+        before, book.terms = book.terms, agreed
+        if before and before.restores and agreed.owner is None:
+            book.released_at = self.now
+
+    def _enter(self, key: str, guest: Guest) -> None:
+        book, report = self._book(key), guest.sample()
         book.life = Life(int(report["life"]))
         book.maximum = report["maximum"] if np.isfinite(report["maximum"]) else book.maximum
         if book.life == Life.NOT_RUNNING:
             book.told = 0.0  # it has ended, and what it was told with it
-            book.ordered = book.earlier = np.nan
+            book.ordered = book.unanswered = np.nan
+            book.waits = False
         elif np.isfinite(report["actual"]):
             self._hear(key, report["actual"])
         if not book.reports or report["updated"] != book.reports[-1][1]["updated"]:
-            book.reports.append((self.now, report))
+            book.reports.append((guest.reported_at, report))
 
     def _hear(self, key: str, size: float) -> None:
-        book = self._book(key)
-        book.told = size
-        if abs(size - book.ordered) < SLACK:
+        book, guest = self._book(key), self.guests[key]
+        near = SLACK + max(guest.grain, guest.misses) * MIB
+        before, book.told = book.told, size
+        if abs(size - book.unanswered) < near <= abs(before - book.unanswered):  # an order to stay put shows in no size
+            book.ordered = book.unanswered = np.nan
+            book.waits = False
+        if abs(size - book.ordered) < near:
             book.ordered = np.nan
 
-    def _answered(self, action: Action, result: Result) -> None:
-        super()._answered(action, result)
-        book = self._book(action.name)
-        book.ordered = book.ordered if result is Result.DONE else book.earlier
-        book.earlier = np.nan
+    def _tell_outcomes(self, inventory: Inventory) -> tuple[Outcome, ...]:
+        for name, result in dict(self.outcomes).items():
+            if name in self.guests:
+                self._answered(self._book(name), result)
+        return super()._tell_outcomes(inventory)
+
+    def _answered(self, book: Books, result: Result) -> None:
+        book.waits = result is Result.UNKNOWN and bool(np.isfinite(book.unanswered))
+        if book.waits:
+            return
+        if result is Result.DONE and np.isfinite(book.unanswered):
+            book.ordered = book.unanswered
+        book.unanswered = np.nan
 
     def _apply(self, action: Action) -> None:
         book = self._book(action.name)
-        unanswered = np.isfinite(book.ordered) and action.name in {late.name for _, _, late in self.late}
-        assert not unanswered, f"rule 2: an order before the last one was answered: {action}"
+        assert not book.waits, f"rule 2: a further order while that to {book.unanswered} is not answered: {action}"
+        book.moving = bool(np.isfinite(np.fmax(book.ordered, book.unanswered)))
         book.eased = action.target >= book.ordered
-        if self.refuse_next == action.name:
-            super()._apply(action)
-            return
+        refused = self.refuse_next == action.name
         super()._apply(action)
-        book.earlier = book.ordered if self.guests[action.name].answers_after else np.nan
-        book.ordered = float(action.target)
+        if refused:
+            return
+        if (action.name, Result.UNKNOWN) in self.outcomes:
+            book.unanswered = float(np.fmax(book.unanswered, action.target))
+        else:
+            book.ordered = float(action.target)
 
-    def _check(self, inventory: Inventory, decision: Decision) -> None:
+    def _check(self, decision: Decision) -> None:
         names = [action.name for action in decision.actions if action.reason is not Reason.STUCK]
         assert len(names) == len(set(names)), f"rule 2: two orders for one guest in a step: {decision.actions}"
+        grows = [action.grows for action in decision.actions if action.reason.moves]
+        assert grows == sorted(grows), f"rule 2: a shrink after a grow: {decision.actions}"
         for action in decision.actions:
-            self._check_right(inventory, action)
-            self._check_limits(inventory, action)
-            if action.reason is Reason.STUCK:
-                self._book(action.name).stuck_at = self.now
-            elif not action.reason.moves:
-                assert abs(action.target - self._book(action.name).told) < SLACK, f"neither moved nor halted: {action}"
-            elif not action.grows:
-                self._check_shrink(inventory, action)
+            self._check_action(action)
+        budget = self._budget()
         if any(action.grows for action in decision.actions):
-            self._check_budget(inventory)
+            self._check_budget(budget)
         for proposal in decision.proposals:
-            assert not inventory.enforce[proposal.row], f"a proposal for a guest under Enforce: {proposal}"
+            assert not self._agreed(proposal.name).enforced, f"a proposal for a guest under Enforce: {proposal}"
         for notice in decision.notices:
-            assert notice.key in inventory.index
-        self._check_next_look(inventory)
+            assert notice.key in self.guests
+        self._check_next_look()
         if self.steps % 50 == 0:
             view(self.state, self.now)
             self.state.dump()
 
-    def _check_right(self, inventory: Inventory, action: Action) -> None:
-        """Rules 5 and 7."""
-        row, book = action.row, self._book(action.name)
-        if action.reason is Reason.HANDED_OVER:
-            assert not inventory.enforce[row], f"stopped under Enforce: {action}"
-            assert np.isfinite(book.ordered), f"rule 7: nothing was under way: {action}"
-        else:
-            acts = inventory.enforce[row] or action.reason is Reason.RELEASE_RESTORE
-            assert acts, f"rule 7: acted on a guest that is not under Enforce: {action}"
-            obstacle = Reason(int(inventory.obstacle[row]))
-            assert obstacle in (Reason.NONE, Reason.NO_POLICY), f"rule 5: acted on one that is {obstacle}: {action}"
+    def _agreed(self, name: str) -> Terms:
+        agreed = self._book(name).terms
+        assert agreed is not None
+        return agreed
+
+    def _check_action(self, action: Action) -> None:
+        if self._ends_a_shrink(action):
+            return
+        self._check_right(action)
+        self._check_limits(action)
+        self._book(action.name).ends = True
+        if action.reason is Reason.STUCK:
+            self._book(action.name).stuck_at = self.now
+        elif not action.reason.moves:
+            assert abs(action.target - self._book(action.name).told) < SLACK, f"neither moved nor halted: {action}"
+        elif not action.grows:
+            self._check_shrink(action)
+
+    def _ends_a_shrink(self, action: Action) -> bool:
+        """The owner's leave has ended while the balloon moves: it is told to stay where it is."""
+        if action.reason is not Reason.HANDED_OVER:
+            return False
+        agreed, book = self._agreed(action.name), self._book(action.name)
+        assert not agreed.enforced, f"handed over under Enforce: {action}"
+        assert book.ends or book.moving, f"rule 7: stopped once more: {action}"
+        assert book.life == Life.RUNNING, f"rule 5: acted on a guest that is {book.life.name}: {action}"
+        assert abs(action.target - book.told) < SLACK, f"rule 7: not stopped where it is: {action}"
+        book.ends = False
+        return True
+
+    def _check_right(self, action: Action) -> None:
+        """Rules 5, 7 and 8."""
+        agreed, book = self._agreed(action.name), self._book(action.name)
+        released = agreed.owner is None and self.now - book.released_at <= RELEASED_S
+        acts = agreed.enforced or (released and action.reason is Reason.RELEASE_RESTORE)
+        assert acts, f"rule 7: acted on a guest that is not under Enforce: {action}"
+        assert agreed.obstacle is Reason.NONE, f"rule 5: acted on a guest that is {agreed.obstacle}: {action}"
         assert book.life == Life.RUNNING, f"rule 5: acted on a guest that is {book.life.name}: {action}"
 
-    def _check_limits(self, inventory: Inventory, action: Action) -> None:
-        """Rule 1, the fixed part of it."""
-        row, book = action.row, self._book(action.name)
-        top = min(np.fmin(inventory.maximum[row], book.maximum), inventory.ceiling[row])
-        size = book.told
+    def _check_limits(self, action: Action) -> None:
+        """Rule 1, the fixed part of it; minimums that may not fit the budget are met in part only (rule 4)."""
+        agreed, book = self._agreed(action.name), self._book(action.name)
+        top = min(np.fmin(self.guests[action.name].maximum * MIB, book.maximum), agreed.ceiling)
         assert action.target > 0, f"rule 1: a balloon of nothing: {action}"
-        assert action.target <= max(top, size) + SLACK, f"rule 1: above {top / MIB} MiB: {action}"
-        lowest = min(inventory.minimum[row], top)
-        assert action.target >= min(lowest, size) - SLACK, f"rule 1: below {lowest / MIB} MiB: {action}"
+        assert action.target <= max(top, book.told) + SLACK, f"rule 1: above {top / MIB} MiB: {action}"
+        if self._minimums_fit():
+            lowest = min(agreed.minimum, top)
+            assert action.target >= min(lowest, book.told) - SLACK, f"rule 1: below {lowest / MIB} MiB: {action}"
 
-    def _check_shrink(self, inventory: Inventory, action: Action) -> None:
+    def _minimums_fit(self) -> bool:
+        """Beyond doubt: beside what everyone needs for now; whoever is not managed keeps what he has."""
+        kept = 0.0
+        for name in self.guests:
+            agreed, size = self._agreed(name), self._most(name)
+            kept += max(agreed.minimum, min(self._demand(name), size)) if agreed.enforced else size
+        return kept <= self._least_budget()
+
+    def _demand(self, name: str) -> float:
+        """Bytes that a guest says to need, and what keeps it out of reclaim there; infinite where it says nothing."""
+        reports = self._book(name).reports
+        demand = (reports[-1][1]["actual"] - _left(reports[-1][1])) / (1 - RECLAIMS) if reports else np.inf
+        return float(demand) if np.isfinite(demand) else np.inf
+
+    def _check_shrink(self, action: Action) -> None:
         """Rules 1, 2 and 8: taken on fresh word, never below demand, not hammered."""
-        book = self._book(action.name)
+        book, shortest = self._book(action.name), self._agreed(action.name).shortest
         assert len(book.reports) >= FRESH_TO_SHRINK, f"rule 8: after {len(book.reports)} reports: {action}"
         assert self.now - book.stuck_at >= RETRY_S, f"rule 2: stuck {self.now - book.stuck_at} s ago: {action}"
         if book.eased:
             return
-        newest = max(NEWEST_S, 2 * float(inventory.interval_minimum[action.row]))
-        at, report = book.reports[-1]
-        assert self.now - at <= newest, f"rule 1: on a report {self.now - at} s old: {action}"
+        newest = NEWEST_S if action.reason is Reason.RELEASE_RESTORE else max(NEWEST_S, 2 * shortest)
+        sent, report = book.reports[-1]
+        assert self.now - sent <= newest, f"rule 1: on a report {self.now - sent} s old: {action}"
         demand = report["actual"] - _left(report)
         assert np.isfinite(demand), f"rule 1: shrunk without statistics: {action}"
         assert action.target >= demand - SLACK, f"rule 1: below demand of {demand / MIB} MiB: {action}"
 
-    def _check_budget(self, inventory: Inventory) -> None:
+    def _given(self) -> float:
+        """Bytes that guests have or may come to have."""
+        return sum(self._most(name) for name in self.guests)
+
+    def _most(self, name: str) -> float:
+        """Bytes that a guest may come to have; one not looked at yet counts with its maximum."""
+        promised = self._book(name).promised
+        return self.guests[name].maximum * MIB if np.isnan(promised) else promised
+
+    def _budget(self) -> float:
+        """The most that a node may give whose own use is the least that the reading allows, bytes."""
+        reading = self.reading()
+        used = reading.total - reading.available + reading.merged
+        least = max(used - self._given(), 0.0)
+        self.highest_use = max(self.highest_use, self.host_use_mib * MIB, least)
+        reserve, maximum = terms.budget(self.policies, reading.total)
+        return max(min(reading.total - least - reserve, maximum), 0.0)
+
+    def _least_budget(self) -> float:
+        """What it may give however much more own use is foreseen, bytes."""
+        total = self.host_mib * MIB
+        reserve, maximum = terms.budget(self.policies, total)
+        return max(min(UNFORESEEN * (total - self.highest_use - reserve), maximum), 0.0)
+
+    def _check_budget(self, budget: float) -> None:
         """Rule 2: who grows, grows within the budget, whatever is still under way."""
-        total = 0.0
-        for key, maximum in zip(inventory.keys, inventory.maximum, strict=True):
-            book = self._book(key)
-            size = float(maximum) if np.isnan(book.told) else book.told
-            total += float(np.fmax(np.fmax(size, book.ordered), book.earlier))
-        budget = self.state.host.budget
+        total = self._given()
         assert total <= budget + SLACK, f"rule 2: {total / MIB} MiB of {budget / MIB} MiB are given away"
 
-    def _check_next_look(self, inventory: Inventory) -> None:
+    def _check_served(self, guest: Guest) -> None:
+        """Rules 3 and 4: nothing, minimums included, keeps free memory from a guest in need that tells the truth."""
+        book, agreed = self._book(guest.name), self._book(guest.name).terms
+        top = min(guest.maximum * MIB, agreed.ceiling) if agreed else 0.0
+        served = np.isfinite(book.ordered) and book.ordered > guest.actual * MIB + SLACK
+        honest = not (guest.frozen or guest.silent_in_need or guest.statistics or guest.stuck or guest.late)
+        in_need = guest.demand > guest.actual and guest.actual * MIB < top - 8 * SLACK and guest.life == Life.RUNNING
+        free = self._least_budget() - self._given()
+        starves = bool(agreed and agreed.enforced and in_need and honest and not served and free >= PLENTY)
+        book.starving = book.starving + 1 if starves else 0
+        limit = STARVES_S + 3 * max(guest.period, agreed.shortest if agreed else 0)
+        assert book.starving <= limit, f"rule 3: {guest.name} starves beside {free / MIB} MiB"
+
+    def _check_next_look(self) -> None:
         """Nobody is forgotten, and nobody is looked at all the time."""
-        if len(inventory):
-            wait = next_due(self.state, inventory, self.now) - self.now
-            assert 0 <= wait <= float(inventory.interval_maximum.max()), f"the next look is in {wait} s"
+        if self.guests:
+            wait = next_due(self.state, self.inventory, self.now) - self.now
+            longest = max(self._agreed(name).longest for name in self.guests)
+            assert 0 <= wait <= longest, f"the next look is in {wait} s"
 
 
 def _left(report: Report) -> float:

@@ -59,6 +59,7 @@ def test_domains_outside_the_inventory_are_left_out():
         (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, Life.PAUSED),
         (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION, Life.BUSY),
         (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_SAVE, Life.BUSY),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY, Life.BUSY),
         (libvirt.VIR_DOMAIN_PMSUSPENDED, 0, Life.PAUSED),
         (libvirt.VIR_DOMAIN_SHUTDOWN, 0, Life.NOT_RUNNING),
         (libvirt.VIR_DOMAIN_SHUTOFF, 0, Life.NOT_RUNNING),

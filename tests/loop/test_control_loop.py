@@ -10,6 +10,7 @@ from controller.api.wishes import Wishes
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result, Snapshot
+from controller.host.look import Look
 from controller.loop import control
 
 CALM = "{monitoring: {minimumIntervalSeconds: 5, maximumIntervalSeconds: 5}}"
@@ -205,6 +206,18 @@ def test_it_is_ready_when_connected_and_looked_not_before():
     site.loop.iterate()
     assert site.board.readiness().reasons == ("no socket", "the first look is not done")
     site.host.connection = FakeConnection()
+    site.loop.iterate()
+    assert site.board.readiness().ok
+
+
+def test_a_node_whose_first_look_brings_no_answer_is_not_ready(monkeypatch):
+    site = Site(CALM)
+    site.host.add("a")
+    with monkeypatch.context() as away:
+        away.setattr(site.host, "look", lambda _: Look())
+        site.loop.iterate()
+    assert site.board.readiness().reasons == ("the first look is not done",)
+    site.clock.wait(60, 60)
     site.loop.iterate()
     assert site.board.readiness().ok
 

@@ -1,0 +1,154 @@
+"""Signs of need are taken by their measure: a page read back from swap moves no gigabytes, and no guest is robbed to
+and fro.
+"""
+
+import numpy as np
+import pytest
+from scripted_node import MIB, Guest, Node, default_policy, policy
+
+from controller.engine.reasons import Reason
+
+HOUR = 3600
+WARM_UP = 300
+"""Seconds in which the controller may still find the guests' sizes."""
+
+
+def moves_after(world: Node, seconds: int) -> list:
+    """What is moved in so many seconds from now on."""
+    before = len(world.moves())
+    world.tick(seconds)
+    return world.moves()[before:]
+
+
+def roomy(page_every: float = np.inf) -> list[Guest]:
+    """Three guests with 37 % of their memory usable; they read back their pages by turns."""
+    by_turns = page_every / 3 if np.isfinite(page_every) else 0
+    return [Guest(f"g{turn}", 1000, 1600, page_every=page_every, page_at=turn * by_turns) for turn in range(3)]
+
+
+class TestPagesReadBack:
+    @pytest.mark.parametrize("page_every", [30, 300])
+    def test_of_guests_with_room_move_next_to_nothing(self, page_every):
+        world = Node(roomy(page_every=page_every), [default_policy(budget={"maximum": "5088Mi"})]).tick(WARM_UP)
+        assert len(moves_after(world, HOUR // 2)) <= 1
+
+    def test_of_one_guest_rob_no_other(self):
+        guests = roomy()
+        guests[0].page_every = 1200
+        world = Node(guests, [default_policy(budget={"maximum": "5088Mi"})]).tick(WARM_UP)
+        assert len(moves_after(world, HOUR)) <= 2
+
+    def test_are_no_pressure_where_spare_memory_is_reclaimed(self):
+        chosen = default_policy(spare="Reclaim", budget={"maximum": "5088Mi"})
+        world = Node(roomy(page_every=20), [chosen]).tick(WARM_UP)
+        assert len(moves_after(world, HOUR // 2)) <= 1
+
+    def test_every_second_do_not_pump_a_small_guest_up_and_down(self):
+        guest = Guest("cold", demand=290, actual=512, maximum=1536, page_every=1)
+        world = Node([guest], [policy(shrink={"stabilizationSeconds": 120})]).tick(WARM_UP)
+        assert len(moves_after(world, 1200)) <= 2
+
+    def test_of_a_guest_that_is_lent_spare_do_not_pump_it_while_the_host_is_under_pressure(self):
+        guests = [Guest("cold", 3000, 4000, maximum=16384, page_every=60), Guest("warm", 6000, 8000, maximum=16384)]
+        world = Node(guests, [default_policy()]).tick(WARM_UP)
+        world.pressure = True
+        world.tick(60)
+        assert sum(abs(move.target - move.before) for move in moves_after(world, 540)) <= 1024 * MIB
+
+    def test_from_files_as_windows_counts_them_are_no_pressure_while_plenty_is_usable(self):
+        world = Node([Guest("windows", demand=1200, actual=2000, reads=50 * MIB)], [default_policy()]).tick(WARM_UP)
+        assert Reason.PRESSURE_GROW not in {move.reason for move in world.moves()}
+        assert len(moves_after(world, 1200)) <= 1
+
+
+def pattern(choice: np.random.Generator) -> list[float]:
+    """A minute's demand, second by second, that of the guest's kernel and programs included: 60 MiB."""
+    seconds: list[float] = []
+    while len(seconds) < 60:
+        seconds += [60.0 + choice.choice([40, 60, 90, 120, 150])] * int(choice.integers(6, 26))
+    return seconds[:60]
+
+
+class Jumping:
+    """Fourteen guests, each jumping by a minute's pattern of its own, with three quarters of the budget in use."""
+
+    WARM_UP = 180
+    MEASURED = 180
+
+    def __init__(self) -> None:
+        choice = np.random.default_rng(14)
+        patterns = {f"g{number}": pattern(choice) for number in range(14)}
+        self.guests = [Guest(name, demands[0], 200, maximum=320) for name, demands in patterns.items()]
+        world = Node(self.guests, [default_policy(budget={"maximum": "2800Mi"})])
+        self.moves = []
+        self.robbed = 0
+        """Shrinks after which the guest was short within three seconds."""
+        for second in range(self.WARM_UP + self.MEASURED):
+            for guest in self.guests:
+                guest.demand = patterns[guest.name][second % 60]
+            before = len(world.moves())
+            world.tick()
+            if second >= self.WARM_UP:
+                self.moves += [(second, move) for move in world.moves()[before:]]
+                short = {guest.name for guest in self.guests if guest.demand > guest.actual}
+                donors = [move.name for when, move in self.moves if not move.grows and second - when == 3]
+                self.robbed += len(short.intersection(donors))
+
+
+@pytest.fixture(scope="module")
+def jumping() -> Jumping:
+    return Jumping()
+
+
+def test_guests_that_jump_are_not_moved_to_and_fro(jumping):
+    assert len(jumping.moves) <= 40 * len(jumping.guests) * jumping.MEASURED / HOUR
+
+
+def test_guests_that_jump_are_not_robbed_of_what_they_need_a_moment_later(jumping):
+    assert jumping.robbed <= 3
+
+
+def test_a_guest_that_starves_at_its_maximum_asks_for_no_more():
+    world = Node([Guest("capped", demand=900, actual=300, maximum=384)]).tick(60)
+    assert world.guests["capped"].actual == 384
+    assert max(action.target for action in world.actions()) == 384 * MIB
+    assert world.domain("capped")["target"] == 384 * MIB
+
+
+@pytest.mark.parametrize(
+    "limited", [{"limits": {"maximum": "1500Mi", "minimumPercent": 1}}, {"limits": {"maximumPercent": 50}}, {}]
+)
+def test_a_guest_that_starves_at_its_maximum_is_said_to(limited):
+    world = Node([Guest("capped", demand=9000, actual=1500, maximum=3000)], [policy(**limited)]).tick(60)
+    assert world.domain("capped")["reason"] == "AtMaximum"
+
+
+def test_a_guest_at_its_maximum_that_has_what_it_needs_is_not():
+    world = Node([Guest("full", demand=1300, actual=1500, maximum=1500)]).tick(60)
+    assert world.domain("full")["reason"] != "AtMaximum"
+
+
+class TestGuestInNeedThatFallsSilent:
+    @pytest.fixture
+    def world(self):
+        """It has fallen silent for want of memory that another has; that one leaves."""
+        guests = [Guest("needy", 900, 1000, silent_in_need=True), Guest("other", 2900, 3000)]
+        world = Node(guests, [policy(budget={"maximum": "4050Mi"})]).tick(20)
+        world.guests["needy"].demand = 995
+        world.tick(3)
+        world.guests["needy"].demand = 1500
+        world.tick(15)
+        assert world.guests["needy"].actual < 1500
+        del world.guests["other"]
+        return world
+
+    def test_grows_when_memory_comes_free(self, world):
+        assert world.tick(60).guests["needy"].actual >= 1500
+
+    def test_is_back_to_normal_when_it_has_been_helped(self, world):
+        world.tick(120)
+        assert world.reason("needy") is not Reason.STALE_STATISTICS
+
+    def test_never_shrinks(self, world):
+        world.tick(300)
+        assert all(action.grows or action.target >= 1500 * MIB for action in world.actions("needy")[-3:])

@@ -1,0 +1,94 @@
+"""What a whole node does: minimums that do not fit, lending beside a short host, merged pages."""
+
+import pytest
+from scripted_node import MIB, Guest, Node, default_policy, policy
+
+from controller.engine.reasons import Reason
+
+
+class TestMinimumsThatDoNotFit:
+    """Twenty guests whose maximum is twenty times their demand: 5 % of their maxima are more than the node has."""
+
+    BUDGET = 6000
+
+    @pytest.fixture
+    def world(self):
+        guests = [Guest(f"calm-{number}", 200, 280, maximum=8192) for number in range(19)]
+        starving = Guest("starving", 1500, 400, maximum=8192)
+        return Node([*guests, starving], [default_policy(budget={"maximum": f"{self.BUDGET}Mi"})])
+
+    def test_keep_no_memory_from_a_guest_that_starves(self, world):
+        assert world.tick(60).guests["starving"].actual >= 1500
+
+    def test_leave_the_others_what_they_need(self, world):
+        world.tick(300)
+        assert min(guest.actual for guest in world.guests.values()) >= 200
+
+    def test_stay_within_the_budget(self, world):
+        for _ in range(120):
+            assert world.tick().allocated() <= self.BUDGET
+
+    def test_are_met_in_proportion_once_nobody_starves(self, world):
+        """Of what is left beside demand nobody gets more than his minimum while others have less than theirs."""
+        world.tick(600)
+        sizes = [guest.actual for name, guest in world.guests.items() if name != "starving"]
+        assert min(sizes) >= 200
+        assert max(sizes) <= 410 * 1.1
+        assert sum(sizes) + 1500 <= self.BUDGET
+
+    def test_do_not_stop_what_a_policy_of_explicit_minimums_asks_for(self):
+        held = policy(limits={"minimum": "1Gi", "minimumPercent": 1}, budget={"maximum": "2500Mi"})
+        world = Node([Guest("idle", 200, 800), Guest("idle-too", 200, 800), Guest("busy", 1400, 800)], [held]).tick(60)
+        assert world.guests["busy"].actual >= 1400
+        assert min(guest.actual for guest in world.guests.values()) >= 200
+
+
+class TestLending:
+    @pytest.mark.parametrize(
+        ("own_use", "reserve"),
+        [
+            (0.7, {"reserve": "512Mi", "reservePercent": 3}),
+            (0.5, {"reserve": "0", "reservePercent": 2}),
+            (0.5, {"reserve": "512Mi", "reservePercent": 1}),
+        ],
+    )
+    def test_does_not_bring_about_the_pressure_that_ends_it(self, own_use, reserve):
+        guests = [Guest(f"g{number}", 2000, 2500, maximum=16384) for number in range(4)]
+        world = Node(guests, [default_policy(budget=reserve)], host_mib=65536)
+        world.host_use_mib, world.mark = own_use * 65536, 0.05
+        world.tick(600)
+        before = len(world.moves())
+        world.tick(900)
+        assert len(world.moves()) - before <= len(guests)
+
+    def test_is_no_reason_for_what_a_guest_gets_while_the_host_is_under_pressure(self):
+        sharing = policy(spare="Share", threshold={"percent": 15})
+        world = Node([Guest("ramp", 1000, 1300, maximum=8192)], [sharing], host_mib=8192)
+        world.pressure = True
+        world.tick(10)
+        before = len(world.moves())
+        for _ in range(100):
+            world.guests["ramp"].demand += 8
+            world.tick()
+        reasons = {move.reason for move in world.moves()[before:]}
+        assert reasons & {Reason.FORECAST_GROW, Reason.PRESSURE_GROW}
+        assert not reasons & {Reason.SPARE_LENT, Reason.HOST_PRESSURE_SHRINK}
+
+
+class TestMergedPages:
+    """KSM: what guests hold is stored once, and counted in every QEMU."""
+
+    def merging(self, **spec) -> Node:
+        guests = [Guest(f"g{number}", 7000, 8192, maximum=16384, merged=4096) for number in range(3)]
+        world = Node(guests, [policy(**spec)], host_mib=40960)
+        world.host_use_mib = 12288
+        return world
+
+    def test_do_not_hide_what_the_host_itself_uses(self):
+        budget = self.merging().tick(30).shown()["budget"]
+        assert budget <= (40960 - 12288 - 2048) * MIB
+
+    def test_are_not_given_away(self):
+        world = self.merging(spare="Share")
+        for _ in range(120):
+            assert world.tick().allocated() <= 40960 - 12288 - 2048

@@ -1,0 +1,103 @@
+"""How often a guest is looked at."""
+
+import numpy as np
+import pytest
+from scripted_node import MIB, Guest, node, policy
+
+from controller.engine.reasons import Reason
+
+PATIENT = policy(monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 600})
+
+
+def test_a_calm_guest_is_looked_at_ever_more_rarely():
+    world = node(Guest("calm", 500, 600), policies=[PATIENT]).tick(600)
+    assert len([when for when, _ in world.looks if when > 1300]) <= 6
+
+
+def test_a_guest_whose_memory_others_took_is_calm_but_watched():
+    world = node(
+        Guest("donor", 100, 2000, maximum=8192),
+        Guest("busy", 900, 1000),
+        policies=[policy(spare="Share", monitoring={"maximumIntervalSeconds": 60})],
+        host_mib=3200,
+    ).tick(300)
+    for demand in (1400, 1900, 2300):
+        world.guests["busy"].demand = demand
+        world.tick(60)
+    assert Reason.CONTENTION_SHRINK in {action.reason for action in world.actions("donor")}
+    assert world.domain("donor")["stable"]
+    assert len([when for when, name in world.looks if name == "donor" and when > world.now - 60]) >= 10
+
+
+@pytest.mark.parametrize(("sign", "a_second"), [("swap_in", 2e5), ("major_faults", 50.0)])
+def test_a_guest_that_was_short_whenever_nobody_looked_is_unstable(sign, a_second):
+    world = node(Guest("guest", 200, 1000), policies=[PATIENT]).tick(300)
+    assert world.domain("guest")["stable"]
+    for second in range(120):
+        world.guests["guest"].statistics = {sign: a_second * second}
+        world.tick()
+    assert not world.domain("guest")["stable"]
+    assert len([when for when, _ in world.looks if when > world.now - 30]) >= 15
+
+
+def test_a_guest_that_reads_back_a_little_is_calm():
+    world = node(Guest("guest", 630, 1000), policies=[PATIENT]).tick(300)
+    for second in range(120):
+        world.guests["guest"].statistics = {"swap_in": 4096.0 * second, "major_faults": 1.0 * second}
+        world.tick()
+    assert world.domain("guest")["stable"]
+    assert world.actions() == []
+    assert len([when for when, _ in world.looks if when > world.now - 30]) <= 2
+
+
+def test_an_unstable_guest_is_looked_at_at_the_shortest_interval():
+    world = node(Guest("wild", 500, 2000), policies=[PATIENT]).tick(30)
+    choice = np.random.default_rng(1)
+    for _ in range(120):
+        others = {300, 900, 1500} - {world.guests["wild"].demand}
+        world.guests["wild"].demand = int(choice.choice(sorted(others)))
+        world.tick()
+    assert len([when for when, _ in world.looks if when > 1090]) >= 30
+
+
+def test_a_guest_about_to_run_out_is_looked_at_in_time():
+    world = node(Guest("ramp", 500, 2000), policies=[PATIENT]).tick(60)
+    for second in range(280):
+        world.guests["ramp"].demand = 500 + 5 * second
+        world.tick()
+        assert world.guests["ramp"].demand <= world.guests["ramp"].actual
+
+
+def test_a_guest_whose_size_is_about_to_be_told_is_looked_at_again_at_once():
+    guest = Guest("guest", 300, 350, maximum=8192, moves_at=0)
+    world = node(guest, policies=[PATIENT]).tick(20)
+    guest.demand = 350
+    while world.domain("guest")["target"] == world.domain("guest")["allocation"]:
+        world.tick()
+    guest.statistics = {"usable": 900 * MIB, "unused": 900 * MIB, "available": 1300 * MIB}
+    world.tick()
+    assert world.reason("guest") is Reason.MOVING
+    world.tick()
+    assert [when for when, _ in world.looks][-2:] == [world.now - 1, world.now]
+
+
+def test_looks_that_fall_due_together_are_one():
+    world = node(*(Guest(f"guest-{number}", 500, 600) for number in range(10))).tick(100)
+    assert len({when for when, _ in world.looks}) * 10 == len(world.looks)
+
+
+def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
+    """Moves fade within the window of the policy."""
+    forgetful = policy(
+        monitoring={"maximumIntervalSeconds": 60},
+        stability={"windowSeconds": 30, "maximumReallocations": 1},
+    )
+    world = node(Guest("guest", 500, 2000), policies=[forgetful])
+    for second in range(200):
+        world.guests["guest"].demand = 1500 if second // 20 % 2 else 500
+        world.tick()
+    assert len(world.moves()) > 5
+    assert not world.domain("guest")["stable"]
+    world.tick(600)
+    assert world.domain("guest")["stable"]
+    assert len([when for when, _ in world.looks if when > world.now - 120]) <= 12

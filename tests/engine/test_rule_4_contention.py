@@ -1,0 +1,63 @@
+"""Rule 4: present demand first, then minimums, the rest by weight; idle memory goes before used memory."""
+
+from scripted_node import Guest, node, policy
+
+from controller.api.wishes import Wishes
+from controller.engine.reasons import Reason
+
+
+def test_idle_memory_goes_first_and_used_memory_never():
+    world = node(
+        Guest("idle", 100, 900),
+        Guest("busy", 800, 900),
+        Guest("growing", 800, 900),
+        policies=[policy(budget={"maximum": "2700Mi"}, shrink={"stabilizationSeconds": 3600})],
+    ).tick(5)
+    world.guests["growing"].demand = 1500
+    world.tick(20)
+    assert world.guests["growing"].actual > 1200
+    assert world.guests["busy"].actual >= 800
+    assert world.guests["idle"].actual >= 128
+
+
+def test_guests_that_swing_by_turns_keep_room_for_their_peaks():
+    """Who is low for a moment is not robbed for forecasts beyond any peak: it is back at its own in seconds."""
+    tight = policy(budget={"maximum": "4300Mi"}, shrink={"stabilizationSeconds": 60})
+    world = node(Guest("even", 1500, 2000), Guest("odd", 1500, 2000), policies=[tight]).tick(5)
+    for second in range(240):
+        low, high = ("even", "odd") if second // 2 % 2 else ("odd", "even")
+        world.guests[low].demand, world.guests[high].demand = 900, 2000
+        world.tick()
+        if second > 120:  # until then they learn where their peaks are
+            assert min(world.guests["even"].actual, world.guests["odd"].actual) >= 2000
+
+
+def test_a_guest_that_is_merely_close_to_its_limit_does_not_take_what_others_come_back_to():
+    tight = policy(budget={"maximum": "4100Mi"}, shrink={"stabilizationSeconds": 60})
+    world = node(Guest("close", 1300, 1500), Guest("swings", 2400, 2500), policies=[tight]).tick(20)
+    for second in range(60):
+        world.guests["swings"].demand = 1200 if second // 2 % 2 else 2400
+        world.guests["close"].demand = 1300 if second < 20 else 1470
+        world.tick()
+        assert world.guests["swings"].actual >= 2400
+    assert Reason.PRESSURE_GROW in {action.reason for action in world.actions("close")}
+
+
+def test_a_guest_with_nothing_left_takes_what_others_come_back_to():
+    tight = policy(budget={"maximum": "4100Mi"}, shrink={"stabilizationSeconds": 0})
+    world = node(Guest("lost", 1400, 1500), Guest("swings", 2400, 2500), policies=[tight]).tick(20)
+    world.guests["swings"].demand, world.guests["lost"].demand = 1200, 2600
+    world.tick(15)
+    assert world.guests["lost"].actual >= 2600
+
+
+def test_memory_beyond_demand_is_shared_by_weight():
+    generous = policy(budget={"maximum": "5000Mi"}, headroom={"percent": 100})
+    world = node(
+        Guest("heavy", 1500, 2000, wishes=Wishes(weight=300)),
+        Guest("light", 1500, 2000),
+        policies=[generous],
+    ).tick(60)
+    heavy, light = world.guests["heavy"].actual, world.guests["light"].actual
+    assert heavy - 1500 >= 1.5 * (light - 1500) > 0
+    assert heavy + light >= 0.9 * 5000

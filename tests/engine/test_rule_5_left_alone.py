@@ -1,0 +1,57 @@
+"""Rule 5: domains that must not be touched are skipped, with a reason that a user can read."""
+
+import pytest
+from scripted_node import Guest, node
+
+from controller.api.wishes import Wishes
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Life
+
+
+@pytest.mark.parametrize(
+    "obstacle",
+    [
+        Reason.NO_BALLOON,
+        Reason.HUGE_PAGES,
+        Reason.LOCKED_MEMORY,
+        Reason.HOST_DEVICES,
+        Reason.CONFIDENTIAL,
+    ],
+)
+def test_a_guest_that_must_not_be_touched_is_skipped_with_its_reason(obstacle):
+    world = node(Guest("guest", 100, 4000, obstacle=obstacle)).tick(120)
+    assert world.actions() == []
+    assert world.reason("guest") is obstacle
+
+
+@pytest.mark.parametrize(
+    ("life", "reason"),
+    [
+        (Life.PAUSED, Reason.PAUSED),
+        (Life.NOT_RUNNING, Reason.NOT_RUNNING),
+        (Life.BUSY, Reason.BUSY),
+        (Life.UNRESPONSIVE, Reason.UNRESPONSIVE),
+    ],
+)
+def test_a_guest_that_does_not_run_freely_is_skipped(life, reason):
+    world = node(Guest("guest", 100, 4000, life=life)).tick(120)
+    assert world.actions() == []
+    assert world.reason("guest") is reason
+
+
+def test_a_guest_that_opts_out_is_left_alone():
+    world = node(Guest("guest", 100, 4000, wishes=Wishes(opt_out=True))).tick(120)
+    assert world.actions() == []
+    assert world.reason("guest") is Reason.OPTED_OUT
+
+
+def test_a_guest_whose_wishes_make_no_sense_is_left_alone():
+    world = node(Guest("guest", 100, 4000, wishes=Wishes(error="minimum: 'x' is no quantity"))).tick(120)
+    assert world.actions() == []
+    assert world.reason("guest") is Reason.INVALID_WISHES
+
+
+def test_a_skip_is_said_once():
+    world = node(Guest("guest", 100, 4000, obstacle=Reason.HUGE_PAGES)).tick(300)
+    notices = [notice for decision in world.decisions for notice in decision.notices]
+    assert [(notice.name, notice.reason) for notice in notices] == [("guest", Reason.HUGE_PAGES)]

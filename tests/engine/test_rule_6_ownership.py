@@ -1,0 +1,62 @@
+"""Rule 6: one policy owns a domain, and every policy that acts has a say in the node's budget."""
+
+from scripted_node import MIB, Guest, node, policy
+
+from controller.engine.ownership import NodeIdentity, assign
+
+
+def test_a_domain_is_owned_by_priority_then_age_then_name():
+    old, new = (
+        {"creationTimestamp": "2026-01-01T00:00:00Z"},
+        {"creationTimestamp": "2026-02-01T00:00:00Z"},
+    )
+    policies = [
+        policy("d-no-age"),
+        policy("c-new", metadata=new),
+        policy("b-old", metadata=old),
+        policy("a-old", metadata=old),
+        policy("z-first", priority=5, metadata=new),
+    ]
+    assigned = assign([Guest("guest", 1, 1).facts()], policies, NodeIdentity("node"))
+    assert assigned.inventory.policies == ("z-first", "a-old", "b-old", "c-new", "d-no-age")
+    assert assigned.inventory.policy.tolist() == [0]
+    assert assigned.conflicted == dict.fromkeys(("a-old", "b-old", "c-new", "d-no-age"), ("guest",))
+
+
+class TestBudgetOfSeveralPolicies:
+    """The most careful value of each field counts, of the policies that act."""
+
+    HOST = 65536
+
+    def budget(self, *policies) -> float:
+        """Of a node whose one guest any of them may own, MiB."""
+        world = node(Guest("guest", 500, 1000), policies=list(policies), host_mib=self.HOST).tick(5)
+        return round(world.shown()["budget"] / MIB)
+
+    def between(self, *budgets, **spec) -> set[float]:
+        """Budgets of policies with these blocks, in either order of their names."""
+
+        def named(order):
+            return [policy(f"policy-{place}", budget=budget, **spec) for place, budget in enumerate(order)]
+
+        return {self.budget(*named(order)) for order in (budgets, budgets[::-1])}
+
+    def test_keeps_the_largest_reserve(self):
+        small, large = {"reserve": "1Gi", "reservePercent": 1}, {"reserve": "8Gi", "reservePercent": 1}
+        assert self.between(small, large) == {self.HOST - 8192}
+
+    def test_keeps_the_largest_part_as_reserve(self):
+        assert self.between({"reservePercent": 25}, {"reservePercent": 3}) == {0.75 * self.HOST}
+
+    def test_gives_no_more_than_the_least_maximum(self):
+        assert self.between({"maximum": "1Gi"}, {"maximum": "4Gi"}, {}) == {1024}
+
+    def test_takes_no_field_from_a_policy_that_observes(self):
+        careful = policy("careful", mode="Observe", priority=1, budget={"maximum": "1Gi", "reserve": "32Gi"})
+        assert self.budget(careful, policy("acts", domainSelector={"names": ["guest"]})) == round(0.95 * self.HOST)
+
+    def test_is_that_of_all_where_none_acts(self):
+        assert self.between({"maximum": "1Gi"}, {"reserve": "8Gi"}, mode="Observe") == {1024}
+
+    def test_is_the_default_without_any(self):
+        assert self.budget() == round(0.95 * self.HOST)

@@ -1,0 +1,28 @@
+"""Rule 7: Observe changes nothing and tells what Enforce would do."""
+
+from scripted_node import MIB, Guest, node, policy
+
+from controller.engine.reasons import Reason
+from controller.engine.view import view
+
+
+def test_a_guest_under_observe_is_not_changed():
+    world = node(Guest("idle", 200, 4000), policies=[policy(mode="Observe")]).tick(120)
+    assert world.actions() == []
+    assert world.guests["idle"].actual == 4000
+
+
+def test_a_guest_under_observe_is_told_once_what_enforce_would_do():
+    world = node(Guest("idle", 200, 4000), policies=[policy(mode="Observe")]).tick(120)
+    acting = node(Guest("idle", 200, 4000)).tick(120)
+    assert [action.target for action in world.proposals()] == [action.target for action in acting.actions()]
+    assert world.reason("idle") is Reason.FORECAST_SHRINK
+
+
+def test_a_proposal_is_forgotten_with_the_policy_that_made_it():
+    world = node(Guest("idle", 200, 4000), Guest("other", 3000, 3500), policies=[policy(mode="Observe")]).tick(30)
+    assert world.reason("idle") is Reason.FORECAST_SHRINK
+    world.policies = [policy("other", mode="Observe", domainSelector={"names": ["other"]})]
+    world.tick(2)
+    (idle, _) = view(world.state, world.now)["domains"]
+    assert (idle["target"], idle["reason"]) == (4000 * MIB, str(Reason.NO_POLICY))
