@@ -270,7 +270,18 @@ class TestGuestsThatTakeBack:
         desk.order(1000)
         desk.follow(1, 1000)
         assert (desk.follow(1, 2000), desk.phase) == (Event.REVERTED, Phase.STUCK)
-        assert desk.committed(2000) == 2000
+        assert (desk.committed(2000), desk.balloon.rest_from[0]) == (2000, desk.now + 1)
+
+    def test_a_grow_in_between_does_not_begin_the_count_anew(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1000)
+        desk.follow(1, 2000)
+        for target in (2100, 1000):
+            desk.follow(60, 2000 if target > 2000 else 2100)
+            desk.order(target, float(desk.balloon.settled[0] / MIB))
+            desk.follow(1, target)
+        assert desk.follow(1, 2000) is Event.REVERTED
 
     def test_a_shrink_that_stands_begins_the_count_anew(self):
         desk = Desk()
@@ -392,7 +403,7 @@ class TestSurprises:
         desk = Desk()
         desk.order(1000)
         desk.answer(Result.UNKNOWN)
-        assert desk.follow(60, 1003) is Event.NONE
+        assert [desk.follow(60, 1003), desk.follow(60, 1003)] == [Event.NONE] * 2
 
     def test_it_is_left_alone_until_both_times_are_over(self):
         desk = Desk()
