@@ -70,7 +70,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     metavar="NAME,...",
     callback=_names,
     help="What to replay: ballast, ballast:MODEL (wls, ols, ...), ballast:fixed (looks at the shortest interval), "
-    "static, max, mom, proxmox, qmemman, pi, vpa, clairvoyant.  [default: all]",
+    "static, max, mom, proxmox, qmemman, pi, vpa, virtui, probe (no forecast), clairvoyant.  [default: all]",
 )
 @autodeflate_option
 @click.option("--sweep", is_flag=True, help="Find the host memory each needs for harm of 0.1 % of demand, too (slow).")
