@@ -19,24 +19,30 @@ class PoolError(Exception):
 def outcomes(
     function: Callable[[Job], Outcome], jobs: Sequence[Job], done: Callable[[], None] = lambda: None
 ) -> list[Outcome]:
-    """`function` of every job, in the order of `jobs`; `done` is called as each ends. What a job raises is raised.
-
-    Jobs, outcomes and the function are pickled. A single job, or a single processor, needs no other process. Raises
-    PoolError when one of the others is killed.
-    """
-    workers = min(len(jobs), len(os.sched_getaffinity(0)))
-    pairs = _here(function, jobs) if workers < 2 else _side_by_side(function, jobs, workers)
+    """`function` of every job, in the order of `jobs`; `done` is called as each ends. See `streamed`."""
     found: dict[int, Outcome] = {}
+    for place, outcome in streamed(function, jobs):
+        found[place] = outcome
+        done()
+    return [found[place] for place in range(len(jobs))]
+
+
+def streamed(
+    function: Callable[[Job], Outcome], jobs: Sequence[Job], most: int | None = None
+) -> Iterator[tuple[int, Outcome]]:
+    """`function` of every job and the job's place among `jobs`, as each ends. What a job raises is raised.
+
+    Jobs, outcomes and the function are pickled. `most` processes, as many as there are processors unless said; a single
+    one needs no other than this. Raises PoolError when one of the others is killed.
+    """
+    workers = min(len(jobs), most or len(os.sched_getaffinity(0)))
     try:
-        for place, outcome in pairs:
-            found[place] = outcome
-            done()
+        yield from _here(function, jobs) if workers < 2 else _side_by_side(function, jobs, workers)
     except BrokenProcessPool as error:
         raise PoolError(
             "a replay's process was killed (out of memory?); free memory, give a shorter trace, or replay one at a "
             "time: put `taskset -c 0` before the command"
         ) from error
-    return [found[place] for place in range(len(jobs))]
 
 
 def _here(function: Callable[[Job], Outcome], jobs: Sequence[Job]) -> Iterator[tuple[int, Outcome]]:

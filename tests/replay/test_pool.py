@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from controller.replay.pool import PoolError, outcomes
+from controller.replay.pool import PoolError, outcomes, streamed
 
 
 @pytest.fixture(params=[1, 2], ids=["in this process", "in two more"])
@@ -35,3 +35,8 @@ def test_a_process_that_is_killed_is_said_with_a_remedy_and_nothing_keeps_runnin
     with pytest.raises(PoolError, match=r"process was killed \(out of memory\?\); .* `taskset -c 0`"):
         outcomes(signal.raise_signal, [signal.SIGKILL, signal.SIGKILL])
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_outcomes_are_streamed_with_the_places_of_their_jobs(most: int) -> None:
+    assert sorted(streamed(math.factorial, [5, 3, 4], most)) == [(0, 120), (1, 6), (2, 24)]
