@@ -22,6 +22,7 @@ def replay(
     host_mib: float,
     autodeflate: bool = False,
     progress: Callable[[float], None] | None = None,
+    free_page_reporting: bool = False,
 ) -> Result:
     """What `controller` does to the domains of `trace` on a host that can give them `host_mib` MiB together.
 
@@ -33,7 +34,7 @@ def replay(
         raise ReplayError(f"host memory: {host_mib} MiB cannot be shared out; give a positive size")
     if not any(one.demand[:-1].any() for one in trace.series):
         raise ReplayError("trace: demand is 0 throughout, so no harm can be a part of it; give one with demand")
-    world = World(trace, host_mib, autodeflate)
+    world = World(trace, host_mib, autodeflate, free_page_reporting)
     controller.start(world)
     rested = world.now
     while True:

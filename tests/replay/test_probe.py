@@ -151,7 +151,7 @@ def test_a_guest_under_pressure_gets_its_part_of_a_searched_reach_in_one_move():
 
 def look(used, size=1000.0, faults=0.0, maximum=8000.0):
     """What is read of one guest."""
-    one = [mib(value) for value in (size, maximum, used, size - used, 0, 0, faults)]
+    one = [mib(value) for value in (size, maximum, used, size - used, 0, 0, faults, size)]
     return Readings(np.array([0]), *one)
 
 
