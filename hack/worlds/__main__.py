@@ -1,7 +1,6 @@
 """The command line of `./hack/gauntlet`."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from controller.cli.policyfile import one_policy
 from controller.cli.replaying import ended_by_sigterm, plainly, progress_bar
 from controller.replay.controllers import FIXED, MODELS, OURS, PROBE, names
 from controller.replay.controllers import PEERS as OTHERS
+from controller.replay.pool import Pool
 from worlds import constants, picture, tables
 from worlds.evaluation import Candidate, Job, WorldResult, as_named, evaluate
 from worlds.summary import PEERS, Summary, summary
@@ -129,9 +129,8 @@ def _results(jobs: Sequence[Job], workers: int | None) -> list[WorldResult]:
     """All of them; a line each as they come."""
     found = []
     label = jobs[0].candidates[0].label
-    with progress_bar("worlds") as bar:
-        bar.more(len(jobs))
-        for result in evaluate(jobs, workers or len(os.sched_getaffinity(0)), bar.done):
+    with Pool(workers) as pool, progress_bar("worlds") as bar:
+        for result in evaluate(jobs, pool, bar):
             click.echo(tables.line(result, label))
             found.append(result)
     return found

@@ -1,13 +1,13 @@
 """Every candidate in every world: replays side by side, one world after the other."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from controller.api.policy import MemoryPolicy
 from controller.replay.controllers import make
-from controller.replay.pool import streamed
+from controller.replay.pool import Pool, Watcher
 from controller.replay.run import replay
 from controller.replay.score import Figures
 from worlds import constants
@@ -65,12 +65,13 @@ class WorldResult:
         return asdict(self) | {"replays": replays}
 
 
-def evaluate(jobs: Sequence[Job], workers: int, done: Callable[[], None] = lambda: None) -> Iterator[WorldResult]:
+def evaluate(jobs: Sequence[Job], pool: Pool, watcher: Watcher) -> Iterator[WorldResult]:
     """Results in the order of `jobs`, each once it and those before it have ended. Raises PoolError, ReplayError."""
+    watcher.more(len(jobs))
     waiting: dict[int, WorldResult] = {}
     following = 0
-    for place, result in streamed(run, jobs, workers):
-        done()
+    for place, result in pool.streamed(run, jobs):
+        watcher.done()
         waiting[place] = result
         while following in waiting:
             yield waiting.pop(following)

@@ -179,12 +179,25 @@ def test_a_run_gives_the_same_lines_each_time():
     assert first.output.splitlines()[0] == again.output.splitlines()[0]
 
 
-def test_results_come_in_the_order_of_worlds_whichever_ends_first(monkeypatch):
-    order = [2, 0, 1]
-    monkeypatch.setattr("worlds.evaluation.streamed", lambda _function, jobs, _most: ((n, jobs[n]) for n in order))
-    ended = []
+class OutOfOrder:
+    """A pool whose jobs end as they like, and who watches it."""
 
-    found = [(one, len(ended)) for one in evaluate(["a", "b", "c"], 3, lambda: ended.append(None))]
+    ended = 0
+
+    def streamed(self, _function, jobs):
+        return ((place, jobs[place]) for place in (2, 0, 1))
+
+    def more(self, count):
+        assert count == 3
+
+    def done(self):
+        self.ended += 1
+
+
+def test_results_come_in_the_order_of_worlds_whichever_ends_first():
+    pool = OutOfOrder()
+
+    found = [(one, pool.ended) for one in evaluate(["a", "b", "c"], pool, pool)]
 
     assert found == [("a", 2), ("b", 3), ("c", 3)]
 
