@@ -74,6 +74,13 @@ def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
 @click.option("--constants", "listed", is_flag=True, help="List the engine's constants, and end.")
 @click.option("--jobs", type=click.IntRange(1), help="Worlds replayed at once.  [default: one a processor]")
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
+@click.option(
+    "--known",
+    "known_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Peers and probe from what an earlier run wrote with --json: right while nothing but Ballast changes.",
+)
 @click.option("--png", "png_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
 def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     seeds: tuple[int, ...],
@@ -85,6 +92,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     listed: bool,
     jobs: int | None,
     json_file: Path | None,
+    known_file: Path | None,
     png_file: Path | None,
 ) -> None:
     """Replay Ballast, its peers and the probe in made-up worlds, and say who served the guests best.
@@ -104,7 +112,9 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     with _plainly(), ended_by_sigterm():
         candidates = _candidates(ABLATED if ablate else controllers, sweep)
         policy = one_policy(policy_file) if policy_file else POLICY
-        results = _results([Job(seed, family, candidates, policy) for seed, family in worlds(seeds, only)], jobs)
+        known = _read(known_file) if known_file else {}
+        work = [Job(*place, candidates, policy, known.get(place)) for place in worlds(seeds, only)]
+        results = _results(work, jobs)
     summaries = [summary(one.label, results, one.controller not in OTHERS) for one in candidates]
     _print(summaries)
     if json_file:
@@ -123,6 +133,15 @@ def _candidates(controllers: Sequence[str], sweep: str | None) -> tuple[Candidat
         asked = [Candidate(f"{OURS} {name}={value:g}", OURS, {name: value}) for value in values]
     others = [as_named(name) for name in (PROBE, *PEERS) if name not in {one.label for one in asked}]
     return (*asked, *others)
+
+
+def _read(path: Path) -> dict[tuple[int, str], WorldResult]:
+    """An earlier run's results, by seed and family."""
+    try:
+        results = [WorldResult.of(entry) for entry in json.loads(path.read_text())["worlds"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise click.ClickException(f"{path}: is not what --json writes; name such a file") from error
+    return {(one.seed, one.family): one for one in results}
 
 
 def _results(jobs: Sequence[Job], workers: int | None) -> list[WorldResult]:

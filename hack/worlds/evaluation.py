@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from controller.api.policy import MemoryPolicy
-from controller.replay.controllers import make
+from controller.replay.controllers import PEERS, make
 from controller.replay.pool import Pool, Watcher
 from controller.replay.run import replay
 from controller.replay.score import Figures
+from controller.replay.trace import Trace
 from worlds import constants
-from worlds.world import World, world
+from worlds.world import world
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Job:
     family: str
     candidates: tuple[Candidate, ...]
     policy: MemoryPolicy
+    known: "WorldResult | None" = None
+    """Of this world, from another time: its replays of those candidates that are no Ballast are not made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,24 @@ class WorldResult:
     step_s: float
     maximum_to_peak: float
     host_to_peak: float
+    checksum: int
+    """Of the world: other versions may make another one."""
     replays: Mapping[str, ReplayResult]
 
     def entry(self) -> dict[str, Any]:
         """For programs. Harm as a fraction of demand; moves and looks a domain-hour."""
         replays = {label: {**one.figures.entry(), "seconds": one.seconds} for label, one in self.replays.items()}
         return asdict(self) | {"replays": replays}
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> "WorldResult":
+        """The inverse of `entry`. Raises KeyError, TypeError for what is none."""
+        names = {each.name for each in fields(Figures)}
+        replays = {
+            label: ReplayResult(Figures(**{name: one[name] for name in names}), one["seconds"])
+            for label, one in entry["replays"].items()
+        }
+        return cls(**{**entry, "replays": replays})
 
 
 def evaluate(jobs: Sequence[Job], pool: Pool, watcher: Watcher) -> Iterator[WorldResult]:
@@ -81,6 +96,14 @@ def evaluate(jobs: Sequence[Job], pool: Pool, watcher: Watcher) -> Iterator[Worl
 def run(job: Job) -> WorldResult:
     """Replay one world with every candidate. Raises ReplayError."""
     made = world(job.seed, job.family)
+    trace = made.trace()
+    known = job.known.replays if job.known is not None and job.known.checksum == made.checksum else {}
+    replays = {
+        one.label: known[one.label]
+        if one.label in known and one.controller in PEERS
+        else _replayed(one, trace, made.host_mib, job.policy)
+        for one in job.candidates
+    }
     return WorldResult(
         made.seed,
         made.family,
@@ -88,16 +111,16 @@ def run(job: Job) -> WorldResult:
         made.step_s,
         made.maximum_to_peak,
         made.host_mib / made.peak_mib,
-        {one.label: _replayed(one, made, job.policy) for one in job.candidates},
+        made.checksum,
+        replays,
     )
 
 
-def _replayed(candidate: Candidate, made: World, policy: MemoryPolicy) -> ReplayResult:
+def _replayed(candidate: Candidate, trace: Trace, host_mib: float, policy: MemoryPolicy) -> ReplayResult:
     if candidate.changes:
         controller = constants.changed(candidate.controller, policy, candidate.changes)
     else:
         controller = make(candidate.controller, policy)
-    trace = made.trace()
     begun = time.monotonic()
-    figures = replay(trace, controller, made.host_mib).figures
+    figures = replay(trace, controller, host_mib).figures
     return ReplayResult(figures, time.monotonic() - begun)

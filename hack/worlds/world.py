@@ -59,6 +59,12 @@ class World:
         """Of all guests together."""
         return float(self.maximum.sum() / np.nanmax(self.demand, axis=0).sum())
 
+    @property
+    def checksum(self) -> int:
+        """Another one for whatever else guests and host could be."""
+        parts = (self.demand, self.maximum, np.array([self.step_s, self.host_mib]))
+        return crc32(b"".join(part.tobytes() for part in parts))
+
     def trace(self) -> Trace:
         """As one would be recorded."""
         times = np.arange(len(self.demand)) * self.step_s

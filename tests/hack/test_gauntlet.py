@@ -76,7 +76,7 @@ def result(step_s=1.0, **replays):
     """`name=(harm, moves, looks)`; peers and probe have a harm of a thousandth unless said."""
     usual = {name: figures(1e-3) for name in ("mom", "proxmox", "qmemman", "probe")}
     named = {name.replace("_", ":"): figures(*one) for name, one in replays.items()}
-    return WorldResult(0, "jobs", 3, step_s, 2.0, 1.5, usual | named)
+    return WorldResult(0, "jobs", 3, step_s, 2.0, 1.5, 7, usual | named)
 
 
 class TestSummary:
@@ -177,6 +177,35 @@ def test_a_run_gives_the_same_lines_each_time():
     first, again = (run("--seeds", "4", "--only", "jobs", "--controllers", "probe", "--jobs", "1") for _ in range(2))
 
     assert first.output.splitlines()[0] == again.output.splitlines()[0]
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_run_takes_peers_and_probe_of_an_earlier_one_as_long_as_the_world_is_the_same(tmp_path):
+    path = tmp_path / "known.json"
+    known = ("--seeds", "4", "--controllers", "probe,ballast", "--jobs", "1")
+    run(*known, "--only", "calm,jobs", "--json", str(path))
+    data = json.loads(path.read_text())
+    for one in data["worlds"]:
+        for replay in one["replays"].values():
+            replay["reallocations_per_domain_hour"] = 777.0
+    data["worlds"][1]["checksum"] += 1
+    path.write_text(json.dumps(data))
+
+    run(*known, "--only", "calm,jobs", "--known", str(path), "--json", str(tmp_path / "new.json"))
+
+    calm, jobs = json.loads((tmp_path / "new.json").read_text())["worlds"]
+    taken = {name for name, one in calm["replays"].items() if one["reallocations_per_domain_hour"] == 777}
+    assert taken == {"probe", "mom", "proxmox", "qmemman"}
+    assert not any(one["reallocations_per_domain_hour"] == 777 for one in jobs["replays"].values())
+
+
+def test_a_file_that_holds_no_results_is_refused(tmp_path):
+    (tmp_path / "known.json").write_text("[]")
+
+    outcome = run("--known", str(tmp_path / "known.json"))
+
+    assert outcome.exit_code == 1
+    assert "is not what --json writes; name such a file" in outcome.output
 
 
 class OutOfOrder:
