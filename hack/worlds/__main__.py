@@ -131,6 +131,7 @@ def _candidates(controllers: Sequence[str], sweep: str | None) -> tuple[Candidat
     else:
         name, values = constants.values(sweep)
         asked = [Candidate(f"{OURS} {name}={value:g}", OURS, {name: value}) for value in values]
+        asked.append(as_named(FIXED))
     others = [as_named(name) for name in (PROBE, *PEERS) if name not in {one.label for one in asked}]
     return (*asked, *others)
 

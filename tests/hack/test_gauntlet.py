@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from made_constants import Tuning
 
+from controller.replay.controllers import PEERS
 from controller.replay.score import Figures
 from worlds import constants
-from worlds.__main__ import main
+from worlds.__main__ import POLICY, main
 from worlds.evaluation import ReplayResult, WorldResult, evaluate
 from worlds.summary import best_peer, ratio, summary
 from worlds.world import families, world, worlds
@@ -250,7 +252,32 @@ def test_what_does_not_exist_is_refused_with_what_there_is(arguments, message):
 class TestSweep:
     @pytest.fixture(autouse=True)
     def table(self, monkeypatch):
-        monkeypatch.setattr(constants, "known", lambda: {"margin": 0.5, "points": 3})
+        monkeypatch.setattr(constants, "MODULE", "made_constants")
+
+    def test_constants_are_listed_with_their_values(self):
+        assert run("--constants").output == "margin = 0.5\npoints = 3\n"
+
+    @pytest.mark.parametrize("controller", ["ballast", "ballast:fixed"])
+    def test_ballast_is_made_with_one_of_them_changed(self, controller, monkeypatch):
+        made = []
+        monkeypatch.setattr(constants.ballast, "Ballast", lambda policy, tuning: made.append((policy, tuning)))
+
+        constants.changed(controller, POLICY, {"margin": 2.0})
+
+        monitoring = made[0][0].spec.monitoring
+        fixed = monitoring.maximum_interval_seconds == monitoring.minimum_interval_seconds
+        assert (fixed, made[0][1]) == (controller == "ballast:fixed", Tuning(margin=2.0))
+
+    @pytest.mark.usefixtures("brief")
+    def test_a_sweep_has_a_row_for_every_value(self, monkeypatch):
+        monkeypatch.setattr(constants, "changed", lambda *_: PEERS["static"]())
+
+        outcome = run("--seeds", "4", "--only", "jobs", "--sweep", "margin=0.5,2", "--jobs", "1")
+
+        assert [line[:18].strip() for line in outcome.output.splitlines() if line.startswith("ballast ")] == [
+            "ballast margin=0.5",
+            "ballast margin=2",
+        ]
 
     def test_a_constant_is_tried_from_a_quarter_to_four_times(self):
         assert constants.values("margin") == ("margin", [0.125, 0.25, 0.5, 1.0, 2.0])
