@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_traces import trace
 
-from controller.replay.peers.probe import Memory, Probe, Want, donations, movers, spread
+from controller.replay.peers.probe import Memory, Probe, Want, donations, movers, spread, turns
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
 from controller.replay.world import Readings
@@ -126,6 +126,12 @@ def test_excess_of_less_than_a_twentieth_is_given_only_when_the_host_is_exceeded
     assert moves([CALM, PRESSED], [1000, 1500], [1040, 1000], 2039) == ([1], [0])
 
 
+def test_guests_under_pressure_are_served_first_then_those_who_may_run_short():
+    guests = want(CALM, (1001, False), PRESSED, (1002, False), (1001, True))
+
+    assert turns(guests, mib(*[1000] * 5)).tolist() == [4, 2, 1, 3, 0]
+
+
 def test_the_probe_moves_nothing_while_everybody_has_enough():
     _, result = watched(trace(a=[100.0] * 60, b=[700.0] * 60), 3000)
 
@@ -238,3 +244,31 @@ def test_the_probe_never_gives_out_more_than_the_host_has(seed):
     sizes, _ = watched(demand, 3000)
 
     assert max(float(each.sum()) for each in sizes.values()) <= 3000 + 1e-6
+
+
+def uneven(**guests):
+    """`name=(maximum, demand)`, a sample a second."""
+    series = [
+        Series(np.arange(len(demand), dtype=float), mib(*demand), np.full(len(demand), float(maximum)))
+        for maximum, demand in guests.values()
+    ]
+    return Trace(tuple(guests), tuple(series))
+
+
+def test_a_guest_in_need_gets_what_is_free_at_once_and_the_rest_when_donors_gave_it():
+    demand = uneven(a=(8192, [1000.0] * 5 + [6000.0] * 10), b=(3000, [100.0] * 15))
+
+    _, result = watched(demand, 10000)
+
+    grown = result.record.allocations[0].tolist()
+    assert grown[:2] == [5000, 7000]
+    assert grown[-1] == 8192
+
+
+def test_a_donor_that_comes_into_need_stops_shrinking():
+    demand = uneven(a=(19000, [9000.0] * 3 + [11000.0] * 20), b=(19000, [100.0] * 6 + [3000.0] * 17))
+
+    _, result = watched(demand, 20000)
+
+    told_at = 7
+    assert result.record.allocations[1].min() == pytest.approx(10000 - told_at * 921.6)

@@ -98,6 +98,12 @@ def movers(want: Want, plan: Floats, goal: Floats, total: float) -> tuple[Bools,
     return grows, donations(np.where(may_give, goal - plan, 0.0), lacking + POOL * total if lacking > 0 else 0.0)
 
 
+def turns(want: Want, goal: Floats) -> Ints:
+    """(m,) in which guests are served: those under pressure, those who may run short, the others."""
+    order: Ints = np.lexsort((want.soon <= goal, ~want.pressed))
+    return order
+
+
 class Memory:
     """What n guests have shown so far. Arrays by row of the world, MiB and seconds."""
 
@@ -147,7 +153,8 @@ class Probe(Periodic):
             self._look_at = self._next
         else:
             self._grant(world, in_part=False)
-        self._next = min(world.now + RETRY_S, self._look_at) if self._waiting else self._look_at
+        retry = world.now + RETRY_S
+        self._next = retry if self._waiting and retry + RETRY_S <= self._look_at else self._look_at
 
     def decide(self, world: World, guests: Readings) -> None:
         """Plan, ask donors, and give to who needs it, those under pressure first."""
@@ -158,12 +165,9 @@ class Probe(Periodic):
         plan = spread(want.reach, least, guests.maximum, FILLED * total)
         goal = np.maximum(target, np.minimum(want.demand, size))
         grows, gives = movers(want, plan, goal, total)
-        stops = grows & (size > target)
-        self._target[rows] = np.where(gives, plan, np.where(stops, size, goal))
-        moved = gives | stops
-        world.order(rows[moved], self._target[rows[moved]])
-        first = np.lexsort((rows, want.soon <= goal, ~want.pressed))
-        self._waiting = [(int(rows[k]), float(plan[k])) for k in first if grows[k]]
+        self._target[rows] = np.where(gives, plan, target)
+        world.order(rows[gives], plan[gives])
+        self._waiting = [(int(rows[k]), float(plan[k])) for k in turns(want, goal) if grows[k]]
         self._grant(world, in_part=True)
 
     def _grant(self, world: World, in_part: bool) -> None:
