@@ -78,7 +78,7 @@ def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
     "--known",
     "known_file",
     metavar="FILE",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path, readable=False),
     help="Peers and probe from what an earlier run wrote with --json: right while nothing but Ballast changes.",
 )
 @click.option("--png", "png_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
@@ -140,6 +140,8 @@ def _read(path: Path) -> dict[tuple[int, str], WorldResult]:
     """An earlier run's results, by seed and family."""
     try:
         results = [WorldResult.of(entry) for entry in json.loads(path.read_text())["worlds"]]
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be read: {error.strerror}; name another file") from error
     except (KeyError, TypeError, ValueError) as error:
         raise click.ClickException(f"{path}: is not what --json writes; name such a file") from error
     return {(one.seed, one.family): one for one in results}

@@ -201,6 +201,13 @@ def test_a_run_takes_peers_and_probe_of_an_earlier_one_as_long_as_the_world_is_t
     assert not any(one["reallocations_per_domain_hour"] == 777 for one in jobs["replays"].values())
 
 
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    outcome = run("--known", str(tmp_path / "none.json"))
+
+    assert outcome.exit_code == 1
+    assert "none.json: cannot be read: No such file or directory; name another file" in outcome.output
+
+
 def test_a_file_that_holds_no_results_is_refused(tmp_path):
     (tmp_path / "known.json").write_text("[]")
 

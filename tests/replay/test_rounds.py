@@ -39,6 +39,18 @@ def test_a_missing_sample_moves_no_other_into_the_next_round(missing):
     assert found[1 - missing] == [0, 1, 2, 3]
 
 
+def test_a_domain_that_is_read_late_in_each_round_does_not_stand_for_one_that_is_missing():
+    assert numbers([0, 2, 3], [0.6, 1.6, 2.6, 3.6]) == [[0, 2, 3], [0, 1, 2, 3]]
+
+
+def test_a_sample_that_comes_early_after_a_missing_one_is_in_its_own_round():
+    assert numbers([0, 1, 2, 3], [0, 1.99, 3]) == [[0, 1, 2, 3], [0, 2, 3]]
+
+
+def test_no_domain_is_sampled_twice_in_a_round():
+    assert numbers([0, 1, 1.3, 2], [0.1, 1.1, 2.1]) == [[0, 1, 2, 3], [0, 1, 3]]
+
+
 def test_a_domain_that_comes_is_in_the_round_in_which_it_is_first_sampled():
     assert numbers([0.2, 1.2, 2.2], [1.5, 2.5]) == [[0, 1, 2], [1, 2]]
 
