@@ -32,7 +32,8 @@ def replay(
     """What `controller` does to the domains of `trace` on a host that can give them `host_mib` MiB together.
 
     Deterministic: the same arguments give the same result. `progress` is told the seconds of the trace that are
-    done, often. Raises ReplayError for a host without memory and a trace without demand.
+    done, often. `free_page_reporting` changes what guests hold of the host, and so no figure. Raises ReplayError for a
+    host without memory and a trace without demand.
     """
     world = _world(trace, host_mib, autodeflate, free_page_reporting)
     for time in _played(world, controller):

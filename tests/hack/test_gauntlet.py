@@ -156,18 +156,16 @@ def brief(monkeypatch):
 def test_a_run_prints_worlds_and_a_table_and_writes_figures_and_a_picture(tmp_path):
     names = {"json": tmp_path / "figures.json", "png": tmp_path / "ratios.png"}
 
-    outcome = run(
-        "--seeds", "4-5", "--only", "calm,jobs", "--jobs", "1", *(f"--{k}={path}" for k, path in names.items())
-    )
+    outcome = run("--seeds", "4", "--only", "calm,jobs", "--jobs", "1", *(f"--{k}={path}" for k, path in names.items()))
 
     assert outcome.exit_code == 0
     lines = outcome.output.splitlines()
-    assert [line.split()[:2] for line in lines[:4]] == [["4", "calm"], ["4", "jobs"], ["5", "calm"], ["5", "jobs"]]
+    assert [line.split()[:2] for line in lines[:2]] == [["4", "calm"], ["4", "jobs"]]
     found = json.loads(names["json"].read_text())
     rows = ["ballast", "ballast:fixed", "probe", "mom", "proxmox", "qmemman"]
     assert [one["controller"] for one in found["summary"]] == rows
     assert [line.split()[0] for line in lines if line.split()[0] in rows] == rows
-    assert [(one["seed"], one["family"], [*one["replays"]]) for one in found["worlds"][:2]] == [
+    assert [(one["seed"], one["family"], [*one["replays"]]) for one in found["worlds"]] == [
         (4, "calm", rows),
         (4, "jobs", rows),
     ]
