@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -115,6 +116,10 @@ def _await_one(children: Sequence[_Child]) -> tuple[_Child, bool]:
 
 
 def _bury(child: _Child, by_itself: bool) -> Ended:
+    """With whatever it has started."""
+    assert child.process.pid
+    with suppress(ProcessLookupError):  # no group: it had only just been started, or nothing is left of it
+        os.killpg(child.process.pid, signal.SIGKILL)
     if not by_itself:
         child.process.kill()
     child.process.join()
@@ -127,7 +132,7 @@ def _bury(child: _Child, by_itself: bool) -> Ended:
 def _pytest(tree: Path, folder: Path, run: Run) -> None:
     """In the child: pytest's exit code becomes its own, whatever threads a test has left behind."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.setpgrp()  # Ctrl-C is the parent's
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CPU, (run.limit, run.limit))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
