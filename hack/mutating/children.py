@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -37,6 +37,8 @@ PR_SET_PDEATHSIG = 1
 SLOWNESS = 5
 """Seconds that may pass for each of CPU: on a busy machine, and in tests that wait. What loops for ever is ended by its
 CPU, which a busy machine does not change; only what waits for ever takes so long."""
+
+INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM}
 
 MEMORY_LIMIT = 8 * 2**30
 """Bytes of address space: a fault that fills memory for ever gets a MemoryError, not the machine."""
@@ -89,7 +91,8 @@ class Children:
         try:
             while True:
                 while len(children) < self._jobs and (run := next(waiting, None)) is not None:
-                    children.append(self._start(run))
+                    with _uninterrupted():
+                        children.append(self._start(run))
                 if not children:
                     return
                 child, by_itself = _await_one(children)
@@ -106,6 +109,16 @@ class Children:
         process = multiprocessing.get_context("fork").Process(target=_pytest, args=(self._tree, folder, run))
         process.start()
         return _Child(run, process, time.monotonic() + SLOWNESS * run.limit, folder)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Signals wait: an exception in what Python does around a fork would be lost, and a child known to nobody."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _await_one(children: Sequence[_Child]) -> tuple[_Child, bool]:
@@ -134,6 +147,7 @@ def _pytest(tree: Path, folder: Path, run: Run) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setpgrp()  # Ctrl-C is the parent's
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
     resource.setrlimit(resource.RLIMIT_CPU, (run.limit, run.limit))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT, 0o644)
