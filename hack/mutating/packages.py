@@ -26,7 +26,7 @@ PACKAGES = {
         ("controller/engine", "controller/planner.py", "controller/schedule.py", "controller/stability.py"),
         ("tests/engine", "tests/planning", "tests/loop"),
     ),
-    "forecast": Package(("controller/forecast",), ("tests/forecast", "tests/engine/test_rules.py")),
+    "forecast": Package(("controller/forecast",), ("tests/forecast",)),
     "host": Package(("controller/host",), ("tests/host",)),
     "loop": Package(("controller/loop",), ("tests/loop",)),
     "aggregation": Package(("controller/aggregation",), ("tests/aggregation",)),
