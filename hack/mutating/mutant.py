@@ -44,11 +44,15 @@ class Mutant:
         return ast.fix_missing_locations(_replaced(self.tree, self.node, self.replacement))
 
 
+_PLAIN = (ast.UnaryOp, ast.List, ast.Tuple)
+
+
 class _Place(NamedTuple):
     """Where a node is."""
 
     node: ast.AST
     parent: ast.AST
+    """The nearest node around it that says more than `-1` or `[0]` would."""
     statement: ast.AST
     function: str
     function_line: int
@@ -94,7 +98,8 @@ def sample(mutants: Sequence[Mutant], size: int | None, seed: int) -> list[Mutan
 def _places(node: ast.AST, place: _Place) -> Iterator[_Place]:
     for child in _with_values(node):
         line, column = getattr(child, "lineno", place.line), getattr(child, "col_offset", place.column)
-        here = place._replace(node=child, parent=node, line=line, column=column)
+        parent = place.parent if isinstance(node, _PLAIN) else node
+        here = place._replace(node=child, parent=parent, line=line, column=column)
         if isinstance(child, ast.stmt):
             here = here._replace(statement=child)
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -52,6 +52,12 @@ def faults(line: str) -> set[tuple[str, str, str]]:
         ),
         ("x = 0.25", {("constant", "x = 0.25", "x = 0.5"), ("constant", "x = 0.25", "x = 0.125")}),
         ("x = 3600", {("constant", "x = 3600", "x = 7200"), ("constant", "x = 3600", "x = 1800")}),
+        (
+            "return f([-1])[0.5]",
+            {("unary", "-1", "1")}
+            | {("constant", "f([-1])", after) for after in ("f([-2])", "f([-0])")}
+            | {("constant", "f([-1])[0.5]", after) for after in ("f([-1])[1.0]", "f([-1])[0.25]")},
+        ),
         ("x = 'text'", set()),
         ("return b if a else c", {("condition", "b if a else c", f"b if {test} else c") for test in (True, False)}),
         ("while a: b", {("condition", "while a", "while False")}),
