@@ -165,7 +165,7 @@ def _tops(
     if host.reading.pressure:
         top = wanted
     elif not host.lends(now):
-        top = np.minimum(top, np.fmax(wanted, observation.allocation))
+        top = np.where(released, top, np.minimum(top, np.fmax(wanted, observation.allocation)))
     over = observation.allocation > bounds.top
     returns = ~shares | over | host.reading.pressure
     return np.asarray(returns), np.fmin(top, bounds.top)
