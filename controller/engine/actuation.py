@@ -107,7 +107,7 @@ def choose(at: Situation) -> Moves:
     still = plan.movable & ~at.balloon.under_way & (wishes == 0) & (hopes == 0)
     returns, shrink, less = _shrinks(at, still, wishes)
     verified = _verified(at)
-    coming = bool((at.balloon.target < size).any() or (shrink & verified).any())
+    coming = bool(((at.balloon.target < size) & ~at.turning).any() or (shrink & verified).any())
     granted = _grant(at, wishes, hopes, coming)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     grow = (granted > 0) & (more - base >= TOLERANCE) & ~shrink
@@ -130,6 +130,8 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     lacking = np.where((lacking > TOLERANCE) & (~shrinking | at.pressure.pressed), lacking, 0.0)
     narrow = base - at.estimate.upper < (1.0 - EATEN) * headroom(at.inventory, at.estimate.upper)
     must = at.pressure.pressed | (base < at.bounds.minimum - TOLERANCE) | at.balloon.release | (at.plan.returns & narrow)
+    least = np.minimum(at.bounds.threshold, at.bounds.top - base)
+    lacking = np.where(at.plan.returns & narrow & ~shrinking & at.plan.movable, np.maximum(lacking, least), lacking)
     worth = must | ((lacking > at.bounds.threshold) & ((at.exposure.regret >= at.price) | at.plan.returns))
     far = (lacking > at.bounds.threshold) & (base < FAR * at.plan.size) & ~at.plan.returns
     return np.where(worth, lacking, 0.0), np.where(far & ~worth, lacking, 0.0)
@@ -141,12 +143,13 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     Donors are those with the most above their plan, as few as will do: moves have a price.
     """
     size, balloon = at.observation.allocation, at.balloon
-    least = np.ceil(at.plan.size / GRAIN) * GRAIN
+    pressed = float(wishes[at.pressure.pressed].sum())
+    kept = np.where(at.plan.returns | (pressed > 0), 0.0, np.fmin(at.estimate.firm, size))
+    least = np.ceil(np.maximum(at.plan.size, kept) / GRAIN) * GRAIN
     spare = np.where(still, size - least, 0.0)
     prompt = (size > at.bounds.top + TOLERANCE) | balloon.release
     returns = at.plan.returns & (spare > np.where(prompt, TOLERANCE, at.bounds.threshold))
     less = np.where(returns, least, size)
-    pressed = float(wishes[at.pressure.pressed].sum())
     given = at.free + float(spare[returns].sum())
     given += _coming(at, pressed - given)
     lacking = float(wishes.sum()) - given
