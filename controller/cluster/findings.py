@@ -7,6 +7,7 @@ import numpy as np
 
 from controller.engine.reasons import Reason
 from controller.engine.state import State
+from controller.observe.advice import LACKING
 
 NAMED = 5
 """Domains that one note names; the rest is counted."""
@@ -31,7 +32,7 @@ class Finding(NamedTuple):
 
 def findings(state: State, lost: Sequence[str], conflicts: Iterable[str]) -> list[Finding]:
     """All of them, one a reason. `lost`: a line for each libvirt connection that is down; `conflicts` likewise."""
-    return [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_short(state)]
+    return [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_short(state), *_lacking(state)]
 
 
 def _stuck(state: State) -> Iterator[Finding]:
@@ -64,6 +65,14 @@ def _short(state: State) -> Iterator[Finding]:
     names = _names(state, np.flatnonzero(state.pressure.pressed))
     if names:
         yield Finding("GuestPressure", f"{_listed(names)}: {Reason.PRESSURE_GROW.text}", 10.0)
+
+
+def _lacking(state: State) -> Iterator[Finding]:
+    """Domains that do not get what they were promised, or may not have what they need."""
+    for reason, hold in ((Reason.MINIMUM_UNMET, 10.0), (Reason.AT_MAXIMUM, 60.0)):
+        names = _names(state, np.flatnonzero(state.reason == reason))
+        if names:
+            yield Finding(str(reason), f"{_listed(names)}: {reason.text}; {LACKING[str(reason)]}", hold)
 
 
 def _names(state: State, rows: np.ndarray) -> list[str]:

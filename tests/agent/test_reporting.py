@@ -40,11 +40,11 @@ def facts(name: str, number: int, obstacle: Reason = Reason.NONE) -> DomainFacts
 def state(names: list[str], policies: list[MemoryPolicy]) -> State:
     """Every domain has 512 MiB, needs 256, is stable and well."""
     domains = [facts(name, number) for number, name in enumerate(names)]
-    made = align(State.initial(), assign(domains, policies, NodeIdentity("here")).inventory, 0.0).copy()
-    made.host = Host(HostReading(8192 * MIB, 4096 * MIB), budget=7000.0 * MIB)
+    made = align(State.initial(), assign(domains, policies, NodeIdentity("here")).inventory, 0.0)
+    made = replace(made, host=Host(HostReading(8192 * MIB, 4096 * MIB), budget=7000.0 * MIB))
     made.observation.allocation[:] = 512 * MIB
     made.observation.demand[:] = 256 * MIB
-    made.tempo.stable[:] = True
+    made.polling.stable[:] = True
     made.reason[:] = Reason.WITHIN_THRESHOLD
     return made
 
@@ -63,9 +63,9 @@ def test_the_whole_report():
     seen = state(["a", "b", "db"], [policy("web", "[ab]", mode="Enforce"), policy("db", "db")])
     seen.observation.demand[1] = 600 * MIB
     seen.reason[1] = Reason.STUCK
-    seen.tempo.stable[1] = False
-    seen.tempo.looks[:] = [10, 20, 3]
-    seen.tempo.fixed_looks[:] = [100.2, 30.1, 2.0]
+    seen.polling.stable[1] = False
+    seen.polling.looks[:] = [10, 20, 3]
+    seen.polling.fixed_looks[:] = [100.2, 30.1, 2.0]
     seen.balloon.reallocations[:] = [1, 2, 0]
     web = {
         "name": "web",
@@ -76,6 +76,7 @@ def test_the_whole_report():
         "stableDomains": 1,
         "conflictedDomains": 1,
         "stuckDomains": 1,
+        "unmetDomains": 0,
         "reallocations": 3,
         "looks": 30,
         "looksSaved": 100,
@@ -193,9 +194,9 @@ def test_at_rest_it_is_written_every_few_minutes(desk):
 
 
 def test_counters_and_sizes_that_drift_are_no_change(desk):
-    desk.state.tempo.looks[:] += 100
+    desk.state.polling.looks[:] += 100
     desk.state.observation.allocation[:] += 8 * MIB
-    desk.state.host = replace(desk.state.host, budget=desk.state.host.budget - MIB)
+    desk.state = replace(desk.state, host=replace(desk.state.host, budget=desk.state.host.budget - MIB))
     assert desk.after(REFRESH_S * 0.8 - 2) == []
 
 
@@ -241,7 +242,7 @@ def test_what_all_nodes_have_to_say_at_once_is_spread():
 def test_domains_that_are_never_at_rest_cost_a_write_a_minute(desk):
     written = 0
     for _ in range(360):
-        desk.state.tempo.stable[0] = not desk.state.tempo.stable[0]
+        desk.state.polling.stable[0] = not desk.state.polling.stable[0]
         written += len(desk.after(10, step=10))
     assert written / 3600 <= 0.02
 

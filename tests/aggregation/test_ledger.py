@@ -27,6 +27,7 @@ def state(name: str = "all", generation: int = 1, uid: str = "", **figures: int)
         "stable_domains": 4,
         "conflicted_domains": 0,
         "stuck_domains": 0,
+        "unmet_domains": 0,
         "reallocations": 7,
         "looks": 100,
         "looks_saved": 900,
