@@ -213,7 +213,7 @@ class TestOptions:
     def test_what_other_fields_rule_out_is_not_tried(self) -> None:
         capped = policy("{limits: {maximumPercent: 15}}")
         assert [one.changes for one in options(capped, FINE) if one.field.startswith("limits.")] == [
-            {"limits.minimumPercent": 10}
+            {"limits.minimumPercent": 5}
         ]
 
     def test_a_change_keeps_all_else_and_adds_no_defaults(self) -> None:
