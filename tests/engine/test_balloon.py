@@ -270,7 +270,18 @@ class TestGuestsThatTakeBack:
         desk.order(1000)
         desk.follow(1, 1000)
         assert (desk.follow(1, 2000), desk.phase) == (Event.REVERTED, Phase.STUCK)
-        assert desk.committed(2000) == 2000
+        assert (desk.committed(2000), desk.balloon.rest_from[0]) == (2000, desk.now + 1)
+
+    def test_a_grow_in_between_does_not_begin_the_count_anew(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, 1000)
+        desk.follow(1, 2000)
+        for target in (2100, 1000):
+            desk.follow(60, 2000 if target > 2000 else 2100)
+            desk.order(target, float(desk.balloon.settled[0] / MIB))
+            desk.follow(1, target)
+        assert desk.follow(1, 2000) is Event.REVERTED
 
     def test_a_shrink_that_stands_begins_the_count_anew(self):
         desk = Desk()
@@ -340,3 +351,126 @@ class TestGrain:
             world.tick(40)
         reasons = {each.reason for made in world.decisions for each in (*made.notices, *made.actions)}
         assert not {Reason.STUCK, Reason.OUTSIDE_CHANGE} & reasons
+
+
+class TestSurprises:
+    @pytest.mark.parametrize(
+        ("facts", "since_boot", "event"),
+        [({}, 1000, Event.RESIZED), ({"autodeflate": True}, 1000, Event.DEFLATED), ({}, 1, Event.DRIFTED)],
+    )
+    def test_statistics_count_again_a_second_later_and_proposals_are_void(self, facts, since_boot, event):
+        desk = Desk(**facts)
+        desk.balloon = stage.proposed(desk.balloon, ROW, np.array([1.0]), np.array([int(Reason.FORECAST_SHRINK)]))
+        desk.balloon = replace(desk.balloon, settles_at=np.array([NOW + 5.0 - since_boot]))
+        assert desk.follow(1, 2100) is event
+        assert desk.balloon.rest_from[0] == desk.now + 1
+        assert np.isnan(desk.balloon.proposed[0])
+        assert desk.follow(0.5, 2100) is Event.NONE
+
+    def test_each_move_of_a_booting_guest_prolongs_its_settling(self):
+        desk = Desk()
+        desk.balloon = replace(desk.balloon, settles_at=np.array([NOW + 5.0]))
+        assert [desk.follow(4, size) for size in (1900, 1800, 1700)] == [Event.DRIFTED] * 3
+        assert desk.follow(6, 1600) is Event.RESIZED
+
+    def test_a_guest_that_stops_and_comes_again_is_nobodys_change(self):
+        desk = Desk()
+        assert [desk.follow(1, size) for size in (0, 1500)] == [Event.DRIFTED] * 2
+
+    @pytest.mark.parametrize(
+        ("size", "event"),
+        [(2100, Event.FOLLOWED), (2200, Event.FOLLOWED), (2210, Event.RESIZED), (1900, Event.RESIZED)],
+    )
+    def test_what_a_stuck_guest_was_allowed_to_take_is_nobodys_change(self, size, event):
+        desk = Desk()
+        desk.balloon = stage.relieved(desk.balloon, ROW, np.array([2200.0 * MIB]))
+        assert desk.committed(2000) == 2200
+        assert desk.follow(1, size) is event
+
+    @pytest.mark.parametrize(("target", "size"), [(1000, 2000), (2500, 2000)])
+    def test_only_a_guest_that_has_begun_to_give_can_choke(self, target, size):
+        desk = Desk()
+        desk.order(target)
+        assert desk.follow(3, size, choked_at=NOW + 3) is Event.NONE
+
+    def test_one_that_helps_itself_does_not_choke(self):
+        desk = Desk(autodeflate=True)
+        desk.order(1000)
+        desk.follow(2, 1900)
+        assert desk.follow(1, 1900, choked_at=NOW + 3) is Event.NONE
+
+    def test_an_unanswered_order_has_not_arrived_by_coming_close(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.answer(Result.UNKNOWN)
+        assert [desk.follow(60, 1003), desk.follow(60, 1003)] == [Event.NONE] * 2
+
+    def test_it_is_left_alone_until_both_times_are_over(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(6, 2000)
+        desk.follow(50, 1500)
+        assert (desk.phase, desk.follow(15, 1500)) == (Phase.OVERRULED, Event.NONE)
+        assert desk.follow(15, 1500) is Event.EXPIRED
+
+
+class TestReleases:
+    @pytest.mark.parametrize(("size", "seconds", "goes_on"), [(2000, 1, True), (2000, 61, False), (4096, 1, False)])
+    def test_one_ends_at_the_definition_or_after_a_minute(self, size, seconds, goes_on):
+        desk = Desk()
+        unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory
+        desk.balloon = stage.hand_over(desk.balloon, desk.inventory, unowned, ROW, ROW, desk.now)
+        desk.inventory = unowned
+        assert desk.balloon.release.tolist() == [True]
+        desk.follow(seconds, size)
+        assert desk.balloon.release.tolist() == [goes_on]
+
+    def test_a_domain_that_nobody_owned_is_not_released(self):
+        unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory
+        new, old = np.array([-1]), Desk()
+        for before, rows in ((old.inventory, new), (unowned, ROW)):
+            handed = stage.hand_over(old.balloon, before, unowned, rows, rows, NOW)
+            assert handed.release.tolist() == [False]
+
+
+class TestAbandonedOrders:
+    @pytest.mark.parametrize(
+        ("seen", "expected"),
+        [
+            ({}, True),
+            ({"life": int(Life.PAUSED)}, False),
+            ({"allocation": 0.0}, False),
+            ({"allocation": 1000.0 * MIB}, False),
+        ],
+    )
+    def test_they_end_as_soon_as_libvirt_would_take_it(self, seen, expected):
+        desk = Desk()
+        desk.order(1000)
+        observed = desk.seen(1500, **seen)
+        assert not stage.abandoned(desk.balloon, observed, desk.inventory, desk.now, TUNING)[0]
+        observing = assign(
+            [Guest("guest", 500, 2000).facts()], [policy(mode="Observe")], NodeIdentity("node")
+        ).inventory
+        assert stage.abandoned(desk.balloon, observed, observing, desk.now, TUNING)[0] == expected
+        desk.answer(Result.REFUSED)
+        desk.order(1000)
+        assert not stage.abandoned(desk.balloon, observed, observing, desk.now, TUNING)[0]
+
+
+class TestMemoryInTheHandsOfGuests:
+    @pytest.mark.parametrize(
+        ("seen", "least", "most"),
+        [
+            ({"rss": 800.0 * MIB, "rss_size": 1000.0 * MIB, "rss_known": True}, 800, 800),
+            ({"rss": 800.0 * MIB, "rss_size": 900.0 * MIB, "rss_known": True}, 800, 900),
+            ({"rss": 1200.0 * MIB, "rss_size": 1000.0 * MIB, "rss_known": True}, 1000, 1000),
+            ({"rss": 800.0 * MIB, "rss_size": 1000.0 * MIB, "rss_known": False}, 800, 1000),
+            ({"allocation": 0.0, "rss": 800.0 * MIB, "rss_known": True}, 0, 0),
+        ],
+    )
+    def test_it_is_an_interval(self, seen, least, most):
+        desk = Desk()
+        observed = desk.seen(1000, **seen)
+        committed = stage.committed(desk.balloon, observed, desk.inventory)
+        held = stage.held(desk.balloon, observed, desk.inventory, committed)
+        assert held == (least * MIB, most * MIB)

@@ -7,7 +7,7 @@ import pytest
 from scripted_node import MIB, Guest, Node, policy
 
 from controller.engine.observation import Observation, observe
-from controller.engine.phases import Balloon
+from controller.engine.phases import Balloon, Event
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Snapshot
 from controller.engine.tuning import Tuning
@@ -159,3 +159,61 @@ def test_a_guest_that_reports_seldom_is_no_alarm_and_is_looked_at_no_more_often(
     world.tick(1200)
     assert [notice for decision in world.decisions for notice in decision.notices] == []
     assert len([when for when, _ in world.looks if when > 1600]) <= 2 * 600 / max(period, 30) + 2
+
+
+def test_a_sample_of_a_balloon_that_shrinks_tells_of_pressure_at_once():
+    desk = Desk()
+    desk.look(NOW - 1)
+    desk.balloon = replace(desk.balloon, target=np.array([500 * MIB]), last_at=np.array([NOW]))
+    assert one(desk.look(NOW).telling) is True
+
+
+def test_statistics_from_before_the_last_look_may_be_of_another_size_others_are_not():
+    desk = Desk()
+    desk.look(NOW)
+    desk.look(NOW + 1, actual=1500.0 * MIB)
+    assert not one(desk.look(NOW + 1.5, actual=1500.0 * MIB, updated=0.5, usable=1000.0 * MIB).fresh)
+    assert one(desk.look(NOW + 1.9, actual=1500.0 * MIB, updated=0.95, usable=1000.0 * MIB).fresh)
+
+
+@pytest.mark.parametrize(
+    ("sample", "left_mib"),
+    [
+        ({"usable": np.nan, "unused": 700.0 * MIB}, 700),
+        ({"usable": 0.0, "unused": 700.0 * MIB}, 700),
+        ({"usable": 0.0, "unused": 0.0}, 0),
+        ({"usable": 900.0 * MIB, "unused": 700.0 * MIB}, 900),
+    ],
+)
+def test_what_a_guest_could_give_up_is_what_it_calls_usable_unless_that_cannot_be(sample, left_mib):
+    assert one(Desk().look(NOW, **sample).usable) == left_mib * MIB
+
+
+@pytest.mark.parametrize(
+    ("second", "asked_ago", "chokes"),
+    [
+        ({}, 1, True),
+        ({}, np.nan, False),
+        ({}, 0, False),
+        ({"unused": 100.0 * MIB}, 1, False),
+        ({"available": 1990.0 * MIB}, 1, False),
+        ({"updated": 1.0}, 1, False),
+    ],
+)
+def test_a_guest_chokes_that_tells_twice_since_its_order_of_nothing_free_at_one_size(second, asked_ago, chokes):
+    desk = Desk()
+    desk.balloon = replace(desk.balloon, last_at=np.array([NOW - asked_ago]))
+    tight = {"unused": 20.0 * MIB, "available": 2000.0 * MIB}
+    desk.look(NOW, **tight)
+    assert np.isfinite(one(desk.look(NOW + 1, **tight | second).choked_at)) == chokes
+
+
+def test_what_a_choking_guest_promised_is_doubted_for_a_while():
+    desk = Desk()
+    full = {"usable": 1500.0 * MIB, "unused": 100.0 * MIB, "caches": 1400.0 * MIB}
+    assert one(desk.look(NOW, **full).doubtful) == 0
+    desk.balloon = replace(desk.balloon, event=np.array([int(Event.CHOKED)]))
+    assert one(desk.look(NOW + 1, **full).doubtful) == 1400 * MIB
+    desk.balloon = Balloon.blank(1)
+    assert one(desk.look(NOW + 960, **full).doubtful) == 1400 * MIB
+    assert one(desk.look(NOW + 962, **full).doubtful) == 0
