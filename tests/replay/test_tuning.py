@@ -379,7 +379,8 @@ class TestTuning:
         assert one.changes == {"headroom.percent": 60}
         assert one.holds
         assert pooled(one.held_out.found).harm < 0.5 * pooled(one.held_out.start).harm
-        assert watcher.announced == watcher.ended == 3 + 2 + 2 + 2 * 3
+        replayed_everywhere = 3 * 3 + 2 * 3
+        assert watcher.announced == watcher.ended < replayed_everywhere
 
     def test_policies_that_act_alike_are_replayed_once(self) -> None:
         made = source(360, 60.0, a=flat)
