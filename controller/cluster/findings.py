@@ -7,7 +7,6 @@ import numpy as np
 
 from controller.engine.reasons import Reason
 from controller.engine.state import State
-from controller.observe.advice import LACKING
 
 NAMED = 5
 """Domains that one note names; the rest is counted."""
@@ -17,6 +16,13 @@ SILENT_PART = 0.5
 """Part of the node's domains without statistics from which on it is the node's trouble, not a domain's."""
 
 _SILENT = np.array([Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.INVALID_STATISTICS])
+
+
+_LACKING = (
+    (Reason.MINIMUM_UNMET, "lower limits.minimum or minimumPercent of the policies here, or move a domain away", 10.0),
+    (Reason.AT_MAXIMUM, "raise limits.maximum of their policy, or the memory of their definition", 60.0),
+)
+"""Why domains have less than they were promised or need, what to do, and after how many seconds that is told."""
 
 
 class Finding(NamedTuple):
@@ -69,10 +75,10 @@ def _short(state: State) -> Iterator[Finding]:
 
 def _lacking(state: State) -> Iterator[Finding]:
     """Domains that do not get what they were promised, or may not have what they need."""
-    for reason, hold in ((Reason.MINIMUM_UNMET, 10.0), (Reason.AT_MAXIMUM, 60.0)):
+    for reason, remedy, hold in _LACKING:
         names = _names(state, np.flatnonzero(state.reason == reason))
         if names:
-            yield Finding(str(reason), f"{_listed(names)}: {reason.text}; {LACKING[str(reason)]}", hold)
+            yield Finding(str(reason), f"{_listed(names)}: {reason.text}; {remedy}", hold)
 
 
 def _names(state: State, rows: np.ndarray) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from controller.replay.contract import Controller
 from controller.replay.score import Result, score
 from controller.replay.trace import Trace
-from controller.replay.world import World
+from controller.replay.world import Record, World
 
 GAP_S = 0.1
 """Least seconds between two acts of a controller, as between two iterations of the live loop: balloons that arrive
@@ -34,8 +34,13 @@ def replay(
     if not any(one.demand[:-1].any() for one in trace.series):
         raise ReplayError("trace: demand is 0 throughout, so no harm can be a part of it; give one with demand")
     world = World(trace, host_mib, autodeflate)
+    return score(trace, drive(world, controller, progress), host_mib)
+
+
+def drive(world: World, controller: Controller, progress: Callable[[float], None] | None = None) -> Record:
+    """Let `controller` act on `world` until its trace ends; see `replay`."""
     controller.start(world)
-    rested = world.now
+    rested = start = world.now
     while True:
         wake = max(_wake(controller, world), rested)
         time = min(world.next_change(), wake)
@@ -43,12 +48,12 @@ def replay(
             break
         world.advance(time)
         if progress:
-            progress(time - trace.start)
+            progress(time - start)
         if time >= max(_wake(controller, world), rested):
             controller.act(world)
             rested = time + GAP_S
     world.advance(world.end)
-    return score(trace, world.finish(), host_mib)
+    return world.finish()
 
 
 def _wake(controller: Controller, world: World) -> float:
