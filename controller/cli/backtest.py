@@ -23,7 +23,7 @@ from controller.cli.replaying import (
 )
 
 if TYPE_CHECKING:
-    from controller.replay.backtest import Run, Setting, Source
+    from controller.replay.backtest import Run
     from controller.replay.sweep import Need
 
 
@@ -70,7 +70,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     metavar="NAME,...",
     callback=_names,
     help="What to replay: ballast, ballast:MODEL (wls, ols, ...), ballast:fixed (looks at the shortest interval), "
-    "static, max, mom, proxmox, qmemman, pi, vpa, clairvoyant.  [default: all]",
+    "static, max, mom, proxmox, qmemman, pi, vpa, virtui, probe (no forecast), clairvoyant.  [default: all]",
 )
 @autodeflate_option
 @click.option("--sweep", is_flag=True, help="Find the host memory each needs for harm of 0.1 % of demand, too (slow).")
@@ -104,6 +104,8 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     """
     from controller.replay import backtest as replays  # noqa: PLC0415 - numpy and pydantic: not for the sake of --help
     from controller.replay import controllers as known  # noqa: PLC0415 - as above
+    from controller.replay.pool import Pool  # noqa: PLC0415 - as above
+    from controller.replay.sweep import plan, run_all  # noqa: PLC0415 - as above
     from controller.replay.trace import read  # noqa: PLC0415 - as above
 
     with plainly(), _written_plainly(out), ended_by_sigterm():
@@ -114,12 +116,11 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         replays.check(setting, given)
         names = controllers or known.names()
         jobs = replays.plan(given, hosts_mib, names, setting, out)
-        with progress_bar("replays") as bar:
-            bar.more(len(jobs))
-            runs = replays.run_all(jobs, bar.done)
+        with Pool() as pool, progress_bar("replays") as bar:
+            runs = replays.run_all(jobs, pool, bar)
+            needs = run_all(plan(given, names, setting), runs, pool, bar) if sweep else None
         if warning := replays.unlike(setting.policy, jobs):
             click.echo(warning, err=True)
-        needs = _needs(given, names, setting) if sweep else None
         summary = _summary(runs, needs)
         if out is not None:
             _write(out, runs, needs, summary)
@@ -127,15 +128,6 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         _print_table(runs, needs, out)
     else:
         click.echo(document(summary, output))
-
-
-def _needs(given: Sequence[Source], names: Sequence[str], setting: Setting) -> list[Need]:
-    from controller.replay import sweep  # noqa: PLC0415 - as in `backtest`
-
-    searches = sweep.plan(given, names, setting)
-    with progress_bar("searches") as bar:
-        bar.more(len(searches))
-        return sweep.run_all(searches, bar.done)
 
 
 def _summary(runs: Sequence[Run], needs: Sequence[Need] | None) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def tune(
     """
     from controller.cli import tuned  # noqa: PLC0415 - numpy and pydantic: not for the sake of --help
     from controller.replay import backtest, holdout  # noqa: PLC0415 - as above
+    from controller.replay.pool import Pool  # noqa: PLC0415 - as above
     from controller.replay.trace import read  # noqa: PLC0415 - as above
     from controller.replay.tune import tune as search  # noqa: PLC0415 - as above
 
@@ -80,8 +81,8 @@ def tune(
         given = backtest.sources([(str(path), read(path)) for path in dict.fromkeys(traces)])
         backtest.check(backtest.Setting(start, autodeflate), given)
         splits = [holdout.split(source, host_mib) for source in given]
-        with progress_bar("replays") as bar:
-            tuning = search(start, splits, autodeflate, bar)
+        with Pool() as pool, progress_bar("replays") as bar:
+            tuning = search(start, splits, autodeflate, pool, bar)
     if output == "json":
         click.echo(document(tuned.entry(tuning, splits), output))
     else:

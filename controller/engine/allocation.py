@@ -12,7 +12,7 @@ import numpy as np
 
 from controller import planner
 from controller.engine.bounds import Bounds
-from controller.engine.estimate import Estimate, headroom
+from controller.engine.estimate import Estimate
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
 from controller.engine.inventory import Inventory
@@ -76,7 +76,7 @@ def allocate(
     size, rows = observation.allocation, np.flatnonzero(movable)
     need = _need(observation, bounds, tuning)
     foot = np.clip(np.fmax(estimate.foot, 0.0), need, np.maximum(bounds.top, need))
-    wanted = np.minimum(foot + headroom(inventory, foot), np.maximum(bounds.top, foot))
+    wanted = np.fmax(np.fmin(estimate.wanted(inventory), bounds.top), foot)
     searched = _searched(observation, pressure, estimate, bounds, tuning)
     returns, top = _tops(inventory, bounds, observation, balloon, estimate, host, np.fmax(wanted, searched), now)
     foot = np.where(balloon.release, np.minimum(np.fmax(need, inventory.definition), np.fmax(need, top)), foot)

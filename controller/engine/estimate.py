@@ -52,7 +52,7 @@ class Estimate(Table):
     width: Floats = column(1.0)
     """Of the upper forecast, relative to the model's own: what has kept its promise of late."""
     foot: Floats = column(np.nan)
-    """What the allocation has to hold at least: the upper forecast, and memory that a balloon might not get."""
+    """What the allocation has to hold at least: demand, and memory that a balloon might not get."""
     reach: Floats = column(np.nan)
     """How far demand may rise beyond the foot: the unit of the learnt tail."""
     peak_minute: Floats = column(0.0)
@@ -67,6 +67,11 @@ class Estimate(Table):
     """The most that foot and headroom came to since `bucket_start`."""
     bucket_before: Floats = column(0.0)
     """The same of the stabilisation window before that."""
+
+    def wanted(self, inventory: Inventory) -> Floats:
+        """(n,) upper forecast, or memory that a balloon might not get, and headroom."""
+        foreseen = np.maximum(self.upper, self.foot)
+        return foreseen + headroom(inventory, foreseen)
 
     @property
     def held(self) -> Floats:
@@ -151,7 +156,7 @@ def update(
         upper=dense[1],
         exhausted_at=dense[2],
         width=dense[3],
-        foot=np.maximum(dense[1], _firm(observation, inventory)),
+        foot=np.maximum(observation.demand, _firm(observation, inventory)),
     )
     made = _hold(made, inventory, chosen, now)
     return made.having(reach=_reach(made, observation, inventory, tuning))
@@ -223,7 +228,7 @@ def headroom(inventory: Inventory, base: Floats) -> Floats:
 def _hold(estimate: Estimate, inventory: Inventory, chosen: Bools, now: float) -> Estimate:
     """A sliding maximum of foot and headroom over a stabilisation window or two: two buckets of that length."""
     window = inventory.stabilization
-    foreseen = estimate.foot + headroom(inventory, estimate.foot)
+    foreseen = estimate.wanted(inventory)
     passed = now - estimate.bucket_start
     turn = passed >= window
     gap = passed > 2 * np.maximum(window, inventory.interval_maximum)

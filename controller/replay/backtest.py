@@ -1,6 +1,6 @@
 """A backtest: every controller on every trace at every host size, and the files that say what each did."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -10,7 +10,7 @@ from controller.api.quantity import format_quantity
 from controller.api.selectors import matches_domain
 from controller.replay.ballast import MIB, reserve_mib
 from controller.replay.controllers import FIXED, OURS, PEERS, make
-from controller.replay.pool import outcomes
+from controller.replay.pool import Pool, Watcher
 from controller.replay.run import replay
 from controller.replay.score import Figures, Result, write_allocations, write_looks
 from controller.replay.trace import Trace
@@ -146,13 +146,14 @@ def plan(
     )
 
 
-def run_all(jobs: Sequence[Job], done: Callable[[], None] = lambda: None) -> list[Run]:
+def run_all(jobs: Sequence[Job], pool: Pool, watcher: Watcher) -> list[Run]:
     """Replay them, side by side, and write their files. Raises PoolError, ReplayError, OSError."""
+    watcher.more(len(jobs))
     for folder in {job.folder for job in jobs if job.folder is not None}:
         folder.mkdir(parents=True, exist_ok=True)
     return [
         Run(job.source, job.host_mib, job.controller, figures, result)
-        for job, (figures, result) in zip(jobs, outcomes(run, jobs, done), strict=True)
+        for job, (figures, result) in zip(jobs, pool.outcomes(run, jobs, watcher.done), strict=True)
     ]
 
 

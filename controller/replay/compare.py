@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from controller.api.policy import DomainSelector, MemoryPolicy
 from controller.forecast import registry
 from controller.replay.ballast import MIB, MONOTONIC_START, Ballast, enforced, host_with, with_model
-from controller.replay.pool import outcomes
-from controller.replay.run import drive
+from controller.replay.pool import Pool
+from controller.replay.run import played
 from controller.replay.trace import Series, Trace
 from controller.replay.world import DIGITS, INSTANT_S, World
 
@@ -103,7 +103,8 @@ def compare(
         if progress:
             progress(done / len(walks))
 
-    cells = np.concatenate([np.zeros((0, _WHAT)), *outcomes(walk, walks, one_more)])
+    with Pool() as pool:
+        cells = np.concatenate([np.zeros((0, _WHAT)), *pool.outcomes(walk, walks, one_more)])
     sums = cells.reshape(len(kinds), -1, _WHAT)
     if not sums[:, :, _COUNT].any(axis=1).all():
         ran = max(float(series.times[-1] - series.times[0]) for series in trace.series)
@@ -156,7 +157,10 @@ def walk(one: Walk) -> Floats:
     """(blocks, what) what came of it, block by block."""
     trace = Trace((one.name,), (one.series,))
     judge = _Judge(one)
-    record = drive(World(trace, host_with(one.policy, float(one.series.maximum.max()))), judge)
+    world = World(trace, host_with(one.policy, float(one.series.maximum.max())))
+    for _ in played(world, judge):
+        pass
+    record = world.finish()
     judge.sums[:, _LOOKS] = np.histogram(record.look_times, one.edges)[0]
     judge.sums[:, _SECONDS] = np.diff(one.edges)
     return judge.sums

@@ -9,10 +9,12 @@ from controller.replay.contract import Controller
 from controller.replay.peers.clairvoyant import Clairvoyant
 from controller.replay.peers.mom import Mom
 from controller.replay.peers.pi import Pi
+from controller.replay.peers.probe import Probe
 from controller.replay.peers.proxmox import Proxmox
 from controller.replay.peers.qmemman import Qmemman
 from controller.replay.peers.static_max import StaticMax
 from controller.replay.peers.static_share import StaticShare
+from controller.replay.peers.virtui import Virtui
 from controller.replay.peers.vpa import Vpa
 
 PEERS: dict[str, Callable[[], Controller]] = {
@@ -23,6 +25,8 @@ PEERS: dict[str, Callable[[], Controller]] = {
     "qmemman": Qmemman,
     "pi": Pi,
     "vpa": Vpa,
+    "virtui": Virtui,
+    "probe": Probe,
     "clairvoyant": Clairvoyant,
 }
 """Every controller but Ballast."""
@@ -36,7 +40,13 @@ FIXED = f"{OURS}:fixed"
 """Looks at the policy's shortest interval, however calm a domain is: what adaptive looks are measured against."""
 
 BOUND = "clairvoyant"
-"""What nobody can beat; no peer."""
+"""What nobody can beat."""
+
+PROBE = "probe"
+"""What a forecast has to beat: nobody's policy."""
+
+RIVALS = tuple(name for name in PEERS if name not in {BOUND, PROBE})
+"""What others use: among them is the best peer."""
 
 
 class UnknownControllerError(Exception):

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from itertools import groupby
 
 from controller.replay.backtest import Run, base_mib
-from controller.replay.controllers import BOUND, FIXED, OURS, PEERS
+from controller.replay.controllers import FIXED, OURS, RIVALS
 from controller.replay.sweep import Need
 
 _STYLE = """
@@ -78,7 +78,7 @@ def verdict(runs: Sequence[Run]) -> str:
     """One sentence on one host: Ballast against the best of its peers, and what it cost."""
     size = f"Host {runs[0].host_mib:.0f} MiB ({100 * runs[0].host_mib / base_mib(runs[0].source.trace):.0f} %): "
     by_name = {run.controller: run.figures for run in runs}
-    peers = {name: figures for name, figures in by_name.items() if name in PEERS and name != BOUND}
+    peers = {name: figures for name, figures in by_name.items() if name in RIVALS}
     ours = by_name.get(OURS)
     if ours is None or not peers:
         return size + "Ballast or its peers were not replayed, so there is nothing to compare"

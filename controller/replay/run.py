@@ -1,15 +1,20 @@
 """One replay: a trace, a host of some size, a controller; what came of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import numpy as np
 
 from controller.replay.contract import Controller
 from controller.replay.score import Result, score
 from controller.replay.trace import Trace
-from controller.replay.world import Record, World
+from controller.replay.world import World
 
 GAP_S = 0.1
 """Least seconds between two acts of a controller, as between two iterations of the live loop: balloons that arrive
 close together are worth one step, not one each."""
+
+ROUNDING = 1e-6
+"""Fraction of demand: what is missing of sizes as recorded, rounded, differs by less."""
 
 
 class ReplayError(Exception):
@@ -22,38 +27,60 @@ def replay(
     host_mib: float,
     autodeflate: bool = False,
     progress: Callable[[float], None] | None = None,
+    free_page_reporting: bool = False,
 ) -> Result:
     """What `controller` does to the domains of `trace` on a host that can give them `host_mib` MiB together.
 
     Deterministic: the same arguments give the same result. `progress` is told the seconds of the trace that are
-    done, often. Raises ReplayError for a host without memory and a
-    trace without demand.
+    done, often. `free_page_reporting` changes what guests hold of the host, and so no figure. Raises ReplayError for a
+    host without memory and a trace without demand.
     """
+    world = _world(trace, host_mib, autodeflate, free_page_reporting)
+    for time in played(world, controller):
+        if progress:
+            progress(time - trace.start)
+    return score(trace, world.finish(), host_mib)
+
+
+def serves(trace: Trace, controller: Controller, host_mib: float, enough: float, autodeflate: bool = False) -> bool:
+    """Whether the harm of `replay` with these arguments is at most `enough`, a fraction of demand.
+
+    As soon as more is missing, the replay ends: whoever searches a host's size mostly tries hosts that are too small.
+    Raises ReplayError.
+    """
+    world = _world(trace, host_mib, autodeflate)
+    need = sum(float(one.demand[:-1] @ np.diff(one.times)) for one in trace.series)
+    missing, last = 0.0, world.now
+    demand, size = world.demand.copy(), world.allocation.copy()
+    for time in played(world, controller):
+        at_rest = world.allocation == size
+        missing += float(np.maximum(demand - size, 0.0)[at_rest].sum()) * (time - last)
+        if missing > (enough + ROUNDING) * need:
+            return False
+        last, demand, size = time, world.demand.copy(), world.allocation.copy()
+    return score(trace, world.finish(), host_mib).figures.harm <= enough
+
+
+def _world(trace: Trace, host_mib: float, autodeflate: bool, free_page_reporting: bool = False) -> World:
+    """Raises ReplayError."""
     if not 0 < host_mib < float("inf"):
         raise ReplayError(f"host memory: {host_mib} MiB cannot be shared out; give a positive size")
     if not any(one.demand[:-1].any() for one in trace.series):
         raise ReplayError("trace: demand is 0 throughout, so no harm can be a part of it; give one with demand")
-    world = World(trace, host_mib, autodeflate)
-    return score(trace, drive(world, controller, progress), host_mib)
+    return World(trace, host_mib, autodeflate, free_page_reporting)
 
 
-def drive(world: World, controller: Controller, progress: Callable[[float], None] | None = None) -> Record:
-    """Let `controller` act on `world` until its trace ends; see `replay`."""
+def played(world: World, controller: Controller) -> Iterator[float]:
+    """Time after time at which something happens, until the trace ends; orders of that time are given after it."""
     controller.start(world)
-    rested = start = world.now
-    while True:
-        wake = max(_wake(controller, world), rested)
-        time = min(world.next_change(), wake)
-        if time >= world.end:
-            break
+    rested = world.now
+    while (time := min(world.next_change(), max(_wake(controller, world), rested))) < world.end:
         world.advance(time)
-        if progress:
-            progress(time - start)
+        yield time
         if time >= max(_wake(controller, world), rested):
             controller.act(world)
             rested = time + GAP_S
     world.advance(world.end)
-    return world.finish()
 
 
 def _wake(controller: Controller, world: World) -> float:

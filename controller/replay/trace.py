@@ -20,6 +20,8 @@ from typing import IO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.replay.rounds import rounds
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -91,12 +93,14 @@ class Trace:
 
     @cached_property
     def peak_mib(self) -> float:
-        """The most that all domains together ask for at any time, MiB."""
-        instants = np.unique(np.concatenate([one.times for one in self.series]))
-        total = np.zeros(len(instants))
-        for one in self.series:
-            held = one.demand[np.searchsorted(one.times, instants, side="right") - 1]
-            total += np.where((instants >= one.times[0]) & (instants <= one.times[-1]), held, 0.0)
+        """The most that all domains together ask for in any round of samples, MiB: it does not depend on whether they
+        are read at once or one after the other.
+        """
+        numbers = rounds([one.times for one in self.series], self.step_s)
+        total = np.zeros(1 + max(int(each[-1]) for each in numbers))
+        for one, taken in zip(self.series, numbers, strict=True):
+            here = np.arange(taken[0], taken[-1] + 1)
+            total[here] += one.demand[np.searchsorted(taken, here, side="right") - 1]
         return float(total.max())
 
     @property

@@ -8,13 +8,12 @@ part held out, and is proposed only if it gains there, too.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Protocol
 
 from controller.api.policy import MemoryPolicy
 from controller.replay.ballast import Ballast, enforced
 from controller.replay.holdout import Piece, Split
 from controller.replay.merit import Outcome, bearable, burden, gains, pooled
-from controller.replay.pool import outcomes
+from controller.replay.pool import Pool, Watcher
 from controller.replay.proposals import Changes, Option, Sight, changed, difference, options
 from controller.replay.run import replay
 from controller.replay.score import Figures
@@ -24,16 +23,6 @@ ROUNDS = 2
 
 Served = tuple[Outcome, ...]
 """What a policy did to each of several pieces."""
-
-
-class Watcher(Protocol):
-    """Hears how far the replays are."""
-
-    def more(self, count: int) -> None:
-        """So many are to come besides those announced before."""
-
-    def done(self) -> None:
-        """One has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +57,13 @@ class Tuning:
         return self.found if self.holds else self.start
 
 
-def tune(start: MemoryPolicy, splits: Sequence[Split], autodeflate: bool, watcher: Watcher) -> Tuning:
+def tune(start: MemoryPolicy, splits: Sequence[Split], autodeflate: bool, pool: Pool, watcher: Watcher) -> Tuning:
     """Search from `start`, whose mode stays as it is. Raises PoolError, ReplayError."""
-    bench = Bench([piece for split in splits for piece in split.chosen_on], autodeflate, watcher)
+    bench = Bench([piece for split in splits for piece in split.chosen_on], autodeflate, pool, watcher)
     changes = difference(start, search(start, bench))
     found = changed(start, changes)  # without fields that the search set and set back
     assert found is not None
-    judges = Bench([piece for split in splits for piece in split.held_out], autodeflate, watcher)
+    judges = Bench([piece for split in splits for piece in split.held_out], autodeflate, pool, watcher)
     pair = (start, found)
     return Tuning(start, found, changes, Part(*bench.serve(pair)), Part(*judges.serve(pair)))
 
@@ -99,6 +88,7 @@ class Bench:
 
     pieces: Sequence[Piece]
     autodeflate: bool
+    pool: Pool
     watcher: Watcher
     _known: dict[tuple[str, int], Figures] = field(default_factory=dict)
 
@@ -122,7 +112,7 @@ class Bench:
             if key not in self._known
         }
         self.watcher.more(len(new))
-        self._known.update(zip(new, outcomes(run, list(new.values()), self.watcher.done), strict=True))
+        self._known.update(zip(new, self.pool.outcomes(run, list(new.values()), self.watcher.done), strict=True))
         return [tuple(map(self._outcome, row)) for row in rows]
 
     def _key(self, policy: MemoryPolicy, place: int) -> tuple[str, int]:

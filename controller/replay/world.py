@@ -5,6 +5,10 @@
 - A balloon deflates (the guest grows) at 2 GiB/s and inflates (the guest shrinks) at 0.9 GiB/s. A guest never gives up
   what it uses: an inflating balloon stops at demand, and goes on when demand falls. With `autodeflate`, demand above
   the allocation deflates the balloon by itself, up to the maximum, and overrules what the host had asked for.
+- What a guest holds of the host is what it has touched of its allocation. Guests that are there when the trace begins
+  have touched all of it, later ones what they use. It grows at once when more is used than ever was, and a balloon that
+  inflates takes it away, untouched memory first; what guests free again they hold, unless they report free pages. Only
+  who asks for it sees it: figures and free memory are of allocations, which guests may touch at any time.
 - Guests report once a statistics period (1 s, or the trace's step where that is longer), at its end: a new demand shows
   a period after it came. They report no more than the allocation, however much is missing, and signs of pressure
   (major faults, swap-in) while demand is above 97 % of it. A domain whose samples stopped (a gap) sends no report.
@@ -69,6 +73,8 @@ class Readings:
     """MiB swapped in, a counter."""
     major_faults: Floats
     """A counter."""
+    resident: Floats
+    """What the guest holds of the host now, by QEMU's resident size: at least what it uses, at most its allocation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,9 @@ class World:
     ramp's, that of what is missing is never less (it is convex), and a reallocation is one change.
     """
 
-    def __init__(self, trace: Trace, total_mib: float, autodeflate: bool = False) -> None:
+    def __init__(
+        self, trace: Trace, total_mib: float, autodeflate: bool = False, free_page_reporting: bool = False
+    ) -> None:
         """`total_mib`: MiB the host can give to all domains together, positive."""
         n = len(trace.domains)
         self.domains = trace.domains
@@ -111,6 +119,8 @@ class World:
         """What controllers cannot see."""
         self.allocation = np.zeros(n)
         self._share = total_mib / n
+        self._free_page_reporting = free_page_reporting
+        self._touched = np.zeros(n)
         self._instants = _Instants(trace, self.period_s)
         self._target = np.zeros(n)
         self._sampled_at = np.full(n, -np.inf)
@@ -120,6 +130,7 @@ class World:
         self._news_at = np.inf
         self._looks: list[tuple[float, Ints]] = []
         self._pass_instant()
+        self._touched = self._touched if free_page_reporting else self.allocation.copy()
 
     def next_change(self) -> float:
         """Time at which demand changes or guests report next; infinite after the last."""
@@ -139,6 +150,7 @@ class World:
             if self._ramps.next_end <= time:
                 self._news_at = min(self._news_at, self._ramps.next_end)
             self.allocation = self._ramps.advance(time, self.allocation)
+            self._touch()
         if time >= self._instants.next:
             self._pass_instant()
 
@@ -155,6 +167,7 @@ class World:
             reports.updated[rows],
             reports.swap_in[rows],
             reports.major_faults[rows],
+            self._touched[rows],
         )
 
     def order(self, rows: Ints, targets: Floats) -> None:
@@ -167,6 +180,7 @@ class World:
         self._target[rows] = self.allocation[rows] = self._told[rows] = sizes
         for row, size in zip(rows.tolist(), sizes.tolist(), strict=True):
             self._ramps.place(row, size, self.now)
+        self._touch()
 
     def free_mib(self) -> float:
         """The host's free memory: what is not allocated, never negative."""
@@ -200,6 +214,7 @@ class World:
             self._sampled_at[instant.rows] = self.now
             self.demand[instant.rows] = instant.demand
             self._come_and_go(instant)
+            self._touch()
             self._aim()
 
     def _come_and_go(self, instant: "_Instant") -> None:
@@ -222,8 +237,14 @@ class World:
     def _leave(self, rows: Ints) -> None:
         self._ramps.stop(rows, self.now, self.allocation)
         self.present[rows] = False
-        for part in (self.demand, self.allocation, self._target, self._told):
+        for part in (self.demand, self.allocation, self._target, self._told, self._touched):
             part[rows] = 0.0
+
+    def _touch(self) -> None:
+        """What guests hold, now that demand or allocations are others."""
+        used = np.minimum(self.demand, self.allocation)
+        kept = used if self._free_page_reporting else np.maximum(self._touched, used)
+        self._touched = np.minimum(kept, self.allocation)
 
     def _aim(self) -> None:
         """Where every balloon goes from here, given its target and what its guest uses."""

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.main import main
-from controller.replay.pool import PoolError
+from controller.replay.pool import Pool, PoolError
 
 POLICY = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: all}\n"
 HEADER = "time_s,domain,demand_mib,max_mib\n"
@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_replayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """/proc takes no files, not even root's."""
-    monkeypatch.setattr("controller.replay.backtest.outcomes", lambda *_: pytest.fail("replayed"))
+    monkeypatch.setattr(Pool, "outcomes", lambda *_: pytest.fail("replayed"))
     result = backtest("--controllers", "static", "--host-memory", "1Gi", "--out", "/proc")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("Error: /proc: ")
@@ -228,7 +228,7 @@ def test_a_replay_whose_process_is_killed_ends_the_command_with_a_line(monkeypat
     def killed(*_: object) -> None:
         raise PoolError("a replay's process was killed")
 
-    monkeypatch.setattr("controller.replay.backtest.outcomes", killed)
+    monkeypatch.setattr(Pool, "outcomes", killed)
     result = backtest("--controllers", "static")
     assert (result.exit_code, result.stderr) == (1, "Error: a replay's process was killed\n")
 

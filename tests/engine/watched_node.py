@@ -57,10 +57,6 @@ class Books:
         """Target of an order of which libvirt has not said what became of it, bytes."""
         self.waits = False
         """The controller has been told that this is so."""
-        self.ends = False
-        """There was an order since the last one that ended all."""
-        self.moving = False
-        """The newest order came while one before it was under way."""
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
@@ -199,7 +195,6 @@ class WatchedNode(Node):
     def _apply(self, action: Action) -> None:
         book = self._book(action.name)
         assert not book.waits, f"rule 2: a further order while that to {book.unanswered} is not answered: {action}"
-        book.moving = bool(np.isfinite(np.fmax(book.ordered, book.unanswered)))
         book.eased = action.target >= book.ordered
         refused = self.refuse_next == action.name
         super()._apply(action)
@@ -213,8 +208,8 @@ class WatchedNode(Node):
     def _check(self, decision: Decision) -> None:
         names = [action.name for action in decision.actions if action.reason is not Reason.STUCK]
         assert len(names) == len(set(names)), f"rule 2: two orders for one guest in a step: {decision.actions}"
-        grows = [action.grows for action in decision.actions if action.reason.moves]
-        assert grows == sorted(grows), f"rule 2: a shrink after a grow: {decision.actions}"
+        stay = [not action.target < action.before for action in decision.actions if action.reason.moves]
+        assert stay == sorted(stay), f"rule 2: a shrink after a grow: {decision.actions}"
         for action in decision.actions:
             self._check_action(action)
         budget = self._budget()
@@ -239,7 +234,6 @@ class WatchedNode(Node):
             return
         self._check_right(action)
         self._check_limits(action)
-        self._book(action.name).ends = True
         if action.reason is Reason.STUCK:
             self._book(action.name).stuck_at = self.now
         elif not action.reason.moves:
@@ -253,10 +247,8 @@ class WatchedNode(Node):
             return False
         agreed, book = self._agreed(action.name), self._book(action.name)
         assert not agreed.enforced, f"handed over under Enforce: {action}"
-        assert book.ends or book.moving, f"rule 7: stopped once more: {action}"
         assert book.life == Life.RUNNING, f"rule 5: acted on a guest that is {book.life.name}: {action}"
         assert abs(action.target - book.told) < SLACK, f"rule 7: not stopped where it is: {action}"
-        book.ends = False
         return True
 
     def _check_right(self, action: Action) -> None:

@@ -5,8 +5,9 @@ import pytest
 from made_traces import trace
 
 from controller.replay.controllers import PEERS
-from controller.replay.peers import mom, pi, proxmox, qmemman, vpa
+from controller.replay.peers import mom, pi, proxmox, qmemman, virtui, vpa
 from controller.replay.run import replay
+from controller.replay.trace import Series, Trace
 
 GIB = 1024.0
 MB = 10**6
@@ -154,6 +155,60 @@ def test_vpa_gives_more_after_a_kill():
     assert [vpa.after_kill(peak) for peak in (100.0, 1000.0)] == [200, 1200]
 
 
+@pytest.mark.parametrize(
+    ("used", "target"),
+    [(0.65, 13000), (0.64, 10000), (0.56, 10000), (0.55, 9000), (0.10, 9000), (1.0, 13000)],
+)
+def test_virtui_sizes_a_guest(used, target):
+    assert virtui.targets(np.array([10000.0]), np.array([used]), np.array([64000.0])).tolist() == pytest.approx(
+        [target]
+    )
+
+
+def test_virtui_grows_no_further_than_the_maximum():
+    assert virtui.targets(np.array([10000.0]), np.array([0.9]), np.array([11000.0])).tolist() == [11000]
+
+
+@pytest.mark.parametrize(("size", "maximum", "target"), [(9000, 64000, 8192), (4000, 64000, 4000), (6000, 6000, 6000)])
+def test_virtui_leaves_eight_gib_or_the_maximum(size, maximum, target):
+    wanted = virtui.targets(np.array([size], float), np.array([0.1]), np.array([maximum], float))
+
+    assert wanted.tolist() == [target]
+
+
+def test_virtui_waits_20_s_after_boot_and_10_s_between_shrinks():
+    result = replay(trace(maximum=40000, a=[100.0] * 45), virtui.Virtui(), 20000)
+
+    begun = result.record.times[0][1:] - np.array([2000, 1800, 1620]) / 921.6 / 2
+    assert begun.tolist() == pytest.approx([20, 30, 40])
+
+
+def test_virtui_grows_at_every_look_and_minds_no_host():
+    result = replay(trace(maximum=40000, a=[9900.0] * 8, b=[9900.0] * 8), virtui.Virtui(), 20000)
+
+    assert result.record.allocations[0].tolist() == pytest.approx([10000, 13000, 16900])
+    assert result.figures.overcommit > 0
+
+
+def gap(first, last, demand):
+    """Samples every second but from `first` to `last`, where the guest's newest report is a second younger."""
+    times = np.concatenate([np.arange(first + 1.0), [last, last + 1.0]])
+    return Trace(("a",), (Series(times, np.full(len(times), demand), np.full(len(times), 40000.0)),))
+
+
+def test_virtui_acts_once_on_a_report():
+    result = replay(gap(3, 20, 30000.0), virtui.Virtui(), 10000)
+
+    assert result.record.allocations[0].tolist() == pytest.approx([10000, 13000, 16900, 21970])
+
+
+@pytest.mark.parametrize(("newest", "shrinks"), [(16, 0), (17, 1)])
+def test_virtui_skips_reports_that_are_two_looks_old(newest, shrinks):
+    result = replay(gap(newest - 1, 29, 100.0), virtui.Virtui(), 10000)
+
+    assert len(result.record.allocations[0]) - 1 == shrinks
+
+
 def test_the_clairvoyant_harms_nobody_while_demand_fits():
     figures = replay(trace(a=[100, 900, 200, 50, 1], b=[50, 100, 700, 900, 1]), PEERS["clairvoyant"](), 1000).figures
 
@@ -185,7 +240,8 @@ def test_every_peer_replays_alike_twice(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "looks"), [("static", 0), ("mom", 720), ("proxmox", 360), ("pi", 720), ("vpa", 60), ("clairvoyant", 0)]
+    ("name", "looks"),
+    [("static", 0), ("mom", 720), ("proxmox", 360), ("pi", 720), ("vpa", 60), ("virtui", 1800), ("clairvoyant", 0)],
 )
 def test_peers_look_at_their_own_interval(name, looks):
     demand = trace(step=1, a=[100.0] * 3601)

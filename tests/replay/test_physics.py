@@ -154,3 +154,57 @@ def test_reports_that_fall_on_a_sample_but_for_rounding_come_before_it():
     replay(Trace(("a",), (Series(times, np.arange(1.0, 6.0), np.full(5, 9.0)),)), script, 9)
 
     assert [float(seen.used[0]) for seen in script.seen.values()] == [1, 2, 3]
+
+
+def residents(demand, orders, looks, host_mib=1000, free_page_reporting=False):
+    """What the domains hold at each of `looks`."""
+    script = Script(orders, looks)
+    replay(demand, script, host_mib, free_page_reporting=free_page_reporting)
+    return [script.seen[time].resident.tolist() for time in looks]
+
+
+def test_guests_that_were_there_before_hold_all_they_were_given_and_later_ones_what_they_use():
+    whole = Series(np.arange(6.0), np.full(6, 10.0), np.full(6, 500.0))
+    late = Series(np.arange(2.0, 6.0), np.full(4, 70.0), np.full(4, 500.0))
+
+    assert residents(Trace(("whole", "late"), (whole, late)), {}, (1, 3)) == [[500], [500, 70]]
+
+
+def test_a_guest_that_uses_more_than_ever_holds_it_at_once_and_keeps_it():
+    late = Series(np.arange(1.0, 6.0), np.array([70.0, 300, 300, 40, 40]), np.full(5, 500.0))
+    whole = Series(np.arange(7.0), np.full(7, 10.0), np.full(7, 500.0))
+
+    held = residents(Trace(("whole", "late"), (whole, late)), {}, (1, 2, 3, 4))
+
+    assert [row[1] for row in held] == [70, 300, 300, 300]
+
+
+def test_a_guest_that_reports_free_pages_holds_what_it_uses():
+    assert residents(trace(a=[400, 400, 90, 90]), {}, (0, 1, 2), free_page_reporting=True) == [[400], [400], [90]]
+
+
+def test_a_balloon_that_inflates_takes_away_what_is_held_and_one_that_deflates_brings_nothing():
+    orders = {1: {0: 300}, 3: {0: 900}}
+
+    assert residents(trace(a=[50] * 6), orders, (1, 2, 4)) == [[1000], [300], [300]]
+
+
+def test_a_balloon_takes_untouched_memory_first():
+    late = Series(np.arange(1.0, 7.0), np.full(6, 70.0), np.full(6, 500.0))
+    whole = Series(np.arange(7.0), np.full(7, 10.0), np.full(7, 500.0))
+
+    held = residents(Trace(("whole", "late"), (whole, late)), {2: {1: 100}, 4: {1: 20}}, (3, 5))
+
+    assert [row[1] for row in held] == [70, 70]
+
+
+def test_a_guest_that_misses_memory_holds_all_it_has():
+    assert residents(trace(a=[5000] * 4), {}, (1,), free_page_reporting=True) == [[1000]]
+
+
+def test_what_guests_hold_changes_no_figure():
+    demand = trace(a=[400, 400, 90, 90, 2000, 2000])
+
+    first, second = (replay(demand, Script({2: {0: 300}}), 1000, free_page_reporting=each) for each in (False, True))
+
+    assert first.figures == second.figures

@@ -12,6 +12,7 @@ from controller.api.policy import MemoryPolicy
 from controller.replay.backtest import BacktestError, Source
 from controller.replay.holdout import split
 from controller.replay.merit import HARM_LIMIT, Outcome, bearable, burden, gains, pooled
+from controller.replay.pool import Pool
 from controller.replay.proposals import GRID, Sight, changed, current, difference, options
 from controller.replay.score import Figures
 from controller.replay.tune import Bench, Part, Served, Tuning, search, tune
@@ -196,7 +197,7 @@ class TestOptions:
         ]
 
     def test_a_recorders_jitter_rules_out_no_interval(self) -> None:
-        bench = Bench(split(source(900, 10.005, a=flat), None).chosen_on, False, Counting())
+        bench = Bench(split(source(900, 10.005, a=flat), None).chosen_on, False, Pool(1), Counting())
         tried = [one.changes for one in options(policy(), bench.sight) if one.field.startswith("monitoring.")]
         shortest, longest = "monitoring.minimumIntervalSeconds", "monitoring.maximumIntervalSeconds"
         assert tried == [
@@ -375,7 +376,7 @@ class TestTuning:
         made = source(360, 60.0, a=self.jumps(1), b=self.jumps(2))
         start = policy("{spare: Reclaim, shrink: {stabilizationSeconds: 60}}")
         watcher = Counting()
-        one = tune(start, [split(made, 8192.0)], autodeflate=False, watcher=watcher)
+        one = tune(start, [split(made, 8192.0)], autodeflate=False, pool=Pool(), watcher=watcher)
         assert one.changes == {"headroom.percent": 60}
         assert one.holds
         assert pooled(one.held_out.found).harm < 0.5 * pooled(one.held_out.start).harm
@@ -385,6 +386,6 @@ class TestTuning:
     def test_policies_that_act_alike_are_replayed_once(self) -> None:
         made = source(360, 60.0, a=flat)
         watcher = Counting()
-        one = tune(policy("{headroom: {percent: 60}}"), [split(made, 8192.0)], False, watcher)
+        one = tune(policy("{headroom: {percent: 60}}"), [split(made, 8192.0)], False, Pool(), watcher)
         assert (one.changes, one.found) == ({}, one.start)
         assert watcher.ended == 3 + 2 + 3

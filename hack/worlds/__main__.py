@@ -1,0 +1,178 @@
+"""The command line of `./hack/gauntlet`."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from controller.api.policy import MemoryPolicy
+from controller.cli.policyfile import one_policy
+from controller.cli.replaying import ended_by_sigterm, plainly, progress_bar
+from controller.replay.controllers import FIXED, MODELS, OURS, PROBE, names
+from controller.replay.controllers import PEERS as OTHERS
+from controller.replay.pool import Pool
+from worlds import constants, picture, tables
+from worlds.evaluation import Candidate, Job, WorldResult, as_named, evaluate
+from worlds.summary import PEERS, Summary, summary
+from worlds.world import families, worlds
+
+POLICY = MemoryPolicy.model_validate(
+    {
+        "apiVersion": "ballast.dev/v1alpha1",
+        "kind": "MemoryPolicy",
+        "metadata": {"name": "gauntlet"},
+        "spec": {"mode": "Enforce", "budget": {"reserve": "0", "reservePercent": 0}},
+    }
+)
+"""The defaults, without a reserve: its peers keep none."""
+
+UNASKED = (OURS, FIXED)
+ABLATED = (OURS, *(f"{OURS}:{model}" for model in MODELS), FIXED)
+"""The policy's own model, every other in its place, and no adaptive looks."""
+
+FILE_WIDTH = 220
+"""Columns where there is no terminal: a table in a log is of no use cut off."""
+
+
+def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> tuple[int, ...]:
+    first, _, last = text.partition("-")
+    try:
+        found = tuple(range(int(first), int(last or first) + 1))
+    except ValueError:
+        found = ()
+    if not found:
+        raise click.BadParameter(f"{text!r} are no seeds; write them like 7 or 0-49")
+    return found
+
+
+def _families(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
+    return _known("family", text, families())
+
+
+def _controllers(_context: click.Context, _option: click.Parameter, text: str) -> tuple[str, ...]:
+    return _known("controller", text, names())
+
+
+def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in found:
+        if name not in there:
+            raise click.BadParameter(f"{what} {name!r} does not exist; use some of {', '.join(there)}")
+    return found
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--seeds", callback=_seeds, default="0-2", show_default=True, help="Each makes a world of every family.")
+@click.option("--only", metavar="FAMILY,...", callback=_families, default="", help="Of these families only.")
+@click.option("--policy", "policy_file", metavar="FILE", type=click.Path(path_type=Path), help="Ballast's policy.")
+@click.option("--controllers", metavar="NAME,...", callback=_controllers, default=",".join(UNASKED), show_default=True)
+@click.option("--ablate", is_flag=True, help="Every forecast model in turn, and fixed looks, instead.")
+@click.option("--sweep", metavar="NAME[=VALUE,...]", help="Another value for one constant of the engine, instead.")
+@click.option("--constants", "listed", is_flag=True, help="List the engine's constants, and end.")
+@click.option("--jobs", type=click.IntRange(1), help="Worlds replayed at once.  [default: one a processor]")
+@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
+@click.option(
+    "--known",
+    "known_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    help="Peers and probe from what an earlier run wrote with --json: right while nothing but Ballast changes.",
+)
+@click.option("--png", "png_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
+def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
+    seeds: tuple[int, ...],
+    only: tuple[str, ...],
+    policy_file: Path | None,
+    controllers: tuple[str, ...],
+    ablate: bool,
+    sweep: str | None,
+    listed: bool,
+    jobs: int | None,
+    json_file: Path | None,
+    known_file: Path | None,
+    png_file: Path | None,
+) -> None:
+    """Replay Ballast, its peers and the probe in made-up worlds, and say who served the guests best.
+
+    A seed makes the same worlds each time. Without a policy Ballast has the default one, and no reserve.
+
+    \b
+    Examples:
+      ./hack/gauntlet --seeds 0-9 --png ratios.png
+      ./hack/gauntlet --only jobs,spikes --controllers ballast,ballast:ols
+      ./hack/gauntlet --ablate
+    """
+    if listed:
+        for name, value in constants.known().items():
+            click.echo(f"{name} = {value:g}")
+        return
+    with _plainly(), ended_by_sigterm():
+        candidates = _candidates(ABLATED if ablate else controllers, sweep)
+        policy = one_policy(policy_file) if policy_file else POLICY
+        known = _read(known_file) if known_file else {}
+        work = [Job(*place, candidates, policy, known.get(place)) for place in worlds(seeds, only)]
+        results = _results(work, jobs)
+    summaries = [summary(one.label, results, one.controller not in OTHERS) for one in candidates]
+    _print(summaries)
+    if json_file:
+        data = {"summary": [one.entry() for one in summaries], "worlds": [one.entry() for one in results]}
+        json_file.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+    if png_file:
+        picture.draw(results, candidates[0].label, png_file)
+
+
+def _candidates(controllers: Sequence[str], sweep: str | None) -> tuple[Candidate, ...]:
+    """Who is asked for, and those they are measured against. Raises ConstantError."""
+    if sweep is None:
+        asked = [as_named(name) for name in controllers]
+    else:
+        name, values = constants.values(sweep)
+        asked = [Candidate(f"{OURS} {name}={value:g}", OURS, {name: value}) for value in values]
+        asked.append(as_named(FIXED))
+    others = [as_named(name) for name in (PROBE, *PEERS) if name not in {one.label for one in asked}]
+    return (*asked, *others)
+
+
+def _read(path: Path) -> dict[tuple[int, str], WorldResult]:
+    """An earlier run's results, by seed and family."""
+    try:
+        results = [WorldResult.of(entry) for entry in json.loads(path.read_text())["worlds"]]
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be read: {error.strerror}; name another file") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise click.ClickException(f"{path}: is not what --json writes; name such a file") from error
+    return {(one.seed, one.family): one for one in results}
+
+
+def _results(jobs: Sequence[Job], workers: int | None) -> list[WorldResult]:
+    """All of them; a line each as they come."""
+    found = []
+    label = jobs[0].candidates[0].label
+    with Pool(workers) as pool, progress_bar("worlds") as bar:
+        for result in evaluate(jobs, pool, bar):
+            click.echo(tables.line(result, label))
+            found.append(result)
+    return found
+
+
+def _print(summaries: Sequence[Summary]) -> None:
+    console = Console(width=None if Console().is_terminal else FILE_WIDTH)
+    console.print(f"{summaries[0].worlds} worlds")
+    console.print(tables.summary_table(summaries))
+    console.print(tables.LEGEND)
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    with plainly():
+        try:
+            yield
+        except constants.ConstantError as error:
+            raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main(prog_name="./hack/gauntlet")

@@ -1,0 +1,298 @@
+"""`./hack/gauntlet`: its worlds are what it promises, its figures are as by hand, and it runs."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from made_constants import Tuning
+
+from controller.replay.controllers import PEERS
+from controller.replay.score import Figures
+from worlds import constants
+from worlds.__main__ import POLICY, main
+from worlds.evaluation import ReplayResult, WorldResult, evaluate
+from worlds.summary import best_peer, ratio, summary
+from worlds.world import families, world, worlds
+
+SEEDS = range(2)
+
+
+@pytest.fixture(scope="module", params=list(worlds(SEEDS)), ids=lambda one: f"{one[1]}-{one[0]}")
+def made(request):
+    return world(*request.param)
+
+
+class TestWorlds:
+    def test_all_guests_are_within_their_maxima_and_use_what_a_kernel_needs(self, made):
+        use = made.demand[~np.isnan(made.demand)]
+        assert use.min() >= 0.8 * min(24.0, made.host_mib / made.demand.shape[1])
+        assert (np.nanmax(made.demand, axis=0) <= made.maximum).all()
+
+    def test_steps_guests_and_sizes_are_of_every_scale(self, made):
+        assert 1 <= made.step_s <= 300
+        assert 2 <= made.demand.shape[1] <= 60
+        assert np.nanmax(made.demand) <= 128 * 1024
+
+    def test_maxima_are_up_to_39_times_the_peaks(self, made):
+        assert 1.05 <= made.maximum_to_peak <= 39.5
+
+    def test_the_host_holds_the_peak_of_all_and_at_most_twice_that(self, made):
+        assert made.host_mib / made.peak_mib + 1e-3 >= 1.08
+        assert made.host_mib / made.peak_mib - 1e-3 <= 2.0
+
+    def test_nobody_is_short_at_the_start(self, made):
+        first = made.demand[0]
+        assert first[~np.isnan(first)].max() <= made.host_mib / len(first)
+
+    def test_each_guest_runs_in_one_piece(self, made):
+        running = ~np.isnan(made.demand)
+        starts = np.diff(running.astype(int), axis=0, prepend=0) == 1
+        assert (starts.sum(axis=0) == 1).all()
+
+    def test_its_trace_holds_every_sample(self, made):
+        trace = made.trace()
+        assert trace.step_s == made.step_s
+        assert trace.peak_mib == pytest.approx(made.peak_mib)
+        assert sum(len(one.times) for one in trace.series) == np.isfinite(made.demand).sum()
+
+
+@pytest.mark.parametrize("family", families())
+def test_a_seed_makes_the_same_world_each_time_and_another_seed_another(family):
+    first, again, other = world(1, family), world(1, family), world(2, family)
+
+    assert first.demand.tobytes() == again.demand.tobytes()
+    assert (first.host_mib, first.maximum.tolist()) == (again.host_mib, again.maximum.tolist())
+    assert first.demand.tobytes() != other.demand.tobytes()
+
+
+def test_giants_are_many_times_their_peaks():
+    assert min(world(seed, "giants").maximum_to_peak for seed in SEEDS) >= 4
+
+
+def figures(harm, moves=1.0, looks=10.0):
+    return ReplayResult(Figures(harm, 0.0, 0.5, harm, moves, looks), 2.0)
+
+
+def result(step_s=1.0, **replays):
+    """`name=(harm, moves, looks)`; peers and probe have a harm of a thousandth unless said."""
+    usual = {name: figures(1e-3) for name in ("mom", "proxmox", "qmemman", "probe")}
+    named = {name.replace("_", ":"): figures(*one) for name, one in replays.items()}
+    return WorldResult(0, "jobs", 3, step_s, 2.0, 1.5, 7, usual | named)
+
+
+class TestSummary:
+    def test_a_ratio_takes_no_harm_for_less_than_what_anybody_notices(self):
+        assert ratio(4e-5, 2e-5) == pytest.approx(2)
+        assert ratio(4e-5, 0.0) == pytest.approx(4)
+        assert ratio(0.0, 0.0) == 1
+
+    def test_the_best_peer_is_the_one_with_the_least_harm(self):
+        assert best_peer(result(qmemman=(5e-4,))) == "qmemman"
+        assert best_peer(result(proxmox=(2e-6,), qmemman=(1e-6,))) == "proxmox"
+
+    def test_harm_is_compared_with_the_best_peer_of_each_world(self):
+        results = [result(ballast=(2e-3,)), result(ballast=(1e-3,), mom=(5e-4,)), result(ballast=(5e-5,))]
+
+        found = summary("ballast", results, ours=True).peers
+
+        assert found.no_worse == pytest.approx(1 / 3)
+        assert found.geometric_mean == pytest.approx((2 * 2 * 0.05) ** (1 / 3))
+        assert found.worst == pytest.approx(2)
+
+    def test_harm_that_nobody_notices_makes_no_one_worse(self):
+        found = summary("ballast", [result(ballast=(9e-5,), mom=(0.0,))], ours=True).peers
+
+        assert (found.no_worse, found.worst) == (1, 1)
+        assert found.geometric_mean == pytest.approx(9)
+
+    def test_harm_is_compared_with_the_probe(self):
+        found = summary("ballast", [result(ballast=(3e-3,), probe=(2e-3,))], ours=True).probe
+
+        assert (found.no_worse, found.worst) == (0, pytest.approx(1.5))
+
+    def test_moves_are_many_beyond_a_fifth_more_than_the_probe_makes(self):
+        results = [result(ballast=(0, moves), probe=(0, 10.0)) for moves in (0.0, 12.0, 12.1, 40.0)]
+
+        found = summary("ballast", results, ours=True)
+
+        assert (found.moves_median, found.many_moves) == (pytest.approx(12.05), 0.5)
+        assert found.moves_p95 == pytest.approx(12.1 + 0.85 * 27.9)
+
+    def test_looks_are_compared_with_fixed_ones_where_samples_are_fine(self):
+        fixed = {"ballast_fixed": (1e-3, 1, 100)}
+        results = [
+            result(ballast=(1e-3, 1, 20), **fixed),
+            result(5.0, ballast=(4e-3, 1, 40), **fixed),
+            result(6.0, ballast=(1, 1, 90), **fixed),
+        ]
+
+        found = summary("ballast", results, ours=True).looks
+
+        assert found.part == pytest.approx(0.3)
+        assert found.harm_geometric_mean == pytest.approx(2)
+        assert found.harm_worst == pytest.approx(4)
+
+    def test_looks_of_others_are_compared_with_nothing(self):
+        fine = [result(ballast_fixed=(0, 0, 1))]
+        assert summary("probe", fine, ours=False).looks is None
+        assert summary("ballast:fixed", [result(9.0, ballast_fixed=(0, 0, 1))], ours=True).looks is None
+
+    def test_seconds_are_those_of_all_replays(self):
+        assert summary("probe", [result(), result()], ours=False).seconds == 4
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """Worlds of a tenth of the length."""
+    monkeypatch.setattr("worlds.world.STEPS", 240)
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_run_prints_worlds_and_a_table_and_writes_figures_and_a_picture(tmp_path):
+    names = {"json": tmp_path / "figures.json", "png": tmp_path / "ratios.png"}
+
+    outcome = run("--seeds", "4", "--only", "calm,jobs", "--jobs", "1", *(f"--{k}={path}" for k, path in names.items()))
+
+    assert outcome.exit_code == 0
+    lines = outcome.output.splitlines()
+    assert [line.split()[:2] for line in lines[:2]] == [["4", "calm"], ["4", "jobs"]]
+    found = json.loads(names["json"].read_text())
+    rows = ["ballast", "ballast:fixed", "probe", "mom", "proxmox", "qmemman"]
+    assert [one["controller"] for one in found["summary"]] == rows
+    assert [line.split()[0] for line in lines if line.split()[0] in rows] == rows
+    assert [(one["seed"], one["family"], [*one["replays"]]) for one in found["worlds"]] == [
+        (4, "calm", rows),
+        (4, "jobs", rows),
+    ]
+    assert names["png"].read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_run_gives_the_same_lines_each_time():
+    first, again = (run("--seeds", "4", "--only", "jobs", "--controllers", "probe", "--jobs", "1") for _ in range(2))
+
+    assert first.output.splitlines()[0] == again.output.splitlines()[0]
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_run_takes_peers_and_probe_of_an_earlier_one_as_long_as_the_world_is_the_same(tmp_path):
+    path = tmp_path / "known.json"
+    known = ("--seeds", "4", "--controllers", "probe,ballast", "--jobs", "1")
+    run(*known, "--only", "calm,jobs", "--json", str(path))
+    data = json.loads(path.read_text())
+    for one in data["worlds"]:
+        for replay in one["replays"].values():
+            replay["reallocations_per_domain_hour"] = 777.0
+    data["worlds"][1]["checksum"] += 1
+    path.write_text(json.dumps(data))
+
+    run(*known, "--only", "calm,jobs", "--known", str(path), "--json", str(tmp_path / "new.json"))
+
+    calm, jobs = json.loads((tmp_path / "new.json").read_text())["worlds"]
+    taken = {name for name, one in calm["replays"].items() if one["reallocations_per_domain_hour"] == 777}
+    assert taken == {"probe", "mom", "proxmox", "qmemman"}
+    assert not any(one["reallocations_per_domain_hour"] == 777 for one in jobs["replays"].values())
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path):
+    outcome = run("--known", str(tmp_path / "none.json"))
+
+    assert outcome.exit_code == 1
+    assert "none.json: cannot be read: No such file or directory; name another file" in outcome.output
+
+
+def test_a_file_that_holds_no_results_is_refused(tmp_path):
+    (tmp_path / "known.json").write_text("[]")
+
+    outcome = run("--known", str(tmp_path / "known.json"))
+
+    assert outcome.exit_code == 1
+    assert "is not what --json writes; name such a file" in outcome.output
+
+
+class OutOfOrder:
+    """A pool whose jobs end as they like, and who watches it."""
+
+    ended = 0
+
+    def streamed(self, _function, jobs):
+        return ((place, jobs[place]) for place in (2, 0, 1))
+
+    def more(self, count):
+        assert count == 3
+
+    def done(self):
+        self.ended += 1
+
+
+def test_results_come_in_the_order_of_worlds_whichever_ends_first():
+    pool = OutOfOrder()
+
+    found = [(one, pool.ended) for one in evaluate(["a", "b", "c"], pool, pool)]
+
+    assert found == [("a", 2), ("b", 3), ("c", 3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "5-4"], "'5-4' are no seeds; write them like 7 or 0-49"),
+        (["--only", "calm,wild"], "family 'wild' does not exist; use some of calm, ramps"),
+        (["--controllers", "bollast"], "controller 'bollast' does not exist; use some of ballast"),
+        (["--sweep", "nonesuch"], "constant 'nonesuch' does not exist"),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_what_there_is(arguments, message):
+    outcome = run(*arguments)
+
+    assert outcome.exit_code != 0
+    assert message in " ".join(outcome.output.split())
+
+
+class TestSweep:
+    @pytest.fixture(autouse=True)
+    def table(self, monkeypatch):
+        monkeypatch.setattr(constants, "MODULE", "made_constants")
+
+    def test_constants_are_listed_with_their_values(self):
+        assert run("--constants").output == "margin = 0.5\npoints = 3\n"
+
+    @pytest.mark.parametrize("controller", ["ballast", "ballast:fixed"])
+    def test_ballast_is_made_with_one_of_them_changed(self, controller, monkeypatch):
+        made = []
+        monkeypatch.setattr(constants.ballast, "Ballast", lambda policy, tuning: made.append((policy, tuning)))
+
+        constants.changed(controller, POLICY, {"margin": 2.0})
+
+        monitoring = made[0][0].spec.monitoring
+        fixed = monitoring.maximum_interval_seconds == monitoring.minimum_interval_seconds
+        assert (fixed, made[0][1]) == (controller == "ballast:fixed", Tuning(margin=2.0))
+
+    @pytest.mark.usefixtures("brief")
+    def test_a_sweep_has_a_row_for_every_value(self, monkeypatch):
+        monkeypatch.setattr(constants, "changed", lambda *_: PEERS["static"]())
+
+        outcome = run("--seeds", "4", "--only", "jobs", "--sweep", "margin=0.5,2", "--jobs", "1")
+
+        assert [line[:18].strip() for line in outcome.output.splitlines() if line.startswith("ballast ")] == [
+            "ballast margin=0.5",
+            "ballast margin=2",
+        ]
+
+    def test_a_constant_is_tried_from_a_quarter_to_four_times(self):
+        assert constants.values("margin") == ("margin", [0.125, 0.25, 0.5, 1.0, 2.0])
+
+    def test_a_count_stays_whole_and_positive_and_is_tried_once(self):
+        assert constants.values("points") == ("points", [1, 2, 3, 6, 12])
+
+    def test_values_may_be_given(self):
+        assert constants.values("margin=0.1,7") == ("margin", [0.1, 7.0])
+
+    def test_a_value_that_is_no_number_is_refused(self):
+        with pytest.raises(constants.ConstantError, match=r"not a number; write it like margin=0\.5,1,2"):
+            constants.values("margin=much")
