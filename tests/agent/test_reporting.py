@@ -367,6 +367,28 @@ def test_a_lost_libvirt_is_degraded_and_so_are_many_silent_guests():
     assert [each.reason for each in findings(seen, [], [])] == ["Degraded"]
 
 
+def test_domains_that_lack_what_they_were_promised_or_need_are_found_with_the_remedy():
+    seen = state(["a", "b", "c"], [policy("all", "*")])
+    seen.reason[:] = [Reason.MINIMUM_UNMET, Reason.AT_MAXIMUM, Reason.MINIMUM_UNMET]
+    unmet, capped = findings(seen, [], [])
+    assert unmet == Finding(
+        "MinimumUnmet",
+        "a, c: the minimums on this node are more than its budget and are met in proportion; "
+        "lower limits.minimum or minimumPercent of the policies here, or move a domain away",
+        10.0,
+    )
+    assert (capped.reason, capped.hold_s) == ("AtMaximum", 60.0)
+    assert capped.note.startswith("b: the guest has all it may have, and needs more; raise limits.maximum")
+
+
+def test_domains_below_their_minimum_are_counted_by_policy_and_among_the_worst():
+    seen = state(["a", "b", "db"], [policy("web", "[ab]"), policy("db", "db")])
+    seen.reason[2] = Reason.MINIMUM_UNMET
+    status = report(seen, context(seen), AT)["status"]
+    assert [(each["name"], each["unmetDomains"]) for each in status["policies"]] == [("db", 1), ("web", 0)]
+    assert [(each["name"], each["reason"]) for each in status["worstDomains"]] == [("db", "MinimumUnmet")]
+
+
 def test_conflicts_and_pressure_are_found():
     seen = state(["a"], [policy("all", "*")])
     seen.pressure.level[:] = Level.SHORT
