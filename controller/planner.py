@@ -1,12 +1,7 @@
-"""Who gets how much: a budget filled level by level, each level shared by weighted max-min fairness.
-
-Levels go from what a domain cannot do without to what it may have if nobody else wants it. A level is begun only
-when the one below is full for everybody, so idle memory is always taken before used memory.
+"""Who gets how much of what does not suffice for all: weighted max-min fairness.
 
 Max-min fairness: D. Bertsekas, R. Gallager, Data Networks, 2nd ed., section 6.5.2; weighted as usual.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +13,6 @@ EXACT = 0.5
 
 MOST_STEPS = 100
 """Of a search that halves: more than a level has digits. Five to ten do, as a rule."""
-
-
-def fill(levels: Sequence[Floats], weights: Floats, capacity: float) -> Floats:
-    """Allocations of n domains out of `capacity` bytes.
-
-    `levels` are (n,) arrays in bytes, each at least as high as the one before. The first is given to everybody even
-    when the capacity does not suffice: nobody's used memory is taken away. `weights` are (n,) and positive.
-    """
-    given = levels[0]
-    for level in levels[1:]:
-        rest = capacity - float(given.sum())
-        if rest <= 0:
-            break
-        step = level - given
-        if float(step.sum()) <= rest:
-            given = level
-            continue
-        return given + share(step, weights, rest)
-    return given
 
 
 def share(wants: Floats, weights: Floats, capacity: float) -> Floats:

@@ -131,6 +131,13 @@ def _shortages(summary: Summary) -> Iterator[tuple[str, str]]:
             f"{_names(summary, Trouble.STUCK, figures.stuck_nodes)}; see `kubectl describe nodememorystate` for which, "
             "and the balloon driver in the guest",
         )
+    if figures.unmet_domains:
+        yield (
+            "MinimumsUnmet",
+            f"{_plural(figures.unmet_domains, 'domain')} cannot have the minimum, as all minimums together are more "
+            f"than the budget of {_names(summary, Trouble.UNMET, figures.unmet_nodes)}; lower spec.limits.minimum or "
+            "minimumPercent, or move domains away",
+        )
 
 
 def _names(summary: Summary, trouble: Trouble, total: int) -> str:

@@ -24,12 +24,15 @@ class Figures(NamedTuple):
     """Have a domain whose demand is above its allocation."""
     stuck_nodes: int = 0
     """Have a domain whose balloon does not move."""
+    unmet_nodes: int = 0
+    """Have a domain with less than its minimum, for which there is no room."""
     conflicted_nodes: int = 0
     """Have a domain that another policy owns."""
     domains: int = 0
     stable_domains: int = 0
     conflicted_domains: int = 0
     stuck_domains: int = 0
+    unmet_domains: int = 0
     reallocations: int = 0
     looks: int = 0
     looks_saved: int = 0
@@ -51,6 +54,7 @@ class Trouble(Enum):
     UNREADABLE = "Unreadable"
     SHORTFALL = "Shortfall"
     STUCK = "Stuck"
+    UNMET = "Unmet"
     PRESSURE = "Pressure"
     PENDING = "Pending"
     CONFLICTED = "Conflicted"
@@ -126,11 +130,13 @@ def _of_state(state: PolicyState, pending: bool) -> Figures:
         pending_nodes=int(pending),
         short_nodes=int(state.shortfall_mebibytes > 0),
         stuck_nodes=int(state.stuck_domains > 0),
+        unmet_nodes=int(state.unmet_domains > 0),
         conflicted_nodes=int(state.conflicted_domains > 0),
         domains=state.domains,
         stable_domains=state.stable_domains,
         conflicted_domains=state.conflicted_domains,
         stuck_domains=state.stuck_domains,
+        unmet_domains=state.unmet_domains,
         reallocations=state.reallocations,
         looks=state.looks,
         looks_saved=state.looks_saved,
@@ -142,6 +148,7 @@ def _troubles(figures: Figures, pressure: bool) -> tuple[Trouble, ...]:
     has = {
         Trouble.SHORTFALL: figures.short_nodes > 0,
         Trouble.STUCK: figures.stuck_nodes > 0,
+        Trouble.UNMET: figures.unmet_nodes > 0,
         Trouble.PRESSURE: pressure and figures.domains > 0,
         Trouble.PENDING: figures.pending_nodes > 0,
         Trouble.CONFLICTED: figures.conflicted_nodes > 0,

@@ -68,6 +68,8 @@ class PolicyState(StatePart):
     conflicted_domains: DomainCount
     """Domains the policy selects here but another one owns."""
     stuck_domains: DomainCount
+    unmet_domains: DomainCount
+    """Domains with less than their minimum: the minimums on this node are more than its budget."""
     reallocations: Count
     """Since the agent started."""
     looks: Count

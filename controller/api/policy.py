@@ -31,7 +31,7 @@ MEBIBYTE = 2**20
 
 ApiVersion = Literal["ballast.dev/v1alpha1"]
 Mode = Literal["Observe", "Enforce"]
-ModelType = Literal["WLS", "OLS", "Ridge", "Lasso", "LastValue", "Auto"]
+ModelType = Literal["WLS", "OLS", "Ridge", "Lasso", "LastValue"]
 Spare = Literal["Reclaim", "Share"]
 Release = Literal["Restore", "Keep"]
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
@@ -227,12 +227,6 @@ class LastValue(Part):
     decision_points: Points = 12
 
 
-class Auto(Part):
-    """All of the above, weighted by how they have done on each domain of late."""
-
-    decision_points: Points = 12
-
-
 class ForecastModel(Part):
     """Which model forecasts demand. Only the block of the chosen `type` counts."""
 
@@ -243,7 +237,6 @@ class ForecastModel(Part):
     ridge: Ridge = Ridge()
     lasso: Lasso = Lasso()
     last_value: LastValue = LastValue()
-    auto: Auto = Auto()
 
     @property
     def chosen(self) -> Part:
@@ -285,8 +278,8 @@ class Headroom(Part):
 class Limits(Part):
     """What a domain gets at least and at most; percents are of the domain's maximum."""
 
-    minimum: Quantity = 128 * MEBIBYTE
-    minimum_percent: PositivePercent = 5
+    minimum: Quantity = 64 * MEBIBYTE
+    minimum_percent: Percent = 0
     maximum: Quantity | None = None
     maximum_percent: Annotated[PositivePercent, Field(validate_default=True)] = 100
 

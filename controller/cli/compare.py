@@ -12,6 +12,7 @@ from controller.cli.output import document, output_option
 from controller.cli.policyfile import policy_in
 from controller.replay.compare import CompareError, Estimate, Quality
 from controller.replay.compare import compare as compare_models
+from controller.replay.pool import PoolError
 from controller.replay.trace import TraceError, read
 
 HEADINGS = (
@@ -47,14 +48,15 @@ HEADINGS = (
 def compare(traces: tuple[Path, ...], policy: Path | None, output: str) -> None:
     """Compare the forecast models on recorded demand: use at the next look, at the policy's threshold.
 
-    Every model walks the trace alone, and its own forecasts decide when it looks again. Brackets are 95 %
-    bootstrap intervals over blocks of time of each domain: a ratio whose bracket holds 1 is no difference, and one
-    to a last value that never erred is inf, in documents null.
+    The engine runs every domain alone, on a host as large as the domain may become, once with each model. Its
+    forecasts decide when it looks and what it moves; memory is not lent. Brackets are 95 % bootstrap intervals over
+    blocks of time of each domain: a ratio whose bracket holds 1 is no difference, and one to a last value that never
+    erred is inf, in documents null.
 
     \b
     COVERED   forecasts whose upper bound held; meant is model.upperPercentile
     PINBALL   loss of that bound: too low costs most, too high a little
-    LOOKS/H   looks, and MOVES/H changes past the threshold, per domain and hour
+    LOOKS/H   looks, and MOVES/H changes of the allocation, per domain and hour
 
     \b
     Examples:
@@ -68,7 +70,7 @@ def compare(traces: tuple[Path, ...], policy: Path | None, output: str) -> None:
             results[path] = compare_models(read(path), settings)
         except TraceError as error:
             raise click.ClickException(str(error)) from error
-        except CompareError as error:
+        except (CompareError, PoolError) as error:
             raise click.ClickException(f"{path}: {error}") from error
     if output == "table":
         click.echo("\n\n".join(_table(path, models) for path, models in results.items()))

@@ -18,6 +18,13 @@ SILENT_PART = 0.5
 _SILENT = np.array([Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.INVALID_STATISTICS])
 
 
+_LACKING = (
+    (Reason.MINIMUM_UNMET, "lower limits.minimum or minimumPercent of the policies here, or move a domain away", 10.0),
+    (Reason.AT_MAXIMUM, "raise limits.maximum of their policy, or the memory of their definition", 60.0),
+)
+"""Why domains have less than they were promised or need, what to do, and after how many seconds that is told."""
+
+
 class Finding(NamedTuple):
     """One thing that is wrong on the node now."""
 
@@ -31,7 +38,7 @@ class Finding(NamedTuple):
 
 def findings(state: State, lost: Sequence[str], conflicts: Iterable[str]) -> list[Finding]:
     """All of them, one a reason. `lost`: a line for each libvirt connection that is down; `conflicts` likewise."""
-    return [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_short(state)]
+    return [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_short(state), *_lacking(state)]
 
 
 def _stuck(state: State) -> Iterator[Finding]:
@@ -64,6 +71,14 @@ def _short(state: State) -> Iterator[Finding]:
     names = _names(state, np.flatnonzero(state.pressure.pressed))
     if names:
         yield Finding("GuestPressure", f"{_listed(names)}: {Reason.PRESSURE_GROW.text}", 10.0)
+
+
+def _lacking(state: State) -> Iterator[Finding]:
+    """Domains that do not get what they were promised, or may not have what they need."""
+    for reason, remedy, hold in _LACKING:
+        names = _names(state, np.flatnonzero(state.reason == reason))
+        if names:
+            yield Finding(str(reason), f"{_listed(names)}: {reason.text}; {remedy}", hold)
 
 
 def _names(state: State, rows: np.ndarray) -> list[str]:

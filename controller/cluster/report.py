@@ -31,6 +31,8 @@ _TROUBLES = np.array(
         Reason.STUCK,
         Reason.UNREADABLE,
         Reason.NO_BUDGET,
+        Reason.AT_MAXIMUM,
+        Reason.MINIMUM_UNMET,
     ]
 )
 """Reasons that a person should look into; the others are a domain's ordinary life."""
@@ -81,7 +83,7 @@ def _most(count: int, made: Callable[[int], Object]) -> int | None:
 def urgent(told: Object) -> Any:
     """The part of a report that others act on: its change is told at once."""
     status = told["status"]
-    fields = ("name", "uid", "observedGeneration", "mode", "conflictedDomains", "stuckDomains")
+    fields = ("name", "uid", "observedGeneration", "mode", "conflictedDomains", "stuckDomains", "unmetDomains")
     policies = [{field: policy[field] for field in fields} for policy in status["policies"]]
     return told["metadata"], policies, status["policyCount"], status["pressure"]
 
@@ -129,20 +131,27 @@ def _policies(state: State, context: Context) -> tuple[PolicyState, ...]:
     """Those that a person should look at first, then by their number of domains."""
     policies = [_policy(state, number, context) for number in range(len(state.inventory.policies))]
 
-    def order(policy: PolicyState) -> tuple[int, int, int, int, str]:
+    def order(policy: PolicyState) -> tuple[int, int, int, int, int, str]:
         shortfall, conflicted = policy.shortfall_mebibytes, policy.conflicted_domains
-        return -policy.stuck_domains, -int(shortfall > 0), -conflicted, -policy.domains, policy.name
+        return (
+            -policy.stuck_domains,
+            -policy.unmet_domains,
+            -int(shortfall > 0),
+            -conflicted,
+            -policy.domains,
+            policy.name,
+        )
 
     return tuple(sorted(policies, key=order))
 
 
 def _policy(state: State, number: int, context: Context) -> PolicyState:
-    inventory, tempo = state.inventory, state.tempo
+    inventory, polling = state.inventory, state.polling
     mine = inventory.policy == number
     acted_on = mine & (inventory.obstacle == Reason.NONE)
     name = inventory.policies[number]
     metadata = context.in_force[name]
-    looks = int(tempo.looks[acted_on].sum())
+    looks = int(polling.looks[acted_on].sum())
     return PolicyState(
         name=name,
         uid=metadata.uid,
@@ -152,9 +161,10 @@ def _policy(state: State, number: int, context: Context) -> PolicyState:
         stable_domains=int(state.stable[mine].sum()),
         conflicted_domains=context.conflicted.get(name, 0),
         stuck_domains=int((state.reason[mine] == Reason.STUCK).sum()),
+        unmet_domains=int((state.reason[mine] == Reason.MINIMUM_UNMET).sum()),
         reallocations=int(state.balloon.reallocations[mine].sum()),
         looks=looks,
-        looks_saved=max(round(float(tempo.fixed_looks[acted_on].sum())) - looks, 0),
+        looks_saved=max(round(float(polling.fixed_looks[acted_on].sum())) - looks, 0),
         shortfall_mebibytes=_mebibytes(_shortfall(state)[mine].sum()),
     )
 

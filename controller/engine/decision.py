@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from controller.engine.grounds import Figures
+from controller.engine.grounds import UNKNOWN, Figures
 from controller.engine.reasons import Reason
 
 
@@ -16,7 +16,7 @@ class Action:
     before: int
     target: int
     reason: Reason
-    figures: Figures
+    figures: Figures = UNKNOWN
     """The numbers that it came from."""
 
     @property

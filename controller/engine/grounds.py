@@ -15,32 +15,36 @@ if TYPE_CHECKING:
 class Figures(NamedTuple):
     """Of one domain; bytes, NaN where unknown."""
 
-    demand: float
+    demand: float = np.nan
     """As last seen."""
-    forecast: float
+    forecast: float = np.nan
     """Demand expected at the next look."""
-    upper: float
+    upper: float = np.nan
     """The quantile of it that decisions use."""
-    headroom: float
-    wanted: float
+    headroom: float = np.nan
+    wanted: float = np.nan
     """Upper forecast (or memory that a balloon might not get) and headroom, within the limits."""
-    planned: float
+    planned: float = np.nan
     """What it should have by its share of the budget."""
-    allocation: float
+    allocation: float = np.nan
     """Before the decision."""
-    target: float
+    target: float = np.nan
     """As decided; the allocation where nothing was changed."""
-    threshold: float
+    threshold: float = np.nan
     """By which the two differ at least where the domain is moved."""
-    excess: float
+    excess: float = np.nan
     """Shortfall expected to begin in one shortest interval, as things were."""
-    regret: float
+    regret: float = np.nan
     """What the plan would have saved of that since it was last followed, byte-seconds."""
-    price: float
+    price: float = np.nan
     """What that has to come to for a move, byte-seconds."""
-    budget: float
-    free: float
+    budget: float = np.nan
+    free: float = np.nan
     """Of the budget, before the decisions of the step; negative where more was given away."""
+
+
+UNKNOWN = Figures()
+"""Of a domain of which nothing is known."""
 
 
 @dataclass(frozen=True)

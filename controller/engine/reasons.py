@@ -76,8 +76,10 @@ class Reason(IntEnum):
 
     @property
     def noticed(self) -> bool:
-        """True when a person should hear once that a domain came to it: it is skipped, and not for a moment only."""
-        return self.skips and self is not Reason.AWAITING_POLICIES
+        """True when a person should hear once that a domain came to it: it is skipped, and not for a moment only, or
+        does not get what its policy promised.
+        """
+        return self is Reason.MINIMUM_UNMET or (self.skips and self is not Reason.AWAITING_POLICIES)
 
 
 _TEXT = {
@@ -102,7 +104,7 @@ _TEXT = {
     Reason.STUCK: "the balloon did not move within its deadline; retried later",
     Reason.UNREADABLE: "libvirt's description of the domain cannot be understood",
     Reason.AWAITING_POLICIES: "the MemoryPolicies are not known yet",
-    Reason.WITHIN_THRESHOLD: "the change wanted is within the threshold",
+    Reason.WITHIN_THRESHOLD: "no change is worth a move",
     Reason.STABILIZING: "shrinking waits until demand has been low for the stabilisation window",
     Reason.WARMING_UP: "too few fresh samples to shrink yet",
     Reason.AWAITING_MEMORY: "growing waits for memory that others are giving back",

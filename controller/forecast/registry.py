@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from inspect import signature
 
-from controller.forecast.auto import Auto
 from controller.forecast.lasso import Lasso
 from controller.forecast.last_value import LastValue
 from controller.forecast.model import Model
@@ -17,7 +16,6 @@ KINDS: dict[str, Callable[..., Model]] = {
     "Ridge": Ridge,
     "Lasso": Lasso,
     "LastValue": LastValue,
-    "Auto": Auto,
 }
 
 

@@ -5,6 +5,11 @@ import shlex
 from controller.engine.reasons import Reason
 
 _SILENT = frozenset({str(Reason.NO_STATISTICS), str(Reason.STALE_STATISTICS)})
+_LACKING = {
+    str(Reason.AT_MAXIMUM): "raise limits.maximum of its policy, or the memory of its definition",
+    str(Reason.MINIMUM_UNMET): "lower limits.minimum or minimumPercent of the policies here, or move a domain away",
+}
+"""What to do, by the name of the `Reason` why a domain has less than it was promised or needs."""
 
 
 def advice(reason: str, name: str, mode: str | None, wishes_error: str) -> str:
@@ -15,6 +20,8 @@ def advice(reason: str, name: str, mode: str | None, wishes_error: str) -> str:
     """
     if reason == str(Reason.INVALID_WISHES):
         return wishes_error
+    if reason in _LACKING:
+        return _LACKING[reason]
     if reason in _SILENT and mode == "Observe":
         command = f"virsh dommemstat {shlex.quote(name)} --period 5 --live"
         return f"Observe turns no statistics on; if they are off: {command} (Enforce does it by itself)"

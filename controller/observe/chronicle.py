@@ -4,26 +4,17 @@ Only what happened is kept: a change made, proposed or refused, and a notice; ne
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from struct import Struct
-from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from controller.engine import balloon
-from controller.engine.act import threshold
 from controller.engine.decision import Action, Decision
-from controller.engine.outlook import headroom
+from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
 DECISIONS = 12
 """Entries a domain keeps; some 200 bytes each."""
-
-
-Floats = NDArray[np.float64]
 
 
 class Outcome(StrEnum):
@@ -37,27 +28,6 @@ class Outcome(StrEnum):
     """libvirt would not take the change."""
     NOTED = "noted"
     """No change: something a person should know."""
-
-
-class Figures(NamedTuple):
-    """Numbers behind a decision: bytes, NaN where unknown."""
-
-    demand: float
-    forecast: float
-    upper: float
-    headroom: float
-    doubtful: float
-    """Of what the guest counts as available, neither free nor page cache."""
-    wanted: float
-    """Upper forecast and headroom; more than that for a guest under pressure, or with much that is doubtful."""
-    allocation: float
-    """Before the decision."""
-    target: float
-    """As decided; the allocation where nothing was changed."""
-    threshold: float
-    budget: float
-    spare: float
-    """Of the budget, once the step's decisions are carried out."""
 
 
 _FORM = Struct(f"{len(Figures._fields)}f")
@@ -97,53 +67,30 @@ class Chronicle:
     def extended(self, state: State, decision: Decision, refused: Mapping[str, str], now: float) -> "Chronicle":
         """With a step's decision; itself where nothing happened. `refused`: libvirt's messages by key.
 
-        Domains that are gone are forgotten when something next happens.
+        Domains that are gone are forgotten when something next happens. What a change says is not noted besides.
         """
         if not (decision.actions or decision.proposals or decision.notices):
             return self
-        known, numbers = state.inventory.index, table(state)
+        known = state.inventory.index
         entries = {key: kept for key, kept in self.entries.items() if key in known}
+        told = {(change.key, change.reason) for change in (*decision.actions, *decision.proposals)}
         for notice in decision.notices:
-            seen = figures(numbers, known[notice.key])
-            _append(entries, notice.key, Entry(now, Outcome.NOTED, notice.reason, _FORM.pack(*seen)))
+            if (notice.key, notice.reason) not in told:
+                seen = state.grounds.of(known[notice.key])
+                _append(entries, notice.key, Entry(now, Outcome.NOTED, notice.reason, _FORM.pack(*seen)))
         for action in decision.proposals:
-            _append(entries, action.key, _change(numbers, action, Outcome.PROPOSED, now))
+            _append(entries, action.key, _change(action, Outcome.PROPOSED, now))
         for action in decision.actions:
             error = refused.get(action.key, "")
             outcome = Outcome.REFUSED if error else Outcome.DONE
-            _append(entries, action.key, replace(_change(numbers, action, outcome, now), error=error))
+            _append(entries, action.key, _change(action, outcome, now, error))
         return Chronicle(entries)
 
 
-def table(state: State) -> Floats:
-    """(figures, n) as they stand after a step: a row for each field of `Figures`, a column for each domain."""
-    inventory, outlook, size = state.inventory, state.outlook, state.observation.allocation
-    committed = float(balloon.committed(state.balloon, state.observation, inventory).sum())
-    everyone = np.ones(len(inventory))
-    columns = {
-        "demand": state.observation.demand,
-        "forecast": outlook.forecast,
-        "upper": outlook.upper,
-        "headroom": headroom(inventory, outlook.upper),
-        "doubtful": state.observation.doubtful,
-        "wanted": outlook.wanted,
-        "allocation": size,
-        "target": size,
-        "threshold": threshold(state.observation, inventory),
-        "budget": state.host.budget * everyone,
-        "spare": max(state.host.budget - committed, 0.0) * everyone,
-    }
-    return np.stack([columns[name] for name in Figures._fields])
-
-
-def figures(numbers: Floats, row: int) -> Figures:
-    """One domain's, of a `table`."""
-    return Figures(*numbers[:, row].tolist())
-
-
-def _change(numbers: Floats, action: Action, outcome: Outcome, now: float) -> Entry:
-    seen = figures(numbers, action.row)._replace(allocation=float(action.before), target=float(action.target))
-    return Entry(now, outcome, action.reason, _FORM.pack(*seen))
+def _change(action: Action, outcome: Outcome, now: float, error: str = "") -> Entry:
+    """A halt is decided on what the step before has left: only what was halted, and where, is newer."""
+    seen = action.figures._replace(allocation=float(action.before), target=float(action.target))
+    return Entry(now, outcome, action.reason, _FORM.pack(*seen), error)
 
 
 def _append(entries: dict[str, tuple[Entry, ...]], key: str, entry: Entry) -> None:

@@ -6,8 +6,11 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
+from controller.engine.grounds import Figures
+from controller.engine.reasons import Reason
 from controller.engine.state import State
-from controller.observe.chronicle import Chronicle, Entry, Figures, Outcome, figures, table
+from controller.engine.tuning import Tuning
+from controller.observe.chronicle import Chronicle, Entry, Outcome
 from controller.observe.text import MIB, change, mib, reason_with_advice, seconds, stays
 from controller.observe.trail import Trail
 
@@ -17,6 +20,10 @@ NAMED = 3
 """Other domains that one sentence names, largest change first; the rest is counted."""
 NEAR = 5
 """Names that are offered for one that is not known."""
+MOVE_PRICE_S = Tuning().move_price
+"""Seconds of the guests' mean demand that the price of a move is: the unit in which people are told what it costs."""
+AT_ONCE = frozenset({Reason.PRESSURE_GROW, Reason.LIMITS, Reason.RELEASE_RESTORE})
+"""Moves that are not weighed against their price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +57,20 @@ def explanation(domain: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
     entries = reversed(scene.chronicle.entries.get(key, ()))
     return {
         "domain": dict(domain),
-        "standing": standing(domain, figures(table(scene.state), row)),
+        "standing": standing(domain, scene.state.grounds.of(row), Reason(int(scene.state.reason[row]))),
         "trail": scene.trail.document(key),
         "decisions": [_decision(each, _others(each, key, changes, scene), scene.now) for each in entries],
     }
 
 
-def standing(domain: Mapping[str, Any], seen: Figures) -> list[str]:
-    """What holds now, a sentence each."""
+def standing(domain: Mapping[str, Any], seen: Figures, reason: Reason) -> list[str]:
+    """What holds now, a sentence each; `seen` and `reason` are those of the newest decision."""
     owner = f"MemoryPolicy {domain['policy']} ({domain['mode']})" if domain["policy"] else "No MemoryPolicy"
     pace = "stable" if domain["stable"] else "unstable"
     return [
         f"{owner} owns it; it is {pace} and looked at every {seconds(domain['interval_s'])}.",
         f"Allocation {mib(domain['allocation'])}, between {mib(domain['minimum'])} and {mib(domain['maximum'])}.",
-        *_needs(seen),
+        *_grounds(seen, reason),
         f"Now: {reason_with_advice(domain)} [{domain['reason']}].",
     ]
 
@@ -77,7 +84,7 @@ def _decision(entry: Entry, others: list[dict[str, Any]], now: float) -> dict[st
         "error": entry.error,
         **{name: round(size) if isfinite(size) else None for name, size in seen._asdict().items()},
         "others": others,
-        "sentences": [_headline(entry, seen), *_needs(seen), *_told(others, entry)],
+        "sentences": [_headline(entry, seen), *_grounds(seen, entry.reason), *_told(others, entry)],
     }
 
 
@@ -95,32 +102,75 @@ def _headline(entry: Entry, seen: Figures) -> str:
     return f"{verb}: {change(seen.allocation, seen.target)}: {reason}.{refusal}"
 
 
-def _needs(seen: Figures) -> Iterator[str]:
-    """Demand to wanted, against the threshold, and the budget it comes from."""
+def _grounds(seen: Figures, reason: Reason) -> Iterator[str]:
+    """The numbers that decided, from demand to what the node can give, and why that was enough, or was not."""
     if not isfinite(seen.demand):
         yield "The guest's demand is not known."
     elif not isfinite(seen.wanted):
         yield f"Demand {mib(seen.demand)}; there is no forecast."
     else:
-        foreseen = seen.upper + seen.headroom
         yield (
-            f"Demand {mib(seen.demand)}, forecast {mib(seen.forecast)}; "
-            f"upper forecast {mib(seen.upper)} + headroom {mib(seen.headroom)} = {mib(foreseen)}."
+            f"Demand {mib(seen.demand)}, forecast {mib(seen.forecast)}, upper forecast {mib(seen.upper)}; "
+            f"headroom {mib(seen.headroom)}: it wants {mib(seen.wanted)}{_apart(seen)}."
         )
-        if seen.wanted > foreseen + MIB:
-            yield f"{_why_more(seen)} it is to have more: {mib(seen.wanted)}."
-        off = seen.wanted - seen.allocation
-        side = "above" if off > 0 else "below"
-        beyond = "beyond" if abs(off) > seen.threshold else "within"
-        yield f"That is {mib(abs(off))} {side} its allocation, {beyond} the threshold of {mib(seen.threshold)}."
-    if isfinite(seen.budget):
-        yield f"Budget of the node {mib(seen.budget)}, {mib(seen.spare)} of it spare."
+    if isfinite(seen.budget) and isfinite(seen.planned):
+        yield f"Of the node's budget of {mib(seen.budget)}, {_free(seen)}, its share is {mib(seen.planned)}."
+        yield from _weighed(seen, reason)
 
 
-def _why_more(seen: Figures) -> str:
-    if seen.doubtful > MIB and seen.wanted < seen.allocation + MIB:
-        return f"As {mib(seen.doubtful)} of what it counts as available is neither free nor page cache,"
-    return "Under memory pressure"
+def _apart(seen: Figures) -> str:
+    """Why a domain wants something else than upper forecast and headroom."""
+    apart = seen.wanted - seen.upper - seen.headroom
+    if abs(apart) <= MIB:
+        return ""
+    return ", as with less its kernel would have to reclaim" if apart > 0 else ", the most it may have"
+
+
+def _free(seen: Figures) -> str:
+    return f"{mib(seen.free)} of it free" if seen.free >= 0 else f"{mib(-seen.free)} more than that given away"
+
+
+def _weighed(seen: Figures, reason: Reason) -> Iterator[str]:
+    """The difference to the share, against the threshold and the price, as the rule behind `reason` weighs it."""
+    lacks = seen.planned - seen.allocation
+    if reason in {Reason.FORECAST_GROW, Reason.SPARE_LENT}:
+        yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
+        yield f"{_risk(seen)}: enough for a move."
+    elif reason in AT_ONCE:
+        yield "Such a move is made at once: it is not weighed against its price."
+    elif reason.moves:
+        yield f"It has {mib(-lacks)} more than that, {_beyond(seen, -lacks)}."
+    elif reason is Reason.WITHIN_THRESHOLD:
+        yield from _left(seen, lacks)
+    elif reason in {Reason.AWAITING_MEMORY, Reason.NO_BUDGET} and lacks > MIB:
+        yield f"It lacks {mib(lacks)} of that."
+
+
+def _left(seen: Figures, lacks: float) -> Iterator[str]:
+    """Why nothing is worth a move."""
+    if abs(lacks) <= seen.threshold:
+        yield f"What it has differs from that by {mib(abs(lacks))}, {_beyond(seen, abs(lacks))}."
+    elif lacks < 0:
+        yield f"It has {mib(-lacks)} more than that, which nobody needs."
+    else:
+        yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
+        yield f"{_risk(seen)}: not enough for a move yet."
+
+
+def _beyond(seen: Figures, size: float) -> str:
+    if size > seen.threshold:
+        return f"beyond the threshold of {mib(seen.threshold)}"
+    return f"within the threshold of {mib(seen.threshold)}"
+
+
+def _risk(seen: Figures) -> str:
+    """What it costs to leave the domain as it is, and what a move costs."""
+    begins = f"{seen.excess / MIB:.1f} MiB" if seen.excess >= MIB / 10 else "less than 0.1 MiB"
+    saved = seen.regret / seen.price * MOVE_PRICE_S if seen.price > 0 else 0.0
+    return (
+        f"At {mib(seen.allocation)} it is expected to run short by {begins} in a shortest interval; its share would "
+        f"have saved as much so far as {saved:.2f} s of the guests' mean demand, and a move costs {MOVE_PRICE_S:.2f} s"
+    )
 
 
 @dataclass(frozen=True, slots=True)

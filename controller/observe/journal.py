@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isfinite
 
 from controller.engine.decision import Action, Notice
 from controller.engine.reasons import Reason
@@ -80,13 +81,18 @@ _WARNINGS = frozenset(
         Reason.STALE_STATISTICS,
         Reason.FUTURE_STATISTICS,
         Reason.NO_STATISTICS,
+        Reason.MINIMUM_UNMET,
     }
 )
 """Reasons that someone should look into; the others are a domain's ordinary life."""
 
 
-def _whole_mib(size: float | None) -> int | None:
-    return None if size is None else round(size / MIB)
+_TOLD = ("demand", "forecast", "upper", "wanted", "planned", "threshold", "free")
+"""Of the numbers that decided."""
+
+
+def _whole_mib(size: float) -> int | None:
+    return round(size / MIB) if isfinite(size) else None
 
 
 def _write(action: Action, event: str, verb: str) -> None:
@@ -96,8 +102,7 @@ def _write(action: Action, event: str, verb: str) -> None:
         "key": action.key,
         "from_mib": round(action.before / MIB),
         "to_mib": round(action.target / MIB),
-        "demand_mib": _whole_mib(action.demand),
-        "forecast_mib": _whole_mib(action.forecast),
+        **{f"{name}_mib": _whole_mib(getattr(action.figures, name)) for name in _TOLD},
         "reason": str(action.reason),
     }
     _log.info(

@@ -41,6 +41,7 @@ _NODE_GAUGES = {
     "allocated": ("ballast_node_allocated_bytes", "Sum of the domains' allocations."),
     "spare": ("ballast_node_spare_bytes", "Budget that no forecast asks for."),
     "pressure": ("ballast_node_pressure", "1 while the host stalls for memory."),
+    "minimums_fit": ("ballast_node_minimums_fit", "1 while all minimums are within the budget."),
     "stable": ("ballast_node_stable", "1 while every domain of the node is stable."),
     "domains": ("ballast_domains", "Domains Ballast knows."),
     "stable_domains": ("ballast_stable_domains", "Domains that are stable."),

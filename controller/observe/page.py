@@ -88,8 +88,9 @@ def _summary(node: Document) -> str:
         ("Looks", f"{node['looks_total']} ({node['fixed_looks_total']} at fixed intervals)"),
     ]
     pressure = '<p class="pressure">! The host is under memory pressure.</p>' if node["pressure"] else ""
+    unmet = "" if node["minimums_fit"] else '<p class="pressure">! The minimums here are more than the budget.</p>'
     items = "".join(f"<div><dt>{title}</dt><dd>{_text(figure)}</dd></div>" for title, figure in figures)
-    return f'{pressure}<dl class="summary">{items}</dl>'
+    return f'{pressure}{unmet}<dl class="summary">{items}</dl>'
 
 
 def _domains(domains: list[Document], trail: Trail) -> str:

@@ -23,7 +23,7 @@ GRID: dict[str, tuple[int | str, ...]] = {
     "model.upperPercentile": (80, 90, 95, 99),
     "threshold.percent": (5, 10, 20),
     STABILIZATION: (30, 120, 600, 1800),
-    "limits.minimumPercent": (5, 10, 20),
+    "limits.minimumPercent": (0, 5, 20),
     SHORTEST: (1, 2, 5, 10),
     LONGEST: (15, 60, 240),
 }

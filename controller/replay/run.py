@@ -36,7 +36,7 @@ def replay(
     host without memory and a trace without demand.
     """
     world = _world(trace, host_mib, autodeflate, free_page_reporting)
-    for time in _played(world, controller):
+    for time in played(world, controller):
         if progress:
             progress(time - trace.start)
     return score(trace, world.finish(), host_mib)
@@ -52,7 +52,7 @@ def serves(trace: Trace, controller: Controller, host_mib: float, enough: float,
     need = sum(float(one.demand[:-1] @ np.diff(one.times)) for one in trace.series)
     missing, last = 0.0, world.now
     demand, size = world.demand.copy(), world.allocation.copy()
-    for time in _played(world, controller):
+    for time in played(world, controller):
         at_rest = world.allocation == size
         missing += float(np.maximum(demand - size, 0.0)[at_rest].sum()) * (time - last)
         if missing > (enough + ROUNDING) * need:
@@ -70,7 +70,7 @@ def _world(trace: Trace, host_mib: float, autodeflate: bool, free_page_reporting
     return World(trace, host_mib, autodeflate, free_page_reporting)
 
 
-def _played(world: World, controller: Controller) -> Iterator[float]:
+def played(world: World, controller: Controller) -> Iterator[float]:
     """Time after time at which something happens, until the trace ends; orders of that time are given after it."""
     controller.start(world)
     rested = world.now

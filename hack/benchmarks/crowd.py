@@ -26,8 +26,8 @@ BUSY_SHARE = 0.03
 RAMP_MIB = 512.0
 RAMP_S = 120.0
 """Of a whole ramp, up and down."""
-SURGE = 0.08
-"""A storm's step of demand, as a part of it: most of the headroom, so that the domain has to grow."""
+SURGE = 0.1
+"""A storm's step of demand, as a part of it: nearly all of the headroom, so that the guest is short and has to grow."""
 
 HOST_SHARE = 0.45
 """Memory of the host, as a part of all domains' maxima: enough for their demand, not for everybody's wishes."""
@@ -102,7 +102,6 @@ def _policy(spare: str) -> MemoryPolicy:
     """The defaults, but every domain is due every second, and soon gives back what it needed for a while."""
     spec = {
         "mode": "Enforce",
-        "threshold": {"percent": 5},  # so that a surge within the headroom is worth a move
         "spare": spare,
         "shrink": {"stabilizationSeconds": 10},
         "monitoring": {"maximumIntervalSeconds": 1},

@@ -1,7 +1,7 @@
-"""How the planner fills a node's budget: the levels of three guests, and what they get as the budget grows."""
+"""How the engine spreads a node's budget: the levels of three guests, and what they get as the budget grows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from controller.api.documents import load
-from controller.engine import plan
-from controller.engine.inventory import DomainFacts
+from controller.engine.allocation import FRESH_TO_SHRINK, allocate
+from controller.engine.bounds import bounds
+from controller.engine.estimate import Estimate
+from controller.engine.guest_pressure import GuestPressure
+from controller.engine.host import Host
+from controller.engine.inventory import DomainFacts, Inventory
+from controller.engine.observation import Observation
 from controller.engine.ownership import NodeIdentity, assign
-from controller.engine.state import State
-from controller.engine.step import align
+from controller.engine.phases import Balloon
+from controller.engine.tuning import Tuning
 
 Floats = NDArray[np.float64]
 
@@ -24,68 +29,71 @@ MAXIMUM_MIB = 3072
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A guest and what it is known to need, MiB."""
+    """A guest and what is known of its needs, MiB."""
 
     name: str
     weight: int
     demand: float
     upper: float
-    wanted: float
+    reach: float
+    """How far demand may rise beyond the upper forecast."""
 
 
 GUESTS = (
-    Guest("db", 200, demand=1000, upper=1500, wanted=1650),
-    Guest("web", 100, demand=600, upper=1100, wanted=1210),
-    Guest("batch", 100, demand=400, upper=800, wanted=880),
+    Guest("db", 200, demand=1000, upper=1400, reach=300),
+    Guest("web", 100, demand=600, upper=1000, reach=300),
+    Guest("batch", 100, demand=400, upper=700, reach=900),
 )
-BUDGETS_MIB = (2600, 3550, 6000)
-"""Too little for all upper forecasts; for those but not for all headroom; more than anybody asks for."""
+BUDGETS_MIB = (2700, 3500, 6000)
+"""Too little for all upper forecasts; for those and little more; for much of where demand may come to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """One budget, shared by the engine. All (n,), MiB."""
+    """One budget, spread by the engine. All (n,), MiB."""
 
     budget: float
-    least: Floats
-    """What nobody may take: minimum and present demand."""
-    needed: Floats
-    """What is given to those who need it."""
-    fair: Floats
-    """The same with what nobody needs lent out."""
+    need: Floats
+    """What nobody may take: present demand, and what keeps it out of reclaim."""
+    size: Floats
+    """What each guest is to have."""
 
 
 def filled(budgets: Sequence[float] = BUDGETS_MIB) -> list[Filled]:
     """What the engine plans for GUESTS with each budget."""
-    state = _state()
-    least = _plan(state, 1.0).needed / MIB
-    plans = [_plan(state, budget) for budget in budgets]
-    return [
-        Filled(budget, least, drawn.needed / MIB, drawn.fair / MIB)
-        for budget, drawn in zip(budgets, plans, strict=True)
-    ]
-
-
-def _plan(state: State, budget_mib: float) -> plan.Plan:
-    state.host = replace(state.host, budget=budget_mib * MIB, lendable=budget_mib * MIB)
-    movable = np.ones(len(GUESTS), dtype=np.bool_)
-    return plan.draw(state, state.observation.allocation, movable, 0.0)
-
-
-def _state() -> State:
-    """GUESTS as the engine knows them after a while, each by a policy of its own."""
     most = MAXIMUM_MIB * MIB
     facts = [DomainFacts(guest.name, guest.name, guest.name, 1, most, most) for guest in GUESTS]
     policies = load("---".join(map(_policy, GUESTS)), "picture").policies
-    state = align(State.initial(), assign(facts, policies, NodeIdentity("picture")).inventory, 0.0).copy()
-    state.observation.fresh_count[:] = plan.FRESH_TO_SHRINK
-    state.observation.maximum[:] = most
-    state.observation.allocation[:] = [guest.upper * MIB for guest in GUESTS]
-    state.observation.demand[:] = [guest.demand * MIB for guest in GUESTS]
-    state.outlook.upper[:] = [guest.upper * MIB for guest in GUESTS]
-    state.outlook.wanted[:] = [guest.wanted * MIB for guest in GUESTS]
-    state.outlook.since[:] = -np.inf
-    return state
+    inventory = assign(facts, policies, NodeIdentity("picture")).inventory
+    return [_filled(inventory, budget) for budget in budgets]
+
+
+def _filled(inventory: Inventory, budget_mib: float) -> Filled:
+    """GUESTS as the engine knows them after a while, each by a policy of its own."""
+    n, everyone = len(GUESTS), np.ones(len(GUESTS), dtype=np.bool_)
+    demand, upper, reach = (_sizes(name) * MIB for name in ("demand", "upper", "reach"))
+    observation = Observation.blank(n).having(
+        allocation=upper, demand=demand, maximum=np.full(n, MAXIMUM_MIB * MIB), fresh_count=FRESH_TO_SHRINK * np.ones(n)
+    )
+    plan = allocate(
+        inventory,
+        bounds(inventory, observation),
+        observation,
+        GuestPressure.blank(n),
+        Balloon.blank(n),
+        Estimate.blank(n).having(foot=upper, reach=reach, since=np.full(n, -np.inf)),
+        Host(budget=budget_mib * MIB, lendable=budget_mib * MIB),
+        observation.allocation,
+        everyone,
+        0.0,
+        Tuning(),
+    )
+    return Filled(budget_mib, plan.need / MIB, plan.size / MIB)
+
+
+def _sizes(name: str) -> Floats:
+    """(n,) of a field of GUESTS."""
+    return np.array([float(getattr(guest, name)) for guest in GUESTS])
 
 
 def _policy(guest: Guest) -> str:
@@ -97,8 +105,8 @@ spec: {{mode: Enforce, domainSelector: {{names: [{guest.name}]}}, weight: {guest
 """
 
 
-GIVEN, LENT = ("#08519c", "#4292c6", "#9ecae1"), "#fdd0a2"
-"""From what a guest cannot do without to its headroom; and the spare memory. They differ in grey, too."""
+COLOURS = ("#08519c", "#6baed6", "#fdd0a2")
+"""From what a guest cannot do without to what it may come to need. They differ in grey, too."""
 
 
 def draw(budgets: Sequence[Filled], path: Path) -> None:
@@ -115,17 +123,16 @@ def draw(budgets: Sequence[Filled], path: Path) -> None:
 
 def _panel(axes: Axes, one: Filled) -> None:
     places = np.arange(len(GUESTS))
-    upper, wanted = (np.array([getattr(guest, name) for guest in GUESTS]) for name in ("upper", "wanted"))
+    upper, most = _sizes("upper"), np.full(len(GUESTS), float(MAXIMUM_MIB))
     bottom = np.zeros(len(GUESTS))
-    names = ("minimum and demand", "up to the upper forecast", "headroom")
-    for top, colour, name in zip((one.least, upper, wanted), GIVEN, names, strict=True):
-        given = np.clip(one.needed, bottom, np.maximum(top, bottom))
+    names = ("minimum and demand", "up to the upper forecast", "in proportion to reach and weight")
+    for top, colour, name in zip((one.need, upper, most), COLOURS, names, strict=True):
+        given = np.clip(one.size, bottom, np.maximum(top, bottom))
         axes.bar(places, given - bottom, 0.6, bottom, color=colour, label=name)
         bottom = given
-    axes.bar(places, one.fair - one.needed, 0.6, one.needed, color=LENT, label="spare, lent")
-    axes.bar(places, wanted, 0.6, color="none", edgecolor="black", linewidth=1, linestyle="--", label="wanted")
-    for place, size in zip(places, np.maximum(one.fair, wanted), strict=True):
-        axes.annotate(f"{one.fair[place]:.0f}", (place, size), (0, 3), textcoords="offset points", ha="center")
+    axes.bar(places, upper, 0.6, color="none", edgecolor="black", linewidth=1, linestyle="--", label="upper forecast")
+    for place, size in zip(places, np.maximum(one.size, upper), strict=True):
+        axes.annotate(f"{one.size[place]:.0f}", (place, size), (0, 3), textcoords="offset points", ha="center")
     axes.set_title(f"budget {one.budget:.0f} MiB", loc="left", fontweight="bold")
-    axes.set_xticks(places, [f"{guest.name}\nweight {guest.weight}" for guest in GUESTS])
+    axes.set_xticks(places, [f"{guest.name}\nweight {guest.weight}\nreach {guest.reach:.0f}" for guest in GUESTS])
     axes.spines[["top", "right"]].set_visible(False)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from controller.api.documents import load
 from controller.api.policy import MemoryPolicy
-from controller.engine import act
+from controller.engine.bounds import bounds
 from controller.engine.reasons import Reason
 from controller.replay.ballast import MIB, MONOTONIC_START, Ballast
 from controller.replay.run import replay
@@ -104,9 +104,9 @@ class Watched(Ballast):
         row = state.inventory.index[self._guest]
         now = world.now + MONOTONIC_START
         diary.times.append(world.now)
-        diary.forecast.append(state.outlook.forecast[row] / MIB)
-        diary.upper.append(state.outlook.upper[row] / MIB)
-        diary.threshold.append(act.threshold(state.observation, state.inventory)[row] / MIB)
+        diary.forecast.append(state.estimate.forecast[row] / MIB)
+        diary.upper.append(state.estimate.upper[row] / MIB)
+        diary.threshold.append(bounds(state.inventory, state.observation).threshold[row] / MIB)
         diary.allocation.append(state.observation.allocation[row] / MIB)
         if state.balloon.last_at[row] == now:
             before, after = float(state.balloon.last_from[row] / MIB), float(state.balloon.last_to[row] / MIB)

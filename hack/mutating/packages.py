@@ -23,7 +23,7 @@ class Package:
 
 PACKAGES = {
     "engine": Package(
-        ("controller/engine", "controller/planner.py", "controller/schedule.py", "controller/stability.py"),
+        ("controller/engine", "controller/planner.py"),
         ("tests/engine", "tests/planning", "tests/loop"),
     ),
     "forecast": Package(("controller/forecast",), ("tests/forecast",)),

@@ -40,11 +40,11 @@ def facts(name: str, number: int, obstacle: Reason = Reason.NONE) -> DomainFacts
 def state(names: list[str], policies: list[MemoryPolicy]) -> State:
     """Every domain has 512 MiB, needs 256, is stable and well."""
     domains = [facts(name, number) for number, name in enumerate(names)]
-    made = align(State.initial(), assign(domains, policies, NodeIdentity("here")).inventory, 0.0).copy()
-    made.host = Host(HostReading(8192 * MIB, 4096 * MIB), budget=7000.0 * MIB)
+    made = align(State.initial(), assign(domains, policies, NodeIdentity("here")).inventory, 0.0)
+    made = replace(made, host=Host(HostReading(8192 * MIB, 4096 * MIB), budget=7000.0 * MIB))
     made.observation.allocation[:] = 512 * MIB
     made.observation.demand[:] = 256 * MIB
-    made.tempo.stable[:] = True
+    made.polling.stable[:] = True
     made.reason[:] = Reason.WITHIN_THRESHOLD
     return made
 
@@ -63,9 +63,9 @@ def test_the_whole_report():
     seen = state(["a", "b", "db"], [policy("web", "[ab]", mode="Enforce"), policy("db", "db")])
     seen.observation.demand[1] = 600 * MIB
     seen.reason[1] = Reason.STUCK
-    seen.tempo.stable[1] = False
-    seen.tempo.looks[:] = [10, 20, 3]
-    seen.tempo.fixed_looks[:] = [100.2, 30.1, 2.0]
+    seen.polling.stable[1] = False
+    seen.polling.looks[:] = [10, 20, 3]
+    seen.polling.fixed_looks[:] = [100.2, 30.1, 2.0]
     seen.balloon.reallocations[:] = [1, 2, 0]
     web = {
         "name": "web",
@@ -76,6 +76,7 @@ def test_the_whole_report():
         "stableDomains": 1,
         "conflictedDomains": 1,
         "stuckDomains": 1,
+        "unmetDomains": 0,
         "reallocations": 3,
         "looks": 30,
         "looksSaved": 100,
@@ -193,9 +194,9 @@ def test_at_rest_it_is_written_every_few_minutes(desk):
 
 
 def test_counters_and_sizes_that_drift_are_no_change(desk):
-    desk.state.tempo.looks[:] += 100
+    desk.state.polling.looks[:] += 100
     desk.state.observation.allocation[:] += 8 * MIB
-    desk.state.host = replace(desk.state.host, budget=desk.state.host.budget - MIB)
+    desk.state = replace(desk.state, host=replace(desk.state.host, budget=desk.state.host.budget - MIB))
     assert desk.after(REFRESH_S * 0.8 - 2) == []
 
 
@@ -241,7 +242,7 @@ def test_what_all_nodes_have_to_say_at_once_is_spread():
 def test_domains_that_are_never_at_rest_cost_a_write_a_minute(desk):
     written = 0
     for _ in range(360):
-        desk.state.tempo.stable[0] = not desk.state.tempo.stable[0]
+        desk.state.polling.stable[0] = not desk.state.polling.stable[0]
         written += len(desk.after(10, step=10))
     assert written / 3600 <= 0.02
 
@@ -364,6 +365,28 @@ def test_a_lost_libvirt_is_degraded_and_so_are_many_silent_guests():
     assert findings(seen, [], []) == []
     seen.reason[1] = Reason.STALE_STATISTICS
     assert [each.reason for each in findings(seen, [], [])] == ["Degraded"]
+
+
+def test_domains_that_lack_what_they_were_promised_or_need_are_found_with_the_remedy():
+    seen = state(["a", "b", "c"], [policy("all", "*")])
+    seen.reason[:] = [Reason.MINIMUM_UNMET, Reason.AT_MAXIMUM, Reason.MINIMUM_UNMET]
+    unmet, capped = findings(seen, [], [])
+    assert unmet == Finding(
+        "MinimumUnmet",
+        "a, c: the minimums on this node are more than its budget and are met in proportion; "
+        "lower limits.minimum or minimumPercent of the policies here, or move a domain away",
+        10.0,
+    )
+    assert (capped.reason, capped.hold_s) == ("AtMaximum", 60.0)
+    assert capped.note.startswith("b: the guest has all it may have, and needs more; raise limits.maximum")
+
+
+def test_domains_below_their_minimum_are_counted_by_policy_and_among_the_worst():
+    seen = state(["a", "b", "db"], [policy("web", "[ab]"), policy("db", "db")])
+    seen.reason[2] = Reason.MINIMUM_UNMET
+    status = report(seen, context(seen), AT)["status"]
+    assert [(each["name"], each["unmetDomains"]) for each in status["policies"]] == [("db", 1), ("web", 0)]
+    assert [(each["name"], each["reason"]) for each in status["worstDomains"]] == [("db", "MinimumUnmet")]
 
 
 def test_conflicts_and_pressure_are_found():

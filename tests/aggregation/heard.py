@@ -8,6 +8,7 @@ FIGURES = {
     "stableDomains": 4,
     "conflictedDomains": 0,
     "stuckDomains": 0,
+    "unmetDomains": 0,
     "reallocations": 7,
     "looks": 100,
     "looksSaved": 900,

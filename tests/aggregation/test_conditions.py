@@ -120,6 +120,15 @@ def test_a_stuck_domain_degrades():
     )
 
 
+def test_minimums_that_do_not_fit_a_node_degrade():
+    figures = WELL._replace(unmet_domains=2, unmet_nodes=1)
+    assert judged(figures) == judged(WELL) | {"Degraded": ("True", "MinimumsUnmet")}
+    assert message("Degraded", figures, ill("a", Trouble.UNMET)) == (
+        "2 domains cannot have the minimum, as all minimums together are more than the budget of a; "
+        "lower spec.limits.minimum or minimumPercent, or move domains away"
+    )
+
+
 def test_several_faults_are_all_told_under_the_worst_ones_reason():
     figures = WELL._replace(nodes=4, unknown_nodes=1, shortfall_mebibytes=1, short_nodes=1, stuck_domains=1)
     assert judged(figures)["Degraded"] == ("True", "NodesUnknown")
@@ -164,5 +173,9 @@ def test_conditions_never_contradict_each_other(figures):
     if told["Stable"][0] == "True":
         assert figures.stable_domains >= figures.domains
     assert (told["Degraded"][0] == "True") is bool(
-        figures.unknown_nodes or figures.unreadable_nodes or figures.shortfall_mebibytes or figures.stuck_domains
+        figures.unknown_nodes
+        or figures.unreadable_nodes
+        or figures.shortfall_mebibytes
+        or figures.stuck_domains
+        or figures.unmet_domains
     )

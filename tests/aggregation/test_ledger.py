@@ -27,6 +27,7 @@ def state(name: str = "all", generation: int = 1, uid: str = "", **figures: int)
         "stable_domains": 4,
         "conflicted_domains": 0,
         "stuck_domains": 0,
+        "unmet_domains": 0,
         "reallocations": 7,
         "looks": 100,
         "looks_saved": 900,
@@ -250,6 +251,7 @@ def test_the_worst_nodes_come_first_and_are_few():
         (state(stable_domains=3), Trouble.UNSTABLE),
         (state(conflicted_domains=1), Trouble.CONFLICTED),
         (state(generation=0), Trouble.PENDING),
+        (state(unmet_domains=1), Trouble.UNMET),
         (state(stuck_domains=1, stable_domains=1), Trouble.STUCK),
         (state(shortfall_mebibytes=5), Trouble.SHORTFALL),
         (state(shortfall_mebibytes=50), Trouble.SHORTFALL),
@@ -260,9 +262,10 @@ def test_the_worst_nodes_come_first_and_are_few():
     ledger.put_node("well", {})
     ledger.put_report(report("well", state()), 0.0)
     assert troubles(ledger) == [
+        ("n6", Trouble.SHORTFALL),
         ("n5", Trouble.SHORTFALL),
-        ("n4", Trouble.SHORTFALL),
-        ("n3", Trouble.STUCK),
+        ("n4", Trouble.STUCK),
+        ("n3", Trouble.UNMET),
         ("n2", Trouble.PENDING),
         ("n1", Trouble.CONFLICTED),
         ("n0", Trouble.UNSTABLE),
@@ -271,7 +274,7 @@ def test_the_worst_nodes_come_first_and_are_few():
         ledger.put_node(f"x{number:02}", {})
         ledger.put_report(report(f"x{number:02}", state(stable_domains=0)), 0.0)
     assert len(troubles(ledger)) == WORST_NODES
-    assert troubles(ledger)[5] == ("x00", Trouble.UNSTABLE)
+    assert troubles(ledger)[6] == ("x00", Trouble.UNSTABLE)
 
 
 def test_a_host_short_of_memory_is_a_trouble_where_the_policy_has_domains():

@@ -123,8 +123,8 @@ def test_a_problem_has_all_its_parts() -> None:
             "spec.limits: not a mapping but a list; write 'name: value' lines with the fields maximum,",
         ),
         (
-            "limits: {maximum: 64Mi}",
-            "spec.limits.maximum: '64Mi': less than minimum, which is 128Mi; use 128Mi or more,",
+            "limits: {maximum: 32Mi}",
+            "spec.limits.maximum: '32Mi': less than minimum, which is 64Mi; use 64Mi or more,",
         ),
         (
             "limits: {minimumPercent: 60, maximumPercent: 50}",
@@ -210,7 +210,7 @@ def test_each_kind_of_problem_is_told_in_plain_words(spec: str, expected: str) -
 
 def test_all_problems_of_a_file_are_told_in_order() -> None:
     told = spec_problems(
-        "mode: on\nlimits:\n  minimum: 3Gi\n  maximum: 2Gi\n  minimumPercent: 0\nweight: 0\nweight: 4\n"
+        "mode: on\nlimits:\n  minimum: 3Gi\n  maximum: 2Gi\n  minimumPercent: -1\nweight: 0\nweight: 4\n"
     )
     assert [line.split(": ")[:2] for line in told] == [
         ["p.yaml:5", "spec.mode"],

@@ -31,6 +31,7 @@ def state() -> dict[str, Any]:
                     "stableDomains": 11,
                     "conflictedDomains": 0,
                     "stuckDomains": 1,
+                    "unmetDomains": 0,
                     "reallocations": 40,
                     "looks": 900,
                     "looksSaved": 8000,

@@ -29,10 +29,9 @@ model:
   ridge: {decisionPoints: 12, penaltyPoints: 4}
   lasso: {decisionPoints: 12, penaltyPercent: 30}
   lastValue: {decisionPoints: 12}
-  auto: {decisionPoints: 12}
 threshold: {percent: 10, quantity: 32Mi}
 headroom: {percent: 10, quantity: 32Mi}
-limits: {minimum: 128Mi, minimumPercent: 5, maximum: null, maximumPercent: 100}
+limits: {minimum: 64Mi, minimumPercent: 0, maximum: null, maximumPercent: 100}
 weight: 100
 shrink: {stabilizationSeconds: 120}
 spare: Share
@@ -192,7 +191,7 @@ specs = some(
         labels=st.dictionaries(globs, globs, max_size=3),
     ),
     model=some(
-        type=st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue", "Auto"]),
+        type=st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue"]),
         upperPercentile=st.integers(50, 99),
         wls=some(decisionPoints=st.integers(3, 32), halfLifeSeconds=st.integers(1, 86400)),
         lasso=some(penaltyPercent=st.integers(0, 100)),

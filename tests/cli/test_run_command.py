@@ -163,7 +163,7 @@ WEB = {
     "allocation": 512 * MIB,
     "target": 512 * MIB,
     "reason": "WithinThreshold",
-    "reason_text": "the change wanted is within the threshold",
+    "reason_text": "no change is worth a move",
     "last_action": None,
     "advice": "",
 }
@@ -183,7 +183,7 @@ class TestTableOfOneDecision:
         assert "demand 490 MiB, forecast 495 MiB (upper 500 MiB), allocation 512 MiB, target 512 MiB" in text
 
     def test_left_alone_and_why(self):
-        assert self.verdict() == "left alone: the change wanted is within the threshold [WithinThreshold]"
+        assert self.verdict() == "left alone: no change is worth a move [WithinThreshold]"
 
     def test_what_observe_would_do(self):
         changes = {"target": 640 * MIB, "reason": "ForecastGrow", "reason_text": "forecast demand needs more memory"}

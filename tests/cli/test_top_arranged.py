@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,15 +35,16 @@ def url() -> Iterator[str]:
     """Three domains: `mid`, `big` and `new`, of which nothing is known yet; `big` was moved, and is under pressure."""
     facts = [DomainFacts(name, name, name, 1, 4096 * MIB, 4096 * MIB) for name in ("mid", "big", "new")]
     state = align(State.initial(), assign(facts, (), NodeIdentity("node-1")).inventory, 0.0)
-    for column in (state.observation.demand, state.outlook.forecast, state.observation.allocation):
+    for column in (state.observation.demand, state.estimate.forecast, state.observation.allocation):
         column[:] = [500 * MIB, 900 * MIB, np.nan]
-    state.tempo.interval[:] = [60, 1, 30]
-    state.tempo.stable[:] = [True, False, True]
+    state.polling.interval[:] = [60, 1, 30]
+    state.polling.stable[:] = [True, False, True]
     state.pressure.level[1] = Level.SHORT
     moved = np.array([1])
-    state.balloon = balloon.ordered(
+    told = balloon.ordered(
         state.balloon, state.observation, moved, np.array([1000.0 * MIB]), np.array([Reason.PRESSURE_GROW]), 0.0
     )
+    state = replace(state, balloon=told)
     trail = Trail().extended(state, 0.0).extended(state, STEP_S)
     board = Board("node-1", lambda: 4.0)
     board.publish(Publication(0.0, state, (FakeConnection(),), (), True, trail=trail))

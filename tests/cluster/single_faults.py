@@ -17,7 +17,7 @@ EXPRESSIONS = [
 ]
 ORDERS = [
     ("limits", "minimum", "maximum", ("1Gi", "1024Mi", "1073741825", 2**30 - 1, "0", "4Ei", "1.5Gi", "1G")),
-    ("limits", "minimumPercent", "maximumPercent", (1, 4, 5, 6, 99, 100)),
+    ("limits", "minimumPercent", "maximumPercent", (0, 1, 5, 6, 99, 100)),
     ("monitoring", "minimumIntervalSeconds", "maximumIntervalSeconds", (1, 59, 60, 61, 3600)),
 ]
 """Part, minimum, maximum, and values that are tried as each of them, also where the other has its default."""

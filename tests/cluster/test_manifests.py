@@ -165,7 +165,7 @@ class TestPolicies:
                 "spec.limits.maximum: 1073741824 is less than minimum, which is 2Gi; raise maximum or lower minimum",
             ),
             (
-                {"limits": {"maximumPercent": 4}},
+                {"limits": {"minimumPercent": 5, "maximumPercent": 4}},
                 "spec.limits.maximumPercent: 4 is less than minimumPercent, which is 5; raise maximumPercent or lower",
             ),
             (

@@ -58,6 +58,7 @@ class Cluster:
             "stableDomains": 4,
             "conflictedDomains": 0,
             "stuckDomains": 0,
+            "unmetDomains": 0,
             "reallocations": 7,
             "looks": 100,
             "looksSaved": 900,

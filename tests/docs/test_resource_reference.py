@@ -158,7 +158,7 @@ class TestConditions:
 
 COUNTS = (
     *("nodes", "unknown_nodes", "unreadable_nodes", "pending_nodes", "domains", "stable_domains"),
-    *("conflicted_domains", "stuck_domains", "shortfall_mebibytes"),
+    *("conflicted_domains", "stuck_domains", "unmet_domains", "shortfall_mebibytes"),
 )
 """Of a sum, those that conditions are judged by."""
 
@@ -184,7 +184,9 @@ def summary(figures: Figures, problem: str) -> Summary:
 def test_every_event_of_a_node_is_listed_with_how_long_it_waits():
     listed = [(row[0].strip("`"), row[1]) for row in table(PAGE, "Node event")]
     silent, stuck = troubled(Reason.NO_STATISTICS), troubled(Reason.STUCK, pressure=True)
-    told = [*findings(stuck, ["qemu:///system: gone"], ["two want db"]), *findings(silent, [], [])]
+    lacking = [troubled(each) for each in (Reason.MINIMUM_UNMET, Reason.AT_MAXIMUM)]
+    told = [*findings(stuck, ["qemu:///system: gone"], ["two want db"])]
+    told += [finding for state in (silent, *lacking) for finding in findings(state, [], [])]
     assert sorted(listed) == sorted((each.reason, f"{each.hold_s:.0f} s") for each in told)
 
 
@@ -193,8 +195,7 @@ def troubled(reason: Reason, *, pressure: bool = False) -> State:
     policy = "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}"
     facts = [DomainFacts("k", "u", "db", 1, 2**30, 2**30)]
     inventory = assign(facts, load(policy, "test").policies, NodeIdentity("node")).inventory
-    state = align(State.initial(), inventory, 0.0).copy()
+    state = align(State.initial(), inventory, 0.0)
     state.reason[:] = reason
     state.pressure.level[:] = Level.SHORT if pressure else Level.NONE
-    state.host = replace(state.host, reading=HostReading(2.0**34, 2.0**30, pressure=pressure))
-    return state
+    return replace(state, host=replace(state.host, reading=HostReading(2.0**34, 2.0**30, pressure=pressure)))

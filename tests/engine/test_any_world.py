@@ -46,7 +46,7 @@ specs = st.fixed_dictionaries(
         ),
         "model": st.fixed_dictionaries(
             {
-                "type": st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue", "Auto"]),
+                "type": st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue"]),
                 "upperPercentile": st.integers(50, 99),
             }
         ),

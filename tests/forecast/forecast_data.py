@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from controller.forecast.auto import Auto
 from controller.forecast.lasso import Lasso
 from controller.forecast.last_value import LastValue
 from controller.forecast.model import Floats, Line, Model, Points
@@ -16,7 +15,7 @@ from controller.forecast.wls import WLS
 MIB = 2.0**20
 ORDERLESS: tuple[Model, ...] = (OLS(), Ridge(), Lasso())
 """Models to which a point is its age and its value, whatever came before and after it."""
-MODELS: tuple[Model, ...] = (*ORDERLESS, WLS(), LastValue(), Auto())
+MODELS: tuple[Model, ...] = (*ORDERLESS, WLS(), LastValue())
 FIELDS = ("level", "slope", "sigma", "weight", "centre", "spread")
 
 Row = Sequence[tuple[float, float]]

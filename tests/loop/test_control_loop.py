@@ -417,7 +417,7 @@ def test_the_looks_a_fixed_interval_would_take_are_counted_for_each_domain():
     site.turn(5)
     latest = site.board.latest
     assert latest is not None
-    counted = latest.state.tempo.fixed_looks
+    counted = latest.state.polling.fixed_looks
     assert counted[0] == counted[1] > 0
     assert counted.sum() == pytest.approx(latest.state.totals.fixed_looks)
 

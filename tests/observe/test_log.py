@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from controller.engine.decision import Action, Notice
+from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
 from controller.observe.journal import Journal
 from controller.observe.log import configure
@@ -15,7 +16,8 @@ from controller.observe.remarks import Remark
 from controller.observe.text import mib, seconds
 
 MIB = 2**20
-GROW = Action(0, "u1", "web", 512 * MIB, 768 * MIB, Reason.FORECAST_GROW, demand=500 * MIB, forecast=600 * MIB)
+SEEN = Figures(demand=500.0 * MIB, forecast=600.0 * MIB, wanted=760.0 * MIB, planned=768.0 * MIB)
+GROW = Action(0, "u1", "web", 512 * MIB, 768 * MIB, Reason.FORECAST_GROW, SEEN)
 
 
 def no_advice(_notice: Notice) -> str:
@@ -58,7 +60,7 @@ def test_an_action_is_one_line_with_its_numbers_and_reason(lines):
     assert line["message"] == ("web: 512 MiB -> 768 MiB (+256 MiB): forecast demand needs more memory [ForecastGrow]")
     assert (line["event"], line["domain"], line["key"]) == ("action", "web", "u1")
     assert (line["from_mib"], line["to_mib"], line["reason"]) == (512, 768, "ForecastGrow")
-    assert (line["demand_mib"], line["forecast_mib"]) == (500, 600)
+    assert (line["demand_mib"], line["forecast_mib"], line["wanted_mib"], line["planned_mib"]) == (500, 600, 760, 768)
 
 
 def test_an_action_on_a_domain_of_unknown_demand_has_no_number_for_it(lines):

@@ -70,6 +70,7 @@ def test_a_domains_figures(field, metric):
         ("budget", "ballast_node_budget_bytes"),
         ("allocated", "ballast_node_allocated_bytes"),
         ("spare", "ballast_node_spare_bytes"),
+        ("minimums_fit", "ballast_node_minimums_fit"),
         ("looks_total", "ballast_looks_total"),
         ("fixed_looks_total", "ballast_fixed_looks_total"),
         ("shortfall_byte_seconds_total", "ballast_shortfall_byte_seconds_total"),

@@ -1,6 +1,7 @@
 """Pages for people, without a browser: what they may load, and that they hold text where names come from outside."""
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -21,12 +22,13 @@ class FakeConnection:
     uri, connected, error = "qemu:///system", True, ""
 
 
-def pages(*names: str, problems: tuple[str, ...] = ()) -> Pages:
+def pages(*names: str, problems: tuple[str, ...] = (), minimums_fit: bool = True) -> Pages:
     """Of a node with these domains, of which nothing is known yet; keys are k0, k1, ..."""
     facts = [DomainFacts(f"k{n}", f"u{n}", name, 1, 1024 * MIB, 1024 * MIB) for n, name in enumerate(names)]
     inventory = assign(facts, (), NodeIdentity("node-1")).inventory
     board = Board("node-1", lambda: 0.0)
-    board.publish(Publication(0.0, align(State.initial(), inventory, 0.0), (FakeConnection(),), problems, True))
+    state = replace(align(State.initial(), inventory, 0.0), minimums_fit=minimums_fit)
+    board.publish(Publication(0.0, state, (FakeConnection(),), problems, True))
     return Pages(board, more=node_pages(board))
 
 
@@ -79,6 +81,12 @@ def test_a_key_with_a_connection_in_it_finds_its_domain():
 
 def test_what_is_wrong_stands_on_the_page():
     assert "policy refused: a.yaml: broken" in pages(problems=("a.yaml: broken",)).get("/").body.decode()
+
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_minimums_that_do_not_fit_stand_on_the_page(fit):
+    page = pages("web", minimums_fit=fit).get("/").body.decode()
+    assert ("The minimums here are more than the budget." in page) is not fit
 
 
 def test_before_the_loop_has_run_there_is_a_page_that_says_so():

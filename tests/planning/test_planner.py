@@ -1,11 +1,11 @@
-"""Weighted max-min fairness and the levels it fills."""
+"""Weighted max-min fairness."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.planner import fill, level, share
+from controller.planner import level, share
 
 amounts = st.lists(st.integers(0, 10**6), min_size=1, max_size=20)
 
@@ -52,23 +52,6 @@ def test_whoever_gets_less_than_wanted_gets_the_highest_share_a_weight(wants, ca
     unmet = shares < wants - 1e-6
     if unmet.any():
         assert (shares / weights).max() == pytest.approx((shares / weights)[unmet].min())
-
-
-def test_a_level_is_begun_when_the_one_below_is_full():
-    floors, needs, extras, weights = arrays([1, 1], [5, 2], [9, 9], [1, 1])
-    assert fill([floors, needs, extras], weights, 7.0).tolist() == [5, 2]
-    assert fill([floors, needs, extras], weights, 9.0).tolist() == [6, 3]
-    assert fill([floors, needs, extras], weights, 4.0).tolist() == [2, 2]
-
-
-def test_the_lowest_level_is_given_even_beyond_the_capacity():
-    floors, needs, weights = arrays([4, 4], [5, 5], [1, 1])
-    assert fill([floors, needs], weights, 3.0).tolist() == [4, 4]
-
-
-def test_what_is_left_after_the_last_level_is_kept():
-    floors, needs, weights = arrays([1, 1], [2, 2], [1, 1])
-    assert fill([floors, needs], weights, 100.0).tolist() == [2, 2]
 
 
 def test_levels_are_equal_where_nobody_needs_more():

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -63,12 +64,13 @@ def node(names: list[str]) -> Iterator[tuple[str, Board]]:
         trail = trail.extended(state, now)
     grown = [Action(0, "k0", names[0], 512 * MIB, 768 * MIB, Reason.FORECAST_GROW)] if names else []
     if names:
-        moved = np.flatnonzero(~state.tempo.stable)
+        moved = np.flatnonzero(~state.polling.stable)
         targets, reasons = (
             state.observation.allocation[moved] + 128 * MIB,
             np.full(len(moved), int(Reason.FORECAST_GROW)),
         )
-        state.balloon = balloon.ordered(state.balloon, state.observation, moved, targets, reasons, now - 42)
+        told = balloon.ordered(state.balloon, state.observation, moved, targets, reasons, now - 42)
+        state = replace(state, balloon=told)
     chronicle = Chronicle().extended(state, Decision(tuple(grown)), {}, now)
     board.publish(Publication(now, state, (Connection(),), (), True, chronicle=chronicle, trail=trail))
     with Endpoint(Address("127.0.0.1", 0), board, more=node_pages(board)) as endpoint:
@@ -77,20 +79,18 @@ def node(names: list[str]) -> Iterator[tuple[str, Board]]:
 
 def lived(state: State, point: int) -> State:
     """Figures that rise and fall, other ones for each domain."""
-    state = replace(state.copy(), observation=state.observation.copy(), pressure=state.pressure.copy())
+    state = deepcopy(state)
     for row in range(len(state.inventory)):
         demand = (300 + 150 * math.sin(point / (5 + row % 7)) + 40 * (row % 11)) * MIB
         state.observation.demand[row] = demand
-        state.outlook.forecast[row] = demand * (1.1 + 0.1 * math.cos(point / 6))
-        state.outlook.upper[row] = demand * 1.25
-        state.outlook.wanted[row] = demand * 1.4
+        state.estimate.forecast[row] = demand * (1.1 + 0.1 * math.cos(point / 6))
+        state.estimate.upper[row] = demand * 1.25
         state.observation.allocation[row] = (512 if point < 30 else 768 + 64 * (row % 4)) * MIB
-        state.tempo.stable[row] = row % 3 == 0
-        state.tempo.interval[row] = 60 if row % 3 == 0 else 1
+        state.polling.stable[row] = row % 3 == 0
+        state.polling.interval[row] = 60 if row % 3 == 0 else 1
         state.pressure.level[row] = Level.SHORT if row % 9 == 4 else Level.NONE
     state.reason[:] = Reason.WITHIN_THRESHOLD
-    state.host = replace(state.host, budget=96.0 * 1024 * MIB)
-    return state
+    return replace(state, host=replace(state.host, budget=96.0 * 1024 * MIB))
 
 
 def names(count: int) -> list[str]:
@@ -136,8 +136,8 @@ def test_on_a_phone_neither_troubles_nor_terabytes_nor_long_names_are_cut(phone)
     with node(["n" * 255]) as (url, board):
         latest = board.latest
         assert latest is not None
-        state = latest.state.copy()
-        state.observation.demand[:] = state.outlook.forecast[:] = state.observation.allocation[:] = 2.0**43
+        state = deepcopy(latest.state)
+        state.observation.demand[:] = state.estimate.forecast[:] = state.observation.allocation[:] = 2.0**43
         board.publish(
             replace(latest, state=state, problems=("/etc/ballast/policies/" + "long" * 60 + ".yaml: broken",))
         )
@@ -194,7 +194,7 @@ def test_the_table_is_sorted_and_filtered_and_stays_so_when_figures_are_renewed(
         assert len(tab.run(shown)) == 10
         latest = board.latest
         assert latest is not None
-        state = latest.state.copy()
+        state = deepcopy(latest.state)
         state.observation.demand[10] = 1900 * MIB
         board.publish(replace(latest, state=state))
         tab.run("refresh()")

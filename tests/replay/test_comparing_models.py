@@ -34,7 +34,7 @@ def test_constant_demand_is_forecast_without_error_and_with_few_looks() -> None:
 
 
 def test_the_last_value_errs_by_what_a_ramp_rises_from_look_to_look() -> None:
-    ramp = trace(step=60, maximum=1e5, a=[100.0 + 10 * k for k in range(4000)])
+    ramp = trace(step=60, maximum=1e5, a=[100.0 + 10 * k for k in range(800)])
     found = qualities(ramp, "LastValue", "OLS", policy=EVERY_MINUTE)
 
     assert found["LastValue"].mae.value == pytest.approx(10)
@@ -44,7 +44,7 @@ def test_the_last_value_errs_by_what_a_ramp_rises_from_look_to_look() -> None:
 
 
 def test_intervals_hold_their_value_and_come_out_the_same_each_time() -> None:
-    demand = np.random.default_rng(1).uniform(100, 900, 5000).tolist()
+    demand = np.random.default_rng(1).uniform(100, 900, 1000).tolist()
     first, again = (compare(trace(step=60, a=demand), DEFAULTS, ("LastValue", "Ridge")) for _ in range(2))
 
     assert first == again
@@ -54,8 +54,8 @@ def test_intervals_hold_their_value_and_come_out_the_same_each_time() -> None:
 
 
 def test_a_ratio_to_a_last_value_that_never_errs_has_an_infinite_end() -> None:
-    """One jump just before a block: there only OLS, which remembers it, still errs."""
-    jump = trace(step=60, a=[100.0] * 1272 + [500.0] * 2728)
+    """One jump before a block, which by then is seen whole: there only OLS, which remembers it, still errs."""
+    jump = trace(step=60, a=[100.0] * 208 + [500.0] * 392)
 
     ratio = qualities(jump, "LastValue", "OLS", policy=EVERY_MINUTE)["OLS"].mae_ratio
 
@@ -63,7 +63,7 @@ def test_a_ratio_to_a_last_value_that_never_errs_has_an_infinite_end() -> None:
 
 
 def test_restless_demand_is_looked_at_more_often() -> None:
-    calm, restless = [500.0] * 20_000, (np.random.default_rng(2).uniform(100, 900, 20_000)).tolist()
+    calm, restless = [500.0] * 6000, (np.random.default_rng(2).uniform(100, 900, 6000)).tolist()
     looks = [qualities(trace(a=each), "LastValue")["LastValue"].looks_per_domain_hour for each in (calm, restless)]
 
     assert looks[1] > 5 * looks[0]

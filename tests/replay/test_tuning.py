@@ -214,7 +214,7 @@ class TestOptions:
     def test_what_other_fields_rule_out_is_not_tried(self) -> None:
         capped = policy("{limits: {maximumPercent: 15}}")
         assert [one.changes for one in options(capped, FINE) if one.field.startswith("limits.")] == [
-            {"limits.minimumPercent": 10}
+            {"limits.minimumPercent": 5}
         ]
 
     def test_a_change_keeps_all_else_and_adds_no_defaults(self) -> None:
@@ -380,7 +380,8 @@ class TestTuning:
         assert one.changes == {"headroom.percent": 60}
         assert one.holds
         assert pooled(one.held_out.found).harm < 0.5 * pooled(one.held_out.start).harm
-        assert watcher.announced == watcher.ended == 3 + 2 + 2 + 2 * 3
+        replayed_everywhere = 3 * 3 + 2 * 3
+        assert watcher.announced == watcher.ended < replayed_everywhere
 
     def test_policies_that_act_alike_are_replayed_once(self) -> None:
         made = source(360, 60.0, a=flat)
