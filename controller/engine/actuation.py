@@ -145,7 +145,8 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     size, balloon = at.observation.allocation, at.balloon
     pressed = float(wishes[at.pressure.pressed].sum())
     kept = np.where(at.plan.returns | (pressed > 0), 0.0, np.fmin(at.estimate.firm, size))
-    least = np.ceil(np.maximum(at.plan.size, kept) / GRAIN) * GRAIN
+    held = np.where(pressed > 0, np.minimum(at.plan.size, at.plan.wanted), np.maximum(at.plan.size, kept))
+    least = np.ceil(np.where(at.inventory.share, np.maximum(at.plan.size, kept), held) / GRAIN) * GRAIN
     spare = np.where(still, size - least, 0.0)
     prompt = (size > at.bounds.top + TOLERANCE) | balloon.release
     returns = at.plan.returns & (spare > np.where(prompt, TOLERANCE, at.bounds.threshold))

@@ -17,6 +17,7 @@ from controller.engine.host import Host
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
+from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Table, column
 from controller.engine.tuning import Tuning
 from controller.forecast.tail import Tail, beyond
@@ -73,7 +74,7 @@ def allocate(
 ) -> Plan:
     """The plan for the `movable` domains; the others keep what they have, or are getting: `committed` (n,) bytes."""
     size, rows = observation.allocation, np.flatnonzero(movable)
-    need = _need(observation, bounds, tuning)
+    need = _need(observation, pressure, bounds, tuning)
     foot = np.maximum(need, np.fmin(observation.demand, bounds.top))
     wanted = np.fmax(np.fmin(estimate.wanted(inventory), bounds.top), foot)
     searched = _searched(observation, pressure, estimate, bounds, tuning)
@@ -87,6 +88,7 @@ def allocate(
         least = np.maximum(need, bounds.minimum)
         planned[rows], fits = _filled(
             need[rows],
+            np.maximum(need, searched)[rows],
             least[rows],
             np.maximum(foot, least)[rows],
             np.maximum(top, least)[rows],
@@ -100,6 +102,7 @@ def allocate(
 
 def _filled(
     need: Floats,
+    sought: Floats,
     least: Floats,
     foot: Floats,
     top: Floats,
@@ -108,24 +111,26 @@ def _filled(
     capacity: float,
     spread: float,
 ) -> tuple[Floats, bool]:
-    """(m,) planned sizes, and whether the minimums fit: in proportion where they do not."""
-    top = np.maximum(top, foot)
-    lacking = least - need
-    left = capacity - float(need.sum())
-    asked = float(lacking.sum())
-    if asked > left:
-        return need + lacking * (max(left, 0.0) / max(asked, 1.0)), asked < 1.0
-    held = least + planner.share(foot - least, weight, max(capacity - float(least.sum()), 0.0))
-    room = spread - float(held.sum())
-    return held + planner.level(np.zeros_like(held), top - held, reach, room), True
+    """(m,) planned sizes, and whether all minimums fit. Where they do not, they are met in proportion, once everybody
+    has what it needs and those in need what they search for.
+    """
+    if float(least.sum()) > capacity:
+        served = need + planner.share(sought - need, weight, max(capacity - float(need.sum()), 0.0))
+        lacking = np.maximum(least - served, 0.0)
+        left = max(capacity - float(served.sum()), 0.0)
+        return served + lacking * min(1.0, left / max(float(lacking.sum()), 1.0)), bool((least <= need).all())
+    held = least + planner.share(foot - least, weight, capacity - float(least.sum()))
+    return held + planner.level(np.zeros_like(held), np.maximum(top - held, 0.0), reach, spread - float(held.sum())), True
 
 
-def _need(observation: Observation, bounds: Bounds, tuning: Tuning) -> Floats:
-    """(n,) bytes: present demand and what keeps a guest out of reclaim there; all it has until enough samples came."""
+def _need(observation: Observation, pressure: GuestPressure, bounds: Bounds, tuning: Tuning) -> Floats:
+    """(n,) bytes: present demand and what keeps a guest out of reclaim there; all it has while it is
+    under pressure, and until enough samples came.
+    """
     size = observation.allocation
     need = np.fmin(observation.demand / (1.0 - tuning.low), np.fmin(size, bounds.top))
-    known = observation.fresh_count >= FRESH_TO_SHRINK
-    return np.nan_to_num(np.where(known, need, size))
+    known = (observation.fresh_count >= FRESH_TO_SHRINK) & ~pressure.pressed
+    return np.nan_to_num(np.where(known, need, np.fmin(size, np.fmax(bounds.top, need))))
 
 
 def _searched(
@@ -138,7 +143,9 @@ def _searched(
     """
     size = observation.allocation
     doublings = np.exp2(np.clip(pressure.samples - 1, 0, MOST_DOUBLINGS))
-    lost = pressure.exhausted & (estimate.peak_hour < size * (1.0 + tuning.low))
+    size = np.where(pressure.samples > 0, np.fmin(size, observation.told_size), size)
+    silent = observation.trouble != int(Reason.NONE)
+    lost = silent | (pressure.exhausted & (estimate.peak_hour < size * (1.0 + tuning.low)))
     sought = np.where(lost, size * (1.0 + tuning.growth * doublings), size * (1.0 + tuning.growth_known))
     return np.where(pressure.pressed, np.fmin(np.fmax(sought, estimate.peak_hour), bounds.top), 0.0)
 

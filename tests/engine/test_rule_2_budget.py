@@ -70,7 +70,7 @@ class TestPromises:
         taker.demand = 3000
         world.tick(2)
         giver.demand, world.refuse_next = giver.actual, "giver"
-        world.tick(2)
+        world.tick(8)
         assert world.refuse_next == ""
         assert giver.target == giver.actual
         assert Reason.OUTSIDE_CHANGE not in world.notices()
