@@ -11,7 +11,7 @@ import numpy as np
 from controller.engine.allocation import FRESH_TO_SHRINK, Exposure, Plan
 from controller.engine.balloon import resting
 from controller.engine.bounds import Bounds
-from controller.engine.estimate import Estimate
+from controller.engine.estimate import Estimate, headroom
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
 from controller.engine.inventory import Inventory
@@ -33,6 +33,14 @@ NEWEST = 2.0
 
 PROMPT = 3.0
 """Seconds in which a balloon gives what it was asked for, as a rule."""
+
+
+EATEN = 0.5
+"""Part of its headroom that the upper forecast of a domain may eat before the domain grows, whatever the threshold: a
+threshold as large as the headroom would let it run dry."""
+
+FAR = 0.5
+"""Part of its plan with less than which a domain gets memory that is left over, before it is known to need it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +103,12 @@ class Moves:
 def choose(at: Situation) -> Moves:
     """Balloon changes that bring the node closer to its plan without the sum of allocations passing the budget."""
     size, base, plan = at.observation.allocation, at.base, at.plan
-    wishes = _wishes(at, base)
-    still = plan.movable & ~at.balloon.under_way & (wishes == 0)
+    wishes, hopes = _wishes(at, base)
+    still = plan.movable & ~at.balloon.under_way & (wishes == 0) & (hopes == 0)
     returns, shrink, less = _shrinks(at, still, wishes)
     verified = _verified(at)
-    coming = bool((at.balloon.target < size).any() or (shrink & verified).any())
-    granted = _grant(at, wishes, coming)
+    coming = bool(((at.balloon.target < size) & ~at.turning).any() or (shrink & verified).any())
+    granted = _grant(at, wishes, hopes, coming)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     grow = (granted > 0) & (more - base >= TOLERANCE) & ~shrink
     shrink_now = shrink & verified & (less < size)
@@ -112,15 +120,21 @@ def choose(at: Situation) -> Moves:
     return Moves(shrink_now, grow, np.where(shrink, less, more), np.where(moves, moved, kept), halt, shrink & ~verified)
 
 
-def _wishes(at: Situation, base: Floats) -> Floats:
-    """(n,) bytes by which domains are to grow to their plan from `base`, where that is worth its price, or they are in
-    need: all of it, so that the next moves of a ramp are saved.
+def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
+    """(n,) bytes by which domains are to grow to their plan from `base`: all of it, so that the next moves of a ramp
+    are saved. First what memory is asked of others for: where that is worth its price, or they are in need; then what
+    they get only of memory that is left over.
     """
     lacking = np.where(at.plan.movable, at.plan.size - base, 0.0)
-    must = at.pressure.pressed | (base < at.bounds.minimum - TOLERANCE) | at.balloon.release
-    worth = must | ((at.exposure.regret >= at.price) & (lacking > at.bounds.threshold))
     shrinking = at.balloon.under_way & (at.balloon.target < at.observation.allocation)
-    return np.where(worth & (lacking > TOLERANCE) & (~shrinking | at.pressure.pressed), lacking, 0.0)
+    lacking = np.where((lacking > TOLERANCE) & (~shrinking | at.pressure.pressed), lacking, 0.0)
+    narrow = base - at.estimate.upper < (1.0 - EATEN) * headroom(at.inventory, at.estimate.upper)
+    must = at.pressure.pressed | (base < at.bounds.minimum - TOLERANCE) | at.balloon.release | (at.plan.returns & narrow)
+    least = np.minimum(at.bounds.threshold, at.bounds.top - base)
+    lacking = np.where(at.plan.returns & narrow & ~shrinking & at.plan.movable, np.maximum(lacking, least), lacking)
+    worth = must | ((lacking > at.bounds.threshold) & ((at.exposure.regret >= at.price) | at.plan.returns))
+    far = (lacking > at.bounds.threshold) & (base < FAR * at.plan.size) & ~at.plan.returns
+    return np.where(worth, lacking, 0.0), np.where(far & ~worth, lacking, 0.0)
 
 
 def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools, Floats]:
@@ -129,12 +143,13 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     Donors are those with the most above their plan, as few as will do: moves have a price.
     """
     size, balloon = at.observation.allocation, at.balloon
-    least = np.ceil(at.plan.size / GRAIN) * GRAIN
+    pressed = float(wishes[at.pressure.pressed].sum())
+    kept = np.where(at.plan.returns | (pressed > 0), 0.0, np.fmin(at.estimate.firm, size))
+    least = np.ceil(np.maximum(at.plan.size, kept) / GRAIN) * GRAIN
     spare = np.where(still, size - least, 0.0)
     prompt = (size > at.bounds.top + TOLERANCE) | balloon.release
     returns = at.plan.returns & (spare > np.where(prompt, TOLERANCE, at.bounds.threshold))
     less = np.where(returns, least, size)
-    pressed = float(wishes[at.pressure.pressed].sum())
     given = at.free + float(spare[returns].sum())
     given += _coming(at, pressed - given)
     lacking = float(wishes.sum()) - given
@@ -178,8 +193,9 @@ def _verified(at: Situation) -> Bools:
     return np.asarray(young & (seen.trouble == int(Reason.NONE)))
 
 
-def _grant(at: Situation, wishes: Floats, coming: bool) -> Floats:
-    """(n,) bytes of free memory, in proportion to what is wished for: to guests under pressure first, then to others.
+def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats:
+    """(n,) bytes of free memory, in proportion to what is wished for: to guests under pressure first, then to others,
+    then, the pool apart, to hopes.
 
     No useless trifles: what is less than the threshold waits. A guest in need takes any, unless it was moved just now,
     and more memory is on its way.
@@ -189,8 +205,10 @@ def _grant(at: Situation, wishes: Floats, coming: bool) -> Floats:
     granted = first * min(1.0, free / max(float(first.sum()), 1.0))
     left = free - float(granted.sum())
     granted = granted + rest * min(1.0, left / max(float(rest.sum()), 1.0))
+    left = at.free - float(wishes.sum()) - at.tuning.pool * at.host.budget
+    granted = granted + hopes * min(1.0, max(left, 0.0) / max(float(hopes.sum()), 1.0))
     patient = coming & (at.now - at.balloon.last_at < at.inventory.interval_minimum)
-    least = np.where(at.balloon.release | (urgent & ~patient), TOLERANCE, np.minimum(wishes, at.bounds.threshold))
+    least = np.where(at.balloon.release | (urgent & ~patient), TOLERANCE, np.minimum(wishes + hopes, at.bounds.threshold))
     return np.where(granted >= np.maximum(least, ROUNDING), granted, 0.0)
 
 
@@ -214,10 +232,10 @@ def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
 def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
     """(n,) `Reason` for leaving each domain as it is, were it left."""
     seen, balloon, size = at.observation, at.balloon, at.observation.allocation
-    surplus = size - at.plan.size > at.bounds.threshold
+    foreseen = at.estimate.wanted(at.inventory)
     short = at.plan.wanted > size + at.bounds.threshold
     capped = (at.pressure.pressed | (at.estimate.upper > at.bounds.top)) & (size >= at.bounds.top - TOLERANCE)
-    held = at.inventory.share | (at.plan.size < at.plan.wanted)
+    held = at.inventory.share | (at.plan.size < foreseen)
     cases = [
         (at.inventory.obstacle != int(Reason.NONE), at.inventory.obstacle),
         (seen.trouble != int(Reason.NONE), seen.trouble),
@@ -227,10 +245,10 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
         (at.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
         (balloon.under_way & ~waits, Reason.MOVING),
         (capped, Reason.AT_MAXIMUM),
-        ((size < at.bounds.minimum - TOLERANCE) & ~np.bool_(at.plan.minimums_fit), Reason.MINIMUM_UNMET),
+        ((size < at.bounds.minimum - TOLERANCE) & np.array(not at.plan.minimums_fit), Reason.MINIMUM_UNMET),
         (waits, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
         (short & (at.plan.size < size + at.bounds.threshold), Reason.NO_BUDGET),
-        (surplus & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
-        (~held & (size > at.plan.wanted + at.bounds.threshold), Reason.STABILIZING),
+        ((foreseen < size - at.bounds.threshold) & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
+        (~held & (size > foreseen + at.bounds.threshold), Reason.STABILIZING),
     ]
     return first_that_applies(cases, Reason.WITHIN_THRESHOLD)

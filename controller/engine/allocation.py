@@ -1,7 +1,6 @@
 """What each domain should have: the budget spread so that everyone's chance to outgrow its allocation is the same.
 
-Everybody has its demand first, then the minimums, then what the allocation is expected to have to hold (the foot). What
-is left goes out in proportion to reach, by weight: for tails that differ in scale only that makes the expected
+Everybody has its demand first, then the minimums. What is left goes out in proportion to reach, by weight: for tails that differ in scale only that makes the expected
 shortfall least (at the optimum all chances to be exceeded are equal). Contention, spare memory, `Reclaim` and a host
 under pressure are this one rule with other tops.
 """
@@ -75,7 +74,7 @@ def allocate(
     """The plan for the `movable` domains; the others keep what they have, or are getting: `committed` (n,) bytes."""
     size, rows = observation.allocation, np.flatnonzero(movable)
     need = _need(observation, bounds, tuning)
-    foot = np.clip(np.fmax(estimate.foot, 0.0), need, np.maximum(bounds.top, need))
+    foot = np.maximum(need, np.fmin(observation.demand, bounds.top))
     wanted = np.fmax(np.fmin(estimate.wanted(inventory), bounds.top), foot)
     searched = _searched(observation, pressure, estimate, bounds, tuning)
     returns, top = _tops(inventory, bounds, observation, balloon, estimate, host, np.fmax(wanted, searched), now)
@@ -132,15 +131,16 @@ def _need(observation: Observation, bounds: Bounds, tuning: Tuning) -> Floats:
 def _searched(
     observation: Observation, pressure: GuestPressure, estimate: Estimate, bounds: Bounds, tuning: Tuning
 ) -> Floats:
-    """(n,) bytes that a guest under pressure is given, 0 elsewhere: how much it lacks cannot be seen.
+    """(n,) bytes that a guest under pressure is given, 0 elsewhere.
 
-    An exponential search from sample to sample; or its peak of the last hour, for one that wakes up is taken to be on
-    its way to where it was.
+    One that wakes up is taken to be on its way to its peak of the last hour. One with nothing left that has never
+    needed more tells its size, not its demand: it searches, by twice as much from sample to sample.
     """
-    size = np.fmin(observation.allocation, observation.told_size)
+    size = observation.allocation
     doublings = np.exp2(np.clip(pressure.samples - 1, 0, MOST_DOUBLINGS))
-    sought = np.fmax(size * (1.0 + tuning.growth * doublings), estimate.peak_hour)
-    return np.where(pressure.pressed, np.fmin(sought, bounds.top), 0.0)
+    lost = pressure.exhausted & (estimate.peak_hour < size * (1.0 + tuning.low))
+    sought = np.where(lost, size * (1.0 + tuning.growth * doublings), size * (1.0 + tuning.growth_known))
+    return np.where(pressure.pressed, np.fmin(np.fmax(sought, estimate.peak_hour), bounds.top), 0.0)
 
 
 def _tops(
@@ -165,7 +165,7 @@ def _tops(
     if host.reading.pressure:
         top = wanted
     elif not host.lends(now):
-        top = np.minimum(top, np.fmax(wanted, observation.allocation))
+        top = np.where(released, top, np.minimum(top, np.fmax(wanted, observation.allocation)))
     over = observation.allocation > bounds.top
     returns = ~shares | over | host.reading.pressure
     return np.asarray(returns), np.fmin(top, bounds.top)

@@ -52,7 +52,9 @@ class Estimate(Table):
     width: Floats = column(1.0)
     """Of the upper forecast, relative to the model's own: what has kept its promise of late."""
     foot: Floats = column(np.nan)
-    """What the allocation has to hold at least: demand, and memory that a balloon might not get."""
+    """Demand at the newest look: what rises are counted from."""
+    firm: Floats = column(0.0)
+    """What is kept, as long as nobody is in need, for memory that a balloon might not get."""
     reach: Floats = column(np.nan)
     """How far demand may rise beyond the foot: the unit of the learnt tail."""
     peak_minute: Floats = column(0.0)
@@ -70,8 +72,7 @@ class Estimate(Table):
 
     def wanted(self, inventory: Inventory) -> Floats:
         """(n,) upper forecast, or memory that a balloon might not get, and headroom."""
-        foreseen = np.maximum(self.upper, self.foot)
-        return foreseen + headroom(inventory, foreseen)
+        return np.maximum(self.upper + headroom(inventory, self.upper), self.firm)
 
     @property
     def held(self) -> Floats:
@@ -156,7 +157,8 @@ def update(
         upper=dense[1],
         exhausted_at=dense[2],
         width=dense[3],
-        foot=np.maximum(observation.demand, _firm(observation, inventory)),
+        foot=observation.demand,
+        firm=_firm(observation, inventory),
     )
     made = _hold(made, inventory, chosen, now)
     return made.having(reach=_reach(made, observation, inventory, tuning))

@@ -78,7 +78,7 @@ def grounds(at: "Situation") -> Grounds:
         demand=at.observation.demand,
         forecast=at.estimate.forecast,
         upper=at.estimate.upper,
-        headroom=headroom(at.inventory, np.maximum(at.estimate.upper, at.estimate.foot)),
+        headroom=headroom(at.inventory, at.estimate.upper),
         wanted=np.where(np.isfinite(at.estimate.foot), at.plan.wanted, np.nan),
         planned=at.plan.size,
         allocation=size,

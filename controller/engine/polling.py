@@ -76,12 +76,12 @@ def poll(
     trouble = observation.trouble
     troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
     wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)
-    interval = np.where(inventory.obstacle != int(Reason.NONE), longest, wait)
+    wait = np.where(inventory.obstacle != int(Reason.NONE), longest, wait)
     return faded.put(
         looked,
         stable=stable,
-        interval=interval,
-        next_look=aligned(now + interval, shortest),
+        interval=np.where(observation.fresh, fresh, np.maximum(polling.interval, shortest)),
+        next_look=aligned(now + wait, shortest),
         looks=polling.looks + 1,
     )
 

@@ -87,6 +87,8 @@ class Tuning:
     # Allocation.
     growth: float = 0.6
     """Part of its allocation that a guest under pressure gets on top at first, doubled from sample to sample."""
+    growth_known: float = 0.2
+    """The same where it has a little left, or is on its way to where it has been."""
     search_reach: float = 4.0
     """Times what a guest under pressure is missing, that its reach is at least: it gets memory before those at ease."""
     pool: float = 0.02

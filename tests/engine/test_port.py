@@ -17,7 +17,7 @@ def test_a_step_changes_neither_state_nor_snapshot():
 
 def test_an_action_tells_the_demand_and_the_forecast_it_rests_on():
     (action,) = node(Guest("guest", 500, 300)).tick().actions()
-    assert (action.demand, action.forecast) == (300 * MIB, 300 * MIB)
+    assert (action.figures.demand, action.figures.forecast) == (300 * MIB, 300 * MIB)
 
 
 def test_the_state_can_be_dumped_as_json():
