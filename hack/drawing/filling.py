@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from controller.api.documents import load
 from controller.engine.allocation import FRESH_TO_SHRINK, allocate
-from controller.engine.bounds import bounds
 from controller.engine.estimate import Estimate
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
 from controller.engine.inventory import DomainFacts, Inventory
+from controller.engine.known import Known, bounds
 from controller.engine.observation import Observation
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.phases import Balloon
@@ -75,7 +75,7 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
     observation = Observation.blank(n).having(
         allocation=upper, demand=demand, maximum=np.full(n, MAXIMUM_MIB * MIB), fresh_count=FRESH_TO_SHRINK * np.ones(n)
     )
-    plan = allocate(
+    known = Known(
         inventory,
         bounds(inventory, observation),
         observation,
@@ -83,11 +83,10 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         Balloon.blank(n),
         Estimate.blank(n).having(foot=upper, reach=reach, since=np.full(n, -np.inf)),
         Host(budget=budget_mib * MIB, lendable=budget_mib * MIB),
-        observation.allocation,
-        everyone,
         0.0,
         Tuning(),
     )
+    plan = allocate(known, observation.allocation, everyone)
     return Filled(budget_mib, plan.need / MIB, plan.size / MIB)
 
 
