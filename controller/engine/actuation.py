@@ -244,7 +244,7 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
         size >= known.bounds.top - TOLERANCE
     )
     held = known.inventory.share | (at.plan.size < foreseen)
-    cases = [
+    cases: list[tuple[Bools, Reason | Ints]] = [
         (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
         (seen.trouble != int(Reason.NONE), seen.trouble),
         (seen.fresh_count == 0, Reason.WARMING_UP),
