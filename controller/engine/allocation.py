@@ -146,7 +146,7 @@ def _searched(
     size = np.where(pressure.samples > 0, np.fmin(size, observation.told_size), size)
     silent = observation.trouble != int(Reason.NONE)
     lost = silent | (pressure.exhausted & (estimate.peak_hour < size * (1.0 + tuning.low)))
-    sought = np.where(lost, size * (1.0 + tuning.growth * doublings), size * (1.0 + tuning.growth_known))
+    sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
     return np.where(pressure.pressed, np.fmin(np.fmax(sought, estimate.peak_hour), bounds.top), 0.0)
 
 
