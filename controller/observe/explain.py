@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
+from controller.engine.actuation import FAR
 from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
 from controller.engine.state import State
@@ -134,33 +135,42 @@ def _weighed(seen: Figures, reason: Reason) -> Iterator[str]:
     """The difference to the share, against the threshold and the price, as the rule behind `reason` weighs it."""
     lacks = seen.planned - seen.allocation
     if reason in {Reason.FORECAST_GROW, Reason.SPARE_LENT}:
-        yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
-        yield f"{_risk(seen)}: enough for a move."
+        yield from _grown(seen, lacks)
     elif reason in AT_ONCE:
         yield "Such a move is made at once: it is not weighed against its price."
     elif reason.moves:
-        yield f"It has {mib(-lacks)} more than that, {_beyond(seen, -lacks)}."
+        beyond = f"beyond the threshold of {mib(seen.threshold)}"
+        waived = "and guests in need do not wait for a threshold"
+        yield f"It has {mib(-lacks)} more than that, {beyond if -lacks > seen.threshold else waived}."
     elif reason is Reason.WITHIN_THRESHOLD:
         yield from _left(seen, lacks)
     elif reason in {Reason.AWAITING_MEMORY, Reason.NO_BUDGET} and lacks > MIB:
         yield f"It lacks {mib(lacks)} of that."
 
 
+def _grown(seen: Figures, lacks: float) -> Iterator[str]:
+    """Why a guest that is not in need was grown."""
+    if lacks <= seen.threshold:
+        yield f"Half of its headroom is gone: it grows by the threshold of {mib(seen.threshold)} at least."
+        return
+    yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
+    if seen.regret >= seen.price:
+        yield f"{_risk(seen)}: enough for a move."
+    elif seen.allocation < FAR * seen.planned:
+        yield "It has less than half of its share, and memory is left over."
+    else:
+        yield "As it gives back what it does not want, it gets what it wants at once, whatever that costs."
+
+
 def _left(seen: Figures, lacks: float) -> Iterator[str]:
     """Why nothing is worth a move."""
     if abs(lacks) <= seen.threshold:
-        yield f"What it has differs from that by {mib(abs(lacks))}, {_beyond(seen, abs(lacks))}."
+        yield f"What it has differs from that by {mib(abs(lacks))}, within the threshold of {mib(seen.threshold)}."
     elif lacks < 0:
         yield f"It has {mib(-lacks)} more than that, which nobody needs."
     else:
         yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
         yield f"{_risk(seen)}: not enough for a move yet."
-
-
-def _beyond(seen: Figures, size: float) -> str:
-    if size > seen.threshold:
-        return f"beyond the threshold of {mib(seen.threshold)}"
-    return f"within the threshold of {mib(seen.threshold)}"
 
 
 def _risk(seen: Figures) -> str:

@@ -34,18 +34,18 @@ class Guest:
     name: str
     weight: int
     demand: float
-    upper: float
+    minimum: float
     reach: float
-    """How far demand may rise beyond the upper forecast."""
+    """How far demand may rise."""
 
 
 GUESTS = (
-    Guest("db", 200, demand=1000, upper=1400, reach=300),
-    Guest("web", 100, demand=600, upper=1000, reach=300),
-    Guest("batch", 100, demand=400, upper=700, reach=900),
+    Guest("db", 200, demand=1000, minimum=1500, reach=400),
+    Guest("web", 100, demand=600, minimum=1000, reach=400),
+    Guest("batch", 100, demand=400, minimum=500, reach=1200),
 )
-BUDGETS_MIB = (2700, 3500, 6000)
-"""Too little for all upper forecasts; for those and little more; for much of where demand may come to."""
+BUDGETS_MIB = (2600, 3500, 6000)
+"""Too little for all minimums; for those and a little more; for much of where demand may come to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,12 @@ def filled(budgets: Sequence[float] = BUDGETS_MIB) -> list[Filled]:
 def _filled(inventory: Inventory, budget_mib: float) -> Filled:
     """GUESTS as the engine knows them after a while, each by a policy of its own."""
     n, everyone = len(GUESTS), np.ones(len(GUESTS), dtype=np.bool_)
-    demand, upper, reach = (_sizes(name) * MIB for name in ("demand", "upper", "reach"))
+    demand, reach = _sizes("demand") * MIB, _sizes("reach") * MIB
     observation = Observation.blank(n).having(
-        allocation=upper, demand=demand, maximum=np.full(n, MAXIMUM_MIB * MIB), fresh_count=FRESH_TO_SHRINK * np.ones(n)
+        allocation=2 * demand,
+        demand=demand,
+        maximum=np.full(n, MAXIMUM_MIB * MIB),
+        fresh_count=FRESH_TO_SHRINK * np.ones(n),
     )
     known = Known(
         inventory,
@@ -81,7 +84,7 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         observation,
         GuestPressure.blank(n),
         Balloon.blank(n),
-        Estimate.blank(n).having(foot=upper, reach=reach, since=np.full(n, -np.inf)),
+        Estimate.blank(n).having(upper=demand, foot=demand, reach=reach, since=np.full(n, -np.inf)),
         Host(budget=budget_mib * MIB, lendable=budget_mib * MIB),
         0.0,
         Tuning(),
@@ -100,7 +103,11 @@ def _policy(guest: Guest) -> str:
 apiVersion: ballast.dev/v1alpha1
 kind: MemoryPolicy
 metadata: {{name: {guest.name}}}
-spec: {{mode: Enforce, domainSelector: {{names: [{guest.name}]}}, weight: {guest.weight}}}
+spec:
+  mode: Enforce
+  domainSelector: {{names: [{guest.name}]}}
+  weight: {guest.weight}
+  limits: {{minimum: {guest.minimum}Mi}}
 """
 
 
@@ -122,15 +129,15 @@ def draw(budgets: Sequence[Filled], path: Path) -> None:
 
 def _panel(axes: Axes, one: Filled) -> None:
     places = np.arange(len(GUESTS))
-    upper, most = _sizes("upper"), np.full(len(GUESTS), float(MAXIMUM_MIB))
+    minimum, most = _sizes("minimum"), np.full(len(GUESTS), float(MAXIMUM_MIB))
     bottom = np.zeros(len(GUESTS))
-    names = ("minimum and demand", "up to the upper forecast", "in proportion to reach and weight")
-    for top, colour, name in zip((one.need, upper, most), COLOURS, names, strict=True):
+    names = ("present demand", "up to the minimum", "in proportion to reach and weight")
+    for top, colour, name in zip((one.need, minimum, most), COLOURS, names, strict=True):
         given = np.clip(one.size, bottom, np.maximum(top, bottom))
         axes.bar(places, given - bottom, 0.6, bottom, color=colour, label=name)
         bottom = given
-    axes.bar(places, upper, 0.6, color="none", edgecolor="black", linewidth=1, linestyle="--", label="upper forecast")
-    for place, size in zip(places, np.maximum(one.size, upper), strict=True):
+    axes.bar(places, minimum, 0.6, color="none", edgecolor="black", linewidth=1, linestyle="--", label="minimum")
+    for place, size in zip(places, np.maximum(one.size, minimum), strict=True):
         axes.annotate(f"{one.size[place]:.0f}", (place, size), (0, 3), textcoords="offset points", ha="center")
     axes.set_title(f"budget {one.budget:.0f} MiB", loc="left", fontweight="bold")
     axes.set_xticks(places, [f"{guest.name}\nweight {guest.weight}\nreach {guest.reach:.0f}" for guest in GUESTS])
