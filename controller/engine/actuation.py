@@ -140,7 +140,11 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     size, balloon = known.observation.allocation, known.balloon
     pressed = float(wishes[known.pressure.pressed].sum())
     kept = np.where(at.plan.returns | (pressed > 0), 0.0, np.fmin(known.estimate.firm, size))
-    held = np.where(pressed > 0, np.minimum(at.plan.size, at.plan.wanted), np.maximum(at.plan.size, kept))
+    held = np.where(
+        pressed > 0,
+        np.minimum(at.plan.size, np.maximum(at.plan.wanted, known.bounds.minimum)),
+        np.maximum(at.plan.size, kept),
+    )
     least = np.ceil(np.where(known.inventory.share, np.maximum(at.plan.size, kept), held) / GRAIN) * GRAIN
     spare = np.where(still, size - least, 0.0)
     prompt = (size > known.bounds.top + TOLERANCE) | balloon.release

@@ -98,23 +98,26 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
             reach,
             known.inventory.weight,
         )
-        planned[rows], fits = _filled(levels.of(rows), capacity, spread)
+        given_up = np.where(known.inventory.acted_on, np.fmin(committed, least), committed)
+        fits = float(least[rows].sum() + given_up[~movable].sum()) <= host.budget
+        planned[rows] = _filled(levels.of(rows), fits, capacity, spread)
+        fits = fits or bool((least <= need)[rows].all())
     return Plan(planned, need, wanted, reach, movable & (seen.allocation > 0), returns & movable, fits)
 
 
-def _filled(levels: _Levels, capacity: float, spread: float) -> tuple[Floats, bool]:
-    """(m,) planned sizes, and whether all minimums fit. Where they do not, they are met in proportion, once everybody
-    has what it needs and those in need what they search for.
+def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floats:
+    """(m,) planned sizes. Where not all minimums fit, they are met in proportion, once everybody has what it needs and
+    those in need what they search for.
     """
     need, least, weight = levels.need, levels.least, levels.weight
-    if float(least.sum()) > capacity:
+    if not fits:
         served = need + planner.share(levels.sought - need, weight, max(capacity - float(need.sum()), 0.0))
         lacking = np.maximum(least - served, 0.0)
         left = max(capacity - float(served.sum()), 0.0)
-        return served + lacking * min(1.0, left / max(float(lacking.sum()), 1.0)), bool((least <= need).all())
+        return served + lacking * min(1.0, left / max(float(lacking.sum()), 1.0))
     held = least + planner.share(levels.foot - least, weight, capacity - float(least.sum()))
     room = np.maximum(levels.top - held, 0.0)
-    return held + planner.level(np.zeros_like(held), room, levels.reach, spread - float(held.sum())), True
+    return held + planner.level(np.zeros_like(held), room, levels.reach, spread - float(held.sum()))
 
 
 def _need(known: Known) -> Floats:
