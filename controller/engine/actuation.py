@@ -10,17 +10,11 @@ import numpy as np
 
 from controller.engine.allocation import FRESH_TO_SHRINK, Exposure, Plan
 from controller.engine.balloon import resting
-from controller.engine.bounds import Bounds
-from controller.engine.estimate import Estimate, headroom
-from controller.engine.guest_pressure import GuestPressure
-from controller.engine.host import Host
-from controller.engine.inventory import Inventory
-from controller.engine.observation import Observation
-from controller.engine.phases import Balloon
+from controller.engine.estimate import headroom
+from controller.engine.known import Known
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import TOLERANCE
 from controller.engine.tables import Bools, Floats, Ints
-from controller.engine.tuning import Tuning
 
 GRAIN = 2**20
 """Bytes: targets are whole MiB, as people read them."""
@@ -47,41 +41,34 @@ FAR = 0.5
 class Situation:
     """All that the choice of moves depends on, as the stages before have left it."""
 
-    inventory: Inventory
-    bounds: Bounds
-    observation: Observation
-    pressure: GuestPressure
-    balloon: Balloon
-    estimate: Estimate
-    host: Host
+    known: Known
     plan: Plan
     exposure: Exposure
     committed: Floats
     """(n,) bytes each domain has, or may have once its balloon has followed what it was told."""
     price: float
     """Byte-seconds that a move has to save."""
-    now: float
-    tuning: Tuning
 
     @property
     def free(self) -> float:
         """Bytes of the budget that nobody has, negative where more is given away."""
-        return self.host.budget - float(self.committed.sum())
-
-    @property
-    def turning(self) -> Bools:
-        """(n,) guests that have come under pressure while they shrink."""
-        return np.asarray(self.pressure.pressed & (self.balloon.target < self.observation.allocation))
+        return self.known.host.budget - float(self.committed.sum())
 
     @property
     def base(self) -> Floats:
         """(n,) bytes from which moves are counted: where balloons go, or are."""
-        return going_to(self.observation, self.balloon, self.turning)
+        return going_to(self.known)
 
 
-def going_to(observation: Observation, balloon: Balloon, turning: Bools) -> Floats:
-    """(n,) bytes: where balloons go, or are; where they are for those `turning`."""
-    return np.where(balloon.under_way & ~turning, balloon.target, observation.allocation)
+def turning(known: Known) -> Bools:
+    """(n,) guests that have come under pressure while they shrink."""
+    return np.asarray(known.pressure.pressed & (known.balloon.target < known.observation.allocation))
+
+
+def going_to(known: Known) -> Floats:
+    """(n,) bytes: where balloons go, or are; where they are for guests that are turning."""
+    follows = known.balloon.under_way & ~turning(known)
+    return np.where(follows, known.balloon.target, known.observation.allocation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +89,18 @@ class Moves:
 
 def choose(at: Situation) -> Moves:
     """Balloon changes that bring the node closer to its plan without the sum of allocations passing the budget."""
-    size, base, plan = at.observation.allocation, at.base, at.plan
+    known = at.known
+    size, base, plan = known.observation.allocation, at.base, at.plan
     wishes, hopes = _wishes(at, base)
-    still = plan.movable & ~at.balloon.under_way & (wishes == 0) & (hopes == 0)
+    still = plan.movable & ~known.balloon.under_way & (wishes == 0) & (hopes == 0)
     returns, shrink, less = _shrinks(at, still, wishes)
     verified = _verified(at)
-    coming = bool(((at.balloon.target < size) & ~at.turning).any() or (shrink & verified).any())
+    coming = bool(((known.balloon.target < size) & ~turning(known)).any() or (shrink & verified).any())
     granted = _grant(at, wishes, hopes, coming)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     grow = (granted > 0) & (more - base >= TOLERANCE) & ~shrink
     shrink_now = shrink & verified & (less < size)
-    halt = at.turning & plan.movable & ~grow
+    halt = turning(known) & plan.movable & ~grow
     waits = (granted < wishes - TOLERANCE) | halt
     kept = _why_kept(at, waits, coming or bool((shrink & ~verified).any()))
     moved = _why_moved(at, np.where(shrink, less, more), returns)
@@ -125,15 +113,21 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     are saved. First what memory is asked of others for: where that is worth its price, or they are in need; then what
     they get only of memory that is left over.
     """
+    known = at.known
     lacking = np.where(at.plan.movable, at.plan.size - base, 0.0)
-    shrinking = at.balloon.under_way & (at.balloon.target < at.observation.allocation)
-    lacking = np.where((lacking > TOLERANCE) & (~shrinking | at.pressure.pressed), lacking, 0.0)
-    narrow = base - at.estimate.upper < (1.0 - EATEN) * headroom(at.inventory, at.estimate.upper)
-    must = at.pressure.pressed | (base < at.bounds.minimum - TOLERANCE) | at.balloon.release | (at.plan.returns & narrow)
-    least = np.minimum(at.bounds.threshold, at.bounds.top - base)
+    shrinking = known.balloon.under_way & (known.balloon.target < known.observation.allocation)
+    lacking = np.where((lacking > TOLERANCE) & (~shrinking | known.pressure.pressed), lacking, 0.0)
+    narrow = base - known.estimate.upper < (1.0 - EATEN) * headroom(known.inventory, known.estimate.upper)
+    must = (
+        known.pressure.pressed
+        | (base < known.bounds.minimum - TOLERANCE)
+        | known.balloon.release
+        | (at.plan.returns & narrow)
+    )
+    least = np.minimum(known.bounds.threshold, known.bounds.top - base)
     lacking = np.where(at.plan.returns & narrow & ~shrinking & at.plan.movable, np.maximum(lacking, least), lacking)
-    worth = must | ((lacking > at.bounds.threshold) & ((at.exposure.regret >= at.price) | at.plan.returns))
-    far = (lacking > at.bounds.threshold) & (base < FAR * at.plan.size) & ~at.plan.returns
+    worth = must | ((lacking > known.bounds.threshold) & ((at.exposure.regret >= at.price) | at.plan.returns))
+    far = (lacking > known.bounds.threshold) & (base < FAR * at.plan.size) & ~at.plan.returns
     return np.where(worth, lacking, 0.0), np.where(far & ~worth, lacking, 0.0)
 
 
@@ -142,22 +136,23 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
 
     Donors are those with the most above their plan, as few as will do: moves have a price.
     """
-    size, balloon = at.observation.allocation, at.balloon
-    pressed = float(wishes[at.pressure.pressed].sum())
-    kept = np.where(at.plan.returns | (pressed > 0), 0.0, np.fmin(at.estimate.firm, size))
+    known = at.known
+    size, balloon = known.observation.allocation, known.balloon
+    pressed = float(wishes[known.pressure.pressed].sum())
+    kept = np.where(at.plan.returns | (pressed > 0), 0.0, np.fmin(known.estimate.firm, size))
     held = np.where(pressed > 0, np.minimum(at.plan.size, at.plan.wanted), np.maximum(at.plan.size, kept))
-    least = np.ceil(np.where(at.inventory.share, np.maximum(at.plan.size, kept), held) / GRAIN) * GRAIN
+    least = np.ceil(np.where(known.inventory.share, np.maximum(at.plan.size, kept), held) / GRAIN) * GRAIN
     spare = np.where(still, size - least, 0.0)
-    prompt = (size > at.bounds.top + TOLERANCE) | balloon.release
-    returns = at.plan.returns & (spare > np.where(prompt, TOLERANCE, at.bounds.threshold))
+    prompt = (size > known.bounds.top + TOLERANCE) | balloon.release
+    returns = at.plan.returns & (spare > np.where(prompt, TOLERANCE, known.bounds.threshold))
     less = np.where(returns, least, size)
     given = at.free + float(spare[returns].sum())
     given += _coming(at, pressed - given)
     lacking = float(wishes.sum()) - given
-    pool = at.tuning.pool * at.host.budget
+    pool = known.tuning.pool * known.host.budget
     if lacking < (TOLERANCE if wishes.any() else pool / 2):
         return returns, returns, less
-    gift = np.where(pressed > given, TOLERANCE, at.bounds.threshold)
+    gift = np.where(pressed > given, TOLERANCE, known.bounds.threshold)
     donors = np.flatnonzero(~returns & (spare >= gift) & ~balloon.release)
     donors = donors[np.argsort(-spare[donors], kind="stable")]
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
@@ -175,9 +170,10 @@ def _coming(at: Situation, lacking: float) -> float:
     These wait for no balloon that hardly moves. What counts for them is what was asked for just now, and later as much
     as has come so far, for a while more.
     """
-    balloon, size = at.balloon, at.observation.allocation
+    known = at.known
+    balloon, size = known.balloon, known.observation.allocation
     left = np.maximum(size - balloon.target, 0.0)
-    elapsed = at.now - balloon.last_at
+    elapsed = known.now - balloon.last_at
     shown = np.maximum(balloon.last_from - size, 0.0) * (PROMPT / np.maximum(elapsed, PROMPT))
     soon = float(np.nansum(np.where(elapsed <= PROMPT, left, np.minimum(left, shown))))
     return soon if lacking > soon else float(np.nansum(left))
@@ -188,9 +184,12 @@ def _verified(at: Situation) -> Bools:
 
     A released domain is looked at seldom, and may send no statistics any more.
     """
-    seen = at.observation
-    newest = np.where(at.balloon.release, NEWEST, np.maximum(NEWEST, 2 * at.inventory.interval_minimum))
-    young = (at.now - seen.reported_at <= newest) & (seen.fresh_at >= np.fmax(seen.moved_at, at.balloon.rest_from))
+    known = at.known
+    seen = known.observation
+    newest = np.where(known.balloon.release, NEWEST, np.maximum(NEWEST, 2 * known.inventory.interval_minimum))
+    young = (known.now - seen.reported_at <= newest) & (
+        seen.fresh_at >= np.fmax(seen.moved_at, known.balloon.rest_from)
+    )
     return np.asarray(young & (seen.trouble == int(Reason.NONE)))
 
 
@@ -201,30 +200,34 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     No useless trifles: what is less than the threshold waits. A guest in need takes any, unless it was moved just now,
     and more memory is on its way.
     """
-    urgent, free = at.pressure.pressed, max(at.free, 0.0)
+    known = at.known
+    urgent, free = known.pressure.pressed, max(at.free, 0.0)
     first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
     granted = first * min(1.0, free / max(float(first.sum()), 1.0))
     left = free - float(granted.sum())
     granted = granted + rest * min(1.0, left / max(float(rest.sum()), 1.0))
-    left = at.free - float(wishes.sum()) - at.tuning.pool * at.host.budget
+    left = at.free - float(wishes.sum()) - known.tuning.pool * known.host.budget
     granted = granted + hopes * min(1.0, max(left, 0.0) / max(float(hopes.sum()), 1.0))
-    patient = coming & (at.now - at.balloon.last_at < at.inventory.interval_minimum)
-    least = np.where(at.balloon.release | (urgent & ~patient), TOLERANCE, np.minimum(wishes + hopes, at.bounds.threshold))
+    patient = coming & (known.now - known.balloon.last_at < known.inventory.interval_minimum)
+    least = np.where(
+        known.balloon.release | (urgent & ~patient), TOLERANCE, np.minimum(wishes + hopes, known.bounds.threshold)
+    )
     return np.where(granted >= np.maximum(least, ROUNDING), granted, 0.0)
 
 
 def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
     """(n,) `Reason` for moving each domain to `target`, were it moved: of the rule that moves it."""
-    size = at.observation.allocation
+    known = at.known
+    size = known.observation.allocation
     grows = target > size
-    outside = (size < at.bounds.minimum - TOLERANCE) | (size > at.bounds.top + TOLERANCE)
+    outside = (size < known.bounds.minimum - TOLERANCE) | (size > known.bounds.top + TOLERANCE)
     cases = [
-        (at.balloon.release, Reason.RELEASE_RESTORE),
-        (grows & at.pressure.pressed, Reason.PRESSURE_GROW),
+        (known.balloon.release, Reason.RELEASE_RESTORE),
+        (grows & known.pressure.pressed, Reason.PRESSURE_GROW),
         (outside, Reason.LIMITS),
         (grows & (size < at.plan.wanted), Reason.FORECAST_GROW),
         (grows, Reason.SPARE_LENT),
-        (np.full(len(size), at.host.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
+        (np.full(len(size), known.host.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
         (~returns, Reason.CONTENTION_SHRINK),
     ]
     return first_that_applies(cases, Reason.FORECAST_SHRINK)
@@ -232,24 +235,28 @@ def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
 
 def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
     """(n,) `Reason` for leaving each domain as it is, were it left."""
-    seen, balloon, size = at.observation, at.balloon, at.observation.allocation
-    foreseen = at.estimate.wanted(at.inventory)
-    short = at.plan.wanted > size + at.bounds.threshold
-    capped = (at.pressure.pressed | (at.estimate.upper > at.bounds.top)) & (size >= at.bounds.top - TOLERANCE)
-    held = at.inventory.share | (at.plan.size < foreseen)
-    cases = [
-        (at.inventory.obstacle != int(Reason.NONE), at.inventory.obstacle),
+    known = at.known
+    seen, balloon, size = known.observation, known.balloon, known.observation.allocation
+    unmet = np.asarray((size < known.bounds.minimum - TOLERANCE) & (not at.plan.minimums_fit))
+    foreseen = known.estimate.wanted(known.inventory)
+    short = at.plan.wanted > size + known.bounds.threshold
+    capped = (known.pressure.pressed | (known.estimate.upper > known.bounds.top)) & (
+        size >= known.bounds.top - TOLERANCE
+    )
+    held = known.inventory.share | (at.plan.size < foreseen)
+    cases: list[tuple[Bools, Reason | Ints]] = [
+        (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
         (seen.trouble != int(Reason.NONE), seen.trouble),
         (seen.fresh_count == 0, Reason.WARMING_UP),
-        (resting(balloon, at.pressure.pressed, at.now, at.tuning), Reason.BUSY),
-        (at.now < balloon.retry_at, Reason.STUCK),
-        (at.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
+        (resting(balloon, known.pressure.pressed, known.now, known.tuning), Reason.BUSY),
+        (known.now < balloon.retry_at, Reason.STUCK),
+        (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
         (balloon.under_way & ~waits, Reason.MOVING),
         (capped, Reason.AT_MAXIMUM),
-        ((size < at.bounds.minimum - TOLERANCE) & np.array(not at.plan.minimums_fit), Reason.MINIMUM_UNMET),
+        (unmet, Reason.MINIMUM_UNMET),
         (waits, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
-        (short & (at.plan.size < size + at.bounds.threshold), Reason.NO_BUDGET),
-        ((foreseen < size - at.bounds.threshold) & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
-        (~held & (size > foreseen + at.bounds.threshold), Reason.STABILIZING),
+        (short & (at.plan.size < size + known.bounds.threshold), Reason.NO_BUDGET),
+        ((foreseen < size - known.bounds.threshold) & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
+        (~held & (size > foreseen + known.bounds.threshold), Reason.STABILIZING),
     ]
     return first_that_applies(cases, Reason.WITHIN_THRESHOLD)

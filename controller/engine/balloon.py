@@ -159,7 +159,9 @@ def _progress(balloon: Balloon, observation: Observation, now: float) -> Balloon
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     closer = moving & (gap < closest - TOLERANCE / 2)
     late_news = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
-    elsewhere = (balloon.phase == int(Phase.UNKNOWN)) & (gap >= TOLERANCE)  # it follows an earlier order, for all one knows
+    elsewhere = (balloon.phase == int(Phase.UNKNOWN)) & (
+        gap >= TOLERANCE
+    )  # it follows an earlier order, for all one knows
     barred = moving & (observation.life != int(Life.RUNNING))  # paused or in another job: it cannot move yet
     return balloon.put(closer | late_news | elsewhere, progress=size).put(closer | barred, progress_at=now)
 
@@ -265,7 +267,9 @@ def free_to_move(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -
 def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Bools:
     """(n,) balloons under way that are no longer Ballast's to move, and are to be told to stay where they are."""
     ours = inventory.enforce | balloon.release
-    reachable = (observation.life == int(Life.RUNNING)) & (observation.allocation > 0) & (balloon.phase == int(Phase.MOVING))
+    reachable = (
+        (observation.life == int(Life.RUNNING)) & (observation.allocation > 0) & (balloon.phase == int(Phase.MOVING))
+    )
     staying = np.abs(balloon.target - observation.allocation) < TOLERANCE
     return np.asarray(reachable & ~ours & ~staying & ~resting(balloon, ~ours, now, tuning))
 

@@ -94,6 +94,11 @@ class Accuracy:
     """Demands above their upper forecast."""
 
 
+def fresh(observation: Observation, inventory: Inventory) -> Ints:
+    """(m,) rows of the domains that a policy owns and that this step brought a fresh sample of."""
+    return np.flatnonzero(observation.fresh & (inventory.policy >= 0))
+
+
 def judge(accuracy: Accuracy, estimate: Estimate, observation: Observation, rows: Ints) -> Accuracy:
     """`accuracy` with the forecasts of `rows`, whose demand is newer."""
     demand, forecast = observation.demand[rows], estimate.forecast[rows]
@@ -135,13 +140,12 @@ def update(
     history: History,
     observation: Observation,
     inventory: Inventory,
-    rows: Ints,
     ahead: Floats,
     now: float,
     tuning: Tuning,
 ) -> Estimate:
-    """Estimates with new ones of `rows` (m,), which have a fresh sample. `ahead`: (n,) seconds until the next look."""
-    n = len(inventory)
+    """Estimates, new ones of `fresh` domains. `ahead`: (n,) seconds until the next look."""
+    n, rows = len(inventory), fresh(observation, inventory)
     chosen, percentile = mask(rows, n), inventory.percentile[rows]
     width = _width(estimate, observation, inventory)[rows]
     line = calibration.widened(fit(history, inventory, rows, now), width)
@@ -190,7 +194,7 @@ def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, t
     peaks = np.stack([getattr(estimate, name) for name in PEAK_HALF_LIVES])
     known = np.maximum(peaks - estimate.foot, 0.0).mean(axis=0)
     unknown = np.maximum(_expected_highest(estimate, observation, inventory) - estimate.foot, 0.0)
-    return known + tuning.unknown * unknown + headroom(inventory, estimate.foot)
+    return np.asarray(known + tuning.unknown * unknown + headroom(inventory, estimate.foot))
 
 
 def _expected_highest(estimate: Estimate, observation: Observation, inventory: Inventory) -> Floats:
@@ -210,7 +214,8 @@ def _expected_highest(estimate: Estimate, observation: Observation, inventory: I
     deviation = np.sqrt(part[known].var() + SPREAD**2)
     score = (part - mean) / deviation
     mills = (score + np.sqrt(score * score + 8.0 / np.pi)) / 2.0
-    return np.clip(np.exp(mean + deviation * mills) * maximum, estimate.highest, np.maximum(maximum, estimate.highest))
+    highest = np.exp(mean + deviation * mills) * maximum
+    return np.asarray(np.clip(highest, estimate.highest, np.maximum(maximum, estimate.highest)))
 
 
 def _firm(observation: Observation, inventory: Inventory) -> Floats:

@@ -73,20 +73,20 @@ class Grounds(Table):
 
 def grounds(at: "Situation") -> Grounds:
     """Those of every domain in a situation; nothing is moved yet."""
-    size, everyone = at.observation.allocation, np.ones(len(at.inventory))
+    size, everyone = at.known.observation.allocation, np.ones(len(at.known.inventory))
     return Grounds(
-        demand=at.observation.demand,
-        forecast=at.estimate.forecast,
-        upper=at.estimate.upper,
-        headroom=headroom(at.inventory, at.estimate.upper),
-        wanted=np.where(np.isfinite(at.estimate.foot), at.plan.wanted, np.nan),
+        demand=at.known.observation.demand,
+        forecast=at.known.estimate.forecast,
+        upper=at.known.estimate.upper,
+        headroom=headroom(at.known.inventory, at.known.estimate.upper),
+        wanted=np.where(np.isfinite(at.known.estimate.foot), at.plan.wanted, np.nan),
         planned=at.plan.size,
         allocation=size,
         target=size,
-        threshold=at.bounds.threshold,
+        threshold=at.known.bounds.threshold,
         excess=at.exposure.excess,
         regret=at.exposure.regret,
         price=at.price * everyone,
-        budget=at.host.budget * everyone,
+        budget=at.known.host.budget * everyone,
         free=at.free * everyone,
     )

@@ -11,13 +11,12 @@ import numpy as np
 
 from controller.engine import observation as observing
 from controller.engine.allocation import Exposure
-from controller.engine.estimate import Estimate
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.inventory import Inventory
+from controller.engine.known import Known
 from controller.engine.observation import Observation
 from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Ints, Table, column
-from controller.engine.tuning import Tuning
 from controller.forecast.bound import FOREVER
 
 ROUNDING = 1e-6
@@ -49,27 +48,17 @@ class Polling(Table):
     """Looks that a fixed interval of the shortest length would have taken."""
 
 
-def poll(
-    polling: Polling,
-    inventory: Inventory,
-    observation: Observation,
-    pressure: GuestPressure,
-    estimate: Estimate,
-    exposure: Exposure,
-    looked: Bools,
-    price: float,
-    elapsed: float,
-    now: float,
-) -> Polling:
-    """Stability and next look of the domains `looked` at, (n,). `price`: of a look, byte-seconds; `elapsed`: seconds since
-    the last step.
+def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, price: float, elapsed: float) -> Polling:
+    """Stability and next look of the domains `looked` at, (n,). `price`: of a look, byte-seconds; `elapsed`: seconds
+    since the last step.
     """
+    inventory, observation, pressure, now = known.inventory, known.observation, known.pressure, known.now
     fixed_looks = polling.fixed_looks + np.where(inventory.acted_on, elapsed / inventory.interval_minimum, 0.0)
     faded = _faded(polling, inventory, observation.fresh, now).having(fixed_looks=fixed_looks)
     shortest, longest = inventory.interval_minimum, inventory.interval_maximum
     stable = np.where(observation.fresh, _stable(faded, inventory, observation, pressure), polling.stable)
     worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
-    calm = np.minimum(np.minimum(GROWTH * polling.interval, worth), SAFETY * (estimate.exhausted_at - now))
+    calm = np.minimum(np.minimum(GROWTH * polling.interval, worth), SAFETY * (known.estimate.exhausted_at - now))
     fresh = np.where(stable & ~pressure.pressed, np.clip(calm, shortest, longest), shortest)
     report_due = observing.report_due(observation, inventory) - now
     wait = np.where(observation.fresh, fresh, np.maximum(shortest, np.minimum(report_due, longest)))
@@ -86,18 +75,11 @@ def poll(
     )
 
 
-def hasten(
-    polling: Polling,
-    inventory: Inventory,
-    moved: Bools,
-    for_itself: Bools,
-    unverified: Bools,
-    seen_at: Floats,
-    now: float,
-) -> Polling:
+def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unverified: Bools) -> Polling:
     """Domains that were `moved` are looked at after their shortest interval, those `unverified` (asked for memory on a
     word that is too old) as soon as there can be news. A move `for_itself` speaks for instability. Masks are (n,).
     """
+    inventory, now = known.inventory, known.now
     if not (moved.any() or unverified.any()):
         return polling
     shortest = inventory.interval_minimum
@@ -106,7 +88,7 @@ def hasten(
     hurried = counted.put(
         moved, interval=shortest, next_look=soon, reallocations=counted.reallocations + (moved & for_itself)
     )
-    news = np.maximum(now, np.nan_to_num(seen_at, nan=-np.inf) + shortest)
+    news = np.maximum(now, np.nan_to_num(known.observation.seen_at, nan=-np.inf) + shortest)
     return hurried.put(unverified, next_look=np.minimum(hurried.next_look, news))
 
 

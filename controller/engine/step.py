@@ -11,10 +11,10 @@ from controller import planner
 from controller.engine import actuation, balloon, estimate, guest_pressure, host, observation, polling
 from controller.engine.actuation import Situation, going_to
 from controller.engine.allocation import allocate, expose
-from controller.engine.bounds import Bounds, bounds
 from controller.engine.decision import Action, Decision, Notice
 from controller.engine.grounds import grounds
 from controller.engine.inventory import Inventory
+from controller.engine.known import Bounds, Known, bounds
 from controller.engine.phases import Event
 from controller.engine.reasons import REASONS, Reason
 from controller.engine.snapshot import TOLERANCE, Life, Snapshot
@@ -44,7 +44,7 @@ def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT)
     state, made = _enforce(state, limits, elapsed, now, tuning)
     state, proposals = _propose(state, limits, elapsed, now, tuning)
     looked = mask(snapshot.samples.rows, len(state.inventory))
-    state = _poll(state, looked, made, proposals, elapsed, now, tuning)
+    state = _poll(state, _known(state, limits, now, tuning), looked, made, proposals, elapsed)
     actions = (*handed_back, *cancelled, *made.actions)
     state = replace(state, totals=_count_up(state, looked, actions, elapsed, now))
     return state, Decision(actions, proposals.actions, _notices(state, before))
@@ -128,7 +128,7 @@ def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> St
 
 def _estimate(state: State, now: float, tuning: Tuning) -> State:
     """What fresh samples tell of the next look, and of how far demand rises beyond what was foreseen."""
-    rows = np.flatnonzero(state.observation.fresh & (state.inventory.policy >= 0))
+    rows = estimate.fresh(state.observation, state.inventory)
     if len(rows) == 0:
         return state
     seen, inventory = state.observation, state.inventory
@@ -138,7 +138,7 @@ def _estimate(state: State, now: float, tuning: Tuning) -> State:
         state,
         history=history,
         tail=estimate.learn(state.tail, state.estimate, seen, inventory, rows, now),
-        estimate=estimate.update(state.estimate, history, seen, inventory, rows, ahead, now, tuning),
+        estimate=estimate.update(state.estimate, history, seen, inventory, ahead, now, tuning),
         totals=replace(state.totals, accuracy=estimate.judge(state.totals.accuracy, state.estimate, seen, rows)),
     )
 
@@ -204,7 +204,7 @@ def _enforce(state: State, limits: Bounds, elapsed: float, now: float, tuning: T
     free = balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
     movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & free
     committed = balloon.committed(state.balloon, state.observation, state.inventory)
-    at = _situation(state, limits, committed, movable, elapsed, now, tuning)
+    at = _situation(state, _known(state, limits, now, tuning), committed, movable, elapsed)
     chosen = actuation.choose(at)
     state = replace(
         state, exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=grounds(at)
@@ -238,7 +238,7 @@ def _propose(state: State, limits: Bounds, elapsed: float, now: float, tuning: T
     seen = state.observation.put(done, allocation=state.balloon.proposed)
     shadow = replace(state, observation=seen)
     committed = np.where(done, state.balloon.proposed, committed)
-    at = _situation(shadow, limits, committed, observed | acting, elapsed, now, tuning)
+    at = _situation(shadow, _known(shadow, limits, now, tuning), committed, observed | acting, elapsed)
     chosen = actuation.choose(at)
     moved = observed & (chosen.shrink | chosen.grow)
     rows = np.flatnonzero(moved)
@@ -257,33 +257,25 @@ def _propose(state: State, limits: Bounds, elapsed: float, now: float, tuning: T
     return state, _Made(actions, moved, chosen.unverified & observed)
 
 
-def _situation(
-    state: State, limits: Bounds, committed: Floats, movable: Bools, elapsed: float, now: float, tuning: Tuning
-) -> Situation:
-    """The plan for the `movable` domains, and what it costs not to have it."""
-    inventory, seen, pressure = state.inventory, state.observation, state.pressure
-    plan = allocate(
-        inventory, limits, seen, pressure, state.balloon, state.estimate, state.host, committed, movable, now, tuning
-    )
-    turning = pressure.pressed & (state.balloon.target < seen.allocation)
-    base = going_to(seen, state.balloon, turning)
-    exposure = expose(state.exposure, plan, base, state.estimate, state.tail, elapsed, tuning)
-    price = tuning.move_price * _mean_demand(state)
-    return Situation(
-        inventory,
+def _known(state: State, limits: Bounds, now: float, tuning: Tuning) -> Known:
+    return Known(
+        state.inventory,
         limits,
-        seen,
-        pressure,
+        state.observation,
+        state.pressure,
         state.balloon,
         state.estimate,
         state.host,
-        plan,
-        exposure,
-        committed,
-        price,
         now,
         tuning,
     )
+
+
+def _situation(state: State, known: Known, committed: Floats, movable: Bools, elapsed: float) -> Situation:
+    """The plan for the `movable` domains, and what it costs not to have it."""
+    plan = allocate(known, committed, movable)
+    exposure = expose(state.exposure, plan, going_to(known), state.estimate, state.tail, elapsed, known.tuning)
+    return Situation(known, plan, exposure, committed, known.tuning.move_price * _mean_demand(state))
 
 
 def _mean_demand(state: State) -> float:
@@ -293,27 +285,12 @@ def _mean_demand(state: State) -> float:
     return float(known.mean()) if len(known) else 0.0
 
 
-def _poll(
-    state: State, looked: Bools, made: _Made, proposals: _Made, elapsed: float, now: float, tuning: Tuning
-) -> State:
+def _poll(state: State, known: Known, looked: Bools, made: _Made, proposals: _Made, elapsed: float) -> State:
     """When everybody is looked at next."""
-    price = tuning.look_price * _mean_demand(state)
-    polled = polling.poll(
-        state.polling,
-        state.inventory,
-        state.observation,
-        state.pressure,
-        state.estimate,
-        state.exposure,
-        looked,
-        price,
-        elapsed,
-        now,
-    )
+    price = known.tuning.look_price * _mean_demand(state)
+    polled = polling.poll(state.polling, known, state.exposure, looked, price, elapsed)
     moved, unverified = made.moved | proposals.moved, made.unverified | proposals.unverified
-    for_itself = ~FOR_OTHERS[state.reason]
-    hastened = polling.hasten(polled, state.inventory, moved, for_itself, unverified, state.observation.seen_at, now)
-    return replace(state, polling=hastened)
+    return replace(state, polling=polling.hasten(polled, known, moved, ~FOR_OTHERS[state.reason], unverified))
 
 
 def _actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Action, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from controller.engine import balloon
-from controller.engine.bounds import bounds
+from controller.engine.known import bounds
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 

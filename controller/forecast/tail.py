@@ -66,7 +66,7 @@ class Tail:
 
 
 def beyond(excess: Floats, ratio: Floats) -> Floats:
-    """(n,) expected rise beyond `ratio` (n,), by a table of `Tail.excess` (n, len(EDGES)): interpolated in its logarithm."""
+    """(n,) expected rise beyond `ratio` (n,), by a table of `Tail.excess`, interpolated in the ratio's logarithm."""
     place = np.clip(np.log2(np.maximum(ratio, EDGES[0])) - np.log2(EDGES[0]), 0.0, _LAST - 1e-9)
     left = place.astype(np.int64)
     part, rows = place - left, np.arange(len(ratio))

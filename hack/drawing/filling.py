@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from controller.api.documents import load
 from controller.engine.allocation import FRESH_TO_SHRINK, allocate
-from controller.engine.bounds import bounds
 from controller.engine.estimate import Estimate
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
 from controller.engine.inventory import DomainFacts, Inventory
+from controller.engine.known import Known, bounds
 from controller.engine.observation import Observation
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.phases import Balloon
@@ -78,7 +78,7 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         maximum=np.full(n, MAXIMUM_MIB * MIB),
         fresh_count=FRESH_TO_SHRINK * np.ones(n),
     )
-    plan = allocate(
+    known = Known(
         inventory,
         bounds(inventory, observation),
         observation,
@@ -86,11 +86,10 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         Balloon.blank(n),
         Estimate.blank(n).having(upper=demand, foot=demand, reach=reach, since=np.full(n, -np.inf)),
         Host(budget=budget_mib * MIB, lendable=budget_mib * MIB),
-        observation.allocation,
-        everyone,
         0.0,
         Tuning(),
     )
+    plan = allocate(known, observation.allocation, everyone)
     return Filled(budget_mib, plan.need / MIB, plan.size / MIB)
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from controller.api.documents import load
 from controller.api.policy import MemoryPolicy
-from controller.engine.bounds import bounds
+from controller.engine.known import bounds
 from controller.engine.reasons import Reason
 from controller.replay.ballast import MIB, MONOTONIC_START, Ballast
 from controller.replay.run import replay
