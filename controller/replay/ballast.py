@@ -9,7 +9,8 @@ from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import NodeIdentity, assign, node_budget
 from controller.engine.snapshot import BalloonEvents, HostReading, Life, Samples, Snapshot
 from controller.engine.state import State
-from controller.engine.step import due, next_due, step
+from controller.engine.step import DEFAULT, due, next_due, step
+from controller.engine.tuning import Tuning
 from controller.replay.world import Ints, World
 
 MIB = 2.0**20
@@ -36,8 +37,9 @@ class Ballast:
 
     hears = True
 
-    def __init__(self, policy: MemoryPolicy) -> None:
+    def __init__(self, policy: MemoryPolicy, tuning: Tuning = DEFAULT) -> None:
         self._policy = policy
+        self._tuning = tuning
         self.state = State.initial()
         """All the engine knows: for who draws or explains what it does."""
         self._inventory: Inventory | None = None
@@ -68,7 +70,7 @@ class Ballast:
             wall=now + WALL_OFFSET,
             events=self._events(world),
         )
-        self.state, decision = step(self.state, snapshot, now)
+        self.state, decision = step(self.state, snapshot, now, self._tuning)
         if decision.actions:
             rows = self._rows[[action.row for action in decision.actions]]
             world.order(rows, np.array([action.target for action in decision.actions]) / MIB)

@@ -2,17 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
 
 from controller.api.policy import MemoryPolicy
+from controller.engine.tuning import Tuning
 from controller.replay import ballast
 from controller.replay.contract import Controller
 from controller.replay.controllers import FIXED
-
-MODULE = "controller.engine.tuning"
-"""Where `Tuning` is: a frozen dataclass, one field a constant."""
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Of a constant's value, unless values are given."""
@@ -23,9 +18,8 @@ class ConstantError(Exception):
 
 
 def known() -> dict[str, float]:
-    """Every constant and its value; none where the engine has no such table."""
-    tuning = _tuning()
-    return {} if tuning is None else {each.name: getattr(tuning, each.name) for each in fields(tuning)}
+    """Every constant and its value."""
+    return {each.name: getattr(Tuning(), each.name) for each in fields(Tuning)}
 
 
 def values(sweep: str) -> tuple[str, list[float]]:
@@ -33,7 +27,7 @@ def values(sweep: str) -> tuple[str, list[float]]:
     name, _, given = sweep.partition("=")
     there = known()
     if name not in there:
-        raise ConstantError(f"constant {name!r} does not exist; use one of {', '.join(there) or 'none there are'}")
+        raise ConstantError(f"constant {name!r} does not exist; use one of {', '.join(there)}")
     try:
         found = [float(value) for value in given.split(",")] if given else [there[name] * one for one in FACTORS]
     except ValueError as error:
@@ -45,11 +39,4 @@ def values(sweep: str) -> tuple[str, list[float]]:
 def changed(controller: str, policy: MemoryPolicy, changes: Mapping[str, float]) -> Controller:
     """Ballast with other constants; `controller` is `ballast` or `ballast:fixed`."""
     fitted = ballast.with_fixed_looks(policy) if controller == FIXED else policy
-    made: Any = ballast.Ballast
-    tuned: Controller = made(fitted, tuning=replace(_tuning(), **changes))
-    return tuned
-
-
-def _tuning() -> Any:
-    """The defaults, or None."""
-    return import_module(MODULE).Tuning() if find_spec(MODULE) else None
+    return ballast.Ballast(fitted, tuning=replace(Tuning(), **changes))

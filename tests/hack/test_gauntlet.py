@@ -257,7 +257,7 @@ def test_what_does_not_exist_is_refused_with_what_there_is(arguments, message):
 class TestSweep:
     @pytest.fixture(autouse=True)
     def table(self, monkeypatch):
-        monkeypatch.setattr(constants, "MODULE", "made_constants")
+        monkeypatch.setattr(constants, "Tuning", Tuning)
 
     def test_constants_are_listed_with_their_values(self):
         assert run("--constants").output == "margin = 0.5\npoints = 3\n"
