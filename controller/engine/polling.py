@@ -59,7 +59,8 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     stable = np.where(observation.fresh, _stable(faded, inventory, observation, pressure), polling.stable)
     worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
     calm = np.minimum(np.minimum(GROWTH * polling.interval, worth), SAFETY * (known.estimate.exhausted_at - now))
-    fresh = np.where(stable & ~pressure.pressed, np.clip(calm, shortest, longest), shortest)
+    short = pressure.pressed | pressure.paging
+    fresh = np.where(short, shortest, np.clip(calm, shortest, longest))
     report_due = observing.report_due(observation, inventory) - now
     wait = np.where(observation.fresh, fresh, np.maximum(shortest, np.minimum(report_due, longest)))
     trouble = observation.trouble

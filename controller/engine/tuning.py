@@ -76,12 +76,12 @@ class Tuning:
     """Part of the low-memory mark by which lending stays clear of it: own use varies by about 1 % of the host."""
 
     # Estimate and exposure: how far demand may rise.
-    unknown: float = 1.0
+    unknown: float = 4.0
     """Weight of where demand may come by the domain's maximum, beside the mean of its own peaks."""
     borrowed: float = 50.0
     """Intervals of all domains of the node that count in each domain's own tail: with as many of its own, its own
     past counts as much as theirs."""
-    prior: float = 20.0
+    prior: float = 2.0
     """Intervals for which the tail counts that is assumed before anything is known."""
 
     # Allocation.
@@ -98,5 +98,5 @@ class Tuning:
     # Prices, in seconds of the mean demand of the node's domains.
     move_price: float = 0.3
     """What a move has to save of expected shortfall."""
-    look_price: float = 0.003
+    look_price: float = 0.001
     """What a look has to save."""
