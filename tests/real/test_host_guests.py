@@ -158,7 +158,7 @@ def test_a_qemu_that_stops_under_an_order_keeps_nobody_else(start_guests, watch,
     hung, fine = start_guests(GuestSpec("a-hung"), GuestSpec("b-fine"))
     watched = watch()
     resume = stopped(hung)
-    assert "QEMU did not take the order" in watched.move(hung, 160)[0]
+    assert "QEMU has not taken the order" in watched.move(hung, 160)[0]
     assert watched.move(hung, 170)[0].endswith("it is still busy with the previous change")
     assert watched.move(fine, 160) == []
     assert watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING]
