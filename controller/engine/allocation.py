@@ -15,7 +15,7 @@ from controller.engine.known import Known
 from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Ints, Table, column, rows_of
 from controller.engine.tuning import Tuning
-from controller.forecast.tail import Tail, beyond
+from controller.forecast.tail import Tail
 
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
@@ -172,14 +172,13 @@ def expose(
 
     The expected shortfall is the foot above the allocation, and the learnt tail beyond it.
     """
-    table = tail.excess(tuning.borrowed, tuning.prior)
-    as_is, as_planned = (_excess(table, estimate, size) for size in (base, plan.size))
+    as_is, as_planned = _excess(tail, estimate, np.array([base, plan.size]), tuning)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
     return Exposure(as_is, np.where(short, exposure.regret + gain * elapsed, 0.0))
 
 
-def _excess(table: Floats, estimate: Estimate, size: Floats) -> Floats:
-    known, room = np.isfinite(estimate.reach), size - estimate.foot
-    reach = np.fmax(estimate.reach, 1.0)
-    return np.where(known, reach * beyond(table, np.fmax(room, 0.0) / reach) + np.fmax(-room, 0.0), 0.0)
+def _excess(tail: Tail, estimate: Estimate, size: Floats, tuning: Tuning) -> Floats:
+    room, reach = size - estimate.foot, np.fmax(estimate.reach, 1.0)
+    beyond = tail.excess(np.fmax(room, 0.0) / reach, tuning.borrowed, tuning.prior)
+    return np.where(np.isfinite(estimate.reach), reach * beyond + np.fmax(-room, 0.0), 0.0)
