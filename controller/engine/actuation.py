@@ -14,7 +14,7 @@ from controller.engine.estimate import headroom
 from controller.engine.known import Known
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import TOLERANCE
-from controller.engine.tables import Bools, Floats, Ints
+from controller.engine.tables import Bools, Floats, Ints, rows_of
 
 GRAIN = 2**20
 """Bytes: targets are whole MiB, as people read them."""
@@ -157,7 +157,7 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     if lacking < (TOLERANCE if wishes.any() else pool / 2):
         return returns, returns, less
     gift = np.where(pressed > given, TOLERANCE, known.bounds.threshold)
-    donors = np.flatnonzero(~returns & (spare >= gift) & ~balloon.release)
+    donors = rows_of(~returns & (spare >= gift) & ~balloon.release)
     donors = donors[np.argsort(-spare[donors], kind="stable")]
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
     donors = donors[before < lacking + pool]

@@ -13,9 +13,9 @@ from controller import planner
 from controller.engine.estimate import Estimate
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
-from controller.engine.tables import Bools, Floats, Ints, Table, column
+from controller.engine.tables import Bools, Floats, Ints, Table, column, rows_of
 from controller.engine.tuning import Tuning
-from controller.forecast.tail import Tail, beyond
+from controller.forecast.tail import Tail
 
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
@@ -86,7 +86,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     reach = np.fmax(np.fmax(estimate.reach, tuning.search_reach * (searched - foot)), 1.0) * known.inventory.weight
     capacity = host.budget - float(committed[~movable].sum())
     spread = min(capacity - tuning.pool * host.budget, capacity - host.budget + host.lendable)
-    planned, fits, rows = committed.copy(), True, np.flatnonzero(movable)
+    planned, fits, rows = committed.copy(), True, rows_of(movable)
     if len(rows):
         least = np.maximum(need, bounds.minimum)
         levels = _Levels(
@@ -126,9 +126,8 @@ def _need(known: Known) -> Floats:
     """
     seen = known.observation
     told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressure.pressed
-    return np.nan_to_num(
-        np.where(told, np.fmin(seen.demand / (1.0 - known.tuning.low), seen.allocation), seen.allocation)
-    )
+    need = np.where(told, np.fmin(seen.demand / (1.0 - known.tuning.low), seen.allocation), seen.allocation)
+    return np.where(np.isnan(need), 0.0, need)
 
 
 def _searched(known: Known) -> Floats:
@@ -141,7 +140,7 @@ def _searched(known: Known) -> Floats:
     size = np.where(pressure.samples > 0, np.fmin(seen.allocation, seen.told_size), seen.allocation)
     silent = seen.trouble != int(Reason.NONE)
     lost = silent | (pressure.exhausted & (peak < size * (1.0 + tuning.low)))
-    doublings = np.exp2(np.clip(pressure.samples - 1, 0, MOST_DOUBLINGS))
+    doublings = np.exp2((pressure.samples - 1).clip(0, MOST_DOUBLINGS))
     sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
     return np.where(pressure.pressed, np.fmin(np.fmax(sought, peak), known.bounds.top), 0.0)
 
@@ -173,15 +172,13 @@ def expose(
 
     The expected shortfall is the foot above the allocation, and the learnt tail beyond it.
     """
-    table = tail.excess(tuning.borrowed, tuning.prior)
-    as_is, as_planned = (_excess(table, estimate, size) for size in (base, plan.size))
+    as_is, as_planned = _excess(tail, estimate, np.array([base, plan.size]), tuning)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
     return Exposure(as_is, np.where(short, exposure.regret + gain * elapsed, 0.0))
 
 
-def _excess(table: Floats, estimate: Estimate, size: Floats) -> Floats:
-    room = np.nan_to_num(size - estimate.foot)
-    reach = np.nan_to_num(np.maximum(estimate.reach, 1.0), nan=1.0)
-    known = np.isfinite(estimate.reach)
-    return np.where(known, reach * beyond(table, np.maximum(room, 0.0) / reach) + np.maximum(-room, 0.0), 0.0)
+def _excess(tail: Tail, estimate: Estimate, size: Floats, tuning: Tuning) -> Floats:
+    room, reach = size - estimate.foot, np.fmax(estimate.reach, 1.0)
+    beyond = tail.excess(np.fmax(room, 0.0) / reach, tuning.borrowed, tuning.prior)
+    return np.where(np.isfinite(estimate.reach), reach * beyond + np.fmax(-room, 0.0), 0.0)

@@ -50,18 +50,18 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
         return balloon
     results = np.full(len(balloon.phase), -1)
     results[[each.row for each in outcomes]] = [each.result for each in outcomes]
-    refused, late = results == Result.REFUSED, results == Result.UNKNOWN
+    refused, late = results == int(Result.REFUSED), results == int(Result.UNKNOWN)
     cases = [
         (refused & np.isfinite(balloon.previous), Event.RESUMED),
         (refused, Event.REFUSED),
         (late, Event.UNANSWERED),
-        (results == Result.DONE, Event.TAKEN),
+        (results == int(Result.DONE), Event.TAKEN),
     ]
     event = first_that_applies(cases, Event.NONE)
     balloon = balloon.having(phase=after(balloon.phase, event)).put(event != int(Event.NONE), progress_at=now)
     stays = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
     balloon = balloon.put(stays, target=np.fmax(balloon.settled, balloon.allowance), progress=balloon.settled)
-    rest = np.clip(2 * balloon.refusal_rest, tuning.refusal_first, tuning.retry_longest)
+    rest = (2 * balloon.refusal_rest).clip(tuning.refusal_first, tuning.retry_longest)
     return balloon.put(refused, target=balloon.previous, previous=np.nan, refusal_rest=rest, refused_at=now)
 
 
@@ -70,7 +70,7 @@ def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now
     event, size = _events(balloon, observation, inventory, now, tuning), observation.allocation
     phase = after(balloon.phase, event)
     balloon = _track(balloon, observation, inventory, now, tuning).having(event=event, phase=phase)
-    if not event.any():
+    if not np.count_nonzero(event):
         return balloon
     balloon = _arrive(balloon, event == int(Event.ARRIVED), size)
     balloon = _fail(balloon, balloon.failed, size, now, tuning)
@@ -82,7 +82,7 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
     """(n,) what became of each balloon, the first that applies."""
     size, last_to = observation.allocation, balloon.last_to
     changed = np.abs(size - balloon.settled) >= TOLERANCE
-    if not (changed | balloon.under_way | (balloon.phase != int(Phase.IDLE))).any():
+    if not np.count_nonzero(changed | balloon.under_way | (balloon.phase != int(Phase.IDLE))):
         return np.full(len(size), int(Event.NONE))
     moving, unknown = balloon.phase == int(Phase.MOVING), balloon.phase == int(Phase.UNKNOWN)
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
@@ -145,7 +145,7 @@ def _choked(balloon: Balloon, observation: Observation) -> Bools:
 
 def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Progress, the first sight of a balloon, and the end of releases."""
-    if balloon.under_way.any():
+    if np.count_nonzero(balloon.under_way):
         balloon = _progress(balloon, observation, now)
     begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
     balloon = balloon.put(begun, settles_at=now + tuning.settling)
@@ -183,7 +183,7 @@ def _arrive(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
 
 def _fail(balloon: Balloon, where: Bools, size: Floats, now: float, tuning: Tuning) -> Balloon:
     """Balloons that are about to be told to stay where they are: should libvirt refuse that, they go on."""
-    backoff = np.clip(2 * balloon.backoff, tuning.retry_first, tuning.retry_longest)
+    backoff = (2 * balloon.backoff).clip(tuning.retry_first, tuning.retry_longest)
     settled = _settle(balloon, where, size)
     return settled.put(where, previous=balloon.target, backoff=backoff, retry_at=now + backoff)
 
@@ -245,7 +245,7 @@ def proposed(balloon: Balloon, rows: Ints, targets: Floats, reasons: Ints) -> Ba
 
 
 def _told(balloon: Balloon, chosen: Bools, target: Floats, size: Floats, now: float) -> Balloon:
-    told = balloon.having(phase=after(balloon.phase, np.where(chosen, Event.ORDERED, Event.NONE)))
+    told = balloon.having(phase=after(balloon.phase, np.where(chosen, int(Event.ORDERED), int(Event.NONE))))
     return told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
 
 
@@ -291,7 +291,7 @@ def held(balloon: Balloon, observation: Observation, inventory: Inventory, commi
     moved since, or is on its way, may have changed that by as much, and nobody tells: guests touch what they get when
     they need it. Memory that the kernel merged counts for each guest that holds it.
     """
-    size, rss = np.nan_to_num(observation.allocation), np.where(inventory.resident, observation.rss, np.nan)
+    size, rss = np.fmax(observation.allocation, 0.0), np.where(inventory.resident, observation.rss, np.nan)
     highest = np.where(size > 0, committed, 0.0)
     earlier = np.where(balloon.phase == int(Phase.UNKNOWN), balloon.previous, np.nan)
     least = np.fmin(np.fmin(np.fmin(size, earlier), balloon.target), rss)

@@ -12,7 +12,7 @@ import numpy as np
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.snapshot import TOLERANCE
-from controller.engine.tables import Bools, Floats, Ints, Table, column, mask, spread
+from controller.engine.tables import Bools, Floats, Ints, Table, column, mask, rows_of, spread
 from controller.engine.tuning import Tuning
 from controller.forecast import bound, calibration
 from controller.forecast.history import History
@@ -96,7 +96,7 @@ class Accuracy:
 
 def fresh(observation: Observation, inventory: Inventory) -> Ints:
     """(m,) rows of the domains that a policy owns and that this step brought a fresh sample of."""
-    return np.flatnonzero(observation.fresh & (inventory.policy >= 0))
+    return rows_of(observation.fresh & (inventory.policy >= 0))
 
 
 def judge(accuracy: Accuracy, estimate: Estimate, observation: Observation, rows: Ints) -> Accuracy:
@@ -126,7 +126,7 @@ def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
     """Lines through the decision points of `rows`, each domain by its own policy's model."""
     line = Line(*(np.empty(len(rows)) for _ in fields(Line)))
     for number, model in enumerate(inventory.models):
-        mine = np.flatnonzero(inventory.model[rows] == number)
+        mine = rows_of(inventory.model[rows] == number)
         for start in range(0, len(mine), BLOCK):
             block = mine[start : start + BLOCK]
             part = model.fit(history.points(now, rows[block], model.decision_points))
@@ -152,7 +152,7 @@ def update(
     forecast = bound.predict(line, ahead[rows])
     upper = np.maximum(bound.upper(line, ahead[rows], percentile), observation.demand[rows])
     exhausted = now + bound.time_to_reach(line, observation.allocation[rows], percentile)
-    dense = spread(rows, np.stack([forecast, upper, exhausted, width]), n)
+    dense = spread(rows, np.array([forecast, upper, exhausted, width]), n)
     made = _raise_peaks(estimate, observation, inventory, chosen, now).put(
         chosen,
         at=now,
@@ -177,7 +177,7 @@ def _width(estimate: Estimate, observation: Observation, inventory: Inventory) -
 def _raise_peaks(
     estimate: Estimate, observation: Observation, inventory: Inventory, chosen: Bools, now: float
 ) -> Estimate:
-    demand, elapsed = observation.demand, np.minimum(np.nan_to_num(now - estimate.at), bound.FOREVER)
+    demand, elapsed = observation.demand, np.fmin(now - estimate.at, bound.FOREVER)
     peaks = {
         name: np.maximum(
             demand,
@@ -191,7 +191,7 @@ def _raise_peaks(
 
 def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, tuning: Tuning) -> Floats:
     """(n,) bytes: to the mean of the peaks, to where demand may come by the domain's maximum, and headroom."""
-    peaks = np.stack([getattr(estimate, name) for name in PEAK_HALF_LIVES])
+    peaks = np.array([getattr(estimate, name) for name in PEAK_HALF_LIVES])
     known = np.maximum(peaks - estimate.foot, 0.0).mean(axis=0)
     unknown = np.maximum(_expected_highest(estimate, observation, inventory) - estimate.foot, 0.0)
     return np.asarray(known + tuning.unknown * unknown + headroom(inventory, estimate.foot))
@@ -207,7 +207,7 @@ def _expected_highest(estimate: Estimate, observation: Observation, inventory: I
     """
     maximum = np.fmax(np.fmin(inventory.maximum, observation.maximum), 1.0)
     known = estimate.highest > 0
-    if not known.any():
+    if not np.count_nonzero(known):
         return estimate.highest
     part = np.log(np.where(known, estimate.highest, maximum) / maximum)
     mean = part[known].mean()
@@ -215,7 +215,7 @@ def _expected_highest(estimate: Estimate, observation: Observation, inventory: I
     score = (part - mean) / deviation
     mills = (score + np.sqrt(score * score + 8.0 / np.pi)) / 2.0
     highest = np.exp(mean + deviation * mills) * maximum
-    return np.asarray(np.clip(highest, estimate.highest, np.maximum(maximum, estimate.highest)))
+    return np.asarray(highest.clip(estimate.highest, np.maximum(maximum, estimate.highest)))
 
 
 def _firm(observation: Observation, inventory: Inventory) -> Floats:

@@ -66,9 +66,9 @@ def assess(
     samples = np.where(level > int(Level.NONE), pressure.samples + 1, 0)
     since = np.where(level > int(Level.NONE), np.fmin(pressure.since, now), np.nan)
     told = pressure.put(observation.telling, level=level, samples=samples, since=since, paging=paging, heard_at=now)
-    told = told.put(balloon.event == int(Event.DEFLATED), level=np.maximum(told.level, Level.LOW), heard_at=now)
+    told = told.put(balloon.event == int(Event.DEFLATED), level=np.maximum(told.level, int(Level.LOW)), heard_at=now)
     over = (now - told.heard_at > tuning.silent_need) | (observation.life == int(Life.NOT_RUNNING))
-    return told.put(over, level=Level.NONE)
+    return told.put(over, level=int(Level.NONE))
 
 
 def _reads_back(observation: Observation, tuning: Tuning) -> Bools:

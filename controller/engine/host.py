@@ -1,11 +1,12 @@
 """The host's own memory, and so the budget: what the node may give to its domains."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from controller.engine.inventory import Budget
 from controller.engine.snapshot import HostReading
+from controller.engine.tables import Frozen
 from controller.engine.tuning import Tuning
 from controller.forecast import bound
 from controller.forecast.history import History
@@ -18,8 +19,8 @@ _ROW = np.array([0])
 _MODEL = WLS()
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+@dataclass(frozen=True)
+class Host(Frozen):
     """What is known of the host. Bytes and monotonic seconds. `update` is its only writer."""
 
     reading: HostReading = field(default_factory=lambda: HostReading(0.0, 0.0))
@@ -47,11 +48,11 @@ def update(
     host: Host, reading: HostReading, held: tuple[float, float], limits: Budget, now: float, tuning: Tuning
 ) -> Host:
     """The host after a reading, of which guests hold between two numbers of bytes, see `balloon.held`."""
-    host = _account(_press(replace(host, reading=reading), now, tuning), held, now, tuning)
+    host = _account(_press(host.having(reading=reading), now, tuning), held, now, tuning)
     free = reading.total - host.own_forecast
     budget = max(min(free - limits.kept(reading.total), limits.maximum), 0.0)
     clear = max(free - (1 + tuning.mark_margin) * reading.mark, 0.0)
-    return replace(host, budget=budget, lendable=min(budget, clear))
+    return host.having(budget=budget, lendable=min(budget, clear))
 
 
 def _press(host: Host, now: float, tuning: Tuning) -> Host:
@@ -62,7 +63,7 @@ def _press(host: Host, now: float, tuning: Tuning) -> Host:
     if now >= host.lends_at:
         recurs = now - host.lends_at < 2 * host.backoff
         backoff = min(2 * backoff, tuning.lends_longest) if recurs else tuning.lends_after
-    return replace(host, backoff=backoff, lends_at=now + backoff)
+    return host.having(backoff=backoff, lends_at=now + backoff)
 
 
 def _account(host: Host, held: tuple[float, float], now: float, tuning: Tuning) -> Host:
@@ -76,7 +77,7 @@ def _account(host: Host, held: tuple[float, float], now: float, tuning: Tuning) 
     if own_use == host.own_use == host.own_forecast:  # one more point on a flat line tells nothing
         return host
     if now - host.updated < SPACING:
-        return replace(host, own_use=own_use, own_forecast=max(host.own_forecast, own_use))
+        return host.having(own_use=own_use, own_forecast=max(host.own_forecast, own_use))
     history = host.history.append(_ROW, now, np.array([own_use]))
     upper = bound.upper(_MODEL.fit(history.points(now)), np.array([tuning.horizon]), np.array([tuning.percentile]))
-    return replace(host, own_use=own_use, own_forecast=max(float(upper[0]), own_use), history=history, updated=now)
+    return host.having(own_use=own_use, own_forecast=max(float(upper[0]), own_use), history=history, updated=now)

@@ -127,11 +127,11 @@ class Inventory:
     """Reallocations in the window above which a domain is unstable."""
     stability_change: Floats
     """Change of demand in one interval, as a fraction of allocation, above which a domain is unstable."""
+    acted_on: Bools = field(init=False)
+    """Domains that a policy owns and nothing forbids to touch."""
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    @property
-    def acted_on(self) -> Bools:
-        """(n,) domains that a policy owns and nothing forbids to touch."""
-        return np.asarray((self.policy >= 0) & (self.obstacle == Reason.NONE))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "acted_on", (self.policy >= 0) & (self.obstacle == int(Reason.NONE)))

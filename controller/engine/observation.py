@@ -185,7 +185,8 @@ def accrue(observation: Observation, counted: Bools, elapsed: float) -> tuple[Ob
 
     `counted`: (n,) the domains that this is done for; one whose demand or size is not known adds nothing.
     """
-    short = np.where(counted, np.nan_to_num(observation.demand - observation.allocation) * elapsed, 0.0)
+    lacking = observation.demand - observation.allocation
+    short = np.where(counted & np.isfinite(lacking), lacking * elapsed, 0.0)
     shortfall, slack = np.maximum(short, 0.0), np.maximum(-short, 0.0)
     shortfall_time, slack_time = observation.shortfall_time + shortfall, observation.slack_time + slack
     added = observation.having(shortfall_time=shortfall_time, slack_time=slack_time)
@@ -197,7 +198,7 @@ def _dense(samples: Samples, observation: Observation, wall: float, now: float) 
     given = np.isfinite(samples.usable) & ((samples.usable != 0) | ~(samples.unused > 0))
     numbers = [samples.actual, samples.maximum, np.where(given, samples.usable, samples.unused), samples.unused]
     numbers += [samples.caches, samples.available, samples.swap_in, samples.swap_out, samples.major_faults]
-    dense = spread(rows, np.stack([*numbers, samples.rss, samples.updated]), n)
+    dense = spread(rows, np.array([*numbers, samples.rss, samples.updated]), n)
     life = observation.life.copy()
     life[rows] = samples.life
     sent_at = now - (wall - dense[-1])
@@ -209,7 +210,7 @@ def _dense(samples: Samples, observation: Observation, wall: float, now: float) 
 def _born(observation: Observation, snapshot: Snapshot, now: float) -> Observation:
     """When each guest began to live, once for each; not later than now, should the wall clock have been set back."""
     new = np.isnan(observation.booted_at)
-    if not new.any():
+    if not np.count_nonzero(new):
         return observation
     booted = np.maximum(snapshot.inventory.reset_at, snapshot.inventory.started_at)
     at = np.where(booted > 0, now - np.maximum(snapshot.wall - booted, 0.0), -np.inf)
@@ -313,7 +314,7 @@ def _freshen(observation: Observation, look: _Look, fresh: Bools, now: float) ->
 
 def _doubt(observation: Observation, choked: Bools, now: float, tuning: Tuning) -> Observation:
     """Guests that could not give up what they promised are not asked for it again for a while."""
-    if not choked.any():
+    if not np.count_nonzero(choked):
         return observation
-    doubted = np.clip(2 * observation.doubted, tuning.doubt_first, tuning.doubt_longest)
+    doubted = (2 * observation.doubted).clip(tuning.doubt_first, tuning.doubt_longest)
     return observation.put(choked, owed=observation.promised, doubted=doubted, owed_until=now + doubted)

@@ -60,12 +60,12 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
     calm = np.minimum(np.minimum(GROWTH * polling.interval, worth), SAFETY * (known.estimate.exhausted_at - now))
     short = pressure.pressed | pressure.paging
-    fresh = np.where(short, shortest, np.clip(calm, shortest, longest))
+    fresh = np.where(short, shortest, calm.clip(shortest, longest))
     report_due = observing.report_due(observation, inventory) - now
     wait = np.where(observation.fresh, fresh, np.maximum(shortest, np.minimum(report_due, longest)))
     trouble = observation.trouble
     troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
-    wait = np.where(troubled, np.clip(TROUBLED_INTERVAL, shortest, longest), wait)
+    wait = np.where(troubled, np.minimum(np.maximum(TROUBLED_INTERVAL, shortest), longest), wait)
     wait = np.where(inventory.obstacle != int(Reason.NONE), longest, wait)
     return faded.put(
         looked,
@@ -81,7 +81,7 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     word that is too old) as soon as there can be news. A move `for_itself` speaks for instability. Masks are (n,).
     """
     inventory, now = known.inventory, known.now
-    if not (moved.any() or unverified.any()):
+    if not np.count_nonzero(moved | unverified):
         return polling
     shortest = inventory.interval_minimum
     soon = np.minimum(polling.next_look, aligned(now + shortest, shortest))
@@ -89,7 +89,7 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     hurried = counted.put(
         moved, interval=shortest, next_look=soon, reallocations=counted.reallocations + (moved & for_itself)
     )
-    news = np.maximum(now, np.nan_to_num(known.observation.seen_at, nan=-np.inf) + shortest)
+    news = np.fmax(now, known.observation.seen_at + shortest)
     return hurried.put(unverified, next_look=np.minimum(hurried.next_look, news))
 
 

@@ -17,7 +17,7 @@ from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.phases import Balloon
 from controller.engine.polling import Polling
 from controller.engine.reasons import Reason
-from controller.engine.tables import plain
+from controller.engine.tables import Frozen, plain
 from controller.forecast.history import History
 from controller.forecast.tail import Tail
 
@@ -25,8 +25,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+@dataclass(frozen=True)
+class Totals(Frozen):
     """Counted since the start, over all domains that a policy owns or owned."""
 
     at: float = np.nan
@@ -45,8 +45,8 @@ class Totals:
     """How forecasts have done."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+@dataclass(frozen=True)
+class State(Frozen):
     """Rows follow `inventory`. `step` never changes the state it is given."""
 
     inventory: Inventory
@@ -88,7 +88,7 @@ class State:
     @property
     def stable(self) -> Bools:
         """(n,) domains that are stable; one that must not be touched is, whatever its demand does."""
-        return np.asarray(self.polling.stable | (self.inventory.obstacle != Reason.NONE))
+        return np.asarray(self.polling.stable | (self.inventory.obstacle != int(Reason.NONE)))
 
     def dump(self) -> dict[str, Any]:
         """Everything, as plain lists for JSON."""

@@ -3,7 +3,7 @@
 Each stage takes what the ones before it have made and returns its own table. The same step runs live and in replay.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from controller.engine.phases import Event
 from controller.engine.reasons import REASONS, Reason
 from controller.engine.snapshot import TOLERANCE, Life, Snapshot
 from controller.engine.state import State, Totals
-from controller.engine.tables import Bools, Floats, Ints, mask
+from controller.engine.tables import Bools, Floats, Ints, mask, rows_of
 from controller.engine.tuning import Tuning
 
 COALESCE = 0.05
@@ -46,7 +46,7 @@ def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT)
     looked = mask(snapshot.samples.rows, len(state.inventory))
     state = _poll(state, _known(state, limits, now, tuning), looked, made, proposals, elapsed)
     actions = (*handed_back, *cancelled, *made.actions)
-    state = replace(state, totals=_count_up(state, looked, actions, elapsed, now))
+    state = state.having(totals=_count_up(state, looked, actions, elapsed, now))
     return state, Decision(actions, proposals.actions, _notices(state, before))
 
 
@@ -56,8 +56,7 @@ def align(state: State, inventory: Inventory, now: float) -> State:
     if inventory is old:
         return state
     same, rows = _rows_before(old, inventory)
-    aligned = replace(
-        state,
+    aligned = state.having(
         inventory=inventory,
         observation=state.observation.take(rows),
         pressure=state.pressure.take(rows),
@@ -89,7 +88,7 @@ def _look_soon(state: State, same: Ints, now: float) -> State:
     soon = np.minimum(state.polling.next_look, now + state.inventory.interval_minimum)
     due_at = np.where(same >= 0, soon, state.polling.next_look)
     next_look = np.where(state.balloon.release, now, due_at)
-    return replace(state, polling=state.polling.having(next_look=next_look))
+    return state.having(polling=state.polling.having(next_look=next_look))
 
 
 def due(state: State, inventory: Inventory, now: float) -> list[str]:
@@ -97,7 +96,7 @@ def due(state: State, inventory: Inventory, now: float) -> list[str]:
     waits = align(state, inventory, now).polling.next_look
     if not (waits <= now).any():
         return []
-    return [inventory.keys[row] for row in np.flatnonzero(waits <= now + COALESCE)]
+    return [inventory.keys[row] for row in rows_of(waits <= now + COALESCE)]
 
 
 def next_due(state: State, inventory: Inventory, now: float) -> float:
@@ -110,8 +109,8 @@ def _accrue(state: State, elapsed: float) -> State:
     counted = state.inventory.acted_on & (state.observation.life == int(Life.RUNNING))
     observed, shortfall, slack = observation.accrue(state.observation, counted, elapsed)
     totals = state.totals
-    totals = replace(totals, shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
-    return replace(state, observation=observed, totals=totals)
+    totals = totals.having(shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
+    return state.having(observation=observed, totals=totals)
 
 
 def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> State:
@@ -123,7 +122,7 @@ def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> St
     committed = balloon.committed(followed, observed, state.inventory)
     held = balloon.held(followed, observed, state.inventory, committed)
     accounted = host.update(state.host, snapshot.host, held, state.inventory.budget, now, tuning)
-    return replace(state, observation=observed, balloon=followed, pressure=pressure, host=accounted)
+    return state.having(observation=observed, balloon=followed, pressure=pressure, host=accounted)
 
 
 def _estimate(state: State, now: float, tuning: Tuning) -> State:
@@ -134,12 +133,11 @@ def _estimate(state: State, now: float, tuning: Tuning) -> State:
     seen, inventory = state.observation, state.inventory
     history = state.history.append(rows, now, seen.demand[rows])
     ahead = np.maximum(state.polling.interval, inventory.interval_minimum)
-    return replace(
-        state,
+    return state.having(
         history=history,
         tail=estimate.learn(state.tail, state.estimate, seen, inventory, rows, now),
         estimate=estimate.update(state.estimate, history, seen, inventory, ahead, now, tuning),
-        totals=replace(state.totals, accuracy=estimate.judge(state.totals.accuracy, state.estimate, seen, rows)),
+        totals=state.totals.having(accuracy=estimate.judge(state.totals.accuracy, state.estimate, seen, rows)),
     )
 
 
@@ -159,12 +157,12 @@ def _releasable(state: State) -> Bools:
 
 def _hand_back(state: State, now: float, tuning: Tuning) -> tuple[State, tuple[Action, ...]]:
     """Orders under way end where they are when their domains are no longer to be changed."""
-    rows = np.flatnonzero(balloon.abandoned(state.balloon, state.observation, state.inventory, now, tuning))
+    rows = rows_of(balloon.abandoned(state.balloon, state.observation, state.inventory, now, tuning))
     if len(rows) == 0:
         return state, ()
     halted = balloon.halted(state.balloon, state.observation, rows, now, tuning)
     reasons = np.full(len(state.reason), int(Reason.HANDED_OVER))
-    return replace(state, balloon=halted), _actions(state, rows, state.observation.allocation, reasons)
+    return state.having(balloon=halted), _actions(state, rows, state.observation.allocation, reasons)
 
 
 def _cancel(state: State, limits: Bounds) -> tuple[State, tuple[Action, ...]]:
@@ -173,7 +171,7 @@ def _cancel(state: State, limits: Bounds) -> tuple[State, tuple[Action, ...]]:
     A guest that could not give more has nothing left: it gets its headroom back, as far as memory is free.
     """
     inventory, size = state.inventory, state.observation.allocation
-    rows = np.flatnonzero(state.balloon.failed & inventory.enforce)
+    rows = rows_of(state.balloon.failed & inventory.enforce)
     if len(rows) == 0:
         return state, ()
     gave = (state.balloon.last_to < size) & (state.balloon.event != int(Event.REVERTED))
@@ -185,7 +183,7 @@ def _cancel(state: State, limits: Bounds) -> tuple[State, tuple[Action, ...]]:
     target[rows] += planner.share(relief[rows], inventory.weight[rows], free)
     relieved = balloon.relieved(state.balloon, rows, target[rows])
     actions = _actions(state, rows, target, np.full(len(state.reason), int(Reason.STUCK)))
-    return replace(state, balloon=relieved), actions
+    return state.having(balloon=relieved), actions
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +204,11 @@ def _enforce(state: State, limits: Bounds, elapsed: float, now: float, tuning: T
     committed = balloon.committed(state.balloon, state.observation, state.inventory)
     at = _situation(state, _known(state, limits, now, tuning), committed, movable, elapsed)
     chosen = actuation.choose(at)
-    state = replace(
-        state, exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=grounds(at)
+    state = state.having(
+        exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=grounds(at)
     )
-    halted = np.flatnonzero(chosen.halt)
-    rows = np.concatenate([np.flatnonzero(chosen.shrink), np.flatnonzero(chosen.grow)])
+    halted = rows_of(chosen.halt)
+    rows = np.concatenate([rows_of(chosen.shrink), rows_of(chosen.grow)])
     halts = _actions(state, halted, state.observation.allocation, chosen.reason)
     actions = _actions(state, rows, chosen.target, chosen.reason)
     told = state.balloon
@@ -220,7 +218,7 @@ def _enforce(state: State, limits: Bounds, elapsed: float, now: float, tuning: T
         told = balloon.ordered(told, state.observation, rows, chosen.target[rows], chosen.reason[rows], now)
     moved = chosen.shrink | chosen.grow
     settled = at.exposure.put(chosen.grow, regret=0.0)
-    return replace(state, balloon=told, exposure=settled), _Made(halts + actions, moved, chosen.unverified)
+    return state.having(balloon=told, exposure=settled), _Made(halts + actions, moved, chosen.unverified)
 
 
 def _propose(state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning) -> tuple[State, _Made]:
@@ -236,24 +234,23 @@ def _propose(state: State, limits: Bounds, elapsed: float, now: float, tuning: T
     done = np.isfinite(state.balloon.proposed)
     committed = balloon.committed(state.balloon, state.observation, inventory)
     seen = state.observation.put(done, allocation=state.balloon.proposed)
-    shadow = replace(state, observation=seen)
+    shadow = state.having(observation=seen)
     committed = np.where(done, state.balloon.proposed, committed)
     at = _situation(shadow, _known(shadow, limits, now, tuning), committed, observed | acting, elapsed)
     chosen = actuation.choose(at)
     moved = observed & (chosen.shrink | chosen.grow)
-    rows = np.flatnonzero(moved)
+    rows = rows_of(moved)
     moves = balloon.proposed(state.balloon, rows, chosen.target[rows], chosen.reason[rows])
     standing = observed & (np.abs(moves.proposed - state.observation.allocation) >= TOLERANCE)
     reason = np.where(observed & ~moved, chosen.reason, state.reason)
     exposure = at.exposure.put(chosen.grow, regret=0.0)
-    state = replace(
-        state,
+    state = state.having(
         balloon=moves,
         reason=np.where(standing, moves.proposed_reason, reason),
         exposure=state.exposure.put(observed, excess=exposure.excess, regret=exposure.regret),
         grounds=state.grounds.put(observed, **vars(grounds(at))),
     )
-    actions = _actions(replace(shadow, grounds=state.grounds), rows, chosen.target, chosen.reason)
+    actions = _actions(shadow.having(grounds=state.grounds), rows, chosen.target, chosen.reason)
     return state, _Made(actions, moved, chosen.unverified & observed)
 
 
@@ -290,7 +287,7 @@ def _poll(state: State, known: Known, looked: Bools, made: _Made, proposals: _Ma
     price = known.tuning.look_price * _mean_demand(state)
     polled = polling.poll(state.polling, known, state.exposure, looked, price, elapsed)
     moved, unverified = made.moved | proposals.moved, made.unverified | proposals.unverified
-    return replace(state, polling=polling.hasten(polled, known, moved, ~FOR_OTHERS[state.reason], unverified))
+    return state.having(polling=polling.hasten(polled, known, moved, ~FOR_OTHERS[state.reason], unverified))
 
 
 def _actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Action, ...]:
@@ -313,17 +310,16 @@ def _actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Ac
 def _notices(state: State, before: State) -> tuple[Notice, ...]:
     """What a person should hear about: domains newly skipped, and sizes set by someone else."""
     inventory, reason = state.inventory, state.reason
-    changed = np.flatnonzero(reason != before.reason)
+    changed = rows_of(reason != before.reason)
     rows = [(int(row), REASONS[int(reason[row])]) for row in changed if REASONS[int(reason[row])].noticed]
-    rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in np.flatnonzero(state.balloon.event == int(Event.RESIZED))]
+    rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in rows_of(state.balloon.event == int(Event.RESIZED))]
     return tuple(Notice(inventory.keys[row], inventory.names[row], why) for row, why in rows)
 
 
 def _count_up(state: State, looked: Bools, actions: tuple[Action, ...], elapsed: float, now: float) -> Totals:
     owned, totals = state.inventory.acted_on, state.totals
     made = [change for change in actions if change.reason.moves]
-    return replace(
-        totals,
+    return totals.having(
         at=now,
         looks=totals.looks + int((owned & looked).sum()),
         fixed_looks=totals.fixed_looks + float((elapsed / state.inventory.interval_minimum)[owned].sum()),

@@ -7,8 +7,6 @@ little, in the proportion that balances at the percentile meant. Nothing is assu
 
 from dataclasses import replace
 
-import numpy as np
-
 from controller.forecast.model import Bools, Floats, Line
 
 RATE = 0.1
@@ -20,7 +18,7 @@ NARROWEST, WIDEST = 0.25, 4.0
 
 def width(before: Floats, broken: Bools, percentile: Floats | float) -> Floats:
     """(n,) times the model's own standard error to use next, once it is known which bounds were `broken`."""
-    return np.clip(before + RATE * (broken - (1.0 - percentile)), NARROWEST, WIDEST)
+    return (before + RATE * (broken - (1.0 - percentile))).clip(NARROWEST, WIDEST)
 
 
 def widened(line: Line, by: Floats) -> Line:

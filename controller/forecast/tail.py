@@ -1,9 +1,9 @@
 """How far demand rises beyond what was expected, learnt as a ratio: the tail of every domain's next demand.
 
 A rise is measured in units of the domain's own reach (how far it might rise), so that one tail serves domains of every
-size. Each domain counts how often it passed each of a row of ratios; one with little history borrows from all domains
-of its node, and a node with little history from a prior: shrinkage, as an empirical Bayes estimate of a proportion has
-it (G. Casella, An Introduction to Empirical Bayes Data Analysis, 1985).
+size. Each domain adds up how far its rises went beyond each of a row of ratios; one with little history borrows from
+all domains of its node, and a node with little history from a prior: shrinkage, as an empirical Bayes estimate of a
+mean has it (G. Casella, An Introduction to Empirical Bayes Data Analysis, 1985).
 """
 
 from dataclasses import dataclass
@@ -17,21 +17,26 @@ from controller.forecast.model import Floats
 Ints = NDArray[np.int64]
 
 EDGES = 2.0 ** np.arange(-10, 6)
-"""Ratios of a rise to the reach whose passing is counted: from a thousandth to 32 times."""
+"""Ratios of a rise to the reach beyond which it is counted: from a thousandth to 32 times."""
 
-_WIDTHS = np.append(np.diff(EDGES), EDGES[-1])
+_ENDS = np.append(EDGES, 2.0 * EDGES[-1])
+"""Where a rise is taken to end that passed so many edges: at the next one."""
+
 _LAST = len(EDGES) - 1
 
-PRIOR = 1.0 / (1.0 + (EDGES / 0.02) ** 1.5)
-"""Chance of each to be passed in one interval before anything is known: a Pareto tail of finite mean."""
+_CHANCE = 1.0 / (1.0 + (EDGES / 0.02) ** 1.5)
+"""Of each edge to be passed in one interval before anything is known: a Pareto tail of finite mean."""
+
+PRIOR = np.cumsum((_CHANCE * np.diff(_ENDS))[::-1])[::-1]
+"""Rise expected beyond each edge in one interval then: the integral of the chance to be passed from there on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Counts of n domains. No method changes it."""
+    """Sums of n domains. No method changes it."""
 
-    passed: Floats
-    """(n, len(EDGES)) intervals in which the rise passed each edge."""
+    risen: Floats
+    """(n, len(EDGES)) how far rises went beyond each edge, in units of the reach."""
     intervals: Floats
     """(n,) intervals counted."""
 
@@ -44,30 +49,27 @@ class Tail:
         """Realign rows: row i of the result is row `index[i]` of this one, or empty where that is -1."""
         known = index >= 0
         made = type(self).empty(len(index))
-        made.passed[known], made.intervals[known] = self.passed[index[known]], self.intervals[index[known]]
+        made.risen[known], made.intervals[known] = self.risen[index[known]], self.intervals[index[known]]
         return made
 
     def counted(self, rows: Ints, ratio: Floats, intervals: Floats) -> Self:
         """With a rise by `ratio` (m,) of its reach, over so many `intervals` (m,), of each of `rows` (m,)."""
-        passed, counts = self.passed.copy(), self.intervals.copy()
-        passed[rows] += ratio[:, None] > EDGES
+        risen, counts = self.risen.copy(), self.intervals.copy()
         counts[rows] += intervals
-        return type(self)(passed, counts)
+        rose = ratio > EDGES[0]
+        ends = _ENDS[np.searchsorted(EDGES, ratio[rose])]
+        risen[rows[rose]] += np.maximum(ends[:, None] - EDGES, 0.0)
+        return type(self)(risen, counts)
 
-    def excess(self, borrowed: float, prior: float) -> Floats:
-        """(n, len(EDGES)) expected rise beyond each edge in one interval, in units of the reach.
+    def excess(self, ratio: Floats, borrowed: float, prior: float) -> Floats:
+        """(..., n) rise expected beyond `ratio` (..., n) in one interval, in units of the reach.
 
-        A domain's own count weighs against `borrowed` intervals of its node's, the node's against `prior` intervals of
-        `PRIOR`. The rise expected beyond an edge is the integral of the chance to be passed from there on.
+        A domain's own past weighs against `borrowed` intervals of its node's, the node's against `prior` intervals of
+        `PRIOR`. Interpolated in the ratio's logarithm.
         """
-        node = (self.passed.sum(axis=0) + prior * PRIOR) / (self.intervals.sum() + prior)
-        chance = (self.passed + borrowed * node) / (self.intervals + borrowed)[:, None]
-        return np.cumsum((chance * _WIDTHS)[:, ::-1], axis=1)[:, ::-1]
-
-
-def beyond(excess: Floats, ratio: Floats) -> Floats:
-    """(n,) expected rise beyond `ratio` (n,), by a table of `Tail.excess`, interpolated in the ratio's logarithm."""
-    place = np.clip(np.log2(np.maximum(ratio, EDGES[0])) - np.log2(EDGES[0]), 0.0, _LAST - 1e-9)
-    left = place.astype(np.int64)
-    part, rows = place - left, np.arange(len(ratio))
-    return np.asarray(excess[rows, left] * (1.0 - part) + excess[rows, left + 1] * part)
+        node = (self.risen.sum(axis=0) + prior * PRIOR) / (self.intervals.sum() + prior)
+        place = (np.log2(np.maximum(ratio, EDGES[0])) - np.log2(EDGES[0])).clip(0.0, _LAST - 1e-9)
+        left = place.astype(np.int64)
+        part, rows = place - left, np.arange(len(self.intervals))
+        at_left, at_right = (self.risen[rows, edge] + borrowed * node[edge] for edge in (left, left + 1))
+        return np.asarray((at_left * (1.0 - part) + at_right * part) / (self.intervals + borrowed))
