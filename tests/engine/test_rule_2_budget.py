@@ -133,6 +133,7 @@ class TestHostPressure:
         before = len(world.actions())
         for _ in range(4):
             world.pressure = True
+            world.step()  # the host's pressure wakes the loop
             world.tick(3)
             world.pressure = False
             world.tick(27)
