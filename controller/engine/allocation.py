@@ -125,7 +125,7 @@ def _need(known: Known) -> Floats:
     and until enough samples came.
     """
     seen = known.observation
-    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressure.pressed
+    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressed
     need = np.where(told, np.fmin(seen.demand / (1.0 - known.tuning.low), seen.allocation), seen.allocation)
     return np.where(np.isnan(need), 0.0, need)
 
@@ -142,7 +142,7 @@ def _searched(known: Known) -> Floats:
     lost = silent | (pressure.exhausted & (peak < size * (1.0 + tuning.low)))
     doublings = np.exp2((pressure.samples - 1).clip(0, MOST_DOUBLINGS))
     sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
-    return np.where(pressure.pressed, np.fmin(np.fmax(sought, peak), known.bounds.top), 0.0)
+    return np.where(known.pressed, np.fmin(np.fmax(sought, peak), known.bounds.top), 0.0)
 
 
 def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:

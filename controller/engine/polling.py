@@ -59,7 +59,7 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     stable = np.where(observation.fresh, _stable(faded, inventory, observation, pressure), polling.stable)
     worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
     calm = np.minimum(np.minimum(GROWTH * polling.interval, worth), SAFETY * (known.estimate.exhausted_at - now))
-    fresh = np.where(stable & ~pressure.pressed, calm.clip(shortest, longest), shortest)
+    fresh = np.where(stable & ~known.pressed, calm.clip(shortest, longest), shortest)
     report_due = observing.report_due(observation, inventory) - now
     wait = np.where(observation.fresh, fresh, np.maximum(shortest, np.minimum(report_due, longest)))
     trouble = observation.trouble
