@@ -88,9 +88,9 @@ def choose(at: Situation) -> Moves:
     halt = known.turning & plan.movable & ~grow
     waits = (granted < wishes - TOLERANCE) | halt
     kept = _why_kept(at, waits, coming or bool((shrink & ~verified).any()))
-    moved = _why_moved(at, np.where(shrink, less, more), returns)
-    moves = shrink_now | grow
-    return Moves(shrink_now, grow, np.where(shrink, less, more), np.where(moves, moved, kept), halt, shrink & ~verified)
+    moves, target = shrink_now | grow, np.where(shrink, less, more)
+    reason = np.where(moves, _why_moved(at, target, returns), kept) if np.count_nonzero(moves) else kept
+    return Moves(shrink_now, grow, target, reason, halt, shrink & ~verified)
 
 
 def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
@@ -158,6 +158,8 @@ def _coming(at: Situation, lacking: float) -> float:
     """
     known = at.known
     balloon, size = known.balloon, known.observation.allocation
+    if not np.count_nonzero(balloon.under_way):
+        return 0.0
     left = np.maximum(size - balloon.target, 0.0)
     elapsed = known.now - balloon.last_at
     shown = np.maximum(balloon.last_from - size, 0.0) * (PROMPT / np.maximum(elapsed, PROMPT))

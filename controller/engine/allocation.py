@@ -5,7 +5,8 @@ that differ in scale only that makes the expected shortfall least (at the optimu
 Contention, spare memory, `Reclaim` and a host under pressure are this one rule with other tops.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,8 +55,7 @@ class Exposure(Table):
     """What the plan would have saved of that since it was last followed, byte-seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Levels:
+class _Levels(NamedTuple):
     """Up to which each domain is served before any is served more. Arrays of (m,), bytes."""
 
     need: Floats
@@ -70,7 +70,7 @@ class _Levels:
     weight: Floats
 
     def of(self, rows: Ints) -> "_Levels":
-        return _Levels(*(getattr(self, item.name)[rows] for item in fields(self)))
+        return _Levels(*(values[rows] for values in self))
 
 
 def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
@@ -136,6 +136,8 @@ def _searched(known: Known) -> Floats:
     One that wakes up is taken to be on its way to its peak of the last hour. One with nothing left that has never
     needed more tells its size, not its demand: it searches, by twice as much from sample to sample.
     """
+    if not np.count_nonzero(known.pressed):
+        return np.zeros(len(known.pressed))
     seen, pressure, tuning, peak = known.observation, known.pressure, known.tuning, known.estimate.peak_hour
     size = np.where(pressure.samples > 0, np.fmin(seen.allocation, seen.told_size), seen.allocation)
     silent = seen.trouble != int(Reason.NONE)

@@ -42,8 +42,11 @@ class Table(Frozen):
 
     def put(self, where: Bools, **values: Any) -> Self:
         """A table that has `values`, by column and each (n,) or one for all, where `where` is True."""
-        if not np.count_nonzero(where):
+        chosen = np.count_nonzero(where)
+        if chosen == 0:
             return self
+        if chosen == len(where):  # mostly so
+            return self.having(**{name: _as_column(value, len(where)) for name, value in values.items()})
         return self.having(**{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
 
     def take(self, index: Ints) -> Self:
@@ -63,6 +66,10 @@ class Table(Frozen):
     def dump(self) -> dict[str, list[Any]]:
         """Plain lists by column name, for JSON; numbers that JSON does not know become None."""
         return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
+
+
+def _as_column(value: Any, length: int) -> NDArray[Any]:
+    return value if isinstance(value, np.ndarray) else np.full(length, value)
 
 
 def rows_of(chosen: Bools) -> Ints:
