@@ -189,6 +189,8 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     and more memory is on its way.
     """
     known = at.known
+    if not np.count_nonzero(wishes + hopes):
+        return np.zeros(len(wishes))
     urgent, free = known.pressed, max(at.free, 0.0)
     first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
     granted = first * min(1.0, free / max(float(first.sum()), 1.0))

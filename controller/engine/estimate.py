@@ -126,6 +126,9 @@ def learn(
 
 def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
     """Lines through the decision points of `rows`, each domain by its own policy's model."""
+    if len(inventory.models) == 1 and len(rows) <= BLOCK:
+        model = inventory.models[0]
+        return model.fit(history.points(now, _contiguous(rows), model.decision_points))
     line = Line(*(np.empty(len(rows)) for _ in fields(Line)))
     for number, model in enumerate(inventory.models):
         mine = rows_of(inventory.model[rows] == number)

@@ -46,7 +46,8 @@ class Table(Frozen):
         if chosen == 0:
             return self
         if chosen == len(where):  # mostly so
-            return self.having(**{name: _as_column(value, len(where)) for name, value in values.items()})
+            single = {name: one for name, one in values.items() if not isinstance(one, np.ndarray)}
+            return self.having(**values | {name: np.full(chosen, one) for name, one in single.items()})
         return self.having(**{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
 
     def take(self, index: Ints) -> Self:
@@ -66,10 +67,6 @@ class Table(Frozen):
     def dump(self) -> dict[str, list[Any]]:
         """Plain lists by column name, for JSON; numbers that JSON does not know become None."""
         return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
-
-
-def _as_column(value: Any, length: int) -> NDArray[Any]:
-    return value if isinstance(value, np.ndarray) else np.full(length, value)
 
 
 def rows_of(chosen: Bools) -> Ints:
