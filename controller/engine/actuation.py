@@ -5,6 +5,7 @@ later step, which the balloon event of its arrival wakes.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,7 +38,7 @@ FAR = 0.5
 """Part of its plan with less than which a domain gets memory that is left over, before it is known to need it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Situation:
     """All that the choice of moves depends on, as the stages before have left it."""
 
@@ -49,26 +50,10 @@ class Situation:
     price: float
     """Byte-seconds that a move has to save."""
 
-    @property
+    @cached_property
     def free(self) -> float:
         """Bytes of the budget that nobody has, negative where more is given away."""
         return self.known.host.budget - float(self.committed.sum())
-
-    @property
-    def base(self) -> Floats:
-        """(n,) bytes from which moves are counted: where balloons go, or are."""
-        return going_to(self.known)
-
-
-def turning(known: Known) -> Bools:
-    """(n,) guests that have come under pressure while they shrink."""
-    return np.asarray(known.pressure.pressed & (known.balloon.target < known.observation.allocation))
-
-
-def going_to(known: Known) -> Floats:
-    """(n,) bytes: where balloons go, or are; where they are for guests that are turning."""
-    follows = known.balloon.under_way & ~turning(known)
-    return np.where(follows, known.balloon.target, known.observation.allocation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +75,22 @@ class Moves:
 def choose(at: Situation) -> Moves:
     """Balloon changes that bring the node closer to its plan without the sum of allocations passing the budget."""
     known = at.known
-    size, base, plan = known.observation.allocation, at.base, at.plan
+    size, base, plan = known.observation.allocation, known.going_to, at.plan
     wishes, hopes = _wishes(at, base)
     still = plan.movable & ~known.balloon.under_way & (wishes == 0) & (hopes == 0)
     returns, shrink, less = _shrinks(at, still, wishes)
     verified = _verified(at)
-    coming = bool(((known.balloon.target < size) & ~turning(known)).any() or (shrink & verified).any())
+    coming = bool(((known.balloon.target < size) & ~known.turning).any() or (shrink & verified).any())
     granted = _grant(at, wishes, hopes, coming)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     grow = (granted > 0) & (more - base >= TOLERANCE) & ~shrink
     shrink_now = shrink & verified & (less < size)
-    halt = turning(known) & plan.movable & ~grow
+    halt = known.turning & plan.movable & ~grow
     waits = (granted < wishes - TOLERANCE) | halt
     kept = _why_kept(at, waits, coming or bool((shrink & ~verified).any()))
-    moved = _why_moved(at, np.where(shrink, less, more), returns)
-    moves = shrink_now | grow
-    return Moves(shrink_now, grow, np.where(shrink, less, more), np.where(moves, moved, kept), halt, shrink & ~verified)
+    moves, target = shrink_now | grow, np.where(shrink, less, more)
+    reason = np.where(moves, _why_moved(at, target, returns), kept) if np.count_nonzero(moves) else kept
+    return Moves(shrink_now, grow, target, reason, halt, shrink & ~verified)
 
 
 def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
@@ -116,13 +101,10 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     known = at.known
     lacking = np.where(at.plan.movable, at.plan.size - base, 0.0)
     shrinking = known.balloon.under_way & (known.balloon.target < known.observation.allocation)
-    lacking = np.where((lacking > TOLERANCE) & (~shrinking | known.pressure.pressed), lacking, 0.0)
+    lacking = np.where((lacking > TOLERANCE) & (~shrinking | known.pressed), lacking, 0.0)
     narrow = base - known.estimate.upper < (1.0 - EATEN) * headroom(known.inventory, known.estimate.upper)
     must = (
-        known.pressure.pressed
-        | (base < known.bounds.minimum - TOLERANCE)
-        | known.balloon.release
-        | (at.plan.returns & narrow)
+        known.pressed | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | (at.plan.returns & narrow)
     )
     least = np.minimum(known.bounds.threshold, known.bounds.top - base)
     lacking = np.where(at.plan.returns & narrow & ~shrinking & at.plan.movable, np.maximum(lacking, least), lacking)
@@ -138,7 +120,7 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     """
     known = at.known
     size, balloon = known.observation.allocation, known.balloon
-    pressed = float(wishes[known.pressure.pressed].sum())
+    pressed = float(wishes[known.pressed].sum())
     kept = np.where(at.plan.returns | (pressed > 0), 0.0, np.fmin(known.estimate.firm, size))
     held = np.where(
         pressed > 0,
@@ -176,6 +158,8 @@ def _coming(at: Situation, lacking: float) -> float:
     """
     known = at.known
     balloon, size = known.balloon, known.observation.allocation
+    if not np.count_nonzero(balloon.under_way):
+        return 0.0
     left = np.maximum(size - balloon.target, 0.0)
     elapsed = known.now - balloon.last_at
     shown = np.maximum(balloon.last_from - size, 0.0) * (PROMPT / np.maximum(elapsed, PROMPT))
@@ -205,7 +189,9 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     and more memory is on its way.
     """
     known = at.known
-    urgent, free = known.pressure.pressed, max(at.free, 0.0)
+    if not np.count_nonzero(wishes + hopes):
+        return np.zeros(len(wishes))
+    urgent, free = known.pressed, max(at.free, 0.0)
     first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
     granted = first * min(1.0, free / max(float(first.sum()), 1.0))
     left = free - float(granted.sum())
@@ -227,7 +213,7 @@ def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
     outside = (size < known.bounds.minimum - TOLERANCE) | (size > known.bounds.top + TOLERANCE)
     cases = [
         (known.balloon.release, Reason.RELEASE_RESTORE),
-        (grows & known.pressure.pressed, Reason.PRESSURE_GROW),
+        (grows & known.pressed, Reason.PRESSURE_GROW),
         (outside, Reason.LIMITS),
         (grows & (size < at.plan.wanted), Reason.FORECAST_GROW),
         (grows, Reason.SPARE_LENT),
@@ -244,15 +230,13 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
     unmet = np.asarray((size < known.bounds.minimum - TOLERANCE) & (not at.plan.minimums_fit))
     foreseen = known.estimate.wanted(known.inventory)
     short = at.plan.wanted > size + known.bounds.threshold
-    capped = (known.pressure.pressed | (known.estimate.upper > known.bounds.top)) & (
-        size >= known.bounds.top - TOLERANCE
-    )
+    capped = (known.pressed | (known.estimate.upper > known.bounds.top)) & (size >= known.bounds.top - TOLERANCE)
     held = known.inventory.share | (at.plan.size < foreseen)
     cases: list[tuple[Bools, Reason | Ints]] = [
         (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
         (seen.trouble != int(Reason.NONE), seen.trouble),
         (seen.fresh_count == 0, Reason.WARMING_UP),
-        (resting(balloon, known.pressure.pressed, known.now, known.tuning), Reason.BUSY),
+        (resting(balloon, known.pressed, known.now, known.tuning), Reason.BUSY),
         (known.now < balloon.retry_at, Reason.STUCK),
         (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
         (balloon.under_way & ~waits, Reason.MOVING),

@@ -5,7 +5,8 @@ that differ in scale only that makes the expected shortfall least (at the optimu
 Contention, spare memory, `Reclaim` and a host under pressure are this one rule with other tops.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,8 +55,7 @@ class Exposure(Table):
     """What the plan would have saved of that since it was last followed, byte-seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Levels:
+class _Levels(NamedTuple):
     """Up to which each domain is served before any is served more. Arrays of (m,), bytes."""
 
     need: Floats
@@ -70,7 +70,7 @@ class _Levels:
     weight: Floats
 
     def of(self, rows: Ints) -> "_Levels":
-        return _Levels(*(getattr(self, item.name)[rows] for item in fields(self)))
+        return _Levels(*(values[rows] for values in self))
 
 
 def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
@@ -125,7 +125,7 @@ def _need(known: Known) -> Floats:
     and until enough samples came.
     """
     seen = known.observation
-    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressure.pressed
+    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressed
     need = np.where(told, np.fmin(seen.demand / (1.0 - known.tuning.low), seen.allocation), seen.allocation)
     return np.where(np.isnan(need), 0.0, need)
 
@@ -136,13 +136,15 @@ def _searched(known: Known) -> Floats:
     One that wakes up is taken to be on its way to its peak of the last hour. One with nothing left that has never
     needed more tells its size, not its demand: it searches, by twice as much from sample to sample.
     """
+    if not np.count_nonzero(known.pressed):
+        return np.zeros(len(known.pressed))
     seen, pressure, tuning, peak = known.observation, known.pressure, known.tuning, known.estimate.peak_hour
     size = np.where(pressure.samples > 0, np.fmin(seen.allocation, seen.told_size), seen.allocation)
     silent = seen.trouble != int(Reason.NONE)
     lost = silent | (pressure.exhausted & (peak < size * (1.0 + tuning.low)))
     doublings = np.exp2((pressure.samples - 1).clip(0, MOST_DOUBLINGS))
     sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
-    return np.where(pressure.pressed, np.fmin(np.fmax(sought, peak), known.bounds.top), 0.0)
+    return np.where(known.pressed, np.fmin(np.fmax(sought, peak), known.bounds.top), 0.0)
 
 
 def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:

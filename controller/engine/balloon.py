@@ -266,12 +266,12 @@ def free_to_move(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -
 
 def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Bools:
     """(n,) balloons under way that are no longer Ballast's to move, and are to be told to stay where they are."""
-    ours = inventory.enforce | balloon.release
-    reachable = (
-        (observation.life == int(Life.RUNNING)) & (observation.allocation > 0) & (balloon.phase == int(Phase.MOVING))
-    )
+    strays = (balloon.phase == int(Phase.MOVING)) & ~inventory.enforce & ~balloon.release
+    if not np.count_nonzero(strays):
+        return np.asarray(strays)
+    reachable = (observation.life == int(Life.RUNNING)) & (observation.allocation > 0)
     staying = np.abs(balloon.target - observation.allocation) < TOLERANCE
-    return np.asarray(reachable & ~ours & ~staying & ~resting(balloon, ~ours, now, tuning))
+    return np.asarray(strays & reachable & ~staying & ~resting(balloon, strays, now, tuning))
 
 
 def committed(balloon: Balloon, observation: Observation, inventory: Inventory) -> Floats:

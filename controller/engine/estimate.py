@@ -22,6 +22,8 @@ from controller.forecast.tail import Tail
 PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": 86400.0}
 """Seconds after which a peak counts half, by column: demand comes back to where it was on every scale of time."""
 
+_HALF_LIVES = np.array(list(PEAK_HALF_LIVES.values()))[:, None]
+
 PEAK_LOOKS = 20.0
 """Shortest intervals that these last at least: where looks are minutes apart, a minute is no scale of time."""
 
@@ -124,15 +126,24 @@ def learn(
 
 def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
     """Lines through the decision points of `rows`, each domain by its own policy's model."""
+    if len(inventory.models) == 1 and len(rows) <= BLOCK:
+        model = inventory.models[0]
+        return model.fit(history.points(now, _contiguous(rows), model.decision_points))
     line = Line(*(np.empty(len(rows)) for _ in fields(Line)))
     for number, model in enumerate(inventory.models):
         mine = rows_of(inventory.model[rows] == number)
         for start in range(0, len(mine), BLOCK):
             block = mine[start : start + BLOCK]
-            part = model.fit(history.points(now, rows[block], model.decision_points))
+            part = model.fit(history.points(now, _contiguous(rows[block]), model.decision_points))
             for item in fields(Line):
                 getattr(line, item.name)[block] = getattr(part, item.name)
     return line
+
+
+def _contiguous(rows: Ints) -> Ints | slice:
+    """`rows`, ascending; as a slice where none between them is left out, which makes views instead of copies."""
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first == len(rows) - 1 else rows
 
 
 def update(
@@ -178,21 +189,20 @@ def _raise_peaks(
     estimate: Estimate, observation: Observation, inventory: Inventory, chosen: Bools, now: float
 ) -> Estimate:
     demand, elapsed = observation.demand, np.fmin(now - estimate.at, bound.FOREVER)
-    peaks = {
-        name: np.maximum(
-            demand,
-            getattr(estimate, name)
-            * np.exp2(-elapsed / np.maximum(half_life, PEAK_LOOKS * inventory.interval_minimum)),
-        )
-        for name, half_life in PEAK_HALF_LIVES.items()
-    }
-    return estimate.put(chosen, highest=np.maximum(demand, estimate.highest), **peaks)
+    half_lives = np.maximum(_HALF_LIVES, PEAK_LOOKS * inventory.interval_minimum)
+    peaks = np.maximum(demand, _peaks(estimate) * np.exp2(-elapsed / half_lives))
+    named = dict(zip(PEAK_HALF_LIVES, peaks, strict=True))
+    return estimate.put(chosen, highest=np.maximum(demand, estimate.highest), **named)
+
+
+def _peaks(estimate: Estimate) -> Floats:
+    """(len(PEAK_HALF_LIVES), n) bytes."""
+    return np.array([getattr(estimate, name) for name in PEAK_HALF_LIVES])
 
 
 def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, tuning: Tuning) -> Floats:
     """(n,) bytes: to the mean of the peaks, to where demand may come by the domain's maximum, and headroom."""
-    peaks = np.array([getattr(estimate, name) for name in PEAK_HALF_LIVES])
-    known = np.maximum(peaks - estimate.foot, 0.0).mean(axis=0)
+    known = np.maximum(_peaks(estimate) - estimate.foot, 0.0).sum(axis=0) / len(PEAK_HALF_LIVES)
     unknown = np.maximum(_expected_highest(estimate, observation, inventory) - estimate.foot, 0.0)
     return np.asarray(known + tuning.unknown * unknown + headroom(inventory, estimate.foot))
 
@@ -210,8 +220,9 @@ def _expected_highest(estimate: Estimate, observation: Observation, inventory: I
     if not np.count_nonzero(known):
         return estimate.highest
     part = np.log(np.where(known, estimate.highest, maximum) / maximum)
-    mean = part[known].mean()
-    deviation = np.sqrt(part[known].var() + SPREAD**2)
+    mean = float(part[known].sum()) / np.count_nonzero(known)
+    errors = part[known] - mean
+    deviation = np.sqrt(float((errors * errors).sum()) / len(errors) + SPREAD**2)
     score = (part - mean) / deviation
     mills = (score + np.sqrt(score * score + 8.0 / np.pi)) / 2.0
     highest = np.exp(mean + deviation * mills) * maximum

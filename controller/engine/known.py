@@ -1,6 +1,7 @@
 """What the stages before have made of a step, for those that decide: one frozen value, limits derived once."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from controller.engine.host import Host
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
-from controller.engine.tables import Floats
+from controller.engine.tables import Bools, Floats
 from controller.engine.tuning import Tuning
 
 
@@ -26,9 +27,9 @@ class Bounds:
     """By which an allocation may be off, at least, before it is moved."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Known:
-    """Of all n domains and their host."""
+    """Of all n domains and their host. What follows from that is worked out once, by whoever asks first."""
 
     inventory: Inventory
     bounds: Bounds
@@ -40,6 +41,29 @@ class Known:
     now: float
     """Monotonic seconds."""
     tuning: Tuning
+
+    @cached_property
+    def pressed(self) -> Bools:
+        """(n,) guests that are short of memory."""
+        return self.pressure.pressed
+
+    @cached_property
+    def turning(self) -> Bools:
+        """(n,) guests that have come under pressure while they shrink."""
+        return np.asarray(self.pressed & (self.balloon.target < self.observation.allocation))
+
+    @cached_property
+    def going_to(self) -> Floats:
+        """(n,) bytes: where balloons go, or are; where they are for guests that are turning."""
+        follows = self.balloon.under_way & ~self.turning
+        return np.where(follows, self.balloon.target, self.observation.allocation)
+
+    @cached_property
+    def mean_demand(self) -> float:
+        """Bytes, of the domains that a policy owns; prices are in seconds of it."""
+        demand = self.observation.demand[self.inventory.acted_on]
+        told = demand[np.isfinite(demand)]
+        return float(told.sum()) / len(told) if len(told) else 0.0
 
 
 def bounds(inventory: Inventory, observation: Observation) -> Bounds:

@@ -148,7 +148,8 @@ class _Look:
 
 def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now: float, tuning: Tuning) -> Observation:
     """What is known after a look and the events since the last one. `balloon` is as before this step."""
-    observation = observation.having(fresh=np.zeros_like(observation.fresh), telling=np.zeros_like(observation.fresh))
+    nobody = np.zeros(len(snapshot.inventory), dtype=np.bool_)
+    observation = observation.having(fresh=nobody, telling=nobody)
     observation = _born(_doubt(observation, balloon.event == int(Event.CHOKED), now, tuning), snapshot, now)
     if len(snapshot.samples.rows) == 0:
         return _hear(observation, snapshot, now)

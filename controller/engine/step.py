@@ -3,13 +3,13 @@
 Each stage takes what the ones before it have made and returns its own table. The same step runs live and in replay.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from controller import planner
 from controller.engine import actuation, balloon, estimate, guest_pressure, host, observation, polling
-from controller.engine.actuation import Situation, going_to
+from controller.engine.actuation import Situation
 from controller.engine.allocation import allocate, expose
 from controller.engine.decision import Action, Decision, Notice
 from controller.engine.grounds import grounds
@@ -41,10 +41,11 @@ def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT)
     limits = bounds(state.inventory, state.observation)
     state, handed_back = _hand_back(state, now, tuning)
     state, cancelled = _cancel(state, limits)
-    state, made = _enforce(state, limits, elapsed, now, tuning)
-    state, proposals = _propose(state, limits, elapsed, now, tuning)
+    known = _known(state, limits, now, tuning)
+    state, made = _enforce(state, known, elapsed)
+    state, proposals = _propose(state, known, elapsed)
     looked = mask(snapshot.samples.rows, len(state.inventory))
-    state = _poll(state, _known(state, limits, now, tuning), looked, made, proposals, elapsed)
+    state = _poll(state, known, looked, made, proposals, elapsed)
     actions = (*handed_back, *cancelled, *made.actions)
     state = state.having(totals=_count_up(state, looked, actions, elapsed, now))
     return state, Decision(actions, proposals.actions, _notices(state, before))
@@ -197,12 +198,13 @@ class _Made:
     """(n,) domains to look at before memory is taken from them."""
 
 
-def _enforce(state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning) -> tuple[State, _Made]:
+def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     """Balloon changes to carry out, entered as under way; every domain's reason and its grounds are renewed."""
-    free = balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
+    now, tuning = known.now, known.tuning
+    free = balloon.free_to_move(state.balloon, known.pressed, now, tuning)
     movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & free
     committed = balloon.committed(state.balloon, state.observation, state.inventory)
-    at = _situation(state, _known(state, limits, now, tuning), committed, movable, elapsed)
+    at = _situation(state, known, committed, movable, elapsed)
     chosen = actuation.choose(at)
     state = state.having(
         exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=grounds(at)
@@ -221,13 +223,13 @@ def _enforce(state: State, limits: Bounds, elapsed: float, now: float, tuning: T
     return state.having(balloon=told, exposure=settled), _Made(halts + actions, moved, chosen.unverified)
 
 
-def _propose(state: State, limits: Bounds, elapsed: float, now: float, tuning: Tuning) -> tuple[State, _Made]:
+def _propose(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     """What Enforce would do to domains under Observe, each change said once."""
     inventory, nothing = state.inventory, np.zeros(len(state.inventory), dtype=np.bool_)
     observed = inventory.acted_on & ~inventory.enforce
     if not observed.any():
         return state, _Made((), nothing, nothing)
-    able = _usable(state) & balloon.free_to_move(state.balloon, state.pressure.pressed, now, tuning)
+    able = _usable(state) & balloon.free_to_move(state.balloon, known.pressed, known.now, known.tuning)
     observed, acting = observed & able, inventory.enforce & able
     if not observed.any():
         return state, _Made((), nothing, nothing)
@@ -236,7 +238,8 @@ def _propose(state: State, limits: Bounds, elapsed: float, now: float, tuning: T
     seen = state.observation.put(done, allocation=state.balloon.proposed)
     shadow = state.having(observation=seen)
     committed = np.where(done, state.balloon.proposed, committed)
-    at = _situation(shadow, _known(shadow, limits, now, tuning), committed, observed | acting, elapsed)
+    known = replace(known, observation=seen, balloon=state.balloon)
+    at = _situation(shadow, known, committed, observed | acting, elapsed)
     chosen = actuation.choose(at)
     moved = observed & (chosen.shrink | chosen.grow)
     rows = rows_of(moved)
@@ -271,20 +274,13 @@ def _known(state: State, limits: Bounds, now: float, tuning: Tuning) -> Known:
 def _situation(state: State, known: Known, committed: Floats, movable: Bools, elapsed: float) -> Situation:
     """The plan for the `movable` domains, and what it costs not to have it."""
     plan = allocate(known, committed, movable)
-    exposure = expose(state.exposure, plan, going_to(known), state.estimate, state.tail, elapsed, known.tuning)
-    return Situation(known, plan, exposure, committed, known.tuning.move_price * _mean_demand(state))
-
-
-def _mean_demand(state: State) -> float:
-    """Bytes, of the domains that a policy owns; prices are in seconds of it."""
-    demand = state.observation.demand[state.inventory.acted_on]
-    known = demand[np.isfinite(demand)]
-    return float(known.mean()) if len(known) else 0.0
+    exposure = expose(state.exposure, plan, known.going_to, state.estimate, state.tail, elapsed, known.tuning)
+    return Situation(known, plan, exposure, committed, known.tuning.move_price * known.mean_demand)
 
 
 def _poll(state: State, known: Known, looked: Bools, made: _Made, proposals: _Made, elapsed: float) -> State:
     """When everybody is looked at next."""
-    price = known.tuning.look_price * _mean_demand(state)
+    price = known.tuning.look_price * known.mean_demand
     polled = polling.poll(state.polling, known, state.exposure, looked, price, elapsed)
     moved, unverified = made.moved | proposals.moved, made.unverified | proposals.unverified
     return state.having(polling=polling.hasten(polled, known, moved, ~FOR_OTHERS[state.reason], unverified))

@@ -42,8 +42,12 @@ class Table(Frozen):
 
     def put(self, where: Bools, **values: Any) -> Self:
         """A table that has `values`, by column and each (n,) or one for all, where `where` is True."""
-        if not np.count_nonzero(where):
+        chosen = np.count_nonzero(where)
+        if chosen == 0:
             return self
+        if chosen == len(where):  # mostly so
+            single = {name: one for name, one in values.items() if not isinstance(one, np.ndarray)}
+            return self.having(**values | {name: np.full(chosen, one) for name, one in single.items()})
         return self.having(**{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
 
     def take(self, index: Ints) -> Self:

@@ -5,8 +5,6 @@ Candes, R. Tibshirani, NeurIPS 2023): after a broken bound the width grows by mu
 little, in the proportion that balances at the percentile meant. Nothing is assumed about demand.
 """
 
-from dataclasses import replace
-
 from controller.forecast.model import Bools, Floats, Line
 
 RATE = 0.1
@@ -23,4 +21,4 @@ def width(before: Floats, broken: Bools, percentile: Floats | float) -> Floats:
 
 def widened(line: Line, by: Floats) -> Line:
     """The line with `by` (n,) times its scatter."""
-    return replace(line, sigma=line.sigma * by)
+    return Line(line.level, line.slope, line.sigma * by, line.weight, line.centre, line.spread)

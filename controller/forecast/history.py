@@ -58,7 +58,7 @@ class History:
         result.count[kept] = np.minimum(self.count[source], common)
         return result
 
-    def points(self, now: float, rows: Ints | None = None, limit: int = CAPACITY) -> Points:
+    def points(self, now: float, rows: Ints | slice | None = None, limit: int = CAPACITY) -> Points:
         """The newest `limit` points of `rows` (all by default) as seen from `now`, not before any of them."""
         times, values, count = self.times[:, :limit], self.values[:, :limit], self.count
         if rows is not None:

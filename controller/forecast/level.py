@@ -41,6 +41,8 @@ class Level(NamedTuple):
     """Root mean square of the errors it would have made, bytes."""
     loss: Floats
     """Sum of their absolute values, handicap included, bytes."""
+    way: Floats
+    """Sum of all changes without their signs, bytes."""
 
 
 def filled(points: Recent) -> Window:
@@ -58,7 +60,8 @@ def level(points: Recent, window: Window) -> Level:
     columns = np.ascontiguousarray(window.changes.T)
     counted = np.exp2(-np.arange(len(columns) - 1) / ERROR_HALF_LIFE)
     steps = columns[:-1] - columns[1:]
-    best, squares, loss = np.zeros_like(columns[0]), counted @ (steps * steps), np.add.reduce(np.abs(steps), axis=0)
+    best, squares, way = np.zeros(columns.shape[1]), counted @ (steps * steps), np.add.reduce(np.abs(steps), axis=0)
+    loss = way
     for half_life in HALF_LIVES:
         mean, errors = _smoothed(columns, 1.0 - 0.5 ** (1.0 / half_life))
         own = np.add.reduce(np.abs(errors), axis=0) * HANDICAP
@@ -66,7 +69,7 @@ def level(points: Recent, window: Window) -> Level:
         best, loss = np.where(better, mean, best), np.where(better, own, loss)
         squares = np.where(better, counted @ (errors * errors), squares)
     weight = points.present[:, 1:].astype(np.float64) @ counted
-    return Level(best, np.sqrt(ratio(squares, weight)), loss)
+    return Level(best, np.sqrt(ratio(squares, weight)), loss, way)
 
 
 def _smoothed(columns: Floats, gain: float) -> tuple[Floats, Floats]:

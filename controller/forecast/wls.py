@@ -37,7 +37,7 @@ class WLS:
         window = filled(newest_first)
         present = level(newest_first, window)
         flat = _flat(newest_first, present)
-        rows = np.flatnonzero(heads_somewhere(window))
+        rows = np.flatnonzero(heads_somewhere(window, present.way))
         if len(rows) == 0:
             return flat
         some, part = newest_first.of(rows), Window(window.lags[rows], window.changes[rows])
