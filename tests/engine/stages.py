@@ -41,7 +41,7 @@ def rows(kind: type[T], n: int, **columns: Any) -> T:
 
 
 def inventory(n: int, **columns: Any) -> Inventory:
-    """`n` domains of 1 GiB under one policy without headroom, threshold or minimum, looked at every 1 to 60 s."""
+    """`n` domains of 1 GiB under one policy without headroom or minimum, looked at every 1 to 60 s."""
     given: dict[str, Any] = {
         "incarnation": 1,
         "reset_at": 0.0,
@@ -61,7 +61,7 @@ def inventory(n: int, **columns: Any) -> Inventory:
         "ceiling": np.inf,
         "weight": 1.0,
         "percentile": 0.95,
-        "threshold": 0.0,
+        "threshold": MIB,
         "threshold_fraction": 0.0,
         "headroom": 0.0,
         "headroom_fraction": 0.0,
