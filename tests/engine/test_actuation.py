@@ -324,6 +324,7 @@ def test_what_was_held_of_late_is_given_up_for_guests_in_need(level: Level, mini
             {"seen": {"reported_at": NOW - 3}, "settings": {"interval_minimum": 3.0}, "balloon": {"release": True}},
             False,
         ),
+        ({"seen": {"reported_at": NOW - 2}, "balloon": {"release": True}}, True),
         ({"seen": {"fresh_at": NOW - 1, "moved_at": NOW}}, False),
         ({"seen": {"fresh_at": NOW, "moved_at": NOW}}, True),
         ({"balloon": {"rest_from": NOW + 1}}, False),
