@@ -221,6 +221,18 @@ def test_those_with_the_most_above_their_plan_give_and_as_few_as_will_do(wish: f
     assert goes(of, plan(of, 100 + wish, 140, 300, 300)) == same(NAN, *to)
 
 
+@pytest.mark.parametrize("given", [{"balloon": moving(NAN, 550 * MIB, NAN)}, {}], ids=["under way", "not movable"])
+def test_domains_under_way_and_those_that_are_not_movable_give_nothing(given: dict[str, Any]) -> None:
+    of = node(100, 500, 400, free=50, pressure=pressed(LOW, NONE, NONE), **given)
+    to = plan(of, 300, 200, 300, movable=[True, bool(given), True])
+    assert goes(of, to)[1:] == same(NAN, 300)
+
+
+def test_little_is_asked_for_as_well_when_somebody_wishes_for_it() -> None:
+    of = node(100, 500, 400, free=0, pressure=pressed(LOW, NONE, NONE), tuning=Tuning())
+    assert goes(of, plan(of, 105, 300, 300)) == same(NAN, 475, NAN)  # 5 MiB, and a fiftieth of 1000
+
+
 def test_donors_give_the_pool_on_top() -> None:
     of = node(100, 500, 400, free=0, pressure=pressed(LOW, NONE, NONE), tuning=Tuning())
     assert goes(of, plan(of, 150, 300, 300)) == same(NAN, 430, NAN)  # 50 MiB, and a fiftieth of 1000
@@ -354,6 +366,18 @@ def test_a_guest_that_comes_under_pressure_while_it_shrinks_grows_where_memory_i
     assert moves.halt.tolist() == [False]
 
 
+def test_a_guest_that_comes_under_pressure_while_it_shrinks_is_halted_though_its_plan_is_no_more() -> None:
+    of = node(200, free=0, balloon=moving(150 * MIB), pressure=pressed(LOW))
+    moves = chosen(of, plan(of, 200))
+    assert (moves.halt.tolist(), reasons(moves)) == ([True], [Reason.NO_BUDGET])
+
+
+def test_a_domain_that_shrinks_does_not_turn_for_its_headroom() -> None:
+    settings = {"headroom": 40 * MIB, "threshold": 16 * MIB}
+    of = node(240, estimate={"upper": 170 * MIB}, settings=settings, balloon=moving(189 * MIB))
+    assert goes(of, plan(of, 240, returns=True)) == same(NAN)
+
+
 @pytest.mark.parametrize("movable", [True, False])
 def test_a_guest_that_comes_under_pressure_while_it_shrinks_keeps_what_it_has(movable: bool) -> None:
     of = node(200, free=0, balloon=moving(150 * MIB), pressure=pressed(LOW))
@@ -375,6 +399,7 @@ HOST_PRESSURE = {"reading": HostReading(4096 * MIB, 0.0, pressure=True)}
         (200, 300, {"pressure": pressed(LOW), "settings": {"minimum": 300 * MIB}}, 97, False, Reason.PRESSURE_GROW),
         (200, 300, {"settings": {"minimum": 300 * MIB}}, 250, False, Reason.LIMITS),
         (400, 300, {"settings": {"ceiling": 300 * MIB}, "host": HOST_PRESSURE}, 97, True, Reason.LIMITS),
+        (200, 300, {"settings": {"minimum": 201 * MIB}}, 97, False, Reason.SPARE_LENT),
         (200, 300, {}, 201, False, Reason.FORECAST_GROW),
         (200, 300, {}, 200, False, Reason.SPARE_LENT),
         (200, 300, {"host": HOST_PRESSURE}, 200, False, Reason.SPARE_LENT),
@@ -429,6 +454,7 @@ def test_a_donor_shrinks_for_the_sake_of_contention() -> None:
         ({"wanted": 216}, 215, Reason.WITHIN_THRESHOLD),
         ({"seen": {"fresh_count": 2}}, 200, Reason.WARMING_UP),
         ({"settings": {"share": False}}, 200, Reason.STABILIZING),
+        ({"settings": {"share": False}}, 97, Reason.STABILIZING),
         ({"settings": {"share": False}}, 96, Reason.WITHIN_THRESHOLD),
         ({"settings": {"share": False}, "estimate": {"upper": 184 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
         ({"settings": {"share": False}, "estimate": {"upper": 183 * MIB}}, 200, Reason.STABILIZING),

@@ -358,3 +358,7 @@ def test_limits_are_those_of_the_policy_as_far_as_the_domain_may_have_it() -> No
     assert limits.minimum.tolist() == mib(300, 700).tolist()
     assert limits.top.tolist() == mib(500, 700).tolist()
     assert limits.threshold == pytest.approx(mib(32, 20))
+
+
+def test_a_new_domain_costs_nothing_yet() -> None:
+    assert Exposure.blank(1).dump() == {"excess": [0.0], "regret": [0.0]}

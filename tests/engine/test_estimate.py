@@ -14,6 +14,7 @@ from controller.engine.observation import Observation
 from controller.engine.tables import Floats
 from controller.engine.tuning import Tuning
 from controller.forecast.history import History
+from controller.forecast.last_value import LastValue
 from controller.forecast.tail import Tail
 
 PEAKS = ("peak_minute", "peak_minutes", "peak_hour", "peak_day")
@@ -203,19 +204,43 @@ def test_forecasts_are_judged_once_there_is_a_sample_of_their_time() -> None:
     assert accuracy == Accuracy(3, 2.0 + 30 * MIB, 3.0 + 12.0, 5)
 
 
+class Constant:
+    """A model that expects `level` bytes, whatever was seen."""
+
+    decision_points = 2
+
+    def __init__(self, level: float) -> None:
+        self.level = level
+
+    def fit(self, points: Any) -> Any:
+        line = LastValue().fit(points)
+        return replace(line, level=np.full(len(line.level), self.level))
+
+
 def test_each_domain_is_fitted_by_its_own_policys_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Constant:
-        decision_points = 2
-
-        def __init__(self, level: float) -> None:
-            self.level = level
-
-        def fit(self, points: Any) -> Any:
-            line = inventory(1).models[0].fit(points)
-            return replace(line, level=np.full(len(line.level), self.level))
-
     monkeypatch.setattr(estimating, "BLOCK", 2)
     listed = replace(inventory(5, model=[0, 1, 0, 0, 1]), models=(Constant(10.0), Constant(20.0)))
     history = History.empty(5).append(np.arange(5), NOW, np.ones(5))
     line = estimating.fit(history, listed, np.array([4, 3, 2, 1, 0]), NOW)
     assert line.level.tolist() == [20.0, 10.0, 10.0, 20.0, 10.0]
+
+
+@pytest.mark.parametrize(("level", "upper"), [(70, 100), (130, 130)])
+def test_the_upper_forecast_is_not_below_present_demand(level: float, upper: float) -> None:
+    listed = replace(inventory(1), models=(Constant(level * MIB),))
+    history = History.empty(1).append(np.array([0]), NOW, mib(100))
+    made = estimating.update(of(), history, seen(mib(100)), listed, np.ones(1), NOW, PAST_ONLY)
+    assert (made.forecast[0], made.upper[0]) == pytest.approx((level * MIB, upper * MIB))
+    assert made.exhausted_at.tolist() == [np.inf]
+
+
+def test_the_allocation_is_exhausted_when_the_upper_forecast_reaches_it() -> None:
+    assert updated(of(), seen(mib(100), allocation=100 * MIB)).exhausted_at.tolist() == [NOW]
+
+
+def test_of_a_new_domain_nothing_is_known() -> None:
+    new = {name: values[0] for name, values in Estimate.blank(1).dump().items()}
+    zero = ("firm", *PEAKS, "highest", "bucket", "bucket_before")
+    unknown = ("at", "since", "forecast", "upper", "exhausted_at", "error", "foot", "reach", "bucket_start")
+    assert new == dict.fromkeys(zero, 0.0) | dict.fromkeys(unknown) | {"width": 1.0}
+    assert Accuracy() == Accuracy(forecasts=0, error=0.0, last_value_error=0.0, broken_bounds=0)

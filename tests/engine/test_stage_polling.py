@@ -185,6 +185,28 @@ def test_a_domain_whose_word_is_too_old_is_looked_at_when_there_can_be_news(seen
     assert (made.interval[0], made.reallocations[0]) == (50.0, 1.0)
 
 
+def test_one_domain_of_several_is_hastened() -> None:
+    of = known(mib(200, 200), mib(97, 97))
+    before = rows(Polling, 2, next_look=NOW + 40, interval=50.0, counted_at=NOW)
+    none, second = np.array([False, False]), np.array([False, True])
+    assert hasten(before, of, none, none, second).next_look.tolist() == [NOW + 40, NOW + 1]
+    assert hasten(before, of, second, none, none).next_look.tolist() == [NOW + 40, NOW + 1]
+
+
+def test_a_new_domain_is_due_at_once_and_has_not_been_moved() -> None:
+    new = {name: values[0] for name, values in Polling.blank(1).dump().items()}
+    assert new == {
+        "next_look": None,
+        "interval": 0.0,
+        "stable": False,
+        "reallocations": 0.0,
+        "counted_at": None,
+        "looks": 0,
+        "fixed_looks": 0.0,
+    }
+    assert Polling.blank(1).next_look.tolist() == [-np.inf]
+
+
 def test_a_domain_that_was_left_alone_is_due_as_before() -> None:
     made = hastened(for_itself=True)
     assert (made.next_look[0], made.interval[0], made.reallocations[0]) == (NOW + 40, 50.0, 1.0)
