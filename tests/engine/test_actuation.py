@@ -203,6 +203,14 @@ def test_a_guest_in_need_that_was_moved_just_now_waits_for_what_is_on_its_way(
     assert goes(of, plan(of, 240, 200)) == same(to, NAN)
 
 
+def test_a_guest_in_need_waits_for_nobody_whose_word_is_too_old() -> None:
+    seen = {"reported_at": [NOW, NOW - 9]}
+    settings = {"threshold": 16 * MIB}
+    balloon = {"last_at": NOW - 0.5}
+    of = node(200, 500, free=5, settings=settings, seen=seen, balloon=balloon, pressure=pressed(LOW, NONE))
+    assert goes(of, plan(of, 240, 300)) == same(205, NAN)
+
+
 # Who gives.
 
 
@@ -295,8 +303,8 @@ def test_a_balloon_that_grows_gives_nothing_and_a_released_domain_is_no_donor() 
 
 @pytest.mark.parametrize(
     ("size", "ceiling", "to"),
-    [(316, 1024, NAN), (317, 1024, 300), (302, 300, 300), (301, 300, NAN)],
-    ids=["within the threshold", "beyond it", "above its top", "above it by a trifle"],
+    [(316, 1024, NAN), (317, 1024, 300), (302, 300, 300), (301, 300, NAN), (310, 310, NAN)],
+    ids=["within the threshold", "beyond it", "above its top", "above it by a trifle", "at it"],
 )
 def test_what_is_kept_by_the_node_goes_back_beyond_the_threshold(size: float, ceiling: float, to: float) -> None:
     of = node(size, settings={"threshold": 16 * MIB, "share": False, "ceiling": ceiling * MIB})
@@ -405,6 +413,7 @@ HOST_PRESSURE = {"reading": HostReading(4096 * MIB, 0.0, pressure=True)}
         (200, 300, {"host": HOST_PRESSURE}, 200, False, Reason.SPARE_LENT),
         (400, 300, {"host": HOST_PRESSURE}, 97, True, Reason.HOST_PRESSURE_SHRINK),
         (400, 300, {}, 97, True, Reason.FORECAST_SHRINK),
+        (400, 300, {"settings": {"ceiling": 400 * MIB}}, 97, True, Reason.FORECAST_SHRINK),
     ],
 )
 def test_a_move_is_told_by_the_rule_that_made_it(
@@ -474,3 +483,8 @@ def test_a_domain_that_is_left_alone_is_told_why(given: dict[str, Any], to: floa
 def test_who_waits_is_told_whether_memory_is_on_its_way(spare: float, reason: Reason) -> None:
     of = node(100, 500, free=0, seen={"reported_at": NOW - 9})
     assert reasons(chosen(of, plan(of, 150, 500 - spare)))[0] is reason
+
+
+def test_a_balloon_that_is_where_it_was_told_to_be_brings_nothing() -> None:
+    of = node(100, 500, free=0, balloon=moving(NAN, 500 * MIB))
+    assert reasons(chosen(of, plan(of, 150, 500)))[0] is Reason.NO_BUDGET

@@ -103,7 +103,7 @@ def test_reallocations_fade_over_the_window_of_stability() -> None:
 
 # Where there is no fresh sample.
 
-UNHEARD: dict[str, Any] = {"fresh": False, "sent_at": NOW - 1}
+UNHEARD: dict[str, Any] = {"fresh": False, "sent_at": NOW - 1, "change": 99 * MIB}
 
 
 @pytest.mark.parametrize(("period", "seconds"), [(0, 1), (1, 1), (7, 6), (100, 60)])
