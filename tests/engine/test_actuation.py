@@ -1,0 +1,490 @@
+"""Which balloons are moved now, by how much and why, from a plan that is given. Sizes in MiB unless said otherwise."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from stages import MIB, NOW, known, mib, moving, pressed, situation
+
+from controller.engine.actuation import Moves, choose
+from controller.engine.allocation import Plan
+from controller.engine.guest_pressure import Level
+from controller.engine.known import Known
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import HostReading
+from controller.engine.tuning import Tuning
+
+NONE, LOW = Level.NONE, Level.LOW
+NAN = np.nan
+
+
+def node(*sizes: float, free: float = 1000, demand: float = 97, **given: Any) -> Known:
+    """Domains of `sizes` that need `demand` each, on a host with `free` memory left."""
+    budget = (sum(sizes) + free) * MIB
+    return known(mib(*sizes), mib(*[demand] * len(sizes)), **{"budget": budget} | given)
+
+
+def plan(
+    of: Known, *sizes: float, wanted: float = 97, returns: Any = False, movable: Any = True, fit: bool = True
+) -> Plan:
+    """A plan of `sizes`."""
+    n = len(sizes)
+    needed = of.observation.demand / 0.97
+    masks = (np.resize(np.asarray(each), n) for each in (movable, returns))
+    return Plan(mib(*sizes), needed, mib(*[wanted] * n), mib(*[100] * n), *masks, fit)
+
+
+def chosen(of: Known, to: Plan, **given: Any) -> Moves:
+    return choose(situation(of, to, **given))
+
+
+def targets(moves: Moves) -> list[float]:
+    """MiB, NaN where nothing is moved."""
+    return [float(each) for each in np.where(moves.grow | moves.shrink, moves.target / MIB, NAN)]
+
+
+def reasons(moves: Moves) -> list[Reason]:
+    return [Reason(int(code)) for code in moves.reason]
+
+
+def goes(of: Known, to: Plan, **given: Any) -> list[float]:
+    """Where each domain goes, MiB, NaN where it stays."""
+    return targets(chosen(of, to, **given))
+
+
+def same(*sizes: float) -> Any:
+    return pytest.approx(list(sizes), nan_ok=True)
+
+
+# Growing for the plan's sake.
+
+
+@pytest.mark.parametrize(("regret", "to"), [(99.0, NAN), (100.0, 300)])
+def test_a_domain_grows_once_its_regret_has_come_to_the_price(regret: float, to: float) -> None:
+    of = node(200)
+    assert goes(of, plan(of, 300), regret=regret, price=100.0) == same(to)
+
+
+@pytest.mark.parametrize(("threshold", "to"), [(99, 300), (100, NAN)])
+def test_a_domain_grows_by_more_than_its_threshold(threshold: float, to: float) -> None:
+    of = node(200, settings={"threshold": threshold * MIB})
+    assert goes(of, plan(of, 300)) == same(to)
+
+
+def test_a_domain_that_is_not_movable_is_left_alone() -> None:
+    of = node(200, 200)
+    assert goes(of, plan(of, 300, 100, movable=False)) == same(NAN, NAN)
+
+
+def test_memory_that_is_kept_comes_back_without_regret() -> None:
+    of = node(200, settings={"share": False})
+    assert goes(of, plan(of, 300, returns=True), regret=0.0) == same(300)
+
+
+@pytest.mark.parametrize(("size", "to"), [(189, 205), (190, NAN)])
+def test_half_the_headroom_may_be_eaten_before_a_domain_grows_by_its_threshold(size: float, to: float) -> None:
+    """170 MiB and a headroom of 40 are to have 200 MiB; what is lacking is within the threshold."""
+    of = node(size, estimate={"upper": 170 * MIB}, settings={"headroom": 40 * MIB, "threshold": 16 * MIB})
+    assert goes(of, plan(of, 200, returns=True)) == same(to)
+
+
+def test_a_domain_with_narrow_headroom_grows_no_further_than_it_may() -> None:
+    settings = {"headroom": 40 * MIB, "threshold": 16 * MIB, "ceiling": 195 * MIB}
+    of = node(189, estimate={"upper": 170 * MIB}, settings=settings)
+    assert goes(of, plan(of, 195, returns=True)) == same(195)
+
+
+def test_a_domain_whose_spare_is_shared_grows_at_its_price_however_narrow_its_headroom() -> None:
+    of = node(189, estimate={"upper": 170 * MIB}, settings={"headroom": 40 * MIB, "threshold": 16 * MIB})
+    assert goes(of, plan(of, 200)) == same(NAN)
+
+
+# Growing whatever it costs.
+
+
+@pytest.mark.parametrize(
+    ("given", "grows"),
+    [
+        ({"pressure": pressed(LOW)}, True),
+        ({"settings": {"minimum": 202 * MIB, "threshold": 16 * MIB}}, True),
+        ({"settings": {"minimum": 201 * MIB, "threshold": 16 * MIB}}, False),
+        ({"balloon": {"release": True}}, True),
+        ({}, False),
+    ],
+    ids=["pressure", "below its minimum", "a trifle below its minimum", "released", "at ease"],
+)
+def test_some_grow_by_any_amount_and_without_regret(given: dict[str, Any], grows: bool) -> None:
+    of = node(200, **{"settings": {"threshold": 16 * MIB}} | given)
+    assert goes(of, plan(of, 205), regret=0.0) == same(205 if grows else NAN)
+
+
+@pytest.mark.parametrize(("lacking", "to"), [(1.0, NAN), (2.0, 202)])
+def test_nobody_grows_by_a_trifle(lacking: float, to: float) -> None:
+    of = node(200, pressure=pressed(LOW))
+    assert goes(of, plan(of, 200 + lacking)) == same(to)
+
+
+# Far below the plan.
+
+
+@pytest.mark.parametrize(("size", "to"), [(149, 300), (150, NAN)])
+def test_a_domain_with_less_than_half_its_plan_gets_what_is_left_over(size: float, to: float) -> None:
+    of = node(size)
+    assert goes(of, plan(of, 300), regret=0.0) == same(to)
+
+
+@pytest.mark.parametrize(("free", "to"), [(207, 300), (150, 245), (2, NAN), (-5, NAN)])
+def test_left_over_is_what_is_free_beyond_the_pool(free: float, to: float) -> None:
+    of = node(100, free=free, tuning=Tuning())  # of 250 MiB, the pool is 5
+    assert goes(of, plan(of, 300), regret=0.0) == same(to)
+
+
+def test_what_is_wished_for_is_not_left_over() -> None:
+    of = node(100, 100, free=150)
+    assert goes(of, plan(of, 300, 180), regret=np.array([0.0, np.inf])) == same(170, 180)
+
+
+def test_nobody_gives_memory_for_what_others_merely_hope_for() -> None:
+    of = node(100, 500, free=0)
+    assert goes(of, plan(of, 300, 300), regret=0.0) == same(NAN, NAN)
+
+
+def test_hopes_within_the_threshold_are_none() -> None:
+    of = node(100, settings={"threshold": 200 * MIB})
+    assert goes(of, plan(of, 300), regret=0.0) == same(NAN)
+
+
+# Free memory.
+
+
+@pytest.mark.parametrize(
+    ("levels", "free", "to"),
+    [
+        ((LOW, NONE), 50, (240, 210)),
+        ((LOW, NONE), 30, (230, NAN)),
+        ((LOW, LOW), 30, (215, 215)),
+        ((NONE, NONE), 30, (215, 215)),
+        ((LOW, NONE), 100, (240, 240)),
+        ((LOW, NONE), -20, (NAN, NAN)),
+    ],
+)
+def test_free_memory_goes_to_those_in_need_first_and_then_in_proportion(
+    levels: tuple[Level, Level], free: float, to: tuple[float, float]
+) -> None:
+    of = node(200, 200, free=free, pressure=pressed(*levels))
+    assert goes(of, plan(of, 240, 240, movable=True)) == same(*to)
+
+
+def test_a_threshold_of_nothing_holds_nobody_back_while_memory_is_short() -> None:
+    of = node(200, 200, free=30, settings={"threshold": 0.0})
+    assert goes(of, plan(of, 240, 240)) == same(215, 215)
+
+
+@pytest.mark.parametrize(("free", "to"), [(15, NAN), (16, 216)])
+def test_less_than_the_threshold_waits_for_more(free: float, to: float) -> None:
+    of = node(200, free=free, settings={"threshold": 16 * MIB})
+    assert goes(of, plan(of, 240)) == same(to)
+
+
+@pytest.mark.parametrize(("free", "to"), [(0.9, NAN), (1.0, 201), (5.9, 205)])
+def test_a_guest_in_need_takes_any_whole_mebibyte(free: float, to: float) -> None:
+    of = node(200, free=free, settings={"threshold": 16 * MIB}, pressure=pressed(LOW))
+    assert goes(of, plan(of, 240)) == same(to)
+
+
+@pytest.mark.parametrize(
+    ("moved", "coming", "to"), [(0.5, True, NAN), (1.0, True, 205), (0.5, False, 205)], ids=["waits", "later", "alone"]
+)
+def test_a_guest_in_need_that_was_moved_just_now_waits_for_what_is_on_its_way(
+    moved: float, coming: bool, to: float
+) -> None:
+    balloon = moving(NAN, 150 * MIB if coming else NAN, last_at=[NOW - moved, NOW - 1], last_from=200 * MIB)
+    of = node(200, 200, free=5, settings={"threshold": 16 * MIB}, pressure=pressed(LOW, NONE), balloon=balloon)
+    assert goes(of, plan(of, 240, 200)) == same(to, NAN)
+
+
+def test_a_guest_in_need_waits_for_nobody_whose_word_is_too_old() -> None:
+    seen = {"reported_at": [NOW, NOW - 9]}
+    settings = {"threshold": 16 * MIB}
+    balloon = {"last_at": NOW - 0.5}
+    of = node(200, 500, free=5, settings=settings, seen=seen, balloon=balloon, pressure=pressed(LOW, NONE))
+    assert goes(of, plan(of, 240, 300)) == same(205, NAN)
+
+
+# Who gives.
+
+
+@pytest.mark.parametrize(
+    ("wish", "to"),
+    [
+        (50, (NAN, 450, NAN)),
+        (200, (NAN, 300, NAN)),
+        (250, (NAN, 300, 350)),
+        (350, (150, 300, 300)),
+        (900, (140, 300, 300)),
+    ],
+)
+def test_those_with_the_most_above_their_plan_give_and_as_few_as_will_do(wish: float, to: tuple[float, ...]) -> None:
+    of = node(100, 200, 500, 400, free=0, pressure=pressed(LOW, NONE, NONE, NONE))
+    assert goes(of, plan(of, 100 + wish, 140, 300, 300)) == same(NAN, *to)
+
+
+@pytest.mark.parametrize("given", [{"balloon": moving(NAN, 550 * MIB, NAN)}, {}], ids=["under way", "not movable"])
+def test_domains_under_way_and_those_that_are_not_movable_give_nothing(given: dict[str, Any]) -> None:
+    of = node(100, 500, 400, free=50, pressure=pressed(LOW, NONE, NONE), **given)
+    to = plan(of, 300, 200, 300, movable=[True, bool(given), True])
+    assert goes(of, to)[1:] == same(NAN, 300)
+
+
+def test_little_is_asked_for_as_well_when_somebody_wishes_for_it() -> None:
+    of = node(100, 500, 400, free=0, pressure=pressed(LOW, NONE, NONE), tuning=Tuning())
+    assert goes(of, plan(of, 105, 300, 300)) == same(NAN, 475, NAN)  # 5 MiB, and a fiftieth of 1000
+
+
+def test_donors_give_the_pool_on_top() -> None:
+    of = node(100, 500, 400, free=0, pressure=pressed(LOW, NONE, NONE), tuning=Tuning())
+    assert goes(of, plan(of, 150, 300, 300)) == same(NAN, 430, NAN)  # 50 MiB, and a fiftieth of 1000
+
+
+def test_free_memory_is_given_before_anybody_is_asked() -> None:
+    of = node(100, 500, free=30, pressure=pressed(LOW, NONE))
+    assert goes(of, plan(of, 150, 300)) == same(130, 480)
+
+
+@pytest.mark.parametrize(("threshold", "to"), [(60, 440), (200, 300), (201, NAN)])
+def test_donors_give_their_threshold_at_least(threshold: float, to: float) -> None:
+    of = node(100, 500, free=0, settings={"threshold": np.array([0.0, threshold * MIB])})
+    assert goes(of, plan(of, 150, 300)) == same(NAN, to)
+
+
+def test_donors_give_any_amount_to_a_guest_in_need() -> None:
+    of = node(100, 500, free=0, settings={"threshold": 201 * MIB}, pressure=pressed(LOW, NONE))
+    assert goes(of, plan(of, 150, 300)) == same(NAN, 450)
+
+
+@pytest.mark.parametrize(("level", "to"), [(NONE, 460), (LOW, 400)])
+def test_memory_that_a_balloon_might_not_get_is_taken_for_guests_in_need_only(level: Level, to: float) -> None:
+    of = node(100, 500, free=0, pressure=pressed(level, NONE), estimate={"firm": mib(0, 460)})
+    assert goes(of, plan(of, 200, 300)) == same(NAN, to)
+
+
+@pytest.mark.parametrize(("over", "to"), [(9, NAN), (10, 480)])
+def test_what_the_host_lacks_is_taken_back_with_the_pool_when_it_is_half_the_pool(over: float, to: float) -> None:
+    of = node(500, 500 + over, free=-over, tuning=Tuning())
+    assert goes(of, plan(of, 500, 300)) == same(NAN, to)
+
+
+@pytest.mark.parametrize(("on_its_way", "to"), [(50, NAN), (20, 470)])
+def test_memory_on_its_way_is_not_asked_for_twice(on_its_way: float, to: float) -> None:
+    balloon = moving(NAN, (200 - on_its_way) * MIB, NAN, last_from=200 * MIB)
+    of = node(100, 200, 500, free=0, balloon=balloon)
+    assert goes(of, plan(of, 150, 100, 300)) == same(NAN, NAN, to)
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "came", "to"),
+    [(3, 0, NAN), (3.1, 0, 450), (6, 60, 480), (6, 200, NAN), (12, 60, 465)],
+    ids=["just asked for", "nothing came", "half came of late", "as much as is left", "a quarter"],
+)
+def test_guests_in_need_wait_for_no_balloon_that_hardly_moves(elapsed: float, came: float, to: float) -> None:
+    balloon = moving(NAN, 150 * MIB, NAN, last_from=(200 + came) * MIB, last_at=NOW - elapsed)
+    of = node(100, 200, 500, free=0, balloon=balloon, pressure=pressed(LOW, NONE, NONE))
+    assert goes(of, plan(of, 150, 100, 300)) == same(NAN, NAN, to)
+
+
+def test_a_balloon_that_grows_gives_nothing_and_a_released_domain_is_no_donor() -> None:
+    balloon = moving(NAN, 150 * MIB, NAN, release=[False, False, True])
+    of = node(100, 100, 500, free=50, balloon=balloon)
+    assert goes(of, plan(of, 150, 150, 300)) == same(NAN, NAN, NAN)
+
+
+# What goes back to the node by itself.
+
+
+@pytest.mark.parametrize(
+    ("size", "ceiling", "to"),
+    [(316, 1024, NAN), (317, 1024, 300), (302, 300, 300), (301, 300, NAN), (310, 310, NAN)],
+    ids=["within the threshold", "beyond it", "above its top", "above it by a trifle", "at it"],
+)
+def test_what_is_kept_by_the_node_goes_back_beyond_the_threshold(size: float, ceiling: float, to: float) -> None:
+    of = node(size, settings={"threshold": 16 * MIB, "share": False, "ceiling": ceiling * MIB})
+    assert goes(of, plan(of, 300, returns=True)) == same(to)
+
+
+def test_what_is_shared_stays_where_it_is_while_nobody_asks_for_it() -> None:
+    of = node(500)
+    assert goes(of, plan(of, 300)) == same(NAN)
+
+
+def test_shrinks_end_at_a_whole_mebibyte_that_holds_the_plan() -> None:
+    of = node(500, settings={"share": False})
+    assert goes(of, plan(of, 300.2, returns=True)) == same(301)
+
+
+@pytest.mark.parametrize(
+    ("level", "minimum", "to"), [(NONE, 0, 300), (LOW, 0, 120), (LOW, 200, 200)], ids=["calm", "in need", "minimum"]
+)
+def test_what_was_held_of_late_is_given_up_for_guests_in_need(level: Level, minimum: float, to: float) -> None:
+    settings = {"share": [True, False], "minimum": mib(0, minimum)}
+    of = node(100, 500, free=0, pressure=pressed(level, NONE), settings=settings)
+    assert goes(of, plan(of, 900, 300, wanted=120, returns=[False, True])) == same(NAN, to)
+
+
+# Taken on a word that is new enough.
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({"seen": {"reported_at": NOW - 2}}, True),
+        ({"seen": {"reported_at": NOW - 2.1}}, False),
+        ({"seen": {"reported_at": NOW - 6}, "settings": {"interval_minimum": 3.0}}, True),
+        ({"seen": {"reported_at": NOW - 6.1}, "settings": {"interval_minimum": 3.0}}, False),
+        (
+            {"seen": {"reported_at": NOW - 3}, "settings": {"interval_minimum": 3.0}, "balloon": {"release": True}},
+            False,
+        ),
+        ({"seen": {"reported_at": NOW - 2}, "balloon": {"release": True}}, True),
+        ({"seen": {"fresh_at": NOW - 1, "moved_at": NOW}}, False),
+        ({"seen": {"fresh_at": NOW, "moved_at": NOW}}, True),
+        ({"balloon": {"rest_from": NOW + 1}}, False),
+        ({"seen": {"trouble": int(Reason.STALE_STATISTICS)}}, False),
+    ],
+)
+def test_memory_is_taken_on_a_new_word_only(given: dict[str, Any], taken: bool) -> None:
+    of = node(500, **given)
+    moves = chosen(of, plan(of, 300, returns=True))
+    assert (moves.shrink.tolist(), moves.unverified.tolist()) == ([taken], [not taken])
+
+
+# Balloons under way.
+
+
+def test_a_balloon_under_way_goes_on_and_is_counted_from_where_it_goes() -> None:
+    of = node(200, 200, balloon=moving(250 * MIB, 150 * MIB))
+    moves = chosen(of, plan(of, 300, 300))
+    assert targets(moves) == same(300, NAN)
+    assert reasons(moves)[1] is Reason.MOVING
+
+
+def test_a_guest_that_comes_under_pressure_while_it_shrinks_grows_where_memory_is_free() -> None:
+    of = node(200, balloon=moving(150 * MIB), pressure=pressed(LOW))
+    moves = chosen(of, plan(of, 240))
+    assert targets(moves) == same(240)
+    assert moves.halt.tolist() == [False]
+
+
+def test_a_guest_that_comes_under_pressure_while_it_shrinks_is_halted_though_its_plan_is_no_more() -> None:
+    of = node(200, free=0, balloon=moving(150 * MIB), pressure=pressed(LOW))
+    moves = chosen(of, plan(of, 200))
+    assert (moves.halt.tolist(), reasons(moves)) == ([True], [Reason.NO_BUDGET])
+
+
+def test_a_domain_that_shrinks_does_not_turn_for_its_headroom() -> None:
+    settings = {"headroom": 40 * MIB, "threshold": 16 * MIB}
+    of = node(240, estimate={"upper": 170 * MIB}, settings=settings, balloon=moving(189 * MIB))
+    assert goes(of, plan(of, 240, returns=True)) == same(NAN)
+
+
+@pytest.mark.parametrize("movable", [True, False])
+def test_a_guest_that_comes_under_pressure_while_it_shrinks_keeps_what_it_has(movable: bool) -> None:
+    of = node(200, free=0, balloon=moving(150 * MIB), pressure=pressed(LOW))
+    moves = chosen(of, plan(of, 240, movable=movable))
+    assert targets(moves) == same(NAN)
+    assert moves.halt.tolist() == [movable]
+
+
+# Why.
+
+HOST_PRESSURE = {"reading": HostReading(4096 * MIB, 0.0, pressure=True)}
+
+
+@pytest.mark.parametrize(
+    ("size", "to", "given", "wanted", "returns", "reason"),
+    [
+        (200, 300, {"balloon": {"release": True}, "pressure": pressed(LOW)}, 97, False, Reason.RELEASE_RESTORE),
+        (400, 300, {"balloon": {"release": True}}, 97, True, Reason.RELEASE_RESTORE),
+        (200, 300, {"pressure": pressed(LOW), "settings": {"minimum": 300 * MIB}}, 97, False, Reason.PRESSURE_GROW),
+        (200, 300, {"settings": {"minimum": 300 * MIB}}, 250, False, Reason.LIMITS),
+        (400, 300, {"settings": {"ceiling": 300 * MIB}, "host": HOST_PRESSURE}, 97, True, Reason.LIMITS),
+        (200, 300, {"settings": {"minimum": 201 * MIB}}, 97, False, Reason.SPARE_LENT),
+        (200, 300, {}, 201, False, Reason.FORECAST_GROW),
+        (200, 300, {}, 200, False, Reason.SPARE_LENT),
+        (200, 300, {"host": HOST_PRESSURE}, 200, False, Reason.SPARE_LENT),
+        (400, 300, {"host": HOST_PRESSURE}, 97, True, Reason.HOST_PRESSURE_SHRINK),
+        (400, 300, {}, 97, True, Reason.FORECAST_SHRINK),
+        (400, 300, {"settings": {"ceiling": 400 * MIB}}, 97, True, Reason.FORECAST_SHRINK),
+    ],
+)
+def test_a_move_is_told_by_the_rule_that_made_it(
+    size: float, to: float, given: dict[str, Any], wanted: float, returns: bool, reason: Reason
+) -> None:
+    of = node(size, **given)
+    moves = chosen(of, plan(of, to, wanted=wanted, returns=returns))
+    assert (targets(moves), reasons(moves)) == ([to], [reason])
+
+
+def test_a_donor_shrinks_for_the_sake_of_contention() -> None:
+    of = node(100, 500, free=0, pressure=pressed(LOW, NONE))
+    assert reasons(chosen(of, plan(of, 150, 300))) == [Reason.AWAITING_MEMORY, Reason.CONTENTION_SHRINK]
+
+
+@pytest.mark.parametrize(
+    ("given", "to", "reason"),
+    [
+        (
+            {"settings": {"obstacle": int(Reason.HOST_DEVICES)}},
+            200,
+            Reason.HOST_DEVICES,
+        ),
+        ({"seen": {"trouble": int(Reason.PAUSED), "fresh_count": 0}}, 200, Reason.PAUSED),
+        ({"seen": {"fresh_count": 0}, "balloon": {"retry_at": NOW + 1}}, 200, Reason.WARMING_UP),
+        ({"balloon": {"refused_at": NOW - 9, "refusal_rest": 10.0, "retry_at": NOW + 1}}, 200, Reason.BUSY),
+        ({"balloon": {"retry_at": NOW + 1, "hold_until": NOW + 1}}, 200, Reason.STUCK),
+        ({"balloon": {"hold_until": NOW + 1, "retry_at": NOW}}, 200, Reason.OUTSIDE_CHANGE),
+        (
+            {
+                "balloon": moving(250 * MIB, hold_until=NOW),
+                "settings": {"ceiling": 200 * MIB},
+                "pressure": pressed(LOW),
+            },
+            250,
+            Reason.MOVING,
+        ),
+        ({"pressure": pressed(LOW), "settings": {"ceiling": 200 * MIB}}, 200, Reason.AT_MAXIMUM),
+        ({"pressure": pressed(LOW), "settings": {"ceiling": 201 * MIB}}, 201, Reason.AT_MAXIMUM),
+        ({"estimate": {"upper": 201 * MIB}, "settings": {"ceiling": 200 * MIB}}, 200, Reason.AT_MAXIMUM),
+        ({"settings": {"minimum": 202 * MIB}, "fit": False}, 200, Reason.MINIMUM_UNMET),
+        ({"settings": {"minimum": 202 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
+        ({"settings": {"minimum": 201 * MIB}, "fit": False}, 200, Reason.WITHIN_THRESHOLD),
+        ({"free": 0}, 300, Reason.NO_BUDGET),
+        ({"wanted": 217}, 215, Reason.NO_BUDGET),
+        ({"wanted": 217}, 216, Reason.WITHIN_THRESHOLD),
+        ({"wanted": 216}, 215, Reason.WITHIN_THRESHOLD),
+        ({"seen": {"fresh_count": 2}}, 200, Reason.WARMING_UP),
+        ({"settings": {"share": False}}, 200, Reason.STABILIZING),
+        ({"settings": {"share": False}}, 97, Reason.STABILIZING),
+        ({"settings": {"share": False}}, 96, Reason.WITHIN_THRESHOLD),
+        ({"settings": {"share": False}, "estimate": {"upper": 184 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
+        ({"settings": {"share": False}, "estimate": {"upper": 183 * MIB}}, 200, Reason.STABILIZING),
+        ({}, 200, Reason.WITHIN_THRESHOLD),
+    ],
+)
+def test_a_domain_that_is_left_alone_is_told_why(given: dict[str, Any], to: float, reason: Reason) -> None:
+    given = {"settings": {}} | given
+    wanted, fit = given.pop("wanted", 97), given.pop("fit", True)
+    given["settings"] = {"threshold": 16 * MIB} | given["settings"]
+    of = node(200, **given)
+    moves = chosen(of, plan(of, to, wanted=wanted, fit=fit))
+    assert (targets(moves), reasons(moves)) == (same(NAN), [reason])
+
+
+@pytest.mark.parametrize(("spare", "reason"), [(200, Reason.AWAITING_MEMORY), (0, Reason.NO_BUDGET)])
+def test_who_waits_is_told_whether_memory_is_on_its_way(spare: float, reason: Reason) -> None:
+    of = node(100, 500, free=0, seen={"reported_at": NOW - 9})
+    assert reasons(chosen(of, plan(of, 150, 500 - spare)))[0] is reason
+
+
+def test_a_balloon_that_is_where_it_was_told_to_be_brings_nothing() -> None:
+    of = node(100, 500, free=0, balloon=moving(NAN, 500 * MIB))
+    assert reasons(chosen(of, plan(of, 150, 500)))[0] is Reason.NO_BUDGET

@@ -1,0 +1,364 @@
+"""What each domain should have, and what it costs that it does not."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from stages import MIB, NOW, known, mib, moving, planned, pressed, rows
+
+from controller.engine.allocation import Exposure, Plan, expose
+from controller.engine.estimate import Estimate
+from controller.engine.guest_pressure import Level
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import HostReading
+from controller.engine.tables import Floats
+from controller.engine.tuning import Tuning
+from controller.forecast.tail import EDGES, PRIOR, Tail
+
+GIB = 1024 * MIB
+RECLAIM: dict[str, Any] = {"settings": {"share": False, "maximum": 8 * GIB}, "budget": 8 * GIB}
+"""With room for all, everybody's plan is what it searches for or wants."""
+HOST_PRESSURE = {"reading": HostReading(4 * GIB, 0.0, pressure=True)}
+
+
+def a_plan(size: float, demand: float, **given: Any) -> Plan:
+    """Of one domain; MiB."""
+    return planned(known(mib(size), mib(demand), **given))
+
+
+# What it cannot do without.
+
+
+@pytest.mark.parametrize(
+    ("demand", "size", "given", "need"),
+    [
+        (97, 200, {}, 100),
+        (97, 98, {}, 98),
+        (97, 200, {"seen": {"fresh_count": 2}}, 200),
+        (97, 200, {"pressure": pressed(Level.LOW)}, 200),
+        (np.nan, 200, {}, 200),
+    ],
+    ids=["keeps clear of reclaim", "never more than it has", "too few samples", "under pressure", "unknown"],
+)
+def test_need(demand: float, size: float, given: dict[str, Any], need: float) -> None:
+    assert a_plan(size, demand, **given).need == pytest.approx(mib(need))
+
+
+def test_wanted_is_the_upper_forecast_and_headroom_within_the_limits() -> None:
+    given = {"estimate": {"upper": mib(120, 120, 120)}}
+    settings = {"headroom_fraction": [0.1, 0.1, 0.0], "ceiling": mib(1024, 125, 1024)}
+    assert planned(known(mib(200, 200, 200), mib(97, 97, 97), settings=settings, **given)).wanted == pytest.approx(
+        mib(132, 125, 120)
+    )
+
+
+# Searching.
+
+
+@pytest.mark.parametrize(
+    ("level", "samples", "peak", "searched"),
+    [
+        (Level.LOW, 1, 0, 120),
+        (Level.SHORT, 3, 0, 120),
+        (Level.LOW, 1, 130, 130),
+        (Level.EXHAUSTED, 0, 0, 160),
+        (Level.EXHAUSTED, 1, 0, 160),
+        (Level.EXHAUSTED, 2, 0, 220),
+        (Level.EXHAUSTED, 7, 0, 3940),
+        (Level.EXHAUSTED, 8, 0, 3940),
+        (Level.EXHAUSTED, 1, 102.9, 160),
+        (Level.EXHAUSTED, 1, 103, 120),
+        (Level.EXHAUSTED, 1, 500, 500),
+    ],
+)
+def test_a_guest_in_need_searches(level: Level, samples: int, peak: float, searched: float) -> None:
+    plan = a_plan(100, 97, pressure=pressed(level, samples=samples), estimate={"peak_hour": peak * MIB}, **RECLAIM)
+    assert plan.size == pytest.approx(mib(searched))
+
+
+def test_a_guest_that_fell_silent_in_need_searches_as_one_with_nothing_left() -> None:
+    silent = {"trouble": int(Reason.STALE_STATISTICS)}
+    given = {"pressure": pressed(Level.LOW), "estimate": {"peak_hour": 110 * MIB}} | RECLAIM
+    assert a_plan(100, 97, seen=silent, **given).size == pytest.approx(mib(160))
+
+
+def test_a_guest_searches_from_the_size_that_it_told_of() -> None:
+    given = {"seen": {"told_size": 100 * MIB}} | RECLAIM
+    assert a_plan(110, 97, pressure=pressed(Level.LOW), **given).size == pytest.approx(mib(120))
+    assert a_plan(110, 97, pressure=pressed(Level.LOW, samples=0), **given).size == pytest.approx(mib(132))
+
+
+def test_a_guest_searches_no_further_than_it_may_have() -> None:
+    settings = {"share": False, "ceiling": 150 * MIB}
+    plan = a_plan(100, 97, pressure=pressed(Level.EXHAUSTED), settings=settings, budget=8 * GIB)
+    assert plan.size == pytest.approx(mib(150))
+
+
+def test_a_guest_at_ease_does_not_search() -> None:
+    assert a_plan(100, 97, estimate={"peak_hour": 500 * MIB}, **RECLAIM).size == pytest.approx(mib(100))
+
+
+def test_the_reach_of_a_guest_in_need_is_four_times_what_it_misses() -> None:
+    of = known(
+        mib(100, 200),
+        mib(97, 97),
+        pressure=pressed(Level.LOW, Level.NONE),
+        estimate={"reach": 10 * MIB},
+        budget=290 * MIB,
+    )
+    plan = planned(of)
+    assert plan.reach == pytest.approx(mib(80, 10))
+    assert plan.size == pytest.approx(mib(180, 110), abs=1)
+
+
+# The most that is planned.
+
+
+@pytest.mark.parametrize(
+    ("given", "top"),
+    [
+        ({}, 1024),
+        ({"settings": {"ceiling": 300 * MIB}}, 300),
+        ({"seen": {"maximum": 800 * MIB}}, 800),
+        ({"settings": {"share": False}}, 110),
+        ({"settings": {"share": False}, "estimate": {"bucket": 250 * MIB}}, 250),
+        ({"settings": {"share": False}, "estimate": {"bucket_before": 260 * MIB}}, 260),
+        ({"settings": {"share": False}, "estimate": {"since": NOW - 299}}, 500),
+        ({"settings": {"share": False}, "estimate": {"since": NOW - 300}}, 110),
+        ({"settings": {"share": False}, "estimate": {"since": np.nan}}, 500),
+        ({"settings": {"definition": 400 * MIB}, "balloon": {"release": True}}, 400),
+        ({"settings": {"definition": 2048 * MIB}, "balloon": {"release": True}}, 1024),
+        ({"host": HOST_PRESSURE}, 110),
+        ({"host": HOST_PRESSURE, "estimate": {"bucket": 250 * MIB}, "settings": {"share": False}}, 110),
+        ({"host": {"lends_at": NOW + 1}}, 500),
+        ({"host": {"lends_at": NOW}}, 1024),
+        ({"host": {"lends_at": NOW + 1}, "estimate": {"upper": 600 * MIB}}, 600),
+        (
+            {
+                "host": {"lends_at": NOW + 1},
+                "settings": {"share": False},
+                "estimate": {"bucket": 900 * MIB},
+            },
+            500,
+        ),
+        (
+            {
+                "host": {"lends_at": NOW + 1},
+                "settings": {"definition": 700 * MIB},
+                "balloon": {"release": True},
+            },
+            700,
+        ),
+    ],
+)
+def test_with_room_for_all_each_is_planned_what_it_may_have(given: dict[str, Any], top: float) -> None:
+    given = {"estimate": {}} | given
+    given["estimate"] = {"upper": 110 * MIB} | given["estimate"]
+    assert a_plan(500, 97, **given).size == pytest.approx(mib(top))
+
+
+@pytest.mark.parametrize(
+    ("given", "returns"),
+    [
+        ({}, False),
+        ({"settings": {"ceiling": 499 * MIB}}, True),
+        ({"settings": {"share": False}}, True),
+        ({"host": HOST_PRESSURE}, True),
+        ({"balloon": {"release": True}}, True),
+    ],
+)
+def test_what_nobody_may_keep_is_given_back(given: dict[str, Any], returns: bool) -> None:
+    of = known(mib(500), mib(97), **given)
+    assert planned(of).returns.tolist() == [returns]
+    assert planned(of, movable=False).returns.tolist() == [False]
+
+
+# Spreading.
+
+
+@pytest.mark.parametrize(
+    ("reach", "weight", "sizes"),
+    [
+        ((100, 100), (1, 1), (200, 200)),
+        ((100, 300), (1, 1), (150, 250)),
+        ((100, 100), (3, 1), (250, 150)),
+        ((100, 300), (3, 1), (200, 200)),
+        ((np.nan, 100), (1, 1), (100, 300)),
+    ],
+)
+def test_what_is_left_goes_out_in_proportion_to_reach_by_weight(
+    reach: tuple[float, float], weight: tuple[float, float], sizes: tuple[float, float]
+) -> None:
+    of = known(
+        mib(200, 200),
+        mib(97, 97),
+        estimate={"reach": mib(*reach)},
+        settings={"weight": weight},
+        budget=400 * MIB,
+    )
+    assert planned(of).size == pytest.approx(mib(*sizes), abs=2)
+
+
+def test_what_one_may_not_have_goes_to_the_others() -> None:
+    of = known(mib(200, 200), mib(97, 97), settings={"ceiling": mib(120, 1024)}, budget=400 * MIB)
+    assert planned(of).size == pytest.approx(mib(120, 280), abs=1)
+
+
+def test_a_fiftieth_of_the_budget_is_not_spread() -> None:
+    of = known(mib(500, 500), mib(97, 97), budget=1000 * MIB, tuning=Tuning())
+    assert planned(of).size == pytest.approx(mib(490, 490), abs=1)
+
+
+def test_what_keeps_the_host_clear_of_its_mark_is_not_spread() -> None:
+    of = known(mib(500, 500), mib(97, 97), budget=1000 * MIB, host={"lendable": 600 * MIB})
+    assert planned(of).size == pytest.approx(mib(300, 300), abs=1)
+
+
+def test_domains_that_are_not_to_be_moved_keep_what_is_committed_to_them() -> None:
+    of = known(mib(200, 200, 200), mib(97, 97, 97), budget=800 * MIB)
+    plan = planned(of, [True, False, True], committed=mib(200, 350, 200))
+    assert plan.size == pytest.approx(mib(225, 350, 225), abs=1)
+    assert plan.movable.tolist() == [True, False, True]
+
+
+def test_a_domain_whose_size_is_not_known_is_not_moved() -> None:
+    assert planned(known(mib(0, 100), mib(0, 97))).movable.tolist() == [False, True]
+
+
+def test_nobody_gets_more_while_demand_alone_is_more_than_the_budget() -> None:
+    plan = planned(known(mib(300, 300), mib(291, 291), budget=400 * MIB))
+    assert plan.size == pytest.approx(mib(300, 300))
+    assert plan.minimums_fit
+
+
+# Minimums.
+
+
+@pytest.mark.parametrize(
+    ("minimums", "budget", "sizes", "fit"),
+    [
+        ((300, 300), 700, (350, 350), True),
+        ((300, 300), 600, (300, 300), True),
+        ((300, 300), 500, (250, 250), False),
+        ((500, 200), 500, (340, 160), False),
+        ((500, 0), 500, (400, 100), False),
+        ((300, 300), 150, (100, 100), False),
+        ((0, 0), 150, (100, 100), True),
+        ((2048, 0), 1200, (1024, 176), True),
+    ],
+)
+def test_minimums_are_met_or_met_in_proportion_to_what_they_lack(
+    minimums: tuple[float, float], budget: float, sizes: tuple[float, float], fit: bool
+) -> None:
+    plan = planned(known(mib(200, 200), mib(97, 97), settings={"minimum": mib(*minimums)}, budget=budget * MIB))
+    assert plan.size == pytest.approx(mib(*sizes), abs=1)
+    assert plan.minimums_fit is fit
+
+
+def test_guests_in_need_search_before_minimums_are_met() -> None:
+    of = known(
+        mib(100, 200),
+        mib(97, 97),
+        pressure=pressed(Level.EXHAUSTED, Level.NONE),
+        settings={"minimum": mib(0, 400)},
+        budget=340 * MIB,
+    )
+    assert planned(of).size == pytest.approx(mib(160, 180))
+
+
+def test_memory_for_those_in_need_is_shared_by_weight_where_minimums_do_not_fit() -> None:
+    of = known(
+        mib(100, 100),
+        mib(97, 97),
+        pressure=pressed(Level.EXHAUSTED, Level.EXHAUSTED),
+        settings={"minimum": mib(400, 400), "weight": [3, 1]},
+        budget=240 * MIB,
+    )
+    assert planned(of).size == pytest.approx(mib(130, 110), abs=1)
+
+
+@pytest.mark.parametrize(("obstacle", "fit"), [(Reason.NONE, True), (Reason.HUGE_PAGES, False)])
+def test_minimums_fit_where_others_could_give_up_what_they_have(obstacle: Reason, fit: bool) -> None:
+    settings = {"minimum": mib(300, 0), "obstacle": [int(Reason.NONE), int(obstacle)]}
+    of = known(mib(200, 600), mib(97, 97), settings=settings, budget=500 * MIB)
+    plan = planned(of, [True, False])
+    assert plan.minimums_fit is fit
+    assert plan.size == pytest.approx(mib(300 if fit else 100, 600))
+
+
+def test_a_released_domain_gets_its_definition_back_before_anything_is_spread() -> None:
+    of = known(
+        mib(200, 200),
+        mib(97, 97),
+        settings={"definition": 400 * MIB},
+        balloon=moving(np.nan, np.nan, release=[True, False]),
+        budget=700 * MIB,
+    )
+    assert planned(of).size == pytest.approx(mib(400, 300), abs=1)
+
+
+# Exposure.
+
+CHANCES = np.append(np.diff(EDGES), EDGES[-1]) * PRIOR
+"""Of each edge to be passed, before anything is known, times the way to the next."""
+
+
+def exposed(
+    base: Floats, size: Floats, before: Exposure | None = None, *, tail: Tail | None = None, **of: Any
+) -> Exposure:
+    """Of domains with a foot of 100 MiB and a reach of 64 MiB, that have `base` and are planned `size`."""
+    n = len(base)
+    plan = planned(known(mib(*[200] * n), mib(*[97] * n)))
+    wish = Plan(size, plan.need, plan.wanted, plan.reach, np.resize(of.pop("movable", True), n), plan.returns, True)
+    estimate = rows(Estimate, n, **{"foot": 100 * MIB, "reach": 64 * MIB} | of)
+    return expose(before or Exposure.blank(n), wish, base, estimate, tail or Tail.empty(n), 2.0, Tuning())
+
+
+@pytest.mark.parametrize(("base", "first_edge", "short"), [(164, 10, 0), (132, 9, 0), (100, 0, 0), (90, 0, 10)])
+def test_excess_is_the_rise_expected_beyond_the_allocation(base: float, first_edge: int, short: float) -> None:
+    excess = exposed(mib(base), mib(base)).excess
+    assert excess == pytest.approx([64 * MIB * CHANCES[first_edge:].sum() + short * MIB])
+
+
+@pytest.mark.parametrize("unknown", [{"reach": np.nan}, {"reach": np.nan, "foot": np.nan}])
+def test_a_domain_of_which_nothing_is_known_costs_nothing(unknown: dict[str, float]) -> None:
+    assert exposed(mib(10), mib(100), **unknown).excess.tolist() == [0.0]
+
+
+def test_a_domain_borrows_fifty_intervals_of_its_node_and_that_twenty_of_the_prior() -> None:
+    tail = Tail.empty(2)
+    tail.passed[0, :], tail.intervals[0] = 5.0, 10.0
+    node = (5 + 20 * PRIOR) / (10 + 20)
+    widths = np.append(np.diff(EDGES), EDGES[-1])
+    own, new = (widths * (5 + 50 * node) / (10 + 50)).sum(), (widths * node).sum()
+    assert exposed(mib(100, 100), mib(100, 100), tail=tail).excess == pytest.approx(mib(64 * own, 64 * new))
+
+
+def test_regret_adds_up_what_the_plan_would_have_saved() -> None:
+    made = exposed(mib(100), mib(164), Exposure(np.zeros(1), np.array([7.0])))
+    assert made.regret == pytest.approx([7 + 2 * 64 * MIB * CHANCES[:10].sum()])
+
+
+@pytest.mark.parametrize(
+    ("planned_size", "movable"), [(100, True), (90, True), (164, False)], ids=["has it", "has more", "immovable"]
+)
+def test_there_is_no_regret_where_the_plan_is_followed_or_cannot_be(planned_size: float, movable: bool) -> None:
+    before = Exposure(np.zeros(1), np.array([7.0]))
+    assert exposed(mib(100), mib(planned_size), before, movable=movable).regret.tolist() == [0.0]
+
+
+def test_limits_are_those_of_the_policy_as_far_as_the_domain_may_have_it() -> None:
+    settings = {
+        "minimum": mib(300, 900),
+        "ceiling": mib(500, 700),
+        "threshold": mib(32, 4),
+        "threshold_fraction": 0.1,
+    }
+    limits = known(mib(200, 200), mib(97, 97), settings=settings).bounds
+    assert limits.minimum.tolist() == mib(300, 700).tolist()
+    assert limits.top.tolist() == mib(500, 700).tolist()
+    assert limits.threshold == pytest.approx(mib(32, 20))
+
+
+def test_a_new_domain_costs_nothing_yet() -> None:
+    assert Exposure.blank(1).dump() == {"excess": [0.0], "regret": [0.0]}
