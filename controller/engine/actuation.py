@@ -139,7 +139,7 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     if lacking < (TOLERANCE if wishes.any() else pool / 2):
         return returns, returns, less
     gift = np.where(pressed > given, TOLERANCE, known.bounds.threshold)
-    donors = rows_of(~returns & (spare >= gift) & ~balloon.release)
+    donors = rows_of(~returns & still & (spare >= np.maximum(gift, TOLERANCE)) & ~balloon.release)
     donors = donors[np.argsort(-spare[donors], kind="stable")]
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
     donors = donors[before < lacking + pool]

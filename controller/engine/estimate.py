@@ -212,8 +212,9 @@ def _expected_highest(estimate: Estimate, observation: Observation, inventory: I
 
     Logarithms of highest demand over maximum are taken to be normal among the domains of a node; what is expected is
     the mean of what lies beyond a domain's own (the inverse Mills ratio, N. Johnson and S. Kotz, Continuous Univariate
-    Distributions 1, 13.10.1, here by (z + sqrt(z^2 + 8 / pi)) / 2, exact at 0 and far out). Where maximums tell how
-    much domains need, all come to the same part of it; where they do not, each keeps to its own past.
+    Distributions 1, 13.10.1), here by (z + sqrt(z^2 + 8 / pi)) / 2, exact at 0, up to a third of a deviation too large
+    below: who is far below the others is expected to come a little nearer. Where maximums tell how much domains need,
+    all come to the same part of it; where they do not, each keeps to its own past.
     """
     maximum = np.fmax(np.fmin(inventory.maximum, observation.maximum), 1.0)
     known = estimate.highest > 0

@@ -299,9 +299,6 @@ def test_a_released_domain_gets_its_definition_back_before_anything_is_spread() 
 
 # Exposure.
 
-CHANCES = np.append(np.diff(EDGES), EDGES[-1]) * PRIOR
-"""Of each edge to be passed, before anything is known, times the way to the next."""
-
 
 def exposed(
     base: Floats, size: Floats, before: Exposure | None = None, *, tail: Tail | None = None, **of: Any
@@ -317,7 +314,7 @@ def exposed(
 @pytest.mark.parametrize(("base", "first_edge", "short"), [(164, 10, 0), (132, 9, 0), (100, 0, 0), (90, 0, 10)])
 def test_excess_is_the_rise_expected_beyond_the_allocation(base: float, first_edge: int, short: float) -> None:
     excess = exposed(mib(base), mib(base)).excess
-    assert excess == pytest.approx([64 * MIB * CHANCES[first_edge:].sum() + short * MIB])
+    assert excess == pytest.approx([64 * MIB * PRIOR[first_edge] + short * MIB])
 
 
 @pytest.mark.parametrize("unknown", [{"reach": np.nan}, {"reach": np.nan, "foot": np.nan}])
@@ -325,18 +322,16 @@ def test_a_domain_of_which_nothing_is_known_costs_nothing(unknown: dict[str, flo
     assert exposed(mib(10), mib(100), **unknown).excess.tolist() == [0.0]
 
 
-def test_a_domain_borrows_fifty_intervals_of_its_node_and_that_twenty_of_the_prior() -> None:
-    tail = Tail.empty(2)
-    tail.passed[0, :], tail.intervals[0] = 5.0, 10.0
-    node = (5 + 20 * PRIOR) / (10 + 20)
-    widths = np.append(np.diff(EDGES), EDGES[-1])
-    own, new = (widths * (5 + 50 * node) / (10 + 50)).sum(), (widths * node).sum()
-    assert exposed(mib(100, 100), mib(100, 100), tail=tail).excess == pytest.approx(mib(64 * own, 64 * new))
+def test_a_domain_borrows_fifty_intervals_of_its_node_and_that_two_of_the_prior() -> None:
+    tail = Tail(np.array([[5.0] * len(EDGES), [0.0] * len(EDGES)]), np.array([10.0, 0.0]))
+    node = (5 + 2 * PRIOR[0]) / (10 + 2)
+    own = (5 + 50 * node) / (10 + 50)
+    assert exposed(mib(100, 100), mib(100, 100), tail=tail).excess == pytest.approx(mib(64 * own, 64 * node))
 
 
 def test_regret_adds_up_what_the_plan_would_have_saved() -> None:
     made = exposed(mib(100), mib(164), Exposure(np.zeros(1), np.array([7.0])))
-    assert made.regret == pytest.approx([7 + 2 * 64 * MIB * CHANCES[:10].sum()])
+    assert made.regret == pytest.approx([7 + 2 * 64 * MIB * (PRIOR[0] - PRIOR[10])])
 
 
 @pytest.mark.parametrize(

@@ -95,19 +95,28 @@ def test_reach_has_the_headroom_on_top() -> None:
     assert updated(of(), seen(mib(100)), headroom=16 * MIB, headroom_fraction=0.2).reach == pytest.approx(mib(20))
 
 
+BESIDE = Tuning(unknown=1.0)
+"""What is not known yet counts as much as the peaks."""
+
+
+def test_what_is_not_known_yet_counts_four_times_as_much_as_peaks() -> None:
+    expected = 100 * exp(0.05 * sqrt(2 / pi)) - 100
+    assert updated(of(), seen(mib(100)), Tuning()).reach == pytest.approx(mib(4 * expected))
+
+
 def test_a_domain_alone_is_expected_to_come_a_little_beyond_its_highest() -> None:
     """Its score is 0, where the mean of what lies beyond is sqrt(2 / pi) deviations away; these are 0.05 at least."""
     expected = 100 * exp(0.05 * sqrt(2 / pi)) - 100
-    assert updated(of(), seen(mib(100)), Tuning()).reach == pytest.approx(mib(expected))
+    assert updated(of(), seen(mib(100)), BESIDE).reach == pytest.approx(mib(expected))
 
 
 def test_domains_whose_maximums_agree_come_to_the_same_part_of_them() -> None:
-    made = updated(of(2), seen(mib(500, 1000)), Tuning(), maximum=mib(1000, 2000))
+    made = updated(of(2), seen(mib(500, 1000)), BESIDE, maximum=mib(1000, 2000))
     assert made.reach == pytest.approx(mib(500, 1000) * (exp(0.05 * sqrt(2 / pi)) - 1))
 
 
 def test_a_domain_far_below_the_others_part_is_expected_to_come_towards_it() -> None:
-    made = updated(of(2), seen(mib(64, 1024)), Tuning(), maximum=1024 * MIB)
+    made = updated(of(2), seen(mib(64, 1024)), BESIDE, maximum=1024 * MIB)
     mean, deviation = log(1 / 4), sqrt(log(4) ** 2 + 0.05**2)
     score = -log(4) / deviation
     mills = (score + sqrt(score**2 + 8 / pi)) / 2
@@ -115,11 +124,11 @@ def test_a_domain_far_below_the_others_part_is_expected_to_come_towards_it() -> 
 
 
 def test_far_out_a_domain_is_expected_to_stay_at_its_highest() -> None:
-    """The mean of what lies beyond z deviations is z + 1 / z there; the others agree to 0.05."""
+    """The mean of what lies beyond z deviations is z + 1 / z there, of which the approximation has two thirds."""
     n = 400
     demand = np.full(n, 10 * MIB)
     demand[0] = 1000 * MIB
-    made = updated(of(n), seen(demand), Tuning(), maximum=4096 * MIB)
+    made = updated(of(n), seen(demand), BESIDE, maximum=4096 * MIB)
     part = np.log(demand / (4096 * MIB))
     deviation = sqrt(part.var() + 0.05**2)
     score = (part[0] - part.mean()) / deviation
@@ -128,12 +137,12 @@ def test_far_out_a_domain_is_expected_to_stay_at_its_highest() -> None:
 
 
 def test_no_domain_is_expected_above_its_maximum() -> None:
-    made = updated(of(2), seen(mib(64, 1000)), Tuning(), maximum=1024 * MIB)
+    made = updated(of(2), seen(mib(64, 1000)), BESIDE, maximum=1024 * MIB)
     assert made.reach[1] == pytest.approx(mib(24))
 
 
 def test_the_smaller_of_the_two_maximums_counts() -> None:
-    made = updated(of(2), seen(mib(64, 1000), maximum=mib(1024, 1010)), Tuning(), maximum=1024 * MIB)
+    made = updated(of(2), seen(mib(64, 1000), maximum=mib(1024, 1010)), BESIDE, maximum=1024 * MIB)
     assert made.reach[1] == pytest.approx(mib(10))
 
 
@@ -193,7 +202,7 @@ def test_a_rise_is_learnt_as_a_part_of_the_reach_over_the_intervals_that_passed(
         Tail.empty(3), before, seen(mib(111, 100, 200)), inventory(3, interval_minimum=3.0), np.arange(3), NOW
     )
     assert tail.intervals.tolist() == [3.0, 1.0, 0.0]
-    assert tail.passed.sum(axis=1).tolist() == [9.0, 0.0, 0.0]  # a rise by 0.275 passes 2**-10 to 2**-2
+    assert (tail.risen > 0).sum(axis=1).tolist() == [9, 0, 0]  # a rise by 0.275 passes 2**-10 to 2**-2
 
 
 def test_forecasts_are_judged_once_there_is_a_sample_of_their_time() -> None:
