@@ -98,8 +98,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
             reach,
             known.inventory.weight,
         )
-        given_up = np.where(known.inventory.acted_on, np.fmin(committed, least), committed)
-        fits = float(least[rows].sum() + given_up[~movable].sum()) <= host.budget
+        fits = float(_indispensable(known, committed).sum()) <= _present_budget(known)
         planned[rows] = _filled(levels.of(rows), fits, capacity, spread)
         fits = fits or bool((least <= need)[rows].all())
     return Plan(planned, need, wanted, reach, movable & (seen.allocation > 0), returns & movable, fits)
@@ -128,6 +127,22 @@ def _need(known: Known) -> Floats:
     told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressed
     need = np.where(told, np.fmin(seen.demand / (1.0 - known.tuning.low), seen.allocation), seen.allocation)
     return np.where(np.isnan(need), 0.0, need)
+
+
+def _indispensable(known: Known, committed: Floats) -> Floats:
+    """(n,) bytes that nobody can take: minimums and present demand, as far as it is known; all that those have who are
+    not Ballast's to move.
+    """
+    seen = known.observation
+    used = np.fmin(seen.demand / (1.0 - known.tuning.low), seen.allocation)
+    used = np.where(known.pressed, seen.allocation, np.where(np.isnan(used), 0.0, used))
+    return np.where(known.inventory.acted_on, np.maximum(used, known.bounds.minimum), committed)
+
+
+def _present_budget(known: Known) -> float:
+    """Bytes of the budget as the host is now: nobody goes below a minimum for what the host may come to use."""
+    limits, total = known.inventory.budget, known.host.reading.total
+    return min(total - known.host.own_use - limits.kept(total), limits.maximum)
 
 
 def _searched(known: Known) -> Floats:

@@ -320,7 +320,8 @@ class WatchedNode(Node):
         """What it may give however much more own use is foreseen, bytes."""
         total = self.host_mib * MIB
         reserve, maximum = terms.budget(self.policies, total)
-        return max(min(UNFORESEEN * (total - self.highest_use - reserve), maximum), 0.0)
+        used = max(self.highest_use, self.host_use_mib * MIB)
+        return max(min(UNFORESEEN * (total - used - reserve), maximum), 0.0)
 
     def _check_budget(self, budget: float) -> None:
         """Rule 2: who grows, grows within the budget, whatever is still under way."""
