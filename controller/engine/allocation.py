@@ -142,7 +142,7 @@ def _indispensable(known: Known, committed: Floats) -> Floats:
 def _present_budget(known: Known) -> float:
     """Bytes of the budget as the host is now: nobody goes below a minimum for what the host may come to use."""
     limits, total = known.inventory.budget, known.host.reading.total
-    return min(total - known.host.own_use - limits.kept(total), limits.maximum)
+    return max(known.host.budget, min(total - known.host.own_use - limits.kept(total), limits.maximum))
 
 
 def _searched(known: Known) -> Floats:

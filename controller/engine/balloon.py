@@ -265,13 +265,16 @@ def free_to_move(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -
 
 
 def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Bools:
-    """(n,) balloons under way that are no longer Ballast's to move, and are to be told to stay where they are."""
+    """(n,) balloons that shrink, are no longer Ballast's to move, and are to be told to stay where they are.
+
+    One that grows goes on: its size may be old news, and to stay there would take from its guest what it has by now.
+    """
     strays = (balloon.phase == int(Phase.MOVING)) & ~inventory.enforce & ~balloon.release
     if not np.count_nonzero(strays):
         return np.asarray(strays)
     reachable = (observation.life == int(Life.RUNNING)) & (observation.allocation > 0)
-    staying = np.abs(balloon.target - observation.allocation) < TOLERANCE
-    return np.asarray(strays & reachable & ~staying & ~resting(balloon, strays, now, tuning))
+    shrinks = balloon.target < observation.allocation - TOLERANCE
+    return np.asarray(strays & reachable & shrinks & ~resting(balloon, strays, now, tuning))
 
 
 def committed(balloon: Balloon, observation: Observation, inventory: Inventory) -> Floats:

@@ -239,6 +239,18 @@ class TestOrdersEndWithTheRightToGiveThem:
         assert slow.actual == pytest.approx(size, abs=50)
         assert [action.reason for action in world.actions()] == [Reason.FORECAST_SHRINK, Reason.HANDED_OVER]
 
+    def test_a_grow_under_way_goes_on(self):
+        """Its size may be old news: told to stay there, its guest would lose what it has by now."""
+        slow = Guest("slow", 500, 600, moves_at=20)
+        world = Node([slow]).tick(10)
+        slow.demand, before = 900, len(world.actions())
+        while len(world.actions()) == before:
+            world.tick()
+        world.policies, target = [policy(mode="Observe")], slow.target
+        world.tick(60)
+        assert slow.actual == target
+        assert Reason.HANDED_OVER not in {action.reason for action in world.actions()}
+
     def test_a_refused_end_is_asked_for_again(self):
         slow = Guest("slow", 500, 4000, moves_at=50)
         world = Node([slow]).tick(12)
