@@ -78,7 +78,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     seen, estimate, host, tuning, bounds = known.observation, known.estimate, known.host, known.tuning, known.bounds
     need = _need(known)
     demand = np.maximum(need, np.fmin(seen.demand, bounds.top))
-    wanted = np.fmax(np.fmin(estimate.wanted(known.inventory), bounds.top), demand)
+    wanted = np.fmax(np.minimum(estimate.wanted(known.inventory), bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
     given_back = np.minimum(np.fmax(need, known.inventory.definition), np.fmax(need, top))
@@ -121,10 +121,10 @@ def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floa
 
 def _need(known: Known) -> Floats:
     """(n,) bytes: present demand and what keeps a guest out of reclaim there; all it has while it is under pressure,
-    and until enough samples came.
+    and until enough samples came, and a forecast.
     """
     seen = known.observation
-    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressed
+    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressed & ~np.isnan(known.estimate.at)
     need = np.where(told, np.fmin(seen.demand / (1.0 - known.tuning.low), seen.allocation), seen.allocation)
     return np.where(np.isnan(need), 0.0, need)
 

@@ -29,6 +29,16 @@ class TestStart:
         assert world.reason("guest") is Reason.WARMING_UP
 
 
+    def test_a_guest_that_was_watched_before_its_policy_was_known_keeps_what_it_has(self):
+        """There are samples of it, and no forecast yet."""
+        others = policy("others", domainSelector={"names": ["other"]})
+        world = node(Guest("guest", 300, 600), Guest("other", 100, 200), policies=[others]).tick(70)
+        world.policies = [policy()]
+        world.step()
+        world.tick(2)
+        assert world.actions("guest") == []
+
+
 class TestRelease:
     def test_a_released_domain_gets_its_memory_back_when_the_host_has_some(self):
         others = policy("others", domainSelector={"names": ["other"]})
