@@ -28,7 +28,6 @@ class TestStart:
         world.tick(2)
         assert world.reason("guest") is Reason.WARMING_UP
 
-
     def test_a_guest_that_was_watched_before_its_policy_was_known_keeps_what_it_has(self):
         """There are samples of it, and no forecast yet."""
         others = policy("others", domainSelector={"names": ["other"]})
