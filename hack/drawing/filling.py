@@ -84,7 +84,7 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         observation,
         GuestPressure.blank(n),
         Balloon.blank(n),
-        Estimate.blank(n).having(upper=demand, foot=demand, reach=reach, since=np.full(n, -np.inf)),
+        Estimate.blank(n).having(at=np.zeros(n), upper=demand, foot=demand, reach=reach, since=np.full(n, -np.inf)),
         Host(budget=budget_mib * MIB, lendable=budget_mib * MIB),
         0.0,
         Tuning(),
