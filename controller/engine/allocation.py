@@ -125,17 +125,21 @@ def _need(known: Known) -> Floats:
     """
     seen = known.observation
     told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressed & ~np.isnan(known.estimate.at)
-    need = np.where(told, np.fmin(seen.demand / (1.0 - known.tuning.low), seen.allocation), seen.allocation)
+    need = np.where(told, _used(known), seen.allocation)
     return np.where(np.isnan(need), 0.0, need)
+
+
+def _used(known: Known) -> Floats:
+    """(n,) bytes: present demand and what keeps a guest out of reclaim, as far as known; at most what it has."""
+    return np.fmin(known.observation.demand / (1.0 - known.tuning.low), known.observation.allocation)
 
 
 def _indispensable(known: Known, committed: Floats) -> Floats:
     """(n,) bytes that nobody can take: minimums and present demand, as far as it is known; all that those have who are
     not Ballast's to move.
     """
-    seen = known.observation
-    used = np.fmin(seen.demand / (1.0 - known.tuning.low), seen.allocation)
-    used = np.where(known.pressed, seen.allocation, np.where(np.isnan(used), 0.0, used))
+    used = _used(known)
+    used = np.where(known.pressed, known.observation.allocation, np.where(np.isnan(used), 0.0, used))
     return np.where(known.inventory.acted_on, np.maximum(used, known.bounds.minimum), committed)
 
 

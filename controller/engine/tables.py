@@ -60,10 +60,6 @@ class Table(Frozen):
             picked.append(values)
         return type(self)(*picked)
 
-    def copy(self) -> Self:
-        """An independent copy."""
-        return type(self)(*(getattr(self, item.name).copy() for item in fields(self)))
-
     def dump(self) -> dict[str, list[Any]]:
         """Plain lists by column name, for JSON; numbers that JSON does not know become None."""
         return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
