@@ -108,7 +108,7 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     )
     least = np.minimum(known.bounds.threshold, known.bounds.top - base)
     lacking = np.where(at.plan.returns & narrow & ~shrinking & at.plan.movable, np.maximum(lacking, least), lacking)
-    worth = must | ((lacking > known.bounds.threshold) & ((at.exposure.regret >= at.price) | at.plan.returns))
+    worth = must | ((lacking > known.bounds.threshold) & ((at.exposure.regret + at.exposure.gain * known.lasting >= at.price) | at.plan.returns))
     far = (lacking > known.bounds.threshold) & (base < FAR * at.plan.size) & ~at.plan.returns
     return np.where(worth, lacking, 0.0), np.where(far & ~worth, lacking, 0.0)
 
@@ -202,7 +202,8 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     least = np.where(
         known.balloon.release | (urgent & ~patient), TOLERANCE, np.minimum(wishes + hopes, known.bounds.threshold)
     )
-    return np.where(granted >= np.maximum(least, ROUNDING), granted, 0.0)
+    rests = ~known.balloon.under_way | known.turning
+    return np.where(rests & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
 
 
 def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:

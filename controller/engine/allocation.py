@@ -51,14 +51,18 @@ class Exposure(Table):
 
     excess: Floats = column(0.0)
     """Expected shortfall that begins in one shortest interval, as things are, bytes."""
+    gain: Floats = column(0.0)
+    """What the plan would save of that, bytes."""
     regret: Floats = column(0.0)
-    """What the plan would have saved of that since it was last followed, byte-seconds."""
+    """What it would have saved since it was last followed, byte-seconds."""
 
 
 class _Levels(NamedTuple):
     """Up to which each domain is served before any is served more. Arrays of (m,), bytes."""
 
     need: Floats
+    kept: Floats
+    """What a guest under pressure has already, wherever it is in its search."""
     sought: Floats
     """Need, and what a guest under pressure searches for."""
     least: Floats
@@ -91,6 +95,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
         least = np.maximum(need, bounds.minimum)
         levels = _Levels(
             need,
+            np.where(known.pressed, np.maximum(need, known.going_to), need),
             np.maximum(need, searched),
             least,
             np.maximum(foot, least),
@@ -110,13 +115,15 @@ def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floa
     """
     need, least, weight = levels.need, levels.least, levels.weight
     if not fits:
-        served = need + planner.share(levels.sought - need, weight, max(capacity - float(need.sum()), 0.0))
+        need = levels.kept
+        served = need + planner.share(np.maximum(levels.sought - need, 0.0), weight, max(capacity - float(need.sum()), 0.0))
         lacking = np.maximum(least - served, 0.0)
         left = max(capacity - float(served.sum()), 0.0)
         return served + lacking * min(1.0, left / max(float(lacking.sum()), 1.0))
     held = least + planner.share(levels.foot - least, weight, capacity - float(least.sum()))
-    room = np.maximum(levels.top - held, 0.0)
-    return held + planner.level(np.zeros_like(held), room, levels.reach, spread - float(held.sum()))
+    kept = np.maximum(levels.kept - held, 0.0)
+    room = np.maximum(levels.top - held, kept)
+    return held + planner.level(kept, room, levels.reach, spread - float(held.sum()))
 
 
 def _need(known: Known) -> Floats:
@@ -124,9 +131,15 @@ def _need(known: Known) -> Floats:
     and until enough samples came, and a forecast.
     """
     seen = known.observation
-    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressed & ~np.isnan(known.estimate.at)
-    need = np.where(told, _used(known), seen.allocation)
+    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at)
+    need = np.where(known.pressed, _told(known), np.where(told, _used(known), seen.allocation))
     return np.where(np.isnan(need), 0.0, need)
+
+
+def _told(known: Known) -> Floats:
+    """(n,) bytes that each domain had when it last told of its memory, at most what it has."""
+    seen = known.observation
+    return np.where(known.pressure.samples > 0, np.fmin(seen.allocation, seen.told_size), seen.allocation)
 
 
 def _used(known: Known) -> Floats:
@@ -158,7 +171,7 @@ def _searched(known: Known) -> Floats:
     if not np.count_nonzero(known.pressed):
         return np.zeros(len(known.pressed))
     seen, pressure, tuning, peak = known.observation, known.pressure, known.tuning, known.estimate.peak_hour
-    size = np.where(pressure.samples > 0, np.fmin(seen.allocation, seen.told_size), seen.allocation)
+    size = _told(known)
     silent = seen.trouble != int(Reason.NONE)
     lost = silent | (pressure.exhausted & (peak < size * (1.0 + tuning.low)))
     doublings = np.exp2((pressure.samples - 1).clip(0, MOST_DOUBLINGS))
@@ -196,7 +209,7 @@ def expose(
     as_is, as_planned = _excess(tail, estimate, np.array([base, plan.size]), tuning)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
-    return Exposure(as_is, np.where(short, exposure.regret + gain * elapsed, 0.0))
+    return Exposure(as_is, gain, np.where(short, exposure.regret + gain * elapsed, 0.0))
 
 
 def _excess(tail: Tail, estimate: Estimate, size: Floats, tuning: Tuning) -> Floats:

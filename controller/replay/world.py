@@ -91,11 +91,17 @@ class Record:
     """(k,) the domain read."""
 
 
+LONG_RAMP_S = 30.0
+"""Seconds of a ramp that are recorded as one step, at most: a guest that gives 300 GiB back for five minutes would
+count as holding all of it for half of that time, and the host as overcommitted whose memory never was."""
+
+
 class World:
     """Advances from instant to instant; a controller reads and orders in between. Arrays are (n,), rows as in traces.
 
     A ramp of a balloon from a to b is recorded as one step at half its time: the integral of the allocation is the
-    ramp's, that of what is missing is never less (it is convex), and a reallocation is one change.
+    ramp's, that of what is missing is never less (it is convex), and a reallocation is one change. A long one is
+    recorded in parts.
     """
 
     def __init__(
@@ -408,8 +414,11 @@ class _Ramps:
         self.moving = self.next_end < np.inf
 
     def _close(self, row: int, end: float, size: float) -> None:
-        """A ramp ends: in the record it is one step at half its time."""
-        self._enter(row, (self._begun[row] + end) / 2, size)
+        """A ramp ends: in the record it is one step at half its time, or several where it took long."""
+        begun, begin = self._begun[row], self._begin[row]
+        parts = max(int(np.ceil((end - begun) / LONG_RAMP_S)), 1)
+        for part in range(1, parts + 1):
+            self._enter(row, begun + (end - begun) * (part - 0.5) / parts, begin + (size - begin) * part / parts)
 
     def _enter(self, row: int, time: float, size: float) -> None:
         times, sizes = self._times[row], self._sizes[row]
