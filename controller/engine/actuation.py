@@ -108,8 +108,9 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     )
     least = np.minimum(known.bounds.threshold, known.bounds.top - base)
     lacking = np.where(at.plan.returns & narrow & ~shrinking & at.plan.movable, np.maximum(lacking, least), lacking)
-    worth = must | ((lacking > known.bounds.threshold) & ((at.exposure.regret + at.exposure.gain * known.lasting >= at.price) | at.plan.returns))
-    far = (lacking > known.bounds.threshold) & (base < FAR * at.plan.size) & ~at.plan.returns
+    beyond = lacking > known.bounds.threshold
+    worth = must | (beyond & ((at.exposure.saving >= at.price) | at.plan.returns))
+    far = beyond & (base < FAR * at.plan.size) & ~at.plan.returns
     return np.where(worth, lacking, 0.0), np.where(far & ~worth, lacking, 0.0)
 
 
@@ -182,8 +183,8 @@ def _verified(at: Situation) -> Bools:
 
 
 def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats:
-    """(n,) bytes of free memory, in proportion to what is wished for: to guests under pressure first, then to others,
-    then, the pool apart, to hopes.
+    """(n,) bytes of free memory: to guests under pressure first, then to others, then, the pool apart, to hopes.
+    Whoever is on the way to a size gets more when it is there.
 
     No useless trifles: what is less than the threshold waits. A guest in need takes any, unless it was moved just now,
     and more memory is on its way.
@@ -193,9 +194,9 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
         return np.zeros(len(wishes))
     urgent, free = known.pressed, max(at.free, 0.0)
     first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
-    granted = first * min(1.0, free / max(float(first.sum()), 1.0))
-    left = free - float(granted.sum())
-    granted = granted + rest * min(1.0, left / max(float(rest.sum()), 1.0))
+    weight = known.inventory.weight
+    granted = _in_turn(first, weight, free)
+    granted = granted + _in_turn(rest, weight, free - float(granted.sum()))
     left = at.free - float(wishes.sum()) - known.tuning.pool * known.host.budget
     granted = granted + hopes * min(1.0, max(left, 0.0) / max(float(hopes.sum()), 1.0))
     patient = coming & (known.now - known.balloon.last_at < known.inventory.interval_minimum)
@@ -204,6 +205,17 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     )
     rests = ~known.balloon.under_way | known.turning
     return np.where(rests & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
+
+
+def _in_turn(wishes: Floats, weight: Floats, free: float) -> Floats:
+    """(n,) bytes of `free` for `wishes`, (n,) bytes: the least by weight first, as many in full as it pays for, and
+    what is left for the next. A part for everybody would have to be followed by another move of each.
+    """
+    order = np.argsort(wishes / weight, kind="stable")
+    before = np.cumsum(wishes[order]) - wishes[order]
+    granted = np.empty(len(wishes))
+    granted[order] = np.minimum(wishes[order], np.maximum(free - before, 0.0))
+    return granted
 
 
 def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:

@@ -51,10 +51,16 @@ class Exposure(Table):
 
     excess: Floats = column(0.0)
     """Expected shortfall that begins in one shortest interval, as things are, bytes."""
-    gain: Floats = column(0.0)
-    """What the plan would save of that, bytes."""
     regret: Floats = column(0.0)
-    """What it would have saved since it was last followed, byte-seconds."""
+    """What the plan would have saved of that since it was last followed, byte-seconds."""
+    saving: Floats = column(0.0)
+    """That, and what it is expected to save from now on, byte-seconds."""
+    moves: Ints = column(0)
+    """Of the domain so far."""
+
+    def followed(self, rows: Bools) -> "Exposure":
+        """With a move of the domains in `rows` (n,)."""
+        return self.put(rows, regret=0.0, moves=self.moves + 1)
 
 
 class _Levels(NamedTuple):
@@ -116,7 +122,8 @@ def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floa
     need, least, weight = levels.need, levels.least, levels.weight
     if not fits:
         need = levels.kept
-        served = need + planner.share(np.maximum(levels.sought - need, 0.0), weight, max(capacity - float(need.sum()), 0.0))
+        left = max(capacity - float(need.sum()), 0.0)
+        served = need + planner.share(np.maximum(levels.sought - need, 0.0), weight, left)
         lacking = np.maximum(least - served, 0.0)
         left = max(capacity - float(served.sum()), 0.0)
         return served + lacking * min(1.0, left / max(float(lacking.sum()), 1.0))
@@ -199,17 +206,19 @@ def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
     return np.asarray(returns), np.fmin(top, known.bounds.top)
 
 
-def expose(
-    exposure: Exposure, plan: Plan, base: Floats, estimate: Estimate, tail: Tail, elapsed: float, tuning: Tuning
-) -> Exposure:
-    """What it costs, and has cost for `elapsed` seconds, that domains have `base` (n,) bytes instead of their plan.
+def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, elapsed: float) -> Exposure:
+    """What it costs, and has cost for `elapsed` seconds, that domains have not got their plan.
 
-    The expected shortfall is the foot above the allocation, and the learnt tail beyond it.
+    The expected shortfall is the foot above the allocation, and the learnt tail beyond it. A move is expected to save
+    for as long as those before it have lasted.
     """
-    as_is, as_planned = _excess(tail, estimate, np.array([base, plan.size]), tuning)
+    estimate, base = known.estimate, known.going_to
+    as_is, as_planned = _excess(tail, estimate, np.array([base, plan.size]), known.tuning)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
-    return Exposure(as_is, gain, np.where(short, exposure.regret + gain * elapsed, 0.0))
+    regret = np.where(short, exposure.regret + gain * elapsed, 0.0)
+    lasting = np.fmax(known.now - estimate.since, 0.0) / (1.0 + exposure.moves)
+    return exposure.having(excess=as_is, regret=regret, saving=regret + gain * lasting)
 
 
 def _excess(tail: Tail, estimate: Estimate, size: Floats, tuning: Tuning) -> Floats:

@@ -34,8 +34,8 @@ class Figures(NamedTuple):
     """By which the two differ at least where the domain is moved."""
     excess: float = np.nan
     """Shortfall expected to begin in one shortest interval, as things were."""
-    regret: float = np.nan
-    """What the plan would have saved of that since it was last followed, byte-seconds."""
+    saving: float = np.nan
+    """What the plan would have saved of that so far, and is expected to save, byte-seconds."""
     price: float = np.nan
     """What that has to come to for a move, byte-seconds."""
     budget: float = np.nan
@@ -61,7 +61,7 @@ class Grounds(Table):
     target: Floats = column(np.nan)
     threshold: Floats = column(np.nan)
     excess: Floats = column(np.nan)
-    regret: Floats = column(np.nan)
+    saving: Floats = column(np.nan)
     price: Floats = column(np.nan)
     budget: Floats = column(np.nan)
     free: Floats = column(np.nan)
@@ -85,7 +85,7 @@ def grounds(at: "Situation") -> Grounds:
         target=size,
         threshold=at.known.bounds.threshold,
         excess=at.exposure.excess,
-        regret=at.exposure.regret,
+        saving=at.exposure.saving,
         price=at.price * everyone,
         budget=at.known.host.budget * everyone,
         free=at.free * everyone,

@@ -59,12 +59,6 @@ class Known:
         return np.where(follows, self.balloon.target, self.observation.allocation)
 
     @cached_property
-    def lasting(self) -> Floats:
-        """(n,) seconds that a move of each domain is expected to last: as long as those before it have."""
-        known_for = self.now - self.estimate.since
-        return np.where(known_for > 0, known_for, 0.0) / (1.0 + self.balloon.reallocations)
-
-    @cached_property
     def mean_demand(self) -> float:
         """Bytes, of the domains that a policy owns; prices are in seconds of it."""
         demand = self.observation.demand[self.inventory.acted_on]

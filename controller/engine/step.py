@@ -219,7 +219,7 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     if len(rows):
         told = balloon.ordered(told, state.observation, rows, chosen.target[rows], chosen.reason[rows], now)
     moved = chosen.shrink | chosen.grow
-    settled = at.exposure.put(chosen.grow, regret=0.0)
+    settled = at.exposure.followed(moved)
     return state.having(balloon=told, exposure=settled), _Made(halts + actions, moved, chosen.unverified)
 
 
@@ -246,11 +246,11 @@ def _propose(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     moves = balloon.proposed(state.balloon, rows, chosen.target[rows], chosen.reason[rows])
     standing = observed & (np.abs(moves.proposed - state.observation.allocation) >= TOLERANCE)
     reason = np.where(observed & ~moved, chosen.reason, state.reason)
-    exposure = at.exposure.put(chosen.grow, regret=0.0)
+    exposure = at.exposure.followed(moved)
     state = state.having(
         balloon=moves,
         reason=np.where(standing, moves.proposed_reason, reason),
-        exposure=state.exposure.put(observed, excess=exposure.excess, regret=exposure.regret),
+        exposure=state.exposure.put(observed, **vars(exposure)),
         grounds=state.grounds.put(observed, **vars(grounds(at))),
     )
     actions = _actions(shadow.having(grounds=state.grounds), rows, chosen.target, chosen.reason)
@@ -274,7 +274,7 @@ def _known(state: State, limits: Bounds, now: float, tuning: Tuning) -> Known:
 def _situation(state: State, known: Known, committed: Floats, movable: Bools, elapsed: float) -> Situation:
     """The plan for the `movable` domains, and what it costs not to have it."""
     plan = allocate(known, committed, movable)
-    exposure = expose(state.exposure, plan, known.going_to, state.estimate, state.tail, elapsed, known.tuning)
+    exposure = expose(state.exposure, plan, known, state.tail, elapsed)
     return Situation(known, plan, exposure, committed, known.tuning.move_price * known.mean_demand)
 
 

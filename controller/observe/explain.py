@@ -154,7 +154,7 @@ def _grown(seen: Figures, lacks: float) -> Iterator[str]:
         yield f"Half of its headroom is gone: it grows by the threshold of {mib(seen.threshold)} at least."
         return
     yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
-    if seen.regret >= seen.price:
+    if seen.saving >= seen.price:
         yield f"{_risk(seen)}: enough for a move."
     elif seen.allocation < FAR * seen.planned:
         yield "It has less than half of its share, and memory is left over."
@@ -176,10 +176,10 @@ def _left(seen: Figures, lacks: float) -> Iterator[str]:
 def _risk(seen: Figures) -> str:
     """What it costs to leave the domain as it is, and what a move costs."""
     begins = f"{seen.excess / MIB:.1f} MiB" if seen.excess >= MIB / 10 else "less than 0.1 MiB"
-    saved = seen.regret / seen.price * MOVE_PRICE_S if seen.price > 0 else 0.0
+    saved = seen.saving / seen.price * MOVE_PRICE_S if seen.price > 0 else 0.0
     return (
-        f"At {mib(seen.allocation)} it is expected to run short by {begins} in a shortest interval; its share would "
-        f"have saved as much so far as {saved:.2f} s of the guests' mean demand, and a move costs {MOVE_PRICE_S:.2f} s"
+        f"At {mib(seen.allocation)} it is expected to run short by {begins} in a shortest interval; its share "
+        f"saves as much as {saved:.2f} s of the guests' mean demand, and a move costs {MOVE_PRICE_S:.2f} s"
     )
 
 

@@ -144,8 +144,8 @@ def planned(of: Known, movable: Any = True, committed: Floats | None = None) -> 
     return allocate(of, has, np.resize(np.asarray(movable, np.bool_), n))
 
 
-def situation(of: Known, plan: Plan | None = None, *, regret: Any = np.inf, price: float = 1.0) -> Situation:
-    """What moves are chosen from; every move is worth its price unless `regret` says otherwise."""
+def situation(of: Known, plan: Plan | None = None, *, saving: Any = np.inf, price: float = 1.0) -> Situation:
+    """What moves are chosen from; every move is worth its price unless `saving` says otherwise."""
     n = len(of.inventory)
     has = np.fmax(of.observation.allocation, of.balloon.target)
-    return Situation(of, plan or planned(of), rows(Exposure, n, regret=regret), has, price)
+    return Situation(of, plan or planned(of), rows(Exposure, n, saving=saving), has, price)

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stages import MIB, NOW, known, mib, moving, planned, pressed, rows
+from stages import MIB, NOW, known, mib, moving, planned, pressed
 
 from controller.engine.allocation import Exposure, Plan, expose
-from controller.engine.estimate import Estimate
 from controller.engine.guest_pressure import Level
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import HostReading
@@ -305,10 +304,11 @@ def exposed(
 ) -> Exposure:
     """Of domains with a foot of 100 MiB and a reach of 64 MiB, that have `base` and are planned `size`."""
     n = len(base)
-    plan = planned(known(mib(*[200] * n), mib(*[97] * n)))
-    wish = Plan(size, plan.need, plan.wanted, plan.reach, np.resize(of.pop("movable", True), n), plan.returns, True)
-    estimate = rows(Estimate, n, **{"foot": 100 * MIB, "reach": 64 * MIB} | of)
-    return expose(before or Exposure.blank(n), wish, base, estimate, tail or Tail.empty(n), 2.0, Tuning())
+    movable = np.resize(of.pop("movable", True), n)
+    at = known(base, mib(*[97] * n), estimate={"foot": 100 * MIB, "reach": 64 * MIB} | of)
+    plan = planned(at)
+    wish = Plan(size, plan.need, plan.wanted, plan.reach, movable, plan.returns, True)
+    return expose(before or Exposure.blank(n), wish, at, tail or Tail.empty(n), 2.0)
 
 
 @pytest.mark.parametrize(("base", "first_edge", "short"), [(164, 10, 0), (132, 9, 0), (100, 0, 0), (90, 0, 10)])
@@ -330,15 +330,29 @@ def test_a_domain_borrows_fifty_intervals_of_its_node_and_that_two_of_the_prior(
 
 
 def test_regret_adds_up_what_the_plan_would_have_saved() -> None:
-    made = exposed(mib(100), mib(164), Exposure(np.zeros(1), np.array([7.0])))
+    made = exposed(mib(100), mib(164), Exposure.blank(1).having(regret=np.array([7.0])))
     assert made.regret == pytest.approx([7 + 2 * 64 * MIB * (PRIOR[0] - PRIOR[10])])
+
+
+def test_a_plan_is_expected_to_save_for_as_long_as_moves_have_lasted() -> None:
+    """Known for 100 s: a first move is expected to last as long, after three others a quarter of that."""
+    gain = 64 * MIB * (PRIOR[0] - PRIOR[10])
+    for moves, lasting in [(0, 100), (3, 25)]:
+        before = Exposure.blank(1).having(moves=np.array([moves]))
+        made = exposed(mib(100), mib(164), before, since=NOW - 100)
+        assert made.saving == pytest.approx([(2 + lasting) * gain])
+
+
+def test_a_move_that_follows_the_plan_starts_the_regret_anew() -> None:
+    made = Exposure.blank(2).having(regret=np.array([7.0, 8.0])).followed(np.array([True, False]))
+    assert (made.regret.tolist(), made.moves.tolist()) == ([0.0, 8.0], [1, 0])
 
 
 @pytest.mark.parametrize(
     ("planned_size", "movable"), [(100, True), (90, True), (164, False)], ids=["has it", "has more", "immovable"]
 )
 def test_there_is_no_regret_where_the_plan_is_followed_or_cannot_be(planned_size: float, movable: bool) -> None:
-    before = Exposure(np.zeros(1), np.array([7.0]))
+    before = Exposure.blank(1).having(regret=np.array([7.0]))
     assert exposed(mib(100), mib(planned_size), before, movable=movable).regret.tolist() == [0.0]
 
 
@@ -356,4 +370,4 @@ def test_limits_are_those_of_the_policy_as_far_as_the_domain_may_have_it() -> No
 
 
 def test_a_new_domain_costs_nothing_yet() -> None:
-    assert Exposure.blank(1).dump() == {"excess": [0.0], "regret": [0.0]}
+    assert Exposure.blank(1).dump() == {"excess": [0.0], "regret": [0.0], "saving": [0.0], "moves": [0]}

@@ -46,7 +46,8 @@ class TestGuestThatReportsSeldom:
 
     @pytest.mark.parametrize("period", [5, 10, 15, 60])
     def test_is_looked_at_no_more_often_than_one_that_reports_every_second(self, period):
-        assert self.looks(period) <= 1.1 * self.looks(1)
+        first_samples = 3
+        assert self.looks(period) <= self.looks(1) + first_samples
 
     @pytest.mark.parametrize("period", [5, 10, 15, 60])
     def test_is_not_said_to_have_fallen_silent(self, period):

@@ -50,14 +50,14 @@ def test_a_guest_that_reads_back_a_little_is_calm():
     assert len([when for when, _ in world.looks if when > world.now - 30]) <= 2
 
 
-def test_an_unstable_guest_is_looked_at_at_the_shortest_interval():
+def test_an_unstable_guest_is_looked_at_every_few_shortest_intervals():
     world = node(Guest("wild", 500, 2000), policies=[PATIENT]).tick(30)
     choice = np.random.default_rng(1)
     for _ in range(120):
         others = {300, 900, 1500} - {world.guests["wild"].demand}
         world.guests["wild"].demand = int(choice.choice(sorted(others)))
         world.tick()
-    assert len([when for when, _ in world.looks if when > 1090]) >= 30
+    assert len([when for when, _ in world.looks if when > 1090]) >= 20
 
 
 def test_a_guest_about_to_run_out_is_looked_at_in_time():

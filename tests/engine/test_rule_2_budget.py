@@ -32,21 +32,6 @@ class TestPromises:
         assert world.allocated() <= 2000
         assert world.guests["other"].actual == 900
 
-    def test_an_order_under_way_stays_promised_when_a_later_one_is_refused(self):
-        slow, other = Guest("slow", 500, 600, moves_at=20, maximum=6000), Guest("other", 900, 1000, maximum=6000)
-        world = node(slow, other, policies=[policy(budget={"maximum": "4000Mi"})]).tick(10)
-        slow.demand = 2500
-        world.tick(2)
-        world.refuse_next = "slow"
-        world.tick(3)
-        assert world.refuse_next == ""
-        other.demand = 3500
-        for _ in range(60):
-            world.tick()
-            assert world.allocated() <= 4000
-        assert other.actual >= 2400
-        assert Reason.OUTSIDE_CHANGE not in world.notices()
-
     def test_a_stuck_grow_that_libvirt_does_not_let_go_of_stays_the_guests(self):
         stiff, other = Guest("stiff", 960, 1000, stuck=True), Guest("other", 900, 1000)
         world = node(stiff, other, policies=[policy(budget={"maximum": "3000Mi"})])

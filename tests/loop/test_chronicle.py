@@ -87,23 +87,22 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
             {},
             [
                 LACKS,
-                "At 500 MiB it is expected to run short by 3.0 MiB in a shortest interval; its share would have saved "
-                "as much so far as 0.36 s of the guests' mean demand, and a move costs 0.30 s: enough for a move.",
+                "At 500 MiB it is expected to run short by 3.0 MiB in a shortest interval; its share saves as "
+                "much as 0.36 s of the guests' mean demand, and a move costs 0.30 s: enough for a move.",
             ],
         ),
         (
             Reason.WITHIN_THRESHOLD,
-            {"regret": 50.0 * MIB, "excess": 0.01 * MIB},
+            {"saving": 50.0 * MIB, "excess": 0.01 * MIB},
             [
                 LACKS,
-                "At 500 MiB it is expected to run short by less than 0.1 MiB in a shortest interval; its share would "
-                "have saved as much so far as 0.15 s of the guests' mean demand, and a move costs 0.30 s: not enough "
-                "for a move yet.",
+                "At 500 MiB it is expected to run short by less than 0.1 MiB in a shortest interval; its share "
+                "saves as much as 0.15 s of the guests' mean demand, and a move costs 0.30 s: not enough for a move yet.",
             ],
         ),
         (
             Reason.SPARE_LENT,
-            {"regret": 0.0, "planned": 1100.0 * MIB},
+            {"saving": 0.0, "planned": 1100.0 * MIB},
             [
                 "It lacks 600 MiB of that, more than the threshold of 50 MiB.",
                 "It has less than half of its share, and memory is left over.",
@@ -111,7 +110,7 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
         ),
         (
             Reason.FORECAST_GROW,
-            {"regret": 0.0},
+            {"saving": 0.0},
             [
                 LACKS,
                 "As it gives back what it does not want, it gets what it wants at once, whatever that costs.",
@@ -119,7 +118,7 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
         ),
         (
             Reason.FORECAST_GROW,
-            {"regret": 0.0, "planned": 510.0 * MIB},
+            {"saving": 0.0, "planned": 510.0 * MIB},
             ["Half of its headroom is gone: it grows by the threshold of 50 MiB at least."],
         ),
         (
