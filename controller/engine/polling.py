@@ -22,8 +22,10 @@ from controller.forecast.bound import FOREVER
 ROUNDING = 1e-6
 """Part of a shortest interval that sums of seconds may be off by."""
 
-GROWTH = 2.0
-"""Factor by which an interval grows from look to look at most: from 1 s to 60 s in six looks, one minute."""
+GROWTH = 1.25
+"""Factor by which an interval grows from look to look at most, so that no look is further ahead than a quarter of the
+time for which the domain has been calm: what it has not shown for that long it may show next (Laplace's rule of
+succession gives the chance as that part). From 1 s to 60 s in five minutes."""
 
 SAFETY = 0.5
 """Part of the time until the upper forecast reaches the allocation that may pass unseen: it is seen twice before."""
@@ -58,7 +60,8 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     shortest, longest = inventory.interval_minimum, inventory.interval_maximum
     stable = np.where(observation.fresh, _stable(faded, inventory, observation, pressure), polling.stable)
     worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
-    calm = np.minimum(np.minimum(GROWTH * polling.interval, worth), SAFETY * (known.estimate.exhausted_at - now))
+    last = np.fmax(polling.interval, np.fmin(inventory.statistics_period, longest))
+    calm = np.minimum(np.minimum(GROWTH * last, worth), SAFETY * (known.estimate.exhausted_at - now))
     short = pressure.pressed | pressure.paging
     fresh = np.where(short, shortest, calm.clip(shortest, longest))
     report_due = observing.report_due(observation, inventory) - now

@@ -97,7 +97,8 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
             [
                 LACKS,
                 "At 500 MiB it is expected to run short by less than 0.1 MiB in a shortest interval; its share "
-                "saves as much as 0.15 s of the guests' mean demand, and a move costs 0.30 s: not enough for a move yet.",
+                "saves as much as 0.15 s of the guests' mean demand, and a move costs 0.30 s: not enough for a move "
+                "yet.",
             ],
         ),
         (
