@@ -17,6 +17,7 @@ import libvirt
 
 from controller.engine.inventory import DomainFacts
 from controller.host.calls import Call, Calls
+from controller.host.lane import Lane
 from controller.host.news import News
 from controller.host.periods import Periods
 from controller.host.remedies import explain, explain_freeze, explain_loss
@@ -38,7 +39,12 @@ REREAD_SECONDS = 300.0
 CLOSE_SECONDS = 3.0
 """How long `close` waits for the keeper: one that hangs in a frozen libvirtd ends with the process."""
 
+ORDERS_AT_ONCE = 3
+"""Calls that move balloons at a time; one of those that may be left behind (`calls.LIMIT`) stays for looks."""
+
 HANGING = "too many calls hang, because QEMU of some domains does not answer; resume or destroy those"
+
+SLOW = "libvirt answers, but late; is the host overloaded, or libvirtd busy with others? See its log"
 
 LISTING_EVENTS = frozenset(
     {
@@ -90,6 +96,8 @@ class Link:
     handle: Handle
     entries: Mapping[str, Entry]
     calls: Calls
+    orders: Lane
+    """Calls that move balloons."""
 
 
 class ConnectionLostError(Exception):
@@ -122,7 +130,7 @@ class Connection:
         self._error = f"{uri}: not connected yet"
         self._roster = Roster(suffix)
         self._periods = Periods()
-        self._wake = wake
+        self.wake = wake
         self._moved = moved
         self._keeping = keeping
         self._news = News()
@@ -146,6 +154,8 @@ class Connection:
     def error(self) -> str:
         """What is wrong and what to do about it, for people; empty when nothing is."""
         link = self.link
+        if link is not None and link.calls.slow:
+            return f"{self.uri}: {SLOW}"
         return f"{self.uri}: {HANGING}" if link is not None and link.calls.exhausted() else self._error
 
     def want_period(self, key: str, seconds: int) -> None:
@@ -192,17 +202,18 @@ class Connection:
         self._roster.let_go()
         _part(handle)
         if established:
-            self._wake()
+            self.wake()
         return established
 
     def _serve(self, handle: Handle) -> None:
         """Raises libvirtError and ConnectionLostError; returns when the connection is no longer wanted."""
         calls = Calls(handle.getLibVersion)
+        orders = Lane(calls, ORDERS_AT_ONCE, self.wake)
         self._serving = handle
         self._news.begin(*self._roster.entries)
         self._patiently(handle, lambda: self._greet(handle))
         while True:
-            self._update(handle, calls)
+            self._update(handle, calls, orders)
             set_anew = self._periods.work(self._roster.entries, calls)
             if set_anew:
                 self._news.tell_changes(*set_anew)
@@ -226,7 +237,7 @@ class Connection:
                 self._check(handle)
                 self.link = None
                 self._fail(explain_freeze(self.uri))
-                self._wake()
+                self.wake()
 
     def _check(self, handle: Handle) -> None:
         """Raises ConnectionLostError."""
@@ -244,7 +255,7 @@ class Connection:
         for event in CHANGE_EVENTS:
             handle.domainEventRegisterAny(None, event, self._on_change, None)
 
-    def _update(self, handle: Handle, calls: Calls) -> None:
+    def _update(self, handle: Handle, calls: Calls, orders: Lane) -> None:
         """Read again what changed, and let everybody see it."""
         changes = self._news.take()
         self._roster.note_resets(changes.resets)
@@ -252,13 +263,13 @@ class Connection:
             return
         differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, changes.keys)))
         self.facts = self._roster.facts
-        fresh, self.link = self.link is None, Link(handle, self._roster.entries, calls)
+        fresh, self.link = self.link is None, Link(handle, self._roster.entries, calls, orders)
         if fresh:
             self._error = ""
             LOG.info("%s: connected, %d running domains", self.uri, len(self.facts))
             self.settled.set()
         if fresh or differs:
-            self._wake()
+            self.wake()
 
     def _next_reads(self) -> list[str]:
         """Keys whose turn it is in the slow re-reading of all XML."""
@@ -283,7 +294,7 @@ class Connection:
     def _on_lifecycle(self, _handle: Handle, domain: Any, event: int, _detail: int, _opaque: None) -> None:
         if event in LISTING_EVENTS:
             self._news.tell_changes(self.key(domain))
-        self._wake()
+        self.wake()
 
     def _on_reboot(self, _handle: Handle, domain: Any, _opaque: None) -> None:
         self._news.tell_reset(self.key(domain), time.time())
@@ -293,7 +304,7 @@ class Connection:
 
     def _on_balloon(self, _handle: Handle, domain: Any, actual: int, _opaque: None) -> None:
         self._moved(self.key(domain), actual * KIB)
-        self._wake()
+        self.wake()
 
 
 def _part(handle: Handle) -> None:

@@ -54,6 +54,7 @@ class FakeDomain:
         self.answers.set()
         self.job = threading.Lock()
         self.job_type = libvirt.VIR_DOMAIN_JOB_NONE
+        self.job_operation = libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
         self.refusal: libvirt.libvirtError | None = None
         self.xml_refusal: libvirt.libvirtError | None = None
         self.period = 1
@@ -83,6 +84,9 @@ class FakeDomain:
 
     def jobInfo(self) -> list[int]:  # noqa: N802 - libvirt's name
         return [self.job_type, 0, 0]
+
+    def jobStats(self) -> dict[str, int]:  # noqa: N802 - libvirt's name
+        return {"type": self.job_type, libvirt.VIR_DOMAIN_JOB_OPERATION: self.job_operation}
 
     def setMemoryFlags(self, kib: int, flags: int) -> None:  # noqa: N802 - libvirt's name
         with self.job:
