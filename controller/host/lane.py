@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
-from controller.host.calls import NUDGE_SECONDS, Call, Calls, NotStartedError
+from controller.host.calls import LATE_SECONDS, NUDGE_SECONDS, Call, Calls, NotStartedError
 
 Work = Callable[[], object]
 
@@ -49,7 +49,7 @@ class Lane:
         self._told = told
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Errand, Work]] = deque()
-        self._open = 0
+        self._open: list[Call[object]] = []
 
     def add(self, errand: Errand, work: Work) -> None:
         """Begin an errand, now or after those before it."""
@@ -78,11 +78,14 @@ class Lane:
     def _begin(self) -> None:
         """Begin what there is room for; the lock is held."""
         now, waiting = time.monotonic(), self._waiting
+        blocked = len(self._open) >= self._at_once and all(call.age > LATE_SECONDS for call in self._open)
         self._waiting = deque()
         for errand, work in waiting:
-            if errand.expires_at <= now:
+            if blocked:
+                errand.withdrawn = f"it was not sent, as {len(self._open)} earlier orders hang"
+            elif errand.expires_at <= now:
                 errand.withdrawn = "it was not sent in time, as libvirt is busy with earlier orders"
-            elif self._open >= self._at_once:
+            elif len(self._open) >= self._at_once:
                 self._waiting.append((errand, work))
             else:
                 self._start(errand, work)
@@ -93,13 +96,13 @@ class Lane:
         except NotStartedError as error:
             errand.withdrawn = str(error)
             return
-        self._open += 1
+        self._open.append(errand.call)
         if errand.late:
             self._calls.leave(errand.call)
 
     def _end(self, errand: Errand) -> None:
         with self._changed:
-            self._open -= 1
+            self._open = [call for call in self._open if call is not errand.call]
             self._begin()
             self._changed.notify_all()
             late = errand.late

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from controller.host import lane
 from controller.host.calls import Calls, NotStartedError
 from controller.host.lane import Errand, Lane
 
@@ -80,6 +81,15 @@ def test_what_waited_too_long_is_never_begun(gate):
         errand.outcome()
     gate.set()
     assert begun == []
+
+
+def test_behind_errands_that_hang_nobody_waits(monkeypatch, gate):
+    monkeypatch.setattr(lane, "LATE_SECONDS", 0.0)
+    bench = Bench()
+    bench.add("a", gate.wait)
+    errand = bench.add("b")
+    with pytest.raises(NotStartedError, match="1 earlier orders hang"):
+        errand.outcome()
 
 
 def test_nothing_is_begun_while_too_many_calls_hang():

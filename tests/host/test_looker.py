@@ -1,9 +1,15 @@
 """Looks that hang, break, or find domains gone. The fake hangs where a stopped QEMU does."""
 
+import math
+import threading
+import time
+from queue import SimpleQueue
+
 import libvirt
 import pytest
 
 from controller.engine.snapshot import Life
+from controller.host import looker as looker_module
 from controller.host.calls import LIMIT
 from controller.host.looker import Looker
 from controller.host.trouble import Trouble
@@ -86,6 +92,129 @@ def test_a_domain_that_answers_again_is_looked_at_again(connect, domains):
         pass
     assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
     assert trouble.unresponsive == set()
+
+
+class SlowHandle(FakeHandle):
+    """Its bulk calls return when they are let, in the order in which they were made."""
+
+    def __init__(self, *domains: FakeDomain) -> None:
+        super().__init__(*domains)
+        self.gates: SimpleQueue[threading.Event] = SimpleQueue()
+
+    def domainListGetStats(self, domains, groups, flags):  # noqa: N802 - libvirt's name
+        gate = threading.Event()
+        self.gates.put(gate)
+        replies = super().domainListGetStats(domains, groups, flags)
+        assert gate.wait(10)
+        return replies
+
+    def let(self) -> None:
+        """The oldest call returns."""
+        self.gates.get(timeout=10).set()
+
+
+@pytest.fixture
+def slow(connect, domains):
+    """A libvirt whose first look is over before it answers, who looks at it, and what wakes the loop."""
+    handle, woken = SlowHandle(*domains), threading.Semaphore(0)
+    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=(0.01,))
+    assert woken.acquire(timeout=10)  # it is connected
+    return handle, looker, woken
+
+
+def test_a_late_answer_wakes_the_loop_and_is_used_by_the_next_look(slow, domains):
+    handle, looker, woken = slow
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.UNRESPONSIVE}
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
+    assert len(handle.bulk_calls) == 1
+
+
+def test_a_slow_libvirt_is_not_asked_again_before_it_has_answered(slow, domains):
+    handle, looker, woken = slow
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    looker.look(map_keys(domains))
+    assert looker.look(map_keys(domains)).keys == ()
+    assert looker.look(map_keys(domains)).keys == ()
+    assert len(handle.bulk_calls) == 2
+    assert "libvirt answers, but late" in looker._connections[""].error()
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
+
+
+def test_a_slow_libvirt_is_asked_once_and_gets_all_the_time_that_a_look_has(connect, domains):
+    handle = FakeHandle(*domains)
+    connection = connect(handle)
+    connection.link.calls.slow = True
+    looker = Looker({"": connection}, Trouble(), seconds=(0.0, 0.0, 10.0))
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
+    assert len(handle.bulk_calls) == 1
+
+
+def test_a_libvirt_that_answers_in_time_again_is_slow_no_longer(slow, domains):
+    handle, looker, woken = slow
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    looker.look(map_keys(domains))
+    handle.domainListGetStats = super(SlowHandle, handle).domainListGetStats
+    looker._seconds = (10.0,)
+    looker.look(map_keys(domains))
+    assert looker._connections[""].error() == ""
+
+
+def test_a_late_answer_about_a_balloon_that_has_moved_since_is_not_used(connect, domains):
+    handle, woken = SlowHandle(*domains), threading.Semaphore(0)
+    connection, moved = connect(handle, wake=woken.release), key(domains[1])
+    looker = Looker(
+        {"": connection},
+        Trouble(),
+        seconds=(0.01,),
+        moved_at=lambda each: time.monotonic() if each == moved else -math.inf,
+    )
+    looker.look(map_keys(domains))
+    assert woken.acquire(timeout=10)  # it was connected
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert set(looker.look(map_keys(domains)).keys) == {key(domains[0]), key(domains[2])}
+
+
+def test_what_hung_for_long_is_old_news(slow, domains, monkeypatch):
+    handle, looker, woken = slow
+    monkeypatch.setattr(looker_module, "LATE_SECONDS", 0.0)
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.UNRESPONSIVE}
+
+
+def test_a_hung_call_that_returns_tells_nothing_of_those_that_were_heard_of_meanwhile(connect, domains):
+    domains[1].answers.clear()
+    woken = threading.Semaphore(0)
+    handle = FakeHandle(*domains)
+    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=SECONDS)
+    looker.look(map_keys(domains))
+    assert woken.acquire(timeout=10)  # it was connected
+    domains[0].reply = dict
+    domains[1].answers.set()
+    assert woken.acquire(timeout=10)
+    handle.bulk_calls.clear()
+    looker.look([key(domains[0])])
+    assert handle.bulk_calls == [["guest1"]]
+
+
+def test_no_thread_for_a_look_is_no_answer(connect, domains, monkeypatch):
+    looker = Looker({"": connect(FakeHandle(*domains))}, Trouble())
+
+    def no_thread(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.UNRESPONSIVE}
 
 
 def test_calls_left_behind_are_bounded_and_then_nothing_is_asked(connect):
