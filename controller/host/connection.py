@@ -19,7 +19,7 @@ from controller.engine.inventory import DomainFacts
 from controller.host.calls import Call, Calls
 from controller.host.lane import Lane
 from controller.host.news import News
-from controller.host.periods import Periods
+from controller.host.periods import CLOSING_LIMIT, Periods
 from controller.host.remedies import explain, explain_freeze, explain_loss
 from controller.host.roster import Entry, Handle, Roster
 
@@ -36,8 +36,12 @@ BACKOFF_LONGEST_SECONDS = 15.0
 REREAD_SECONDS = 300.0
 """In this time every domain's XML is read again, a few at each tick: some changes of a definition make no event."""
 
-CLOSE_SECONDS = 3.0
-"""How long `close` waits for the keeper: one that hangs in a frozen libvirtd ends with the process."""
+CLOSE_SECONDS = 12.0
+"""How long `close` waits for the keeper where periods are to be put back. The loop may have been away for 5 s before;
+together that is less than the 20 s that systemd and Kubernetes grant."""
+
+PART_SECONDS = 3.0
+"""How long it waits where there is nothing to do: a keeper that hangs in a frozen libvirtd ends with the process."""
 
 ORDERS_AT_ONCE = 3
 """Calls that move balloons at a time; one of those that may be left behind (`calls.LIMIT`) stays for looks."""
@@ -142,10 +146,15 @@ class Connection:
         """Begin to connect, in the background."""
         self._keeper.start()
 
-    def close(self) -> None:
-        """End the keeper and the connection; periods that were asked for are put first."""
+    def begin_close(self) -> None:
+        """Have the keeper end, and the connection; periods that were asked for are put back first."""
         self._news.tell_closing()
-        self._keeper.join(CLOSE_SECONDS)
+
+    def close(self, waited: float = 0.0) -> None:
+        """`begin_close`, and wait for the end; `waited` seconds are over."""
+        self.begin_close()
+        seconds = CLOSE_SECONDS if self._periods.pending() else PART_SECONDS
+        self._keeper.join(max(seconds - waited, 0.0))
 
     def key(self, domain: Any) -> str:
         """Key of one of this connection's libvirt.virDomain."""
@@ -214,11 +223,15 @@ class Connection:
         self._patiently(handle, lambda: self._greet(handle))
         while True:
             self._update(handle, calls, orders)
-            set_anew = self._periods.work(self._roster.entries, calls)
+            if self._news.closing:
+                many = Calls(handle.getLibVersion, CLOSING_LIMIT)
+                self._periods.put_back(self._roster.entries, many, calls.suspects())
+                return
+            set_anew = self._periods.work(self._roster.entries, calls, lambda: self._news.closing)
             if set_anew:
                 self._news.tell_changes(*set_anew)
-            if self._news.closing and not self._periods.pending():
-                return
+            elif self._periods.pending():
+                self._news.tell_errand()
             if not self._news.wait(self._keeping.tick_seconds):
                 self._news.tell_changes(*self._next_reads())
             self._check(handle)

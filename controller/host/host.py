@@ -89,8 +89,11 @@ class Host:
         if not self._started:
             return
         self._started = False
+        began = time.monotonic()
         for connection in self._connections.values():
-            connection.close()
+            connection.begin_close()
+        for connection in self._connections.values():
+            connection.close(time.monotonic() - began)
         self._pressure.close()
         EVENT_LOOP.close()
 

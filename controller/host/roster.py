@@ -10,6 +10,7 @@ import libvirt
 
 from controller.engine.inventory import DomainFacts
 from controller.host.domain_xml import Description, XmlError, current_memory, describe
+from controller.host.marks import marked
 
 LOG = logging.getLogger(__name__)
 
@@ -30,6 +31,8 @@ class Entry:
     """Its libvirt.virDomain, of the connection that is open now; None while none is."""
     persistent: bool
     facts: DomainFacts
+    marked: int = 0
+    """Seconds of the statistics period that Ballast has set, 0 where it has set none; see `marks`."""
 
     @property
     def period(self) -> int:
@@ -117,7 +120,8 @@ class Roster:
 
     def _read(self, domain: Any, persistent: bool, known: Entry | None) -> Entry:
         uuid, name = domain.UUIDString(), domain.name()
-        description = describe(domain.XMLDesc(), self.key(domain), uuid, name, domain.ID())
+        xml = domain.XMLDesc()
+        description = describe(xml, self.key(domain), uuid, name, domain.ID())
         if description.error:
             LOG.warning("domain %s: %s", domain.name(), description.error)
         definition = self._definition(domain, persistent, known, description)
@@ -127,7 +131,7 @@ class Roster:
             reset_at=0.0 if known is None else known.facts.reset_at,
             started_at=self._started_at(known),
         )
-        return Entry(domain, persistent, facts)
+        return Entry(domain, persistent, facts, 0 if description.error else marked(xml))
 
     def _started_at(self, known: Entry | None) -> float:
         """A domain that no earlier listing had was started a moment ago."""

@@ -32,7 +32,7 @@ REPLY = {
 WITHOUT_JOB = ("state.state", "state.reason", "balloon.current", "balloon.maximum")
 """All that NOWAIT gives of a domain whose job is held."""
 
-XML = """<domain><memory unit='KiB'>262144</memory><currentMemory unit='KiB'>262144</currentMemory>
+XML = """<domain><metadata/><memory unit='KiB'>262144</memory><currentMemory unit='KiB'>262144</currentMemory>
 <devices><memballoon model='virtio'><stats period='1'/></memballoon></devices></domain>"""
 
 
@@ -58,6 +58,8 @@ class FakeDomain:
         self.refusal: libvirt.libvirtError | None = None
         self.xml_refusal: libvirt.libvirtError | None = None
         self.period = 1
+        self.metadata: dict[str, str] = {}
+        """Elements by namespace."""
         self.periods: SimpleQueue[int] = SimpleQueue()
         """Each one that was set."""
         self.set: list[tuple[int, int]] = []
@@ -75,7 +77,14 @@ class FakeDomain:
     def XMLDesc(self, _flags: int = 0) -> str:  # noqa: N802 - libvirt's name
         if self.xml_refusal is not None:
             raise self.xml_refusal
-        return XML.replace("period='1'", f"period='{self.period}'")
+        metadata = "".join(f"<metadata>{element}</metadata>" for element in self.metadata.values())
+        return XML.replace("period='1'", f"period='{self.period}'").replace("<metadata/>", metadata)
+
+    def setMetadata(self, kind: int, element: str | None, _prefix: str | None, uri: str, flags: int) -> None:  # noqa: N802 - libvirt's name
+        assert (kind, flags) == (libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        self.metadata.pop(uri, None)
+        if element is not None:
+            self.metadata[uri] = element.replace(" ", f" xmlns='{uri}' ", 1)
 
     def setMemoryStatsPeriod(self, seconds: int, flags: int) -> None:  # noqa: N802 - libvirt's name
         assert flags == libvirt.VIR_DOMAIN_AFFECT_LIVE

@@ -1,13 +1,25 @@
 """The guest statistics period, on libvirt's own test driver."""
 
+import re
+import time
 from collections.abc import Collection
+from pathlib import Path
 
 import libvirt
 import pytest
 
+from controller.host import periods
 from controller.host.calls import Calls
-from controller.host.periods import OFF, RETRY_SECONDS, Periods
+from controller.host.connection import CLOSE_SECONDS
+from controller.host.looker import LOOK_SECONDS
+from controller.host.marks import mark
+from controller.host.mover import MOVE_SECONDS
+from controller.host.periods import CLOSING_SECONDS, CLOSING_SET_SECONDS, OFF, RETRY_SECONDS, Periods
+from controller.host.pressure import CLOSE_SECONDS as CLOSE_PRESSURE_SECONDS
 from controller.host.roster import Roster
+from lab.fake_libvirt import FakeDomain, FakeHandle
+
+ROOT = Path(__file__).parents[2]
 
 WITHOUT_BALLOON = """<domain type='test'><name>bare</name><memory>1024</memory><os><type>hvm</type></os>
 <devices><memballoon model='none'/></devices></domain>"""
@@ -122,6 +134,134 @@ def test_a_period_that_somebody_else_set_after_us_is_theirs(bench):
     bench.work()
     assert not bench.want(5)
     assert not bench.periods.release(bench.roster.entries, [bench.key])
+
+
+def test_a_period_of_ours_is_ours_after_a_save_and_restore(bench, tmp_path):
+    bench.want(5)
+    bench.work()
+    bench.entry.domain.save(str(tmp_path / "saved"))
+    bench.refresh(())
+    bench.handle.restore(str(tmp_path / "saved"))
+    bench.refresh(())
+    assert bench.entry.period == 5
+    bench.periods.release(bench.roster.entries, [bench.key])
+    bench.work()
+    assert bench.entry.period == OFF
+
+
+def test_a_period_that_an_earlier_run_has_set_is_ours(bench):
+    bench.want(5)
+    bench.work()
+    bench.periods = Periods(lambda: bench.now)
+    assert bench.want(2)
+    bench.work()
+    bench.periods = Periods(lambda: bench.now)
+    assert bench.periods.release(bench.roster.entries, [bench.key])
+    bench.work()
+    assert bench.entry.period == OFF
+
+
+def test_a_period_that_was_put_back_leaves_no_mark(bench):
+    bench.want(5)
+    bench.work()
+    bench.periods.release(bench.roster.entries, [bench.key])
+    bench.work()
+    assert "ballast" not in bench.entry.domain.XMLDesc()
+    bench.set_by_hand(5)
+    assert not bench.periods.release(bench.roster.entries, [bench.key])
+
+
+@pytest.mark.parametrize("asked", [5, OFF])
+def test_what_somebody_else_set_unheard_is_left_alone(bench, asked):
+    if asked == OFF:
+        bench.want(5)
+        bench.work()
+        bench.periods.release(bench.roster.entries, [bench.key])
+    else:
+        bench.want(5)
+    bench.entry.domain.setMemoryStatsPeriod(30, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    assert bench.work() == set()
+    bench.refresh({bench.key})
+    assert bench.entry.period == 30
+
+
+def test_what_could_not_be_put_back_is_tried_again_after_a_rest(bench):
+    bench.want(5)
+    bench.work()
+    bench.periods.release(bench.roster.entries, [bench.key])
+    bench.calls = Calls(int, limit=0)
+    bench.work()
+    assert not bench.periods.pending()
+    bench.calls = Calls(int)
+    bench.work()
+    assert bench.entry.period == 5
+    bench.now += RETRY_SECONDS
+    assert bench.periods.pending()
+    bench.work()
+    assert bench.entry.period == OFF
+
+
+def test_what_was_not_put_back_yet_and_is_wanted_again_stays(bench):
+    bench.want(5)
+    bench.work()
+    bench.periods.release(bench.roster.entries, [bench.key])
+    assert not bench.want(5)
+    bench.work()
+    assert (bench.entry.period, bench.periods.pending()) == (5, False)
+
+
+def test_other_work_is_not_kept_waiting(bench):
+    bench.want(5)
+    assert bench.periods.work(bench.roster.entries, bench.calls, lambda: True) == set()
+    assert bench.periods.pending()
+
+
+class Crowd:
+    """A thousand domains whose periods Ballast has set; calls take five milliseconds."""
+
+    def __init__(self, connect) -> None:
+        self.domains = [SlowDomain(number) for number in range(1000)]
+        self.connection = connect(FakeHandle(*self.domains))
+        self.connection.release_periods([domain.UUIDString() for domain in self.domains])
+
+
+class SlowDomain(FakeDomain):
+    """It takes its time, and its period is Ballast's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        mark(self, self.period)
+
+    def setMemoryStatsPeriod(self, seconds: int, flags: int) -> None:  # noqa: N802 - libvirt's name
+        time.sleep(0.005)
+        with self.job:
+            self.answers.wait()
+            super().setMemoryStatsPeriod(seconds, flags)
+
+
+def test_a_thousand_periods_are_put_back_by_the_time_of_closing(connect):
+    crowd = Crowd(connect)
+    crowd.connection.close()
+    assert [domain.period for domain in crowd.domains] == [OFF] * 1000
+
+
+def test_domains_that_hang_keep_no_others_period(connect, monkeypatch):
+    monkeypatch.setattr(periods, "CLOSING_SET_SECONDS", 0.1)
+    crowd = Crowd(connect)
+    hung = crowd.domains[::20]
+    for domain in hung:
+        domain.answers.clear()
+    crowd.connection.close()
+    assert {domain.number for domain in crowd.domains if domain.period != OFF} == {domain.number for domain in hung}
+
+
+def test_closing_fits_into_the_time_that_systemd_and_kubernetes_grant():
+    unit = (ROOT / "manifests/systemd/ballast.service").read_text()
+    pod = (ROOT / "manifests/base/agent.yaml").read_text()
+    granted = re.findall(r"(?:TimeoutStopSec=|terminationGracePeriodSeconds: )(\d+)", unit + pod)
+    turn = sum(LOOK_SECONDS) + MOVE_SECONDS
+    assert CLOSING_SECONDS + CLOSING_SET_SECONDS < CLOSE_SECONDS
+    assert [turn + CLOSE_SECONDS + CLOSE_PRESSURE_SECONDS < int(seconds) for seconds in granted] == [True, True]
 
 
 def test_a_failure_is_retried_after_a_rest(bench):
