@@ -21,7 +21,7 @@ from controller.host.lane import Lane
 from controller.host.news import News
 from controller.host.periods import CLOSING_LIMIT, Periods
 from controller.host.remedies import explain, explain_freeze, explain_loss
-from controller.host.roster import Entry, Handle, Roster
+from controller.host.roster import Entry, Handle, Roster, Starts
 
 LOG = logging.getLogger(__name__)
 
@@ -88,6 +88,8 @@ class Keeping:
     """How often domains are listed without an event: an event can be lost, and two listing calls cost nothing."""
     backoff: Callable[[int, float], float] = backoff
     """Seconds of rest after a number of tries."""
+    starts: Starts = lambda _uuids: {}
+    """When QEMU began."""
 
 
 KEEPING = Keeping()
@@ -132,7 +134,7 @@ class Connection:
         self.settled = threading.Event()
         """Set once the first try has ended, whichever way."""
         self._error = f"{uri}: not connected yet"
-        self._roster = Roster(suffix)
+        self._roster = Roster(suffix, starts=keeping.starts)
         self._periods = Periods()
         self.wake = wake
         self._moved = moved

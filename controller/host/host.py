@@ -4,14 +4,15 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.snapshot import HostReading, Outcome, Result
-from controller.host import ksm, meminfo
+from controller.host import ksm, meminfo, processes
 from controller.host.calls import LATE_SECONDS
 from controller.host.connection import KEEPING, Connection, Keeping, connection_of
 from controller.host.events import EVENT_LOOP
@@ -57,6 +58,7 @@ class Host:
         self._lock = threading.Lock()
         self._moved: dict[str, int] = {}
         self._moved_at: dict[str, float] = {}
+        keeping = replace(keeping, starts=partial(processes.started, proc))
         suffixes = {uri: f"@{uri}" if len(uris) > 1 else "" for uri in uris}
         self._connections = {
             connection_of(suffix): Connection(uri, suffix, wake, self._on_moved, keeping)
