@@ -88,7 +88,7 @@ class Keeping:
     """How often domains are listed without an event: an event can be lost, and two listing calls cost nothing."""
     backoff: Callable[[int, float], float] = backoff
     """Seconds of rest after a number of tries."""
-    starts: Starts = lambda _uuids: {}
+    starts: Starts = lambda _names: {}
     """When QEMU began."""
 
 

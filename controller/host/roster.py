@@ -17,8 +17,8 @@ LOG = logging.getLogger(__name__)
 Handle = Any
 """A libvirt.virConnect; the binding carries no types."""
 
-Starts = Callable[[Collection[str]], Mapping[str, float]]
-"""When the QEMU of each domain began, seconds since the epoch, by UUID, as far as that is known."""
+Starts = Callable[[Mapping[str, str]], Mapping[str, float]]
+"""Names by UUID, to when the QEMU of each began, seconds since the epoch, by UUID; as far as that is known."""
 
 _ACTIVE = (
     (True, libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
@@ -46,7 +46,7 @@ class Entry:
 class Roster:
     """Survives reconnects: a transient domain's first allocation is its definition, and is seen only once."""
 
-    def __init__(self, suffix: str, wall: Callable[[], float] = time.time, starts: Starts = lambda _uuids: {}) -> None:
+    def __init__(self, suffix: str, wall: Callable[[], float] = time.time, starts: Starts = lambda _names: {}) -> None:
         self._wall = wall
         self._starts = starts
         self._suffix = suffix
@@ -86,7 +86,7 @@ class Roster:
         keys = {self.key(domain) for _, domain in listed}
         self._refusals = {key: message for key, message in self._refusals.items() if key in keys}
         new = [domain for _, domain in listed if self._known(domain) is None]
-        self._started = self._starts({domain.UUIDString() for domain in new}) if new else {}
+        self._started = self._starts({domain.UUIDString(): domain.name() for domain in new}) if new else {}
         read = [self._entry(handle, domain, persistent, changed) for persistent, domain in listed]
         present = sorted((entry for entry in read if entry is not None), key=_order)
         return {entry.facts.key: entry for entry in present}
