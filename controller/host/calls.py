@@ -7,6 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+import libvirt
+
 T = TypeVar("T")
 
 LIMIT = 4
@@ -21,6 +23,10 @@ once in ten calls that followed each other at once while an earlier one hung). A
 
 LATE_SECONDS = 10.0
 """A call that was left behind and returns before is late, and what it says may be used. What takes longer, hangs."""
+
+
+FAILURES = (libvirt.libvirtError, OSError, MemoryError)
+"""What a call may raise: a machine that is out of descriptors or memory must not end Ballast."""
 
 
 class NotStartedError(Exception):

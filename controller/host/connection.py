@@ -142,19 +142,24 @@ class Connection:
         self._news = News()
         self._serving: Handle | None = None
         self._unread: list[str] = []
+        self._unresponsive: frozenset[str] = frozenset()
         self._keeper = threading.Thread(target=self._keep, name=f"ballast-libvirt {uri}", daemon=True)
 
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._keeper.start()
 
-    def begin_close(self) -> None:
-        """Have the keeper end, and the connection; periods that were asked for are put back first."""
+    def begin_close(self, unresponsive: Collection[str] = ()) -> None:
+        """Have the keeper end, and the connection; periods that were asked for are put back first.
+
+        `unresponsive` are domains, by key, that would keep others waiting.
+        """
+        self._unresponsive = frozenset(unresponsive)
         self._news.tell_closing()
 
     def close(self, waited: float = 0.0) -> None:
-        """`begin_close`, and wait for the end; `waited` seconds are over."""
-        self.begin_close()
+        """Wait for the end, that of `begin_close` or of its own; `waited` seconds are over."""
+        self._news.tell_closing()
         seconds = CLOSE_SECONDS if self._periods.pending() else PART_SECONDS
         self._keeper.join(max(seconds - waited, 0.0))
 
@@ -227,7 +232,7 @@ class Connection:
             self._update(handle, calls, orders)
             if self._news.closing:
                 many = Calls(handle.getLibVersion, CLOSING_LIMIT)
-                self._periods.put_back(self._roster.entries, many, calls.suspects())
+                self._periods.put_back(self._roster.entries, many, self._unresponsive)
                 return
             set_anew = self._periods.work(self._roster.entries, calls, lambda: self._news.closing)
             if set_anew:

@@ -66,7 +66,7 @@ class Host:
         }
         self._parts: tuple[tuple[DomainFacts, ...], ...] = ()
         self._inventory: tuple[DomainFacts, ...] = ()
-        trouble = Trouble()
+        self._trouble = trouble = Trouble()
         self._looker = Looker(self._connections, trouble, moved_at=lambda key: self._moved_at.get(key, -math.inf))
         self._mover = Mover(self._connections, trouble)
         self._pressure = Pressure(proc, wake)
@@ -93,7 +93,7 @@ class Host:
         self._started = False
         began = time.monotonic()
         for connection in self._connections.values():
-            connection.begin_close()
+            connection.begin_close(self._trouble.unresponsive)
         for connection in self._connections.values():
             connection.close(time.monotonic() - began)
         self._pressure.close()

@@ -16,7 +16,7 @@ import libvirt
 import numpy as np
 
 from controller.engine.snapshot import Life
-from controller.host.calls import LATE_SECONDS, NUDGE_SECONDS, Call, NotStartedError, wait_any
+from controller.host.calls import FAILURES, LATE_SECONDS, NUDGE_SECONDS, Call, NotStartedError, wait_any
 from controller.host.connection import Connection, Link, connection_of
 from controller.host.look import GROUPS, Look, join, read, unanswered
 from controller.host.remedies import said
@@ -183,11 +183,11 @@ class Looker:
         for each in returned:
             try:
                 self._take(pending, each.question, each.call.result(0.0), each.call)
-            except libvirt.libvirtError as error:
+            except FAILURES as error:
                 self._lose(pending, each.question, error)
         return bool(returned)
 
-    def _lose(self, pending: _Pending, question: Question, error: libvirt.libvirtError) -> None:
+    def _lose(self, pending: _Pending, question: Question, error: Exception) -> None:
         """A call broke: nothing is known of those it was about."""
         if question.late:
             return

@@ -11,7 +11,7 @@ import libvirt
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
-from controller.host.calls import NotStartedError
+from controller.host.calls import FAILURES, NotStartedError
 from controller.host.connection import Connection, Link, connection_of
 from controller.host.lane import Errand
 from controller.host.remedies import said
@@ -121,7 +121,7 @@ class Mover:
             why = "the connection to libvirt was lost before it was sent"
         except NotStartedError as error:
             why = str(error)
-        except libvirt.libvirtError as error:
+        except FAILURES as error:
             if not order.link.handle.isAlive():
                 return Result.UNKNOWN, f"the connection broke under the order of {order.size}; QEMU may have taken it"
             why = said(error)

@@ -14,7 +14,7 @@ from typing import Any
 import libvirt
 
 from controller.engine.reasons import Reason
-from controller.host.calls import Calls, NotStartedError
+from controller.host.calls import FAILURES, Calls, NotStartedError
 from controller.host.domain_xml import describe
 from controller.host.marks import mark, marked
 from controller.host.remedies import said
@@ -106,9 +106,9 @@ class Periods:
                 changed.add(key)
         return changed
 
-    def put_back(self, entries: Mapping[str, Entry], calls: Calls, hung: Collection[str]) -> None:
-        """Do what was asked, in the end: many at a time, those last that are known to have `hung`."""
-        due = deque(sorted(self._due(entries, ()), key=lambda each: each[0] in hung))
+    def put_back(self, entries: Mapping[str, Entry], calls: Calls, hang: Collection[str]) -> None:
+        """Do what was asked, in the end: many at a time, those last that `hang`."""
+        due = deque(sorted(self._due(entries, ()), key=lambda each: each[0] in hang))
         deadline = time.monotonic() + CLOSING_SECONDS
 
         def some() -> None:
@@ -145,11 +145,9 @@ class Periods:
 
         try:
             changed = calls.run(work, (key,), patience)
-        except (libvirt.libvirtError, TimeoutError, NotStartedError) as error:
+        except (*FAILURES, NotStartedError) as error:
             self._retry[key] = self._clock() + RETRY_SECONDS
-            why = (
-                said(error) if isinstance(error, libvirt.libvirtError) else error or f"no answer within {patience:g} s"
-            )
+            why = f"no answer within {patience:g} s" if isinstance(error, TimeoutError) else said(error)
             LOG.warning("domain %s: its statistics period was not set: %s", entry.facts.name, why)
             if seconds != OFF:
                 self._done(key, seconds)  # it is asked for at each look

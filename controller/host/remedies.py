@@ -36,9 +36,9 @@ SAID_CHARACTERS = 200
 """Of libvirt's words, at most: they may hold a domain's name, and QEMU's own message at any length."""
 
 
-def said(error: libvirt.libvirtError) -> str:
-    """libvirt's own words, on one line, cut when long, without characters that do not print."""
-    words = str(error) or "libvirt did not say why"
+def said(error: Exception) -> str:
+    """libvirt's own words, or the machine's, on one line, cut when long, without characters that do not print."""
+    words = str(error) or repr(error)
     plain = "".join(char if char.isprintable() else " " for char in words)
     return plain if len(plain) <= SAID_CHARACTERS else plain[: SAID_CHARACTERS - 1] + "…"
 

@@ -88,8 +88,10 @@ class FakeDomain:
 
     def setMemoryStatsPeriod(self, seconds: int, flags: int) -> None:  # noqa: N802 - libvirt's name
         assert flags == libvirt.VIR_DOMAIN_AFFECT_LIVE
-        self.period = seconds
-        self.periods.put(seconds)
+        with self.job:
+            self.answers.wait()
+            self.period = seconds
+            self.periods.put(seconds)
 
     def jobInfo(self) -> list[int]:  # noqa: N802 - libvirt's name
         return [self.job_type, 0, 0]

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Collection
 from pathlib import Path
+from types import SimpleNamespace
 
 import libvirt
 import pytest
@@ -234,9 +235,7 @@ class SlowDomain(FakeDomain):
 
     def setMemoryStatsPeriod(self, seconds: int, flags: int) -> None:  # noqa: N802 - libvirt's name
         time.sleep(0.005)
-        with self.job:
-            self.answers.wait()
-            super().setMemoryStatsPeriod(seconds, flags)
+        super().setMemoryStatsPeriod(seconds, flags)
 
 
 def test_a_thousand_periods_are_put_back_by_the_time_of_closing(connect):
@@ -280,3 +279,15 @@ def test_a_domain_without_a_balloon_is_left_alone(bench):
     bench.refresh(())
     key = bare.UUIDString()
     assert not bench.periods.want(key, bench.roster.entries[key], 5)
+
+
+def test_domains_that_are_known_to_hang_come_last(monkeypatch):
+    monkeypatch.setattr(periods, "CLOSING_AT_ONCE", 1)
+    domains, order = [SlowDomain(number) for number in range(3)], []
+    for domain in domains:
+        domain.periods = SimpleNamespace(put=lambda _seconds, number=domain.number: order.append(number))
+    roster, ours = Roster(""), Periods()
+    roster.accept(roster.read(FakeHandle(*domains), ()))
+    ours.release(roster.entries, roster.entries)
+    ours.put_back(roster.entries, Calls(int), {domains[0].UUIDString()})
+    assert order == [1, 2, 0]

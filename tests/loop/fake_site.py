@@ -63,6 +63,10 @@ class FakeHost:
     stuck: set[str] = field(default_factory=set)
     """Guests whose balloons do not move."""
     refusing: dict[str, str] = field(default_factory=dict)
+    late: set[str] = field(default_factory=set)
+    """Domains whose orders libvirt does not answer in time; `take` has one taken after all."""
+    pending: dict[str, Action] = field(default_factory=dict)
+    """Their orders, by key."""
     looks: list[list[str]] = field(default_factory=list)
     applied: list[Action] = field(default_factory=list)
     ensured: dict[str, int] = field(default_factory=dict)
@@ -115,11 +119,22 @@ class FakeHost:
             Outcome(each.row, Result.REFUSED, self.refusing[each.key]) for each in actions if each.key in self.refusing
         )
         for action in actions:
-            if action.key not in self.refusing:
-                self.applied.append(action)
-                if action.key not in self.stuck:
-                    self.actual[action.key] = action.target
-        return refused
+            if action.key in self.late:
+                self.pending[action.key] = action
+            elif action.key not in self.refusing:
+                self._carry_out(action)
+        unknown = tuple(Outcome(each.row, Result.UNKNOWN, "no answer") for each in actions if each.key in self.late)
+        return refused + unknown
+
+    def take(self, key: str) -> None:
+        """QEMU takes the late order to a domain, and libvirt answers."""
+        self._carry_out(self.pending.pop(key))
+        self.answers[key] = (Result.DONE, "")
+
+    def _carry_out(self, action: Action) -> None:
+        self.applied.append(action)
+        if action.key not in self.stuck:
+            self.actual[action.key] = action.target
 
     def drain_answers(self) -> dict[str, tuple[Result, str]]:
         answers, self.answers = self.answers, {}
