@@ -46,7 +46,7 @@ class Reason(IntEnum):
     HANDED_OVER = 37
     AT_MAXIMUM = 38
     MINIMUM_UNMET = 39
-    REFUSED = 40
+    REFUSED = 41
     # Moved (in Observe: would be moved).
     FORECAST_GROW = 60
     PRESSURE_GROW = 61

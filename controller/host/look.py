@@ -37,7 +37,12 @@ STATISTICS: tuple[tuple[str, float], ...] = (
 
 _NAMES = tuple(name for name, _ in STATISTICS)
 _FACTORS = np.array([factor for _, factor in STATISTICS])
-_STATE, _REASON, _RSS = (_NAMES.index(name) for name in ("state.state", "state.reason", "balloon.rss"))
+_STATE, _REASON, _CURRENT, _TOLD = map(
+    _NAMES.index, ("state.state", "state.reason", "balloon.current", "balloon.usable")
+)
+_MOST = 2.0**53
+"""Of any number that a guest tells, in libvirt's units. More is the -1 of a tag that its driver does not set: libvirt
+leaves -1 bytes out, but some count in other units."""
 
 _RUNNING_STATES = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED)
 _PAUSED_STATES = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED)
@@ -76,6 +81,8 @@ def read(
     """
     rows = [list(map(reply.get, _NAMES, repeat(np.nan))) for reply in replies]
     values = np.array(rows, dtype=np.float64).reshape(-1, len(STATISTICS))
+    told = values[:, _TOLD:]
+    told[(told < 0) | (told >= _MOST)] = np.nan
     life = _lives(values)
     if suspects or in_job:
         life[_among(keys, in_job) & (life == Life.RUNNING)] = Life.BUSY
@@ -119,8 +126,12 @@ def _running(values: Floats) -> Bools:
 
 
 def _skipped(values: Floats) -> Bools:
-    """Running, but without its resident size: libvirt gives that of each QEMU whose job it gets at once."""
-    return _running(values) & np.isnan(values[:, _RSS])
+    """Running, but with nothing that its QEMU was asked for: libvirt gives that where it gets the domain's job at once.
+
+    A driver that gives no size either knows no such statistics.
+    """
+    nothing = np.isnan(values[:, _TOLD:]).all(axis=1) & np.isfinite(values[:, _CURRENT])
+    return np.asarray(_running(values) & nothing)
 
 
 def _among(keys: Sequence[str], chosen: Collection[str]) -> Bools:
