@@ -58,6 +58,8 @@ class FakeHost:
     """Late ones, to orders whose outcome was unknown."""
     slab: dict[str, int] = field(default_factory=dict)
     """Bytes that guests count as usable, and that are neither free nor page cache."""
+    periods: dict[str, int] = field(default_factory=dict)
+    """Whole seconds between two statistics of a guest; 1 where there is none."""
     silent: set[str] = field(default_factory=set)
     """Guests that send no statistics."""
     stuck: set[str] = field(default_factory=set)
@@ -111,7 +113,7 @@ class FakeHost:
             "balloon.swap_in": 0,
             "balloon.swap_out": 0,
             "balloon.major_fault": 0,
-            "balloon.last-update": int(self.clock.wall()),
+            "balloon.last-update": int(self.clock.wall() // self.periods.get(key, 1) * self.periods.get(key, 1)),
         }
 
     def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:

@@ -552,3 +552,18 @@ def test_a_late_refusal_is_told_too():
     site.host.answers = {"a": (Result.REFUSED, "device busy")}
     site.turn()
     assert (site.domain("a")["reason"], site.domain("a")["advice"]) == ("Refused", "device busy")
+
+
+@pytest.mark.parametrize("period", [5, 10, 15, 60, 300])
+def test_a_guest_that_reports_seldom_is_neither_looked_at_more_often_nor_taken_for_silent(period):
+    looks = {}
+    for seconds in (1, period):
+        site = Site("{mode: Observe}")
+        site.host.add("a", actual=1024, demand=600)
+        site.host.periods["a"] = seconds
+        site.host.facts = (replace(site.host.facts[0], statistics_period=seconds),)
+        while site.clock.now < 1000 + 900:
+            site.turn()
+            assert site.domain("a")["reason"] in {"WarmingUp", "WithinThreshold"}
+        looks[seconds] = len(site.host.looks)
+    assert looks[period] <= looks[1]
