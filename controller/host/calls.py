@@ -94,9 +94,13 @@ class Calls:
 
     def start(self, work: Callable[[], T], keys: Collection[str], then: Callable[[], object] = lambda: None) -> Call[T]:
         """Begin a call about the domains `keys`, see `Call`. Raises NotStartedError."""
-        if self.exhausted():
-            raise TooManyHangError(f"{self._limit} earlier calls to libvirt hang")
+        self.require(1)
         return Call(work, keys, then)
+
+    def require(self, count: int) -> None:
+        """Raises TooManyHangError unless so many further calls may hang."""
+        if (hanging := len(self._hanging())) + count > self._limit:
+            raise TooManyHangError(f"{hanging} earlier calls to libvirt hang")
 
     def finish(self, call: Call[T], seconds: float) -> T:
         """Its outcome; after `seconds` it is left behind and TimeoutError is raised."""

@@ -9,6 +9,9 @@ from functools import partial
 
 from controller.host.calls import LATE_SECONDS, NUDGE_SECONDS, Call, Calls, NotStartedError
 
+FOR_LOOKS = 1
+"""Calls that may hang beside those of a lane."""
+
 Work = Callable[[], object]
 
 
@@ -92,6 +95,7 @@ class Lane:
 
     def _start(self, errand: Errand, work: Work) -> None:
         try:
+            self._calls.require(1 + FOR_LOOKS)
             errand.call = self._calls.start(work, (errand.key,), partial(self._end, errand))
         except NotStartedError as error:
             errand.withdrawn = str(error)

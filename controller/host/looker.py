@@ -117,9 +117,10 @@ class Looker:
         pending = _Pending(keys)
         self._leave_out_lost(pending)
         self._collect(pending)
+        end = time.monotonic() + sum(self._seconds)
         for seconds in self._seconds:
-            if asked := self._ask(pending):
-                self._hear(pending, asked, seconds)
+            if time.monotonic() < end and (asked := self._ask(pending)):
+                self._hear(pending, asked, seconds, end)
         self._leave_out_expected(pending)
         pending.take(unanswered(list(pending.keys), Life.UNRESPONSIVE))
         look = join(pending.found, connected=pending.connected)
@@ -158,10 +159,10 @@ class Looker:
         except NotStartedError:
             return None
 
-    def _hear(self, pending: _Pending, asked: Sequence[_Call], seconds: float) -> None:
-        """Take what comes back in time, of a slow libvirt in all the time there is; leave behind what does not."""
+    def _hear(self, pending: _Pending, asked: Sequence[_Call], seconds: float, end: float) -> None:
+        """Take what comes back within `seconds`, of a slow libvirt until the `end`; leave behind what does not."""
         slow = any(each.question.link.calls.slow for each in asked)
-        deadline = time.monotonic() + (sum(self._seconds) if slow else seconds)
+        deadline = end if slow else min(time.monotonic() + seconds, end)
         while any(self._awaits(each, pending) for each in asked) and (left := deadline - time.monotonic()) > 0:
             wait_any((each.call for each in self._open), min(left, NUDGE_SECONDS))
             if not self._collect(pending):

@@ -155,6 +155,19 @@ def test_a_slow_libvirt_is_asked_once_and_gets_all_the_time_that_a_look_has(conn
     assert len(handle.bulk_calls) == 1
 
 
+def test_a_slow_connection_gives_no_other_more_time_than_a_look_has(connect):
+    mine, yours = FakeDomain(1), FakeDomain(1)
+    for domain in (mine, yours):
+        domain.answers.clear()
+    slow, hung = connect(FakeHandle(mine), "@a"), connect(FakeHandle(yours), "@b")
+    slow.link.calls.slow = True
+    looker = Looker({"a": slow, "b": hung}, Trouble(), seconds=(0.05, 0.05, 0.05))
+    began = time.monotonic()
+    assert lives(looker.look([key(mine, "@a"), key(yours, "@b")])) == {key(yours, "@b"): Life.UNRESPONSIVE}
+    assert time.monotonic() - began < 0.2
+    assert len(hung.link.handle.bulk_calls) == 1
+
+
 def test_a_libvirt_that_answers_in_time_again_is_slow_no_longer(slow, domains):
     handle, looker, woken = slow
     looker.look(map_keys(domains))

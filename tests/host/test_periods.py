@@ -10,12 +10,12 @@ import libvirt
 import pytest
 
 from controller.host import periods
-from controller.host.calls import Calls
+from controller.host.calls import LIMIT, Calls
 from controller.host.connection import CLOSE_SECONDS
 from controller.host.looker import LOOK_SECONDS
 from controller.host.marks import mark
 from controller.host.mover import MOVE_SECONDS
-from controller.host.periods import CLOSING_SECONDS, CLOSING_SET_SECONDS, OFF, RETRY_SECONDS, Periods
+from controller.host.periods import CLOSING_SECONDS, CLOSING_SET_SECONDS, FOR_OTHERS, OFF, RETRY_SECONDS, Periods
 from controller.host.pressure import CLOSE_SECONDS as CLOSE_PRESSURE_SECONDS
 from controller.host.roster import Roster
 from lab.fake_libvirt import FakeDomain, FakeHandle
@@ -215,6 +215,20 @@ def test_other_work_is_not_kept_waiting(bench):
     bench.want(5)
     assert bench.periods.work(bench.roster.entries, bench.calls, lambda: True) == set()
     assert bench.periods.pending()
+
+
+def test_periods_of_domains_that_hang_leave_calls_to_looks_and_orders(connect, monkeypatch):
+    monkeypatch.setattr(periods, "SET_SECONDS", 0.01)
+    domains = [FakeDomain(number) for number in range(LIMIT)]
+    for domain in domains:
+        domain.period = OFF
+        domain.answers.clear()
+    connection = connect(FakeHandle(*domains))
+    calls, ours = connection.link.calls, Periods()
+    for key, entry in connection.link.entries.items():
+        ours.want(key, entry, 5)
+    ours.work(connection.link.entries, calls)
+    calls.require(FOR_OTHERS)
 
 
 class Crowd:

@@ -10,7 +10,8 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
-from controller.host.connection import ORDERS_AT_ONCE, Keeping
+from controller.host import periods
+from controller.host.connection import CLOSE_SECONDS, ORDERS_AT_ONCE, Keeping
 from controller.host.host import Host
 from controller.loop.clock import SystemClock
 from controller.loop.control import ControlLoop
@@ -101,11 +102,12 @@ def test_orders_behind_those_that_hang_go_on_when_qemu_answers(crowd):
     assert [len(domain.set) for domain in crowd.domains] == [1] * GUESTS
 
 
-def test_the_periods_of_all_that_answer_are_put_back_in_the_end(crowd):
+def test_the_periods_of_all_that_answer_are_put_back_in_the_end(crowd, monkeypatch):
+    monkeypatch.setattr(periods, "CLOSING_SET_SECONDS", 0.2)  # 7 s with the second that it is, 50 of which hang
     crowd.loop.iterate()
     until(lambda: all(domain.period for domain in crowd.domains), 30, "periods are set")
     crowd.hang()
     crowd.host.look(crowd.keys)
     crowd.loop.release()
-    assert away(crowd.host.close) < 12
+    assert away(crowd.host.close) < CLOSE_SECONDS
     assert [domain for domain in crowd.domains if domain.period] == crowd.hung
