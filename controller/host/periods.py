@@ -82,7 +82,7 @@ class Periods:
         """Ask to put back what was there before; True when there is something to do."""
         with self._lock:
             for key in keys:
-                if key in self._wanted or (key in entries and self._ours(key, entries[key])):
+                if key in self._wanted or key in self._set or (key in entries and _may_be_ours(entries[key])):
                     self._wanted[key] = OFF  # also where it is being set just now
             return bool(self._wanted)
 
@@ -144,9 +144,11 @@ class Periods:
         """Set one, at most `patience` seconds, while `spare` others may hang too; True where its XML changed."""
 
         def work() -> bool:
-            return _change(entry.domain, entry, seconds)
+            return _change(entry, seconds)
 
         try:
+            if calls.hangs(key):
+                raise NotStartedError("it is still busy with an earlier call")
             calls.require(1 + spare)
             changed = calls.run(work, (key,), patience)
         except (*FAILURES, NotStartedError) as error:
@@ -168,18 +170,32 @@ class Periods:
                 del self._wanted[key]
 
 
-def _change(domain: Any, entry: Entry, seconds: int) -> bool:
-    """The libvirt calls that set a period; runs in a thread that may hang. False where it is somebody else's by now."""
-    xml = domain.XMLDesc()
-    described = describe(xml, entry.facts.key, entry.facts.uuid, entry.facts.name, entry.facts.incarnation)
+def _may_be_ours(entry: Entry) -> bool:
+    """It bears the mark, and the period is that or not seen to be set yet."""
+    return entry.marked != OFF and entry.period in {OFF, entry.marked}
+
+
+def _change(entry: Entry, seconds: int) -> bool:
+    """The libvirt calls that set a period; runs in a thread that may hang. True where the XML is no longer `entry`'s.
+
+    The XML is read once more: what somebody else has set meanwhile is theirs.
+    """
+    xml, facts = entry.domain.XMLDesc(), entry.facts
+    described = describe(xml, facts.key, facts.uuid, facts.name, facts.incarnation)
     if described.error:
         return False
-    present = int(described.facts.statistics_period)
-    if present not in {OFF, marked(xml)} or present == seconds:
-        return False
+    present, ours = int(described.facts.statistics_period), marked(xml)
+    if present in {OFF, ours} and (present, ours) != (seconds, seconds):
+        _set(entry.domain, present, seconds)
+        return True
+    return (present, ours) != (entry.period, entry.marked)
+
+
+def _set(domain: Any, present: int, seconds: int) -> None:
+    """The mark is there while the period is: whatever fails, it is known whose the period is."""
     if seconds != OFF:
         mark(domain, seconds)
-    domain.setMemoryStatsPeriod(seconds, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    if present != seconds:
+        domain.setMemoryStatsPeriod(seconds, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     if seconds == OFF:
         mark(domain, OFF)
-    return True

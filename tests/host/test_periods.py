@@ -1,6 +1,7 @@
 """The guest statistics period, on libvirt's own test driver."""
 
 import re
+import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -181,8 +182,7 @@ def test_what_somebody_else_set_unheard_is_left_alone(bench, asked):
     else:
         bench.want(5)
     bench.entry.domain.setMemoryStatsPeriod(30, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    assert bench.work() == set()
-    bench.refresh({bench.key})
+    bench.work()
     assert bench.entry.period == 30
 
 
@@ -305,3 +305,41 @@ def test_domains_that_are_known_to_hang_come_last(monkeypatch):
     ours.release(roster.entries, roster.entries)
     ours.put_back(roster.entries, Calls(int), {domains[0].UUIDString()})
     assert order == [1, 2, 0]
+
+
+def test_a_period_that_is_set_late_is_put_back(monkeypatch):
+    monkeypatch.setattr(periods, "SET_SECONDS", 0.01)
+    domain = FakeDomain(1)
+    domain.period = OFF
+    roster, ours, calls = Roster(""), Periods(), Calls(int)
+    roster.accept(roster.read(handle := FakeHandle(domain), ()))
+    (key,) = roster.entries
+    domain.answers.clear()
+    ours.want(key, roster.entries[key], 5)
+    ours.work(roster.entries, calls)
+    roster.accept(roster.read(handle, {key}))  # it bears the mark, and no period yet
+    domain.answers.set()
+    assert domain.periods.get(timeout=10) == 5
+    with domain.job:
+        pass
+    ours.release(roster.entries, [key])
+    ours.put_back(roster.entries, Calls(int), ())
+    assert (domain.period, domain.metadata) == (OFF, {})
+
+
+def test_a_domain_that_hangs_is_not_asked_again_before_it_answers(bench):
+    gate = threading.Event()
+    bench.calls.leave(bench.calls.start(gate.wait, (bench.key,)))
+    bench.want(5)
+    assert bench.work() == set()
+    assert bench.entry.period == OFF
+    gate.set()
+
+
+def test_a_mark_without_a_period_is_taken_away_with_the_others(bench):
+    mark(bench.entry.domain, 5)
+    bench.refresh({bench.key})
+    assert bench.periods.release(bench.roster.entries, [bench.key])
+    bench.work()
+    assert bench.entry.marked == 0
+    assert not bench.periods.release(bench.roster.entries, [bench.key])
