@@ -52,7 +52,10 @@ _PAUSED_BY_JOB = (
     libvirt.VIR_DOMAIN_PAUSED_DUMP,
     libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT,
     libvirt.VIR_DOMAIN_PAUSED_POSTCOPY,
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED,
 )
+_RUNNING_IN_JOB = (libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
+"""Its memory is still on its way from another host, and QEMU's balloon rests until it has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +119,9 @@ def to_samples(look: Look, index: Mapping[str, int]) -> Samples:
 
 def _lives(values: Floats) -> Ints:
     paused = np.isin(values[:, _STATE], _PAUSED_STATES)
-    paused_by_job = paused & np.isin(values[:, _REASON], _PAUSED_BY_JOB)
-    cases = [paused_by_job | _skipped(values), _running(values), paused]
+    in_job = paused & np.isin(values[:, _REASON], _PAUSED_BY_JOB)
+    in_job |= _running(values) & np.isin(values[:, _REASON], _RUNNING_IN_JOB)
+    cases = [in_job | _skipped(values), _running(values), paused]
     return np.select(cases, [Life.BUSY, Life.RUNNING, Life.PAUSED], Life.NOT_RUNNING).astype(np.int64)
 
 
