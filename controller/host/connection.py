@@ -17,7 +17,6 @@ import libvirt
 
 from controller.engine.inventory import DomainFacts
 from controller.host.calls import Call, Calls
-from controller.host.lane import Lane
 from controller.host.news import News
 from controller.host.periods import CLOSING_LIMIT, Periods
 from controller.host.remedies import explain, explain_freeze, explain_loss
@@ -42,9 +41,6 @@ together that is less than the 20 s that systemd and Kubernetes grant."""
 
 PART_SECONDS = 3.0
 """How long it waits where there is nothing to do: a keeper that hangs in a frozen libvirtd ends with the process."""
-
-ORDERS_AT_ONCE = 3
-"""Calls that move balloons at a time; one of those that may be left behind (`calls.LIMIT`) stays for looks."""
 
 HANGING = "too many calls hang, because QEMU of some domains does not answer; resume or destroy those"
 
@@ -102,8 +98,6 @@ class Link:
     handle: Handle
     entries: Mapping[str, Entry]
     calls: Calls
-    orders: Lane
-    """Calls that move balloons."""
 
 
 class ConnectionLostError(Exception):
@@ -224,12 +218,11 @@ class Connection:
     def _serve(self, handle: Handle) -> None:
         """Raises libvirtError and ConnectionLostError; returns when the connection is no longer wanted."""
         calls = Calls(handle.getLibVersion)
-        orders = Lane(calls, ORDERS_AT_ONCE, self.wake)
         self._serving = handle
         self._news.begin(*self._roster.entries)
         self._patiently(handle, lambda: self._greet(handle))
         while True:
-            self._update(handle, calls, orders)
+            self._update(handle, calls)
             if self._news.closing:
                 many = Calls(handle.getLibVersion, CLOSING_LIMIT)
                 self._periods.put_back(self._roster.entries, many, self._unresponsive)
@@ -275,7 +268,7 @@ class Connection:
         for event in CHANGE_EVENTS:
             handle.domainEventRegisterAny(None, event, self._on_change, None)
 
-    def _update(self, handle: Handle, calls: Calls, orders: Lane) -> None:
+    def _update(self, handle: Handle, calls: Calls) -> None:
         """Read again what changed, and let everybody see it."""
         changes = self._news.take()
         self._roster.note_resets(changes.resets)
@@ -283,7 +276,7 @@ class Connection:
             return
         differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, changes.keys)))
         self.facts = self._roster.facts
-        fresh, self.link = self.link is None, Link(handle, self._roster.entries, calls, orders)
+        fresh, self.link = self.link is None, Link(handle, self._roster.entries, calls)
         if fresh:
             self._error = ""
             LOG.info("%s: connected, %d running domains", self.uri, len(self.facts))

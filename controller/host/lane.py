@@ -45,9 +45,9 @@ class Errand:
 class Lane:
     """Errands on one connection, at most `at_once` at a time. Thread-safe."""
 
-    def __init__(self, calls: Calls, at_once: int, told: Callable[[], None]) -> None:
+    def __init__(self, calls: Calls, at_once: int, told: Callable[[], object]) -> None:
         """`told` is called, from another thread, when an errand that nobody waits for any more has ended."""
-        self._calls = calls
+        self.calls = calls
         self._at_once = at_once
         self._told = told
         self._changed = threading.Condition()
@@ -67,11 +67,11 @@ class Lane:
             while (left := deadline - time.monotonic()) > 0:
                 if self._changed.wait_for(lambda: all(errand.settled for errand in errands), min(left, NUDGE_SECONDS)):
                     break
-                self._calls.nudge()
+                self.calls.nudge()
             for errand in errands:
                 errand.late = not errand.settled
                 if errand.late and errand.call is not None:
-                    self._calls.leave(errand.call)
+                    self.calls.leave(errand.call)
 
     def expire(self) -> None:
         """Withdraw the errands that have waited for too long."""
@@ -95,14 +95,14 @@ class Lane:
 
     def _start(self, errand: Errand, work: Work) -> None:
         try:
-            self._calls.require(1 + FOR_LOOKS)
-            errand.call = self._calls.start(work, (errand.key,), partial(self._end, errand))
+            self.calls.require(1 + FOR_LOOKS)
+            errand.call = self.calls.start(work, (errand.key,), partial(self._end, errand))
         except NotStartedError as error:
             errand.withdrawn = str(error)
             return
         self._open.append(errand.call)
         if errand.late:
-            self._calls.leave(errand.call)
+            self.calls.leave(errand.call)
 
     def _end(self, errand: Errand) -> None:
         with self._changed:

@@ -13,7 +13,7 @@ from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
 from controller.host.calls import FAILURES, NotStartedError
 from controller.host.connection import Connection, Link, connection_of
-from controller.host.lane import Errand
+from controller.host.lane import Errand, Lane
 from controller.host.remedies import said
 from controller.host.roster import Entry
 from controller.host.trouble import Trouble, barred
@@ -34,6 +34,10 @@ SHRINK_WAITS_SECONDS = 5.0
 """How long an order to shrink may: later it would take memory on the word of old statistics."""
 
 
+ORDERS_AT_ONCE = 3
+"""On one connection; one of the calls that may be left behind (`calls.LIMIT`) stays for looks."""
+
+
 class NotMovedError(Exception):
     """A balloon was left as it is; the message says why."""
 
@@ -52,6 +56,7 @@ class _Order:
 
     action: Action
     link: Link
+    lane: Lane
     errand: Errand
 
     @property
@@ -68,6 +73,7 @@ class Mover:
         self._connections = connections
         self._trouble = trouble
         self._seconds = seconds
+        self._lanes: dict[Connection, Lane] = {}
         self._late: dict[str, _Order] = {}
         """By key, those whose outcome was told to be unknown."""
 
@@ -80,8 +86,8 @@ class Mover:
                 orders.append(self._send(action))
             except NotMovedError as why:
                 outcomes.append(Outcome(action.row, Result.REFUSED, _not_set(action, str(why))))
-        for lane in {order.link.orders for order in orders}:
-            errands = [order.errand for order in orders if order.link.orders is lane]
+        for lane in {order.lane for order in orders}:
+            errands = [order.errand for order in orders if order.lane is lane]
             lane.wait(errands, deadline - time.monotonic())
         for order in orders:
             result, message = self._outcome(order)
@@ -93,7 +99,7 @@ class Mover:
 
     def drain_answers(self) -> dict[str, tuple[Result, str]]:
         """What has become of late orders since the last call, by key."""
-        for lane in {order.link.orders for order in self._late.values()}:
+        for lane in {order.lane for order in self._late.values()}:
             lane.expire()
         settled = {key: order for key, order in self._late.items() if order.errand.settled}
         for key in settled:
@@ -139,8 +145,16 @@ class Mover:
         handle, size = link.handle, kibibytes(action, entry.facts.maximum)
         waits = GROW_WAITS_SECONDS if action.grows else SHRINK_WAITS_SECONDS
         errand = Errand(action.key, time.monotonic() + waits)
-        link.orders.add(errand, lambda: _set(handle, entry.domain, size))
-        return _Order(action, link, errand)
+        lane = self._lane(connection, link)
+        lane.add(errand, lambda: _set(handle, entry.domain, size))
+        return _Order(action, link, lane, errand)
+
+    def _lane(self, connection: Connection, link: Link) -> Lane:
+        """The orders of an open connection."""
+        lane = self._lanes.get(connection)
+        if lane is None or lane.calls is not link.calls:
+            lane = self._lanes[connection] = Lane(link.calls, ORDERS_AT_ONCE, connection.wake)
+        return lane
 
     def _ready(self, link: Link, key: str) -> Entry:
         """The domain, if an order would not have to wait. Raises NotMovedError."""

@@ -12,8 +12,7 @@ from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
 from controller.host import mover as mover_module
-from controller.host.connection import ORDERS_AT_ONCE
-from controller.host.mover import Mover, kibibytes
+from controller.host.mover import ORDERS_AT_ONCE, Mover, kibibytes
 from controller.host.trouble import Trouble
 from lab.fake_libvirt import FakeDomain, FakeHandle, error
 

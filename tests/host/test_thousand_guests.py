@@ -11,8 +11,9 @@ from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
 from controller.host import periods
-from controller.host.connection import CLOSE_SECONDS, ORDERS_AT_ONCE, Keeping
+from controller.host.connection import CLOSE_SECONDS, Keeping
 from controller.host.host import Host
+from controller.host.mover import ORDERS_AT_ONCE
 from controller.loop.clock import SystemClock
 from controller.loop.control import ControlLoop
 from controller.observe.board import Board
