@@ -91,6 +91,7 @@ class Host:
         if not self._started:
             return
         self._started = False
+        self._mover.close()
         began = time.monotonic()
         for connection in self._connections.values():
             connection.begin_close(self._trouble.unresponsive)

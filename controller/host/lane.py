@@ -78,6 +78,13 @@ class Lane:
         with self._changed:
             self._begin()
 
+    def close(self) -> None:
+        """Begin nothing any more."""
+        with self._changed:
+            for errand, _ in self._waiting:
+                errand.withdrawn = "it was not sent, as Ballast ends"
+            self._waiting.clear()
+
     def _begin(self) -> None:
         """Begin what there is room for; the lock is held."""
         now, waiting = time.monotonic(), self._waiting

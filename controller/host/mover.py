@@ -106,6 +106,11 @@ class Mover:
             del self._late[key]
         return {key: self._late_answer(order) for key, order in settled.items()}
 
+    def close(self) -> None:
+        """Send nothing any more; what was sent goes on."""
+        for lane in self._lanes.values():
+            lane.close()
+
     def _late_answer(self, order: _Order) -> tuple[Result, str]:
         result, message = self._outcome(order)
         if result is Result.REFUSED:
@@ -114,6 +119,8 @@ class Mover:
         return (Result.DONE, "") if result is Result.UNKNOWN else (result, message)
 
     def _outcome(self, order: _Order) -> tuple[Result, str]:
+        if not order.errand.settled and order.errand.call is None:
+            return Result.UNKNOWN, f"the order of {order.size} waits, as libvirt is busy with earlier ones"
         if not order.errand.settled:
             message = f"QEMU has not taken the order of {order.size} within {self._seconds:g} s; it may do so yet"
             LOG.warning("domain %s: %s", order.action.name, message)

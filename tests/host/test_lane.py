@@ -96,3 +96,14 @@ def test_the_last_call_that_may_hang_is_left_to_looks():
     errand = Bench(limit=1).add("a")
     with pytest.raises(NotStartedError, match="hang"):
         errand.outcome()
+
+
+def test_a_closed_lane_begins_nothing_any_more(gate):
+    bench, begun = Bench(), []
+    bench.add("a", gate.wait)
+    errand = bench.add("b", lambda: begun.append("b"))
+    bench.lane.close()
+    gate.set()
+    with pytest.raises(NotStartedError, match="Ballast ends"):
+        errand.outcome()
+    assert begun == []

@@ -103,6 +103,17 @@ def test_orders_behind_those_that_hang_go_on_when_qemu_answers(crowd):
     assert [len(domain.set) for domain in crowd.domains] == [1] * GUESTS
 
 
+def test_orders_that_wait_are_not_sent_when_ballast_ends(crowd):
+    crowd.hang()
+    crowd.host.apply(crowd.orders())
+    crowd.host.close()
+    for domain in crowd.domains:
+        domain.answers.set()
+    sent = ORDERS_AT_ONCE + (ORDERS_AT_ONCE - 1) * (EACH - 1)
+    until(lambda: sum(len(domain.set) for domain in crowd.domains) >= sent, 30, "what was sent is taken")
+    assert sum(len(domain.set) for domain in crowd.domains) == sent
+
+
 def test_the_periods_of_all_that_answer_are_put_back_in_the_end(crowd, monkeypatch):
     monkeypatch.setattr(periods, "CLOSING_SET_SECONDS", 0.2)  # 7 s with the second that it is, 50 of which hang
     crowd.loop.iterate()
