@@ -37,7 +37,7 @@ REREAD_SECONDS = 300.0
 
 CLOSE_SECONDS = 12.0
 """How long `close` waits for the keeper where periods are to be put back. The loop may have been away for 5 s before;
-together that is less than the 20 s that systemd and Kubernetes grant."""
+together with the end of all else that is less than the 30 s that systemd and Kubernetes grant."""
 
 PART_SECONDS = 3.0
 """How long it waits where there is nothing to do: a keeper that hangs in a frozen libvirtd ends with the process."""

@@ -83,7 +83,7 @@ class Mover:
         outcomes, orders = [], []
         for action in sorted(actions, key=lambda action: not action.grows):
             try:
-                orders.append(self._send(action))
+                orders.append(self._move(action))
             except NotMovedError as why:
                 outcomes.append(Outcome(action.row, Result.REFUSED, _not_set(action, str(why))))
         for lane in {order.lane for order in orders}:
@@ -142,7 +142,7 @@ class Mover:
             return Result.DONE, ""
         return Result.REFUSED, _not_set(order.action, why)
 
-    def _send(self, action: Action) -> _Order:
+    def _move(self, action: Action) -> _Order:
         """Raises NotMovedError."""
         connection = self._connections[connection_of(action.key)]
         link = connection.link
@@ -153,7 +153,7 @@ class Mover:
         waits = GROW_WAITS_SECONDS if action.grows else SHRINK_WAITS_SECONDS
         errand = Errand(action.key, time.monotonic() + waits)
         lane = self._lane(connection, link)
-        lane.add(errand, lambda: _set(handle, entry.domain, size))
+        lane.add(errand, lambda: _send(handle, entry.domain, size))
         return _Order(action, link, lane, errand)
 
     def _lane(self, connection: Connection, link: Link) -> Lane:
@@ -184,10 +184,15 @@ def _not_set(action: Action, why: str) -> str:
     return f"the balloon was not set to {action.target / MIB:.0f} MiB: {why}"
 
 
-def _set(handle: Any, domain: Any, size: int) -> None:
-    """The libvirt calls of a move; runs in a thread that may hang."""
+def _send(handle: Any, domain: Any, size: int) -> None:
+    """It may have waited; runs in a thread that may hang."""
     if not handle.isAlive():
         raise _LostError
+    _set(domain, size)
+
+
+def _set(domain: Any, size: int) -> None:
+    """The libvirt calls of a move."""
     if barred(domain):
         raise _BarredError
     domain.setMemoryFlags(size, libvirt.VIR_DOMAIN_AFFECT_LIVE)

@@ -57,7 +57,7 @@ class Periods:
         self._clock = clock
         self._lock = threading.Lock()
         self._wanted: dict[str, int] = {}
-        self._set: dict[str, int] = {}
+        self._fresh: dict[str, int] = {}
         """Set since the domains were read last."""
         self._retry: dict[str, float] = {}
 
@@ -65,7 +65,7 @@ class Periods:
         """Ask for a period where it is off, or is one of ours; True when there is something to do."""
         if entry.facts.obstacle != Reason.NONE:
             return False
-        present = self._set.get(key, entry.period)
+        present = self._fresh.get(key, entry.period)
         with self._lock:
             asked = self._wanted.get(key)
             if present == seconds and asked == OFF:
@@ -82,7 +82,7 @@ class Periods:
         """Ask to put back what was there before; True when there is something to do."""
         with self._lock:
             for key in keys:
-                if key in self._wanted or key in self._set or (key in entries and _may_be_ours(entries[key])):
+                if key in self._wanted or key in self._fresh or (key in entries and _may_be_ours(entries[key])):
                     self._wanted[key] = OFF  # also where it is being set just now
             return bool(self._wanted)
 
@@ -98,14 +98,14 @@ class Periods:
 
         `entries` must have been read after the last call's changes.
         """
-        self._set = {}
+        self._fresh = {}
         self._retry = {key: at for key, at in self._retry.items() if at > self._clock()}
         deadline = time.monotonic() + WORK_SECONDS
         changed = set()
         for key, seconds in self._due(entries, set(self._retry)):
             if time.monotonic() >= deadline or interrupted():
                 break
-            if self._try(calls, key, entries[key], seconds, SET_SECONDS, FOR_OTHERS):
+            if self._set(calls, key, entries[key], seconds, SET_SECONDS, FOR_OTHERS):
                 changed.add(key)
         return changed
 
@@ -118,7 +118,7 @@ class Periods:
             with suppress(IndexError):
                 while time.monotonic() < deadline:
                     key, seconds = due.popleft()
-                    self._try(calls, key, entries[key], seconds, CLOSING_SET_SECONDS, 0)
+                    self._set(calls, key, entries[key], seconds, CLOSING_SET_SECONDS, 0)
 
         helpers = [
             threading.Thread(target=some, name="ballast-periods", daemon=True) for _ in range(1, CLOSING_AT_ONCE)
@@ -138,9 +138,9 @@ class Periods:
             return [(key, seconds) for key, seconds in self._wanted.items() if key not in resting]
 
     def _ours(self, key: str, entry: Entry) -> bool:
-        return key in self._set or OFF != entry.period == entry.marked
+        return key in self._fresh or OFF != entry.period == entry.marked
 
-    def _try(self, calls: Calls, key: str, entry: Entry, seconds: int, patience: float, spare: int) -> bool:
+    def _set(self, calls: Calls, key: str, entry: Entry, seconds: int, patience: float, spare: int) -> bool:
         """Set one, at most `patience` seconds, while `spare` others may hang too; True where its XML changed."""
 
         def work() -> bool:
@@ -160,7 +160,7 @@ class Periods:
             return False
         self._retry.pop(key, None)
         if changed and seconds != OFF:
-            self._set[key] = seconds
+            self._fresh[key] = seconds
         self._done(key, seconds)
         return changed
 
@@ -186,12 +186,12 @@ def _change(entry: Entry, seconds: int) -> bool:
         return False
     present, ours = int(described.facts.statistics_period), marked(xml)
     if present in {OFF, ours} and (present, ours) != (seconds, seconds):
-        _set(entry.domain, present, seconds)
+        _put(entry.domain, present, seconds)
         return True
     return (present, ours) != (entry.period, entry.marked)
 
 
-def _set(domain: Any, present: int, seconds: int) -> None:
+def _put(domain: Any, present: int, seconds: int) -> None:
     """The mark is there while the period is: whatever fails, it is known whose the period is."""
     if seconds != OFF:
         mark(domain, seconds)

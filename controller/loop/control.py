@@ -132,9 +132,9 @@ class ControlLoop:
         self._ownership = Ownership() if self._source.awaited else ownership(assignment, self._in_force, node.name)
         self._wishes_errors = {domain.key: domain.wishes.error for domain in facts if domain.wishes.error}
         self._journal.remarks(self._ownership.remarks)
-        self._let_go(assignment.inventory)
         now = self._clock.monotonic()
         self._succeed(facts, now)
+        self._let_go(assignment.inventory)
         self._state = align(self._state, assignment.inventory, now)
         return assignment.inventory
 
@@ -144,7 +144,9 @@ class ControlLoop:
             return
         self._succeeded = True
         if inherited := self._source.inherited:
-            self._state = align(self._state, assign(facts, inherited, self._source.node).inventory, now)
+            before = assign(facts, inherited, self._source.node).inventory
+            self._state = align(self._state, before, now)
+            self._periods = _periods(before)
 
     def _let_go(self, inventory: Inventory) -> None:
         """Domains that may no longer be changed get their own statistics period back."""

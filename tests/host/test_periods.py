@@ -272,9 +272,12 @@ def test_closing_fits_into_the_time_that_systemd_and_kubernetes_grant():
     unit = (ROOT / "manifests/systemd/ballast.service").read_text()
     pod = (ROOT / "manifests/base/agent.yaml").read_text()
     granted = re.findall(r"(?:TimeoutStopSec=|terminationGracePeriodSeconds: )(\d+)", unit + pod)
-    turn = sum(LOOK_SECONDS) + MOVE_SECONDS
+    turn, others = sum(LOOK_SECONDS) + MOVE_SECONDS, 10  # seconds that HTTP clients and the API server may take
     assert CLOSING_SECONDS + CLOSING_SET_SECONDS < CLOSE_SECONDS
-    assert [turn + CLOSE_SECONDS + CLOSE_PRESSURE_SECONDS < int(seconds) for seconds in granted] == [True, True]
+    assert [turn + others + CLOSE_SECONDS + CLOSE_PRESSURE_SECONDS < int(seconds) for seconds in granted] == [
+        True,
+        True,
+    ]
 
 
 def test_a_failure_is_retried_after_a_rest(bench):

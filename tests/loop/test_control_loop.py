@@ -402,7 +402,7 @@ def test_a_policy_deleted_while_nobody_ran_releases_what_it_acted_on_without_sta
     site.turn(3)
     assert [(action.name, action.target) for action in site.host.applied] == [("a", 2048 * MIB)]
     assert site.host.applied[0].reason is Reason.RELEASE_RESTORE
-    assert site.host.ensured == {}
+    assert (site.host.ensured, site.host.restored) == ({}, ["a"])
 
 
 def test_it_does_so_too_when_libvirt_comes_later_than_the_policies_but_not_for_domains_that_come_later():
@@ -430,6 +430,7 @@ def test_what_still_has_a_policy_or_was_to_keep_its_memory_is_not_released(befor
     site.host.add("a", actual=700)
     site.turn(3)
     assert site.host.applied == []
+    assert site.host.restored == (["a"] if "Enforce" in before else [])
 
 
 def test_a_change_of_the_nodes_labels_counts_at_once():
