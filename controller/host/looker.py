@@ -162,7 +162,7 @@ class Looker:
     def _hear(self, pending: _Pending, asked: Sequence[_Call], seconds: float, end: float) -> None:
         """Take what comes back within `seconds`, of a slow libvirt until the `end`; leave behind what does not."""
         slow = any(each.question.link.calls.slow for each in asked)
-        deadline = end if slow else min(time.monotonic() + seconds, end)
+        deadline = end if slow else time.monotonic() + seconds
         while any(self._awaits(each, pending) for each in asked) and (left := deadline - time.monotonic()) > 0:
             wait_any((each.call for each in self._open), min(left, NUDGE_SECONDS))
             if not self._collect(pending):

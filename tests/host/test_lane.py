@@ -68,7 +68,7 @@ def test_what_is_late_goes_on_and_its_end_is_told(gate):
 def test_the_end_of_what_was_waited_for_is_not_told():
     bench = Bench()
     bench.lane.wait([bench.add("a")], SOON)
-    assert not bench.told.acquire(blocking=False)
+    assert not bench.told.acquire(timeout=0.1)
 
 
 def test_what_waited_too_long_is_never_begun(gate):
@@ -99,11 +99,29 @@ def test_the_last_call_that_may_hang_is_left_to_looks():
 
 
 def test_a_closed_lane_begins_nothing_any_more(gate):
-    bench, begun = Bench(), []
-    bench.add("a", gate.wait)
-    errand = bench.add("b", lambda: begun.append("b"))
+    bench = Bench()
+    errands = [bench.add("a", gate.wait), bench.add("b")]
     bench.lane.close()
     gate.set()
+    bench.lane.wait(errands, SOON)
     with pytest.raises(NotStartedError, match="Ballast ends"):
-        errand.outcome()
-    assert begun == []
+        errands[1].outcome()
+
+
+def test_what_begins_late_is_left_behind_from_the_start(gate):
+    bench, first = Bench(), threading.Event()
+    errands = [bench.add("a", first.wait), bench.add("b", gate.wait)]
+    bench.lane.wait(errands, 0.01)
+    first.set()
+    assert bench.told.acquire(timeout=SOON)
+    assert bench.calls.hangs("b")
+
+
+def test_a_call_that_takes_long_is_helped_by_another(monkeypatch):
+    monkeypatch.setattr(lane, "NUDGE_SECONDS", 0.01)
+    nudged = threading.Event()
+    helped, errand = Lane(Calls(nudged.set), 1, int), Errand("a", NEVER)
+    helped.add(errand, lambda: nudged.wait(SOON))
+    helped.wait([errand], SOON)
+    assert errand.settled
+    assert nudged.is_set()

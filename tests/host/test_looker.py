@@ -196,6 +196,41 @@ def test_a_late_answer_about_a_balloon_that_has_moved_since_is_not_used(connect,
     assert set(looker.look(map_keys(domains)).keys) == {key(domains[0]), key(domains[2])}
 
 
+def test_a_slow_libvirt_that_hangs_is_asked_again(slow, domains, monkeypatch):
+    handle, looker, woken = slow
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    looker.look(map_keys(domains))
+    looker.look(map_keys(domains))
+    monkeypatch.setattr(looker_module, "LATE_SECONDS", 0.0)
+    looker.look(map_keys(domains))
+    assert len(handle.bulk_calls) == 3
+
+
+def test_an_answer_in_time_wakes_nobody(connect, domains):
+    woken = threading.Semaphore(0)
+    looker = Looker({"": connect(FakeHandle(*domains), wake=woken.release)}, Trouble())
+    assert woken.acquire(timeout=10)  # it is connected
+    looker.look(map_keys(domains))
+    assert not woken.acquire(timeout=0.1)
+
+
+def test_a_libvirt_that_does_not_answer_in_time_is_doubted(slow, domains, monkeypatch):
+    _, looker, _ = slow
+    doubts = []
+    monkeypatch.setattr(looker._connections[""], "doubt", lambda: doubts.append(1))
+    looker.look(map_keys(domains))
+    assert doubts == [1]
+
+
+def test_domains_of_a_connection_that_is_not_open_are_left_out(connect, domains):
+    connection = connect(FakeHandle(*domains))
+    connection.close()
+    look = Looker({"": connection}, Trouble()).look(map_keys(domains))
+    assert (look.keys, look.connected) == ((), False)
+
+
 def test_what_hung_for_long_is_old_news(slow, domains, monkeypatch):
     handle, looker, woken = slow
     monkeypatch.setattr(looker_module, "LATE_SECONDS", 0.0)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import libvirt
 import pytest
@@ -12,6 +13,7 @@ from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
 from controller.host import mover as mover_module
+from controller.host.calls import Calls
 from controller.host.mover import ORDERS_AT_ONCE, Mover, kibibytes
 from controller.host.trouble import Trouble
 from lab.fake_libvirt import FakeDomain, FakeHandle, error
@@ -124,6 +126,65 @@ def test_a_shrink_that_has_not_been_sent_in_time_is_not_sent_later(connect, monk
             "the balloon was not set to 100 MiB: it was not sent in time, as libvirt is busy with earlier orders",
         ),
     )
+
+
+def crowded(connect, seconds: float = 0.01) -> tuple[list[FakeDomain], FakeHandle, Mover]:
+    """One domain more than orders at a time; all hang, and have been told to grow."""
+    domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
+    for domain in domains:
+        domain.answers.clear()
+    handle = FakeHandle(*domains)
+    mover = Mover({"": connect(handle)}, Trouble(), seconds=seconds)
+    mover.apply([action(domain, 200 * MIB) for domain in domains])
+    return domains, handle, mover
+
+
+def test_a_domain_whose_order_waits_gets_no_other(connect):
+    domains, _, mover = crowded(connect)
+    (refusal,) = mover.apply([action(domains[-1], 210 * MIB)])
+    assert refusal.message.endswith("it is still busy with the previous change")
+
+
+def test_an_order_that_waits_is_not_sent_on_a_connection_that_has_broken(connect):
+    domains, handle, mover = crowded(connect)
+    handle.alive = False
+    for domain in domains:
+        domain.answers.set()
+    answers = drained(mover, len(domains))
+    assert answers[domains[-1].UUIDString()] == (
+        Result.REFUSED,
+        "the balloon was not set to 200 MiB: the connection to libvirt was lost before it was sent",
+    )
+    assert domains[-1].set == []
+
+
+def test_orders_on_a_new_connection_do_not_wait_for_those_on_the_old(connect):
+    *_, last = domains = crowded(connect)[0]
+    mover = Mover({"": (connection := connect(FakeHandle(*domains)))}, Trouble(), seconds=0.01)
+    mover.apply([action(domain, 200 * MIB) for domain in domains[:-1]])
+    connection.link = replace(connection.link, calls=Calls(int))
+    last.answers.set()
+    with last.job:
+        pass
+    last.set.clear()
+    mover.apply([action(last, 210 * MIB)])
+    assert last.set == [(210 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
+
+
+def test_orders_of_several_connections_have_one_deadline(connect):
+    domains = [FakeDomain(1), FakeDomain(2)]
+    for domain in domains:
+        domain.answers.clear()
+    connections = {name: connect(FakeHandle(domain), f"@{name}") for name, domain in zip("ab", domains, strict=True)}
+    mover = Mover(connections, Trouble(), seconds=0.5)
+    began = time.monotonic()
+    mover.apply([replace(action(domain, 200 * MIB), key=key) for domain in domains for key in connection_keys(domain)])
+    assert time.monotonic() - began < 0.9
+
+
+def connection_keys(domain: FakeDomain) -> list[str]:
+    """Of the connection that it is on."""
+    return [f"{domain.UUIDString()}@{'ab'[domain.number - 1]}"]
 
 
 def test_the_end_of_a_late_order_wakes_the_loop(connect, domains):
