@@ -14,7 +14,7 @@ from controller.host import periods
 from controller.host.calls import LIMIT, Calls
 from controller.host.connection import CLOSE_SECONDS
 from controller.host.looker import LOOK_SECONDS
-from controller.host.marks import mark
+from controller.host.marks import MARK_NAMESPACE, mark, marked
 from controller.host.mover import MOVE_SECONDS
 from controller.host.periods import CLOSING_SECONDS, CLOSING_SET_SECONDS, FOR_OTHERS, OFF, RETRY_SECONDS, Periods
 from controller.host.pressure import CLOSE_SECONDS as CLOSE_PRESSURE_SECONDS
@@ -346,3 +346,42 @@ def test_a_mark_without_a_period_is_taken_away_with_the_others(bench):
     bench.work()
     assert bench.entry.marked == 0
     assert not bench.periods.release(bench.roster.entries, [bench.key])
+
+
+def test_no_work_takes_longer_than_the_keeper_has(bench, monkeypatch):
+    monkeypatch.setattr(periods, "WORK_SECONDS", 0.0)
+    bench.want(5)
+    assert bench.work() == set()
+    assert bench.periods.pending()
+
+
+def test_closing_takes_no_longer_than_it_may(bench, monkeypatch):
+    monkeypatch.setattr(periods, "CLOSING_SECONDS", 0.0)
+    bench.want(5)
+    bench.periods.put_back(bench.roster.entries, bench.calls, ())
+    bench.refresh({bench.key})
+    assert bench.entry.period == OFF
+
+
+def test_a_domain_that_can_no_longer_be_understood_is_left_alone():
+    domain = FakeDomain(1)
+    domain.period = OFF
+    roster, ours = Roster(""), Periods()
+    roster.accept(roster.read(FakeHandle(domain), ()))
+    (key,) = roster.entries
+    ours.want(key, roster.entries[key], 5)
+    domain.XMLDesc = lambda: "<domain/>"
+    assert ours.work(roster.entries, Calls(int)) == set()
+    assert domain.period == OFF
+
+
+@pytest.mark.parametrize(
+    ("period", "seconds"), [("5", 5), ("0", 0), ("", 0), ("-5", 0), ("5s", 0), ("\u0665", 0), ("9" * 5000, 0)]
+)
+def test_a_mark_is_a_number_of_seconds_or_none(period, seconds):
+    element = f"<b:statistics xmlns:b='{MARK_NAMESPACE}' period='{period}'/>"
+    assert marked(f"<domain><metadata>{element}</metadata></domain>") == seconds
+
+
+def test_a_mark_elsewhere_is_none():
+    assert marked(f"<domain><title>{MARK_NAMESPACE}</title></domain>") == 0

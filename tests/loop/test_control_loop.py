@@ -545,6 +545,18 @@ def test_what_libvirt_said_is_why_a_domain_is_left_alone_after_a_refusal():
     assert (domain["reason"], domain["advice"]) == ("Refused", "cannot set memory higher than max memory")
 
 
+def test_what_libvirt_said_of_a_domain_is_forgotten_with_it():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    site.host.refusing = {"a": "device busy"}
+    site.turn(4)
+    site.host.remove("a")
+    site.turn()
+    latest = site.board.latest
+    assert latest is not None
+    assert latest.refusals == {}
+
+
 def test_a_late_refusal_is_told_too():
     site = Site(ENFORCE)
     site.host.add("a", actual=512, demand=505)
