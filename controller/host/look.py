@@ -109,6 +109,13 @@ def join(looks: Sequence[Look], *, connected: bool) -> Look:
     return Look(keys, life, np.concatenate([look.values for look in parts]), connected)
 
 
+def arranged(look: Look, keys: Iterable[str]) -> Look:
+    """The same look, its domains in the order of `keys`."""
+    place = {key: position for position, key in enumerate(keys)}
+    order = np.argsort([place[key] for key in look.keys], kind="stable")
+    return Look(tuple(look.keys[row] for row in order), look.life[order], look.values[order], look.connected)
+
+
 def to_samples(look: Look, index: Mapping[str, int]) -> Samples:
     """The engine's view of a look; `index` is `Inventory.index`. Domains that are not in it are left out."""
     rows = np.fromiter(map(index.get, look.keys, repeat(-1)), dtype=np.int64, count=len(look.keys))

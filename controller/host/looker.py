@@ -18,7 +18,7 @@ import numpy as np
 from controller.engine.snapshot import Life
 from controller.host.calls import FAILURES, LATE_SECONDS, NUDGE_SECONDS, Call, NotStartedError, wait_any
 from controller.host.connection import Connection, Link, connection_of
-from controller.host.look import GROUPS, Look, join, read, unanswered
+from controller.host.look import GROUPS, Look, arranged, join, read, unanswered
 from controller.host.remedies import said
 from controller.host.trouble import Trouble, barred
 
@@ -28,6 +28,10 @@ LOOK_SECONDS = (1.5, 0.75, 0.75)
 """Deadline of a look and of its repetitions. The first is far beyond a busy libvirtd's answer (3 ms for 10 guests,
 1.4 s for 1,000) and is waited for once a hang: from then on the domain is passed over. Where libvirt is slow it is
 asked once, and given the sum of them."""
+
+HELD_SECONDS = 0.3
+"""How long a look waits for a domain that a call of our own holds: one that does not hang reads it in milliseconds. A
+libvirtd that was stopped for a while takes up all calls at once, and they pass over what the first of them holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,34 @@ class _Pending:
 
     def __init__(self, keys: Iterable[str]) -> None:
         self.keys = dict.fromkeys(keys)
+        self.held: dict[str, Mapping[str, Any]] = {}
+        """Replies of those that were passed over, as an earlier call of ours holds them."""
+        self.held_until = math.inf
+        """Monotonic seconds from which on they count as hanging."""
         self.found: list[Look] = []
         self.connected = True
 
+    def hold(self, held: Mapping[str, Mapping[str, Any]]) -> None:
+        """They were passed over; the earlier call may tell of them yet."""
+        if held:
+            self.held |= held
+            self.held_until = min(self.held_until, time.monotonic() + HELD_SECONDS)
+
+    def expected(self, question: Question) -> bool:
+        """A question's answer may tell of somebody who is still to be heard of."""
+        unheard = question.unheard & self.keys.keys()
+        return bool(unheard - self.held.keys()) or (bool(unheard) and time.monotonic() < self.held_until)
+
+    def give_up(self) -> None:
+        """Who has not been heard of by now does not answer."""
+        held = {key: reply for key, reply in self.held.items() if key in self.keys}
+        self.take(read(list(held), held.values(), held))
+        self.take(unanswered(list(self.keys), Life.UNRESPONSIVE))
+
     def by_connection(self) -> dict[str, list[str]]:
-        """Who is still to be heard of."""
+        """Who is still to be heard of, and not held."""
         by_connection: dict[str, list[str]] = {}
-        for key in self.keys:
+        for key in (key for key in self.keys if key not in self.held):
             by_connection.setdefault(connection_of(key), []).append(key)
         return by_connection
 
@@ -122,8 +147,10 @@ class Looker:
             if time.monotonic() < end and (asked := self._ask(pending)):
                 self._hear(pending, asked, seconds, end)
         self._leave_out_expected(pending)
-        pending.take(unanswered(list(pending.keys), Life.UNRESPONSIVE))
+        pending.give_up()
         look = join(pending.found, connected=pending.connected)
+        if pending.held:
+            look = arranged(look, keys)
         self._note_unresponsive(look)
         return look
 
@@ -163,7 +190,7 @@ class Looker:
         """Take what comes back within `seconds`, of a slow libvirt until the `end`; leave behind what does not."""
         slow = any(each.question.link.calls.slow for each in asked)
         deadline = end if slow else time.monotonic() + seconds
-        while any(self._awaits(each, pending) for each in asked) and (left := deadline - time.monotonic()) > 0:
+        while self._awaits(asked, pending) and (left := deadline - time.monotonic()) > 0:
             wait_any((each.call for each in self._open), min(left, NUDGE_SECONDS))
             if not self._collect(pending):
                 for each in asked:
@@ -174,8 +201,9 @@ class Looker:
                 each.question.link.calls.leave(each.call)
                 each.question.connection.doubt()
 
-    def _awaits(self, each: _Call, pending: _Pending) -> bool:
-        return each in self._open and not each.question.unheard.isdisjoint(pending.keys)
+    def _awaits(self, asked: Sequence[_Call], pending: _Pending) -> bool:
+        calls = self._open if pending.held else [each for each in asked if each in self._open]
+        return any(pending.expected(each.question) for each in calls)
 
     def _collect(self, pending: _Pending) -> bool:
         """Take what calls have brought; True when one has returned."""
@@ -210,11 +238,16 @@ class Looker:
             pending.take(
                 unanswered([key for key in question.keys if key in wanted - set(answer.keys)], Life.NOT_RUNNING)
             )
-        told = [(key, reply) for key, reply in zip(answer.keys, answer.replies, strict=True) if key in wanted]
-        keys = [key for key, _ in told]
-        pending.take(read(keys, [reply for _, reply in told], calls.suspects(), answer.in_job))
+        replies = {key: reply for key, reply in zip(answer.keys, answer.replies, strict=True) if key in wanted}
+        look = read(list(replies), replies.values(), calls.suspects(), answer.in_job)
+        passed_over = {look.keys[row] for row in np.flatnonzero(look.life == Life.UNRESPONSIVE)}
+        if not question.late:
+            passed_over -= self._trouble.unresponsive
+            pending.hold({key: replies[key] for key in passed_over})
+        told = {key: reply for key, reply in replies.items() if key not in passed_over}
+        pending.take(read(list(told), told.values(), calls.suspects(), answer.in_job))
         for other in self._open:
-            other.question.unheard.difference_update(keys)
+            other.question.unheard.difference_update(told)
 
     def _note_unresponsive(self, look: Look) -> None:
         hung = np.flatnonzero(look.life == Life.UNRESPONSIVE)

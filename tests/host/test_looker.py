@@ -13,7 +13,7 @@ from controller.host import looker as looker_module
 from controller.host.calls import LIMIT
 from controller.host.looker import Looker
 from controller.host.trouble import Trouble
-from lab.fake_libvirt import FakeDomain, FakeHandle, error
+from lab.fake_libvirt import REPLY, WITHOUT_JOB, FakeDomain, FakeHandle, error
 
 SECONDS = (0.1, 10.0, 10.0)
 """A first deadline short enough to wait for; the others are never reached unless all calls hang."""
@@ -178,6 +178,46 @@ def test_a_libvirt_that_answers_in_time_again_is_slow_no_longer(slow, domains):
     looker._seconds = (10.0,)
     looker.look(map_keys(domains))
     assert looker._connections[""].error() == ""
+
+
+class StoppedHandle(FakeHandle):
+    """A libvirtd that is stopped: once it goes on it takes up all calls at once, and the newest answers first."""
+
+    def __init__(self, *domains: FakeDomain) -> None:
+        super().__init__(*domains)
+        self.second = threading.Event()
+        """The second call has answered."""
+
+    def domainListGetStats(self, domains, groups, flags):  # noqa: N802 - libvirt's name
+        asked = list(domains)
+        if not self.bulk_calls:
+            with asked[0].job:
+                self.bulk_calls.append([domain.name() for domain in asked])
+                assert self.second.wait(10)
+            return [(domain, domain.statistics()) for domain in asked]
+        replies = super().domainListGetStats(asked, groups, flags)
+        self.second.set()
+        return replies
+
+
+def test_a_domain_that_is_passed_over_for_an_earlier_call_of_ours_is_waited_for(connect, domains):
+    handle = StoppedHandle(*domains)
+    look = Looker({"": connect(handle)}, Trouble(), seconds=SECONDS).look(map_keys(domains))
+    assert list(lives(look).items()) == [(key, Life.RUNNING) for key in map_keys(domains)]
+    assert len(handle.bulk_calls) == 2
+
+
+def test_that_a_late_call_passed_a_domain_over_tells_nothing_of_it(connect, domains):
+    skipped = {name: REPLY[name] for name in WITHOUT_JOB}
+    domains[0].reply = lambda: skipped
+    handle, woken = SlowHandle(*domains), threading.Semaphore(0)
+    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=(0.01, 0.01))
+    assert woken.acquire(timeout=10)  # it is connected
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert list(lives(looker.look(map_keys(domains))).values()) == [Life.RUNNING] * 2
+    assert len(handle.bulk_calls) == 2
 
 
 def test_a_late_answer_about_a_balloon_that_has_moved_since_is_not_used(connect, domains):

@@ -212,6 +212,40 @@ def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, priv
     until(lambda: watched.lives() == [Life.RUNNING], 30, "the guest is seen again")
 
 
+@pytest.fixture
+def stalled(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[float], None]]:
+    """`stalled(seconds)` stops libvirtd, and lets it go on so much later."""
+    timers: list[threading.Timer] = []
+
+    def stall(seconds: float) -> None:
+        gc.collect()  # as above
+        os.kill(private_libvirtd.pid, signal.SIGSTOP)
+        timers.append(threading.Timer(seconds, os.kill, (private_libvirtd.pid, signal.SIGCONT)))
+        timers[-1].start()
+
+    yield stall
+    for timer in timers:
+        timer.join()
+
+
+def test_what_a_slow_libvirtd_answers_is_used_within_the_look(start_guests, watch, stalled):
+    start_guests(GuestSpec("patient"))
+    watched = watch()
+    stalled(2.0)
+    samples = watched.look()
+    assert (samples.life.tolist(), samples.actual.tolist()) == ([Life.RUNNING], [256 * MIB])
+
+
+def test_what_a_slow_libvirtd_answers_later_wakes_and_is_used_by_the_next_look(start_guests, watch, stalled):
+    start_guests(GuestSpec("patient"))
+    watched = watch()
+    watched.look()
+    stalled(4.0)
+    assert watched.lives() == [Life.UNRESPONSIVE]
+    watched.until(lambda: watched.lives() == [Life.RUNNING], 5)
+    until(lambda: not (watched.lives(), watched.host.status()[0].error)[1], 30, "as quick as ever")
+
+
 def restored(guest: Guest, private_libvirtd: PrivateLibvirtd, folder: Path) -> None:
     """Save a guest, and restore it."""
     image = str(folder / "saved")
