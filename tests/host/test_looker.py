@@ -11,7 +11,7 @@ import pytest
 from controller.engine.snapshot import Life
 from controller.host import looker as looker_module
 from controller.host.calls import LIMIT
-from controller.host.looker import Looker
+from controller.host.looker import HELD_SECONDS, Looker
 from controller.host.trouble import Trouble
 from lab.fake_libvirt import REPLY, WITHOUT_JOB, FakeDomain, FakeHandle, error
 
@@ -54,10 +54,12 @@ def test_nothing_due_is_no_call(connect, domains):
 
 def test_a_hanging_domain_does_not_hide_the_others(connect, domains):
     domains[1].answers.clear()
-    trouble = Trouble()
-    look = Looker({"": connect(FakeHandle(*domains))}, trouble, seconds=SECONDS).look(map_keys(domains))
+    handle, trouble, began = FakeHandle(*domains), Trouble(), time.monotonic()
+    look = Looker({"": connect(handle)}, trouble, seconds=SECONDS).look(map_keys(domains))
     assert list(lives(look).values()) == [Life.RUNNING, Life.UNRESPONSIVE, Life.RUNNING]
     assert trouble.unresponsive == {key(domains[1])}
+    assert len(handle.bulk_calls) == 2
+    assert time.monotonic() - began < 5
 
 
 def map_keys(domains: list[FakeDomain]) -> list[str]:
@@ -78,8 +80,11 @@ def test_a_domain_that_is_known_to_hang_costs_one_call_and_no_waiting(connect, d
     looker = Looker({"": connect(handle)}, Trouble(), seconds=SECONDS)
     looker.look(map_keys(domains))
     handle.bulk_calls.clear()
+    looker._seconds = (10.0,)
+    began = time.monotonic()
     looker.look(map_keys(domains))
     assert len(handle.bulk_calls) == 1
+    assert time.monotonic() - began < HELD_SECONDS
 
 
 def test_a_domain_that_answers_again_is_looked_at_again(connect, domains):
@@ -194,6 +199,7 @@ class StoppedHandle(FakeHandle):
             with asked[0].job:
                 self.bulk_calls.append([domain.name() for domain in asked])
                 assert self.second.wait(10)
+            threading.Event().wait(HELD_SECONDS / 6)
             return [(domain, domain.statistics()) for domain in asked]
         replies = super().domainListGetStats(asked, groups, flags)
         self.second.set()
