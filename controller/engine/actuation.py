@@ -249,7 +249,7 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
         (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
         (seen.trouble != int(Reason.NONE), seen.trouble),
         (seen.fresh_count == 0, Reason.WARMING_UP),
-        (resting(balloon, known.pressed, known.now, known.tuning), Reason.BUSY),
+        (resting(balloon, known.pressed, known.now, known.tuning), Reason.REFUSED),
         (known.now < balloon.retry_at, Reason.STUCK),
         (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
         (balloon.under_way & ~waits, Reason.MOVING),

@@ -46,6 +46,7 @@ class Reason(IntEnum):
     HANDED_OVER = 37
     AT_MAXIMUM = 38
     MINIMUM_UNMET = 39
+    REFUSED = 41
     # Moved (in Observe: would be moved).
     FORECAST_GROW = 60
     PRESSURE_GROW = 61
@@ -114,6 +115,7 @@ _TEXT = {
     Reason.HANDED_OVER: "no longer to be changed by a policy: the order under way ends where the balloon is",
     Reason.AT_MAXIMUM: "the guest has all it may have, and needs more",
     Reason.MINIMUM_UNMET: "the minimums on this node are more than its budget and are met in proportion",
+    Reason.REFUSED: "libvirt refused the last order; tried again later",
     Reason.FORECAST_GROW: "forecast demand needs more memory",
     Reason.PRESSURE_GROW: "the guest is under memory pressure",
     Reason.SPARE_LENT: "spare memory is lent",

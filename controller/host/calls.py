@@ -2,10 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
+
+import libvirt
 
 T = TypeVar("T")
 
@@ -19,18 +21,40 @@ connection, one polls for all; libvirt 9.0 loses the wake-up that tells it of a 
 and sends the call at the next keepalive, 5 s later (`g_main_loop_quit` before `g_main_loop_run` in virnetclient.c; seen
 once in ten calls that followed each other at once while an earlier one hung). Any other call wakes it again."""
 
+LATE_SECONDS = 10.0
+"""A call that was left behind and returns before is late, and what it says may be used. What takes longer, hangs."""
 
-class TooManyHangError(Exception):
+
+FAILURES = (libvirt.libvirtError, OSError, MemoryError)
+"""What a call may raise: a machine that is out of descriptors or memory must not end Ballast."""
+
+
+class NotStartedError(Exception):
+    """A call was not begun, and will not be; the message says why."""
+
+
+class TooManyHangError(NotStartedError):
     """LIMIT calls were left behind and none has returned: another one might block the whole connection."""
 
 
 class Call(Generic[T]):
     """One call about the domains `keys`, running in a daemon thread from the start."""
 
-    def __init__(self, work: Callable[[], T], keys: Collection[str]) -> None:
+    def __init__(self, work: Callable[[], T], keys: Collection[str], then: Callable[[], object] = lambda: None) -> None:
+        """`then` is called in that thread when the call has returned or failed. Raises NotStartedError."""
         self.keys = keys
+        self.began = time.monotonic()
         self._future: Future[T] = Future()
-        threading.Thread(target=_run, args=(work, self._future), name="ballast-call", daemon=True).start()
+        thread = threading.Thread(target=_run, args=(work, self._future, then), name="ballast-call", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the machine is out of threads, or of memory
+            raise NotStartedError(f"no thread for a call to libvirt: {error}") from error
+
+    @property
+    def age(self) -> float:
+        """Seconds since it began."""
+        return time.monotonic() - self.began
 
     def done(self) -> bool:
         """True once the call has returned or failed."""
@@ -41,12 +65,18 @@ class Call(Generic[T]):
         return self._future.result(max(seconds, 0.0))
 
 
-def _run(work: Callable[[], T], future: Future[T]) -> None:
+def _run(work: Callable[[], T], future: Future[T], then: Callable[[], object]) -> None:
     try:
         future.set_result(work())
     except Exception as error:  # carried to the caller by result(); a lost one would look like a hang
         future.set_exception(error)
-        del work, future  # the error's traceback would keep them, and libvirt's objects, for the garbage collector
+    del work, future  # an error's traceback would keep them, and libvirt's objects, for the garbage collector
+    then()
+
+
+def wait_any(calls: Iterable[Call[Any]], seconds: float) -> None:
+    """Return when one of them has ended, or after `seconds`."""
+    wait([call._future for call in calls], max(seconds, 0.0), FIRST_COMPLETED)
 
 
 class Calls:
@@ -59,12 +89,18 @@ class Calls:
         self._limit = limit
         self._lock = threading.Lock()
         self._left: list[Call[Any]] = []
+        self.slow = False
+        """libvirt answered late last: it is there, and needs more time than usual."""
 
-    def start(self, work: Callable[[], T], keys: Collection[str]) -> Call[T]:
-        """Begin a call about the domains `keys`. Raises TooManyHangError."""
-        if self.exhausted():
-            raise TooManyHangError(f"{self._limit} earlier calls to libvirt hang")
-        return Call(work, keys)
+    def start(self, work: Callable[[], T], keys: Collection[str], then: Callable[[], object] = lambda: None) -> Call[T]:
+        """Begin a call about the domains `keys`, see `Call`. Raises NotStartedError."""
+        self.require(1)
+        return Call(work, keys, then)
+
+    def require(self, count: int) -> None:
+        """Raises TooManyHangError unless so many further calls may hang."""
+        if (hanging := len(self._hanging())) + count > self._limit:
+            raise TooManyHangError(f"{hanging} earlier calls to libvirt hang")
 
     def finish(self, call: Call[T], seconds: float) -> T:
         """Its outcome; after `seconds` it is left behind and TimeoutError is raised."""
@@ -72,17 +108,21 @@ class Calls:
         while (left := deadline - time.monotonic()) > NUDGE_SECONDS:
             with suppress(TimeoutError):
                 return call.result(NUDGE_SECONDS)
-            self._send_nudge()
+            self.nudge()
         try:
             return call.result(left)
         except TimeoutError:
-            with self._lock:
-                self._left.append(call)
+            self.leave(call)
             raise
 
     def run(self, work: Callable[[], T], keys: Collection[str], seconds: float) -> T:
         """`start` and `finish`."""
         return self.finish(self.start(work, keys), seconds)
+
+    def leave(self, call: Call[Any]) -> None:
+        """Leave a call behind: nobody waits for it any more."""
+        with self._lock:
+            self._left.append(call)
 
     def exhausted(self) -> bool:
         """True while so many calls hang that no other may begin."""
@@ -96,10 +136,11 @@ class Calls:
         """True while a call about this domain alone is left behind."""
         return any(len(call.keys) == 1 and key in call.keys for call in self._hanging())
 
-    def _send_nudge(self) -> None:
-        """One at a time: in a frozen libvirtd they would pile up."""
+    def nudge(self) -> None:
+        """Wake libvirt's client. One at a time: in a frozen libvirtd they would pile up."""
         if self._nudging is None or self._nudging.done():
-            self._nudging = Call(self._nudge, ())
+            with suppress(NotStartedError):
+                self._nudging = Call(self._nudge, ())
 
     def _hanging(self) -> list[Call[Any]]:
         with self._lock:

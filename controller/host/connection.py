@@ -18,9 +18,9 @@ import libvirt
 from controller.engine.inventory import DomainFacts
 from controller.host.calls import Call, Calls
 from controller.host.news import News
-from controller.host.periods import Periods
+from controller.host.periods import CLOSING_LIMIT, Periods
 from controller.host.remedies import explain, explain_freeze, explain_loss
-from controller.host.roster import Entry, Handle, Roster
+from controller.host.roster import Entry, Handle, Roster, Starts
 
 LOG = logging.getLogger(__name__)
 
@@ -35,10 +35,16 @@ BACKOFF_LONGEST_SECONDS = 15.0
 REREAD_SECONDS = 300.0
 """In this time every domain's XML is read again, a few at each tick: some changes of a definition make no event."""
 
-CLOSE_SECONDS = 3.0
-"""How long `close` waits for the keeper: one that hangs in a frozen libvirtd ends with the process."""
+CLOSE_SECONDS = 12.0
+"""How long `close` waits for the keeper where periods are to be put back. The loop may have been away for 5 s before;
+together with the end of all else that is less than the 30 s that systemd and Kubernetes grant."""
+
+PART_SECONDS = 3.0
+"""How long it waits where there is nothing to do: a keeper that hangs in a frozen libvirtd ends with the process."""
 
 HANGING = "too many calls hang, because QEMU of some domains does not answer; resume or destroy those"
+
+SLOW = "libvirt answers, but late; is the host overloaded, or libvirtd busy with others? See its log"
 
 LISTING_EVENTS = frozenset(
     {
@@ -78,6 +84,8 @@ class Keeping:
     """How often domains are listed without an event: an event can be lost, and two listing calls cost nothing."""
     backoff: Callable[[int, float], float] = backoff
     """Seconds of rest after a number of tries."""
+    starts: Starts = lambda _names: {}
+    """When QEMU began."""
 
 
 KEEPING = Keeping()
@@ -120,24 +128,34 @@ class Connection:
         self.settled = threading.Event()
         """Set once the first try has ended, whichever way."""
         self._error = f"{uri}: not connected yet"
-        self._roster = Roster(suffix)
+        self._roster = Roster(suffix, starts=keeping.starts)
         self._periods = Periods()
-        self._wake = wake
+        self.wake = wake
         self._moved = moved
         self._keeping = keeping
         self._news = News()
         self._serving: Handle | None = None
         self._unread: list[str] = []
+        self._unresponsive: frozenset[str] = frozenset()
         self._keeper = threading.Thread(target=self._keep, name=f"ballast-libvirt {uri}", daemon=True)
 
     def start(self) -> None:
         """Begin to connect, in the background."""
         self._keeper.start()
 
-    def close(self) -> None:
-        """End the keeper and the connection; periods that were asked for are put first."""
+    def begin_close(self, unresponsive: Collection[str] = ()) -> None:
+        """Have the keeper end, and the connection; periods that were asked for are put back first.
+
+        `unresponsive` are domains, by key, that would keep others waiting.
+        """
+        self._unresponsive = frozenset(unresponsive)
         self._news.tell_closing()
-        self._keeper.join(CLOSE_SECONDS)
+
+    def close(self, waited: float = 0.0) -> None:
+        """Wait for the end, that of `begin_close` or of its own; `waited` seconds are over."""
+        self._news.tell_closing()
+        seconds = CLOSE_SECONDS if self._periods.pending() else PART_SECONDS
+        self._keeper.join(max(seconds - waited, 0.0))
 
     def key(self, domain: Any) -> str:
         """Key of one of this connection's libvirt.virDomain."""
@@ -146,6 +164,8 @@ class Connection:
     def error(self) -> str:
         """What is wrong and what to do about it, for people; empty when nothing is."""
         link = self.link
+        if link is not None and link.calls.slow:
+            return f"{self.uri}: {SLOW}"
         return f"{self.uri}: {HANGING}" if link is not None and link.calls.exhausted() else self._error
 
     def want_period(self, key: str, seconds: int) -> None:
@@ -192,7 +212,7 @@ class Connection:
         self._roster.let_go()
         _part(handle)
         if established:
-            self._wake()
+            self.wake()
         return established
 
     def _serve(self, handle: Handle) -> None:
@@ -203,11 +223,15 @@ class Connection:
         self._patiently(handle, lambda: self._greet(handle))
         while True:
             self._update(handle, calls)
-            set_anew = self._periods.work(self._roster.entries, calls)
+            if self._news.closing:
+                many = Calls(handle.getLibVersion, CLOSING_LIMIT)
+                self._periods.put_back(self._roster.entries, many, self._unresponsive)
+                return
+            set_anew = self._periods.work(self._roster.entries, calls, lambda: self._news.closing)
             if set_anew:
                 self._news.tell_changes(*set_anew)
-            if self._news.closing and not self._periods.pending():
-                return
+            elif self._periods.pending():
+                self._news.tell_errand()
             if not self._news.wait(self._keeping.tick_seconds):
                 self._news.tell_changes(*self._next_reads())
             self._check(handle)
@@ -226,7 +250,7 @@ class Connection:
                 self._check(handle)
                 self.link = None
                 self._fail(explain_freeze(self.uri))
-                self._wake()
+                self.wake()
 
     def _check(self, handle: Handle) -> None:
         """Raises ConnectionLostError."""
@@ -258,7 +282,7 @@ class Connection:
             LOG.info("%s: connected, %d running domains", self.uri, len(self.facts))
             self.settled.set()
         if fresh or differs:
-            self._wake()
+            self.wake()
 
     def _next_reads(self) -> list[str]:
         """Keys whose turn it is in the slow re-reading of all XML."""
@@ -283,7 +307,7 @@ class Connection:
     def _on_lifecycle(self, _handle: Handle, domain: Any, event: int, _detail: int, _opaque: None) -> None:
         if event in LISTING_EVENTS:
             self._news.tell_changes(self.key(domain))
-        self._wake()
+        self.wake()
 
     def _on_reboot(self, _handle: Handle, domain: Any, _opaque: None) -> None:
         self._news.tell_reset(self.key(domain), time.time())
@@ -293,7 +317,7 @@ class Connection:
 
     def _on_balloon(self, _handle: Handle, domain: Any, actual: int, _opaque: None) -> None:
         self._moved(self.key(domain), actual * KIB)
-        self._wake()
+        self.wake()
 
 
 def _part(handle: Handle) -> None:

@@ -1,16 +1,19 @@
 """The host as the control loop sees it: facts, looks, moves and events; everything slow happens behind it."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.snapshot import HostReading, Outcome, Result
-from controller.host import ksm, meminfo
+from controller.host import ksm, meminfo, processes
+from controller.host.calls import LATE_SECONDS
 from controller.host.connection import KEEPING, Connection, Keeping, connection_of
 from controller.host.events import EVENT_LOOP
 from controller.host.look import Look
@@ -36,7 +39,7 @@ class ConnectionStatus:
 class Host:
     """Effects of one node. `wake` is called from other threads when a step may be worth it before the next look.
 
-    All methods are for the control loop's thread; none of them waits for a guest longer than a few seconds.
+    All methods are for the control loop's thread. `look` and `apply` together take less than 5 s, whatever hangs.
     """
 
     def __init__(
@@ -54,6 +57,8 @@ class Host:
         self._sys = sys
         self._lock = threading.Lock()
         self._moved: dict[str, int] = {}
+        self._moved_at: dict[str, float] = {}
+        keeping = replace(keeping, starts=partial(processes.started, proc))
         suffixes = {uri: f"@{uri}" if len(uris) > 1 else "" for uri in uris}
         self._connections = {
             connection_of(suffix): Connection(uri, suffix, wake, self._on_moved, keeping)
@@ -61,8 +66,8 @@ class Host:
         }
         self._parts: tuple[tuple[DomainFacts, ...], ...] = ()
         self._inventory: tuple[DomainFacts, ...] = ()
-        trouble = Trouble()
-        self._looker = Looker(self._connections, trouble)
+        self._trouble = trouble = Trouble()
+        self._looker = Looker(self._connections, trouble, moved_at=lambda key: self._moved_at.get(key, -math.inf))
         self._mover = Mover(self._connections, trouble)
         self._pressure = Pressure(proc, wake)
         self._started = False
@@ -86,8 +91,12 @@ class Host:
         if not self._started:
             return
         self._started = False
+        self._mover.close()
+        began = time.monotonic()
         for connection in self._connections.values():
-            connection.close()
+            connection.begin_close(self._trouble.unresponsive)
+        for connection in self._connections.values():
+            connection.close(time.monotonic() - began)
         self._pressure.close()
         EVENT_LOOP.close()
 
@@ -100,11 +109,16 @@ class Host:
         return self._inventory
 
     def look(self, keys: Collection[str]) -> Look:
-        """Statistics of the domains `keys`, for `look.to_samples`; those whose connection is down are left out."""
+        """Statistics of the domains `keys`, for `look.to_samples`. Those whose connection is down are left out, and
+        those that a slow libvirt has been asked about; when its late answer comes, `wake` is called.
+        """
         return self._looker.look(keys)
 
     def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
-        """Carry out balloon changes in the order given; those that were not done, and why."""
+        """Carry out balloon changes, grows first; those that were not done, or may not have been, and why.
+
+        What libvirt has not answered in time goes on; `drain_answers` tells the end, of which `wake` is called.
+        """
         return self._mover.apply(actions)
 
     def drain_answers(self) -> dict[str, tuple[Result, str]]:
@@ -115,6 +129,8 @@ class Host:
         """Newest balloon size in bytes of each domain whose balloon moved since the last call, by key."""
         with self._lock:
             moved, self._moved = self._moved, {}
+            since = time.monotonic() - LATE_SECONDS
+            self._moved_at = {key: at for key, at in self._moved_at.items() if at > since}
         return moved
 
     def ensure_statistics(self, key: str, seconds: int) -> None:
@@ -154,4 +170,4 @@ class Host:
 
     def _on_moved(self, key: str, size: int) -> None:
         with self._lock:
-            self._moved[key] = size
+            self._moved[key], self._moved_at[key] = size, time.monotonic()

@@ -37,7 +37,12 @@ STATISTICS: tuple[tuple[str, float], ...] = (
 
 _NAMES = tuple(name for name, _ in STATISTICS)
 _FACTORS = np.array([factor for _, factor in STATISTICS])
-_STATE, _REASON, _RSS = (_NAMES.index(name) for name in ("state.state", "state.reason", "balloon.rss"))
+_STATE, _REASON, _CURRENT, _TOLD = map(
+    _NAMES.index, ("state.state", "state.reason", "balloon.current", "balloon.usable")
+)
+_MOST = 2.0**53
+"""Of any number that a guest tells, in libvirt's units. More is the -1 of a tag that its driver does not set: libvirt
+leaves -1 bytes out, but some count in other units."""
 
 _RUNNING_STATES = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED)
 _PAUSED_STATES = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED)
@@ -47,7 +52,10 @@ _PAUSED_BY_JOB = (
     libvirt.VIR_DOMAIN_PAUSED_DUMP,
     libvirt.VIR_DOMAIN_PAUSED_SNAPSHOT,
     libvirt.VIR_DOMAIN_PAUSED_POSTCOPY,
+    libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED,
 )
+_RUNNING_IN_JOB = (libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED)
+"""Its memory is still on its way from another host, and QEMU's balloon rests until it has come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ def read(
     """
     rows = [list(map(reply.get, _NAMES, repeat(np.nan))) for reply in replies]
     values = np.array(rows, dtype=np.float64).reshape(-1, len(STATISTICS))
+    told = values[:, _TOLD:]
+    told[(told < 0) | (told >= _MOST)] = np.nan
     life = _lives(values)
     if suspects or in_job:
         life[_among(keys, in_job) & (life == Life.RUNNING)] = Life.BUSY
@@ -99,6 +109,13 @@ def join(looks: Sequence[Look], *, connected: bool) -> Look:
     return Look(keys, life, np.concatenate([look.values for look in parts]), connected)
 
 
+def arranged(look: Look, keys: Iterable[str]) -> Look:
+    """The same look, its domains in the order of `keys`."""
+    place = {key: position for position, key in enumerate(keys)}
+    order = np.argsort([place[key] for key in look.keys], kind="stable")
+    return Look(tuple(look.keys[row] for row in order), look.life[order], look.values[order], look.connected)
+
+
 def to_samples(look: Look, index: Mapping[str, int]) -> Samples:
     """The engine's view of a look; `index` is `Inventory.index`. Domains that are not in it are left out."""
     rows = np.fromiter(map(index.get, look.keys, repeat(-1)), dtype=np.int64, count=len(look.keys))
@@ -109,8 +126,9 @@ def to_samples(look: Look, index: Mapping[str, int]) -> Samples:
 
 def _lives(values: Floats) -> Ints:
     paused = np.isin(values[:, _STATE], _PAUSED_STATES)
-    paused_by_job = paused & np.isin(values[:, _REASON], _PAUSED_BY_JOB)
-    cases = [paused_by_job | _skipped(values), _running(values), paused]
+    in_job = paused & np.isin(values[:, _REASON], _PAUSED_BY_JOB)
+    in_job |= _running(values) & np.isin(values[:, _REASON], _RUNNING_IN_JOB)
+    cases = [in_job | _skipped(values), _running(values), paused]
     return np.select(cases, [Life.BUSY, Life.RUNNING, Life.PAUSED], Life.NOT_RUNNING).astype(np.int64)
 
 
@@ -119,8 +137,12 @@ def _running(values: Floats) -> Bools:
 
 
 def _skipped(values: Floats) -> Bools:
-    """Running, but without its resident size: libvirt gives that of each QEMU whose job it gets at once."""
-    return _running(values) & np.isnan(values[:, _RSS])
+    """Running, but with nothing that its QEMU was asked for: libvirt gives that where it gets the domain's job at once.
+
+    A driver that gives no size either knows no such statistics.
+    """
+    nothing = np.isnan(values[:, _TOLD:]).all(axis=1) & np.isfinite(values[:, _CURRENT])
+    return np.asarray(_running(values) & nothing)
 
 
 def _among(keys: Sequence[str], chosen: Collection[str]) -> Bools:

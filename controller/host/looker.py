@@ -1,12 +1,14 @@
 """Looks at guests: one bulk call a connection, all connections at once, never longer than a deadline.
 
 A QEMU that hangs keeps the call that asked it. The call is left behind; it also holds that domain's job, so the
-same question asked again, with NOWAIT, passes the domain over and brings back all the others.
+same question asked again, with NOWAIT, passes the domain over and brings back all the others. A libvirt that is merely
+slow answers the call in the end: what it says is used then.
 """
 
 import logging
+import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,27 +16,22 @@ import libvirt
 import numpy as np
 
 from controller.engine.snapshot import Life
-from controller.host.calls import Call, TooManyHangError
+from controller.host.calls import FAILURES, LATE_SECONDS, NUDGE_SECONDS, Call, NotStartedError, wait_any
 from controller.host.connection import Connection, Link, connection_of
-from controller.host.look import GROUPS, Look, join, read, unanswered
-from controller.host.trouble import Trouble, has_job
+from controller.host.look import GROUPS, Look, arranged, join, read, unanswered
+from controller.host.remedies import said
+from controller.host.trouble import Trouble, barred
 
 LOG = logging.getLogger(__name__)
 
-LOOK_SECONDS = (2.0, 1.0, 1.0)
-"""Deadline of a look and of its repetitions. The first is far beyond a busy libvirtd's answer (3 ms for 10 guests)
-and is waited for once a hang: from then on the domain is passed over."""
+LOOK_SECONDS = (1.5, 0.75, 0.75)
+"""Deadline of a look and of its repetitions. The first is far beyond a busy libvirtd's answer (3 ms for 10 guests,
+1.4 s for 1,000) and is waited for once a hang: from then on the domain is passed over. Where libvirt is slow it is
+asked once, and given the sum of them."""
 
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What one look asks one connection."""
-
-    connection: Connection
-    link: Link
-    keys: Sequence[str]
-    in_job: Set[str]
-    """Those of `keys` that had a job when last asked."""
+HELD_SECONDS = 0.3
+"""How long a look waits for a domain that a call of our own holds: one that does not hang reads it in milliseconds. A
+libvirtd that was stopped for a while takes up all calls at once, and they pass over what the first of them holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +43,79 @@ class Answer:
     in_job: Set[str]
 
 
+@dataclass(eq=False, slots=True)
+class Question:
+    """What one connection was asked."""
+
+    connection: Connection
+    link: Link
+    keys: Sequence[str]
+    in_job: Set[str]
+    """Those of `keys` that had a job when last asked."""
+    unheard: set[str]
+    """Those of `keys` that no other answer has told of meanwhile."""
+    late: bool = False
+    """It was left behind."""
+
+    def told(self) -> None:
+        """Its call has returned; from another thread."""
+        if self.late:
+            self.connection.wake()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    question: Question
+    call: Call[Answer]
+
+
+class _Pending:
+    """A look on its way: who is still to be heard of, and what has been heard."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self.keys = dict.fromkeys(keys)
+        self.held: dict[str, Mapping[str, Any]] = {}
+        """Replies of those that were passed over, as an earlier call of ours holds them."""
+        self.held_until = math.inf
+        """Monotonic seconds from which on they count as hanging."""
+        self.found: list[Look] = []
+        self.connected = True
+
+    def hold(self, held: Mapping[str, Mapping[str, Any]]) -> None:
+        """They were passed over; the earlier call may tell of them yet."""
+        if held:
+            self.held |= held
+            self.held_until = min(self.held_until, time.monotonic() + HELD_SECONDS)
+
+    def expected(self, question: Question) -> bool:
+        """A question's answer may tell of somebody who is still to be heard of."""
+        unheard = question.unheard & self.keys.keys()
+        return bool(unheard - self.held.keys()) or (bool(unheard) and time.monotonic() < self.held_until)
+
+    def give_up(self) -> None:
+        """Who has not been heard of by now does not answer."""
+        held = {key: reply for key, reply in self.held.items() if key in self.keys}
+        self.take(read(list(held), held.values(), held))
+        self.take(unanswered(list(self.keys), Life.UNRESPONSIVE))
+
+    def by_connection(self) -> dict[str, list[str]]:
+        """Who is still to be heard of, and not held."""
+        by_connection: dict[str, list[str]] = {}
+        for key in (key for key in self.keys if key not in self.held):
+            by_connection.setdefault(connection_of(key), []).append(key)
+        return by_connection
+
+    def take(self, look: Look) -> None:
+        """Something was heard."""
+        self.found.append(look)
+        self.drop(look.keys)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Nothing will be heard."""
+        for key in keys:
+            self.keys.pop(key, None)
+
+
 class Looker:
     """For the control loop's thread only. `connections` by their part of a key."""
 
@@ -55,82 +125,135 @@ class Looker:
         trouble: Trouble,
         *,
         seconds: Sequence[float] = LOOK_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
+        moved_at: Callable[[str], float] = lambda _key: -math.inf,
     ) -> None:
+        """`moved_at` tells, by key, when libvirt last said that a balloon moved, in monotonic seconds."""
         self._connections = connections
         self._trouble = trouble
         self._seconds = seconds
-        self._clock = clock
+        self._moved_at = moved_at
+        self._open: list[_Call] = []
+        """Calls that have not been seen to return."""
 
     def look(self, keys: Collection[str]) -> Look:
-        """Statistics of the domains `keys`. Domains of a connection that is down are left out."""
-        questions, connected = self._questions(keys)
-        found: list[Look] = []
+        """Statistics of the domains `keys`. Left out are those of a connection that is down, and those that a slow
+        libvirt has been asked about and may yet tell of.
+        """
+        pending = _Pending(keys)
+        self._leave_out_lost(pending)
+        self._collect(pending)
+        end = time.monotonic() + sum(self._seconds)
         for seconds in self._seconds:
-            questions, broken = self._ask_all(questions, self._clock() + seconds, found)
-            connected &= not broken
-        found += [unanswered(question.keys, Life.UNRESPONSIVE) for question in questions]
-        look = join(found, connected=connected)
+            if time.monotonic() < end and (asked := self._ask(pending)):
+                self._hear(pending, asked, seconds, end)
+        self._leave_out_expected(pending)
+        pending.give_up()
+        look = join(pending.found, connected=pending.connected)
+        if pending.held:
+            look = arranged(look, keys)
         self._note_unresponsive(look)
         return look
 
-    def _questions(self, keys: Collection[str]) -> tuple[list[Question], bool]:
-        """What to ask each open connection, and False when one that is concerned is not open."""
-        by_connection: dict[str, list[str]] = {}
-        for key in keys:
-            by_connection.setdefault(connection_of(key), []).append(key)
-        questions = [
-            Question(connection, connection.link, asked, self._trouble.in_job & set(asked))
-            for name, asked in by_connection.items()
-            if (connection := self._connections[name]).link is not None
-        ]
-        return questions, len(questions) == len(by_connection)
+    def _leave_out_lost(self, pending: _Pending) -> None:
+        for name, keys in pending.by_connection().items():
+            if self._connections[name].link is None:
+                pending.drop(keys)
+                pending.connected = False
 
-    def _ask_all(
-        self, questions: Sequence[Question], deadline: float, found: list[Look]
-    ) -> tuple[list[Question], bool]:
-        """Ask all and put what comes back into `found`; the questions that hang, and True if a connection broke."""
-        calls = [(question, _start(question)) for question in questions]
-        hanging, broken = [], False
-        for question, call in calls:
+    def _leave_out_expected(self, pending: _Pending) -> None:
+        """Domains that a slow libvirt was asked about a moment ago."""
+        for each in self._open:
+            if each.question.link.calls.slow and each.call.age < LATE_SECONDS:
+                pending.drop(each.question.unheard)
+
+    def _ask(self, pending: _Pending) -> list[_Call]:
+        """Ask each connection for those who are still to be heard of."""
+        self._leave_out_expected(pending)
+        asked = []
+        for name, keys in pending.by_connection().items():
+            connection = self._connections[name]
+            link = connection.link
+            if link is not None and (call := self._start(connection, link, keys)) is not None:
+                asked.append(call)
+        self._open += asked
+        return asked
+
+    def _start(self, connection: Connection, link: Link, keys: Sequence[str]) -> _Call | None:
+        """Begin to ask; None when too many earlier calls hang."""
+        question = Question(connection, link, keys, self._trouble.in_job & set(keys), set(keys))
+        try:
+            return _Call(question, link.calls.start(lambda: _ask(question), keys, question.told))
+        except NotStartedError:
+            return None
+
+    def _hear(self, pending: _Pending, asked: Sequence[_Call], seconds: float, end: float) -> None:
+        """Take what comes back within `seconds`, of a slow libvirt until the `end`; leave behind what does not."""
+        slow = any(each.question.link.calls.slow for each in asked)
+        deadline = end if slow else time.monotonic() + seconds
+        while self._awaits(asked, pending) and (left := deadline - time.monotonic()) > 0:
+            wait_any((each.call for each in self._open), min(left, NUDGE_SECONDS))
+            if not self._collect(pending):
+                for each in asked:
+                    each.question.link.calls.nudge()
+        for each in asked:
+            if each in self._open:
+                each.question.late = True
+                each.question.link.calls.leave(each.call)
+                each.question.connection.doubt()
+
+    def _awaits(self, asked: Sequence[_Call], pending: _Pending) -> bool:
+        calls = self._open if pending.held else [each for each in asked if each in self._open]
+        return any(pending.expected(each.question) for each in calls)
+
+    def _collect(self, pending: _Pending) -> bool:
+        """Take what calls have brought; True when one has returned."""
+        returned = [each for each in self._open if each.call.done()]
+        self._open = [each for each in self._open if each not in returned]
+        for each in returned:
             try:
-                found += self._finish(question, call, deadline)
-            except TimeoutError:
-                hanging.append(question)
-                question.connection.doubt()
-            except libvirt.libvirtError as error:
-                LOG.warning("%s: nothing was looked at: %s", question.connection.uri, error)
-                question.connection.doubt()
-                broken = True
-        return hanging, broken
+                self._take(pending, each.question, each.call.result(0.0), each.call)
+            except FAILURES as error:
+                self._lose(pending, each.question, error)
+        return bool(returned)
 
-    def _finish(self, question: Question, call: Call[Answer] | None, deadline: float) -> list[Look]:
-        """What came back. Raises TimeoutError and libvirtError."""
-        if call is None:
-            return [unanswered(question.keys, Life.UNRESPONSIVE)]
-        calls = question.link.calls
-        answer = calls.finish(call, deadline - self._clock())
-        self._trouble.in_job -= question.in_job - answer.in_job
-        present = set(answer.keys)
-        gone = [key for key in question.keys if key not in present]
-        return [
-            read(answer.keys, answer.replies, calls.suspects(), answer.in_job),
-            unanswered(gone, Life.NOT_RUNNING),
-        ]
+    def _lose(self, pending: _Pending, question: Question, error: Exception) -> None:
+        """A call broke: nothing is known of those it was about."""
+        if question.late:
+            return
+        LOG.warning("%s: nothing was looked at: %s", question.connection.uri, said(error))
+        question.connection.doubt()
+        pending.drop(question.keys)
+        pending.connected = False
+
+    def _take(self, pending: _Pending, question: Question, answer: Answer, call: Call[Answer]) -> None:
+        """What an answer tells of those that are still to be heard of, if it is not old news."""
+        calls, wanted = question.link.calls, question.unheard & pending.keys.keys()
+        if question.late:
+            slow = call.age < LATE_SECONDS
+            calls.slow |= slow
+            wanted = {key for key in wanted if slow and self._moved_at(key) < call.began}
+        else:
+            calls.slow &= call.age >= self._seconds[0]
+            self._trouble.in_job -= question.in_job - answer.in_job
+            pending.take(
+                unanswered([key for key in question.keys if key in wanted - set(answer.keys)], Life.NOT_RUNNING)
+            )
+        replies = {key: reply for key, reply in zip(answer.keys, answer.replies, strict=True) if key in wanted}
+        look = read(list(replies), replies.values(), calls.suspects(), answer.in_job)
+        passed_over = {look.keys[row] for row in np.flatnonzero(look.life == Life.UNRESPONSIVE)}
+        if not question.late:
+            passed_over -= self._trouble.unresponsive
+            pending.hold({key: replies[key] for key in passed_over})
+        told = {key: reply for key, reply in replies.items() if key not in passed_over}
+        pending.take(read(list(told), told.values(), calls.suspects(), answer.in_job))
+        for other in self._open:
+            other.question.unheard.difference_update(told)
 
     def _note_unresponsive(self, look: Look) -> None:
         hung = np.flatnonzero(look.life == Life.UNRESPONSIVE)
         if self._trouble.unresponsive or len(hung):
             self._trouble.unresponsive -= set(look.keys)
             self._trouble.unresponsive |= {look.keys[position] for position in hung}
-
-
-def _start(question: Question) -> Call[Answer] | None:
-    """Begin to ask; None when too many earlier calls hang."""
-    try:
-        return question.link.calls.start(lambda: _ask(question), question.keys)
-    except TooManyHangError:
-        return None
 
 
 def _ask(question: Question) -> Answer:
@@ -145,4 +268,4 @@ def _ask(question: Question) -> Answer:
 
 def _in_job(question: Question, keys: Sequence[str]) -> Set[str]:
     entries = question.link.entries
-    return {key for key in question.in_job & set(keys) if has_job(entries[key].domain)}
+    return {key for key in question.in_job & set(keys) if barred(entries[key].domain)}

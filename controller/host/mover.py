@@ -1,6 +1,7 @@
-"""Moves balloons: in the order given, on live domains only, and never longer than a deadline."""
+"""Moves balloons: on live domains only, who is to grow first, and never away for longer than a deadline."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,32 +11,57 @@ import libvirt
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
-from controller.host.calls import Call, TooManyHangError
+from controller.host.calls import FAILURES, NotStartedError
 from controller.host.connection import Connection, Link, connection_of
+from controller.host.lane import Errand, Lane
+from controller.host.remedies import said
 from controller.host.roster import Entry
-from controller.host.trouble import Trouble, has_job
+from controller.host.trouble import Trouble, barred
 
 LOG = logging.getLogger(__name__)
 
 KIB = 1024
 MIB = 1024 * KIB
 
-MOVE_SECONDS = 2.0
-"""Deadline of one order: QEMU takes it in milliseconds, the guest obeys later."""
+MOVE_SECONDS = 1.5
+"""Deadline of all orders of a turn together: QEMU takes one in milliseconds, the guest obeys later. With the looks' 3 s
+the loop is away for less than 5 s, whatever hangs."""
+
+GROW_WAITS_SECONDS = 30.0
+"""How long an order to grow may wait for its turn: what it gives is set aside meanwhile."""
+
+SHRINK_WAITS_SECONDS = 5.0
+"""How long an order to shrink may: later it would take memory on the word of old statistics."""
+
+
+ORDERS_AT_ONCE = 3
+"""On one connection; one of the calls that may be left behind (`calls.LIMIT`) stays for looks."""
 
 
 class NotMovedError(Exception):
     """A balloon was left as it is; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Late:
-    """An order that libvirt had not answered within its deadline."""
+class _BarredError(Exception):
+    """A job on the domain forbids it: the order would wait for its end, up to 30 s."""
 
+
+class _LostError(Exception):
+    """The connection was closed before the order was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """One that was sent, or is to be."""
+
+    action: Action
     link: Link
-    call: Call[None]
-    name: str
-    size: str
+    lane: Lane
+    errand: Errand
+
+    @property
+    def size(self) -> str:
+        return f"{self.action.target / MIB:.0f} MiB"
 
 
 class Mover:
@@ -47,85 +73,105 @@ class Mover:
         self._connections = connections
         self._trouble = trouble
         self._seconds = seconds
-        self._late: dict[str, _Late] = {}
-        """By key."""
+        self._lanes: dict[Connection, Lane] = {}
+        self._late: dict[str, _Order] = {}
+        """By key, those whose outcome was told to be unknown."""
 
     def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
-        """Carry out balloon changes; those that were not done, and why."""
-        outcomes = []
-        for action in actions:
-            size = f"{action.target / MIB:.0f} MiB"
+        """Carry out balloon changes, grows first; those that were not done, or may not have been, and why."""
+        deadline = time.monotonic() + self._seconds
+        outcomes, orders = [], []
+        for action in sorted(actions, key=lambda action: not action.grows):
             try:
-                late = self._move(action)
+                orders.append(self._move(action))
             except NotMovedError as why:
-                outcomes.append(Outcome(action.row, Result.REFUSED, f"the balloon was not set to {size}: {why}"))
-                continue
-            self._late.pop(action.key, None)
-            if late is not None:
-                message = f"QEMU has not taken the order of {size} within {self._seconds:g} s; it may do so yet"
-                LOG.warning("domain %s: %s", action.name, message)
-                outcomes.append(Outcome(action.row, Result.UNKNOWN, message))
-                self._late[action.key] = _Late(late[0], late[1], action.name, size)
+                outcomes.append(Outcome(action.row, Result.REFUSED, _not_set(action, str(why))))
+        for lane in {order.lane for order in orders}:
+            errands = [order.errand for order in orders if order.lane is lane]
+            lane.wait(errands, deadline - time.monotonic())
+        for order in orders:
+            result, message = self._outcome(order)
+            if result is not Result.DONE:
+                outcomes.append(Outcome(order.action.row, result, message))
+            if result is Result.UNKNOWN:
+                self._late[order.action.key] = order
         return tuple(outcomes)
 
     def drain_answers(self) -> dict[str, tuple[Result, str]]:
-        """What libvirt has answered to late orders since the last call, by key."""
-        answered = {key: late for key, late in self._late.items() if late.call.done()}
-        for key in answered:
+        """What has become of late orders since the last call, by key."""
+        for lane in {order.lane for order in self._late.values()}:
+            lane.expire()
+        settled = {key: order for key, order in self._late.items() if order.errand.settled}
+        for key in settled:
             del self._late[key]
-        return {key: self._answer(key, late) for key, late in answered.items()}
+        return {key: self._late_answer(order) for key, order in settled.items()}
 
-    def _answer(self, key: str, late: _Late) -> tuple[Result, str]:
+    def close(self) -> None:
+        """Send nothing any more; what was sent goes on."""
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _late_answer(self, order: _Order) -> tuple[Result, str]:
+        result, message = self._outcome(order)
+        if result is Result.REFUSED:
+            LOG.warning("domain %s: %s", order.action.name, message)
+        # Where the connection broke, QEMU may have taken the order: its size will tell.
+        return (Result.DONE, "") if result is Result.UNKNOWN else (result, message)
+
+    def _outcome(self, order: _Order) -> tuple[Result, str]:
+        if not order.errand.settled and order.errand.call is None:
+            return Result.UNKNOWN, f"the order of {order.size} waits, as libvirt is busy with earlier ones"
+        if not order.errand.settled:
+            message = f"QEMU has not taken the order of {order.size} within {self._seconds:g} s; it may do so yet"
+            LOG.warning("domain %s: %s", order.action.name, message)
+            return Result.UNKNOWN, message
         try:
-            late.call.result(0.0)
-        except _InJobError:
-            self._trouble.in_job.add(key)
+            order.errand.outcome()
+        except _BarredError:
+            self._trouble.in_job.add(order.action.key)
             why = Reason.BUSY.text
-        except libvirt.libvirtError as error:
-            if not late.link.handle.isAlive():
-                return Result.DONE, ""  # QEMU may have taken it before the connection broke: its size will tell
+        except _LostError:
+            why = "the connection to libvirt was lost before it was sent"
+        except NotStartedError as error:
             why = str(error)
+        except FAILURES as error:
+            if not order.link.handle.isAlive():
+                return Result.UNKNOWN, f"the connection broke under the order of {order.size}; QEMU may have taken it"
+            why = said(error)
         else:
             return Result.DONE, ""
-        message = f"the balloon was not set to {late.size}: {why}"
-        LOG.warning("domain %s: %s", late.name, message)
-        return Result.REFUSED, message
+        return Result.REFUSED, _not_set(order.action, why)
 
-    def _move(self, action: Action) -> tuple[Link, Call[None]] | None:
-        """The call, where it has not ended within its deadline. Raises NotMovedError."""
+    def _move(self, action: Action) -> _Order:
+        """Raises NotMovedError."""
         connection = self._connections[connection_of(action.key)]
         link = connection.link
         if link is None:
             raise NotMovedError(connection.error())
         entry = self._ready(link, action.key)
-        size = kibibytes(action, entry.facts.maximum)
-        call: Call[None] | None = None
-        try:
-            call = link.calls.start(lambda: _set(entry.domain, size), (action.key,))
-            link.calls.finish(call, self._seconds)
-        except TimeoutError:
-            assert call is not None
-            return link, call
-        except _InJobError as error:
-            self._trouble.in_job.add(action.key)
-            raise NotMovedError(Reason.BUSY.text) from error
-        except (libvirt.libvirtError, TooManyHangError) as error:
-            raise NotMovedError(str(error)) from error
-        return None
+        handle, size = link.handle, kibibytes(action, entry.facts.maximum)
+        waits = GROW_WAITS_SECONDS if action.grows else SHRINK_WAITS_SECONDS
+        errand = Errand(action.key, time.monotonic() + waits)
+        lane = self._lane(connection, link)
+        lane.add(errand, lambda: _send(handle, entry.domain, size))
+        return _Order(action, link, lane, errand)
+
+    def _lane(self, connection: Connection, link: Link) -> Lane:
+        """The orders of an open connection."""
+        lane = self._lanes.get(connection)
+        if lane is None or lane.calls is not link.calls:
+            lane = self._lanes[connection] = Lane(link.calls, ORDERS_AT_ONCE, connection.wake)
+        return lane
 
     def _ready(self, link: Link, key: str) -> Entry:
         """The domain, if an order would not have to wait. Raises NotMovedError."""
         if key not in link.entries:
             raise NotMovedError(Reason.NOT_RUNNING.text)
-        if link.calls.hangs(key):
+        if key in self._late or link.calls.hangs(key):
             raise NotMovedError("it is still busy with the previous change")
         if key in self._trouble.unresponsive:
             raise NotMovedError(Reason.UNRESPONSIVE.text)
         return link.entries[key]
-
-
-class _InJobError(Exception):
-    """Another job runs on the domain: the order would wait for it, up to 30 s."""
 
 
 def kibibytes(action: Action, maximum: int) -> int:
@@ -134,8 +180,19 @@ def kibibytes(action: Action, maximum: int) -> int:
     return min(rounded, maximum // KIB)
 
 
+def _not_set(action: Action, why: str) -> str:
+    return f"the balloon was not set to {action.target / MIB:.0f} MiB: {why}"
+
+
+def _send(handle: Any, domain: Any, size: int) -> None:
+    """It may have waited; runs in a thread that may hang."""
+    if not handle.isAlive():
+        raise _LostError
+    _set(domain, size)
+
+
 def _set(domain: Any, size: int) -> None:
-    """The libvirt calls of a move; runs in a thread that may hang."""
-    if has_job(domain):
-        raise _InJobError
+    """The libvirt calls of a move."""
+    if barred(domain):
+        raise _BarredError
     domain.setMemoryFlags(size, libvirt.VIR_DOMAIN_AFFECT_LIVE)

@@ -32,6 +32,17 @@ CLOSE_REASONS = {
 }
 
 
+SAID_CHARACTERS = 200
+"""Of libvirt's words, at most: they may hold a domain's name, and QEMU's own message at any length."""
+
+
+def said(error: Exception) -> str:
+    """libvirt's own words, or the machine's, on one line, cut when long, without characters that do not print."""
+    words = str(error) or repr(error)
+    plain = "".join(char if char.isprintable() else " " for char in words)
+    return plain if len(plain) <= SAID_CHARACTERS else plain[: SAID_CHARACTERS - 1] + "…"
+
+
 def explain(error: libvirt.libvirtError, uri: str) -> str:
     """One sentence for a person: why the connection `uri` does not work, and the remedy."""
     code, said = error.get_error_code(), error.get_error_message() or str(error)

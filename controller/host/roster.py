@@ -10,11 +10,15 @@ import libvirt
 
 from controller.engine.inventory import DomainFacts
 from controller.host.domain_xml import Description, XmlError, current_memory, describe
+from controller.host.marks import marked
 
 LOG = logging.getLogger(__name__)
 
 Handle = Any
 """A libvirt.virConnect; the binding carries no types."""
+
+Starts = Callable[[Mapping[str, str]], Mapping[str, float]]
+"""Names by UUID, to when the QEMU of each began, seconds since the epoch, by UUID; as far as that is known."""
 
 _ACTIVE = (
     (True, libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
@@ -30,6 +34,8 @@ class Entry:
     """Its libvirt.virDomain, of the connection that is open now; None while none is."""
     persistent: bool
     facts: DomainFacts
+    marked: int = 0
+    """Seconds of the statistics period that Ballast has set, 0 where it has set none; see `marks`."""
 
     @property
     def period(self) -> int:
@@ -40,8 +46,9 @@ class Entry:
 class Roster:
     """Survives reconnects: a transient domain's first allocation is its definition, and is seen only once."""
 
-    def __init__(self, suffix: str, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, suffix: str, wall: Callable[[], float] = time.time, starts: Starts = lambda _names: {}) -> None:
         self._wall = wall
+        self._starts = starts
         self._suffix = suffix
         """Follows the UUID in a key."""
         self.entries: Mapping[str, Entry] = {}
@@ -50,6 +57,8 @@ class Roster:
         self._refusals: dict[str, str] = {}
         """By key, what libvirt said when a domain's XML was read last and could not be."""
         self._listed = False
+        self._started: Mapping[str, float] = {}
+        """Of the domains that are being read."""
 
     def key(self, domain: Any) -> str:
         """Key of a libvirt.virDomain."""
@@ -76,6 +85,8 @@ class Roster:
         listed = [(persistent, domain) for persistent, flags in _ACTIVE for domain in handle.listAllDomains(flags)]
         keys = {self.key(domain) for _, domain in listed}
         self._refusals = {key: message for key, message in self._refusals.items() if key in keys}
+        new = [domain for _, domain in listed if self._known(domain) is None]
+        self._started = self._starts({domain.UUIDString(): domain.name() for domain in new}) if new else {}
         read = [self._entry(handle, domain, persistent, changed) for persistent, domain in listed]
         present = sorted((entry for entry in read if entry is not None), key=_order)
         return {entry.facts.key: entry for entry in present}
@@ -91,10 +102,7 @@ class Roster:
         return True
 
     def _entry(self, handle: Handle, domain: Any, persistent: bool, changed: Collection[str]) -> Entry | None:
-        key = self.key(domain)
-        known = self.entries.get(key)
-        if known is not None and known.facts.incarnation != domain.ID():
-            known = None
+        key, known = self.key(domain), self._known(domain)
         if known is not None and known.persistent == persistent and key not in changed:
             return replace(known, domain=domain)
         try:
@@ -109,6 +117,11 @@ class Roster:
         self._refusals.pop(key, None)
         return entry
 
+    def _known(self, domain: Any) -> Entry | None:
+        """What was read before of a domain, if it has not been started anew since."""
+        known = self.entries.get(self.key(domain))
+        return None if known is None or known.facts.incarnation != domain.ID() else known
+
     def _refuse(self, key: str, name: str, message: str) -> None:
         """Say that a domain's XML cannot be read; once, for it is tried at every listing."""
         if self._refusals.get(key) != message:
@@ -117,7 +130,8 @@ class Roster:
 
     def _read(self, domain: Any, persistent: bool, known: Entry | None) -> Entry:
         uuid, name = domain.UUIDString(), domain.name()
-        description = describe(domain.XMLDesc(), self.key(domain), uuid, name, domain.ID())
+        xml = domain.XMLDesc()
+        description = describe(xml, self.key(domain), uuid, name, domain.ID())
         if description.error:
             LOG.warning("domain %s: %s", domain.name(), description.error)
         definition = self._definition(domain, persistent, known, description)
@@ -125,15 +139,15 @@ class Roster:
             description.facts,
             definition=min(definition, description.facts.maximum),
             reset_at=0.0 if known is None else known.facts.reset_at,
-            started_at=self._started_at(known),
+            started_at=self._started_at(uuid, known),
         )
-        return Entry(domain, persistent, facts)
+        return Entry(domain, persistent, facts, 0 if description.error else marked(xml))
 
-    def _started_at(self, known: Entry | None) -> float:
-        """A domain that no earlier listing had was started a moment ago."""
+    def _started_at(self, uuid: str, known: Entry | None) -> float:
+        """With its QEMU. Where that is not to be seen, one that no earlier listing had was started a moment ago."""
         if known is not None:
             return known.facts.started_at
-        return self._wall() if self._listed else 0.0
+        return self._started.get(uuid, self._wall() if self._listed else 0.0)
 
     def _definition(self, domain: Any, persistent: bool, known: Entry | None, live: Description) -> int:
         if persistent:

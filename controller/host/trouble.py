@@ -16,6 +16,22 @@ class Trouble:
     """Found in a migration or the like when a move was tried; asked again at each look until it is over."""
 
 
-def has_job(domain: Any) -> bool:
-    """True while a migration, save, backup or the like runs on a libvirt.virDomain. Raises libvirtError."""
-    return bool(domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
+RUNNING_JOBS = frozenset({libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED})
+"""Types of jobs that are not over."""
+
+
+def barred(domain: Any) -> bool:
+    """True while a job runs on a libvirt.virDomain that lets nobody move its balloon: an order would wait for its end.
+
+    A backup lets them (qemu_backup.c: "We'll allow standard modify-type jobs"). A driver that knows no jobs has none.
+    Raises libvirtError.
+    """
+    try:
+        if domain.jobInfo()[0] not in RUNNING_JOBS:
+            return False
+        operation = domain.jobStats().get(libvirt.VIR_DOMAIN_JOB_OPERATION)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+            return False
+        raise
+    return bool(operation != libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP)

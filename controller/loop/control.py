@@ -1,6 +1,6 @@
 """The control loop: wait, look at who is due, step, act, publish. One thread; all others only wake it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,11 @@ from controller.engine.decision import Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import BalloonEvents, Outcome, Result, Samples, Snapshot
+from controller.engine.snapshot import BalloonEvents, HostReading, Outcome, Result, Samples, Snapshot
 from controller.engine.state import State
 from controller.engine.step import align, due, next_due, step
 from controller.host.look import to_samples
+from controller.host.meminfo import MeminfoError
 from controller.loop.clock import Clock
 from controller.loop.ports import Host, PolicySource
 from controller.observe.advice import advice
@@ -66,6 +67,10 @@ class ControlLoop:
         self._wishes_errors: dict[str, str] = {}
         self._answers: dict[str, tuple[Result, str]] = {}
         """By key, of orders that were not done, or may not have been; for the next step."""
+        self._refusals: dict[str, str] = {}
+        """By key, what libvirt said when it last refused an order."""
+        self._reading: HostReading | None = None
+        """Of the host's memory, the last one."""
         self._asked: frozenset[str] = frozenset()
         self._looked = False
         self._periods: dict[str, int] = {}
@@ -86,9 +91,7 @@ class ControlLoop:
         self._ensure_statistics(asked)
         samples = self._look(asked, inventory)
         now = self._clock.monotonic()
-        snapshot = self._snapshot(inventory, samples)
-        with self.tally.step():
-            self._state, decision = step(self._state, snapshot, now)
+        decision = self._decide(inventory, samples, now)
         refused = self._apply(decision, inventory)
         self.tally.looked(self._state.reason[samples.rows])
         self._asked = frozenset(asked)
@@ -123,14 +126,15 @@ class ControlLoop:
         assignment = assign(facts, policies, node, unowned)
         gone = () if self._inventory is None else self._inventory.index.keys() - assignment.inventory.index.keys()
         self._journal.forget(gone)
+        self._refusals = {key: said for key, said in self._refusals.items() if key not in gone}
         self._facts, self._version, self._inventory = facts, version, assignment.inventory
         self._in_force = {policy.name: policy.metadata for policy in policies}
         self._ownership = Ownership() if self._source.awaited else ownership(assignment, self._in_force, node.name)
         self._wishes_errors = {domain.key: domain.wishes.error for domain in facts if domain.wishes.error}
         self._journal.remarks(self._ownership.remarks)
-        self._let_go(assignment.inventory)
         now = self._clock.monotonic()
         self._succeed(facts, now)
+        self._let_go(assignment.inventory)
         self._state = align(self._state, assignment.inventory, now)
         return assignment.inventory
 
@@ -140,7 +144,9 @@ class ControlLoop:
             return
         self._succeeded = True
         if inherited := self._source.inherited:
-            self._state = align(self._state, assign(facts, inherited, self._source.node).inventory, now)
+            before = assign(facts, inherited, self._source.node).inventory
+            self._state = align(self._state, before, now)
+            self._periods = _periods(before)
 
     def _let_go(self, inventory: Inventory) -> None:
         """Domains that may no longer be changed get their own statistics period back."""
@@ -162,6 +168,25 @@ class ControlLoop:
         with self.tally.call(LOOK):
             return to_samples(self._host.look(asked), inventory.index)
 
+    def _decide(self, inventory: Inventory, samples: Samples, now: float) -> Decision:
+        """What is to be done; nothing before the host's memory is known."""
+        reading = self._read_host()
+        if reading is None:
+            return Decision()
+        with self.tally.step():
+            self._state, decision = step(self._state, self._snapshot(inventory, samples, reading), now)
+        return decision
+
+    def _read_host(self) -> HostReading | None:
+        """The host's memory; as it was last, while it cannot be read: one failure must not end the loop."""
+        try:
+            self._reading = self._host.read()
+        except (MeminfoError, OSError) as error:
+            self._journal.host_unread(str(error))
+        else:
+            self._journal.host_unread("")
+        return self._reading
+
     def _apply(self, decision: Decision, inventory: Inventory) -> dict[str, str]:
         """Carry out the decision; libvirt's message by key, of actions it refused."""
         self.tally.proposals(decision.proposals)
@@ -171,22 +196,30 @@ class ControlLoop:
         with self.tally.call(ORDER):
             outcomes = self._host.apply(decision.actions)
         self._answers = {inventory.keys[each.row]: (each.result, each.message) for each in outcomes}
+        self._note_refusals(self._answers)
         refused = {key: message for key, (result, message) in self._answers.items() if result is Result.REFUSED}
         self.tally.orders(decision.actions, refused)
         return refused
 
-    def _snapshot(self, inventory: Inventory, samples: Samples) -> Snapshot:
+    def _note_refusals(self, answers: Mapping[str, tuple[Result, str]]) -> None:
+        new = {key: message for key, (result, message) in answers.items() if result is Result.REFUSED}
+        if new:
+            self._refusals = self._refusals | new
+
+    def _snapshot(self, inventory: Inventory, samples: Samples, reading: HostReading) -> Snapshot:
         events = {
             inventory.index[key]: size for key, size in self._host.drain_events().items() if key in inventory.index
         }
-        answers = {**self._answers, **self._host.drain_answers()}
+        late = self._host.drain_answers()
+        self._note_refusals(late)
+        answers = {**self._answers, **late}
         outcomes = tuple(
             Outcome(inventory.index[key], *answer) for key, answer in answers.items() if key in inventory.index
         )
         return Snapshot(
             inventory=inventory,
             samples=samples,
-            host=self._host.read(),
+            host=reading,
             wall=self._clock.wall(),
             events=BalloonEvents(
                 np.array(list(events), dtype=np.int64), np.array(list(events.values()), dtype=np.float64)
@@ -212,6 +245,7 @@ class ControlLoop:
                 looked=self._looked,
                 ownership=self._ownership,
                 wishes_errors=self._wishes_errors,
+                refusals=self._refusals,
                 in_force=self._in_force,
                 outage=self._source.outage,
                 awaited=self._source.awaited,

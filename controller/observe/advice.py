@@ -12,14 +12,16 @@ _LACKING = {
 """What to do, by the name of the `Reason` why a domain has less than it was promised or needs."""
 
 
-def advice(reason: str, name: str, mode: str | None, wishes_error: str) -> str:
+def advice(reason: str, name: str, mode: str | None, wishes_error: str, refusal: str = "") -> str:
     """One sentence about the domain called `name`; empty where the reason says it all.
 
     `reason` is the name of a `Reason`, `mode` that of the domain's policy, `wishes_error` what is wrong with the
-    wishes in its metadata.
+    wishes in its metadata, `refusal` what libvirt said when it refused an order.
     """
     if reason == str(Reason.INVALID_WISHES):
         return wishes_error
+    if reason == str(Reason.REFUSED):
+        return refusal
     if reason in _LACKING:
         return _LACKING[reason]
     if reason in _SILENT and mode == "Observe":

@@ -49,6 +49,8 @@ class Publication:
     ownership: Ownership = field(default_factory=Ownership)
     wishes_errors: Mapping[str, str] = field(default_factory=dict)
     """By key, what is wrong with the wishes in a domain's metadata."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """By key, what libvirt said when it last refused an order."""
     in_force: Mapping[str, Metadata] = field(default_factory=dict)
     """By name, the metadata of the policies in force, which tells which version of which object that is."""
     outage: str = ""
@@ -125,7 +127,7 @@ class Board:
                 }
                 for policy in seen["policies"]
             ],
-            "domains": [_domain(domain, latest.wishes_errors) for domain in seen["domains"]],
+            "domains": [_domain(domain, latest) for domain in seen["domains"]],
         }
 
     def explain(self, wanted: str) -> dict[str, Any]:
@@ -174,8 +176,9 @@ def _generation(latest: Publication, policy: str) -> int:
     return metadata.generation if metadata is not None else 0
 
 
-def _domain(domain: dict[str, Any], wishes_errors: Mapping[str, str]) -> dict[str, Any]:
-    told = advice(domain["reason"], domain["name"], domain["mode"], wishes_errors.get(domain["key"], ""))
+def _domain(domain: dict[str, Any], latest: Publication) -> dict[str, Any]:
+    error, refusal = (said.get(domain["key"], "") for said in (latest.wishes_errors, latest.refusals))
+    told = advice(domain["reason"], domain["name"], domain["mode"], error, refusal)
     return domain | {"advice": told}
 
 

@@ -18,6 +18,7 @@ class Journal:
     def __init__(self) -> None:
         self._refused: dict[str, str] = {}
         self._remarks: frozenset[Remark] = frozenset()
+        self._unread = ""
 
     def notices(self, notices: Iterable[Notice], advise: Callable[[Notice], str]) -> None:
         """One line a notice, with what `advise` has to say about it; the engine gives each once."""
@@ -65,6 +66,14 @@ class Journal:
                 level = logging.INFO if remark.event == "elsewhere" else logging.WARNING
                 _log.log(level, "%s", remark.text, extra={"fields": fields})
         self._remarks = frozenset(remarks)
+
+    def host_unread(self, why: str) -> None:
+        """One line when the host's memory cannot be read, and one when it can be again, `why` being empty."""
+        if why and why != self._unread:
+            _log.warning("%s; going on with what was read last", why, extra={"fields": {"event": "host unread"}})
+        if self._unread and not why:
+            _log.info("the host's memory can be read again", extra={"fields": {"event": "host read"}})
+        self._unread = why
 
     def forget(self, keys: Iterable[str]) -> None:
         """Domains that are gone."""

@@ -87,14 +87,14 @@ def before_grow() -> None:
     order = mover.Mover._move
     shrunk = False
 
-    def dying(self: mover.Mover, action: Action) -> None:
+    def dying(self: mover.Mover, action: Action) -> object:
         nonlocal shrunk
         if action.grows and shrunk:
             _die()
-        order(self, action)
         shrunk |= not action.grows
+        return order(self, action)
 
-    mover.Mover._move = dying  # type: ignore[method-assign]
+    mover.Mover._move = dying  # type: ignore[method-assign, assignment]
 
 
 def while_moving() -> None:

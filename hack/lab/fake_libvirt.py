@@ -32,7 +32,7 @@ REPLY = {
 WITHOUT_JOB = ("state.state", "state.reason", "balloon.current", "balloon.maximum")
 """All that NOWAIT gives of a domain whose job is held."""
 
-XML = """<domain><memory unit='KiB'>262144</memory><currentMemory unit='KiB'>262144</currentMemory>
+XML = """<domain><metadata/><memory unit='KiB'>262144</memory><currentMemory unit='KiB'>262144</currentMemory>
 <devices><memballoon model='virtio'><stats period='1'/></memballoon></devices></domain>"""
 
 
@@ -54,9 +54,12 @@ class FakeDomain:
         self.answers.set()
         self.job = threading.Lock()
         self.job_type = libvirt.VIR_DOMAIN_JOB_NONE
+        self.job_operation = libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
         self.refusal: libvirt.libvirtError | None = None
         self.xml_refusal: libvirt.libvirtError | None = None
         self.period = 1
+        self.metadata: dict[str, str] = {}
+        """Elements by namespace."""
         self.periods: SimpleQueue[int] = SimpleQueue()
         """Each one that was set."""
         self.set: list[tuple[int, int]] = []
@@ -74,15 +77,27 @@ class FakeDomain:
     def XMLDesc(self, _flags: int = 0) -> str:  # noqa: N802 - libvirt's name
         if self.xml_refusal is not None:
             raise self.xml_refusal
-        return XML.replace("period='1'", f"period='{self.period}'")
+        metadata = "".join(f"<metadata>{element}</metadata>" for element in self.metadata.values())
+        return XML.replace("period='1'", f"period='{self.period}'").replace("<metadata/>", metadata)
+
+    def setMetadata(self, kind: int, element: str | None, _prefix: str | None, uri: str, flags: int) -> None:  # noqa: N802 - libvirt's name
+        assert (kind, flags) == (libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        self.metadata.pop(uri, None)
+        if element is not None:
+            self.metadata[uri] = element.replace(" ", f" xmlns='{uri}' ", 1)
 
     def setMemoryStatsPeriod(self, seconds: int, flags: int) -> None:  # noqa: N802 - libvirt's name
         assert flags == libvirt.VIR_DOMAIN_AFFECT_LIVE
-        self.period = seconds
-        self.periods.put(seconds)
+        with self.job:
+            self.answers.wait()
+            self.period = seconds
+            self.periods.put(seconds)
 
     def jobInfo(self) -> list[int]:  # noqa: N802 - libvirt's name
         return [self.job_type, 0, 0]
+
+    def jobStats(self) -> dict[str, int]:  # noqa: N802 - libvirt's name
+        return {"type": self.job_type, libvirt.VIR_DOMAIN_JOB_OPERATION: self.job_operation}
 
     def setMemoryFlags(self, kib: int, flags: int) -> None:  # noqa: N802 - libvirt's name
         with self.job:

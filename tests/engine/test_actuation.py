@@ -454,7 +454,7 @@ def test_a_donor_shrinks_for_the_sake_of_contention() -> None:
         ),
         ({"seen": {"trouble": int(Reason.PAUSED), "fresh_count": 0}}, 200, Reason.PAUSED),
         ({"seen": {"fresh_count": 0}, "balloon": {"retry_at": NOW + 1}}, 200, Reason.WARMING_UP),
-        ({"balloon": {"refused_at": NOW - 9, "refusal_rest": 10.0, "retry_at": NOW + 1}}, 200, Reason.BUSY),
+        ({"balloon": {"refused_at": NOW - 9, "refusal_rest": 10.0, "retry_at": NOW + 1}}, 200, Reason.REFUSED),
         ({"balloon": {"retry_at": NOW + 1, "hold_until": NOW + 1}}, 200, Reason.STUCK),
         ({"balloon": {"hold_until": NOW + 1, "retry_at": NOW}}, 200, Reason.OUTSIDE_CHANGE),
         (

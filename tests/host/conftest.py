@@ -41,9 +41,9 @@ def connect() -> Iterator[Connect]:
     """`connect(handle)` is a Connection to a FakeHandle, up and listed; its domains answer again at the end."""
     with ExitStack() as stack:
 
-        def start(handle: FakeHandle, suffix: str = "") -> Connection:
+        def start(handle: FakeHandle, suffix: str = "", wake: Callable[[], None] = lambda: None) -> Connection:
             keeping = Keeping(open_handle=lambda _uri: handle)
-            connection = Connection("fake:///", suffix, lambda: None, lambda *_: None, keeping)
+            connection = Connection("fake:///", suffix, wake, lambda *_: None, keeping)
             stack.callback(connection.close)
             stack.callback(release, list(handle.domains))
             connection.start()

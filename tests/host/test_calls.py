@@ -1,11 +1,12 @@
 """Blocking calls with a deadline."""
 
 import threading
+from queue import SimpleQueue
 
 import pytest
 
 from controller.host import calls as module
-from controller.host.calls import Calls, TooManyHangError
+from controller.host.calls import Calls, NotStartedError, TooManyHangError
 
 
 @pytest.fixture
@@ -85,3 +86,28 @@ def test_nudges_that_hang_do_not_pile_up(monkeypatch, gate):
     with pytest.raises(TimeoutError):
         calls.run(gate.wait, (), 0.1)
     assert len(nudges) == 1
+
+
+def test_who_needs_less_leaves_the_last_call_to_others(gate):
+    calls = Calls(int, limit=2)
+    calls.require(2)
+    hang(calls, gate)
+    calls.require(1)
+    with pytest.raises(TooManyHangError, match="1 earlier calls"):
+        calls.require(2)
+
+
+def test_a_machine_without_threads_begins_no_call(monkeypatch):
+    def no_thread(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    with pytest.raises(NotStartedError, match="can't start new thread"):
+        Calls(int).start(int, ())
+
+
+def test_whoever_asked_to_be_told_is_told_when_the_outcome_is_there(gate):
+    told = SimpleQueue()
+    call = Calls(int).start(gate.wait, (), lambda: told.put(call.done()))
+    gate.set()
+    assert told.get(timeout=10)

@@ -3,14 +3,18 @@
 import errno
 import threading
 import time
+from types import SimpleNamespace
 
 import libvirt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.host import periods
 from controller.host.connection import (
     BACKOFF_LONGEST_SECONDS,
+    CLOSE_SECONDS,
+    PART_SECONDS,
     Connection,
     Keeping,
     backoff,
@@ -230,3 +234,27 @@ def test_backoff_is_spread_over_half_of_it():
 )
 def test_the_connection_of_a_key(key, name):
     assert connection_of(key) == name
+
+
+def test_periods_that_there_was_no_time_for_are_set_in_the_next_round(daemons, monkeypatch):
+    monkeypatch.setattr(periods, "SET_SECONDS", 0.01)
+    monkeypatch.setattr(periods, "WORK_SECONDS", 0.005)
+    hung, fine = FakeDomain(1), FakeDomain(2)
+    hung.period = fine.period = 0
+    connection = daemons(FakeHandle(hung, fine)).connection
+    hung.answers.clear()
+    for key, entry in connection.link.entries.items():
+        connection._periods.want(key, entry, 5)
+    connection._news.tell_errand()
+    assert fine.periods.get(timeout=10) == 5
+    hung.answers.set()
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(True, CLOSE_SECONDS - 1), (False, PART_SECONDS - 1)])
+def test_closing_waits_longer_where_there_is_something_to_put_back(monkeypatch, asked, seconds):
+    connection = Connection("fake:///", "", lambda: None, lambda *_: None)
+    monkeypatch.setattr(connection._periods, "pending", lambda: asked)
+    waited = []
+    monkeypatch.setattr(connection, "_keeper", SimpleNamespace(join=waited.append))
+    connection.close(1.0)
+    assert waited == [seconds]

@@ -1,13 +1,17 @@
 """The facade, on libvirt's own test driver, which has domains and events but no balloon statistics."""
 
 import threading
+import time
 
 import libvirt
 import pytest
 
 from controller.api.wishes import NAMESPACE
+from controller.host import host as module
 from controller.host.host import ConnectionStatus, Host
 from controller.host.meminfo import MeminfoError
+
+UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 
 
 class Node:
@@ -129,3 +133,35 @@ def test_nothing_is_left_running_after_the_close(test_uri):
     host.close()
     host.close()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ballast")]
+
+
+def test_domains_that_do_not_answer_are_put_back_last_in_the_end(node, monkeypatch):
+    told = []
+    connection = node.host._connections[""]
+    begin = connection.begin_close
+    monkeypatch.setattr(connection, "begin_close", lambda keys: told.append(set(keys)) or begin(keys))
+    node.host._trouble.unresponsive = {"a"}
+    node.host.close()
+    assert told == [{"a"}]
+
+
+def test_it_is_remembered_for_a_while_when_a_balloon_moved(node, monkeypatch):
+    moved_at = node.host._looker._moved_at
+    before = time.monotonic()
+    node.host._on_moved("a", 1)
+    assert moved_at("b") < before <= moved_at("a")
+    node.host.drain_events()
+    assert moved_at("a") >= before
+    monkeypatch.setattr(module, "LATE_SECONDS", -1.0)
+    node.host.drain_events()
+    assert moved_at("a") < before
+
+
+def test_a_guest_that_ran_before_began_with_its_qemu(test_uri, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module.processes, "started", lambda *what: asked.append(what) or {UUID: 1.6e9})
+    host = Host([test_uri], proc=tmp_path)
+    host.start()
+    assert [facts.started_at for facts in host.inventory()] == [1.6e9]
+    assert asked == [(tmp_path, {UUID: "test"})]
+    host.close()

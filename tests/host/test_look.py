@@ -44,6 +44,19 @@ def test_what_the_guest_did_not_say_is_nan():
     ).all()
 
 
+@pytest.mark.parametrize("absent", [-1, 2**54 - 1, 2**64 - 1])
+@pytest.mark.parametrize("name", sorted(name for name in REPLY if name not in WITHOUT_JOB))
+def test_what_a_driver_does_not_set_is_nan(name, absent):
+    as_told, without = ({**REPLY, name: value} for value in (absent, np.nan))
+    samples, expected = (to_samples(read(["a"], [reply]), {"a": 0}) for reply in (as_told, without))
+    np.testing.assert_equal(columns(samples), columns(expected))
+
+
+def test_a_driver_that_tells_no_resident_size_has_no_other_job_for_ever():
+    reply = {name: value for name, value in REPLY.items() if name != "balloon.rss"}
+    assert read(["a", "b"], [reply, {"state.state": 1, "state.reason": 1}]).life.tolist() == [Life.RUNNING] * 2
+
+
 def test_domains_outside_the_inventory_are_left_out():
     samples = to_samples(read(["a", "b", "c"], [REPLY] * 3), {"a": 1, "c": 0})
     assert samples.rows.tolist() == [1, 0]
@@ -60,6 +73,10 @@ def test_domains_outside_the_inventory_are_left_out():
         (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION, Life.BUSY),
         (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_SAVE, Life.BUSY),
         (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY, Life.BUSY),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED, Life.BUSY),
+        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, Life.BUSY),
+        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED, Life.BUSY),
+        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED, Life.RUNNING),
         (libvirt.VIR_DOMAIN_PMSUSPENDED, 0, Life.PAUSED),
         (libvirt.VIR_DOMAIN_SHUTDOWN, 0, Life.NOT_RUNNING),
         (libvirt.VIR_DOMAIN_SHUTOFF, 0, Life.NOT_RUNNING),

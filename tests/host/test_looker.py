@@ -1,13 +1,19 @@
 """Looks that hang, break, or find domains gone. The fake hangs where a stopped QEMU does."""
 
+import math
+import threading
+import time
+from queue import SimpleQueue
+
 import libvirt
 import pytest
 
 from controller.engine.snapshot import Life
+from controller.host import looker as looker_module
 from controller.host.calls import LIMIT
-from controller.host.looker import Looker
+from controller.host.looker import HELD_SECONDS, Looker
 from controller.host.trouble import Trouble
-from lab.fake_libvirt import FakeDomain, FakeHandle, error
+from lab.fake_libvirt import REPLY, WITHOUT_JOB, FakeDomain, FakeHandle, error
 
 SECONDS = (0.1, 10.0, 10.0)
 """A first deadline short enough to wait for; the others are never reached unless all calls hang."""
@@ -48,10 +54,12 @@ def test_nothing_due_is_no_call(connect, domains):
 
 def test_a_hanging_domain_does_not_hide_the_others(connect, domains):
     domains[1].answers.clear()
-    trouble = Trouble()
-    look = Looker({"": connect(FakeHandle(*domains))}, trouble, seconds=SECONDS).look(map_keys(domains))
+    handle, trouble, began = FakeHandle(*domains), Trouble(), time.monotonic()
+    look = Looker({"": connect(handle)}, trouble, seconds=SECONDS).look(map_keys(domains))
     assert list(lives(look).values()) == [Life.RUNNING, Life.UNRESPONSIVE, Life.RUNNING]
     assert trouble.unresponsive == {key(domains[1])}
+    assert len(handle.bulk_calls) == 2
+    assert time.monotonic() - began < 5
 
 
 def map_keys(domains: list[FakeDomain]) -> list[str]:
@@ -72,8 +80,11 @@ def test_a_domain_that_is_known_to_hang_costs_one_call_and_no_waiting(connect, d
     looker = Looker({"": connect(handle)}, Trouble(), seconds=SECONDS)
     looker.look(map_keys(domains))
     handle.bulk_calls.clear()
+    looker._seconds = (10.0,)
+    began = time.monotonic()
     looker.look(map_keys(domains))
     assert len(handle.bulk_calls) == 1
+    assert time.monotonic() - began < HELD_SECONDS
 
 
 def test_a_domain_that_answers_again_is_looked_at_again(connect, domains):
@@ -86,6 +97,218 @@ def test_a_domain_that_answers_again_is_looked_at_again(connect, domains):
         pass
     assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
     assert trouble.unresponsive == set()
+
+
+class SlowHandle(FakeHandle):
+    """Its bulk calls return when they are let, in the order in which they were made."""
+
+    def __init__(self, *domains: FakeDomain) -> None:
+        super().__init__(*domains)
+        self.gates: SimpleQueue[threading.Event] = SimpleQueue()
+
+    def domainListGetStats(self, domains, groups, flags):  # noqa: N802 - libvirt's name
+        gate = threading.Event()
+        self.gates.put(gate)
+        replies = super().domainListGetStats(domains, groups, flags)
+        assert gate.wait(10)
+        return replies
+
+    def let(self) -> None:
+        """The oldest call returns."""
+        self.gates.get(timeout=10).set()
+
+
+@pytest.fixture
+def slow(connect, domains):
+    """A libvirt whose first look is over before it answers, who looks at it, and what wakes the loop."""
+    handle, woken = SlowHandle(*domains), threading.Semaphore(0)
+    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=(0.01,))
+    assert woken.acquire(timeout=10)  # it is connected
+    return handle, looker, woken
+
+
+def test_a_late_answer_wakes_the_loop_and_is_used_by_the_next_look(slow, domains):
+    handle, looker, woken = slow
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.UNRESPONSIVE}
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
+    assert len(handle.bulk_calls) == 1
+
+
+def test_a_slow_libvirt_is_not_asked_again_before_it_has_answered(slow, domains):
+    handle, looker, woken = slow
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    looker.look(map_keys(domains))
+    assert looker.look(map_keys(domains)).keys == ()
+    assert looker.look(map_keys(domains)).keys == ()
+    assert len(handle.bulk_calls) == 2
+    assert "libvirt answers, but late" in looker._connections[""].error()
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
+
+
+def test_a_slow_libvirt_is_asked_once_and_gets_all_the_time_that_a_look_has(connect, domains):
+    handle = FakeHandle(*domains)
+    connection = connect(handle)
+    connection.link.calls.slow = True
+    looker = Looker({"": connection}, Trouble(), seconds=(0.0, 0.0, 10.0))
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
+    assert len(handle.bulk_calls) == 1
+
+
+def test_a_slow_connection_gives_no_other_more_time_than_a_look_has(connect):
+    mine, yours = FakeDomain(1), FakeDomain(1)
+    for domain in (mine, yours):
+        domain.answers.clear()
+    slow, hung = connect(FakeHandle(mine), "@a"), connect(FakeHandle(yours), "@b")
+    slow.link.calls.slow = True
+    looker = Looker({"a": slow, "b": hung}, Trouble(), seconds=(0.05, 0.05, 0.05))
+    began = time.monotonic()
+    assert lives(looker.look([key(mine, "@a"), key(yours, "@b")])) == {key(yours, "@b"): Life.UNRESPONSIVE}
+    assert time.monotonic() - began < 0.2
+    assert len(hung.link.handle.bulk_calls) == 1
+
+
+def test_a_libvirt_that_answers_in_time_again_is_slow_no_longer(slow, domains):
+    handle, looker, woken = slow
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    looker.look(map_keys(domains))
+    handle.domainListGetStats = super(SlowHandle, handle).domainListGetStats
+    looker._seconds = (10.0,)
+    looker.look(map_keys(domains))
+    assert looker._connections[""].error() == ""
+
+
+class StoppedHandle(FakeHandle):
+    """A libvirtd that is stopped: once it goes on it takes up all calls at once, and the newest answers first."""
+
+    def __init__(self, *domains: FakeDomain) -> None:
+        super().__init__(*domains)
+        self.second = threading.Event()
+        """The second call has answered."""
+
+    def domainListGetStats(self, domains, groups, flags):  # noqa: N802 - libvirt's name
+        asked = list(domains)
+        if not self.bulk_calls:
+            with asked[0].job:
+                self.bulk_calls.append([domain.name() for domain in asked])
+                assert self.second.wait(10)
+            threading.Event().wait(HELD_SECONDS / 6)
+            return [(domain, domain.statistics()) for domain in asked]
+        replies = super().domainListGetStats(asked, groups, flags)
+        self.second.set()
+        return replies
+
+
+def test_a_domain_that_is_passed_over_for_an_earlier_call_of_ours_is_waited_for(connect, domains):
+    handle = StoppedHandle(*domains)
+    look = Looker({"": connect(handle)}, Trouble(), seconds=SECONDS).look(map_keys(domains))
+    assert list(lives(look).items()) == [(key, Life.RUNNING) for key in map_keys(domains)]
+    assert len(handle.bulk_calls) == 2
+
+
+def test_that_a_late_call_passed_a_domain_over_tells_nothing_of_it(connect, domains):
+    skipped = {name: REPLY[name] for name in WITHOUT_JOB}
+    domains[0].reply = lambda: skipped
+    handle, woken = SlowHandle(*domains), threading.Semaphore(0)
+    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=(0.01, 0.01))
+    assert woken.acquire(timeout=10)  # it is connected
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert list(lives(looker.look(map_keys(domains))).values()) == [Life.RUNNING] * 2
+    assert len(handle.bulk_calls) == 2
+
+
+def test_a_late_answer_about_a_balloon_that_has_moved_since_is_not_used(connect, domains):
+    handle, woken = SlowHandle(*domains), threading.Semaphore(0)
+    connection, moved = connect(handle, wake=woken.release), key(domains[1])
+    looker = Looker(
+        {"": connection},
+        Trouble(),
+        seconds=(0.01,),
+        moved_at=lambda each: time.monotonic() if each == moved else -math.inf,
+    )
+    looker.look(map_keys(domains))
+    assert woken.acquire(timeout=10)  # it was connected
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert set(looker.look(map_keys(domains)).keys) == {key(domains[0]), key(domains[2])}
+
+
+def test_a_slow_libvirt_that_hangs_is_asked_again(slow, domains, monkeypatch):
+    handle, looker, woken = slow
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    looker.look(map_keys(domains))
+    looker.look(map_keys(domains))
+    monkeypatch.setattr(looker_module, "LATE_SECONDS", 0.0)
+    looker.look(map_keys(domains))
+    assert len(handle.bulk_calls) == 3
+
+
+def test_an_answer_in_time_wakes_nobody(connect, domains):
+    woken = threading.Semaphore(0)
+    looker = Looker({"": connect(FakeHandle(*domains), wake=woken.release)}, Trouble())
+    assert woken.acquire(timeout=10)  # it is connected
+    looker.look(map_keys(domains))
+    assert not woken.acquire(timeout=0.1)
+
+
+def test_a_libvirt_that_does_not_answer_in_time_is_doubted(slow, domains, monkeypatch):
+    _, looker, _ = slow
+    doubts = []
+    monkeypatch.setattr(looker._connections[""], "doubt", lambda: doubts.append(1))
+    looker.look(map_keys(domains))
+    assert doubts == [1]
+
+
+def test_domains_of_a_connection_that_is_not_open_are_left_out(connect, domains):
+    connection = connect(FakeHandle(*domains))
+    connection.close()
+    look = Looker({"": connection}, Trouble()).look(map_keys(domains))
+    assert (look.keys, look.connected) == ((), False)
+
+
+def test_what_hung_for_long_is_old_news(slow, domains, monkeypatch):
+    handle, looker, woken = slow
+    monkeypatch.setattr(looker_module, "LATE_SECONDS", 0.0)
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.UNRESPONSIVE}
+
+
+def test_a_hung_call_that_returns_tells_nothing_of_those_that_were_heard_of_meanwhile(connect, domains):
+    domains[1].answers.clear()
+    woken = threading.Semaphore(0)
+    handle = FakeHandle(*domains)
+    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=SECONDS)
+    looker.look(map_keys(domains))
+    assert woken.acquire(timeout=10)  # it was connected
+    domains[0].reply = dict
+    domains[1].answers.set()
+    assert woken.acquire(timeout=10)
+    handle.bulk_calls.clear()
+    looker.look([key(domains[0])])
+    assert handle.bulk_calls == [["guest1"]]
+
+
+def test_no_thread_for_a_look_is_no_answer(connect, domains, monkeypatch):
+    looker = Looker({"": connect(FakeHandle(*domains))}, Trouble())
+
+    def no_thread(_thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    assert set(lives(looker.look(map_keys(domains))).values()) == {Life.UNRESPONSIVE}
 
 
 def test_calls_left_behind_are_bounded_and_then_nothing_is_asked(connect):

@@ -1,6 +1,8 @@
 """Balloon changes. The fake hangs, has jobs and refuses where a real domain cannot be made to at the right moment."""
 
+import threading
 import time
+from dataclasses import replace
 
 import libvirt
 import pytest
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
-from controller.host.mover import Mover, kibibytes
+from controller.host import mover as mover_module
+from controller.host.calls import Calls
+from controller.host.mover import ORDERS_AT_ONCE, Mover, kibibytes
 from controller.host.trouble import Trouble
 from lab.fake_libvirt import FakeDomain, FakeHandle, error
 
@@ -58,6 +62,167 @@ def test_a_domain_in_a_job_is_refused_and_remembered(connect, domains):
     assert domains[0].set == []
 
 
+def test_a_backup_keeps_nobody_from_being_moved(connect, domains):
+    domains[0].job_type = libvirt.VIR_DOMAIN_JOB_UNBOUNDED
+    domains[0].job_operation = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
+    trouble = Trouble()
+    assert Mover({"": connect(FakeHandle(*domains))}, trouble).apply([action(domains[0], 200 * MIB)]) == ()
+    assert domains[0].set == [(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
+    assert trouble.in_job == set()
+
+
+def test_a_job_that_is_over_is_none(connect, domains):
+    domains[0].job_type = libvirt.VIR_DOMAIN_JOB_COMPLETED
+    assert Mover({"": connect(FakeHandle(*domains))}, Trouble()).apply([action(domains[0], 200 * MIB)]) == ()
+
+
+def test_a_driver_that_knows_no_jobs_has_none(connect, domains, monkeypatch):
+    def unsupported():
+        raise error(libvirt.VIR_ERR_NO_SUPPORT, "this function is not supported by the connection driver")
+
+    monkeypatch.setattr(domains[0], "jobInfo", unsupported)
+    assert Mover({"": connect(FakeHandle(*domains))}, Trouble()).apply([action(domains[0], 200 * MIB)]) == ()
+
+
+def test_who_is_to_grow_comes_first(connect):
+    domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
+    for domain in domains:
+        domain.answers.clear()
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.01)
+    *shrinks, grow = (action(domain, (100 if domain.number < ORDERS_AT_ONCE else 200) * MIB) for domain in domains)
+    mover.apply([*shrinks, grow])
+    domains[-1].answers.set()
+    assert drained(mover, 1) == {grow.key: (Result.DONE, "")}
+
+
+def test_all_orders_of_a_turn_have_one_deadline_and_go_on_after_it(connect):
+    domains = [FakeDomain(number) for number in range(20)]
+    for domain in domains:
+        domain.answers.clear()
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    began = time.monotonic()
+    outcomes = mover.apply([action(domain, 200 * MIB, row=row) for row, domain in enumerate(domains)])
+    assert time.monotonic() - began < 1.0
+    assert [(each.row, each.result) for each in outcomes] == [(row, Result.UNKNOWN) for row in range(20)]
+    for domain in domains:
+        domain.answers.set()
+    assert drained(mover, 20) == {domain.UUIDString(): (Result.DONE, "") for domain in domains}
+    assert [domain.set for domain in domains] == [[(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]] * 20
+
+
+def test_a_shrink_that_has_not_been_sent_in_time_is_not_sent_later(connect, monkeypatch):
+    monkeypatch.setattr(mover_module, "SHRINK_WAITS_SECONDS", 0.05)
+    domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
+    for domain in domains:
+        domain.answers.clear()
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    outcomes = mover.apply([action(domain, 100 * MIB, row=row) for row, domain in enumerate(domains)])
+    assert [each.result for each in outcomes] == [Result.UNKNOWN] * len(domains)
+    (answer,) = mover.drain_answers().items()
+    assert answer == (
+        domains[-1].UUIDString(),
+        (
+            Result.REFUSED,
+            "the balloon was not set to 100 MiB: it was not sent in time, as libvirt is busy with earlier orders",
+        ),
+    )
+
+
+def crowded(connect, seconds: float = 0.01) -> tuple[list[FakeDomain], FakeHandle, Mover]:
+    """One domain more than orders at a time; all hang, and have been told to grow."""
+    domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
+    for domain in domains:
+        domain.answers.clear()
+    handle = FakeHandle(*domains)
+    mover = Mover({"": connect(handle)}, Trouble(), seconds=seconds)
+    mover.apply([action(domain, 200 * MIB) for domain in domains])
+    return domains, handle, mover
+
+
+def test_a_domain_whose_order_waits_gets_no_other(connect):
+    domains, _, mover = crowded(connect)
+    (refusal,) = mover.apply([action(domains[-1], 210 * MIB)])
+    assert refusal.message.endswith("it is still busy with the previous change")
+
+
+def test_an_order_that_waits_is_not_sent_on_a_connection_that_has_broken(connect):
+    domains, handle, mover = crowded(connect)
+    handle.alive = False
+    for domain in domains:
+        domain.answers.set()
+    answers = drained(mover, len(domains))
+    assert answers[domains[-1].UUIDString()] == (
+        Result.REFUSED,
+        "the balloon was not set to 200 MiB: the connection to libvirt was lost before it was sent",
+    )
+    assert domains[-1].set == []
+
+
+def test_orders_on_a_new_connection_do_not_wait_for_those_on_the_old(connect):
+    *_, last = domains = crowded(connect)[0]
+    mover = Mover({"": (connection := connect(FakeHandle(*domains)))}, Trouble(), seconds=0.01)
+    mover.apply([action(domain, 200 * MIB) for domain in domains[:-1]])
+    connection.link = replace(connection.link, calls=Calls(int))
+    last.answers.set()
+    with last.job:
+        pass
+    last.set.clear()
+    mover.apply([action(last, 210 * MIB)])
+    assert last.set == [(210 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
+
+
+def test_orders_of_several_connections_have_one_deadline(connect):
+    domains = [FakeDomain(1), FakeDomain(2)]
+    for domain in domains:
+        domain.answers.clear()
+    connections = {name: connect(FakeHandle(domain), f"@{name}") for name, domain in zip("ab", domains, strict=True)}
+    mover = Mover(connections, Trouble(), seconds=0.5)
+    began = time.monotonic()
+    mover.apply([replace(action(domain, 200 * MIB), key=key) for domain in domains for key in connection_keys(domain)])
+    assert time.monotonic() - began < 0.9
+
+
+def connection_keys(domain: FakeDomain) -> list[str]:
+    """Of the connection that it is on."""
+    return [f"{domain.UUIDString()}@{'ab'[domain.number - 1]}"]
+
+
+def test_the_end_of_a_late_order_wakes_the_loop(connect, domains):
+    domains[0].answers.clear()
+    woken = threading.Semaphore(0)
+    mover = Mover({"": connect(FakeHandle(*domains), wake=woken.release)}, Trouble(), seconds=0.01)
+    mover.apply([action(domains[0], 200 * MIB)])
+    assert woken.acquire(timeout=10)  # it was connected
+    assert not woken.acquire(blocking=False)
+    domains[0].answers.set()
+    assert woken.acquire(timeout=10)
+
+
+def test_an_order_under_which_the_connection_breaks_may_have_been_taken(connect, domains):
+    handle = FakeHandle(*domains)
+    domains[0].refusal = error(libvirt.VIR_ERR_RPC, "connection reset")
+    mover = Mover({"": connect(handle)}, Trouble())
+    order = domains[0].setMemoryFlags
+
+    def broken(*what):
+        handle.alive = False
+        order(*what)
+
+    domains[0].setMemoryFlags = broken
+    (outcome,) = mover.apply([action(domains[0], 200 * MIB)])
+    assert outcome.result is Result.UNKNOWN
+    assert mover.drain_answers() == {domains[0].UUIDString(): (Result.DONE, "")}
+
+
+def drained(mover: Mover, count: int) -> dict[str, tuple[Result, str]]:
+    """The answers to `count` late orders."""
+    answers, deadline = {}, time.monotonic() + 10
+    while len(answers) < count and time.monotonic() < deadline:
+        answers |= mover.drain_answers()
+        time.sleep(0.01)
+    return answers
+
+
 def test_a_hanging_domain_does_not_keep_the_others(connect, domains):
     domains[0].answers.clear()
     mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
@@ -95,10 +260,7 @@ def test_a_late_order_is_unknown_until_libvirt_answers_and_that_is_told_once(con
     assert [late.result for late in mover.apply([action(domains[0], 200 * MIB)])] == [Result.UNKNOWN]
     assert mover.drain_answers() == {}
     domains[0].answers.set()
-    deadline = time.monotonic() + 10
-    while not (answers := mover.drain_answers()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert answers == {domains[0].UUIDString(): answer}
+    assert drained(mover, 1) == {domains[0].UUIDString(): answer}
     assert mover.drain_answers() == {}
 
 
@@ -113,6 +275,12 @@ def test_a_vanished_domain_is_refused(connect, domains):
     mover = Mover({"": connect(FakeHandle(domains[0]))}, Trouble())
     (refusal,) = mover.apply([action(domains[1], 200 * MIB)])
     assert refusal.message.endswith("the domain is not running")
+
+
+def test_libvirts_words_are_cut_and_without_characters_that_do_not_print(connect, domains):
+    domains[0].refusal = error(libvirt.VIR_ERR_OPERATION_INVALID, "no\x1b[2J\n" + "x" * 1000)
+    (refusal,) = Mover({"": connect(FakeHandle(*domains))}, Trouble()).apply([action(domains[0], 200 * MIB)])
+    assert refusal.message == "the balloon was not set to 200 MiB: no [2J " + "x" * 192 + "…"
 
 
 def test_libvirts_refusal_is_passed_on(connect, domains):

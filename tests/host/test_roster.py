@@ -47,6 +47,16 @@ def test_only_a_domain_that_comes_later_is_known_to_have_just_started(test_node)
     assert {facts.name: facts.started_at for facts in roster.facts} == {"test": 0.0, "brief": 1.7e9}
 
 
+def test_a_domain_that_ran_before_has_started_with_its_qemu(test_node):
+    asked = []
+    uuid = test_node.lookupByName("test").UUIDString()
+    roster = Roster("", lambda: 1.7e9, lambda names: asked.append(names) or {uuid: 1.6e9})
+    refresh(roster, test_node, ())
+    refresh(roster, test_node, roster.entries)
+    assert roster.facts[0].started_at == 1.6e9
+    assert asked == [{uuid: "test"}]
+
+
 def test_the_definition_is_not_the_live_allocation(test_node, roster):
     set_size(test_node.lookupByName("test"), 1024)
     assert not refresh(roster, test_node, roster.entries)

@@ -58,11 +58,17 @@ class FakeHost:
     """Late ones, to orders whose outcome was unknown."""
     slab: dict[str, int] = field(default_factory=dict)
     """Bytes that guests count as usable, and that are neither free nor page cache."""
+    periods: dict[str, int] = field(default_factory=dict)
+    """Whole seconds between two statistics of a guest; 1 where there is none."""
     silent: set[str] = field(default_factory=set)
     """Guests that send no statistics."""
     stuck: set[str] = field(default_factory=set)
     """Guests whose balloons do not move."""
     refusing: dict[str, str] = field(default_factory=dict)
+    late: set[str] = field(default_factory=set)
+    """Domains whose orders libvirt does not answer in time; `take` has one taken after all."""
+    pending: dict[str, Action] = field(default_factory=dict)
+    """Their orders, by key."""
     looks: list[list[str]] = field(default_factory=list)
     applied: list[Action] = field(default_factory=list)
     ensured: dict[str, int] = field(default_factory=dict)
@@ -107,7 +113,7 @@ class FakeHost:
             "balloon.swap_in": 0,
             "balloon.swap_out": 0,
             "balloon.major_fault": 0,
-            "balloon.last-update": int(self.clock.wall()),
+            "balloon.last-update": int(self.clock.wall() // self.periods.get(key, 1) * self.periods.get(key, 1)),
         }
 
     def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
@@ -115,11 +121,22 @@ class FakeHost:
             Outcome(each.row, Result.REFUSED, self.refusing[each.key]) for each in actions if each.key in self.refusing
         )
         for action in actions:
-            if action.key not in self.refusing:
-                self.applied.append(action)
-                if action.key not in self.stuck:
-                    self.actual[action.key] = action.target
-        return refused
+            if action.key in self.late:
+                self.pending[action.key] = action
+            elif action.key not in self.refusing:
+                self._carry_out(action)
+        unknown = tuple(Outcome(each.row, Result.UNKNOWN, "no answer") for each in actions if each.key in self.late)
+        return refused + unknown
+
+    def take(self, key: str) -> None:
+        """QEMU takes the late order to a domain, and libvirt answers."""
+        self._carry_out(self.pending.pop(key))
+        self.answers[key] = (Result.DONE, "")
+
+    def _carry_out(self, action: Action) -> None:
+        self.applied.append(action)
+        if action.key not in self.stuck:
+            self.actual[action.key] = action.target
 
     def drain_answers(self) -> dict[str, tuple[Result, str]]:
         answers, self.answers = self.answers, {}

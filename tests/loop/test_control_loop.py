@@ -1,6 +1,8 @@
 """The control loop on a node without libvirt, time or threads."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from fake_site import MIB, FakeConnection, Site
@@ -11,7 +13,13 @@ from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result, Snapshot
 from controller.host.look import Look
+from controller.host.looker import LOOK_SECONDS
+from controller.host.meminfo import MeminfoError
+from controller.host.mover import MOVE_SECONDS
 from controller.loop import control
+from controller.observe.board import SILENCE_S
+
+UNIT = Path(__file__).parents[2] / "manifests/systemd/ballast.service"
 
 CALM = "{monitoring: {minimumIntervalSeconds: 5, maximumIntervalSeconds: 5}}"
 ENFORCE = "{mode: Enforce, spare: Reclaim}"
@@ -61,7 +69,14 @@ def test_a_node_without_domains_is_checked_at_every_heartbeat():
     site = Site(CALM)
     site.loop.iterate()
     assert site.host.looks == []
-    assert site.loop.pause() == control.HEARTBEAT_S
+    assert site.loop.pause() == 10
+
+
+def test_heartbeats_come_before_anybody_takes_the_loop_for_dead():
+    turn = sum(LOOK_SECONDS) + MOVE_SECONDS
+    (watchdog,) = re.findall(r"^WatchdogSec=(\d+)$", UNIT.read_text(), re.MULTILINE)
+    assert 2 * (control.HEARTBEAT_S + turn) <= SILENCE_S
+    assert int(watchdog) >= 2 * SILENCE_S
 
 
 def test_never_turns_faster_than_the_gap():
@@ -174,6 +189,32 @@ def test_a_late_answer_reaches_the_engine(snapshots):
     site.host.answers = {"a": (Result.REFUSED, "device busy"), "stranger": (Result.DONE, "")}
     site.loop.iterate()
     assert snapshots[-1].outcomes == (Outcome(0, Result.REFUSED, "device busy"),)
+
+
+def test_an_order_that_is_taken_late_is_ours_and_nothing_is_given_twice():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    site.host.late = {"a"}
+    while not site.host.pending:
+        site.turn()
+    site.turn(3)
+    site.host.take("a")
+    site.turn(2)
+    assert [action.key for action in site.host.applied] == ["a"]
+    assert site.domain("a")["allocation"] == site.host.actual["a"] > 512 * MIB
+    assert site.domain("a")["reason"] not in {"OutsideChange", "Refused"}
+
+
+def test_what_a_late_order_may_give_is_given_to_nobody_else():
+    site = Site("{mode: Enforce, spare: Reclaim, budget: {maximum: 1600Mi}}")
+    for name in "ab":
+        site.host.add(name, actual=512, demand=505, maximum=4096)
+    site.host.late = {"a"}
+    while not site.host.pending:
+        site.turn()
+    site.turn(3)
+    promised = site.host.pending["a"].target
+    assert promised + site.host.actual["b"] <= 1600 * MIB
 
 
 def test_domains_that_do_not_answer_are_asked_again_after_the_retry_time_not_at_once():
@@ -361,7 +402,7 @@ def test_a_policy_deleted_while_nobody_ran_releases_what_it_acted_on_without_sta
     site.turn(3)
     assert [(action.name, action.target) for action in site.host.applied] == [("a", 2048 * MIB)]
     assert site.host.applied[0].reason is Reason.RELEASE_RESTORE
-    assert site.host.ensured == {}
+    assert (site.host.ensured, site.host.restored) == ({}, ["a"])
 
 
 def test_it_does_so_too_when_libvirt_comes_later_than_the_policies_but_not_for_domains_that_come_later():
@@ -389,6 +430,7 @@ def test_what_still_has_a_policy_or_was_to_keep_its_memory_is_not_released(befor
     site.host.add("a", actual=700)
     site.turn(3)
     assert site.host.applied == []
+    assert site.host.restored == (["a"] if "Enforce" in before else [])
 
 
 def test_a_change_of_the_nodes_labels_counts_at_once():
@@ -453,3 +495,88 @@ def test_what_happens_is_counted_for_the_metrics():
         counts["ballast_moved_bytes_total", "grow"] == sum(each.target - each.before for each in site.host.applied) > 0
     )
     assert counts["ballast_refused_orders_total", None] == 1
+
+
+def unreadable(monkeypatch, site: Site, error: Exception) -> pytest.MonkeyPatch:
+    def read():
+        raise error
+
+    monkeypatch.setattr(site.host, "read", read)
+
+
+@pytest.mark.parametrize("error", [MeminfoError("/proc/meminfo cannot be read"), OSError("too many open files")])
+def test_a_hosts_memory_that_cannot_be_read_is_as_it_was_last_and_that_is_said_once(
+    monkeypatch, caplog, snapshots, error
+):
+    caplog.set_level("INFO", "controller")
+    site = Site(ENFORCE)
+    site.host.add("a")
+    site.turn()
+    with monkeypatch.context() as away:
+        unreadable(away, site, error)
+        site.turn(3)
+    site.turn()
+    assert {snapshot.host for snapshot in snapshots} == {site.host.read()}
+    assert len(snapshots) == 5
+    assert [message for message in caplog.messages if "read" in message] == [
+        f"{error}; going on with what was read last",
+        "the host's memory can be read again",
+    ]
+
+
+def test_nothing_is_decided_before_the_hosts_memory_is_known(monkeypatch, snapshots):
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    with monkeypatch.context() as away:
+        unreadable(away, site, MeminfoError("no field MemAvailable"))
+        site.turn(3)
+    assert (snapshots, site.host.applied) == ([], [])
+    assert site.board.health().ok
+    site.turn(3)
+    assert site.host.applied != []
+
+
+def test_what_libvirt_said_is_why_a_domain_is_left_alone_after_a_refusal():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    site.host.refusing = {"a": "cannot set memory higher than max memory"}
+    site.turn(4)
+    domain = site.domain("a")
+    assert (domain["reason"], domain["advice"]) == ("Refused", "cannot set memory higher than max memory")
+
+
+def test_what_libvirt_said_of_a_domain_is_forgotten_with_it():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    site.host.refusing = {"a": "device busy"}
+    site.turn(4)
+    site.host.remove("a")
+    site.turn()
+    latest = site.board.latest
+    assert latest is not None
+    assert latest.refusals == {}
+
+
+def test_a_late_refusal_is_told_too():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    site.host.late = {"a"}
+    site.turn(2)
+    site.host.answers = {"a": (Result.REFUSED, "device busy")}
+    site.turn()
+    assert (site.domain("a")["reason"], site.domain("a")["advice"]) == ("Refused", "device busy")
+
+
+@pytest.mark.parametrize("period", [5, 10, 15, 60, 300])
+def test_a_guest_that_reports_seldom_is_neither_looked_at_more_often_nor_taken_for_silent(period):
+    looks = {}
+    for seconds in (1, period):
+        site = Site("{mode: Observe}")
+        site.host.add("a", actual=1024, demand=600)
+        site.host.periods["a"] = seconds
+        site.host.facts = (replace(site.host.facts[0], statistics_period=seconds),)
+        while site.clock.now < 1000 + 900:
+            site.turn()
+            assert site.domain("a")["reason"] in {"WarmingUp", "WithinThreshold"}
+        looks[seconds] = len(site.host.looks)
+    assert looks[period] <= looks[1]

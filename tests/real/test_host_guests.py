@@ -4,7 +4,9 @@ import gc
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import libvirt
 import pytest
@@ -15,6 +17,7 @@ from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life, Samples
 from controller.host.host import Host
 from controller.host.look import to_samples
+from controller.host.marks import MARK_NAMESPACE
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec
 from lab.libvirtd import PrivateLibvirtd
@@ -47,8 +50,15 @@ class Watched:
         return [Life(life) for life in self.look().life]
 
     def move(self, guest: Guest, mib: int) -> list[str]:
-        """Set a balloon; the messages of refusals."""
-        action = Action(0, guest.uuid, guest.spec.name, guest.spec.maximum * MIB, mib * MIB, Reason.FORECAST_SHRINK)
+        """Shrink a guest; the messages of refusals."""
+        return self._order(guest, guest.spec.maximum, mib)
+
+    def grow(self, guest: Guest, mib: int) -> list[str]:
+        """Likewise."""
+        return self._order(guest, 0, mib)
+
+    def _order(self, guest: Guest, before: int, mib: int) -> list[str]:
+        action = Action(0, guest.uuid, guest.spec.name, before * MIB, mib * MIB, Reason.FORECAST_SHRINK)
         return [refusal.message for refusal in self.host.apply([action])]
 
 
@@ -200,3 +210,105 @@ def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, priv
         os.kill(private_libvirtd.pid, signal.SIGCONT)
     watched.until(lambda: watched.host.status()[0].connected)
     until(lambda: watched.lives() == [Life.RUNNING], 30, "the guest is seen again")
+
+
+@pytest.fixture
+def stalled(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[float], None]]:
+    """`stalled(seconds)` stops libvirtd, and lets it go on so much later."""
+    timers: list[threading.Timer] = []
+
+    def stall(seconds: float) -> None:
+        gc.collect()  # as above
+        os.kill(private_libvirtd.pid, signal.SIGSTOP)
+        timers.append(threading.Timer(seconds, os.kill, (private_libvirtd.pid, signal.SIGCONT)))
+        timers[-1].start()
+
+    yield stall
+    for timer in timers:
+        timer.join()
+
+
+def test_what_a_slow_libvirtd_answers_is_used_within_the_look(start_guests, watch, stalled):
+    start_guests(GuestSpec("patient"))
+    watched = watch()
+    stalled(2.0)
+    samples = watched.look()
+    assert (samples.life.tolist(), samples.actual.tolist()) == ([Life.RUNNING], [256 * MIB])
+
+
+def test_what_a_slow_libvirtd_answers_later_wakes_and_is_used_by_the_next_look(start_guests, watch, stalled):
+    start_guests(GuestSpec("patient"))
+    watched = watch()
+    watched.look()
+    stalled(4.0)
+    assert watched.lives() == [Life.UNRESPONSIVE]
+    watched.until(lambda: watched.lives() == [Life.RUNNING], 5)
+    until(lambda: not (watched.lives(), watched.host.status()[0].error)[1], 30, "as quick as ever")
+
+
+def restored(guest: Guest, private_libvirtd: PrivateLibvirtd, folder: Path) -> None:
+    """Save a guest, and restore it."""
+    image = str(folder / "saved")
+    guest.domain.save(image)
+    private_libvirtd.connect().restore(image)
+    guest.rejoin(private_libvirtd)
+
+
+def test_a_statistics_period_that_was_set_is_put_back_after_a_save_and_restore(start_guests, watch, private_libvirtd):
+    (guest,) = start_guests(GuestSpec("travelling", stats_period=None, persistent=True))
+    watched = watch()
+    watched.host.ensure_statistics(guest.uuid, 1)
+    guest.wait_fresh()
+    before = watched.host.inventory()[0].incarnation
+    restored(guest, private_libvirtd, private_libvirtd.root / "guests")
+    watched.until(lambda: [facts.incarnation != before for facts in watched.host.inventory()] == [True])
+    assert "<stats period='1'/>" in guest.domain.XMLDesc()
+    watched.host.restore_statistics([guest.uuid])
+    watched.host.close()
+    assert "<stats" not in guest.domain.XMLDesc()
+    assert MARK_NAMESPACE not in guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+
+
+def test_a_period_that_a_killed_run_has_set_is_put_back_by_the_next(start_guests, watch):
+    (guest,) = start_guests(GuestSpec("inherited", stats_period=None, persistent=True))
+    first = watch()
+    first.host.ensure_statistics(guest.uuid, 1)
+    guest.wait_fresh()
+    next_ = watch()
+    next_.host.restore_statistics([guest.uuid])
+    next_.host.close()
+    assert "<stats" not in guest.domain.XMLDesc()
+
+
+def test_the_mark_of_a_period_ends_with_the_domain(start_guests, watch):
+    (guest,) = start_guests(GuestSpec("brief", stats_period=None, persistent=True))
+    watched = watch()
+    watched.host.ensure_statistics(guest.uuid, 1)
+    guest.wait_fresh()
+    guest.domain.destroy()
+    guest.domain.create()
+    assert MARK_NAMESPACE not in guest.domain.XMLDesc()
+    assert "<stats" not in guest.domain.XMLDesc()
+
+
+def test_a_backup_keeps_no_guest_from_being_moved(start_guests, watch, private_libvirtd):
+    (guest,) = start_guests(GuestSpec("backed-up", maximum=256, current=160, swap=64))
+    watched = watch()
+    server = private_libvirtd.root / "guests" / "backup.sock"
+    guest.domain.backupBegin(
+        f"<domainbackup mode='pull'><server transport='unix' socket='{server}'/></domainbackup>", None
+    )
+    assert guest.domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE
+    assert watched.lives() == [Life.RUNNING]
+    assert watched.grow(guest, 200) == []
+    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 200 * MIB)
+    assert watched.lives() == [Life.RUNNING]
+    guest.domain.abortJob()
+
+
+def test_a_guest_began_with_its_qemu(start_guests, watch):
+    began = time.time()
+    start_guests(GuestSpec("known"))
+    up = time.time()
+    (facts,) = watch().host.inventory()
+    assert began - 1 <= facts.started_at <= up

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import libvirt
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -222,6 +223,37 @@ def test_a_panicked_guest_with_frozen_statistics_is_not_shrunk(start_guests, con
     size = guest.actual()
     controlled.wait_reason(guest, "StaleStatistics")
     assert guest.actual() == size
+
+
+def test_a_guest_in_need_is_grown_in_the_middle_of_its_backup(private_libvirtd, start_guests, control):
+    (guest,) = start_guests(GuestSpec("backed-up", maximum=384, current=160, swap=128))
+    guest.use(30)
+    controlled = control()
+    socket = private_libvirtd.root / "guests" / "backup.sock"
+    server = f"<server transport='unix' socket='{socket}'/>"
+    guest.domain.backupBegin(f"<domainbackup mode='pull'>{server}</domainbackup>", None)
+    guest.use(180)
+    guest.wait_until(lambda guest: guest.actual() >= guest.demand() + 30, PATIENCE_S, "grown beyond its demand")
+    assert guest.domain.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_UNBOUNDED
+    assert controlled.reason(guest) != "Busy"
+    guest.domain.abortJob()
+
+
+def test_a_period_is_put_back_in_the_end_though_the_guest_was_saved_and_restored(
+    private_libvirtd, start_guests, control
+):
+    (guest,) = start_guests(GuestSpec("travelling", maximum=256, stats_period=None, persistent=True))
+    controlled = control()
+    until(lambda: "<stats period='1'/>" in guest.domain.XMLDesc(), PATIENCE_S, "period set")
+    image = str(private_libvirtd.root / "guests" / "travelling.saved")
+    guest.domain.save(image)
+    until(lambda: not controlled.process.state()["domains"], PATIENCE_S, "gone")
+    private_libvirtd.connect().restore(image)
+    guest.rejoin(private_libvirtd)
+    until(lambda: len(controlled.process.state()["domains"]) == 1, PATIENCE_S, "back")
+    assert "<stats period='1'/>" in guest.domain.XMLDesc()
+    os.kill(controlled.process.pid, signal.SIGTERM)
+    until(lambda: "<stats" not in guest.domain.XMLDesc(), PATIENCE_S, "period put back")
 
 
 def test_deleting_the_policy_gives_the_definition_back(start_guests, control):

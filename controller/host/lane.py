@@ -1,0 +1,121 @@
+"""Calls about one domain each, in order and a few at a time. What takes longer than the caller waits, goes on."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+
+from controller.host.calls import LATE_SECONDS, NUDGE_SECONDS, Call, Calls, NotStartedError
+
+FOR_LOOKS = 1
+"""Calls that may hang beside those of a lane."""
+
+Work = Callable[[], object]
+
+
+@dataclass(eq=False, slots=True)
+class Errand:
+    """What became of one call."""
+
+    key: str
+    """Of the domain that it is about."""
+    expires_at: float
+    """Monotonic seconds from which on it is not begun any more."""
+    call: Call[object] | None = None
+    """Once it has begun."""
+    withdrawn: str = ""
+    """Why it never will."""
+    late: bool = False
+    """Nobody waits for it any more."""
+
+    @property
+    def settled(self) -> bool:
+        """True once its outcome is known."""
+        return bool(self.withdrawn) or (self.call is not None and self.call.done())
+
+    def outcome(self) -> None:
+        """Of a settled errand: raises NotStartedError, or what the call raised."""
+        if self.call is None:
+            raise NotStartedError(self.withdrawn)
+        self.call.result(0.0)
+
+
+class Lane:
+    """Errands on one connection, at most `at_once` at a time. Thread-safe."""
+
+    def __init__(self, calls: Calls, at_once: int, told: Callable[[], object]) -> None:
+        """`told` is called, from another thread, when an errand that nobody waits for any more has ended."""
+        self.calls = calls
+        self._at_once = at_once
+        self._told = told
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Errand, Work]] = deque()
+        self._open: list[Call[object]] = []
+
+    def add(self, errand: Errand, work: Work) -> None:
+        """Begin an errand, now or after those before it."""
+        with self._changed:
+            self._waiting.append((errand, work))
+            self._begin()
+
+    def wait(self, errands: Collection[Errand], seconds: float) -> None:
+        """Wait until all are settled, `seconds` at most; those that are not go on as late ones."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while (left := deadline - time.monotonic()) > 0:
+                if self._changed.wait_for(lambda: all(errand.settled for errand in errands), min(left, NUDGE_SECONDS)):
+                    break
+                self.calls.nudge()
+            for errand in errands:
+                errand.late = not errand.settled
+                if errand.late and errand.call is not None:
+                    self.calls.leave(errand.call)
+
+    def expire(self) -> None:
+        """Withdraw the errands that have waited for too long."""
+        with self._changed:
+            self._begin()
+
+    def close(self) -> None:
+        """Begin nothing any more."""
+        with self._changed:
+            for errand, _ in self._waiting:
+                errand.withdrawn = "it was not sent, as Ballast ends"
+            self._waiting.clear()
+
+    def _begin(self) -> None:
+        """Begin what there is room for; the lock is held."""
+        now, waiting = time.monotonic(), self._waiting
+        blocked = len(self._open) >= self._at_once and all(call.age > LATE_SECONDS for call in self._open)
+        self._waiting = deque()
+        for errand, work in waiting:
+            if blocked:
+                errand.withdrawn = f"it was not sent, as {len(self._open)} earlier orders hang"
+            elif errand.expires_at <= now:
+                errand.withdrawn = "it was not sent in time, as libvirt is busy with earlier orders"
+            elif len(self._open) >= self._at_once:
+                self._waiting.append((errand, work))
+            else:
+                self._start(errand, work)
+
+    def _start(self, errand: Errand, work: Work) -> None:
+        try:
+            self.calls.require(1 + FOR_LOOKS)
+            errand.call = self.calls.start(work, (errand.key,), partial(self._end, errand))
+        except NotStartedError as error:
+            errand.withdrawn = str(error)
+            return
+        self._open.append(errand.call)
+        if errand.late:
+            self.calls.leave(errand.call)
+
+    def _end(self, errand: Errand) -> None:
+        with self._changed:
+            self._open = [call for call in self._open if call is not errand.call]
+            self._begin()
+            self._changed.notify_all()
+            late = errand.late
+        if late:
+            self._told()
