@@ -13,15 +13,18 @@ from controller.cli.options import NumberRange, connect_option
 if TYPE_CHECKING:
     from controller.engine.reasons import Reason
 
+SMALLEST_TRACE = 2**10
+"""Bytes; a header and some samples."""
+
 
 def _limit(_context: click.Context, _option: click.Parameter, text: str) -> int:
     from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
 
     try:
-        limit = parse_quantity(text)
+        limit = parse_quantity(text, SMALLEST_TRACE)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    if limit < 1024:
+    if limit == 0:
         raise click.BadParameter(f"{text!r} holds no trace; use at least 1Ki")
     return limit
 

@@ -262,14 +262,32 @@ def test_a_number_without_a_fraction_is_the_integer_that_kubectl_sends() -> None
         ("1e9", 10**9),
         ("'1e9'", 10**9),
         ("1.5e9", 1_500_000_000),
-        ("4096", 4096),
-        ("4096.0", 4096),
+        ("4194304", 2**22),
+        ("4194304.0", 2**22),
         ("1.5Gi", 3 * 2**29),
     ],
 )
 def test_a_quantity_may_be_an_integer_or_text(text: str, size: int) -> None:
     (policy,) = load(HEAD + f"spec: {{budget: {{maximum: {text}}}}}", "p.yaml").policies
     assert policy.spec.budget.maximum == size
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "value", "meant"),
+    [
+        ("limits: {minimum: 4, maximum: 8}", "limits.minimum", "4", "4Gi?"),
+        ("limits: {minimum: 512}", "limits.minimum", "512", "512Mi?"),
+        ("limits: {maximum: '2097151'}", "limits.maximum", "2097151", None),
+        ("budget: {maximum: 64}", "budget.maximum", "64", "64Gi?"),
+        ("budget: {reserve: 524288}", "budget.reserve", "524288", "524288Ki?"),
+        ("threshold: {quantity: 32}", "threshold.quantity", "32", "32Gi?"),
+        ("headroom: {quantity: 1e3}", "headroom.quantity", "1e3", "1000Mi?"),
+    ],
+)
+def test_a_size_whose_unit_was_forgotten_is_refused_with_the_one_that_was_meant(spec, field, value, meant) -> None:
+    loaded = load(HEAD + f"spec: {{{spec}}}", "p.yaml")
+    found = [(each.field, each.value, each.remedy.split(" ")[0]) for each in loaded.problems]
+    assert ((f"spec.{field}", value, meant) in found) == (meant is not None)
 
 
 def test_metadata_takes_what_kubernetes_takes_and_nothing_else() -> None:
