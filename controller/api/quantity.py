@@ -50,7 +50,7 @@ def parse_quantity(value: str | int, least: int = SMALLEST) -> int:
 
 
 def _with_unit(size: int) -> str:
-    """A remedy for a number whose unit was forgotten: GiB and MiB are what people count in, KiB is what libvirt does."""
+    """A remedy for a number whose unit was forgotten: people count in GiB and MiB, libvirt does in KiB."""
     unit = "Gi" if size <= 64 else "Mi" if size < 2**16 else "Ki"
     return f"{size}{unit}? A number without a suffix is bytes"
 

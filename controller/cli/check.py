@@ -4,16 +4,16 @@ import dataclasses
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
 import yaml
 
 from controller.api.documents import MAXIMUM_SIZE, Loaded, Problem, clashes, load
+from controller.policyfiles import read_folder
 
 STANDARD_INPUT = "-"
-SUFFIXES = (".yaml", ".yml")
 
 Report = list[tuple[str, Loaded, list[Problem]]]
 """Per source: what it holds, and all problems with it, those with other files included."""
@@ -32,8 +32,9 @@ Report = list[tuple[str, Loaded, list[Problem]]]
 def check(files: tuple[str, ...], output: str) -> None:
     """Check MemoryPolicy files and name every problem with file, line, field, value and remedy.
 
-    FILE is a YAML file, a directory (every *.yaml and *.yml right in it), or - for standard input. Nothing is
-    changed, and neither a cluster nor libvirt is asked. Exits with 1 when there is any problem.
+    FILE is a YAML file, a directory, read as `ballast run` reads it (every *.yaml and *.yml right in it that is not
+    hidden), or - for standard input. Nothing is changed, and neither a cluster nor libvirt is asked. Exits with 1
+    when there is any problem.
 
     \b
     Examples:
@@ -59,39 +60,36 @@ def _load_all(names: Iterable[str]) -> dict[str, Loaded]:
     loaded: dict[str, Loaded] = {}
     seen: set[str] = set()
     for name in names:
-        for path in _paths(name, loaded):
-            absolute = os.path.abspath(path)
+        folder = name != STANDARD_INPUT and Path(name).is_dir()
+        for source, found in (_load_folder(Path(name)) if folder else _load_file(Path(name))).items():
+            absolute = os.path.abspath(source)
             if absolute not in seen:
                 seen.add(absolute)
-                source = click.format_filename(path)
-                loaded[source] = _load(path, source)
+                loaded[click.format_filename(source)] = found
     return loaded
 
 
-def _paths(name: str, loaded: dict[str, Loaded]) -> list[Path]:
-    """The file itself, or the policy files of a folder; a folder without any is noted in `loaded`."""
-    folder = Path(name)
-    if name == STANDARD_INPUT or not folder.is_dir():
-        return [folder]
-    source = click.format_filename(name)
+def _load_folder(folder: Path) -> Mapping[str, Loaded]:
+    """What its policy files hold; a folder without any is a problem here."""
+    source = str(folder)
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.is_dir())
+        loaded = read_folder(folder)
     except OSError as error:
-        loaded[source] = _unreadable(source, error)
-        return []
-    if not paths:
+        return {source: _unreadable(source, error)}
+    if not loaded:
         message, remedy = "no *.yaml or *.yml file in this folder", "name the folder that holds the policies"
-        loaded[source] = Loaded(problems=(Problem(source, None, "", "", message, remedy),))
-    return paths
+        return {source: Loaded(problems=(Problem(source, None, "", "", message, remedy),))}
+    return loaded
 
 
-def _load(path: Path, source: str) -> Loaded:
+def _load_file(path: Path) -> Mapping[str, Loaded]:
     """One file, or standard input; no more is read than shows that it is too large."""
+    source = click.format_filename(path)
     try:
         with click.open_file(os.fspath(path), "rb") as file:
-            return load(file.read(MAXIMUM_SIZE + 1), source)
+            return {str(path): load(file.read(MAXIMUM_SIZE + 1), source)}
     except OSError as error:
-        return _unreadable(source, error)
+        return {str(path): _unreadable(source, error)}
 
 
 def _unreadable(source: str, error: OSError) -> Loaded:
