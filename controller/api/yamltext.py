@@ -18,8 +18,8 @@ from controller.api.problems import InvalidValueError, Path, Problem, dotted
 
 MAXIMUM_SIZE = 2**18
 """Bytes. A policy is a few hundred bytes."""
-MAXIMUM_NODES = 8_000
-"""Names and values in one text: some 300 ordinary policies, read in a tenth of a second."""
+MAXIMUM_NODES = 5_000
+"""Names and values in one text: some 200 ordinary policies, read in a twentieth of a second."""
 _MAXIMUM_DEPTH = 64
 """Levels. A policy has seven, `metadata.managedFields` some more; far below what recursion bears."""
 _NUMBER_LIMIT = 2**63

@@ -523,9 +523,9 @@ class TestReading:
         """The loop is one that comes by every 10 ms; its heartbeat may be 10 s late."""
         hostile = [
             ("- " + "[" * 60 + "]" * 60 + "\n") * 2000,
-            policy("a").rstrip("}\n") + ", " + ", ".join(f"k{each}: 1" for each in range(3900)) + "}",
-            "{" + "a: 1," * 3900 + "}",
-            "---\n".join(policy(f"p{each}") for each in range(800)),
+            policy("a").rstrip("}\n") + ", " + ", ".join(f"k{each}: 1" for each in range(2300)) + "}",
+            "{" + "a: 1," * 2300 + "}",
+            "---\n".join(policy(f"p{each}") for each in range(500)),
             "a: &a [*a]",
             "? " * 30000,
             '"' + "\\x41" * 60000,
