@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from controller.api.printable import bounded
 from controller.api.problems import InvalidValueError
 from controller.api.quantity import parse_quantity
 
@@ -30,7 +31,10 @@ class Wishes:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Matched by a policy's `domainSelector.labels`."""
     error: str = ""
-    """Why the element could not be understood; such a domain is left alone."""
+    """Why the element could not be understood, cut to what can be read; such a domain is left alone."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", bounded(self.error))
 
 
 _ANSWERS = {"yes": True, "true": True, "no": False, "false": False}

@@ -1,16 +1,15 @@
 """`ballast check`: are these policies that Ballast and the cluster will take? Offline."""
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
-import yaml
 
 from controller.api.documents import MAXIMUM_SIZE, Loaded, Problem, clashes, load
+from controller.cli.output import document, say
 from controller.policyfiles import read_folder
 
 STANDARD_INPUT = "-"
@@ -51,7 +50,7 @@ def check(files: tuple[str, ...], output: str) -> None:
     if output == "table":
         _print_lines(report)
     else:
-        click.echo(_document(report, output), nl=False)
+        click.echo(document(_data(report), output))
     sys.exit(1 if any(problems for _, _, problems in report) else 0)
 
 
@@ -102,13 +101,13 @@ def _print_lines(report: Report) -> None:
     """Problems to standard error, a line each; files without any to standard output."""
     for source, found, problems in report:
         for problem in problems:
-            click.echo(problem, err=True)
+            say(str(problem), err=True)
         if not problems:
             count = len(found.policies)
-            click.echo(f"{source}: ok ({count} {'policy' if count == 1 else 'policies'})")
+            say(f"{source}: ok ({count} {'policy' if count == 1 else 'policies'})")
 
 
-def _document(report: Report, form: str) -> str:
+def _data(report: Report) -> dict[str, object]:
     files = [
         {
             "file": source,
@@ -117,10 +116,7 @@ def _document(report: Report, form: str) -> str:
         }
         for source, found, problems in report
     ]
-    data = {"ok": not any(problems for _, _, problems in report), "files": files}
-    if form == "yaml":
-        return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
-    return json.dumps(data, indent=2) + "\n"
+    return {"ok": not any(problems for _, _, problems in report), "files": files}
 
 
 def _fields(problem: Problem) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from controller.cli.options import NumberRange, connect_option
+from controller.cli.output import say
 
 if TYPE_CHECKING:
     from controller.engine.reasons import Reason
@@ -78,10 +79,10 @@ def record(out: Path, uris: tuple[str, ...], interval: float, duration: float, l
 
     recorder = record_host(out, uris, interval, duration, limit, _left_out)
     if recorder.full:
-        click.echo(f"{out}: has reached --max-size; recording ends", err=True)
-    click.echo(f"{out}: {recorder.samples} samples")
+        say(f"{out}: has reached --max-size; recording ends", err=True)
+    say(f"{out}: {recorder.samples} samples")
 
 
 def _left_out(name: str, reason: Reason) -> None:
     remedy = f"; if its statistics are off: virsh dommemstat {shlex.quote(name)} --period 1 --live"
-    click.echo(f"{name}: not recorded for now: {reason.text}{remedy}", err=True)
+    say(f"{name}: not recorded for now: {reason.text}{remedy}", err=True)

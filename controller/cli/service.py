@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from controller.cli.output import document
+from controller.cli.output import Problems, document
 from controller.cli.signals import stopped_by_signals
 from controller.cli.watchdog import heartbeat
 from controller.engine.ownership import NodeIdentity
@@ -85,7 +85,7 @@ def once(site: Site, form: str) -> str:
         wired = _Wired(site, stack, clock, folder)
         folder.current()
         if problems := [*filter(None, [wired.folder.outage]), *wired.folder.problems]:
-            raise click.ClickException("\n".join(problems))
+            raise Problems(problems)
         stack.callback(wired.loop.release)
         refused = _decide(wired)
         state = wired.board.document()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from struct import Struct
 
+from controller.api.printable import bounded
 from controller.engine.decision import Action, Decision
 from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
@@ -90,7 +91,7 @@ class Chronicle:
 def _change(action: Action, outcome: Outcome, now: float, error: str = "") -> Entry:
     """A halt is decided on what the step before has left: only what was halted, and where, is newer."""
     seen = action.figures._replace(allocation=float(action.before), target=float(action.target))
-    return Entry(now, outcome, action.reason, _FORM.pack(*seen), error)
+    return Entry(now, outcome, action.reason, _FORM.pack(*seen), bounded(error))
 
 
 def _append(entries: dict[str, tuple[Entry, ...]], key: str, entry: Entry) -> None:

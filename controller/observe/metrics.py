@@ -175,10 +175,30 @@ def loop_metrics(tally: Tally, *, per_domain: bool) -> Collecting:
     return lambda board: StateCollector(board, tally, per_domain=per_domain)
 
 
-def registry(board: Documented, collecting: Collecting = StateCollector) -> CollectorRegistry:
-    """A registry of Ballast's own: the state, and the process's CPU and memory."""
+class ListenCollector(Collector):
+    """Whether the address of these metrics could be had; what was missed meanwhile is seen afterwards."""
+
+    def __init__(self, failures: Callable[[], int]) -> None:
+        self._failures = failures
+
+    def collect(self) -> Iterator[Metric]:
+        """One family."""
+        yield family(
+            CounterMetricFamily,
+            "ballast_listen_failures",
+            "Tries in which somebody else had the address of --listen.",
+            {},
+            [({}, self._failures())],
+        )
+
+
+def registry(
+    board: Documented, collecting: Collecting = StateCollector, failures: Callable[[], int] = lambda: 0
+) -> CollectorRegistry:
+    """A registry of Ballast's own: the state, the endpoint, and the process's CPU and memory."""
     own = CollectorRegistry()
     own.register(collecting(board))
+    own.register(ListenCollector(failures))
     ProcessCollector(registry=own)
     return own
 
