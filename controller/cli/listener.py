@@ -21,8 +21,7 @@ def listener(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or 80
     hosts = _loopback(parts.hostname or "", port)
-    trusted = {0, os.geteuid(), *_service_user()}
-    strangers = [user for address, user in _listeners(port) if address in hosts and user not in trusted]
+    strangers = [user for address, user in _listeners(port) if address in hosts and user not in trusted_users()]
     return _name(strangers[0]) if strangers else ""
 
 
@@ -66,11 +65,13 @@ def _listeners(port: int) -> Iterator[tuple[str, int]]:
                 yield address, int(line.split()[7])
 
 
-def _service_user() -> Iterator[int]:
+def trusted_users() -> set[int]:
+    """IDs of those who may run the Ballast that the caller asks."""
     try:
-        yield pwd.getpwnam(SERVICE_USER).pw_uid
+        service = {pwd.getpwnam(SERVICE_USER).pw_uid}
     except KeyError:
-        return
+        service = set()
+    return {0, os.geteuid(), *service}
 
 
 def _name(user: int) -> str:

@@ -20,6 +20,7 @@ from typing import IO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.replay import names
 from controller.replay.rounds import rounds
 
 Floats = NDArray[np.float64]
@@ -161,13 +162,13 @@ class _Reader:
         self._check(columns, MAXIMUM, maximum == 0, "is no maximum", "give the domain's <memory> in MiB")
         self._check_unit(columns, maximum)
         self._check_order(columns, time)
-        names, rows = _numbered(columns.cells[DOMAIN])
+        domains, rows = _numbered(columns.cells[DOMAIN])
         self._check_duplicates(columns, time, rows)
         self._check_use(time, demand, rows)
         order = np.argsort(rows, kind="stable")
         cuts = np.flatnonzero(np.diff(rows[order])) + 1
         series = (Series(time[part], demand[part], maximum[part]) for part in np.split(order, cuts))
-        return Trace(names, tuple(series))
+        return Trace(domains, tuple(series))
 
     def _columns(self) -> _Columns:
         try:
@@ -296,7 +297,7 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 def _numbered(cells: list[str]) -> tuple[tuple[str, ...], Ints]:
     """Distinct names in order of appearance, and the number of each cell's name."""
     numbers: dict[str, int] = {}
-    rows = [numbers.setdefault(cell.strip(), len(numbers)) for cell in cells]
+    rows = [numbers.setdefault(names.read(cell), len(numbers)) for cell in cells]
     return tuple(numbers), np.array(rows, dtype=np.int64)
 
 
@@ -353,7 +354,8 @@ class TraceWriter:
         Samples are ordered by time, also from one call to the next. Raises OSError, and then none is added.
         """
         return self._append(
-            (f"{time:.3f}", name, f"{demand:.3f}", f"{maximum:.3f}") for time, name, demand, maximum in samples
+            (f"{time:.3f}", names.written(name), f"{demand:.3f}", f"{maximum:.3f}")
+            for time, name, demand, maximum in samples
         )
 
     def _append(self, rows: Iterable[Iterable[str]]) -> bool:
