@@ -68,20 +68,22 @@ class Chronicle:
     def extended(self, state: State, decision: Decision, refused: Mapping[str, str], now: float) -> "Chronicle":
         """With a step's decision; itself where nothing happened. `refused`: libvirt's messages by key.
 
-        Domains that are gone are forgotten when something next happens. What a change says is not noted besides.
+        Domains that are gone are forgotten when something next happens. What a change says is not noted besides, and of
+        a halt that another order follows at once only the latter is told: it alone takes effect.
         """
         if not (decision.actions or decision.proposals or decision.notices):
             return self
         known = state.inventory.index
         entries = {key: kept for key, kept in self.entries.items() if key in known}
-        told = {(change.key, change.reason) for change in (*decision.actions, *decision.proposals)}
+        actions = {action.key: action for action in decision.actions}.values()
+        told = {(change.key, change.reason) for change in (*actions, *decision.proposals)}
         for notice in decision.notices:
             if (notice.key, notice.reason) not in told:
                 seen = state.grounds.of(known[notice.key])
                 _append(entries, notice.key, Entry(now, Outcome.NOTED, notice.reason, _FORM.pack(*seen)))
         for action in decision.proposals:
             _append(entries, action.key, _change(action, Outcome.PROPOSED, now))
-        for action in decision.actions:
+        for action in actions:
             error = refused.get(action.key, "")
             outcome = Outcome.REFUSED if error else Outcome.DONE
             _append(entries, action.key, _change(action, outcome, now, error))

@@ -35,11 +35,11 @@ Collecting = Callable[[Documented], Collector]
 _NODE_GAUGES = {
     "total": ("ballast_node_memory_bytes", "Memory of the host."),
     "available": ("ballast_node_available_bytes", "Memory the host could still hand out (MemAvailable)."),
-    "host_use": ("ballast_node_host_use_bytes", "Forecast of what the host itself uses."),
+    "host_use": ("ballast_node_host_use_bytes", "Memory that the host itself uses, its guests apart."),
     "reserve": ("ballast_node_reserve_bytes", "Memory the node keeps for itself."),
     "budget": ("ballast_node_budget_bytes", "Memory the node may give to its domains."),
     "allocated": ("ballast_node_allocated_bytes", "Sum of the domains' allocations."),
-    "spare": ("ballast_node_spare_bytes", "Budget that no forecast asks for."),
+    "spare": ("ballast_node_spare_bytes", "Budget that no domain has, nor has been promised."),
     "pressure": ("ballast_node_pressure", "1 while the host stalls for memory."),
     "minimums_fit": ("ballast_node_minimums_fit", "1 while all minimums are within the budget."),
     "stable": ("ballast_node_stable", "1 while every domain of the node is stable."),
