@@ -20,7 +20,7 @@ NAMESPACE = "https://ballast.dev/libvirt/v1alpha1"
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """Wishes narrow what a policy allows and never widen it, except `weight`, which replaces the policy's."""
+    """Sizes narrow what a policy allows and never widen it; `weight` replaces the policy's; labels choose it."""
 
     opt_out: bool = False
     weight: int | None = None
