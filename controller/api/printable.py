@@ -33,9 +33,16 @@ def for_people(data: Any) -> Any:
 
 
 LONGEST = 1000
-"""Characters of a text that is told; a name has 255 at most, libvirt's longest sentences some hundred."""
+"""Characters of a line that is told: a refused value has 60, libvirt's longest sentences some hundred."""
+LONGEST_PART = 600
+"""The same of what every domain has: its name (255 at most where QEMU runs it), what is wrong with its wishes."""
+_ESCAPE = 10
+"""Characters of the longest escape that `printable` makes of one."""
 
 
-def bounded(text: str) -> str:
-    """The text, cut where it is longer than anybody reads."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+def bounded(text: str, most: int = LONGEST) -> str:
+    """The text, cut where it would be longer than anybody reads, also as `printable` shows it."""
+    if len(text) <= most and len(printable(text)) <= most:
+        return text
+    fitting = most if len(printable(text[:most])) <= most else most // _ESCAPE
+    return f"{text[: fitting - 1]}…"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from controller.api.printable import bounded
+from controller.api.printable import LONGEST_PART, bounded
 from controller.api.problems import InvalidValueError
 from controller.api.quantity import parse_quantity
 
@@ -34,7 +34,7 @@ class Wishes:
     """Why the element could not be understood, cut to what can be read; such a domain is left alone."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "error", bounded(self.error))
+        object.__setattr__(self, "error", bounded(self.error, LONGEST_PART))
 
 
 _ANSWERS = {"yes": True, "true": True, "no": False, "false": False}

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from controller import __version__
 from controller.api.policy import Metadata
-from controller.api.printable import bounded
+from controller.api.printable import LONGEST_PART, bounded
 from controller.engine.state import State
 from controller.engine.view import view
 from controller.observe.advice import advice
@@ -181,7 +181,7 @@ def _generation(latest: Publication, policy: str) -> int:
 
 def _domain(domain: dict[str, Any], wishes_errors: Mapping[str, str]) -> dict[str, Any]:
     told = advice(domain["reason"], domain["name"], domain["mode"], wishes_errors.get(domain["key"], ""))
-    return domain | {"name": bounded(domain["name"]), "advice": bounded(told)}
+    return domain | {"name": bounded(domain["name"], LONGEST_PART), "advice": bounded(told, LONGEST_PART)}
 
 
 def _connection(connection: Connection) -> dict[str, Any]:
