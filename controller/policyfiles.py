@@ -153,33 +153,48 @@ def _followed(root: int, name: str) -> tuple[int, set[int]]:
 
     Step by step, each on what the step before has opened: nobody can put something else in between.
     """
-    here, ahead, owners, links = os.dup(root), [name], set[int](), 0
+    here, ahead, owners, links = root, [name], set[int](), 0
     try:
         while ahead:
-            step = os.open(ahead.pop(), os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            step = os.open(ahead.pop(), _LOCATE, dir_fd=here)
             status = os.fstat(step)
-            if not stat.S_ISLNK(status.st_mode):
-                os.close(here)
-                here = step
-                continue
-            owners.add(status.st_uid)
-            target = os.readlink("", dir_fd=step)
-            os.close(step)
-            links += 1
-            if links > _MOST_LINKS:
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            if target.startswith("/"):
-                os.close(here)
-                here = os.open("/", os.O_PATH | os.O_CLOEXEC)
-            ahead += [part for part in reversed(target.split("/")) if part]
+            if stat.S_ISLNK(status.st_mode):
+                target = _target(step)
+                owners.add(status.st_uid)
+                links += 1
+                if links > _MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                ahead += [part for part in reversed(target.split("/")) if part]
+                if not target.startswith("/"):
+                    continue
+                step = os.open("/", _LOCATE)
+            _leave(here, root)
+            here = step
     except OSError as error:
-        os.close(here)
+        _leave(here, root)
         if not isinstance(error, FileNotFoundError):
             raise unreadable(error) from error
         if owners:
             raise FileError("a link to nothing", "correct or remove it") from error
         raise
     return here, owners
+
+
+_LOCATE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Opens nothing: a device, or a pipe, does not notice."""
+
+
+def _target(link: int) -> str:
+    """Where a link leads; its descriptor is closed. Raises OSError."""
+    try:
+        return os.readlink("", dir_fd=link)
+    finally:
+        os.close(link)
+
+
+def _leave(here: int, root: int) -> None:
+    if here != root:
+        os.close(here)
 
 
 def _judged(root: int, descriptor: int, owners: set[int]) -> Stamp:

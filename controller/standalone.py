@@ -52,6 +52,11 @@ TOLD = 10
 TOLD_OF_ALL = 100
 """Problems of all files that are told at a time."""
 
+REST_S = 0.1
+"""Seconds between two scans, or as long as the last one took: who changes files without end gets half a core."""
+_SWAPPED = ".."
+"""What the link begins with that Kubernetes moves to its place to change all files of a volume at once."""
+
 _EVENTS: list[type[FileSystemEvent]] = [
     FileClosedEvent,
     FileDeletedEvent,
@@ -181,6 +186,7 @@ class PolicyFolder:
         self._surplus: tuple[str, ...] = ()
         self._clashes: tuple[str, ...] = ()
         self._outage: tuple[str, ...] = ()
+        self._failure: BaseException | None = None
         self._begun = monotonic()
         self._scanned = -math.inf
         self._known = self._seen = _Known(awaited=f"the files of {folder} to be read")
@@ -190,7 +196,12 @@ class PolicyFolder:
             raise FolderError(f"--policies {folder}: {error.strerror}; {_remedy(error)}") from error
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
-        """The policies in force, and a version that grows when they change."""
+        """The policies in force, and a version that grows when they change.
+
+        Raises what ended the thread that scans: without it changes would be missed for ever.
+        """
+        if self._failure is not None:
+            raise self._failure
         self._seen = self._known
         return self._seen.version, self._seen.policies
 
@@ -214,8 +225,14 @@ class PolicyFolder:
         """Whether what was there at the start has been read; what is being written then is given a little time."""
         return not self._known.awaited
 
+    def fail(self, error: BaseException) -> None:
+        """The thread that scans ends with this; so does the next `current`."""
+        self._failure = error
+
     def due(self) -> float:
         """Monotonic time of the next scan that no event asks for."""
+        if self._outage:
+            return self._scanned + ABSENCE_S
         times = [self._scanned + RESCAN_S]
         for name, file in self._files.items():
             if file.missing_since is not None:
@@ -277,7 +294,8 @@ class PolicyFolder:
         still = now - file.unsettled_since
         if self.writers.writing(name):
             return still >= WRITING_S
-        came_whole = name in whole or (found.linked and bool(whole))
+        swapped = found.linked and any(each.startswith(_SWAPPED) for each in whole)
+        came_whole = name in whole or swapped
         return came_whole or still >= SETTLED_S or self._wall() - found.stamp.modified_ns / 1e9 >= SETTLED_S
 
     def _judge(self, path: Path, file: _File, content: bytes, now: float) -> None:
@@ -376,15 +394,27 @@ class FolderReader:
         self._thread.join()
 
     def _run(self) -> None:
-        with self._watch:
-            while not self._stop.is_set():
-                self._news.clear()
-                if self.folder.scan():
-                    self._changed()
-                if self.folder.ready:
-                    self._first.set()
-                self._watch.renew()
-                self._news.wait(max(self.folder.due() - self._monotonic(), 0.0))
+        try:
+            with self._watch:
+                while not self._stop.is_set():
+                    self._turn()
+        except BaseException as error:
+            self.folder.fail(error)
+            self._first.set()
+            self._changed()
+            raise
+
+    def _turn(self) -> None:
+        """One scan, and the wait for the next."""
+        self._news.clear()
+        began = self._monotonic()
+        if self.folder.scan():
+            self._changed()
+        if self.folder.ready:
+            self._first.set()
+        self._watch.renew()
+        self._stop.wait(max(self._monotonic() - began, REST_S))
+        self._news.wait(max(self.folder.due() - self._monotonic(), 0.0))
 
     def _go_on(self, seconds: float) -> bool:
         """Rest as long as the last file took: whatever is in them, they cost half a core at most."""

@@ -1,6 +1,7 @@
 """Which files of a policy folder count: links, kinds of files, numbers. `check` and `run` go by this alike."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,17 @@ def test_nothing_but_a_plain_file_is_opened(folder, monkeypatch):
     assert opened == []
 
 
+def test_a_long_way_takes_no_more_descriptors_than_a_short_one(folder):
+    write(folder / "a.yaml", "a")
+    (folder / "b.yaml").symlink_to("./" * 1500 + "a.yaml")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 10, hard))
+    try:
+        assert of_check(folder)[0] == ["a", "a"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_hidden_files_do_not_count(folder):
     for name in (".swp.yaml", "..data.yaml", ".#a.yaml"):
         (folder / name).write_text("not: a policy")
@@ -186,6 +198,9 @@ def test_a_file_with_which_there_would_be_too_many_policies_is_refused(folder, m
 
 def test_no_descriptor_is_left_open(folder):
     write(folder / "a.yaml", "a")
+    (folder / "f.yaml").symlink_to("/" + "./" * 1500 + f"{folder}/a.yaml")
+    (folder / "g.yaml").symlink_to("a.yaml/b")
+    (folder / "h.yaml").symlink_to("/")
     (folder / "b.yaml").symlink_to("a.yaml")
     (folder / "c.yaml").symlink_to("c.yaml")
     (folder / "d.yaml").symlink_to("/nowhere/at/all")

@@ -406,9 +406,11 @@ class TestWriting:
         fresh.source.writers.moved("x", "a.yaml")
         assert fresh.scan() == ["a"]
 
-    def test_a_link_counts_at_once_when_links_are_moved(self, fresh):
+    def test_a_link_counts_at_once_when_its_volume_is_swapped(self, fresh):
         fresh.write(".a", self.WHOLE)
         (fresh.path / "a.yaml").symlink_to(".a")
+        assert fresh.scan() == []
+        fresh.source.writers.moved("x", "y.yaml")
         assert fresh.scan() == []
         fresh.source.writers.moved("..new", "..data")
         assert fresh.scan() == ["a"]
@@ -547,6 +549,27 @@ class TestReading:
             ended.set()
             loop.join()
         assert max(after - before for before, after in pairwise(woken)) < 1.0
+
+
+def test_a_folder_that_is_away_is_looked_for_now_and_then_whatever_was_waited_for(folder):
+    folder.write("a.yaml", policy("a"))
+    folder.scan()
+    (folder.path / "a.yaml").unlink()
+    folder.scan()
+    folder.path.rename(folder.path.with_name("away"))
+    folder.now += 100
+    folder.scan()
+    assert folder.source.due() == folder.now + ABSENCE_S
+
+
+def test_what_ends_the_reader_is_raised_where_policies_are_asked_for(folder, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(PolicyFolder, "scan", lambda _: 1 / 0)
+    news = threading.Event()
+    with FolderReader(folder.path, NODE, time.monotonic, time.time, news.set) as reader:
+        assert news.wait(60)
+        with pytest.raises(ZeroDivisionError):
+            reader.folder.current()
 
 
 def test_the_reader_tells_of_news_and_ends_with_its_block(folder):
