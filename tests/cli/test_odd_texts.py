@@ -141,7 +141,7 @@ def with_size(written: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 HOSTILE = {
-    "endless": (200, {}, b" " * (2**26 + 2**17)),
+    "endless": (200, {}, b" " * (2**26 + 2**17) + json.dumps(STATE).encode()),
     "deep": (200, {}, b"[" * 100_000),
     "elsewhere": (302, {"Location": "http://127.0.0.1:1/state"}, b""),
     "no figures": answering(STATE | {"node": {"name": "n", "budget": "much"}}),

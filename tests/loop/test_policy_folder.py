@@ -419,7 +419,8 @@ class TestWriting:
         fresh.write("a.yaml", self.PREFIX)
         fresh.source.writers.modified("a.yaml", time.time_ns(), time.time())
         fresh.scan()
-        assert fresh.later(10 * SETTLED_S) == []
+        fresh.now += 10 * SETTLED_S
+        assert fresh.scan() == []
         fresh.write("a.yaml", self.WHOLE)
         fresh.source.writers.closed("a.yaml", time.time_ns())
         fresh.scan()
@@ -451,6 +452,11 @@ class TestWriting:
         before = fresh.version
         assert fresh.later(SETTLED_S) == ["a"]
         assert (fresh.source.awaited, fresh.version) == ("", before + 1)
+
+    def test_that_nothing_is_awaited_any_more_is_a_change_also_where_there_is_no_policy(self, fresh):
+        before = fresh.version
+        fresh.scan()
+        assert (fresh.version, fresh.source.awaited) == (before + 1, "")
 
     def test_who_writes_without_end_does_not_keep_the_others_from_counting(self, fresh):
         fresh.write("b.yaml", policy("b"))
