@@ -21,6 +21,7 @@ from watchdog.events import (
     DirDeletedEvent,
     DirMovedEvent,
     FileClosedEvent,
+    FileCreatedEvent,
     FileDeletedEvent,
     FileModifiedEvent,
     FileMovedEvent,
@@ -59,6 +60,7 @@ _SWAPPED = ".."
 
 _EVENTS: list[type[FileSystemEvent]] = [
     FileClosedEvent,
+    FileCreatedEvent,
     FileDeletedEvent,
     FileModifiedEvent,
     FileMovedEvent,
@@ -479,6 +481,10 @@ class _Handler(FileSystemEventHandler):
         """No reason to look: that comes when it is closed."""
         if (modified := _modified_ns(event.src_path)) is not None:
             self._writers.modified(_name(event.src_path), modified, self._wall())
+
+    def on_created(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - watchdog's signature
+        """A link is there at once; a file is looked at again when it is closed."""
+        self._changed()
 
     def on_closed(self, event: FileSystemEvent) -> None:
         """Written, for now."""

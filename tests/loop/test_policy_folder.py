@@ -308,6 +308,10 @@ class TestWatching:
         "change",
         [
             pytest.param(lambda folder: folder.write("new.yaml", policy("new")), id="written"),
+            pytest.param(lambda folder: (folder.path / "new.yaml").symlink_to("old.yaml"), id="linked"),
+            pytest.param(
+                lambda folder: (folder.path / "new.yaml").hardlink_to(folder.path / "old.yaml"), id="hard link"
+            ),
             pytest.param(lambda folder: (folder.path / "old.yaml").unlink(), id="deleted"),
             pytest.param(lambda folder: (folder.path / "old.yaml").rename(folder.path / "b.yaml"), id="renamed"),
             pytest.param(lambda folder: (folder.elsewhere / "b.yaml").rename(folder.path / "b.yaml"), id="moved in"),
