@@ -26,13 +26,13 @@ _NEARLY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<letter>[kmgtpe])(?P
 _USAGE = "use a number with Ki, Mi, Gi, Ti, k, M, G or T behind it, or bytes without a suffix, such as 512Mi"
 
 
-def parse_quantity(value: str | int, least: int = SMALLEST) -> int:
+def parse_quantity(value: str | int, least: int = SMALLEST, least_bare: int = SMALLEST) -> int:
     """Bytes of a quantity: text in Kubernetes' notation, without a sign, or an integer, which means bytes.
 
     Raises InvalidValueError (a ValueError) for anything else, for parts of a byte (so for suffixes `m`, `u`
     and `n`), for more than three decimal places or any before an exponent, and above 2**62 bytes. Refused as well
-    is what nobody means: more than 0, but less than `least` bytes, or less than SMALLEST without a unit. The CRD
-    takes exactly the same. The notation:
+    is what nobody means: more than 0, but less than `least` bytes, or less than `least_bare` without a unit. As it
+    is without these two, the CRD takes exactly the same. The notation:
     https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -43,7 +43,7 @@ def parse_quantity(value: str | int, least: int = SMALLEST) -> int:
     if size > _LARGEST:
         raise InvalidValueError(value, "more than 2^62 bytes", "use at most 4Ei")
     bare = isinstance(value, int) or not re.search(r"[KMGTPEk]i?\Z", value)
-    if 0 < size < (max(least, SMALLEST) if bare else least):
+    if 0 < size < (max(least, least_bare) if bare else least):
         words = f"{size} bytes, less than any size that is meant"
         raise InvalidValueError(value, words, _with_unit(size) if bare else f"use {format_quantity(least)} or more")
     return size

@@ -13,8 +13,8 @@ import click
 
 from controller.api.printable import printable
 from controller.cli.answers import is_explanation, is_state
-from controller.cli.listener import SERVICE_USER, listener
-from controller.observe.address import DEFAULT_LISTEN, Address
+from controller.cli.listener import SERVICE_USER, listener, loopback
+from controller.observe.address import DEFAULT_LISTEN
 
 TIMEOUT_S = 5.0
 """Seconds to wait for an answer, and for each further part of it."""
@@ -72,20 +72,17 @@ class _NoRedirect(HTTPRedirectHandler):
 
 def _asked(address: str) -> bytes:
     """The answer's body. Raises URLError, HTTPError, OSError, HTTPException, ValueError for one that has no end."""
-    host = urlsplit(address).hostname or ""
-    proxies = ProxyHandler({}) if Address(host, 0).loopback else ProxyHandler()
+    proxies = ProxyHandler({}) if loopback(address) else ProxyHandler()
     end = time.monotonic() + WHOLE_S
-    parts: list[bytes] = []
+    body = bytearray()
     with build_opener(proxies, _NoRedirect).open(address, timeout=TIMEOUT_S) as reply:
         while part := reply.read1(PART):
-            parts.append(part)
-            if len(parts) * PART > LONGEST_ANSWER:
-                parts = [b"".join(parts)]
-                if len(parts[0]) > LONGEST_ANSWER:
-                    raise ValueError("too long")
+            body += part
+            if len(body) > LONGEST_ANSWER:
+                raise ValueError("too long")
             if time.monotonic() > end:
                 raise TimeoutError(f"its answer took longer than {WHOLE_S:g} s")
-    return b"".join(parts)
+    return bytes(body)
 
 
 def _is_url(url: str) -> bool:

@@ -18,25 +18,27 @@ def listener(url: str) -> str:
     """Name of the user who listens at a loopback address; empty where it is root, the service's, the caller, or where
     that cannot be told.
     """
-    parts = urlsplit(url)
-    port = parts.port or 80
-    hosts = _loopback(parts.hostname or "", port)
+    hosts, port = loopback(url), urlsplit(url).port or 80
     strangers = [user for address, user in _listeners(port) if address in hosts and user not in trusted_users()]
     return _name(strangers[0]) if strangers else ""
 
 
-def _loopback(host: str, port: int) -> set[str]:
-    """As the kernel writes them, the addresses at which a request to `host` may arrive; empty beyond loopback."""
+_ANY = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+
+
+def loopback(url: str) -> set[str]:
+    """As the kernel writes them, the addresses at which a request to the URL may arrive; empty beyond loopback."""
+    parts = urlsplit(url)
     try:
-        found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        known = socket.getaddrinfo(parts.hostname or "", parts.port or 80, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return set()
-    if not all(each == "::1" or each.startswith("127.") for each in found):
+    found = {str(each[4][0]) for each in known}
+    if not all(each in {"::1", *_ANY} or each.startswith("127.") for each in found):
         return set()
-    four = [each for each in found if ":" not in each]
-    mapped = [f"::ffff:{each}" for each in four]
-    anyhow = ["0.0.0.0", "::"]  # noqa: S104 - compared with, not bound to
-    return {_hexadecimal(each) for each in (*found, *mapped, *anyhow)}
+    local = found | {"127.0.0.1", "::1"} if found & set(_ANY) else found
+    mapped = [f"::ffff:{each}" for each in local if ":" not in each]
+    return {_hexadecimal(each) for each in (*local, *mapped, *_ANY)}
 
 
 def _hexadecimal(address: str) -> str:

@@ -8,6 +8,11 @@ from controller.api.printable import LONGEST_PART
 from controller.api.wishes import Wishes, parse_wishes
 
 
+@pytest.mark.parametrize(("text", "size"), [("67108864", 2**26), ("2Mi", 2**21), ("2048Ki", 2**21), ("0", 0)])
+def test_a_small_size_is_taken_with_its_unit(text: str, size: int) -> None:
+    assert parse_wishes(None, None, text, None, {}) == Wishes(minimum=size)
+
+
 def test_an_error_is_cut_to_what_can_be_read() -> None:
     assert Wishes(error="x" * 3_000_000).error == "x" * (LONGEST_PART - 1) + "…"
 
@@ -40,6 +45,11 @@ def test_opting_out_is_said_with_yes_no_true_or_false(text: str, opted_out: bool
         ),
         ((None, None, "2048", None), "minimum '2048': 2048 bytes, less than any size that is meant; 2048Mi?"),
         ((None, None, None, "524288"), "maximum '524288': 524288 bytes, less than any size that is meant; 524288Ki?"),
+        (
+            (None, None, None, "2097152"),
+            "maximum '2097152': 2097152 bytes, less than any size that is meant; 2097152Ki?",
+        ),
+        ((None, None, "67108863", None), "minimum '67108863': 67108863 bytes, less than any size that is meant;"),
         ((None, None, None, "-1"), "maximum '-1': not a quantity; use a number with"),
         ((None, None, "2Gi", "1Gi"), "maximum '1Gi': less than minimum 2Gi; raise it or lower minimum"),
     ],
