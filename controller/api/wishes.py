@@ -39,8 +39,8 @@ class Wishes:
 
 _ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
 _SMALLEST_BARE = 64 * 2**20
-"""Bytes that a size without a unit is at least; no guest lives on less. Who writes libvirt's KiB here means 1024 times as
-much."""
+"""Bytes that a size without a unit is at least; no guest lives on less. Who writes libvirt's KiB here means 1024 times
+as much."""
 _HEAVIEST = 10_000
 """Bound of a policy's weight too."""
 
