@@ -1,49 +1,45 @@
 """Policies from a folder: every YAML file in it is what `kubectl apply` would take. No cluster needed.
 
 A file that cannot be read or understood is refused, and its last good version keeps working. Only a file that
-is gone for good takes its policies with it: editors and git replace one by deleting it first.
+is gone for good takes its policies with it: editors and git replace one by deleting it first. One that is being
+written waits, so that its beginning never counts for the whole.
+
+Files are read on a thread of their own: nothing in them keeps the control loop waiting.
 """
 
-import errno
+import hashlib
 import logging
 import math
-import os
-import stat
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
-from watchdog.events import (
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileClosedEvent,
-    FileDeletedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers.inotify import InotifyObserver
-
-from controller.api.documents import MAXIMUM_SIZE, Loaded, Problem, clashes, load
+from controller import policyfiles
+from controller.api.documents import Loaded, Problem, clashes, load
 from controller.api.policy import MemoryPolicy
 from controller.engine.ownership import NodeIdentity
+from controller.folderwatch import RESCAN_S, SETTLED_S, FolderWatch, Writers
+from controller.policyfiles import FileError, Found, Stamp
 
 _log = logging.getLogger(__name__)
 
-RESCAN_S = 30.0
-"""Seconds between two scans that no event asked for: events get lost (a full queue, network file systems)."""
 ABSENCE_S = 2.0
 """Seconds a file must be missing to count as deleted; far more than a tool needs to write it anew."""
-SUFFIXES = (".yaml", ".yml")
+WRITING_S = 30.0
+"""Seconds a file must be as it is while its writer has not closed it; one that never does is not waited for."""
+FIRST_S = 3.0
+"""Seconds the start waits for the first scan; most folders are read within milliseconds, or when they have settled."""
+TOLD = 10
+"""Problems of one file that are told; `ballast check` names them all."""
+TOLD_OF_ALL = 100
+"""Problems of all files that are told at a time."""
 
-_WHOLE_FILES: list[type[FileSystemEvent]] = [
-    FileClosedEvent,
-    FileDeletedEvent,
-    FileMovedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-]
-"""A file is looked at when its writer is done; opening and reading it (our own scan) is no event here."""
+REST_S = 0.1
+"""Seconds between two scans, or as long as the last one took: who changes files without end gets half a core."""
+_SWAPPED = ".."
+"""What the link begins with that Kubernetes moves to its place to change all files of a volume at once."""
 
 
 class FolderError(Exception):
@@ -54,8 +50,10 @@ class FolderError(Exception):
 class _File:
     """What is remembered of one file."""
 
-    content: bytes | None = None
-    """As last judged; None while it cannot be read."""
+    stamp: Stamp | None = None
+    """Of the version that was judged last; None while it cannot be read."""
+    digest: bytes = b""
+    """Of that version's content."""
     good: Loaded = field(default_factory=Loaded)
     """Its last version without problems."""
     problems: tuple[str, ...] = ()
@@ -64,81 +62,201 @@ class _File:
     """Monotonic seconds of the scan that found its present content."""
     missing_since: float | None = None
     """Monotonic seconds of the first scan that did not find it."""
+    unsettled: Stamp | None = None
+    """Of a version that may still be written."""
+    unsettled_since: float = math.inf
+    """Monotonic seconds of the first scan that found it so."""
+
+    def settle(self) -> None:
+        """Nothing of it is waited for."""
+        self.unsettled, self.unsettled_since = None, math.inf
+
+    def gone(self, now: float) -> bool:
+        """Whether it has been missing for so long that it was deleted."""
+        return self.missing_since is not None and now - self.missing_since >= ABSENCE_S
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What a scan came to."""
+
+    version: int = 0
+    policies: tuple[MemoryPolicy, ...] = ()
+    problems: tuple[str, ...] = ()
+    outage: str = ""
+    awaited: str = ""
 
 
 class PolicyFolder:
-    """A PolicySource over a folder. `current` belongs to one thread; `touched` may be called from any."""
+    """A PolicySource over a folder. `scan` and `due` belong to one thread, all else to another one."""
 
-    awaited = ""
-    """Nothing: the folder is read at the first `current`."""
     inherited = ()
     """Nothing: a folder does not say what was in it before."""
 
-    def __init__(self, folder: Path, node: NodeIdentity, monotonic: Callable[[], float]) -> None:
-        """Raises FolderError when the folder is missing, is not a folder, or cannot be read."""
+    def __init__(
+        self,
+        folder: Path,
+        node: NodeIdentity,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        go_on: Callable[[float], bool] = lambda _seconds: True,
+    ) -> None:
+        """`go_on` is called between files with the seconds the last one took; a scan ends where it is false.
+
+        Raises FolderError when the folder is missing, is not a folder, or cannot be read.
+        """
         self.node = node
+        self.writers = Writers()
         self._folder = folder
-        self._monotonic = monotonic
+        self._monotonic, self._wall = monotonic, wall
+        self._go_on = go_on
         self._files: dict[str, _File] = {}
-        self._outage: tuple[str, ...] = ()
+        self._surplus: tuple[str, ...] = ()
         self._clashes: tuple[str, ...] = ()
-        self._policies: tuple[MemoryPolicy, ...] = ()
-        self._version = 0
-        self._dirty = True
-        self._scanned = monotonic()
+        self._outage: tuple[str, ...] = ()
+        self._failure: BaseException | None = None
+        self._begun = monotonic()
+        self._scanned = -math.inf
+        self._known = self._seen = _Known(awaited=f"the files of {folder} to be read")
         try:
-            self._names()
+            policyfiles.names(folder)
         except OSError as error:
             raise FolderError(f"--policies {folder}: {error.strerror}; {_remedy(error)}") from error
 
     def current(self) -> tuple[int, tuple[MemoryPolicy, ...]]:
-        """The policies in force, and a version that grows when they change; scans when there is reason to."""
-        now = self._monotonic()
-        if self._dirty or now - self._scanned >= RESCAN_S or any(_deleted(file, now) for file in self._files.values()):
-            self._dirty = False
-            self._scanned = now
-            self._scan(now)
-        return self._version, self._policies
+        """The policies in force, and a version that grows when they change.
+
+        Raises what ended the thread that scans: without it changes would be missed for ever.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._seen = self._known
+        return self._seen.version, self._seen.policies
+
+    @property
+    def awaited(self) -> str:
+        """The first scan, until it is done."""
+        return self._seen.awaited
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Everything that is refused at present, one line each."""
-        broken = (problem for name in sorted(self._files) for problem in self._files[name].problems)
-        return (*broken, *self._clashes)
+        return self._seen.problems
 
     @property
     def outage(self) -> str:
         """Why the folder itself cannot be read at present."""
-        return "".join(self._outage)
+        return self._seen.outage
 
-    def touched(self) -> None:
-        """Something in the folder changed: scan at the next `current`."""
-        self._dirty = True
+    @property
+    def ready(self) -> bool:
+        """Whether what was there at the start has been read; what is being written then is given a little time."""
+        return not self._known.awaited
 
-    def _names(self) -> list[str]:
-        """The policy files, by name; editors' and tools' hidden files are none of them. Raises OSError."""
-        names = (entry.name for entry in os.scandir(self._folder))
-        return sorted(name for name in names if name.endswith(SUFFIXES) and not name.startswith("."))
+    def fail(self, error: BaseException) -> None:
+        """The thread that scans ends with this; so does the next `current`."""
+        self._failure = error
 
-    def _scan(self, now: float) -> None:
+    def due(self) -> float:
+        """Monotonic time of the next scan that no event asks for."""
+        if self._outage:
+            return self._scanned + ABSENCE_S
+        times = [self._scanned + RESCAN_S]
+        for name, file in self._files.items():
+            if file.missing_since is not None:
+                times.append(file.missing_since + ABSENCE_S)
+            if file.unsettled is not None:
+                times.append(file.unsettled_since + (WRITING_S if self.writers.writing(name) else SETTLED_S))
+        return min(times)
+
+    def scan(self) -> bool:
+        """Look at every file, read those that have changed; whether there is something new in `current`."""
+        now = self._scanned = self._monotonic()
+        whole = self.writers.take_whole()
         try:
-            names = self._names()
+            names, more = policyfiles.names(self._folder)
         except OSError as error:
             problem = f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
             self._outage = _said((problem,), self._outage)
-            return
+            return self._publish(self._known.policies)
         self._outage = ()
+        surplus = (str(policyfiles.surplus(self._folder, more)),) if more else ()
+        self._surplus = _said(surplus, self._surplus)
         for name in names:
-            file = self._files.setdefault(name, _File())
-            file.missing_since = None
-            _judge(self._folder / name, file, now)
+            began = self._monotonic()
+            self._look(name, whole, now)
+            if not self._go_on(self._monotonic() - began):
+                return False
         for name in self._files.keys() - set(names):
             file = self._files[name]
+            file.settle()
             file.missing_since = now if file.missing_since is None else file.missing_since
-        self._files = {name: file for name, file in sorted(self._files.items()) if not _deleted(file, now)}
-        self._merge()
+        self._files = {name: file for name, file in sorted(self._files.items()) if not file.gone(now)}
+        return self._publish(self._merged())
 
-    def _merge(self) -> None:
+    def _look(self, name: str, whole: set[str], now: float) -> None:
+        """Take the present version of a file, or refuse it and keep the last good one; a refusal is said once."""
+        file = self._files.setdefault(name, _File())
+        path = self._folder / name
+        try:
+            with policyfiles.located(self._folder, name) as found:
+                file.missing_since = None
+                if found.stamp == file.stamp:
+                    file.settle()
+                elif self._settled(name, file, found, whole, now) and (content := found.read()) is not None:
+                    file.stamp = found.stamp
+                    file.settle()
+                    self._judge(path, file, content, now)
+        except FileNotFoundError:
+            file.settle()
+        except FileError as error:
+            file.settle()
+            file.stamp, file.digest = None, b""
+            problem = Problem(str(path), None, "", "", error.message, error.remedy)
+            _refuse(path, file, (str(problem),), file.problems)
+
+    def _settled(self, name: str, file: _File, found: Found, whole: set[str], now: float) -> bool:
+        """Whether it is written to its end, for all that is known."""
+        if file.unsettled != found.stamp:
+            file.unsettled, file.unsettled_since = found.stamp, now
+        still = now - file.unsettled_since
+        if self.writers.writing(name):
+            return still >= WRITING_S
+        swapped = found.linked and any(each.startswith(_SWAPPED) for each in whole)
+        came_whole = name in whole or swapped
+        return came_whole or still >= SETTLED_S or self._wall() - found.stamp.modified_ns / 1e9 >= SETTLED_S
+
+    def _judge(self, path: Path, file: _File, content: bytes, now: float) -> None:
+        digest = hashlib.sha256(content).digest()
+        if digest == file.digest:
+            return
+        file.digest, file.changed_at = digest, now
+        loaded = load(content, str(path))
+        if not loaded.problems and not loaded.policies and file.good.policies:
+            loaded = Loaded(problems=(_emptied(path),))
+        others = sum(len(each.good.policies) for each in self._files.values() if each is not file)
+        if others + len(loaded.policies) > policyfiles.MAXIMUM_POLICIES:
+            loaded = Loaded(problems=(policyfiles.crowd(str(path)),))
+        if loaded.problems:
+            _refuse(path, file, _first(map(str, loaded.problems), TOLD, str(path)), ())
+            return
+        if file.problems:
+            _log.info("%s: accepted", path, extra={"fields": {"event": "accepted policy"}})
+        file.problems, file.good = (), loaded
+
+    def _publish(self, policies: tuple[MemoryPolicy, ...]) -> bool:
+        broken = [problem for name in sorted(self._files) for problem in self._files[name].problems]
+        problems = _first([*self._surplus, *broken, *self._clashes], TOLD_OF_ALL, str(self._folder))
+        before = self._known
+        waits = any(file.unsettled is not None for file in self._files.values())
+        late = self._scanned - self._begun >= 2 * SETTLED_S
+        awaited = before.awaited if waits and not late else ""
+        version = before.version + (policies != before.policies or awaited != before.awaited)
+        known = _Known(version, policies, problems, "".join(self._outage), awaited)
+        self._known = known
+        return known != before
+
+    def _merged(self) -> tuple[MemoryPolicy, ...]:
         """All files together; of policies with the same name the first file's counts.
 
         One that is written into another file when its own is missing has moved there.
@@ -146,21 +264,20 @@ class PolicyFolder:
         there = {
             str(self._folder / name): file.good for name, file in self._files.items() if file.missing_since is None
         }
-        self._clashes = _said(map(str, clashes(there)), self._clashes)
+        self._clashes = _said(_first(map(str, clashes(there)), TOLD, str(self._folder)), self._clashes)
         named: dict[str, MemoryPolicy] = {}
         for file in self._files.values():
             for policy in file.good.policies:
                 if not self._moved(policy.name, file):
                     named.setdefault(policy.name, policy)
         policies = tuple(named.values())
-        if policies != self._policies:
-            self._policies = policies
-            self._version += 1
+        if policies != self._known.policies:
             _log.info(
                 "MemoryPolicies in force: %s",
                 ", ".join(named) or "none",
                 extra={"fields": {"event": "policies", "policies": list(named)}},
             )
+        return policies
 
     def _moved(self, policy: str, file: _File) -> bool:
         """Whether `file` is missing, and another one has got its policy since."""
@@ -172,77 +289,64 @@ class PolicyFolder:
         )
 
 
-class FolderWatch:
-    """Tells of changes in a folder as they happen; a context manager. Without it scans notice them later.
+class FolderReader:
+    """Scans a folder beside the loop: at the start, as changes are told, and now and then. A context manager."""
 
-    `changed` is called once at the start too: something may have changed while nobody watched.
-    """
-
-    def __init__(self, folder: Path, changed: Callable[[], None]) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        path: Path,
+        node: NodeIdentity,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        """`changed` is called, from a thread of its own, when policies or problems are others. Raises FolderError."""
+        self.folder = PolicyFolder(path, node, monotonic, wall, self._go_on)
+        self._monotonic = monotonic
         self._changed = changed
-        self._handler = _Handler(changed)
-        self._observer: InotifyObserver | None = None
+        self._stop = threading.Event()
+        self._news = threading.Event()
+        self._first = threading.Event()
+        self._watch = FolderWatch(path, self.folder.writers, wall, self._news.set)
+        self._thread = threading.Thread(target=self._run, name="policies", daemon=True)
 
-    def __enter__(self) -> "FolderWatch":
-        observer = InotifyObserver(generate_full_events=True)  # else a file moved in is told as one just begun
-        try:
-            observer.schedule(self._handler, str(self._folder), event_filter=_WHOLE_FILES)
-            observer.start()
-        except OSError as error:
-            _log.warning(
-                "%s: cannot be watched (%s); changes are noticed within %.0f s",
-                self._folder,
-                error.strerror,
-                RESCAN_S,
-            )
-        else:
-            self._observer = observer
-        self._changed()
+    def __enter__(self) -> Self:
+        """Returns when the first scan is done, or FIRST_S are over."""
+        self._thread.start()
+        self._first.wait(FIRST_S)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join()
+        self._stop.set()
+        self._news.set()
+        self._thread.join()
 
+    def _run(self) -> None:
+        try:
+            with self._watch:
+                while not self._stop.is_set():
+                    self._turn()
+        except BaseException as error:
+            self.folder.fail(error)
+            self._first.set()
+            self._changed()
+            raise
 
-class _Handler(FileSystemEventHandler):
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
+    def _turn(self) -> None:
+        """One scan, and the wait for the next."""
+        self._news.clear()
+        began = self._monotonic()
+        if self.folder.scan():
+            self._changed()
+        if self.folder.ready:
+            self._first.set()
+        self._watch.renew()
+        self._stop.wait(max(self._monotonic() - began, REST_S))
+        self._news.wait(max(self.folder.due() - self._monotonic(), 0.0))
 
-    def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002 - watchdog's signature
-        """Whatever it was, a scan finds out."""
-        self._changed()
-
-
-def _deleted(file: _File, now: float) -> bool:
-    return file.missing_since is not None and now - file.missing_since >= ABSENCE_S
-
-
-def _judge(path: Path, file: _File, now: float) -> None:
-    """Take the present version, or refuse it and keep the last good one; a refusal is said once a content."""
-    try:
-        content = _read(path)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        unreadable = Problem(str(path), None, "", "", _cause(error), "make it a plain file that Ballast can read")
-        file.content = None
-        _refuse(path, file, (str(unreadable),), file.problems)
-        return
-    if content == file.content:
-        return
-    file.content, file.changed_at = content, now
-    loaded = load(content, str(path))
-    if not loaded.problems and not loaded.policies and file.good.policies:
-        loaded = Loaded(problems=(_emptied(path),))
-    if loaded.problems:
-        _refuse(path, file, tuple(map(str, loaded.problems)), ())
-        return
-    if file.problems:
-        _log.info("%s: accepted", path, extra={"fields": {"event": "accepted policy"}})
-    file.problems, file.good = (), loaded
+    def _go_on(self, seconds: float) -> bool:
+        """Rest as long as the last file took: whatever is in them, they cost half a core at most."""
+        return not self._stop.wait(seconds) if seconds > 0.001 else not self._stop.is_set()
 
 
 def _refuse(path: Path, file: _File, problems: tuple[str, ...], before: tuple[str, ...]) -> None:
@@ -258,19 +362,13 @@ def _refuse(path: Path, file: _File, problems: tuple[str, ...], before: tuple[st
         )
 
 
-def _read(path: Path) -> bytes:
-    """A plain file's content, cut above what `load` refuses. Raises OSError; never waits on a pipe."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a plain file")
-        return os.read(descriptor, MAXIMUM_SIZE + 1)
-    finally:
-        os.close(descriptor)
-
-
-def _cause(error: OSError) -> str:
-    return "a symbolic link" if error.errno == errno.ELOOP else str(error.strerror)
+def _first(problems: Iterable[str], most: int, source: str) -> tuple[str, ...]:
+    """At most so many, and that there are more."""
+    all_of_them = tuple(problems)
+    left = len(all_of_them) - most
+    if left <= 0:
+        return all_of_them
+    return (*all_of_them[:most], f"{source}: {left} further problems; `ballast check` names them all")
 
 
 def _emptied(path: Path) -> Problem:

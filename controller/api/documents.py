@@ -123,6 +123,9 @@ def _policy(document: Document) -> MemoryPolicy | None:
     if not isinstance(data, dict):
         remedy = "write one MemoryPolicy a document, with documents parted by '---'"
         document.problems.append(document.problem((), "not a MemoryPolicy", remedy))
+    elif data.get("kind") in ("List", "MemoryPolicyList"):  # not a set: the value may be a list itself
+        remedy = "write each of its items as a document of its own, parted by '---'"
+        document.problems.append(document.problem(("kind",), "a list of resources, as kubectl prints it", remedy))
     elif data.get("kind", "MemoryPolicy") != "MemoryPolicy":
         remedy = "use MemoryPolicy here, and keep other resources in other files"
         document.problems.append(document.problem(("kind",), "not a MemoryPolicy", remedy))

@@ -7,7 +7,7 @@ the API server takes by the CRDs, and nothing else; `null` counts as absent.
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -240,9 +240,9 @@ class ForecastModel(Part):
 
     @property
     def chosen(self) -> Part:
-        """The block of parameters that counts: the one named after `type`."""
-        block: Part = getattr(self, next(name for name in _BLOCKS if name.replace("_", "") == self.type.lower()))
-        return block
+        """The block of parameters that counts: the one named after `type`; empty where a model has none (yet)."""
+        name = next((name for name in _BLOCKS if name.replace("_", "") == self.type.lower()), None)
+        return Part() if name is None else cast(Part, getattr(self, name))
 
 
 _BLOCKS = tuple(ForecastModel.model_fields)

@@ -10,6 +10,8 @@ _DECIMAL = {"k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 """Suffix to power of 10."""
 _LARGEST = 2**62
 """Bytes; 4 EiB. Leaves room to add two quantities in 64 bits."""
+SMALLEST = 2**20
+"""Bytes; 1 MiB. A balloon moves by no less, so a smaller size of memory is one whose unit was forgotten."""
 _LONGEST = 32
 """Characters; every size up to the largest fits twice."""
 _PLACES = 3
@@ -24,12 +26,13 @@ _NEARLY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<letter>[kmgtpe])(?P
 _USAGE = "use a number with Ki, Mi, Gi, Ti, k, M, G or T behind it, or bytes without a suffix, such as 512Mi"
 
 
-def parse_quantity(value: str | int) -> int:
+def parse_quantity(value: str | int, least: int = SMALLEST, least_bare: int = SMALLEST) -> int:
     """Bytes of a quantity: text in Kubernetes' notation, without a sign, or an integer, which means bytes.
 
     Raises InvalidValueError (a ValueError) for anything else, for parts of a byte (so for suffixes `m`, `u`
-    and `n`), for more than three decimal places or any before an exponent, and above 2**62 bytes. The CRD takes
-    exactly the same. The notation:
+    and `n`), for more than three decimal places or any before an exponent, and above 2**62 bytes. Refused as well
+    is what nobody means: more than 0, but less than `least` bytes, or less than `least_bare` without a unit. As it
+    is without these two, the CRD takes exactly the same. The notation:
     https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -39,7 +42,17 @@ def parse_quantity(value: str | int) -> int:
         raise InvalidValueError(value, "a quantity cannot be negative", "use 0 or more")
     if size > _LARGEST:
         raise InvalidValueError(value, "more than 2^62 bytes", "use at most 4Ei")
+    bare = isinstance(value, int) or not re.search(r"[KMGTPEk]i?\Z", value)
+    if 0 < size < (max(least, least_bare) if bare else least):
+        words = f"{size} bytes, less than any size that is meant"
+        raise InvalidValueError(value, words, _with_unit(size) if bare else f"use {format_quantity(least)} or more")
     return size
+
+
+def _with_unit(size: int) -> str:
+    """A remedy for a number whose unit was forgotten: people count in GiB and MiB, libvirt does in KiB."""
+    unit = "Gi" if size <= 64 else "Mi" if size < 2**16 else "Ki"
+    return f"{size}{unit}? A number without a suffix is bytes"
 
 
 def _parse_text(text: str) -> int:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from controller.api.printable import LONGEST_PART, bounded
 from controller.api.problems import InvalidValueError
 from controller.api.quantity import parse_quantity
 
@@ -19,7 +20,7 @@ NAMESPACE = "https://ballast.dev/libvirt/v1alpha1"
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """Wishes narrow what a policy allows and never widen it, except `weight`, which replaces the policy's."""
+    """Sizes narrow what a policy allows and never widen it; `weight` replaces the policy's; labels choose it."""
 
     opt_out: bool = False
     weight: int | None = None
@@ -30,10 +31,16 @@ class Wishes:
     labels: Mapping[str, str] = field(default_factory=dict)
     """Matched by a policy's `domainSelector.labels`."""
     error: str = ""
-    """Why the element could not be understood; such a domain is left alone."""
+    """Why the element could not be understood, cut to what can be read; such a domain is left alone."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", bounded(self.error, LONGEST_PART))
 
 
 _ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
+_SMALLEST_BARE = 64 * 2**20
+"""Bytes that a size without a unit is at least; no guest lives on less. Who writes libvirt's KiB here means 1024 times
+as much."""
 _HEAVIEST = 10_000
 """Bound of a policy's weight too."""
 
@@ -59,7 +66,7 @@ def parse_wishes(
             errors.append(f"{name} {error}")
             return None
 
-    lower, upper = read("minimum", minimum, parse_quantity), read("maximum", maximum, parse_quantity)
+    lower, upper = read("minimum", minimum, _size), read("maximum", maximum, _size)
     if lower is not None and upper is not None and upper < lower:
         error = InvalidValueError(maximum, f"less than minimum {minimum}", "raise it or lower minimum")
         errors.append(f"maximum {error}")
@@ -71,6 +78,10 @@ def parse_wishes(
         labels=dict(labels),
         error=". ".join(errors),
     )
+
+
+def _size(text: str) -> int:
+    return parse_quantity(text, least_bare=_SMALLEST_BARE)
 
 
 def _answer(text: str) -> bool:

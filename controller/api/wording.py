@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import annotated_types
@@ -168,8 +169,13 @@ def _closest(name: str, known: Iterable[str]) -> str | None:
 
 def _elsewhere(name: str, root: type[BaseModel]) -> str | None:
     """The place where the contract has a field of this name, if it is the only one."""
-    places = [path for path in _paths(root) if path[-1] == name]
+    places = [path for path in _all_paths(root) if path[-1] == name]
     return ".".join(places[0]) if len(places) == 1 else None
+
+
+@cache
+def _all_paths(root: type[BaseModel]) -> tuple[tuple[str, ...], ...]:
+    return tuple(_paths(root))
 
 
 def _paths(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:

@@ -31,7 +31,8 @@ DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
     default=DEFAULT_CACHE_DIR,
     show_default=True,
     shell_complete=complete_folders,
-    help="Where the policies known last are kept, for a start while the API server is away.",
+    help="Where the policies known last are kept, for a start while the API server is away; nobody else may write to "
+    "it.",
 )
 @proc_option
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics.")
@@ -64,7 +65,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     \b
     Examples:
       ballast agent --node-name "$NODE_NAME"                         in a pod
-      ballast agent --kubeconfig ~/.kube/config --cache-dir /tmp/ballast --connect test:///default
+      ballast agent --kubeconfig ~/.kube/config --cache-dir ~/.cache/ballast --connect test:///default
     """
     from controller.cli import agent_service  # noqa: PLC0415 - numpy, kopf and libvirt: not for the sake of --help
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.cli.output import document, output_option, terminal
+from controller.cli.output import document, output_option, say, terminal
 from controller.cli.policyfile import one_policy
 from controller.cli.replaying import (
     autodeflate_option,
@@ -120,7 +120,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
             runs = replays.run_all(jobs, pool, bar)
             needs = run_all(plan(given, names, setting), runs, pool, bar) if sweep else None
         if warning := replays.unlike(setting.policy, jobs):
-            click.echo(warning, err=True)
+            say(warning, err=True)
         summary = _summary(runs, needs)
         if out is not None:
             _write(out, runs, needs, summary)
@@ -163,7 +163,7 @@ def _print_table(runs: Sequence[Run], needs: Sequence[Need] | None, out: Path | 
     if needs:
         console.print(need_table(needs))
     if out is not None:
-        console.print(f"report: {out / 'report.html'}", soft_wrap=True)
+        say(f"report: {out / 'report.html'}")
 
 
 @contextmanager

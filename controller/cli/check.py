@@ -1,19 +1,18 @@
 """`ballast check`: are these policies that Ballast and the cluster will take? Offline."""
 
 import dataclasses
-import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
-import yaml
 
 from controller.api.documents import MAXIMUM_SIZE, Loaded, Problem, clashes, load
+from controller.cli.output import document, say
+from controller.policyfiles import read_folder
 
 STANDARD_INPUT = "-"
-SUFFIXES = (".yaml", ".yml")
 
 Report = list[tuple[str, Loaded, list[Problem]]]
 """Per source: what it holds, and all problems with it, those with other files included."""
@@ -32,8 +31,9 @@ Report = list[tuple[str, Loaded, list[Problem]]]
 def check(files: tuple[str, ...], output: str) -> None:
     """Check MemoryPolicy files and name every problem with file, line, field, value and remedy.
 
-    FILE is a YAML file, a directory (every *.yaml and *.yml right in it), or - for standard input. Nothing is
-    changed, and neither a cluster nor libvirt is asked. Exits with 1 when there is any problem.
+    FILE is a YAML file, a directory, read as `ballast run` reads it (every *.yaml and *.yml right in it that is not
+    hidden), or - for standard input. Nothing is changed, and neither a cluster nor libvirt is asked. Exits with 1
+    when there is any problem.
 
     \b
     Examples:
@@ -50,7 +50,7 @@ def check(files: tuple[str, ...], output: str) -> None:
     if output == "table":
         _print_lines(report)
     else:
-        click.echo(_document(report, output), nl=False)
+        click.echo(document(_data(report), output))
     sys.exit(1 if any(problems for _, _, problems in report) else 0)
 
 
@@ -59,39 +59,36 @@ def _load_all(names: Iterable[str]) -> dict[str, Loaded]:
     loaded: dict[str, Loaded] = {}
     seen: set[str] = set()
     for name in names:
-        for path in _paths(name, loaded):
-            absolute = os.path.abspath(path)
+        folder = name != STANDARD_INPUT and Path(name).is_dir()
+        for source, found in (_load_folder(Path(name)) if folder else _load_file(Path(name))).items():
+            absolute = os.path.abspath(source)
             if absolute not in seen:
                 seen.add(absolute)
-                source = click.format_filename(path)
-                loaded[source] = _load(path, source)
+                loaded[click.format_filename(source)] = found
     return loaded
 
 
-def _paths(name: str, loaded: dict[str, Loaded]) -> list[Path]:
-    """The file itself, or the policy files of a folder; a folder without any is noted in `loaded`."""
-    folder = Path(name)
-    if name == STANDARD_INPUT or not folder.is_dir():
-        return [folder]
-    source = click.format_filename(name)
+def _load_folder(folder: Path) -> Mapping[str, Loaded]:
+    """What its policy files hold; a folder without any is a problem here."""
+    source = str(folder)
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and not path.is_dir())
+        loaded = read_folder(folder)
     except OSError as error:
-        loaded[source] = _unreadable(source, error)
-        return []
-    if not paths:
+        return {source: _unreadable(source, error)}
+    if not loaded:
         message, remedy = "no *.yaml or *.yml file in this folder", "name the folder that holds the policies"
-        loaded[source] = Loaded(problems=(Problem(source, None, "", "", message, remedy),))
-    return paths
+        return {source: Loaded(problems=(Problem(source, None, "", "", message, remedy),))}
+    return loaded
 
 
-def _load(path: Path, source: str) -> Loaded:
+def _load_file(path: Path) -> Mapping[str, Loaded]:
     """One file, or standard input; no more is read than shows that it is too large."""
+    source = click.format_filename(path)
     try:
         with click.open_file(os.fspath(path), "rb") as file:
-            return load(file.read(MAXIMUM_SIZE + 1), source)
+            return {str(path): load(file.read(MAXIMUM_SIZE + 1), source)}
     except OSError as error:
-        return _unreadable(source, error)
+        return {str(path): _unreadable(source, error)}
 
 
 def _unreadable(source: str, error: OSError) -> Loaded:
@@ -104,13 +101,13 @@ def _print_lines(report: Report) -> None:
     """Problems to standard error, a line each; files without any to standard output."""
     for source, found, problems in report:
         for problem in problems:
-            click.echo(problem, err=True)
+            say(str(problem), err=True)
         if not problems:
             count = len(found.policies)
-            click.echo(f"{source}: ok ({count} {'policy' if count == 1 else 'policies'})")
+            say(f"{source}: ok ({count} {'policy' if count == 1 else 'policies'})")
 
 
-def _document(report: Report, form: str) -> str:
+def _data(report: Report) -> dict[str, object]:
     files = [
         {
             "file": source,
@@ -119,10 +116,7 @@ def _document(report: Report, form: str) -> str:
         }
         for source, found, problems in report
     ]
-    data = {"ok": not any(problems for _, _, problems in report), "files": files}
-    if form == "yaml":
-        return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
-    return json.dumps(data, indent=2) + "\n"
+    return {"ok": not any(problems for _, _, problems in report), "files": files}
 
 
 def _fields(problem: Problem) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from controller.cli.output import document, output_option
+from controller.cli.output import document, output_option, say
 from controller.cli.policyfile import policy_in
 from controller.replay.compare import CompareError, Estimate, Quality
 from controller.replay.compare import compare as compare_models
@@ -73,7 +73,8 @@ def compare(traces: tuple[Path, ...], policy: Path | None, output: str) -> None:
         except (CompareError, PoolError) as error:
             raise click.ClickException(f"{path}: {error}") from error
     if output == "table":
-        click.echo("\n\n".join(_table(path, models) for path, models in results.items()))
+        for number, (path, models) in enumerate(results.items()):
+            say(*[""] * bool(number), *_table(path, models))
     else:
         click.echo(document(_data(results), output))
 
@@ -98,7 +99,7 @@ def _finite(data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _table(path: Path, models: Sequence[Quality]) -> str:
+def _table(path: Path, models: Sequence[Quality]) -> Sequence[str]:
     rows = [HEADINGS, *(_row(quality) for quality in models)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [click.format_filename(path)]
@@ -108,7 +109,7 @@ def _table(path: Path, models: Sequence[Quality]) -> str:
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         lines.append("  ".join([name, *figures]).rstrip())
-    return "\n".join(lines)
+    return lines
 
 
 def _row(quality: Quality) -> tuple[str, ...]:

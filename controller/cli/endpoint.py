@@ -1,20 +1,29 @@
 """Asks a running Ballast's HTTP endpoint: what `top` and `explain` share."""
 
 import json
+import time
 from collections.abc import Callable
 from http.client import HTTPException
 from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlsplit
-from urllib.request import urlopen
+from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 import click
 
+from controller.api.printable import printable
+from controller.cli.answers import is_explanation, is_state
+from controller.cli.listener import SERVICE_USER, listener, loopback
 from controller.observe.address import DEFAULT_LISTEN
-from controller.observe.text import printable
 
 TIMEOUT_S = 5.0
-"""Seconds to wait for an answer."""
+"""Seconds to wait for an answer, and for each further part of it."""
+WHOLE_S = 30.0
+"""Seconds that all of it may take."""
+PART = 2**16
+"""Bytes."""
+LONGEST_ANSWER = 2**26
+"""Bytes; 64 MiB. A domain has less than one KiB of the state."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -30,13 +39,17 @@ def url_option(command: Command) -> Command:
     )(command)
 
 
-def fetch(url: str, page: str = "/state") -> dict[str, Any]:
-    """The document at `page` of the Ballast at `url`. Raises ClickException when there is none."""
+def fetch(url: str, page: str = "/state", expected: Callable[[Any], bool] = is_state) -> dict[str, Any]:
+    """The document at `page` of the Ballast at `url`. Raises ClickException where there is no `expected` one."""
     if not _is_url(url):
         raise click.UsageError(f"--url {url!r} is not a URL; write it like http://{DEFAULT_LISTEN}")
+    stranger = listener(url)
+    if stranger:
+        raise click.ClickException(
+            f"what answers at {url} belongs to user {stranger}, not to root, {SERVICE_USER!r} or you: it is not Ballast"
+        )
     try:
-        with urlopen(f"{url.rstrip('/')}{page}", timeout=TIMEOUT_S) as reply:  # noqa: S310 - the scheme is checked above
-            state = json.load(reply)
+        state = json.loads(_asked(f"{url.rstrip('/')}{page}"))
     except HTTPError as error:
         error.close()
         raise click.ClickException(f"{url} answers {error.code} {error.reason}; is that a Ballast?") from error
@@ -45,11 +58,31 @@ def fetch(url: str, page: str = "/state") -> dict[str, Any]:
         raise click.ClickException(
             f"nothing answers at {url} ({cause}); is `ballast run` running, and --url what its --listen says?"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise click.ClickException(f"{url} does not answer with JSON; is that a Ballast?") from error
-    if not _is_ballasts(state):
+    if not expected(state):
         raise click.ClickException(f"{url} answers with something else; is that a Ballast?")
     return dict(state)
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Ballast sends nobody elsewhere."""
+
+
+def _asked(address: str) -> bytes:
+    """The answer's body. Raises URLError, HTTPError, OSError, HTTPException, ValueError for one that has no end."""
+    proxies = ProxyHandler({}) if loopback(address) else ProxyHandler()
+    end = time.monotonic() + WHOLE_S
+    body = bytearray()
+    with build_opener(proxies, _NoRedirect).open(address, timeout=TIMEOUT_S) as reply:
+        while part := reply.read1(PART):
+            body += part
+            if len(body) > LONGEST_ANSWER:
+                raise ValueError("too long")
+            if time.monotonic() > end:
+                raise TimeoutError(f"its answer took longer than {WHOLE_S:g} s")
+    return bytes(body)
 
 
 def _is_url(url: str) -> bool:
@@ -60,18 +93,9 @@ def _is_url(url: str) -> bool:
     return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
-def _is_ballasts(state: Any) -> bool:
-    """Whether it is about a node and its domains."""
-    if not isinstance(state, dict):
-        return False
-    node, domains = state.get("node"), state.get("domains")
-    named = isinstance(node, dict) and "name" in node
-    return named and isinstance(domains, list) and all(isinstance(each, dict) for each in domains)
-
-
 def explained(url: str, domain: str) -> dict[str, Any]:
     """The `/explain` document of the domain with this name or UUID. Raises ClickException that names those like it."""
-    told = fetch(url, f"/explain?domain={quote(domain, safe='', errors='replace')}")
+    told = fetch(url, f"/explain?domain={quote(domain, safe='', errors='replace')}", is_explanation)
     if not told["domains"]:
         names = ", ".join(map(printable, told["near"]))
         remedy = f"is it one of {names}?" if names else "`ballast top` lists those there are"

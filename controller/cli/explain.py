@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from controller.cli.endpoint import explained, url_option
-from controller.cli.output import document, output_option
-from controller.observe.text import printable, seconds
+from controller.cli.output import document, output_option, say
+from controller.observe.text import seconds
 
 
 @click.command()
@@ -23,20 +23,23 @@ def explain(domain: str, url: str, output: str) -> None:
       ballast explain web -o json | jq '.domains[].decisions[0]'
     """
     told = explained(url, domain)
-    click.echo("\n".join(_text(told)) if output == "text" else document(told, output))
+    if output == "text":
+        say(*_text(told))
+    else:
+        click.echo(document(told, output))
 
 
 def _text(told: dict[str, Any]) -> Iterator[str]:
     for each in told["domains"]:
-        yield printable(f"{each['domain']['name']} on {told['node']['name']}")
+        yield f"{each['domain']['name']} on {told['node']['name']}"
         yield from _indented(each["standing"])
         for decision in each["decisions"]:
             first, *rest = decision["sentences"]
-            yield printable(f"{seconds(decision['age_s'])} ago: {first}")
+            yield f"{seconds(decision['age_s'])} ago: {first}"
             yield from _indented(rest)
         if not each["decisions"]:
             yield "No decision changed it, or would have, since this Ballast started."
 
 
 def _indented(sentences: list[str]) -> Iterator[str]:
-    return (printable(f"  {sentence}") for sentence in sentences)
+    return (f"  {sentence}" for sentence in sentences)

@@ -6,8 +6,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from controller.api.printable import for_people
 from controller.cli.table import CALM, NEWS
-from controller.observe.text import mib, printable, seconds
+from controller.observe.text import mib, seconds
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 """Eighths, from nothing to the highest of all lines."""
@@ -20,21 +21,21 @@ LABEL = 24
 
 def history(told: dict[str, Any], width: int) -> RenderableType:
     """An `/explain` document, for a terminal of `width` columns: where it is narrow, lines begin later."""
-    return Group(*(part for each in told["domains"] for part in _domain(each, max(width - LABEL, 1))))
+    return Group(*(part for each in for_people(told["domains"]) for part in _domain(each, max(width - LABEL, 1))))
 
 
 def _domain(each: dict[str, Any], columns: int) -> Iterator[RenderableType]:
     trail = each["trail"]
     shown = {name: trail[name][-columns:] for name in LINES}
     most = max((size or 0 for sizes in shown.values() for size in sizes), default=0) or 1
-    yield Text(printable(each["domain"]["name"]), style="bold")
+    yield Text(each["domain"]["name"], style="bold")
     yield Text(f"the last {seconds(trail['step_s'] * len(shown['demand']))}:", style="dim")
     for name, style in LINES.items():
         drawn = "".join(" " if size is None else BLOCKS[round(size / most * (len(BLOCKS) - 1))] for size in shown[name])
         label = f"  {name:<10} {mib(each['domain'][name]):>10}"
         yield Text.assemble(label.ljust(LABEL), (drawn, style), no_wrap=True)
-    yield from (Text(f"  {printable(sentence)}") for sentence in each["standing"])
+    yield from (Text(f"  {sentence}") for sentence in each["standing"])
     for decision in each["decisions"]:
-        head, *rest = map(printable, decision["sentences"])
+        head, *rest = decision["sentences"]
         yield Text(f"{seconds(decision['age_s'])} ago: {head}", style=NEWS)
         yield from (Text(f"  {sentence}") for sentence in rest)

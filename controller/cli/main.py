@@ -1,10 +1,13 @@
 """The group `ballast` and the table of its commands."""
 
 from importlib import import_module
+from typing import Any
 
 import click
 
 from controller import __version__
+from controller.api.printable import printable
+from controller.cli.output import Problems
 
 COMMANDS = {
     "run": "Keep memory where it is needed, on this host.",
@@ -35,6 +38,16 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"controller.cli.{cmd_name}"), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """What is said of an error is one line, or as many as `Problems` has, whatever names are in it."""
+        try:
+            return super().invoke(ctx)
+        except Problems:
+            raise
+        except click.ClickException as error:
+            vars(error)["message"] = printable(error.message)  # click calls it final for its own sake
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """The overview, from the table alone."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from controller.api.printable import for_people
 from controller.engine.reasons import Reason
 from controller.observe.text import change, mib, reason_with_advice, troubles_of
 
@@ -13,6 +14,7 @@ MOVES = frozenset(str(reason) for reason in Reason if reason.moves)
 
 def table(state: State, refused: dict[str, str]) -> str:
     """A paragraph a domain; `refused` maps keys to libvirt's messages."""
+    state, refused = for_people(state), for_people(refused)
     node = state["node"]
     head = (
         f"node {node['name']}: {mib(node['total'])}, budget {mib(node['budget'])}, "

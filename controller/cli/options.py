@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,14 +63,28 @@ def proc_option(command: Command) -> Command:
 
 def listen_option(text: str) -> Callable[[Command], Command]:
     """`--listen`: an Address, or None for `none`."""
-    return click.option(
-        "--listen",
-        metavar="HOST:PORT|none",
-        default=DEFAULT_LISTEN,
-        show_default=True,
-        callback=_address,
-        help=text,
-    )
+
+    def decorate(command: Command) -> Command:
+        named = click.option(
+            "--listen-name",
+            metavar="NAME",
+            multiple=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_listen_names,
+            help="Name by which others ask for --listen; may be given several times. Addresses, localhost, the host "
+            "name and the name in --listen are answered to anyhow, other names never are.",
+        )(command)
+        return click.option(
+            "--listen",
+            metavar="HOST:PORT|none",
+            default=DEFAULT_LISTEN,
+            show_default=True,
+            callback=_address,
+            help=text,
+        )(named)
+
+    return decorate
 
 
 def domain_metrics_option(command: Command) -> Command:
@@ -119,8 +134,17 @@ def _distinct_uris(_context: click.Context, _option: click.Parameter, uris: tupl
     return tuple(dict.fromkeys(uris))
 
 
-def _address(_context: click.Context, _option: click.Parameter, text: str) -> Address | None:
+def _listen_names(context: click.Context, _option: click.Parameter, names: tuple[str, ...]) -> None:
+    """Kept for `_address`, which comes later."""
+    context.meta[_NAMES] = names
+
+
+_NAMES = "controller.cli.options.listen_names"
+
+
+def _address(context: click.Context, _option: click.Parameter, text: str) -> Address | None:
     try:
-        return Address.parse(text)
+        address = Address.parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    return address and replace(address, names=context.meta.get(_NAMES, ()))

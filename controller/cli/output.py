@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from controller.api.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,13 +23,28 @@ def output_option(text: str, default: str = "table", forms: Sequence[str] = FORM
     return click.option("-o", "--output", type=click.Choice(forms), default=default, show_default=True, help=text)
 
 
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines for people; each stays one, whatever is in it."""
+    for line in lines:
+        click.echo(printable(line), err=err)
+
+
+class Problems(click.ClickException):
+    """Several problems, a line each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        super().__init__("\n".join(map(printable, problems)))
+
+
 def document(data: Any, form: str) -> str:
     """`data` as JSON or YAML text."""
     if form == "json":
         return json.dumps(data, indent=2, allow_nan=False)
     import yaml  # noqa: PLC0415 - only where YAML is asked for
 
-    return str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).rstrip()
+    text = str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).rstrip()
+    shown = all(printable(line) == line for line in text.split("\n"))
+    return text if shown else str(yaml.safe_dump(data, sort_keys=False)).rstrip()
 
 
 def terminal(*, stderr: bool = False, soft_wrap: bool = False) -> Console:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from controller.api.policy import MemoryPolicy
+from controller.cli.output import Problems
 
 DEFAULTS = MemoryPolicy.model_validate(
     {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "defaults"}}
@@ -23,7 +24,7 @@ def one_policy(path: Path) -> MemoryPolicy:
     except OSError as error:
         raise click.ClickException(f"{source}: cannot be read: {error.strerror}; name a policy file") from error
     if loaded.problems:
-        raise click.ClickException("\n".join(map(str, loaded.problems)))
+        raise Problems(map(str, loaded.problems))
     if len(loaded.policies) != 1:
         raise click.ClickException(
             f"{source}: holds {len(loaded.policies)} policies; name a file with exactly one MemoryPolicy"

@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING
 import click
 
 from controller.cli.options import NumberRange, connect_option
+from controller.cli.output import say
 
 if TYPE_CHECKING:
     from controller.engine.reasons import Reason
+
+SMALLEST_TRACE = 2**10
+"""Bytes; a header and some samples."""
 
 
 def _limit(_context: click.Context, _option: click.Parameter, text: str) -> int:
     from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
 
     try:
-        limit = parse_quantity(text)
+        limit = parse_quantity(text, SMALLEST_TRACE)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    if limit < 1024:
+    if limit == 0:
         raise click.BadParameter(f"{text!r} holds no trace; use at least 1Ki")
     return limit
 
@@ -75,10 +79,10 @@ def record(out: Path, uris: tuple[str, ...], interval: float, duration: float, l
 
     recorder = record_host(out, uris, interval, duration, limit, _left_out)
     if recorder.full:
-        click.echo(f"{out}: has reached --max-size; recording ends", err=True)
-    click.echo(f"{out}: {recorder.samples} samples")
+        say(f"{out}: has reached --max-size; recording ends", err=True)
+    say(f"{out}: {recorder.samples} samples")
 
 
 def _left_out(name: str, reason: Reason) -> None:
     remedy = f"; if its statistics are off: virsh dommemstat {shlex.quote(name)} --period 1 --live"
-    click.echo(f"{name}: not recorded for now: {reason.text}{remedy}", err=True)
+    say(f"{name}: not recorded for now: {reason.text}{remedy}", err=True)

@@ -40,7 +40,7 @@ def size_mib(text: str) -> float:
         size = parse_quantity(text) / MIB
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
-    if size < 1:
+    if size == 0:
         raise click.BadParameter("a host has at least 1Mi; write it like 24Gi")
     return size
 

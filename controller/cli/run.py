@@ -25,7 +25,7 @@ from controller.observe.log import configure
     type=click.Path(path_type=Path, readable=False),
     required=True,
     shell_complete=complete_folders,
-    help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; changes count at once.",
+    help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; what is written to its end counts.",
 )
 @connect_option
 @click.option(

@@ -6,6 +6,7 @@ from itertools import groupby
 from rich.table import Table
 from rich.text import Text
 
+from controller.api.printable import printable
 from controller.replay.backtest import Run, base_mib
 from controller.replay.controllers import OURS
 from controller.replay.score import Figures
@@ -21,7 +22,9 @@ def score_tables(runs: Sequence[Run]) -> Iterator[Table]:
         rows = list(group)
         source = rows[0].source
         percent = 100 * host_mib / base_mib(source.trace)
-        found = table(f"{source.label}, host {host_mib:.0f} MiB ({percent:.0f} % of the peak)", "CONTROLLER", COLUMNS)
+        found = table(
+            f"{printable(source.label)}, host {host_mib:.0f} MiB ({percent:.0f} % of the peak)", "CONTROLLER", COLUMNS
+        )
         for run in rows:
             found.add_row(run.controller, *cells(run.figures), style=_style(run.controller))
         yield found
@@ -33,7 +36,7 @@ def need_table(needs: Iterable[Need]) -> Table:
     found.columns[1].no_wrap = False
     for need in needs:
         size = ("never", "") if need.percent is None else (f"{need.host_mib:.0f}", f"{need.percent}")
-        trace = Text(need.source.label, no_wrap=True, overflow="ellipsis")
+        trace = Text(printable(need.source.label), no_wrap=True, overflow="ellipsis")
         found.add_row(need.controller, trace, *size, style=_style(need.controller))
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from controller.cli.output import document
+from controller.cli.output import Problems, document
 from controller.cli.signals import stopped_by_signals
 from controller.cli.watchdog import heartbeat
 from controller.engine.ownership import NodeIdentity
@@ -23,7 +23,7 @@ from controller.observe.board import Board, lost
 from controller.observe.http import Endpoint, ListenError
 from controller.observe.metrics import loop_metrics
 from controller.observe.site import node_pages
-from controller.standalone import FolderError, FolderWatch, PolicyFolder
+from controller.standalone import FolderError, FolderReader, PolicyFolder
 
 _log = logging.getLogger(__name__)
 
@@ -44,11 +44,10 @@ class Site:
 class _Wired:
     """Everything one loop needs, started; closed by the stack it was given."""
 
-    def __init__(self, site: Site, stack: ExitStack, clock: SystemClock) -> None:
-        """Raises FolderError, MeminfoError, or ClickException when no connection works."""
+    def __init__(self, site: Site, stack: ExitStack, clock: SystemClock, folder: PolicyFolder) -> None:
+        """Raises MeminfoError, or ClickException when no connection works."""
         self.clock = clock
-        self.folder = PolicyFolder(site.policies, NodeIdentity(site.node_name), clock.monotonic)
-        self.folder.current()
+        self.folder = folder
         self.board = Board(site.node_name, clock.monotonic, heartbeat())
         self.host = Host(site.uris, site.proc, clock.wake)
         self.loop = ControlLoop(self.host, self.folder, clock, self.board)
@@ -59,21 +58,17 @@ class _Wired:
         if not any(each.connected for each in connections):
             raise click.ClickException("; ".join(lost(connections)))
 
-    def changed(self) -> None:
-        """The folder changed: say so to the folder and the loop. Called from the watcher's thread."""
-        self.folder.touched()
-        self.clock.wake()
-
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
     """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used."""
     clock = SystemClock()
     with _plainly(), stopped_by_signals(clock.stop), ExitStack() as stack:
-        wired = _Wired(site, stack, clock)
+        node = NodeIdentity(site.node_name)
+        reader = stack.enter_context(FolderReader(site.policies, node, clock.monotonic, clock.wall, clock.wake))
+        wired = _Wired(site, stack, clock, reader.folder)
         if listen is not None:
             collecting = loop_metrics(wired.loop.tally, per_domain=domain_metrics)
             stack.enter_context(Endpoint(listen, wired.board, collecting, more=node_pages(wired.board)))
-        stack.enter_context(FolderWatch(site.policies, wired.changed))
         wired.loop.run()
     _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})
 
@@ -82,9 +77,15 @@ def once(site: Site, form: str) -> str:
     """One decision, as text in `form`. Raises ClickException for a refused policy or libvirt out of reach."""
     clock = SystemClock()
     with _plainly(), ExitStack() as stack:
-        wired = _Wired(site, stack, clock)
+        folder = PolicyFolder(site.policies, NodeIdentity(site.node_name), clock.monotonic, clock.wall)
+        folder.scan()
+        while not folder.ready:
+            clock.wait(0.0, folder.due() - clock.monotonic())
+            folder.scan()
+        wired = _Wired(site, stack, clock, folder)
+        folder.current()
         if problems := [*filter(None, [wired.folder.outage]), *wired.folder.problems]:
-            raise click.ClickException("\n".join(problems))
+            raise Problems(problems)
         stack.callback(wired.loop.release)
         refused = _decide(wired)
         state = wired.board.document()

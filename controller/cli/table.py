@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from controller.api.printable import for_people
 from controller.observe.text import mib, reason_with_advice, seconds, troubles_of
 
 State = dict[str, Any]
@@ -20,6 +21,7 @@ NARROW = 100
 
 def render(state: State) -> RenderableType:
     """A `/state` document as node line, what is wrong, and a row a domain; fits the console it is put on."""
+    state = for_people(state)
     troubles = (Text(f"! {trouble}", style=NEWS) for trouble in troubles_of(state))
     table = _Domains(state["domains"]) if state["domains"] else Text(_nobody(state))
     return Group(_node(state), *troubles, table)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from controller.api.printable import printable
 from controller.cli.arrange import SORTS, arranged
 from controller.cli.endpoint import explained, fetch, url_option
 from controller.cli.options import NumberRange
@@ -69,6 +70,7 @@ def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, do
 def _follow(console: Any, draw: Callable[[], Any], interval: float) -> None:
     """Redraw until interrupted; a Ballast, or a domain, that goes away is said and waited for."""
     from rich.live import Live  # noqa: PLC0415 - see `top`
+    from rich.text import Text  # noqa: PLC0415 - see `top`
 
     with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
         while True:
@@ -76,4 +78,4 @@ def _follow(console: Any, draw: Callable[[], Any], interval: float) -> None:
             try:
                 live.update(draw(), refresh=True)
             except click.ClickException as error:
-                live.update(error.message, refresh=True)
+                live.update(Text(printable(error.message)), refresh=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from controller import __version__
 from controller.api.policy import MemoryPolicy
+from controller.api.printable import printable
 from controller.cli.output import document, terminal
 from controller.cli.scores import COLUMNS, cells, table
 from controller.replay.holdout import Piece, Split
@@ -24,14 +25,14 @@ def manifest(tuning: Tuning, splits: Sequence[Split]) -> str:
         *(_figures(tuning.held_out) if tuning.changes else ()),
         *_changes(tuning),
     ]
-    return "\n".join([*(f"# {_printable(fact)}" for fact in facts), document(_data(tuning.policy), "yaml")])
+    return "\n".join([*(f"# {printable(fact)}" for fact in facts), document(_data(tuning.policy), "yaml")])
 
 
 def print_table(tuning: Tuning, splits: Sequence[Split], on_standard_error: bool) -> None:
     """Figures of both policies on both parts, and what follows from them."""
     console = terminal(stderr=on_standard_error, soft_wrap=True)
     for extent in _extents(splits):
-        console.print(extent)
+        console.print(printable(extent))
     figures = table("", "PART", ("POLICY", *COLUMNS))
     for title, part in (("chosen on", tuning.chosen_on), ("held out", tuning.held_out)):
         figures.add_row(title, "start", *cells(pooled(part.start)))
@@ -39,7 +40,7 @@ def print_table(tuning: Tuning, splits: Sequence[Split], on_standard_error: bool
             figures.add_row("", "found", *cells(pooled(part.found)))
     console.print(figures)
     for change in _changes(tuning):
-        console.print(change)
+        console.print(printable(change))
     console.print(verdict(tuning))
 
 
@@ -131,8 +132,3 @@ def _data(policy: MemoryPolicy) -> dict[str, Any]:
     """What the policy says itself, without what only a stored one has."""
     data = policy.model_dump(mode="json", by_alias=True, exclude_unset=True)
     return data | {"metadata": {name: part for name, part in data["metadata"].items() if name not in SERVERS_OWN}}
-
-
-def _printable(text: str) -> str:
-    """A comment stays one, whatever a file is called."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)

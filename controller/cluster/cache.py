@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import stat
 import tempfile
 import threading
 from contextlib import suppress
@@ -43,7 +44,9 @@ class Cache:
     def __init__(self, folder: Path, node_name: str) -> None:
         """Makes the folder, and clears it of what a killed agent left half written. Raises CacheError.
 
-        A disk that is full or has become read-only is no error: that may pass, and `write` says so.
+        What is in it decides what becomes of guests, so nobody else may write to it: a folder of somebody else's is
+        refused, and one of our own that others could write to is emptied and closed to them. A disk that is full or has
+        become read-only is no error: that may pass, and `write` says so.
         """
         self._file = folder / FILE
         self._node_name = node_name
@@ -52,10 +55,25 @@ class Cache:
         self._failure: Exception | None = None
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._claim(folder)
             _try_out(folder)
         except OSError as error:
             remedy = "name a folder that Ballast may write to"
             raise CacheError(f"--cache-dir {folder}: {error.strerror}; {remedy}") from error
+
+    def _claim(self, folder: Path) -> None:
+        """Raises CacheError, OSError."""
+        status = folder.stat()
+        if not _ours(status):
+            remedy = f"name one of user {os.geteuid()}'s, which only that user may write to"
+            raise CacheError(f"--cache-dir {folder}: belongs to user {status.st_uid}; {remedy}")
+        if status.st_mode & _OTHERS_WRITE:
+            if status.st_uid != os.geteuid():
+                raise CacheError(f"--cache-dir {folder}: others may write to it; chmod go-w it, or name another folder")
+            folder.chmod(0o700)
+            if os.path.lexists(self._file):
+                _log.warning("%s: thrown away: others could have written it", self._file, extra=_FIELDS)
+                self._file.unlink()
 
     @property
     def retry(self) -> bool:
@@ -65,7 +83,7 @@ class Cache:
     def read(self) -> Remembered | None:
         """What was written last; None without it. A file that makes no sense is said and ignored."""
         try:
-            with self._file.open("rb") as file:
+            with open(self._file, "rb", opener=_trusted) as file:
                 content = file.read(MAXIMUM_SIZE + 1)
             return self._understood(content)
         except FileNotFoundError:
@@ -114,6 +132,24 @@ class Cache:
         if node["name"] != self._node_name:
             raise ValueError(f"of node {node['name']}, not {self._node_name}")
         return Remembered(node, policies)
+
+
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def _ours(status: os.stat_result) -> bool:
+    """Whether it belongs to whom we run as, or to root."""
+    return status.st_uid in {0, os.geteuid()}
+
+
+def _trusted(path: str, flags: int) -> int:
+    """A plain file that only we or root can have written; nobody is waited for. Raises OSError, ValueError."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and _ours(status) and not status.st_mode & _OTHERS_WRITE:
+        return descriptor
+    os.close(descriptor)
+    raise ValueError("not a plain file that nobody else may write to")
 
 
 _UNFINISHED = f".{FILE}."

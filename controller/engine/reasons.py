@@ -73,7 +73,7 @@ class Reason(IntEnum):
     @property
     def skips(self) -> bool:
         """True when the domain must not be touched at all."""
-        return Reason.NO_POLICY <= self <= Reason.AWAITING_POLICIES
+        return Reason.NONE < self < Reason.WITHIN_THRESHOLD
 
     @property
     def noticed(self) -> bool:

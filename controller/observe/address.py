@@ -1,6 +1,8 @@
 """Where the endpoint listens, as people write it."""
 
+import socket
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 DEFAULT_LISTEN = "127.0.0.1:9178"
 """Loopback: whoever should reach it from elsewhere has to say so."""
@@ -12,6 +14,8 @@ class Address:
 
     host: str
     port: int
+    names: tuple[str, ...] = ()
+    """By which others know it, such as in DNS."""
 
     @classmethod
     def parse(cls, text: str) -> "Address | None":
@@ -29,5 +33,30 @@ class Address:
         """True when only this host can reach it."""
         return self.host in {"localhost", "::1"} or self.host.startswith("127.")
 
+    def answers_to(self, host: str) -> bool:
+        """Whether a request with this `Host` header is meant for it.
+
+        A name of somebody else's that leads here is how a web page in a browser on this host reads what is not for it
+        (DNS rebinding). Addresses are no names: a browser keeps pages of different addresses apart.
+        """
+        name = _without_port(host.strip()).rstrip(".").lower()
+        own = {"localhost", self.host.lower(), socket.gethostname().lower(), *(each.lower() for each in self.names)}
+        return name in own or _is_address(name)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from controller import __version__
 from controller.api.policy import Metadata
+from controller.api.printable import LONGEST_PART, bounded
 from controller.engine.state import State
 from controller.engine.view import view
 from controller.observe.advice import advice
@@ -19,6 +20,10 @@ from controller.observe.trail import Trail
 
 SILENCE_S = 30.0
 """Seconds without an iteration after which the loop counts as hung: three heartbeats, a slow one is fine."""
+
+
+TOLD = 200
+"""Problems, or warnings, that the state has at a time."""
 
 
 class Connection(Protocol):
@@ -116,9 +121,9 @@ class Board:
             "node": {"name": self._node_name, **seen["node"]},
             "silence_s": round(self._monotonic() - latest.at, 3),
             "connections": [_connection(each) for each in latest.connections],
-            "problems": list(latest.problems),
-            "outage": latest.outage,
-            "warnings": [remark.text for remark in latest.ownership.remarks],
+            "problems": _some(latest.problems),
+            "outage": bounded(latest.outage),
+            "warnings": _some([remark.text for remark in latest.ownership.remarks]),
             "policies": [
                 policy
                 | {
@@ -179,8 +184,14 @@ def _generation(latest: Publication, policy: str) -> int:
 def _domain(domain: dict[str, Any], latest: Publication) -> dict[str, Any]:
     error, refusal = (said.get(domain["key"], "") for said in (latest.wishes_errors, latest.refusals))
     told = advice(domain["reason"], domain["name"], domain["mode"], error, refusal)
-    return domain | {"advice": told}
+    return domain | {"name": bounded(domain["name"], LONGEST_PART), "advice": bounded(told, LONGEST_PART)}
 
 
 def _connection(connection: Connection) -> dict[str, Any]:
-    return {"uri": connection.uri, "connected": connection.connected, "error": connection.error}
+    return {"uri": connection.uri, "connected": connection.connected, "error": bounded(connection.error)}
+
+
+def _some(texts: Sequence[str]) -> list[str]:
+    """As many as a person reads, each as long."""
+    more = [f"and {len(texts) - TOLD} more; see the log"] if len(texts) > TOLD else []
+    return [*map(bounded, texts[:TOLD]), *more]

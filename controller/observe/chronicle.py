@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from struct import Struct
 
+from controller.api.printable import bounded
 from controller.engine.decision import Action, Decision
 from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
@@ -67,20 +68,22 @@ class Chronicle:
     def extended(self, state: State, decision: Decision, refused: Mapping[str, str], now: float) -> "Chronicle":
         """With a step's decision; itself where nothing happened. `refused`: libvirt's messages by key.
 
-        Domains that are gone are forgotten when something next happens. What a change says is not noted besides.
+        Domains that are gone are forgotten when something next happens. What a change says is not noted besides, and of
+        a halt that another order follows at once only the latter is told: it alone takes effect.
         """
         if not (decision.actions or decision.proposals or decision.notices):
             return self
         known = state.inventory.index
         entries = {key: kept for key, kept in self.entries.items() if key in known}
-        told = {(change.key, change.reason) for change in (*decision.actions, *decision.proposals)}
+        actions = {action.key: action for action in decision.actions}.values()
+        told = {(change.key, change.reason) for change in (*actions, *decision.proposals)}
         for notice in decision.notices:
             if (notice.key, notice.reason) not in told:
                 seen = state.grounds.of(known[notice.key])
                 _append(entries, notice.key, Entry(now, Outcome.NOTED, notice.reason, _FORM.pack(*seen)))
         for action in decision.proposals:
             _append(entries, action.key, _change(action, Outcome.PROPOSED, now))
-        for action in decision.actions:
+        for action in actions:
             error = refused.get(action.key, "")
             outcome = Outcome.REFUSED if error else Outcome.DONE
             _append(entries, action.key, _change(action, outcome, now, error))
@@ -90,7 +93,7 @@ class Chronicle:
 def _change(action: Action, outcome: Outcome, now: float, error: str = "") -> Entry:
     """A halt is decided on what the step before has left: only what was halted, and where, is newer."""
     seen = action.figures._replace(allocation=float(action.before), target=float(action.target))
-    return Entry(now, outcome, action.reason, _FORM.pack(*seen), error)
+    return Entry(now, outcome, action.reason, _FORM.pack(*seen), bounded(error))
 
 
 def _append(entries: dict[str, tuple[Entry, ...]], key: str, entry: Entry) -> None:

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
+from controller.api.printable import LONGEST_PART, bounded
 from controller.engine.actuation import FAR
 from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
@@ -212,7 +213,8 @@ def _others(entry: Entry, key: str, changes: list[_Change], scene: Scene) -> lis
             total[each.key] = total.get(each.key, 0.0) + abs(each.size)
     inventory = scene.state.inventory
     largest = sorted((other for other in total if other in inventory.index), key=lambda other: -total[other])
-    return [{"name": inventory.names[inventory.index[other]], "bytes": round(total[other])} for other in largest]
+    names = [bounded(inventory.names[inventory.index[other]], LONGEST_PART) for other in largest]
+    return [{"name": name, "bytes": round(total[other])} for name, other in zip(names, largest, strict=True)]
 
 
 def _told(others: list[dict[str, Any]], entry: Entry) -> Iterator[str]:

@@ -11,6 +11,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from controller.api.printable import printable
 from controller.observe.address import Address
 from controller.observe.board import Verdict
 from controller.observe.metrics import Collecting, StateCollector, registry
@@ -27,6 +29,10 @@ from controller.observe.wire import REQUEST_LIMIT, Clients
 
 _log = logging.getLogger(__name__)
 
+RETRY_S = 10.0
+"""Seconds between two tries to have an address that somebody else has."""
+_PASSING = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
+"""What may pass, and what others can bring about: no reason to leave guests without their memory."""
 LINE_LIMIT = 2048
 """Bytes of a request line; the longest path here has eight."""
 PROBES = ("/healthz", "/readyz")
@@ -74,11 +80,18 @@ class Pages:
     """What the endpoint answers, without the wire."""
 
     def __init__(
-        self, board: Shown, collecting: Collecting = StateCollector, more: Mapping[str, Page] = NO_PAGES
+        self,
+        board: Shown,
+        collecting: Collecting = StateCollector,
+        more: Mapping[str, Page] = NO_PAGES,
+        failures: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`collecting` makes the metrics of the board's document; `more` are further pages, by path."""
+        """`collecting` makes the metrics of the board's document; `more` are further pages, by path.
+
+        `failures` are the tries in which the address could not be had.
+        """
         self._board = board
-        self._registry: CollectorRegistry = registry(board, collecting)
+        self._registry: CollectorRegistry = registry(board, collecting, failures)
         self._pages: dict[str, Page] = {
             "/state": lambda _query: self._state(),
             "/healthz": lambda _query: _verdict(board.health()),
@@ -113,16 +126,35 @@ class Endpoint:
         collecting: Collecting = StateCollector,
         more: Mapping[str, Page] = NO_PAGES,
     ) -> None:
-        """Bind at once. Raises ListenError when the address cannot be had."""
-        try:
-            self._listener = _listening(address)
-        except OSError as error:
-            raise ListenError(f"--listen {address}: {error.strerror or error}; {_remedy(error)}") from error
-        self.port: int = self._listener.getsockname()[1]
-        """The port in use (interesting when 0 was asked for)."""
-        self._pages = Pages(board, collecting, more)
+        """Bind at once; an address that somebody else has is tried again. Raises ListenError for one of no use."""
+        self._address = address
+        self._failures = 0
+        """Tries in which the address could not be had."""
+        self._listener: socket.socket | None = None
+        self._listen()
+        self._pages = Pages(board, collecting, more, lambda: self._failures)
         if not address.loopback:
             _log.warning("--listen %s: whoever reaches this address can read the state; there is no login", address)
+
+    @property
+    def port(self) -> int:
+        """The port in use (interesting when 0 was asked for); 0 while there is none."""
+        return int(self._listener.getsockname()[1]) if self._listener else 0
+
+    def _listen(self) -> None:
+        """Raises ListenError."""
+        try:
+            self._listener = _listening(self._address)
+        except OSError as error:
+            problem = f"--listen {self._address}: {error.strerror or error}; {_remedy(error)}"
+            if error.errno not in _PASSING:
+                raise ListenError(problem) from error
+            if not self._failures:
+                _log.warning("%s. Going on without the page and /metrics; tried again until it works", problem)
+            self._failures += 1
+        else:
+            if self._failures:
+                _log.info("--listen %s: works now", self._address)
 
     def __enter__(self) -> "Endpoint":
         self._loop = asyncio.new_event_loop()
@@ -136,15 +168,28 @@ class Endpoint:
         self._thread.join()
 
     def _serve(self) -> None:
-        self._loop.run_until_complete(Clients(self._listener, _Conversation(self._pages)).serve(self._stop))
+        self._loop.run_until_complete(self._answer())
         self._loop.close()
+
+    async def _answer(self) -> None:
+        while self._listener is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), RETRY_S)
+                return
+            try:
+                self._listen()
+            except ListenError as error:
+                _log.error("%s. Not tried any more", error)
+                return
+        await Clients(self._listener, _Conversation(self._pages, self._address)).serve(self._stop)
 
 
 class _Conversation:
     """Requests and answers as bytes."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: Pages, address: Address) -> None:
         self._pages = pages
+        self._address = address
 
     def prompt(self, request: bytes) -> bool:
         """The probes: they cost nothing, and who asks them acts on silence."""
@@ -153,7 +198,7 @@ class _Conversation:
 
     def answer(self, request: bytes) -> bytes:
         """Headers and body."""
-        exchange = _Exchange(request, self._pages)
+        exchange = _Exchange(request, self._pages, self._address)
         exchange.handle()
         return exchange.wfile.getvalue()
 
@@ -165,10 +210,11 @@ class _Exchange(BaseHTTPRequestHandler):
     rfile: BytesIO
     wfile: BytesIO
 
-    def __init__(self, request: bytes, pages: Pages) -> None:
+    def __init__(self, request: bytes, pages: Pages, address: Address) -> None:
         # The base class would read from a socket at once.
         self.rfile, self.wfile = BytesIO(request), BytesIO()
         self._pages = pages
+        self._address = address
         self._size = len(request)
 
     def parse_request(self) -> bool:
@@ -185,6 +231,11 @@ class _Exchange(BaseHTTPRequestHandler):
             return False
         if self.command not in {"GET", "HEAD"}:
             self._send(_text(HTTPStatus.METHOD_NOT_ALLOWED, f"{self.command}: only GET and HEAD"))
+            return False
+        hosts = self.headers.get_all("Host", [])
+        if not all(map(self._address.answers_to, hosts)):
+            text = "this is not the host that was asked for; use an address, or name it with --listen-name"
+            self._send(_text(HTTPStatus.MISDIRECTED_REQUEST, text))
             return False
         return True
 
@@ -231,13 +282,13 @@ def _listening(address: Address) -> socket.socket:
 
 def _remedy(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "end the Ballast that runs here already, or choose another address, or none"
+        return "is it another Ballast, which must not run beside this one? Else choose another address, or none"
     return "choose another address, or none"
 
 
 def _verdict(verdict: Verdict) -> Reply:
     status = HTTPStatus.OK if verdict.ok else HTTPStatus.SERVICE_UNAVAILABLE
-    return _text(status, "ok" if verdict.ok else "\n".join(verdict.reasons))
+    return _text(status, "ok" if verdict.ok else "\n".join(map(printable, verdict.reasons)))
 
 
 def _text(status: HTTPStatus, text: str) -> Reply:

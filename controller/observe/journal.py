@@ -85,6 +85,7 @@ _WARNINGS = frozenset(
     {
         Reason.STUCK,
         Reason.INVALID_WISHES,
+        Reason.UNREADABLE,
         Reason.UNRESPONSIVE,
         Reason.INVALID_STATISTICS,
         Reason.STALE_STATISTICS,

@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from controller.observe.text import printable
+from controller.api.printable import bounded, printable
 
 FORMATS = ("human", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -25,12 +25,16 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
+            "message": bounded(record.getMessage()),
+            **{name: _short(value) for name, value in getattr(record, "fields", {}).items()},
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+def _short(value: Any) -> Any:
+    return bounded(value) if isinstance(value, str) else value
 
 
 class HumanLines(logging.Formatter):
@@ -44,8 +48,8 @@ class HumanLines(logging.Formatter):
         """Control characters of a message (a domain's name can hold any) are shown escaped."""
         text = super().format(record)
         if record.exc_info:
-            return text
-        return printable(text)
+            return "\n".join(map(printable, text.split("\n")))
+        return bounded(printable(text))
 
 
 def configure(style: str, level: str, stream: TextIO = sys.stderr) -> None:

@@ -35,11 +35,11 @@ Collecting = Callable[[Documented], Collector]
 _NODE_GAUGES = {
     "total": ("ballast_node_memory_bytes", "Memory of the host."),
     "available": ("ballast_node_available_bytes", "Memory the host could still hand out (MemAvailable)."),
-    "host_use": ("ballast_node_host_use_bytes", "Forecast of what the host itself uses."),
+    "host_use": ("ballast_node_host_use_bytes", "Memory that the host itself uses, its guests apart."),
     "reserve": ("ballast_node_reserve_bytes", "Memory the node keeps for itself."),
     "budget": ("ballast_node_budget_bytes", "Memory the node may give to its domains."),
     "allocated": ("ballast_node_allocated_bytes", "Sum of the domains' allocations."),
-    "spare": ("ballast_node_spare_bytes", "Budget that no forecast asks for."),
+    "spare": ("ballast_node_spare_bytes", "Budget that no domain has, nor has been promised."),
     "pressure": ("ballast_node_pressure", "1 while the host stalls for memory."),
     "minimums_fit": ("ballast_node_minimums_fit", "1 while all minimums are within the budget."),
     "stable": ("ballast_node_stable", "1 while every domain of the node is stable."),
@@ -175,10 +175,30 @@ def loop_metrics(tally: Tally, *, per_domain: bool) -> Collecting:
     return lambda board: StateCollector(board, tally, per_domain=per_domain)
 
 
-def registry(board: Documented, collecting: Collecting = StateCollector) -> CollectorRegistry:
-    """A registry of Ballast's own: the state, and the process's CPU and memory."""
+class ListenCollector(Collector):
+    """Whether the address of these metrics could be had; what was missed meanwhile is seen afterwards."""
+
+    def __init__(self, failures: Callable[[], int]) -> None:
+        self._failures = failures
+
+    def collect(self) -> Iterator[Metric]:
+        """One family."""
+        yield family(
+            CounterMetricFamily,
+            "ballast_listen_failures",
+            "Tries in which somebody else had the address of --listen.",
+            {},
+            [({}, self._failures())],
+        )
+
+
+def registry(
+    board: Documented, collecting: Collecting = StateCollector, failures: Callable[[], int] = lambda: 0
+) -> CollectorRegistry:
+    """A registry of Ballast's own: the state, the endpoint, and the process's CPU and memory."""
     own = CollectorRegistry()
     own.register(collecting(board))
+    own.register(ListenCollector(failures))
     ProcessCollector(registry=own)
     return own
 

@@ -8,8 +8,9 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
+from controller.api.printable import printable
 from controller.observe.sparkline import sparkline
-from controller.observe.text import MIB, mib, printable, reason_with_advice, seconds, troubles_of
+from controller.observe.text import MIB, mib, reason_with_advice, seconds, troubles_of
 from controller.observe.trail import POINTS, STEP_S, Trail
 
 Document = Mapping[str, Any]

@@ -37,11 +37,6 @@ def troubles_of(state: Mapping[str, Any]) -> list[str]:
     return [*lost, *outage, *(f"policy refused: {problem}" for problem in state["problems"]), *state["warnings"]]
 
 
-def printable(text: str) -> str:
-    """Control characters (a domain's name can hold any) shown escaped: none reaches a terminal or forges a line."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def seconds(span: float | None) -> str:
     """`4s`, `2m05s`, `3h20m`; a dash where the span is not known."""
     if span is None:

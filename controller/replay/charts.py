@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from controller.api.printable import printable
 from controller.replay.backtest import Run, base_mib
 from controller.replay.controllers import BOUND, OURS
 from controller.replay.score import Result
@@ -86,7 +87,7 @@ def domains(trace: Trace, result: Result) -> str:
         given = highest(result.record.times[row], result.record.allocations[row], edges)
         panel.stairs(np.where(alive, given / 1024, np.nan), hours, color=_BLUE, baseline=None, label="allocation")
         panel.stairs(np.where(alive, demand / 1024, np.nan), hours, color=_ORANGE, baseline=None, label="demand")
-        panel.set_title(trace.domains[row], fontsize=9, loc="left", parse_math=False)
+        panel.set_title(printable(trace.domains[row]), fontsize=9, loc="left", parse_math=False)
         panel.set_ylim(bottom=0)
     for panel in panels[len(rows) :]:
         panel.set_axis_off()

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.replay.names import written
 from controller.replay.trace import Series, Trace
 from controller.replay.world import Record
 
@@ -97,17 +98,17 @@ def write_allocations(result: Result, path: Path) -> None:
     times = np.concatenate([*record.times, ends[gone]])
     sizes = np.concatenate([*record.allocations, *(record.allocations[row][-1:] for row in gone)])
     order = np.argsort(times, kind="stable")
+    cells = [written(name) for name in result.domains]
     rows = zip(times[order].tolist(), names[order].tolist(), sizes[order].tolist(), strict=True)
-    _write(
-        path, ("time_s", "domain", "allocation_mib"), ((time, result.domains[row], size) for time, row, size in rows)
-    )
+    _write(path, ("time_s", "domain", "allocation_mib"), ((time, cells[row], size) for time, row, size in rows))
 
 
 def write_looks(result: Result, path: Path) -> None:
     """`time_s,domain`, one row for every time a domain's statistics were read; gzip CSV. Raises OSError."""
     record = result.record
+    cells = [written(name) for name in result.domains]
     rows = zip(record.look_times.tolist(), record.look_rows.tolist(), strict=True)
-    _write(path, ("time_s", "domain"), ((round(time, 6), result.domains[row]) for time, row in rows))
+    _write(path, ("time_s", "domain"), ((round(time, 6), cells[row]) for time, row in rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,11 @@ def _held(times: Floats, values: Floats, when: Floats) -> Floats:
 
 
 def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> None:
-    with path.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed, TextIOWrapper(packed) as text:
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", 6, file, mtime=0) as packed,
+        TextIOWrapper(packed, "utf-8") as text,
+    ):
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

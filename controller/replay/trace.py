@@ -20,6 +20,7 @@ from typing import IO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.replay import names
 from controller.replay.rounds import rounds
 
 Floats = NDArray[np.float64]
@@ -31,11 +32,17 @@ TIME, DOMAIN, DEMAND, MAXIMUM = COLUMNS = ("time_s", "domain", "demand_mib", "ma
 ABSURD_MIB = 64 * 2**20
 """64 TiB: more than any host has; a larger number is a wrong unit."""
 
+EVERYONE_HUGE_MIB = 2**18
+"""256 GiB: where no domain may have less, and nothing has a fraction, the file is in KiB, as libvirt counts."""
+
 ABSURD_TIME_S = 1e11
 """Seconds (three thousand years since the epoch); a larger number is milliseconds."""
 
 GZIP = b"\x1f\x8b"
 """What a gzip file begins with."""
+
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What spreadsheets split fields by instead of commas, where commas stand in numbers."""
 
 LONGEST_LINE = 2**16
 """Characters; a sample has a few dozen. A gzip file of a megabyte can hold a line that fills the memory."""
@@ -153,14 +160,15 @@ class _Reader:
         maximum = self._numbers(columns, MAXIMUM, ABSURD_MIB)
         self._check_names(columns)
         self._check(columns, MAXIMUM, maximum == 0, "is no maximum", "give the domain's <memory> in MiB")
+        self._check_unit(columns, maximum)
         self._check_order(columns, time)
-        names, rows = _numbered(columns.cells[DOMAIN])
+        domains, rows = _numbered(columns.cells[DOMAIN])
         self._check_duplicates(columns, time, rows)
         self._check_use(time, demand, rows)
         order = np.argsort(rows, kind="stable")
         cuts = np.flatnonzero(np.diff(rows[order])) + 1
         series = (Series(time[part], demand[part], maximum[part]) for part in np.split(order, cuts))
-        return Trace(names, tuple(series))
+        return Trace(domains, tuple(series))
 
     def _columns(self) -> _Columns:
         try:
@@ -210,6 +218,9 @@ class _Reader:
 
     def _places(self, header: list[str]) -> dict[str, int]:
         missing = [name for name in COLUMNS if name not in header]
+        other = next((name for sign, name in _SEPARATORS.items() if sign in "".join(header)), None)
+        if missing and other:
+            self._refuse(f"line 1: fields are split by {other}", "split them by commas, with a point in numbers")
         if missing:
             self._refuse(
                 f"line 1: column {', '.join(missing)} is missing (there: {', '.join(header)})",
@@ -235,6 +246,13 @@ class _Reader:
     def _check_names(self, columns: _Columns) -> None:
         empty = np.array([not cell.strip() for cell in columns.cells[DOMAIN]])
         self._check(columns, DOMAIN, empty, "is no name", "name the domain of every sample")
+
+    def _check_unit(self, columns: _Columns, maximum: Floats) -> None:
+        """Whether sizes can be meant as MiB. One with a fraction is: KiB and bytes come whole."""
+        whole = not any("." in cell for name in (DEMAND, MAXIMUM) for cell in columns.cells[name])
+        huge = np.full(len(maximum), whole and maximum.min() >= EVERYONE_HUGE_MIB)
+        remedy = f"is it KiB? Divide {DEMAND} and {MAXIMUM} by 1024; write {maximum[0]:.1f} where MiB are meant"
+        self._check(columns, MAXIMUM, huge, f"is {maximum[0] / 2**10:.0f} GiB, and no domain has less", remedy)
 
     def _check_order(self, columns: _Columns, time: Floats) -> None:
         steps = np.diff(time, prepend=time[0])
@@ -279,7 +297,7 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 def _numbered(cells: list[str]) -> tuple[tuple[str, ...], Ints]:
     """Distinct names in order of appearance, and the number of each cell's name."""
     numbers: dict[str, int] = {}
-    rows = [numbers.setdefault(cell.strip(), len(numbers)) for cell in cells]
+    rows = [numbers.setdefault(names.read(cell), len(numbers)) for cell in cells]
     return tuple(numbers), np.array(rows, dtype=np.int64)
 
 
@@ -336,7 +354,8 @@ class TraceWriter:
         Samples are ordered by time, also from one call to the next. Raises OSError, and then none is added.
         """
         return self._append(
-            (f"{time:.3f}", name, f"{demand:.3f}", f"{maximum:.3f}") for time, name, demand, maximum in samples
+            (f"{time:.3f}", names.written(name), f"{demand:.3f}", f"{maximum:.3f}")
+            for time, name, demand, maximum in samples
         )
 
     def _append(self, rows: Iterable[Iterable[str]]) -> bool:

@@ -75,3 +75,77 @@ def test_what_a_killed_agent_left_half_written_is_cleared_away(tmp_path):
     (tmp_path / "somebody-elses").touch()
     Cache(tmp_path, "here")
     assert names(tmp_path) == [FILE, "somebody-elses"]
+
+
+STRANGER = 4711
+"""A user ID that nobody has."""
+
+
+def given(path: Path, user: int) -> None:
+    if os.geteuid():
+        pytest.skip("only root gives files away")
+    os.chown(path, user, user)
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_folder_of_somebody_else_is_refused_with_the_remedy(tmp_path):
+    given(tmp_path, STRANGER)
+    message = rf"--cache-dir {tmp_path}: belongs to user 4711; name one of user 0's, which only that user may write to"
+    with pytest.raises(CacheError, match=message):
+        Cache(tmp_path, "here")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770], ids=oct)
+@pytest.mark.usefixtures("cache")
+def test_a_folder_that_others_could_write_to_is_emptied_and_closed(tmp_path, mode, caplog):
+    tmp_path.chmod(mode)
+    assert Cache(tmp_path, "here").read() is None
+    assert tmp_path.stat().st_mode & 0o7777 == 0o700
+    assert f"{tmp_path}/{FILE}: thrown away: others could have written it" in caplog.text
+
+
+@pytest.mark.usefixtures("cache")
+def test_roots_folder_that_others_could_write_to_is_refused_for_another_user(tmp_path, monkeypatch):
+    given(tmp_path, 0)
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+    with pytest.raises(CacheError, match=r"others may write to it; chmod go-w it, or name another folder"):
+        Cache(tmp_path, "here")
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_folder_that_is_closed_keeps_what_was_written(tmp_path):
+    tmp_path.chmod(0o700)
+    assert Cache(tmp_path, "here").read() == FIRST
+
+
+def spoil_owner(file: Path) -> None:
+    given(file, STRANGER)
+
+
+def spoil_mode(file: Path) -> None:
+    file.chmod(0o666)
+
+
+def spoil_link(file: Path) -> None:
+    file.rename(file.with_name("other"))
+    file.symlink_to("other")
+
+
+def spoil_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def spoil_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [spoil_owner, spoil_mode, spoil_link, spoil_pipe, spoil_folder])
+@pytest.mark.usefixtures("cache")
+def test_a_file_that_others_could_have_made_is_ignored_and_said(tmp_path, spoil, caplog):
+    tmp_path.chmod(0o700)
+    spoil(tmp_path / FILE)
+    assert Cache(tmp_path, "here").read() is None
+    assert f"{tmp_path}/{FILE}: ignored, it cannot be read: " in caplog.text

@@ -149,8 +149,8 @@ def test_no_field_takes_a_float() -> None:
 labels = st.from_regex(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,5}[A-Za-z0-9])?", fullmatch=True)
 globs = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=12)
 quantities = st.one_of(
-    st.integers(0, 2**62),
-    st.builds("{}{}".format, st.integers(0, 4), st.sampled_from(["", "Ki", "Mi", "Gi", "k", "M", "e3"])),
+    st.integers(2**20, 2**62),
+    st.builds("{}{}".format, st.integers(2, 4), st.sampled_from(["000Ki", "Mi", "Gi", "000k", "M", "e6"])),
 )
 
 
@@ -199,7 +199,7 @@ specs = some(
     threshold=some(percent=st.integers(0, 100), quantity=quantities),
     headroom=some(percent=st.integers(0, 1000), quantity=quantities),
     limits=st.one_of(
-        ordered("minimum", "maximum", st.integers(0, 2**62)),
+        ordered("minimum", "maximum", st.integers(2**20, 2**62)),
         ordered("minimumPercent", "maximumPercent", st.integers(1, 100)),
     ),
     monitoring=ordered("minimumIntervalSeconds", "maximumIntervalSeconds", st.integers(1, 3600)),

@@ -14,13 +14,13 @@ from controller.api.quantity import format_quantity, parse_quantity
         ("512Mi", 512 * 2**20),
         ("2Gi", 2 * 2**30),
         ("1.5Gi", 3 * 2**29),
-        (".5Ki", 512),
-        ("4.Ki", 4096),
-        ("1Ki", 2**10),
+        (".5Gi", 2**29),
+        ("4096.Ki", 2**22),
+        ("1024Ki", 2**20),
         ("1Ti", 2**40),
         ("1Pi", 2**50),
         ("4Ei", 2**62),
-        ("3k", 3000),
+        ("3000k", 3 * 10**6),
         ("100M", 10**8),
         ("1G", 10**9),
         ("1T", 10**12),
@@ -29,10 +29,10 @@ from controller.api.quantity import format_quantity, parse_quantity
         ("1e9", 10**9),
         ("1E9", 10**9),
         ("0e99", 0),
-        ("1.125Ki", 1152),
-        ("1.000", 1),
-        ("007", 7),
-        (1024, 1024),
+        ("1.125Mi", 9 * 2**17),
+        ("1048576.000", 2**20),
+        ("007000000", 7 * 10**6),
+        (2**20, 2**20),
         (2**62, 2**62),
     ],
 )
@@ -84,6 +84,11 @@ def test_refuses_everything_else(text: str | int) -> None:
         ("1.0625Gi", "'1.0625Gi': more than 3 decimal places; use a smaller suffix"),
         ("1.5e9", "'1.5e9': a fraction and an exponent; leave out one of the two, such as 1500e6"),
         ("5Ei", "'5Ei': more than 2^62 bytes; use at most 4Ei"),
+        (8, "'8': 8 bytes, less than any size that is meant; 8Gi? A number without a suffix is bytes"),
+        ("512", "'512': 512 bytes, less than any size that is meant; 512Mi? A number without a suffix is bytes"),
+        ("1e5", "'1e5': 100000 bytes, less than any size that is meant; 100000Ki? A number without a suffix is bytes"),
+        (2**20 - 1, "1048575Ki?"),
+        ("512Ki", "'512Ki': 524288 bytes, less than any size that is meant; use 1Mi or more"),
         (-1, "'-1': a quantity cannot be negative; use 0 or more"),
         ("9" * 500, "longer than 32 characters; use a suffix such as Mi or Gi"),
     ],
@@ -119,13 +124,13 @@ def test_does_not_write_a_negative_size() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**62))
+@given(st.just(0) | st.integers(2**20, 2**62))
 def test_every_size_survives_writing_and_reading(size: int) -> None:
     assert parse_quantity(format_quantity(size)) == size
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**40), st.sampled_from(["Ki", "Mi"]), st.integers(0, 9))
+@given(st.integers(2**10, 2**40), st.sampled_from(["Ki", "Mi"]), st.integers(0, 9))
 def test_a_fraction_is_exact_or_refused(whole: int, suffix: str, tenth: int) -> None:
     tenths = (whole * 10 + tenth) * {"Ki": 2**10, "Mi": 2**20}[suffix]
     text = f"{whole}.{tenth}{suffix}"
@@ -143,4 +148,15 @@ def test_any_text_is_a_size_in_range_or_refused(text: str) -> None:
         size = parse_quantity(text)
     except ValueError:
         return
-    assert 0 <= size <= 2**62
+    assert size == 0 or 2**20 <= size <= 2**62
+
+
+@pytest.mark.parametrize(("text", "size"), [("1Ki", 2**10), ("64k", 64000), ("1024Ki", 2**20), ("0", 0)])
+def test_where_less_can_be_meant_it_is_taken_with_its_unit(text: str, size: int) -> None:
+    assert parse_quantity(text, 2**10) == size
+
+
+@pytest.mark.parametrize("text", ["1", "1023", "2000", "1000000", 4096])
+def test_without_a_unit_it_is_not_even_there(text: str | int) -> None:
+    with pytest.raises(ValueError, match="A number without a suffix is bytes"):
+        parse_quantity(text, 2**10)

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from controller.api.printable import LONGEST_PART
 from controller.api.wishes import Wishes, parse_wishes
+
+
+@pytest.mark.parametrize(("text", "size"), [("67108864", 2**26), ("2Mi", 2**21), ("2048Ki", 2**21), ("0", 0)])
+def test_a_small_size_is_taken_with_its_unit(text: str, size: int) -> None:
+    assert parse_wishes(None, None, text, None, {}) == Wishes(minimum=size)
+
+
+def test_an_error_is_cut_to_what_can_be_read() -> None:
+    assert Wishes(error="x" * 3_000_000).error == "x" * (LONGEST_PART - 1) + "…"
 
 
 def test_no_attributes_are_no_wishes() -> None:
@@ -33,6 +43,13 @@ def test_opting_out_is_said_with_yes_no_true_or_false(text: str, opted_out: bool
             (None, None, "1GB", None),
             "minimum '1GB': not a quantity; use 1Gi (powers of 1024) or 1G (powers of 1000)",
         ),
+        ((None, None, "2048", None), "minimum '2048': 2048 bytes, less than any size that is meant; 2048Mi?"),
+        ((None, None, None, "524288"), "maximum '524288': 524288 bytes, less than any size that is meant; 524288Ki?"),
+        (
+            (None, None, None, "2097152"),
+            "maximum '2097152': 2097152 bytes, less than any size that is meant; 2097152Ki?",
+        ),
+        ((None, None, "67108863", None), "minimum '67108863': 67108863 bytes, less than any size that is meant;"),
         ((None, None, None, "-1"), "maximum '-1': not a quantity; use a number with"),
         ((None, None, "2Gi", "1Gi"), "maximum '1Gi': less than minimum 2Gi; raise it or lower minimum"),
     ],

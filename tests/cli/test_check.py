@@ -56,7 +56,7 @@ def test_standard_input_is_read() -> None:
 def test_a_folder_is_its_own_yaml_files_in_order() -> None:
     policies = Path("policies")
     (policies / "deeper").mkdir(parents=True)
-    (policies / "folder.yaml").mkdir()
+    (policies / ".hidden.yaml").write_text(BAD)
     (policies / "deeper" / "bad.yaml").write_text(BAD)
     (policies / "notes.txt").write_text(BAD)
     (policies / "b.yml").write_text(GOOD)

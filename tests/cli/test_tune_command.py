@@ -162,7 +162,7 @@ class TestOutput:
     def test_a_name_with_a_line_break_stays_in_its_comment(self) -> None:
         Path("trace.csv").rename("a\nspec: b.csv")
         text = CliRunner().invoke(main, ("tune", "--trace", "a\nspec: b.csv"), catch_exceptions=False).stdout
-        assert "# a?spec: b.csv, host " in text
+        assert "# a\\nspec: b.csv, host " in text
         assert proposal(text).spec.headroom.percent == 60
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from random_policies import ANYTHING, GLOBS, KEYS, LABELS, QUANTITIES, SPEC, SUFFIXES, UUIDS, WRONG_SUFFIXES
 
 QUANTITY_FIELDS = ("quantity", "reserve", "minimum", "maximum")
-FRACTIONS = [f"1.{digits:0{places}}Ki" for places in (1, 2, 3) for digits in range(10**places)]
+FRACTIONS = [f"1.{digits:0{places}}Mi" for places in (1, 2, 3) for digits in range(10**places)]
 """Every fraction that a quantity may have; few of them are whole bytes."""
 EXPRESSIONS = [
     {"key": "tier", "operator": operator, **values}

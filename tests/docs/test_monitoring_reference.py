@@ -9,7 +9,7 @@ import yaml
 from doc_pages import ROOT, read, table
 from prometheus_client.metrics_core import Metric
 
-from controller.observe.metrics import StateCollector
+from controller.observe.metrics import ListenCollector, StateCollector
 from controller.observe.tally import Tally
 from controller.observe.totals import TotalsCollector
 
@@ -45,6 +45,7 @@ class Known:
 def families() -> Iterator[Metric]:
     """All that an agent and an aggregator serve, each once."""
     yield from StateCollector(Known(), Tally(lambda: 0.0)).collect()
+    yield from ListenCollector(lambda: 0).collect()
     yield from (each for each in TotalsCollector(Known()).collect() if each.name != "ballast_build_info")
 
 

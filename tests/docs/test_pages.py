@@ -11,6 +11,8 @@ from doc_pages import PAGES, ROOT, blocks, read, table
 
 from controller.api.documents import load
 from controller.api.wishes import Wishes
+from controller.cli.policyfile import DEFAULTS
+from controller.engine.ownership import forecaster
 from controller.engine.reasons import Reason
 from controller.forecast import registry
 from controller.forecast.model import Model, Points
@@ -18,6 +20,7 @@ from controller.host.domain_xml import describe
 from controller.observe.board import Board
 from controller.observe.http import Pages
 from controller.observe.site import ASSETS, node_pages
+from controller.replay.ballast import with_model
 
 README = read("README.md")
 CONTRIBUTING = read("hack/README.md")
@@ -100,6 +103,11 @@ class TestForecastModelOfTheContributorsPage:
 
     def test_it_is_a_model_by_its_name(self, mean):
         assert mean == registry.model("Mean", decision_points=3)
+
+    @pytest.mark.usefixtures("mean")
+    def test_traces_can_be_replayed_with_it_before_policies_can_choose_it(self):
+        policy = with_model(DEFAULTS, "Mean")
+        assert forecaster(policy.spec.model) == registry.model("Mean")
 
     def test_it_forecasts_the_mean_of_its_points(self, mean):
         ages, values = np.array([[1.0, 5.0, 9.0, 12.0]]), np.array([[40.0, 10.0, 70.0, 900.0]])

@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 from fake_site import MIB, Site
 
-from controller.engine.decision import Action, Decision
+from controller.engine.decision import Action, Decision, Notice
 from controller.engine.grounds import Figures
+from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
+from controller.engine.state import State
+from controller.engine.step import align
 from controller.observe.chronicle import DECISIONS, Chronicle, Outcome
 from controller.observe.explain import standing
 from controller.observe.trail import POINTS, STEP_S, Trail
 
+FACTS = (DomainFacts("a", "a", "a", 1, 2048 * MIB, 2048 * MIB),)
 CLOSE = "{mode: Enforce, spare: Reclaim, threshold: {percent: 1, quantity: 8Mi}}"
 ENFORCE = "{mode: Enforce, spare: Reclaim, threshold: {percent: 0}, shrink: {stabilizationSeconds: 0}}"
 
@@ -197,6 +202,8 @@ def test_a_balloon_told_to_stop_where_it_is_was_neither_grown_nor_shrunk():
     site = Site(CLOSE)
     site.host.add("a", actual=512, demand=505)
     site.host.stuck.add("a")
+    site.turn(2)
+    site.host.demand["a"] = 300 * MIB  # no longer in need: nothing follows the halt
     site.turn(10)
     heads = [each[0] for each in sentences(site, "a")]
     assert any(head.startswith("Halted: stays at 512 MiB: the balloon did not move") for head in heads)
@@ -246,6 +253,49 @@ def test_a_balloon_that_sticks_is_told_once_though_it_is_both_halted_and_noticed
     site.turn(200)
     assert Reason.STUCK in {entry.reason for entry in kept(site, "a")}
     assert not [entry for entry in kept(site, "a") if entry.outcome is Outcome.NOTED]
+
+
+def test_of_a_halt_and_an_order_that_follows_it_at_once_the_order_is_told():
+    state = align(State.initial(), assign(FACTS, (), NodeIdentity("node")).inventory, 0.0)
+    halt = Action(0, "a", "a", 500 * MIB, 500 * MIB, Reason.STUCK)
+    grow = Action(0, "a", "a", 500 * MIB, 800 * MIB, Reason.PRESSURE_GROW)
+    stuck = Notice("a", "a", Reason.STUCK)
+    told = Chronicle().extended(state, Decision((halt, grow), (), (stuck,)), {}, 1.0).entries["a"]
+    assert [(each.outcome, each.reason) for each in told] == [
+        (Outcome.NOTED, Reason.STUCK),
+        (Outcome.DONE, Reason.PRESSURE_GROW),
+    ]
+    told = Chronicle().extended(state, Decision((halt,), (), (stuck,)), {}, 1.0).entries["a"]
+    assert [(each.outcome, each.reason) for each in told] == [(Outcome.DONE, Reason.STUCK)]
+
+
+@pytest.mark.parametrize("mode", ["Enforce", "Observe"])
+@pytest.mark.parametrize("seed", range(2))
+def test_nothing_is_told_twice_of_one_moment_nor_more_than_the_maximum(mode, seed):
+    site = Site(f"{{mode: {mode}, spare: Reclaim, shrink: {{stabilizationSeconds: 0}}}}")
+    chance = np.random.default_rng(seed)
+    names = [site.host.add(name, actual=int(chance.integers(300, 2000))) for name in "abc"]
+    for _ in range(100):
+        name = str(chance.choice(names))
+        site.host.demand[name] = min(int(chance.integers(100, 2000)) * MIB, site.host.actual[name] - 2 * MIB)
+        site.host.stuck ^= {name} if chance.random() < 0.1 else set()
+        site.turn(2)
+    for name in names:
+        moments = [each.at for each in kept(site, name) if each.outcome in {Outcome.DONE, Outcome.PROPOSED}]
+        assert moments
+        assert len(moments) == len(set(moments))
+        figures = [each.figures for each in kept(site, name)]
+        assert max(max(seen.wanted, seen.planned, seen.target) for seen in figures) <= 2048 * MIB
+
+
+def test_the_pressure_that_a_guest_is_grown_for_is_in_the_state_of_that_step():
+    site = Site(CLOSE)
+    site.host.add("a", actual=512, demand=510)
+    while not site.host.applied:
+        site.loop.iterate()
+        site.clock.now += 1
+    assert [each.reason for each in site.host.applied] == [Reason.PRESSURE_GROW]
+    assert site.domain("a")["pressure"] is True
 
 
 def test_only_the_last_decisions_are_kept():

@@ -2,12 +2,27 @@
 
 import os
 import threading
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from controller.engine.ownership import NodeIdentity
-from controller.standalone import ABSENCE_S, RESCAN_S, FolderError, FolderWatch, PolicyFolder
+from controller.policyfiles import Found
+from controller.standalone import (
+    ABSENCE_S,
+    RESCAN_S,
+    SETTLED_S,
+    TOLD,
+    TOLD_OF_ALL,
+    WRITING_S,
+    FolderError,
+    FolderReader,
+    FolderWatch,
+    PolicyFolder,
+    Writers,
+)
 
 NODE = NodeIdentity("node")
 
@@ -22,7 +37,9 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.now = 0.0
-        self.source = PolicyFolder(path, NODE, lambda: self.now)
+        self.ahead = 3600.0
+        """Seconds by which the clock is later than that of files: none is still being written."""
+        self.source = PolicyFolder(path, NODE, lambda: self.now, lambda: time.time() + self.ahead)
 
     @property
     def elsewhere(self) -> Path:
@@ -34,13 +51,20 @@ class Folder:
 
     def scan(self) -> list[str]:
         """Names of the policies in force."""
-        self.source.touched()
+        self.source.scan()
+        return self.in_force
+
+    @property
+    def in_force(self) -> list[str]:
+        """Names of the policies in force as of the last scan."""
         return [each.name for each in self.source.current()[1]]
 
     def later(self, seconds: float) -> list[str]:
         """Names of the policies in force after that time without an event."""
         self.now += seconds
-        return [each.name for each in self.source.current()[1]]
+        if self.source.due() <= self.now:
+            self.source.scan()
+        return self.in_force
 
     @property
     def version(self) -> int:
@@ -223,14 +247,16 @@ def test_of_two_policies_with_one_name_the_first_file_wins(folder):
 @pytest.mark.parametrize(
     "spoil",
     [
-        pytest.param(lambda path: path.symlink_to(".elsewhere.yaml"), id="symbolic link"),
+        pytest.param(lambda path: path.symlink_to("nowhere.yaml"), id="link to nothing"),
+        pytest.param(lambda path: path.symlink_to("a.yaml"), id="link to itself"),
+        pytest.param(lambda path: path.symlink_to("/dev/zero"), id="link to a device"),
+        pytest.param(lambda path: path.symlink_to("."), id="link to a folder"),
         pytest.param(lambda path: path.mkdir(), id="folder"),
         pytest.param(os.mkfifo, id="pipe without a writer"),
     ],
 )
 def test_what_is_no_plain_file_is_refused_and_the_last_good_version_works_on(folder, spoil, caplog):
     folder.write("a.yaml", policy("a"))
-    folder.write(".elsewhere.yaml", policy("elsewhere"))
     folder.scan()
     (folder.path / "a.yaml").unlink()
     spoil(folder.path / "a.yaml")
@@ -241,12 +267,10 @@ def test_what_is_no_plain_file_is_refused_and_the_last_good_version_works_on(fol
 
 
 def test_without_an_event_the_folder_is_read_again_after_a_while_not_before(folder):
-    folder.source.current()
+    folder.scan()
     folder.write("a.yaml", policy("a"))
-    folder.now = RESCAN_S - 1
-    assert folder.source.current()[1] == ()
-    folder.now = RESCAN_S
-    assert [each.name for each in folder.source.current()[1]] == ["a"]
+    assert folder.later(RESCAN_S - 1) == []
+    assert folder.later(1) == ["a"]
 
 
 def test_a_folder_that_goes_away_leaves_its_policies_in_force(folder, caplog):
@@ -264,13 +288,13 @@ def test_a_folder_that_goes_away_leaves_its_policies_in_force(folder, caplog):
 
 def test_a_missing_folder_is_refused_at_the_start(tmp_path):
     with pytest.raises(FolderError, match=r"/nowhere: No such file or directory; create the folder"):
-        PolicyFolder(tmp_path / "nowhere", NODE, lambda: 0.0)
+        PolicyFolder(tmp_path / "nowhere", NODE, lambda: 0.0, lambda: 0.0)
 
 
 def test_a_file_in_place_of_the_folder_is_refused_at_the_start(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FolderError, match=r"/file: Not a directory; name the folder that holds it"):
-        PolicyFolder(tmp_path / "file", NODE, lambda: 0.0)
+        PolicyFolder(tmp_path / "file", NODE, lambda: 0.0, lambda: 0.0)
 
 
 class TestWatching:
@@ -284,6 +308,10 @@ class TestWatching:
         "change",
         [
             pytest.param(lambda folder: folder.write("new.yaml", policy("new")), id="written"),
+            pytest.param(lambda folder: (folder.path / "new.yaml").symlink_to("old.yaml"), id="linked"),
+            pytest.param(
+                lambda folder: (folder.path / "new.yaml").hardlink_to(folder.path / "old.yaml"), id="hard link"
+            ),
             pytest.param(lambda folder: (folder.path / "old.yaml").unlink(), id="deleted"),
             pytest.param(lambda folder: (folder.path / "old.yaml").rename(folder.path / "b.yaml"), id="renamed"),
             pytest.param(lambda folder: (folder.elsewhere / "b.yaml").rename(folder.path / "b.yaml"), id="moved in"),
@@ -293,8 +321,7 @@ class TestWatching:
     def test_a_changed_file_is_told(self, folder, changed, change):
         folder.write("old.yaml", policy("old"))
         (folder.elsewhere / "b.yaml").write_text(policy("new"))
-        with FolderWatch(folder.path, changed.set):
-            changed.clear()
+        with FolderWatch(folder.path, Writers(), time.time, changed.set):
             change(folder)
             assert changed.wait(60)
 
@@ -307,17 +334,263 @@ class TestWatching:
             changes.append(1)
             told.set()
 
-        with FolderWatch(folder.path, note):
-            told.clear()
+        with FolderWatch(folder.path, Writers(), time.time, note):
             folder.scan()
             (folder.path / "old.yaml").unlink()
             assert told.wait(60)
-        assert changes == [1, 1]
-
-    def test_what_changed_before_the_watch_began_is_told(self, folder, changed):
-        with FolderWatch(folder.path, changed.set):
-            assert changed.is_set()
+        assert changes == [1]
 
     def test_a_folder_that_cannot_be_watched_is_said_and_borne(self, tmp_path, changed, caplog):
-        with FolderWatch(tmp_path / "nowhere", changed.set):
+        with FolderWatch(tmp_path / "nowhere", Writers(), time.time, changed.set):
             assert "cannot be watched" in caplog.text
+
+    def test_a_folder_behind_a_link_is_followed_to_its_new_place(self, folder, changed):
+        for tree in ("tree-1", "tree-2"):
+            (folder.elsewhere / tree).mkdir()
+        link, new = folder.elsewhere / "repo", folder.elsewhere / "new"
+        link.symlink_to("tree-1")
+        new.symlink_to("tree-2")
+        with FolderWatch(link, Writers(), time.time, changed.set) as watch:
+            new.rename(link)
+            assert changed.wait(60)
+            watch.renew()
+            changed.clear()
+            (link / "a.yaml").write_text(policy("a"))
+            assert changed.wait(60)
+
+
+class TestWriting:
+    """A file counts when it is whole. Time stands still but for `later`."""
+
+    WHOLE = policy("a", "{limits: {minimum: 4Gi}}")
+    PREFIX = "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: a}}"
+
+    @pytest.fixture
+    def fresh(self, folder: Folder) -> Folder:
+        """Its files have just been written, by the clock."""
+        folder.ahead = 0.0
+        return folder
+
+    def minimum(self, folder: Folder) -> int:
+        return folder.source.current()[1][0].spec.limits.minimum
+
+    def test_a_beginning_does_not_come_into_force(self, fresh):
+        fresh.write("a.yaml", self.PREFIX)
+        assert fresh.scan() == []
+        assert fresh.later(SETTLED_S - 0.1) == []
+        fresh.write("a.yaml", self.WHOLE)
+        assert fresh.later(0.1) == []
+        assert fresh.later(SETTLED_S) == ["a"]
+        assert self.minimum(fresh) == 4 * 2**30
+        assert fresh.version == 1
+
+    def test_what_is_in_force_stays_so_while_it_is_written_anew(self, fresh):
+        fresh.write("a.yaml", self.WHOLE)
+        fresh.scan()
+        fresh.later(SETTLED_S)
+        fresh.write("a.yaml", self.PREFIX)
+        fresh.scan()
+        assert self.minimum(fresh) == 4 * 2**30
+        assert fresh.source.problems == ()
+
+    def test_one_that_was_written_before_counts_at_once(self, fresh):
+        fresh.write("a.yaml", self.WHOLE)
+        os.utime(fresh.path / "a.yaml", (time.time() - 2 * SETTLED_S,) * 2)
+        assert fresh.scan() == ["a"]
+
+    def test_one_from_the_future_is_waited_for(self, fresh):
+        fresh.write("a.yaml", self.WHOLE)
+        os.utime(fresh.path / "a.yaml", (time.time() + 3600,) * 2)
+        assert fresh.scan() == []
+        assert fresh.later(SETTLED_S) == ["a"]
+
+    def test_one_that_is_moved_to_its_place_counts_at_once(self, fresh):
+        (fresh.elsewhere / "x").write_text(self.WHOLE)
+        (fresh.elsewhere / "x").rename(fresh.path / "a.yaml")
+        fresh.source.writers.moved("x", "a.yaml")
+        assert fresh.scan() == ["a"]
+
+    def test_a_link_counts_at_once_when_its_volume_is_swapped(self, fresh):
+        fresh.write(".a", self.WHOLE)
+        (fresh.path / "a.yaml").symlink_to(".a")
+        assert fresh.scan() == []
+        fresh.source.writers.moved("x", "y.yaml")
+        assert fresh.scan() == []
+        fresh.source.writers.moved("..new", "..data")
+        assert fresh.scan() == ["a"]
+
+    def test_one_whose_writer_pauses_is_waited_for_until_it_is_closed(self, fresh):
+        fresh.write("a.yaml", self.PREFIX)
+        fresh.source.writers.modified("a.yaml", time.time_ns(), time.time())
+        fresh.scan()
+        fresh.now += 10 * SETTLED_S
+        assert fresh.scan() == []
+        fresh.write("a.yaml", self.WHOLE)
+        fresh.source.writers.closed("a.yaml", time.time_ns())
+        fresh.scan()
+        assert fresh.later(SETTLED_S) == ["a"]
+        assert self.minimum(fresh) == 4 * 2**30
+
+    def test_one_that_is_never_closed_counts_in_the_end(self, fresh):
+        fresh.write("a.yaml", self.WHOLE)
+        fresh.source.writers.modified("a.yaml", time.time_ns(), time.time())
+        fresh.scan()
+        assert fresh.later(WRITING_S - 1) == []
+        assert fresh.later(1) == ["a"]
+
+    def test_a_change_of_attributes_is_no_writing(self):
+        writers, now = Writers(), 1000.0
+        writers.modified("old.yaml", int((now - 2 * SETTLED_S) * 1e9), now)
+        assert not writers.writing("old.yaml")
+        writers.modified("new.yaml", int(now * 1e9), now)
+        writers.closed("new.yaml", int(now * 1e9))
+        writers.modified("new.yaml", int(now * 1e9), now)
+        assert not writers.writing("new.yaml")
+        writers.modified("new.yaml", int(now * 1e9) + 1, now)
+        assert writers.writing("new.yaml")
+
+    def test_files_that_are_written_at_the_start_are_awaited_but_not_for_long(self, fresh):
+        fresh.write("a.yaml", self.WHOLE)
+        fresh.scan()
+        assert fresh.source.awaited == f"the files of {fresh.path} to be read"
+        before = fresh.version
+        assert fresh.later(SETTLED_S) == ["a"]
+        assert (fresh.source.awaited, fresh.version) == ("", before + 1)
+
+    def test_that_nothing_is_awaited_any_more_is_a_change_also_where_there_is_no_policy(self, fresh):
+        before = fresh.version
+        fresh.scan()
+        assert (fresh.version, fresh.source.awaited) == (before + 1, "")
+
+    def test_who_writes_without_end_does_not_keep_the_others_from_counting(self, fresh):
+        fresh.write("b.yaml", policy("b"))
+        for _ in range(5):
+            fresh.write("a.yaml", self.PREFIX)
+            fresh.scan()
+            fresh.now += SETTLED_S / 2
+        assert fresh.in_force == ["b"]
+        assert fresh.source.awaited == ""
+
+    def test_a_file_that_goes_while_it_is_waited_for_is_not_waited_for(self, fresh):
+        fresh.write("a.yaml", self.WHOLE)
+        fresh.scan()
+        (fresh.path / "a.yaml").unlink()
+        fresh.scan()
+        assert fresh.source.due() == fresh.now + ABSENCE_S
+        fresh.write("b.yaml", self.WHOLE)
+        fresh.scan()
+        (fresh.path / "b.yaml").unlink()
+        (fresh.path / "b.yaml").mkdir()
+        fresh.now += ABSENCE_S
+        fresh.scan()
+        assert fresh.source.due() == fresh.now + RESCAN_S
+
+
+class TestReading:
+    """What it costs to read files, and who pays."""
+
+    def test_a_file_that_did_not_change_is_not_read_again_refused_or_not(self, folder, monkeypatch):
+        folder.write("a.yaml", policy("a"))
+        folder.write("b.yaml", "spec: [")
+        folder.scan()
+        monkeypatch.setattr(Found, "read", lambda _: pytest.fail("read again"))
+        assert folder.scan() == ["a"]
+        assert folder.later(RESCAN_S) == ["a"]
+
+    def test_a_file_with_the_same_size_and_time_is_read_again_where_it_was_changed(self, folder):
+        folder.write("a.yaml", policy("a"))
+        folder.scan()
+        kept = (folder.path / "a.yaml").stat()
+        folder.write("a.yaml", policy("b"))
+        os.utime(folder.path / "a.yaml", ns=(kept.st_atime_ns, kept.st_mtime_ns))
+        assert folder.scan() == ["b"]
+
+    def test_a_scan_can_be_ended_between_two_files(self, folder):
+        folder.write("a.yaml", policy("a"))
+        folder.write("b.yaml", policy("b"))
+        took: list[float] = []
+
+        def end(seconds: float) -> bool:
+            took.append(seconds)
+            return False
+
+        source = PolicyFolder(folder.path, NODE, lambda: 0.0, lambda: 1e12, end)
+        assert not source.scan()
+        assert took == [0.0]
+        assert source.current() == (0, ())
+
+    def test_of_many_problems_a_few_are_told(self, folder, caplog):
+        unknown = str({f"f{each}": 1 for each in range(50)})
+        for number in range(30):
+            folder.write(f"{number:02}.yaml", policy("a", unknown))
+        folder.scan()
+        assert len(folder.source.problems) == TOLD_OF_ALL + 1
+        assert folder.source.problems[TOLD] == (
+            f"{folder.path}/00.yaml: 40 further problems; `ballast check` names them all"
+        )
+        assert folder.source.problems[-1] == f"{folder.path}: 230 further problems; `ballast check` names them all"
+        assert len(caplog.records) == 30 * (TOLD + 2)
+
+    def test_a_thousand_hostile_files_do_not_keep_another_thread_waiting(self, folder):
+        """The loop is one that comes by every 10 ms; its heartbeat may be 10 s late."""
+        hostile = [
+            ("- " + "[" * 60 + "]" * 60 + "\n") * 2000,
+            policy("a").rstrip("}\n") + ", " + ", ".join(f"k{each}: 1" for each in range(2300)) + "}",
+            "{" + "a: 1," * 2300 + "}",
+            "---\n".join(policy(f"p{each}") for each in range(500)),
+            "a: &a [*a]",
+            "? " * 30000,
+            '"' + "\\x41" * 60000,
+        ]
+        for number in range(1000):
+            folder.write(f"{number:03}.yaml", hostile[number % len(hostile)] if number < 35 else hostile[-1])
+        folder.write("zz.yaml", policy("good"))
+        woken, ended = [], threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(0.01):
+                woken.append(time.monotonic())
+
+        loop = threading.Thread(target=beat)
+        loop.start()
+        try:
+            assert "good" in folder.scan()
+        finally:
+            ended.set()
+            loop.join()
+        assert max(after - before for before, after in pairwise(woken)) < 1.0
+
+
+def test_a_folder_that_is_away_is_looked_for_now_and_then_whatever_was_waited_for(folder):
+    folder.write("a.yaml", policy("a"))
+    folder.scan()
+    (folder.path / "a.yaml").unlink()
+    folder.scan()
+    folder.path.rename(folder.path.with_name("away"))
+    folder.now += 100
+    folder.scan()
+    assert folder.source.due() == folder.now + ABSENCE_S
+
+
+def test_what_ends_the_reader_is_raised_where_policies_are_asked_for(folder, monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(PolicyFolder, "scan", lambda _: 1 / 0)
+    news = threading.Event()
+    with FolderReader(folder.path, NODE, time.monotonic, time.time, news.set) as reader:
+        assert news.wait(60)
+        with pytest.raises(ZeroDivisionError):
+            reader.folder.current()
+
+
+def test_the_reader_tells_of_news_and_ends_with_its_block(folder):
+    folder.write("a.yaml", policy("a"))
+    news = threading.Event()
+    with FolderReader(folder.path, NODE, time.monotonic, time.time, news.set) as reader:
+        assert [each.name for each in reader.folder.current()[1]] == ["a"]
+        assert reader.folder.awaited == ""
+        news.clear()
+        (folder.elsewhere / "b").write_text(policy("b"))
+        (folder.elsewhere / "b").rename(folder.path / "b.yaml")
+        assert news.wait(60)
+        assert [each.name for each in reader.folder.current()[1]] == ["a", "b"]
+    assert "policies" not in {thread.name for thread in threading.enumerate()}

@@ -2,14 +2,17 @@
 
 import http.client
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from http import HTTPStatus
 
 import pytest
 
 from controller.engine.state import State
+from controller.observe import http as http_module
 from controller.observe import wire
 from controller.observe.address import DEFAULT_LISTEN, Address
 from controller.observe.board import SILENCE_S, Board, Publication
@@ -325,14 +328,93 @@ def cut_off(client: socket.socket) -> bool:
         return True
 
 
-def test_a_port_in_use_is_said_with_the_remedy(served):
-    with pytest.raises(ListenError, match=r"--listen 127\.0\.0\.1:\d+: Address already in use; end the Ballast"):
-        Endpoint(Address("127.0.0.1", served.endpoint.port), served.board)
+def test_a_port_that_somebody_has_is_said_waited_for_and_had_when_it_is_free(served, caplog, monkeypatch):
+    monkeypatch.setattr(http_module, "RETRY_S", 0.01)
+    caplog.set_level("INFO")
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        endpoint = Endpoint(Address("127.0.0.1", port), served.board)
+        assert endpoint.port == 0
+        with endpoint:
+            pass  # it ends at once, whatever it waits for
+        endpoint.__enter__()
+    try:
+        with await_connection(port) as connection:
+            connection.request("GET", "/metrics")
+            metrics = connection.getresponse().read().decode()
+    finally:
+        endpoint.__exit__()
+    (failures,) = re.findall(r"^ballast_listen_failures_total (\S+)$", metrics, re.MULTILINE)
+    assert float(failures) >= 1
+    said = [message for message in caplog.messages if message.startswith(f"--listen 127.0.0.1:{port}")]
+    assert said == [
+        f"--listen 127.0.0.1:{port}: Address already in use; is it another Ballast, which must not run beside this "
+        "one? Else choose another address, or none. Going on without the page and /metrics; tried again until it works",
+        f"--listen 127.0.0.1:{port}: works now",
+    ]
 
 
-def test_an_address_of_another_machine_is_said_with_the_remedy(served):
-    with pytest.raises(ListenError, match=r"--listen 192\.0\.2\.1:9178: .*; choose another address, or none"):
-        Endpoint(Address("192.0.2.1", 9178), served.board)
+def await_connection(port: int) -> closing[http.client.HTTPConnection]:
+    """Tries until somebody answers."""
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.connect()
+        except ConnectionRefusedError:
+            continue
+        return closing(connection)
+
+
+def test_an_address_that_is_not_here_yet_is_waited_for(served, caplog):
+    assert Endpoint(Address("192.0.2.1", 9178), served.board).port == 0
+    assert "--listen 192.0.2.1:9178: Cannot assign requested address; choose another address, or none" in caplog.text
+
+
+def test_an_address_that_makes_no_sense_is_refused_with_the_remedy(served):
+    with pytest.raises(ListenError, match=r"--listen nowhere\.invalid:9178: .*; choose another address, or none"):
+        Endpoint(Address("nowhere.invalid", 9178), served.board)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        ([], 200),
+        (["127.0.0.1"], 200),
+        (["127.0.0.1:9178"], 200),
+        (["192.0.2.7:9178"], 200),
+        (["[::1]:9178"], 200),
+        (["[2001:db8::1]"], 200),
+        (["LocalHost:9178"], 200),
+        (["localhost."], 200),
+        ([f"{socket.gethostname()}:9178"], 200),
+        (["attacker.example"], 421),
+        (["attacker.example:9178"], 421),
+        (["127.0.0.1.attacker.example"], 421),
+        (["localhost.attacker.example"], 421),
+        (["attacker.example", "127.0.0.1"], 421),
+        (["127.0.0.1", "attacker.example"], 421),
+        (["127.0.0.1@attacker.example"], 421),
+        (["0x7f000001"], 421),
+        ([""], 421),
+    ],
+)
+@pytest.mark.parametrize("path", ["/state", "/healthz", "/metrics", "/none"])
+def test_a_host_that_is_not_this_one_is_turned_away(served, hosts, status, path):
+    headers = "".join(f"Host: {host}\r\n" for host in hosts)
+    answer = served.send(f"GET {path} HTTP/1.0\r\n{headers}\r\n".encode())
+    expected = 404 if (path, status) == ("/none", 200) else status
+    assert answer.split()[1] == str(expected).encode()
+    if status == 421:
+        assert b"node-1" not in answer
+
+
+def test_names_that_were_given_are_answered_to():
+    address = Address("listening.example", 9178, ("Ballast.example",))
+    assert [address.answers_to(name) for name in ("listening.example", "ballast.example:80", "x.ballast.example")] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_listening_beyond_loopback_is_warned_of(served, caplog):

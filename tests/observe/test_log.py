@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from controller.api.printable import printable
 from controller.engine.decision import Action, Notice
 from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
@@ -164,6 +165,24 @@ def test_a_name_cannot_forge_a_line(lines, style):
     notices([Notice("u2", "db\nERROR \x1b[31mforged", Reason.PAUSED)])
     (line,) = take()
     assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("style", ["human", "json"])
+def test_a_line_is_no_longer_than_can_be_read(lines, style):
+    take = lines(style)
+    logging.getLogger("controller").warning("%s", "x" * 3_000_000, extra={"fields": {"advice": "y" * 3_000_000}})
+    (line,) = take()
+    assert len(line) < 3000
+
+
+@pytest.mark.parametrize("style", ["human", "json"])
+def test_what_does_not_print_is_escaped_in_a_traceback_too(lines, style):
+    take = lines(style)
+    try:
+        raise ValueError("\x1b[31m\x9b\u202e")
+    except ValueError:
+        logging.getLogger("controller").exception("failed")
+    assert all(printable(line) == line for line in take())
 
 
 def test_levels_below_the_one_chosen_are_silent(lines):

@@ -1,5 +1,6 @@
 """Traces as files: what is taken, and how what is not is named."""
 
+import csv
 import gzip
 import os
 import resource
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from made_traces import trace as made
 
+from controller.api.printable import printable
 from controller.replay.trace import TraceError, TraceWriter, read
 
 HEADER = "time_s,domain,demand_mib,max_mib\n"
@@ -69,6 +71,15 @@ def test_columns_may_stand_in_any_order_among_others_and_lines_may_be_blank(give
     assert read(given(text)).series[0].demand.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "rows",
+    ["0,a,524288.0,1048576\n1,a,1,1048576\n", "0,a,1,1048576\n1,a,1,1048576\n1,b,1,262143\n"],
+    ids=["written as MiB", "with a small one beside"],
+)
+def test_domains_of_a_tebibyte_are_taken_where_they_are_meant(given, rows):
+    assert read(given(HEADER + rows)).maximum_mib >= 1048576
+
+
 def test_a_trace_can_be_cut_by_time(given):
     trace = read(given(GOOD))
 
@@ -95,6 +106,10 @@ BAD = {
     HEADER + "0,a,1,9\n1,a,1,9\n604802,a,1,9\n": r"line 4, column time_s: '604802' comes long after .* 7 days",
     HEADER + "0,a,1,9\n1,b,1,9\n": r"single sample of each domain",
     HEADER + "0,a,0,9\n1,a,0,9\n": r"column demand_mib is 0 in every line",
+    "time_s;domain;demand_mib;max_mib\n0;a;1,5;9\n": r"line 1: fields are split by semicolons; split them by commas",
+    "time_s\tdomain\tdemand_mib\tmax_mib\n": r"line 1: fields are split by tabs; split them by commas",
+    HEADER + "0,a,524288,1048576\n1,b,1,262144\n2,a,1,1048576\n": r"line 2, column max_mib: '1048576' is 1024 GiB, and "
+    r"no domain has less; is it KiB\? Divide demand_mib and max_mib by 1024; write 1048576\.0 where MiB are meant",
     HEADER + '0,"a,1,9\n1,a,1,9\n': r"is not CSV",
     b"\xff\xfe" + HEADER.encode("utf-16-le"): r"is not UTF-8 text",
     b"\x1f\x8b\x08\x00not gzip at all": r"gzip data is cut off or damaged",
@@ -128,6 +143,68 @@ def test_what_is_recorded_can_be_read_at_any_moment(tmp_path, name):
 
     assert trace.domains == ("a", 'b,"c"')
     assert trace.series[0].demand.tolist() == [1.5, 1.25]
+
+
+ODD_NAMES = [
+    *(
+        "a",
+        "a ",
+        " a",
+        "  ",
+        "a\rb",
+        "a\nb",
+        "a\r\nb",
+        "a\tb",
+        "a\x00b",
+        "a\x1b[31m",
+        "a\x9b31m",
+        "a\u202eb",
+        "a\u200bb",
+        "a\u3164",
+    ),
+    *(
+        '=HYPERLINK("http://x")',
+        "+1",
+        "-1",
+        "@SUM(1)",
+        "'a",
+        "''a",
+        "'=1",
+        "\t=1",
+        "a\\nb",
+        "'a\\nb",
+        "a\\",
+        "DOM\\user",
+        'a,b;"c"',
+    ),
+    *("\udc80", "ä", "名", "\U0001f418", "\N{NO-BREAK SPACE}a"),
+]
+
+
+def test_odd_names_come_back_as_they_were_each_for_itself(tmp_path):
+    path = tmp_path / "out.csv"
+    with TraceWriter(path, limit=100_000) as writer:
+        for time in (0, 1):
+            assert writer.append([(time, name, 1.5, 9) for name in ODD_NAMES])
+
+    assert read(path).domains == tuple(ODD_NAMES)
+
+
+def test_nothing_in_a_recording_is_a_formula_or_does_not_print(tmp_path):
+    path = tmp_path / "out.csv"
+    with TraceWriter(path, limit=100_000) as writer:
+        assert writer.append([(0, name, 1.5, 9) for name in ODD_NAMES])
+
+    lines = path.read_text().split("\n")
+    assert len(lines) == len(ODD_NAMES) + 2
+    assert all(printable(line) == line for line in lines)
+    cells = [row[1] for row in csv.reader(lines) if row]
+    assert [cell for cell in cells if cell[0] in "=+-@\t\r"] == []
+
+
+@pytest.mark.parametrize("cell", ["'a", "a\\nb", "DOM\\user", "'a\\q", "'a\\u12", "'"])
+def test_names_that_others_wrote_are_taken_as_they_stand(given, cell):
+    assert read(given(HEADER + f"0, {cell} ,1,9\n1,{cell},1,9\n")).domains == (cell,)
 
 
 def test_a_recording_never_grows_beyond_its_limit(tmp_path):

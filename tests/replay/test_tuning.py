@@ -246,7 +246,7 @@ spec:
   nodeSelector: {names: [n*], matchLabels: {a: b}, matchExpressions: [{key: a, operator: In, values: [b]}]}
   domainSelector: {names: [d*], uuids: [00000000-0000-0000-0000-000000000000], labels: {e: f}}
   limits: {minimum: 100M, maximum: 3Gi, maximumPercent: 90}
-  budget: {reserve: 1000, maximum: 1Ti}
+  budget: {reserve: 100000000, maximum: 1Ti}
   monitoring: {minimumIntervalSeconds: 3, maximumIntervalSeconds: 30}
   model: {type: Lasso, upperPercentile: 97, lasso: {penaltyPercent: 7}}
   threshold: {quantity: 1500Ki}

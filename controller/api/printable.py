@@ -1,0 +1,48 @@
+"""Text from elsewhere (names of guests, files and policies, words of libvirt) made fit for a terminal, a log, a CSV."""
+
+import re
+from typing import Any
+
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""What Python counts as printing and nobody sees: fillers, joiners, selectors of variants, the blank of Braille
+(Unicode's Default_Ignorable_Code_Point, https://www.unicode.org/reports/tr44/)."""
+
+
+def printable(text: str) -> str:
+    """Everything that does not print escaped: control characters (C1 too), line breaks, what turns the direction of
+    what follows or takes no room. So nothing reaches a terminal but signs, and no line is forged.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if _is_seen(char) else char.encode("unicode_escape").decode() for char in text)
+
+
+def _is_seen(char: str) -> bool:
+    return char.isprintable() and not _UNSEEN.match(char)
+
+
+def for_people(data: Any) -> Any:
+    """Plain data with every text in it printable."""
+    if isinstance(data, str):
+        return printable(data)
+    if isinstance(data, dict):
+        return {name: for_people(value) for name, value in data.items()}
+    return [for_people(value) for value in data] if isinstance(data, list) else data
+
+
+LONGEST = 1000
+"""Characters of a line that is told: a refused value has 60, libvirt's longest sentences some hundred."""
+LONGEST_PART = 600
+"""The same of what every domain has: its name (255 at most where QEMU runs it), what is wrong with its wishes."""
+_ESCAPE = 10
+"""Characters of the longest escape that `printable` makes of one."""
+
+
+def bounded(text: str, most: int = LONGEST) -> str:
+    """The text, cut where it would be longer than anybody reads, also as `printable` shows it."""
+    if len(text) <= most and len(printable(text)) <= most:
+        return text
+    fitting = most if len(printable(text[:most])) <= most else most // _ESCAPE
+    return f"{text[: fitting - 1]}…"
