@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from controller.aggregation.figures import Report
 from controller.aggregation.ledger import Policy
 from controller.aggregation.news import Raw
-from controller.api.nodestate import NodeMemoryState
+from controller.api.nodestate import BriefPolicy, NodeMemoryState
 from controller.api.policy import MemoryPolicy
 from controller.api.problems import Problem
 from controller.api.wording import explain, path_of
@@ -34,7 +34,15 @@ def read_state(raw: Raw) -> Report:
         mark = raw["metadata"].get("resourceVersion", "")
         return Report(node, mark, reported_at, problem=_said(errors, NodeMemoryState))
     policies = {policy.name: policy for policy in status.policies}
-    return Report(node, status.observed_at, reported_at, status.pressure, policies, status.policies_left_out)
+    return Report(
+        node,
+        status.observed_at,
+        reported_at,
+        pressure=status.pressure,
+        policies=policies,
+        brief={uid: BriefPolicy(*numbers) for uid, numbers in status.brief_policies.items()},
+        left_out=status.policies_left_out,
+    )
 
 
 def read_labels(raw: Raw) -> Mapping[str, str]:

@@ -95,6 +95,7 @@ def _status(summary: Summary, known: PolicyStatus | None, now: str) -> PolicySta
         domains=figures.domains,
         stableDomains=figures.stable_domains,
         conflictedDomains=figures.conflicted_domains,
+        overriddenDomains=figures.overridden_domains,
         stuckDomains=figures.stuck_domains,
         reallocations=figures.reallocations,
         looks=figures.looks,

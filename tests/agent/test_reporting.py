@@ -1,6 +1,7 @@
 """What a node reports, how large it may be, and when it is written."""
 
 import json
+import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from fake_api import AWAY, FakeApi
 from controller.api.nodestate import NodeMemoryState
 from controller.api.policy import MemoryPolicy, Metadata
 from controller.cluster.findings import Finding, findings
-from controller.cluster.report import MAXIMUM_SIZE, Context, report
+from controller.cluster.report import MAXIMUM_SIZE, Context, report, urgent
 from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S, News, Reporter
 from controller.cluster.resources import NODE_MEMORY_STATES
 from controller.engine.guest_pressure import Level
@@ -52,7 +53,7 @@ def state(names: list[str], policies: list[MemoryPolicy]) -> State:
 def context(seen: State, conflicted: dict[str, int] | None = None, **generations: int) -> Context:
     """Of the state's policies, each of generation 1 if none is given."""
     in_force = {name: metadata(name, generations.get(name, 1)) for name in seen.inventory.policies}
-    return Context("here", "node-uid", in_force, conflicted or {})
+    return Context("here", "node-uid", in_force, conflicted or {}, {"db": 2})
 
 
 def metadata(name: str, generation: int, uid: str = "") -> Metadata:
@@ -75,6 +76,7 @@ def test_the_whole_report():
         "domains": 2,
         "stableDomains": 1,
         "conflictedDomains": 1,
+        "overriddenDomains": 0,
         "stuckDomains": 1,
         "unmetDomains": 0,
         "reallocations": 3,
@@ -83,7 +85,7 @@ def test_the_whole_report():
         "shortfallMebibytes": 88,
     }
     db = dict.fromkeys(web, 0) | {"name": "db", "uid": "uid-db", "observedGeneration": 1, "mode": "Observe"}
-    db |= {"domains": 1, "stableDomains": 1, "looks": 3}
+    db |= {"domains": 1, "overriddenDomains": 2, "stableDomains": 1, "looks": 3}
     stuck = {"name": "b", "uuid": seen.inventory.uuids[1], "reason": "Stuck"}
     assert report(seen, context(seen, {"web": 1}, web=7), AT) == {
         "apiVersion": "ballast.dev/v1alpha1",
@@ -100,6 +102,7 @@ def test_the_whole_report():
             "domains": 3,
             "stableDomains": 2,
             "policies": [web, db],
+            "briefPolicies": {},
             "policiesLeftOut": 0,
             "policyCount": 2,
             "worstDomains": [stuck | {"shortfallMebibytes": 88, "allocationMebibytes": 512}],
@@ -132,18 +135,59 @@ def test_a_report_fits_whatever_there_is(domains, policies):
     assert len(json.dumps(told).encode()) <= 2 * MAXIMUM_SIZE
     assert len(json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()) <= MAXIMUM_SIZE
     status = NodeMemoryState.model_validate(told).status
-    assert len(status.policies) + status.policies_left_out == status.policy_count == policies
+    told = len(status.policies) + len(status.brief_policies)
+    assert told + status.policies_left_out == status.policy_count == policies
     assert status.domains == domains
 
 
-def test_policies_in_trouble_are_the_last_to_be_left_out():
-    names = [f"{number}-domain" for number in range(60)]
-    seen = state(names, [policy(f"{number}-{'x' * 100}", f"{number}-*") for number in range(60)])
-    seen.reason[59] = Reason.STUCK
-    status = report(seen, context(seen), AT)["status"]
+def crowded(policies: int) -> tuple[State, Context]:
+    """A node with so many policies of a domain each, the last of which is stuck; UIDs as the API server gives them."""
+    names = [f"{number}-domain" for number in range(policies)]
+    seen = state(names, [policy(f"{number}-{'x' * 20}", f"{number}-*") for number in range(policies)])
+    seen.reason[-1] = Reason.STUCK
+    in_force = {
+        name: metadata(name, number + 1, str(uuid.UUID(int=number << 88, version=4)))
+        for number, name in enumerate(seen.inventory.policies)
+    }
+    return seen, Context("here", "node-uid", in_force, {}, dict.fromkeys(in_force, 3))
+
+
+def test_of_policies_for_which_there_is_no_room_generation_and_domains_are_told_in_brief():
+    seen, about = crowded(60)
+    status = report(seen, about, AT)["status"]
     assert status["policies"][0]["name"].startswith("59-")
+    assert (status["policyCount"], status["policiesLeftOut"], status["worstDomains"]) == (60, 0, [])
+    full = {each["uid"][:13] for each in status["policies"]}
+    brief = {each.uid[:13]: [each.generation, 1, 1, 3] for each in about.in_force.values()}
+    assert status["briefPolicies"] == {key: value for key, value in brief.items() if key not in full}
+    assert len(full) + len(status["briefPolicies"]) == 60
+
+
+def test_there_is_room_for_ninety_policies_and_those_beyond_are_counted():
+    seen, about = crowded(90)
+    assert report(seen, about, AT)["status"]["policiesLeftOut"] == 0
+    seen, about = crowded(300)
+    status = report(seen, about, AT)["status"]
+    assert status["policies"][0]["name"].startswith("299-")
+    assert len(status["policies"]) + len(status["briefPolicies"]) + status["policiesLeftOut"] == 300
     assert status["policiesLeftOut"] > 0
-    assert status["worstDomains"] == []
+
+
+def test_a_policy_with_something_wrong_is_not_told_in_brief():
+    seen, about = crowded(40)
+    seen.reason[:] = Reason.STUCK
+    status = report(seen, about, AT)["status"]
+    assert (status["briefPolicies"], status["policiesLeftOut"]) == ({}, 40 - len(status["policies"]))
+
+
+def test_a_generation_that_is_told_in_brief_is_told_at_once():
+    seen, about = crowded(60)
+    before = report(seen, about, AT)
+    key = min(before["status"]["briefPolicies"])
+    name = next(each.name for each in about.in_force.values() if each.uid.startswith(key))
+    newer = about.in_force[name].model_copy(update={"generation": 99})
+    after = report(seen, about._replace(in_force={**about.in_force, name: newer}), AT)
+    assert urgent(after) != urgent(before)
 
 
 class Desk:

@@ -247,7 +247,8 @@ def test_a_policy_of_another_schema_is_reported_and_the_others_go_on(cluster, st
 
 
 def test_a_conflict_is_an_event_of_the_node(cluster, start):
-    cluster.apply("first", priority=5)
+    cluster.apply("first")
+
     cluster.apply("second")
     start()
 
@@ -299,7 +300,7 @@ def agents_kubeconfig(cluster: Cluster, installed: ControlPlane, tmp_path: Path)
 
 
 def test_the_rights_of_the_manifests_are_all_it_needs(cluster, start, agents_kubeconfig, tmp_path):
-    cluster.apply("first", priority=5)
+    cluster.apply("first")
     agent = start(agents_kubeconfig)
     wait_owner(agent, "first")
     cluster.apply("second")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,13 +103,14 @@ def test_an_agent_does_not_write_the_state_of_another_node(agent):
     assert (answer.status, "may not write the state of node node-b" in answer.message) == (403, True)
 
 
-def test_events_need_the_two_commands_of_the_page(agent, contract):
+def test_events_need_the_role_of_the_page(agent, contract):
     assert agent.client.ask("POST", EVENTS, event()).status == 403
-    made = ("-n", "default", "create")
-    contract.kubectl(*made, "role", "ballast-events", "--verb=create,patch", "--resource=events.events.k8s.io")
-    binding = ("rolebinding", "ballast-events", "--role=ballast-events", f"--serviceaccount={agent.account}")
-    contract.kubectl(*made, *binding)
+    namespace, _, account = agent.account.partition(":")
+    page = (MANIFESTS / "README.md").read_text()
+    (rights,) = (block for block in re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S) if "ballast-events" in block)
+    mine = rights.replace("ballast-agent,", f"{account},").replace("namespace: memory", f"namespace: {namespace}")
+    contract.kubectl("apply", "-f", "-", input=mine)
     try:
         until(lambda: agent.client.ask("POST", EVENTS, event()).status == 201, ADMISSION_S, "rights to events")
     finally:
-        contract.kubectl("-n", "default", "delete", "role,rolebinding", "ballast-events")
+        contract.kubectl("delete", "-f", "-", input=mine)

@@ -20,7 +20,19 @@ def test_a_domain_is_owned_by_priority_then_age_then_name():
     assigned = assign([Guest("guest", 1, 1).facts()], policies, NodeIdentity("node"))
     assert assigned.inventory.policies == ("z-first", "a-old", "b-old", "c-new", "d-no-age")
     assert assigned.inventory.policy.tolist() == [0]
-    assert assigned.conflicted == dict.fromkeys(("a-old", "b-old", "c-new", "d-no-age"), ("guest",))
+
+
+def test_a_policy_conflicts_with_its_equals_and_is_overridden_by_its_betters():
+    guests = [Guest(name, 1, 1).facts() for name in ("db", "web", "idle")]
+    policies = [
+        policy("specific", priority=5, domainSelector={"names": ["db"]}),
+        policy("general"),
+        policy("same-again", domainSelector={"names": ["db", "web"]}),
+        policy("below", priority=-1, domainSelector={"names": ["web"]}),
+    ]
+    assigned = assign(guests, policies, NodeIdentity("node"))
+    assert assigned.conflicted == {"same-again": ("web",)}
+    assert assigned.overridden == {"general": ("db",), "same-again": ("db",), "below": ("web",)}
 
 
 class TestBudgetOfSeveralPolicies:
