@@ -61,10 +61,11 @@ def written_at(raw: Raw) -> str:
 
 
 def age_s(written: str, now: str) -> float:
-    """Seconds between two RFC 3339 times of the API server's clock; 0 where one is not known, or in the future."""
-    if not (written and now):
+    """Seconds between two RFC 3339 times of the API server's clock; 0 where one makes no sense, or is in the future."""
+    try:
+        return max(0.0, (datetime.fromisoformat(now) - datetime.fromisoformat(written)).total_seconds())
+    except (ValueError, OverflowError, TypeError):  # TypeError: one of the two without its zone
         return 0.0
-    return max(0.0, (datetime.fromisoformat(now) - datetime.fromisoformat(written)).total_seconds())
 
 
 def _said(errors: ValidationError, model: type[BaseModel]) -> str:

@@ -75,7 +75,7 @@ def _conditions(status: Status) -> Iterator[Status]:
     """Those that make sense."""
     listed = status.get("conditions")
     for each in listed if isinstance(listed, list) else ():
-        if isinstance(each, Mapping) and "type" in each:
+        if isinstance(each, Mapping) and isinstance(each.get("type"), str):
             yield each
 
 

@@ -71,6 +71,12 @@ def report(state: State, context: Context, observed_at: str) -> Object:
     even so is left out, and `policiesLeftOut` counts it.
     """
     whole = _status(state, context, observed_at)
+    everything = _object(whole, context)
+    return everything if _size(everything) <= MAXIMUM_SIZE else _object(_shortened(whole, context), context)
+
+
+def _shortened(whole: NodeStatus, context: Context) -> NodeStatus:
+    """As much as there is room for."""
     bare = _object(whole.model_copy(update={"policies": (), "worst_domains": ()}), context)
     room = MAXIMUM_SIZE - DIGITS - _size(bare)
     full, brief = _division(whole.policies, room)
@@ -83,7 +89,7 @@ def report(state: State, context: Context, observed_at: str) -> Object:
         "policies_left_out": len(whole.policies) - full - len(brief),
         "worst_domains": whole.worst_domains[:domains],
     }
-    return _object(whole.model_copy(update=kept), context)
+    return whole.model_copy(update=kept)
 
 
 def _division(policies: Sequence[PolicyState], room: int) -> tuple[int, Sequence[PolicyState]]:

@@ -11,6 +11,7 @@ from controller.cluster.nodeevents import NodeEvents
 from controller.cluster.report import Context, report, settled, urgent
 from controller.cluster.resources import NODE_MEMORY_STATES, Object
 from controller.cluster.retry import Retry, part_of, spread
+from controller.cluster.shape import version_of
 from controller.cluster.worker import Worker
 from controller.engine.state import State
 
@@ -99,8 +100,8 @@ class Reporter:
 
     def _send(self, told: Object, now: float) -> None:
         stored = self._client.apply(NODE_MEMORY_STATES, told, field_manager=FIELD_MANAGER)
+        self._version = version_of(stored)
         self._state_retry.worked()
-        self._version = stored["metadata"]["resourceVersion"]
         self._sent, self._sent_at, self._refresh_s = told, now, spread(REFRESH_S)
         self._stood_at, self._turned_at = now, None
 
@@ -121,7 +122,7 @@ class Reporter:
             if error.not_found:
                 return ""
             raise
-        return str(stored["metadata"]["resourceVersion"])
+        return version_of(stored)
 
     def _due(self, told: Object, now: float) -> float:
         """When this is to be written."""

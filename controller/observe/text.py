@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from controller.api.plaintext import printable as printable  # noqa: PLC0414 - observe and cli take it from here
+
 MIB = 2**20
 """Bytes."""
 
@@ -35,11 +37,6 @@ def troubles_of(state: Mapping[str, Any]) -> list[str]:
     lost = [each["error"] or f"{each['uri']}: not connected" for each in down]
     outage = [f"policies as last known: {state['outage']}"] if state["outage"] else []
     return [*lost, *outage, *(f"policy refused: {problem}" for problem in state["problems"]), *state["warnings"]]
-
-
-def printable(text: str) -> str:
-    """Control characters (a domain's name can hold any) shown escaped: none reaches a terminal or forges a line."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def seconds(span: float | None) -> str:
