@@ -1,10 +1,11 @@
 """What the sums of a policy mean: the conditions, each with a reason and what to do about it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from controller.aggregation.figures import Figures, Trouble
 from controller.aggregation.ledger import Summary
+from controller.api.plaintext import cut
 from controller.api.policystatus import MESSAGE_CHARACTERS, ConditionStatus, ConditionType
 
 NAMED = 3
@@ -192,7 +193,5 @@ def _have(number: int, total: int) -> str:
 
 
 def _cut(verdict: Verdict) -> Verdict:
-    if len(verdict.message) <= MESSAGE_CHARACTERS:
-        return verdict
-    message = verdict.message[: MESSAGE_CHARACTERS - 1] + "…"
-    return Verdict(verdict.type, verdict.status, verdict.reason, message)
+    """Counted in bytes: what is quoted of a policy may have four a character."""
+    return replace(verdict, message=cut(verdict.message, MESSAGE_CHARACTERS))

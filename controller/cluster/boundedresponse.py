@@ -8,10 +8,14 @@ import aiohttp
 from controller.cluster.client import MAXIMUM_ANSWER
 
 
+class TooLargeError(Exception):
+    """More came than an answer may have. Not one of aiohttp's errors, after which kopf would ask for the same again."""
+
+
 class BoundedResponse(aiohttp.ClientResponse):
     """An answer of which no line, and no whole that is asked for at once, is larger than MAXIMUM_ANSWER.
 
-    Reading more raises aiohttp.ClientPayloadError, which ends kopf's run.
+    Reading more raises TooLargeError, which ends kopf's run.
     """
 
     async def start(self, connection: Any) -> Self:
@@ -47,5 +51,5 @@ class _Bounded:
             last = piece.rfind(end) if end else -1
             open_bytes = len(piece) - last - 1 if last >= 0 else open_bytes + len(piece)
             if open_bytes > MAXIMUM_ANSWER:
-                raise aiohttp.ClientPayloadError(f"an answer of more than {MAXIMUM_ANSWER} bytes")
+                raise TooLargeError(f"an answer of more than {MAXIMUM_ANSWER} bytes; is a proxy in between?")
             yield piece

@@ -35,6 +35,11 @@ class ApiError(Exception):
         return self.status == HTTPStatus.UNAUTHORIZED
 
     @property
+    def forbidden(self) -> bool:
+        """We are known, and may not do that."""
+        return self.status == HTTPStatus.FORBIDDEN
+
+    @property
     def not_found(self) -> bool:
         """There is no such object, or its kind is not installed."""
         return self.status == HTTPStatus.NOT_FOUND

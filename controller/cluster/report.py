@@ -18,6 +18,7 @@ from controller.api.nodestate import (
     WorstDomain,
     brief_key,
 )
+from controller.api.plaintext import shown_name
 from controller.api.policy import MEBIBYTE, Metadata, Mode
 from controller.cluster.resources import Object
 from controller.engine.reasons import Reason
@@ -28,8 +29,6 @@ MAXIMUM_SIZE = 3456
 owns which field). All states of 10,000 nodes together are then the 40 MiB that its cache bears."""
 DIGITS = 16
 """Bytes that the two counts of policies may take more than in a state without any policy."""
-SHOWN_NAME = 64
-"""Characters of a domain's name; libvirt sets no bound."""
 
 _TROUBLES = np.array(
     [
@@ -236,7 +235,7 @@ def _worst(state: State) -> tuple[WorstDomain, ...]:
     worst = sorted(rows.tolist(), key=lambda row: (-shortfall[row], not troubled[row], inventory.names[row]))
     return tuple(
         WorstDomain(
-            name=_shown(inventory.names[row]),
+            name=shown_name(inventory.names[row]),
             uuid=inventory.uuids[row],
             reason=str(Reason(int(state.reason[row]))),
             shortfall_mebibytes=_mebibytes(shortfall[row]),
@@ -250,10 +249,6 @@ def _shortfall(state: State) -> NDArray[np.float64]:
     """(n,) bytes of demand above the allocation; 0 where one of the two is not known."""
     short = np.nan_to_num(state.observation.demand - state.observation.allocation, nan=0.0)
     return np.maximum(short, 0.0)
-
-
-def _shown(name: str) -> str:
-    return name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
 
 
 def _mebibytes(size: float) -> int:

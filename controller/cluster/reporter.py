@@ -7,7 +7,7 @@ from typing import NamedTuple
 from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
 from controller.cluster.findings import Finding
-from controller.cluster.nodeevents import NodeEvents
+from controller.cluster.nodeevents import NodeEvents, event_remedy
 from controller.cluster.report import Context, report, settled, urgent
 from controller.cluster.resources import NODE_MEMORY_STATES, Object
 from controller.cluster.retry import Retry, part_of, spread
@@ -141,7 +141,7 @@ class Reporter:
         try:
             self._events.send(news.found, news.context.uid, now, _wall("microseconds"))
         except ApiError as error:
-            pause = self._event_retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
+            pause = self._event_retry.failed(error.reason, event_remedy(error), error.retry_after_s or 0.0)
             self._not_before["events"] = now + pause
         else:
             self._event_retry.worked()

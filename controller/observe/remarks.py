@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from controller.api.plaintext import shown_name
 from controller.engine.ownership import Assignment
 
 NAMED = 5
@@ -118,4 +119,4 @@ def _conflict(policy: str, owner: str, names: list[str]) -> Remark:
 
 def _listed(names: Sequence[str]) -> str:
     rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + rest
+    return ", ".join(map(shown_name, names[:NAMED])) + rest

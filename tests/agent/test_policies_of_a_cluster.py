@@ -394,3 +394,19 @@ def test_the_cache_is_written_only_when_something_changed(source, tmp_path):
     source.policies.told("ADDED", policy("b", 500))
     assert (tmp_path / FILE).stat().st_ino != written
     assert [each.name for each in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_first_list_that_comes_after_the_end_begins_nothing(source):
+    entered: list[str] = []
+
+    class Entered(_NoThread):
+        def __enter__(self) -> None:
+            entered.append("kopf")
+
+    source.policies._kopf.worker = Entered()
+    source.api.fails = AWAY
+    with source.policies._lister:
+        pass
+    source.api.fails = None
+    source.policies.relist()
+    assert entered == []

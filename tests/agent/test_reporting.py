@@ -10,8 +10,10 @@ import pytest
 from fake_api import AWAY, FakeApi
 
 from controller.api.nodestate import NodeMemoryState
+from controller.api.plaintext import SHOWN_NAME
 from controller.api.policy import MemoryPolicy, Metadata
-from controller.cluster.findings import Finding, findings
+from controller.cluster.errors import ApiError
+from controller.cluster.findings import NOTE_BYTES, Finding, findings
 from controller.cluster.report import MAXIMUM_SIZE, Context, report, urgent
 from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S, News, Reporter
 from controller.cluster.resources import NODE_MEMORY_STATES
@@ -386,6 +388,49 @@ def test_events_that_could_not_be_written_do_not_keep_the_state_back(desk):
     assert desk.after(URGENT_S) == [STATE]
     desk.api.create = create
     assert EVENT in desk.after(20)
+
+
+@pytest.mark.parametrize("error", [ApiError(422, "Invalid", "too long"), ApiError(403, "Forbidden", "no")])
+def test_an_event_that_is_not_taken_keeps_no_other_from_being_written(desk, error, caplog):
+    create, told = desk.api.create, []
+
+    def refuse(resource: Any, body: Any, *, namespace: str) -> Any:
+        told.append(body["reason"])
+        if body["reason"] == "Stuck":
+            raise error
+        return create(resource, body, namespace=namespace)
+
+    desk.api.create = refuse
+    desk.found = [Finding(reason, "a", 0.0) for reason in ("Stuck", "Degraded", "Conflicted")]
+    desk.after(60)
+    assert [each for each in told if each != "Stuck"] == ["Degraded", "Conflicted"]
+    assert told.count("Stuck") > 2
+    (said,) = [record.message for record in caplog.records if "writing events" in record.message]
+    assert ("rights to events in the namespace default" in said) is error.forbidden
+
+
+HOSTILE = ["vm" + "\u4e2d" * 61, "\x9b2J\u202emv", "a\nb", "\U0001f600" * 60, "z\x1b]0;owned\x07"]
+
+
+def test_names_of_any_kind_leave_notes_that_the_api_server_takes():
+    names = [f"{number}{name}" for number, name in enumerate(HOSTILE * 3)]
+    seen = state(names, [policy("all", "*")])
+    for reason in (Reason.STUCK, Reason.NO_STATISTICS, Reason.MINIMUM_UNMET, Reason.AT_MAXIMUM):
+        seen.reason[:] = reason
+        seen.pressure.level[:] = Level.SHORT
+        found = findings(seen, [f"qemu:///{name}" for name in names], [f"all is Conflicted: {', '.join(names)}"] * 2)
+        assert found
+        assert [each.note for each in found if not each.note.isprintable()] == []
+        assert max(len(each.note.encode()) for each in found) <= NOTE_BYTES
+
+
+def test_names_of_any_kind_are_reported_on_one_line_and_cut():
+    seen = state(HOSTILE, [policy("all", "*")])
+    seen.reason[:] = Reason.STUCK
+    shown = {each["name"] for each in report(seen, context(seen), AT)["status"]["worstDomains"]}
+    assert len(shown) == len(HOSTILE)
+    assert {"\\x9b2J\\u202emv", "a\\nb", "z\\x1b]0;owned\\x07"} <= shown
+    assert max(len(name.encode()) for name in shown) <= SHOWN_NAME
 
 
 def test_nothing_is_found_on_a_node_that_is_well():

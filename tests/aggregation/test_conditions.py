@@ -191,7 +191,8 @@ def test_nodes_with_another_trouble_are_not_named():
 def test_no_message_is_longer_than_a_condition_takes(kind):
     everything = Figures(*(2 for _ in Figures._fields))
     worst = tuple(ill(f"{number}" * 253, *Trouble) for number in range(10))
-    assert len(message(kind, everything, *worst, problem="long " * 1000)) <= MESSAGE_CHARACTERS
+    for problem in ("long " * 1000, "\U0001f600" * 1000):
+        assert len(message(kind, everything, *worst, problem=problem).encode()) <= MESSAGE_CHARACTERS
 
 
 @given(st.builds(Figures, *(st.integers(0, 3) for _ in Figures._fields)))
