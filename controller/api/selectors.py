@@ -46,6 +46,7 @@ class Candidates:
         self._text = "\n".join(self._names)
         self._ends = list(accumulate(len(name) + 1 for name in self._names))
         """Where in the text each name has ended."""
+        self._known: dict[str, Sequence[int]] = {}
 
     def selected(self, selector: DomainSelector) -> Sequence[int]:
         """Places, in order, of the domains that every field that is not empty matches; all, if all fields are empty."""
@@ -57,18 +58,23 @@ class Candidates:
         return sorted(set.intersection(*wanted)) if wanted else range(len(self._order))
 
     def _matching(self, glob: str) -> Sequence[int]:
-        """Domains whose names match the glob."""
+        """Domains whose names match the glob; policies often share one."""
+        if glob not in self._known:
+            self._known[glob] = self._find(glob)
+        return self._known[glob]
+
+    def _find(self, glob: str) -> Sequence[int]:
         letters = _WILDCARDS.split(glob)
-        first, longest = letters[0], max(letters, key=len)
-        if len(letters) == 1:
-            begin, end = bisect_left(self._names, glob), bisect_right(self._names, glob)
-            return self._order[begin:end]
+        first, last, longest = letters[0], letters[-1], max(letters, key=len)
         begin = bisect_left(self._names, first)
         end = bisect_right(self._names, first, begin, key=lambda name: name[: len(first)])
+        if len(letters) == 1:
+            return self._order[begin : bisect_right(self._names, glob, begin)]
         if glob == f"{first}*":
             return self._order[begin:end]
-        places = range(begin, end) if first else self._containing(longest)
-        return [self._order[place] for place in places if self._matches(glob, letters, self._names[place])]
+        places = range(begin, end) if longest == first else self._containing(longest)
+        likely = [place for place in places if self._names[place].endswith(last)]
+        return [self._order[place] for place in likely if self._matches(glob, letters, self._names[place])]
 
     @staticmethod
     def _matches(glob: str, letters: Sequence[str], name: str) -> bool:
