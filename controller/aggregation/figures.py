@@ -141,8 +141,10 @@ def _of_brief(brief: BriefPolicy, pending: bool) -> Figures:
         nodes=1,
         reporting_nodes=1,
         pending_nodes=int(pending),
+        conflicted_nodes=int(brief.conflicted_domains > 0),
         domains=brief.domains,
         stable_domains=brief.stable_domains,
+        conflicted_domains=brief.conflicted_domains,
         overridden_domains=brief.overridden_domains,
     )
 

@@ -86,15 +86,16 @@ class PolicyState(StatePart):
 
 
 class BriefPolicy(NamedTuple):
-    """What there is to know of a policy that is in force here and has nothing wrong with it, in this order."""
+    """What there is to know of a policy that is in force here and whose domains are well, in this order."""
 
     observed_generation: int
     domains: int
     stable_domains: int
+    conflicted_domains: int
     overridden_domains: int
 
 
-BriefNumbers = Annotated[tuple[Count, ...], Field(strict=False, min_length=4, max_length=4)]
+BriefNumbers = Annotated[tuple[Count, ...], Field(strict=False, min_length=5, max_length=5)]
 """A `BriefPolicy` in JSON."""
 
 

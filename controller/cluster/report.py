@@ -110,11 +110,17 @@ def _fitting(sizes: Iterable[int], room: int) -> int:
 
 
 def _is_wrong(policy: PolicyState) -> bool:
-    return any((policy.stuck_domains, policy.unmet_domains, policy.shortfall_mebibytes, policy.conflicted_domains))
+    return any((policy.stuck_domains, policy.unmet_domains, policy.shortfall_mebibytes))
 
 
 def _brief(policy: PolicyState) -> BriefPolicy:
-    return BriefPolicy(policy.observed_generation, policy.domains, policy.stable_domains, policy.overridden_domains)
+    return BriefPolicy(
+        policy.observed_generation,
+        policy.domains,
+        policy.stable_domains,
+        policy.conflicted_domains,
+        policy.overridden_domains,
+    )
 
 
 def _entry_size(entry: PolicyState | WorstDomain) -> int:
@@ -132,7 +138,7 @@ def urgent(told: Object) -> Any:
     status = told["status"]
     fields = ("name", "uid", "observedGeneration", "mode", "conflictedDomains", "stuckDomains", "unmetDomains")
     policies = [{field: policy[field] for field in fields} for policy in status["policies"]]
-    generations = {uid: brief[0] for uid, brief in status["briefPolicies"].items()}
+    generations = {uid: (brief[0], brief[3]) for uid, brief in status["briefPolicies"].items()}
     return told["metadata"], policies, generations, status["policyCount"], status["pressure"]
 
 

@@ -105,11 +105,12 @@ def test_a_policy_for_which_a_state_has_no_room_is_not_known_there(ledger):
 
 def test_a_policy_told_in_brief_is_followed_if_its_generation_is_the_present_one(ledger):
     ledger.put_policy(policy("other", generation=7, uid="11111111-2222-3333-4444-555555555555"))
-    brief = {"11111111-2222": BriefPolicy(7, 5, 4, 1), "99999999-9999": BriefPolicy(7, 100, 100, 100)}
+    brief = {"11111111-2222": BriefPolicy(7, 5, 4, 2, 1), "99999999-9999": BriefPolicy(7, 9, 9, 9, 9)}
     ledger.put_report(replace(report("a", state(), mark="2"), brief=brief, left_out=3), 10.0)
-    there = Figures(nodes=2, reporting_nodes=2, pending_nodes=1, domains=5, stable_domains=4, overridden_domains=1)
+    there = Figures(nodes=2, reporting_nodes=2, pending_nodes=1, conflicted_nodes=1, domains=5, stable_domains=4)
+    there = there._replace(conflicted_domains=2, overridden_domains=1)
     assert figures(ledger, "other") == there
-    assert troubles(ledger, "other") == [("b", Trouble.PENDING), ("a", Trouble.UNSTABLE)]
+    assert troubles(ledger, "other") == [("b", Trouble.PENDING), ("a", Trouble.CONFLICTED)]
     ledger.put_policy(policy("other", generation=8, uid="11111111-2222-3333-4444-555555555555"))
     assert figures(ledger, "other") == there._replace(pending_nodes=2)
 
