@@ -63,8 +63,7 @@ def _stable(summary: Summary) -> Verdict:
     if gap is not None:
         return Verdict("Stable", "Unknown", *gap)
     if figures.domains == 0:
-        message = "the policy owns no domain; check spec.domainSelector and spec.priority, if it should"
-        return Verdict("Stable", "True", "NoDomains", message)
+        return Verdict("Stable", "True", "NoDomains", f"the policy owns no domain; {_why_none(figures)}, if it should")
     return Verdict("Stable", "True", "AllDomainsStable", f"all of {_plural(figures.domains, 'domain')} are stable")
 
 
@@ -103,6 +102,12 @@ def _gaps(summary: Summary) -> Iterator[tuple[str, str]]:
         yield _left_out(summary)
     if figures.domains == 0 and figures.pending_nodes:
         yield "NodesPending", "not every node has taken up the policy yet"
+
+
+def _why_none(figures: Figures) -> str:
+    if figures.overridden_domains:
+        return f"policies of higher priority own {figures.overridden_domains} that it selects; raise spec.priority"
+    return "check spec.domainSelector and spec.priority"
 
 
 def _no_conflict(figures: Figures) -> tuple[str, str]:
