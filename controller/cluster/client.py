@@ -40,6 +40,10 @@ PAGE = 250
 MAXIMUM_ANSWER = 8 * 2**20
 """Bytes of an answer, or of one event of a watch, that are read. A page of the largest objects seen has 3 MiB; read as
 JSON, the worst of 8 MiB takes 200 MiB, and agents may have 512."""
+MAXIMUM_LIST = 32 * 2**20
+"""Bytes of a whole list that is kept, in pages: ten thousand ordinary policies."""
+MAXIMUM_PAGES = 2**30
+"""Bytes of a whole list that is handed on page by page: a hundred thousand nodes, but no list without an end."""
 MAXIMUM_REFUSAL = 64 * 2**10
 """Bytes that are read of an answer that says no."""
 _CHUNK = 64 * 2**10
@@ -118,14 +122,20 @@ class Client:
         label_selector: str = "",
         limit: int = PAGE,
         metadata_only: bool = False,
+        most: int = MAXIMUM_PAGES,
     ) -> Iterator[Page]:
-        """A list page by page, consistent as of its first page. ApiError.gone: it took too long, begin again."""
+        """A list page by page, consistent as of its first page, in `most` bytes.
+
+        ApiError.gone: it took too long, begin again.
+        """
         query = {"limit": str(limit), "fieldSelector": field_selector, "labelSelector": label_selector}
         accept = _METADATA.format("List") if metadata_only else _JSON
         token = ""
         while True:
             answer = self._open("GET", resource.path(namespace=namespace), query | {"continue": token}, accept=accept)
-            said = sound_list(self._read(answer))
+            content = self._content(answer, min(most, MAXIMUM_ANSWER))
+            most -= len(content)
+            said = sound_list(self._understood(answer, content))
             metadata = said.get("metadata") or {}
             version = metadata.get("resourceVersion", "")
             yield Page(said.get("items") or [], version, _rfc3339(answer.response.headers.get("Date")))
@@ -153,6 +163,7 @@ class Client:
                     field_selector=field_selector,
                     label_selector=label_selector,
                     limit=limit,
+                    most=MAXIMUM_LIST,
                 ):
                     items += page.items
                     version = page.resource_version
@@ -240,14 +251,22 @@ class Client:
 
     def _read(self, answer: "_Answer") -> Object:
         """The object in an answer."""
+        return self._understood(answer, self._content(answer, MAXIMUM_ANSWER))
+
+    def _content(self, answer: "_Answer", most: int) -> bytes:
         try:
-            content = b"".join(_pieces(answer, MAXIMUM_ANSWER))
-            return _parsed(content)
+            return b"".join(_pieces(answer, most))
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _failed(self.server, answer, error) from error
         finally:
             answer.deadline.end()
             answer.response.close()
+
+    def _understood(self, answer: "_Answer", content: bytes) -> Object:
+        try:
+            return _parsed(content)
+        except ValueError as error:
+            raise _failed(self.server, answer, error) from error
 
     def _open(
         self,

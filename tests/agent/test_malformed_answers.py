@@ -148,6 +148,12 @@ class TestClient:
                     asked(Client(load))
         assert sum(sent) < 5 * MAXIMUM_ANSWER
 
+    def test_a_list_without_end_is_given_up(self, monkeypatch):
+        monkeypatch.setattr("controller.cluster.client.MAXIMUM_LIST", 1000)
+        page = json.dumps({"items": [{}], "metadata": {"continue": "more", "resourceVersion": "1"}}).encode()
+        with answering(whole(page)) as load, pytest.raises(ApiError, match=r"more than \d+ bytes"):
+            Client(load).list(NODES)
+
     def test_connections_are_kept_for_the_next_request(self):
         connections = []
 

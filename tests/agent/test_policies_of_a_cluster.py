@@ -410,3 +410,23 @@ def test_a_first_list_that_comes_after_the_end_begins_nothing(source):
     source.api.fails = None
     source.policies.relist()
     assert entered == []
+
+
+def test_a_refusal_is_no_new_version_of_what_is_in_force(source):
+    source.know(policy("a", 1))
+    before = source.policies.current()
+    known = source.policies._store.known.version
+    source.policies.told("MODIFIED", policy("a", 200, moonPhase="full"))
+    assert source.policies._store.known.version == known
+    assert source.policies.problems
+    source.policies.told("MODIFIED", policy("a", 201, weight=7))
+    assert source.policies._store.known.version == known + 1
+    assert source.policies.current()[1] != before[1]
+
+
+def test_going_on_from_the_cache_is_said(source, caplog):
+    source.know(policy("a", 1))
+    again = Source(source.policies._cache._file.parent)
+    again.api.fails = AWAY
+    again.policies.relist()
+    assert "the API server does not answer: going on with the 1 MemoryPolicies known last" in caplog.text

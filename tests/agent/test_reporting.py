@@ -160,9 +160,18 @@ def test_of_policies_for_which_there_is_no_room_generation_and_domains_are_told_
     assert status["policies"][0]["name"].startswith("59-")
     assert (status["policyCount"], status["policiesLeftOut"], status["worstDomains"]) == (60, 0, [])
     full = {each["uid"][:13] for each in status["policies"]}
+    assert len(full) > 1
     brief = {each.uid[:13]: [each.generation, 1, 1, 0, 3] for each in about.in_force.values()}
     assert status["briefPolicies"] == {key: value for key, value in brief.items() if key not in full}
     assert len(full) + len(status["briefPolicies"]) == 60
+
+
+def test_domains_are_left_out_before_policies_are_told_in_brief():
+    seen = state([f"{number}-{'x' * 90}" for number in range(10)], [policy(f"p{n}", f"{n}-*") for n in range(5)])
+    seen.observation.demand[:] = 600 * MIB
+    status = report(seen, context(seen), AT)["status"]
+    assert (len(status["policies"]), status["briefPolicies"]) == (5, {})
+    assert 2 < len(status["worstDomains"]) < 10
 
 
 def test_there_is_room_for_eighty_policies_and_those_beyond_are_counted():
@@ -360,7 +369,29 @@ def test_what_lasts_is_one_event_with_a_count(desk):
     writes = [what for what in desk.after(4000, step=10) if what != STATE]
     name = next(body["metadata"]["name"] for what, body in desk.api.written if what == EVENT)
     assert writes == [EVENT, *[f"merge events {name} in default"] * 2]
-    assert desk.api.written[-1][1].get("series", {"count": 3})["count"] == 3
+    counted = [body["series"]["count"] for _, body in desk.api.written if "series" in body]
+    assert counted == [2, 3]
+
+
+def test_what_has_changed_is_an_event_of_its_own_after_a_while(desk):
+    desk.found = [Finding("Stuck", "a", 0.0)]
+    desk.after(10)
+    desk.found = [Finding("Stuck", "a, b", 0.0)]
+    assert EVENT not in desk.after(280, step=10)
+    assert desk.after(30, step=10).count(EVENT) == 1
+    assert [body["note"] for what, body in desk.api.written if what == EVENT] == ["a", "a, b"]
+
+
+def test_whether_the_state_stands_is_asked_about_once_a_minute(desk):
+    get, asked = desk.api.get, []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        asked.append(desk.now)
+        return get(*arguments, **options)
+
+    desk.api.get = counted
+    desk.after(200)
+    assert len(asked) == 3
 
 
 def test_what_flaps_does_not_flood(desk):

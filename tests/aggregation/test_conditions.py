@@ -150,7 +150,8 @@ def test_domains_of_a_policy_of_higher_priority_are_no_conflict():
     assert judged(figures) == judged(WELL) | {"Conflicted": ("False", "Overridden")}
     assert message("Conflicted", figures) == "policies of higher priority own 5 domains that this one selects"
     assert message("Stable", figures._replace(domains=0, stable_domains=0)) == (
-        "the policy owns no domain; policies of higher priority own 5 that it selects; raise spec.priority, if it should"
+        "the policy owns no domain; policies of higher priority own 5 that it selects; "
+        "raise spec.priority, if it should"
     )
 
 
