@@ -1,5 +1,6 @@
 """What an API server, or a proxy before it, may answer instead of what was asked for: refused, bounded, said once."""
 
+import gzip
 import json
 import socket
 import threading
@@ -19,7 +20,7 @@ from controller.aggregation.news import Changed, Complete, Seen
 from controller.aggregation.picture import Picture
 from controller.cluster.cache import Cache
 from controller.cluster.client import MAXIMUM_ANSWER, Client, Event, Page
-from controller.cluster.election import LeaseError
+from controller.cluster.election import Held, LeaseError, Record
 from controller.cluster.errors import ApiError, of_status, refused
 from controller.cluster.feed import Feed
 from controller.cluster.lease import ApiLease
@@ -147,6 +148,45 @@ class TestClient:
                 with pytest.raises(ApiError, match=f"more than {MAXIMUM_ANSWER} bytes"):
                     asked(Client(load))
         assert sum(sent) < 5 * MAXIMUM_ANSWER
+
+    def test_a_redirect_is_not_followed_with_the_credentials(self):
+        asked = []
+        with answering(whole(b"{}")) as there:
+
+            def away(connection: socket.socket) -> None:
+                asked.append(1)
+                whole(b"", f"302 Found\r\nLocation: {there().host}/elsewhere")(connection)
+
+            with answering(away) as load, pytest.raises(ApiError) as caught:
+                Client(load).get(NODES, "a")
+        assert (caught.value.status, caught.value.reason, len(asked)) == (302, "Found", 1)
+
+    def test_what_is_compressed_is_not_unpacked(self):
+        bomb = gzip.compress(b" " * 2**20)
+        with answering(whole(bomb, "200 OK\r\nContent-Encoding: gzip")) as load, pytest.raises(ApiError) as caught:
+            Client(load).get(NODES, "a")
+        assert caught.value.reason == "InvalidAnswer"
+
+    def test_a_body_that_breaks_off_is_an_api_server_that_is_away(self):
+        def half(connection: socket.socket) -> None:
+            connection.sendall(OK + b"Content-Length: 50\r\n\r\n{}")
+
+        with answering(half) as load, pytest.raises(ApiError) as caught:
+            Client(load).get(NODES, "a")
+        assert (caught.value.unreachable, caught.value.reason) == (True, "Unreachable")
+
+    def test_a_watch_that_was_read_to_its_end_leaves_no_connection_open(self):
+        ended = threading.Event()
+
+        def script(connection: socket.socket) -> None:
+            connection.sendall(CHUNKED + b"2\r\n[]\r\n")
+            if connection.recv(1) == b"":
+                ended.set()
+
+        with answering(script) as load:
+            with pytest.raises(ApiError, match=r"broke off|no object"):
+                list(Client(load).watch(NODES, "1", timeout_s=-14))
+            assert ended.wait(5)
 
     def test_a_list_without_end_is_given_up(self, monkeypatch):
         monkeypatch.setattr("controller.cluster.client.MAXIMUM_LIST", 1000)
@@ -378,6 +418,36 @@ class TestWriters:
     def test_a_lease_with_odd_fields_is_an_error_of_the_lease(self, spec):
         with pytest.raises(LeaseError):
             ApiLease(Answering({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": spec}), "ns", "a").read()
+
+
+class Keeping(Answering):
+    """A client that keeps what it was given last."""
+
+    def update(self, _resource: Any, body: Any, **_: Any) -> Any:
+        self.updated = body
+        return body
+
+    get = Answering._give
+
+
+def test_what_others_keep_in_a_lease_stays_when_it_is_renewed():
+    kept = {"metadata": {"name": "a", "resourceVersion": "7", "labels": {"by": "others"}}, "spec": {"strategy": "x"}}
+    client = Keeping(kept)
+    lease = ApiLease(client, "ns", "a")
+    lease.read()
+    held = lease.replace(Record("me", 15, "then", "now", 3), "8")
+    assert client.updated == {
+        "metadata": {"name": "a", "resourceVersion": "8", "labels": {"by": "others"}},
+        "spec": {
+            "strategy": "x",
+            "holderIdentity": "me",
+            "leaseDurationSeconds": 15,
+            "acquireTime": "then",
+            "renewTime": "now",
+            "leaseTransitions": 3,
+        },
+    }
+    assert held == Held(Record("me", 15, "then", "now", 3), "8")
 
 
 class TestAgent:

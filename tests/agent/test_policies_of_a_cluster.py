@@ -430,3 +430,17 @@ def test_going_on_from_the_cache_is_said(source, caplog):
     again.api.fails = AWAY
     again.policies.relist()
     assert "the API server does not answer: going on with the 1 MemoryPolicies known last" in caplog.text
+
+
+def test_a_list_that_says_nothing_new_changes_nothing(source):
+    source.know(policy("a", 1))
+    woken = source.woken
+    source.policies.relist()
+    source.api.version += 1
+    source.policies.relist()
+    assert source.woken == woken
+
+
+def test_a_cache_folder_is_made_with_those_above_it(tmp_path):
+    Cache(tmp_path / "a" / "b", "here")
+    assert (tmp_path / "a" / "b").is_dir()

@@ -166,6 +166,16 @@ def test_of_policies_for_which_there_is_no_room_generation_and_domains_are_told_
     assert len(full) + len(status["briefPolicies"]) == 60
 
 
+def test_policies_stand_in_the_order_in_which_a_person_should_look_at_them():
+    seen = state(list("abcde"), [policy(f"p{name}", name) for name in "abcde"])
+    seen.reason[3] = Reason.STUCK
+    seen.reason[4] = Reason.MINIMUM_UNMET
+    seen.observation.demand[2] = 600 * MIB
+    about = context(seen, {"pb": 1})
+    names = [each["name"] for each in report(seen, about, AT)["status"]["policies"]]
+    assert names == ["pd", "pe", "pc", "pb", "pa"]
+
+
 def test_domains_are_left_out_before_policies_are_told_in_brief():
     seen = state([f"{number}-{'x' * 90}" for number in range(10)], [policy(f"p{n}", f"{n}-*") for n in range(5)])
     seen.observation.demand[:] = 600 * MIB
