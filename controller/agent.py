@@ -53,6 +53,8 @@ class Agent:
         if latest is None or latest.awaited or not latest.looked:
             return None
         ownership = latest.ownership
-        context = Context(self._node_name, self.policies.node_uid, latest.in_force, ownership.conflicted)
+        context = Context(
+            self._node_name, self.policies.node_uid, latest.in_force, ownership.conflicted, ownership.overridden
+        )
         conflicts = [remark.text for remark in ownership.remarks if remark.event == "conflict"]
         return News(latest.state, context, findings(latest.state, lost(latest.connections), conflicts))

@@ -7,7 +7,7 @@ the leader writes.
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from queue import Empty, SimpleQueue
+from queue import Empty, Full, Queue
 from typing import Any, Protocol
 
 from controller.aggregation.desk import Desk, Draft
@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 5.0
 """Most seconds between two turns: silent nodes, the probes and a lead that ended are noticed no later."""
+NEWS = 2048
+"""Pieces of news that may wait: pages of a list, of 250 objects, or single changes. More would only take memory while
+the loop is busy; a server that has to wait for long ends the watch, and all is listed anew."""
 GAP_S = 0.05
 """Least seconds between two turns: news of many nodes is taken in together."""
 
@@ -77,7 +80,7 @@ class Aggregator:
         self._clock = clock
         self._publish = publish
         self._troubles = troubles
-        self._news: SimpleQueue[News] = SimpleQueue()
+        self._news: Queue[News] = Queue(NEWS)
         self._picture = Picture()
         self._desk = Desk(self._picture)
         self._led = False
@@ -87,8 +90,13 @@ class Aggregator:
         self._failed_writes = 0
 
     def hear(self, news: News) -> None:
-        """Take note of a piece of news for the next turn."""
-        self._news.put(news)
+        """Take note of news for the next turn. Waits while there is too much of it, which slows the server down."""
+        while not self._clock.stopped:
+            try:
+                self._news.put(news, timeout=GAP_S)
+            except Full:
+                continue
+            return
 
     def run(self) -> None:
         """Turn until the clock is stopped."""
@@ -111,11 +119,13 @@ class Aggregator:
         return min(max(due - self._clock.monotonic(), 0.0), HEARTBEAT_S)
 
     def _listen(self) -> None:
-        try:
-            while True:
-                self._picture.hear(self._news.get_nowait(), self._clock.monotonic())
-        except Empty:
-            return
+        """Take in what there is, but no more than a full queue: while more keeps coming, statuses are written, too."""
+        for _ in range(NEWS):
+            try:
+                news = self._news.get_nowait()
+            except Empty:
+                return
+            self._picture.hear(news, self._clock.monotonic())
 
     def _write(self) -> None:
         """Write what is due, while this replica leads and the API server answers; for the length of a heartbeat."""

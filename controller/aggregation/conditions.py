@@ -1,11 +1,12 @@
 """What the sums of a policy mean: the conditions, each with a reason and what to do about it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from controller.aggregation.figures import Trouble
+from controller.aggregation.figures import Figures, Trouble
 from controller.aggregation.ledger import Summary
 from controller.api.policystatus import MESSAGE_CHARACTERS, ConditionStatus, ConditionType
+from controller.api.printable import cut
 
 NAMED = 3
 """Nodes named in a message; `worstNodes` has more of them."""
@@ -41,6 +42,8 @@ def _ready(summary: Summary) -> Verdict:
             "see their logs"
         )
         return Verdict("Ready", "False", "NodesPending", message)
+    if figures.left_out_nodes:
+        return Verdict("Ready", "Unknown", *_left_out(summary))
     follow = "follows" if figures.nodes == 1 else "follow"
     message = f"{figures.nodes} of {_plural(figures.nodes, 'node')} {follow} generation {policy.generation}"
     return Verdict("Ready", "True", "AllNodesFollow", message)
@@ -56,36 +59,73 @@ def _stable(summary: Summary) -> Verdict:
             "if they do so for long, raise spec.threshold or spec.headroom, or accept it in spec.stability"
         )
         return Verdict("Stable", "False", "DomainsUnstable", message)
-    hindrance = next(_hindrances(summary), None)
-    if hindrance is not None:
-        return Verdict("Stable", "Unknown", *hindrance)
-    if figures.nodes == 0:
-        return Verdict("Stable", "Unknown", "NoNodes", _NO_NODES)
+    gap = next(_gaps(summary), None)
+    if gap is not None:
+        return Verdict("Stable", "Unknown", *gap)
     if figures.domains == 0:
-        message = "the policy owns no domain; check spec.domainSelector and spec.priority, if it should"
-        return Verdict("Stable", "True", "NoDomains", message)
+        return Verdict("Stable", "True", "NoDomains", f"the policy owns no domain; {_why_none(figures)}, if it should")
     return Verdict("Stable", "True", "AllDomainsStable", f"all of {_plural(figures.domains, 'domain')} are stable")
 
 
 def _degraded(summary: Summary) -> Verdict:
     """Something is wrong that does not mend by itself."""
     faults = [*_hindrances(summary), *_shortages(summary)]
+    if not faults and summary.figures.left_out_nodes:
+        return Verdict("Degraded", "Unknown", *_left_out(summary))
     if not faults:
         return Verdict("Degraded", "False", "AsExpected", "nothing needs a person")
     return Verdict("Degraded", "True", faults[0][0], "; ".join(message for _, message in faults))
 
 
 def _conflicted(summary: Summary) -> Verdict:
-    """Another policy owns domains that this one selects."""
+    """Another policy of the same priority owns domains that this one selects."""
     figures = summary.figures
+    if not figures.conflicted_domains and figures.left_out_nodes:
+        return Verdict("Conflicted", "Unknown", *_left_out(summary))
     if not figures.conflicted_domains:
-        return Verdict("Conflicted", "False", "NoConflict", "no other policy owns a domain that this one selects")
+        return Verdict("Conflicted", "False", *_no_conflict(figures))
     message = (
-        f"{_plural(figures.conflicted_domains, 'domain')} that this policy selects too: another policy owns them, on "
-        f"{_names(summary, Trouble.CONFLICTED, figures.conflicted_nodes)}; narrow a spec.domainSelector, "
-        "or change spec.priority"
+        f"{_plural(figures.conflicted_domains, 'domain')} that this policy selects too: another policy of the same "
+        f"priority owns them, on {_names(summary, Trouble.CONFLICTED, figures.conflicted_nodes)}; "
+        "narrow a spec.domainSelector, or change spec.priority"
     )
     return Verdict("Conflicted", "True", "OwnedByOthers", message)
+
+
+def _gaps(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Why nobody knows whether all domains are stable, or whether there are any."""
+    figures = summary.figures
+    yield from _hindrances(summary)
+    if figures.nodes == 0:
+        yield "NoNodes", _NO_NODES
+    if figures.left_out_nodes:
+        yield _left_out(summary)
+    if figures.domains == 0 and figures.pending_nodes:
+        yield "NodesPending", "not every node has taken up the policy yet"
+
+
+def _why_none(figures: Figures) -> str:
+    if figures.overridden_domains:
+        return f"policies of higher priority own {figures.overridden_domains} that it selects; raise spec.priority"
+    return "check spec.domainSelector and spec.priority"
+
+
+def _no_conflict(figures: Figures) -> tuple[str, str]:
+    if not figures.overridden_domains:
+        return "NoConflict", "no other policy owns a domain that this one selects"
+    message = f"policies of higher priority own {_plural(figures.overridden_domains, 'domain')} that this one selects"
+    return "Overridden", message
+
+
+def _left_out(summary: Summary) -> tuple[str, str]:
+    """Why nobody knows how the policy does on some nodes: more policies than their states have room for."""
+    figures = summary.figures
+    message = (
+        f"{_have(figures.left_out_nodes, figures.nodes)} no room for this policy in the state: "
+        f"{_names(summary, Trouble.LEFT_OUT, figures.left_out_nodes)}; have fewer policies for each node, by "
+        "spec.nodeSelector or by putting several into one"
+    )
+    return "PoliciesLeftOut", message
 
 
 _NO_NODES = (
@@ -158,7 +198,5 @@ def _have(number: int, total: int) -> str:
 
 
 def _cut(verdict: Verdict) -> Verdict:
-    if len(verdict.message) <= MESSAGE_CHARACTERS:
-        return verdict
-    message = verdict.message[: MESSAGE_CHARACTERS - 1] + "…"
-    return Verdict(verdict.type, verdict.status, verdict.reason, message)
+    """Counted in bytes: what is quoted of a policy may have four a character."""
+    return replace(verdict, message=cut(verdict.message, MESSAGE_CHARACTERS))

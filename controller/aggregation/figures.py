@@ -1,12 +1,12 @@
 """What one node adds to one policy: numbers that sum up, and what is wrong with it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from operator import add, sub
 from typing import NamedTuple
 
-from controller.api.nodestate import PolicyState
+from controller.api.nodestate import BriefPolicy, PolicyState, brief_key
 
 
 class Figures(NamedTuple):
@@ -20,6 +20,8 @@ class Figures(NamedTuple):
     """Report what this version cannot read."""
     pending_nodes: int = 0
     """Report, but have not taken up the policy's present generation."""
+    left_out_nodes: int = 0
+    """Report, but have no room for this policy: what it does there is not known."""
     short_nodes: int = 0
     """Have a domain whose demand is above its allocation."""
     stuck_nodes: int = 0
@@ -27,10 +29,11 @@ class Figures(NamedTuple):
     unmet_nodes: int = 0
     """Have a domain with less than its minimum, for which there is no room."""
     conflicted_nodes: int = 0
-    """Have a domain that another policy owns."""
+    """Have a domain that another policy of the same priority owns."""
     domains: int = 0
     stable_domains: int = 0
     conflicted_domains: int = 0
+    overridden_domains: int = 0
     stuck_domains: int = 0
     unmet_domains: int = 0
     reallocations: int = 0
@@ -57,6 +60,7 @@ class Trouble(Enum):
     UNMET = "Unmet"
     PRESSURE = "Pressure"
     PENDING = "Pending"
+    LEFT_OUT = "LeftOut"
     CONFLICTED = "Conflicted"
     UNSTABLE = "Unstable"
 
@@ -77,8 +81,10 @@ class Report:
     """The host itself is short of memory."""
     policies: Mapping[str, PolicyState] | None = None
     """By name; None when the state cannot be read."""
+    brief: Mapping[str, BriefPolicy] = field(default_factory=dict)
+    """By `brief_key`, further policies, of which less is said."""
     left_out: int = 0
-    """Policies in force on the node for which there was no room in the state."""
+    """Policies in force on the node of which the state says nothing, for want of room."""
     problem: str = ""
     """Why the state cannot be read."""
 
@@ -106,21 +112,41 @@ class Share:
 def share(policy: str, uid: str, generation: int, report: Report, silent: bool) -> Share:
     """What the node of `report` adds to a policy that is for it.
 
-    `silent` nodes have not been heard for too long: what they last said is no knowledge of the present. Where a state
-    has no room for all policies, one that it does not name counts as followed: agents leave out those without trouble.
-    What is said of a policy with another `uid` is about a predecessor of the same name, and tells nothing of this one.
+    `silent` nodes have not been heard for too long: what they last said is no knowledge of the present. Nor is it known
+    what a policy does that a state does not name, where the state has no room for all. What is said of a policy with
+    another `uid` is about a predecessor of the same name, and tells nothing of this one.
     """
     if silent:
         return Share(report.node, Figures(nodes=1, unknown_nodes=1), (Trouble.UNKNOWN,), report.reported_at)
     if report.policies is None:
         return Share(report.node, Figures(nodes=1, unreadable_nodes=1), (Trouble.UNREADABLE,))
-    state = report.policies.get(policy)
-    if state is None and report.left_out:
-        return Share(report.node, Figures(nodes=1, reporting_nodes=1))
-    if state is None or state.uid != uid:
-        return Share(report.node, Figures(nodes=1, reporting_nodes=1, pending_nodes=1), (Trouble.PENDING,))
-    figures = _of_state(state, pending=state.observed_generation != generation)
+    figures = _figures(policy, uid, generation, report)
     return Share(report.node, figures, _troubles(figures, report.pressure))
+
+
+def _figures(policy: str, uid: str, generation: int, report: Report) -> Figures:
+    """Of a node that reports, what it says of the policy."""
+    state, brief = (report.policies or {}).get(policy), report.brief.get(brief_key(uid))
+    if state is not None and state.uid == uid:
+        return _of_state(state, pending=state.observed_generation != generation)
+    if brief is not None:
+        return _of_brief(brief, pending=brief.observed_generation != generation)
+    if state is None and report.left_out:
+        return Figures(nodes=1, reporting_nodes=1, left_out_nodes=1)
+    return Figures(nodes=1, reporting_nodes=1, pending_nodes=1)
+
+
+def _of_brief(brief: BriefPolicy, pending: bool) -> Figures:
+    return Figures(
+        nodes=1,
+        reporting_nodes=1,
+        pending_nodes=int(pending),
+        conflicted_nodes=int(brief.conflicted_domains > 0),
+        domains=brief.domains,
+        stable_domains=brief.stable_domains,
+        conflicted_domains=brief.conflicted_domains,
+        overridden_domains=brief.overridden_domains,
+    )
 
 
 def _of_state(state: PolicyState, pending: bool) -> Figures:
@@ -135,6 +161,7 @@ def _of_state(state: PolicyState, pending: bool) -> Figures:
         domains=state.domains,
         stable_domains=state.stable_domains,
         conflicted_domains=state.conflicted_domains,
+        overridden_domains=state.overridden_domains,
         stuck_domains=state.stuck_domains,
         unmet_domains=state.unmet_domains,
         reallocations=state.reallocations,
@@ -151,6 +178,7 @@ def _troubles(figures: Figures, pressure: bool) -> tuple[Trouble, ...]:
         Trouble.UNMET: figures.unmet_nodes > 0,
         Trouble.PRESSURE: pressure and figures.domains > 0,
         Trouble.PENDING: figures.pending_nodes > 0,
+        Trouble.LEFT_OUT: figures.left_out_nodes > 0,
         Trouble.CONFLICTED: figures.conflicted_nodes > 0,
         Trouble.UNSTABLE: figures.stable_domains < figures.domains,
     }

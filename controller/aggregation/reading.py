@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from controller.aggregation.figures import Report
 from controller.aggregation.ledger import Policy
 from controller.aggregation.news import Raw
-from controller.api.nodestate import NodeMemoryState
+from controller.api.nodestate import BriefPolicy, NodeMemoryState
 from controller.api.policy import MemoryPolicy
 from controller.api.problems import Problem
 from controller.api.wording import explain, path_of
@@ -34,7 +34,15 @@ def read_state(raw: Raw) -> Report:
         mark = raw["metadata"].get("resourceVersion", "")
         return Report(node, mark, reported_at, problem=_said(errors, NodeMemoryState))
     policies = {policy.name: policy for policy in status.policies}
-    return Report(node, status.observed_at, reported_at, status.pressure, policies, status.policies_left_out)
+    return Report(
+        node,
+        status.observed_at,
+        reported_at,
+        pressure=status.pressure,
+        policies=policies,
+        brief={uid: BriefPolicy(*numbers) for uid, numbers in status.brief_policies.items()},
+        left_out=status.policies_left_out,
+    )
 
 
 def read_labels(raw: Raw) -> Mapping[str, str]:
@@ -53,10 +61,11 @@ def written_at(raw: Raw) -> str:
 
 
 def age_s(written: str, now: str) -> float:
-    """Seconds between two RFC 3339 times of the API server's clock; 0 where one is not known, or in the future."""
-    if not (written and now):
+    """Seconds between two RFC 3339 times of the API server's clock; 0 where one makes no sense, or is in the future."""
+    try:
+        return max(0.0, (datetime.fromisoformat(now) - datetime.fromisoformat(written)).total_seconds())
+    except (ValueError, OverflowError, TypeError):  # TypeError: one of the two without its zone
         return 0.0
-    return max(0.0, (datetime.fromisoformat(now) - datetime.fromisoformat(written)).total_seconds())
 
 
 def _said(errors: ValidationError, model: type[BaseModel]) -> str:

@@ -75,7 +75,7 @@ def _conditions(status: Status) -> Iterator[Status]:
     """Those that make sense."""
     listed = status.get("conditions")
     for each in listed if isinstance(listed, list) else ():
-        if isinstance(each, Mapping) and "type" in each:
+        if isinstance(each, Mapping) and isinstance(each.get("type"), str):
             yield each
 
 
@@ -95,6 +95,7 @@ def _status(summary: Summary, known: PolicyStatus | None, now: str) -> PolicySta
         domains=figures.domains,
         stableDomains=figures.stable_domains,
         conflictedDomains=figures.conflicted_domains,
+        overriddenDomains=figures.overridden_domains,
         stuckDomains=figures.stuck_domains,
         reallocations=figures.reallocations,
         looks=figures.looks,

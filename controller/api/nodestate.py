@@ -5,7 +5,7 @@ mixed, an older aggregator reads what a newer agent wrote.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field, computed_field
 
@@ -14,6 +14,9 @@ from controller.api.problems import InvalidValueError
 
 WORST_DOMAINS = 10
 """Most domains named in one state; the rest is for the metrics."""
+
+BRIEF_UID = 13
+"""Characters of a UID, of which 12 are hexadecimal digits: no two policies of a cluster are alike in them."""
 
 Count = Annotated[int, Field(ge=0, le=2**50)]
 """What a node may say it has at most, so that sums over nodes stay within the API server's integers of 64 bits."""
@@ -66,7 +69,9 @@ class PolicyState(StatePart):
     """Domains the policy owns here."""
     stable_domains: DomainCount
     conflicted_domains: DomainCount
-    """Domains the policy selects here but another one owns."""
+    """Domains the policy selects here but another one of the same priority owns."""
+    overridden_domains: DomainCount = 0
+    """Domains the policy selects here but one of higher priority owns."""
     stuck_domains: DomainCount
     unmet_domains: DomainCount
     """Domains with less than their minimum: the minimums on this node are more than its budget."""
@@ -78,6 +83,25 @@ class PolicyState(StatePart):
     """Against looking at the minimum interval all the time, since the agent started."""
     shortfall_mebibytes: Count
     """Demand above allocation, over the policy's domains."""
+
+
+class BriefPolicy(NamedTuple):
+    """What there is to know of a policy that is in force here and whose domains are well, in this order."""
+
+    observed_generation: int
+    domains: int
+    stable_domains: int
+    conflicted_domains: int
+    overridden_domains: int
+
+
+BriefNumbers = Annotated[tuple[Count, ...], Field(strict=False, min_length=5, max_length=5)]
+"""A `BriefPolicy` in JSON."""
+
+
+def brief_key(uid: str) -> str:
+    """What stands for a policy's UID in a list of many: enough of it to tell any two policies of a cluster apart."""
+    return uid[:BRIEF_UID]
 
 
 class WorstDomain(StatePart):
@@ -102,15 +126,17 @@ class NodeStatus(StatePart):
     domains: DomainCount
     stable_domains: DomainCount
     policies: Annotated[tuple[PolicyState, ...], Field(strict=False)] = ()
+    brief_policies: Annotated[dict[str, BriefNumbers], Field(max_length=1024, default_factory=dict)]
+    """By `brief_key`, policies in force on the node for which there is no room in `policies`."""
     policies_left_out: Count = 0
-    """Policies in force on the node for which there is no room in `policies`."""
+    """Policies in force on the node for which there is no room at all: nobody knows what they do here."""
     worst_domains: Annotated[tuple[WorstDomain, ...], Field(strict=False, max_length=WORST_DOMAINS)] = ()
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator on top of property
     @property
     def policy_count(self) -> int:
         """Policies in force on the node: a column of `kubectl get` cannot count."""
-        return len(self.policies) + self.policies_left_out
+        return len(self.policies) + len(self.brief_policies) + self.policies_left_out
 
 
 class NodeMemoryState(StatePart):

@@ -69,7 +69,9 @@ class PolicyStatus(StatePart):
     """Domains the policy owns."""
     stable_domains: Count
     conflicted_domains: Count
-    """Domains the policy selects but another one owns."""
+    """Domains the policy selects but another one of the same priority owns."""
+    overridden_domains: Count = 0
+    """Domains the policy selects but one of higher priority owns."""
     stuck_domains: Count
     reallocations: Count
     """Since each agent started, as are the next two."""

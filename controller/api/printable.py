@@ -46,3 +46,20 @@ def bounded(text: str, most: int = LONGEST) -> str:
         return text
     fitting = most if len(printable(text[:most])) <= most else most // _ESCAPE
     return f"{text[: fitting - 1]}…"
+
+
+SHOWN_NAME = 96
+"""Bytes of a domain's name that are shown among others; libvirt takes as many as a file's name has, and QEMU more."""
+
+
+def shown_name(name: str) -> str:
+    """A domain's name among others: on one line, and cut when long."""
+    return cut(printable(name), SHOWN_NAME)
+
+
+def cut(text: str, most: int) -> str:
+    """The text in at most so many bytes of UTF-8 (at least 3), with an ellipsis where something is missing."""
+    encoded = text.encode()
+    if len(encoded) <= most:
+        return text
+    return encoded[: most - len("…".encode())].decode(errors="ignore") + "…"

@@ -1,13 +1,17 @@
 """Where the API server is and who we are to it: a kubeconfig, or the service account of the pod we run in."""
 
+import logging
 import os
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from kubernetes.client.configuration import Configuration
+from kubernetes.client.rest import should_bypass_proxies
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 from yaml import YAMLError
+
+_log = logging.getLogger(__name__)
 
 Load = Callable[[], Configuration]
 """Reads the access anew, with whatever has been rotated since. Raises AccessError."""
@@ -34,7 +38,29 @@ def _load(kubeconfig: Path | None) -> Configuration:
         raise _refused(kubeconfig, "not a kubeconfig") from None
     except (ConfigException, OSError, ValueError, KeyError) as error:
         raise _refused(kubeconfig, str(error).strip().rstrip(".")) from error
+    if proxy_of(configuration).startswith("socks"):
+        raise _refused(kubeconfig, "its proxy speaks SOCKS, which Ballast does not")
+    if not configuration.verify_ssl:
+        _say_unverified(str(configuration.host))
     return configuration
+
+
+def proxy_of(configuration: Configuration) -> str:
+    """URL of the proxy on the way to the API server, by kubeconfig or environment; empty without one."""
+    if not configuration.proxy or should_bypass_proxies(configuration.host, configuration.no_proxy or ""):
+        return ""
+    return str(configuration.proxy)
+
+
+@cache
+def _say_unverified(server: str) -> None:
+    """Once, however often the access is read."""
+    _log.warning(
+        "API server %s: its certificate is not verified, as the kubeconfig wants it (insecure-skip-tls-verify); who "
+        "is in between can read the credentials and answer in its place: give the cluster a certificate-authority",
+        server,
+        extra={"fields": {"event": "cluster"}},
+    )
 
 
 def _refused(kubeconfig: Path | None, cause: str) -> AccessError:

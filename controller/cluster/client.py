@@ -7,10 +7,11 @@ alone, for each would be memory that an agent on every node pays for. Thread-saf
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode
 
@@ -21,19 +22,32 @@ from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from controller import __version__
 from controller.cluster.access import AccessError, Load
-from controller.cluster.errors import ApiError, broken, of_status, refused, unreachable
+from controller.cluster.deadline import Deadline, heed_deadlines
+from controller.cluster.errors import ApiError, broken, late, of_status, refused, unreachable
 from controller.cluster.resources import Object, Resource
+from controller.cluster.shape import sound_list
 
 CONNECT_S = 5.0
 """Seconds to open a connection: further away than that is away."""
 ANSWER_S = 20.0
-"""Seconds without a byte of an answer; the API server itself gives up a write after that order of time."""
+"""Seconds for a whole answer; the API server itself gives up a write after that order of time."""
 WATCH_S = 300
 """Seconds after which the server is asked to end a watch, so that one that died silently is noticed."""
 WATCH_GRACE_S = 15.0
 """Seconds that the server may end it late."""
-PAGE = 500
-"""Objects a page, as kubectl asks for."""
+PAGE = 250
+"""Objects a page."""
+MAXIMUM_ANSWER = 8 * 2**20
+"""Bytes of an answer, or of one event of a watch, that are read. A page of the largest objects seen has 3 MiB; read as
+JSON, the worst of 8 MiB takes 200 MiB, and agents may have 512."""
+MAXIMUM_LIST = 32 * 2**20
+"""Bytes of a whole list that is kept, in pages: ten thousand ordinary policies."""
+MAXIMUM_PAGES = 2**30
+"""Bytes of a whole list that is handed on page by page: a hundred thousand nodes, but no list without an end."""
+MAXIMUM_REFUSAL = 64 * 2**10
+"""Bytes that are read of an answer that says no."""
+_CHUNK = 64 * 2**10
+"""Bytes read at a time."""
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -80,7 +94,7 @@ class Client:
     def __init__(self, load: Load, answer_s: float = ANSWER_S, monotonic: Callable[[], float] = time.monotonic) -> None:
         """`load` reads the access: now, and again when the server no longer knows us. Raises AccessError.
 
-        `answer_s` is the deadline of a request, in seconds without a byte; watches have their own.
+        `answer_s` is the deadline of a request and its whole answer, in seconds; watches have their own.
         """
         self._load = load
         self._answer_s = answer_s
@@ -108,17 +122,23 @@ class Client:
         label_selector: str = "",
         limit: int = PAGE,
         metadata_only: bool = False,
+        most: int = MAXIMUM_PAGES,
     ) -> Iterator[Page]:
-        """A list page by page, consistent as of its first page. ApiError.gone: it took too long, begin again."""
+        """A list page by page, consistent as of its first page, in `most` bytes.
+
+        ApiError.gone: it took too long, begin again.
+        """
         query = {"limit": str(limit), "fieldSelector": field_selector, "labelSelector": label_selector}
         accept = _METADATA.format("List") if metadata_only else _JSON
         token = ""
         while True:
             answer = self._open("GET", resource.path(namespace=namespace), query | {"continue": token}, accept=accept)
-            said = self._read(answer)
+            content = self._content(answer, min(most, MAXIMUM_ANSWER))
+            most -= len(content)
+            said = sound_list(self._understood(answer, content))
             metadata = said.get("metadata") or {}
             version = metadata.get("resourceVersion", "")
-            yield Page(said.get("items") or [], version, _rfc3339(answer.headers.get("Date")))
+            yield Page(said.get("items") or [], version, _rfc3339(answer.response.headers.get("Date")))
             token = metadata.get("continue") or ""
             if not token:
                 return
@@ -143,6 +163,7 @@ class Client:
                     field_selector=field_selector,
                     label_selector=label_selector,
                     limit=limit,
+                    most=MAXIMUM_LIST,
                 ):
                     items += page.items
                     version = page.resource_version
@@ -228,21 +249,24 @@ class Client:
     ) -> Object:
         return self._read(self._open(method, path, query, body, content_type))
 
-    def _read(self, answer: urllib3.BaseHTTPResponse) -> Object:
+    def _read(self, answer: "_Answer") -> Object:
         """The object in an answer."""
+        return self._understood(answer, self._content(answer, MAXIMUM_ANSWER))
+
+    def _content(self, answer: "_Answer", most: int) -> bytes:
         try:
-            said = json.loads(answer.data)
-        except urllib3.exceptions.HTTPError as error:
-            raise unreachable(self.server, error) from error
-        except ValueError as error:
-            raise ApiError(
-                answer.status, "InvalidAnswer", f"API server {self.server}: no JSON in its answer"
-            ) from error
+            return b"".join(_pieces(answer, most))
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise _failed(self.server, answer, error) from error
         finally:
-            answer.release_conn()
-        if not isinstance(said, dict):
-            raise ApiError(answer.status, "InvalidAnswer", f"API server {self.server}: no object in its answer")
-        return said
+            answer.deadline.end()
+            answer.response.close()
+
+    def _understood(self, answer: "_Answer", content: bytes) -> Object:
+        try:
+            return _parsed(content)
+        except ValueError as error:
+            raise _failed(self.server, answer, error) from error
 
     def _open(
         self,
@@ -253,7 +277,7 @@ class Client:
         content_type: str = _JSON,
         accept: str = _JSON,
         answer_s: float = 0.0,
-    ) -> urllib3.BaseHTTPResponse:
+    ) -> "_Answer":
         """An answer that granted the request, its body unread. Rotated credentials are read again once."""
         types, deadline_s = (accept, content_type), answer_s or self._answer_s
         try:
@@ -274,7 +298,7 @@ class Client:
 class Watch:
     """The events of one watch: iterate in one thread, close in any."""
 
-    def __init__(self, server: str, answer: urllib3.BaseHTTPResponse, due: Callable[[], bool]) -> None:
+    def __init__(self, server: str, answer: "_Answer", due: Callable[[], bool]) -> None:
         """`due` tells whether it is time for the server to end it."""
         self._server = server
         self._answer = answer
@@ -284,31 +308,98 @@ class Watch:
     def __iter__(self) -> Iterator[Event]:
         """Ends when the server ends the watch in its time, or after `close`. Raises ApiError."""
         try:
-            for line in self._answer:
-                said = json.loads(line)
-                if said["type"] == "ERROR":
-                    raise of_status(said["object"])
-                yield Event(said["type"], said["object"])
+            for line in _lines(self._answer):
+                yield _event(_parsed(line))
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             if not self._closed:
-                raise unreachable(self._server, error) from error
+                raise _failed(self._server, self._answer, error) from error
         finally:
-            self._answer.close()
+            self._answer.deadline.end()
+            self._answer.response.close()
         if not (self._closed or self._due()):
             raise broken(self._server)
 
     def close(self) -> None:
         """End it, also while another thread waits for its next event."""
         self._closed = True
-        with suppress(OSError, ValueError):  # it has ended already
-            self._answer.shutdown()
+        with suppress(OSError, ValueError, RuntimeError):  # it has ended already
+            self._answer.response.shutdown()
+
+
+class _Answer(NamedTuple):
+    """What a server answers, its body unread, and until when that has to be read."""
+
+    response: urllib3.BaseHTTPResponse
+    deadline: Deadline
+
+
+def _pieces(answer: _Answer, most: int) -> Iterator[bytes]:
+    """The body as it comes, as it is: nobody asked for it to be compressed. Raises ValueError if it is too large."""
+    size = 0
+    for piece in answer.response.stream(_CHUNK, decode_content=False):
+        size += len(piece)
+        if size > most:
+            raise ValueError(f"more than {most} bytes")
+        yield piece
+
+
+def _lines(answer: _Answer) -> Iterator[bytes]:
+    """Lines as they come, without empty ones. Raises ValueError if one is too large."""
+    rest = bytearray()
+    for piece in answer.response.stream(_CHUNK, decode_content=False):
+        *whole, last = piece.split(b"\n")
+        for line in whole:
+            rest += line
+            if rest:
+                yield bytes(rest)
+            rest.clear()
+        rest += last
+        if len(rest) > MAXIMUM_ANSWER:
+            raise ValueError(f"more than {MAXIMUM_ANSWER} bytes in one event")
+    if rest:
+        yield bytes(rest)
+
+
+def _parsed(content: bytes) -> Object:
+    """Raises ValueError."""
+    try:
+        said = json.loads(content)
+    except ValueError as error:
+        raise ValueError("no JSON in its answer") from error
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply in its answer") from None
+    if not isinstance(said, dict):
+        raise ValueError("no object in its answer")
+    return said
+
+
+def _event(said: Object) -> Event:
+    """Raises ApiError where it is an error, ValueError where it is no event."""
+    kind, told = said.get("type"), said.get("object")
+    if kind == "ERROR":
+        raise of_status(told)
+    if kind not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK") or not isinstance(told, dict):
+        raise ValueError("no event in its answer")
+    return Event(kind, told)
+
+
+def _failed(server: str, answer: _Answer, error: Exception) -> ApiError:
+    """Why an answer could not be read."""
+    if answer.deadline.passed:
+        return late(server)
+    if isinstance(error, ValueError) and not isinstance(error, urllib3.exceptions.HTTPError):
+        message = f"API server {server}: {error}; is a proxy in between?"
+        return ApiError(answer.response.status, "InvalidAnswer", message)
+    return unreachable(server, error)
 
 
 def _session(configuration: Configuration) -> _Session:
     configuration.socket_options = tcp_keepalive_socket_options()
     if not configuration.verify_ssl:  # somebody wants it so; urllib3 would say so at every request
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    return _Session(configuration, RESTClientObject(configuration).pool_manager)
+    manager = RESTClientObject(configuration).pool_manager
+    heed_deadlines(manager)
+    return _Session(configuration, manager)
 
 
 def _request(
@@ -319,13 +410,14 @@ def _request(
     body: Object | None,
     types: tuple[str, str],
     answer_s: float,
-) -> urllib3.BaseHTTPResponse:
+) -> _Answer:
     """`types` are the media types of the answer and of the body."""
     server = str(session.configuration.host)
     accept, content_type = types
     given = {name: value for name, value in query.items() if value}
+    deadline = Deadline(answer_s).begin()
     try:
-        answer = session.pool.request(
+        response = session.pool.request(
             method,
             server + path + (f"?{urlencode(given)}" if given else ""),
             body=None if body is None else json.dumps(body),
@@ -335,11 +427,27 @@ def _request(
             redirect=False,
             preload_content=False,
         )
-        if answer.status >= 300:
-            raise refused(answer.status, answer.data, answer.headers.get("Retry-After"))
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise unreachable(server, error) from error
+        answer = _Answer(response, deadline)
+        if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+            raise _refusal(answer)
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        deadline.end()
+        raise late(server) if deadline.passed else unreachable(server, error) from error
+    except ApiError:
+        deadline.end()
+        raise
     return answer
+
+
+def _refusal(answer: _Answer) -> ApiError:
+    """What an answer says that does not grant the request."""
+    body = b""
+    with closing(answer.response):
+        for piece in answer.response.stream(_CHUNK, decode_content=False):
+            body += piece
+            if len(body) > MAXIMUM_REFUSAL:
+                break
+    return refused(answer.response.status, body[:MAXIMUM_REFUSAL], answer.response.headers.get("Retry-After"))
 
 
 _USER_AGENT = f"ballast/{__version__}"
@@ -349,5 +457,5 @@ def _rfc3339(date: str | None) -> str:
     """An HTTP date in the form that Kubernetes uses; empty for none, and for one that makes no sense."""
     try:
         return parsedate_to_datetime(date or "").astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except ValueError:
+    except (ValueError, TypeError, IndexError, OverflowError):
         return ""

@@ -7,6 +7,8 @@ from typing import Any
 
 import urllib3
 
+from controller.api.printable import cut, printable
+
 
 class ApiError(Exception):
     """A request that was not granted. `str()` is one line for people, with the address or the server's own words."""
@@ -31,6 +33,11 @@ class ApiError(Exception):
     def unauthorized(self) -> bool:
         """The credentials are not (or no longer) valid."""
         return self.status == HTTPStatus.UNAUTHORIZED
+
+    @property
+    def forbidden(self) -> bool:
+        """We are known, and may not do that."""
+        return self.status == HTTPStatus.FORBIDDEN
 
     @property
     def not_found(self) -> bool:
@@ -58,24 +65,53 @@ def broken(server: str) -> ApiError:
     return ApiError(0, "Broken", f"API server {server} ended a watch before its time")
 
 
+def late(server: str) -> ApiError:
+    """An answer was not complete in its time."""
+    return ApiError(0, "Unreachable", f"API server {server} does not answer: no answer in time")
+
+
+def invalid(cause: str) -> ApiError:
+    """An answer that makes no sense, and why."""
+    return ApiError(HTTPStatus.OK, "InvalidAnswer", f"not an answer of an API server: {cause}; is a proxy in between?")
+
+
 def refused(status: int, body: bytes, retry_after: str | None = None) -> ApiError:
     """The error in an answer; `body` is a `Status` object where the API server itself wrote it."""
     try:
         said = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
         said = {"message": body[:_SHOWN_BYTES].decode(errors="replace").strip()}
     return of_status(said | {"code": status}, retry_after)
 
 
-def of_status(said: dict[str, Any], retry_after: str | None = None) -> ApiError:
-    """The error in a `Status` object, such as a watch sends as its last event."""
-    status = int(said.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR)
-    reason = str(said.get("reason") or _phrase(status))
-    message = str(said.get("message") or reason)
-    seconds = retry_after if retry_after is not None else (said.get("details") or {}).get("retryAfterSeconds")
-    return ApiError(status, reason, f"{message} ({status} {reason})", _seconds(seconds))
+def of_status(said: object, retry_after: str | None = None) -> ApiError:
+    """The error in a `Status` object, such as a watch sends as its last event; of anything else as far as it goes."""
+    fields: dict[str, Any] = said if isinstance(said, dict) else {}
+    status = _status(fields.get("code"))
+    reason = _line(fields.get("reason"), _WORD_BYTES) or _phrase(status)
+    message = _line(fields.get("message"), _MESSAGE_BYTES) or reason
+    details = fields.get("details")
+    asked = details.get("retryAfterSeconds") if isinstance(details, dict) else None
+    seconds = _seconds(retry_after if retry_after is not None else asked)
+    return ApiError(status, reason, f"{message} ({status} {reason})", seconds)
+
+
+_WORD_BYTES = 64
+_MESSAGE_BYTES = 512
+"""Of what a server says: API servers say all there is to say in less."""
+
+
+def _status(code: object) -> int:
+    """An HTTP status; 500 for what is none."""
+    if isinstance(code, int) and 100 <= code <= 999:
+        return int(code)
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _line(said: object, most: int) -> str:
+    return cut(printable(said.strip()), most) if isinstance(said, str) else ""
 
 
 _SHOWN_BYTES = 200
@@ -95,9 +131,11 @@ LONGEST_PAUSE_S = 60.0
 
 def _seconds(value: object) -> float | None:
     """Retry-After in seconds; its other form, a date, is not used by Kubernetes."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
     try:
-        seconds = float(str(value))
-    except ValueError:
+        seconds = float(value)
+    except (ValueError, OverflowError):
         return None
     return min(seconds, LONGEST_PAUSE_S) if seconds >= 0 else None
 

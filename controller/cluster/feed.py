@@ -7,6 +7,7 @@ from controller.cluster.client import Client, Watch
 from controller.cluster.errors import ApiError
 from controller.cluster.resources import Resource
 from controller.cluster.retry import FIRST_S, Retry
+from controller.cluster.shape import all_sound, sound, version_of
 from controller.cluster.worker import Worker
 
 
@@ -59,9 +60,10 @@ class Feed:
         version = ""
         for page in self._client.pages(self._resource, metadata_only=self._metadata_only):
             self._hear()
-            names |= {each["metadata"]["name"] for each in page.items}
+            items = tuple(all_sound(page.items))
+            names |= {each["metadata"]["name"] for each in items}
             version = page.resource_version
-            self._tell(Seen(self._resource.kind, tuple(page.items), page.server_time))
+            self._tell(Seen(self._resource.kind, items, page.server_time))
         self._tell(Complete(self._resource.kind, frozenset(names)))
         return version
 
@@ -74,11 +76,11 @@ class Feed:
             watch.close()
         for event in watch:
             self._hear()
-            version = event.object["metadata"]["resourceVersion"]
+            version = version_of(event.object)
             if event.type == "DELETED":
-                self._tell(Removed(self._resource.kind, event.object["metadata"]["name"]))
+                self._tell(Removed(self._resource.kind, sound(event.object)["metadata"]["name"]))
             elif event.type != "BOOKMARK":
-                self._tell(Changed(self._resource.kind, event.object))
+                self._tell(Changed(self._resource.kind, sound(event.object)))
         return version
 
     def _lose(self, error: ApiError) -> float:

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from controller.api.printable import cut, printable, shown_name
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
 NAMED = 5
 """Domains that one note names; the rest is counted."""
-SHOWN_NAME = 64
-"""Characters of a domain's name; libvirt sets no bound."""
+NOTE_BYTES = 1024
+"""Most that the API server takes of a note."""
 SILENT_PART = 0.5
 """Part of the node's domains without statistics from which on it is the node's trouble, not a domain's."""
 
@@ -31,14 +32,15 @@ class Finding(NamedTuple):
     reason: str
     """In one word, as events have it."""
     note: str
-    """What is wrong and what to do, at most some hundred characters."""
+    """What is wrong and what to do: one line, at most NOTE_BYTES."""
     hold_s: float
     """Seconds for which it has to last before it is worth a person's time."""
 
 
 def findings(state: State, lost: Sequence[str], conflicts: Iterable[str]) -> list[Finding]:
     """All of them, one a reason. `lost`: a line for each libvirt connection that is down; `conflicts` likewise."""
-    return [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_short(state), *_lacking(state)]
+    found = [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_short(state), *_lacking(state)]
+    return [each._replace(note=cut(printable(each.note), NOTE_BYTES)) for each in found]
 
 
 def _stuck(state: State) -> Iterator[Finding]:
@@ -52,7 +54,7 @@ def _degraded(state: State, lost: Sequence[str]) -> Iterator[Finding]:
     acted_on = state.inventory.acted_on
     silent = acted_on & np.isin(state.reason, _SILENT)
     if lost:
-        yield Finding("Degraded", _cut("; ".join(lost)), 30.0)
+        yield Finding("Degraded", "; ".join(lost), 30.0)
     elif silent.any() and silent.sum() >= SILENT_PART * acted_on.sum():
         names = _names(state, np.flatnonzero(silent))
         remedy = "see virsh dommemstat, and whether the guests' virtio_balloon driver is loaded"
@@ -62,7 +64,7 @@ def _degraded(state: State, lost: Sequence[str]) -> Iterator[Finding]:
 def _conflicted(conflicts: list[str]) -> Iterator[Finding]:
     if conflicts:
         rest = f" (and {len(conflicts) - 1} more conflicts)" if len(conflicts) > 1 else ""
-        yield Finding("Conflicted", _cut(conflicts[0]) + rest, 0.0)
+        yield Finding("Conflicted", cut(conflicts[0], NOTE_BYTES // 2) + rest, 0.0)
 
 
 def _short(state: State) -> Iterator[Finding]:
@@ -82,14 +84,9 @@ def _lacking(state: State) -> Iterator[Finding]:
 
 
 def _names(state: State, rows: np.ndarray) -> list[str]:
-    return sorted(state.inventory.names[row][:SHOWN_NAME] for row in rows.tolist())
+    return sorted(shown_name(state.inventory.names[row]) for row in rows.tolist())
 
 
 def _listed(names: list[str]) -> str:
     rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + rest
-
-
-def _cut(text: str, most: int = 800) -> str:
-    """The API server takes 1,024 bytes of note."""
-    return text if len(text) <= most else text[: most - 1] + "…"

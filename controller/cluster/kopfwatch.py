@@ -13,12 +13,15 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import aiohttp
 import kopf
+from kubernetes.client.configuration import Configuration
 
-from controller.cluster.access import AccessError, Load
+from controller.cluster.access import AccessError, Load, proxy_of
+from controller.cluster.boundedresponse import BoundedResponse
 from controller.cluster.kopfstorage import NoDiffs, NoProgress
 from controller.cluster.resources import MEMORY_POLICIES, Object
 from controller.cluster.retry import Retry
@@ -208,7 +211,9 @@ def _registry(load: Load, tell: Tell) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
-        return _session(_connection(load), lambda: tell(None, {}))
+        configuration = _configuration(load)
+        name = str(configuration.tls_server_name or "")
+        return _session(_connection(configuration), name, lambda: tell(None, {}))
 
     @kopf.on.event(
         MEMORY_POLICIES.group,
@@ -237,8 +242,11 @@ def _settings() -> kopf.OperatorSettings:
     return settings
 
 
-def _session(connection: kopf.ConnectionInfo, watching: Callable[[], None]) -> kopf.AiohttpSession:
-    """What kopf would make of the connection, with a word when a watch is asked for."""
+def _session(connection: kopf.ConnectionInfo, server_name: str, watching: Callable[[], None]) -> kopf.AiohttpSession:
+    """What kopf would make of the connection, with a word when a watch is asked for, and answers that have an end.
+
+    `server_name` is the one in the server's certificate, if it is not that of its address.
+    """
 
     async def started(_session: object, _context: object, asked: aiohttp.TraceRequestStartParams) -> None:
         if "watch" in asked.url.query:
@@ -248,17 +256,31 @@ def _session(connection: kopf.ConnectionInfo, watching: Callable[[], None]) -> k
     trace.on_request_start.append(started)
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
-        headers=connection.as_http_headers(),
+        headers=connection.as_http_headers() | {"Accept-Encoding": "identity"},
+        proxy=connection.proxy_url,
+        response_class=BoundedResponse,
+        middlewares=[partial(_named, server_name)] if server_name else [],
         trace_configs=[trace],
     )
     return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
 
-def _connection(load: Load) -> kopf.ConnectionInfo:
+async def _named(
+    server_name: str, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Have the server's certificate judged by this name."""
+    request.server_hostname = server_name
+    return await handler(request)
+
+
+def _configuration(load: Load) -> Configuration:
     try:
-        configuration = load()
+        return load()
     except AccessError as error:
         raise kopf.PermanentError(str(error)) from error
+
+
+def _connection(configuration: Configuration) -> kopf.ConnectionInfo:
     settings = cast(Mapping[str, Any], configuration.auth_settings())
     header = next((str(each["value"]) for each in settings.values()), "")
     scheme, _, token = header.partition(" ")
@@ -270,4 +292,5 @@ def _connection(load: Load) -> kopf.ConnectionInfo:
         private_key_path=configuration.key_file,
         scheme=scheme.capitalize() or None,
         token=token or None,
+        proxy_url=proxy_of(configuration) or None,
     )

@@ -5,8 +5,9 @@ from typing import Any
 
 from controller.cluster.client import Client
 from controller.cluster.election import Election, Held, LeaseError, Record
-from controller.cluster.errors import ApiError
+from controller.cluster.errors import ApiError, invalid
 from controller.cluster.resources import LEASES, Object
+from controller.cluster.shape import sound, version_of
 from controller.cluster.worker import Worker
 
 
@@ -51,16 +52,17 @@ class ApiLease:
             raise self._refused(error) from error
 
     def _keep(self, lease: Object) -> Held:
+        """Raises ApiError."""
+        version, spec = version_of(lease), sound(lease).get("spec") or {}
         self._known = lease
-        spec: dict[str, Any] = lease.get("spec") or {}
         record = Record(
-            holder=spec.get("holderIdentity") or "",
-            duration_s=spec.get("leaseDurationSeconds") or 0,
-            acquired_at=spec.get("acquireTime") or "",
-            renewed_at=spec.get("renewTime") or "",
-            transitions=spec.get("leaseTransitions") or 0,
+            holder=_text(spec, "holderIdentity"),
+            duration_s=_number(spec, "leaseDurationSeconds"),
+            acquired_at=_text(spec, "acquireTime"),
+            renewed_at=_text(spec, "renewTime"),
+            transitions=_number(spec, "leaseTransitions"),
         )
-        return Held(record, lease["metadata"]["resourceVersion"])
+        return Held(record, version)
 
     def _refused(self, error: ApiError) -> LeaseError:
         return LeaseError(f"Lease {self._namespace}/{self._name}: {error}")
@@ -87,6 +89,26 @@ class Candidate:
             self._led = not self._led
             self._changed()
         return pause
+
+
+def _text(spec: Object, field: str) -> str:
+    """Raises ApiError for what is no text."""
+    value = spec.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise invalid(f"spec.{field} of a Lease is not text")
+    return value
+
+
+def _number(spec: Object, field: str) -> int:
+    """Raises ApiError for what is no number of 32 bits, as the API has it."""
+    value = spec.get(field)
+    if value is None:
+        return 0
+    if not isinstance(value, int) or not 0 <= value < 2**31:
+        raise invalid(f"spec.{field} of a Lease is not a number that it can have")
+    return value
 
 
 def _spec(record: Record) -> dict[str, Any]:

@@ -43,14 +43,23 @@ class NodeEvents:
     def send(self, found: Iterable[Finding], uid: str, now: float, wall: str) -> None:
         """Tell what is worth it. Raises ApiError; what was not told then is told at the next call.
 
-        `uid` is the Node's, `now` monotonic seconds, `wall` the time as Kubernetes writes it, with microseconds.
+        One that the server does not take keeps no other from being told. `uid` is the Node's, `now` monotonic seconds,
+        `wall` the time as Kubernetes writes it, with microseconds.
         """
         holding = {finding.reason: finding for finding in found}
         self._ended |= self._since.keys() - holding.keys()
         self._since = {reason: self._since.get(reason, now) for reason in holding}
+        refused: ApiError | None = None
         for reason, finding in holding.items():
             if now - self._since[reason] >= finding.hold_s:
-                self._consider(finding, uid, now, wall)
+                try:
+                    self._consider(finding, uid, now, wall)
+                except ApiError as error:
+                    if error.unreachable:
+                        raise
+                    refused = refused or error
+        if refused is not None:
+            raise refused
 
     def _consider(self, finding: Finding, uid: str, now: float, wall: str) -> None:
         """Something new is an event of its own; what came back, or lasts, is one more of the same."""
@@ -94,3 +103,11 @@ class NodeEvents:
             self._create(finding, uid, now, wall)
             return
         told.at, told.count = now, told.count + 1
+
+
+def event_remedy(error: ApiError) -> str:
+    """The error, with what to do about missing rights: they stay behind when `default` is not their namespace."""
+    if error.forbidden:
+        remedy = f"give the service account rights to events in the namespace {NAMESPACE}"
+        return f"{error}; {remedy}: manifests/README.md, Another namespace"
+    return str(error)

@@ -7,6 +7,7 @@ from controller.cluster.client import Client, Watch
 from controller.cluster.errors import ApiError
 from controller.cluster.resources import NODES, Object
 from controller.cluster.retry import FIRST_S, Retry
+from controller.cluster.shape import sound, version_of
 from controller.cluster.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -80,14 +81,14 @@ class NodeWatch:
 
     def _hear(self, watch: Watch) -> None:
         for event in watch:
-            self._version = event.object["metadata"]["resourceVersion"]
+            self._version = version_of(event.object)
             if event.type in {"ADDED", "MODIFIED"}:
                 self._tell(event.object)
 
     def _tell(self, node: Object) -> None:
         """Of a Node that is deleted the last labels count on: its guests are still here."""
-        metadata = node["metadata"]
-        told = {"name": self._name, "uid": metadata["uid"], "labels": metadata.get("labels") or {}}
+        metadata = sound(node)["metadata"]
+        told = {"name": self._name, "uid": metadata.get("uid", ""), "labels": metadata.get("labels") or {}}
         if told != self._told:
             self._told = told
             self._changed(told)

@@ -19,6 +19,7 @@ from controller.cluster.kopfwatch import BEGIN_S, KopfWatch, Run, run_kopf
 from controller.cluster.nodewatch import NodeWatch
 from controller.cluster.resources import MEMORY_POLICIES, Object
 from controller.cluster.retry import Retry, spread
+from controller.cluster.shape import all_sound, sound
 from controller.cluster.store import Known, PolicyStore
 from controller.cluster.worker import Worker
 from controller.engine.ownership import NodeIdentity
@@ -53,6 +54,7 @@ class ClusterPolicies:
         self._wake = wake
         self._store = PolicyStore()
         self._retry = Retry("MemoryPolicies")
+        self._odd_news = Retry("news of MemoryPolicies")
         self._listed = False
         self._remembered = False
         self._last_known = cache.read()
@@ -121,10 +123,14 @@ class ClusterPolicies:
         """An event of the watch. As it begins it has missed what happened before: that is listed then."""
         if kind is None:
             self._lister.wake()
-        elif kind == "DELETED":
-            self._take(self._store.remove(policy))
-        else:
-            self._take(self._store.put(policy))
+            return
+        try:
+            sound(policy)
+        except ApiError as error:  # the next list has it right, or says the same
+            self._odd_news.failed(error.reason, str(error))
+            return
+        self._odd_news.worked()
+        self._take(self._store.remove(policy) if kind == "DELETED" else self._store.put(policy))
 
     def node_told(self, metadata: Object) -> None:
         """The Node's labels or UID are new."""
@@ -151,7 +157,7 @@ class ClusterPolicies:
         for _ in range(TRIES):
             told = self._store.told
             page = self._client.list(MEMORY_POLICIES)
-            changed = self._store.replace(page.items, page.resource_version, told)
+            changed = self._store.replace(all_sound(page.items), page.resource_version, told)
             if changed is not None:
                 self._begin()
                 self._keep()
@@ -161,8 +167,8 @@ class ClusterPolicies:
         return False
 
     def _begin(self) -> None:
-        """After the first list: the cache has served, and kopf watches from here."""
-        if self._listed:
+        """After the first list: the cache has served, and kopf watches from here, unless all is being ended."""
+        if self._listed or self._lister.stopped:
             return
         if self._last_known is not None:
             self._inherited, self._last_known = _readable(self._last_known.policies), None

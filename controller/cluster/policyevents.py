@@ -5,11 +5,15 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from controller.api.printable import cut
 from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
+from controller.cluster.findings import NOTE_BYTES
+from controller.cluster.nodeevents import event_remedy
 from controller.cluster.resources import EVENTS, MEMORY_POLICIES, Object
 
 _log = logging.getLogger(__name__)
+_FIELDS = {"fields": {"event": "cluster"}}
 
 NAMESPACE = "default"
 """Of events about things that have no namespace: the API server takes no other."""
@@ -32,6 +36,7 @@ class PolicyEvents:
         self._monotonic = monotonic
         self._wall = wall
         self._told: dict[tuple[str, str], float] = {}
+        self._said: set[str] = set()
 
     def tell(self, policy: str, uid: str, condition: Mapping[str, Any]) -> None:
         """A condition of the policy has turned; `condition` is as it stands in the status."""
@@ -44,7 +49,15 @@ class PolicyEvents:
         try:
             self._client.create(EVENTS, self._event(policy, uid, condition), namespace=NAMESPACE)
         except ApiError as error:
-            _log.debug("MemoryPolicy %s: no event of %s: %s", policy, condition["reason"], error)
+            self._say(error)
+        else:
+            self._said.clear()
+
+    def _say(self, error: ApiError) -> None:
+        """Once a kind, until one is written again."""
+        if error.reason not in self._said:
+            self._said.add(error.reason)
+            _log.warning("events of MemoryPolicies cannot be written: %s", event_remedy(error), extra=_FIELDS)
 
     def _event(self, policy: str, uid: str, condition: Mapping[str, Any]) -> Object:
         regarding = {"apiVersion": MEMORY_POLICIES.api_version, "kind": MEMORY_POLICIES.kind, "name": policy}
@@ -55,7 +68,7 @@ class PolicyEvents:
             "eventTime": datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "type": "Warning" if condition["status"] == "True" else "Normal",
             "reason": condition["reason"],
-            "note": condition["message"],
+            "note": cut(condition["message"], NOTE_BYTES),
             "action": condition["type"],
             "reportingController": CONTROLLER,
             "reportingInstance": self._identity[:INSTANCE_CHARACTERS],

@@ -1,15 +1,25 @@
 """What a node says of itself in its `NodeMemoryState`: a few KiB, whatever the number of domains and policies. Pure."""
 
 import json
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.api.nodestate import WORST_DOMAINS, NodeMemoryState, NodeStatus, NodeTotals, PolicyState, WorstDomain
+from controller.api.nodestate import (
+    WORST_DOMAINS,
+    BriefPolicy,
+    NodeMemoryState,
+    NodeStatus,
+    NodeTotals,
+    PolicyState,
+    WorstDomain,
+    brief_key,
+)
 from controller.api.policy import MEBIBYTE, Metadata, Mode
+from controller.api.printable import shown_name
 from controller.cluster.resources import Object
 from controller.engine.reasons import Reason
 from controller.engine.state import State
@@ -17,8 +27,8 @@ from controller.engine.state import State
 MAXIMUM_SIZE = 3456
 """Bytes of JSON: 4 KiB for the object as the API server keeps it, which adds 560 of its own (UID, versions, times, who
 owns which field). All states of 10,000 nodes together are then the 40 MiB that its cache bears."""
-SHOWN_NAME = 64
-"""Characters of a domain's name; libvirt sets no bound."""
+DIGITS = 16
+"""Bytes that the two counts of policies may take more than in a state without any policy."""
 
 _TROUBLES = np.array(
     [
@@ -47,37 +57,80 @@ class Context(NamedTuple):
     in_force: Mapping[str, Metadata]
     """By name, the metadata of the policies in force."""
     conflicted: Mapping[str, int]
-    """By name of the policies, how many domains they select and another one owns."""
+    """By name of the policies, how many domains they select and another one of the same priority owns."""
+    overridden: Mapping[str, int]
+    """By name of the policies, how many domains they select and one of higher priority owns."""
 
 
 def report(state: State, context: Context, observed_at: str) -> Object:
     """The object to apply, at most MAXIMUM_SIZE bytes of JSON. `observed_at`: RFC 3339.
 
-    Domains are left out before policies, and policies without trouble before those with; `policiesLeftOut` counts.
+    Domains are left out before policies. Policies with which something is wrong come first; of the others those for
+    which there is no room are told in brief, which is all there is to say of them but counts of looks. What does not go
+    even so is left out, and `policiesLeftOut` counts it.
     """
     whole = _status(state, context, observed_at)
-
-    def with_domains(count: int) -> Object:
-        return _object(whole.model_copy(update={"worst_domains": whole.worst_domains[:count]}), context)
-
-    def with_policies(count: int) -> Object:
-        left_out = len(whole.policies) - count
-        kept = {"policies": whole.policies[:count], "policies_left_out": left_out, "worst_domains": ()}
-        return _object(whole.model_copy(update=kept), context)
-
-    everything = with_domains(len(whole.worst_domains))
-    if _size(everything) <= MAXIMUM_SIZE:
-        return everything
-    domains = _most(len(whole.worst_domains), with_domains)
-    if domains is not None:
-        return with_domains(domains)
-    return with_policies(_most(len(whole.policies), with_policies) or 0)
+    everything = _object(whole, context)
+    return everything if _size(everything) <= MAXIMUM_SIZE else _object(_shortened(whole, context), context)
 
 
-def _most(count: int, made: Callable[[int], Object]) -> int | None:
-    """The largest number up to `count` with which what is made fits; None if it does not even without any."""
-    fitting = bisect_right(range(count + 1), MAXIMUM_SIZE, key=lambda number: _size(made(number)))
-    return fitting - 1 if fitting else None
+def _shortened(whole: NodeStatus, context: Context) -> NodeStatus:
+    """As much as there is room for."""
+    bare = _object(whole.model_copy(update={"policies": (), "worst_domains": ()}), context)
+    room = MAXIMUM_SIZE - DIGITS - _size(bare)
+    full, brief = _division(whole.policies, room)
+    told = whole.policies[:full]
+    room -= sum(map(_entry_size, told))
+    domains = 0 if full < len(whole.policies) else _fitting(map(_entry_size, whole.worst_domains), room)
+    kept = {
+        "policies": told,
+        "brief_policies": {brief_key(each.uid): _brief(each) for each in brief},
+        "policies_left_out": len(whole.policies) - full - len(brief),
+        "worst_domains": whole.worst_domains[:domains],
+    }
+    return whole.model_copy(update=kept)
+
+
+def _division(policies: Sequence[PolicyState], room: int) -> tuple[int, Sequence[PolicyState]]:
+    """How many of the policies are told in full, and which ones of the others in brief, in so many bytes."""
+    wrong = sum(map(_is_wrong, policies))
+    full = np.cumsum([0, *map(_entry_size, policies)])
+    brief = np.cumsum([0, *map(_brief_size, policies)])
+    least = _fitting(map(_entry_size, policies[:wrong]), room)
+    fitting = np.flatnonzero(full + brief[-1] - brief <= room)
+    if least == wrong and fitting.size and fitting[-1] >= wrong:
+        return int(fitting[-1]), policies[int(fitting[-1]) :]
+    others = policies[wrong:]
+    return least, others[: _fitting(map(_brief_size, others), room - int(full[least]))]
+
+
+def _fitting(sizes: Iterable[int], room: int) -> int:
+    """How many of the first things go into the room."""
+    return sum(1 for total in accumulate(sizes) if total <= room)
+
+
+def _is_wrong(policy: PolicyState) -> bool:
+    return any((policy.stuck_domains, policy.unmet_domains, policy.shortfall_mebibytes))
+
+
+def _brief(policy: PolicyState) -> BriefPolicy:
+    return BriefPolicy(
+        policy.observed_generation,
+        policy.domains,
+        policy.stable_domains,
+        policy.conflicted_domains,
+        policy.overridden_domains,
+    )
+
+
+def _entry_size(entry: PolicyState | WorstDomain) -> int:
+    """Bytes that it takes in a list."""
+    return _size(entry.model_dump(mode="json", by_alias=True)) + 1
+
+
+def _brief_size(policy: PolicyState) -> int:
+    """Bytes that it takes in brief."""
+    return _size({brief_key(policy.uid): _brief(policy)}) - 1
 
 
 def urgent(told: Object) -> Any:
@@ -85,17 +138,18 @@ def urgent(told: Object) -> Any:
     status = told["status"]
     fields = ("name", "uid", "observedGeneration", "mode", "conflictedDomains", "stuckDomains", "unmetDomains")
     policies = [{field: policy[field] for field in fields} for policy in status["policies"]]
-    return told["metadata"], policies, status["policyCount"], status["pressure"]
+    generations = {uid: (brief[0], brief[3]) for uid, brief in status["briefPolicies"].items()}
+    return told["metadata"], policies, generations, status["policyCount"], status["pressure"]
 
 
 def settled(told: Object) -> Any:
     """The part of a report that does not drift while nothing happens: counts, and which domains are in trouble."""
     status = told["status"]
-    policies = [
-        {field: policy[field] for field in ("name", "domains", "stableDomains")} for policy in status["policies"]
-    ]
+    counts = ("name", "domains", "stableDomains", "overriddenDomains")
+    policies = [{field: policy[field] for field in counts} for policy in status["policies"]]
     worst = sorted((domain["uuid"], domain["reason"]) for domain in status["worstDomains"])
-    return urgent(told), policies, worst, status["stable"], status["domains"], status["stableDomains"]
+    node = [status[field] for field in ("stable", "domains", "stableDomains")]
+    return urgent(told), policies, status["briefPolicies"], worst, node
 
 
 def _object(status: NodeStatus, context: Context) -> Object:
@@ -105,7 +159,7 @@ def _object(status: NodeStatus, context: Context) -> Object:
     return body | {"metadata": {"name": context.node, "ownerReferences": [owner]}}
 
 
-def _size(body: Object) -> int:
+def _size(body: Mapping[str, Any]) -> int:
     """Bytes, as the API server keeps it."""
     return len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
 
@@ -129,7 +183,6 @@ def _status(state: State, context: Context, observed_at: str) -> NodeStatus:
 
 def _policies(state: State, context: Context) -> tuple[PolicyState, ...]:
     """Those that a person should look at first, then by their number of domains."""
-    policies = [_policy(state, number, context) for number in range(len(state.inventory.policies))]
 
     def order(policy: PolicyState) -> tuple[int, int, int, int, int, str]:
         shortfall, conflicted = policy.shortfall_mebibytes, policy.conflicted_domains
@@ -142,31 +195,41 @@ def _policies(state: State, context: Context) -> tuple[PolicyState, ...]:
             policy.name,
         )
 
-    return tuple(sorted(policies, key=order))
+    return tuple(sorted(_unordered(state, context), key=order))
 
 
-def _policy(state: State, number: int, context: Context) -> PolicyState:
+def _unordered(state: State, context: Context) -> Iterator[PolicyState]:
     inventory, polling = state.inventory, state.polling
-    mine = inventory.policy == number
-    acted_on = mine & (inventory.obstacle == Reason.NONE)
-    name = inventory.policies[number]
-    metadata = context.in_force[name]
-    looks = int(polling.looks[acted_on].sum())
-    return PolicyState(
-        name=name,
-        uid=metadata.uid,
-        observed_generation=metadata.generation,
-        mode=cast(Mode, inventory.modes[number]),
-        domains=int(mine.sum()),
-        stable_domains=int(state.stable[mine].sum()),
-        conflicted_domains=context.conflicted.get(name, 0),
-        stuck_domains=int((state.reason[mine] == Reason.STUCK).sum()),
-        unmet_domains=int((state.reason[mine] == Reason.MINIMUM_UNMET).sum()),
-        reallocations=int(state.balloon.reallocations[mine].sum()),
-        looks=looks,
-        looks_saved=max(round(float(polling.fixed_looks[acted_on].sum())) - looks, 0),
-        shortfall_mebibytes=_mebibytes(_shortfall(state)[mine].sum()),
-    )
+    owned = inventory.policy >= 0
+
+    def sums(values: NDArray[Any]) -> list[float]:
+        """Over the domains of each policy."""
+        weights = values[owned].astype(np.float64)
+        return list(map(float, np.bincount(inventory.policy[owned], weights, minlength=len(inventory.policies))))
+
+    acted_on = inventory.obstacle == Reason.NONE
+    domains, stable = sums(np.ones(len(inventory))), sums(state.stable)
+    stuck, unmet = sums(state.reason == Reason.STUCK), sums(state.reason == Reason.MINIMUM_UNMET)
+    looks, fixed_looks = sums(polling.looks * acted_on), sums(polling.fixed_looks * acted_on)
+    moved, short = sums(state.balloon.reallocations), sums(_shortfall(state))
+    for number, name in enumerate(inventory.policies):
+        metadata = context.in_force[name]
+        yield PolicyState(
+            name=name,
+            uid=metadata.uid,
+            observed_generation=metadata.generation,
+            mode=cast(Mode, inventory.modes[number]),
+            domains=int(domains[number]),
+            stable_domains=int(stable[number]),
+            conflicted_domains=context.conflicted.get(name, 0),
+            overridden_domains=context.overridden.get(name, 0),
+            stuck_domains=int(stuck[number]),
+            unmet_domains=int(unmet[number]),
+            reallocations=int(moved[number]),
+            looks=int(looks[number]),
+            looks_saved=max(round(fixed_looks[number]) - int(looks[number]), 0),
+            shortfall_mebibytes=_mebibytes(short[number]),
+        )
 
 
 def _worst(state: State) -> tuple[WorstDomain, ...]:
@@ -178,7 +241,7 @@ def _worst(state: State) -> tuple[WorstDomain, ...]:
     worst = sorted(rows.tolist(), key=lambda row: (-shortfall[row], not troubled[row], inventory.names[row]))
     return tuple(
         WorstDomain(
-            name=_shown(inventory.names[row]),
+            name=shown_name(inventory.names[row]),
             uuid=inventory.uuids[row],
             reason=str(Reason(int(state.reason[row]))),
             shortfall_mebibytes=_mebibytes(shortfall[row]),
@@ -192,10 +255,6 @@ def _shortfall(state: State) -> NDArray[np.float64]:
     """(n,) bytes of demand above the allocation; 0 where one of the two is not known."""
     short = np.nan_to_num(state.observation.demand - state.observation.allocation, nan=0.0)
     return np.maximum(short, 0.0)
-
-
-def _shown(name: str) -> str:
-    return name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
 
 
 def _mebibytes(size: float) -> int:

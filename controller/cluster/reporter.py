@@ -7,10 +7,11 @@ from typing import NamedTuple
 from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
 from controller.cluster.findings import Finding
-from controller.cluster.nodeevents import NodeEvents
+from controller.cluster.nodeevents import NodeEvents, event_remedy
 from controller.cluster.report import Context, report, settled, urgent
 from controller.cluster.resources import NODE_MEMORY_STATES, Object
 from controller.cluster.retry import Retry, part_of, spread
+from controller.cluster.shape import version_of
 from controller.cluster.worker import Worker
 from controller.engine.state import State
 
@@ -99,8 +100,8 @@ class Reporter:
 
     def _send(self, told: Object, now: float) -> None:
         stored = self._client.apply(NODE_MEMORY_STATES, told, field_manager=FIELD_MANAGER)
+        self._version = version_of(stored)
         self._state_retry.worked()
-        self._version = stored["metadata"]["resourceVersion"]
         self._sent, self._sent_at, self._refresh_s = told, now, spread(REFRESH_S)
         self._stood_at, self._turned_at = now, None
 
@@ -121,7 +122,7 @@ class Reporter:
             if error.not_found:
                 return ""
             raise
-        return str(stored["metadata"]["resourceVersion"])
+        return version_of(stored)
 
     def _due(self, told: Object, now: float) -> float:
         """When this is to be written."""
@@ -140,7 +141,7 @@ class Reporter:
         try:
             self._events.send(news.found, news.context.uid, now, _wall("microseconds"))
         except ApiError as error:
-            pause = self._event_retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
+            pause = self._event_retry.failed(error.reason, event_remedy(error), error.retry_after_s or 0.0)
             self._not_before["events"] = now + pause
         else:
             self._event_retry.worked()

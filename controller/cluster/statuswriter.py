@@ -6,6 +6,7 @@ from typing import Any
 
 from controller.cluster.client import Client
 from controller.cluster.resources import MEMORY_POLICIES
+from controller.cluster.shape import sound, version_of
 
 FIELD_MANAGER = "ballast-aggregator"
 """Owner of the status in `managedFields`; the fields of the spec stay with whoever applied them."""
@@ -38,4 +39,4 @@ class StatusWriter:
             "status": dict(status),
         }
         stored = self._client.apply(MEMORY_POLICIES, body, field_manager=FIELD_MANAGER, subresource="status")
-        return Written(stored["metadata"]["resourceVersion"], stored.get("status") or {})
+        return Written(version_of(stored), sound(stored).get("status") or {})

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from traceback import extract_tb
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +13,8 @@ _log = logging.getLogger(__name__)
 
 DEFECT_S = 10.0
 """Seconds to the next turn after one that failed of a defect: it may well fail again."""
+DEFECTS = 100
+"""Defects that are remembered, and so said, in the life of a process."""
 ENDING_S = 5.0
 """Seconds to wait for the thread at the end; what it still does then, the process's end cuts off."""
 
@@ -19,8 +22,8 @@ ENDING_S = 5.0
 class Worker:
     """Calls `turn`, waits the seconds it returns or until woken, and so on. A context manager.
 
-    An exception that `turn` lets out is a defect: the first of its type is logged with its traceback, and the thread
-    goes on.
+    An exception that `turn` lets out is a defect: the first of its type and origin is logged with its traceback, and
+    the thread goes on.
     """
 
     def __init__(self, name: str, turn: Callable[[], float], interrupt: Callable[[], None] = lambda: None) -> None:
@@ -28,7 +31,7 @@ class Worker:
         self._name = name
         self._turn = turn
         self._interrupt = interrupt
-        self._defects: set[str] = set()
+        self._defects: set[tuple[object, ...]] = set()
         self._woken = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -63,7 +66,8 @@ class Worker:
         try:
             return self._turn()
         except Exception as error:  # nothing a turn meets may end the thread
-            if type(error).__name__ not in self._defects:
-                self._defects.add(type(error).__name__)
+            defect = (type(error), *((frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__)))
+            if defect not in self._defects and len(self._defects) < DEFECTS:
+                self._defects.add(defect)
                 _log.error("%s: a defect of Ballast; it goes on", self._name, exc_info=error)
             return spread(DEFECT_S)

@@ -1,6 +1,7 @@
 """Which policy owns which domain, and what it asks of it: facts and policies become one `Inventory`.
 
-One policy owns a domain: highest `priority`, then oldest, then name (rule 6). The others that select it are conflicted.
+One policy owns a domain: highest `priority`, then oldest, then name (rule 6). Others that select it are overridden
+there if their priority is lower, as layers are meant to be, and conflicted if it is the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from controller.api.policy import ForecastModel, MemoryPolicy, Spec
-from controller.api.selectors import matches_domain, matches_node
-from controller.engine.inventory import Budget, DomainFacts, Inventory
+from controller.api.selectors import Candidate, Candidates, matches_node
+from controller.engine.inventory import Budget, DomainFacts, Ints, Inventory
 from controller.engine.reasons import Reason
 from controller.forecast import registry
 from controller.forecast.model import Model
@@ -37,7 +38,9 @@ class Assignment:
 
     inventory: Inventory
     conflicted: Mapping[str, tuple[str, ...]]
-    """By policy name, the keys of the domains it selects and another policy owns."""
+    """By policy name, the keys of the domains it selects and another policy of the same priority owns."""
+    overridden: Mapping[str, tuple[str, ...]]
+    """By policy name, the keys of the domains it selects and a policy of higher priority owns."""
     unmatched: tuple[str, ...]
     """Names of the policies that are for this node and select no domain."""
 
@@ -53,13 +56,13 @@ def assign(
         (policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)),
         key=_rank,
     )
-    owners, conflicted, matched = _owners(facts, ranked)
+    owners, lost, matched = _owners(facts, ranked)
     specs = [*(policy.spec for policy in ranked), _UNOWNED]
     models: dict[Model, int] = {}
     shared = [_of_policy(spec, models) for spec in specs]
     columns = [
         shared[owner] | _of_domain(domain, specs[owner], Reason.NONE if owner >= 0 else unowned)
-        for domain, owner in zip(facts, owners, strict=True)
+        for domain, owner in zip(facts, owners.tolist(), strict=True)
     ]
     arrays: dict[str, Any] = {
         name: np.array([column[name] for column in columns], dtype=kind) for name, kind in _COLUMNS.items()
@@ -73,11 +76,11 @@ def assign(
         models=tuple(models) or (registry.model("WLS"),),
         budget=node_budget(ranked),
         index={domain.key: row for row, domain in enumerate(facts)},
-        policy=np.array(owners, dtype=np.int64),
+        policy=owners,
         **arrays,
     )
     unmatched = tuple(name for number, name in enumerate(inventory.policies) if number not in matched)
-    return Assignment(inventory, conflicted, unmatched)
+    return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched)
 
 
 def _rank(policy: MemoryPolicy) -> tuple[int, datetime, str]:
@@ -85,23 +88,39 @@ def _rank(policy: MemoryPolicy) -> tuple[int, datetime, str]:
     return -policy.spec.priority, metadata.creation_timestamp or _LATEST, metadata.name
 
 
-def _owners(
-    facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]
-) -> tuple[list[int], dict[str, tuple[str, ...]], set[int]]:
-    owners = []
-    lost: dict[str, list[str]] = {}
+def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tuple[Ints, dict[int, Ints], set[int]]:
+    """(n,) places in `ranked` of each domain's owner (-1: none), the rows each policy lost, and who selects any."""
+    candidates = Candidates([Candidate(domain.name, domain.uuid, domain.wishes.labels) for domain in facts])
+    owners = np.full(len(facts), -1, dtype=np.int64)
+    lost: dict[int, Ints] = {}
     matched: set[int] = set()
-    for domain in facts:
-        selecting = [
-            number
-            for number, policy in enumerate(ranked)
-            if matches_domain(policy.spec.domain_selector, domain.name, domain.uuid, domain.wishes.labels)
-        ]
-        owners.append(selecting[0] if selecting else -1)
-        matched.update(selecting)
-        for number in selecting[1:]:
-            lost.setdefault(ranked[number].metadata.name, []).append(domain.key)
-    return owners, {name: tuple(keys) for name, keys in lost.items()}, matched
+    for number, policy in enumerate(ranked):
+        selected = candidates.selected(policy.spec.domain_selector)
+        if not selected:
+            continue
+        matched.add(number)
+        rows = np.fromiter(selected, np.int64, len(selected))
+        free = owners[rows] < 0
+        owners[rows[free]] = number
+        if not free.all():
+            lost[number] = rows[~free]
+    return owners, lost, matched
+
+
+def _losses(
+    facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy], owners: Ints, lost: Mapping[int, Ints]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
+    """Keys of the domains that policies select and others own, by name: to their equals, and to their betters."""
+    keys = np.array([domain.key for domain in facts], dtype=object)
+    priorities = np.array([policy.spec.priority for policy in ranked], dtype=np.int64)
+    conflicted, overridden = {}, {}
+    for number, rows in lost.items():
+        equal = priorities[owners[rows]] == priorities[number]
+        if equal.any():
+            conflicted[ranked[number].metadata.name] = tuple(keys[rows[equal]])
+        if not equal.all():
+            overridden[ranked[number].metadata.name] = tuple(keys[rows[~equal]])
+    return conflicted, overridden
 
 
 _COLUMNS: dict[str, type] = {

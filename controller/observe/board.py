@@ -123,11 +123,12 @@ class Board:
             "connections": [_connection(each) for each in latest.connections],
             "problems": _some(latest.problems),
             "outage": bounded(latest.outage),
-            "warnings": _some([remark.text for remark in latest.ownership.remarks]),
+            "warnings": _some(latest.ownership.warnings),
             "policies": [
                 policy
                 | {
                     "conflicted_domains": latest.ownership.conflicted.get(policy["name"], 0),
+                    "overridden_domains": latest.ownership.overridden.get(policy["name"], 0),
                     "generation": _generation(latest, policy["name"]),
                 }
                 for policy in seen["policies"]

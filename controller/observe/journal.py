@@ -63,7 +63,7 @@ class Journal:
         for remark in remarks:
             if remark not in self._remarks:
                 fields = {"event": remark.event, "policy": remark.policy}
-                level = logging.INFO if remark.event == "elsewhere" else logging.WARNING
+                level = logging.INFO if remark.ordinary else logging.WARNING
                 _log.log(level, "%s", remark.text, extra={"fields": fields})
         self._remarks = frozenset(remarks)
 

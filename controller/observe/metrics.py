@@ -86,7 +86,11 @@ _POLICY_GAUGES = {
     "stable_domains": ("ballast_policy_stable_domains", "Domains the policy owns that are stable."),
     "conflicted_domains": (
         "ballast_policy_conflicted_domains",
-        "Domains the policy selects and another policy owns.",
+        "Domains the policy selects and another policy of the same priority owns.",
+    ),
+    "overridden_domains": (
+        "ballast_policy_overridden_domains",
+        "Domains the policy selects and a policy of higher priority owns.",
     ),
     "generation": ("ballast_policy_generation", "`metadata.generation` in force; 0 for a policy from a folder."),
 }

@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from controller.api.printable import shown_name
 from controller.engine.ownership import Assignment
 
-NAMED_DOMAINS = 5
-"""Domains that one remark names; the rest is counted."""
+NAMED = 5
+"""Domains or policies that one remark names, and conflicts that have a remark each; the rest is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +16,15 @@ class Remark:
     """One line, as it stands in the log, in `/state` and above the table."""
 
     event: str
-    """`conflict`, `unmatched`, `elsewhere` or `no policy`."""
+    """`conflict`, `overridden`, `unmatched`, `elsewhere` or `no policy`."""
     policy: str
-    """Name of the MemoryPolicy it is about; empty without one."""
+    """Name of the MemoryPolicy it is about; empty without one, or with several."""
     text: str
+
+    @property
+    def ordinary(self) -> bool:
+        """As it is meant to be, where policies are layers or for other nodes: worth a line in the log, and no more."""
+        return self.event in {"overridden", "elsewhere"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,28 +32,72 @@ class Ownership:
     """Outcome of an assignment, for people."""
 
     conflicted: Mapping[str, int] = field(default_factory=dict)
-    """By policy, how many domains it selects and another policy owns."""
+    """By policy, how many domains it selects and another policy of the same priority owns."""
+    overridden: Mapping[str, int] = field(default_factory=dict)
+    """By policy, how many domains it selects and a policy of higher priority owns."""
     remarks: tuple[Remark, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should mend, a line each."""
+        return tuple(remark.text for remark in self.remarks if not remark.ordinary)
 
 
 def ownership(assignment: Assignment, policies: Collection[str], node: str) -> Ownership:
     """What became of `policies`, by name, on the node called `node`."""
-    conflicted = {policy: len(keys) for policy, keys in assignment.conflicted.items()}
-    return Ownership(conflicted, tuple(_remarks(assignment, policies, node)))
+    return Ownership(
+        conflicted={policy: len(keys) for policy, keys in assignment.conflicted.items()},
+        overridden={policy: len(keys) for policy, keys in assignment.overridden.items()},
+        remarks=tuple(_remarks(assignment, policies, node)),
+    )
 
 
 def _remarks(assignment: Assignment, policies: Collection[str], node: str) -> Iterator[Remark]:
+    """Few lines, however many policies there are."""
     if not policies:
         yield Remark("no policy", "", "no MemoryPolicy is in force: every domain is left alone")
-    for policy, keys in sorted(assignment.conflicted.items()):
-        yield from (_conflict(policy, owner, names) for owner, names in _by_owner(assignment, keys).items())
+    yield from _conflicts(assignment)
     if assignment.inventory.keys:
-        for policy in sorted(assignment.unmatched):
-            text = f"MemoryPolicy {policy} selects no domain of this node; check its domainSelector"
-            yield Remark("unmatched", policy, text)
-    for policy in sorted(set(policies) - set(assignment.inventory.policies)):
-        text = f"MemoryPolicy {policy} is not for this node, {node}; check its nodeSelector, if that is not meant"
-        yield Remark("elsewhere", policy, text)
+        yield from _of_all(
+            "unmatched",
+            assignment.unmatched,
+            "selects no domain of this node; check its domainSelector",
+            "select no domain of this node; check their domainSelectors",
+        )
+    yield from _of_all(
+        "overridden",
+        assignment.overridden,
+        "is overridden: a policy of higher priority owns domains that it selects",
+        "are overridden: policies of higher priority own domains that they select",
+    )
+    yield from _of_all(
+        "elsewhere",
+        set(policies) - set(assignment.inventory.policies),
+        f"is not for this node, {node}; check its nodeSelector, if that is not meant",
+        f"are not for this node, {node}; check their nodeSelectors, if that is not meant",
+    )
+
+
+def _of_all(event: str, policies: Collection[str], one: str, several: str) -> Iterator[Remark]:
+    """One remark about all of them; none about none."""
+    names = sorted(policies)
+    if len(names) == 1:
+        yield Remark(event, names[0], f"MemoryPolicy {names[0]} {one}")
+    elif names:
+        yield Remark(event, "", f"MemoryPolicies {_listed(names)} {several}")
+
+
+def _conflicts(assignment: Assignment) -> Iterator[Remark]:
+    """Of each policy and the one that owns its domains; those beyond the first few are counted."""
+    found = [
+        _conflict(policy, owner, names)
+        for policy, keys in sorted(assignment.conflicted.items())
+        for owner, names in _by_owner(assignment, keys).items()
+    ]
+    yield from found[:NAMED]
+    if len(found) > NAMED:
+        rest = f"{len(found) - NAMED} more conflicts of MemoryPolicies"
+        yield Remark("conflict", "", f"{rest}; narrow their domainSelectors, or change spec.priority")
 
 
 def _by_owner(assignment: Assignment, keys: Sequence[str]) -> dict[str, list[str]]:
@@ -60,10 +110,13 @@ def _by_owner(assignment: Assignment, keys: Sequence[str]) -> dict[str, list[str
 
 
 def _conflict(policy: str, owner: str, names: list[str]) -> Remark:
-    shown = ", ".join(names[:NAMED_DOMAINS])
-    rest = f" and {len(names) - NAMED_DOMAINS} more" if len(names) > NAMED_DOMAINS else ""
     text = (
-        f"MemoryPolicy {policy} is Conflicted: MemoryPolicy {owner} owns {shown}{rest} (higher priority, older, or "
-        "first by name); narrow one domainSelector, or change spec.priority"
+        f"MemoryPolicy {policy} is Conflicted: MemoryPolicy {owner} owns {_listed(names)} (of the same priority, and "
+        "older or first by name); narrow one domainSelector, or change spec.priority"
     )
     return Remark("conflict", policy, text)
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(map(shown_name, names[:NAMED])) + rest

@@ -90,9 +90,17 @@ _POLICY_GAUGES = {
     "unknown_nodes": ("ballast_cluster_unknown_nodes", "Nodes that stopped reporting."),
     "unreadable_nodes": ("ballast_cluster_unreadable_nodes", "Nodes whose state cannot be read."),
     "pending_nodes": ("ballast_cluster_pending_nodes", "Nodes that have not taken up the policy's generation."),
+    "left_out_nodes": ("ballast_cluster_left_out_nodes", "Nodes whose state has no room for the policy."),
     "domains": ("ballast_cluster_domains", "Domains the policy owns."),
     "stable_domains": ("ballast_cluster_stable_domains", "Domains the policy owns that are stable."),
-    "conflicted_domains": ("ballast_cluster_conflicted_domains", "Domains it selects and another policy owns."),
+    "conflicted_domains": (
+        "ballast_cluster_conflicted_domains",
+        "Domains it selects and another policy of the same priority owns.",
+    ),
+    "overridden_domains": (
+        "ballast_cluster_overridden_domains",
+        "Domains it selects and a policy of higher priority owns.",
+    ),
     "stuck_domains": ("ballast_cluster_stuck_domains", "Domains whose balloon does not move."),
     "shortfall": ("ballast_cluster_shortfall_bytes", "Demand above allocation, over all domains."),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from controller.api.policy import MemoryPolicy
 from controller.api.quantity import format_quantity
-from controller.api.selectors import matches_domain
+from controller.api.selectors import Candidate, Candidates
 from controller.replay.ballast import MIB, reserve_mib
 from controller.replay.controllers import FIXED, OURS, PEERS, make
 from controller.replay.pool import Pool, Watcher
@@ -103,7 +103,7 @@ def check(setting: Setting, given: Sequence[Source]) -> None:
     """Raise BacktestError for a policy that would leave a whole trace alone."""
     selector = setting.policy.spec.domain_selector
     for source in given:
-        if not any(matches_domain(selector, name, "", {}) for name in source.trace.domains):
+        if not Candidates([Candidate(name) for name in source.trace.domains]).selected(selector):
             raise BacktestError(
                 f"policy {setting.policy.name!r}: spec.domainSelector selects none of the domains of {source.path} "
                 f"({', '.join(source.trace.domains[:5])}{', ...' * (len(source.trace.domains) > 5)}); "

@@ -211,16 +211,21 @@ def test_a_flag_set_before_the_loop_runs_is_not_lost():
     asyncio.run(wait())
 
 
-def test_a_defect_is_logged_once_with_its_traceback_and_the_thread_goes_on(caplog):
-    turned = threading.Semaphore(0)
+def test_each_defect_is_logged_once_with_its_traceback_and_the_thread_goes_on(caplog):
+    turns = []
+    enough = threading.Event()
 
     def turn() -> float:
-        turned.release()
-        raise ZeroDivisionError
+        turns.append(len(turns))
+        if len(turns) == 6:
+            enough.set()
+            return 60.0
+        if turns[-1] % 2:
+            raise KeyError("one")
+        raise KeyError("other")
 
-    with Worker("odd", turn) as worker:
-        for _ in range(3):
-            turned.acquire()
+    with caplog.at_level(logging.ERROR), Worker("it", turn) as worker:
+        while not enough.wait(0.01):
             worker.wake()
-    (record,) = caplog.records
-    assert (record.levelno, record.exc_info[0]) == (logging.ERROR, ZeroDivisionError)
+    assert [record.exc_info[1].args[0] for record in caplog.records] == ["other", "one"]
+    assert {record.message for record in caplog.records} == {"it: a defect of Ballast; it goes on"}

@@ -394,3 +394,53 @@ def test_the_cache_is_written_only_when_something_changed(source, tmp_path):
     source.policies.told("ADDED", policy("b", 500))
     assert (tmp_path / FILE).stat().st_ino != written
     assert [each.name for each in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_first_list_that_comes_after_the_end_begins_nothing(source):
+    entered: list[str] = []
+
+    class Entered(_NoThread):
+        def __enter__(self) -> None:
+            entered.append("kopf")
+
+    source.policies._kopf.worker = Entered()
+    source.api.fails = AWAY
+    with source.policies._lister:
+        pass
+    source.api.fails = None
+    source.policies.relist()
+    assert entered == []
+
+
+def test_a_refusal_is_no_new_version_of_what_is_in_force(source):
+    source.know(policy("a", 1))
+    before = source.policies.current()
+    known = source.policies._store.known.version
+    source.policies.told("MODIFIED", policy("a", 200, moonPhase="full"))
+    assert source.policies._store.known.version == known
+    assert source.policies.problems
+    source.policies.told("MODIFIED", policy("a", 201, weight=7))
+    assert source.policies._store.known.version == known + 1
+    assert source.policies.current()[1] != before[1]
+
+
+def test_going_on_from_the_cache_is_said(source, caplog):
+    source.know(policy("a", 1))
+    again = Source(source.policies._cache._file.parent)
+    again.api.fails = AWAY
+    again.policies.relist()
+    assert "the API server does not answer: going on with the 1 MemoryPolicies known last" in caplog.text
+
+
+def test_a_list_that_says_nothing_new_changes_nothing(source):
+    source.know(policy("a", 1))
+    woken = source.woken
+    source.policies.relist()
+    source.api.version += 1
+    source.policies.relist()
+    assert source.woken == woken
+
+
+def test_a_cache_folder_is_made_with_those_above_it(tmp_path):
+    Cache(tmp_path / "a" / "b", "here")
+    assert (tmp_path / "a" / "b").is_dir()

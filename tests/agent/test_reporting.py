@@ -1,6 +1,7 @@
 """What a node reports, how large it may be, and when it is written."""
 
 import json
+import uuid
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,10 @@ from fake_api import AWAY, FakeApi
 
 from controller.api.nodestate import NodeMemoryState
 from controller.api.policy import MemoryPolicy, Metadata
-from controller.cluster.findings import Finding, findings
-from controller.cluster.report import MAXIMUM_SIZE, Context, report
+from controller.api.printable import SHOWN_NAME
+from controller.cluster.errors import ApiError
+from controller.cluster.findings import NOTE_BYTES, Finding, findings
+from controller.cluster.report import MAXIMUM_SIZE, Context, report, urgent
 from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S, News, Reporter
 from controller.cluster.resources import NODE_MEMORY_STATES
 from controller.engine.guest_pressure import Level
@@ -52,7 +55,7 @@ def state(names: list[str], policies: list[MemoryPolicy]) -> State:
 def context(seen: State, conflicted: dict[str, int] | None = None, **generations: int) -> Context:
     """Of the state's policies, each of generation 1 if none is given."""
     in_force = {name: metadata(name, generations.get(name, 1)) for name in seen.inventory.policies}
-    return Context("here", "node-uid", in_force, conflicted or {})
+    return Context("here", "node-uid", in_force, conflicted or {}, {"db": 2})
 
 
 def metadata(name: str, generation: int, uid: str = "") -> Metadata:
@@ -75,6 +78,7 @@ def test_the_whole_report():
         "domains": 2,
         "stableDomains": 1,
         "conflictedDomains": 1,
+        "overriddenDomains": 0,
         "stuckDomains": 1,
         "unmetDomains": 0,
         "reallocations": 3,
@@ -83,7 +87,7 @@ def test_the_whole_report():
         "shortfallMebibytes": 88,
     }
     db = dict.fromkeys(web, 0) | {"name": "db", "uid": "uid-db", "observedGeneration": 1, "mode": "Observe"}
-    db |= {"domains": 1, "stableDomains": 1, "looks": 3}
+    db |= {"domains": 1, "overriddenDomains": 2, "stableDomains": 1, "looks": 3}
     stuck = {"name": "b", "uuid": seen.inventory.uuids[1], "reason": "Stuck"}
     assert report(seen, context(seen, {"web": 1}, web=7), AT) == {
         "apiVersion": "ballast.dev/v1alpha1",
@@ -100,6 +104,7 @@ def test_the_whole_report():
             "domains": 3,
             "stableDomains": 2,
             "policies": [web, db],
+            "briefPolicies": {},
             "policiesLeftOut": 0,
             "policyCount": 2,
             "worstDomains": [stuck | {"shortfallMebibytes": 88, "allocationMebibytes": 512}],
@@ -132,18 +137,78 @@ def test_a_report_fits_whatever_there_is(domains, policies):
     assert len(json.dumps(told).encode()) <= 2 * MAXIMUM_SIZE
     assert len(json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()) <= MAXIMUM_SIZE
     status = NodeMemoryState.model_validate(told).status
-    assert len(status.policies) + status.policies_left_out == status.policy_count == policies
+    told = len(status.policies) + len(status.brief_policies)
+    assert told + status.policies_left_out == status.policy_count == policies
     assert status.domains == domains
 
 
-def test_policies_in_trouble_are_the_last_to_be_left_out():
-    names = [f"{number}-domain" for number in range(60)]
-    seen = state(names, [policy(f"{number}-{'x' * 100}", f"{number}-*") for number in range(60)])
-    seen.reason[59] = Reason.STUCK
-    status = report(seen, context(seen), AT)["status"]
+def crowded(policies: int) -> tuple[State, Context]:
+    """A node with so many policies of a domain each, the last of which is stuck; UIDs as the API server gives them."""
+    names = [f"{number}-domain" for number in range(policies)]
+    seen = state(names, [policy(f"{number}-{'x' * 20}", f"{number}-*") for number in range(policies)])
+    seen.reason[-1] = Reason.STUCK
+    in_force = {
+        name: metadata(name, number + 1, str(uuid.UUID(int=number << 88, version=4)))
+        for number, name in enumerate(seen.inventory.policies)
+    }
+    return seen, Context("here", "node-uid", in_force, {}, dict.fromkeys(in_force, 3))
+
+
+def test_of_policies_for_which_there_is_no_room_generation_and_domains_are_told_in_brief():
+    seen, about = crowded(60)
+    status = report(seen, about, AT)["status"]
     assert status["policies"][0]["name"].startswith("59-")
+    assert (status["policyCount"], status["policiesLeftOut"], status["worstDomains"]) == (60, 0, [])
+    full = {each["uid"][:13] for each in status["policies"]}
+    assert len(full) > 1
+    brief = {each.uid[:13]: [each.generation, 1, 1, 0, 3] for each in about.in_force.values()}
+    assert status["briefPolicies"] == {key: value for key, value in brief.items() if key not in full}
+    assert len(full) + len(status["briefPolicies"]) == 60
+
+
+def test_policies_stand_in_the_order_in_which_a_person_should_look_at_them():
+    seen = state(list("abcde"), [policy(f"p{name}", name) for name in "abcde"])
+    seen.reason[3] = Reason.STUCK
+    seen.reason[4] = Reason.MINIMUM_UNMET
+    seen.observation.demand[2] = 600 * MIB
+    about = context(seen, {"pb": 1})
+    names = [each["name"] for each in report(seen, about, AT)["status"]["policies"]]
+    assert names == ["pd", "pe", "pc", "pb", "pa"]
+
+
+def test_domains_are_left_out_before_policies_are_told_in_brief():
+    seen = state([f"{number}-{'x' * 90}" for number in range(10)], [policy(f"p{n}", f"{n}-*") for n in range(5)])
+    seen.observation.demand[:] = 600 * MIB
+    status = report(seen, context(seen), AT)["status"]
+    assert (len(status["policies"]), status["briefPolicies"]) == (5, {})
+    assert 2 < len(status["worstDomains"]) < 10
+
+
+def test_there_is_room_for_eighty_policies_and_those_beyond_are_counted():
+    seen, about = crowded(80)
+    assert report(seen, about, AT)["status"]["policiesLeftOut"] == 0
+    seen, about = crowded(300)
+    status = report(seen, about, AT)["status"]
+    assert status["policies"][0]["name"].startswith("299-")
+    assert len(status["policies"]) + len(status["briefPolicies"]) + status["policiesLeftOut"] == 300
     assert status["policiesLeftOut"] > 0
-    assert status["worstDomains"] == []
+
+
+def test_a_policy_with_something_wrong_is_not_told_in_brief():
+    seen, about = crowded(40)
+    seen.reason[:] = Reason.STUCK
+    status = report(seen, about, AT)["status"]
+    assert (status["briefPolicies"], status["policiesLeftOut"]) == ({}, 40 - len(status["policies"]))
+
+
+def test_a_generation_that_is_told_in_brief_is_told_at_once():
+    seen, about = crowded(60)
+    before = report(seen, about, AT)
+    key = min(before["status"]["briefPolicies"])
+    name = next(each.name for each in about.in_force.values() if each.uid.startswith(key))
+    newer = about.in_force[name].model_copy(update={"generation": 99})
+    after = report(seen, about._replace(in_force={**about.in_force, name: newer}), AT)
+    assert urgent(after) != urgent(before)
 
 
 class Desk:
@@ -314,7 +379,29 @@ def test_what_lasts_is_one_event_with_a_count(desk):
     writes = [what for what in desk.after(4000, step=10) if what != STATE]
     name = next(body["metadata"]["name"] for what, body in desk.api.written if what == EVENT)
     assert writes == [EVENT, *[f"merge events {name} in default"] * 2]
-    assert desk.api.written[-1][1].get("series", {"count": 3})["count"] == 3
+    counted = [body["series"]["count"] for _, body in desk.api.written if "series" in body]
+    assert counted == [2, 3]
+
+
+def test_what_has_changed_is_an_event_of_its_own_after_a_while(desk):
+    desk.found = [Finding("Stuck", "a", 0.0)]
+    desk.after(10)
+    desk.found = [Finding("Stuck", "a, b", 0.0)]
+    assert EVENT not in desk.after(280, step=10)
+    assert desk.after(30, step=10).count(EVENT) == 1
+    assert [body["note"] for what, body in desk.api.written if what == EVENT] == ["a", "a, b"]
+
+
+def test_whether_the_state_stands_is_asked_about_once_a_minute(desk):
+    get, asked = desk.api.get, []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        asked.append(desk.now)
+        return get(*arguments, **options)
+
+    desk.api.get = counted
+    desk.after(200)
+    assert len(asked) == 3
 
 
 def test_what_flaps_does_not_flood(desk):
@@ -342,6 +429,49 @@ def test_events_that_could_not_be_written_do_not_keep_the_state_back(desk):
     assert desk.after(URGENT_S) == [STATE]
     desk.api.create = create
     assert EVENT in desk.after(20)
+
+
+@pytest.mark.parametrize("error", [ApiError(422, "Invalid", "too long"), ApiError(403, "Forbidden", "no")])
+def test_an_event_that_is_not_taken_keeps_no_other_from_being_written(desk, error, caplog):
+    create, told = desk.api.create, []
+
+    def refuse(resource: Any, body: Any, *, namespace: str) -> Any:
+        told.append(body["reason"])
+        if body["reason"] == "Stuck":
+            raise error
+        return create(resource, body, namespace=namespace)
+
+    desk.api.create = refuse
+    desk.found = [Finding(reason, "a", 0.0) for reason in ("Stuck", "Degraded", "Conflicted")]
+    desk.after(60)
+    assert [each for each in told if each != "Stuck"] == ["Degraded", "Conflicted"]
+    assert told.count("Stuck") > 2
+    (said,) = [record.message for record in caplog.records if "writing events" in record.message]
+    assert ("rights to events in the namespace default" in said) is error.forbidden
+
+
+HOSTILE = ["vm" + "\u4e2d" * 61, "\x9b2J\u202emv", "a\nb", "\U0001f600" * 60, "z\x1b]0;owned\x07"]
+
+
+def test_names_of_any_kind_leave_notes_that_the_api_server_takes():
+    names = [f"{number}{name}" for number, name in enumerate(HOSTILE * 3)]
+    seen = state(names, [policy("all", "*")])
+    for reason in (Reason.STUCK, Reason.NO_STATISTICS, Reason.MINIMUM_UNMET, Reason.AT_MAXIMUM):
+        seen.reason[:] = reason
+        seen.pressure.level[:] = Level.SHORT
+        found = findings(seen, [f"qemu:///{name}" for name in names], [f"all is Conflicted: {', '.join(names)}"] * 2)
+        assert found
+        assert [each.note for each in found if not each.note.isprintable()] == []
+        assert max(len(each.note.encode()) for each in found) <= NOTE_BYTES
+
+
+def test_names_of_any_kind_are_reported_on_one_line_and_cut():
+    seen = state(HOSTILE, [policy("all", "*")])
+    seen.reason[:] = Reason.STUCK
+    shown = {each["name"] for each in report(seen, context(seen), AT)["status"]["worstDomains"]}
+    assert len(shown) == len(HOSTILE)
+    assert {"\\x9b2J\\u202emv", "a\\nb", "z\\x1b]0;owned\\x07"} <= shown
+    assert max(len(name.encode()) for name in shown) <= SHOWN_NAME
 
 
 def test_nothing_is_found_on_a_node_that_is_well():

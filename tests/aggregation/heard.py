@@ -7,6 +7,7 @@ FIGURES = {
     "domains": 4,
     "stableDomains": 4,
     "conflictedDomains": 0,
+    "overriddenDomains": 0,
     "stuckDomains": 0,
     "unmetDomains": 0,
     "reallocations": 7,

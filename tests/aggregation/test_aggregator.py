@@ -1,5 +1,6 @@
 """The aggregator's turns: only the leader writes, only what changed, and an API server that fails is borne."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from heard import node, policy, state
 from controller.aggregation.news import Changed, Complete, Lost, News, Seen
 from controller.aggregation.pace import GATHER_S, SPACING_S
 from controller.aggregation.picture import KINDS, NODE, POLICY, STATE
-from controller.aggregator import HEARTBEAT_S, Aggregator
+from controller.aggregator import HEARTBEAT_S, NEWS, Aggregator
 from controller.cluster.errors import ApiError
 from controller.cluster.statuswriter import Written
 from controller.observe.totals import Totals
@@ -244,3 +245,28 @@ def test_sizes_are_published_in_bytes(site):
     site.hear(Changed(STATE, state("a", "2026-01-31T12:00:01Z", shortfallMebibytes=3)))
     site.turn()
     assert site.published[-1].policies["all"]["shortfall"] == 3 * 2**20
+
+
+def test_news_that_comes_faster_than_it_is_taken_in_waits_and_is_not_kept(site):
+    heard = threading.Semaphore(0)
+
+    def flood() -> None:
+        for _ in range(NEWS + 1):
+            site.hear(Changed(NODE, node("a")))
+            heard.release()
+
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    for _ in range(NEWS):
+        assert heard.acquire(timeout=10)
+    assert not heard.acquire(timeout=0.2)
+    site.turn()
+    assert heard.acquire(timeout=10)
+    flooding.join()
+
+
+def test_whoever_tells_news_is_not_kept_waiting_by_an_aggregator_that_was_stopped(site):
+    for _ in range(NEWS):
+        site.hear(Changed(NODE, node("a")))
+    site.clock.stopped = True
+    site.hear(Changed(NODE, node("b")))

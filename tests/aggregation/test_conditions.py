@@ -136,19 +136,53 @@ def test_several_faults_are_all_told_under_the_worst_ones_reason():
     assert [part in told for part in ("stopped reporting", "need 1 MiB more", "does not move")] == [True] * 3
 
 
-def test_domains_of_another_policy_are_a_conflict():
+def test_domains_of_an_equal_policy_are_a_conflict():
     figures = WELL._replace(conflicted_domains=5, conflicted_nodes=2)
     assert judged(figures) == judged(WELL) | {"Conflicted": ("True", "OwnedByOthers")}
     assert message("Conflicted", figures, ill("a", Trouble.CONFLICTED)) == (
-        "5 domains that this policy selects too: another policy owns them, on a and 1 more; "
+        "5 domains that this policy selects too: another policy of the same priority owns them, on a and 1 more; "
         "narrow a spec.domainSelector, or change spec.priority"
     )
 
 
+def test_domains_of_a_policy_of_higher_priority_are_no_conflict():
+    figures = WELL._replace(overridden_domains=5)
+    assert judged(figures) == judged(WELL) | {"Conflicted": ("False", "Overridden")}
+    assert message("Conflicted", figures) == "policies of higher priority own 5 domains that this one selects"
+    assert message("Stable", figures._replace(domains=0, stable_domains=0)) == (
+        "the policy owns no domain; policies of higher priority own 5 that it selects; "
+        "raise spec.priority, if it should"
+    )
+
+
+def test_what_nodes_have_no_room_to_say_is_not_made_up():
+    figures = WELL._replace(left_out_nodes=1)
+    assert judged(figures) == dict.fromkeys(judged(WELL), ("Unknown", "PoliciesLeftOut"))
+    assert message("Ready", figures, ill("a", Trouble.LEFT_OUT)) == (
+        "1 of 3 nodes has no room for this policy in the state: a; have fewer policies for each node, by "
+        "spec.nodeSelector or by putting several into one"
+    )
+
+
+def test_what_is_known_to_be_wrong_outweighs_what_is_not_known():
+    figures = WELL._replace(left_out_nodes=1, stuck_domains=1, stable_domains=11, conflicted_domains=1, pending_nodes=1)
+    assert judged(figures) == {
+        "Ready": ("False", "NodesPending"),
+        "Stable": ("False", "DomainsUnstable"),
+        "Degraded": ("True", "DomainsStuck"),
+        "Conflicted": ("True", "OwnedByOthers"),
+    }
+
+
+def test_that_a_policy_owns_no_domain_is_not_said_before_all_nodes_follow():
+    assert judged(Figures(nodes=3, reporting_nodes=3, pending_nodes=1))["Stable"] == ("Unknown", "NodesPending")
+
+
 def test_few_nodes_are_named():
-    worst = tuple(ill(f"n{number}", Trouble.UNKNOWN) for number in range(10))
+    ill_in_turn = (Trouble.UNKNOWN, Trouble.STUCK)
+    worst = tuple(ill(f"n{number}", ill_in_turn[number % 2]) for number in range(10))
     figures = WELL._replace(nodes=40, unknown_nodes=20)
-    assert "20 of 40 nodes have stopped reporting: n0, n1, n2 and 17 more;" in message("Ready", figures, *worst)
+    assert "20 of 40 nodes have stopped reporting: n0, n2, n4 and 17 more;" in message("Ready", figures, *worst)
 
 
 def test_nodes_with_another_trouble_are_not_named():
@@ -161,7 +195,8 @@ def test_nodes_with_another_trouble_are_not_named():
 def test_no_message_is_longer_than_a_condition_takes(kind):
     everything = Figures(*(2 for _ in Figures._fields))
     worst = tuple(ill(f"{number}" * 253, *Trouble) for number in range(10))
-    assert len(message(kind, everything, *worst, problem="long " * 1000)) <= MESSAGE_CHARACTERS
+    for problem in ("long " * 1000, "\U0001f600" * 1000):
+        assert len(message(kind, everything, *worst, problem=problem).encode()) <= MESSAGE_CHARACTERS
 
 
 @given(st.builds(Figures, *(st.integers(0, 3) for _ in Figures._fields)))
@@ -169,7 +204,9 @@ def test_conditions_never_contradict_each_other(figures):
     told = judged(figures)
     assert list(told) == ["Ready", "Stable", "Degraded", "Conflicted"]
     if told["Ready"][0] == "True":
-        assert figures.pending_nodes == figures.unknown_nodes == figures.unreadable_nodes == 0 < figures.nodes
+        unknown = figures.unknown_nodes, figures.unreadable_nodes, figures.left_out_nodes
+        assert (figures.pending_nodes, *unknown) == (0, 0, 0, 0)
+        assert figures.nodes > 0
     if told["Stable"][0] == "True":
         assert figures.stable_domains >= figures.domains
     assert (told["Degraded"][0] == "True") is bool(

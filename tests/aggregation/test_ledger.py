@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from controller.aggregation.figures import Figures, Report, Share, Trouble, share
 from controller.aggregation.ledger import OUTAGE_S, SILENCE_S, Ledger, Policy
-from controller.api.nodestate import PolicyState
+from controller.api.nodestate import BriefPolicy, PolicyState
 from controller.api.policy import NodeSelector
 from controller.api.policystatus import WORST_NODES
 from controller.api.selectors import matches_node
@@ -26,6 +26,7 @@ def state(name: str = "all", generation: int = 1, uid: str = "", **figures: int)
         "domains": 4,
         "stable_domains": 4,
         "conflicted_domains": 0,
+        "overridden_domains": 0,
         "stuck_domains": 0,
         "unmet_domains": 0,
         "reallocations": 7,
@@ -95,11 +96,23 @@ def test_a_policy_that_nodes_do_not_tell_of_is_pending_there(ledger):
     assert ledger.take_changed() == {"other"}
 
 
-def test_a_policy_for_which_a_state_has_no_room_is_not_pending_there(ledger):
+def test_a_policy_for_which_a_state_has_no_room_is_not_known_there(ledger):
     ledger.put_policy(policy("other"))
     ledger.put_report(replace(report("a", state(), mark="2"), left_out=3), 10.0)
-    assert figures(ledger, "other") == Figures(nodes=2, reporting_nodes=2, pending_nodes=1)
-    assert troubles(ledger, "other") == [("b", Trouble.PENDING)]
+    assert figures(ledger, "other") == Figures(nodes=2, reporting_nodes=2, pending_nodes=1, left_out_nodes=1)
+    assert troubles(ledger, "other") == [("b", Trouble.PENDING), ("a", Trouble.LEFT_OUT)]
+
+
+def test_a_policy_told_in_brief_is_followed_if_its_generation_is_the_present_one(ledger):
+    ledger.put_policy(policy("other", generation=7, uid="11111111-2222-3333-4444-555555555555"))
+    brief = {"11111111-2222": BriefPolicy(7, 5, 4, 2, 1), "99999999-9999": BriefPolicy(7, 9, 9, 9, 9)}
+    ledger.put_report(replace(report("a", state(), mark="2"), brief=brief, left_out=3), 10.0)
+    there = Figures(nodes=2, reporting_nodes=2, pending_nodes=1, conflicted_nodes=1, domains=5, stable_domains=4)
+    there = there._replace(conflicted_domains=2, overridden_domains=1)
+    assert figures(ledger, "other") == there
+    assert troubles(ledger, "other") == [("b", Trouble.PENDING), ("a", Trouble.CONFLICTED)]
+    ledger.put_policy(policy("other", generation=8, uid="11111111-2222-3333-4444-555555555555"))
+    assert figures(ledger, "other") == there._replace(pending_nodes=2)
 
 
 def test_a_new_generation_is_pending_until_nodes_observe_it(ledger):

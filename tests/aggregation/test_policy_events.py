@@ -63,3 +63,14 @@ def test_an_event_that_cannot_be_written_is_let_go():
     scribe.error = None
     scribe.events.tell("all", "u1", STUCK)
     assert scribe.written == []
+
+
+def test_an_event_that_cannot_be_written_is_said_once_with_the_remedy(caplog):
+    scribe = Scribe()
+    scribe.error = ApiError(403, "Forbidden", "no (403 Forbidden)")
+    for policy in range(3):
+        scribe.events.tell("all", f"u{policy}", STUCK)
+    assert [record.message for record in caplog.records] == [
+        "events of MemoryPolicies cannot be written: no (403 Forbidden); give the service account rights to events in "
+        "the namespace default: manifests/README.md, Another namespace"
+    ]

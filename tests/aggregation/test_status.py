@@ -42,6 +42,7 @@ def test_the_whole_status():
         "domains": 12,
         "stableDomains": 9,
         "conflictedDomains": 0,
+        "overriddenDomains": 0,
         "stuckDomains": 0,
         "reallocations": 40,
         "looks": 900,

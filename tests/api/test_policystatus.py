@@ -46,6 +46,7 @@ def status() -> dict[str, Any]:
         "domains": 12,
         "stableDomains": 9,
         "conflictedDomains": 0,
+        "overriddenDomains": 0,
         "stuckDomains": 1,
         "reallocations": 40,
         "looks": 900,

@@ -9,7 +9,19 @@ from typing import Any
 import pytest
 from another_schema import odd_policy
 
-from lab.ballast import NodeAgent
+from controller.api.documents import load
+from controller.cluster.access import access
+from controller.cluster.client import Client
+from controller.cluster.findings import findings
+from controller.cluster.nodeevents import NodeEvents
+from controller.cluster.resources import EVENTS
+from controller.engine.guest_pressure import Level
+from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.reasons import Reason
+from controller.engine.state import State
+from controller.engine.step import align
+from lab.ballast import Aggregator, NodeAgent
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec
 from lab.kubernetes.controlplane import ControlPlane
@@ -135,8 +147,13 @@ def test_the_nodes_state_is_small_and_belongs_to_the_node(cluster, start):
     assert state["metadata"]["ownerReferences"] == [{"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": uid}]
     assert [each["manager"] for each in state["metadata"]["managedFields"]] == ["ballast-agent"]
     assert len(json.dumps(state, separators=(",", ":"))) <= 4096
-    assert state["status"]["policiesLeftOut"] > 0
-    assert len(state["status"]["policies"]) + state["status"]["policiesLeftOut"] == 30
+    assert state["status"]["policiesLeftOut"] == 0
+    assert (
+        0
+        < len(state["status"]["policies"])
+        < 30
+        == len(state["status"]["policies"]) + len(state["status"]["briefPolicies"])
+    )
 
 
 def test_the_state_goes_with_its_node(cluster, start):
@@ -247,7 +264,8 @@ def test_a_policy_of_another_schema_is_reported_and_the_others_go_on(cluster, st
 
 
 def test_a_conflict_is_an_event_of_the_node(cluster, start):
-    cluster.apply("first", priority=5)
+    cluster.apply("first")
+
     cluster.apply("second")
     start()
 
@@ -299,7 +317,7 @@ def agents_kubeconfig(cluster: Cluster, installed: ControlPlane, tmp_path: Path)
 
 
 def test_the_rights_of_the_manifests_are_all_it_needs(cluster, start, agents_kubeconfig, tmp_path):
-    cluster.apply("first", priority=5)
+    cluster.apply("first")
     agent = start(agents_kubeconfig)
     wait_owner(agent, "first")
     cluster.apply("second")
@@ -307,6 +325,59 @@ def test_the_rights_of_the_manifests_are_all_it_needs(cluster, start, agents_kub
     told = ("get", "events", "--field-selector", f"involvedObject.name={NODE},reason=Conflicted", "-o", "name")
     until(lambda: cluster.kubectl(*told) != "", PATIENCE_S, "event")
     assert not [line for line in log(tmp_path) if "forbidden" in line]
+
+
+def test_of_more_policies_than_a_state_has_room_for_in_full_every_generation_is_told(cluster, start, tmp_path):
+    """And what the aggregator makes of it is the truth: none is Ready before the node runs its present generation."""
+    names = [f"layer-{number:02}" for number in range(25)]
+    for number, name in enumerate(names):
+        cluster.apply(name, priority=number)
+    start()
+    until(lambda: cluster.reported().get("policyCount") == len(names), PATIENCE_S, "reported")
+    told = cluster.reported()
+    assert (told["policiesLeftOut"], len(told["briefPolicies"]) > 0) == (0, True)
+    cluster.kubectl("create", "namespace", "ballast-system", check=False)
+    with Aggregator("a", cluster.plane.kubeconfig, tmp_path / "aggregator.log"):
+        cluster.kubectl("wait", "--for=condition=Ready", "mpol", "--all", f"--timeout={PATIENCE_S:.0f}s")
+        by_uid = {cluster.get("mpol", name)["metadata"]["uid"][:13]: name for name in names}
+        brief = next(by_uid[uid] for uid in cluster.reported()["briefPolicies"])
+        assert condition(cluster, brief, "Conflicted") == ("False", "Overridden")
+        assert condition(cluster, names[-1], "Conflicted") == ("False", "NoConflict")
+        assert cluster.get("mpol", brief)["status"]["overriddenDomains"] == 1
+        cluster.apply(brief, priority=names.index(brief), weight=7)
+        cluster.kubectl("wait", "--for=jsonpath={.status.observedGeneration}=2", f"mpol/{brief}", "--timeout=60s")
+        cluster.kubectl("wait", "--for=condition=Ready", f"mpol/{brief}", f"--timeout={PATIENCE_S:.0f}s")
+        generations = [numbers[0] for numbers in cluster.reported()["briefPolicies"].values()]
+        assert sorted(generations)[-2:] == [1, 2]
+    assert (
+        cluster.kubectl("get", "events", "-n", "default", "--field-selector", "reason=Conflicted", "-o", "name") == ""
+    )
+
+
+def condition(cluster: Cluster, policy: str, kind: str) -> tuple[str, str]:
+    """Status and reason."""
+    listed = cluster.get("mpol", policy)["status"]["conditions"]
+    return next((each["status"], each["reason"]) for each in listed if each["type"] == kind)
+
+
+def test_names_that_qemu_takes_keep_no_event_from_being_written(cluster):
+    """Each of these names is longer, in bytes, than a fifth of what the API server takes of a note."""
+    names = [f"{number}{name}" for number, name in enumerate(["vm" + "\u4e2d" * 61, "\x9b2J\u202emv", "a\nb"] * 2)]
+    facts = [DomainFacts(name, name, name, 1, 2**30, 2**30) for name in names]
+    seen = align(State.initial(), assign(facts, load(ALL, "test").policies, NodeIdentity(NODE)).inventory, 0.0)
+    seen.reason[:] = Reason.STUCK
+    seen.pressure.level[:] = Level.SHORT
+    client = Client(access(cluster.plane.kubeconfig))
+    found = findings(seen, ["qemu:///system: " + "\u4e2d" * 1000], [f"all is Conflicted: {', '.join(names)}"])
+    NodeEvents(client, NODE).send([each._replace(hold_s=0.0) for each in found], "uid", 1000.0, WALL)
+    notes = {each["reason"]: each["note"] for each in client.list(EVENTS, namespace="default").items}
+    client.close()
+    assert {"Stuck", "Degraded", "Conflicted", "GuestPressure"} <= notes.keys()
+    assert [note for note in notes.values() if not note.isprintable()] == []
+
+
+ALL = "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}"
+WALL = "2026-01-31T12:00:00.000000Z"
 
 
 def test_a_stuck_balloon_is_an_event_of_the_node(cluster, start):

@@ -141,7 +141,7 @@ def test_guests_follow_a_policy_that_is_applied_changed_and_deleted(site):
 
 
 def test_a_conflict_is_told_in_the_status_and_by_an_event_of_the_aggregators_own_token(site):
-    site.apply("first", priority=5)
+    site.apply("first")
     site.apply("second")
     until(lambda: site.condition("second", "Conflicted") == ("True", "OwnedByOthers"), PATIENCE_S, "conflict")
     assert site.condition("first", "Conflicted") == ("False", "NoConflict")

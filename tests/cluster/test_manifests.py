@@ -66,9 +66,9 @@ class TestKinds:
     def test_kubectl_shows_more_when_asked(self, policies):
         policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
         assert columns(policies, "mpol", "-o", "wide")[7:] == [
-            *("REALLOCATIONS", "SHORTFALL MIB", "LOOKS SAVED", "LAST CHANGE", "AGE")
+            *("REALLOCATIONS", "SHORTFALL MIB", "LOOKS SAVED", "OVERRIDDEN", "LAST CHANGE", "AGE")
         ]
-        assert row(policies, "mpol", "-o", "wide")[7:10] == ["40", "64", "8000"]
+        assert row(policies, "mpol", "-o", "wide")[7:11] == ["40", "64", "8000", "3"]
 
     def test_kubectl_shows_what_a_node_reports(self, contract):
         contract.kubectl("apply", "-f", "-", input=json.dumps(STATE))
@@ -108,6 +108,7 @@ STATUS = {
     "stable": "9/12",
     "reallocations": 40,
     "looksSaved": 8000,
+    "overriddenDomains": 3,
     "shortfallMebibytes": 64,
     "lastChange": "2026-01-31T12:00:00Z",
 }

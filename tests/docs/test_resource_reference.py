@@ -158,7 +158,8 @@ class TestConditions:
 
 COUNTS = (
     *("nodes", "unknown_nodes", "unreadable_nodes", "pending_nodes", "domains", "stable_domains"),
-    *("conflicted_domains", "stuck_domains", "unmet_domains", "shortfall_mebibytes"),
+    *("conflicted_domains", "overridden_domains", "stuck_domains", "unmet_domains", "shortfall_mebibytes"),
+    "left_out_nodes",
 )
 """Of a sum, those that conditions are judged by."""
 

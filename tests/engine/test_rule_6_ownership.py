@@ -1,5 +1,7 @@
 """Rule 6: one policy owns a domain, and every policy that acts has a say in the node's budget."""
 
+import time
+
 from scripted_node import MIB, Guest, node, policy
 
 from controller.engine.ownership import NodeIdentity, assign
@@ -20,7 +22,32 @@ def test_a_domain_is_owned_by_priority_then_age_then_name():
     assigned = assign([Guest("guest", 1, 1).facts()], policies, NodeIdentity("node"))
     assert assigned.inventory.policies == ("z-first", "a-old", "b-old", "c-new", "d-no-age")
     assert assigned.inventory.policy.tolist() == [0]
-    assert assigned.conflicted == dict.fromkeys(("a-old", "b-old", "c-new", "d-no-age"), ("guest",))
+
+
+def test_a_policy_conflicts_with_its_equals_and_is_overridden_by_its_betters():
+    guests = [Guest(name, 1, 1).facts() for name in ("db", "web", "idle")]
+    policies = [
+        policy("specific", priority=5, domainSelector={"names": ["db"]}),
+        policy("general"),
+        policy("same-again", domainSelector={"names": ["db", "web"]}),
+        policy("below", priority=-1, domainSelector={"names": ["web"]}),
+    ]
+    assigned = assign(guests, policies, NodeIdentity("node"))
+    assert assigned.conflicted == {"same-again": ("web",)}
+    assert assigned.overridden == {"general": ("db",), "same-again": ("db",), "below": ("web",)}
+
+
+def test_owners_of_many_domains_under_many_policies_are_found_in_the_time_of_a_look():
+    """It is done by the loop's thread whenever a policy or a domain changes; two seconds of it once."""
+    guests = [Guest(f"vm-{number % 500}-{number}", 1, 1).facts() for number in range(5000)]
+    policies = [
+        policy(f"p{number}", priority=number % 3, domainSelector={"names": [f"vm-{number}-*", f"*-{number}-*", "vm*9"]})
+        for number in range(500)
+    ]
+    began = time.process_time()
+    assigned = assign(guests, policies, NodeIdentity("node"))
+    assert time.process_time() - began < 2.0
+    assert (assigned.inventory.policy >= 0).all()
 
 
 class TestBudgetOfSeveralPolicies:

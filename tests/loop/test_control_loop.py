@@ -339,14 +339,15 @@ def test_wishes_that_cannot_be_understood_are_explained_on_the_domain_and_in_the
 
 
 def test_policies_without_effect_are_published_with_their_conflicts():
-    site = Site("{priority: 1}", CALM, "{domainSelector: {names: [nobody]}}")
+    site = Site("{priority: 1}", "{priority: 1}", CALM, "{domainSelector: {names: [nobody]}}")
     site.host.add("a")
     site.turn()
     document = site.board.document()
-    assert [policy["conflicted_domains"] for policy in document["policies"]] == [0, 1, 0]
+    assert [policy["conflicted_domains"] for policy in document["policies"]] == [0, 1, 0, 0]
+    assert [policy["overridden_domains"] for policy in document["policies"]] == [0, 0, 1, 0]
     assert [line.split(";")[0] for line in document["warnings"]] == [
-        "MemoryPolicy p1 is Conflicted: MemoryPolicy p0 owns a (higher priority, older, or first by name)",
-        "MemoryPolicy p2 selects no domain of this node",
+        "MemoryPolicy p1 is Conflicted: MemoryPolicy p0 owns a (of the same priority, and older or first by name)",
+        "MemoryPolicy p3 selects no domain of this node",
     ]
 
 

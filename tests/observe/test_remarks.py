@@ -6,12 +6,12 @@ from controller.api.documents import load
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.observe.advice import advice
-from controller.observe.remarks import NAMED_DOMAINS, ownership
+from controller.observe.remarks import NAMED, Ownership, ownership
 
 MIB = 2**20
 
 
-def told(domains: list[str], **specs: str):
+def told(domains: list[str], **specs: str) -> Ownership:
     """Ownership of `domains` on the node `here` by policies of these names and specs."""
     head = "apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy"
     texts = [f"{{{head}, metadata: {{name: {name}}}, spec: {spec}}}" for name, spec in specs.items()]
@@ -30,16 +30,32 @@ def test_a_policy_that_owns_what_it_selects_needs_no_word():
 
 
 def test_a_conflict_names_both_policies_and_the_domain():
-    specs = {"first": "{priority: 1}", "second": "{domainSelector: {names: [w*]}}"}
+    specs = {"first": "{}", "second": "{domainSelector: {names: [w*]}}"}
     assert lines(["web", "db"], **specs) == [
-        "MemoryPolicy second is Conflicted: MemoryPolicy first owns web (higher priority, older, or first by name); "
-        "narrow one domainSelector, or change spec.priority"
+        "MemoryPolicy second is Conflicted: MemoryPolicy first owns web (of the same priority, and older or first by "
+        "name); narrow one domainSelector, or change spec.priority"
     ]
     assert told(["web", "db"], **specs).conflicted == {"second": 1}
 
 
+def test_of_many_conflicts_the_first_are_told_and_the_rest_is_counted():
+    conflicts = lines(["web"], **{f"p{number:03}": "{}" for number in range(100)})
+    assert len(conflicts) == NAMED + 1
+    assert conflicts[-1] == (
+        "94 more conflicts of MemoryPolicies; narrow their domainSelectors, or change spec.priority"
+    )
+
+
+def test_layers_are_said_but_are_no_conflict_and_nothing_to_mend():
+    outcome = told(["web", "db"], special="{priority: 1, domainSelector: {names: [db]}}", general="{}")
+    assert (outcome.conflicted, outcome.overridden, outcome.warnings) == ({}, {"general": 1}, ())
+    assert [remark.text for remark in outcome.remarks] == [
+        "MemoryPolicy general is overridden: a policy of higher priority owns domains that it selects"
+    ]
+
+
 def test_of_many_conflicting_domains_some_are_named_and_all_are_counted():
-    names = [f"vm{number}" for number in range(NAMED_DOMAINS + 2)]
+    names = [f"vm{number}" for number in range(NAMED + 2)]
     (line,) = lines(names, a="{}", b="{}")
     assert "owns vm0, vm1, vm2, vm3, vm4 and 2 more (" in line
 
@@ -50,6 +66,14 @@ def test_a_selector_that_matches_no_domain_is_said():
     ]
 
 
+def test_many_selectors_that_match_no_domain_are_one_line():
+    typos = {f"typo{number}": "{domainSelector: {names: [wbe]}}" for number in range(8)}
+    assert lines(["web"], rest="{}", **typos) == [
+        "MemoryPolicies typo0, typo1, typo2, typo3, typo4 and 3 more select no domain of this node; "
+        "check their domainSelectors"
+    ]
+
+
 def test_on_a_node_without_domains_no_selector_is_to_blame():
     assert lines([], some="{domainSelector: {names: [web]}}") == []
 
@@ -57,6 +81,15 @@ def test_on_a_node_without_domains_no_selector_is_to_blame():
 def test_a_policy_for_other_nodes_is_said():
     assert lines(["web"], rest="{}", far="{nodeSelector: {names: [there]}}") == [
         "MemoryPolicy far is not for this node, here; check its nodeSelector, if that is not meant"
+    ]
+
+
+def test_policies_for_other_nodes_are_nothing_to_mend_and_one_line():
+    outcome = told(["web"], rest="{}", **{f"far{number:03}": "{nodeSelector: {names: [no]}}" for number in range(100)})
+    assert outcome.warnings == ()
+    assert [remark.text for remark in outcome.remarks] == [
+        "MemoryPolicies far000, far001, far002, far003, far004 and 95 more are not for this node, here; "
+        "check their nodeSelectors, if that is not meant"
     ]
 
 

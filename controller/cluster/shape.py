@@ -1,0 +1,114 @@
+"""What an answer has to be made of before anybody uses it: servers, and proxies before them, can send anything.
+
+What passes has the parts of an object that everybody here relies on. What is in its spec is judged where it is read.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from controller.api.nodestate import Timestamp
+from controller.api.problems import shown
+from controller.cluster.errors import invalid
+from controller.cluster.resources import Object
+
+LEVELS = 64
+"""Of lists and mappings in each other; the objects that are read here have about twenty."""
+_Version = Annotated[str, Field(pattern=r"^[0-9]{0,20}$")]
+"""A resourceVersion: a number that grows with every write, as every API server of Kubernetes gives it."""
+_Text = Annotated[str, Field(max_length=4096)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Entry(_Part):
+    """One of `managedFields`."""
+
+    time: Timestamp | None = None
+
+
+class _Metadata(_Part):
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    uid: _Text = ""
+    resourceVersion: _Version = ""  # noqa: N815 - as the API server spells it
+    generation: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    labels: dict[str, str] | None = None
+    managedFields: list[_Entry] | None = None  # noqa: N815 - as above
+
+
+class _Shape(_Part):
+    metadata: _Metadata
+    spec: dict[str, Any] | None = None
+    status: dict[str, Any] | None = None
+
+
+class _Point(_Part):
+    resourceVersion: Annotated[_Version, Field(min_length=1)]  # noqa: N815 - as above
+
+
+class _Bookmark(_Part):
+    metadata: _Point
+
+
+class _ListMetadata(_Part):
+    resourceVersion: _Version = ""  # noqa: N815 - as above
+    continue_: Annotated[str, Field(alias="continue")] = ""
+
+
+class _List(_Part):
+    metadata: _ListMetadata = _ListMetadata()
+    items: list[dict[str, Any]] | None = None
+
+
+def sound(told: object) -> Object:
+    """The object as it came, which has what is needed. Raises ApiError."""
+    if _is_deep(told):
+        raise invalid(f"an object of more than {LEVELS} levels")
+    return _checked(_Shape, told)
+
+
+def all_sound(told: Iterable[object]) -> list[Object]:
+    """The same of every one. Raises ApiError."""
+    return [sound(each) for each in told]
+
+
+def version_of(told: object) -> str:
+    """The resourceVersion of an object that need not have more, such as a bookmark. Raises ApiError."""
+    version: str = _checked(_Bookmark, told)["metadata"]["resourceVersion"]
+    return version
+
+
+def sound_list(told: object) -> Object:
+    """A list whose items are objects of any form. Raises ApiError."""
+    return _checked(_List, told)
+
+
+def _is_deep(told: object) -> bool:
+    """It has more than LEVELS levels: whatever walks it, or compares it, may find no end."""
+    level = [told]
+    for _ in range(LEVELS):
+        level = [inner for each in level for inner in _parts(each)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(told: object) -> Iterable[object]:
+    if isinstance(told, dict):
+        return told.values()
+    return told if isinstance(told, list) else ()
+
+
+def _checked(shape: type[BaseModel], told: Any) -> Object:
+    try:
+        shape.model_validate(told)
+    except ValidationError as errors:
+        error = errors.errors(include_url=False)[0]
+        field = ".".join(map(str, error["loc"])) or "the object"
+        value = error["input"] if isinstance(error["input"], str | int | float) else type(error["input"]).__name__
+        raise invalid(f"{field}: {shown(str(value))}: {error['msg'].lower()}") from errors
+    checked: Object = told
+    return checked

@@ -1,0 +1,116 @@
+"""An installation whose namespace and names kustomize has changed: agents are held to their own node all the same."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from api_client import Answer, ApiClient
+
+from lab.daemons import until
+
+MANIFESTS = Path(__file__).parents[2] / "manifests"
+STATES = "/apis/ballast.dev/v1alpha1/nodememorystates"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
+ADMISSION_S = 30
+"""Deadline for the API server to take up a new admission policy; it takes a second."""
+STATUS = {
+    "observedAt": "2026-01-31T12:00:00Z",
+    "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
+    "pressure": False,
+    "stable": True,
+    "domains": 0,
+    "stableDomains": 0,
+}
+RENAMED = [
+    {"namespace": "memory"},
+    {"namespace": "kube-system"},
+    {"namespace": "elsewhere", "namePrefix": "pre-", "nameSuffix": "-suf"},
+]
+
+
+class Agent(NamedTuple):
+    """An agent's pod on `node-a`."""
+
+    account: str
+    """`NAMESPACE:NAME` of its service account."""
+    client: ApiClient
+
+
+@pytest.fixture(scope="module", params=RENAMED, ids=lambda changes: "-".join(changes.values()))
+def agent(request, contract, tmp_path_factory) -> Iterator[Agent]:
+    """Of an installation with other names; once admission knows the policy. The namespaces stay."""
+    folder = tmp_path_factory.mktemp("renamed")
+    base = os.path.relpath(MANIFESTS / "base", folder.resolve())
+    (folder / "kustomization.yaml").write_text(json.dumps({"resources": [base], **request.param}))
+    namespace = request.param["namespace"]
+    account = f"{request.param.get('namePrefix', '')}ballast-agent{request.param.get('nameSuffix', '')}"
+    contract.kubectl("apply", "-k", str(folder))
+    pod = {"serviceAccountName": account, "nodeName": "node-a", "containers": [{"name": "agent", "image": "none"}]}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "renamed", "namespace": namespace}, "spec": pod}
+    contract.kubectl("apply", "-f", "-", input=json.dumps(body))
+    bound = ("--bound-object-kind=Pod", "--bound-object-name=renamed")
+    token = contract.kubectl("create", "token", account, "-n", namespace, *bound).strip()
+    client = ApiClient.of_token(contract.url, contract.ca, token)
+    until(lambda: apply(client, "node-b").status == 403, ADMISSION_S, "admission policy in force")
+    yield Agent(f"{namespace}:{account}", client)
+    client.close()
+    contract.kubectl("delete", "pod", "renamed", "-n", namespace, "--force")
+    contract.kubectl("delete", "nodememorystates", "node-a", "node-b", "--ignore-not-found")
+    objects = contract.kubectl("kustomize", str(folder)).split("\n---\n")
+    gone = [each for each in objects if "kind: Namespace\n" not in each]
+    contract.kubectl("delete", "-f", "-", input="\n---\n".join(gone))
+
+
+def apply(client: ApiClient, node: str) -> Answer:
+    """One server-side apply, as the agent writes its state."""
+    body = {
+        "apiVersion": "ballast.dev/v1alpha1",
+        "kind": "NodeMemoryState",
+        "metadata": {"name": node},
+        "status": STATUS,
+    }
+    return client.ask(
+        "PATCH", f"{STATES}/{node}?fieldManager=ballast-agent&force=true", body, "application/apply-patch+yaml"
+    )
+
+
+def event() -> dict[str, Any]:
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": "node-a-", "namespace": "default"},
+        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.000000Z"),
+        "reportingController": "ballast.dev/agent",
+        "reportingInstance": "node-a",
+        "action": "Look",
+        "reason": "Stuck",
+        "type": "Warning",
+        "regarding": {"kind": "Node", "name": "node-a"},
+    }
+
+
+def test_an_agent_writes_the_state_of_its_own_node(agent):
+    assert apply(agent.client, "node-a").status in {200, 201}
+
+
+def test_an_agent_does_not_write_the_state_of_another_node(agent):
+    answer = apply(agent.client, "node-b")
+    assert (answer.status, "may not write the state of node node-b" in answer.message) == (403, True)
+
+
+def test_events_need_the_role_of_the_page(agent, contract):
+    assert agent.client.ask("POST", EVENTS, event()).status == 403
+    namespace, _, account = agent.account.partition(":")
+    page = (MANIFESTS / "README.md").read_text()
+    (rights,) = (block for block in re.findall(r"^```yaml\n(.*?)^```$", page, re.M | re.S) if "ballast-events" in block)
+    mine = rights.replace("ballast-agent,", f"{account},").replace("namespace: memory", f"namespace: {namespace}")
+    contract.kubectl("apply", "-f", "-", input=mine)
+    try:
+        until(lambda: agent.client.ask("POST", EVENTS, event()).status == 201, ADMISSION_S, "rights to events")
+    finally:
+        contract.kubectl("delete", "-f", "-", input=mine)
