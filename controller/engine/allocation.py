@@ -12,6 +12,7 @@ import numpy as np
 
 from controller import planner
 from controller.engine.estimate import Estimate
+from controller.engine.host import allowed
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Ints, Table, column, rows_of
@@ -145,8 +146,7 @@ def _indispensable(known: Known, committed: Floats) -> Floats:
 
 def _present_budget(known: Known) -> float:
     """Bytes of the budget as the host is now: nobody goes below a minimum for what the host may come to use."""
-    limits, total = known.inventory.budget, known.host.reading.total
-    return max(known.host.budget, min(total - known.host.own_use - limits.kept(total), limits.maximum))
+    return max(known.host.budget, allowed(known.host, known.host.own_use, known.inventory.budget))
 
 
 def _searched(known: Known) -> Floats:

@@ -9,7 +9,8 @@ from typing import Any
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.domain_xml import Description, XmlError, current_memory, describe
+from controller.host.domain_xml import Description, current_memory, describe
+from controller.host.xml_values import XmlError
 
 LOG = logging.getLogger(__name__)
 

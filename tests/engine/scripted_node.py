@@ -59,6 +59,11 @@ class Guest:
     """The maximum where None."""
     autodeflate: bool = False
     resident: bool = True
+    in_file: bool = False
+    devices: float = 0
+    """MiB of memory devices beside its balloon, which libvirt counts into its maximum."""
+    plugged: float = 0
+    """Of these, what libvirt counts into the balloon's size in looks."""
     obstacle: Reason = Reason.NONE
     wishes: Wishes = field(default_factory=Wishes)
     life: Life = Life.RUNNING
@@ -125,6 +130,9 @@ class Guest:
             definition=int((self.maximum if self.definition is None else self.definition) * MIB),
             autodeflate=self.autodeflate,
             resident=self.resident,
+            in_file=self.in_file,
+            devices=int(self.devices * MIB),
+            plugged=int(self.plugged * MIB),
             statistics_period=self.period,
             obstacle=self.obstacle,
             wishes=self.wishes,
@@ -165,8 +173,8 @@ class Guest:
     def sample(self) -> dict[str, float]:
         known = {
             "life": float(self.life),
-            "actual": self.actual * MIB,
-            "maximum": self.maximum * MIB,
+            "actual": (self.actual + self.plugged) * MIB,
+            "maximum": (self.maximum + self.devices) * MIB,
             "rss": self.actual * MIB,
             "updated": self.updated,
         }

@@ -1,0 +1,70 @@
+"""Sizes are the balloon's alone: memory devices are told apart in looks, events, orders and limits."""
+
+import pytest
+from scripted_node import MIB, Guest, Node, default_policy, node, policy
+
+from controller.engine.reasons import Reason
+
+
+def test_nobody_is_lent_memory_that_only_a_device_may_hold():
+    world = node(Guest("g", 200, 512, maximum=512, devices=256), policies=[default_policy()], host_mib=65536).tick(300)
+    assert (world.actions(), world.domain("g")["maximum"]) == ([], 512 * MIB)
+    assert world.reason("g") is Reason.WITHIN_THRESHOLD
+
+
+def test_a_guest_with_an_nvdimm_is_moved_up_to_what_its_balloon_holds():
+    world = node(Guest("g", 400, 300, maximum=512, devices=256), policies=[default_policy()], host_mib=65536).tick(60)
+    assert world.guests["g"].actual == 512
+    assert Reason.STUCK not in world.notices()
+
+
+def test_a_percentage_of_the_maximum_is_one_of_the_balloons():
+    held = policy(limits={"minimumPercent": 50, "maximumPercent": 100})
+    world = node(Guest("g", 100, 512, maximum=512, devices=512), policies=[held]).tick(30)
+    assert world.domain("g")["minimum"] == 256 * MIB
+
+
+def test_looks_and_balloon_events_of_virtio_mem_tell_the_same_size():
+    guest = Guest("g", 100, 400, maximum=512, devices=256, plugged=256, obstacle=Reason.MEMORY_DEVICES)
+    world = node(guest).tick(70)
+    before = world.domain("g")["allocation"]
+    guest.obey(300)  # somebody else's order
+    world.tick(2)
+    assert (before, world.domain("g")["allocation"]) == (400 * MIB, 300 * MIB)
+    assert world.tick(120).domain("g")["allocation"] == 300 * MIB
+
+
+def test_virtio_mem_that_is_plugged_in_while_the_guest_runs_counts_at_once():
+    world = Node([Guest("g", 100, 400, maximum=512), Guest("other", 100, 400)], [default_policy()], 8192).tick(60)
+    budget = world.shown()["budget"]
+    guest, orders = world.guests["g"], len(world.actions("g"))
+    guest.devices = guest.plugged = 1024
+    guest.obstacle = Reason.MEMORY_DEVICES
+    world.host_use_mib -= 1024  # it is not touched yet
+    world.tick(2)
+    assert world.reason("g") is Reason.MEMORY_DEVICES
+    assert world.shown()["budget"] == budget - 1024 * MIB
+    world.tick(300)
+    assert len(world.actions("g")) == orders
+
+
+@pytest.mark.parametrize("of", ["available", "actual"])
+def test_a_guest_with_more_than_its_maximum_has_memory_that_nobody_told_of(of):
+    guest = Guest("g", 100, 512, maximum=512)
+    world = node(guest, policies=[policy()]).tick(2)
+    guest.statistics = {of: 700 * MIB, "usable": 500 * MIB}
+    world.tick(60)
+    assert world.reason("g") is Reason.MEMORY_DEVICES
+    assert world.actions() == []
+    guest.statistics = {}
+    world.tick(120)
+    assert world.actions("g") != []
+
+
+def test_a_dimm_that_is_plugged_in_may_be_used_once_the_inventory_has_it():
+    guest = Guest("g", 100, 512, maximum=512)
+    world = node(guest, policies=[default_policy()]).tick(10)
+    guest.maximum, guest.demand = 1024, 800
+    world.tick(60)
+    assert guest.actual > 800
+    assert Reason.MEMORY_DEVICES not in world.notices()
