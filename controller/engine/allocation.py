@@ -122,10 +122,10 @@ def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floa
 
 def _need(known: Known) -> Floats:
     """(n,) bytes: present demand and what keeps a guest out of reclaim there; all it has while it is under pressure,
-    and until enough samples came, and a forecast.
+    until enough samples came, and a forecast, and where the host gets nothing back.
     """
     seen = known.observation
-    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressed & ~np.isnan(known.estimate.at)
+    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~known.pressed & ~np.isnan(known.estimate.at) & ~known.fruitless
     need = np.where(told, _used(known), seen.allocation)
     return np.where(np.isnan(need), 0.0, need)
 

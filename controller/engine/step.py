@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller import planner
-from controller.engine import actuation, balloon, estimate, guest_pressure, host, observation, polling
+from controller.engine import actuation, balloon, effect, estimate, guest_pressure, host, observation, polling
 from controller.engine.actuation import Situation
 from controller.engine.allocation import allocate, expose
 from controller.engine.decision import Action, Decision, Notice
@@ -66,6 +66,7 @@ def align(state: State, inventory: Inventory, now: float) -> State:
         estimate=state.estimate.take(rows),
         exposure=state.exposure.take(rows),
         balloon=balloon.hand_over(state.balloon, old, inventory, same, rows, now),
+        effect=state.effect.take(rows),
         polling=state.polling.take(rows),
         reason=np.where(rows >= 0, state.reason[rows], 0) if len(old) else np.zeros(len(rows), dtype=np.int64),
         grounds=state.grounds.take(rows),
@@ -123,7 +124,8 @@ def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> St
     committed = balloon.committed(followed, observed, state.inventory)
     held = balloon.held(followed, observed, state.inventory, committed)
     accounted = host.update(state.host, snapshot.host, held, state.inventory.budget, now, tuning)
-    return state.having(observation=observed, balloon=followed, pressure=pressure, host=accounted)
+    shown = effect.assess(state.effect, observed, now, tuning)
+    return state.having(observation=observed, balloon=followed, effect=shown, pressure=pressure, host=accounted)
 
 
 def _estimate(state: State, now: float, tuning: Tuning) -> State:
@@ -264,6 +266,7 @@ def _known(state: State, limits: Bounds, now: float, tuning: Tuning) -> Known:
         state.observation,
         state.pressure,
         state.balloon,
+        state.effect,
         state.estimate,
         state.host,
         now,

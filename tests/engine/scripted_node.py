@@ -86,6 +86,14 @@ class Guest:
     swap_in: float = 0
     """Bytes, since it booted."""
     swap_out: float = 0
+    pinned: bool = False
+    """The host gets nothing back of what its balloon takes."""
+    touched: float = np.inf
+    """MiB that it has ever used, at most what it has: the host holds no more of it."""
+    overhead: float = 0
+    """MiB that QEMU holds beside."""
+    held: float = 0
+    """MiB of it that the host has held at most."""
     merged: float = 0
     """Of what it holds, the host stores so much only once (KSM); QEMU's resident memory counts it all the same."""
     stuck: bool = False
@@ -148,6 +156,7 @@ class Guest:
 
     def live(self, now: float) -> None:
         """A second of its life."""
+        self.held = max(self.held, min(self.actual, self.touched))
         self.swap_in += self.reads + (PAGE if (now - self.page_at) % self.page_every < 1 else 0)
 
     def tell(self, now: float, wall: float) -> None:
@@ -175,7 +184,7 @@ class Guest:
             "life": float(self.life),
             "actual": (self.actual + self.plugged) * MIB,
             "maximum": (self.maximum + self.devices) * MIB,
-            "rss": self.actual * MIB,
+            "rss": (self.held if self.pinned else min(self.actual, self.touched)) * MIB + self.overhead * MIB,
             "updated": self.updated,
         }
         return known | dict(self.report or self._memory()) | dict(self.statistics)
