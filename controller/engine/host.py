@@ -1,10 +1,10 @@
 """The host's own memory, and so the budget: what the node may give to its domains."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
+from controller.engine.held import Held
 from controller.engine.inventory import Budget
 from controller.engine.snapshot import HostReading
 from controller.engine.tables import Frozen
@@ -18,17 +18,6 @@ SPACING = 1.0
 
 _ROW = np.array([0])
 _MODEL = WLS()
-
-
-class Held(NamedTuple):
-    """Host memory in the hands of guests, bytes."""
-
-    least: float
-    most: float
-    in_files: float = 0.0
-    """Pages of files. Those that are in no tmpfs count as available to the kernel, which would have to write them."""
-    devices: float = 0.0
-    """What they have, or may come to have, beside their balloons."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +48,7 @@ class Host(Frozen):
 
 
 def update(host: Host, reading: HostReading, held: Held, limits: Budget, now: float, tuning: Tuning) -> Host:
-    """The host after a reading; of what is in use guests hold `held`, see `balloon.held`."""
+    """The host after a reading; of what is in use guests hold `held`, see `held`."""
     host = _account(_press(host.having(reading=reading, devices=held.devices), now, tuning), held, now, tuning)
     clear = max(reading.total - host.own_forecast - (1 + tuning.mark_margin) * reading.mark - held.devices, 0.0)
     budget = allowed(host, host.own_forecast, limits)

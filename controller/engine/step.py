@@ -13,6 +13,7 @@ from controller.engine.actuation import Situation
 from controller.engine.allocation import allocate, expose
 from controller.engine.decision import Action, Decision, Notice
 from controller.engine.grounds import grounds
+from controller.engine.held import held
 from controller.engine.inventory import Inventory
 from controller.engine.known import Bounds, Known, bounds
 from controller.engine.phases import Event
@@ -122,8 +123,8 @@ def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> St
     followed = balloon.follow(answered, observed, state.inventory, now, tuning)
     pressure = guest_pressure.assess(state.pressure, observed, followed, now, tuning)
     committed = balloon.committed(followed, observed, state.inventory)
-    held = balloon.held(followed, observed, state.inventory, committed)
-    accounted = host.update(state.host, snapshot.host, held, state.inventory.budget, now, tuning)
+    taken = held(followed, observed, state.inventory, committed)
+    accounted = host.update(state.host, snapshot.host, taken, state.inventory.budget, now, tuning)
     shown = effect.assess(state.effect, observed, now, tuning)
     return state.having(observation=observed, balloon=followed, effect=shown, pressure=pressure, host=accounted)
 

@@ -13,6 +13,7 @@ from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host import ksm, meminfo
 from controller.host.connection import KEEPING, Connection, Keeping, connection_of
 from controller.host.events import EVENT_LOOP
+from controller.host.locality import refusal
 from controller.host.look import Look
 from controller.host.looker import Looker
 from controller.host.mover import Mover
@@ -50,6 +51,8 @@ class Host:
         """`uris` are libvirt connections, `proc` and `sys` are the host's, or a mount of them. Raises ValueError."""
         if not uris or len(set(uris)) != len(uris):
             raise ValueError(f"connections {list(uris)!r}: name each once, and at least one; --connect qemu:///system")
+        if refused := "; ".join(filter(None, map(refusal, uris))):
+            raise ValueError(refused)
         self._proc = proc
         self._sys = sys
         self._lock = threading.Lock()

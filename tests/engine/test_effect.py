@@ -59,6 +59,12 @@ class TestAShrinkThatBringsNothing:
             assert watch.see(size, 4000).fruitless
         assert rests == [960, 1920, 3840]
 
+    def test_counts_its_samples_anew_each_time(self):
+        watch = Watch().see(4000, 4000).see(3000, 4000, 2)
+        rest_until = watch.effect.rest_until[0]
+        assert watch.see(2900, 4000).effect.rest_until[0] == rest_until
+        assert watch.see(2900, 4000).effect.rest_until[0] > rest_until
+
     def test_is_forgiven_once_one_brings_something(self):
         watch = Watch().see(4000, 4000).see(3000, 4000, 2)
         watch.now += 960
