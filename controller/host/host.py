@@ -142,6 +142,7 @@ class Host:
             self._pressure.now(memory),
             self._pressure.mark(memory),
             ksm.merged(self._sys),
+            memory.shared,
         )
 
     def pressure_source(self) -> str:
