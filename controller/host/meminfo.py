@@ -13,7 +13,7 @@ MOST = 2**52
 """Bytes of a host, 4 PiB: no machine has more, and up to there every byte counts in a double."""
 
 UNAVAILABLE = 0.25
-"""Part of its memory that a kernel keeps free without calling it available, at most: its watermarks are some percent."""
+"""Part of its memory that a kernel keeps free and does not call available, at most: watermarks are some percent."""
 
 _FIELDS = ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree")
 _FIELDS_THAT_MAY_MISS = ("MemFree", "Shmem")
