@@ -41,13 +41,18 @@ class Description:
 
 def describe(xml: str, key: str, uuid: str, name: str, incarnation: int) -> Description:
     """Read a running domain's XML. `facts.definition` is its `<currentMemory>`, for want of a better one."""
-    name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    shown_name = shown_as(name)
     try:
         root = _parse(xml)
-        return _describe(root, DomainFacts(key, uuid, name, incarnation, size_at(root, "memory"), 0))
+        return _describe(root, DomainFacts(key, uuid, shown_name, incarnation, size_at(root, "memory"), 0))
     except XmlError as error:
-        facts = DomainFacts(key, uuid, name, incarnation, 0, 0, statistics_period=0, obstacle=Reason.UNREADABLE)
+        facts = DomainFacts(key, uuid, shown_name, incarnation, 0, 0, statistics_period=0, obstacle=Reason.UNREADABLE)
         return Description(facts, 0, str(error))
+
+
+def shown_as(name: str) -> str:
+    """A domain's name, cut where it is longer than any of QEMU's guests can have."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def current_memory(xml: str) -> int:

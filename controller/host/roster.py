@@ -9,7 +9,7 @@ from typing import Any
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.domain_xml import Description, current_memory, describe
+from controller.host.domain_xml import Description, current_memory, describe, shown_as
 from controller.host.xml_values import XmlError
 
 LOG = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Roster:
                 return None
             if not handle.isAlive():
                 raise
-            self._refuse(key, domain.name(), str(error))
+            self._refuse(key, shown_as(domain.name()), str(error))
             return None if known is None else replace(known, domain=domain)
         self._refusals.pop(key, None)
         return entry
@@ -120,7 +120,7 @@ class Roster:
         uuid, name = domain.UUIDString(), domain.name()
         description = describe(domain.XMLDesc(), self.key(domain), uuid, name, domain.ID())
         if description.error:
-            LOG.warning("domain %s: %s", domain.name(), description.error)
+            LOG.warning("domain %s: %s", description.facts.name, description.error)
         definition = self._definition(domain, persistent, known, description)
         facts = replace(
             description.facts,
@@ -141,7 +141,7 @@ class Roster:
             try:
                 return current_memory(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
             except XmlError as error:
-                LOG.warning("domain %s: its definition is not used: %s", domain.name(), error)
+                LOG.warning("domain %s: its definition is not used: %s", live.facts.name, error)
         return live.current if known is None else known.facts.definition
 
 
