@@ -200,7 +200,7 @@ def _dense(snapshot: Snapshot, observation: Observation, now: float) -> _Look:
     n, rows = len(observation.allocation), samples.rows
     given = np.isfinite(samples.usable) & ((samples.usable != 0) | ~(samples.unused > 0))
     actual = np.maximum(samples.actual - inventory.plugged[rows], 0.0)
-    maximum = np.fmin(samples.maximum, inventory.maximum[rows])
+    maximum = np.minimum(samples.maximum, inventory.maximum[rows])
     numbers = [actual, maximum, np.where(given, samples.usable, samples.unused), samples.unused]
     numbers += [samples.caches, samples.available, samples.swap_in, samples.swap_out, samples.major_faults]
     dense = spread(rows, np.array([*numbers, samples.rss, samples.updated]), n)

@@ -1,5 +1,6 @@
 """Sizes are the balloon's alone: memory devices are told apart in looks, events, orders and limits."""
 
+import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, default_policy, node, policy
 
@@ -68,3 +69,12 @@ def test_a_dimm_that_is_plugged_in_may_be_used_once_the_inventory_has_it():
     world.tick(60)
     assert guest.actual > 800
     assert Reason.MEMORY_DEVICES not in world.notices()
+
+
+def test_a_maximum_that_no_look_has_told_yet_is_not_used():
+    guest = Guest("g", 100, 512, maximum=512)
+    world = node(guest, policies=[default_policy()]).tick(10)
+    guest.maximum, guest.demand, guest.statistics = 1024, 800, {"maximum": np.nan}
+    assert world.tick(60).domain("g")["maximum"] == 512 * MIB
+    guest.statistics = {}
+    assert world.tick(60).domain("g")["maximum"] == 1024 * MIB
