@@ -156,6 +156,7 @@ class Guest:
 
     def live(self, now: float) -> None:
         """A second of its life."""
+        self.touched = max(self.touched, min(self.demand, self.actual))
         self.held = max(self.held, min(self.actual, self.touched))
         self.swap_in += self.reads + (PAGE if (now - self.page_at) % self.page_every < 1 else 0)
 
@@ -179,12 +180,16 @@ class Guest:
             "major_faults": 0.0,
         }
 
+    def resident_mib(self) -> float:
+        """What the host holds of its memory, MiB."""
+        return self.held if self.pinned else min(self.actual, self.touched)
+
     def sample(self) -> dict[str, float]:
         known = {
             "life": float(self.life),
             "actual": (self.actual + self.plugged) * MIB,
             "maximum": (self.maximum + self.devices) * MIB,
-            "rss": (self.held if self.pinned else min(self.actual, self.touched)) * MIB + self.overhead * MIB,
+            "rss": (self.resident_mib() + self.overhead) * MIB,
             "updated": self.updated,
         }
         return known | dict(self.report or self._memory()) | dict(self.statistics)
@@ -339,7 +344,8 @@ class Node:
     def reading(self) -> HostReading:
         """The host as it is."""
         merged = sum(min(guest.merged, guest.actual) for guest in self.guests.values())
-        available = self.host_mib - (self.allocated() - merged + self.host_use_mib)
+        resident = sum(guest.resident_mib() + guest.overhead for guest in self.guests.values())
+        available = self.host_mib - (resident - merged + self.host_use_mib)
         pressure = self.pressure or available < self.mark * self.host_mib
         return HostReading(
             self.host_mib * MIB,
