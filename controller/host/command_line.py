@@ -28,7 +28,7 @@ _SIGNS: tuple[tuple[Reason, str], ...] = (
     (Reason.MEMORY_DEVICES, rf"{_START}virtio-mem{_END}"),
     (Reason.HUGE_PAGES, rf"hugetlb{_ON}|hugetlbsize|huge-?pages|hugetlbfs"),
     (Reason.COMMAND_LINE, rf"memory-backend|\b(?:mem-path|memdev){_GIVEN}|\bprealloc{_ON}"),
-    (Reason.COMMAND_LINE, r"^-{1,2}(?:mem-path|mem-prealloc|readconfig|m)$"),
+    (Reason.COMMAND_LINE, r"^-{1,2}(?-i:mem-path|mem-prealloc|readconfig|m)$"),  # -M is the machine
 )
 """What a domain is to be left alone for, and what shows it; the first counts."""
 

@@ -53,6 +53,7 @@ HUGE_FILE = "memory-backend-file,id=mem,size=512M,mem-path=/dev/hugepages,share=
         (["--mem-prealloc"], Reason.COMMAND_LINE),
         (["-numa", "node,nodeid=0,memdev=m"], Reason.COMMAND_LINE),
         (["-m", "4G"], Reason.COMMAND_LINE),
+        (["-M", "q35"], Reason.NONE),
         (["-readconfig", "/etc/qemu.cfg"], Reason.COMMAND_LINE),
         (["-device", "virtio-mem-pci,memdev=v,requested-size=256M"], Reason.MEMORY_DEVICES),
         (["-trace", "virtio_balloon_to_target", "-D", "/var/log/m", "-msg", "timestamp=on"], Reason.NONE),
