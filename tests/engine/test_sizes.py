@@ -3,13 +3,18 @@
 import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, default_policy, node, policy
+from stages import inventory, rows
 
+from controller.engine.held import held
+from controller.engine.observation import Observation
+from controller.engine.phases import Balloon
 from controller.engine.reasons import Reason
 
 
 def test_nobody_is_lent_memory_that_only_a_device_may_hold():
     world = node(Guest("g", 200, 512, maximum=512, devices=256), policies=[default_policy()], host_mib=65536).tick(300)
     assert (world.actions(), world.domain("g")["maximum"]) == ([], 512 * MIB)
+    assert world.state.observation.maximum.tolist() == [512 * MIB]  # what a recording tells
     assert world.reason("g") is Reason.WITHIN_THRESHOLD
 
 
@@ -60,6 +65,36 @@ def test_a_guest_with_more_than_its_maximum_has_memory_that_nobody_told_of(of):
     guest.statistics = {}
     world.tick(120)
     assert world.actions("g") != []
+
+
+def test_a_size_that_does_not_fit_for_a_moment_is_no_such_memory():
+    guest = Guest("g", 100, 512, maximum=512)
+    world = node(guest, policies=[policy(monitoring={"maximumIntervalSeconds": 1})]).tick(10)
+    guest.statistics = {"available": 700 * MIB}
+    assert world.tick().reason("g") is Reason.MOVING
+    assert world.tick().reason("g") is Reason.MEMORY_DEVICES
+
+
+class TestMemoryInTheHandsOfGuests:
+    """Of one with 1000 MiB, whose QEMU holds 1100 MiB, unless said otherwise."""
+
+    def held(self, rss: float = 1100, *, known: bool = True, **settings: object) -> list[float]:
+        observed = rows(Observation, 1, allocation=1000 * MIB, rss=rss * MIB, rss_size=1000 * MIB, rss_known=known)
+        made = held(rows(Balloon, 1), observed, inventory(1, **settings), observed.allocation)
+        return [size / MIB for size in made]
+
+    def test_an_image_may_be_in_memory_or_not(self):
+        assert self.held(devices=300 * MIB) == [800, 1100, 0, 300]
+        assert self.held(200, devices=300 * MIB) == [0, 200, 0, 300]
+
+    def test_what_a_job_hides_may_be_all_of_it(self):
+        assert self.held(known=False, devices=300 * MIB)[1] == 1300
+
+    def test_virtio_mem_is_memory_as_any_other(self):
+        assert self.held(devices=300 * MIB, plugged=300 * MIB) == [1000, 1100, 0, 300]
+
+    def test_in_files_is_what_qemu_holds_of_the_guests_size(self):
+        assert [self.held(rss, in_file=True)[2] for rss in (600, 1100)] == [600, 1000]
 
 
 def test_a_dimm_that_is_plugged_in_may_be_used_once_the_inventory_has_it():
