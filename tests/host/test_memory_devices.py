@@ -41,6 +41,7 @@ def facts(*devices: str, memory: int = 768, current: int = 768):
     [
         (DIMM, 768, 0, Reason.NONE),
         (HUGE_DIMM, 768, 0, Reason.HUGE_PAGES),
+        (HUGE_DIMM.replace("2048", "4"), 768, 0, Reason.NONE),
         (nvdimm(), 512, 256, Reason.NONE),
         (nvdimm("/dev/dax0.0"), 512, 0, Reason.NONE),
         (nvdimm("/dev/pmem0", "<pmem/>"), 512, 0, Reason.NONE),
