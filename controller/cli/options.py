@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from controller.host.locality import refusal
 from controller.observe.address import DEFAULT_LISTEN, Address
 from controller.observe.log import FORMATS, LEVELS
 
@@ -131,6 +132,9 @@ def complete_folders(_context: click.Context, _option: click.Parameter, incomple
 def _distinct_uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ...]) -> tuple[str, ...]:
     if "" in uris:
         raise click.BadParameter(f"'' is not a libvirt URI; write it like {DEFAULT_CONNECT}")
+    for uri in uris:
+        if refused := refusal(uri):
+            raise click.BadParameter(refused)
     return tuple(dict.fromkeys(uris))
 
 

@@ -256,6 +256,7 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
         (capped, Reason.AT_MAXIMUM),
         (unmet, Reason.MINIMUM_UNMET),
         (waits, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
+        (known.fruitless, Reason.NOT_RETURNED),
         (short & (at.plan.size < size + known.bounds.threshold), Reason.NO_BUDGET),
         ((foreseen < size - known.bounds.threshold) & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
         (~held & (size > foreseen + known.bounds.threshold), Reason.STABILIZING),

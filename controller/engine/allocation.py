@@ -12,6 +12,7 @@ import numpy as np
 
 from controller import planner
 from controller.engine.estimate import Estimate
+from controller.engine.host import allowed
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Ints, Table, column, rows_of
@@ -135,10 +136,10 @@ def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floa
 
 def _need(known: Known) -> Floats:
     """(n,) bytes: present demand and what keeps a guest out of reclaim there; all it has while it is under pressure,
-    and until enough samples came, and a forecast.
+    until enough samples came, and a forecast, and where the host gets nothing back.
     """
     seen = known.observation
-    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at)
+    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at) & ~known.fruitless
     need = np.where(known.pressed, _told(known), np.where(told, _used(known), seen.allocation))
     return np.where(np.isnan(need), 0.0, need)
 
@@ -165,8 +166,7 @@ def _indispensable(known: Known, committed: Floats) -> Floats:
 
 def _present_budget(known: Known) -> float:
     """Bytes of the budget as the host is now: nobody goes below a minimum for what the host may come to use."""
-    limits, total = known.inventory.budget, known.host.reading.total
-    return max(known.host.budget, min(total - known.host.own_use - limits.kept(total), limits.maximum))
+    return max(known.host.budget, allowed(known.host, known.host.own_use, known.inventory.budget))
 
 
 def _searched(known: Known) -> Floats:

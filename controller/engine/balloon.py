@@ -285,19 +285,3 @@ def committed(balloon: Balloon, observation: Observation, inventory: Inventory) 
     size = np.where(np.isnan(observation.allocation), inventory.maximum, observation.allocation)
     earlier = np.where(balloon.phase == int(Phase.UNKNOWN), balloon.previous, np.nan)
     return np.fmax(np.fmax(size, earlier), np.fmax(balloon.target, balloon.allowance))
-
-
-def held(balloon: Balloon, observation: Observation, inventory: Inventory, committed: Floats) -> tuple[float, float]:
-    """Bytes of host memory in the hands of guests, at least and at most; what QEMU holds beyond their sizes is its own.
-
-    What QEMU holds is known from each domain's last look; while a job hides it, it may be any more. A balloon that has
-    moved since, or is on its way, may have changed that by as much, and nobody tells: guests touch what they get when
-    they need it. Memory that the kernel merged counts for each guest that holds it.
-    """
-    size, rss = np.fmax(observation.allocation, 0.0), np.where(inventory.resident, observation.rss, np.nan)
-    highest = np.where(size > 0, committed, 0.0)
-    earlier = np.where(balloon.phase == int(Phase.UNKNOWN), balloon.previous, np.nan)
-    least = np.fmin(np.fmin(np.fmin(size, earlier), balloon.target), rss)
-    grown = rss + np.fmax(highest - observation.rss_size, 0.0)
-    most = np.where(observation.rss_known, np.fmin(highest, grown), highest)
-    return float(least.sum()), float(most.sum())

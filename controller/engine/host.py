@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from controller.engine.held import Held
 from controller.engine.inventory import Budget
 from controller.engine.snapshot import HostReading
 from controller.engine.tables import Frozen
@@ -28,8 +29,10 @@ class Host(Frozen):
     """Memory of the host that no guest holds: its own processes, QEMU's overhead."""
     own_forecast: float = 0.0
     """Upper forecast of it; never below present use."""
+    devices: float = 0.0
+    """Memory that domains hold beside their balloons."""
     budget: float = 0.0
-    """What all domains together may have."""
+    """What the balloons of all domains together may have."""
     lendable: float = 0.0
     """What of that may be given to domains that do not need it: the host's low-memory mark stays out of reach."""
     lends_at: float = -np.inf
@@ -44,15 +47,18 @@ class Host(Frozen):
         return now >= self.lends_at
 
 
-def update(
-    host: Host, reading: HostReading, held: tuple[float, float], limits: Budget, now: float, tuning: Tuning
-) -> Host:
-    """The host after a reading, of which guests hold between two numbers of bytes, see `balloon.held`."""
-    host = _account(_press(host.having(reading=reading), now, tuning), held, now, tuning)
-    free = reading.total - host.own_forecast
-    budget = max(min(free - limits.kept(reading.total), limits.maximum), 0.0)
-    clear = max(free - (1 + tuning.mark_margin) * reading.mark, 0.0)
+def update(host: Host, reading: HostReading, held: Held, limits: Budget, now: float, tuning: Tuning) -> Host:
+    """The host after a reading; of what is in use guests hold `held`, see `held`."""
+    host = _account(_press(host.having(reading=reading, devices=held.devices), now, tuning), held, now, tuning)
+    clear = max(reading.total - host.own_forecast - (1 + tuning.mark_margin) * reading.mark - held.devices, 0.0)
+    budget = allowed(host, host.own_forecast, limits)
     return host.having(budget=budget, lendable=min(budget, clear))
+
+
+def allowed(host: Host, own_use: float, limits: Budget) -> float:
+    """Bytes that all balloons together may have while the host itself uses `own_use`."""
+    total = host.reading.total
+    return max(min(total - own_use - limits.kept(total), limits.maximum) - host.devices, 0.0)
 
 
 def _press(host: Host, now: float, tuning: Tuning) -> Host:
@@ -66,14 +72,16 @@ def _press(host: Host, now: float, tuning: Tuning) -> Host:
     return host.having(backoff=backoff, lends_at=now + backoff)
 
 
-def _account(host: Host, held: tuple[float, float], now: float, tuning: Tuning) -> Host:
+def _account(host: Host, held: Held, now: float, tuning: Tuning) -> Host:
     """What may be the guests' changes nothing: own use is taken to be as it was, as far as the reading allows that.
 
-    Memory that was merged is in use once, and held by several.
+    Memory that was merged is in use once, and held by several. Pages of files that are no shared memory are in no
+    tmpfs, and in use although they count as available.
     """
-    least, most = held
-    used = host.reading.total - host.reading.available + host.reading.merged
-    own_use = max(min(max(host.own_use, used - most), used - least), 0.0)
+    reading = host.reading
+    uncounted = max(held.in_files - reading.shared, 0.0)
+    used = reading.total - reading.available + reading.merged + uncounted
+    own_use = max(min(max(host.own_use, used - held.most), used - held.least), 0.0)
     if own_use == host.own_use == host.own_forecast:  # one more point on a flat line tells nothing
         return host
     if now - host.updated < SPACING:

@@ -29,7 +29,7 @@ class DomainFacts:
     incarnation: int
     """Changes whenever the domain is started anew (libvirt's domain id); its history does not survive that."""
     maximum: int
-    """The definition's `<memory>`."""
+    """The most its balloon can give it: `<memory>` without the memory devices that are none of the balloon's."""
     definition: int
     """The definition's `<currentMemory>`: what `release: Restore` gives back."""
     autodeflate: bool = False
@@ -42,6 +42,12 @@ class DomainFacts:
     """Seconds between two statistics of its guest, as its definition asks for; 0: none."""
     resident: bool = True
     """The kernel counts the guest's memory as QEMU's: not that of huge pages, and of confidential guests not always."""
+    in_file: bool = False
+    """Its memory is pages of a file: where that lies in no tmpfs the kernel counts them as available."""
+    devices: int = 0
+    """Host memory that it holds beside its balloon: virtio-mem that is plugged in, images of NVDIMM."""
+    plugged: int = 0
+    """Of these, what libvirt's statistics count into the balloon's size, and its balloon events do not: virtio-mem."""
     obstacle: Reason = Reason.NONE
     """Why the domain must not be touched whatever its policy says (no balloon, huge pages, VFIO, ...)."""
     wishes: Wishes = field(default_factory=Wishes)
@@ -92,6 +98,9 @@ class Inventory:
     autodeflate: Bools
     resident: Bools
     """QEMU's resident memory tells what the guest holds."""
+    in_file: Bools
+    devices: Floats
+    plugged: Floats
     obstacle: Ints
     """`Reason` codes; NONE where the domain may be touched."""
     policy: Ints

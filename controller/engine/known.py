@@ -5,6 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
+from controller.engine.effect import Effect
 from controller.engine.estimate import Estimate
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
@@ -36,6 +37,7 @@ class Known:
     observation: Observation
     pressure: GuestPressure
     balloon: Balloon
+    effect: Effect
     estimate: Estimate
     host: Host
     now: float
@@ -46,6 +48,11 @@ class Known:
     def pressed(self) -> Bools:
         """(n,) guests that are short of memory."""
         return self.pressure.pressed
+
+    @cached_property
+    def fruitless(self) -> Bools:
+        """(n,) guests whose memory does not come back to the host when they shrink."""
+        return self.effect.fruitless(self.now)
 
     @cached_property
     def turning(self) -> Bools:

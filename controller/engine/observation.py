@@ -16,7 +16,7 @@ import numpy as np
 from controller.engine.inventory import Inventory
 from controller.engine.phases import Balloon, Event
 from controller.engine.reasons import Reason, first_that_applies
-from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, Life, Samples, Snapshot
+from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, Life, Snapshot
 from controller.engine.tables import Bools, Floats, Ints, Table, column, mask, spread
 from controller.engine.tuning import Tuning
 
@@ -153,7 +153,7 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     observation = _born(_doubt(observation, balloon.event == int(Event.CHOKED), now, tuning), snapshot, now)
     if len(snapshot.samples.rows) == 0:
         return _hear(observation, snapshot, now)
-    look = _dense(snapshot.samples, observation, snapshot.wall, now)
+    look = _dense(snapshot, observation, now)
     before, measured = observation, _measure(observation, look, now)
     observation = _hear(measured, snapshot, now)  # strictly after: an event that differs from the look came later
     overtaken = observation.allocation != measured.allocation
@@ -194,15 +194,19 @@ def accrue(observation: Observation, counted: Bools, elapsed: float) -> tuple[Ob
     return added, float(shortfall.sum()), float(slack.sum())
 
 
-def _dense(samples: Samples, observation: Observation, wall: float, now: float) -> _Look:
+def _dense(snapshot: Snapshot, observation: Observation, now: float) -> _Look:
+    """The look's samples; sizes are the balloon's alone."""
+    samples, inventory = snapshot.samples, snapshot.inventory
     n, rows = len(observation.allocation), samples.rows
     given = np.isfinite(samples.usable) & ((samples.usable != 0) | ~(samples.unused > 0))
-    numbers = [samples.actual, samples.maximum, np.where(given, samples.usable, samples.unused), samples.unused]
+    actual = np.maximum(samples.actual - inventory.plugged[rows], 0.0)
+    maximum = np.minimum(samples.maximum, inventory.maximum[rows])
+    numbers = [actual, maximum, np.where(given, samples.usable, samples.unused), samples.unused]
     numbers += [samples.caches, samples.available, samples.swap_in, samples.swap_out, samples.major_faults]
     dense = spread(rows, np.array([*numbers, samples.rss, samples.updated]), n)
     life = observation.life.copy()
     life[rows] = samples.life
-    sent_at = now - (wall - dense[-1])
+    sent_at = now - (snapshot.wall - dense[-1])
     this_life = sent_at > observation.booted_at
     stamp, sent_at = np.where(this_life, dense[-1], np.nan), np.where(this_life, sent_at, np.nan)
     return _Look(mask(rows, n), life, *(*dense[:-1], stamp, sent_at))
@@ -249,12 +253,14 @@ def _judge(
     missing = ~np.isfinite(demand) | ~(look.stamp > 0) | (look.available == 0)
     booting = missing & (now - observation.booted_at < tuning.boot_time)
     absurd = (at_rest & ((demand < 0) | (demand > look.actual))) | (look.available < 0) | ~(look.actual > 0)
-    since = np.where(absurd, np.fmin(observation.absurd_since, now), np.nan)
+    beyond = np.fmax(look.actual, look.available) > inventory.maximum + TOLERANCE
+    since = np.where(absurd | beyond, np.fmin(observation.absurd_since, now), np.nan)
     cases: list[tuple[Bools, IntEnum | Ints]] = [
         (look.life != int(Life.RUNNING), _TROUBLE[look.life]),
         (booting, Reason.BOOTING),
         (missing, Reason.NO_STATISTICS),
-        (absurd & (now - since < EVENT_SPACING), Reason.MOVING),  # somebody may have set it: the event is to come
+        (now - since < EVENT_SPACING, Reason.MOVING),  # somebody may have set or plugged it: the event is to come
+        (beyond, Reason.MEMORY_DEVICES),
         (absurd, Reason.INVALID_STATISTICS),
         (age < -FUTURE_TOLERANCE, Reason.FUTURE_STATISTICS),
         (age > silent_after(inventory, tuning), Reason.STALE_STATISTICS),

@@ -34,7 +34,9 @@ class Reason(IntEnum):
     FUTURE_STATISTICS = 17
     STUCK = 18
     UNREADABLE = 19
-    AWAITING_POLICIES = 20
+    MEMORY_DEVICES = 20
+    COMMAND_LINE = 21
+    AWAITING_POLICIES = 22
     # Looked at, and kept as it is.
     WITHIN_THRESHOLD = 30
     STABILIZING = 31
@@ -46,6 +48,7 @@ class Reason(IntEnum):
     HANDED_OVER = 37
     AT_MAXIMUM = 38
     MINIMUM_UNMET = 39
+    NOT_RETURNED = 40
     REFUSED = 41
     # Moved (in Observe: would be moved).
     FORECAST_GROW = 60
@@ -77,10 +80,11 @@ class Reason(IntEnum):
 
     @property
     def noticed(self) -> bool:
-        """True when a person should hear once that a domain came to it: it is skipped, and not for a moment only, or
-        does not get what its policy promised.
+        """True when a person should hear once that a domain came to it: it is skipped, and not for a moment only, does
+        not get what its policy promised, or gives nothing back.
         """
-        return self is Reason.MINIMUM_UNMET or (self.skips and self is not Reason.AWAITING_POLICIES)
+        lasting = self.skips and self is not Reason.AWAITING_POLICIES
+        return lasting or self in (Reason.MINIMUM_UNMET, Reason.NOT_RETURNED)
 
 
 _TEXT = {
@@ -104,6 +108,8 @@ _TEXT = {
     Reason.FUTURE_STATISTICS: "the guest's memory statistics are from the future",
     Reason.STUCK: "the balloon did not move within its deadline; retried later",
     Reason.UNREADABLE: "libvirt's description of the domain cannot be understood",
+    Reason.MEMORY_DEVICES: "the guest has memory that its balloon does not hold (virtio-mem)",
+    Reason.COMMAND_LINE: "QEMU's command line gives the domain memory that libvirt does not know of",
     Reason.AWAITING_POLICIES: "the MemoryPolicies are not known yet",
     Reason.WITHIN_THRESHOLD: "no change is worth a move",
     Reason.STABILIZING: "shrinking waits until demand has been low for the stabilisation window",
@@ -115,6 +121,7 @@ _TEXT = {
     Reason.HANDED_OVER: "no longer to be changed by a policy: the order under way ends where the balloon is",
     Reason.AT_MAXIMUM: "the guest has all it may have, and needs more",
     Reason.MINIMUM_UNMET: "the minimums on this node are more than its budget and are met in proportion",
+    Reason.NOT_RETURNED: "the host did not get back what the balloon took; not shrunk for a while",
     Reason.REFUSED: "libvirt refused the last order; tried again later",
     Reason.FORECAST_GROW: "forecast demand needs more memory",
     Reason.PRESSURE_GROW: "the guest is under memory pressure",

@@ -42,9 +42,9 @@ class Samples:
     life: Ints
     """(m,) `Life` codes."""
     actual: Floats
-    """(m,) current size of the balloon, `balloon.current`."""
+    """(m,) `balloon.current`: the size of the balloon, and what is plugged in of virtio-mem (`Inventory.plugged`)."""
     maximum: Floats
-    """(m,) `balloon.maximum`; follows memory hot-plug."""
+    """(m,) `balloon.maximum`; follows memory hot-plug, also of devices that are none of the balloon's."""
     usable: Floats
     """(m,) the guest kernel's MemAvailable."""
     unused: Floats
@@ -103,6 +103,8 @@ class HostReading:
     """Bytes that have to stay available, or the host counts as under pressure; 0 where that does not tell."""
     merged: float = 0.0
     """Bytes that are in use once and counted in several processes: what KSM saves."""
+    shared: float = 0.0
+    """Bytes of memory that processes share (Shmem), that of files in a tmpfs too: none of it counts as available."""
 
 
 class Result(IntEnum):

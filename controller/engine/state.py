@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.allocation import Exposure
+from controller.engine.effect import Effect
 from controller.engine.estimate import Accuracy, Estimate
 from controller.engine.grounds import Grounds
 from controller.engine.guest_pressure import GuestPressure
@@ -53,6 +54,7 @@ class State(Frozen):
     observation: Observation
     pressure: GuestPressure
     balloon: Balloon
+    effect: Effect
     history: History
     tail: Tail
     estimate: Estimate
@@ -75,6 +77,7 @@ class State(Frozen):
             Observation.blank(0),
             GuestPressure.blank(0),
             Balloon.blank(0),
+            Effect.blank(0),
             History.empty(0),
             Tail.empty(0),
             Estimate.blank(0),
@@ -94,7 +97,7 @@ class State(Frozen):
         """Everything, as plain lists for JSON."""
         parts = {
             name: getattr(self, name).dump()
-            for name in ("observation", "pressure", "balloon", "estimate", "exposure", "polling")
+            for name in ("observation", "pressure", "balloon", "effect", "estimate", "exposure", "polling")
         }
         return {
             "keys": list(self.inventory.keys),

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller import planner
-from controller.engine import actuation, balloon, estimate, guest_pressure, host, observation, polling
+from controller.engine import actuation, balloon, effect, estimate, guest_pressure, host, observation, polling
 from controller.engine.actuation import Situation
 from controller.engine.allocation import allocate, expose
 from controller.engine.decision import Action, Decision, Notice
 from controller.engine.grounds import grounds
+from controller.engine.held import held
 from controller.engine.inventory import Inventory
 from controller.engine.known import Bounds, Known, bounds
 from controller.engine.phases import Event
@@ -66,6 +67,7 @@ def align(state: State, inventory: Inventory, now: float) -> State:
         estimate=state.estimate.take(rows),
         exposure=state.exposure.take(rows),
         balloon=balloon.hand_over(state.balloon, old, inventory, same, rows, now),
+        effect=state.effect.take(rows),
         polling=state.polling.take(rows),
         reason=np.where(rows >= 0, state.reason[rows], 0) if len(old) else np.zeros(len(rows), dtype=np.int64),
         grounds=state.grounds.take(rows),
@@ -121,9 +123,10 @@ def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> St
     followed = balloon.follow(answered, observed, state.inventory, now, tuning)
     pressure = guest_pressure.assess(state.pressure, observed, followed, now, tuning)
     committed = balloon.committed(followed, observed, state.inventory)
-    held = balloon.held(followed, observed, state.inventory, committed)
-    accounted = host.update(state.host, snapshot.host, held, state.inventory.budget, now, tuning)
-    return state.having(observation=observed, balloon=followed, pressure=pressure, host=accounted)
+    taken = held(followed, observed, state.inventory, committed)
+    accounted = host.update(state.host, snapshot.host, taken, state.inventory.budget, now, tuning)
+    shown = effect.assess(state.effect, observed, now, tuning)
+    return state.having(observation=observed, balloon=followed, effect=shown, pressure=pressure, host=accounted)
 
 
 def _estimate(state: State, now: float, tuning: Tuning) -> State:
@@ -264,6 +267,7 @@ def _known(state: State, limits: Bounds, now: float, tuning: Tuning) -> Known:
         state.observation,
         state.pressure,
         state.balloon,
+        state.effect,
         state.estimate,
         state.host,
         now,

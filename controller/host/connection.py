@@ -18,6 +18,7 @@ import libvirt
 from controller.engine.inventory import DomainFacts
 from controller.host.calls import Call, Calls
 from controller.host.news import News
+from controller.host.opening import open_here
 from controller.host.periods import CLOSING_LIMIT, Periods
 from controller.host.remedies import explain, explain_freeze, explain_loss
 from controller.host.roster import Entry, Handle, Roster, Starts
@@ -75,7 +76,7 @@ def backoff(attempt: int, jitter: float) -> float:
 class Keeping:
     """How a connection is kept."""
 
-    open_handle: Callable[[str], Handle] = libvirt.open
+    open_handle: Callable[[str], Handle] = open_here
     """URI to libvirt.virConnect; raises libvirtError."""
     frozen_seconds: float = 10.0
     """A listing that takes longer means that libvirtd is frozen: it needs no QEMU's answer, and takes milliseconds;

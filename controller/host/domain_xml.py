@@ -3,14 +3,22 @@
 from dataclasses import dataclass, replace
 from xml.etree import ElementTree
 
+from controller.api.problems import shown
 from controller.api.wishes import NAMESPACE, Wishes, parse_wishes
 from controller.engine.inventory import DomainFacts
 from controller.engine.reasons import Reason
-
-Element = ElementTree.Element
+from controller.host.command_line import CommandLine, command_line
+from controller.host.memory_devices import MemoryDevices, memory_devices
+from controller.host.xml_values import Element, XmlError, size_at, whole
 
 LONGEST_XML = 4 * 2**20
 """Characters; libvirt's own protocol carries no longer string (VIR_NET_MESSAGE_STRING_MAX)."""
+
+LONGEST_NAME = 255
+"""Characters of a name that anybody is shown. QEMU's guests have none longer: libvirt names files after them."""
+
+MOST_LABELS, LONGEST_LABEL = 64, 253
+"""Of a domain's wishes, and the characters of a name or a value: a policy's selector cannot ask for more."""
 
 PINNING = {
     "hostdev": frozenset({"pci", "mdev"}),
@@ -18,8 +26,6 @@ PINNING = {
     "disk": frozenset({"nvme", "vhostvdpa"}),
 }
 """Devices, by `type`, that QEMU drives through VFIO or vDPA, which pins all guest memory; USB and SCSI do not."""
-
-_PREFIXES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +39,25 @@ class Description:
     """Why the XML could not be understood; `facts.obstacle` is then UNREADABLE."""
 
 
-class XmlError(ValueError):
-    """Text that is no domain XML; the message names the element and the value."""
-
-
 def describe(xml: str, key: str, uuid: str, name: str, incarnation: int) -> Description:
     """Read a running domain's XML. `facts.definition` is its `<currentMemory>`, for want of a better one."""
+    shown_name = shown_as(name)
     try:
         root = _parse(xml)
-        return _describe(root, DomainFacts(key, uuid, name, incarnation, _memory(root, "memory"), 0))
+        return _describe(root, DomainFacts(key, uuid, shown_name, incarnation, size_at(root, "memory"), 0))
     except XmlError as error:
-        facts = DomainFacts(key, uuid, name, incarnation, 0, 0, statistics_period=0, obstacle=Reason.UNREADABLE)
+        facts = DomainFacts(key, uuid, shown_name, incarnation, 0, 0, statistics_period=0, obstacle=Reason.UNREADABLE)
         return Description(facts, 0, str(error))
+
+
+def shown_as(name: str) -> str:
+    """A domain's name, cut where it is longer than any of QEMU's guests can have."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
 
 
 def current_memory(xml: str) -> int:
     """`<currentMemory>` of a definition in bytes. Raises XmlError."""
     return _current(_parse(xml))
-
-
-def size(text: str, unit: str) -> int:
-    """Bytes of a scaled integer (https://libvirt.org/formatdomain.html#memory-allocation). Raises XmlError."""
-    if not (text.isascii() and text.isdigit()):
-        raise XmlError(f"{text!r} is not a whole number of {unit}")
-    return int(text) * _scale(unit)
-
-
-def _scale(unit: str) -> int:
-    lowered = unit.lower()
-    if lowered in {"b", "byte", "bytes"}:
-        return 1
-    prefix, suffix = lowered[:1], lowered[1:]
-    base = {"": 1024, "ib": 1024, "b": 1000}.get(suffix)
-    if not prefix or prefix not in _PREFIXES or base is None:
-        raise XmlError(f"{unit!r} is not a unit of memory")
-    return int(base ** _PREFIXES[prefix])
 
 
 def _parse(xml: str) -> Element:
@@ -80,52 +70,58 @@ def _parse(xml: str) -> Element:
     except (ElementTree.ParseError, ValueError) as error:
         raise XmlError(f"the XML is not well-formed: {error}") from error
     if root.tag != "domain":
-        raise XmlError(f"the XML describes a <{root.tag}>, not a <domain>")
+        raise XmlError(f"the XML describes a <{shown(root.tag)[1:-1]}>, not a <domain>")
     return root
 
 
-def _memory(root: Element, tag: str) -> int:
-    element = root.find(tag)
-    if element is None:
-        raise XmlError(f"<{tag}> is missing")
-    try:
-        return size((element.text or "").strip(), element.get("unit", "KiB"))
-    except XmlError as error:
-        raise XmlError(f"<{tag}>: {error}") from error
-
-
 def _current(root: Element) -> int:
-    return _memory(root, "memory" if root.find("currentMemory") is None else "currentMemory")
+    return size_at(root, "memory" if root.find("currentMemory") is None else "currentMemory")
 
 
 def _describe(root: Element, facts: DomainFacts) -> Description:
-    balloon = root.find("devices/memballoon")
-    current = _current(root)
+    balloon, source = root.find("devices/memballoon"), root.find("memoryBacking/source")
+    devices, given = memory_devices(root), command_line(root)
+    if devices.outside > facts.maximum:
+        raise XmlError(f"<memory>: {facts.maximum} bytes are less than those of its devices, {devices.outside}")
+    maximum = facts.maximum - devices.outside
+    current = min(max(_current(root) - devices.plugged, 0), maximum)
+    huge = _on_huge_pages(root, devices)
     complete = replace(
         facts,
+        maximum=maximum,
         definition=current,
-        autodeflate=balloon is not None and balloon.get("autodeflate") == "on",
-        resident=root.find(_HUGE_PAGES) is None and root.find(_CONFIDENTIAL) is None,
-        obstacle=_obstacle(root, balloon),
+        autodeflate=given.autodeflate or (balloon is not None and balloon.get("autodeflate") == "on"),
+        resident=given.resident and not huge and root.find(_CONFIDENTIAL) is None,
+        in_file=not huge and source is not None and source.get("type") in _FILES,
+        plugged=devices.plugged,
+        devices=devices.held,
+        obstacle=_obstacle(root, balloon, devices, given),
         wishes=_wishes(root),
         statistics_period=_period(balloon),
     )
     return Description(complete, current)
 
 
-_HUGE_PAGES, _CONFIDENTIAL = "memoryBacking/hugepages", "launchSecurity"
+_CONFIDENTIAL = "launchSecurity"
+_FILES = frozenset({"file", "memfd"})
+"""Sources of guest memory that other processes can map: pages of a file, which may lie in a tmpfs."""
 
 
-def _obstacle(root: Element, balloon: Element | None) -> Reason:
-    if balloon is None or not balloon.get("model", "").startswith("virtio"):
-        return Reason.NO_BALLOON
-    if root.find(_HUGE_PAGES) is not None:
-        return Reason.HUGE_PAGES
-    if root.find("memoryBacking/locked") is not None:
-        return Reason.LOCKED_MEMORY
-    if root.find(_CONFIDENTIAL) is not None:
-        return Reason.CONFIDENTIAL
-    return Reason.HOST_DEVICES if _pinned_by_device(root) else Reason.NONE
+def _on_huge_pages(root: Element, devices: MemoryDevices) -> bool:
+    return devices.huge or root.find("memoryBacking/hugepages") is not None
+
+
+def _obstacle(root: Element, balloon: Element | None, devices: MemoryDevices, given: CommandLine) -> Reason:
+    """The first thing that keeps the balloon from giving memory back, or its size from telling what the guest has."""
+    cases = (
+        (balloon is None or not balloon.get("model", "").startswith("virtio"), Reason.NO_BALLOON),
+        (_on_huge_pages(root, devices), Reason.HUGE_PAGES),
+        (root.find("memoryBacking/locked") is not None, Reason.LOCKED_MEMORY),
+        (root.find(_CONFIDENTIAL) is not None, Reason.CONFIDENTIAL),
+        (_pinned_by_device(root), Reason.HOST_DEVICES),
+        (devices.resizable, Reason.MEMORY_DEVICES),
+    )
+    return next((reason for applies, reason in cases if applies), given.obstacle)
 
 
 def _pinned_by_device(root: Element) -> bool:
@@ -136,10 +132,10 @@ def _pinned_by_device(root: Element) -> bool:
 
 def _period(balloon: Element | None) -> int:
     stats = None if balloon is None else balloon.find("stats")
-    text = "0" if stats is None else stats.get("period", "0")
-    if not (text.isascii() and text.isdigit()):
-        raise XmlError(f"<memballoon>: <stats period={text!r}> is not a whole number of seconds")
-    return int(text)
+    try:
+        return 0 if stats is None else whole(stats.get("period", "0"), "seconds")
+    except XmlError as error:
+        raise XmlError(f"<memballoon>: <stats period>: {error}") from error
 
 
 _KNOWN_WISHES = ("optOut", "weight", "minimum", "maximum")
@@ -152,17 +148,22 @@ def _wishes(root: Element) -> Wishes:
         return Wishes()
     unknown = sorted(set(element.attrib) - set(_KNOWN_WISHES))
     if unknown:
-        return Wishes(error=f"<memory> has no {unknown[0]!r}; it knows {', '.join(_KNOWN_WISHES)}")
+        return Wishes(error=f"<memory> has no {shown(unknown[0])}; it knows {', '.join(_KNOWN_WISHES)}")
+    if len(element) > MOST_LABELS:
+        return Wishes(error=f"<memory> has {len(element)} labels; keep to {MOST_LABELS}")
     labels: dict[str, str] = {}
     for child in element:
         name, value = child.get("name"), child.get("value")
         if child.tag != f"{{{NAMESPACE}}}label" or not name or value is None or name in labels:
-            return Wishes(error=f"{_shown(child)} is not a label; {_LABEL_REMEDY}")
+            return Wishes(error=f"{_outline(child)} is not a label; {_LABEL_REMEDY}")
+        if max(len(name), len(value)) > LONGEST_LABEL:
+            return Wishes(error=f"label {shown(name)}: too long; keep names and values to {LONGEST_LABEL} characters")
         labels[name] = value
     opt_out, weight, minimum, maximum = (element.get(attribute) for attribute in _KNOWN_WISHES)
     return parse_wishes(opt_out, weight, minimum, maximum, labels)
 
 
-def _shown(element: Element) -> str:
-    attributes = "".join(f' {name}="{value}"' for name, value in element.attrib.items())
-    return f"<{element.tag.rpartition('}')[2]}{attributes}/>"
+def _outline(element: Element) -> str:
+    """The element on one short line, without what is in it."""
+    attributes = "".join(f" {shown(name)[1:-1]}={shown(value)}" for name, value in list(element.attrib.items())[:2])
+    return f"<{shown(element.tag.rpartition('}')[2])[1:-1]}{attributes}/>"

@@ -16,6 +16,7 @@ from controller.host import ksm, meminfo, processes
 from controller.host.calls import LATE_SECONDS
 from controller.host.connection import KEEPING, Connection, Keeping, connection_of
 from controller.host.events import EVENT_LOOP
+from controller.host.locality import refusal
 from controller.host.look import Look
 from controller.host.looker import Looker
 from controller.host.mover import Mover
@@ -53,6 +54,8 @@ class Host:
         """`uris` are libvirt connections, `proc` and `sys` are the host's, or a mount of them. Raises ValueError."""
         if not uris or len(set(uris)) != len(uris):
             raise ValueError(f"connections {list(uris)!r}: name each once, and at least one; --connect qemu:///system")
+        if refused := "; ".join(filter(None, map(refusal, uris))):
+            raise ValueError(refused)
         self._proc = proc
         self._sys = sys
         self._lock = threading.Lock()
@@ -155,6 +158,7 @@ class Host:
             self._pressure.now(memory),
             self._pressure.mark(memory),
             ksm.merged(self._sys),
+            memory.shared,
         )
 
     def pressure_source(self) -> str:

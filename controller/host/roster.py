@@ -9,8 +9,9 @@ from typing import Any
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.domain_xml import Description, XmlError, current_memory, describe
+from controller.host.domain_xml import Description, current_memory, describe, shown_as
 from controller.host.marks import marked
+from controller.host.xml_values import XmlError
 
 LOG = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Roster:
                 return None
             if not handle.isAlive():
                 raise
-            self._refuse(key, domain.name(), str(error))
+            self._refuse(key, shown_as(domain.name()), str(error))
             return None if known is None else replace(known, domain=domain)
         self._refusals.pop(key, None)
         return entry
@@ -133,7 +134,7 @@ class Roster:
         xml = domain.XMLDesc()
         description = describe(xml, self.key(domain), uuid, name, domain.ID())
         if description.error:
-            LOG.warning("domain %s: %s", domain.name(), description.error)
+            LOG.warning("domain %s: %s", description.facts.name, description.error)
         definition = self._definition(domain, persistent, known, description)
         facts = replace(
             description.facts,
@@ -154,7 +155,7 @@ class Roster:
             try:
                 return current_memory(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
             except XmlError as error:
-                LOG.warning("domain %s: its definition is not used: %s", domain.name(), error)
+                LOG.warning("domain %s: its definition is not used: %s", live.facts.name, error)
         return live.current if known is None else known.facts.definition
 
 

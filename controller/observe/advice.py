@@ -5,11 +5,13 @@ import shlex
 from controller.engine.reasons import Reason
 
 _SILENT = frozenset({str(Reason.NO_STATISTICS), str(Reason.STALE_STATISTICS)})
-_LACKING = {
+_REMEDIES = {
     str(Reason.AT_MAXIMUM): "raise limits.maximum of its policy, or the memory of its definition",
     str(Reason.MINIMUM_UNMET): "lower limits.minimum or minimumPercent of the policies here, or move a domain away",
+    str(Reason.NOT_RETURNED): "does a device, a lock or another process hold its memory? If so, let it opt out",
+    str(Reason.COMMAND_LINE): "say it with libvirt's <memoryBacking> if you can",
 }
-"""What to do, by the name of the `Reason` why a domain has less than it was promised or needs."""
+"""What to do, by the name of the `Reason`."""
 
 
 def advice(reason: str, name: str, mode: str | None, wishes_error: str, refusal: str = "") -> str:
@@ -22,8 +24,8 @@ def advice(reason: str, name: str, mode: str | None, wishes_error: str, refusal:
         return wishes_error
     if reason == str(Reason.REFUSED):
         return refusal
-    if reason in _LACKING:
-        return _LACKING[reason]
+    if reason in _REMEDIES:
+        return _REMEDIES[reason]
     if reason in _SILENT and mode == "Observe":
         command = f"virsh dommemstat {shlex.quote(name)} --period 5 --live"
         return f"Observe turns no statistics on; if they are off: {command} (Enforce does it by itself)"

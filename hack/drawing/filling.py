@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from controller.api.documents import load
 from controller.engine.allocation import FRESH_TO_SHRINK, allocate
+from controller.engine.effect import Effect
 from controller.engine.estimate import Estimate
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
@@ -84,6 +85,7 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         observation,
         GuestPressure.blank(n),
         Balloon.blank(n),
+        Effect.blank(n),
         Estimate.blank(n).having(at=np.zeros(n), upper=demand, foot=demand, reach=reach, since=np.full(n, -np.inf)),
         Host(budget=budget_mib * MIB, lendable=budget_mib * MIB),
         0.0,

@@ -7,7 +7,7 @@ from faulting.hostfault import HostFault
 from faulting.log import remarks
 from faulting.stage import BUDGET_MIB, NEED_MIB, REST_MIB, Stage
 from lab.errors import LabError
-from lab.guest import MIB, Guest
+from lab.guest import MIB, Guest, virtio_mem
 
 OUTSIDE_MIB = 320
 """What somebody else sets: neither what Ballast wants nor the maximum."""
@@ -23,6 +23,10 @@ DOUBT_S = 75.0
 PLUGGED_MIB = 256
 BEYOND_MIB = 440
 """What the guest holds then: more than it had in all, and than it has without being given more."""
+DEVICE_MIB = 256
+"""Of virtio-mem, beside what the balloon holds."""
+RAMP_TO_MIB, RAMP_STEP_MIB, RAMP_EVERY_S = 520, 20, 1.0
+"""More than the guest of 512 MiB has without its device."""
 EDGE_MIB = 20
 """Less is no step of a size."""
 FLAPS = 6
@@ -155,6 +159,20 @@ def _plugged(stage: Stage) -> float:
     return time.monotonic() - since
 
 
+def _virtio_mem(stage: Stage) -> float:
+    owner = stage.join("resizable", maximum=512, slots=True, current=None, swap=0, devices=virtio_mem(DEVICE_MIB))
+    stage.rule(budget={"maximum": f"{BUDGET_MIB + owner.spec.maximum + DEVICE_MIB}Mi"})
+    stage.start()
+    stage.ballast.wait_for_domains(2)
+    stage.reported(owner, "MemoryDevices")
+    for mib in range(REST_MIB, RAMP_TO_MIB + 1, RAMP_STEP_MIB):
+        owner.use(mib)
+        time.sleep(RAMP_EVERY_S)  # the ramp's pace
+    if owner.evidence().oom_kills or any(stage.orders(owner)):
+        raise LabError(f"its balloon was ordered {stage.orders(owner)}, of its OOM killer {owner.evidence()}")
+    return stage.served(stage.taker, time.monotonic())
+
+
 def _flaps(stage: Stage) -> float:
     stage.run()
     for _ in range(FLAPS):
@@ -171,6 +189,11 @@ FAULTS = (
         _gives_nothing,
     ),
     HostFault("memory-plugged-in", f"{PLUGGED_MIB} MiB plugged in, and used beyond the old maximum", _plugged),
+    HostFault(
+        "guest-virtio-mem",
+        f"{DEVICE_MIB} MiB of virtio-mem beside its balloon; it fills them by {RAMP_STEP_MIB} MiB/s",
+        _virtio_mem,
+    ),
     HostFault("outside-setmem", f"someone else's `virsh setmem` to {OUTSIDE_MIB} MiB", _set_from_outside),
     HostFault("guest-destroyed", "destroyed while it shrinks", _destroyed, frozenset({"giver"})),
     HostFault("guest-paused", f"paused for {PAUSE_S:.0f} s while it shrinks", _paused),

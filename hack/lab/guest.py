@@ -53,6 +53,8 @@ class GuestSpec:
     Ballast's look passes the domain over."""
     slots: bool = False
     """Memory can be plugged in while it runs: `Guest.plug`."""
+    devices: str = ""
+    """Further XML inside the domain's `<devices>`."""
     record: bool = False
     """QEMU writes down every order its balloon gets, in `Guest.records`."""
 
@@ -321,6 +323,12 @@ class _Agent:
                     self._arrived.notify_all()
 
 
+def virtio_mem(mib: int) -> str:
+    """A device for a guest with `slots`, all of whose memory it is asked to plug in; multiples of 128 MiB."""
+    size = f"<size unit='MiB'>{mib}</size><node>0</node><block unit='MiB'>2</block>"
+    return f"<memory model='virtio-mem'><target>{size}<requested unit='MiB'>{mib}</requested></target></memory>"
+
+
 def _newer_than(stale: int, guest: Guest) -> bool:
     return guest.statistics().get("last_update", 0) > stale
 
@@ -362,6 +370,7 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
       <target port='1'/>
     </serial>
     {balloon if spec.balloon else "<memballoon model='none'/>"}{swap if spec.swap else ""}
+    {spec.devices}
   </devices>{_command_line(spec, folder)}
 </domain>"""
 

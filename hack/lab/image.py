@@ -28,6 +28,7 @@ MODULES = (
     "virtio_pci",
     "virtio_balloon",
     "virtio_blk",
+    "virtio_mem",
 )
 """In the order they must be loaded: each needs only those before it."""
 BUSYBOX = Path("/bin/busybox")

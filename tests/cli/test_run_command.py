@@ -102,6 +102,10 @@ def test_a_proc_without_meminfo_is_refused(folder, tmp_path):
     [
         (["--listen", "9178"], "'9178' is not an address; write HOST:PORT, such as 127.0.0.1:9178, or none"),
         (["--connect", ""], "'' is not a libvirt URI; write it like qemu:///system"),
+        (
+            ["--connect", "qemu+ssh://root@other/system"],
+            "transport 'ssh' leads to another host, or may; run Ballast on",
+        ),
         (["-o", "json"], "-o json needs --once"),
     ],
 )

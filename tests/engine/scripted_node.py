@@ -59,6 +59,11 @@ class Guest:
     """The maximum where None."""
     autodeflate: bool = False
     resident: bool = True
+    in_file: bool = False
+    devices: float = 0
+    """MiB of memory devices beside its balloon, which libvirt counts into its maximum."""
+    plugged: float = 0
+    """Of these, what libvirt counts into the balloon's size in looks."""
     obstacle: Reason = Reason.NONE
     wishes: Wishes = field(default_factory=Wishes)
     life: Life = Life.RUNNING
@@ -81,6 +86,14 @@ class Guest:
     swap_in: float = 0
     """Bytes, since it booted."""
     swap_out: float = 0
+    pinned: bool = False
+    """The host gets nothing back of what its balloon takes."""
+    touched: float = np.inf
+    """MiB that it has ever used, at most what it has: the host holds no more of it."""
+    overhead: float = 0
+    """MiB that QEMU holds beside."""
+    held: float = 0
+    """MiB of it that the host has held at most."""
     merged: float = 0
     """Of what it holds, the host stores so much only once (KSM); QEMU's resident memory counts it all the same."""
     stuck: bool = False
@@ -125,6 +138,9 @@ class Guest:
             definition=int((self.maximum if self.definition is None else self.definition) * MIB),
             autodeflate=self.autodeflate,
             resident=self.resident,
+            in_file=self.in_file,
+            devices=int(self.devices * MIB),
+            plugged=int(self.plugged * MIB),
             statistics_period=self.period,
             obstacle=self.obstacle,
             wishes=self.wishes,
@@ -140,6 +156,8 @@ class Guest:
 
     def live(self, now: float) -> None:
         """A second of its life."""
+        self.touched = max(self.touched, min(self.demand, self.actual))
+        self.held = max(self.held, min(self.actual, self.touched))
         self.swap_in += self.reads + (PAGE if (now - self.page_at) % self.page_every < 1 else 0)
 
     def tell(self, now: float, wall: float) -> None:
@@ -162,12 +180,16 @@ class Guest:
             "major_faults": 0.0,
         }
 
+    def resident_mib(self) -> float:
+        """What the host holds of its memory, MiB."""
+        return self.held if self.pinned else min(self.actual, self.touched)
+
     def sample(self) -> dict[str, float]:
         known = {
             "life": float(self.life),
-            "actual": self.actual * MIB,
-            "maximum": self.maximum * MIB,
-            "rss": self.actual * MIB,
+            "actual": (self.actual + self.plugged) * MIB,
+            "maximum": (self.maximum + self.devices) * MIB,
+            "rss": (self.resident_mib() + self.overhead) * MIB,
             "updated": self.updated,
         }
         return known | dict(self.report or self._memory()) | dict(self.statistics)
@@ -322,7 +344,8 @@ class Node:
     def reading(self) -> HostReading:
         """The host as it is."""
         merged = sum(min(guest.merged, guest.actual) for guest in self.guests.values())
-        available = self.host_mib - (self.allocated() - merged + self.host_use_mib)
+        resident = sum(guest.resident_mib() + guest.overhead for guest in self.guests.values())
+        available = self.host_mib - (resident - merged + self.host_use_mib)
         pressure = self.pressure or available < self.mark * self.host_mib
         return HostReading(
             self.host_mib * MIB,

@@ -6,6 +6,7 @@ import numpy as np
 
 from controller.engine.actuation import Situation
 from controller.engine.allocation import Exposure, Plan, allocate
+from controller.engine.effect import Effect
 from controller.engine.estimate import Estimate
 from controller.engine.guest_pressure import GuestPressure, Level
 from controller.engine.host import Host
@@ -51,6 +52,9 @@ def inventory(n: int, **columns: Any) -> Inventory:
         "definition": 1024 * MIB,
         "autodeflate": False,
         "resident": True,
+        "in_file": False,
+        "devices": 0.0,
+        "plugged": 0.0,
         "obstacle": int(Reason.NONE),
         "policy": 0,
         "model": 0,
@@ -97,6 +101,7 @@ def known(
     estimate: dict[str, Any] | None = None,
     pressure: dict[str, Any] | None = None,
     balloon: dict[str, Any] | None = None,
+    effect: dict[str, Any] | None = None,
     host: dict[str, Any] | None = None,
 ) -> Known:
     """Domains of `size` and `demand`, (n,), just looked at for the third time, with a reach of 100 MiB each."""
@@ -119,6 +124,7 @@ def known(
         observed,
         rows(GuestPressure, n, **pressure or {}),
         rows(Balloon, n, **balloon or {}),
+        rows(Effect, n, **effect or {}),
         rows(Estimate, n, **foreseen | (estimate or {})),
         Host(**{"reading": HostReading(budget, 0.0), "budget": budget, "lendable": budget} | (host or {})),
         NOW,

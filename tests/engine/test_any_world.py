@@ -265,6 +265,17 @@ class AnyWorld(RuleBasedStateMachine):
         self._one(data).obstacle = obstacle
 
     @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), devices=st.sampled_from([0, 0, 512, 2048]))
+    def memory_is_added_beside_a_balloon(self, data, devices):
+        self._one(data).devices = devices
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), pinned=st.booleans(), overhead=st.sampled_from([0, 60, 700]), touched=st.integers(0, 8192))
+    def the_host_gets_nothing_back_of_a_balloon(self, data, pinned, overhead, touched):
+        guest = self._one(data)
+        guest.pinned, guest.overhead, guest.touched = pinned, overhead, touched
+
+    @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), part=st.integers(10, 100))
     def someone_else_sets_a_balloon(self, data, part):
         guest = self._one(data)

@@ -3,6 +3,7 @@
 import pytest
 from scripted_node import MIB, Guest, Node, policy
 
+from controller.engine.held import Held
 from controller.engine.host import Host, update
 from controller.engine.inventory import Budget
 from controller.engine.snapshot import HostReading
@@ -13,13 +14,15 @@ TUNING = Tuning()
 LIMITS = Budget(reserve=0.0, reserve_fraction=0.0)
 
 
-def reading(available: float, *, pressure: bool = False, mark: float = 0.0, merged: float = 0.0) -> HostReading:
+def reading(
+    available: float, *, pressure: bool = False, mark: float = 0.0, merged: float = 0.0, shared: float = 0.0
+) -> HostReading:
     """Of a host of 64 GiB, in GiB."""
-    return HostReading(64 * GIB, available * GIB, 0.0, pressure, mark * GIB, merged * GIB)
+    return HostReading(64 * GIB, available * GIB, 0.0, pressure, mark * GIB, merged * GIB, shared * GIB)
 
 
-def updated(host: Host, seen: HostReading, held: tuple[float, float], now: float = 1000.0) -> Host:
-    return update(host, seen, (held[0] * GIB, held[1] * GIB), LIMITS, now, TUNING)
+def updated(host: Host, seen: HostReading, held: tuple[float, ...], now: float = 1000.0) -> Host:
+    return update(host, seen, Held(*(size * GIB for size in held)), LIMITS, now, TUNING)
 
 
 class TestOwnUse:
@@ -46,6 +49,40 @@ class TestOwnUse:
             return world.tick(10).state.host.budget
 
         assert budget(10000) == budget(0)
+
+    @pytest.mark.parametrize(
+        ("available", "shared"),
+        [(54, 0), (24, 30), (34, 20), (24, 50)],
+        ids=["on a disk", "in a tmpfs", "in both", "beside what others share"],
+    )
+    def test_of_guests_in_files_what_is_in_no_tmpfs_is_in_use_although_it_counts_as_available(self, available, shared):
+        host = updated(Host(), reading(available, shared=shared), (30, 30, 30))
+        assert (host.own_use / GIB, host.budget / GIB) == (10, 54)
+
+    def test_only_guests_in_files_are_looked_for_there(self):
+        def own_use(**settings: bool) -> float:
+            world = Node([Guest("g", 1000, 4000, **settings)], policies=[], host_mib=32768)
+            return world.tick(10).state.host.own_use
+
+        assert (own_use(), own_use(in_file=True) / MIB) == (0, 4000)
+
+
+class TestMemoryDevices:
+    def test_what_guests_hold_beside_their_balloons_is_not_given_away(self):
+        host = updated(Host(), reading(24, mark=3), (30, 38, 0, 8))
+        assert (host.budget / GIB, host.lendable / GIB) == (64 - 2 - 8, pytest.approx(64 - 2 - 8 - 1.2 * 3))
+
+    def test_it_is_taken_off_a_budget_of_the_policies_too(self):
+        held = Held(0, 8 * GIB, 0, 8 * GIB)
+        assert update(Host(), reading(64), held, Budget(0.0, 0.0, 20 * GIB), 1000.0, TUNING).budget == 12 * GIB
+
+    def test_images_that_may_be_in_memory_or_not_do_not_make_it_the_hosts_own_use(self):
+        image = Guest("g", 1000, 4000, maximum=4096, devices=2000, statistics={"rss": 6000 * MIB})
+        world = Node([image], policies=[policy(mode="Observe")], host_mib=32768).tick(10)
+        world.host_use_mib = 2000
+        assert world.tick(60).state.host.own_use == 0
+        world.host_use_mib = 5000
+        assert world.tick(60).state.host.own_use == 3000 * MIB
 
 
 class TestLending:

@@ -16,6 +16,8 @@ from controller.engine.snapshot import Life
         Reason.LOCKED_MEMORY,
         Reason.HOST_DEVICES,
         Reason.CONFIDENTIAL,
+        Reason.MEMORY_DEVICES,
+        Reason.COMMAND_LINE,
     ],
 )
 def test_a_guest_that_must_not_be_touched_is_skipped_with_its_reason(obstacle):

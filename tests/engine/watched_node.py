@@ -298,6 +298,15 @@ class WatchedNode(Node):
         assert np.isfinite(demand), f"rule 1: shrunk without statistics: {action}"
         assert action.target >= demand - SLACK, f"rule 1: below demand of {demand / MIB} MiB: {action}"
 
+    def _own_use(self) -> float:
+        """Bytes that the host itself uses, with what QEMU holds beyond the sizes of its guests."""
+        beyond = (max(guest.resident_mib() - guest.actual, 0) + guest.overhead for guest in self.guests.values())
+        return (self.host_use_mib + sum(beyond)) * MIB
+
+    def _beside(self) -> float:
+        """Bytes that guests may hold beside their balloons."""
+        return sum(guest.devices for guest in self.guests.values()) * MIB
+
     def _given(self) -> float:
         """Bytes that guests have or may come to have."""
         return sum(self._most(name) for name in self.guests)
@@ -311,17 +320,17 @@ class WatchedNode(Node):
         """The most that a node may give whose own use is the least that the reading allows, bytes."""
         reading = self.reading()
         used = reading.total - reading.available + reading.merged
-        least = max(used - self._given(), 0.0)
-        self.highest_use = max(self.highest_use, self.host_use_mib * MIB, least)
+        least = max(used - self._given() - self._beside(), 0.0)
+        self.highest_use = max(self.highest_use, self._own_use(), least)
         reserve, maximum = terms.budget(self.policies, reading.total)
-        return max(min(reading.total - least - reserve, maximum), 0.0)
+        return max(min(reading.total - least - reserve, maximum) - self._beside(), 0.0)
 
     def _least_budget(self) -> float:
         """What it may give however much more own use is foreseen, bytes."""
         total = self.host_mib * MIB
         reserve, maximum = terms.budget(self.policies, total)
-        used = max(self.highest_use, self.host_use_mib * MIB)
-        return max(min(UNFORESEEN * (total - used - reserve), maximum), 0.0)
+        used = max(self.highest_use, self._own_use())
+        return max(min(UNFORESEEN * (total - used - reserve), maximum) - self._beside(), 0.0)
 
     def _check_budget(self, budget: float) -> None:
         """Rule 2: who grows, grows within the budget, whatever is still under way."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.engine.reasons import Reason
 from controller.host import periods
 from controller.host.connection import (
     BACKOFF_LONGEST_SECONDS,
@@ -20,7 +21,7 @@ from controller.host.connection import (
     backoff,
     connection_of,
 )
-from lab.fake_libvirt import FakeDomain, FakeHandle, error
+from lab.fake_libvirt import XML, FakeDomain, FakeHandle, error
 
 NO_DAEMON = error(libvirt.VIR_ERR_SYSTEM_ERROR, "no socket", errno=errno.ENOENT)
 
@@ -258,3 +259,23 @@ def test_closing_waits_longer_where_there_is_something_to_put_back(monkeypatch, 
     monkeypatch.setattr(connection, "_keeper", SimpleNamespace(join=waited.append))
     connection.close(1.0)
     assert waited == [seconds]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_ADDED,
+        libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+        libvirt.VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE,
+    ],
+)
+def test_memory_that_is_plugged_in_counts_as_soon_as_libvirt_tells(daemons, event):
+    guest = FakeDomain(1)
+    handle = FakeHandle(guest)
+    daemon = daemons(handle)
+    device = "<memory model='virtio-mem'><target><size>65536</size><current>4096</current></target></memory>"
+    guest.XMLDesc = lambda _flags=0: XML.replace("</devices>", f"{device}</devices>")
+    handle.callbacks[event](handle, guest, "virtiomem0", None)
+    daemon.until(lambda: daemon.connection.facts[0].plugged == 4096 * 1024)
+    assert daemon.connection.facts[0].obstacle is Reason.MEMORY_DEVICES
+    assert daemon.connection.link.entries[guest.UUIDString()].facts.maximum == (262144 - 65536) * 1024

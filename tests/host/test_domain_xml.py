@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from controller.api.wishes import NAMESPACE, Wishes
 from controller.engine.reasons import Reason
-from controller.host.domain_xml import XmlError, current_memory, describe, size
+from controller.host.domain_xml import current_memory, describe
+from controller.host.xml_values import XmlError, size
 
 BALLOON = "<memballoon model='virtio'/>"
 MIB = 2**20
@@ -146,7 +147,7 @@ def test_wishes_of_the_metadata():
     ("attributes", "children", "error"),
     [
         ("optout='yes'", "", "<memory> has no 'optout'; it knows optOut, weight, minimum, maximum"),
-        ("", "<b:label name='tier'/>", '<label name="tier"/> is not a label'),
+        ("", "<b:label name='tier'/>", "<label name='tier'/> is not a label"),
         ("", "<label name='tier' value='db'/>", "is not a label"),
         ("", "<b:label name='a' value='1'/><b:label name='a' value='2'/>", "each name once"),
         ("weight='many'", "", "weight 'many'"),
@@ -155,6 +156,70 @@ def test_wishes_of_the_metadata():
 def test_wishes_that_cannot_be_understood_are_not_guessed(attributes, children, error):
     wishes = wishing(attributes, children)
     assert error in wishes.error
+
+
+MEGA = "x" * 3 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("attributes", "children"),
+    [
+        (f"weight='{MEGA}'", ""),
+        (f"minimum='{MEGA}' maximum='{MEGA[:1000]}' optOut='{MEGA[:1000]}'", ""),
+        (f"{MEGA}='1'", ""),
+        ("", f"<b:label name='{MEGA}'/>"),
+        ("", f"<b:label name='{MEGA}' value='db'/>"),
+        ("", f"<b:label name='tier' value='{MEGA}'/>"),
+        ("", f"<b:{MEGA} name='tier' value='db'/>"),
+        ("", f"<b:label {MEGA}='1'/>"),
+        ("", "<b:label " + " ".join(f"a{number}='1'" for number in range(50_000)) + "/>"),
+        ("", "".join(f"<b:label name='l{number}' value='v'/>" for number in range(65))),
+    ],
+    ids=range(10),
+)
+def test_what_is_said_of_wishes_is_short_however_long_they_are(attributes, children):
+    error = wishing(attributes, children).error
+    assert 0 < len(error) < 500
+    assert error.isprintable()
+
+
+def test_labels_up_to_what_a_selector_can_ask_for_are_taken():
+    labels = {f"l{number}": "v" * 253 for number in range(64)}
+    children = "".join(f"<b:label name='{name}' value='{value}'/>" for name, value in labels.items())
+    assert wishing("", children).labels == labels
+    assert "too long" in wishing("", f"<b:label name='a' value='{'v' * 254}'/>").error
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        f"<{MEGA}/>",
+        domain(memory=f"<memory>{'1' * 5000}</memory>"),
+        domain(memory=f"<memory>{'1' * 21}</memory>"),
+        domain(memory=f"<memory>{MEGA}</memory>"),
+        domain(memory=f"<memory unit='{MEGA}'>1</memory>"),
+        domain(f"<memballoon model='virtio'><stats period='{'1' * 5000}'/></memballoon>"),
+        domain(BALLOON + f"<memory model='{MEGA}'/>"),
+        "<domain>" + "<a>" * 500_000,
+    ],
+    ids=range(8),
+)
+def test_what_is_said_of_xml_is_short_and_nothing_of_it_raises(xml):
+    description = described(xml)
+    assert 0 < len(description.error) < 300
+    assert description.error.isprintable()
+
+
+def test_a_name_is_cut_to_what_a_guest_of_qemu_can_have():
+    names = [describe(domain(), "key", "uuid", "n" * length, 1).facts.name for length in (255, 256, 10**6)]
+    assert names == ["n" * 255] + ["n" * 254 + "…"] * 2
+
+
+@pytest.mark.parametrize(("source", "in_file"), [("file", True), ("memfd", True), ("anonymous", False)])
+def test_memory_in_files_is_known(source, in_file):
+    backing = f"<source type='{source}'/>"
+    assert described(domain(rest=f"<memoryBacking>{backing}</memoryBacking>")).facts.in_file == in_file
+    assert not described(domain(rest=f"<memoryBacking><hugepages/>{backing}</memoryBacking>")).facts.in_file
 
 
 @pytest.mark.parametrize(
@@ -166,7 +231,7 @@ def test_wishes_that_cannot_be_understood_are_not_guessed(attributes, children, 
         ("<domain/>", "<memory> is missing"),
         (domain(memory="<memory/>"), "<memory>: '' is not a whole number of KiB"),
         (domain(memory="<memory unit='pages'>5</memory>"), "<memory>: 'pages' is not a unit of memory"),
-        (domain("<memballoon model='virtio'><stats period='x'/></memballoon>"), "<stats period='x'>"),
+        (domain("<memballoon model='virtio'><stats period='x'/></memballoon>"), "<stats period>: 'x' is not a whole"),
         ("<!DOCTYPE d [<!ENTITY a 'b'>]>" + domain(), "document type"),
         ("<domain>" + " " * 2**22 + "</domain>", "characters"),
     ],

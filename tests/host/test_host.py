@@ -1,5 +1,6 @@
 """The facade, on libvirt's own test driver, which has domains and events but no balloon statistics."""
 
+import mmap
 import threading
 import time
 
@@ -90,6 +91,16 @@ def test_a_statistics_period_that_was_set_is_restored_by_the_time_of_closing(nod
 
 def test_the_host_itself_is_read(node):
     assert node.host.read().total > node.host.read().available > 0
+
+
+def test_what_is_merged_and_what_is_shared_are_read_with_it(tmp_path, test_uri):
+    (tmp_path / "kernel/mm/ksm").mkdir(parents=True)
+    (tmp_path / "kernel/mm/ksm/pages_sharing").write_text("3\n")
+    sizes = {"MemTotal": 9, "MemAvailable": 5, "SwapTotal": 4, "SwapFree": 1, "Shmem": 2}
+    (tmp_path / "meminfo").write_text("".join(f"{name}: {size} kB\n" for name, size in sizes.items()))
+    read = Host([test_uri], proc=tmp_path, sys=tmp_path).read()
+    assert (read.total, read.available, read.swap_used, read.shared) == (9 * 1024, 5 * 1024, 3 * 1024, 2 * 1024)
+    assert read.merged == 3 * mmap.PAGESIZE
 
 
 def test_an_unreadable_proc_is_said_so(tmp_path, test_uri):

@@ -146,6 +146,17 @@ def test_a_domain_whose_xml_cannot_be_read_is_told_of_once_and_again_when_it_was
     ]
 
 
+def test_what_is_logged_of_a_domain_is_short_however_long_its_name_and_xml_are(caplog):
+    handle, roster = FakeHandle(FakeDomain(1), FakeDomain(2)), Roster("")
+    unreadable, hidden = handle.domains
+    unreadable.name = hidden.name = lambda: "n" * 10**6
+    unreadable.XMLDesc = lambda _flags=0: f"<domain><memory>{'1' * 10**6}</memory></domain>"
+    hidden.xml_refusal = error(libvirt.VIR_ERR_ACCESS_DENIED, "denied")
+    refresh(roster, handle, ())
+    assert [message[:50] for message in caplog.messages] == ["domain " + "n" * 43] * 3
+    assert max(len(message) for message in caplog.messages) < 500
+
+
 def test_reading_alone_changes_nothing(test_node, roster):
     facts, entries = roster.facts, roster.entries
     test_node.lookupByName("test").destroy()

@@ -115,3 +115,8 @@ def test_wishes_that_are_not_valid_are_explained():
 @pytest.mark.parametrize("mode", ["Observe", "Enforce", None])
 def test_other_reasons_speak_for_themselves(mode):
     assert advice("Paused", "web", mode, "irrelevant") == ""
+
+
+def test_a_guest_that_gives_the_host_nothing_is_told_of_with_what_to_look_for():
+    assert advice("NotReturned", "web", "Enforce", "").startswith("does a device, a lock or another process hold")
+    assert advice("CommandLine", "web", "Observe", "").startswith("say it with libvirt's <memoryBacking>")

@@ -19,8 +19,8 @@ from controller.host.host import Host
 from controller.host.look import to_samples
 from controller.host.marks import MARK_NAMESPACE
 from lab.daemons import until
-from lab.guest import Guest, GuestSpec
-from lab.libvirtd import PrivateLibvirtd
+from lab.guest import Guest, GuestSpec, virtio_mem
+from lab.libvirtd import PrivateLibvirtd, give_to_guests
 
 MIB = 2**20
 
@@ -139,6 +139,31 @@ def test_what_must_not_be_moved_is_seen_with_its_reason(start_guests, watch):
     assert [domain.obstacle for domain in facts] == [Reason.NO_BALLOON, Reason.NONE, Reason.NONE]
     assert [domain.wishes.opt_out for domain in facts] == [False, True, False]
     assert watched.lives()[1:] == [Life.RUNNING, Life.PAUSED]
+
+
+def test_virtio_mem_is_told_apart_from_what_the_balloon_holds(start_guests, watch):
+    (guest,) = start_guests(GuestSpec("resizable", maximum=256, slots=True, devices=virtio_mem(128)))
+    watched = watch()
+    watched.until(lambda: watched.host.inventory()[0].plugged == 128 * MIB)
+    (facts,), samples = watched.host.inventory(), watched.look()
+    assert (facts.maximum, facts.devices, facts.obstacle) == (256 * MIB, 128 * MIB, Reason.MEMORY_DEVICES)
+    assert (samples.actual - facts.plugged).tolist() == [256 * MIB]
+    guest.domain.setMemoryFlags(200 * 1024, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 200 * MIB)
+    assert (watched.look().actual - facts.plugged).tolist() == [200 * MIB]
+
+
+def test_an_nvdimm_is_no_memory_for_the_balloon(start_guests, watch, private_libvirtd):
+    image = private_libvirtd.root / "guests" / "nvdimm"
+    image.write_bytes(bytes(128 * MIB))
+    give_to_guests(image)
+    target = "<target><size unit='MiB'>128</size><node>0</node></target>"
+    device = f"<memory model='nvdimm'><source><path>{image}</path></source>{target}</memory>"
+    start_guests(GuestSpec("stored", maximum=256, slots=True, devices=device))
+    watched = watch()
+    (facts,), samples = watched.host.inventory(), watched.look()
+    assert (facts.maximum, facts.devices, facts.obstacle) == (256 * MIB, 128 * MIB, Reason.NONE)
+    assert (samples.actual.tolist(), samples.maximum.tolist()) == ([256 * MIB], [384 * MIB])
 
 
 def test_a_destroyed_guest_is_not_running_and_then_gone(start_guests, watch):

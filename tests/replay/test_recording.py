@@ -50,7 +50,7 @@ def recording(tmp_path: Path) -> Iterator[Recording]:
 
 
 def test_every_interval_adds_the_demand_of_every_domain(recording: Recording) -> None:
-    recording.host.add("b", demand=100, maximum=512)
+    recording.host.add("b", actual=512, demand=100, maximum=512)
     assert recording.run(2) == [[0, 256, 2048], [1, 256, 2048], [2, 256, 2048]]
     assert recording.recorder.samples == 6
     assert (recording.host.applied, recording.host.ensured) == ([], {})

@@ -1,0 +1,79 @@
+"""Whether the host gets back what a balloon takes: QEMU's resident memory has to fall when its guest shrinks.
+
+It does not where memory is locked, pinned by a device or held by somebody else as well, whoever arranged that.
+Shrinking such a guest takes from it and gives to nobody. What a guest has never touched cannot come back.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.engine.observation import Observation
+from controller.engine.snapshot import TOLERANCE
+from controller.engine.tables import Bools, Floats, Ints, Table, column
+from controller.engine.tuning import Tuning
+
+OWN = 256 * 2.0**20
+"""Bytes that QEMU may hold beyond its guest's memory: 50 to 200 MiB seen (devices, displays, translated code). So much
+of what a guest seems to have touched it may never have."""
+
+LEAST = 16 * 2.0**20
+"""Bytes, with less missing than which nothing is said: QEMU's own memory comes and goes by as much."""
+
+FAILED, WORKED = 0.25, 0.5
+"""Part of what has to come back with less than which a balloon is taken to bring nothing, and of what was taken with
+which it is taken to work."""
+
+CONFIRMED = 2
+"""Samples in a row that have to say so: size and resident memory are not told at the same moment."""
+
+
+@dataclass(frozen=True)
+class Effect(Table):
+    """Columns of (n,); bytes and monotonic seconds. `assess` is its only writer."""
+
+    size: Floats = column(np.nan)
+    """Size of the balloon at the last fresh sample that came with resident memory."""
+    rss: Floats = column(np.nan)
+    """That memory."""
+    size_before: Floats = column(np.nan)
+    """Before it shrank; NaN while it has not, or since it was seen to work."""
+    rss_before: Floats = column(np.nan)
+    missed: Ints = column(0)
+    """Samples in a row since then by which nothing came back."""
+    rest: Floats = column(0.0)
+    """Seconds for which it was not to shrink the last time."""
+    rest_until: Floats = column(-np.inf)
+
+    def fruitless(self, now: float) -> Bools:
+        """(n,) guests that are not to shrink: the host got nothing back when they did."""
+        return np.asarray(now < self.rest_until)
+
+
+def assess(effect: Effect, observation: Observation, now: float, tuning: Tuning) -> Effect:
+    """What a step's fresh samples tell of shrinks, whoever ordered them. After a rest it is tried again."""
+    seen = observation.fresh & observation.rss_known
+    if not np.count_nonzero(seen):
+        return effect
+    size, rss = observation.rss_size, observation.rss
+    shrunk = seen & (size < effect.size - TOLERANCE) & np.isnan(effect.size_before)
+    effect = effect.put(shrunk, size_before=effect.size, rss_before=effect.rss)
+    asked = seen & np.isfinite(effect.size_before)
+    if np.count_nonzero(asked):
+        effect = _judge(effect, asked, size, rss, now, tuning)
+    return effect.put(seen, size=size, rss=rss)
+
+
+def _judge(effect: Effect, asked: Bools, size: Floats, rss: Floats, now: float, tuning: Tuning) -> Effect:
+    """`asked`: (n,) guests of `size` that have shrunk and whose `rss`, bytes, tells what came of it."""
+    taken, fallen = effect.size_before - size, effect.rss_before - rss
+    owed = effect.rss_before - size - np.fmax(effect.rss_before - effect.size_before, OWN)
+    works = asked & (taken >= TOLERANCE) & (fallen >= WORKED * taken)
+    regrown = asked & (taken < TOLERANCE)
+    fails = asked & (owed >= LEAST) & (fallen < FAILED * owed)
+    missed = np.where(fails, effect.missed + 1, 0)
+    found = fails & (missed >= CONFIRMED)
+    rest = (2 * effect.rest).clip(tuning.doubt_first, tuning.doubt_longest)
+    effect = effect.put(asked, missed=missed).put(works, rest=0.0, rest_until=-np.inf)
+    effect = effect.put(works | regrown | found, size_before=np.nan, rss_before=np.nan)
+    return effect.put(found, missed=0, rest=rest, rest_until=now + rest)

@@ -1,0 +1,22 @@
+"""Opens libvirt connections that do not leave this host."""
+
+from typing import Any
+
+import libvirt
+
+from controller.host.locality import refusal
+
+
+class RemoteError(libvirt.libvirtError):  # type: ignore[misc]  # the binding carries no types
+    """A connection that leads to another host, or may; the message names it, with the remedy."""
+
+
+def open_here(uri: str) -> Any:
+    """A new libvirt.virConnect. Raises libvirtError, and RemoteError where `uri` stands for another host's."""
+    if refused := refusal(uri):
+        raise RemoteError(refused)
+    handle = libvirt.open(uri)
+    if refused := refusal(handle.getURI()):
+        handle.close()
+        raise RemoteError(f"{uri} stands for {refused}")
+    return handle
