@@ -47,7 +47,8 @@ def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT)
     state, proposals = _propose(state, known, elapsed)
     looked = mask(snapshot.samples.rows, len(state.inventory))
     state = _poll(state, known, looked, made, proposals, elapsed)
-    actions = (*handed_back, *cancelled, *made.actions)
+    moved = {action.row for action in made.actions}
+    actions = (*handed_back, *(action for action in cancelled if action.row not in moved), *made.actions)
     state = state.having(totals=_count_up(state, looked, actions, elapsed, now))
     return state, Decision(actions, proposals.actions, _notices(state, before))
 
@@ -214,7 +215,7 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     )
     halted = rows_of(chosen.halt)
     rows = np.concatenate([rows_of(chosen.shrink), rows_of(chosen.grow)])
-    halts = _actions(state, halted, state.observation.allocation, chosen.reason)
+    halts = _actions(state, halted, state.observation.allocation, _why_halted(state, chosen.reason))
     actions = _actions(state, rows, chosen.target, chosen.reason)
     told = state.balloon
     if len(halted):
@@ -224,6 +225,11 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     moved = chosen.shrink | chosen.grow
     settled = at.exposure.followed(moved)
     return state.having(balloon=told, exposure=settled), _Made(halts + actions, moved, chosen.unverified)
+
+
+def _why_halted(state: State, reason: Ints) -> Ints:
+    """(n,) `Reason` of ending a shrink; `reason` (n,) where a policy may still change the domain."""
+    return np.where(state.inventory.enforce, reason, int(Reason.HANDED_OVER))
 
 
 def _propose(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:

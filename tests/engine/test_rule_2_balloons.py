@@ -16,8 +16,12 @@ class TestStuck:
         assert len(asked) == 1
 
     def test_a_balloon_that_does_not_grow_is_told_to_stay_as_it_is(self):
-        world = node(Guest("stiff", 2200, 2000, stuck=True)).tick(60)
+        world = node(Guest("stiff", 1920, 2000, stuck=True)).tick(60)
         assert {action.target for action in world.actions() if action.reason is Reason.STUCK} == {2000 * MIB}
+
+    def test_one_that_does_not_grow_and_is_in_need_is_told_its_next_size_only(self):
+        world = node(Guest("stiff", 2200, 2000, stuck=True)).tick(60)
+        assert {action.reason for action in world.actions()} == {Reason.PRESSURE_GROW}
 
     @pytest.mark.parametrize("life", [Life.PAUSED, Life.BUSY, Life.UNRESPONSIVE])
     def test_a_guest_that_cannot_move_its_balloon_now_is_not_stuck_and_not_touched(self, life):

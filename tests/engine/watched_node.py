@@ -206,7 +206,7 @@ class WatchedNode(Node):
             book.ordered = float(action.target)
 
     def _check(self, decision: Decision) -> None:
-        names = [action.name for action in decision.actions if action.reason is not Reason.STUCK]
+        names = [action.name for action in decision.actions]
         assert len(names) == len(set(names)), f"rule 2: two orders for one guest in a step: {decision.actions}"
         stay = [not action.target < action.before for action in decision.actions if action.reason.moves]
         assert stay == sorted(stay), f"rule 2: a shrink after a grow: {decision.actions}"
