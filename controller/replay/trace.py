@@ -32,8 +32,9 @@ TIME, DOMAIN, DEMAND, MAXIMUM = COLUMNS = ("time_s", "domain", "demand_mib", "ma
 ABSURD_MIB = 64 * 2**20
 """64 TiB: more than any host has; a larger number is a wrong unit."""
 
-EVERYONE_HUGE_MIB = 2**18
-"""256 GiB: where no domain may have less, and nothing has a fraction, the file is in KiB, as libvirt counts."""
+EVERYONE_HUGE_MIB = 2**22
+"""4 TiB: where no domain may have less, and nothing has a fraction, the file is in KiB, as libvirt counts, of guests of
+4 GiB or more. Below that it may be one of large hosts: some have 2 TiB each."""
 
 ABSURD_TIME_S = 1e11
 """Seconds (three thousand years since the epoch); a larger number is milliseconds."""

@@ -73,10 +73,14 @@ def test_columns_may_stand_in_any_order_among_others_and_lines_may_be_blank(give
 
 @pytest.mark.parametrize(
     "rows",
-    ["0,a,524288.0,1048576\n1,a,1,1048576\n", "0,a,1,1048576\n1,a,1,1048576\n1,b,1,262143\n"],
-    ids=["written as MiB", "with a small one beside"],
+    [
+        "0,a,524288.0,8388608\n1,a,1,8388608\n",
+        "0,a,1,8388608\n1,a,1,8388608\n1,b,1,4194303\n",
+        "0,a,31000,1572864\n1,a,31000,1572864\n",
+    ],
+    ids=["written as MiB", "with a smaller one beside", "hosts of 1.5 TiB"],
 )
-def test_domains_of_a_tebibyte_are_taken_where_they_are_meant(given, rows):
+def test_domains_of_tebibytes_are_taken_where_they_are_meant(given, rows):
     assert read(given(HEADER + rows)).maximum_mib >= 1048576
 
 
@@ -108,8 +112,8 @@ BAD = {
     HEADER + "0,a,0,9\n1,a,0,9\n": r"column demand_mib is 0 in every line",
     "time_s;domain;demand_mib;max_mib\n0;a;1,5;9\n": r"line 1: fields are split by semicolons; split them by commas",
     "time_s\tdomain\tdemand_mib\tmax_mib\n": r"line 1: fields are split by tabs; split them by commas",
-    HEADER + "0,a,524288,1048576\n1,b,1,262144\n2,a,1,1048576\n": r"line 2, column max_mib: '1048576' is 1024 GiB, and "
-    r"no domain has less; is it KiB\? Divide demand_mib and max_mib by 1024; write 1048576\.0 where MiB are meant",
+    HEADER + "0,a,524288,8388608\n1,b,1,4194304\n2,a,1,8388608\n": r"line 2, column max_mib: '8388608' is 8192 GiB, and "
+    r"no domain has less; is it KiB\? Divide demand_mib and max_mib by 1024; write 8388608\.0 where MiB are meant",
     HEADER + '0,"a,1,9\n1,a,1,9\n': r"is not CSV",
     b"\xff\xfe" + HEADER.encode("utf-16-le"): r"is not UTF-8 text",
     b"\x1f\x8b\x08\x00not gzip at all": r"gzip data is cut off or damaged",
