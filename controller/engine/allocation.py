@@ -56,12 +56,12 @@ class Exposure(Table):
     """What the plan would have saved of that since it was last followed, byte-seconds."""
     saving: Floats = column(0.0)
     """That, and what it is expected to save from now on, byte-seconds."""
-    moves: Ints = column(0)
-    """Of the domain so far."""
+    moved_at: Floats = column(-np.inf)
+    """Of the domain's last move, monotonic seconds."""
 
-    def followed(self, rows: Bools) -> "Exposure":
+    def moved(self, rows: Bools, now: float) -> "Exposure":
         """With a move of the domains in `rows` (n,)."""
-        return self.put(rows, regret=0.0, moves=self.moves + 1)
+        return self.put(rows, regret=0.0, moved_at=now)
 
 
 class _Levels(NamedTuple):
@@ -206,19 +206,31 @@ def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
     return np.asarray(returns), np.fmin(top, known.bounds.top)
 
 
-def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, elapsed: float) -> Exposure:
+def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float, elapsed: float) -> Exposure:
     """What it costs, and has cost for `elapsed` seconds, that domains have not got their plan.
 
     The expected shortfall is the foot above the allocation, and the learnt tail beyond it. A move is expected to save
-    for as long as those before it have lasted.
+    for as long as the domain has not been moved.
     """
     estimate, base = known.estimate, known.going_to
     as_is, as_planned = _excess(tail, estimate, np.array([base, plan.size]), known.tuning)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
+    gain *= _net(plan, base, gain, as_planned - as_is, free)
     regret = np.where(short, exposure.regret + gain * elapsed, 0.0)
-    lasting = np.fmax(known.now - estimate.since, 0.0) / (1.0 + exposure.moves)
+    lasting = np.fmax(known.now - np.fmax(estimate.since, exposure.moved_at), 0.0)
     return exposure.having(excess=as_is, regret=regret, saving=regret + gain * lasting)
+
+
+def _net(plan: Plan, base: Floats, gain: Floats, loss: Floats, free: float) -> float:
+    """Part of the `gain` (n,) that is left when donors have borne their `loss` (n,), as far as memory is not free."""
+    gives = plan.movable & (plan.size < base)
+    spare = float((base - plan.size)[gives].sum())
+    asked = float((plan.size - base)[gain > 0].sum()) - max(free, 0.0)
+    if asked <= 0.0 or spare <= 0.0:
+        return 1.0
+    lost = float(np.maximum(loss[gives], 0.0).sum()) * min(asked / spare, 1.0)
+    return max(1.0 - lost / max(float(gain.sum()), 1e-9), 0.0)
 
 
 def _excess(tail: Tail, estimate: Estimate, size: Floats, tuning: Tuning) -> Floats:

@@ -223,7 +223,7 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     if len(rows):
         told = balloon.ordered(told, state.observation, rows, chosen.target[rows], chosen.reason[rows], now)
     moved = chosen.shrink | chosen.grow
-    settled = at.exposure.followed(moved)
+    settled = at.exposure.moved(moved, known.now)
     return state.having(balloon=told, exposure=settled), _Made(halts + actions, moved, chosen.unverified)
 
 
@@ -255,7 +255,7 @@ def _propose(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     moves = balloon.proposed(state.balloon, rows, chosen.target[rows], chosen.reason[rows])
     standing = observed & (np.abs(moves.proposed - state.observation.allocation) >= TOLERANCE)
     reason = np.where(observed & ~moved, chosen.reason, state.reason)
-    exposure = at.exposure.followed(moved)
+    exposure = at.exposure.moved(moved, known.now)
     state = state.having(
         balloon=moves,
         reason=np.where(standing, moves.proposed_reason, reason),
@@ -284,7 +284,8 @@ def _known(state: State, limits: Bounds, now: float, tuning: Tuning) -> Known:
 def _situation(state: State, known: Known, committed: Floats, movable: Bools, elapsed: float) -> Situation:
     """The plan for the `movable` domains, and what it costs not to have it."""
     plan = allocate(known, committed, movable)
-    exposure = expose(state.exposure, plan, known, state.tail, elapsed)
+    free = known.host.budget - float(committed.sum())
+    exposure = expose(state.exposure, plan, known, state.tail, free, elapsed)
     return Situation(known, plan, exposure, committed, known.tuning.move_price * known.mean_demand)
 
 

@@ -304,11 +304,11 @@ def exposed(
 ) -> Exposure:
     """Of domains with a foot of 100 MiB and a reach of 64 MiB, that have `base` and are planned `size`."""
     n = len(base)
-    movable = np.resize(of.pop("movable", True), n)
+    movable, free = np.resize(of.pop("movable", True), n), of.pop("free", np.inf)
     at = known(base, mib(*[97] * n), estimate={"foot": 100 * MIB, "reach": 64 * MIB} | of)
     plan = planned(at)
     wish = Plan(size, plan.need, plan.wanted, plan.reach, movable, plan.returns, True)
-    return expose(before or Exposure.blank(n), wish, at, tail or Tail.empty(n), 2.0)
+    return expose(before or Exposure.blank(n), wish, at, tail or Tail.empty(n), free, 2.0)
 
 
 @pytest.mark.parametrize(("base", "first_edge", "short"), [(164, 10, 0), (132, 9, 0), (100, 0, 0), (90, 0, 10)])
@@ -334,18 +334,34 @@ def test_regret_adds_up_what_the_plan_would_have_saved() -> None:
     assert made.regret == pytest.approx([7 + 2 * 64 * MIB * (PRIOR[0] - PRIOR[10])])
 
 
-def test_a_plan_is_expected_to_save_for_as_long_as_moves_have_lasted() -> None:
-    """Known for 100 s: a first move is expected to last as long, after three others a quarter of that."""
-    gain = 64 * MIB * (PRIOR[0] - PRIOR[10])
-    for moves, lasting in [(0, 100), (3, 25)]:
-        before = Exposure.blank(1).having(moves=np.array([moves]))
-        made = exposed(mib(100), mib(164), before, since=NOW - 100)
-        assert made.saving == pytest.approx([(2 + lasting) * gain])
+GAIN = 64 * MIB * (PRIOR[0] - PRIOR[10])
+"""Bytes that a domain with nothing but its foot saves by its reach on top, in one interval."""
 
 
-def test_a_move_that_follows_the_plan_starts_the_regret_anew() -> None:
-    made = Exposure.blank(2).having(regret=np.array([7.0, 8.0])).followed(np.array([True, False]))
-    assert (made.regret.tolist(), made.moves.tolist()) == ([0.0, 8.0], [1, 0])
+@pytest.mark.parametrize(("moved_at", "lasting"), [(-np.inf, 100), (NOW - 200, 100), (NOW - 25, 25)])
+def test_a_plan_is_expected_to_save_for_as_long_as_the_domain_has_not_been_moved(
+    moved_at: float, lasting: float
+) -> None:
+    before = Exposure.blank(1).having(moved_at=np.array([moved_at]))
+    made = exposed(mib(100), mib(164), before, since=NOW - 100)
+    assert made.saving == pytest.approx([(2 + lasting) * GAIN])
+
+
+@pytest.mark.parametrize(("free", "part"), [(64, 1.0), (32, 0.5), (0, 0.0), (-10, 0.0)])
+def test_what_donors_lose_is_taken_off_the_gain_as_far_as_memory_is_not_free(free: float, part: float) -> None:
+    """One gains by 64 MiB what the other would lose by them."""
+    made = exposed(mib(100, 164), mib(164, 100), free=free * MIB)
+    assert made.regret == pytest.approx([2 * part * GAIN, 0.0])
+
+
+def test_donors_that_lose_nothing_by_it_cost_nothing() -> None:
+    made = exposed(mib(100, 9000), mib(164, 8936), free=0.0)
+    assert made.regret[0] == pytest.approx(2 * GAIN, rel=0.01)
+
+
+def test_a_move_starts_the_regret_anew() -> None:
+    made = Exposure.blank(2).having(regret=np.array([7.0, 8.0])).moved(np.array([True, False]), 5.0)
+    assert (made.regret.tolist(), made.moved_at.tolist()) == ([0.0, 8.0], [5.0, -np.inf])
 
 
 @pytest.mark.parametrize(
@@ -370,4 +386,4 @@ def test_limits_are_those_of_the_policy_as_far_as_the_domain_may_have_it() -> No
 
 
 def test_a_new_domain_costs_nothing_yet() -> None:
-    assert Exposure.blank(1).dump() == {"excess": [0.0], "regret": [0.0], "saving": [0.0], "moves": [0]}
+    assert Exposure.blank(1).dump() == {"excess": [0.0], "regret": [0.0], "saving": [0.0], "moved_at": [-np.inf]}

@@ -112,7 +112,8 @@ BAD = {
     HEADER + "0,a,0,9\n1,a,0,9\n": r"column demand_mib is 0 in every line",
     "time_s;domain;demand_mib;max_mib\n0;a;1,5;9\n": r"line 1: fields are split by semicolons; split them by commas",
     "time_s\tdomain\tdemand_mib\tmax_mib\n": r"line 1: fields are split by tabs; split them by commas",
-    HEADER + "0,a,524288,8388608\n1,b,1,4194304\n2,a,1,8388608\n": r"line 2, column max_mib: '8388608' is 8192 GiB, and "
+    HEADER
+    + "0,a,524288,8388608\n1,b,1,4194304\n2,a,1,8388608\n": r"line 2, column max_mib: '8388608' is 8192 GiB, and "
     r"no domain has less; is it KiB\? Divide demand_mib and max_mib by 1024; write 8388608\.0 where MiB are meant",
     HEADER + '0,"a,1,9\n1,a,1,9\n': r"is not CSV",
     b"\xff\xfe" + HEADER.encode("utf-16-le"): r"is not UTF-8 text",
