@@ -9,12 +9,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from faulting import cluster, crowd, daemons, domains, surroundings
+from faulting import cluster, crowd, daemons, domains, need, surroundings
 from faulting.fault import Fault, Result
 from lab.errors import LabError
 
 FAMILIES: dict[str, tuple[Fault, ...]] = {
-    "host": (*daemons.FAULTS, *domains.FAULTS, *surroundings.FAULTS, *crowd.FAULTS),
+    "host": (*daemons.FAULTS, *domains.FAULTS, *need.FAULTS, *surroundings.FAULTS, *crowd.FAULTS),
     "cluster": cluster.FAULTS,
 }
 FAULTS: dict[str, Fault] = {fault.name: fault for family in FAMILIES.values() for fault in family}
@@ -43,7 +43,7 @@ def main(only: tuple[str, ...], family: str | None, listed: bool, json_file: Pat
     """Make faults on real guests under Ballast's control, and show what became of the guests.
 
     Each has a libvirtd, guests with a workload and a Ballast of its own. Ends with 1 when a guest came to harm, an
-    order was lost, given twice or gave too much, or Ballast did not recover. Those of the host take about thirteen
+    order was lost, given twice or gave too much, or Ballast did not recover. Those of the host take about twenty
     minutes all together, those of a cluster half an hour.
     """
     chosen = [FAULTS[name] for name in only] or [*(FAMILIES[family] if family else FAULTS.values())]

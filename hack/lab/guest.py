@@ -167,6 +167,23 @@ class Guest:
         size = f"<target><size unit='MiB'>{mib}</size><node>0</node></target>"
         self.domain.attachDeviceFlags(f"<memory model='dimm'>{size}</memory>", libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
+    def begin_backup(self) -> None:
+        """Begin a backup of its swap disk that waits for a client: libvirt's job on the domain until `end_backup`."""
+        for name in ("backup.sock", "scratch"):
+            (self._folder / name).unlink(missing_ok=True)
+        server = f"<server transport='unix' socket={quoteattr(f'{self._folder}/backup.sock')}/>"
+        scratch = f"<scratch file={quoteattr(f'{self._folder}/scratch')}/>"
+        disks = f"<disks><disk name='vda' type='file'>{scratch}</disk></disks>"
+        self.domain.backupBegin(f"<domainbackup mode='pull'>{server}{disks}</domainbackup>", None, 0)
+
+    def in_backup(self) -> bool:
+        """Its backup is still under way."""
+        return bool(self.domain.jobStats().get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP)
+
+    def end_backup(self) -> None:
+        """The client has read all it wanted."""
+        self.domain.abortJob()
+
     def panic(self) -> None:
         """Crash the guest's kernel; QEMU runs on, statistics freeze."""
         self._agent.order("panic")
