@@ -14,6 +14,12 @@ BEYOND_MAXIMUM_MIB = 400
 """More than the guest's memory: it starves at its maximum, on its swap disk."""
 TOLD_S = 8.0
 """How long the guest tells of its need before it falls silent: longer, the more it is believed to need."""
+COLD_MIB = 100
+"""Swapped out when the guest is in need, and hardly used: 25,600 pages, of which the kernel reads back 8 at a touch."""
+PUSH_MIB = 180
+"""What pushes it out: the guest has this much beside its kernel at first, but not the cold part too."""
+CALM_S = 30.0
+TRICKLES_S = 120.0
 LEFT_MIB = 120
 """What another guest can need then: the budget has it beside that maximum."""
 
@@ -79,6 +85,23 @@ def _taken_late(stage: Stage) -> float:
     return took
 
 
+def _trickles(stage: Stage) -> float:
+    """Recovered: from its end until another guest that needs memory has it."""
+    stage.giver.hold_cold(COLD_MIB)
+    stage.giver.use(PUSH_MIB)
+    stage.giver.use(REST_MIB)  # what is cold is in swap now
+    stage.start()
+    stage.wait(lambda: stage.small(stage.taker), "the other guest shrunk to its need")
+    time.sleep(CALM_S)  # the forecasts' time to calm down
+    begun, before = time.time(), stage.giver.evidence().swapped_in_pages
+    time.sleep(stage.lasts_s)  # the length of the fault
+    back = stage.giver.evidence().swapped_in_pages - before
+    moves = sum(order.at > begun for guest in stage.guests for order in stage.orders(guest)[-1])
+    if moves or back < stage.lasts_s / 2:
+        raise LabError(f"{moves} moves, with {back} pages read back")
+    return stage.served(stage.taker, time.monotonic())
+
+
 def _most_promised(stage: Stage) -> float:
     """MiB that the balloons of the stage's guests were told to be together, at most."""
     sizes = {guest.uuid: BUDGET_MIB / 2 for guest in stage.guests}
@@ -98,6 +121,12 @@ FAULTS = (
     ),
     HostFault("guest-silent-in-need", "its statistics stop while it is in need and memory is short", _silent),
     HostFault("guest-backed-up", "a backup job from before its need until that is met", _backed_up),
+    HostFault(
+        "guest-trickles",
+        "flat demand, a page touched in swap each second: no balloon moves; then another guest grows",
+        _trickles,
+        lasts_s=TRICKLES_S,
+    ),
     HostFault(
         "order-late",
         f"QEMU stands still for {LATE_S:.0f} s at an order to grow, takes it then; both guests in need",

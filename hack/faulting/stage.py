@@ -64,6 +64,8 @@ class Stage:
         """What ends with the stage."""
         self.ballast: Ballast
         """The one started last."""
+        self.lasts_s = 0.0
+        """How long the fault is to go on; 0: until it is over."""
         self._outside: dict[str, list[float]] = {}
         """When somebody else set a guest's balloon, by UUID; seconds since the epoch."""
 
@@ -71,6 +73,7 @@ class Stage:
         with ExitStack() as stack:
             self.host = stack.enter_context(PrivateLibvirtd())
             self.log = self.host.root / "ballast.log"
+            self.log.touch()  # also where Ballast is never started
             self.proc = Path("/proc")
             self.policies = self.host.root / "policies"
             self.policies.mkdir()

@@ -66,7 +66,7 @@ class Event:
     at: float
     """time.monotonic() of the host at reception."""
     word: str
-    """`ready`, `want`, `held`, `oom`, `cluttered` or `evidence`; see initramfs/agent.c."""
+    """`ready`, `want`, `held`, `oom`, `cluttered`, `cold` or `evidence`; see initramfs/agent.c."""
     values: tuple[int, ...]
 
 
@@ -161,6 +161,11 @@ class Guest:
         """
         self._agent.order(f"clutter {files}")
         self.wait_for("cluttered", CLUTTER_S)
+
+    def hold_cold(self, mib: int) -> None:
+        """Hold `mib` MiB more until its end, and touch no more than a page of it a second."""
+        self._agent.order(f"cold {mib}")
+        self.wait_for("cold")
 
     def plug(self, mib: int) -> None:
         """Plug in a DIMM of `mib` MiB, a multiple of 128; `maximum` grows by it, and the guest uses it at once."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from faulting.__main__ import FAMILIES, FAULTS, main
+from faulting.__main__ import FAMILIES, FAULTS, _lasting, main
 from faulting.fault import Result
 from faulting.log import Claim, claims, remarks, tracebacks
 
@@ -78,3 +78,10 @@ def told(page, heading):
 )
 def test_a_page_tells_of_every_fault_of_a_family_and_no_other_what_is_done(family, page, heading):
     assert told(page, heading) == {fault.name: fault.done for fault in FAMILIES[family]}
+
+
+def test_only_faults_that_just_go_on_can_be_told_for_how_long():
+    lasting = _lasting(FAULTS["guest-trickles"], 600.0)
+    assert (lasting.name, lasting.lasts_s) == ("guest-trickles", 600.0)
+    assert _lasting(FAULTS["guest-paused"], 600.0) is FAULTS["guest-paused"]
+    assert _lasting(FAULTS["guests-at-once"], 600.0) is FAULTS["guests-at-once"]
