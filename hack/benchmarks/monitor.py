@@ -8,6 +8,8 @@ from typing import Any
 ANSWER_S = 30.0
 """Deadline for QEMU to answer; milliseconds unless the machine is swamped."""
 MIB = 2**20
+BALLOON = "/machine/peripheral/balloon0"
+"""Where libvirt has QEMU keep it."""
 
 
 class Monitor:
@@ -25,13 +27,17 @@ class Monitor:
         """The balloon's size at this moment, MiB."""
         return float(self._ask("query-balloon")["actual"]) / MIB
 
+    def silence(self) -> None:
+        """Ask the guest for statistics no more; libvirt does not learn of it, and tells the last ones on."""
+        self._ask("qom-set", path=BALLOON, property="guest-stats-polling-interval", value=0)
+
     def close(self) -> None:
         """Let go of the connection."""
         self._lines.close()
         self._socket.close()
 
-    def _ask(self, command: str) -> dict[str, Any]:
-        self._socket.sendall(json.dumps({"execute": command}).encode())
+    def _ask(self, command: str, **arguments: str | int) -> dict[str, Any]:
+        self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
         while "return" not in (answer := json.loads(self._lines.readline())):
             pass  # events come in between
         returned: dict[str, Any] = answer["return"]

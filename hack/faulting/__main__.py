@@ -3,18 +3,20 @@
 import json
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from faulting import cluster, crowd, daemons, domains, surroundings
+from faulting import cluster, crowd, daemons, domains, need, surroundings
 from faulting.fault import Fault, Result
+from faulting.hostfault import HostFault
 from lab.errors import LabError
 
 FAMILIES: dict[str, tuple[Fault, ...]] = {
-    "host": (*daemons.FAULTS, *domains.FAULTS, *surroundings.FAULTS, *crowd.FAULTS),
+    "host": (*daemons.FAULTS, *domains.FAULTS, *need.FAULTS, *surroundings.FAULTS, *crowd.FAULTS),
     "cluster": cluster.FAULTS,
 }
 FAULTS: dict[str, Fault] = {fault.name: fault for family in FAMILIES.values() for fault in family}
@@ -31,6 +33,12 @@ FILE_WIDTH = 200
     help="Run this fault; may be given several times.",
 )
 @click.option("--family", type=click.Choice([*FAMILIES]), help="Run the faults of this family only.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="How long the faults go on that just go on (guest-trickles; two minutes unless told).",
+)
 @click.option("--list", "listed", is_flag=True, help="List the faults and end.")
 @click.option(
     "--json",
@@ -39,14 +47,18 @@ FILE_WIDTH = 200
     metavar="FILE",
     help="Write the results as JSON, too.",
 )
-def main(only: tuple[str, ...], family: str | None, listed: bool, json_file: Path | None) -> None:
+def main(
+    only: tuple[str, ...], family: str | None, seconds: float | None, listed: bool, json_file: Path | None
+) -> None:
     """Make faults on real guests under Ballast's control, and show what became of the guests.
 
     Each has a libvirtd, guests with a workload and a Ballast of its own. Ends with 1 when a guest came to harm, an
-    order was lost, given twice or gave too much, or Ballast did not recover. Those of the host take about thirteen
+    order was lost, given twice or gave too much, or Ballast did not recover. Those of the host take about twenty
     minutes all together, those of a cluster half an hour.
     """
     chosen = [FAULTS[name] for name in only] or [*(FAMILIES[family] if family else FAULTS.values())]
+    if seconds is not None:
+        chosen = [_lasting(fault, seconds) for fault in chosen]
     if listed:
         for fault in chosen:
             click.echo(f"{fault.name:36}{fault.done}")
@@ -66,6 +78,11 @@ def main(only: tuple[str, ...], family: str | None, listed: bool, json_file: Pat
         json_file.write_text(json.dumps({"faults": [result.as_json() for result in results]}, indent=2) + "\n")
     if not all(result.good for result in results):
         raise click.ClickException("not every fault went well; see the table")
+
+
+def _lasting(fault: Fault, seconds: float) -> Fault:
+    """The fault, going on for this long if its length can be chosen."""
+    return replace(fault, lasts_s=seconds) if isinstance(fault, HostFault) and fault.lasts_s else fault
 
 
 def _print(results: list[Result]) -> None:

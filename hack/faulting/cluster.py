@@ -11,10 +11,12 @@ from faulting.cluster_stage import FOLLOWED_S, NODE, ClusterStage
 from faulting.fault import Result
 from faulting.hostfault import carried_out
 from faulting.log import complaints
+from faulting.proxy import BROKEN_ANSWERS
 from faulting.stage import BUDGET_MIB, POLICY_NAME
 from faulting.surroundings import fill, small_disk
 from lab.daemons import until
 from lab.errors import LabError
+from lab.kubernetes.certificates import Authority
 from lab.relay import Relay
 
 AWAY_S = 600.0
@@ -24,6 +26,8 @@ OTHER_MIB = 215
 """Another minimum than the raised one."""
 DELAY_S = 1.5
 """Each way: a request on a new connection takes nine seconds."""
+BROKEN_S = 45.0
+"""Each of the answers comes several times."""
 QUIET_S = 30.0
 """How long a former leader must have written nothing since it hears again: twice a Lease."""
 TOKEN_S = 90.0
@@ -131,6 +135,25 @@ def _api_slow(stage: ClusterStage) -> float:
     return time.monotonic() - changed
 
 
+def _proxy_broken(stage: ClusterStage) -> float:
+    """Recovered: from when the proxy passes on again until a change of the policy counts, and its status says so."""
+    relay = stage.stack.enter_context(Relay(stage.plane.url))
+    stage.access = relay.kubeconfig(stage.plane.kubeconfig, stage.folder)
+    stage.run()
+    since, end = time.time(), time.monotonic() + BROKEN_S
+    relay.spoil(Authority(stage.folder / "proxy").server("proxy", ["127.0.0.1"], []), BROKEN_ANSWERS)
+    while time.monotonic() < end:
+        for guest in stage.guests:
+            stage.work(guest)
+    said = complaints(stage.log, since)
+    if not said or len(said) > MOST_COMPLAINTS * len(BROKEN_ANSWERS):
+        raise LabError(f"{len(said)} complaints in the log about one proxy")
+    relay.mend()
+    mended = time.monotonic()
+    stage.rule_anew()
+    return time.monotonic() - mended
+
+
 def _leader_cut_off(stage: ClusterStage) -> float:
     """Recovered: from the cut until the other replica leads and has written that a change meanwhile is followed.
 
@@ -228,6 +251,11 @@ FAULTS = (
     ),
     ClusterFault(
         "cluster-api-slow", f"{DELAY_S:.1f} s either way between agent and API server, from its start on", _api_slow
+    ),
+    ClusterFault(
+        "cluster-proxy-broken",
+        f"a proxy answers the agent itself for {BROKEN_S:.0f} s: HTML, torn and mistyped JSON, 502, no HTTP",
+        _proxy_broken,
     ),
     ClusterFault("cluster-leader-cut-off", "the leading aggregator of two cut off, and back later", _leader_cut_off),
     ClusterFault(

@@ -42,10 +42,10 @@ class ClusterStage(Stage):
             self.stack = stack.pop_all()
         return self
 
-    def start(self, wound: str = "") -> None:
-        """Start the agent (again). None of the wounds is for it."""
-        if wound:
-            raise ValueError(wound)
+    def start(self, wound: str = "", port: int = 0) -> None:
+        """Start the agent (again). None of the wounds is for it, and its port is a free one."""
+        if wound or port:
+            raise ValueError(wound or port)
         self.agent = NodeAgent(NODE, self.access, self.host.uri, self.folder, *JSON_LOG)
         self.ballast = self.stack.enter_context(self.agent)
 

@@ -1,9 +1,13 @@
 """Faults of the guests, and what their owners do to them."""
 
+import re
 import time
 from typing import Any
 
+import libvirt
+
 from faulting.hostfault import HostFault
+from faulting.judge import TOLERANCE_MIB
 from faulting.log import remarks
 from faulting.stage import BUDGET_MIB, NEED_MIB, REST_MIB, Stage
 from lab.errors import LabError
@@ -20,6 +24,8 @@ KEEN: dict[str, Any] = {"headroom": {"quantity": "12Mi"}, "threshold": {"percent
 """Of the policy: all that a guest promises is taken."""
 DOUBT_S = 75.0
 """A stuck balloon is tried again after a minute, but not for what the guest could not give up."""
+OBSERVED_S = 15.0
+"""In force, a guest in need is grown within five."""
 PLUGGED_MIB = 256
 BEYOND_MIB = 440
 """What the guest holds then: more than it had in all, and than it has without being given more."""
@@ -105,14 +111,40 @@ def _redefined(stage: Stage) -> float:
 
 def _saved(stage: Stage) -> float:
     _begun(stage)
+    _save_and_restore(stage)
+    _of_nobody(stage)
+    return stage.served(stage.giver, time.monotonic())
+
+
+def _saved_with_a_period(stage: Stage) -> float:
+    """Recovered: also, at Ballast's end the period is off again."""
+    stage.giver.domain.setMemoryStatsPeriod(0, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    stage.run()
+    if _period(stage.giver) is None:
+        raise LabError("Ballast did without the period")
+    _save_and_restore(stage)
+    took = stage.served(stage.giver, time.monotonic())
+    stage.ballast.stop()
+    if left := _period(stage.giver):
+        raise LabError(f"a period of {left} s was left behind")
+    stage.start()  # for the judge, who asks it
+    stage.ballast.wait_for_domains(1)
+    return took
+
+
+def _period(guest: Guest) -> str | None:
+    """Seconds between its statistics; None where they are off."""
+    found = re.search(r"<stats period='(\d+)'/>", guest.domain.XMLDesc())
+    return found[1] if found and found[1] != "0" else None
+
+
+def _save_and_restore(stage: Stage) -> None:
     file = str(stage.host.root / "guests" / "saved")
     stage.giver.domain.save(file)
     connection = stage.host.connect()
     connection.restore(file)
     connection.close()
     stage.giver.rejoin(stage.host)
-    _of_nobody(stage)
-    return stage.served(stage.giver, time.monotonic())
 
 
 def _panicked(stage: Stage) -> float:
@@ -137,6 +169,31 @@ def _gives_nothing(stage: Stage) -> float:
     if any(order.at > stuck and order.target < size - EDGE_MIB for order in stage.orders(stiff)[-1]):
         raise LabError(f"asked within {DOUBT_S:.0f} s for what it could not give up")
     return took
+
+
+def _observed(stage: Stage) -> float:
+    """Recovered: from when the policy is in force again."""
+    stiff = stage.join("stiff", maximum=256, current=None, swap=0)
+    stiff.clutter(CLUTTER)
+    keen = KEEN | {"budget": {"maximum": f"{BUDGET_MIB + stiff.spec.maximum - REST_MIB}Mi"}}
+    stage.rule(**keen)
+    stage.start()
+    stage.wait(lambda: stage.distance(stiff) > EDGE_MIB, "a shrink under way")
+    stage.rule(**keen, mode="Observe")
+    stage.wait(lambda: _ended_where_it_is(stage, stiff), "the shrink ended where the balloon is")
+    stage.taker.use(NEED_MIB, wait=False)
+    ended = time.time()
+    time.sleep(OBSERVED_S)  # what is not to happen would have happened by then
+    if any(order.at > ended for guest in stage.guests for order in stage.orders(guest)[-1]):
+        raise LabError("a balloon was ordered in Observe")
+    stage.rule(**keen)
+    return stage.served(stage.taker, time.monotonic())
+
+
+def _ended_where_it_is(stage: Stage, guest: Guest) -> bool:
+    """Its last order takes back what the one before asked for and did not get."""
+    last = [order.target for order in stage.orders(guest)[-1][-2:]]
+    return last[0] < last[-1] and stage.distance(guest) <= TOLERANCE_MIB
 
 
 def _plugged(stage: Stage) -> float:
@@ -200,6 +257,12 @@ FAULTS = (
     HostFault("guest-rebooted", "reset while it shrinks", _rebooted),
     HostFault("guest-redefined", "destroyed, undefined and defined again under its name, mid-step", _redefined),
     HostFault("guest-saved", "saved and restored while it shrinks", _saved),
+    HostFault(
+        "guest-saved-with-period",
+        "saved and restored with a statistics period that Ballast has set; SIGTERM later",
+        _saved_with_a_period,
+    ),
+    HostFault("observe-while-shrinking", "the policy changed to Observe while a guest shrinks, and back", _observed),
     HostFault("guest-panicked", "kernel panic, statistics frozen", _panicked, frozenset({"giver"})),
     HostFault("guest-flaps", f"{FLAPS} times up and down by {NEED_MIB - REST_MIB} MiB, {FLAP_S:.0f} s each", _flaps),
 )

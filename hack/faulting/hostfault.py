@@ -32,10 +32,13 @@ class HostFault:
     make: Callable[[Stage], float]
     doomed: frozenset[str] = frozenset()
     """Guests that the fault itself ends: theirs is no harm."""
+    lasts_s: float = 0.0
+    """How long it goes on, where that can be chosen; 0: it cannot."""
 
     def carry_out(self) -> Result:
         """Set the stage, make the fault, judge. Raises LabError only when the stage cannot be set."""
         with Stage() as stage:
+            stage.lasts_s = self.lasts_s
             return carried_out(self, stage, partial(self.make, stage), self.doomed)
 
 

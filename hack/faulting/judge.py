@@ -14,6 +14,8 @@ TOLERANCE_MIB = 4
 """Sizes nearer than this are one: statistics are of a second ago."""
 CLAIMED_WITHIN_S = 5.0
 """Ballast logs an order when all of a step's orders are given; each may take libvirt 2 s."""
+TAKEN_WITHIN_S = 12.0
+"""QEMU may take an order late, and Ballast logs it when it has waited long enough."""
 PAGE = 4096
 MIB = 2**20
 
@@ -66,7 +68,9 @@ def unheard(claims: Iterable[Claim], given: Sequence[Order]) -> int:
 
 
 def _is(order: Order, claim: Claim) -> bool:
-    return abs(order.target - claim.target) <= 1 and order.at - 1 <= claim.at <= order.at + CLAIMED_WITHIN_S
+    return (
+        abs(order.target - claim.target) <= 1 and order.at - TAKEN_WITHIN_S <= claim.at <= order.at + CLAIMED_WITHIN_S
+    )
 
 
 def below_demand(given: Iterable[Order], demand_at: Callable[[float], float | None]) -> int:

@@ -49,11 +49,11 @@ POLICY_NAME = "faults"
 class _Staged(Ballast):
     """`ballast run` with a log that programs can read, and with a wound if one is named."""
 
-    def __init__(self, policies: Path, uri: str, log: Path, proc: Path, wound: str) -> None:
+    def __init__(self, policies: Path, uri: str, log: Path, proc: Path, wound: str, port: int) -> None:
         wounded = (sys.executable, str(Path(__file__).with_name("wounded.py")), wound)
         self.program = wounded if wound else (str(COMMAND),)
         arguments = ["run", "--policies", str(policies), "--connect", uri, "--proc", str(proc), "--log-format", "json"]
-        self._launch(arguments, log, keep=False)
+        self._launch(arguments, log, keep=False, port=port)
 
 
 class Stage:
@@ -64,6 +64,8 @@ class Stage:
         """What ends with the stage."""
         self.ballast: Ballast
         """The one started last."""
+        self.lasts_s = 0.0
+        """How long the fault is to go on; 0: until it is over."""
         self._outside: dict[str, list[float]] = {}
         """When somebody else set a guest's balloon, by UUID; seconds since the epoch."""
 
@@ -71,6 +73,7 @@ class Stage:
         with ExitStack() as stack:
             self.host = stack.enter_context(PrivateLibvirtd())
             self.log = self.host.root / "ballast.log"
+            self.log.touch()  # also where Ballast is never started
             self.proc = Path("/proc")
             self.policies = self.host.root / "policies"
             self.policies.mkdir()
@@ -128,9 +131,14 @@ class Stage:
         others = self._outside.get(guest.uuid, ())
         return [without(orders(record.read_text().splitlines()), others) for record in guest.records]
 
-    def start(self, wound: str = "") -> None:
-        """Start Ballast (again), with the wound named if any."""
-        self.ballast = self.stack.enter_context(_Staged(self.policies, self.host.uri, self.log, self.proc, wound))
+    def distance(self, guest: Guest) -> float:
+        """MiB between a guest's balloon and what QEMU was told last; 0 when it was told nothing."""
+        return sum(abs(guest.actual() - order.target) for order in self.orders(guest)[-1][-1:])
+
+    def start(self, wound: str = "", port: int = 0) -> None:
+        """Start Ballast (again), with the wound named if any; its page at `port`, or at one that is free."""
+        staged = _Staged(self.policies, self.host.uri, self.log, self.proc, wound, port)
+        self.ballast = self.stack.enter_context(staged)
 
     def run(self) -> None:
         """Start Ballast and wait until it has taken what the guests do not use."""

@@ -1,6 +1,7 @@
-"""Faults of what is around: the disk and the clock."""
+"""Faults of what is around: the disk, the port and the clock."""
 
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -73,6 +74,16 @@ def _memory_eaten(stage: Stage) -> float:
     return stage.served(stage.taker, time.monotonic())
 
 
+def _port_taken(stage: Stage) -> float:
+    """Recovered: a guest was served, and the page is there once the port is free."""
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        stage.start(port=squatter.getsockname()[1])
+        stage.settle()
+        took = stage.served(stage.taker, time.monotonic())
+    stage.ballast.wait_for_domains(len(stage.guests))
+    return took
+
+
 def _clock(wound: str, stage: Stage) -> float:
     stage.start(wound)
     stage.ballast.wait_for_domains(2)
@@ -88,6 +99,9 @@ FAULTS = (
         _memory_eaten,
     ),
     HostFault("disk-full", "Ballast's log on a full disk (it keeps nothing else) while a guest grows", _disk_full),
+    HostFault(
+        "port-taken", "somebody else listens at Ballast's port from before its start; a guest grows", _port_taken
+    ),
     HostFault(
         "clock-forward",
         "the time of day jumps an hour ahead (made up: in Ballast's process, for it and new statistics)",

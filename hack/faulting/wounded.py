@@ -9,8 +9,10 @@ so that the product needs no switches for it. That a method is replaced is what 
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from controller.cli.main import main
@@ -26,6 +28,8 @@ from controller.loop import control
 from controller.loop.clock import SystemClock
 
 HOUR_S = 3600.0
+LATE_S = 10.0
+"""Far beyond the deadline of an order."""
 LOOKS = 2
 """Looks it lives through: after one more it would know its guests well enough to take from them."""
 JUMP_AFTER_S = 25.0
@@ -97,6 +101,29 @@ def before_grow() -> None:
     mover.Mover._move = dying  # type: ignore[method-assign, assignment]
 
 
+def order_late() -> None:
+    """QEMU stands still at the first order to grow, for LATE_S, and takes it then."""
+    order = mover.Mover._move
+    stopped = False
+
+    def late(self: mover.Mover, action: Action) -> object:
+        nonlocal stopped
+        if action.grows and not stopped:
+            stopped = True
+            qemu = _qemu(action.key.partition("@")[0])
+            os.kill(qemu, signal.SIGSTOP)
+            threading.Timer(LATE_S, os.kill, (qemu, signal.SIGCONT)).start()
+        return order(self, action)
+
+    mover.Mover._move = late  # type: ignore[method-assign, assignment]
+
+
+def _qemu(uuid: str) -> int:
+    """The process of a guest. Raises StopIteration when there is none."""
+    lines = Path("/proc").glob("[0-9]*/cmdline")
+    return next(int(line.parent.name) for line in lines if f"\0-uuid\0{uuid}\0".encode() in line.read_bytes())
+
+
 def while_moving() -> None:
     """Dies at the first news of a balloon that is on its way."""
     hear = Connection._on_balloon
@@ -149,6 +176,7 @@ WOUNDS: dict[str, Callable[[], None]] = {
     "after-order": after_order,
     "before-grow": before_grow,
     "while-moving": while_moving,
+    "order-late": order_late,
     "period-set": period_set,
     "clock-forward": clock(HOUR_S),
     "clock-back": clock(-HOUR_S),

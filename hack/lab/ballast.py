@@ -42,8 +42,8 @@ class Ballast:
     def __init__(self, policies: Path, uri: str, log: Path, *, keep: bool) -> None:
         self._launch(["run", "--policies", str(policies), "--connect", uri], log, keep)
 
-    def _launch(self, arguments: list[str], log: Path, keep: bool) -> None:
-        listen = f"127.0.0.1:{free_port()}"
+    def _launch(self, arguments: list[str], log: Path, keep: bool, port: int = 0) -> None:
+        listen = f"127.0.0.1:{port or free_port()}"
         self.url = f"http://{listen}"
         self._log = log
         command = [*self.program, *arguments, "--listen", listen]
@@ -89,6 +89,14 @@ class Ballast:
         self._process.kill()
         self._process.wait()
 
+    def stop(self) -> None:
+        """SIGTERM, and wait for its end; one that does not end in time is killed."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
     def log_tail(self) -> str:
         """The end of what it said."""
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-LOG_TAIL:])
@@ -99,12 +107,7 @@ class Ballast:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self.stop()
 
     def _shows(self, count: int) -> bool:
         if self._process.poll() is not None:

@@ -66,7 +66,7 @@ class Event:
     at: float
     """time.monotonic() of the host at reception."""
     word: str
-    """`ready`, `want`, `held`, `oom`, `cluttered` or `evidence`; see initramfs/agent.c."""
+    """`ready`, `want`, `held`, `oom`, `cluttered`, `cold` or `evidence`; see initramfs/agent.c."""
     values: tuple[int, ...]
 
 
@@ -162,10 +162,32 @@ class Guest:
         self._agent.order(f"clutter {files}")
         self.wait_for("cluttered", CLUTTER_S)
 
+    def hold_cold(self, mib: int) -> None:
+        """Hold `mib` MiB more until its end, and touch no more than a page of it a second."""
+        self._agent.order(f"cold {mib}")
+        self.wait_for("cold")
+
     def plug(self, mib: int) -> None:
         """Plug in a DIMM of `mib` MiB, a multiple of 128; `maximum` grows by it, and the guest uses it at once."""
         size = f"<target><size unit='MiB'>{mib}</size><node>0</node></target>"
         self.domain.attachDeviceFlags(f"<memory model='dimm'>{size}</memory>", libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def begin_backup(self) -> None:
+        """Begin a backup of its swap disk that waits for a client: libvirt's job on the domain until `end_backup`."""
+        for name in ("backup.sock", "scratch"):
+            (self._folder / name).unlink(missing_ok=True)
+        server = f"<server transport='unix' socket={quoteattr(f'{self._folder}/backup.sock')}/>"
+        scratch = f"<scratch file={quoteattr(f'{self._folder}/scratch')}/>"
+        disks = f"<disks><disk name='vda' type='file'>{scratch}</disk></disks>"
+        self.domain.backupBegin(f"<domainbackup mode='pull'>{server}{disks}</domainbackup>", None, 0)
+
+    def in_backup(self) -> bool:
+        """Its backup is still under way."""
+        return bool(self.domain.jobStats().get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP)
+
+    def end_backup(self) -> None:
+        """The client has read all it wanted."""
+        self.domain.abortJob()
 
     def panic(self) -> None:
         """Crash the guest's kernel; QEMU runs on, statistics freeze."""

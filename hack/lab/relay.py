@@ -1,14 +1,19 @@
-"""A network between a client and the API server that can be cut, or made slow."""
+"""A network between a client and the API server that can be cut, made slow, or answer itself."""
 
 import json
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
+
+from lab.kubernetes.certificates import Identity
 
 CHUNK = 65536
 """Bytes passed on at a time."""
@@ -25,6 +30,7 @@ class Relay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self._cut = False
+        self._spoiled: tuple[ssl.SSLContext, Iterator[bytes]] | None = None
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def kubeconfig(self, kubeconfig: Path, folder: Path) -> Path:
@@ -45,9 +51,17 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def mend(self) -> None:
-        """Let connections begin again."""
+    def spoil(self, identity: Identity, answers: Sequence[bytes]) -> None:
+        """Pass nothing on, and answer each request with the next of these (whole HTTP/1.1 answers), over and over."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(identity.certificate, identity.key)
+        self._spoiled = context, cycle(answers)
+        self.cut()
         self._cut = False
+
+    def mend(self) -> None:
+        """Pass connections on again."""
+        self._cut, self._spoiled = False, None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -70,6 +84,9 @@ class Relay:
             if self._cut:
                 client.close()
                 continue
+            if self._spoiled:
+                threading.Thread(target=_answer, args=(client, *self._spoiled), daemon=True).start()
+                continue
             try:
                 server = socket.create_connection(self._target)
             except OSError:
@@ -87,3 +104,10 @@ class Relay:
         for each in (source, sink):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+
+def _answer(client: socket.socket, context: ssl.SSLContext, answers: Iterator[bytes]) -> None:
+    """One request, whatever it is; then the connection ends."""
+    with client, suppress(OSError), context.wrap_socket(client, server_side=True) as wire:
+        if wire.recv(CHUNK):
+            wire.sendall(next(answers))

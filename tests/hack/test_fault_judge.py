@@ -38,7 +38,11 @@ def test_an_order_that_ballast_claims_and_qemu_never_got_is_lost():
     assert unheard([first, second], [LESS, MORE]) == 0
     assert unheard([first, second], [MORE]) == 1
     assert unheard([first, first], [LESS]) == 1
-    assert unheard([Claim(MORE.at - 5, "u", 250)], [MORE]) == 1
+    assert unheard([Claim(MORE.at - 13, "u", 250)], [MORE]) == 1
+
+
+def test_an_order_that_qemu_takes_late_is_not_lost():
+    assert unheard([Claim(MORE.at - 11, "u", 250)], [MORE]) == 0
 
 
 @pytest.mark.parametrize(("demand", "harmful"), [(None, 0), (150, 0), (204, 0), (204.1, 1)])

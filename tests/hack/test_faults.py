@@ -4,12 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
-from faulting.__main__ import FAMILIES, FAULTS, main
+from faulting.__main__ import FAMILIES, FAULTS, _lasting, main
 from faulting.fault import Result
 from faulting.log import Claim, claims, remarks, tracebacks
 
+ROOT = Path(__file__).parents[2]
 TIME = "2025-01-31T12:00:0{}.000+00:00"
 NOON = 1738324800.0
 
@@ -64,9 +66,22 @@ def test_every_fault_is_listed():
     assert [text.split()[0] for text in listed.output.splitlines()] == [*FAULTS]
 
 
-def test_the_readme_tells_of_every_fault_of_the_host_what_is_done():
-    page = (Path(__file__).parents[2] / "README.md").read_text()
-    section = page.partition("\n## Faults\n")[2].partition("\n## ")[0]
-    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \|", section, re.MULTILINE))
-    assert {fault.name: fault.done for fault in FAMILIES["host"]}.items() <= rows.items()
-    assert rows.keys() <= FAULTS.keys()
+def told(page, heading):
+    """What the table below this heading says is done, by fault."""
+    section = (ROOT / page).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| `([\w-]+)` \| (.*?) \|", section, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("family", "page", "heading"),
+    [("host", "README.md", "Faults"), ("cluster", "hack/README.md", "Faults of a cluster")],
+)
+def test_a_page_tells_of_every_fault_of_a_family_and_no_other_what_is_done(family, page, heading):
+    assert told(page, heading) == {fault.name: fault.done for fault in FAMILIES[family]}
+
+
+def test_only_faults_that_just_go_on_can_be_told_for_how_long():
+    lasting = _lasting(FAULTS["guest-trickles"], 600.0)
+    assert (lasting.name, lasting.lasts_s) == ("guest-trickles", 600.0)
+    assert _lasting(FAULTS["guest-paused"], 600.0) is FAULTS["guest-paused"]
+    assert _lasting(FAULTS["guests-at-once"], 600.0) is FAULTS["guests-at-once"]

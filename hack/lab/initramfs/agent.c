@@ -10,10 +10,14 @@
  *   evidence                   oom TIME COUNT    the holder was killed
  *   panic                      evidence OOM_KILL PSWPIN PSWPOUT PGMAJFAULT   (of /proc/vmstat)
  *   clutter COUNT              cluttered TIME COUNT
+ *   cold MIB                   cold TIME MIB
  *
  * `clutter` makes empty files in memory. Their inodes cannot be given up, although the kernel counts them as available
  * (reclaimable slab): a guest that promises memory its balloon cannot get. One file more holds a quarter KiB for each of
  * them, which the balloon's statistics do not tell from page cache.
+ *
+ * `cold` has a further process hold memory that it touches once, and then a page of it a second: what was swapped out
+ * of it trickles back.
  *
  * `profile` is piecewise linear from its first point (second 0) and stays at its last; two points of the same second
  * make a step. `loop` starts over after its last point.
@@ -37,6 +41,8 @@
 #define MIB (1UL << 20)
 #define PAGE 4096UL
 #define TICK_MS 250 /* finer than any statistics period, coarse enough to cost an emulated CPU nothing */
+#define TRICKLE_S 1
+#define STRIDE 1031UL /* pages from one touch to the next: far beyond what the kernel reads ahead, and prime */
 #define MAX_MIB 4096
 #define MAX_POINTS 256
 
@@ -195,6 +201,25 @@ static void clutter(int count)
     fprintf(line, "cluttered %ld %d\n", now_ms(), count);
 }
 
+static void cold(int mib)
+{
+    unsigned long pages = mib * MIB / PAGE;
+    char *memory = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return;
+    for (unsigned long at = 0; at < pages * PAGE; at += PAGE)
+        *(volatile unsigned *)(memory + at) = at;
+    if (fork() == 0) {
+        write_file("/proc/self/oom_score_adj", "0");
+        for (unsigned long page = 0;; page = (page + STRIDE) % pages) {
+            sleep(TRICKLE_S);
+            (*(volatile unsigned *)(memory + page * PAGE))++;
+        }
+    }
+    munmap(memory, pages * PAGE);
+    fprintf(line, "cold %ld %d\n", now_ms(), mib);
+}
+
 static void obey(char *order)
 {
     if (!strncmp(order, "use ", 4)) {
@@ -210,6 +235,8 @@ static void obey(char *order)
                 vmstat("pgmajfault"));
     } else if (!strncmp(order, "clutter ", 8)) {
         clutter(atoi(order + 8));
+    } else if (!strncmp(order, "cold ", 5)) {
+        cold(atoi(order + 5));
     } else if (!strcmp(order, "panic")) {
         write_file("/proc/sysrq-trigger", "c");
     }
