@@ -56,8 +56,8 @@ class Exposure(Table):
     """What the plan would have saved of that since it was last followed, byte-seconds."""
     saving: Floats = column(0.0)
     """That, and what it is expected to save from now on, byte-seconds."""
-    moved_at: Floats = column(-np.inf)
-    """Of the domain's last move, monotonic seconds."""
+    moved_at: Floats = column(np.nan)
+    """Of the domain's last move, monotonic seconds; NaN before it."""
 
     def moved(self, rows: Bools, now: float) -> "Exposure":
         """With a move of the domains in `rows` (n,)."""
