@@ -256,7 +256,7 @@ def stalled(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[float], Non
 def test_what_a_slow_libvirtd_answers_is_used_within_the_look(start_guests, watch, stalled):
     start_guests(GuestSpec("patient"))
     watched = watch()
-    stalled(2.0)
+    stalled(1.5)
     samples = watched.look()
     assert (samples.life.tolist(), samples.actual.tolist()) == ([Life.RUNNING], [256 * MIB])
 
