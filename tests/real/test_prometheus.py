@@ -65,7 +65,10 @@ def sums() -> TotalsBoard:
     """Of an aggregator that leads, with one policy on two nodes."""
     board = TotalsBoard("replica-1", time.monotonic)
     two = {"nodes": 2, "reporting_nodes": 2, "domains": 9, "stable_domains": 8}
-    none = ("unknown_nodes", "unreadable_nodes", "pending_nodes", "conflicted_domains", "stuck_domains", "shortfall")
+    none = (
+        *("unknown_nodes", "unreadable_nodes", "pending_nodes", "left_out_nodes"),
+        *("conflicted_domains", "overridden_domains", "stuck_domains", "shortfall"),
+    )
     policies = {"watched": two | dict.fromkeys(none, 0)}
     board.publish(Totals(time.monotonic(), complete=True, leading=True, leader="replica-1", policies=policies))
     return board
