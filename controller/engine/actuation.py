@@ -5,7 +5,6 @@ later step, which the balloon event of its arrival wakes.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -38,22 +37,17 @@ FAR = 0.5
 """Part of its plan with less than which a domain gets memory that is left over, before it is known to need it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Situation:
     """All that the choice of moves depends on, as the stages before have left it."""
 
     known: Known
     plan: Plan
     exposure: Exposure
-    committed: Floats
-    """(n,) bytes each domain has, or may have once its balloon has followed what it was told."""
+    free: float
+    """Bytes of the budget that nobody has or was promised, negative where more is given away."""
     price: float
     """Byte-seconds that a move has to save."""
-
-    @cached_property
-    def free(self) -> float:
-        """Bytes of the budget that nobody has, negative where more is given away."""
-        return self.known.host.budget - float(self.committed.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +197,7 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     least = np.where(
         known.balloon.release | (urgent & ~patient), TOLERANCE, np.minimum(wishes + hopes, known.bounds.threshold)
     )
-    rests = ~known.balloon.under_way | known.turning
-    return np.where(rests & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
+    return np.where(~known.follows & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
 
 
 def _in_turn(wishes: Floats, weight: Floats, free: float) -> Floats:

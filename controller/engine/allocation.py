@@ -53,7 +53,7 @@ class Exposure(Table):
     excess: Floats = column(0.0)
     """Expected shortfall that begins in one shortest interval, as things are, bytes."""
     regret: Floats = column(0.0)
-    """What the plan would have saved of that since it was last followed, byte-seconds."""
+    """What the plan would have saved of that since the domain was last moved, or had it, byte-seconds."""
     saving: Floats = column(0.0)
     """That, and what it is expected to save from now on, byte-seconds."""
     moved_at: Floats = column(np.nan)
@@ -135,8 +135,8 @@ def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floa
 
 
 def _need(known: Known) -> Floats:
-    """(n,) bytes: present demand and what keeps a guest out of reclaim there; all it has while it is under pressure,
-    until enough samples came, and a forecast, and where the host gets nothing back.
+    """(n,) bytes: present demand and what keeps a guest out of reclaim there; what it last told of while it is under
+    pressure; all it has until enough samples came, and a forecast, and where the host gets nothing back.
     """
     seen = known.observation
     told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at) & ~known.fruitless

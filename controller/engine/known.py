@@ -60,10 +60,14 @@ class Known:
         return np.asarray(self.pressed & (self.balloon.target < self.observation.allocation))
 
     @cached_property
+    def follows(self) -> Bools:
+        """(n,) balloons that are on their way to where their guests may be."""
+        return np.asarray(self.balloon.under_way & ~self.turning)
+
+    @cached_property
     def going_to(self) -> Floats:
         """(n,) bytes: where balloons go, or are; where they are for guests that are turning."""
-        follows = self.balloon.under_way & ~self.turning
-        return np.where(follows, self.balloon.target, self.observation.allocation)
+        return np.where(self.follows, self.balloon.target, self.observation.allocation)
 
     @cached_property
     def mean_demand(self) -> float:

@@ -286,7 +286,7 @@ def _situation(state: State, known: Known, committed: Floats, movable: Bools, el
     plan = allocate(known, committed, movable)
     free = known.host.budget - float(committed.sum())
     exposure = expose(state.exposure, plan, known, state.tail, free, elapsed)
-    return Situation(known, plan, exposure, committed, known.tuning.move_price * known.mean_demand)
+    return Situation(known, plan, exposure, free, known.tuning.move_price * known.mean_demand)
 
 
 def _poll(state: State, known: Known, looked: Bools, made: _Made, proposals: _Made, elapsed: float) -> State:

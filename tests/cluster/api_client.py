@@ -12,6 +12,18 @@ from urllib.parse import urlsplit
 ANSWER_S = 30
 """Deadline for one answer; an idle server takes milliseconds."""
 
+STATES = "/apis/ballast.dev/v1alpha1/nodememorystates"
+
+STATUS = {
+    "observedAt": "2026-01-31T12:00:00Z",
+    "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
+    "pressure": False,
+    "stable": True,
+    "domains": 0,
+    "stableDomains": 0,
+}
+"""What an agent says of a node without domains."""
+
 
 class Answer(NamedTuple):
     """What the API server said."""

@@ -9,23 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from api_client import Answer, ApiClient
+from api_client import STATES, STATUS, Answer, ApiClient
 
 from lab.daemons import until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-STATES = "/apis/ballast.dev/v1alpha1/nodememorystates"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
 ADMISSION_S = 30
 """Deadline for the API server to take up a new admission policy; it takes a second."""
-STATUS = {
-    "observedAt": "2026-01-31T12:00:00Z",
-    "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
-    "pressure": False,
-    "stable": True,
-    "domains": 0,
-    "stableDomains": 0,
-}
 RENAMED = [
     {"namespace": "memory"},
     {"namespace": "kube-system"},

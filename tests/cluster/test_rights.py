@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from api_client import Answer, ApiClient
+from api_client import STATES, STATUS, Answer, ApiClient
 
 from lab.daemons import until
 
 SYSTEM = "ballast-system"
 POLICIES = "/apis/ballast.dev/v1alpha1/memorypolicies"
-STATES = "/apis/ballast.dev/v1alpha1/nodememorystates"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/{}/events"
 NODES = ("node-a", "node-b")
@@ -26,14 +25,6 @@ READY = {
     "lastTransitionTime": "2026-01-31T12:00:00Z",
     "reason": "AllNodesFollow",
     "message": "2 of 2 nodes follow generation 1",
-}
-STATUS = {
-    "observedAt": "2026-01-31T12:00:00Z",
-    "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
-    "pressure": False,
-    "stable": True,
-    "domains": 0,
-    "stableDomains": 0,
 }
 
 

@@ -153,5 +153,5 @@ def planned(of: Known, movable: Any = True, committed: Floats | None = None) -> 
 def situation(of: Known, plan: Plan | None = None, *, saving: Any = np.inf, price: float = 1.0) -> Situation:
     """What moves are chosen from; every move is worth its price unless `saving` says otherwise."""
     n = len(of.inventory)
-    has = np.fmax(of.observation.allocation, of.balloon.target)
-    return Situation(of, plan or planned(of), rows(Exposure, n, saving=saving), has, price)
+    free = of.host.budget - float(np.fmax(of.observation.allocation, of.balloon.target).sum())
+    return Situation(of, plan or planned(of), rows(Exposure, n, saving=saving), free, price)
