@@ -53,6 +53,12 @@ def logging_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
+def one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replays run in the test's own process: it takes a second of CPU to start two others."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
+
+
+@pytest.fixture
 def left_of() -> Callable[[Path], list[str]]:
     """`left_of(root)`: what is still there of the lab in the folder `root`.
 

@@ -88,9 +88,10 @@ def compare(
     """
     fitted = enforced(policy, trace.step_s)
     longest = fitted.spec.monitoring.maximum_interval_seconds
-    lead_in = min(LEAD_IN * longest, (trace.end - trace.start) / 4)
+    span = round(trace.end - trace.start, DIGITS)
+    lead_in = min(LEAD_IN * longest, span / 4)
     walks = [
-        Walk(name, series, _edges(series, lead_in, trace.end - trace.start), with_model(_alone(policy), kind))
+        Walk(name, series, _edges(series, lead_in, span), with_model(_alone(policy), kind))
         for kind in kinds
         for name, series in zip(trace.domains, map(_from_zero, trace.series), strict=True)
         if series.times[-1] - series.times[0] > lead_in + INSTANT_S
