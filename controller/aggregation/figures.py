@@ -120,13 +120,13 @@ def share(policy: str, uid: str, generation: int, report: Report, silent: bool) 
         return Share(report.node, Figures(nodes=1, unknown_nodes=1), (Trouble.UNKNOWN,), report.reported_at)
     if report.policies is None:
         return Share(report.node, Figures(nodes=1, unreadable_nodes=1), (Trouble.UNREADABLE,))
-    figures = _figures(policy, uid, generation, report)
+    figures = _figures(report.policies.get(policy), report, uid, generation)
     return Share(report.node, figures, _troubles(figures, report.pressure))
 
 
-def _figures(policy: str, uid: str, generation: int, report: Report) -> Figures:
-    """Of a node that reports, what it says of the policy."""
-    state, brief = (report.policies or {}).get(policy), report.brief.get(brief_key(uid))
+def _figures(state: PolicyState | None, report: Report, uid: str, generation: int) -> Figures:
+    """Of a node that reports, what it says of the policy: its `state`, or in brief."""
+    brief = report.brief.get(brief_key(uid))
     if state is not None and state.uid == uid:
         return _of_state(state, pending=state.observed_generation != generation)
     if brief is not None:

@@ -80,8 +80,7 @@ class Ledger:
             self._match(policy)
         self._accounts[policy.name] = account = _Account(policy)
         for name, node in self._nodes.items():
-            if policy.name in node.matched:
-                self._book(account, name, node)
+            self._book(account, name, node)
         self._changed.add(policy.name)
 
     def drop_policy(self, name: str) -> None:
@@ -152,7 +151,6 @@ class Ledger:
         """
         for node in self._nodes.values():
             node.heard_at = now if seconds >= OUTAGE_S else node.heard_at + seconds
-        self._next_silence += seconds
 
     def take_changed(self) -> frozenset[str]:
         """Policies whose sums may have changed since the last call."""

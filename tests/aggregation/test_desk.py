@@ -107,7 +107,7 @@ def test_a_status_that_the_api_server_stores_otherwise_is_not_written_again_and_
     office.now += GATHER_S
     draft = office.draft()
     assert draft is not None
-    pruned = {field: value for field, value in draft.status.items() if field != "looksSaved"}
+    pruned = {field: value for field, value in draft.status.items() if field != "stuckDomains"}
     office.desk.written(draft, "2", pruned, office.now)
     office.now += SPACING_S
     office.hear(POLICY, policy(version="2", status=pruned))

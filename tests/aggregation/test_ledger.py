@@ -293,7 +293,7 @@ def test_the_worst_nodes_come_first_and_are_few():
 def test_a_host_short_of_memory_is_a_trouble_where_the_policy_has_domains():
     ledger = Ledger()
     ledger.put_policy(policy())
-    for node, domains in (("full", 4), ("empty", 0)):
+    for node, domains in (("full", 1), ("empty", 0)):
         ledger.put_node(node, {})
         ledger.put_report(report(node, state(domains=domains, stable_domains=domains), pressure=True), 0.0)
     assert troubles(ledger) == [("full", Trouble.PRESSURE)]

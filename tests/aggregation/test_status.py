@@ -159,4 +159,5 @@ def test_the_most_that_5000_nodes_can_say_is_shown_and_fits_64_bits():
 
 def test_ten_nodes_of_usual_names_fit():
     worst = [Share(f"node-{number:04}.example.org", WELL, (Trouble.SHORTFALL,)) for number in range(10)]
-    assert len(render(summary(WELL, *worst), None, T1)["worstNodes"]) == 10
+    for problem in ("", "\u0436" * 200):
+        assert len(render(summary(WELL, *worst, problem=problem), None, T1)["worstNodes"]) == 10
