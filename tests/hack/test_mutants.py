@@ -149,7 +149,9 @@ class TestAccepted:
     def test_the_projects_own_list_matches_its_code(self):
         path = ROOT / "tests" / "mutants_accepted.toml"
         entries = read(path)
-        files = {file for package in PACKAGES.values() for file in package.files(ROOT)} & {each.file for each in entries}
+        files = {file for package in PACKAGES.values() for file in package.files(ROOT)} & {
+            each.file for each in entries
+        }
         without([mutant for file in files for mutant in mutants_of(file, (ROOT / file).read_text())], entries, path)
 
 
