@@ -532,7 +532,7 @@ class TestReading:
         assert len(caplog.records) == 30 * (TOLD + 2)
 
     def test_a_thousand_hostile_files_do_not_keep_another_thread_waiting(self, folder):
-        """It comes by every 10 ms; the loop's heartbeat may be 10 s late. Seconds are of CPU: no more on a busy machine."""
+        """It comes by every 10 ms; the loop's heartbeat may be 10 s late. Seconds of CPU: as many on a busy machine."""
         hostile = [
             ("- " + "[" * 60 + "]" * 60 + "\n") * 2000,
             policy("a").rstrip("}\n") + ", " + ", ".join(f"k{each}: 1" for each in range(2300)) + "}",

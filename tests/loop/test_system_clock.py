@@ -1,4 +1,4 @@
-"""Waiting and being woken with the machine's own clock; every wait here ends by an event, none by time."""
+"""Waiting and being woken with the machine's own clock; waits end by an event, but for one that nothing ends."""
 
 import threading
 from collections.abc import Iterator
@@ -8,8 +8,10 @@ import pytest
 
 from controller.loop.clock import SystemClock
 
+pytestmark = pytest.mark.timeout(20)
+
 LONG_S = 250.0
-"""Longer than the test may take: a wait that is not ended by its event fails the test by timeout."""
+"""Longer than a test may take: a wait that is not ended by its event fails the test."""
 
 
 @contextmanager
@@ -60,3 +62,8 @@ def test_stop_ends_this_wait_and_all_later_ones(clock):
         clock.wait(LONG_S, LONG_S)
         clock.wait(LONG_S, LONG_S)
         assert clock.stopped
+
+
+def test_a_wait_that_nothing_ends_is_over_after_the_most_time(clock):
+    clock.wait(0.0, 0.05)
+    assert not clock.stopped
