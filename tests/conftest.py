@@ -58,6 +58,12 @@ def one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
 
 
+@pytest.fixture(scope="session")
+def page() -> Callable[[str], str]:
+    """`page("crds/README.md")`: its text on one line. Of whatever it tells in numbers, the code has the same."""
+    return lambda path: " ".join((TESTS.parent / path).read_text().split())
+
+
 @pytest.fixture
 def left_of() -> Callable[[Path], list[str]]:
     """`left_of(root)`: what is still there of the lab in the folder `root`.

@@ -1,0 +1,61 @@
+"""Numbers of an agent and an aggregator that the documents tell: whoever changes one changes the other."""
+
+import pytest
+
+from controller.aggregation.ledger import SILENCE_S
+from controller.cluster import nodeevents, policyevents
+from controller.cluster.client import ANSWER_S, MAXIMUM_ANSWER, WATCH_GRACE_S
+from controller.cluster.election import LEASE_DURATION_S, RENEW_DEADLINE_S, RETRY_S
+from controller.cluster.findings import _LACKING, SILENT_PART
+from controller.cluster.report import MAXIMUM_SIZE
+from controller.cluster.reporter import REFRESH_S, SETTLED_S, URGENT_S
+from controller.cluster.shape import LEVELS
+
+MIB = 2**20
+HALF_AN_HOUR, FIVE_MINUTES = 1800, 300
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("SECURITY.md", f"A request and its whole answer have {ANSWER_S:g} s"),
+        ("SECURITY.md", f"a watch {WATCH_GRACE_S:g} s more than was agreed"),
+        ("SECURITY.md", f"no answer and no event of a watch is read beyond {MAXIMUM_ANSWER / MIB:g} MiB"),
+        *(("crds/README.md", f"| `{reason}` | {hold:g} s |") for reason, _, hold in _LACKING),
+        ("crds/README.md", f"stopped reporting: nothing new for {SILENCE_S / 60:g} minutes"),
+    ],
+)
+def test_a_number_of_the_code_is_the_one_that_is_told(page, path, sentence):
+    assert sentence in page(path)
+
+
+def test_events_come_again_as_often_as_is_told(page):
+    assert (nodeevents.REPEAT_S, nodeevents.QUIET_S, policyevents.QUIET_S) == (
+        HALF_AN_HOUR,
+        FIVE_MINUTES,
+        FIVE_MINUTES,
+    )
+    assert "again after half an hour while it lasts, and about one reason every five minutes at most" in page(
+        "crds/README.md"
+    )
+    assert "at most one a condition every five minutes" in page("crds/README.md")
+    assert SILENT_PART == 1 / 2
+    assert "Half of the domains or more send no statistics" in page("crds/README.md")
+
+
+def test_a_node_is_unknown_when_three_reports_are_missing_and_writes_no_more_than_a_large_cluster_bears():
+    assert SILENCE_S == 3 * REFRESH_S
+    assert 1 / SETTLED_S <= 0.02 < 2 / SETTLED_S
+    assert URGENT_S < SETTLED_S
+
+
+def test_a_state_leaves_the_api_server_room_for_its_own_fields():
+    assert 4000 < MAXIMUM_SIZE + 560 <= 4096
+
+
+def test_the_leader_stands_back_before_others_may_lead_and_tries_several_times_before_that():
+    assert 3 * RETRY_S < RENEW_DEADLINE_S < LEASE_DURATION_S
+
+
+def test_objects_are_as_deep_as_policies_in_files_may_be(page):
+    assert f"{LEVELS} levels" in page("SECURITY.md")

@@ -1,0 +1,54 @@
+"""Numbers of endpoint, page and log that the documents tell: whoever changes one changes the other."""
+
+from itertools import pairwise
+
+import pytest
+
+from controller.observe import wire
+from controller.observe.board import SILENCE_S
+from controller.observe.chronicle import DECISIONS
+from controller.observe.explain import TOGETHER_S
+from controller.observe.sparkline import HEIGHT, WIDTH
+from controller.observe.tally import CALL_BUCKETS_S, STEP_BUCKETS_S
+from controller.observe.trail import POINTS, STEP_S
+
+KIB = 1024
+QUARTER_OF_AN_HOUR = 900
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        (
+            "SECURITY.md",
+            f"A request has {wire.REQUEST_LIMIT / KIB:g} KiB and {wire.REQUEST_TIMEOUT_S:g} s, its answer "
+            f"{wire.REQUEST_TIMEOUT_S:g} s more",
+        ),
+        (
+            "SECURITY.md",
+            f"Of {wire.IDLE_CLIENTS} clients that have not asked yet, and of {wire.TAKEN_ANSWERS} that take an answer, "
+            "the first gives way to the next",
+        ),
+        ("SECURITY.md", f"{wire.QUEUED_REQUESTS} requests wait for the {wire.THREADS} threads that make answers"),
+        ("README.md", f"Memory given in the {TOGETHER_S:g} s before"),
+        ("README.md", f"twelve a domain, and a point of the chart every {STEP_S:g} s"),
+        ("manifests/monitoring/README.md", f"more than {SILENCE_S:g} s means that it hangs"),
+    ],
+)
+def test_a_number_of_the_code_is_the_one_that_is_told(page, path, sentence):
+    assert sentence in page(path)
+
+
+def test_twelve_decisions_and_a_quarter_of_an_hour_are_remembered():
+    assert DECISIONS == 12
+    assert POINTS * STEP_S == QUARTER_OF_AN_HOUR
+
+
+def test_charts_have_the_shape_that_the_style_sheet_gives_them():
+    assert (WIDTH, HEIGHT) == (140, 34)
+
+
+@pytest.mark.parametrize(("buckets", "first", "last"), [(STEP_BUCKETS_S, 0.0005, 1.0), (CALL_BUCKETS_S, 0.001, 5.0)])
+def test_buckets_are_even_from_the_shortest_to_the_longest(buckets, first, last):
+    assert (buckets[0], buckets[-1]) == (first, last)
+    assert {round(after / before, 6) for before, after in pairwise(buckets)} == {2.0, 2.5}
