@@ -15,7 +15,7 @@ from mutating.mutant import Mutant
 from mutating.packages import Package
 from mutating.watched import Chosen, Survey
 
-COPIED = ("controller", "hack", "tests", "crds", "manifests", "pyproject.toml", "README.md")
+COPIED = ("controller", "hack", "tests", "crds", "manifests", "pyproject.toml", "README.md", "SECURITY.md")
 """What the tests need of the project."""
 
 SURVEY_LIMIT = 1800
