@@ -18,8 +18,9 @@ from kubernetes.client.configuration import Configuration
 from controller.cluster import access as access_module
 from controller.cluster.access import AccessError, access
 from controller.cluster.boundedresponse import TooLargeError
-from controller.cluster.client import MAXIMUM_ANSWER
-from controller.cluster.kopfwatch import StopFlag, _connection, _session, run_kopf
+from controller.cluster.client import ANSWER_S, CONNECT_S, MAXIMUM_ANSWER
+from controller.cluster.kopfstorage import NoDiffs, NoProgress
+from controller.cluster.kopfwatch import StopFlag, _connection, _session, _settings, run_kopf
 
 NAME = "kubernetes.default.svc"
 
@@ -194,3 +195,26 @@ DISCOVERY: dict[str, Any] = {
     "/apis": {"groups": [{"name": "ballast.dev", "versions": [VERSION], "preferredVersion": VERSION}]},
     "/apis/ballast.dev/v1alpha1": {"resources": [resource("memorypolicies", "MemoryPolicy")]},
 }
+
+
+def test_kopf_writes_nothing_scans_nothing_and_gives_each_request_up_in_time():
+    settings = _settings()
+    assert not settings.posting.enabled
+    assert settings.scanning.disabled
+    assert isinstance(settings.persistence.diffbase_storage, NoDiffs)
+    assert isinstance(settings.persistence.progress_storage, NoProgress)
+    assert settings.process.ultimate_exiting_timeout is None
+    assert (settings.networking.connect_timeout, settings.networking.request_timeout) == (CONNECT_S, ANSWER_S)
+    assert [*settings.networking.error_backoffs] == [min(2**number, 8) for number in range(6)]
+
+
+def test_without_a_token_or_a_proxy_kopf_sends_none():
+    connection = _connection(Configuration(host="http://127.0.0.1:1"))
+    assert (connection.scheme, connection.token, connection.proxy_url, connection.insecure) == (None, None, None, False)
+
+
+def test_the_token_goes_to_kopf_with_its_scheme():
+    configuration = Configuration(host="http://127.0.0.1:1")
+    configuration.api_key = {"authorization": "bearer secret"}
+    connection = _connection(configuration)
+    assert (connection.scheme, connection.token) == ("Bearer", "secret")
