@@ -55,7 +55,7 @@ class SystemClock:
         earliest = time.monotonic() + at_least
         with self._condition:
             self._condition.wait_for(lambda: self._woken or self._stopped, at_most)
-            self._condition.wait_for(lambda: self._stopped, max(0.0, earliest - time.monotonic()))
+            self._condition.wait_for(lambda: self._stopped, earliest - time.monotonic())
             self._woken = False
 
     def wake(self) -> None:

@@ -203,8 +203,7 @@ class ControlLoop:
 
     def _note_refusals(self, answers: Mapping[str, tuple[Result, str]]) -> None:
         new = {key: message for key, (result, message) in answers.items() if result is Result.REFUSED}
-        if new:
-            self._refusals = self._refusals | new
+        self._refusals = self._refusals | new
 
     def _snapshot(self, inventory: Inventory, samples: Samples, reading: HostReading) -> Snapshot:
         events = {
@@ -269,4 +268,4 @@ def _periods(inventory: Inventory) -> dict[str, int]:
     is the shortest interval at which the domain is ever looked at; a shorter one would only cost the guest.
     """
     touched = np.flatnonzero(inventory.enforce & (inventory.obstacle == Reason.NONE))
-    return {inventory.keys[row]: max(1, int(inventory.interval_minimum[row])) for row in touched.tolist()}
+    return {inventory.keys[row]: int(inventory.interval_minimum[row]) for row in touched.tolist()}

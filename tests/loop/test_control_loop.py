@@ -79,6 +79,10 @@ def test_heartbeats_come_before_anybody_takes_the_loop_for_dead():
     assert int(watchdog) >= 2 * SILENCE_S
 
 
+def test_a_loop_that_has_not_turned_yet_has_its_first_turn_soon():
+    assert Site(CALM).loop.pause() == control.RETRY_S
+
+
 def test_never_turns_faster_than_the_gap():
     site = Site(CALM)
     site.host.add("a")
@@ -147,12 +151,36 @@ def test_statistics_are_asked_for_where_ballast_may_act_at_the_shortest_interval
     assert site.host.ensured == {"a": 3}
 
 
+def test_a_guest_that_may_be_looked_at_every_second_is_asked_for_statistics_as_often():
+    site = Site("{mode: Enforce, monitoring: {minimumIntervalSeconds: 1}}")
+    site.host.add("a")
+    site.turn()
+    assert site.host.ensured == {"a": 1}
+
+
+def test_the_statistics_of_a_domain_that_cannot_be_moved_are_left_alone():
+    site = Site(ENFORCE)
+    site.host.add("a")
+    site.host.facts = (replace(site.host.facts[0], obstacle=Reason.NO_BALLOON),)
+    site.turn()
+    assert site.host.ensured == {}
+
+
 def test_a_domain_that_is_let_go_gets_its_statistics_period_back():
     site = Site(ENFORCE)
     site.host.add("a")
     site.turn()
     site.source.set("{mode: Observe}")
     site.turn(2)
+    assert site.host.restored == ["a"]
+
+
+def test_a_statistics_period_is_put_back_once():
+    site = Site(ENFORCE)
+    site.host.add("a")
+    site.turn()
+    site.loop.release()
+    site.loop.release()
     assert site.host.restored == ["a"]
 
 
@@ -203,6 +231,19 @@ def test_an_order_that_is_taken_late_is_ours_and_nothing_is_given_twice():
     assert [action.key for action in site.host.applied] == ["a"]
     assert site.domain("a")["allocation"] == site.host.actual["a"] > 512 * MIB
     assert site.domain("a")["reason"] not in {"OutsideChange", "Refused"}
+
+
+def test_an_order_without_an_answer_is_no_refusal():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    site.host.late = {"a"}
+    refused = []
+    while not site.host.pending:
+        refused.append(site.loop.iterate().refused)
+        site.clock.now += 1
+    latest = site.board.latest
+    assert latest is not None
+    assert ({*map(len, refused)}, latest.refusals) == ({0}, {})
 
 
 def test_what_a_late_order_may_give_is_given_to_nobody_else():
@@ -268,6 +309,15 @@ def test_a_node_whose_domains_are_not_known_yet_has_not_been_looked_at():
     site.host.connection = FakeConnection(connected=False, error="no socket")
     site.loop.iterate()
     assert site.board.readiness().reasons == ("no socket", "the first look is not done")
+
+
+def test_a_node_is_ready_while_one_of_its_connections_works(monkeypatch):
+    site = Site(CALM)
+    site.host.add("a")
+    lost = FakeConnection("lxc:///", connected=False, error="no socket")
+    monkeypatch.setattr(site.host, "status", lambda: (FakeConnection(), lost))
+    site.loop.iterate()
+    assert site.board.readiness().ok
 
 
 def test_a_node_without_domains_is_ready_too():
@@ -338,7 +388,7 @@ def test_wishes_that_cannot_be_understood_are_explained_on_the_domain_and_in_the
     assert "not valid: weight 'x': not a weight [InvalidWishes]" in caplog.text
 
 
-def test_policies_without_effect_are_published_with_their_conflicts():
+def test_policies_without_effect_are_published_with_their_conflicts(caplog):
     site = Site("{priority: 1}", "{priority: 1}", CALM, "{domainSelector: {names: [nobody]}}")
     site.host.add("a")
     site.turn()
@@ -348,6 +398,9 @@ def test_policies_without_effect_are_published_with_their_conflicts():
     assert [line.split(";")[0] for line in document["warnings"]] == [
         "MemoryPolicy p1 is Conflicted: MemoryPolicy p0 owns a (of the same priority, and older or first by name)",
         "MemoryPolicy p3 selects no domain of this node",
+    ]
+    assert [message.split(";")[0] for message in caplog.messages][:1] == [
+        "MemoryPolicy p1 is Conflicted: MemoryPolicy p0 owns a (of the same priority, and older or first by name)"
     ]
 
 
@@ -496,6 +549,67 @@ def test_what_happens_is_counted_for_the_metrics():
         counts["ballast_moved_bytes_total", "grow"] == sum(each.target - each.before for each in site.host.applied) > 0
     )
     assert counts["ballast_refused_orders_total", None] == 1
+
+
+def told(site: Site, name: str) -> dict[str, float]:
+    """Sums of the series of this name that are not 0, by reason."""
+    samples = [each for family in site.loop.tally.collect() for each in family.samples if each.name == name]
+    return {each.labels["reason"]: each.value for each in samples if each.value}
+
+
+def test_looks_that_move_nothing_are_counted_by_their_reason():
+    site = Site(CALM)
+    site.host.add("a")
+    site.turn(20)
+    skips = told(site, "ballast_skips_total")
+    assert sum(skips.values()) == len(site.host.looks)
+    assert skips[str(Reason.WITHIN_THRESHOLD)] > 0
+
+
+def test_what_enforce_would_do_is_counted_and_said_under_observe(caplog):
+    caplog.set_level("INFO", "controller")
+    site = Site("{mode: Observe}")
+    site.host.add("a", actual=512, demand=505)
+    site.turn(5)
+    assert sum(told(site, "ballast_proposals_total").values()) == 1
+    (said,) = [message for message in caplog.messages if "would change" in message]
+    assert said.startswith("a: would change 512 MiB -> ")
+
+
+def test_decisions_and_charts_are_published():
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    site.turn(5)
+    latest = site.board.latest
+    assert latest is not None
+    assert len(latest.chronicle.entries["a"]) == len(site.host.applied) > 0
+    assert latest.trail.of("a")[2, -1] > 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "advice"),
+    [
+        ("Enforce", "is the guest's virtio_balloon driver loaded, and the guest alive?"),
+        ("Observe", "Observe turns no statistics on; if they are off: virsh dommemstat a --period 5 --live"),
+    ],
+)
+def test_what_can_be_done_about_a_silent_guest_is_logged(caplog, mode, advice):
+    site = Site(f"{{mode: {mode}}}")
+    site.host.silent.add(site.host.add("a"))
+    site.turn(40)
+    (said,) = [message for message in caplog.messages if "[NoStatistics]" in message]
+    assert advice in said
+
+
+def test_a_refusal_of_a_domain_that_was_away_is_said_again(caplog):
+    site = Site(ENFORCE)
+    site.host.refusing = {"a": "device busy"}
+    for _ in range(2):
+        site.host.add("a", actual=512, demand=505)
+        site.turn(4)
+        site.host.remove("a")
+        site.turn()
+    assert len([message for message in caplog.messages if "libvirt refused" in message]) == 2
 
 
 def unreadable(monkeypatch, site: Site, error: Exception) -> pytest.MonkeyPatch:

@@ -35,7 +35,7 @@ def test_a_wake_that_came_before_the_wait_ends_it(clock):
 
 
 def test_a_wake_from_another_thread_ends_the_wait(clock):
-    waking = threading.Timer(0.0, clock.wake)
+    waking = threading.Timer(0.05, clock.wake)
     waking.start()
     clock.wait(0.0, LONG_S)
     waking.join()
