@@ -1,6 +1,7 @@
 """What is remembered of decisions and figures, told as sentences: a loop that decides, and what can be asked of it."""
 
 import tracemalloc
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from controller.engine.reasons import Reason
 from controller.engine.state import State
 from controller.engine.step import align
 from controller.observe.chronicle import DECISIONS, Chronicle, Outcome
-from controller.observe.explain import standing
+from controller.observe.explain import NAMED, NEAR, TOGETHER_S, Scene, explanation, standing
 from controller.observe.trail import POINTS, STEP_S, Trail
 
 FACTS = (DomainFacts("a", "a", "a", 1, 2048 * MIB, 2048 * MIB),)
@@ -246,6 +247,118 @@ def test_who_gave_is_told_to_who_got_and_the_other_way_round():
     assert any("Memory others got in the 30 s after: busy" in line for each in sentences(site, "idle") for line in each)
 
 
+def moved(name: str, mib: int, reason: Reason = Reason.FORECAST_GROW) -> Action:
+    """By so many MiB, from 1 GiB on."""
+    return Action(0, name, name, 1024 * MIB, (1024 + mib) * MIB, reason, FIGURES)
+
+
+def told_of(key: str, *turns: tuple[float, tuple[Action, ...]]) -> list[dict]:
+    """What is told of this domain's decisions, newest first, after these actions at these seconds."""
+    names = [f"d{number}" for number in range(9)]
+    facts = [DomainFacts(name, name, name, 1, 2048 * MIB, 2048 * MIB) for name in names]
+    state = align(State.initial(), assign(facts, (), NodeIdentity("node")).inventory, 0.0)
+    chronicle = Chronicle()
+    for at, actions in turns:
+        chronicle = chronicle.extended(state, Decision(actions), {}, at)
+    site = Site("{}")
+    site.host.add(key)
+    site.turn(1)
+    return explanation(site.domain(key), Scene(state, chronicle, Trail(), 1000.04))["decisions"]
+
+
+def test_those_who_gave_are_told_largest_first_and_a_few_by_name():
+    gave = tuple(moved(f"d{number}", -10 * number) for number in range(1, NAMED + 3))
+    (grown,) = told_of("d0", (0.0, gave), (1.0, (moved("d1", -7),)), (10.0, (moved("d0", 100),)))
+    assert [(each["name"], each["bytes"] // MIB) for each in grown["others"]] == [
+        ("d5", 50),
+        ("d4", 40),
+        ("d3", 30),
+        ("d2", 20),
+        ("d1", 17),
+    ]
+    assert grown["sentences"][-1] == (
+        "Memory given in the 30 s before: d5 (50 MiB), d4 (40 MiB), d3 (30 MiB) and 2 more."
+    )
+    assert (grown["age_s"], grown["outcome"]) == (990.0, "done")
+
+
+def test_as_many_as_are_named_are_not_counted_besides():
+    gave = tuple(moved(f"d{number}", -10) for number in range(1, NAMED + 1))
+    (grown,) = told_of("d0", (0.0, gave), (10.0, (moved("d0", 100),)))
+    assert grown["sentences"][-1].endswith("d3 (10 MiB).")
+
+
+@pytest.mark.parametrize(
+    ("gave_at", "told"), [(100.0 - TOGETHER_S - 1, []), (100.0 - TOGETHER_S, ["d1"]), (100.0, ["d1"]), (101.0, [])]
+)
+def test_who_gave_is_told_if_it_was_just_before(gave_at, told):
+    turns = sorted([(gave_at, (moved("d1", -10),)), (100.0, (moved("d0", 100),))], key=itemgetter(0))
+    (grown,) = told_of("d0", *turns)
+    assert [each["name"] for each in grown["others"]] == told
+
+
+@pytest.mark.parametrize(
+    ("got_at", "told"), [(99.0, []), (100.0, ["d1"]), (100.0 + TOGETHER_S, ["d1"]), (100.0 + TOGETHER_S + 1, [])]
+)
+def test_who_got_is_told_if_it_was_just_after(got_at, told):
+    turns = sorted([(100.0, (moved("d0", -10),)), (got_at, (moved("d1", 100),))], key=itemgetter(0))
+    (shrunk,) = told_of("d0", *turns)
+    assert [each["name"] for each in shrunk["others"]] == told
+
+
+def test_who_also_grew_gave_nothing():
+    (grown,) = told_of("d0", (0.0, (moved("d1", 10), moved("d2", -20))), (10.0, (moved("d0", 100),)))
+    assert [each["name"] for each in grown["others"]] == ["d2"]
+
+
+UNKNOWN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"demand": UNKNOWN}, "The guest's demand is not known."),
+        ({"wanted": UNKNOWN}, "Demand 400 MiB; there is no forecast."),
+        (
+            {"wanted": 470.0 * MIB},
+            "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 470 MiB, the most it "
+            "may have.",
+        ),
+        (
+            {"wanted": 481.0 * MIB},
+            "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 481 MiB.",
+        ),
+    ],
+)
+def test_what_a_domain_wants_and_why_is_told(changes, told):
+    site = Site(CLOSE)
+    site.host.add("a")
+    site.turn(1)
+    assert told in standing(site.domain("a"), FIGURES._replace(**changes), Reason.STUCK)
+
+
+@pytest.mark.parametrize("unknown", ["budget", "planned"])
+def test_a_share_that_is_not_known_is_not_told(unknown):
+    site = Site(CLOSE)
+    site.host.add("a")
+    site.turn(1)
+    lines = standing(site.domain("a"), FIGURES._replace(**{unknown: UNKNOWN}), Reason.NO_BUDGET)
+    assert not [line for line in lines if "share" in line or "lacks" in line]
+
+
+def test_whose_a_domain_is_and_how_often_it_is_looked_at_is_told():
+    site = Site(CLOSE)
+    site.host.add("a", actual=1024, maximum=2048)
+    site.turn(1)
+    domain = site.domain("a")
+    owned = standing(domain, FIGURES, Reason.STUCK)
+    assert owned[0].startswith("MemoryPolicy p0 (Enforce) owns it; it is ")
+    assert owned[1] == f"Allocation 1024 MiB, between {round(domain['minimum'] / MIB)} MiB and 2048 MiB."
+    nobodys = standing(domain | {"policy": None, "stable": True, "interval_s": 5.0}, FIGURES, Reason.STUCK)
+    assert nobodys[0] == "No MemoryPolicy owns it; it is stable and looked at every 5s."
+    assert "; it is unstable and" in standing(domain | {"stable": False}, FIGURES, Reason.STUCK)[0]
+
+
 def test_a_balloon_that_sticks_is_told_once_though_it_is_both_halted_and_noticed():
     site = Site(CLOSE)
     site.host.add("a", actual=1024, demand=300)
@@ -331,6 +444,14 @@ def test_a_name_that_is_not_known_is_answered_with_those_like_it():
     assert site.board.explain("web1")["near"] == ["web-1", "web-2"]
     assert site.board.explain("DATA")["near"] == ["database"]
     assert site.board.explain("zzz")["near"] == site.board.explain("")["near"] == []
+
+
+def test_no_more_than_a_few_names_are_offered():
+    site = Site("{}")
+    for number in range(2 * NEAR):
+        site.host.add(f"web-{number:02}")
+    site.turn(1)
+    assert len(site.board.explain("web")["near"]) == NEAR
 
 
 def test_figures_go_into_the_trail_at_a_fixed_pace_however_often_the_loop_turns():
