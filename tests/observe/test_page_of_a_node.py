@@ -1,0 +1,156 @@
+"""The page of a node: what stands in each cell, and what is said above the table."""
+
+import re
+
+import pytest
+
+from controller.observe.page import detail, overview
+from controller.observe.trail import Trail
+
+MIB = 2**20
+NODE = {
+    "name": "node-1",
+    "budget": 4096 * MIB,
+    "allocated": 3000 * MIB,
+    "spare": 1096 * MIB,
+    "host_use": 500 * MIB,
+    "total": 8192 * MIB,
+    "stable_domains": 1,
+    "domains": 2,
+    "reallocations_total": 7,
+    "looks_total": 90,
+    "fixed_looks_total": 900,
+    "pressure": False,
+    "minimums_fit": True,
+}
+DOMAIN = {
+    "key": "k0",
+    "name": "web",
+    "policy": "gold",
+    "mode": "Enforce",
+    "demand": 400 * MIB,
+    "forecast": 410 * MIB,
+    "allocation": 512 * MIB,
+    "target": None,
+    "interval_s": 5.0,
+    "stable": True,
+    "pressure": False,
+    "reason": "WithinThreshold",
+    "reason_text": "it has what it wants",
+    "advice": "",
+    "last_action": None,
+}
+GROWN = {"from": 256 * MIB, "to": 512 * MIB, "age_s": 125.0, "reason": "ForecastGrow", "reason_text": "more is needed"}
+
+
+def page(*domains: dict, **node: object) -> str:
+    state = {
+        "node": NODE | node,
+        "version": "1.2",
+        "connections": [],
+        "outage": None,
+        "problems": [],
+        "warnings": [],
+        "domains": [*domains],
+    }
+    return overview(state, Trail())
+
+
+def row(**changes: object) -> str:
+    """Of one domain, without the chart and what keeps directions of text apart."""
+    (found,) = re.findall(r"<tbody><tr>(.*)</tr></tbody>", page(DOMAIN | changes))
+    return re.sub(r"<svg.*?</svg>|</?bdi>", "", found)
+
+
+def test_figures_of_the_node_stand_above_the_table():
+    assert re.findall(r"<dt>(.*?)</dt><dd><bdi>(.*?)</bdi></dd>", page()) == [
+        ("Budget", "4096 MiB"),
+        ("Allocated", "3000 MiB"),
+        ("Spare", "1096 MiB"),
+        ("Host uses", "500 MiB of 8192 MiB"),
+        ("Stable domains", "1 of 2"),
+        ("Reallocations", "7"),
+        ("Looks", "90 (900 at fixed intervals)"),
+    ]
+
+
+@pytest.mark.parametrize("pressure", [True, False])
+def test_a_host_under_pressure_is_told(pressure):
+    assert ("The host is under memory pressure." in page(pressure=pressure)) is pressure
+
+
+def test_a_node_without_domains_says_so():
+    assert "<p>No running domains.</p>" in page()
+    assert "No running domains" not in page(DOMAIN)
+
+
+def test_a_domain_is_a_row_with_its_sizes():
+    assert re.findall(r'data-title="(\w+)" data-value="(-?\d+)">(.*?)<', row()) == [
+        ("Demand", str(400 * MIB), "400 MiB"),
+        ("Forecast", str(410 * MIB), "410 MiB"),
+        ("Allocation", str(512 * MIB), "512 MiB"),
+        ("Target", "-1", "-"),
+    ]
+    assert 'data-title="Looks every" data-value="5.0">5s<' in row()
+    assert '<a href="/domain?key=k0">web</a><span class="more">gold, Enforce</span>' in row()
+    assert '<span class="more">no policy</span>' in row(policy=None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "shown"),
+    [
+        ({}, "calm", "=</span> stable"),
+        ({"stable": False}, "restless", "~</span> unstable"),
+        ({"pressure": True}, "pressed", "!</span> under pressure"),
+    ],
+)
+def test_how_a_domain_is_has_a_colour_a_sign_and_a_word(changes, kind, shown):
+    assert f'<td class="{kind} wide" data-title="Stability"><span aria-hidden="true">{shown}</td>' in row(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, "it has what it wants"),
+        ({"advice": "do that"}, "it has what it wants: do that"),
+        (
+            {"last_action": GROWN},
+            '+256 MiB 2m05s ago: more is needed<span class="more">it has what it wants</span>',
+        ),
+        ({"last_action": GROWN, "reason": "ForecastGrow"}, "+256 MiB 2m05s ago: more is needed"),
+    ],
+)
+def test_why_a_domain_is_as_it_is_stands_in_the_last_cell(changes, shown):
+    assert row(**changes).endswith(f'<td class="why">{shown}</td>')
+
+
+def test_lines_of_the_charts_are_explained():
+    assert re.findall(r'path class="(\w+)" d="([^"]*)"/></svg>(\w+)</li>', page(DOMAIN)) == [
+        ("allocation", "M0 10 L0 2 L24 2 L24 10 Z", "allocation"),
+        ("demand", "M0 5 L24 5", "demand"),
+        ("forecast", "M0 5 L24 5", "forecast"),
+    ]
+    assert 'aria-label="Lines of the charts, 15 minutes"' in page(DOMAIN)
+
+
+def explained(*decisions: dict) -> str:
+    told = {"domains": [{"domain": DOMAIN, "standing": ["It is so."], "decisions": [*decisions]}]}
+    return re.sub("</?bdi>", "", detail(told, Trail(), "1.2"))
+
+
+def test_decisions_about_a_domain_are_told_with_their_age():
+    shown = explained({"age_s": 125.0, "sentences": ["Grown.", "As it lacked."]})
+    assert "<h3>2m05s ago</h3><p class=head>Grown.</p><ul><li>As it lacked.</li></ul>" in shown
+    assert "<h2>What holds now</h2><ul><li>It is so.</li></ul>" in shown
+    assert "<title>web - Ballast</title>" in shown
+    assert "None yet" not in shown
+
+
+def test_a_domain_without_decisions_was_left_as_it_is():
+    assert "<h2>Last decisions</h2><p>None yet: it was left as it is.</p>" in explained()
+
+
+def test_a_domain_that_is_not_there_is_said():
+    shown = detail({"domains": []}, Trail(), "1.2")
+    assert "<title>No such domain - Ballast</title>" in shown
+    assert "It may have been shut down, or undefined." in shown
