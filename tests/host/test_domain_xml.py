@@ -183,6 +183,11 @@ def test_what_is_said_of_wishes_is_short_however_long_they_are(attributes, child
     assert error.isprintable()
 
 
+def test_what_is_no_label_is_told_by_its_first_attributes():
+    said = wishing("", "<b:tag one='1' two='2' three='3'/>").error
+    assert said.startswith("<tag one='1' two='2'/> is not a label; ")
+
+
 def test_labels_up_to_what_a_selector_can_ask_for_are_taken():
     labels = {f"l{number}": "v" * 253 for number in range(64)}
     children = "".join(f"<b:label name='{name}' value='{value}'/>" for name, value in labels.items())

@@ -1,0 +1,88 @@
+"""What the board says of the newest publication: probes at their edges, texts that are too many."""
+
+import pytest
+
+from controller.api.documents import load
+from controller.api.policy import Metadata
+from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity, assign
+from controller.engine.state import State
+from controller.engine.step import align
+from controller.observe.board import SILENCE_S, TOLD, Board, Publication
+
+MIB = 2**20
+
+
+class FakeConnection:
+    def __init__(self, *, connected: bool = True, error: str = "") -> None:
+        self.uri, self.connected, self.error = "qemu:///system", connected, error
+
+
+def board(*connections: FakeConnection, age: float = 0.0, **published: object) -> Board:
+    """Of a node with one domain, as it is `age` seconds after its publication."""
+    now = 1000.0
+    made = Board("node-1", lambda: now)
+    facts = [DomainFacts("k", "u", "web", 1, MIB, MIB)]
+    state = align(State.initial(), assign(facts, (), NodeIdentity("node-1")).inventory, 0.0)
+    made.publish(Publication(now - age, state, connections, **{"problems": (), "looked": True, **published}))
+    return made
+
+
+@pytest.mark.parametrize(("age", "reasons"), [(SILENCE_S, ()), (SILENCE_S + 1, ("the loop last ran 31 s ago, more",))])
+def test_a_loop_is_alive_for_three_heartbeats(age, reasons):
+    found = board(FakeConnection(), age=age).health().reasons
+    assert tuple(reason.split(" than")[0] for reason in found) == reasons
+
+
+def test_the_age_of_the_publication_is_told():
+    assert board(FakeConnection(), age=1.23456).document()["silence_s"] == 1.235
+
+
+@pytest.mark.parametrize(
+    ("connections", "reasons"),
+    [
+        ((), ("no libvirt connection",)),
+        ((FakeConnection(connected=False),), ("qemu:///system: not connected",)),
+        ((FakeConnection(connected=False, error="no socket"),), ("no socket",)),
+        ((FakeConnection(connected=False, error="no socket"), FakeConnection()), ()),
+    ],
+)
+def test_a_node_is_ready_when_one_connection_works(connections, reasons):
+    assert board(*connections).readiness().reasons == reasons
+
+
+def test_a_node_that_hangs_waits_and_has_not_looked_is_not_ready_for_all_these_reasons():
+    waiting = board(FakeConnection(), age=SILENCE_S + 1, awaited="policies", looked=False)
+    hangs, *others = waiting.readiness().reasons
+    assert hangs.endswith("it hangs")
+    assert others == ["waiting for policies", "the first look is not done"]
+
+
+def test_of_too_many_problems_the_first_are_told_and_the_rest_is_counted():
+    told = board(problems=("p",) * (TOLD + 2)).document()["problems"]
+    assert (len(told), told[-1]) == (TOLD + 1, "and 2 more; see the log")
+    assert board(problems=("p",) * TOLD).document()["problems"] == ["p"] * TOLD
+
+
+def test_who_publishes_tells_those_who_wait():
+    told = []
+    made = Board("node-1", lambda: 0.0, lambda: told.append(True))
+    state = align(State.initial(), assign([], (), NodeIdentity("node-1")).inventory, 0.0)
+    made.publish(Publication(0.0, state, (), (), True))
+    assert told == [True]
+
+
+def test_a_policy_without_metadata_is_of_generation_zero():
+    loaded = Metadata(name="p", generation=7)
+    made = Board("node-1", lambda: 0.0)
+    head = "apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy"
+    policies = load("\n---\n".join(f"{{{head}, metadata: {{name: {name}}}}}" for name in "pq"), "test").policies
+    facts = [DomainFacts("k", "u", "web", 1, MIB, MIB)]
+    state = align(State.initial(), assign(facts, policies, NodeIdentity("node-1")).inventory, 0.0)
+    made.publish(Publication(0.0, state, (), (), True, in_force={"p": loaded}))
+    assert {each["name"]: each["generation"] for each in made.document()["policies"]} == {"p": 7, "q": 0}
+
+
+def test_a_domain_that_is_not_known_any_more_is_not_explained():
+    assert board().explain("web")["domains"][0]["domain"]["name"] == "web"
+    assert board().explain("db") == {"node": board().document()["node"], "domains": [], "near": []}
