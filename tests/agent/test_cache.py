@@ -1,6 +1,7 @@
 """The cache on a disk that is full, read-only, or was left in the midst of a write."""
 
 import errno
+import json
 import logging
 import os
 import tempfile
@@ -149,3 +150,53 @@ def test_a_file_that_others_could_have_made_is_ignored_and_said(tmp_path, spoil,
     spoil(tmp_path / FILE)
     assert Cache(tmp_path, "here").read() is None
     assert f"{tmp_path}/{FILE}: ignored, it cannot be read: " in caplog.text
+
+
+@pytest.mark.parametrize(("room", "kept"), [(0, True), (-1, False)])
+def test_a_file_is_written_and_read_up_to_its_largest_size(cache, tmp_path, monkeypatch, caplog, room, kept):
+    size = (tmp_path / FILE).stat().st_size
+    monkeypatch.setattr("controller.cluster.cache.MAXIMUM_SIZE", size + room)
+    assert Cache(tmp_path, "here").read() == (FIRST if kept else None)
+    other = Remembered(NODE, ({"metadata": {"name": "other"}},))
+    cache.write(other)  # its name is as long
+    monkeypatch.undo()
+    assert cache.read() == (other if kept else FIRST)
+    assert cache.retry is False
+    assert [message.split(": ", 1)[1] for message in caplog.messages] == (
+        []
+        if kept
+        else [
+            f"ignored, it cannot be read: larger than {size - 1} bytes",
+            f"not written: larger than {size - 1} bytes",
+        ]
+    )
+
+
+def test_what_is_written_already_is_not_written_again(cache, tmp_path):
+    (tmp_path / FILE).unlink()
+    cache.write(FIRST)
+    assert names(tmp_path) == []
+    cache.write(SECOND)
+    assert names(tmp_path) == [FILE]
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"format": 2}, "format 2, not 1"),
+        ({"node": NODE | {"name": "there"}}, "of node there, not here"),
+        ({"node": NODE | {"labels": {"tier": 1}}}, "a name or label is not text"),
+        ({"policies": [{"metadata": {"name": 1}}]}, "a name or label is not text"),
+    ],
+)
+def test_a_file_of_another_form_or_node_is_ignored(cache, tmp_path, caplog, change, cause):
+    document = json.loads((tmp_path / FILE).read_text())
+    (tmp_path / FILE).write_text(json.dumps(document | change))
+    assert cache.read() is None
+    assert caplog.messages == [f"{tmp_path / FILE}: ignored, it cannot be read: {cause}"]
+
+
+def test_a_file_is_closed_to_others_and_on_one_line(cache, tmp_path):
+    assert cache.read() == FIRST
+    assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
+    assert " " not in (tmp_path / FILE).read_text()

@@ -41,18 +41,21 @@ def test_pauses_double_up_to_the_longest_and_begin_anew_when_it_has_worked(chanc
     assert set(chance.asked) == {(0.5, 1.5)}
 
 
-def test_a_longest_pause_may_be_chosen(chance):
+@pytest.mark.usefixtures("chance")
+def test_a_longest_pause_may_be_chosen():
     retry = Retry("it", longest_s=3.0)
     assert [retry.failed("Away", "x") for _ in range(4)] == [1.0, 2.0, 3.0, 3.0]
 
 
-def test_a_server_that_asks_for_more_time_gets_it(chance):
+@pytest.mark.usefixtures("chance")
+def test_a_server_that_asks_for_more_time_gets_it():
     retry = Retry("it")
     assert retry.failed("Busy", "x", at_least_s=7.0) == 7.0
     assert retry.failed("Busy", "x", at_least_s=1.0) == 2.0
 
 
-def test_of_each_kind_the_first_failure_is_said_and_its_end_once(chance, caplog):
+@pytest.mark.usefixtures("chance")
+def test_of_each_kind_the_first_failure_is_said_and_its_end_once(caplog):
     caplog.set_level("INFO", "controller")
     retry = Retry("it")
     for kind in ("Away", "Away", "Refused", "Away"):
@@ -85,7 +88,8 @@ def test_answers_in_between_do_not_end_a_failure_that_comes_now_and_then(chance,
     assert caplog.messages[-1] == "it: HTML; tried again until it works"
 
 
-def test_other_failures_than_that_are_said_anew(chance, caplog):
+@pytest.mark.usefixtures("chance")
+def test_other_failures_than_that_are_said_anew(caplog):
     retry = Retry("it")
     retry.failed(ODD, "HTML")
     retry.failed("Away", "away")

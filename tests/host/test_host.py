@@ -176,3 +176,16 @@ def test_a_guest_that_ran_before_began_with_its_qemu(test_uri, tmp_path, monkeyp
     assert [facts.started_at for facts in host.inventory()] == [1.6e9]
     assert asked == [(tmp_path, {UUID: "test"})]
     host.close()
+
+
+def test_the_hosts_pressure_is_watched_from_the_start_to_the_end(test_uri, monkeypatch):
+    done = []
+    monkeypatch.setattr(module.Pressure, "start", lambda _self: done.append("start"))
+    monkeypatch.setattr(module.Pressure, "close", lambda _self: done.append("close"))
+    host = Host([test_uri])
+    host.close()
+    assert done == []
+    host.start()
+    host.close()
+    host.close()
+    assert done == ["start", "close"]
