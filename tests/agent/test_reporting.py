@@ -14,6 +14,7 @@ from controller.api.policy import MemoryPolicy, Metadata
 from controller.api.printable import SHOWN_NAME
 from controller.cluster.errors import ApiError
 from controller.cluster.findings import NOTE_BYTES, Finding, findings
+from controller.cluster.nodeevents import QUIET_S, REPEAT_S, NodeEvents
 from controller.cluster.report import MAXIMUM_SIZE, Context, report, urgent
 from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S, News, Reporter
 from controller.cluster.resources import NODE_MEMORY_STATES
@@ -527,3 +528,125 @@ def test_conflicts_and_pressure_are_found():
         ("Conflicted", "p is Conflicted: q owns a (and 1 more conflicts)"),
         ("GuestPressure", "a: the guest is under memory pressure"),
     ]
+
+
+def test_findings_last_as_long_as_is_told_before_they_are(page):
+    seen = state(["a"], [policy("all", "*")])
+    seen = seen.having(host=replace(seen.host, reading=replace(seen.host.reading, pressure=True)))
+    seen.pressure.level[:] = Level.SHORT
+    found = findings(seen, ["qemu:///system: refused"], ["p is Conflicted: q owns a"])
+    seen.reason[:] = Reason.STUCK
+    found += findings(seen, [], [])[:1]
+    seen.reason[:] = Reason.NO_STATISTICS
+    found += findings(seen, [], [])[:1]
+    holds = [(each.reason, each.hold_s) for each in found]
+    assert holds == [
+        ("Degraded", 30.0),
+        ("Conflicted", 0.0),
+        ("HostPressure", 10.0),
+        ("GuestPressure", 10.0),
+        ("Stuck", 0.0),
+        ("Degraded", 60.0),
+    ]
+    assert [
+        row for row in (f"| `{reason}` | {hold:g} s |" for reason, hold in holds) if row not in page("crds/README.md")
+    ] == []
+
+
+def test_one_conflict_is_not_counted_and_as_many_domains_as_are_named_neither():
+    seen = state([f"d{number}" for number in range(5)], [policy("all", "*")])
+    seen.reason[:] = Reason.STUCK
+    stuck, conflict = findings(seen, [], ["p is Conflicted: q owns a"])
+    assert stuck.note.startswith("d0, d1, d2, d3, d4: ")
+    assert conflict.note == "p is Conflicted: q owns a"
+
+
+@pytest.mark.parametrize(("silent", "degraded"), [(1, False), (2, True), (4, True)])
+def test_half_of_the_domains_without_statistics_degrade_a_node(silent, degraded):
+    seen = state(["a", "b", "c", "d", "nobodys"], [policy("all", "[a-d]")])
+    seen.reason[:silent] = Reason.INVALID_STATISTICS
+    seen.reason[4] = Reason.NO_STATISTICS
+    assert [each.reason for each in findings(seen, [], [])] == ["Degraded"] * degraded
+
+
+class Events:
+    """NodeEvents of a node, and what they write; `refusing` is raised by the next merge."""
+
+    def __init__(self, node: str = "here") -> None:
+        self.events = NodeEvents(self, node)
+        self.created: list[dict] = []
+        self.counts: list[int] = []
+        self.refusing: ApiError | None = None
+
+    def create(self, _resource: object, event: dict, *, namespace: str) -> None:
+        assert namespace == "default"
+        self.created.append(event)
+
+    def merge(self, _resource: object, name: str, body: dict, *, namespace: str) -> None:
+        assert (name, namespace) == (self.created[-1]["metadata"]["name"], "default")
+        if self.refusing is not None:
+            raise self.refusing
+        self.counts.append(body["series"]["count"])
+
+    def at(self, now: float, *found: Finding) -> tuple[int, list[int]]:
+        """Events made, and the counts of those told again, until now."""
+        self.events.send(found, "uid", now, "now")
+        return len(self.created), self.counts
+
+
+STUCK, HELD = Finding("Stuck", "a", 0.0), Finding("Degraded", "libvirt", 30.0)
+
+
+def test_what_has_to_last_is_told_at_the_end_of_that_time():
+    events = Events()
+    assert [events.at(at, HELD)[0] for at in (100.0, 129.0, 130.0)] == [0, 0, 1]
+
+
+def test_what_comes_back_is_told_again_after_a_while_of_quiet():
+    events = Events()
+    events.at(0.0, STUCK)
+    events.at(1.0)
+    assert events.at(QUIET_S - 1, STUCK) == (1, [])
+    assert events.at(QUIET_S, STUCK) == (1, [2])
+    assert events.at(QUIET_S + 1, STUCK) == (1, [2])
+
+
+def test_what_lasts_is_told_again_after_half_an_hour():
+    events = Events()
+    events.at(0.0, STUCK)
+    assert events.at(REPEAT_S - 1, STUCK) == (1, [])
+    assert events.at(REPEAT_S, STUCK) == (1, [2])
+    assert events.at(2 * REPEAT_S - 1, STUCK) == (1, [2])
+    assert events.at(2 * REPEAT_S, STUCK) == (1, [2, 3])
+
+
+def test_an_event_that_the_api_server_has_forgotten_is_made_anew():
+    events = Events()
+    events.at(0.0, STUCK)
+    events.refusing = ApiError(404, "NotFound", "gone")
+    assert events.at(REPEAT_S, STUCK) == (2, [])
+    events.refusing = None
+    assert events.at(2 * REPEAT_S, STUCK) == (2, [2])
+
+
+def test_names_in_an_event_are_no_longer_than_they_may_be():
+    events = Events("n" * 229 + ".-" + "m" * 22)
+    events.at(0.0, STUCK)
+    (event,) = events.created
+    assert event["metadata"]["name"].startswith("n" * 229 + ".")
+    assert len(event["metadata"]["name"]) <= 253
+    assert len(event["reportingInstance"]) == 128
+
+
+def test_an_api_server_that_is_away_is_not_asked_for_each_event():
+    events = Events()
+    asked = []
+
+    def away(_resource: object, event: dict, *, namespace: str) -> None:
+        asked.append((event["reason"], namespace))
+        raise AWAY
+
+    events.create = away
+    with pytest.raises(ApiError):
+        events.at(0.0, STUCK, Finding("Conflicted", "p", 0.0))
+    assert asked == [("Stuck", "default")]

@@ -74,3 +74,22 @@ def test_an_event_that_cannot_be_written_is_said_once_with_the_remedy(caplog):
         "events of MemoryPolicies cannot be written: no (403 Forbidden); give the service account rights to events in "
         "the namespace default: manifests/README.md, Another namespace"
     ]
+
+
+def test_texts_of_an_event_are_no_longer_than_they_may_be():
+    scribe = Scribe()
+    scribe.events = PolicyEvents(scribe, "i" * 200, lambda: 0.0, lambda: 0.0)
+    scribe.events.tell("all", "u1", STUCK | {"message": "m" * 2000})
+    (event,) = scribe.written
+    assert event["reportingInstance"] == "i" * 128
+    assert len(event["note"].encode()) == 1024
+    assert event["metadata"]["generateName"] == "all-"
+
+
+def test_an_event_that_cannot_be_written_is_said_again_after_one_that_could(caplog):
+    scribe = Scribe()
+    for error in (ApiError(403, "Forbidden", "no"), None, ApiError(403, "Forbidden", "no")):
+        scribe.error = error
+        scribe.events.tell("all", "u1", STUCK)
+        scribe.now += QUIET_S
+    assert len(caplog.records) == 2
