@@ -3,13 +3,24 @@
 import pytest
 
 from controller.aggregation.ledger import SILENCE_S
-from controller.cluster import nodeevents, policyevents
-from controller.cluster.client import ANSWER_S, MAXIMUM_ANSWER, WATCH_GRACE_S
+from controller.aggregation.pace import SPACING_S
+from controller.cluster import kopfwatch, nodeevents, policies, policyevents, worker
+from controller.cluster.cache import MAXIMUM_SIZE as MAXIMUM_SIZE_OF_THE_CACHE
+from controller.cluster.client import (
+    ANSWER_S,
+    CONNECT_S,
+    MAXIMUM_ANSWER,
+    MAXIMUM_LIST,
+    MAXIMUM_PAGES,
+    WATCH_GRACE_S,
+    WATCH_S,
+)
 from controller.cluster.election import LEASE_DURATION_S, RENEW_DEADLINE_S, RETRY_S
 from controller.cluster.findings import _LACKING, SILENT_PART
 from controller.cluster.report import MAXIMUM_SIZE
-from controller.cluster.reporter import REFRESH_S, SETTLED_S, URGENT_S
+from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S
 from controller.cluster.shape import LEVELS
+from controller.host.connection import CLOSE_SECONDS
 
 MIB = 2**20
 HALF_AN_HOUR, FIVE_MINUTES = 1800, 300
@@ -59,3 +70,33 @@ def test_the_leader_stands_back_before_others_may_lead_and_tries_several_times_b
 
 def test_objects_are_as_deep_as_policies_in_files_may_be(page):
     assert f"{LEVELS} levels" in page("SECURITY.md")
+
+
+def test_connections_answers_lists_and_watches_take_ever_longer():
+    assert CONNECT_S < ANSWER_S < policies.RELIST_S < WATCH_S
+    assert (kopfwatch.CONNECT_S, kopfwatch.REQUEST_S) == (CONNECT_S, ANSWER_S)
+
+
+def test_a_kopf_that_fails_is_given_more_time_than_one_that_begins():
+    assert policies.AGAIN_S < kopfwatch.BEGIN_S < kopfwatch.RAN_S <= kopfwatch.AWAY_S < kopfwatch.LONGEST_S
+
+
+def test_threads_end_within_the_time_that_kubernetes_grants():
+    assert kopfwatch.ENDING_S + worker.ENDING_S < CLOSE_SECONDS < 30
+    assert kopfwatch.ENDING_S == worker.ENDING_S
+
+
+def test_answers_and_lists_have_room_for_what_clusters_have():
+    page_of_the_largest, ordinary, node = 3 * MIB, 3 * 2**10, 8 * 2**10
+    assert 2 * page_of_the_largest < MAXIMUM_ANSWER < 4 * page_of_the_largest
+    assert 10_000 * ordinary < MAXIMUM_LIST < 20_000 * ordinary
+    assert 100_000 * node < MAXIMUM_PAGES < 200_000 * node
+
+
+def test_a_thousand_ordinary_policies_fit_into_the_cache():
+    assert 1000 * 2**10 < MAXIMUM_SIZE_OF_THE_CACHE / 2 < 4 * 1000 * 2**10
+
+
+def test_reports_are_spread_within_the_time_that_sums_take_anyhow():
+    assert GAP_S < HERD_S < 2 * SPACING_S < 2 * URGENT_S
+    assert STANDS_S == SETTLED_S
