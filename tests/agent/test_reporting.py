@@ -530,6 +530,38 @@ def test_conflicts_and_pressure_are_found():
     ]
 
 
+def test_worst_domains_stand_in_the_order_in_which_a_person_should_look_at_them():
+    seen = state(
+        ["pressed", "short", "stuck", "nearly", "shorter", "nobodys"], [policy("all", "[!n]*"), policy("n", "nearly")]
+    )
+    seen.observation.demand[:] = np.array([256, 513, 256, 512.5, 600, 256]) * MIB
+    seen.reason[[2, 5]] = Reason.STUCK
+    seen.pressure.level[0] = Level.SHORT
+    told = report(seen, context(seen), AT)["status"]["worstDomains"]
+    assert [(each["name"], each["shortfallMebibytes"]) for each in told] == [
+        ("shorter", 88),
+        ("short", 1),
+        ("stuck", 0),
+        ("pressed", 0),
+    ]
+
+
+def test_no_more_than_ten_domains_are_the_worst():
+    seen = state([f"d{number:02}" for number in range(12)], [policy("all", "*")])
+    seen.reason[:] = Reason.STUCK
+    told = report(seen, context(seen), AT)["status"]["worstDomains"]
+    assert [each["name"] for each in told] == [f"d{number:02}" for number in range(10)]
+
+
+def test_looks_at_domains_that_cannot_be_moved_are_not_those_of_a_policy():
+    seen = state(["a", "b"], [policy("all", "*")])
+    seen.inventory.obstacle[1] = Reason.NO_BALLOON
+    seen.polling.looks[:] = [10, 500]
+    seen.polling.fixed_looks[:] = [30, 900]
+    (told,) = report(seen, context(seen), AT)["status"]["policies"]
+    assert (told["domains"], told["looks"], told["looksSaved"]) == (2, 10, 20)
+
+
 def test_findings_last_as_long_as_is_told_before_they_are(page):
     seen = state(["a"], [policy("all", "*")])
     seen = seen.having(host=replace(seen.host, reading=replace(seen.host.reading, pressure=True)))
