@@ -81,13 +81,20 @@ def hanging_crowd(proc: Path) -> Iterator[HangingCrowd]:
         host.close()
 
 
+@contextmanager
+def _crowd() -> Iterator[HangingCrowd]:
+    with tempfile.TemporaryDirectory() as proc, hanging_crowd(Path(proc)) as crowd:
+        yield crowd
+
+
 def measure(_site: Site) -> list[Figure]:
     """The longest of TURNS turns, and a look with an order for every guest; beside a turn in which all answer."""
-    with tempfile.TemporaryDirectory() as folder, hanging_crowd(Path(folder)) as crowd:
+    with _crowd() as crowd:
         baseline = Baseline("a turn in which all answer", _seconds(crowd.loop.iterate))
+    with _crowd() as crowd:
         crowd.hang()
         turn = max(_seconds(crowd.loop.iterate) for _ in range(TURNS))
-    with tempfile.TemporaryDirectory() as folder, hanging_crowd(Path(folder)) as crowd:
+    with _crowd() as crowd:
         crowd.hang()
         both = _seconds(lambda: (crowd.host.look(crowd.keys), crowd.host.apply(crowd.orders())))
     what = f"{GUESTS:,} domains of which {GUESTS // EACH} hang"
