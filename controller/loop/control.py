@@ -106,7 +106,7 @@ class ControlLoop:
         if inventory is None:
             return RETRY_S
         wait = next_due(self._state, inventory, now) - now
-        if wait <= 0 and not self._asked.isdisjoint(due(self._state, inventory, now)):
+        if not self._asked.isdisjoint(due(self._state, inventory, now)):
             wait = RETRY_S
         return float(min(max(wait, GAP_S), HEARTBEAT_S))
 
