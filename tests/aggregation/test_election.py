@@ -106,6 +106,19 @@ def test_a_leader_that_is_gone_is_followed_after_the_lease_duration_and_not_befo
     assert (b.leading, site.record.holder, site.record.transitions) == (True, "b", 1)
 
 
+@pytest.mark.parametrize(("said", "seconds"), [(30, 30), (5, 5), (0, LEASE_DURATION_S)])
+def test_a_lease_is_waited_for_as_long_as_it_says(site, said, seconds):
+    site.lease.held = Held(Record("other", said, "", "", 0), "7")
+    b = site.replica("b")
+    b.turn()
+    site.now += seconds - 0.001
+    b.turn()
+    assert not b.leading
+    site.now += 0.001
+    b.turn()
+    assert b.leading
+
+
 def test_whoever_comes_late_waits_the_whole_duration_from_what_it_saw_itself(site):
     a = site.replica("a")
     a.turn()
