@@ -428,7 +428,7 @@ class TestSurprises:
 
 
 class TestReleases:
-    @pytest.mark.parametrize(("size", "seconds", "goes_on"), [(2000, 1, True), (2000, 61, False), (4096, 1, False)])
+    @pytest.mark.parametrize(("size", "seconds", "goes_on"), [(2000, 59, True), (2000, 60, False), (4096, 1, False)])
     def test_one_ends_at_the_definition_or_after_a_minute(self, size, seconds, goes_on):
         desk = Desk()
         unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory

@@ -36,6 +36,11 @@ class TestOwnUse:
         assert updated(host, reading(18), (30, 34), 1020.0).own_use == 12 * GIB
         assert updated(host, reading(30), (30, 34), 1030.0).own_use == 4 * GIB
 
+    @pytest.mark.parametrize(("seconds", "forecast_at"), [(0.9, 1000.0), (1.0, 1001.0)])
+    def test_its_forecast_is_made_anew_once_a_second(self, seconds, forecast_at):
+        host = updated(Host(), reading(24), (30, 30), 1000.0)
+        assert updated(host, reading(25), (30, 30), 1000.0 + seconds).updated == forecast_at
+
     @pytest.mark.parametrize("merged", [0, 4, 16])
     def test_memory_that_was_merged_is_in_use_once_and_counted_in_several_guests(self, merged):
         host = updated(Host(), reading(24 + merged, merged=merged), (30, 30))
