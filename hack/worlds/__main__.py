@@ -75,7 +75,13 @@ def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
 @click.option("--reclaim", is_flag=True, help="The default policy, but with `spare: Reclaim`.")
 @click.option("--controllers", metavar="NAME,...", callback=_controllers, default=",".join(UNASKED), show_default=True)
 @click.option("--ablate", is_flag=True, help="Every forecast model in turn, and fixed looks, where demand has trends.")
-@click.option("--sweep", metavar="NAME[=VALUE,...]", help="Another value for one constant of the engine, instead.")
+@click.option(
+    "--sweep",
+    "sweeps",
+    metavar="NAME[=VALUE,...]",
+    multiple=True,
+    help="Other values of a constant; as often as wanted.",
+)
 @click.option("--constants", "listed", is_flag=True, help="List the engine's constants, and end.")
 @click.option("--jobs", type=click.IntRange(1), help="Worlds replayed at once.  [default: one a processor]")
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
@@ -94,7 +100,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     reclaim: bool,
     controllers: tuple[str, ...],
     ablate: bool,
-    sweep: str | None,
+    sweeps: tuple[str, ...],
     listed: bool,
     jobs: int | None,
     json_file: Path | None,
@@ -110,7 +116,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
       ./hack/gauntlet --seeds 0-9 --png ratios.png
       ./hack/gauntlet --only jobs,spikes --controllers ballast,ballast:ols
       ./hack/gauntlet --ablate --reclaim
-      ./hack/gauntlet --sweep look_price --only ramps,jobs
+      ./hack/gauntlet --sweep pool --sweep look_price=0.0005,0.002 --only ramps,jobs
     """
     if policy_file and reclaim:
         raise click.UsageError("--reclaim is for the default policy; with --policy, write `spare: Reclaim` there")
@@ -120,7 +126,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         return
     with _plainly(), ended_by_sigterm():
         policy = one_policy(policy_file) if policy_file else RECLAIM if reclaim else POLICY
-        candidates = _candidates(_ablated(policy) if ablate else controllers, sweep)
+        candidates = _candidates(_ablated(policy) if ablate else controllers, sweeps)
         known = _read(known_file) if known_file else {}
         chosen = only or (TRENDING if ablate else ())
         work = [Job(*place, candidates, policy, known.get(place)) for place in worlds(seeds, chosen)]
@@ -134,14 +140,12 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         picture.draw(results, candidates[0].label, png_file)
 
 
-def _candidates(controllers: Sequence[str], sweep: str | None) -> tuple[Candidate, ...]:
+def _candidates(controllers: Sequence[str], sweeps: Sequence[str]) -> tuple[Candidate, ...]:
     """Who is asked for, and those they are measured against. Raises ConstantError."""
-    if sweep is None:
-        asked = [as_named(name) for name in controllers]
-    else:
+    asked = [as_named(name) for name in (UNASKED if sweeps else controllers)]
+    for sweep in sweeps:
         name, values = constants.values(sweep)
-        asked = [Candidate(f"{OURS} {name}={value:g}", OURS, {name: value}) for value in values]
-        asked.append(as_named(FIXED))
+        asked += [Candidate(f"{OURS} {name}={value:g}", OURS, {name: value}) for value in values]
     others = [as_named(name) for name in (PROBE, *PEERS) if name not in {one.label for one in asked}]
     return (*asked, *others)
 

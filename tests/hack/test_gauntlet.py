@@ -352,21 +352,20 @@ class TestSweep:
         assert (fixed, made[0][1]) == (controller == "ballast:fixed", Tuning(margin=2.0))
 
     @pytest.mark.usefixtures("brief")
-    def test_a_sweep_has_a_row_for_every_value(self, monkeypatch):
+    def test_a_sweep_has_a_row_for_every_value_beside_the_present_ones(self, monkeypatch):
         monkeypatch.setattr(constants, "changed", lambda *_: PEERS["static"]())
 
-        outcome = run("--seeds", "4", "--only", "jobs", "--sweep", "margin=0.5,2", "--jobs", "1")
+        swept = ("--sweep", "margin=0.5,2", "--sweep", "points=1")
+        outcome = run("--seeds", "4", "--only", "jobs", *swept, "--jobs", "1")
 
-        assert [line[:18].strip() for line in outcome.output.splitlines() if line.startswith("ballast ")] == [
-            "ballast margin=0.5",
-            "ballast margin=2",
-        ]
+        rows = [line.split("  ")[0] for line in outcome.output.splitlines() if line.startswith("ballast")]
+        assert rows == ["ballast", "ballast:fixed", "ballast margin=2", "ballast points=1"]
 
     def test_a_constant_is_tried_from_a_quarter_to_four_times(self):
-        assert constants.values("margin") == ("margin", [0.125, 0.25, 0.5, 1.0, 2.0])
+        assert constants.values("margin") == ("margin", [0.125, 0.25, 1.0, 2.0])
 
     def test_a_count_stays_whole_and_positive_and_is_tried_once(self):
-        assert constants.values("points") == ("points", [1, 2, 3, 6, 12])
+        assert constants.values("points") == ("points", [1, 2, 6, 12])
 
     def test_values_may_be_given(self):
         assert constants.values("margin=0.1,7") == ("margin", [0.1, 7.0])
