@@ -41,7 +41,7 @@ class TestOwnUse:
     def test_its_forecast_is_not_passed_in_ten_seconds_with_a_chance_of_95_percent(self):
         host = Host()
         for second in range(20):
-            host = updated(host, reading(24 - 0.1 * second - second % 3), (30, 30), 1000.0 + second)
+            host = updated(host, reading(24 - 0.1 * second - 0.02 * (second % 3)), (30, 30), 1000.0 + second)
         line = WLS().fit(host.history.points(1019.0))
         assert host.own_forecast == pytest.approx(float(bound.upper(line, 10.0, 0.95)[0]))
 
