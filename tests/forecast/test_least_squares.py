@@ -104,6 +104,12 @@ def test_points_closer_than_a_millisecond_tell_no_slope() -> None:
     assert line.level[0] == pytest.approx(200.0)
 
 
+@pytest.mark.parametrize(("gap_s", "slope"), [(1.4e-3, 0.0), (1.42e-3, 100 / 1.42e-3)])
+def test_points_tell_a_slope_once_their_times_deviate_by_a_millisecond(gap_s: float, slope: float) -> None:
+    line = OLS().fit(points([(9, 200.0), (9 + gap_s, 100.0)]))
+    assert line.slope[0] == pytest.approx(slope)
+
+
 def test_simultaneous_points_make_a_flat_line_through_their_mean() -> None:
     line = OLS().fit(points([(9, 100.0), (9, 300.0), (9, 200.0)]))
     assert row_of(line, 0) == {
