@@ -427,6 +427,25 @@ class TestSurprises:
         assert desk.follow(15, 1500) is Event.EXPIRED
 
 
+class TestRecords:
+    def test_an_order_counts_once(self):
+        desk = Desk()
+        desk.order(1000)
+        assert desk.balloon.reallocations.tolist() == [1]
+
+    def test_a_balloon_that_comes_closer_is_not_stuck_however_long_it_takes(self):
+        desk = Desk()
+        desk.order(1000)
+        assert [desk.follow(4, size) for size in (1800, 1600, 1400)] == [Event.NONE] * 3
+
+    def test_a_size_that_somebody_sets_is_not_taken_back_by_the_guest(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(2, 1000)
+        assert desk.follow(100, 1500) is Event.RESIZED
+        assert desk.balloon.reverted_at.tolist() == [-np.inf]
+
+
 class TestRests:
     def after_each_refusal(self, *, in_need: bool) -> list[float]:
         """Seconds from every refusal until another order may be given."""
@@ -469,6 +488,11 @@ class TestReleases:
         assert desk.balloon.release.tolist() == [True]
         desk.follow(seconds, size)
         assert desk.balloon.release.tolist() == [goes_on]
+
+    def test_a_domain_that_keeps_its_owner_is_not_released(self):
+        desk = Desk()
+        handed = stage.hand_over(desk.balloon, desk.inventory, desk.inventory, ROW, ROW, desk.now)
+        assert handed.release.tolist() == [False]
 
     def test_a_domain_that_nobody_owned_is_not_released(self):
         unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, policy
 
-from controller.engine.observation import Observation, observe
+from controller.engine.observation import Observation, accrue, observe
 from controller.engine.phases import Balloon, Event
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Snapshot
@@ -63,6 +63,28 @@ def test_a_sample_of_a_balloon_that_grows_tells_of_pressure_a_second_after_the_o
     desk = Desk()
     desk.balloon = replace(desk.balloon, target=np.array([4000 * MIB]), last_at=np.array([NOW - asked_ago]))
     assert one(desk.look(NOW).telling) is telling
+
+
+def test_old_statistics_tell_nothing_of_a_balloon_that_shrinks():
+    desk = Desk()
+    desk.balloon = replace(desk.balloon, target=np.array([1000 * MIB]), last_at=np.array([NOW - 5]))
+    assert [one(desk.look(NOW + second, updated=second).telling) for second in (0, 1)] == [True, False]
+
+
+def test_a_guest_that_breaks_its_word_is_not_believed_for_twice_as_long_each_time():
+    desk, waits = Desk(), []
+    for second in range(9):
+        choked = np.array([int(Event.CHOKED)])
+        desk.balloon = replace(Balloon.blank(1), event=choked)
+        waits.append(one(desk.look(NOW + second).owed_until) - NOW - second)
+    assert waits == [960, 1920, 3840, 7680, 15360, 30720, 61440, 86400, 86400]
+
+
+def test_a_guest_is_short_or_has_slack_never_both():
+    seen = replace(Desk().look(NOW), demand=np.array([2001.0 * MIB]))
+    added, shortfall, slack = accrue(seen, np.array([True]), 2.0)
+    assert (shortfall, slack) == (2 * MIB, 0)
+    assert (one(added.shortfall_time), one(added.slack_time)) == (2 * MIB, 0)
 
 
 def test_a_sample_is_as_old_as_its_statistics_not_as_its_look():
