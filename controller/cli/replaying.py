@@ -62,6 +62,13 @@ class Bar:
         """One has ended."""
         self._progress.advance(self._task)
 
+    def say(self, line: str) -> None:
+        """A line of standard output; above the bar, where both are on a terminal."""
+        if self._progress.disable or not sys.stdout.isatty():
+            click.echo(line)
+        else:
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Bar]:

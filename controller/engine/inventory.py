@@ -58,9 +58,9 @@ class DomainFacts:
 class Budget:
     """What the node keeps for itself, the most careful of all policies on it."""
 
-    reserve: float = 512 * 2**20
+    reserve: float
     """Bytes."""
-    reserve_fraction: float = 0.05
+    reserve_fraction: float
     """Of the host's total; the larger of the two counts."""
     maximum: float = np.inf
     """Bytes the node gives to all its domains together at most."""

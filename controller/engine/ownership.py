@@ -235,11 +235,9 @@ def forecaster(choice: ForecastModel) -> Model:
 
 
 def node_budget(policies: Sequence[MemoryPolicy]) -> Budget:
-    """The most careful of the policies that act; of all, where none does."""
+    """The most careful of the policies that act; of all, where none does; as by default, where there is none."""
     acting = [policy for policy in policies if policy.spec.mode == "Enforce"] or list(policies)
-    if not acting:
-        return Budget()
-    budgets = [policy.spec.budget for policy in acting]
+    budgets = [policy.spec.budget for policy in acting] or [_UNOWNED.budget]
     return Budget(
         reserve=max(budget.reserve for budget in budgets),
         reserve_fraction=max(budget.reserve_percent for budget in budgets) / 100,

@@ -9,12 +9,9 @@ from controller.forecast.model import Floats, Line, Points
 from controller.forecast.moments import Recent, moments, recent, regression
 from controller.forecast.trend import follows, heads_somewhere
 
-MAX_HALVINGS = 20.0
-"""A point older than this many half-lives keeps the weight 2**-20 (a millionth): too little to matter next to
-younger points, and still ten digits above rounding where there are none but the newest."""
-
 LEAST_LOOKS = 3.0
-"""Mean intervals that a half-life lasts at least: a line through two points is a guess, however old the third is."""
+"""Mean intervals that a half-life lasts at least: a line through two points is a guess, however old the third is. So
+the oldest of 32 points counts 2**-10, far above rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,7 @@ class WLS:
         """(n, k), 1 at the newest point and 0 where absent; `span`: (n,) seconds from oldest to newest."""
         known = np.maximum(np.add.reduce(points.present, axis=1, dtype=np.int64) - 1, 1)
         half_life = np.maximum(self.half_life_seconds, LEAST_LOOKS * span / known)
-        halvings = np.minimum(points.lags / half_life[:, None], MAX_HALVINGS)
-        return np.asarray(np.exp2(-halvings) * points.present)
+        return np.asarray(np.exp2(-points.lags / half_life[:, None]) * points.present)
 
 
 def _flat(points: Recent, present: Level) -> Line:

@@ -16,6 +16,7 @@ from controller.replay.controllers import PEERS as OTHERS
 from controller.replay.pool import Pool
 from worlds import constants, picture, tables
 from worlds.evaluation import Candidate, Job, WorldResult, as_named, evaluate
+from worlds.shapes import TRENDS
 from worlds.summary import PEERS, Summary, summary
 from worlds.world import families, worlds
 
@@ -29,12 +30,15 @@ POLICY = MemoryPolicy.model_validate(
 )
 """The defaults, without a reserve: its peers keep none."""
 
-UNASKED = (OURS, FIXED)
-ABLATED = (OURS, *(f"{OURS}:{model}" for model in MODELS), FIXED)
-"""The policy's own model, every other in its place, and no adaptive looks."""
+RECLAIM = POLICY.model_copy(update={"spec": POLICY.spec.model_copy(update={"spare": "Reclaim"})})
+"""Here the forecast is the target; where spare memory is shared, it moves the looks only."""
 
-FILE_WIDTH = 220
-"""Columns where there is no terminal: a table in a log is of no use cut off."""
+UNASKED = (OURS, FIXED)
+
+TRENDING = tuple(shape.__name__ for shape in TRENDS)
+
+WIDTH = 120
+"""Columns of a table at least, on narrow terminals too: one that is cut off is of no use."""
 
 
 def _seeds(_context: click.Context, _option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -68,9 +72,16 @@ def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
 @click.option("--seeds", callback=_seeds, default="0-2", show_default=True, help="Each makes a world of every family.")
 @click.option("--only", metavar="FAMILY,...", callback=_families, default="", help="Of these families only.")
 @click.option("--policy", "policy_file", metavar="FILE", type=click.Path(path_type=Path), help="Ballast's policy.")
+@click.option("--reclaim", is_flag=True, help="The default policy, but with `spare: Reclaim`.")
 @click.option("--controllers", metavar="NAME,...", callback=_controllers, default=",".join(UNASKED), show_default=True)
-@click.option("--ablate", is_flag=True, help="Every forecast model in turn, and fixed looks, instead.")
-@click.option("--sweep", metavar="NAME[=VALUE,...]", help="Another value for one constant of the engine, instead.")
+@click.option("--ablate", is_flag=True, help="Every forecast model in turn, and fixed looks, where demand has trends.")
+@click.option(
+    "--sweep",
+    "sweeps",
+    metavar="NAME[=VALUE,...]",
+    multiple=True,
+    help="Other values of a constant; as often as wanted.",
+)
 @click.option("--constants", "listed", is_flag=True, help="List the engine's constants, and end.")
 @click.option("--jobs", type=click.IntRange(1), help="Worlds replayed at once.  [default: one a processor]")
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
@@ -86,9 +97,10 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     seeds: tuple[int, ...],
     only: tuple[str, ...],
     policy_file: Path | None,
+    reclaim: bool,
     controllers: tuple[str, ...],
     ablate: bool,
-    sweep: str | None,
+    sweeps: tuple[str, ...],
     listed: bool,
     jobs: int | None,
     json_file: Path | None,
@@ -103,17 +115,21 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     Examples:
       ./hack/gauntlet --seeds 0-9 --png ratios.png
       ./hack/gauntlet --only jobs,spikes --controllers ballast,ballast:ols
-      ./hack/gauntlet --ablate
+      ./hack/gauntlet --ablate --reclaim
+      ./hack/gauntlet --sweep pool --sweep look_price=0.0005,0.002 --only ramps,jobs
     """
+    if policy_file and reclaim:
+        raise click.UsageError("--reclaim is for the default policy; with --policy, write `spare: Reclaim` there")
     if listed:
         for name, value in constants.known().items():
             click.echo(f"{name} = {value:g}")
         return
     with _plainly(), ended_by_sigterm():
-        candidates = _candidates(ABLATED if ablate else controllers, sweep)
-        policy = one_policy(policy_file) if policy_file else POLICY
+        policy = one_policy(policy_file) if policy_file else RECLAIM if reclaim else POLICY
+        candidates = _candidates(_ablated(policy) if ablate else controllers, sweeps)
         known = _read(known_file) if known_file else {}
-        work = [Job(*place, candidates, policy, known.get(place)) for place in worlds(seeds, only)]
+        chosen = only or (TRENDING if ablate else ())
+        work = [Job(*place, candidates, policy, known.get(place)) for place in worlds(seeds, chosen)]
         results = _results(work, jobs)
     summaries = [summary(one.label, results, one.controller not in OTHERS) for one in candidates]
     _print(summaries)
@@ -124,16 +140,20 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         picture.draw(results, candidates[0].label, png_file)
 
 
-def _candidates(controllers: Sequence[str], sweep: str | None) -> tuple[Candidate, ...]:
+def _candidates(controllers: Sequence[str], sweeps: Sequence[str]) -> tuple[Candidate, ...]:
     """Who is asked for, and those they are measured against. Raises ConstantError."""
-    if sweep is None:
-        asked = [as_named(name) for name in controllers]
-    else:
+    asked = [as_named(name) for name in (UNASKED if sweeps else controllers)]
+    for sweep in sweeps:
         name, values = constants.values(sweep)
-        asked = [Candidate(f"{OURS} {name}={value:g}", OURS, {name: value}) for value in values]
-        asked.append(as_named(FIXED))
+        asked += [Candidate(f"{OURS} {name}={value:g}", OURS, {name: value}) for value in values]
     others = [as_named(name) for name in (PROBE, *PEERS) if name not in {one.label for one in asked}]
     return (*asked, *others)
+
+
+def _ablated(policy: MemoryPolicy) -> tuple[str, ...]:
+    """The policy's own model, every other in its place, and no adaptive looks."""
+    others = [name for name, kind in MODELS.items() if kind != policy.spec.model.type]
+    return (OURS, *(f"{OURS}:{name}" for name in others), FIXED)
 
 
 def _read(path: Path) -> dict[tuple[int, str], WorldResult]:
@@ -153,13 +173,13 @@ def _results(jobs: Sequence[Job], workers: int | None) -> list[WorldResult]:
     label = jobs[0].candidates[0].label
     with Pool(workers) as pool, progress_bar("worlds") as bar:
         for result in evaluate(jobs, pool, bar):
-            click.echo(tables.line(result, label))
+            bar.say(tables.line(result, label))
             found.append(result)
     return found
 
 
 def _print(summaries: Sequence[Summary]) -> None:
-    console = Console(width=None if Console().is_terminal else FILE_WIDTH)
+    console = Console(width=max(Console().width, WIDTH))
     console.print(f"{summaries[0].worlds} worlds")
     console.print(tables.summary_table(summaries))
     console.print(tables.LEGEND)

@@ -9,7 +9,7 @@ from controller.replay import ballast
 from controller.replay.contract import Controller
 from controller.replay.controllers import FIXED
 
-FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+FACTORS = (0.25, 0.5, 2.0, 4.0)
 """Of a constant's value, unless values are given."""
 
 
@@ -23,7 +23,7 @@ def known() -> dict[str, float]:
 
 
 def values(sweep: str) -> tuple[str, list[float]]:
-    """Name and values from `NAME` (by FACTORS) or `NAME=VALUE,...`. Raises ConstantError."""
+    """Name and other values from `NAME` (by FACTORS) or `NAME=VALUE,...`. Raises ConstantError."""
     name, _, given = sweep.partition("=")
     there = known()
     if name not in there:
@@ -33,7 +33,8 @@ def values(sweep: str) -> tuple[str, list[float]]:
     except ValueError as error:
         raise ConstantError(f"--sweep {sweep}: a value is not a number; write it like {name}=0.5,1,2") from error
     whole = isinstance(there[name], int)
-    return name, list(dict.fromkeys(max(round(value), 1) if whole else value for value in found))
+    others = dict.fromkeys(max(round(value), 1) if whole else value for value in found)
+    return name, [value for value in others if value != there[name]]
 
 
 def changed(controller: str, policy: MemoryPolicy, changes: Mapping[str, float]) -> Controller:

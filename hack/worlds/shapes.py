@@ -220,6 +220,9 @@ SHAPES: tuple[Shape, ...] = (
     come_and_go,
 )
 
+TRENDS: tuple[Shape, ...] = (ramps, saw_teeth, leaks, days, weekdays)
+"""Families whose demand goes one way for long: where a forecast should tell something."""
+
 _ALONE: tuple[Shape, ...] = (calm, ramps, jobs, saw_teeth, spikes, leaks, walks, days, deployments, builds, sleepers)
 """Families in which a guest needs no others."""
 

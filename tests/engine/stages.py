@@ -84,7 +84,7 @@ def inventory(n: int, **columns: Any) -> Inventory:
         policies=("policy",),
         modes=("Enforce",),
         models=(LastValue(),),
-        budget=Budget(),
+        budget=Budget(reserve=0.0, reserve_fraction=0.0),
         index={key: row for row, key in enumerate(keys)},
         **{name: np.resize(np.asarray(value), n) for name, value in given.items()},
     )

@@ -427,8 +427,59 @@ class TestSurprises:
         assert desk.follow(15, 1500) is Event.EXPIRED
 
 
+class TestRecords:
+    def test_an_order_counts_once(self):
+        desk = Desk()
+        desk.order(1000)
+        assert desk.balloon.reallocations.tolist() == [1]
+
+    def test_a_balloon_that_comes_closer_is_not_stuck_however_long_it_takes(self):
+        desk = Desk()
+        desk.order(1000)
+        assert [desk.follow(4, size) for size in (1800, 1600, 1400)] == [Event.NONE] * 3
+
+    def test_a_size_that_somebody_sets_is_not_taken_back_by_the_guest(self):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(2, 1000)
+        assert desk.follow(100, 1500) is Event.RESIZED
+        assert desk.balloon.reverted_at.tolist() == [-np.inf]
+
+
+class TestRests:
+    def after_each_refusal(self, *, in_need: bool) -> list[float]:
+        """Seconds from every refusal until another order may be given."""
+        desk, rests = Desk(), []
+        for _ in range(9):
+            desk.order(1000)
+            desk.answer(Result.REFUSED)
+            rests.append(self.rest(desk, in_need=in_need))
+        return rests
+
+    def rest(self, desk: Desk, *, in_need: bool) -> float:
+        begun = desk.now
+        while not desk.free(in_need=in_need):
+            desk.now += 1
+        return desk.now - begun
+
+    def test_after_refusals_double_up_to_a_quarter_of_an_hour(self):
+        assert self.after_each_refusal(in_need=False) == [5, 10, 20, 40, 80, 160, 320, 640, 960]
+
+    def test_of_a_guest_in_need_are_half_a_minute_at_most(self):
+        assert self.after_each_refusal(in_need=True) == [5, 10, 20, 30, 30, 30, 30, 30, 30]
+
+    def test_of_a_stuck_balloon_double_up_to_a_quarter_of_an_hour(self):
+        desk, rests = Desk(), []
+        for _ in range(6):
+            desk.order(1000)
+            assert desk.follow(6, 2000) is Event.STALLED
+            rests.append(self.rest(desk, in_need=False))
+            desk.follow(0, 2000)
+        assert rests == [60, 120, 240, 480, 960, 960]
+
+
 class TestReleases:
-    @pytest.mark.parametrize(("size", "seconds", "goes_on"), [(2000, 1, True), (2000, 61, False), (4096, 1, False)])
+    @pytest.mark.parametrize(("size", "seconds", "goes_on"), [(2000, 59, True), (2000, 60, False), (4096, 1, False)])
     def test_one_ends_at_the_definition_or_after_a_minute(self, size, seconds, goes_on):
         desk = Desk()
         unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory
@@ -437,6 +488,11 @@ class TestReleases:
         assert desk.balloon.release.tolist() == [True]
         desk.follow(seconds, size)
         assert desk.balloon.release.tolist() == [goes_on]
+
+    def test_a_domain_that_keeps_its_owner_is_not_released(self):
+        desk = Desk()
+        handed = stage.hand_over(desk.balloon, desk.inventory, desk.inventory, ROW, ROW, desk.now)
+        assert handed.release.tolist() == [False]
 
     def test_a_domain_that_nobody_owned_is_not_released(self):
         unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory

@@ -47,17 +47,25 @@ class TestAShrinkThatBringsNothing:
     def test_is_found_in_the_size_of_a_small_guest(self):
         assert Watch().see(512, 560).see(206, 560, 2).fruitless
 
+    def test_is_found_from_16_mib_on_that_have_to_come_back(self):
+        assert Watch().see(512, 560).see(288, 560, 2).fruitless
+        assert not Watch().see(512, 560).see(289, 560, 2).fruitless
+
+    def test_is_found_where_less_than_a_quarter_came_back(self):
+        assert Watch().see(4000, 4000).see(1744, 3501, 2).fruitless
+        assert not Watch().see(4000, 4000).see(1744, 3499, 2).fruitless
+
     def test_is_found_in_what_it_has_grown_to(self):
         assert Watch().see(4000, 4060).see(1000, 4060).see(8000, 8060).see(5000, 8060, 2).fruitless
 
     def test_is_tried_again_later_and_ever_more_rarely(self):
         watch, rests = Watch().see(4000, 4000).see(3000, 4000, 2), []
-        for size in (2900, 2800, 2700):
+        for size in range(2900, 2000, -100):
             rests.append(float(watch.effect.rest_until[0]) - watch.now)
             watch.now += rests[-1]
             assert not watch.see(size + 100, 4000).see(size, 4000).fruitless
             assert watch.see(size, 4000).fruitless
-        assert rests == [960, 1920, 3840]
+        assert rests == [960, 1920, 3840, 7680, 15360, 30720, 61440, 86400, 86400]
 
     def test_counts_its_samples_anew_each_time(self):
         watch = Watch().see(4000, 4000).see(3000, 4000, 2)
@@ -71,8 +79,9 @@ class TestAShrinkThatBringsNothing:
         watch.see(3000, 4000).see(2500, 3450, 3)
         assert (watch.fruitless, watch.effect.rest[0]) == (False, 0)
 
-    def test_is_forgiven_at_once_when_somebody_else_makes_one_that_does(self):
-        assert not Watch().see(4000, 4000).see(3000, 4000, 2).see(2500, 3450).fruitless
+    @pytest.mark.parametrize(("left", "forgiven"), [(3450, True), (3750, True), (3751, False)])
+    def test_is_forgiven_at_once_when_somebody_else_makes_one_that_brings_half(self, left, forgiven):
+        assert Watch().see(4000, 4000).see(3000, 4000, 2).see(2500, left).fruitless is not forgiven
 
     def test_is_not_forgiven_for_growing_again(self):
         assert Watch().see(4000, 4000).see(3000, 4000, 2).see(2900, 4000).see(3000, 4000, 3).fruitless

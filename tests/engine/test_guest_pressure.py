@@ -65,8 +65,8 @@ def test_samples_in_a_row_are_counted_and_dated():
 
 def test_a_guest_that_falls_silent_in_need_stays_in_need_for_an_hour():
     short, silent = told(usable=20.0 * MIB), told(telling=False)
-    assert after(short, silent, step=TUNING.silent_need).level.tolist() == [Level.SHORT]
-    assert after(short, silent, step=TUNING.silent_need + 1).level.tolist() == [Level.NONE]
+    assert after(short, silent, step=3600).level.tolist() == [Level.SHORT]
+    assert after(short, silent, step=3601).level.tolist() == [Level.NONE]
 
 
 def test_a_guest_that_stopped_needs_nothing():

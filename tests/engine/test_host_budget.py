@@ -8,6 +8,8 @@ from controller.engine.host import Host, update
 from controller.engine.inventory import Budget
 from controller.engine.snapshot import HostReading
 from controller.engine.tuning import Tuning
+from controller.forecast import bound
+from controller.forecast.wls import WLS
 
 GIB = 2.0**30
 TUNING = Tuning()
@@ -35,6 +37,18 @@ class TestOwnUse:
         assert updated(host, reading(22), (30, 34), 1010.0).own_use == 10 * GIB
         assert updated(host, reading(18), (30, 34), 1020.0).own_use == 12 * GIB
         assert updated(host, reading(30), (30, 34), 1030.0).own_use == 4 * GIB
+
+    def test_its_forecast_is_not_passed_in_ten_seconds_with_a_chance_of_95_percent(self):
+        host = Host()
+        for second in range(20):
+            host = updated(host, reading(24 - 0.1 * second - 0.02 * (second % 3)), (30, 30), 1000.0 + second)
+        line = WLS().fit(host.history.points(1019.0))
+        assert host.own_forecast == pytest.approx(float(bound.upper(line, 10.0, 0.95)[0]))
+
+    @pytest.mark.parametrize(("seconds", "forecast_at"), [(0.9, 1000.0), (1.0, 1001.0)])
+    def test_its_forecast_is_made_anew_once_a_second(self, seconds, forecast_at):
+        host = updated(Host(), reading(24), (30, 30), 1000.0)
+        assert updated(host, reading(25), (30, 30), 1000.0 + seconds).updated == forecast_at
 
     @pytest.mark.parametrize("merged", [0, 4, 16])
     def test_memory_that_was_merged_is_in_use_once_and_counted_in_several_guests(self, merged):

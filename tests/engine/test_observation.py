@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, policy
 
-from controller.engine.observation import Observation, observe
+from controller.engine.observation import Observation, accrue, observe
 from controller.engine.phases import Balloon, Event
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Snapshot
@@ -65,6 +65,28 @@ def test_a_sample_of_a_balloon_that_grows_tells_of_pressure_a_second_after_the_o
     assert one(desk.look(NOW).telling) is telling
 
 
+def test_old_statistics_tell_nothing_of_a_balloon_that_shrinks():
+    desk = Desk()
+    desk.balloon = replace(desk.balloon, target=np.array([1000 * MIB]), last_at=np.array([NOW - 5]))
+    assert [one(desk.look(NOW + second, updated=second).telling) for second in (0, 1)] == [True, False]
+
+
+def test_a_guest_that_breaks_its_word_is_not_believed_for_twice_as_long_each_time():
+    desk, waits = Desk(), []
+    for second in range(9):
+        choked = np.array([int(Event.CHOKED)])
+        desk.balloon = replace(Balloon.blank(1), event=choked)
+        waits.append(one(desk.look(NOW + second).owed_until) - NOW - second)
+    assert waits == [960, 1920, 3840, 7680, 15360, 30720, 61440, 86400, 86400]
+
+
+def test_a_guest_is_short_or_has_slack_never_both():
+    seen = replace(Desk().look(NOW), demand=np.array([2001.0 * MIB]))
+    added, shortfall, slack = accrue(seen, np.array([True]), 2.0)
+    assert (shortfall, slack) == (2 * MIB, 0)
+    assert (one(added.shortfall_time), one(added.slack_time)) == (2 * MIB, 0)
+
+
 def test_a_sample_is_as_old_as_its_statistics_not_as_its_look():
     seen = Desk().look(NOW, updated=7)
     assert (one(seen.fresh_at), one(seen.reported_at)) == (NOW, NOW - 7)
@@ -121,11 +143,20 @@ def test_statistics_from_before_a_reset_are_of_another_life():
     assert one(desk.look(NOW + 1, updated=1).trouble) == Reason.NONE
 
 
-def test_rates_are_those_between_two_telling_samples():
+@pytest.mark.parametrize(("elapsed", "counted"), [(4, 4), (1, 1), (0.5, 1)])  # stamps are whole seconds
+def test_rates_are_those_between_two_telling_samples(elapsed, counted):
     desk = Desk()
     desk.look(NOW, swap_in=0.0, swap_out=0.0, major_faults=0.0)
-    seen = desk.look(NOW + 4, swap_in=400.0, swap_out=800.0, major_faults=40.0)
-    assert (one(seen.swap_in_rate), one(seen.swap_out_rate), one(seen.fault_rate)) == (100, 200, 10)
+    seen = desk.look(NOW + elapsed, swap_in=400.0, swap_out=800.0, major_faults=40.0)
+    rates = one(seen.swap_in_rate), one(seen.swap_out_rate), one(seen.fault_rate)
+    assert rates == (400 / counted, 800 / counted, 40 / counted)
+
+
+@pytest.mark.parametrize(("change", "moved_at"), [(0.9, -np.inf), (1.0, NOW + 1)])
+def test_less_than_a_mebibyte_is_no_move(change, moved_at):
+    desk = Desk()
+    desk.look(NOW)
+    assert one(desk.look(NOW + 1, actual=(2000 + change) * MIB).moved_at) == moved_at
 
 
 def test_an_observation_is_never_written_into():

@@ -5,6 +5,7 @@ import pytest
 from scripted_node import MIB, Guest, node, policy
 
 from controller.engine.reasons import Reason
+from controller.engine.step import due
 
 PATIENT = policy(monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 600})
 
@@ -79,6 +80,19 @@ def test_a_guest_whose_size_is_about_to_be_told_is_looked_at_again_at_once():
     assert world.reason("guest") is Reason.MOVING
     world.tick()
     assert [when for when, _ in world.looks][-2:] == [world.now - 1, world.now]
+
+
+@pytest.mark.parametrize(("later", "both"), [(0.04, True), (0.06, False)])
+def test_a_look_comes_a_twentieth_of_a_second_early_to_share_a_call(later, both):
+    world = node(Guest("a", 500, 1000), Guest("b", 500, 1000)).tick()
+    polling = world.state.polling.having(next_look=np.array([world.now, world.now + later]))
+    state = world.state.having(polling=polling)
+    assert due(state, world.inventory, world.now) == (["a", "b"] if both else ["a"])
+
+
+def test_a_guest_that_nobody_owns_is_looked_at_once_a_minute():
+    world = node(Guest("guest", 500, 1000), policies=[]).tick(200)
+    assert np.diff([at for at, _ in world.looks])[1:].tolist() == [60, 60, 60]
 
 
 def test_looks_that_fall_due_together_are_one():

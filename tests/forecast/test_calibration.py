@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 from forecast_data import line_of, row_of
 
-from controller.forecast.calibration import NARROWEST, RATE, WIDEST, widened, width
+from controller.forecast.calibration import widened, width
 
 
 def test_a_broken_bound_widens_and_a_kept_one_narrows_the_next() -> None:
     after = width(np.array([1.0, 1.0]), np.array([True, False]), 0.95)
-    assert after.tolist() == pytest.approx([1 + RATE * 0.95, 1 - RATE * 0.05])
+    assert after.tolist() == pytest.approx([1.095, 0.995])
 
 
-def test_width_stays_within_its_limits() -> None:
-    after = width(np.array([WIDEST, NARROWEST]), np.array([True, False]), 0.95)
-    assert after.tolist() == [WIDEST, NARROWEST]
+def test_width_stays_between_a_quarter_of_the_models_own_and_four_times_that() -> None:
+    after = width(np.array([4.0, 3.9, 0.25, 0.26]), np.array([True, True, False, False]), 0.95)
+    assert after.tolist() == pytest.approx([4.0, 3.995, 0.25, 0.255])
 
 
 def test_only_the_scatter_is_widened() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from controller.forecast.bound import scale
 from controller.forecast.model import Floats, Points
 from controller.forecast.ols import OLS
-from controller.forecast.wls import MAX_HALVINGS, WLS
+from controller.forecast.wls import WLS
 
 
 def design(ages: Floats) -> Floats:
@@ -22,7 +22,7 @@ def reference(ages: Floats, values: Floats, weights: Floats) -> Floats:
 
 
 def decay(ages: Floats, half_life: float) -> Floats:
-    return np.asarray(0.5 ** np.minimum((ages - ages.min()) / half_life, MAX_HALVINGS))
+    return np.asarray(0.5 ** ((ages - ages.min()) / half_life))
 
 
 @pytest.mark.parametrize("half_life", [200.0, 600.0, 3600.0])
@@ -31,6 +31,15 @@ def test_wls_is_least_squares_under_halving_weights_where_demand_has_a_trend(hal
     line = WLS(half_life_seconds=half_life).fit(data)
     for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
         level, slope = reference(ages, values, decay(ages, half_life))
+        assert line.level[row] == pytest.approx(level, rel=1e-9)
+        assert line.slope[row] == pytest.approx(slope, rel=1e-7)
+
+
+def test_a_half_life_of_wls_lasts_three_looks_at_least() -> None:
+    data = noisy(1, domains=20, slope=100 * MIB)
+    line = WLS(half_life_seconds=1.0).fit(data)
+    for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
+        level, slope = reference(ages, values, decay(ages, 3 * np.ptp(ages) / 11))
         assert line.level[row] == pytest.approx(level, rel=1e-9)
         assert line.slope[row] == pytest.approx(slope, rel=1e-7)
 
@@ -93,6 +102,12 @@ def test_points_closer_than_a_millisecond_tell_no_slope() -> None:
     line = OLS().fit(points([(9, 100.0), (9 + 1e-6, 300.0), (9 + 2e-6, 200.0)]))
     assert (line.slope[0], line.spread[0]) == (0.0, np.inf)
     assert line.level[0] == pytest.approx(200.0)
+
+
+@pytest.mark.parametrize(("gap_s", "slope"), [(1.4e-3, 0.0), (1.42e-3, 100 / 1.42e-3)])
+def test_points_tell_a_slope_once_their_times_deviate_by_a_millisecond(gap_s: float, slope: float) -> None:
+    line = OLS().fit(points([(9, 200.0), (9 + gap_s, 100.0)]))
+    assert line.slope[0] == pytest.approx(slope)
 
 
 def test_simultaneous_points_make_a_flat_line_through_their_mean() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from controller.api.policy import ForecastModel, ModelType
 from controller.forecast.lasso import Lasso
 from controller.forecast.last_value import LastValue
 from controller.forecast.model import Model
@@ -25,6 +26,11 @@ def test_a_kind_and_its_parameters_make_a_model(made: Model, meant: Model) -> No
     assert made == meant
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_that_are_not_given_are_those_of_a_policy_that_gives_none(kind: ModelType) -> None:
+    assert model(kind) == model(kind, **ForecastModel(type=kind).chosen.model_dump())
+
+
 def test_equal_parameters_make_equal_models_so_that_they_can_be_told_apart() -> None:
     assert len({model(kind) for kind in KINDS} | {model("WLS"), model("WLS", half_life_seconds=60.0)}) == len(KINDS)
 
@@ -37,3 +43,8 @@ def test_an_unknown_kind_is_refused_with_the_known_ones() -> None:
 def test_an_unknown_parameter_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="model WLS: no parameter 'penalty'; use decision_points, half_life_seconds"):
         model("WLS", penalty=3)
+
+
+def test_of_several_unknown_parameters_the_first_is_named() -> None:
+    with pytest.raises(ValueError, match="model WLS: no parameter 'alpha'"):
+        model("WLS", penalty=3, alpha=1)

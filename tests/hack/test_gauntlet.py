@@ -1,15 +1,17 @@
 """`./hack/gauntlet`: its worlds are what it promises, its figures are as by hand, and it runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from made_constants import Tuning
+from matplotlib.figure import Figure
 
 from controller.replay.controllers import PEERS
 from controller.replay.score import Figures
-from worlds import constants
+from worlds import constants, picture, tables
 from worlds.__main__ import POLICY, main
 from worlds.evaluation import ReplayResult, WorldResult, evaluate
 from worlds.summary import best_peer, ratio, summary
@@ -215,6 +217,82 @@ def test_a_file_that_holds_no_results_is_refused(tmp_path):
     assert "is not what --json writes; name such a file" in outcome.output
 
 
+@pytest.fixture
+def asked(monkeypatch):
+    """The jobs of a run whose worlds are not replayed."""
+    jobs = []
+    usual = result(ballast=(1e-3,))
+    monkeypatch.setattr("worlds.__main__._results", lambda work, _workers: jobs.extend(work) or [usual])
+    monkeypatch.setattr("worlds.__main__.summary", lambda _label, results, ours: summary("ballast", results, ours))
+    return jobs
+
+
+class TestAblation:
+    def test_has_every_other_model_and_fixed_looks_in_worlds_with_trends(self, asked):
+        run("--seeds", "4", "--ablate")
+
+        assert [job.family for job in asked] == ["ramps", "saw_teeth", "leaks", "days", "weekdays"]
+        models = ["ballast", "ballast:ols", "ballast:ridge", "ballast:lasso", "ballast:lastvalue", "ballast:fixed"]
+        assert [one.label for one in asked[0].candidates] == [*models, "probe", "mom", "proxmox", "qmemman"]
+
+    def test_of_other_families_is_made_where_they_are_named(self, asked):
+        run("--seeds", "4", "--ablate", "--only", "jobs")
+
+        assert [job.family for job in asked] == ["jobs"]
+
+
+@pytest.mark.parametrize(("arguments", "spare"), [((), "Share"), (("--reclaim",), "Reclaim")])
+def test_spare_memory_is_shared_unless_said_otherwise(arguments, spare, asked):
+    run("--seeds", "4", "--only", "jobs", *arguments)
+
+    assert (asked[0].policy.spec.spare, asked[0].policy.spec.budget.reserve_percent) == (spare, 0)
+
+
+def test_a_policy_of_ones_own_says_itself_what_becomes_of_spare_memory(tmp_path):
+    outcome = run("--policy", str(tmp_path / "mine.yaml"), "--reclaim")
+
+    assert outcome.exit_code == 2
+    assert "with --policy, write `spare: Reclaim` there" in outcome.output
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize("width", ["40", "200"])
+def test_a_table_is_not_cut_off_however_narrow_the_terminal(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", width)
+
+    assert "…" not in run("--seeds", "4", "--only", "jobs").output
+
+
+def test_figures_have_three_digits_or_all_before_the_point():
+    shown = [tables._short(value) for value in (0.0, 0.4666, 0.9996, 5.258, 9.996, 54.86, 99.96, 2487.1)]
+
+    assert shown == ["0.000", "0.467", "1.00", "5.26", "10.0", "54.9", "100", "2487"]
+
+
+class TestPicture:
+    def drawn(self, results, monkeypatch, tmp_path):
+        figures = []
+        monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+        picture.draw(results, "ballast", tmp_path / "ratios.png")
+        return figures[0].axes[0]
+
+    def test_has_a_dot_a_world_at_the_ratio_that_the_table_has(self, monkeypatch, tmp_path):
+        results = [result(ballast=(5e-4,)), result(ballast=(3e-3,), probe=(2e-6,))]
+
+        axes = self.drawn(results, monkeypatch, tmp_path)
+
+        shown = {line.get_label(): [float(x) for x in line.get_xdata()] for line in axes.lines[:2]}
+        assert shown["ballast"] == pytest.approx([0.5, 3])
+        assert shown["probe"] == pytest.approx([1, 0.1])  # harm that nobody notices counts for 0.01 %
+
+    def test_has_families_in_the_order_of_how_they_fare(self, monkeypatch, tmp_path):
+        worse, better = result(ballast=(5e-3,)), replace(result(ballast=(5e-4,)), family="sleepers")
+
+        axes = self.drawn([worse, better], monkeypatch, tmp_path)
+
+        assert [text.get_text() for text in axes.get_yticklabels()] == ["sleepers", "jobs"]
+
+
 class OutOfOrder:
     """A pool whose jobs end as they like, and who watches it."""
 
@@ -274,21 +352,20 @@ class TestSweep:
         assert (fixed, made[0][1]) == (controller == "ballast:fixed", Tuning(margin=2.0))
 
     @pytest.mark.usefixtures("brief")
-    def test_a_sweep_has_a_row_for_every_value(self, monkeypatch):
+    def test_a_sweep_has_a_row_for_every_value_beside_the_present_ones(self, monkeypatch):
         monkeypatch.setattr(constants, "changed", lambda *_: PEERS["static"]())
 
-        outcome = run("--seeds", "4", "--only", "jobs", "--sweep", "margin=0.5,2", "--jobs", "1")
+        swept = ("--sweep", "margin=0.5,2", "--sweep", "points=1")
+        outcome = run("--seeds", "4", "--only", "jobs", *swept, "--jobs", "1")
 
-        assert [line[:18].strip() for line in outcome.output.splitlines() if line.startswith("ballast ")] == [
-            "ballast margin=0.5",
-            "ballast margin=2",
-        ]
+        rows = [line.split("  ")[0] for line in outcome.output.splitlines() if line.startswith("ballast")]
+        assert rows == ["ballast", "ballast:fixed", "ballast margin=2", "ballast points=1"]
 
     def test_a_constant_is_tried_from_a_quarter_to_four_times(self):
-        assert constants.values("margin") == ("margin", [0.125, 0.25, 0.5, 1.0, 2.0])
+        assert constants.values("margin") == ("margin", [0.125, 0.25, 1.0, 2.0])
 
     def test_a_count_stays_whole_and_positive_and_is_tried_once(self):
-        assert constants.values("points") == ("points", [1, 2, 3, 6, 12])
+        assert constants.values("points") == ("points", [1, 2, 6, 12])
 
     def test_values_may_be_given(self):
         assert constants.values("margin=0.1,7") == ("margin", [0.1, 7.0])
