@@ -251,8 +251,11 @@ def _told(balloon: Balloon, chosen: Bools, target: Floats, size: Floats, now: fl
 
 def resting(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:
     """(n,) domains whose last order libvirt refused a moment ago."""
-    rest = np.where(in_need, np.minimum(balloon.refusal_rest, tuning.refusal_in_need), balloon.refusal_rest)
-    return np.asarray(now - balloon.refused_at < rest)
+    since = now - balloon.refused_at
+    rests = since < balloon.refusal_rest
+    if np.count_nonzero(rests):
+        rests &= ~in_need | (since < tuning.refusal_in_need)
+    return rests
 
 
 def free_to_move(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:
@@ -283,5 +286,8 @@ def committed(balloon: Balloon, observation: Observation, inventory: Inventory) 
     A domain not looked at yet counts with its maximum.
     """
     size = np.where(np.isnan(observation.allocation), inventory.maximum, observation.allocation)
-    earlier = np.where(balloon.phase == int(Phase.UNKNOWN), balloon.previous, np.nan)
-    return np.fmax(np.fmax(size, earlier), np.fmax(balloon.target, balloon.allowance))
+    ordered = np.fmax(balloon.target, balloon.allowance)
+    unanswered = balloon.phase == int(Phase.UNKNOWN)
+    if np.count_nonzero(unanswered):
+        ordered = np.fmax(ordered, np.where(unanswered, balloon.previous, np.nan))
+    return np.fmax(size, ordered)
