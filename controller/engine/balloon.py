@@ -149,8 +149,9 @@ def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now
         balloon = _progress(balloon, observation, now)
     begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
     balloon = balloon.put(begun, settles_at=now + tuning.settling)
-    home = np.abs(observation.allocation - inventory.definition) < TOLERANCE
-    balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
+    if np.count_nonzero(balloon.release):
+        home = np.abs(observation.allocation - inventory.definition) < TOLERANCE
+        balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
     return balloon.put(np.isnan(balloon.settled), settled=observation.allocation)
 
 
@@ -272,9 +273,11 @@ def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, 
 
     One that grows goes on: its size may be old news, and to stay there would take from its guest what it has by now.
     """
-    strays = (balloon.phase == int(Phase.MOVING)) & ~inventory.enforce & ~balloon.release
+    strays = balloon.phase == int(Phase.MOVING)
+    if np.count_nonzero(strays):
+        strays &= ~inventory.enforce & ~balloon.release
     if not np.count_nonzero(strays):
-        return np.asarray(strays)
+        return strays
     reachable = (observation.life == int(Life.RUNNING)) & (observation.allocation > 0)
     shrinks = balloon.target < observation.allocation - TOLERANCE
     return np.asarray(strays & reachable & shrinks & ~resting(balloon, strays, now, tuning))
