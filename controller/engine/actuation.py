@@ -248,7 +248,7 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
     """(n,) `Reason` for leaving each domain as it is, were it left."""
     known, plan = at.known, at.plan
     seen, balloon, size = known.observation, known.balloon, known.observation.allocation
-    threshold, foreseen = known.bounds.threshold, known.estimate.wanted(known.inventory)
+    threshold, foreseen = known.bounds.threshold, known.foreseen
     cases: list[tuple[Bools, Reason | Ints]] = []
     if not known.at_ease or not plan.movable.all():
         cases = [

@@ -89,7 +89,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     seen, estimate, host, tuning, bounds = known.observation, known.estimate, known.host, known.tuning, known.bounds
     need = _need(known)
     demand = np.maximum(need, np.fmin(seen.demand, bounds.top))
-    wanted = np.fmax(np.minimum(estimate.wanted(known.inventory), bounds.top), demand)
+    wanted = np.fmax(np.minimum(known.foreseen, bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
     given_back = np.minimum(np.fmax(need, known.inventory.definition), np.fmax(need, top))

@@ -249,12 +249,11 @@ def _hold(estimate: Estimate, inventory: Inventory, chosen: Bools, now: float) -
     window = inventory.stabilization
     foreseen = estimate.wanted(inventory)
     passed = now - estimate.bucket_start
-    turn = passed >= window
+    turn = chosen & (passed >= window)
+    made = estimate.put(chosen, bucket=np.maximum(estimate.bucket, foreseen))
+    if not np.count_nonzero(turn):
+        return made
     gap = passed > 2 * np.maximum(window, inventory.interval_maximum)
-    return estimate.put(
-        chosen,
-        since=np.where(gap, now, estimate.since),
-        bucket_before=np.where(turn, np.where(passed < 2 * window, estimate.bucket, 0.0), estimate.bucket_before),
-        bucket_start=np.where(turn, now, estimate.bucket_start),
-        bucket=np.where(turn, foreseen, np.maximum(estimate.bucket, foreseen)),
-    )
+    before = np.where(passed < 2 * window, estimate.bucket, 0.0)
+    made = made.put(turn, bucket_before=before, bucket_start=now, bucket=foreseen)
+    return made.put(chosen & gap, since=now)

@@ -75,6 +75,11 @@ class Known:
         return np.where(self.follows, self.balloon.target, self.observation.allocation)
 
     @cached_property
+    def foreseen(self) -> Floats:
+        """(n,) bytes that domains want, see `Estimate.wanted`."""
+        return self.estimate.wanted(self.inventory)
+
+    @cached_property
     def mean_demand(self) -> float:
         """Bytes, of the domains that a policy owns; prices are in seconds of it."""
         demand = self.observation.demand[self.inventory.acted_on]

@@ -105,11 +105,9 @@ class Observation(Table):
     """Size of the balloon at the look that brought it."""
     usable: Floats = column(np.nan)
     swap_in: Floats = column(np.nan)
-    swap_out: Floats = column(np.nan)
     major_faults: Floats = column(np.nan)
     swap_in_rate: Floats = column(0.0)
     """Bytes a second since the telling sample before."""
-    swap_out_rate: Floats = column(0.0)
     fault_rate: Floats = column(0.0)
     """Major faults a second, likewise."""
 
@@ -134,7 +132,6 @@ class _Look:
     caches: Floats
     available: Floats
     swap_in: Floats
-    swap_out: Floats
     major_faults: Floats
     rss: Floats
     stamp: Floats
@@ -207,7 +204,7 @@ def _dense(snapshot: Snapshot, observation: Observation, now: float) -> _Look:
     actual = np.maximum(samples.actual - inventory.plugged[rows], 0.0)
     maximum = np.minimum(samples.maximum, inventory.maximum[rows])
     numbers = [actual, maximum, np.where(given, samples.usable, samples.unused), samples.unused]
-    numbers += [samples.caches, samples.available, samples.swap_in, samples.swap_out, samples.major_faults]
+    numbers += [samples.caches, samples.available, samples.swap_in, samples.major_faults]
     dense = spread(rows, np.array([*numbers, samples.rss, samples.updated]), n)
     life = observation.life.copy()
     life[rows] = samples.life
@@ -303,10 +300,8 @@ def _tell(observation: Observation, look: _Look, telling: Bools) -> Observation:
         told_size=look.actual,
         usable=look.usable,
         swap_in=look.swap_in,
-        swap_out=look.swap_out,
         major_faults=look.major_faults,
         swap_in_rate=np.fmax((look.swap_in - observation.swap_in) / elapsed, 0.0),
-        swap_out_rate=np.fmax((look.swap_out - observation.swap_out) / elapsed, 0.0),
         fault_rate=np.fmax((look.major_faults - observation.major_faults) / elapsed, 0.0),
     )
 
