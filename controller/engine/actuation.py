@@ -73,7 +73,9 @@ def choose(at: Situation) -> Moves:
     wishes, hopes = _wishes(at, base)
     still = plan.movable & ~known.balloon.under_way & (wishes + hopes == 0)
     returns, shrink, less = _shrinks(at, still, wishes)
-    verified = _verified(at) if np.count_nonzero(shrink) else shrink
+    if not np.count_nonzero((wishes + hopes > 0) | shrink | known.turning):  # mostly so
+        return Moves(shrink, shrink, size, _why_kept(at, shrink, _gives(known)), shrink, shrink)
+    verified = _verified(at)
     coming = _gives(known) or bool(np.count_nonzero(shrink & verified))
     granted = _grant(at, wishes, hopes, coming)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN

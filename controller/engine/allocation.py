@@ -92,8 +92,10 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     wanted = np.fmax(np.minimum(known.foreseen, bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
-    given_back = np.minimum(np.fmax(need, known.inventory.definition), np.fmax(need, top))
-    foot = np.where(known.balloon.release, given_back, demand)
+    foot = demand
+    if np.count_nonzero(known.balloon.release):
+        given_back = np.minimum(np.fmax(need, known.inventory.definition), np.fmax(need, top))
+        foot = np.where(known.balloon.release, given_back, demand)
     reach = np.fmax(np.fmax(estimate.reach, tuning.search_reach * (searched - foot)), 1.0) * known.inventory.weight
     capacity = host.budget - float(committed[~movable].sum())
     spread = min(capacity - tuning.pool * host.budget, capacity - host.budget + host.lendable)
@@ -140,8 +142,10 @@ def _need(known: Known) -> Floats:
     """
     seen = known.observation
     told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at) & ~known.fruitless
-    need = np.where(known.pressed, _told(known), np.where(told, _used(known), seen.allocation))
-    return np.where(np.isnan(need), 0.0, need)
+    need = np.where(told, _used(known), seen.allocation)
+    if np.count_nonzero(known.pressed):
+        need = np.where(known.pressed, _told(known), need)
+    return np.fmax(need, 0.0)
 
 
 def _told(known: Known) -> Floats:

@@ -31,6 +31,7 @@ def held(balloon: Balloon, observation: Observation, inventory: Inventory, commi
     """
     size, rss = np.fmax(observation.allocation, 0.0), np.where(inventory.resident, observation.rss, np.nan)
     highest = np.where(size > 0, committed, 0.0)
+    with_devices = highest + inventory.devices
     smallest = np.fmin(size, balloon.target)
     unanswered = balloon.phase == int(Phase.UNKNOWN)
     if np.count_nonzero(unanswered):
@@ -38,6 +39,6 @@ def held(balloon: Balloon, observation: Observation, inventory: Inventory, commi
     images = inventory.devices - inventory.plugged
     least = np.fmin(smallest, np.maximum(rss - images, 0.0))
     grown = rss + np.fmax(highest - observation.rss_size, 0.0)
-    most = np.where(observation.rss_known, np.fmin(highest + inventory.devices, grown), highest + inventory.devices)
+    most = np.where(observation.rss_known, np.fmin(with_devices, grown), with_devices)
     in_files = float(np.nansum(np.fmin(size, rss)[inventory.in_file])) if np.count_nonzero(inventory.in_file) else 0.0
     return Held(float(least.sum()), float(most.sum()), in_files, float(inventory.devices.sum()))

@@ -49,8 +49,7 @@ class Table(Frozen):
             return self.having(**{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
         for name, value in values.items():  # mostly so
             if not isinstance(value, np.ndarray):
-                values[name] = np.empty_like(getattr(self, name))
-                values[name].fill(value)
+                values[name] = np.full(chosen, value)
         return self.having(**values)
 
     def take(self, index: Ints) -> Self:

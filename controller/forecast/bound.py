@@ -22,9 +22,11 @@ def predict(line: Line, horizon: Floats | float) -> Floats:
 
 def scale(line: Line, horizon: Floats | float) -> Floats:
     """Standard error of the forecast of one point at `horizon`, (n,) bytes (formula: `Line`)."""
-    distance = horizon - line.centre
-    error: Floats = line.sigma * np.sqrt(1.0 + 1.0 / line.weight + distance * distance / line.spread)
-    return error
+    variance = 1.0 + 1.0 / line.weight
+    if np.count_nonzero(np.isfinite(line.spread)):
+        distance = horizon - line.centre
+        variance = variance + distance * distance / line.spread
+    return np.asarray(line.sigma * np.sqrt(variance))
 
 
 def upper(line: Line, horizon: Floats | float, percentile: Floats | float) -> Floats:

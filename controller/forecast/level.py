@@ -71,8 +71,8 @@ def level(points: Recent, window: Window) -> Level:
 
 @lru_cache(maxsize=8)
 def _smoothers(k: int) -> Floats:
-    """(len(HALF_LIVES), k, k): what makes of k changes, the newest first, each candidate's weighted mean, and the errors
-    of its forecasts of each but the oldest from the older ones. Both are sums of changes, whatever these are.
+    """(len(HALF_LIVES), k, k): what makes of k changes, the newest first, each candidate's weighted mean, and the
+    errors of its forecasts of each but the oldest from the older ones. Both are sums of changes, whatever these are.
     """
     return np.array([_smoothed(np.eye(k), 1.0 - 0.5 ** (1.0 / looks) if looks else 1.0) for looks in HALF_LIVES])
 
