@@ -71,20 +71,30 @@ def choose(at: Situation) -> Moves:
     known = at.known
     size, base, plan = known.observation.allocation, known.going_to, at.plan
     wishes, hopes = _wishes(at, base)
-    still = plan.movable & ~known.balloon.under_way & (wishes == 0) & (hopes == 0)
+    still = plan.movable & ~known.balloon.under_way & (wishes + hopes == 0)
     returns, shrink, less = _shrinks(at, still, wishes)
+    if not np.count_nonzero((wishes + hopes > 0) | shrink | known.turning):  # mostly so
+        return Moves(shrink, shrink, size, _why_kept(at, shrink, _gives(known)), shrink, shrink)
     verified = _verified(at)
-    coming = bool(((known.balloon.target < size) & ~known.turning).any() or (shrink & verified).any())
+    coming = _gives(known) or bool(np.count_nonzero(shrink & verified))
     granted = _grant(at, wishes, hopes, coming)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     grow = (granted > 0) & (more - base >= TOLERANCE) & ~shrink
     shrink_now = shrink & verified & (less < size)
     halt = known.turning & plan.movable & ~grow
     waits = (granted < wishes - TOLERANCE) | halt
-    kept = _why_kept(at, waits, coming or bool((shrink & ~verified).any()))
+    unverified = shrink & ~verified
+    reason = _why_kept(at, waits, coming or bool(np.count_nonzero(unverified)))
     moves, target = shrink_now | grow, np.where(shrink, less, more)
-    reason = np.where(moves, _why_moved(at, target, returns), kept) if np.count_nonzero(moves) else kept
-    return Moves(shrink_now, grow, target, reason, halt, shrink & ~verified)
+    if np.count_nonzero(moves):
+        reason = np.where(moves, _why_moved(at, target, returns), reason)
+    return Moves(shrink_now, grow, target, reason, halt, unverified)
+
+
+def _gives(known: Known) -> bool:
+    """True where memory is on its way back."""
+    shrinks = known.balloon.target < known.observation.allocation
+    return bool(np.count_nonzero(shrinks & ~known.turning))
 
 
 def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
@@ -92,20 +102,23 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     are saved. First what memory is asked of others for: where that is worth its price, or they are in need; then what
     they get only of memory that is left over.
     """
-    known = at.known
-    lacking = np.where(at.plan.movable, at.plan.size - base, 0.0)
+    known, plan = at.known, at.plan
     shrinking = known.balloon.under_way & (known.balloon.target < known.observation.allocation)
-    lacking = np.where((lacking > TOLERANCE) & (~shrinking | known.pressed), lacking, 0.0)
-    narrow = base - known.estimate.upper < (1.0 - EATEN) * headroom(known.inventory, known.estimate.upper)
-    must = (
-        known.pressed | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | (at.plan.returns & narrow)
-    )
-    least = np.minimum(known.bounds.threshold, known.bounds.top - base)
-    lacking = np.where(at.plan.returns & narrow & ~shrinking & at.plan.movable, np.maximum(lacking, least), lacking)
+    lacking = np.where(plan.movable & (~shrinking | known.pressed), plan.size - base, 0.0)
+    lacking = np.where(lacking > TOLERANCE, lacking, 0.0)
+    narrow = plan.returns
+    if np.count_nonzero(narrow):
+        near = (1.0 - EATEN) * headroom(known.inventory, known.estimate.upper)
+        narrow = narrow & (base - known.estimate.upper < near)
+        least = np.minimum(known.bounds.threshold, known.bounds.top - base)
+        lacking = np.where(narrow & ~shrinking & plan.movable, np.maximum(lacking, least), lacking)
+    if not np.count_nonzero(lacking):
+        return lacking, lacking
+    must = known.pressed | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
     beyond = lacking > known.bounds.threshold
-    worth = must | (beyond & ((at.exposure.saving >= at.price) | at.plan.returns))
-    far = beyond & (base < FAR * at.plan.size) & ~at.plan.returns
-    return np.where(worth, lacking, 0.0), np.where(far & ~worth, lacking, 0.0)
+    worth = must | (beyond & ((at.exposure.saving >= at.price) | plan.returns))
+    far = beyond & (base < FAR * plan.size) & ~(plan.returns | worth)
+    return np.where(worth, lacking, 0.0), np.where(far, lacking, 0.0)
 
 
 def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools, Floats]:
@@ -113,32 +126,36 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
 
     Donors are those with the most above their plan, as few as will do: moves have a price.
     """
-    known = at.known
+    known, plan = at.known, at.plan
     size, balloon = known.observation.allocation, known.balloon
-    pressed = float(wishes[known.pressed].sum())
-    kept = np.where(at.plan.returns | (pressed > 0), 0.0, np.fmin(known.estimate.firm, size))
+    pressed, wished = float(wishes[known.pressed].sum()), float(wishes.sum())
+    short = TOLERANCE if wished > 0 else known.tuning.pool * known.host.budget / 2
+    nobody = still & plan.returns
+    if not np.count_nonzero(nobody) and wished - at.free - _coming(at, pressed - at.free) < short:
+        return nobody, nobody, size
+    kept = np.where(plan.returns | (pressed > 0), 0.0, np.fmin(known.estimate.firm, size))
     held = np.where(
         pressed > 0,
-        np.minimum(at.plan.size, np.maximum(at.plan.wanted, known.bounds.minimum)),
-        np.maximum(at.plan.size, kept),
+        np.minimum(plan.size, np.maximum(plan.wanted, known.bounds.minimum)),
+        np.maximum(plan.size, kept),
     )
-    least = np.ceil(np.where(known.inventory.share, np.maximum(at.plan.size, kept), held) / GRAIN) * GRAIN
+    least = np.ceil(np.where(known.inventory.share, np.maximum(plan.size, kept), held) / GRAIN) * GRAIN
     spare = np.where(still, size - least, 0.0)
     prompt = (size > known.bounds.top + TOLERANCE) | balloon.release
-    returns = at.plan.returns & (spare > np.where(prompt, TOLERANCE, known.bounds.threshold))
+    returns = plan.returns & (spare > np.where(prompt, TOLERANCE, known.bounds.threshold))
     less = np.where(returns, least, size)
     given = at.free + float(spare[returns].sum())
     given += _coming(at, pressed - given)
-    lacking = float(wishes.sum()) - given
-    pool = known.tuning.pool * known.host.budget
-    if lacking < (TOLERANCE if wishes.any() else pool / 2):
+    lacking = wished - given
+    if lacking < short:
         return returns, returns, less
+    lacking += known.tuning.pool * known.host.budget
     gift = np.where(pressed > given, TOLERANCE, known.bounds.threshold)
     donors = rows_of(~returns & still & (spare >= np.maximum(gift, TOLERANCE)) & ~balloon.release)
     donors = donors[np.argsort(-spare[donors], kind="stable")]
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
-    donors = donors[before < lacking + pool]
-    gives = np.minimum(spare[donors], np.maximum(lacking + pool - before[: len(donors)], gift[donors]))
+    donors = donors[before < lacking]
+    gives = np.minimum(spare[donors], np.maximum(lacking - before[: len(donors)], gift[donors]))
     less[donors] = np.maximum(np.floor((size[donors] - gives) / GRAIN) * GRAIN, least[donors])
     shrink = returns.copy()
     shrink[donors] = True
@@ -185,7 +202,7 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     """
     known = at.known
     if not np.count_nonzero(wishes + hopes):
-        return np.zeros(len(wishes))
+        return wishes
     urgent, free = known.pressed, max(at.free, 0.0)
     first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
     weight = known.inventory.weight
@@ -231,27 +248,32 @@ def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
 
 def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
     """(n,) `Reason` for leaving each domain as it is, were it left."""
-    known = at.known
+    known, plan = at.known, at.plan
     seen, balloon, size = known.observation, known.balloon, known.observation.allocation
-    unmet = np.asarray((size < known.bounds.minimum - TOLERANCE) & (not at.plan.minimums_fit))
-    foreseen = known.estimate.wanted(known.inventory)
-    short = at.plan.wanted > size + known.bounds.threshold
+    threshold, foreseen = known.bounds.threshold, known.foreseen
+    cases: list[tuple[Bools, Reason | Ints]] = []
+    if not known.at_ease or not plan.movable.all():
+        cases = [
+            (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
+            (seen.trouble != int(Reason.NONE), seen.trouble),
+            (seen.fresh_count == 0, Reason.WARMING_UP),
+            (resting(balloon, known.pressed, known.now, known.tuning), Reason.REFUSED),
+            (known.now < balloon.retry_at, Reason.STUCK),
+            (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
+            (balloon.under_way & ~waits, Reason.MOVING),
+        ]
     capped = (known.pressed | (known.estimate.upper > known.bounds.top)) & (size >= known.bounds.top - TOLERANCE)
-    held = known.inventory.share | (at.plan.size < foreseen)
-    cases: list[tuple[Bools, Reason | Ints]] = [
-        (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
-        (seen.trouble != int(Reason.NONE), seen.trouble),
-        (seen.fresh_count == 0, Reason.WARMING_UP),
-        (resting(balloon, known.pressed, known.now, known.tuning), Reason.REFUSED),
-        (known.now < balloon.retry_at, Reason.STUCK),
-        (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
-        (balloon.under_way & ~waits, Reason.MOVING),
-        (capped, Reason.AT_MAXIMUM),
-        (unmet, Reason.MINIMUM_UNMET),
+    cases.append((capped, Reason.AT_MAXIMUM))
+    if not plan.minimums_fit:
+        cases.append((size < known.bounds.minimum - TOLERANCE, Reason.MINIMUM_UNMET))
+    lacks = (plan.wanted > size + threshold) & (plan.size < size + threshold)
+    idle = foreseen < size - threshold
+    holds = ~known.inventory.share & (plan.size >= foreseen)
+    cases += [
         (waits, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
         (known.fruitless, Reason.NOT_RETURNED),
-        (short & (at.plan.size < size + known.bounds.threshold), Reason.NO_BUDGET),
-        ((foreseen < size - known.bounds.threshold) & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
-        (~held & (size > foreseen + known.bounds.threshold), Reason.STABILIZING),
+        (lacks, Reason.NO_BUDGET),
+        (idle & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
+        (holds & (size > foreseen + threshold), Reason.STABILIZING),
     ]
     return first_that_applies(cases, Reason.WITHIN_THRESHOLD)

@@ -89,11 +89,13 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     seen, estimate, host, tuning, bounds = known.observation, known.estimate, known.host, known.tuning, known.bounds
     need = _need(known)
     demand = np.maximum(need, np.fmin(seen.demand, bounds.top))
-    wanted = np.fmax(np.minimum(estimate.wanted(known.inventory), bounds.top), demand)
+    wanted = np.fmax(np.minimum(known.foreseen, bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
-    given_back = np.minimum(np.fmax(need, known.inventory.definition), np.fmax(need, top))
-    foot = np.where(known.balloon.release, given_back, demand)
+    foot = demand
+    if np.count_nonzero(known.balloon.release):
+        given_back = np.minimum(np.fmax(need, known.inventory.definition), np.fmax(need, top))
+        foot = np.where(known.balloon.release, given_back, demand)
     reach = np.fmax(np.fmax(estimate.reach, tuning.search_reach * (searched - foot)), 1.0) * known.inventory.weight
     capacity = host.budget - float(committed[~movable].sum())
     spread = min(capacity - tuning.pool * host.budget, capacity - host.budget + host.lendable)
@@ -140,8 +142,10 @@ def _need(known: Known) -> Floats:
     """
     seen = known.observation
     told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at) & ~known.fruitless
-    need = np.where(known.pressed, _told(known), np.where(told, _used(known), seen.allocation))
-    return np.where(np.isnan(need), 0.0, need)
+    need = np.where(told, _used(known), seen.allocation)
+    if np.count_nonzero(known.pressed):
+        need = np.where(known.pressed, _told(known), need)
+    return np.fmax(need, 0.0)
 
 
 def _told(known: Known) -> Floats:
@@ -192,18 +196,25 @@ def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
     Where the spare is shared, all that a domain may have. Where it is kept (`Reclaim`), what was `wanted` (n,) in the
     last stabilisation windows. While the host is under pressure nobody gets more than is wanted now.
     """
-    inventory, size, estimate = known.inventory, known.observation.allocation, known.estimate
-    young = ~(known.now - estimate.since >= inventory.stabilization)
-    held = np.fmax(np.fmax(wanted, estimate.held), np.where(young, size, 0.0))
+    inventory, size, top = known.inventory, known.observation.allocation, known.bounds.top
     released = known.balloon.release
     shares = inventory.share & ~released
-    top = np.where(shares, known.bounds.top, np.where(released, inventory.definition, held))
+    if np.count_nonzero(shares) < len(shares):
+        top = np.where(shares, top, np.where(released, inventory.definition, _kept(known, wanted)))
     if known.host.reading.pressure:
         top = wanted
     elif not known.host.lends(known.now):
         top = np.where(released, top, np.minimum(top, np.fmax(wanted, size)))
     returns = ~shares | (size > known.bounds.top) | known.host.reading.pressure
     return np.asarray(returns), np.fmin(top, known.bounds.top)
+
+
+def _kept(known: Known, wanted: Floats) -> Floats:
+    """(n,) bytes that domains keep while spare memory is not shared: what was wanted in the last windows, and all they
+    have until one of these has passed.
+    """
+    young = ~(known.now - known.estimate.since >= known.inventory.stabilization)
+    return np.fmax(np.fmax(wanted, known.estimate.held), np.where(young, known.observation.allocation, 0.0))
 
 
 def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float, elapsed: float) -> Exposure:
@@ -216,7 +227,8 @@ def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float
     as_is, as_planned = _excess(tail, estimate, np.array([base, plan.size]), known.tuning)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
-    gain *= _net(plan, base, gain, as_planned - as_is, free)
+    if np.count_nonzero(gain):
+        gain *= _net(plan, base, gain, as_planned - as_is, free)
     regret = np.where(short, exposure.regret + gain * elapsed, 0.0)
     lasting = np.fmax(known.now - np.fmax(estimate.since, exposure.moved_at), 0.0)
     return exposure.having(excess=as_is, regret=regret, saving=regret + gain * lasting)

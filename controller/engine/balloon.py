@@ -149,8 +149,9 @@ def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now
         balloon = _progress(balloon, observation, now)
     begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
     balloon = balloon.put(begun, settles_at=now + tuning.settling)
-    home = np.abs(observation.allocation - inventory.definition) < TOLERANCE
-    balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
+    if np.count_nonzero(balloon.release):
+        home = np.abs(observation.allocation - inventory.definition) < TOLERANCE
+        balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
     return balloon.put(np.isnan(balloon.settled), settled=observation.allocation)
 
 
@@ -251,8 +252,11 @@ def _told(balloon: Balloon, chosen: Bools, target: Floats, size: Floats, now: fl
 
 def resting(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:
     """(n,) domains whose last order libvirt refused a moment ago."""
-    rest = np.where(in_need, np.minimum(balloon.refusal_rest, tuning.refusal_in_need), balloon.refusal_rest)
-    return np.asarray(now - balloon.refused_at < rest)
+    since = now - balloon.refused_at
+    rests = since < balloon.refusal_rest
+    if np.count_nonzero(rests):
+        rests &= ~in_need | (since < tuning.refusal_in_need)
+    return rests
 
 
 def free_to_move(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:
@@ -269,9 +273,11 @@ def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, 
 
     One that grows goes on: its size may be old news, and to stay there would take from its guest what it has by now.
     """
-    strays = (balloon.phase == int(Phase.MOVING)) & ~inventory.enforce & ~balloon.release
+    strays = balloon.phase == int(Phase.MOVING)
+    if np.count_nonzero(strays):
+        strays &= ~inventory.enforce & ~balloon.release
     if not np.count_nonzero(strays):
-        return np.asarray(strays)
+        return strays
     reachable = (observation.life == int(Life.RUNNING)) & (observation.allocation > 0)
     shrinks = balloon.target < observation.allocation - TOLERANCE
     return np.asarray(strays & reachable & shrinks & ~resting(balloon, strays, now, tuning))
@@ -283,5 +289,8 @@ def committed(balloon: Balloon, observation: Observation, inventory: Inventory) 
     A domain not looked at yet counts with its maximum.
     """
     size = np.where(np.isnan(observation.allocation), inventory.maximum, observation.allocation)
-    earlier = np.where(balloon.phase == int(Phase.UNKNOWN), balloon.previous, np.nan)
-    return np.fmax(np.fmax(size, earlier), np.fmax(balloon.target, balloon.allowance))
+    ordered = np.fmax(balloon.target, balloon.allowance)
+    unanswered = balloon.phase == int(Phase.UNKNOWN)
+    if np.count_nonzero(unanswered):
+        ordered = np.fmax(ordered, np.where(unanswered, balloon.previous, np.nan))
+    return np.fmax(size, ordered)

@@ -164,8 +164,9 @@ def update(
     upper = np.maximum(bound.upper(line, ahead[rows], percentile), observation.demand[rows])
     exhausted = now + bound.time_to_reach(line, observation.allocation[rows], percentile)
     dense = spread(rows, np.array([forecast, upper, exhausted, width]), n)
-    made = _raise_peaks(estimate, observation, inventory, chosen, now).put(
+    made = estimate.put(
         chosen,
+        **_peaks_raised(estimate, observation, inventory, now),
         at=now,
         error=observation.demand - estimate.forecast,
         forecast=dense[0],
@@ -185,14 +186,12 @@ def _width(estimate: Estimate, observation: Observation, inventory: Inventory) -
     return np.where(np.isnan(estimate.upper), estimate.width, after)
 
 
-def _raise_peaks(
-    estimate: Estimate, observation: Observation, inventory: Inventory, chosen: Bools, now: float
-) -> Estimate:
+def _peaks_raised(estimate: Estimate, observation: Observation, inventory: Inventory, now: float) -> dict[str, Floats]:
+    """Peaks as they have faded, and the newest demand among them, by column."""
     demand, elapsed = observation.demand, np.fmin(now - estimate.at, bound.FOREVER)
     half_lives = np.maximum(_HALF_LIVES, PEAK_LOOKS * inventory.interval_minimum)
     peaks = np.maximum(demand, _peaks(estimate) * np.exp2(-elapsed / half_lives))
-    named = dict(zip(PEAK_HALF_LIVES, peaks, strict=True))
-    return estimate.put(chosen, highest=np.maximum(demand, estimate.highest), **named)
+    return dict(zip(PEAK_HALF_LIVES, peaks, strict=True)) | {"highest": np.maximum(demand, estimate.highest)}
 
 
 def _peaks(estimate: Estimate) -> Floats:
@@ -249,12 +248,11 @@ def _hold(estimate: Estimate, inventory: Inventory, chosen: Bools, now: float) -
     window = inventory.stabilization
     foreseen = estimate.wanted(inventory)
     passed = now - estimate.bucket_start
-    turn = passed >= window
+    turn = chosen & (passed >= window)
+    made = estimate.put(chosen, bucket=np.maximum(estimate.bucket, foreseen))
+    if not np.count_nonzero(turn):
+        return made
     gap = passed > 2 * np.maximum(window, inventory.interval_maximum)
-    return estimate.put(
-        chosen,
-        since=np.where(gap, now, estimate.since),
-        bucket_before=np.where(turn, np.where(passed < 2 * window, estimate.bucket, 0.0), estimate.bucket_before),
-        bucket_start=np.where(turn, now, estimate.bucket_start),
-        bucket=np.where(turn, foreseen, np.maximum(estimate.bucket, foreseen)),
-    )
+    before = np.where(passed < 2 * window, estimate.bucket, 0.0)
+    made = made.put(turn, bucket_before=before, bucket_start=now, bucket=foreseen)
+    return made.put(chosen & gap, since=now)

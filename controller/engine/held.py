@@ -31,10 +31,14 @@ def held(balloon: Balloon, observation: Observation, inventory: Inventory, commi
     """
     size, rss = np.fmax(observation.allocation, 0.0), np.where(inventory.resident, observation.rss, np.nan)
     highest = np.where(size > 0, committed, 0.0)
-    earlier = np.where(balloon.phase == int(Phase.UNKNOWN), balloon.previous, np.nan)
+    with_devices = highest + inventory.devices
+    smallest = np.fmin(size, balloon.target)
+    unanswered = balloon.phase == int(Phase.UNKNOWN)
+    if np.count_nonzero(unanswered):
+        smallest = np.where(unanswered, np.fmin(smallest, balloon.previous), smallest)
     images = inventory.devices - inventory.plugged
-    least = np.fmin(np.fmin(np.fmin(size, earlier), balloon.target), np.maximum(rss - images, 0.0))
+    least = np.fmin(smallest, np.maximum(rss - images, 0.0))
     grown = rss + np.fmax(highest - observation.rss_size, 0.0)
-    most = np.where(observation.rss_known, np.fmin(highest + inventory.devices, grown), highest + inventory.devices)
-    in_files = np.where(inventory.in_file, np.fmin(size, rss), 0.0)
-    return Held(float(least.sum()), float(most.sum()), float(np.nansum(in_files)), float(inventory.devices.sum()))
+    most = np.where(observation.rss_known, np.fmin(with_devices, grown), with_devices)
+    in_files = float(np.nansum(np.fmin(size, rss)[inventory.in_file])) if np.count_nonzero(inventory.in_file) else 0.0
+    return Held(float(least.sum()), float(most.sum()), in_files, float(inventory.devices.sum()))

@@ -60,6 +60,11 @@ class Known:
         return np.asarray(self.pressed & (self.balloon.target < self.observation.allocation))
 
     @cached_property
+    def at_ease(self) -> bool:
+        """No guest is short of memory, no balloon is on its way, and none is to be given back."""
+        return not np.count_nonzero(self.pressed | self.balloon.under_way | self.balloon.release)
+
+    @cached_property
     def follows(self) -> Bools:
         """(n,) balloons that are on their way to where their guests may be."""
         return np.asarray(self.balloon.under_way & ~self.turning)
@@ -68,6 +73,11 @@ class Known:
     def going_to(self) -> Floats:
         """(n,) bytes: where balloons go, or are; where they are for guests that are turning."""
         return np.where(self.follows, self.balloon.target, self.observation.allocation)
+
+    @cached_property
+    def foreseen(self) -> Floats:
+        """(n,) bytes that domains want, see `Estimate.wanted`."""
+        return self.estimate.wanted(self.inventory)
 
     @cached_property
     def mean_demand(self) -> float:

@@ -105,11 +105,9 @@ class Observation(Table):
     """Size of the balloon at the look that brought it."""
     usable: Floats = column(np.nan)
     swap_in: Floats = column(np.nan)
-    swap_out: Floats = column(np.nan)
     major_faults: Floats = column(np.nan)
     swap_in_rate: Floats = column(0.0)
     """Bytes a second since the telling sample before."""
-    swap_out_rate: Floats = column(0.0)
     fault_rate: Floats = column(0.0)
     """Major faults a second, likewise."""
 
@@ -134,7 +132,6 @@ class _Look:
     caches: Floats
     available: Floats
     swap_in: Floats
-    swap_out: Floats
     major_faults: Floats
     rss: Floats
     stamp: Floats
@@ -156,18 +153,23 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     look = _dense(snapshot, observation, now)
     before, measured = observation, _measure(observation, look, now)
     observation = _hear(measured, snapshot, now)  # strictly after: an event that differs from the look came later
-    overtaken = observation.allocation != measured.allocation
     rest_from = np.fmax(observation.moved_at, balloon.rest_from)
-    news = look.looked & np.isfinite(look.stamp) & (look.stamp != before.stamp)
+    reports = np.isfinite(look.stamp)
+    news = reports & (look.stamp != before.stamp)
     at_rest = (look.sent_at > rest_from) | (news & (before.heard_at >= rest_from))
     observation = _judge(observation, look, at_rest, snapshot.inventory, now, tuning)
     sound = news & (observation.trouble == int(Reason.NONE))
-    asked_ago = np.maximum(look.sent_at, before.heard_at) - balloon.last_at
-    moving = balloon.under_way & ((balloon.target < before.allocation) | (asked_ago >= EVENT_SPACING))
-    fresh = sound & at_rest & ~balloon.under_way
+    under_way = balloon.under_way
+    fresh = telling = sound & at_rest & ~under_way
+    if np.count_nonzero(under_way):
+        asked_ago = np.maximum(look.sent_at, before.heard_at) - balloon.last_at
+        moving = under_way & ((balloon.target < before.allocation) | (asked_ago >= EVENT_SPACING))
+        telling = fresh | (sound & moving)
     observation = _breathe(observation, look, news, balloon.last_at, now, tuning)
-    observation = observation.put(overtaken, heard_at=-np.inf)
-    return _freshen(_tell(observation, look, fresh | (sound & moving)), look, fresh, now)
+    observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now)
+    if len(snapshot.events.rows):
+        observation = observation.put(observation.allocation != measured.allocation, heard_at=-np.inf)
+    return _freshen(_tell(observation, look, telling), look, fresh, now)
 
 
 def silent_after(inventory: Inventory, tuning: Tuning) -> Floats:
@@ -202,7 +204,7 @@ def _dense(snapshot: Snapshot, observation: Observation, now: float) -> _Look:
     actual = np.maximum(samples.actual - inventory.plugged[rows], 0.0)
     maximum = np.minimum(samples.maximum, inventory.maximum[rows])
     numbers = [actual, maximum, np.where(given, samples.usable, samples.unused), samples.unused]
-    numbers += [samples.caches, samples.available, samples.swap_in, samples.swap_out, samples.major_faults]
+    numbers += [samples.caches, samples.available, samples.swap_in, samples.major_faults]
     dense = spread(rows, np.array([*numbers, samples.rss, samples.updated]), n)
     life = observation.life.copy()
     life[rows] = samples.life
@@ -229,8 +231,10 @@ def _resized(observation: Observation, size: Floats, now: float) -> Observation:
 
 
 def _measure(observation: Observation, look: _Look, now: float) -> Observation:
-    stopped = look.looked & (look.life == int(Life.NOT_RUNNING))
-    observation = _resized(observation, np.where(stopped, np.nan, look.actual), now).put(stopped, allocation=0.0)
+    size, stopped = look.actual, look.looked & (look.life == int(Life.NOT_RUNNING))
+    if np.count_nonzero(stopped):
+        observation, size = observation.put(stopped, allocation=0.0), np.where(stopped, np.nan, size)
+    observation = _resized(observation, size, now)
     known = np.isfinite(look.rss)
     observation = observation.put(look.looked, seen_at=now, life=look.life, rss_known=known)
     observation = observation.put(np.isfinite(look.maximum), maximum=look.maximum)
@@ -250,18 +254,21 @@ def _judge(
 ) -> Observation:
     """Why each sample cannot be acted on, the first cause that applies."""
     demand, age = look.demand, now - look.sent_at
-    missing = ~np.isfinite(demand) | ~(look.stamp > 0) | (look.available == 0)
-    booting = missing & (now - observation.booted_at < tuning.boot_time)
+    missing = ~(np.isfinite(demand) & (look.stamp > 0)) | (look.available == 0)
     absurd = (at_rest & ((demand < 0) | (demand > look.actual))) | (look.available < 0) | ~(look.actual > 0)
     beyond = np.fmax(look.actual, look.available) > inventory.maximum + TOLERANCE
     since = np.where(absurd | beyond, np.fmin(observation.absurd_since, now), np.nan)
-    cases: list[tuple[Bools, IntEnum | Ints]] = [
-        (look.life != int(Life.RUNNING), _TROUBLE[look.life]),
-        (booting, Reason.BOOTING),
-        (missing, Reason.NO_STATISTICS),
-        (now - since < EVENT_SPACING, Reason.MOVING),  # somebody may have set or plugged it: the event is to come
-        (beyond, Reason.MEMORY_DEVICES),
-        (absurd, Reason.INVALID_STATISTICS),
+    cases: list[tuple[Bools, IntEnum | Ints]] = [(look.life != int(Life.RUNNING), _TROUBLE[look.life])]
+    if np.count_nonzero(missing):
+        booting = missing & (now - observation.booted_at < tuning.boot_time)
+        cases += [(booting, Reason.BOOTING), (missing, Reason.NO_STATISTICS)]
+    if np.count_nonzero(absurd | beyond):
+        cases += [
+            (now - since < EVENT_SPACING, Reason.MOVING),  # somebody may have set or plugged it: the event is to come
+            (beyond, Reason.MEMORY_DEVICES),
+            (absurd, Reason.INVALID_STATISTICS),
+        ]
+    cases += [
         (age < -FUTURE_TOLERANCE, Reason.FUTURE_STATISTICS),
         (age > silent_after(inventory, tuning), Reason.STALE_STATISTICS),
     ]
@@ -279,10 +286,8 @@ def _breathe(
     same = np.abs(look.available - observation.available) < TOLERANCE / 2
     choked = spent & observation.spent & same & (observation.heard_at > asked_at)
     promised = np.fmax(look.usable - look.unused, 0.0)
-    observation = observation.put(
-        news, spent=spent, choked_at=np.where(choked, now, np.nan), available=look.available, promised=promised
-    )
-    return observation.put(np.isfinite(look.stamp), stamp=look.stamp, sent_at=look.sent_at, heard_at=now)
+    choked_at = np.where(choked, now, np.nan)
+    return observation.put(news, spent=spent, choked_at=choked_at, available=look.available, promised=promised)
 
 
 def _tell(observation: Observation, look: _Look, telling: Bools) -> Observation:
@@ -295,17 +300,17 @@ def _tell(observation: Observation, look: _Look, telling: Bools) -> Observation:
         told_size=look.actual,
         usable=look.usable,
         swap_in=look.swap_in,
-        swap_out=look.swap_out,
         major_faults=look.major_faults,
         swap_in_rate=np.fmax((look.swap_in - observation.swap_in) / elapsed, 0.0),
-        swap_out_rate=np.fmax((look.swap_out - observation.swap_out) / elapsed, 0.0),
         fault_rate=np.fmax((look.major_faults - observation.major_faults) / elapsed, 0.0),
     )
 
 
 def _freshen(observation: Observation, look: _Look, fresh: Bools, now: float) -> Observation:
     """The newest fresh sample: demand, and what of it is not to be counted on."""
-    owed = np.where(now < observation.owed_until, np.minimum(observation.owed, observation.promised), 0.0)
+    owed = observation.owed
+    if np.count_nonzero(owed):
+        owed = np.where(now < observation.owed_until, np.minimum(owed, observation.promised), 0.0)
     return observation.put(
         fresh,
         fresh=True,

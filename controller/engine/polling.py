@@ -57,26 +57,32 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     inventory, observation, pressure, now = known.inventory, known.observation, known.pressure, known.now
     fixed_looks = polling.fixed_looks + np.where(inventory.acted_on, elapsed / inventory.interval_minimum, 0.0)
     faded = _faded(polling, inventory, observation.fresh, now).having(fixed_looks=fixed_looks)
+    if not np.count_nonzero(looked):
+        return faded
     shortest, longest = inventory.interval_minimum, inventory.interval_maximum
-    stable = np.where(observation.fresh, _stable(faded, inventory, observation, pressure), polling.stable)
     worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
     last = np.fmax(polling.interval, np.fmin(inventory.statistics_period, longest))
     calm = np.minimum(np.minimum(GROWTH * last, worth), SAFETY * (known.estimate.exhausted_at - now))
     short = pressure.pressed | pressure.paging
-    fresh = np.where(short, shortest, calm.clip(shortest, longest))
-    report_due = observing.report_due(observation, inventory) - now
-    wait = np.where(observation.fresh, fresh, np.maximum(shortest, np.minimum(report_due, longest)))
-    trouble = observation.trouble
-    troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
-    wait = np.where(troubled, np.minimum(np.maximum(TROUBLED_INTERVAL, shortest), longest), wait)
+    interval = wait = np.where(short, shortest, calm.clip(shortest, longest))
+    stable = _stable(faded, inventory, observation, pressure)
+    fresh = observation.fresh
+    if np.count_nonzero(fresh) < len(fresh):
+        stable = np.where(fresh, stable, polling.stable)
+        interval = np.where(fresh, interval, np.maximum(polling.interval, shortest))
+        wait = np.where(fresh, wait, _until_news(observation, inventory, now))
     wait = np.where(inventory.obstacle != int(Reason.NONE), longest, wait)
-    return faded.put(
-        looked,
-        stable=stable,
-        interval=np.where(observation.fresh, fresh, np.maximum(polling.interval, shortest)),
-        next_look=aligned(now + wait, shortest),
-        looks=polling.looks + 1,
-    )
+    next_look = aligned(now + wait, shortest)
+    return faded.put(looked, stable=stable, interval=interval, next_look=next_look, looks=polling.looks + 1)
+
+
+def _until_news(observation: Observation, inventory: Inventory, now: float) -> Floats:
+    """(n,) seconds until a look may bring a sample that counts, where the last brought none."""
+    shortest, longest, trouble = inventory.interval_minimum, inventory.interval_maximum, observation.trouble
+    troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
+    report_due = observing.report_due(observation, inventory) - now
+    awaited = np.where(troubled, TROUBLED_INTERVAL, np.minimum(report_due, longest))
+    return np.where(troubled, np.minimum(np.maximum(awaited, shortest), longest), np.maximum(awaited, shortest))
 
 
 def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unverified: Bools) -> Polling:
@@ -120,6 +126,7 @@ would not exhaust it, and it is looked at before."""
 
 def _faded(polling: Polling, inventory: Inventory, where: Bools, now: float) -> Polling:
     """Old reallocations count less: at a steady rate of r a second the count settles at r * window."""
-    elapsed = np.minimum(now - polling.counted_at, FOREVER)
-    count = polling.reallocations * np.exp(-elapsed / inventory.stability_window)
+    count = polling.reallocations
+    if np.count_nonzero(count):
+        count = count * np.exp(-np.minimum(now - polling.counted_at, FOREVER) / inventory.stability_window)
     return polling.put(where, reallocations=count, counted_at=now)

@@ -143,5 +143,6 @@ def first_that_applies(
     """(n,) codes: of the first case whose mask (n,) is set; a case may bring codes of its own, (n,)."""
     codes = np.full(len(cases[0][0]), int(otherwise), dtype=np.int64)
     for mask, code in reversed(cases):
-        codes[mask] = code[mask] if isinstance(code, np.ndarray) else int(code)
+        if np.count_nonzero(mask):  # few do, as a rule
+            codes[mask] = code[mask] if isinstance(code, np.ndarray) else int(code)
     return codes

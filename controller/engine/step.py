@@ -149,15 +149,20 @@ def _estimate(state: State, now: float, tuning: Tuning) -> State:
 def _usable(state: State) -> Bools:
     """(n,) domains whose numbers may be acted on; a guest that fell silent in need may be grown on its last word."""
     seen = state.observation
-    silent = (seen.trouble == int(Reason.STALE_STATISTICS)) | (seen.trouble == int(Reason.NO_STATISTICS))
-    told = (seen.trouble == int(Reason.NONE)) | (silent & state.pressure.pressed)
+    told = seen.trouble == int(Reason.NONE)
+    if np.count_nonzero(told) < len(told):
+        silent = (seen.trouble == int(Reason.STALE_STATISTICS)) | (seen.trouble == int(Reason.NO_STATISTICS))
+        told |= silent & state.pressure.pressed
     return np.asarray(told & (seen.life == int(Life.RUNNING)) & (seen.fresh_count > 0) & (seen.allocation > 0))
 
 
 def _releasable(state: State) -> Bools:
     """(n,) domains that may be given back what they had. That needs no statistics, which may be off by now."""
-    seen, untouched = state.observation, state.inventory.obstacle == int(Reason.NO_POLICY)
-    return np.asarray(state.balloon.release & untouched & (seen.life == int(Life.RUNNING)) & (seen.allocation > 0))
+    seen, release = state.observation, state.balloon.release
+    if not np.count_nonzero(release):
+        return release
+    untouched = state.inventory.obstacle == int(Reason.NO_POLICY)
+    return np.asarray(release & untouched & (seen.life == int(Life.RUNNING)) & (seen.allocation > 0))
 
 
 def _hand_back(state: State, now: float, tuning: Tuning) -> tuple[State, tuple[Action, ...]]:

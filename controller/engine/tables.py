@@ -45,10 +45,12 @@ class Table(Frozen):
         chosen = np.count_nonzero(where)
         if chosen == 0:
             return self
-        if chosen == len(where):  # mostly so
-            single = {name: one for name, one in values.items() if not isinstance(one, np.ndarray)}
-            return self.having(**values | {name: np.full(chosen, one) for name, one in single.items()})
-        return self.having(**{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
+        if chosen < len(where):
+            return self.having(**{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
+        for name, value in values.items():  # mostly so
+            if not isinstance(value, np.ndarray):
+                values[name] = np.full(chosen, value)
+        return self.having(**values)
 
     def take(self, index: Ints) -> Self:
         """A table whose row i is this table's row index[i], or a blank one where index[i] is -1."""

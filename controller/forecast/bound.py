@@ -22,9 +22,11 @@ def predict(line: Line, horizon: Floats | float) -> Floats:
 
 def scale(line: Line, horizon: Floats | float) -> Floats:
     """Standard error of the forecast of one point at `horizon`, (n,) bytes (formula: `Line`)."""
-    distance = horizon - line.centre
-    error: Floats = line.sigma * np.sqrt(1.0 + 1.0 / line.weight + distance * distance / line.spread)
-    return error
+    variance = 1.0 + 1.0 / line.weight
+    if np.count_nonzero(np.isfinite(line.spread)):
+        distance = horizon - line.centre
+        variance = variance + distance * distance / line.spread
+    return np.asarray(line.sigma * np.sqrt(variance))
 
 
 def upper(line: Line, horizon: Floats | float, percentile: Floats | float) -> Floats:
@@ -41,8 +43,18 @@ def time_to_reach(line: Line, limit: Floats, percentile: Floats | float) -> Floa
     how far the limit is above the line at the centre. Rising and falling lines each take the form of this
     quadratic's root that does not cancel.
     """
-    slope, now = line.slope, _unclipped(line, 0.0, percentile)
-    error = _quantile(percentile) * line.sigma
+    reached = (_unclipped(line, 0.0, percentile) >= limit) | (limit <= 0)
+    seconds = np.where(reached, 0.0, np.inf)
+    nears = np.flatnonzero(~reached & ((line.slope != 0) | np.isfinite(line.spread)))  # the others stay where they are
+    if len(nears):
+        quantile = np.broadcast_to(_quantile(percentile), limit.shape)[nears]
+        seconds[nears] = _time_ahead(line.of(nears), limit[nears], quantile)
+    return seconds
+
+
+def _time_ahead(line: Line, limit: Floats, quantile: Floats) -> Floats:
+    """See `time_to_reach`, of bounds below their limits."""
+    slope, error = line.slope, quantile * line.sigma
     nearest = error * np.sqrt(1.0 + 1.0 / line.weight)
     growth = error / np.sqrt(line.spread)
     distance = limit - (line.level + slope * line.centre)
@@ -55,10 +67,9 @@ def time_to_reach(line: Line, limit: Floats, percentile: Floats | float) -> Floa
         np.where(rising, over, root - distance * slope),
         np.maximum(divisor, np.finfo(np.float64).tiny),
         out=np.full_like(slope, np.inf),
-        where=(now < limit) & (steepest * FOREVER > limit - now),
+        where=steepest * FOREVER > limit - (line.level + quantile * scale(line, 0.0)),
     )
-    reached = (now >= limit) | (limit <= 0)
-    return np.where(reached, 0.0, np.maximum(since_centre + line.centre, 0.0))
+    return np.maximum(since_centre + line.centre, 0.0)
 
 
 def _unclipped(line: Line, horizon: Floats | float, percentile: Floats | float) -> Floats:

@@ -6,6 +6,7 @@ made within the window, every point forecast from those before it (A. P. Dawid's
 because demand jumps: one jump must not outvote ten calm looks.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ import numpy as np
 from controller.forecast.model import Floats
 from controller.forecast.moments import Recent, ratio
 
-HALF_LIVES = (1.0, 4.0)
-"""Looks after which a point counts half: one that forgets noise of a look or two, and one for steady noise. Looks, not
-seconds: how much of a change is noise shows from point to point."""
+HALF_LIVES = (0.0, 1.0, 4.0)
+"""Looks after which a point counts half: the last value alone, one that forgets noise of a look or two, and one for
+steady noise. Looks, not seconds: how much of a change is noise shows from point to point."""
 
-HANDICAP = 1.1
+HANDICAPS = np.array([1.0, 1.1, 1.1])
 """Errors of whatever is not the last value count that much more: of several candidates the best looks better than it
 is, and the last value needs no luck."""
 
@@ -57,26 +58,29 @@ def filled(points: Recent) -> Window:
 
 def level(points: Recent, window: Window) -> Level:
     """The candidate with the least loss."""
-    columns = np.ascontiguousarray(window.changes.T)
-    counted = np.exp2(-np.arange(len(columns) - 1) / ERROR_HALF_LIFE)
-    steps = columns[:-1] - columns[1:]
-    best, squares, way = np.zeros(columns.shape[1]), counted @ (steps * steps), np.add.reduce(np.abs(steps), axis=0)
-    loss = way
-    for half_life in HALF_LIVES:
-        mean, errors = _smoothed(columns, 1.0 - 0.5 ** (1.0 / half_life))
-        own = np.add.reduce(np.abs(errors), axis=0) * HANDICAP
-        better = own < loss
-        best, loss = np.where(better, mean, best), np.where(better, own, loss)
-        squares = np.where(better, counted @ (errors * errors), squares)
-    weight = points.present[:, 1:].astype(np.float64) @ counted
-    return Level(best, np.sqrt(ratio(squares, weight)), loss, way)
+    changes = window.changes.T
+    smoothed = _smoothers(len(changes)) @ changes
+    means, errors = smoothed[:, 0], smoothed[:, 1:]
+    counted = np.exp2(-np.arange(len(changes) - 1) / ERROR_HALF_LIFE)
+    sums = np.add.reduce(np.abs(errors), axis=1)
+    losses = sums * HANDICAPS[:, None]
+    best = losses.argmin(axis=0), np.arange(losses.shape[1])
+    weight = points.present[:, 1:] @ counted
+    return Level(means[best], np.sqrt(ratio((counted @ (errors * errors))[best], weight)), losses[best], sums[0])
 
 
-def _smoothed(columns: Floats, gain: float) -> tuple[Floats, Floats]:
-    """The weighted mean, and each column's error (k - 1, n) when forecast from the older ones."""
-    mean = columns[-1]
-    errors = np.empty_like(columns[:-1])
-    for column in range(len(errors) - 1, -1, -1):
-        np.subtract(columns[column], mean, out=errors[column])
-        mean = mean + gain * errors[column]
-    return mean, errors
+@lru_cache(maxsize=8)
+def _smoothers(k: int) -> Floats:
+    """(len(HALF_LIVES), k, k): what makes of k changes, the newest first, each candidate's weighted mean, and the
+    errors of its forecasts of each but the oldest from the older ones. Both are sums of changes, whatever these are.
+    """
+    return np.array([_smoothed(np.eye(k), 1.0 - 0.5 ** (1.0 / looks) if looks else 1.0) for looks in HALF_LIVES])
+
+
+def _smoothed(changes: Floats, gain: float) -> Floats:
+    """(k, n) the weighted mean of `changes` (k, n), and all errors but the oldest's."""
+    mean, errors = changes[-1], []
+    for change in changes[-2::-1]:
+        errors.append(change - mean)
+        mean = mean + gain * errors[-1]
+    return np.array([mean, *reversed(errors)])

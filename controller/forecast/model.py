@@ -4,7 +4,7 @@ A model is one small frozen dataclass of parameters with one method. It knows no
 clocks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -50,6 +50,10 @@ class Line:
     """Time relative to now at which the line is known best, seconds, <= 0."""
     spread: Floats
     """Effective sum of squared time deviations, s^2, > 0; infinite where the slope is not estimated."""
+
+    def of(self, rows: NDArray[np.int64]) -> "Line":
+        """The lines of some of the domains."""
+        return Line(*(getattr(self, item.name)[rows] for item in fields(self)))
 
 
 class Model(Protocol):

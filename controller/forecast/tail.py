@@ -54,11 +54,13 @@ class Tail:
 
     def counted(self, rows: Ints, ratio: Floats, intervals: Floats) -> Self:
         """With a rise by `ratio` (m,) of its reach, over so many `intervals` (m,), of each of `rows` (m,)."""
-        risen, counts = self.risen.copy(), self.intervals.copy()
+        risen, counts = self.risen, self.intervals.copy()
         counts[rows] += intervals
         rose = ratio > EDGES[0]
-        ends = _ENDS[np.searchsorted(EDGES, ratio[rose])]
-        risen[rows[rose]] += np.maximum(ends[:, None] - EDGES, 0.0)
+        if np.count_nonzero(rose):
+            ends = _ENDS[np.searchsorted(EDGES, ratio[rose])]
+            risen = risen.copy()
+            risen[rows[rose]] += np.maximum(ends[:, None] - EDGES, 0.0)
         return type(self)(risen, counts)
 
     def excess(self, ratio: Floats, borrowed: float, prior: float) -> Floats:

@@ -58,9 +58,9 @@ def _flat(points: Recent, present: Level) -> Line:
     """
     return Line(
         level=points.value + present.change,
-        slope=np.zeros_like(present.change),
+        slope=np.zeros(len(present.change)),
         sigma=present.error / np.sqrt(2.0),
-        weight=np.ones_like(present.change),
+        weight=np.ones(len(present.change)),
         centre=-points.age,
-        spread=np.full_like(present.change, np.inf),
+        spread=np.full(len(present.change), np.inf),
     )
