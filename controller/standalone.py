@@ -21,7 +21,7 @@ from controller.api.documents import Loaded, Problem, clashes, load
 from controller.api.policy import MemoryPolicy
 from controller.engine.ownership import NodeIdentity
 from controller.folderwatch import RESCAN_S, SETTLED_S, FolderWatch, Writers
-from controller.policyfiles import FileError, Found, Stamp
+from controller.policyfiles import FileError, Found, Size, Stamp
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class _File:
     """Of that version's content."""
     good: Loaded = field(default_factory=Loaded)
     """Its last version without problems."""
+    size: Size = field(default_factory=Size)
+    """Of that version's policies."""
     problems: tuple[str, ...] = ()
     """Why its present version is refused."""
     changed_at: float = -math.inf
@@ -234,15 +236,16 @@ class PolicyFolder:
         loaded = load(content, str(path))
         if not loaded.problems and not loaded.policies and file.good.policies:
             loaded = Loaded(problems=(_emptied(path),))
-        others = sum(len(each.good.policies) for each in self._files.values() if each is not file)
-        if others + len(loaded.policies) > policyfiles.MAXIMUM_POLICIES:
-            loaded = Loaded(problems=(policyfiles.crowd(str(path)),))
+        others = [each.size for each in self._files.values() if each is not file]
+        size = Size(*map(sum, zip(*others, strict=True))).along(loaded.policies)
+        if problem := policyfiles.crowd(str(path), size):
+            loaded = Loaded(problems=(problem,))
         if loaded.problems:
             _refuse(path, file, _first(map(str, loaded.problems), TOLD, str(path)), ())
             return
         if file.problems:
             _log.info("%s: accepted", path, extra={"fields": {"event": "accepted policy"}})
-        file.problems, file.good = (), loaded
+        file.problems, file.good, file.size = (), loaded, Size().along(loaded.policies)
 
     def _publish(self, policies: tuple[MemoryPolicy, ...]) -> bool:
         broken = [problem for name in sorted(self._files) for problem in self._files[name].problems]
