@@ -43,6 +43,8 @@ together with the end of all else that is less than the 30 s that systemd and Ku
 PART_SECONDS = 3.0
 """How long it waits where there is nothing to do: a keeper that hangs in a frozen libvirtd ends with the process."""
 
+ANEW = "calls hang, because QEMU of some domains does not answer; connecting anew, for the others"
+
 HANGING = "too many calls hang, because QEMU of some domains does not answer; resume or destroy those"
 
 SLOW = "libvirt answers, but late; is the host overloaded, or libvirtd busy with others? See its log"
@@ -83,6 +85,9 @@ class Keeping:
     reading the XML of 1,000 new domains takes one second."""
     tick_seconds: float = 10.0
     """How often domains are listed without an event: an event can be lost, and two listing calls cost nothing."""
+    crowded_seconds: float = 1.0
+    """How long too many calls hang before another connection is opened: those of a libvirtd that was frozen end at once
+    when it goes on."""
     backoff: Callable[[int, float], float] = backoff
     """Seconds of rest after a number of tries."""
     starts: Starts = lambda _names: {}
@@ -136,6 +141,10 @@ class Connection:
         self._keeping = keeping
         self._news = News()
         self._serving: Handle | None = None
+        self._former: list[Calls] = []
+        """Of connections before this one, where calls hang yet."""
+        self._crowded_at = math.inf
+        """Monotonic seconds since which too many hang on this one."""
         self._unread: list[str] = []
         self._unresponsive: frozenset[str] = frozenset()
         self._keeper = threading.Thread(target=self._keep, name=f"ballast-libvirt {uri}", daemon=True)
@@ -218,7 +227,7 @@ class Connection:
 
     def _serve(self, handle: Handle) -> None:
         """Raises libvirtError and ConnectionLostError; returns when the connection is no longer wanted."""
-        calls = Calls(handle.getLibVersion)
+        calls = Calls(handle.getLibVersion, former=self._former)
         self._serving = handle
         self._news.begin(*self._roster.entries)
         self._patiently(handle, lambda: self._greet(handle))
@@ -233,9 +242,23 @@ class Connection:
                 self._news.tell_changes(*set_anew)
             elif self._periods.pending():
                 self._news.tell_errand()
+            self._rest(calls)
+            self._check(handle)
+
+    def _rest(self, calls: Calls) -> None:
+        """Until there is news, or the time to look for some. Raises ConnectionLostError where too many calls hang."""
+        if not calls.replaceable():
+            self._crowded_at = math.inf
             if not self._news.wait(self._keeping.tick_seconds):
                 self._news.tell_changes(*self._next_reads())
-            self._check(handle)
+            return
+        self._crowded_at = min(self._crowded_at, time.monotonic())
+        left = self._crowded_at + self._keeping.crowded_seconds - time.monotonic()
+        if left > 0:
+            self._news.wait(left)
+            return
+        self._crowded_at, self._former = math.inf, calls.beyond()
+        raise ConnectionLostError(f"{self.uri}: {ANEW}")
 
     def _patiently(self, handle: Handle, work: Callable[[], T]) -> T:
         """Do libvirt calls; while they hang nobody uses the link. Raises libvirtError and ConnectionLostError.

@@ -9,8 +9,9 @@ from benchmarks.recorded import OnePolicy
 from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Outcome, Result
+from controller.engine.snapshot import Life, Outcome, Result
 from controller.host import periods
+from controller.host.calls import LIMIT, MOST_HANGING
 from controller.host.connection import CLOSE_SECONDS, Keeping
 from controller.host.host import Host
 from controller.host.mover import ORDERS_AT_ONCE
@@ -62,8 +63,7 @@ def crowd(tmp_path) -> Iterator[Crowd]:
     domains = [FakeDomain(number) for number in range(GUESTS)]
     for domain in domains:
         domain.period = 0
-    handle = FakeHandle(*domains)
-    host = Host(["fake:///"], tmp_path, keeping=Keeping(open_handle=lambda _uri: handle))
+    host = Host(["fake:///"], tmp_path, keeping=Keeping(open_handle=lambda _uri: FakeHandle(*domains)))
     host.start()
     yield Crowd(host, domains)
     for domain in domains:
@@ -86,6 +86,22 @@ def test_no_turn_takes_longer_than_five_seconds(crowd):
 def test_a_look_and_the_orders_after_it_take_less_than_five_seconds_together(crowd):
     crowd.hang()
     assert away(lambda: (crowd.host.look(crowd.keys), crowd.host.apply(crowd.orders()))) < AWAY_SECONDS
+
+
+def test_those_that_answer_are_seen_and_moved_while_more_hang_than_one_connection_bears(crowd):
+    hung = crowd.domains[:2] + crowd.domains[500:504]
+    assert LIMIT < len(hung) < MOST_HANGING
+    for domain in hung:
+        domain.answers.clear()
+    healthy = [domain.UUIDString() for domain in crowd.domains if domain not in hung]
+
+    def seen() -> bool:
+        look = crowd.host.look(crowd.keys)
+        lives = dict(zip(look.keys, look.life, strict=True))
+        return all(lives.get(key) == Life.RUNNING for key in healthy)
+
+    until(seen, 30, "all that answer are seen")
+    assert crowd.host.apply([each for each in crowd.orders() if each.key in healthy]) == ()
 
 
 def test_orders_behind_those_that_hang_go_on_when_qemu_answers(crowd):
