@@ -68,6 +68,19 @@ class Found:
             raise unreadable(error) from error
 
 
+@contextmanager
+def pinned(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The folder that is there now, whatever takes its place meanwhile, and where links led to it. Raises OSError."""
+    root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        place = _place(root)
+        if not os.fstat(root).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+        yield Path(f"/proc/self/fd/{root}"), place
+    finally:
+        os.close(root)
+
+
 def names(folder: Path) -> tuple[list[str], int]:
     """The policy files, by name, and how many more there are than may be. Raises OSError.
 
@@ -133,26 +146,26 @@ def located(folder: Path, name: str) -> Iterator[Found]:
 
 def read_folder(folder: Path) -> Mapping[str, Loaded]:
     """What each file of the folder holds, by path; of the folder itself, what is wrong with it. Raises OSError."""
-    found, more = names(folder)
     loaded: dict[str, Loaded] = {}
     size = Size()
-    for name in found:
-        source = str(folder / name)
-        one = read_file(folder, name)
-        larger = size.along(one.policies)
-        if problem := crowd(source, larger):
-            one = Loaded(problems=(problem,))
-        else:
-            size = larger
-        loaded[source] = one
+    with pinned(folder) as (root, _):
+        found, more = names(root)
+        for name in found:
+            source = str(folder / name)
+            one = read_file(root, name, source)
+            larger = size.along(one.policies)
+            if problem := crowd(source, larger):
+                one = Loaded(problems=(problem,))
+            else:
+                size = larger
+            loaded[source] = one
     if more:
         loaded[str(folder)] = Loaded(problems=(surplus(folder, more),))
     return loaded
 
 
-def read_file(folder: Path, name: str) -> Loaded:
-    """What one file of the folder holds; nothing where it is gone. Never raises."""
-    source = str(folder / name)
+def read_file(folder: Path, name: str, source: str) -> Loaded:
+    """What one file of the folder holds; nothing where it is gone. Problems name it `source`. Never raises."""
     try:
         with located(folder, name) as found:
             content = found.read()

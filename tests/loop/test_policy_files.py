@@ -165,7 +165,7 @@ def test_hidden_files_do_not_count(folder):
 
 
 def test_a_file_that_is_gone_between_listing_and_reading_is_no_problem(folder):
-    assert policyfiles.read_file(folder, "gone.yaml").problems == ()
+    assert policyfiles.read_file(folder, "gone.yaml", "gone.yaml").problems == ()
     with pytest.raises(FileNotFoundError), located(folder, "gone.yaml"):
         pass
 
