@@ -266,7 +266,12 @@ def families(
 
 
 def _labels(row: Document, labels: dict[str, str]) -> dict[str, str]:
-    return {label: str(row[field] or "") for label, field in labels.items()}
+    return {label: _encodable(str(row[field] or "")) for label, field in labels.items()}
+
+
+def _encodable(text: str) -> str:
+    """Names of libvirt and of files may hold halves of a sign, which no encoding has."""
+    return text.encode(errors="replace").decode()
 
 
 def family(

@@ -61,6 +61,11 @@ def test_a_hostile_name_adds_no_element_and_no_attribute(path):
     assert not any(name.startswith("on") or name == "style" for _, attributes in elements for name in attributes)
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/state", "/explain?domain=k0"])
+def test_a_name_that_cannot_be_encoded_is_no_end_of_a_page(path):
+    assert pages(HOSTILE).get(path).status == 200
+
+
 def test_every_address_on_the_page_is_one_that_is_served():
     served = pages("web", "db")
     elements = Elements(served.get("/").body.decode()).found
