@@ -316,6 +316,52 @@ def test_the_mark_of_a_period_ends_with_the_domain(start_guests, watch):
     assert "<stats" not in guest.domain.XMLDesc()
 
 
+@pytest.fixture
+def target(watch) -> Iterator[PrivateLibvirtd]:
+    """Another host that guests can migrate to."""
+    assert watch  # whoever watches it ends before it does
+    with PrivateLibvirtd() as daemon:
+        yield daemon
+
+
+SLOW, FAST = 1, 1000
+"""MiB/s. Slow enough not to end by itself."""
+MIGRATION = {libvirt.VIR_MIGRATE_PARAM_URI: "tcp:127.0.0.1", libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW}
+LIVE = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+
+
+def test_a_guest_is_left_alone_while_it_migrates_and_its_period_is_put_back_where_it_has_come_to(
+    start_guests, watch, target
+):
+    (guest,) = start_guests(GuestSpec("migrant", maximum=256, stats_period=None, persistent=True))
+    here, there = watch(), Watched(target.uri)
+    try:
+        here.host.ensure_statistics(guest.uuid, 1)
+        guest.wait_fresh()
+        guest.use(60)
+        destination = target.connect()
+        going = threading.Thread(target=lambda: guest.domain.migrate3(destination, MIGRATION, LIVE))
+        going.start()
+        until(lambda: guest.domain.jobStats().get("memory_processed", 0) > 0, 30, "the migration under way")
+        (refusal,) = here.move(guest, 200)
+        assert Reason.BUSY.text in refusal
+        guest.domain.migrateSetMaxSpeed(FAST)
+        going.join(120)
+        here.until(lambda: here.host.inventory() == ())
+        there.until(lambda: [facts.uuid for facts in there.host.inventory()] == [guest.uuid])
+        come = destination.lookupByUUIDString(guest.uuid)
+        assert "<stats period='1'/>" in come.XMLDesc()
+        until(lambda: there.lives() == [Life.RUNNING], 30, "seen where it is now")
+        there.host.restore_statistics([guest.uuid])
+        there.host.close()
+        assert "<stats" not in come.XMLDesc()
+        assert MARK_NAMESPACE not in come.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        come.destroy()
+        come.undefine()
+    finally:
+        there.host.close()
+
+
 def test_a_backup_keeps_no_guest_from_being_moved(start_guests, watch, private_libvirtd):
     (guest,) = start_guests(GuestSpec("backed-up", maximum=256, current=160, swap=64))
     watched = watch()
