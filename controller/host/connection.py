@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.calls import Call, Calls
+from controller.host.calls import Call, Calls, NotStartedError
 from controller.host.news import News
 from controller.host.opening import open_here
 from controller.host.periods import CLOSING_LIMIT, Periods
@@ -108,6 +108,10 @@ class Link:
 
 class ConnectionLostError(Exception):
     """The connection broke; the message is for people."""
+
+
+class _CrowdedError(ConnectionLostError):
+    """So many calls hang on the connection that another one has to be opened."""
 
 
 def connection_of(key: str) -> str:
@@ -209,9 +213,13 @@ class Connection:
         except libvirt.libvirtError as error:
             self._fail(explain(error, self.uri))
             return False
+        part: Callable[[Handle], None] = _part
         try:
             self._serve(handle)
             self._error = f"{self.uri}: closed"
+        except _CrowdedError as error:
+            part = _part_beside
+            self._fail(str(error))
         except ConnectionLostError as error:
             self._fail(str(error))
         except libvirt.libvirtError as error:
@@ -220,7 +228,7 @@ class Connection:
             self._fail(f"{self.uri}: {error!r}; connecting again", defect=True)
         established, self.link, self._serving = self.link is not None, None, None
         self._roster.let_go()
-        _part(handle)
+        part(handle)
         if established:
             self.wake()
         return established
@@ -258,7 +266,7 @@ class Connection:
             self._news.wait(left)
             return
         self._crowded_at, self._former = math.inf, calls.beyond()
-        raise ConnectionLostError(f"{self.uri}: {ANEW}")
+        raise _CrowdedError(f"{self.uri}: {ANEW}")
 
     def _patiently(self, handle: Handle, work: Callable[[], T]) -> T:
         """Do libvirt calls; while they hang nobody uses the link. Raises libvirtError and ConnectionLostError.
@@ -353,3 +361,9 @@ def _part(handle: Handle) -> None:
         handle.unregisterCloseCallback()
     with suppress(libvirt.libvirtError):
         handle.close()
+
+
+def _part_beside(handle: Handle) -> None:
+    """The same of one on which calls hang: libvirt's client may wait for them. Meanwhile it tells events twice."""
+    with suppress(NotStartedError):
+        Call(lambda: _part(handle), ())

@@ -163,6 +163,14 @@ def test_where_too_many_calls_hang_it_is_connected_anew_as_long_as_libvirtd_has_
     assert "too many calls hang" in daemon.connection.error()
 
 
+def test_parting_from_a_connection_on_which_calls_hang_keeps_the_next_from_nothing(daemons, gate):
+    first, second = FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(1))
+    first.close = gate.wait
+    daemon = daemons(first, second, crowded_seconds=0.1)
+    hang(daemon.connection, gate)
+    daemon.until(lambda: daemon.connection.link and daemon.connection.link.handle is second)
+
+
 def test_what_hangs_is_known_on_the_next_connection_until_it_returns(daemons, gate):
     daemon = daemons(first := FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(1)), crowded_seconds=0.1)
     calls = daemon.connection.link.calls

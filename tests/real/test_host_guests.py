@@ -15,6 +15,7 @@ from controller.api.wishes import NAMESPACE
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life, Samples
+from controller.host.calls import LIMIT
 from controller.host.host import Host
 from controller.host.look import to_samples
 from controller.host.marks import MARK_NAMESPACE
@@ -200,6 +201,26 @@ def test_a_qemu_that_stops_under_an_order_keeps_nobody_else(start_guests, watch,
     resume()
     until(lambda: watched.lives() == [Life.RUNNING, Life.RUNNING], 30, "both guests answer")
     watched.until(lambda: watched.look().actual.tolist() == [160 * MIB, 160 * MIB])
+
+
+def test_where_as_many_calls_hang_as_may_the_others_are_seen_and_moved_on_another_connection(
+    start_guests, watch, stopped
+):
+    hung, other = start_guests(GuestSpec("hung"), GuestSpec("other"))
+    watched = watch()
+    (connection,) = watched.host._connections.values()
+    before = connection.link
+    resume = stopped(hung)
+    for _ in range(LIMIT):
+        domain = before.entries[hung.uuid].domain
+        before.calls.leave(before.calls.start(domain.memoryStats, (hung.uuid,)))
+    connection.doubt()
+    until(lambda: watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING], 10, "the other seen")
+    assert connection.link.handle is not before.handle
+    assert watched.move(other, 200) == []
+    watched.until(lambda: watched.host.drain_events().get(other.uuid) == 200 * MIB)
+    resume()
+    until(lambda: watched.lives() == [Life.RUNNING] * 2, 60, "both seen")
 
 
 def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watch, private_libvirtd):
