@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.calls import Call, Calls, NotStartedError
+from controller.host.calls import NUDGE_SECONDS, Call, Calls, NotStartedError
 from controller.host.news import News
 from controller.host.opening import open_here
 from controller.host.periods import CLOSING_LIMIT, Periods
@@ -238,7 +238,7 @@ class Connection:
         calls = Calls(handle.getLibVersion, former=self._former)
         self._serving = handle
         self._news.begin(*self._roster.entries)
-        self._patiently(handle, lambda: self._greet(handle))
+        self._patiently(handle, calls, lambda: self._greet(handle))
         while True:
             self._update(handle, calls)
             if self._news.closing:
@@ -268,17 +268,21 @@ class Connection:
         self._crowded_at, self._former = math.inf, calls.beyond()
         raise _CrowdedError(f"{self.uri}: {ANEW}")
 
-    def _patiently(self, handle: Handle, work: Callable[[], T]) -> T:
+    def _patiently(self, handle: Handle, calls: Calls, work: Callable[[], T]) -> T:
         """Do libvirt calls; while they hang nobody uses the link. Raises libvirtError and ConnectionLostError.
 
         This stands in for libvirt's keepalive, which spoils its client when several calls wait for a frozen
         libvirtd (9.0: one of them ends, the others never do, and GLib complains of freed loops).
         """
         call = Call(work, ())
+        frozen_at = time.monotonic() + self._keeping.frozen_seconds
         while True:
             try:
-                return call.result(self._keeping.frozen_seconds)
+                return call.result(min(NUDGE_SECONDS, self._keeping.frozen_seconds))
             except TimeoutError:
+                calls.nudge()
+            if time.monotonic() >= frozen_at:
+                frozen_at = time.monotonic() + self._keeping.frozen_seconds
                 self._check(handle)
                 self.link = None
                 self._fail(explain_freeze(self.uri))
@@ -306,7 +310,7 @@ class Connection:
         self._roster.note_resets(changes.resets)
         if not changes.listing and self.link is not None:
             return
-        differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, changes.keys)))
+        differs = self._roster.accept(self._patiently(handle, calls, lambda: self._roster.read(handle, changes.keys)))
         self.facts = self._roster.facts
         fresh, self.link = self.link is None, Link(handle, self._roster.entries, calls)
         if fresh:
