@@ -21,7 +21,7 @@ from controller.api.documents import Loaded, Problem, clashes, load
 from controller.api.policy import MemoryPolicy
 from controller.engine.ownership import NodeIdentity
 from controller.folderwatch import RESCAN_S, SETTLED_S, FolderWatch, Writers
-from controller.policyfiles import FileError, Found, Stamp
+from controller.policyfiles import FileError, Found, Size, Stamp
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ class _File:
     """Of that version's content."""
     good: Loaded = field(default_factory=Loaded)
     """Its last version without problems."""
+    size: Size = field(default_factory=Size)
+    """Of that version's policies."""
     problems: tuple[str, ...] = ()
     """Why its present version is refused."""
     changed_at: float = -math.inf
@@ -115,6 +117,8 @@ class PolicyFolder:
         self._clashes: tuple[str, ...] = ()
         self._outage: tuple[str, ...] = ()
         self._failure: BaseException | None = None
+        self._place = ""
+        """Where the folder was at the last whole scan; empty before that. Elsewhere all of it was replaced at once."""
         self._begun = monotonic()
         self._scanned = -math.inf
         self._known = self._seen = _Known(awaited=f"the files of {folder} to be read")
@@ -174,32 +178,42 @@ class PolicyFolder:
         now = self._scanned = self._monotonic()
         whole = self.writers.take_whole()
         try:
-            names, more = policyfiles.names(self._folder)
+            with policyfiles.pinned(self._folder) as (root, place):
+                names, more = policyfiles.names(root)
+                self._outage = ()
+                surplus = (str(policyfiles.surplus(self._folder, more)),) if more else ()
+                self._surplus = _said(surplus, self._surplus)
+                if not self._look_at_all(root, names, whole, now):
+                    return False
         except OSError as error:
             problem = f"{self._folder}: {error.strerror}; {_remedy(error)}; its policies stay in force until then"
             self._outage = _said((problem,), self._outage)
             return self._publish(self._known.policies)
-        self._outage = ()
-        surplus = (str(policyfiles.surplus(self._folder, more)),) if more else ()
-        self._surplus = _said(surplus, self._surplus)
-        for name in names:
-            began = self._monotonic()
-            self._look(name, whole, now)
-            if not self._go_on(self._monotonic() - began):
-                return False
+        swapped, self._place = self._place not in {"", place}, place
         for name in self._files.keys() - set(names):
             file = self._files[name]
             file.settle()
             file.missing_since = now if file.missing_since is None else file.missing_since
+            if swapped:
+                file.missing_since = -math.inf
         self._files = {name: file for name, file in sorted(self._files.items()) if not file.gone(now)}
         return self._publish(self._merged())
 
-    def _look(self, name: str, whole: set[str], now: float) -> None:
+    def _look_at_all(self, root: Path, names: Iterable[str], whole: set[str], now: float) -> bool:
+        """Whether it came to the end of them."""
+        for name in names:
+            began = self._monotonic()
+            self._look(root, name, whole, now)
+            if not self._go_on(self._monotonic() - began):
+                return False
+        return True
+
+    def _look(self, root: Path, name: str, whole: set[str], now: float) -> None:
         """Take the present version of a file, or refuse it and keep the last good one; a refusal is said once."""
         file = self._files.setdefault(name, _File())
         path = self._folder / name
         try:
-            with policyfiles.located(self._folder, name) as found:
+            with policyfiles.located(root, name) as found:
                 file.missing_since = None
                 if found.stamp == file.stamp:
                     file.settle()
@@ -234,15 +248,16 @@ class PolicyFolder:
         loaded = load(content, str(path))
         if not loaded.problems and not loaded.policies and file.good.policies:
             loaded = Loaded(problems=(_emptied(path),))
-        others = sum(len(each.good.policies) for each in self._files.values() if each is not file)
-        if others + len(loaded.policies) > policyfiles.MAXIMUM_POLICIES:
-            loaded = Loaded(problems=(policyfiles.crowd(str(path)),))
+        others = [each.size for each in self._files.values() if each is not file]
+        size = Size(*map(sum, zip(*others, strict=True))).along(loaded.policies)
+        if problem := policyfiles.crowd(str(path), size):
+            loaded = Loaded(problems=(problem,))
         if loaded.problems:
             _refuse(path, file, _first(map(str, loaded.problems), TOLD, str(path)), ())
             return
         if file.problems:
             _log.info("%s: accepted", path, extra={"fields": {"event": "accepted policy"}})
-        file.problems, file.good = (), loaded
+        file.problems, file.good, file.size = (), loaded, Size().along(loaded.policies)
 
     def _publish(self, policies: tuple[MemoryPolicy, ...]) -> bool:
         broken = [problem for name in sorted(self._files) for problem in self._files[name].problems]

@@ -33,19 +33,19 @@ def for_people(data: Any) -> Any:
 
 
 LONGEST = 1000
-"""Characters of a line that is told: a refused value has 60, libvirt's longest sentences some hundred."""
+"""Bytes of a line that is told: a refused value has 60, libvirt's longest sentences some hundred."""
 LONGEST_PART = 600
-"""The same of what every domain has: its name (255 at most where QEMU runs it), what is wrong with its wishes."""
-_ESCAPE = 10
-"""Characters of the longest escape that `printable` makes of one."""
+"""The same of what is wrong with one domain, which every domain may have."""
+LONGEST_NAME = 255
+"""Bytes of a domain's name: QEMU runs none whose name is longer than a file's may be."""
+_ESCAPE = 4
+"""Bytes that `printable` makes of one at most."""
 
 
 def bounded(text: str, most: int = LONGEST) -> str:
-    """The text, cut where it would be longer than anybody reads, also as `printable` shows it."""
-    if len(text) <= most and len(printable(text)) <= most:
-        return text
-    fitting = most if len(printable(text[:most])) <= most else most // _ESCAPE
-    return f"{text[: fitting - 1]}…"
+    """The text, cut where it takes more bytes of UTF-8 than anybody reads, also as `printable` shows it."""
+    fitting = cut(text, most)
+    return fitting if len(printable(fitting).encode()) <= most else cut(text, most // _ESCAPE)
 
 
 SHOWN_NAME = 96
@@ -59,7 +59,7 @@ def shown_name(name: str) -> str:
 
 def cut(text: str, most: int) -> str:
     """The text in at most so many bytes of UTF-8 (at least 3), with an ellipsis where something is missing."""
-    encoded = text.encode()
+    encoded = text[: most + 1].encode(errors="surrogatepass")
     if len(encoded) <= most:
         return text
     return encoded[: most - len("…".encode())].decode(errors="ignore") + "…"

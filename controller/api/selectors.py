@@ -16,7 +16,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 def matches_node(selector: NodeSelector, name: str, labels: Mapping[str, str]) -> bool:
     """True when every field that is not empty matches the node; so an empty selector matches every node."""
     return (
-        (not selector.names or any(fnmatchcase(name, glob) for glob in selector.names))
+        (not selector.names or any(_fits(glob, name) for glob in selector.names))
         and selector.match_labels.items() <= labels.items()
         and all(_holds(expression, labels) for expression in selector.match_expressions)
     )
@@ -70,7 +70,7 @@ class Candidates:
         end = bisect_right(self._names, first, begin, key=lambda name: name[: len(first)])
         if len(letters) == 1:
             return self._order[begin : bisect_right(self._names, glob, begin)]
-        if glob == f"{first}*":
+        if not searches(glob):
             return self._order[begin:end]
         places = range(begin, end) if longest == first else self._containing(longest)
         likely = [place for place in places if self._names[place].endswith(last)]
@@ -89,6 +89,17 @@ class Candidates:
                 return
             yield place
             found = self._text.find(letters, self._ends[place])
+
+
+def searches(glob: str) -> bool:
+    """Whether names have to be searched for the glob: it is neither a whole name nor the beginning of names."""
+    return _WILDCARDS.search(glob.removesuffix("*")) is not None
+
+
+def _fits(glob: str, name: str) -> bool:
+    if searches(glob):
+        return fnmatchcase(name, glob)
+    return name.startswith(glob[:-1]) if glob.endswith("*") else name == glob
 
 
 _WILDCARDS = re.compile(r"\*|\?|\[!?\]?[^\]]*\]")

@@ -93,6 +93,7 @@ _EXPLANATION: Mapping[str, Check] = {
         )
     ),
     "near": _list_of(_text),
+    "more": _number,
 }
 
 

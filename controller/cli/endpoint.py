@@ -88,9 +88,9 @@ def _asked(address: str) -> bytes:
 def _is_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
-    except ValueError:  # such as a bracket that is not closed
+        return parts.scheme in {"http", "https"} and bool(parts.netloc) and parts.port != 0
+    except ValueError:  # such as a bracket that is not closed, or a port beyond 65535
         return False
-    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def explained(url: str, domain: str) -> dict[str, Any]:

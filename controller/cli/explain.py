@@ -39,6 +39,8 @@ def _text(told: dict[str, Any]) -> Iterator[str]:
             yield from _indented(rest)
         if not each["decisions"]:
             yield "No decision changed it, or would have, since this Ballast started."
+    if told["more"]:
+        yield f"{told['more']} more have this name; ask for one by its UUID"
 
 
 def _indented(sentences: list[str]) -> Iterator[str]:

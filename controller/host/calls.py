@@ -15,6 +15,10 @@ LIMIT = 4
 """Calls left behind at once on a connection. libvirtd serves 5 requests of a client at a time
 (`max_client_requests`) and reads no more when all of them hang: one stays free for the domains that do answer."""
 
+MOST_HANGING = 12
+"""Calls left behind at once on all connections to one libvirtd, those that were closed too (`Calls.beyond`). Each keeps
+one of its workers, 20 unless set otherwise (`max_workers`): the others stay for everybody else."""
+
 NUDGE_SECONDS = 0.2
 """A call that takes longer than a busy libvirtd needs may not have left this process. Of the threads that wait on one
 connection, one polls for all; libvirt 9.0 loses the wake-up that tells it of a new call when it is just about to poll,
@@ -82,8 +86,12 @@ def wait_any(calls: Iterable[Call[Any]], seconds: float) -> None:
 class Calls:
     """The calls on one open connection. Thread-safe."""
 
-    def __init__(self, nudge: Callable[[], object], limit: int = LIMIT) -> None:
-        """`nudge` is a call to the same libvirtd that asks no QEMU; it is made beside a call that takes long."""
+    def __init__(self, nudge: Callable[[], object], limit: int = LIMIT, former: Iterable["Calls"] = ()) -> None:
+        """`nudge` is a call to the same libvirtd that asks no QEMU; it is made beside a call that takes long.
+
+        `former` are those on connections to the same libvirtd that were closed, and may hang yet.
+        """
+        self._former = tuple(former)
         self._nudge = nudge
         self._nudging: Call[object] | None = None
         self._limit = limit
@@ -128,19 +136,30 @@ class Calls:
         """True while so many calls hang that no other may begin."""
         return len(self._hanging()) >= self._limit
 
+    def replaceable(self) -> bool:
+        """True where no other call may begin on this connection, and on another one may."""
+        return self.exhausted() and len(self._all_hanging()) + self._limit <= MOST_HANGING
+
+    def beyond(self) -> list["Calls"]:
+        """What the next connection has to know of this one and those before it: where calls hang yet."""
+        return [calls for calls in (*self._former, self) if calls._hanging()]
+
     def suspects(self) -> set[str]:
         """Domains of the calls that were left behind and have not returned: one of each call's hangs."""
-        return {key for call in self._hanging() for key in call.keys}
+        return {key for call in self._all_hanging() for key in call.keys}
 
     def hangs(self, key: str) -> bool:
         """True while a call about this domain alone is left behind."""
-        return any(len(call.keys) == 1 and key in call.keys for call in self._hanging())
+        return any(len(call.keys) == 1 and key in call.keys for call in self._all_hanging())
 
     def nudge(self) -> None:
         """Wake libvirt's client. One at a time: in a frozen libvirtd they would pile up."""
         if self._nudging is None or self._nudging.done():
             with suppress(NotStartedError):
                 self._nudging = Call(self._nudge, ())
+
+    def _all_hanging(self) -> list[Call[Any]]:
+        return [call for calls in (*self._former, self) for call in calls._hanging()]
 
     def _hanging(self) -> list[Call[Any]]:
         with self._lock:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.calls import Call, Calls
+from controller.host.calls import NUDGE_SECONDS, Call, Calls, NotStartedError
 from controller.host.news import News
 from controller.host.opening import open_here
 from controller.host.periods import CLOSING_LIMIT, Periods
@@ -42,6 +42,8 @@ together with the end of all else that is less than the 30 s that systemd and Ku
 
 PART_SECONDS = 3.0
 """How long it waits where there is nothing to do: a keeper that hangs in a frozen libvirtd ends with the process."""
+
+ANEW = "calls hang, because QEMU of some domains does not answer; connecting anew, for the others"
 
 HANGING = "too many calls hang, because QEMU of some domains does not answer; resume or destroy those"
 
@@ -83,6 +85,9 @@ class Keeping:
     reading the XML of 1,000 new domains takes one second."""
     tick_seconds: float = 10.0
     """How often domains are listed without an event: an event can be lost, and two listing calls cost nothing."""
+    crowded_seconds: float = 1.0
+    """How long too many calls hang before another connection is opened: those of a libvirtd that was frozen end at once
+    when it goes on."""
     backoff: Callable[[int, float], float] = backoff
     """Seconds of rest after a number of tries."""
     starts: Starts = lambda _names: {}
@@ -103,6 +108,10 @@ class Link:
 
 class ConnectionLostError(Exception):
     """The connection broke; the message is for people."""
+
+
+class _CrowdedError(ConnectionLostError):
+    """So many calls hang on the connection that another one has to be opened."""
 
 
 def connection_of(key: str) -> str:
@@ -136,6 +145,10 @@ class Connection:
         self._keeping = keeping
         self._news = News()
         self._serving: Handle | None = None
+        self._former: list[Calls] = []
+        """Of connections before this one, where calls hang yet."""
+        self._crowded_at = math.inf
+        """Monotonic seconds since which too many hang on this one."""
         self._unread: list[str] = []
         self._unresponsive: frozenset[str] = frozenset()
         self._keeper = threading.Thread(target=self._keep, name=f"ballast-libvirt {uri}", daemon=True)
@@ -200,9 +213,13 @@ class Connection:
         except libvirt.libvirtError as error:
             self._fail(explain(error, self.uri))
             return False
+        part: Callable[[Handle], None] = _part
         try:
             self._serve(handle)
             self._error = f"{self.uri}: closed"
+        except _CrowdedError as error:
+            part = _part_beside
+            self._fail(str(error))
         except ConnectionLostError as error:
             self._fail(str(error))
         except libvirt.libvirtError as error:
@@ -211,17 +228,17 @@ class Connection:
             self._fail(f"{self.uri}: {error!r}; connecting again", defect=True)
         established, self.link, self._serving = self.link is not None, None, None
         self._roster.let_go()
-        _part(handle)
+        part(handle)
         if established:
             self.wake()
         return established
 
     def _serve(self, handle: Handle) -> None:
         """Raises libvirtError and ConnectionLostError; returns when the connection is no longer wanted."""
-        calls = Calls(handle.getLibVersion)
+        calls = Calls(handle.getLibVersion, former=self._former)
         self._serving = handle
         self._news.begin(*self._roster.entries)
-        self._patiently(handle, lambda: self._greet(handle))
+        self._patiently(handle, calls, lambda: self._greet(handle))
         while True:
             self._update(handle, calls)
             if self._news.closing:
@@ -233,21 +250,39 @@ class Connection:
                 self._news.tell_changes(*set_anew)
             elif self._periods.pending():
                 self._news.tell_errand()
-            if not self._news.wait(self._keeping.tick_seconds):
-                self._news.tell_changes(*self._next_reads())
+            self._rest(calls)
             self._check(handle)
 
-    def _patiently(self, handle: Handle, work: Callable[[], T]) -> T:
+    def _rest(self, calls: Calls) -> None:
+        """Until there is news, or the time to look for some. Raises ConnectionLostError where too many calls hang."""
+        if not calls.replaceable():
+            self._crowded_at = math.inf
+            if not self._news.wait(self._keeping.tick_seconds):
+                self._news.tell_changes(*self._next_reads())
+            return
+        self._crowded_at = min(self._crowded_at, time.monotonic())
+        left = self._crowded_at + self._keeping.crowded_seconds - time.monotonic()
+        if left > 0:
+            self._news.wait(left)
+            return
+        self._crowded_at, self._former = math.inf, calls.beyond()
+        raise _CrowdedError(f"{self.uri}: {ANEW}")
+
+    def _patiently(self, handle: Handle, calls: Calls, work: Callable[[], T]) -> T:
         """Do libvirt calls; while they hang nobody uses the link. Raises libvirtError and ConnectionLostError.
 
         This stands in for libvirt's keepalive, which spoils its client when several calls wait for a frozen
         libvirtd (9.0: one of them ends, the others never do, and GLib complains of freed loops).
         """
         call = Call(work, ())
+        frozen_at = time.monotonic() + self._keeping.frozen_seconds
         while True:
             try:
-                return call.result(self._keeping.frozen_seconds)
+                return call.result(min(NUDGE_SECONDS, self._keeping.frozen_seconds))
             except TimeoutError:
+                calls.nudge()
+            if time.monotonic() >= frozen_at:
+                frozen_at = time.monotonic() + self._keeping.frozen_seconds
                 self._check(handle)
                 self.link = None
                 self._fail(explain_freeze(self.uri))
@@ -275,7 +310,7 @@ class Connection:
         self._roster.note_resets(changes.resets)
         if not changes.listing and self.link is not None:
             return
-        differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, changes.keys)))
+        differs = self._roster.accept(self._patiently(handle, calls, lambda: self._roster.read(handle, changes.keys)))
         self.facts = self._roster.facts
         fresh, self.link = self.link is None, Link(handle, self._roster.entries, calls)
         if fresh:
@@ -330,3 +365,9 @@ def _part(handle: Handle) -> None:
         handle.unregisterCloseCallback()
     with suppress(libvirt.libvirtError):
         handle.close()
+
+
+def _part_beside(handle: Handle) -> None:
+    """The same of one on which calls hang: libvirt's client may wait for them. Meanwhile it tells events twice."""
+    with suppress(NotStartedError):
+        Call(lambda: _part(handle), ())

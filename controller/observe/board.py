@@ -9,12 +9,12 @@ from typing import Any, Protocol
 
 from controller import __version__
 from controller.api.policy import Metadata
-from controller.api.printable import LONGEST_PART, bounded
+from controller.api.printable import LONGEST_NAME, LONGEST_PART, bounded
 from controller.engine.state import State
 from controller.engine.view import view
 from controller.observe.advice import advice
 from controller.observe.chronicle import Chronicle
-from controller.observe.explain import Scene, explanation, matching, near
+from controller.observe.explain import EXPLAINED, Scene, explanation, matching, near
 from controller.observe.remarks import Ownership
 from controller.observe.trail import Trail
 
@@ -137,14 +137,18 @@ class Board:
         }
 
     def explain(self, wanted: str) -> dict[str, Any]:
-        """The `/explain` document of the domains with this name, UUID or key, JSON-able; `near` names when none has."""
+        """The `/explain` document of the domains with this name, UUID or key, JSON-able.
+
+        `near` are names like it where none has it, `more` domains that have it besides those explained.
+        """
         latest, document = self._latest, self.document()
         found = matching(document["domains"], wanted)
         if latest is None or not found:
-            return {"node": document["node"], "domains": [], "near": near(document["domains"], wanted)}
+            return {"node": document["node"], "domains": [], "near": near(document["domains"], wanted), "more": 0}
         scene = Scene(latest.state, latest.chronicle, latest.trail, self._monotonic())
         known = [each for each in found if each["key"] in latest.state.inventory.index]
-        return {"node": document["node"], "domains": [explanation(each, scene) for each in known], "near": []}
+        told = [explanation(each, scene) for each in known[:EXPLAINED]]
+        return {"node": document["node"], "domains": told, "near": [], "more": len(known) - len(told)}
 
     def health(self) -> Verdict:
         """Fine while the loop turns."""
@@ -185,7 +189,7 @@ def _generation(latest: Publication, policy: str) -> int:
 def _domain(domain: dict[str, Any], latest: Publication) -> dict[str, Any]:
     error, refusal = (said.get(domain["key"], "") for said in (latest.wishes_errors, latest.refusals))
     told = advice(domain["reason"], domain["name"], domain["mode"], error, refusal)
-    return domain | {"name": bounded(domain["name"], LONGEST_PART), "advice": bounded(told, LONGEST_PART)}
+    return domain | {"name": bounded(domain["name"], LONGEST_NAME), "advice": bounded(told, LONGEST_PART)}
 
 
 def _connection(connection: Connection) -> dict[str, Any]:

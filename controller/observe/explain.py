@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
-from controller.api.printable import LONGEST_PART, bounded
+from controller.api.printable import LONGEST_NAME, bounded
 from controller.engine.actuation import FAR
 from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
@@ -20,6 +20,10 @@ TOGETHER_S = 30.0
 """Seconds between one domain's giving and another's getting within which they are told together: a balloon's way."""
 NAMED = 3
 """Other domains that one sentence names, largest change first; the rest is counted."""
+OTHERS = 50
+"""Other domains that a decision lists, largest change first; the rest is counted."""
+EXPLAINED = 5
+"""Domains of one name that are explained at a time: connections may share a name, UUIDs are told apart."""
 NEAR = 5
 """Names that are offered for one that is not known."""
 MOVE_PRICE_S = Tuning().move_price
@@ -41,7 +45,8 @@ class Scene:
 
 def matching(domains: list[dict[str, Any]], wanted: str) -> list[dict[str, Any]]:
     """The domains of a `/state` document with this name, UUID or key: several where connections share a name."""
-    return [each for each in domains if wanted in (each["name"], each["uuid"], each["key"])]
+    name = bounded(wanted, LONGEST_NAME)
+    return [each for each in domains if each["name"] == name or wanted in (each["uuid"], each["key"])]
 
 
 def near(domains: list[dict[str, Any]], wanted: str) -> list[str]:
@@ -61,7 +66,7 @@ def explanation(domain: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
         "domain": dict(domain),
         "standing": standing(domain, scene.state.grounds.of(row), Reason(int(scene.state.reason[row]))),
         "trail": scene.trail.document(key),
-        "decisions": [_decision(each, _others(each, key, changes, scene), scene.now) for each in entries],
+        "decisions": [_decision(each, *_others(each, key, changes, scene), scene.now) for each in entries],
     }
 
 
@@ -77,7 +82,7 @@ def standing(domain: Mapping[str, Any], seen: Figures, reason: Reason) -> list[s
     ]
 
 
-def _decision(entry: Entry, others: list[dict[str, Any]], now: float) -> dict[str, Any]:
+def _decision(entry: Entry, others: list[dict[str, Any]], more: int, now: float) -> dict[str, Any]:
     seen = entry.figures
     return {
         "age_s": round(now - entry.at, 1),
@@ -86,7 +91,8 @@ def _decision(entry: Entry, others: list[dict[str, Any]], now: float) -> dict[st
         "error": entry.error,
         **{name: round(size) if isfinite(size) else None for name, size in seen._asdict().items()},
         "others": others,
-        "sentences": [_headline(entry, seen), *_grounds(seen, entry.reason), *_told(others, entry)],
+        "more_others": more,
+        "sentences": [_headline(entry, seen), *_grounds(seen, entry.reason), *_told(others, more, entry)],
     }
 
 
@@ -202,8 +208,8 @@ def _changes(chronicle: Chronicle) -> Iterator[_Change]:
                 yield _Change(key, each.at, each.outcome, seen.target - seen.allocation)
 
 
-def _others(entry: Entry, key: str, changes: list[_Change], scene: Scene) -> list[dict[str, Any]]:
-    """Who gave just before this domain grew, or got just after it shrank; largest first."""
+def _others(entry: Entry, key: str, changes: list[_Change], scene: Scene) -> tuple[list[dict[str, Any]], int]:
+    """Who gave just before this domain grew, or got just after it shrank, largest first; and how many more."""
     total: dict[str, float] = {}
     grows = entry.grows
     for each in changes:
@@ -213,13 +219,14 @@ def _others(entry: Entry, key: str, changes: list[_Change], scene: Scene) -> lis
             total[each.key] = total.get(each.key, 0.0) + abs(each.size)
     inventory = scene.state.inventory
     largest = sorted((other for other in total if other in inventory.index), key=lambda other: -total[other])
-    names = [bounded(inventory.names[inventory.index[other]], LONGEST_PART) for other in largest]
-    return [{"name": name, "bytes": round(total[other])} for name, other in zip(names, largest, strict=True)]
+    names = [bounded(inventory.names[inventory.index[other]], LONGEST_NAME) for other in largest[:OTHERS]]
+    told = [{"name": name, "bytes": round(total[other])} for name, other in zip(names, largest, strict=False)]
+    return told, len(largest) - len(told)
 
 
-def _told(others: list[dict[str, Any]], entry: Entry) -> Iterator[str]:
+def _told(others: list[dict[str, Any]], more: int, entry: Entry) -> Iterator[str]:
     if others:
         names = ", ".join(f"{each['name']} ({mib(each['bytes'])})" for each in others[:NAMED])
-        rest = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        rest = f" and {len(others) + more - NAMED} more" if len(others) + more > NAMED else ""
         when = "Memory given in the %.0f s before" if entry.grows else "Memory others got in the %.0f s after"
         yield f"{when % TOGETHER_S}: {names}{rest}."

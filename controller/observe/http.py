@@ -10,7 +10,7 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from controller.api.printable import printable
 from controller.observe.address import Address
@@ -109,11 +111,11 @@ class Pages:
         return page(query)
 
     def _state(self) -> Reply:
-        body = json.dumps(self._board.document(), allow_nan=False).encode()
-        return Reply(HTTPStatus.OK, "application/json", body)
+        return Reply(HTTPStatus.OK, "application/json", together(map(str.encode, _json(self._board.document()))))
 
     def _metrics(self) -> Reply:
-        return Reply(HTTPStatus.OK, CONTENT_TYPE_LATEST, generate_latest(self._registry))
+        families = (generate_latest(_One(each)) for each in self._registry.collect())
+        return Reply(HTTPStatus.OK, CONTENT_TYPE_LATEST, together(families))
 
 
 class Endpoint:
@@ -181,10 +183,10 @@ class Endpoint:
             except ListenError as error:
                 _log.error("%s. Not tried any more", error)
                 return
-        await Clients(self._listener, _Conversation(self._pages, self._address)).serve(self._stop)
+        await Clients(self._listener, Answers(self._pages, self._address)).serve(self._stop)
 
 
-class _Conversation:
+class Answers:
     """Requests and answers as bytes."""
 
     def __init__(self, pages: Pages, address: Address) -> None:
@@ -196,11 +198,11 @@ class _Conversation:
         line = request.partition(b"\n")[0].split()
         return len(line) > 1 and line[1].partition(b"?")[0].decode(errors="replace") in PROBES
 
-    def answer(self, request: bytes) -> bytes:
+    def answer(self, request: bytes) -> tuple[bytes, bytes]:
         """Headers and body."""
         exchange = _Exchange(request, self._pages, self._address)
         exchange.handle()
-        return exchange.wfile.getvalue()
+        return exchange.wfile.getvalue(), exchange.body
 
 
 class _Exchange(BaseHTTPRequestHandler):
@@ -216,6 +218,7 @@ class _Exchange(BaseHTTPRequestHandler):
         self._pages = pages
         self._address = address
         self._size = len(request)
+        self.body = b""
 
     def parse_request(self) -> bool:
         """Refuse what is too long and other methods before anything else is read of them."""
@@ -264,7 +267,37 @@ class _Exchange(BaseHTTPRequestHandler):
             self.send_header("Allow", "GET, HEAD")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body)
+            self.body = reply.body
+
+
+def together(parts: Iterable[bytes]) -> bytes:
+    """A text made of parts. It is never there as one `str`, in which a single rare sign makes all take four bytes."""
+    body = BytesIO()
+    for part in parts:
+        body.write(part)
+    return body.getvalue()
+
+
+def _json(document: Mapping[str, Any]) -> Iterator[str]:
+    """Field by field, and of lists item by item."""
+    for number, (name, value) in enumerate(document.items()):
+        yield f"{', ' if number else '{'}{json.dumps(name)}: "
+        if isinstance(value, list):
+            yield from (f"{', ' if at else '['}{json.dumps(each, allow_nan=False)}" for at, each in enumerate(value))
+            yield "]" if value else "[]"
+        else:
+            yield json.dumps(value, allow_nan=False)
+    yield "}"
+
+
+class _One(Collector):
+    """A registry of one family."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._metric
 
 
 def _listening(address: Address) -> socket.socket:

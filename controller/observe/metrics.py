@@ -242,15 +242,14 @@ def _domains(domains: list[Document]) -> Iterator[Metric]:
     identity = {"domain": "name", "key": "key"}
     yield from families(GaugeMetricFamily, _DOMAIN_GAUGES, identity, domains)
     yield from families(CounterMetricFamily, _DOMAIN_COUNTERS, identity, domains)
-    owned = [each | {"present": 1} for each in domains]
-    info = {
-        "present": (
-            "ballast_domain_info",
-            "Who owns the domain, and the outcome of the last decision about it.",
-        )
-    }
     labels = identity | {"uuid": "uuid", "policy": "policy", "mode": "mode", "reason": "reason"}
-    yield from families(GaugeMetricFamily, info, labels, owned)
+    yield family(
+        GaugeMetricFamily,
+        "ballast_domain_info",
+        "Who owns the domain, and the outcome of the last decision about it.",
+        labels,
+        ((_labels(each, labels), 1) for each in domains),
+    )
 
 
 def families(
@@ -267,7 +266,12 @@ def families(
 
 
 def _labels(row: Document, labels: dict[str, str]) -> dict[str, str]:
-    return {label: str(row[field] or "") for label, field in labels.items()}
+    return {label: _encodable(str(row[field] or "")) for label, field in labels.items()}
+
+
+def _encodable(text: str) -> str:
+    """Names of libvirt and of files may hold halves of a sign, which no encoding has."""
+    return text.encode(errors="replace").decode()
 
 
 def family(

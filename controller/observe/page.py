@@ -3,8 +3,9 @@
 Whatever comes from outside (names, reasons of libvirt) is escaped here; what a browser may load is said in `site`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -30,20 +31,15 @@ COLUMNS = (
 figure has its title beside it: the style sheet takes it from `data-title`."""
 
 
-def overview(state: Document, trail: Trail) -> str:
-    """The whole node, from its `/state` document."""
+def overview(state: Document, trail: Trail) -> Iterator[str]:
+    """The whole node, from its `/state` document, in parts."""
     node = state["node"]
-    body = [
-        f"<h1>{_text(node['name'])}</h1>",
-        _troubles(troubles_of(state)),
-        _summary(node),
-        _domains(state["domains"], trail),
-    ]
-    return _page(f"{node['name']} - Ballast", "".join(body), state["version"])
+    head = (f"<h1>{_text(node['name'])}</h1>", _troubles(troubles_of(state)), _summary(node))
+    return _page(f"{node['name']} - Ballast", chain(head, _domains(state["domains"], trail)), state["version"])
 
 
-def detail(explained: Document, trail: Trail, version: str) -> str:
-    """One domain's last decisions, from its `/explain` document; what is not known is said."""
+def detail(explained: Document, trail: Trail, version: str) -> Iterator[str]:
+    """One domain's last decisions, from its `/explain` document, in parts; what is not known is said."""
     parts = [_back()]
     for each in explained["domains"]:
         domain = each["domain"]
@@ -53,19 +49,22 @@ def detail(explained: Document, trail: Trail, version: str) -> str:
     if not explained["domains"]:
         parts.append("<h1>No such domain</h1><p>It may have been shut down, or undefined.</p>")
     title = explained["domains"][0]["domain"]["name"] if explained["domains"] else "No such domain"
-    return _page(f"{title} - Ballast", "".join(parts), version)
+    return _page(f"{title} - Ballast", parts, version)
 
 
-def _page(title: str, body: str, version: str) -> str:
-    return (
+def _page(title: str, body: Iterable[str], version: str) -> Iterator[str]:
+    yield (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{escape(printable(title))}</title>"
         '<link rel="icon" href="/icon.svg" type="image/svg+xml"><link rel="stylesheet" href="/page.css">'
         '<script src="/page.js" defer></script></head>'
-        f'<body><main id="main">{body}</main>'
-        f'<footer>Ballast {escape(version)}, read-only. <span id="age"></span>'
+        '<body><main id="main">'
+    )
+    yield from body
+    yield (
+        f'</main><footer>Ballast {escape(version)}, read-only. <span id="age"></span>'
         '<button type="button" id="pause" aria-pressed="false" hidden>Pause updates</button>'
         "<noscript>Reload the page for newer figures.</noscript></footer></body></html>"
     )
@@ -94,18 +93,20 @@ def _summary(node: Document) -> str:
     return f'{pressure}{unmet}<dl class="summary">{items}</dl>'
 
 
-def _domains(domains: list[Document], trail: Trail) -> str:
+def _domains(domains: list[Document], trail: Trail) -> Iterator[str]:
     if not domains:
-        return "<p>No running domains.</p>"
+        yield "<p>No running domains.</p>"
+        return
     heads = "".join(_head(title, kind) for title, kind in COLUMNS)
-    rows = "".join(_row(domain, trail) for domain in domains)
-    return (
+    yield (
         '<div class="tools"><label id="filter" hidden>Filter '
         '<input type="search" name="filter" autocomplete="off"></label>'
         f"{_legend()}</div>"
         '<div class="scroll" tabindex="0" role="region" aria-label="Domains"><table>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<thead><tr>{heads}</tr></thead><tbody>"
     )
+    yield from (_row(domain, trail) for domain in domains)
+    yield "</tbody></table></div>"
 
 
 def _legend() -> str:

@@ -4,13 +4,13 @@ A strict Content-Security-Policy goes with them: nothing inline runs, and nothin
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from importlib.resources import files
 from urllib.parse import parse_qs
 
 from controller.observe.board import Board
-from controller.observe.http import Page, Reply
+from controller.observe.http import Page, Reply, together
 from controller.observe.page import detail, overview
 from controller.observe.trail import Trail
 
@@ -71,5 +71,5 @@ def _asset(body: bytes, kind: str) -> Page:
     return lambda _query: Reply(HTTPStatus.OK, kind, body, HEADERS)
 
 
-def _html(text: str, status: HTTPStatus = HTTPStatus.OK) -> Reply:
-    return Reply(status, "text/html; charset=utf-8", text.encode(errors="replace"), HEADERS)
+def _html(parts: Iterable[str], status: HTTPStatus = HTTPStatus.OK) -> Reply:
+    return Reply(status, "text/html; charset=utf-8", together(part.encode(errors="replace") for part in parts), HEADERS)

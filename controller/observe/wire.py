@@ -25,6 +25,8 @@ TAKEN_ANSWERS = 8
 longest, gives way to the next."""
 BACKLOG = 1024
 """Connections that the kernel keeps for us: beyond them it lets a client try again after a second."""
+PART = 2**18
+"""Bytes of an answer that are handed to the kernel at a time."""
 PAUSE_S = 1.0
 """Seconds after the system had no descriptor or memory for one more connection."""
 REQUEST_LIMIT = 16 * 1024
@@ -47,8 +49,8 @@ class Answering(Protocol):
         """True where the answer is made at once: then it waits for no other."""
         ...
 
-    def answer(self, request: bytes) -> bytes:
-        """All that is sent. From several threads at a time, unless `prompt`."""
+    def answer(self, request: bytes) -> tuple[bytes, bytes]:
+        """All that is sent, head and body. From several threads at a time, unless `prompt`."""
         ...
 
 
@@ -163,9 +165,15 @@ async def _request(reader: asyncio.StreamReader) -> bytes:
     return bytes(received)
 
 
-async def _send(writer: asyncio.StreamWriter, answer: bytes) -> None:
-    """Until the client, or the kernel for it, has taken everything. Raises OSError."""
+async def _send(writer: asyncio.StreamWriter, answer: tuple[bytes, bytes]) -> None:
+    """Until the client, or the kernel for it, has taken everything. Raises OSError.
+
+    Part by part: whatever asyncio is given and cannot send at once, it copies.
+    """
     writer.transport.set_write_buffer_limits(0)
-    writer.write(answer)
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
-        await writer.drain()
+        for text in answer:
+            whole = memoryview(text)
+            for start in range(0, len(whole), PART):
+                writer.write(whole[start : start + PART])
+                await writer.drain()

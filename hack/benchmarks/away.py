@@ -70,8 +70,7 @@ def hanging_crowd(proc: Path) -> Iterator[HangingCrowd]:
     domains = [FakeDomain(number) for number in range(GUESTS)]
     for domain in domains:
         domain.period = 0
-    handle = FakeHandle(*domains)
-    host = Host(["fake:///"], proc, keeping=Keeping(open_handle=lambda _uri: handle))
+    host = Host(["fake:///"], proc, keeping=Keeping(open_handle=lambda _uri: FakeHandle(*domains)))
     host.start()
     try:
         yield HangingCrowd(host, domains)

@@ -12,6 +12,7 @@ from faulting.log import remarks
 from faulting.stage import BUDGET_MIB, NEED_MIB, REST_MIB, Stage
 from lab.errors import LabError
 from lab.guest import MIB, Guest, virtio_mem
+from lab.hoarder import hoarding_emulator
 
 OUTSIDE_MIB = 320
 """What somebody else sets: neither what Ballast wants nor the maximum."""
@@ -33,6 +34,11 @@ DEVICE_MIB = 256
 """Of virtio-mem, beside what the balloon holds."""
 RAMP_TO_MIB, RAMP_STEP_MIB, RAMP_EVERY_S = 520, 20, 1.0
 """More than the guest of 512 MiB has without its device."""
+HOARDER_MIB, TOUCHED_MIB = 640, 480
+"""Maximum of a guest that gives nothing back, and what of it was in use once: a shrink tells from 256 MiB on, so much
+may be QEMU's own."""
+HELD_S = 20.0
+"""A guest that works is shrunk within five."""
 EDGE_MIB = 20
 """Less is no step of a size."""
 FLAPS = 6
@@ -230,6 +236,27 @@ def _virtio_mem(stage: Stage) -> float:
     return stage.served(stage.taker, time.monotonic())
 
 
+def _hoards(stage: Stage) -> float:
+    """Recovered: from when the hoarder needs more until it has that."""
+    emulator = hoarding_emulator(stage.host.root / "guests")
+    hoarder = stage.join("hoarder", maximum=HOARDER_MIB, current=None, emulator=str(emulator))
+    stage.rule(budget={"maximum": f"{BUDGET_MIB + HOARDER_MIB}Mi"})
+    for mib in (*range(0, TOUCHED_MIB, TOUCHED_MIB // 4), TOUCHED_MIB, REST_MIB):
+        hoarder.use(mib)
+    stage.start()
+    stage.ballast.wait_for_domains(3)
+    stage.reported(hoarder, "NotReturned")
+    found = time.time()
+    stage.wait(lambda: stage.distance(hoarder) <= TOLERANCE_MIB, "its balloon at rest")
+    for guest in (stage.giver, stage.taker):
+        stage.wait(lambda guest=guest: stage.small(guest), f"{guest.spec.name} shrunk to its need")
+    time.sleep(HELD_S)  # what is not to happen would have happened by then
+    size = stage.watch.allocation(hoarder.uuid)
+    if any(order.at > found and order.target < size - EDGE_MIB for order in stage.orders(hoarder)[-1]):
+        raise LabError("shrunk on, though the host got nothing back")
+    return stage.served(hoarder, time.monotonic(), int(size))
+
+
 def _flaps(stage: Stage) -> float:
     stage.run()
     for _ in range(FLAPS):
@@ -244,6 +271,11 @@ FAULTS = (
         "guest-gives-nothing",
         "promises memory that its balloon cannot get; another guest is in need",
         _gives_nothing,
+    ),
+    HostFault(
+        "guest-not-returned",
+        f"its QEMU keeps all {TOUCHED_MIB} MiB it has touched, whatever the balloon takes (madvise does nothing there)",
+        _hoards,
     ),
     HostFault("memory-plugged-in", f"{PLUGGED_MIB} MiB plugged in, and used beyond the old maximum", _plugged),
     HostFault(

@@ -55,6 +55,8 @@ class GuestSpec:
     """Memory can be plugged in while it runs: `Guest.plug`."""
     devices: str = ""
     """Further XML inside the domain's `<devices>`."""
+    emulator: str = ""
+    """Path of what runs it; empty is libvirt's choice."""
     record: bool = False
     """QEMU writes down every order its balloon gets, in `Guest.records`."""
 
@@ -379,12 +381,13 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
     <type arch='x86_64' machine='q35'>hvm</type>
     <kernel>{host.image.kernel}</kernel>
     <initrd>{host.image.initramfs}</initrd>
-    <cmdline>console=ttyS0 quiet transparent_hugepage=never memhp_default_state=online</cmdline>
+    <cmdline>console=ttyS0 quiet no_timer_check transparent_hugepage=never memhp_default_state=online</cmdline>
   </os>
   <features><acpi/></features>
   <cpu mode='maximum'>{numa if spec.slots else ""}</cpu>
   <on_crash>preserve</on_crash>
   <devices>
+    {f"<emulator>{escape(spec.emulator)}</emulator>" if spec.emulator else ""}
     <controller type='usb' model='none'/>
     <serial type='file'><source path={quoteattr(f"{folder}/console.log")}/><target port='0'/></serial>
     <serial type='unix'>

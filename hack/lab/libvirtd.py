@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 import libvirt
 
@@ -32,9 +33,13 @@ remember_owner = 0
 """
 """No AppArmor profile to load, no virtlogd to ask, no extended attributes on files."""
 
-LIBVIRTD_CONF = "keepalive_interval = -1\n"
+LIBVIRTD_CONF = """\
+keepalive_interval = -1
+host_uuid = "{host}"
+"""
 """It asks no client whether it is still there: connections of tests, whose event loop rests, were cut off after half a
-minute. Clients that ask it, as Ballast does, are answered."""
+minute. Clients that ask it, as Ballast does, are answered. Each is a host of its own, so that guests migrate between
+them."""
 
 
 class PrivateLibvirtd:
@@ -121,7 +126,7 @@ class PrivateLibvirtd:
         for folder in (conf.parent, self.root / "run", self.root / "data", self.root / "guests"):
             folder.mkdir(parents=True)
         conf.write_text(QEMU_CONF)
-        conf.with_name("libvirtd.conf").write_text(LIBVIRTD_CONF)
+        conf.with_name("libvirtd.conf").write_text(LIBVIRTD_CONF.format(host=uuid4()))
         for path in (self.root, *self.root.rglob("*")):
             give_to_guests(path)
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from controller.api import selectors
 from controller.api.policy import DomainSelector, NodeSelector
 from controller.api.selectors import Candidate, Candidates, matches_node
 
@@ -93,6 +94,8 @@ def test_domains_of_one_name_are_selected_together() -> None:
 def test_globs_match_as_the_standard_librarys_do(names: list[str], globs: list[str]) -> None:
     expected = [row for row, name in enumerate(names) if any(fnmatchcase(name, glob) for glob in globs)]
     assert Candidates([Candidate(name) for name in names]).selected(DomainSelector(names=tuple(globs))) == expected
+    nodes = [matches_node(NodeSelector(names=tuple(globs)), name, {}) for name in names]
+    assert [row for row, selected in enumerate(nodes) if selected] == expected
 
 
 def test_a_glob_cannot_be_made_slow() -> None:
@@ -108,3 +111,20 @@ def test_globs_by_the_ten_thousand_cost_no_regular_expression_each() -> None:
         names = tuple(f"{kind}{policy}-{glob}*x" for kind in ("web-[0-9]", "w?", "*", "db-1") for glob in range(16))
         assert asked.selected(DomainSelector.model_construct(names=names)) == []
     assert time.process_time() - began < 1.0
+
+
+def test_node_names_by_the_ten_thousand_cost_no_regular_expression_each() -> None:
+    began = time.process_time()
+    for policy in range(1000):
+        names = tuple(f"{kind}{policy}-{node}{end}" for kind in ("rack", "row") for node in range(16) for end in "*x")
+        assert not matches_node(NodeSelector.model_construct(names=names), "node-1", {})
+    assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    ("glob", "searches"),
+    [("web", False), ("web*", False), ("*", False), ("web[*", False)]
+    + [(glob, True) for glob in ("*web", "we?", "we[ab]", "w*b*", "**", "[a-b]*")],
+)
+def test_a_whole_name_and_the_beginning_of_names_are_found_without_a_search(glob: str, searches: bool) -> None:
+    assert selectors.searches(glob) is searches

@@ -14,7 +14,7 @@ def test_a_small_size_is_taken_with_its_unit(text: str, size: int) -> None:
 
 
 def test_an_error_is_cut_to_what_can_be_read() -> None:
-    assert Wishes(error="x" * 3_000_000).error == "x" * (LONGEST_PART - 1) + "…"
+    assert Wishes(error="x" * 3_000_000).error == "x" * (LONGEST_PART - 3) + "…"
 
 
 def test_no_attributes_are_no_wishes() -> None:

@@ -39,8 +39,9 @@ EXPLAINED = {
         }
     ],
     "near": [],
+    "more": 0,
 }
-UNKNOWN = {"node": {"name": ODD}, "domains": [], "near": [ODD]}
+UNKNOWN = {"node": {"name": ODD}, "domains": [], "near": [ODD], "more": 0}
 
 
 def clean(text: str, lines: int | None = None) -> None:

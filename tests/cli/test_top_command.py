@@ -228,7 +228,13 @@ def test_nothing_at_the_address_is_said_with_the_remedy():
     assert "is `ballast run` running" in result.output
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9178", "file:///etc/passwd", "ftp://host/", "http://", "http://[::1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1:9178", "file:///etc/passwd", "ftp://host/", "http://", "http://[::1"),
+        *("http://127.0.0.1:99999", "http://127.0.0.1:http", "http://127.0.0.1:-1", "http://127.0.0.1:0"),
+    ],
+)
 def test_what_is_no_address_is_a_usage_error(address):
     result = top("--url", address, "--once")
     assert result.exit_code == 2

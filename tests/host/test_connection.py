@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from controller.engine.reasons import Reason
 from controller.host import periods
+from controller.host.calls import LIMIT, MOST_HANGING
 from controller.host.connection import (
     BACKOFF_LONGEST_SECONDS,
     CLOSE_SECONDS,
@@ -21,6 +22,7 @@ from controller.host.connection import (
     backoff,
     connection_of,
 )
+from lab.daemons import until
 from lab.fake_libvirt import XML, FakeDomain, FakeHandle, error
 
 NO_DAEMON = error(libvirt.VIR_ERR_SYSTEM_ERROR, "no socket", errno=errno.ENOENT)
@@ -29,13 +31,14 @@ NO_DAEMON = error(libvirt.VIR_ERR_SYSTEM_ERROR, "no socket", errno=errno.ENOENT)
 class Daemon:
     """A libvirtd whose connections are handed out in order; the keeper's rests end when the test says so."""
 
-    def __init__(self, *answers: FakeHandle | libvirt.libvirtError, frozen_seconds: float = 10.0) -> None:
+    def __init__(self, *answers: FakeHandle | libvirt.libvirtError, **keeping: float) -> None:
         self.answers = list(answers)
         self.attempts: list[int] = []
         self.woken = threading.Condition()
         self.moved: dict[str, int] = {}
-        keeping = Keeping(self.open, frozen_seconds=frozen_seconds, backoff=self.rest)
-        self.connection = Connection("fake:///", "", self.wake, self.moved.__setitem__, keeping)
+        self.connection = Connection(
+            "fake:///", "", self.wake, self.moved.__setitem__, Keeping(self.open, backoff=self.rest, **keeping)
+        )
 
     def open(self, _uri: str) -> FakeHandle:
         answer = self.answers.pop(0)
@@ -131,6 +134,75 @@ def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(daemons):
     daemon.until(lambda: daemon.connection.link)
     assert daemon.connection.error() == ""
     assert daemon.attempts == []
+
+
+def hang(connection: Connection, gate: threading.Event, number: int = LIMIT) -> None:
+    """Have so many calls left behind on the connection."""
+    for _ in range(number):
+        connection.link.calls.leave(connection.link.calls.start(gate.wait, ("a", "b")))
+    connection.doubt()
+
+
+@pytest.fixture
+def gate():
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+def test_where_too_many_calls_hang_it_is_connected_anew_as_long_as_libvirtd_has_workers(daemons, gate):
+    handles = [FakeHandle(FakeDomain(1)) for _ in range(MOST_HANGING // LIMIT + 1)]
+    daemon = daemons(*handles, crowded_seconds=0.1)
+    for handle in handles[1:-1]:
+        hang(daemon.connection, gate)
+        daemon.until(lambda handle=handle: daemon.connection.link and daemon.connection.link.handle is handle)
+        assert daemon.connection.error() == ""
+    hang(daemon.connection, gate)
+    time.sleep(0.5)
+    assert (daemon.connection.link.handle, len(daemon.answers)) == (handles[-2], 1)
+    assert "too many calls hang" in daemon.connection.error()
+
+
+def test_parting_from_a_connection_on_which_calls_hang_keeps_the_next_from_nothing(daemons, gate):
+    first, second = FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(1))
+    first.close = gate.wait
+    daemon = daemons(first, second, crowded_seconds=0.1)
+    hang(daemon.connection, gate)
+    daemon.until(lambda: daemon.connection.link and daemon.connection.link.handle is second)
+
+
+def test_what_hangs_is_known_on_the_next_connection_until_it_returns(daemons, gate):
+    daemon = daemons(first := FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(1)), crowded_seconds=0.1)
+    calls = daemon.connection.link.calls
+    calls.leave(calls.start(gate.wait, ("alone",)))
+    hang(daemon.connection, gate, LIMIT - 1)
+    daemon.until(lambda: daemon.connection.link and daemon.connection.link.handle is not first)
+    calls = daemon.connection.link.calls
+    assert calls.suspects() == {"a", "b", "alone"}
+    assert (calls.hangs("alone"), calls.hangs("a"), calls.exhausted()) == (True, False, False)
+    gate.set()
+    until(lambda: not calls.suspects(), 10, "nothing hangs")
+    assert calls.beyond() == []
+
+
+def test_a_libvirtd_that_was_frozen_and_goes_on_keeps_its_connection(daemons, gate):
+    handle = FakeHandle(FakeDomain(1))
+    daemon = daemons(handle, FakeHandle(), crowded_seconds=0.3)
+    hang(daemon.connection, gate)
+    gate.set()
+    time.sleep(0.6)
+    daemon.connection.doubt()
+    assert (daemon.connection.link.handle, len(daemon.answers)) == (handle, 1)
+
+
+def test_a_listing_that_is_not_sent_is_helped_on_its_way(daemons):
+    handle = FakeHandle(FakeDomain(1))
+    handle.getLibVersion = handle.answers.set
+    daemon = daemons(handle)
+    handle.answers.clear()
+    daemon.connection.doubt()
+    until(handle.answers.is_set, 10, "libvirt's client is woken")
+    assert daemon.connection.error() == ""
 
 
 def test_a_keeper_that_meets_a_defect_connects_anew_and_tells(daemons, caplog):

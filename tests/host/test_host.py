@@ -11,6 +11,7 @@ from controller.api.wishes import NAMESPACE
 from controller.host import host as module
 from controller.host.host import ConnectionStatus, Host
 from controller.host.meminfo import MeminfoError
+from lab.daemons import until
 
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 
@@ -143,7 +144,7 @@ def test_nothing_is_left_running_after_the_close(test_uri):
     host.start()
     host.close()
     host.close()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ballast")]
+    until(lambda: not any(each.name.startswith("ballast") for each in threading.enumerate()), 10, "all have ended")
 
 
 def test_domains_that_do_not_answer_are_put_back_last_in_the_end(node, monkeypatch):

@@ -249,7 +249,7 @@ def test_that_a_late_call_passed_a_domain_over_tells_nothing_of_it(connect, doma
     skipped = {name: REPLY[name] for name in WITHOUT_JOB}
     domains[0].reply = lambda: skipped
     handle, woken = SlowHandle(*domains), threading.Semaphore(0)
-    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=(0.01, 0.01))
+    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=(0.01, 0.5))
     assert woken.acquire(timeout=10)  # it is connected
     looker.look(map_keys(domains))
     handle.let()

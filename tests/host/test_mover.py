@@ -115,7 +115,7 @@ def test_a_shrink_that_has_not_been_sent_in_time_is_not_sent_later(connect, monk
     domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
     for domain in domains:
         domain.answers.clear()
-    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.5)
     outcomes = mover.apply([action(domain, 100 * MIB, row=row) for row, domain in enumerate(domains)])
     assert [each.result for each in outcomes] == [Result.UNKNOWN] * len(domains)
     (answer,) = mover.drain_answers().items()

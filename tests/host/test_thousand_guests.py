@@ -7,6 +7,7 @@ import pytest
 from benchmarks.away import EACH, GOAL_S, GUESTS, HangingCrowd, hanging_crowd
 from controller.engine.snapshot import Life, Outcome, Result
 from controller.host import connection, periods
+from controller.host.calls import LIMIT, MOST_HANGING
 from controller.host.looker import LOOK_SECONDS
 from controller.host.mover import MOVE_SECONDS, ORDERS_AT_ONCE
 from lab.daemons import until
@@ -28,6 +29,22 @@ def test_turns_end_while_guests_hang_and_know_that_those_do(crowd):
         crowd.loop.iterate()
     life = crowd.board.latest.state.observation.life
     assert {*life[::EACH]} == {Life.UNRESPONSIVE}
+
+
+def test_those_that_answer_are_seen_and_moved_while_more_hang_than_one_connection_bears(crowd):
+    hung = crowd.domains[:2] + crowd.domains[500:504]
+    assert LIMIT < len(hung) < MOST_HANGING
+    for domain in hung:
+        domain.answers.clear()
+    healthy = [domain.UUIDString() for domain in crowd.domains if domain not in hung]
+
+    def seen() -> bool:
+        look = crowd.host.look(crowd.keys)
+        lives = dict(zip(look.keys, look.life, strict=True))
+        return all(lives.get(key) == Life.RUNNING for key in healthy)
+
+    until(seen, 30, "all that answer are seen")
+    assert crowd.host.apply([each for each in crowd.orders() if each.key in healthy]) == ()
 
 
 def test_orders_behind_those_that_hang_go_on_when_qemu_answers(crowd):

@@ -15,8 +15,8 @@ STRANGER = 4711
 """A user ID that nobody has."""
 
 
-def policy(name: str) -> str:
-    return f"{{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {{name: {name}}}}}\n"
+def policy(name: str, spec: str = "{}") -> str:
+    return f"{{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {{name: {name}}}, spec: {spec}}}\n"
 
 
 def write(path: Path, name: str) -> Path:
@@ -165,7 +165,7 @@ def test_hidden_files_do_not_count(folder):
 
 
 def test_a_file_that_is_gone_between_listing_and_reading_is_no_problem(folder):
-    assert policyfiles.read_file(folder, "gone.yaml").problems == ()
+    assert policyfiles.read_file(folder, "gone.yaml", "gone.yaml").problems == ()
     with pytest.raises(FileNotFoundError), located(folder, "gone.yaml"):
         pass
 
@@ -194,6 +194,19 @@ def test_a_file_with_which_there_would_be_too_many_policies_is_refused(folder, m
     seen, (problem,) = both(folder)
     assert seen == ["a", "b"]
     assert problem.startswith(f"{folder}/c.yaml: with it the folder holds more than 2 policies; let one policy")
+
+
+@pytest.mark.parametrize("field", ["domainSelector", "nodeSelector"])
+def test_a_file_with_which_there_would_be_too_many_names_to_search_for_is_refused(folder, monkeypatch, field):
+    monkeypatch.setattr(policyfiles, "MAXIMUM_GLOBS", 3)
+    selects = {"a": "[web, 'db*', '*-x']", "b": "['a?', '[ab]*']", "c": "['?', '*y*']", "d": "[whole, 'beginning*']"}
+    for name, globs in selects.items():
+        (folder / f"{name}.yaml").write_text(policy(name, f"{{{field}: {{names: {globs}}}}}"))
+    seen, (problem,) = both(folder)
+    assert seen == ["a", "b", "d"]
+    assert problem.startswith(
+        f"{folder}/c.yaml: with it the folder's policies have more than 3 names with wildcards in them; write names out"
+    )
 
 
 def test_no_descriptor_is_left_open(folder):

@@ -183,6 +183,50 @@ def test_a_file_that_is_gone_again_and_again_is_given_its_time_each_time(folder)
         folder.write("a.yaml", policy("a"))
 
 
+def test_a_folder_that_a_link_leads_to_is_swapped_as_a_whole(tmp_path):
+    for tree, names in (("one", "abc"), ("two", "ad")):
+        (tmp_path / tree).mkdir()
+        for name in names:
+            (tmp_path / tree / f"{name}.yaml").write_text(policy(f"{name}-{tree}"))
+    (tmp_path / "policies").symlink_to("one")
+    folder = Folder(tmp_path / "policies")
+    assert folder.scan() == ["a-one", "b-one", "c-one"]
+    (tmp_path / "new").symlink_to("two")
+    (tmp_path / "new").rename(tmp_path / "policies")
+    assert folder.scan() == ["a-two", "d-two"]
+    (tmp_path / "two" / "d.yaml").unlink()
+    assert folder.scan() == ["a-two", "d-two"]
+    folder.now += ABSENCE_S
+    assert folder.scan() == ["a-two"]
+
+
+def test_what_is_read_is_of_one_folder_though_another_takes_its_place_meanwhile(tmp_path):
+    for tree in ("one", "two"):
+        (tmp_path / tree).mkdir()
+        for name in "ab":
+            (tmp_path / tree / f"{name}.yaml").write_text(policy(f"{name}-{tree}"))
+    (tmp_path / "policies").symlink_to("one")
+
+    def swap(_seconds: float) -> bool:
+        (tmp_path / "new").symlink_to("two")
+        (tmp_path / "new").rename(tmp_path / "policies")
+        return True
+
+    source = PolicyFolder(tmp_path / "policies", NODE, lambda: 0.0, lambda: 1e12, swap)
+    source.scan()
+    assert [each.name for each in source.current()[1]] == ["a-one", "b-one"]
+    source.scan()
+    assert [each.name for each in source.current()[1]] == ["a-two", "b-two"]
+
+
+def test_a_folder_that_is_made_anew_in_its_place_is_given_time_to_be_filled(folder):
+    folder.write("a.yaml", policy("a"))
+    assert folder.scan() == ["a"]
+    folder.path.rename(folder.path.with_name("away"))
+    folder.path.mkdir()
+    assert folder.scan() == ["a"]
+
+
 def test_a_policy_that_moved_to_another_file_counts_as_it_is_there_and_clashes_with_nothing(folder):
     folder.write("b.yaml", policy("a", "{weight: 1}"))
     folder.scan()

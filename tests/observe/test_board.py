@@ -85,4 +85,4 @@ def test_a_policy_without_metadata_is_of_generation_zero():
 
 def test_a_domain_that_is_not_known_any_more_is_not_explained():
     assert board().explain("web")["domains"][0]["domain"]["name"] == "web"
-    assert board().explain("db") == {"node": board().document()["node"], "domains": [], "near": []}
+    assert board().explain("db") == {"node": board().document()["node"], "domains": [], "near": [], "more": 0}

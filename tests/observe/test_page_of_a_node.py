@@ -53,7 +53,7 @@ def page(*domains: dict, **node: object) -> str:
         "warnings": [],
         "domains": [*domains],
     }
-    return overview(state, Trail())
+    return "".join(overview(state, Trail()))
 
 
 def row(**changes: object) -> str:
@@ -135,7 +135,7 @@ def test_lines_of_the_charts_are_explained():
 
 def explained(*decisions: dict) -> str:
     told = {"domains": [{"domain": DOMAIN, "standing": ["It is so."], "decisions": [*decisions]}]}
-    return re.sub("</?bdi>", "", detail(told, Trail(), "1.2"))
+    return re.sub("</?bdi>", "", "".join(detail(told, Trail(), "1.2")))
 
 
 def test_decisions_about_a_domain_are_told_with_their_age():
@@ -151,6 +151,6 @@ def test_a_domain_without_decisions_was_left_as_it_is():
 
 
 def test_a_domain_that_is_not_there_is_said():
-    shown = detail({"domains": []}, Trail(), "1.2")
+    shown = "".join(detail({"domains": []}, Trail(), "1.2"))
     assert "<title>No such domain - Ballast</title>" in shown
     assert "It may have been shut down, or undefined." in shown

@@ -15,6 +15,7 @@ from controller.api.wishes import NAMESPACE
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life, Samples
+from controller.host.calls import LIMIT
 from controller.host.host import Host
 from controller.host.look import to_samples
 from controller.host.marks import MARK_NAMESPACE
@@ -202,6 +203,26 @@ def test_a_qemu_that_stops_under_an_order_keeps_nobody_else(start_guests, watch,
     watched.until(lambda: watched.look().actual.tolist() == [160 * MIB, 160 * MIB])
 
 
+def test_where_as_many_calls_hang_as_may_the_others_are_seen_and_moved_on_another_connection(
+    start_guests, watch, stopped
+):
+    hung, other = start_guests(GuestSpec("hung"), GuestSpec("other"))
+    watched = watch()
+    (connection,) = watched.host._connections.values()
+    before = connection.link
+    resume = stopped(hung)
+    for _ in range(LIMIT):
+        domain = before.entries[hung.uuid].domain
+        before.calls.leave(before.calls.start(domain.memoryStats, (hung.uuid,)))
+    connection.doubt()
+    until(lambda: watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING], 10, "the other seen")
+    assert connection.link.handle is not before.handle
+    assert watched.move(other, 200) == []
+    watched.until(lambda: watched.host.drain_events().get(other.uuid) == 200 * MIB)
+    resume()
+    until(lambda: watched.lives() == [Life.RUNNING] * 2, 60, "both seen")
+
+
 def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watch, private_libvirtd):
     (guest,) = start_guests(GuestSpec("survivor"))
     watched = watch()
@@ -314,6 +335,52 @@ def test_the_mark_of_a_period_ends_with_the_domain(start_guests, watch):
     guest.domain.create()
     assert MARK_NAMESPACE not in guest.domain.XMLDesc()
     assert "<stats" not in guest.domain.XMLDesc()
+
+
+@pytest.fixture
+def target(watch) -> Iterator[PrivateLibvirtd]:
+    """Another host that guests can migrate to."""
+    assert watch  # whoever watches it ends before it does
+    with PrivateLibvirtd() as daemon:
+        yield daemon
+
+
+SLOW, FAST = 1, 1000
+"""MiB/s. Slow enough not to end by itself."""
+MIGRATION = {libvirt.VIR_MIGRATE_PARAM_URI: "tcp:127.0.0.1", libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW}
+LIVE = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
+
+
+def test_a_guest_is_left_alone_while_it_migrates_and_its_period_is_put_back_where_it_has_come_to(
+    start_guests, watch, target
+):
+    (guest,) = start_guests(GuestSpec("migrant", maximum=256, stats_period=None, persistent=True))
+    here, there = watch(), Watched(target.uri)
+    try:
+        here.host.ensure_statistics(guest.uuid, 1)
+        guest.wait_fresh()
+        guest.use(60)
+        destination = target.connect()
+        going = threading.Thread(target=lambda: guest.domain.migrate3(destination, MIGRATION, LIVE))
+        going.start()
+        until(lambda: guest.domain.jobStats().get("memory_processed", 0) > 0, 30, "the migration under way")
+        (refusal,) = here.move(guest, 200)
+        assert Reason.BUSY.text in refusal
+        guest.domain.migrateSetMaxSpeed(FAST)
+        going.join(120)
+        here.until(lambda: here.host.inventory() == ())
+        there.until(lambda: [facts.uuid for facts in there.host.inventory()] == [guest.uuid])
+        come = destination.lookupByUUIDString(guest.uuid)
+        assert "<stats period='1'/>" in come.XMLDesc()
+        until(lambda: there.lives() == [Life.RUNNING], 30, "seen where it is now")
+        there.host.restore_statistics([guest.uuid])
+        there.host.close()
+        assert "<stats" not in come.XMLDesc()
+        assert MARK_NAMESPACE not in come.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        come.destroy()
+        come.undefine()
+    finally:
+        there.host.close()
 
 
 def test_a_backup_keeps_no_guest_from_being_moved(start_guests, watch, private_libvirtd):
