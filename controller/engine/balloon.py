@@ -277,7 +277,7 @@ def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, 
     if np.count_nonzero(strays):
         strays &= ~inventory.enforce & ~balloon.release
     if not np.count_nonzero(strays):
-        return strays
+        return np.asarray(strays)
     reachable = (observation.life == int(Life.RUNNING)) & (observation.allocation > 0)
     shrinks = balloon.target < observation.allocation - TOLERANCE
     return np.asarray(strays & reachable & shrinks & ~resting(balloon, strays, now, tuning))

@@ -65,7 +65,7 @@ def level(points: Recent, window: Window) -> Level:
     sums = np.add.reduce(np.abs(errors), axis=1)
     losses = sums * HANDICAPS[:, None]
     best = losses.argmin(axis=0), np.arange(losses.shape[1])
-    weight = points.present[:, 1:] @ counted
+    weight = points.present[:, 1:].astype(np.float64) @ counted
     return Level(means[best], np.sqrt(ratio((counted @ (errors * errors))[best], weight)), losses[best], sums[0])
 
 
