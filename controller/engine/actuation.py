@@ -150,7 +150,7 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     if lacking < short:
         return returns, returns, less
     lacking += known.tuning.pool * known.host.budget
-    gift = np.where(pressed > given, TOLERANCE, known.bounds.threshold)
+    gift = np.where(pressed > given, _useful(known), known.bounds.threshold)
     donors = rows_of(~returns & still & (spare >= np.maximum(gift, TOLERANCE)) & ~balloon.release)
     donors = donors[np.argsort(-spare[donors], kind="stable")]
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
@@ -197,7 +197,7 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     """(n,) bytes of free memory: to guests under pressure first, then to others, then, the pool apart, to hopes.
     Whoever is on the way to a size gets more when it is there.
 
-    No useless trifles: what is less than the threshold waits. A guest in need takes any, unless it was moved just now,
+    No useless trifles: what is less than the threshold waits. A guest in need takes less, unless it was moved just now,
     and more memory is on its way.
     """
     known = at.known
@@ -211,10 +211,14 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     left = at.free - float(wishes.sum()) - known.tuning.pool * known.host.budget
     granted = granted + hopes * min(1.0, max(left, 0.0) / max(float(hopes.sum()), 1.0))
     patient = coming & (known.now - known.balloon.last_at < known.inventory.interval_minimum)
-    least = np.where(
-        known.balloon.release | (urgent & ~patient), TOLERANCE, np.minimum(wishes + hopes, known.bounds.threshold)
-    )
+    trifle = np.where(urgent & ~patient, _useful(known), known.bounds.threshold)
+    least = np.where(known.balloon.release, TOLERANCE, np.minimum(wishes + hopes, trifle))
     return np.where(~known.follows & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
+
+
+def _useful(known: Known) -> Floats:
+    """(n,) bytes that are worth a move to a guest in need: what keeps one of its size out of reclaim."""
+    return np.fmax(np.fmin(known.tuning.low * known.observation.allocation, known.bounds.threshold), TOLERANCE)
 
 
 def _in_turn(wishes: Floats, weight: Floats, free: float) -> Floats:

@@ -1,7 +1,8 @@
 """What each domain should have: the budget spread so that everyone's chance to outgrow its allocation is the same.
 
-Everybody has its demand first, then the minimums. What is left goes out in proportion to reach, by weight: for tails
-that differ in scale only that makes the expected shortfall least (at the optimum all chances to be exceeded are equal).
+Everybody has its demand first, then the minimums, then the demand of a minute ago: who swings will need it in a minute.
+What is left goes out in proportion to reach, by weight: for tails that differ in scale only that makes the expected
+shortfall least (at the optimum all chances to be exceeded are equal).
 Contention, spare memory, `Reclaim` and a host under pressure are this one rule with other tops.
 """
 
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from controller import planner
-from controller.engine.estimate import Estimate
+from controller.engine.estimate import Estimate, headroom
 from controller.engine.host import allowed
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
@@ -75,7 +76,7 @@ class _Levels(NamedTuple):
     least: Floats
     """Need, and the minimum."""
     foot: Floats
-    """That, and present demand."""
+    """That, present demand and that of a minute ago; of a guest under pressure, headroom beyond what it has."""
     top: Floats
     reach: Floats
     weight: Floats
@@ -92,10 +93,11 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     wanted = np.fmax(np.minimum(known.foreseen, bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
-    foot = demand
+    pressing = np.fmin(searched, need + headroom(known.inventory, need))
+    foot = np.fmax(np.fmax(demand, np.fmin(estimate.peak_minute / (1.0 - tuning.low), top)), pressing)
     if np.count_nonzero(known.balloon.release):
         given_back = np.minimum(np.fmax(need, known.inventory.definition), np.fmax(need, top))
-        foot = np.where(known.balloon.release, given_back, demand)
+        foot = np.where(known.balloon.release, given_back, foot)
     reach = np.fmax(np.fmax(estimate.reach, tuning.search_reach * (searched - foot)), 1.0) * known.inventory.weight
     capacity = host.budget - float(committed[~movable].sum())
     spread = min(capacity - tuning.pool * host.budget, capacity - host.budget + host.lendable)

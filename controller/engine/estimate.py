@@ -200,10 +200,18 @@ def _peaks(estimate: Estimate) -> Floats:
 
 
 def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, tuning: Tuning) -> Floats:
-    """(n,) bytes: to the mean of the peaks, to where demand may come by the domain's maximum, and headroom."""
-    known = np.maximum(_peaks(estimate) - estimate.foot, 0.0).sum(axis=0) / len(PEAK_HALF_LIVES)
-    unknown = np.maximum(_expected_highest(estimate, observation, inventory) - estimate.foot, 0.0)
-    return np.asarray(known + tuning.unknown * unknown + headroom(inventory, estimate.foot))
+    """(n,) bytes: to the mean of the fading peaks, to the highest of all, beyond that by the domain's maximum, and
+    headroom.
+
+    Of the n + 1 demands that n looks and the next one see, each is as likely to be the highest as any other: the longer
+    a domain has been known, the less is expected beyond its highest.
+    """
+    foot, highest = estimate.foot, np.maximum(estimate.foot, estimate.highest)
+    fading = np.maximum(_peaks(estimate) - foot, 0.0).sum(axis=0) / len(PEAK_HALF_LIVES)
+    beyond = np.maximum(_expected_highest(estimate, observation, inventory) - highest, 0.0)
+    looks = (estimate.at - estimate.since) / inventory.interval_minimum
+    weight = tuning.unknown * tuning.settled / (tuning.settled + looks)
+    return np.asarray(fading + (highest - foot) + weight * beyond + headroom(inventory, foot))
 
 
 def _expected_highest(estimate: Estimate, observation: Observation, inventory: Inventory) -> Floats:

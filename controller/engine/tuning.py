@@ -77,11 +77,13 @@ class Tuning:
 
     # Estimate and exposure: how far demand may rise.
     unknown: float = 4.0
-    """Weight of where demand may come by the domain's maximum, beside the mean of its own peaks."""
+    """Weight of what may come beyond a domain's highest demand, by its maximum, beside how far that is from here."""
+    settled: float = 1000.0
+    """Looks at a domain after which that weighs half: it has had time to show what it needs."""
     borrowed: float = 50.0
     """Intervals of all domains of the node that count in each domain's own tail: with as many of its own, its own
     past counts as much as theirs."""
-    prior: float = 2.0
+    prior: float = 20.0
     """Intervals for which the tail counts that is assumed before anything is known."""
 
     # Allocation.

@@ -186,20 +186,25 @@ def test_less_than_the_threshold_waits_for_more(free: float, to: float) -> None:
     assert goes(of, plan(of, 240)) == same(to)
 
 
-@pytest.mark.parametrize(("free", "to"), [(0.9, NAN), (1.0, 201), (5.9, 205)])
-def test_a_guest_in_need_takes_any_whole_mebibyte(free: float, to: float) -> None:
-    of = node(200, free=free, settings={"threshold": 16 * MIB}, pressure=pressed(LOW))
+@pytest.mark.parametrize(
+    ("free", "threshold", "to"),
+    [(5.9, 16, NAN), (6.0, 16, 206), (7.9, 16, 207), (1.9, 2, NAN), (2.0, 2, 202), (1, 0, 201)],
+)
+def test_a_guest_in_need_takes_what_keeps_it_out_of_reclaim_or_the_threshold(
+    free: float, threshold: float, to: float
+) -> None:
+    of = node(200, free=free, settings={"threshold": threshold * MIB}, pressure=pressed(LOW))
     assert goes(of, plan(of, 240)) == same(to)
 
 
 @pytest.mark.parametrize(
-    ("moved", "coming", "to"), [(0.5, True, NAN), (1.0, True, 205), (0.5, False, 205)], ids=["waits", "later", "alone"]
+    ("moved", "coming", "to"), [(0.5, True, NAN), (1.0, True, 208), (0.5, False, 208)], ids=["waits", "later", "alone"]
 )
 def test_a_guest_in_need_that_was_moved_just_now_waits_for_what_is_on_its_way(
     moved: float, coming: bool, to: float
 ) -> None:
     balloon = moving(NAN, 150 * MIB if coming else NAN, last_at=[NOW - moved, NOW - 1], last_from=200 * MIB)
-    of = node(200, 200, free=5, settings={"threshold": 16 * MIB}, pressure=pressed(LOW, NONE), balloon=balloon)
+    of = node(200, 200, free=8, settings={"threshold": 16 * MIB}, pressure=pressed(LOW, NONE), balloon=balloon)
     assert goes(of, plan(of, 240, 200)) == same(to, NAN)
 
 
@@ -207,8 +212,8 @@ def test_a_guest_in_need_waits_for_nobody_whose_word_is_too_old() -> None:
     seen = {"reported_at": [NOW, NOW - 9]}
     settings = {"threshold": 16 * MIB}
     balloon = {"last_at": NOW - 0.5}
-    of = node(200, 500, free=5, settings=settings, seen=seen, balloon=balloon, pressure=pressed(LOW, NONE))
-    assert goes(of, plan(of, 240, 300)) == same(205, NAN)
+    of = node(200, 500, free=8, settings=settings, seen=seen, balloon=balloon, pressure=pressed(LOW, NONE))
+    assert goes(of, plan(of, 240, 300)) == same(208, NAN)
 
 
 # Who gives.

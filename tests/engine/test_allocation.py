@@ -198,6 +198,43 @@ def test_what_is_left_goes_out_in_proportion_to_reach_by_weight(
     assert planned(of).size == pytest.approx(mib(*sizes), abs=2)
 
 
+def test_what_was_needed_a_minute_ago_is_kept_before_the_rest_is_spread() -> None:
+    of = known(
+        mib(200, 200),
+        mib(97, 97),
+        estimate={"reach": mib(100, 300), "peak_minute": mib(194, 97)},
+        budget=400 * MIB,
+    )
+    assert planned(of).size == pytest.approx(mib(225, 175), abs=1)
+
+
+def test_what_all_needed_a_minute_ago_and_does_not_fit_is_shared_by_weight() -> None:
+    of = known(
+        mib(200, 200),
+        mib(97, 97),
+        estimate={"peak_minute": 291 * MIB},
+        settings={"weight": (3, 1)},
+        budget=400 * MIB,
+    )
+    assert planned(of).size == pytest.approx(mib(250, 150), abs=1)
+
+
+def test_nobody_keeps_for_a_past_demand_more_than_it_may_have() -> None:
+    assert a_plan(100, 97, estimate={"peak_minute": 194 * MIB}, host=HOST_PRESSURE).size == pytest.approx(mib(100))
+
+
+def test_a_guest_in_need_has_headroom_with_what_others_needed_a_minute_ago() -> None:
+    of = known(
+        mib(100, 300),
+        mib(97, 97),
+        pressure=pressed(Level.LOW, Level.NONE),
+        estimate={"peak_minute": mib(97, 291)},
+        settings={"headroom": 10 * MIB},
+        budget=400 * MIB,
+    )
+    assert planned(of).size == pytest.approx(mib(110, 290), abs=1)
+
+
 def test_what_one_may_not_have_goes_to_the_others() -> None:
     of = known(mib(200, 200), mib(97, 97), settings={"ceiling": mib(120, 1024)}, budget=400 * MIB)
     assert planned(of).size == pytest.approx(mib(120, 280), abs=1)
@@ -322,9 +359,9 @@ def test_a_domain_of_which_nothing_is_known_costs_nothing(unknown: dict[str, flo
     assert exposed(mib(10), mib(100), **unknown).excess.tolist() == [0.0]
 
 
-def test_a_domain_borrows_fifty_intervals_of_its_node_and_that_two_of_the_prior() -> None:
+def test_a_domain_borrows_fifty_intervals_of_its_node_and_that_twenty_of_the_prior() -> None:
     tail = Tail(np.array([[5.0] * len(EDGES), [0.0] * len(EDGES)]), np.array([10.0, 0.0]))
-    node = (5 + 2 * PRIOR[0]) / (10 + 2)
+    node = (5 + 20 * PRIOR[0]) / (10 + 20)
     own = (5 + 50 * node) / (10 + 50)
     assert exposed(mib(100, 100), mib(100, 100), tail=tail).excess == pytest.approx(mib(64 * own, 64 * node))
 

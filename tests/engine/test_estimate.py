@@ -95,6 +95,20 @@ def test_reach_has_the_headroom_on_top() -> None:
     assert updated(of(), seen(mib(100)), headroom=16 * MIB, headroom_fraction=0.2).reach == pytest.approx(mib(20))
 
 
+def test_the_highest_of_all_counts_as_much_as_the_mean_of_the_fading_peaks() -> None:
+    made = updated(of(highest=130 * MIB, peak_day=140 * MIB), seen(mib(100)))
+    assert made.reach == pytest.approx(mib(30 + 40 / 4))
+
+
+@pytest.mark.parametrize(("looks", "weight"), [(0, 4.0), (1000, 2.0), (3000, 1.0)])
+def test_the_longer_a_domain_has_been_looked_at_the_less_is_expected_beyond_its_highest(
+    looks: int, weight: float
+) -> None:
+    expected = 100 * exp(0.05 * sqrt(2 / pi)) - 100
+    known_for = updated(of(since=NOW - 3 * looks, bucket_start=NOW), seen(mib(100)), Tuning(), interval_minimum=3.0)
+    assert known_for.reach == pytest.approx(mib(weight * expected))
+
+
 BESIDE = Tuning(unknown=1.0)
 """What is not known yet counts as much as the peaks."""
 
