@@ -61,7 +61,7 @@ class Moves:
     reason: Ints
     """`Reason` of every domain's move, or of its being left alone."""
     halt: Bools
-    """Shrinks under way that end where they are: the guest has come under pressure, and no memory is free for it."""
+    """Shrinks under way that end where they are: the guest has come into need, and no memory is free for it."""
     unverified: Bools
     """Shrinks wanted by domains whose newest sample is too old to shrink on."""
 
@@ -95,10 +95,10 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     known = at.known
     lacking = np.where(at.plan.movable, at.plan.size - base, 0.0)
     shrinking = known.balloon.under_way & (known.balloon.target < known.observation.allocation)
-    lacking = np.where((lacking > TOLERANCE) & (~shrinking | known.pressed), lacking, 0.0)
+    lacking = np.where((lacking > TOLERANCE) & (~shrinking | known.in_need), lacking, 0.0)
     narrow = base - known.estimate.upper < (1.0 - EATEN) * headroom(known.inventory, known.estimate.upper)
     must = (
-        known.pressed | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | (at.plan.returns & narrow)
+        known.in_need | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | (at.plan.returns & narrow)
     )
     least = np.minimum(known.bounds.threshold, known.bounds.top - base)
     lacking = np.where(at.plan.returns & narrow & ~shrinking & at.plan.movable, np.maximum(lacking, least), lacking)
@@ -186,7 +186,7 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     known = at.known
     if not np.count_nonzero(wishes + hopes):
         return np.zeros(len(wishes))
-    urgent, free = known.pressed, max(at.free, 0.0)
+    urgent, free = known.in_need, max(at.free, 0.0)
     first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
     weight = known.inventory.weight
     granted = _in_turn(first, weight, free)
@@ -220,6 +220,7 @@ def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
     cases = [
         (known.balloon.release, Reason.RELEASE_RESTORE),
         (grows & known.pressed, Reason.PRESSURE_GROW),
+        (grows & known.growth.short, Reason.FELT_GROW),
         (outside, Reason.LIMITS),
         (grows & (size < at.plan.wanted), Reason.FORECAST_GROW),
         (grows, Reason.SPARE_LENT),
