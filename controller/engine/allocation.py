@@ -172,21 +172,23 @@ def _present_budget(known: Known) -> float:
 
 
 def _searched(known: Known) -> Floats:
-    """(n,) bytes that a guest in need is given, 0 elsewhere; one that is only felt to be, what it is felt to need.
+    """(n,) bytes that a guest in need is given, 0 elsewhere.
 
     One that wakes up is taken to be on its way to its peak of the last hour. One with nothing left that has never
-    needed more tells its size, not its demand: it searches, by twice as much from sample to sample.
+    needed more tells its size, not its demand: it searches, by twice as much from sample to sample. One that is only
+    felt to be in need is given what it is felt to take, or that peak.
     """
-    felt = np.fmin(known.growth.sought, known.bounds.top)
-    if not np.count_nonzero(known.pressed):
-        return felt
+    if not np.count_nonzero(known.in_need):
+        return np.zeros(len(known.in_need))
     seen, pressure, tuning, peak = known.observation, known.pressure, known.tuning, known.estimate.peak_hour
+    felt = np.where(known.growth.short, np.fmax(known.growth.sought, peak), 0.0)
     size = _told(known)
     silent = seen.trouble != int(Reason.NONE)
     lost = silent | (pressure.exhausted & (peak < size * (1.0 + tuning.low)))
     doublings = np.exp2((pressure.samples - 1).clip(0, MOST_DOUBLINGS))
     sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
-    return np.where(known.pressed, np.fmax(np.fmin(np.fmax(sought, peak), known.bounds.top), felt), felt)
+    told = np.where(known.pressed, np.fmax(sought, peak), 0.0)
+    return np.fmin(np.fmax(told, felt), known.bounds.top)
 
 
 def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:

@@ -99,7 +99,7 @@ def _conclude(
     tuning: Tuning,
 ) -> Growth:
     """Who will be short. `rate`: (n,) bytes a second of late. A guest is not taken to grow by more than it just did."""
-    grew, size = growth.grew, np.fmax(observation.allocation, np.where(balloon.under_way, balloon.target, 0.0))
+    grew, size = growth.grew, np.maximum(observation.allocation, np.where(balloon.under_way, balloon.target, 0.0))
     sound = (observation.trouble == int(Reason.NONE)) & (observation.life == int(Life.RUNNING))
     believed = sound & (observation.fresh_count > 0) & (now >= growth.doubted_until)
     least = np.where(believed & (grew >= tuning.felt_least), observation.demand + grew, np.nan)
