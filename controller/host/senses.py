@@ -83,10 +83,13 @@ def swap_sense(swap_in: Floats, swap_out: Floats) -> Sense:
     return Sense("swap", "swap_in and swap_out of guests' statistics", len(told) - missing, trouble)
 
 
-class _Growth:
-    """Growth of n domains, worked out from pass to pass."""
+class Growth:
+    """Growth of n domains, worked out from pass to pass. `host` makes passes of what it reads, `replay` of what it
+    makes up.
+    """
 
     def __init__(self, keys: tuple[str, ...] = (), lives: tuple[int, ...] = ()) -> None:
+        """Nothing is known of the domains `keys` yet."""
         n = len(keys)
         self.keys = keys
         self._lives = lives
@@ -99,9 +102,9 @@ class _Growth:
         self._passes: list[tuple[float, Floats]] = []
         """The last ones, `WINDOW_SECONDS` long."""
 
-    def among(self, facts: Sequence[DomainFacts]) -> "_Growth":
+    def among(self, facts: Sequence[DomainFacts]) -> "Growth":
         """The same for the domains that there are now."""
-        made = _Growth(tuple(each.key for each in facts), tuple(each.incarnation for each in facts))
+        made = Growth(tuple(each.key for each in facts), tuple(each.incarnation for each in facts))
         row = {known: place for place, known in enumerate(zip(self.keys, self._lives, strict=True))}
         before = np.array([row.get(each, -1) for each in zip(made.keys, made._lives, strict=True)], dtype=np.int64)
         kept = np.flatnonzero(before >= 0)
@@ -155,7 +158,7 @@ class Senses:
         self._resident = Resident(proc, pid_files, clock)
         self._lock = threading.Lock()
         self._facts: Sequence[DomainFacts] | None = None
-        self._growth = _Growth()
+        self._growth = Growth()
         self._woke: set[str] = set()
         self._troubles: Sequence[tuple[str, str]] = ()
         self._stop = threading.Event()

@@ -104,8 +104,8 @@ def test_giving_memory_back_wakes_nobody(host):
 
 def test_a_domain_that_goes_on_growing_wakes_less_and_less(host):
     host.add("a", 7, 100)
-    host.hold(7, *range(100, 100 + 400 * 10, 10))
-    assert host.wakes == pytest.approx(BURST + 100 * REFILL, abs=2)
+    host.hold(7, *range(100, 100 + 200 * 10, 10))
+    assert host.wakes == pytest.approx(BURST + 50 * REFILL, abs=2)
 
 
 def test_a_domain_that_comes_does_not_hide_the_growth_of_another(host):
