@@ -77,8 +77,10 @@ def _none(proc: Path) -> str:
     """Why no process is to be seen."""
     if not (proc / "meminfo").exists():
         return f"{proc} is no /proc; mount the host's there"
+    if not any(name.isdigit() for name in os.listdir(proc)):
+        return f"{proc} holds no processes; mount all of the host's there"
     if not (proc / "1").exists():
-        return f"{proc} hides processes of others (hidepid); run Ballast as root, or mount it without"
+        return f"{proc} hides processes of others (hidepid, ProtectProc); run Ballast as root, or mount it without"
     return f"no process in {proc} was started with its UUID; in a container, mount the host's /proc"
 
 

@@ -10,6 +10,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,11 +135,14 @@ class Resident:
 
 
 def allow_descriptors(number: int) -> None:
-    """Raise the process's own limit of open files, as far as it may: it is often 1,024, and each domain takes one."""
+    """Raise the process's own limit of open files, as far as it may: it is often 1,024, and each domain takes one. Where
+    a sandbox forbids that, domains beyond the limit cannot be read, which is said.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 def _release(watched: _Watched) -> None:

@@ -134,8 +134,15 @@ def test_a_process_that_comes_late_is_found_later(proc, watch):
 
 def test_a_hidden_process_is_said_to_be_hidden(proc, watch):
     (proc.path / "1").rmdir()
+    proc.start("own", 7)
     assert watch.read(facts("a")) == [-1]
-    assert "hides processes of others (hidepid)" in watch.resident.troubles()["a"]
+    assert "hides processes of others (hidepid, ProtectProc)" in watch.resident.troubles()["a"]
+
+
+def test_a_container_with_the_hosts_meminfo_alone_is_told_of_it(proc, watch):
+    (proc.path / "1").rmdir()
+    assert watch.read(facts("a")) == [-1]
+    assert "holds no processes; mount all of the host's there" in watch.resident.troubles()["a"]
 
 
 def test_a_container_without_the_mount_is_told_of_it(watch):
@@ -192,3 +199,13 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be():
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(1100, hard), hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("error", [OSError(1, "Operation not permitted"), ValueError("not allowed")])
+def test_a_sandbox_that_keeps_the_limit_ends_nothing(monkeypatch, error):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    allow_descriptors(128)
