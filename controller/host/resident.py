@@ -135,8 +135,9 @@ class Resident:
 
 
 def allow_descriptors(number: int) -> None:
-    """Raise the process's own limit of open files, as far as it may: it is often 1,024, and each domain takes one. Where
-    a sandbox forbids that, domains beyond the limit cannot be read, which is said.
+    """Raise the process's own limit of open files, as far as it may: it is often 1,024, and each domain takes one.
+
+    Where a sandbox forbids that, domains beyond the limit cannot be read, which is said.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = number if hard == resource.RLIM_INFINITY else min(number, hard)
