@@ -58,7 +58,7 @@ class UnknownControllerError(Exception):
 
 def names() -> tuple[str, ...]:
     """Every name that `make` takes."""
-    return (OURS, FIXED, FELT, REPORTING, *(f"{OURS}:{model}" for model in MODELS), *PEERS)
+    return (OURS, FIXED, *(f"{OURS}:{model}" for model in MODELS), FELT, REPORTING, *PEERS)
 
 
 def guests_report(name: str) -> bool:
