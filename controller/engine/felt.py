@@ -98,19 +98,23 @@ def _conclude(
     now: float,
     tuning: Tuning,
 ) -> Growth:
-    """Who will be short. `rate`: (n,) bytes a second of late. A guest is not taken to grow by more than it just did."""
+    """Who will be short. `rate`: (n,) bytes a second of late. A guest is not taken to grow by more than it just did; one
+    that has all in use tells its size, not its demand, and searches as one does that has nothing left.
+    """
     grew, size = growth.grew, np.maximum(observation.allocation, np.where(balloon.under_way, balloon.target, 0.0))
     sound = (observation.trouble == int(Reason.NONE)) & (observation.life == int(Life.RUNNING))
     believed = sound & (observation.fresh_count > 0) & (now >= growth.doubted_until)
     least = np.where(believed & (grew >= tuning.felt_least), observation.demand + grew, np.nan)
     ahead = inventory.statistics_period + tuning.felt_answer
     coming = np.fmin(np.fmax(rate, 0.0) * ahead, grew)
-    short = least + coming > (1.0 - tuning.low) * size
-    sought = least + coming + np.maximum(inventory.headroom, inventory.headroom_fraction * (least + coming))
+    full = (1.0 - tuning.low) * size
+    short = least + coming > full
+    searched = size * (1.0 + np.where(least > full, tuning.growth, tuning.growth_known))
+    wanted = least + coming + np.maximum(inventory.headroom, inventory.headroom_fraction * (least + coming))
     begins = short & (growth.claimed == 0.0)
     growth = growth.put(begins, claimed_at=now, claimed_from=observation.demand)
     growth = growth.put(short, claimed=np.maximum(growth.claimed, grew))
-    return growth.having(least=least, short=short, sought=np.where(short, sought, 0.0))
+    return growth.having(least=least, short=short, sought=np.where(short, np.maximum(wanted, searched), 0.0))
 
 
 def _judge(growth: Growth, observation: Observation, now: float, tuning: Tuning) -> Growth:

@@ -99,8 +99,16 @@ def test_a_guest_is_not_taken_to_grow_by_more_than_it_did():
 
 
 def test_it_is_to_have_what_it_took_what_is_to_come_and_headroom():
-    sought = guest(of=felt(195, 60, seconds=3), settings={"headroom": 32 * MIB}).sought
-    assert sought / MIB == pytest.approx([165 + 30 + 32])  # 20 MiB/s for 1.5 s
+    sought = guest(of=felt(195, 60, seconds=3), settings={"headroom": 64 * MIB}).sought
+    assert sought / MIB == pytest.approx([165 + 30 + 64])  # 20 MiB/s for 1.5 s
+
+
+def test_it_is_to_have_as_much_more_as_one_under_pressure_with_a_little_left():
+    assert guest(of=felt(195, 60, seconds=3)).sought / MIB == pytest.approx([240])
+
+
+def test_one_that_has_all_in_use_is_to_have_as_much_as_one_with_nothing_left():
+    assert guest(of=felt(225)).sought / MIB == pytest.approx([320])
 
 
 def test_a_balloon_on_its_way_up_counts_as_there():
