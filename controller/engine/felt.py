@@ -98,8 +98,9 @@ def _conclude(
     now: float,
     tuning: Tuning,
 ) -> Growth:
-    """Who will be short. `rate`: (n,) bytes a second of late. A guest is not taken to grow by more than it just did; one
-    that has all in use tells its size, not its demand, and searches as one does that has nothing left.
+    """Who will be short. `rate`: (n,) bytes a second of late. A guest is not taken to grow by more than it just did.
+
+    One that has all in use tells its size, not its demand, and searches as one does that has nothing left.
     """
     grew, size = growth.grew, np.maximum(observation.allocation, np.where(balloon.under_way, balloon.target, 0.0))
     sound = (observation.trouble == int(Reason.NONE)) & (observation.life == int(Life.RUNNING))
