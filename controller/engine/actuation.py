@@ -61,7 +61,7 @@ class Moves:
     reason: Ints
     """`Reason` of every domain's move, or of its being left alone."""
     halt: Bools
-    """Shrinks under way that end where they are: the guest has come under pressure, and no memory is free for it."""
+    """Shrinks under way that end where they are: the guest has come into need, and no memory is free for it."""
     unverified: Bools
     """Shrinks wanted by domains whose newest sample is too old to shrink on."""
 
@@ -104,7 +104,7 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     """
     known, plan = at.known, at.plan
     shrinking = known.balloon.under_way & (known.balloon.target < known.observation.allocation)
-    lacking = np.where(plan.movable & (~shrinking | known.pressed), plan.size - base, 0.0)
+    lacking = np.where(plan.movable & (~shrinking | known.in_need), plan.size - base, 0.0)
     lacking = np.where(lacking > TOLERANCE, lacking, 0.0)
     narrow = plan.returns
     if np.count_nonzero(narrow):
@@ -114,7 +114,7 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
         lacking = np.where(narrow & ~shrinking & plan.movable, np.maximum(lacking, least), lacking)
     if not np.count_nonzero(lacking):
         return lacking, lacking
-    must = known.pressed | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
+    must = known.in_need | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
     beyond = lacking > known.bounds.threshold
     worth = must | (beyond & ((at.exposure.saving >= at.price) | plan.returns))
     far = beyond & (base < FAR * plan.size) & ~(plan.returns | worth)
@@ -203,7 +203,7 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     known = at.known
     if not np.count_nonzero(wishes + hopes):
         return wishes
-    urgent, free = known.pressed, max(at.free, 0.0)
+    urgent, free = known.in_need, max(at.free, 0.0)
     first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
     weight = known.inventory.weight
     granted = _in_turn(first, weight, free)
@@ -241,6 +241,7 @@ def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
     cases = [
         (known.balloon.release, Reason.RELEASE_RESTORE),
         (grows & known.pressed, Reason.PRESSURE_GROW),
+        (grows & known.growth.short, Reason.FELT_GROW),
         (outside, Reason.LIMITS),
         (grows & (size < at.plan.wanted), Reason.FORECAST_GROW),
         (grows, Reason.SPARE_LENT),

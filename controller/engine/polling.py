@@ -27,6 +27,14 @@ GROWTH = 1.25
 time for which the domain has been calm: what it has not shown for that long it may show next (Laplace's rule of
 succession gives the chance as that part). From 1 s to 60 s in five minutes."""
 
+FELT_GROWTH = 2.0
+"""The same where growth is felt before it does harm. A look may find then that demand has fallen: it is worth what that
+may spare those whose growth is not felt."""
+
+FELT_ROOM = 0.06
+"""Part of its allocation that a guest must have left when it comes to be felt, twice the least that its kernel needs;
+and that it can take unfelt at most: for peaks that nobody sees no room is kept."""
+
 SAFETY = 0.5
 """Part of the time until the upper forecast reaches the allocation that may pass unseen: it is seen twice before."""
 
@@ -63,6 +71,10 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
     last = np.fmax(polling.interval, np.fmin(inventory.statistics_period, longest))
     calm = np.minimum(np.minimum(GROWTH * last, worth), SAFETY * (known.estimate.exhausted_at - now))
+    felt = _felt_first(known)
+    others = float(exposure.excess[~felt].sum())
+    for_others = np.sqrt(2.0 * price * shortest / max(others, 1.0))
+    calm = np.where(felt, np.minimum(FELT_GROWTH * last, for_others), calm)
     short = pressure.pressed | pressure.paging
     interval = wait = np.where(short, shortest, calm.clip(shortest, longest))
     stable = _stable(faded, inventory, observation, pressure)
@@ -83,6 +95,14 @@ def _until_news(observation: Observation, inventory: Inventory, now: float) -> F
     report_due = observing.report_due(observation, inventory) - now
     awaited = np.where(troubled, TROUBLED_INTERVAL, np.minimum(report_due, longest))
     return np.where(troubled, np.minimum(np.maximum(awaited, shortest), longest), np.maximum(awaited, shortest))
+
+
+def _felt_first(known: Known) -> Bools:
+    """(n,) domains whose demand is felt when it rises, before they come to need more than they have."""
+    seen, growth = known.observation, known.growth
+    silent, least = growth.silent(seen.demand), np.maximum(known.tuning.felt_least, FELT_ROOM * seen.allocation)
+    left = seen.allocation - seen.demand - silent
+    return np.asarray((silent <= least) & (left > least) & (known.now >= growth.doubted_until))
 
 
 def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unverified: Bools) -> Polling:

@@ -44,6 +44,17 @@ class Tuning:
     silent_need: float = 3600.0
     """How long a guest's last word of need counts when it falls silent, as guests do that swap hard."""
 
+    # What the host feels.
+    felt_least: float = 8 * MIB
+    """Growth of QEMU's resident size that counts: its own memory comes and goes by a few MiB."""
+    felt_answer: float = 0.5
+    """From a guest's next statistics until its balloon has moved: a look, a decision, 0.2 s of the balloon."""
+    felt_false: float = 0.25
+    """Part of what was felt with less than which demand has not grown: files were read, or it was QEMU's own."""
+    felt_doubt_first: float = 60.0
+    felt_doubt_longest: float = 3600.0
+    """For how long such a guest is looked at, and not grown, when it is felt to grow; doubled each time in between."""
+
     # Balloon.
     deadline: float = 5.0
     """Without progress, after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer."""

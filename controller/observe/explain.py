@@ -28,7 +28,7 @@ NEAR = 5
 """Names that are offered for one that is not known."""
 MOVE_PRICE_S = Tuning().move_price
 """Seconds of the guests' mean demand that the price of a move is: the unit in which people are told what it costs."""
-AT_ONCE = frozenset({Reason.PRESSURE_GROW, Reason.LIMITS, Reason.RELEASE_RESTORE})
+AT_ONCE = frozenset({Reason.PRESSURE_GROW, Reason.FELT_GROW, Reason.LIMITS, Reason.RELEASE_RESTORE})
 """Moves that are not weighed against their price."""
 
 
