@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -249,7 +250,7 @@ def _hoards(stage: Stage) -> float:
     found = time.time()
     stage.wait(lambda: stage.distance(hoarder) <= TOLERANCE_MIB, "its balloon at rest")
     for guest in (stage.giver, stage.taker):
-        stage.wait(lambda guest=guest: stage.small(guest), f"{guest.spec.name} shrunk to its need")
+        stage.wait(partial(stage.small, guest), f"{guest.spec.name} shrunk to its need")
     time.sleep(HELD_S)  # what is not to happen would have happened by then
     size = stage.watch.allocation(hoarder.uuid)
     if any(order.at > found and order.target < size - EDGE_MIB for order in stage.orders(hoarder)[-1]):
