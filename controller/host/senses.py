@@ -75,12 +75,12 @@ class Sense:
     """Why it tells of no others, and the remedy; empty when all is well."""
 
 
-def swap_sense(swap_in: Floats, swap_out: Floats) -> Sense:
-    """Of how many guests their own swap is known: statistics count it, at every look. (n,) bytes, NaN: not told."""
-    told = np.isfinite(swap_in) & np.isfinite(swap_out)
+def swap_sense(swap_in: Floats) -> Sense:
+    """Of how many guests it is known what they read back from swap: statistics count it. (n,) bytes, NaN: not told."""
+    told = np.isfinite(swap_in)
     missing = int(np.count_nonzero(~told))
-    trouble = f"{missing} of {len(told)} guests do not count what they swap, or have not told yet" if missing else ""
-    return Sense("swap", "swap_in and swap_out of guests' statistics", len(told) - missing, trouble)
+    trouble = f"{missing} of {len(told)} guests do not count what they swap in, or have not told yet" if missing else ""
+    return Sense("swap", "swap_in of guests' statistics", len(told) - missing, trouble)
 
 
 class Growth:
