@@ -23,9 +23,6 @@ from controller.forecast.tail import Tail
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
 
-MOST_DOUBLINGS = 6
-"""Of the growth of a guest under pressure: by then it has asked for forty times its size."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -191,7 +188,7 @@ def _searched(known: Known) -> Floats:
     size = _told(known)
     silent = seen.trouble != int(Reason.NONE)
     lost = silent | (pressure.exhausted & (peak < size * (1.0 + tuning.low)))
-    doublings = np.exp2((pressure.samples - 1).clip(0, MOST_DOUBLINGS))
+    doublings = np.exp2((pressure.samples - 1).clip(0, tuning.most_doublings))
     sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
     told = np.where(known.pressed, np.fmax(sought, peak), 0.0)
     return np.fmin(np.fmax(told, felt), known.bounds.top)

@@ -134,4 +134,7 @@ def test_guests_that_count_no_swap_are_told_of():
     site.host.silent.add(site.host.add("a"))
     site.loop.iterate()
     swap = site.board.document()["senses"][1]
-    assert (swap["domains"], swap["trouble"]) == (0, "1 of 1 guests do not count what they swap in, or have not told yet")
+    assert (swap["domains"], swap["trouble"]) == (
+        0,
+        "1 of 1 guests do not count what they swap in, or have not told yet",
+    )
