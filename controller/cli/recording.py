@@ -32,7 +32,7 @@ def record_host(
             connections = host.status()
             if not all(each.connected for each in connections):
                 raise click.ClickException("; ".join(lost(connections)))
-            with TraceWriter(path, limit) as writer:
+            with TraceWriter(path, limit, resident=True) as writer:
                 recorder = Recorder(host, clock, writer, left_out)
                 recorder.run(interval_s, duration_s)
     except (MeminfoError, TraceError) as error:

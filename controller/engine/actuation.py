@@ -22,20 +22,6 @@ GRAIN = 2**20
 ROUNDING = 0.5
 """Bytes that sums of floating-point sizes may be off by."""
 
-NEWEST = 2.0
-"""Seconds a sample may be old, at most, when memory is taken on its word; two shortest intervals where longer."""
-
-PROMPT = 3.0
-"""Seconds in which a balloon gives what it was asked for, as a rule."""
-
-
-EATEN = 0.5
-"""Part of its headroom that the upper forecast of a domain may eat before the domain grows, whatever the threshold: a
-threshold as large as the headroom would let it run dry."""
-
-FAR = 0.5
-"""Part of its plan with less than which a domain gets memory that is left over, before it is known to need it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -61,7 +47,7 @@ class Moves:
     reason: Ints
     """`Reason` of every domain's move, or of its being left alone."""
     halt: Bools
-    """Shrinks under way that end where they are: the guest has come under pressure, and no memory is free for it."""
+    """Shrinks under way that end where they are: the guest has come into need, and no memory is free for it."""
     unverified: Bools
     """Shrinks wanted by domains whose newest sample is too old to shrink on."""
 
@@ -104,20 +90,20 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     """
     known, plan = at.known, at.plan
     shrinking = known.balloon.under_way & (known.balloon.target < known.observation.allocation)
-    lacking = np.where(plan.movable & (~shrinking | known.pressed), plan.size - base, 0.0)
+    lacking = np.where(plan.movable & (~shrinking | known.in_need), plan.size - base, 0.0)
     lacking = np.where(lacking > TOLERANCE, lacking, 0.0)
     narrow = plan.returns
     if np.count_nonzero(narrow):
-        near = (1.0 - EATEN) * headroom(known.inventory, known.estimate.upper)
+        near = (1.0 - known.tuning.eaten) * headroom(known.inventory, known.estimate.upper)
         narrow = narrow & (base - known.estimate.upper < near)
         least = np.minimum(known.bounds.threshold, known.bounds.top - base)
         lacking = np.where(narrow & ~shrinking & plan.movable, np.maximum(lacking, least), lacking)
     if not np.count_nonzero(lacking):
         return lacking, lacking
-    must = known.pressed | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
+    must = known.in_need | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
     beyond = lacking > known.bounds.threshold
     worth = must | (beyond & ((at.exposure.saving >= at.price) | plan.returns))
-    far = beyond & (base < FAR * plan.size) & ~(plan.returns | worth)
+    far = beyond & (base < known.tuning.far * plan.size) & ~(plan.returns | worth)
     return np.where(worth, lacking, 0.0), np.where(far, lacking, 0.0)
 
 
@@ -173,9 +159,9 @@ def _coming(at: Situation, lacking: float) -> float:
     if not np.count_nonzero(balloon.under_way):
         return 0.0
     left = np.maximum(size - balloon.target, 0.0)
-    elapsed = known.now - balloon.last_at
-    shown = np.maximum(balloon.last_from - size, 0.0) * (PROMPT / np.maximum(elapsed, PROMPT))
-    soon = float(np.nansum(np.where(elapsed <= PROMPT, left, np.minimum(left, shown))))
+    elapsed, prompt = known.now - balloon.last_at, known.tuning.prompt
+    shown = np.maximum(balloon.last_from - size, 0.0) * (prompt / np.maximum(elapsed, prompt))
+    soon = float(np.nansum(np.where(elapsed <= prompt, left, np.minimum(left, shown))))
     return soon if lacking > soon else float(np.nansum(left))
 
 
@@ -186,7 +172,8 @@ def _verified(at: Situation) -> Bools:
     """
     known = at.known
     seen = known.observation
-    newest = np.where(known.balloon.release, NEWEST, np.maximum(NEWEST, 2 * known.inventory.interval_minimum))
+    usual = np.maximum(known.tuning.newest, 2 * known.inventory.interval_minimum)
+    newest = np.where(known.balloon.release, known.tuning.newest, usual)
     young = (known.now - seen.reported_at <= newest) & (
         seen.fresh_at >= np.fmax(seen.moved_at, known.balloon.rest_from)
     )
@@ -203,7 +190,7 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     known = at.known
     if not np.count_nonzero(wishes + hopes):
         return wishes
-    urgent, free = known.pressed, max(at.free, 0.0)
+    urgent, free = known.in_need, max(at.free, 0.0)
     first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
     weight = known.inventory.weight
     granted = _in_turn(first, weight, free)
@@ -241,6 +228,7 @@ def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
     cases = [
         (known.balloon.release, Reason.RELEASE_RESTORE),
         (grows & known.pressed, Reason.PRESSURE_GROW),
+        (grows & known.growth.short, Reason.FELT_GROW),
         (outside, Reason.LIMITS),
         (grows & (size < at.plan.wanted), Reason.FORECAST_GROW),
         (grows, Reason.SPARE_LENT),

@@ -23,9 +23,6 @@ from controller.forecast.tail import Tail
 FRESH_TO_SHRINK = 3
 """Fresh samples of a domain, and so also after a restart, before any of its memory is taken."""
 
-MOST_DOUBLINGS = 6
-"""Of the growth of a guest under pressure: by then it has asked for forty times its size."""
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -70,7 +67,7 @@ class _Levels(NamedTuple):
 
     need: Floats
     kept: Floats
-    """What a guest under pressure has already, wherever it is in its search."""
+    """What a guest in need has already, wherever it is in its search."""
     sought: Floats
     """Need, and what a guest under pressure searches for."""
     least: Floats
@@ -106,7 +103,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
         least = np.maximum(need, bounds.minimum)
         levels = _Levels(
             need,
-            np.where(known.pressed, np.maximum(need, known.going_to), need),
+            np.where(known.in_need, np.maximum(need, known.going_to), need),
             np.maximum(need, searched),
             least,
             np.maximum(foot, least),
@@ -140,14 +137,16 @@ def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floa
 
 def _need(known: Known) -> Floats:
     """(n,) bytes: present demand and what keeps a guest out of reclaim there; what it last told of while it is under
-    pressure; all it has until enough samples came, and a forecast, and where the host gets nothing back.
+    pressure; what it is felt to use; all it has until enough samples came, and a forecast, and where the host gets
+    nothing back.
     """
     seen = known.observation
     told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at) & ~known.fruitless
     need = np.where(told, _used(known), seen.allocation)
     if np.count_nonzero(known.pressed):
         need = np.where(known.pressed, _told(known), need)
-    return np.fmax(need, 0.0)
+    felt = np.minimum(known.growth.least, seen.allocation)
+    return np.fmax(np.fmax(need, 0.0), felt)
 
 
 def _told(known: Known) -> Floats:
@@ -176,20 +175,23 @@ def _present_budget(known: Known) -> float:
 
 
 def _searched(known: Known) -> Floats:
-    """(n,) bytes that a guest under pressure is given, 0 elsewhere.
+    """(n,) bytes that a guest in need is given, 0 elsewhere.
 
     One that wakes up is taken to be on its way to its peak of the last hour. One with nothing left that has never
-    needed more tells its size, not its demand: it searches, by twice as much from sample to sample.
+    needed more tells its size, not its demand: it searches, by twice as much from sample to sample. One that is only
+    felt to be in need is given what it is felt to take, or that peak.
     """
-    if not np.count_nonzero(known.pressed):
-        return np.zeros(len(known.pressed))
+    if not np.count_nonzero(known.in_need):
+        return np.zeros(len(known.in_need))
     seen, pressure, tuning, peak = known.observation, known.pressure, known.tuning, known.estimate.peak_hour
+    felt = np.where(known.growth.short, np.fmax(known.growth.sought, peak), 0.0)
     size = _told(known)
     silent = seen.trouble != int(Reason.NONE)
     lost = silent | (pressure.exhausted & (peak < size * (1.0 + tuning.low)))
-    doublings = np.exp2((pressure.samples - 1).clip(0, MOST_DOUBLINGS))
+    doublings = np.exp2((pressure.samples - 1).clip(0, tuning.most_doublings))
     sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
-    return np.where(known.pressed, np.fmin(np.fmax(sought, peak), known.bounds.top), 0.0)
+    told = np.where(known.pressed, np.fmax(sought, peak), 0.0)
+    return np.fmin(np.fmax(told, felt), known.bounds.top)
 
 
 def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:

@@ -13,20 +13,6 @@ from controller.engine.snapshot import TOLERANCE
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 from controller.engine.tuning import Tuning
 
-OWN = 256 * 2.0**20
-"""Bytes that QEMU may hold beyond its guest's memory: 50 to 200 MiB seen (devices, displays, translated code). So much
-of what a guest seems to have touched it may never have."""
-
-LEAST = 16 * 2.0**20
-"""Bytes, with less missing than which nothing is said: QEMU's own memory comes and goes by as much."""
-
-FAILED, WORKED = 0.25, 0.5
-"""Part of what has to come back with less than which a balloon is taken to bring nothing, and of what was taken with
-which it is taken to work."""
-
-CONFIRMED = 2
-"""Samples in a row that have to say so: size and resident memory are not told at the same moment."""
-
 
 @dataclass(frozen=True)
 class Effect(Table):
@@ -67,12 +53,12 @@ def assess(effect: Effect, observation: Observation, now: float, tuning: Tuning)
 def _judge(effect: Effect, asked: Bools, size: Floats, rss: Floats, now: float, tuning: Tuning) -> Effect:
     """`asked`: (n,) guests of `size` that have shrunk and whose `rss`, bytes, tells what came of it."""
     taken, fallen = effect.size_before - size, effect.rss_before - rss
-    owed = effect.rss_before - size - np.fmax(effect.rss_before - effect.size_before, OWN)
-    works = asked & (taken >= TOLERANCE) & (fallen >= WORKED * taken)
+    owed = effect.rss_before - size - np.fmax(effect.rss_before - effect.size_before, tuning.own_memory)
+    works = asked & (taken >= TOLERANCE) & (fallen >= tuning.worked * taken)
     regrown = asked & (taken < TOLERANCE)
-    fails = asked & (owed >= LEAST) & (fallen < FAILED * owed)
+    fails = asked & (owed >= tuning.own_varies) & (fallen < tuning.failed * owed)
     missed = np.where(fails, effect.missed + 1, 0)
-    found = fails & (missed >= CONFIRMED)
+    found = fails & (missed >= tuning.confirmed)
     rest = (2 * effect.rest).clip(tuning.doubt_first, tuning.doubt_longest)
     effect = effect.put(asked, missed=missed).put(works, rest=0.0, rest_until=-np.inf)
     effect = effect.put(works | regrown | found, size_before=np.nan, rss_before=np.nan)

@@ -24,15 +24,10 @@ PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600
 
 _HALF_LIVES = np.array(list(PEAK_HALF_LIVES.values()))[:, None]
 
-PEAK_LOOKS = 20.0
-"""Shortest intervals that these last at least: where looks are minutes apart, a minute is no scale of time."""
 
 BLOCK = 2048
 """Domains fitted at a time: their points, and what a model makes of them, stay in a processor's cache (200 KiB an
 array of 12 points), so that a fit costs a domain the same among thousands and among a hundred thousand."""
-
-SPREAD = 0.05
-"""Least standard deviation of the logarithm of highest demand over maximum: domains never agree better than that."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +161,7 @@ def update(
     dense = spread(rows, np.array([forecast, upper, exhausted, width]), n)
     made = estimate.put(
         chosen,
-        **_peaks_raised(estimate, observation, inventory, now),
+        **_peaks_raised(estimate, observation, inventory, now, tuning),
         at=now,
         error=observation.demand - estimate.forecast,
         forecast=dense[0],
@@ -186,10 +181,12 @@ def _width(estimate: Estimate, observation: Observation, inventory: Inventory) -
     return np.where(np.isnan(estimate.upper), estimate.width, after)
 
 
-def _peaks_raised(estimate: Estimate, observation: Observation, inventory: Inventory, now: float) -> dict[str, Floats]:
+def _peaks_raised(
+    estimate: Estimate, observation: Observation, inventory: Inventory, now: float, tuning: Tuning
+) -> dict[str, Floats]:
     """Peaks as they have faded, and the newest demand among them, by column."""
     demand, elapsed = observation.demand, np.fmin(now - estimate.at, bound.FOREVER)
-    half_lives = np.maximum(_HALF_LIVES, PEAK_LOOKS * inventory.interval_minimum)
+    half_lives = np.maximum(_HALF_LIVES, tuning.peak_looks * inventory.interval_minimum)
     peaks = np.maximum(demand, _peaks(estimate) * np.exp2(-elapsed / half_lives))
     return dict(zip(PEAK_HALF_LIVES, peaks, strict=True)) | {"highest": np.maximum(demand, estimate.highest)}
 
@@ -208,13 +205,13 @@ def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, t
     """
     foot, highest = estimate.foot, np.maximum(estimate.foot, estimate.highest)
     fading = np.maximum(_peaks(estimate) - foot, 0.0).sum(axis=0) / len(PEAK_HALF_LIVES)
-    beyond = np.maximum(_expected_highest(estimate, observation, inventory) - highest, 0.0)
+    beyond = np.maximum(_expected_highest(estimate, observation, inventory, tuning) - highest, 0.0)
     looks = (estimate.at - estimate.since) / inventory.interval_minimum
     weight = tuning.unknown * tuning.settled / (tuning.settled + looks)
     return np.asarray(fading + (highest - foot) + weight * beyond + headroom(inventory, foot))
 
 
-def _expected_highest(estimate: Estimate, observation: Observation, inventory: Inventory) -> Floats:
+def _expected_highest(estimate: Estimate, observation: Observation, inventory: Inventory, tuning: Tuning) -> Floats:
     """(n,) bytes: the highest demand that each domain is expected to come to, if it comes beyond that of its past.
 
     Logarithms of highest demand over maximum are taken to be normal among the domains of a node; what is expected is
@@ -230,7 +227,7 @@ def _expected_highest(estimate: Estimate, observation: Observation, inventory: I
     part = np.log(np.where(known, estimate.highest, maximum) / maximum)
     mean = float(part[known].sum()) / np.count_nonzero(known)
     errors = part[known] - mean
-    deviation = np.sqrt(float((errors * errors).sum()) / len(errors) + SPREAD**2)
+    deviation = np.sqrt(float((errors * errors).sum()) / len(errors) + tuning.spread**2)
     score = (part - mean) / deviation
     mills = (score + np.sqrt(score * score + 8.0 / np.pi)) / 2.0
     highest = np.exp(mean + deviation * mills) * maximum

@@ -7,6 +7,7 @@ import numpy as np
 
 from controller.engine.effect import Effect
 from controller.engine.estimate import Estimate
+from controller.engine.felt import Growth
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
 from controller.engine.inventory import Inventory
@@ -40,6 +41,7 @@ class Known:
     effect: Effect
     estimate: Estimate
     host: Host
+    growth: Growth
     now: float
     """Monotonic seconds."""
     tuning: Tuning
@@ -50,14 +52,19 @@ class Known:
         return self.pressure.pressed
 
     @cached_property
+    def in_need(self) -> Bools:
+        """(n,) guests that are short of memory, or felt to be about to."""
+        return np.asarray(self.pressed | self.growth.short)
+
+    @cached_property
     def fruitless(self) -> Bools:
         """(n,) guests whose memory does not come back to the host when they shrink."""
         return self.effect.fruitless(self.now)
 
     @cached_property
     def turning(self) -> Bools:
-        """(n,) guests that have come under pressure while they shrink."""
-        return np.asarray(self.pressed & (self.balloon.target < self.observation.allocation))
+        """(n,) guests that have come under pressure, or are felt to grow, while they shrink."""
+        return np.asarray(self.in_need & (self.balloon.target < self.observation.allocation))
 
     @cached_property
     def at_ease(self) -> bool:

@@ -11,27 +11,14 @@ import numpy as np
 
 from controller.engine import observation as observing
 from controller.engine.allocation import Exposure
-from controller.engine.guest_pressure import GuestPressure
 from controller.engine.inventory import Inventory
 from controller.engine.known import Known
-from controller.engine.observation import Observation
 from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 from controller.forecast.bound import FOREVER
 
 ROUNDING = 1e-6
 """Part of a shortest interval that sums of seconds may be off by."""
-
-GROWTH = 1.25
-"""Factor by which an interval grows from look to look at most, so that no look is further ahead than a quarter of the
-time for which the domain has been calm: what it has not shown for that long it may show next (Laplace's rule of
-succession gives the chance as that part). From 1 s to 60 s in five minutes."""
-
-SAFETY = 0.5
-"""Part of the time until the upper forecast reaches the allocation that may pass unseen: it is seen twice before."""
-
-TROUBLED_INTERVAL = 5.0
-"""Seconds, at least, between looks at a domain whose statistics cannot be acted on."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +41,8 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     """Stability and next look of the domains `looked` at, (n,). `price`: of a look, byte-seconds; `elapsed`: seconds
     since the last step.
     """
-    inventory, observation, pressure, now = known.inventory, known.observation, known.pressure, known.now
+    inventory, observation, pressure = known.inventory, known.observation, known.pressure
+    tuning, now = known.tuning, known.now
     fixed_looks = polling.fixed_looks + np.where(inventory.acted_on, elapsed / inventory.interval_minimum, 0.0)
     faded = _faded(polling, inventory, observation.fresh, now).having(fixed_looks=fixed_looks)
     if not np.count_nonzero(looked):
@@ -62,27 +50,41 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     shortest, longest = inventory.interval_minimum, inventory.interval_maximum
     worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
     last = np.fmax(polling.interval, np.fmin(inventory.statistics_period, longest))
-    calm = np.minimum(np.minimum(GROWTH * last, worth), SAFETY * (known.estimate.exhausted_at - now))
+    calm = np.minimum(tuning.interval_growth * last, worth)
+    calm = np.minimum(calm, tuning.safety * (known.estimate.exhausted_at - now))
+    felt = _felt_first(known)
+    others = float(exposure.excess[~felt].sum())
+    for_others = np.sqrt(2.0 * price * shortest / max(others, 1.0))
+    calm = np.where(felt, np.minimum(tuning.felt_interval_growth * last, for_others), calm)
     short = pressure.pressed | pressure.paging
     interval = wait = np.where(short, shortest, calm.clip(shortest, longest))
-    stable = _stable(faded, inventory, observation, pressure)
+    stable = _stable(faded, known)
     fresh = observation.fresh
     if np.count_nonzero(fresh) < len(fresh):
         stable = np.where(fresh, stable, polling.stable)
         interval = np.where(fresh, interval, np.maximum(polling.interval, shortest))
-        wait = np.where(fresh, wait, _until_news(observation, inventory, now))
+        wait = np.where(fresh, wait, _until_news(known))
     wait = np.where(inventory.obstacle != int(Reason.NONE), longest, wait)
     next_look = aligned(now + wait, shortest)
     return faded.put(looked, stable=stable, interval=interval, next_look=next_look, looks=polling.looks + 1)
 
 
-def _until_news(observation: Observation, inventory: Inventory, now: float) -> Floats:
+def _until_news(known: Known) -> Floats:
     """(n,) seconds until a look may bring a sample that counts, where the last brought none."""
+    observation, inventory, troubled_interval = known.observation, known.inventory, known.tuning.troubled_interval
     shortest, longest, trouble = inventory.interval_minimum, inventory.interval_maximum, observation.trouble
     troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
-    report_due = observing.report_due(observation, inventory) - now
-    awaited = np.where(troubled, TROUBLED_INTERVAL, np.minimum(report_due, longest))
+    report_due = observing.report_due(observation, inventory) - known.now
+    awaited = np.where(troubled, troubled_interval, np.minimum(report_due, longest))
     return np.where(troubled, np.minimum(np.maximum(awaited, shortest), longest), np.maximum(awaited, shortest))
+
+
+def _felt_first(known: Known) -> Bools:
+    """(n,) domains whose demand is felt when it rises, before they come to need more than they have."""
+    seen, growth, tuning = known.observation, known.growth, known.tuning
+    silent, least = growth.silent(seen.demand), np.maximum(tuning.felt_least, tuning.felt_room * seen.allocation)
+    left = seen.allocation - seen.demand - silent
+    return np.asarray((silent <= least) & (left > least) & (known.now >= growth.doubted_until))
 
 
 def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unverified: Bools) -> Polling:
@@ -110,18 +112,14 @@ def aligned(time: Floats, shortest: Floats) -> Floats:
     return np.asarray(np.floor(time / shortest + ROUNDING) * shortest)
 
 
-def _stable(polling: Polling, inventory: Inventory, observation: Observation, pressure: GuestPressure) -> Bools:
+def _stable(polling: Polling, known: Known) -> Bools:
     """(n,) calm enough by the policy's own measures: seldom moved for their own sake, demand that changes little."""
+    inventory, observation, pressure, tuning = known.inventory, known.observation, known.pressure, known.tuning
     size, change = observation.allocation, np.abs(observation.change)
-    harmless = HARMLESS * (size - observation.demand)
+    harmless = tuning.harmless * (size - observation.demand)
     calm = change <= np.maximum(inventory.stability_change * size, harmless)
     seldom = polling.reallocations <= inventory.stability_reallocations
     return np.asarray(calm & seldom & ~pressure.pressed & ~pressure.paging)
-
-
-HARMLESS = 0.25
-"""Part of its slack by which a domain's demand may change from look to look and still be stable: four more such changes
-would not exhaust it, and it is looked at before."""
 
 
 def _faded(polling: Polling, inventory: Inventory, where: Bools, now: float) -> Polling:

@@ -59,6 +59,7 @@ class Reason(IntEnum):
     HOST_PRESSURE_SHRINK = 65
     RELEASE_RESTORE = 66
     LIMITS = 67
+    FELT_GROW = 68
 
     def __str__(self) -> str:
         return "".join(word.capitalize() for word in self.name.split("_"))
@@ -131,6 +132,7 @@ _TEXT = {
     Reason.HOST_PRESSURE_SHRINK: "the host is short of memory",
     Reason.RELEASE_RESTORE: "released by its policy: the definition's allocation is restored",
     Reason.LIMITS: "the allocation is outside the policy's limits",
+    Reason.FELT_GROW: "the guest takes memory into use so fast that it will be short before it can say so",
 }
 
 REASONS = {int(reason): reason for reason in Reason}

@@ -88,6 +88,26 @@ class BalloonEvents:
 
 
 @dataclass(frozen=True, slots=True)
+class Felt:
+    """What the host feels of k domains without asking them; of those it cannot feel, nothing. Arrays of (k,)."""
+
+    rows: Ints
+    """Row of each domain."""
+    resident: Floats
+    """Guest memory that is in the host's memory, and QEMU's own; NaN where that cannot be read."""
+    grew: Floats
+    """Bytes by which that has grown since `since`."""
+    since: Floats
+    """Monotonic seconds, a second ago at most."""
+
+    @classmethod
+    def empty(cls) -> "Felt":
+        """Nobody feels anything here."""
+        nothing = np.empty(0)
+        return cls(np.empty(0, dtype=np.int64), nothing, nothing, nothing)
+
+
+@dataclass(frozen=True, slots=True)
 class HostReading:
     """The host's own memory. Bytes."""
 
@@ -137,6 +157,7 @@ class Snapshot:
     host: HostReading
     wall: float
     events: BalloonEvents = field(default_factory=BalloonEvents.empty)
+    felt: Felt = field(default_factory=Felt.empty)
     outcomes: tuple[Outcome, ...] = ()
     """Of orders, since the last step. An order of the last step that is not named is `DONE`. One that is `UNKNOWN` is
     named once more, by a later snapshot, when libvirt has answered; unless it never does."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from controller.engine.allocation import Exposure
 from controller.engine.effect import Effect
 from controller.engine.estimate import Accuracy, Estimate
+from controller.engine.felt import Growth
 from controller.engine.grounds import Grounds
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
@@ -55,6 +56,7 @@ class State(Frozen):
     pressure: GuestPressure
     balloon: Balloon
     effect: Effect
+    growth: Growth
     history: History
     tail: Tail
     estimate: Estimate
@@ -78,6 +80,7 @@ class State(Frozen):
             GuestPressure.blank(0),
             Balloon.blank(0),
             Effect.blank(0),
+            Growth.blank(0),
             History.empty(0),
             Tail.empty(0),
             Estimate.blank(0),
@@ -97,7 +100,7 @@ class State(Frozen):
         """Everything, as plain lists for JSON."""
         parts = {
             name: getattr(self, name).dump()
-            for name in ("observation", "pressure", "balloon", "effect", "estimate", "exposure", "polling")
+            for name in ("observation", "pressure", "balloon", "effect", "growth", "estimate", "exposure", "polling")
         }
         return {
             "keys": list(self.inventory.keys),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from controller import planner
-from controller.engine import actuation, balloon, effect, estimate, guest_pressure, host, observation, polling
+from controller.engine import actuation, balloon, effect, estimate, felt, guest_pressure, host, observation, polling
 from controller.engine.actuation import Situation
 from controller.engine.allocation import allocate, expose
 from controller.engine.decision import Action, Decision, Notice
@@ -69,6 +69,7 @@ def align(state: State, inventory: Inventory, now: float) -> State:
         exposure=state.exposure.take(rows),
         balloon=balloon.hand_over(state.balloon, old, inventory, same, rows, now),
         effect=state.effect.take(rows),
+        growth=state.growth.take(rows),
         polling=state.polling.take(rows),
         reason=np.where(rows >= 0, state.reason[rows], 0) if len(old) else np.zeros(len(rows), dtype=np.int64),
         grounds=state.grounds.take(rows),
@@ -127,7 +128,10 @@ def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> St
     taken = held(followed, observed, state.inventory, committed)
     accounted = host.update(state.host, snapshot.host, taken, state.inventory.budget, now, tuning)
     shown = effect.assess(state.effect, observed, now, tuning)
-    return state.having(observation=observed, balloon=followed, effect=shown, pressure=pressure, host=accounted)
+    growth = felt.feel(state.growth, snapshot.felt, observed, followed, state.inventory, now, tuning)
+    return state.having(
+        observation=observed, balloon=followed, effect=shown, pressure=pressure, growth=growth, host=accounted
+    )
 
 
 def _estimate(state: State, now: float, tuning: Tuning) -> State:
@@ -281,6 +285,7 @@ def _known(state: State, limits: Bounds, now: float, tuning: Tuning) -> Known:
         state.effect,
         state.estimate,
         state.host,
+        state.growth,
         now,
         tuning,
     )

@@ -25,6 +25,9 @@ class Tuning:
     """How long a guest is not believed that could not give up what it promised; doubled each time in between. A kernel
     that could not free its slab for a balloon will not be able to a minute later."""
 
+    newest: float = 2.0
+    """A sample may be so old, at most, when memory is taken on its word; two shortest intervals where longer."""
+
     # Guest pressure.
     low: float = 0.03
     """A guest with less than this part of its allocation usable is about to reclaim in the path of its allocations:
@@ -43,6 +46,17 @@ class Tuning:
     """Likewise in bytes a second, at least: ten pages, each of which somebody waits for."""
     silent_need: float = 3600.0
     """How long a guest's last word of need counts when it falls silent, as guests do that swap hard."""
+
+    # What the host feels.
+    felt_least: float = 8 * MIB
+    """Growth of QEMU's resident size that counts: its own memory comes and goes by a few MiB."""
+    felt_answer: float = 0.5
+    """From a guest's next statistics until its balloon has moved: a look, a decision, 0.2 s of the balloon."""
+    felt_false: float = 0.25
+    """Part of what was felt with less than which demand has not grown: files were read, or it was QEMU's own."""
+    felt_doubt_first: float = 60.0
+    felt_doubt_longest: float = 3600.0
+    """For how long such a guest is looked at, and not grown, when it is felt to grow; doubled each time in between."""
 
     # Balloon.
     deadline: float = 5.0
@@ -63,6 +77,22 @@ class Tuning:
     miss: float = 4 * MIB
     """By which a balloon may miss its target for good: two of the largest pages that a balloon moves in on x86."""
 
+    prompt: float = 3.0
+    """In which a balloon gives what it was asked for, as a rule."""
+
+    # What comes back to the host of what guests give up.
+    own_memory: float = 256 * MIB
+    """QEMU may hold beyond its guest's memory: 50 to 200 MiB seen (devices, displays, translated code). So much of what
+    a guest seems to have touched it may never have."""
+    own_varies: float = 16 * MIB
+    """With less missing than which nothing is said: QEMU's own memory comes and goes by as much."""
+    failed: float = 0.25
+    """Part of what has to come back, with less than which a balloon is taken to bring nothing."""
+    worked: float = 0.5
+    """Part of what was taken, with which it is taken to work."""
+    confirmed: int = 2
+    """Samples in a row that have to say so: size and resident memory are not told at the same moment."""
+
     # Host.
     horizon: float = 10.0
     """Ahead for which the host's own use is forecast: by then every balloon asked for has moved."""
@@ -76,6 +106,11 @@ class Tuning:
     """Part of the low-memory mark by which lending stays clear of it: own use varies by about 1 % of the host."""
 
     # Estimate and exposure: how far demand may rise.
+    peak_looks: float = 20.0
+    """Shortest intervals that half-lives of peaks last at least: where looks are minutes apart, a minute is no scale of
+    time."""
+    spread: float = 0.05
+    """Least standard deviation of the logarithm of highest demand over maximum: domains never agree better."""
     unknown: float = 4.0
     """Weight of what may come beyond a domain's highest demand, by its maximum, beside how far that is from here."""
     settled: float = 1000.0
@@ -91,11 +126,39 @@ class Tuning:
     """Part of its allocation that a guest under pressure gets on top at first, doubled from sample to sample."""
     growth_known: float = 0.2
     """The same where it has a little left, or is on its way to where it has been."""
+    most_doublings: int = 6
+    """Of `growth`: by then a guest has asked for forty times its size."""
     search_reach: float = 4.0
     """Times what a guest under pressure is missing, that its reach is at least: it gets memory before those at ease."""
     pool: float = 0.02
     """Part of the budget that is not spread but kept for whoever is next in need, and collected on top when memory is
     taken from others: the next in need need not wait, and donors are not asked for a little every time."""
+
+    # Actuation.
+    eaten: float = 0.5
+    """Part of its headroom that the upper forecast of a domain may eat before the domain grows, whatever the threshold:
+    a threshold as large as the headroom would let it run dry."""
+    far: float = 0.5
+    """Part of its plan with less than which a domain gets memory that is left over, before it is known to need it."""
+
+    # Polling.
+    interval_growth: float = 1.25
+    """Factor by which an interval grows from look to look at most, so that no look is further ahead than a quarter of
+    the time for which the domain has been calm: what it has not shown for that long it may show next (Laplace's rule of
+    succession gives the chance as that part). From 1 s to 60 s in five minutes."""
+    felt_interval_growth: float = 2.0
+    """The same where growth is felt before it does harm. A look may find then that demand has fallen: it is worth what
+    that may spare those whose growth is not felt."""
+    felt_room: float = 0.06
+    """Part of its allocation that a guest must have left when it comes to be felt, twice the least that its kernel
+    needs; and that it can take unfelt at most: for peaks that nobody sees no room is kept."""
+    safety: float = 0.5
+    """Part of the time until the upper forecast reaches the allocation that may pass unseen: it is seen twice."""
+    troubled_interval: float = 5.0
+    """Between looks at a domain whose statistics cannot be acted on, at least."""
+    harmless: float = 0.25
+    """Part of its slack by which a domain's demand may change from look to look and still be stable: four more such
+    changes would not exhaust it, and it is looked at before."""
 
     # Prices, in seconds of the mean demand of the node's domains.
     move_price: float = 0.3

@@ -21,6 +21,7 @@ from controller.host.look import Look
 from controller.host.looker import Looker
 from controller.host.mover import Mover
 from controller.host.pressure import Pressure
+from controller.host.senses import Feelings, Sense, Senses
 from controller.host.trouble import Trouble
 
 START_SECONDS = 10.0
@@ -40,7 +41,8 @@ class ConnectionStatus:
 class Host:
     """Effects of one node. `wake` is called from other threads when a step may be worth it before the next look.
 
-    All methods are for the control loop's thread. `look` and `apply` together take less than 5 s, whatever hangs.
+    All methods but `inventory` are for the control loop's thread. `look` and `apply` together take less than 5 s,
+    whatever hangs.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Host:
         self._looker = Looker(self._connections, trouble, moved_at=lambda key: self._moved_at.get(key, -math.inf))
         self._mover = Mover(self._connections, trouble)
         self._pressure = Pressure(proc, wake)
+        self._senses = Senses(proc, self.inventory, wake)
         self._started = False
 
     def start(self) -> None:
@@ -85,6 +88,7 @@ class Host:
             connection.start()
         for connection in self._connections.values():
             connection.settled.wait(max(deadline - time.monotonic(), 0.0))
+        self._senses.start()
 
     def close(self) -> None:
         """Let go of everything; domains keep what they have. What `restore_statistics` was told is done first.
@@ -94,6 +98,7 @@ class Host:
         if not self._started:
             return
         self._started = False
+        self._senses.close()
         self._mover.close()
         began = time.monotonic()
         for connection in self._connections.values():
@@ -105,11 +110,12 @@ class Host:
 
     def inventory(self) -> tuple[DomainFacts, ...]:
         """Facts of the running domains, of a lost connection the last known; the same object while all is equal."""
-        parts = tuple(connection.facts for connection in self._connections.values())
-        if any(new is not old for new, old in zip_longest(parts, self._parts)):
-            self._parts = parts
-            self._inventory = tuple(facts for part in parts for facts in part)
-        return self._inventory
+        with self._lock:
+            parts = tuple(connection.facts for connection in self._connections.values())
+            if any(new is not old for new, old in zip_longest(parts, self._parts)):
+                self._parts = parts
+                self._inventory = tuple(facts for part in parts for facts in part)
+            return self._inventory
 
     def look(self, keys: Collection[str]) -> Look:
         """Statistics of the domains `keys`, for `look.to_samples`. Those whose connection is down are left out, and
@@ -161,9 +167,13 @@ class Host:
             memory.shared,
         )
 
-    def pressure_source(self) -> str:
-        """What host pressure is taken from, for people."""
-        return self._pressure.source
+    def feel(self) -> Feelings:
+        """What was felt of domains since the last call, whether libvirt answers or not."""
+        return self._senses.feel()
+
+    def senses(self) -> tuple[Sense, ...]:
+        """What is felt between looks, of whom, and why not of the others."""
+        return (self._senses.status(), Sense("pressure", self._pressure.source, len(self._inventory)))
 
     def status(self) -> tuple[ConnectionStatus, ...]:
         """How each connection is."""

@@ -1,4 +1,4 @@
-"""When QEMU's processes began, which libvirt does not tell: guests that ran before Ballast have no other birthday.
+"""QEMU's processes: when they began, which libvirt does not tell, and which of the host's processes they are.
 
 https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 """
@@ -16,6 +16,13 @@ is to be seen where other users' processes are not."""
 _START_TIME = 19
 """Position of `starttime` behind the command's name: clock ticks from the start of the machine."""
 
+LONGEST_COMMAND = 2**20
+"""Bytes of a command line that are searched for a UUID. QEMU's, with a few hundred disks, has some ten thousand."""
+
+
+class ProcessError(Exception):
+    """A domain's QEMU cannot be seen; the message says why, and what can be done."""
+
 
 def started(proc: Path, names: Mapping[str, str], pid_files: Path = PID_FILES) -> dict[str, float]:
     """By UUID, when the QEMU of each domain began, seconds since the epoch; without those that are not to be found.
@@ -28,6 +35,79 @@ def started(proc: Path, names: Mapping[str, str], pid_files: Path = PID_FILES) -
         with suppress(OSError, ValueError, IndexError):  # it has ended meanwhile
             found[uuid] = min(found.get(uuid, time.time()), time.time() - _age(folder))
     return found
+
+
+def find(proc: Path, names: Mapping[str, str], pid_files: Path = PID_FILES) -> dict[str, tuple[int, ...]]:
+    """By UUID, the numbers of the processes that may be the domain's QEMU: libvirt's own word, where it has left one
+    that is true, and otherwise all that were given the UUID. Of one of them `open_process` makes sure.
+
+    `proc` and `names` as of `started`.
+    """
+    found = {uuid: _noted_pid(proc, pid_files / f"{name}.pid", uuid) for uuid, name in names.items()}
+    unknown = {uuid for uuid, pids in found.items() if not pids}
+    for folder, uuid in _running(proc, unknown) if unknown else ():
+        found[uuid] += (int(folder.name),)
+    return found
+
+
+def open_process(proc: Path, pids: Collection[int], uuid: str, file: str) -> int:
+    """A descriptor of `file` of the one process in `pids`, if it is the QEMU of domain `uuid`. Raises ProcessError.
+
+    The process's folder is opened first, and what is in it by way of that: it is of one process, whatever becomes of
+    its number meanwhile.
+    """
+    if len(pids) != 1:
+        raise ProcessError(_many(pids) if pids else _none(proc))
+    (pid,) = pids
+    try:
+        folder = os.open(proc / str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ProcessError(f"process {pid}: {error.strerror}") from error
+    try:
+        if _uuid(_read(folder, "cmdline")) != uuid:
+            raise ProcessError(f"process {pid} is not the domain's any more")
+        return os.open(file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        raise ProcessError(f"process {pid} may not be read: {error.strerror}") from error
+    finally:
+        os.close(folder)
+
+
+def _none(proc: Path) -> str:
+    """Why no process is to be seen."""
+    if not (proc / "meminfo").exists():
+        return f"{proc} is no /proc; mount the host's there"
+    if not any(name.isdigit() for name in os.listdir(proc)):
+        return f"{proc} holds no processes; mount all of the host's there"
+    if not (proc / "1").exists():
+        return f"{proc} hides processes of others (hidepid, ProtectProc); run Ballast as root, or mount it without"
+    return f"no process in {proc} was started with its UUID; in a container, mount the host's /proc"
+
+
+def _many(pids: Collection[int]) -> str:
+    return f"processes {', '.join(map(str, sorted(pids)[:4]))} were all started with its UUID"
+
+
+def _noted_pid(proc: Path, path: Path, uuid: str) -> tuple[int, ...]:
+    """What libvirt noted, unless it is of another life, or of another container, where numbers mean others."""
+    with suppress(OSError, ValueError):  # there is none, or the process is not there
+        pid = int(path.read_text(encoding="ascii"))
+        if _uuid((proc / str(pid) / "cmdline").read_bytes()) == uuid:
+            return (pid,)
+    return ()
+
+
+def _read(folder: int, name: str) -> bytes:
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.read(descriptor, LONGEST_COMMAND)
+    finally:
+        os.close(descriptor)
+
+
+def _uuid(command: bytes) -> str:
+    """The UUID that a process was given, as QEMU is by libvirt; empty where it was not."""
+    return command.partition(b"\0-uuid\0")[2].partition(b"\0")[0].decode(errors="replace")
 
 
 def _noted(names: Mapping[str, str], pid_files: Path) -> dict[str, float]:
@@ -44,9 +124,8 @@ def _running(proc: Path, uuids: Collection[str]) -> Iterator[tuple[Path, str]]:
         for folder in proc.iterdir():
             if folder.name.isdigit():
                 with suppress(OSError):  # it has ended meanwhile, or is not ours to read
-                    uuid = (folder / "cmdline").read_bytes().partition(b"\0-uuid\0")[2].partition(b"\0")[0]
-                    if (named := uuid.decode(errors="replace")) in uuids:
-                        yield folder, named
+                    if (uuid := _uuid((folder / "cmdline").read_bytes())) in uuids:
+                        yield folder, uuid
 
 
 def _age(folder: Path) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -10,11 +11,13 @@ from controller.engine.decision import Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import BalloonEvents, HostReading, Outcome, Result, Samples, Snapshot
+from controller.engine.snapshot import BalloonEvents, Felt, HostReading, Outcome, Result, Samples, Snapshot
 from controller.engine.state import State
 from controller.engine.step import align, due, next_due, step
 from controller.host.look import to_samples
 from controller.host.meminfo import MeminfoError
+from controller.host.senses import Feelings, Sense, swap_sense
+from controller.loop.alarms import Alarms
 from controller.loop.clock import Clock
 from controller.loop.ports import Host, PolicySource
 from controller.observe.advice import advice
@@ -71,6 +74,7 @@ class ControlLoop:
         """By key, what libvirt said when it last refused an order."""
         self._reading: HostReading | None = None
         """Of the host's memory, the last one."""
+        self._alarms = Alarms()
         self._asked: frozenset[str] = frozenset()
         self._looked = False
         self._periods: dict[str, int] = {}
@@ -87,11 +91,14 @@ class ControlLoop:
     def iterate(self) -> Iteration:
         """One round: whoever is due is looked at, and what the engine decides is carried out."""
         inventory = self._refresh()
-        asked = due(self._state, inventory, self._clock.monotonic())
+        self._feel()
+        asked = self._whom_to_ask(inventory)
         self._ensure_statistics(asked)
         samples = self._look(asked, inventory)
+        felt = self._feel()
         now = self._clock.monotonic()
-        decision = self._decide(inventory, samples, now)
+        decision = self._decide(inventory, samples, felt, now)
+        self.tally.false_alarms(self._alarms.settle(self._state, asked, now))
         refused = self._apply(decision, inventory)
         self.tally.looked(self._state.reason[samples.rows])
         self._asked = frozenset(asked)
@@ -108,6 +115,7 @@ class ControlLoop:
         wait = next_due(self._state, inventory, now) - now
         if not self._asked.isdisjoint(due(self._state, inventory, now)):
             wait = RETRY_S
+        wait = min(wait, self._alarms.next_due() - now)
         return float(min(max(wait, GAP_S), HEARTBEAT_S))
 
     def release(self) -> None:
@@ -162,19 +170,31 @@ class ControlLoop:
             if key in self._periods:
                 self._host.ensure_statistics(key, self._periods[key])
 
+    def _feel(self) -> Feelings:
+        """What the host feels; who is felt to grow is to be looked at."""
+        felt = self._host.feel()
+        self.tally.alarms(self._alarms.hear(felt, self._state, self._clock.monotonic()))
+        return felt
+
+    def _whom_to_ask(self, inventory: Inventory) -> list[str]:
+        """Keys of the domains to look at now."""
+        now = self._clock.monotonic()
+        asked = due(self._state, inventory, now)
+        return [*asked, *(key for key in self._alarms.due(now) if key in inventory.index and key not in asked)]
+
     def _look(self, asked: Sequence[str], inventory: Inventory) -> Samples:
         if not asked:
             return Samples.empty()
         with self.tally.call(LOOK):
             return to_samples(self._host.look(asked), inventory.index)
 
-    def _decide(self, inventory: Inventory, samples: Samples, now: float) -> Decision:
+    def _decide(self, inventory: Inventory, samples: Samples, felt: Feelings, now: float) -> Decision:
         """What is to be done; nothing before the host's memory is known."""
         reading = self._read_host()
         if reading is None:
             return Decision()
         with self.tally.step():
-            self._state, decision = step(self._state, self._snapshot(inventory, samples, reading), now)
+            self._state, decision = step(self._state, self._snapshot(inventory, samples, felt, reading), now)
         return decision
 
     def _read_host(self) -> HostReading | None:
@@ -205,7 +225,7 @@ class ControlLoop:
         new = {key: message for key, (result, message) in answers.items() if result is Result.REFUSED}
         self._refusals = self._refusals | new
 
-    def _snapshot(self, inventory: Inventory, samples: Samples, reading: HostReading) -> Snapshot:
+    def _snapshot(self, inventory: Inventory, samples: Samples, felt: Feelings, reading: HostReading) -> Snapshot:
         events = {
             inventory.index[key]: size for key, size in self._host.drain_events().items() if key in inventory.index
         }
@@ -223,6 +243,7 @@ class ControlLoop:
             events=BalloonEvents(
                 np.array(list(events), dtype=np.int64), np.array(list(events.values()), dtype=np.float64)
             ),
+            felt=_to_felt(felt, inventory),
             outcomes=outcomes,
         )
 
@@ -250,8 +271,15 @@ class ControlLoop:
                 awaited=self._source.awaited,
                 chronicle=self._chronicle,
                 trail=self._trail,
+                senses=self._senses(),
             )
         )
+
+    def _senses(self) -> tuple[Sense, ...]:
+        """What tells of guests between looks, or of what looks do not show: the guests' own swap among it."""
+        resident, *others = self._host.senses()
+        observed = self._state.observation
+        return (resident, swap_sense(observed.swap_in), *others)
 
     def _advise(self, notice: Notice) -> str:
         """What the user can do about it, where the reason alone does not tell."""
@@ -259,6 +287,15 @@ class ControlLoop:
         owner = int(inventory.policy[inventory.index[notice.key]])
         mode = inventory.modes[owner] if owner >= 0 else None
         return advice(str(notice.reason), notice.name, mode, self._wishes_errors.get(notice.key, ""))
+
+
+def _to_felt(felt: Feelings, inventory: Inventory) -> Felt:
+    """The engine's view of what was felt; domains that are not in the inventory are left out."""
+    if not felt.keys:
+        return Felt.empty()
+    rows = np.fromiter(map(inventory.index.get, felt.keys, repeat(-1)), dtype=np.int64, count=len(felt.keys))
+    known = rows >= 0
+    return Felt(rows[known], felt.resident[known], felt.grew[known], felt.since[known])
 
 
 def _periods(inventory: Inventory) -> dict[str, int]:

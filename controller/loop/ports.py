@@ -9,6 +9,7 @@ from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host.look import Look
+from controller.host.senses import Feelings, Sense
 from controller.observe.board import Connection
 
 
@@ -36,6 +37,14 @@ class Host(Protocol):
 
     def drain_events(self) -> Mapping[str, float]:
         """Balloon sizes that arrived on their own since the last call, bytes by key."""
+        ...
+
+    def feel(self) -> Feelings:
+        """What was felt of domains since the last call, without asking libvirt or a guest."""
+        ...
+
+    def senses(self) -> Sequence[Sense]:
+        """How each sense of the host is: that for resident size first."""
         ...
 
     def read(self) -> HostReading:

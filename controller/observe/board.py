@@ -39,6 +39,27 @@ class Connection(Protocol):
         ...
 
 
+class Sense(Protocol):
+    """One way in which the host feels its guests, as `host` reports it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str:
+        """What it is taken from."""
+        ...
+
+    @property
+    def domains(self) -> int:
+        """Of how many it tells."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why it tells of no others, with the remedy; empty when all is well."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """One iteration's result."""
@@ -64,6 +85,7 @@ class Publication:
     """What has to be known before policies count, and is not; empty otherwise."""
     chronicle: Chronicle = field(default_factory=Chronicle)
     trail: Trail = field(default_factory=Trail)
+    senses: tuple[Sense, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +131,7 @@ class Board:
                 "node": {"name": self._node_name},
                 "silence_s": None,
                 "connections": [],
+                "senses": [],
                 "problems": [],
                 "outage": None,
                 "warnings": [],
@@ -121,6 +144,7 @@ class Board:
             "node": {"name": self._node_name, **seen["node"]},
             "silence_s": round(self._monotonic() - latest.at, 3),
             "connections": [_connection(each) for each in latest.connections],
+            "senses": [_sense(each) for each in latest.senses],
             "problems": _some(latest.problems),
             "outage": bounded(latest.outage),
             "warnings": _some(latest.ownership.warnings),
@@ -194,6 +218,15 @@ def _domain(domain: dict[str, Any], latest: Publication) -> dict[str, Any]:
 
 def _connection(connection: Connection) -> dict[str, Any]:
     return {"uri": connection.uri, "connected": connection.connected, "error": bounded(connection.error)}
+
+
+def _sense(sense: Sense) -> dict[str, Any]:
+    return {
+        "name": sense.name,
+        "source": bounded(sense.source),
+        "domains": sense.domains,
+        "trouble": bounded(sense.trouble),
+    }
 
 
 def _some(texts: Sequence[str]) -> list[str]:

@@ -7,7 +7,6 @@ from math import isfinite
 from typing import Any
 
 from controller.api.printable import LONGEST_NAME, bounded
-from controller.engine.actuation import FAR
 from controller.engine.grounds import Figures
 from controller.engine.reasons import Reason
 from controller.engine.state import State
@@ -26,9 +25,9 @@ EXPLAINED = 5
 """Domains of one name that are explained at a time: connections may share a name, UUIDs are told apart."""
 NEAR = 5
 """Names that are offered for one that is not known."""
-MOVE_PRICE_S = Tuning().move_price
-"""Seconds of the guests' mean demand that the price of a move is: the unit in which people are told what it costs."""
-AT_ONCE = frozenset({Reason.PRESSURE_GROW, Reason.LIMITS, Reason.RELEASE_RESTORE})
+TUNING = Tuning()
+"""Prices are told in its unit, seconds of the guests' mean demand."""
+AT_ONCE = frozenset({Reason.PRESSURE_GROW, Reason.FELT_GROW, Reason.LIMITS, Reason.RELEASE_RESTORE})
 """Moves that are not weighed against their price."""
 
 
@@ -163,7 +162,7 @@ def _grown(seen: Figures, lacks: float) -> Iterator[str]:
     yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
     if seen.saving >= seen.price:
         yield f"{_risk(seen)}: enough for a move."
-    elif seen.allocation < FAR * seen.planned:
+    elif seen.allocation < TUNING.far * seen.planned:
         yield "It has less than half of its share, and memory is left over."
     else:
         yield "As it gives back what it does not want, it gets what it wants at once, whatever that costs."
@@ -183,10 +182,10 @@ def _left(seen: Figures, lacks: float) -> Iterator[str]:
 def _risk(seen: Figures) -> str:
     """What it costs to leave the domain as it is, and what a move costs."""
     begins = f"{seen.excess / MIB:.1f} MiB" if seen.excess >= MIB / 10 else "less than 0.1 MiB"
-    saved = seen.saving / seen.price * MOVE_PRICE_S if seen.price > 0 else 0.0
+    saved = seen.saving / seen.price * TUNING.move_price if seen.price > 0 else 0.0
     return (
         f"At {mib(seen.allocation)} it is expected to run short by {begins} in a shortest interval; its share "
-        f"saves as much as {saved:.2f} s of the guests' mean demand, and a move costs {MOVE_PRICE_S:.2f} s"
+        f"saves as much as {saved:.2f} s of the guests' mean demand, and a move costs {TUNING.move_price:.2f} s"
     )
 
 

@@ -34,7 +34,12 @@ figure has its title beside it: the style sheet takes it from `data-title`."""
 def overview(state: Document, trail: Trail) -> Iterator[str]:
     """The whole node, from its `/state` document, in parts."""
     node = state["node"]
-    head = (f"<h1>{_text(node['name'])}</h1>", _troubles(troubles_of(state)), _summary(node))
+    head = (
+        f"<h1>{_text(node['name'])}</h1>",
+        _troubles(troubles_of(state)),
+        _summary(node),
+        _senses(state["senses"]),
+    )
     return _page(f"{node['name']} - Ballast", chain(head, _domains(state["domains"], trail)), state["version"])
 
 
@@ -91,6 +96,18 @@ def _summary(node: Document) -> str:
     unmet = "" if node["minimums_fit"] else '<p class="pressure">! The minimums here are more than the budget.</p>'
     items = "".join(f"<div><dt>{title}</dt><dd>{_text(figure)}</dd></div>" for title, figure in figures)
     return f'{pressure}{unmet}<dl class="summary">{items}</dl>'
+
+
+def _senses(senses: Iterable[Document]) -> str:
+    """What tells of guests between looks, and why one of it does not."""
+    told = (f"{each['name']} of {each['domains']}, by {each['source']}" for each in senses)
+    lines = (f"<li>{_text(line)}{_because(each['trouble'])}</li>" for line, each in zip(told, senses, strict=True))
+    items = "".join(lines)
+    return f'<ul class="senses" aria-label="Senses: what tells of guests between looks">{items}</ul>' if items else ""
+
+
+def _because(trouble: str) -> str:
+    return f'<span class="more">{_text(trouble)}</span>' if trouble else ""
 
 
 def _domains(domains: list[Document], trail: Trail) -> Iterator[str]:

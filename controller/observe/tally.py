@@ -24,7 +24,14 @@ STEP_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 CALL_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """From an idle libvirtd to the deadline of a look."""
 
-_GROWS = (Reason.FORECAST_GROW, Reason.PRESSURE_GROW, Reason.SPARE_LENT, Reason.RELEASE_RESTORE, Reason.LIMITS)
+_GROWS = (
+    Reason.FORECAST_GROW,
+    Reason.PRESSURE_GROW,
+    Reason.FELT_GROW,
+    Reason.SPARE_LENT,
+    Reason.RELEASE_RESTORE,
+    Reason.LIMITS,
+)
 _SHRINKS = (
     Reason.FORECAST_SHRINK,
     Reason.CONTENTION_SHRINK,
@@ -52,6 +59,14 @@ class Tally:
         self._refused = Counter(
             "ballast_refused_orders", "Changes of an allocation that libvirt refused.", registry=None
         )
+        self._alarms = Counter(
+            "ballast_felt_growths",
+            "Domains that the host felt to grow, and that were looked at because of that.",
+            registry=None,
+        )
+        self._false_alarms = Counter(
+            "ballast_false_growths", "Of these, those whose guests then told of no such demand.", registry=None
+        )
         self._skips = Counter(
             "ballast_skips", "Looks after which a domain was left as it is, by reason.", ["reason"], registry=None
         )
@@ -77,6 +92,8 @@ class Tally:
             self._proposals,
             self._moved,
             self._refused,
+            self._alarms,
+            self._false_alarms,
             self._skips,
             self._step,
             self._calls,
@@ -111,6 +128,14 @@ class Tally:
         """Balloon changes that were only proposed."""
         for action in proposals:
             self._proposals.labels(str(action.reason), _direction(action)).inc()
+
+    def alarms(self, number: int) -> None:
+        """So many domains were felt to grow."""
+        self._alarms.inc(number)
+
+    def false_alarms(self, number: int) -> None:
+        """So many of those had not grown, by their own word."""
+        self._false_alarms.inc(number)
 
     def looked(self, reasons: NDArray[np.int64]) -> None:
         """(m,) `Reason` codes of the domains just looked at."""

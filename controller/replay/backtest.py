@@ -9,7 +9,7 @@ from controller.api.policy import MemoryPolicy
 from controller.api.quantity import format_quantity
 from controller.api.selectors import Candidate, Candidates
 from controller.replay.ballast import MIB, reserve_mib
-from controller.replay.controllers import FIXED, OURS, PEERS, make
+from controller.replay.controllers import FIXED, OURS, PEERS, guests_report, make
 from controller.replay.pool import Pool, Watcher
 from controller.replay.run import replay
 from controller.replay.score import Figures, Result, write_allocations, write_looks
@@ -160,7 +160,8 @@ def run_all(jobs: Sequence[Job], pool: Pool, watcher: Watcher) -> list[Run]:
 def run(job: Job) -> tuple[Figures, Result | None]:
     """Replay one and write its files; see `Run`. Raises ReplayError, OSError."""
     controller = make(job.controller, job.setting.policy)
-    result = replay(job.source.trace, controller, job.host_mib, job.setting.autodeflate)
+    reporting = guests_report(job.controller)
+    result = replay(job.source.trace, controller, job.host_mib, job.setting.autodeflate, free_page_reporting=reporting)
     if job.folder is not None:
         name = job.controller.replace(":", "-")
         write_allocations(result, job.folder / f"allocations-{name}.csv.gz")

@@ -7,10 +7,12 @@ import numpy as np
 from controller.api.policy import MemoryPolicy, NodeSelector
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import NodeIdentity, assign, node_budget
-from controller.engine.snapshot import BalloonEvents, HostReading, Life, Samples, Snapshot
+from controller.engine.snapshot import BalloonEvents, Felt, HostReading, Life, Samples, Snapshot
 from controller.engine.state import State
 from controller.engine.step import DEFAULT, due, next_due, step
 from controller.engine.tuning import Tuning
+from controller.loop.alarms import Alarms
+from controller.replay.feeling import Feeling, to_felt
 from controller.replay.world import Ints, World
 
 MIB = 2.0**20
@@ -37,7 +39,9 @@ class Ballast:
 
     hears = True
 
-    def __init__(self, policy: MemoryPolicy, tuning: Tuning = DEFAULT) -> None:
+    def __init__(self, policy: MemoryPolicy, tuning: Tuning = DEFAULT, *, feels: bool = False) -> None:
+        """With `feels` it knows what guests hold of the host between looks, as where /proc can be read."""
+        self.feels = feels
         self._policy = policy
         self._tuning = tuning
         self.state = State.initial()
@@ -45,6 +49,8 @@ class Ballast:
         self._inventory: Inventory | None = None
         self._generation = -1
         self._rows: Ints = np.empty(0, dtype=np.int64)
+        self._feeling = Feeling()
+        self._alarms = Alarms()
 
     def start(self, world: World) -> None:
         """Nothing is known yet; every domain is due at once."""
@@ -55,13 +61,15 @@ class Ballast:
     def next_look(self) -> float:
         """When the first domain falls due."""
         assert self._inventory is not None
-        return next_due(self.state, self._inventory, -np.inf) - self._offset
+        return min(next_due(self.state, self._inventory, -np.inf), self._alarms.next_due()) - self._offset
 
     def act(self, world: World) -> None:
         """One step of the engine: read whoever is due, hear of balloons that moved, order what it decides."""
         inventory = self._refresh(world)
         now = world.now + self._offset
+        felt = self._feel(world, now)
         keys = due(self.state, inventory, now)
+        keys += [key for key in self._alarms.due(now) if key in inventory.index and key not in keys]
         places = np.array([inventory.index[key] for key in keys], dtype=np.int64)
         snapshot = Snapshot(
             inventory,
@@ -69,8 +77,10 @@ class Ballast:
             HostReading(world.total_mib * MIB, world.free_mib() * MIB, pressure=_swaps(world)),
             wall=now + WALL_OFFSET,
             events=self._events(world),
+            felt=felt,
         )
         self.state, decision = step(self.state, snapshot, now, self._tuning)
+        self._alarms.settle(self.state, keys, now)
         if decision.actions:
             rows = self._rows[[action.row for action in decision.actions]]
             world.order(rows, np.array([action.target for action in decision.actions]) / MIB)
@@ -80,8 +90,17 @@ class Ballast:
             self._generation = world.generation
             self._rows = world.rows
             facts = [_facts(world, row) for row in world.rows.tolist()]
+            self._feeling.follow(facts)
             self._inventory = assign(facts, [self._fitted], NODE).inventory
         return self._inventory
+
+    def _feel(self, world: World, now: float) -> Felt:
+        """What the host feels; who is felt to grow is to be looked at."""
+        if not self.feels:
+            return Felt.empty()
+        feelings = self._feeling.feel(world, now)
+        self._alarms.hear(feelings, self.state, now)
+        return to_felt(feelings)
 
     def _samples(self, world: World, places: Ints) -> Samples:
         if len(places) == 0:

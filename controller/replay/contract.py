@@ -11,6 +11,8 @@ class Controller(Protocol):
 
     hears: bool
     """Balloon events wake it, not only the time of its next look."""
+    feels: bool
+    """So does a guest that comes to hold more of the host."""
 
     def start(self, world: World) -> None:
         """The world is at its first instant; nobody has looked yet."""
@@ -29,6 +31,7 @@ class Periodic(ABC):
     """A controller that reads every domain at a fixed interval, as all peers do."""
 
     hears = False
+    feels = False
     interval_s: ClassVar[float]
     """Seconds between two looks as published; the world's statistics period where that is longer."""
 

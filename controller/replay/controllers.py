@@ -39,6 +39,9 @@ MODELS = {name.lower(): name for name in registry.KINDS}
 FIXED = f"{OURS}:fixed"
 """Looks at the policy's shortest interval, however calm a domain is: what adaptive looks are measured against."""
 
+FELT, REPORTING = f"{OURS}:felt", f"{OURS}:felt-reporting"
+"""Feels what guests hold of the host between looks; and the same of guests that report their free pages."""
+
 BOUND = "clairvoyant"
 """What nobody can beat."""
 
@@ -55,7 +58,12 @@ class UnknownControllerError(Exception):
 
 def names() -> tuple[str, ...]:
     """Every name that `make` takes."""
-    return (OURS, FIXED, *(f"{OURS}:{model}" for model in MODELS), *PEERS)
+    return (OURS, FIXED, *(f"{OURS}:{model}" for model in MODELS), FELT, REPORTING, *PEERS)
+
+
+def guests_report(name: str) -> bool:
+    """Whether the guests of the world that a controller of this name is replayed in report their free pages."""
+    return name == REPORTING
 
 
 def make(name: str, policy: MemoryPolicy) -> Controller:
@@ -64,6 +72,8 @@ def make(name: str, policy: MemoryPolicy) -> Controller:
         return PEERS[name]()
     if name == FIXED:
         return Ballast(with_fixed_looks(policy))
+    if name in {FELT, REPORTING}:
+        return Ballast(policy, feels=True)
     kind, _, model = name.partition(":")
     if name != OURS and (kind != OURS or model not in MODELS):
         raise UnknownControllerError(f"controller {name!r} does not exist; use some of {', '.join(names())}")

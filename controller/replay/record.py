@@ -69,8 +69,16 @@ class Recorder:
         self._state, _ = step(self._state, snapshot, now)
         sight = self._state.observation
         fresh = np.flatnonzero(sight.fresh_at == now)
+        felt = self.host.feel()
+        resident = dict(zip(felt.keys, (felt.resident / MIB).tolist(), strict=True))
         rows = [
-            (now + ahead, self._name(inventory, row), sight.demand[row] / MIB, sight.maximum[row] / MIB)
+            (
+                now + ahead,
+                self._name(inventory, row),
+                sight.demand[row] / MIB,
+                sight.maximum[row] / MIB,
+                resident.get(inventory.keys[row], np.nan),
+            )
             for row in fresh.tolist()
         ]
         self._tell(inventory, samples.rows.tolist())

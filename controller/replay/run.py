@@ -32,8 +32,8 @@ def replay(
     """What `controller` does to the domains of `trace` on a host that can give them `host_mib` MiB together.
 
     Deterministic: the same arguments give the same result. `progress` is told the seconds of the trace that are
-    done, often. `free_page_reporting` changes what guests hold of the host, and so no figure. Raises ReplayError for a
-    host without memory and a trace without demand.
+    done, often. `free_page_reporting` changes what guests hold of the host, and so the figures of who feels it. Raises
+    ReplayError for a host without memory and a trace without demand.
     """
     world = _world(trace, host_mib, autodeflate, free_page_reporting)
     for time in played(world, controller):
@@ -86,4 +86,6 @@ def played(world: World, controller: Controller) -> Iterator[float]:
 def _wake(controller: Controller, world: World) -> float:
     """When the controller should act next, for all that is known now."""
     look = controller.next_look()
-    return min(look, world.next_news()) if controller.hears else look
+    heard = world.next_news() if controller.hears else np.inf
+    felt = world.next_feeling() if controller.feels else np.inf
+    return min(look, heard, felt)

@@ -1,5 +1,7 @@
 """Traces of demand: `time_s,domain,demand_mib,max_mib`, one row a sample, ordered by time; CSV, plain or gzip.
 
+Recordings tell beside that what the host held of the guest and its QEMU, `resident_mib`; no replay reads it.
+
 Whatever is wrong with a file is refused with its line, column, value and a remedy: a figure computed from a
 misread trace would look like any other.
 """
@@ -28,6 +30,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 TIME, DOMAIN, DEMAND, MAXIMUM = COLUMNS = ("time_s", "domain", "demand_mib", "max_mib")
+RESIDENT = "resident_mib"
 
 ABSURD_MIB = 64 * 2**20
 """64 TiB: more than any host has; a larger number is a wrong unit."""
@@ -309,6 +312,10 @@ def _number(cell: str) -> float:
     return float(cell)
 
 
+def _cell(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else ""
+
+
 def _is_number(cell: str) -> bool:
     try:
         _number(cell)
@@ -322,9 +329,12 @@ class TraceWriter:
     every `append` is one write, and with gzip (a name ending in .gz) one complete member.
     """
 
-    def __init__(self, path: Path, limit: int) -> None:
-        """Raises TraceError when `path` exists already or cannot be written; `limit` is bytes."""
+    def __init__(self, path: Path, limit: int, *, resident: bool = False) -> None:
+        """Raises TraceError when `path` exists already or cannot be written; `limit` is bytes. With `resident` samples
+        have that, too.
+        """
         self._limit = limit
+        self._columns = (*COLUMNS, RESIDENT) if resident else COLUMNS
         self._compressed = path.suffix == ".gz"
         try:
             self._file = path.open("xb", buffering=0)
@@ -337,7 +347,7 @@ class TraceWriter:
     def _begin(self, path: Path) -> None:
         """The header. A new file without room for it goes again, so that the same name can be used later."""
         try:
-            self._append([COLUMNS])
+            self._append([self._columns])
         except OSError:
             self._file.close()
             path.unlink()
@@ -349,15 +359,13 @@ class TraceWriter:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def append(self, samples: Iterable[tuple[float, str, float, float]]) -> bool:
-        """Add samples (time_s, domain, demand_mib, max_mib), all or, beyond the limit, none. Returns whether they fit.
+    def append(self, samples: Iterable[tuple[float, str, *tuple[float, ...]]]) -> bool:
+        """Add samples (time_s, domain, demand_mib, max_mib and, where that is written, resident_mib; NaN: unknown), all
+        or, beyond the limit, none. Returns whether they fit.
 
         Samples are ordered by time, also from one call to the next. Raises OSError, and then none is added.
         """
-        return self._append(
-            (f"{time:.3f}", names.written(name), f"{demand:.3f}", f"{maximum:.3f}")
-            for time, name, demand, maximum in samples
-        )
+        return self._append((f"{time:.3f}", names.written(name), *map(_cell, sizes)) for time, name, *sizes in samples)
 
     def _append(self, rows: Iterable[Iterable[str]]) -> bool:
         text = StringIO()

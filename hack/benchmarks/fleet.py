@@ -23,6 +23,7 @@ from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host.look import Look, read
+from controller.host.senses import Feelings, Sense
 from controller.loop.clock import SystemClock
 
 POLICY = "fleet"
@@ -93,6 +94,14 @@ class FakeHost:
     def drain_events(self) -> Mapping[str, float]:
         """None."""
         return {}
+
+    def feel(self) -> Feelings:
+        """Nothing."""
+        return Feelings()
+
+    def senses(self) -> tuple[Sense, ...]:
+        """One that feels nobody."""
+        return (Sense("resident", "nothing", 0),)
 
     def read(self) -> HostReading:
         """Half of it is free."""

@@ -22,6 +22,7 @@ from controller.host.connection import Connection, Link
 from controller.host.look import Look
 from controller.host.looker import Looker
 from controller.host.roster import Entry
+from controller.host.senses import Feelings, Sense
 from controller.host.trouble import Trouble
 from controller.loop.control import ControlLoop
 from controller.observe.board import Board
@@ -168,6 +169,14 @@ class RecordedHost:
     def drain_events(self) -> Mapping[str, float]:
         """None: sizes are seen at the next look."""
         return {}
+
+    def feel(self) -> Feelings:
+        """Nothing."""
+        return Feelings()
+
+    def senses(self) -> tuple[Sense, ...]:
+        """One that feels nobody."""
+        return (Sense("resident", "nothing", 0),)
 
     def read(self) -> HostReading:
         """From a meminfo file, as always."""

@@ -43,6 +43,8 @@ class GuestSpec:
     """Size of its swap disk; 0 is none, so that running out of memory means the OOM killer."""
     balloon: bool = True
     autodeflate: bool = False
+    free_page_reporting: bool = False
+    """What it does not use goes back to the host by itself, as KubeVirt's guests have it."""
     stats_period: int | None = 1
     """Seconds between statistics; None leaves the element out, as most definitions do."""
     metadata: str = ""
@@ -361,7 +363,8 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
     current = spec.maximum if spec.current is None else spec.current
     period = "" if spec.stats_period is None else f"<stats period='{spec.stats_period}'/>"
     autodeflate = " autodeflate='on'" if spec.autodeflate else ""
-    balloon = f"<memballoon model='virtio'{autodeflate}>{period}</memballoon>"
+    reporting = " freePageReporting='on'" if spec.free_page_reporting else ""
+    balloon = f"<memballoon model='virtio'{autodeflate}{reporting}>{period}</memballoon>"
     numa = f"<numa><cell id='0' cpus='0' memory='{spec.maximum}' unit='MiB'/></numa>"
     swap = f"""
     <disk type='file' device='disk'>

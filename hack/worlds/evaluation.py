@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from controller.api.policy import MemoryPolicy
-from controller.replay.controllers import PEERS, make
+from controller.replay.controllers import PEERS, guests_report, make
 from controller.replay.pool import Pool, Watcher
 from controller.replay.run import replay
 from controller.replay.score import Figures
@@ -122,5 +122,6 @@ def _replayed(candidate: Candidate, trace: Trace, host_mib: float, policy: Memor
     else:
         controller = make(candidate.controller, policy)
     begun = time.monotonic()
-    figures = replay(trace, controller, host_mib).figures
+    reporting = guests_report(candidate.controller)
+    figures = replay(trace, controller, host_mib, free_page_reporting=reporting).figures
     return ReplayResult(figures, time.monotonic() - begun)

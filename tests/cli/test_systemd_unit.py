@@ -47,6 +47,11 @@ def test_the_hosts_memory_stays_readable_and_pressure_triggers_writable(service)
     assert service["CapabilityBoundingSet"] == "CAP_SYS_RESOURCE"
 
 
+def test_resident_sizes_of_qemu_are_to_be_seen_and_a_file_for_each_of_a_thousand_guests(service):
+    assert service["ProtectProc"] == "default"
+    assert int(service["LimitNOFILE"]) >= 2000
+
+
 @needs_systemd
 def test_systemd_understands_it_without_a_warning(installed):
     done = subprocess.run(["systemd-analyze", "verify", installed], capture_output=True, text=True, check=False)

@@ -8,6 +8,7 @@ from controller.engine.actuation import Situation
 from controller.engine.allocation import Exposure, Plan, allocate
 from controller.engine.effect import Effect
 from controller.engine.estimate import Estimate
+from controller.engine.felt import Growth
 from controller.engine.guest_pressure import GuestPressure, Level
 from controller.engine.host import Host
 from controller.engine.inventory import Budget, Inventory
@@ -102,6 +103,7 @@ def known(
     pressure: dict[str, Any] | None = None,
     balloon: dict[str, Any] | None = None,
     effect: dict[str, Any] | None = None,
+    growth: dict[str, Any] | None = None,
     host: dict[str, Any] | None = None,
 ) -> Known:
     """Domains of `size` and `demand`, (n,), just looked at for the third time, with a reach of 100 MiB each."""
@@ -127,6 +129,7 @@ def known(
         rows(Effect, n, **effect or {}),
         rows(Estimate, n, **foreseen | (estimate or {})),
         Host(**{"reading": HostReading(budget, 0.0), "budget": budget, "lendable": budget} | (host or {})),
+        rows(Growth, n, **growth or {}),
         NOW,
         tuning,
     )

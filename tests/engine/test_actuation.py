@@ -512,3 +512,29 @@ def test_who_waits_is_told_whether_memory_is_on_its_way(spare: float, reason: Re
 def test_a_balloon_that_is_where_it_was_told_to_be_brings_nothing() -> None:
     of = node(100, 500, free=0, balloon=moving(NAN, 500 * MIB))
     assert reasons(chosen(of, plan(of, 150, 500)))[0] is Reason.NO_BUDGET
+
+
+# What the host feels.
+
+FELT: dict[str, Any] = {"short": [True, False], "least": [190 * MIB, NAN], "sought": [300 * MIB, 0.0]}
+
+
+def test_a_guest_that_is_felt_to_grow_is_grown_at_once_whatever_that_costs():
+    of = node(200, 500, growth=FELT)
+    moves = chosen(of, plan(of, 300, 500), saving=0.0)
+    assert (targets(moves), reasons(moves)[0]) == (same(300, NAN), Reason.FELT_GROW)
+
+
+def test_a_guest_under_pressure_is_grown_for_that_not_for_what_is_felt():
+    of = node(200, 500, growth=FELT, pressure=pressed(LOW, NONE))
+    assert reasons(chosen(of, plan(of, 300, 500)))[0] == Reason.PRESSURE_GROW
+
+
+def test_a_guest_that_is_felt_to_grow_while_it_shrinks_is_grown_instead():
+    of = node(200, 500, growth=FELT, balloon=moving(150 * MIB, NAN))
+    assert goes(of, plan(of, 300, 500)) == same(300, NAN)
+
+
+def test_its_shrink_ends_where_it_is_when_nothing_is_free():
+    of = node(200, 500, free=0, growth=FELT, balloon=moving(150 * MIB, NAN))
+    assert chosen(of, plan(of, 300, 500)).halt.tolist() == [True, False]

@@ -1,6 +1,6 @@
 """What each domain should have, and what it costs that it does not."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -425,3 +425,28 @@ def test_limits_are_those_of_the_policy_as_far_as_the_domain_may_have_it() -> No
 
 def test_a_new_domain_costs_nothing_yet() -> None:
     assert Exposure.blank(1).dump() == {"excess": [0.0], "regret": [0.0], "saving": [0.0], "moved_at": [None]}
+
+
+class TestFelt:
+    """A guest of 200 MiB that is felt to use 180 by now, and is to have 260."""
+
+    FELT: ClassVar = {"short": [True, False], "least": [180 * MIB, np.nan], "sought": [260 * MIB, 0.0]}
+
+    def test_it_is_planned_what_it_is_felt_to_need(self):
+        of = known(mib(200, 600), mib(100, 100), budget=800 * MIB, growth=self.FELT)
+        assert planned(of).size[0] >= 260 * MIB
+
+    def test_nothing_is_planned_below_what_it_is_felt_to_use(self):
+        of = known(mib(200, 600), mib(100, 100), growth=self.FELT)
+        assert planned(of).need[0] == 180 * MIB
+
+    def test_it_is_taken_to_be_on_its_way_to_its_peak_of_the_last_hour(self):
+        peak = {"peak_hour": mib(400, 0)}
+        of = known(mib(200, 600), mib(100, 100), budget=800 * MIB, growth=self.FELT, estimate=peak)
+        assert planned(of).size[0] >= 400 * MIB
+
+    def test_it_is_given_no_more_than_it_may_have(self):
+        of = known(
+            mib(200, 600), mib(100, 100), budget=800 * MIB, growth=self.FELT, settings={"ceiling": mib(220, 1024)}
+        )
+        assert planned(of).size[0] == 220 * MIB

@@ -24,7 +24,7 @@ def polled(
     of: Known,
     *,
     interval: float = 60.0,
-    excess: float = 0.0,
+    excess: Any = 0.0,
     price: float = 1e9 * MIB,
     looked: bool = True,
     **columns: Any,
@@ -95,6 +95,42 @@ def test_a_domain_that_is_short_is_looked_at_at_its_shortest_interval(given: dic
     made = polled(calm(**given))
     assert made.interval.tolist() == [1.0]
     assert made.next_look.tolist() == [NOW + 1.0]
+
+
+# What the host feels.
+
+
+def feeling(resident: float, **given: Any) -> Known:
+    """A domain of 200 MiB that needs 97, of which so many are resident."""
+    return calm(growth={"resident": resident * MIB, "own": 0.0} | given)
+
+
+@pytest.mark.parametrize(
+    ("resident", "seconds"),
+    [(97, 20), (109, 20), (110, 10), (200, 10), (np.nan, 10)],
+    ids=["nothing is silent", "little is", "more is", "all is", "nobody feels it"],
+)
+def test_growth_that_is_felt_before_it_does_harm_needs_no_look(resident: float, seconds: float) -> None:
+    assert wait(feeling(resident), interval=10, excess=MIB, price=50 * MIB) == seconds
+
+
+def test_what_qemu_itself_needs_is_no_silent_slack() -> None:
+    assert wait(feeling(150, own=50 * MIB), interval=10, excess=MIB, price=50 * MIB) == 20
+
+
+def test_a_domain_that_was_felt_falsely_is_looked_at_as_if_it_were_not() -> None:
+    assert wait(feeling(97, doubted_until=NOW + 1), interval=10, excess=MIB, price=50 * MIB) == 10
+
+
+def test_a_domain_without_room_to_be_felt_in_is_looked_at_as_if_it_were_not() -> None:
+    of = known(mib(105), mib(97), growth={"resident": 97 * MIB})
+    assert wait(of, interval=10, excess=MIB, price=50 * MIB) == 10
+
+
+def test_memory_that_a_look_may_free_is_worth_it_to_those_that_are_not_felt() -> None:
+    of = known(mib(200, 200), mib(97, 97), growth={"resident": [97 * MIB, np.nan]})
+    made = polled(of, interval=20, excess=[0.0, MIB], price=50 * MIB)
+    assert made.interval.tolist() == [10, 10]
 
 
 def test_reallocations_fade_over_the_window_of_stability() -> None:

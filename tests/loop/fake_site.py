@@ -3,12 +3,15 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from controller.api.documents import load
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host.look import Look, read
+from controller.host.senses import Feelings, Sense
 from controller.loop.control import ControlLoop
 from controller.observe.board import Board
 
@@ -73,6 +76,10 @@ class FakeHost:
     applied: list[Action] = field(default_factory=list)
     ensured: dict[str, int] = field(default_factory=dict)
     restored: list[str] = field(default_factory=list)
+    resident: dict[str, int] = field(default_factory=dict)
+    """Bytes that are felt of guests; nothing is of others."""
+    grown: dict[str, int] = field(default_factory=dict)
+    """Bytes by which guests have just been felt to grow; told once."""
 
     def add(self, name: str, actual: int = 1024, demand: int = 256, maximum: int = 2048) -> str:
         """A running domain; sizes in MiB. Its key is its name."""
@@ -145,6 +152,25 @@ class FakeHost:
     def drain_events(self) -> dict[str, int]:
         events, self.events = self.events, {}
         return events
+
+    def grow(self, key: str, mib: int) -> None:
+        """The guest takes memory into use that is new to it: all of that is demand."""
+        self.demand[key] += mib * MIB
+        self.feel_growth(key, mib)
+
+    def feel_growth(self, key: str, mib: int) -> None:
+        """Its QEMU's resident size grows, for whatever reason."""
+        self.resident[key] += mib * MIB
+        self.grown[key] = mib * MIB
+
+    def feel(self) -> Feelings:
+        keys = tuple(self.resident)
+        resident, grew = np.array([*self.resident.values()]), np.array([self.grown.get(key, 0) for key in keys])
+        woke, self.grown = frozenset(self.grown), {}
+        return Feelings(keys, resident.astype(np.float64), grew, np.full(len(keys), self.clock.now - 0.25), woke)
+
+    def senses(self) -> tuple[Sense, ...]:
+        return (Sense("resident", "/proc/PID/statm", len(self.resident)), Sense("pressure", "PSI", len(self.facts)))
 
     def read(self) -> HostReading:
         return HostReading(total=16384 * MIB, available=8192 * MIB)

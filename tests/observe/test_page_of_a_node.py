@@ -52,6 +52,7 @@ def page(*domains: dict, **node: object) -> str:
         "problems": [],
         "warnings": [],
         "domains": [*domains],
+        "senses": [],
     }
     return "".join(overview(state, Trail()))
 

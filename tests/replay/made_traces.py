@@ -26,6 +26,7 @@ class Script:
         self, orders: dict[float, dict[int, float]], looks: tuple[float, ...] = (), hears: bool = False
     ) -> None:
         self.hears = hears
+        self.feels = False
         self._orders = orders
         self._times = sorted({*orders, *looks})
         self._looks = looks

@@ -202,7 +202,7 @@ def test_a_guest_that_misses_memory_holds_all_it_has():
     assert residents(trace(a=[5000] * 4), {}, (1,), free_page_reporting=True) == [[1000]]
 
 
-def test_what_guests_hold_changes_no_figure():
+def test_what_guests_hold_changes_no_figure_of_who_does_not_feel_it():
     demand = trace(a=[400, 400, 90, 90, 2000, 2000])
 
     first, second = (replay(demand, Script({2: {0: 300}}), 1000, free_page_reporting=each) for each in (False, True))

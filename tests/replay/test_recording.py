@@ -25,7 +25,7 @@ class Recording:
         self.host = FakeHost(self.clock)
         self.host.add("a", actual=1024, demand=256)
         self.left_out: list[tuple[str, Reason]] = []
-        self.writer = TraceWriter(path, limit)
+        self.writer = TraceWriter(path, limit, resident=True)
         self.recorder = Recorder(
             self.host, self.clock, self.writer, lambda name, why: self.left_out.append((name, why))
         )
@@ -89,14 +89,24 @@ def test_a_guest_without_statistics_is_told_once(recording: Recording, monkeypat
 
 
 def test_it_ends_when_the_file_is_full(tmp_path: Path) -> None:
-    recording = Recording(tmp_path / "out.csv", limit=110)
+    recording = Recording(tmp_path / "out.csv", limit=130)
     with recording.writer:
         assert len(recording.run(1000)) == 2
     assert recording.recorder.full
-    assert recording.path.stat().st_size <= 110
+    assert recording.path.stat().st_size <= 130
 
 
 def test_it_ends_when_it_is_stopped(recording: Recording) -> None:
     recording.clock.stopped = True
     recording.recorder.run(1.0)
     assert recording.host.looks == []
+
+
+def test_what_the_host_held_of_a_guest_is_recorded_where_it_is_known(recording: Recording) -> None:
+    recording.host.add("b", actual=512, demand=100, maximum=512)
+    recording.host.resident["a"] = 300 * MIB
+    recording.recorder.run(1.0, 1)
+    header, *rows = (line.split(",") for line in recording.path.read_text().splitlines())
+    assert header == ["time_s", "domain", "demand_mib", "max_mib", "resident_mib"]
+    assert [(row[1], row[4]) for row in rows] == [("a", "300.000"), ("b", "")] * 2
+    assert read(recording.path).domains == ("a", "b")

@@ -140,6 +140,7 @@ def test_a_replay_ends_as_soon_as_too_much_is_missing() -> None:
         """Never looks; remembers the last time it was asked."""
 
         hears = False
+        feels = False
         last = 0.0
 
         def start(self, world: object) -> None:

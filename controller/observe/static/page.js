@@ -67,7 +67,7 @@ function show(fresh) {
     document.getElementById("main").replaceWith(document.adoptNode(fresh.getElementById("main")));
     equip();
   } else {
-    for (const part of [".summary", ".troubles", ".pressure"]) exchange(fresh, part);
+    for (const part of [".summary", ".troubles", ".pressure", ".senses"]) exchange(fresh, part);
     before.replaceWith(document.adoptNode(after));
   }
   arrange();

@@ -14,6 +14,7 @@ class Clairvoyant:
     """Sizes every domain at every instant of the trace, without balloons, looks or delay."""
 
     hears = False
+    feels = False
 
     def start(self, world: World) -> None:
         """The first demand is known, too."""

@@ -7,6 +7,7 @@ class StaticMax:
     """Keeps every domain at its maximum, at once and without a look: there is no balloon."""
 
     hears = True
+    feels = False
 
     def start(self, world: World) -> None:
         """Domains are booted with their maximum."""

@@ -9,6 +9,7 @@ class StaticShare:
     """Looks at nothing, moves nothing."""
 
     hears = False
+    feels = False
 
     def start(self, world: World) -> None:
         """The world has given the equal shares out already."""

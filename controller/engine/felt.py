@@ -1,0 +1,129 @@
+"""What the host feels of guests between their statistics, and when that is reason enough to grow one at once.
+
+QEMU's resident size grows as soon as its guest takes memory into use that is new to it. That says little: the guest may
+read files, QEMU may need memory for itself, the host may bring back what it had swapped out. It is believed only where
+the guest would be short before its statistics could say so, and for a while no more where these did not confirm it. It
+never makes a guest smaller. Without anything felt every column is as it was when blank.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from controller.engine.inventory import Inventory
+from controller.engine.observation import ROUNDING, Observation
+from controller.engine.phases import Balloon
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Felt, Life
+from controller.engine.tables import Bools, Floats, Table, column, spread
+from controller.engine.tuning import Tuning
+
+
+@dataclass(frozen=True)
+class Growth(Table):
+    """Columns of (n,); bytes and monotonic seconds. `feel` is its only writer."""
+
+    resident: Floats = column(np.nan)
+    """Guest memory that is in the host's memory, and QEMU's own, now; NaN where nobody can tell."""
+    own: Floats = column(0.0)
+    """Of that, so much cannot be the guest's: the most by which it was above the guest's size."""
+    base: Floats = column(np.nan)
+    """What was resident when the guest sent the statistics that demand is of; less where some was given back since."""
+    grew: Floats = column(0.0)
+    """Taken into use since then, for the first time."""
+    least: Floats = column(np.nan)
+    """Demand, if all that is the guest's and stays; NaN where it is not believed."""
+    sought: Floats = column(0.0)
+    """What the guest is to have if it is `short`."""
+    short: Bools = column(False)
+    """It will be short of memory before its statistics can say so, if it goes on like this."""
+
+    # Whether its word is good.
+    claimed: Floats = column(0.0)
+    """The most that it grew while it counted as short; 0 when statistics have told since."""
+    claimed_at: Floats = column(np.nan)
+    """When that began."""
+    claimed_from: Floats = column(np.nan)
+    """Demand before."""
+    doubt: Floats = column(0.0)
+    """Seconds for which it was not believed the last time."""
+    doubted_until: Floats = column(-np.inf)
+
+    def silent(self, demand: Floats) -> Floats:
+        """(n,) bytes that guests of `demand`, (n,) bytes, can take into use unfelt, at most; NaN where nothing is felt:
+        what they have used before and do not use now.
+        """
+        return np.asarray(np.maximum(self.resident - self.own - demand, 0.0))
+
+
+def feel(
+    growth: Growth,
+    felt: Felt,
+    observation: Observation,
+    balloon: Balloon,
+    inventory: Inventory,
+    now: float,
+    tuning: Tuning,
+) -> Growth:
+    """What is felt after a step's `observation`; `balloon` as it is by then."""
+    if len(felt.rows) == 0 and not np.count_nonzero(np.isfinite(growth.resident)):
+        return growth
+    n = len(inventory)
+    resident, grew, since = spread(felt.rows, np.array([felt.resident, felt.grew, felt.since]), n)
+    resident = np.where(inventory.resident, resident, np.nan)
+    growth = _judge(growth, observation, now, tuning)
+    base = np.where(observation.fresh | np.isnan(growth.base), _told(observation, resident, grew, since), growth.base)
+    base = np.where(np.isnan(resident), np.nan, np.fmin(base, resident))
+    size = observation.allocation
+    at_rest = observation.fresh & np.isfinite(resident)
+    own = np.where(at_rest, np.maximum(growth.own, resident - size), growth.own)
+    made = growth.having(resident=resident, own=own, base=base, grew=np.fmax(resident - base, 0.0))
+    return _conclude(made, grew / np.maximum(now - since, 1e-3), observation, balloon, inventory, now, tuning)
+
+
+def _told(observation: Observation, resident: Floats, grew: Floats, since: Floats) -> Floats:
+    """(n,) bytes that were resident when the newest statistics were sent. Growth counts as told already, unless it
+    began after that: stamps are rounded down.
+    """
+    later = since >= observation.sent_at + ROUNDING
+    return np.where(later, resident - grew, resident)
+
+
+def _conclude(
+    growth: Growth,
+    rate: Floats,
+    observation: Observation,
+    balloon: Balloon,
+    inventory: Inventory,
+    now: float,
+    tuning: Tuning,
+) -> Growth:
+    """Who will be short. `rate`: (n,) bytes a second of late. A guest is not taken to grow by more than it just did.
+
+    One that has all in use tells its size, not its demand, and searches as one does that has nothing left.
+    """
+    grew, size = growth.grew, np.maximum(observation.allocation, np.where(balloon.under_way, balloon.target, 0.0))
+    sound = (observation.trouble == int(Reason.NONE)) & (observation.life == int(Life.RUNNING))
+    believed = sound & (observation.fresh_count > 0) & (now >= growth.doubted_until)
+    least = np.where(believed & (grew >= tuning.felt_least), observation.demand + grew, np.nan)
+    ahead = inventory.statistics_period + tuning.felt_answer
+    coming = np.fmin(np.fmax(rate, 0.0) * ahead, grew)
+    full = (1.0 - tuning.low) * size
+    short = least + coming > full
+    searched = size * (1.0 + np.where(least > full, tuning.growth, tuning.growth_known))
+    wanted = least + coming + np.maximum(inventory.headroom, inventory.headroom_fraction * (least + coming))
+    begins = short & (growth.claimed == 0.0)
+    growth = growth.put(begins, claimed_at=now, claimed_from=observation.demand)
+    growth = growth.put(short, claimed=np.maximum(growth.claimed, grew))
+    return growth.having(least=least, short=short, sought=np.where(short, np.maximum(wanted, searched), 0.0))
+
+
+def _judge(growth: Growth, observation: Observation, now: float, tuning: Tuning) -> Growth:
+    """What the guest's own statistics say of what was felt: it is believed less, or again."""
+    told = observation.fresh & (growth.claimed > 0.0) & (observation.sent_at >= growth.claimed_at)
+    if not np.count_nonzero(told):
+        return growth
+    false = told & (observation.demand - growth.claimed_from < tuning.felt_false * growth.claimed)
+    doubt = (2 * growth.doubt).clip(tuning.felt_doubt_first, tuning.felt_doubt_longest)
+    growth = growth.put(told, claimed=0.0, doubt=0.0)
+    return growth.put(false, doubt=doubt, doubted_until=now + doubt)

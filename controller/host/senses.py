@@ -1,0 +1,240 @@
+"""What the host feels of its guests between looks: that one takes memory into use, as QEMU's resident size shows it.
+
+A thread reads all domains a few times a second. It notes growth and wakes the loop; it never asks anybody for anything,
+so it goes on while libvirt or a QEMU hangs. What grows need not be the guest's demand: QEMU's own memory, files that a
+guest reads for the first time, and pages that the host had swapped out grow alike. So a feeling is a reason to look.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.engine.inventory import DomainFacts
+from controller.host.processes import PID_FILES
+from controller.host.resident import Resident
+
+LOG = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+PASS_SECONDS = 0.15
+"""Rest between two passes over all domains: what a guest takes shows in QEMU's resident size after 0.05 to 0.15 s."""
+
+LOAD = 0.02
+"""Part of a processor that passes may take: where there are many domains the rest is longer, 0.25 s for a thousand."""
+
+LEAST = 8 * 2**20
+"""Bytes of growth that wake the loop, at least: QEMU's own memory comes and goes by a few MiB."""
+
+LEAST_PART = 1 / 64
+"""Of what is resident, likewise: half of the least reserve that a guest's kernel needs (`Tuning.low`)."""
+
+WINDOW_SECONDS = 1.0
+"""Over which growth is told: guests send statistics once a second, and what is older they have told themselves."""
+
+BURST = 8.0
+REFILL = 0.2
+"""Wakes of one domain in a row, and a second from then on: what grows for its own sake costs a look in 5 s, no more."""
+
+CLOSE_SECONDS = 1.0
+"""The thread only reads /proc, so it ends at once; longer means a bug, and it is a daemon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feelings:
+    """What was felt last of n domains. Arrays of (n,)."""
+
+    keys: tuple[str, ...] = ()
+    resident: Floats = field(default_factory=lambda: np.empty(0))
+    """Bytes of the guest's memory, and QEMU's own, that are in the host's memory; NaN where that cannot be read."""
+    grew: Floats = field(default_factory=lambda: np.empty(0))
+    """Bytes by which that has grown since `since`; 0 where it has not."""
+    since: Floats = field(default_factory=lambda: np.empty(0))
+    """Monotonic seconds, WINDOW_SECONDS ago at most."""
+    woke: frozenset[str] = frozenset()
+    """Domains that grew so much since they were told of last that they should be looked at now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sense:
+    """How one sense is, for people."""
+
+    name: str
+    source: str
+    """What it is taken from."""
+    domains: int
+    """That it tells of."""
+    trouble: str = ""
+    """Why it tells of no others, and the remedy; empty when all is well."""
+
+
+def swap_sense(swap_in: Floats) -> Sense:
+    """Of how many guests it is known what they read back from swap: statistics count it. (n,) bytes, NaN: not told."""
+    told = np.isfinite(swap_in)
+    missing = int(np.count_nonzero(~told))
+    trouble = f"{missing} of {len(told)} guests do not count what they swap in, or have not told yet" if missing else ""
+    return Sense("swap", "swap_in of guests' statistics", len(told) - missing, trouble)
+
+
+class Growth:
+    """Growth of n domains, worked out from pass to pass. `host` makes passes of what it reads, `replay` of what it
+    makes up.
+    """
+
+    def __init__(self, keys: tuple[str, ...] = (), lives: tuple[int, ...] = ()) -> None:
+        """Nothing is known of the domains `keys` yet."""
+        n = len(keys)
+        self.keys = keys
+        self._lives = lives
+        """Changes when a domain is started anew."""
+        self.resident = np.full(n, np.nan)
+        self._base = np.full(n, np.nan)
+        """From which growth is counted that is to wake the loop; follows what is given back."""
+        self._wakes = np.full(n, BURST)
+        self._at = -np.inf
+        self._passes: list[tuple[float, Floats]] = []
+        """The last ones, `WINDOW_SECONDS` long."""
+
+    def among(self, facts: Sequence[DomainFacts]) -> "Growth":
+        """The same for the domains that there are now."""
+        made = Growth(tuple(each.key for each in facts), tuple(each.incarnation for each in facts))
+        row = {known: place for place, known in enumerate(zip(self.keys, self._lives, strict=True))}
+        before = np.array([row.get(each, -1) for each in zip(made.keys, made._lives, strict=True)], dtype=np.int64)
+        kept = np.flatnonzero(before >= 0)
+        made._at = self._at
+        made._passes = [(time, np.full(len(facts), np.nan)) for time, _ in self._passes]
+        columns = [(self.resident, made.resident), (self._base, made._base), (self._wakes, made._wakes)]
+        columns += [(old, new) for (_, old), (_, new) in zip(self._passes, made._passes, strict=True)]
+        for old, new in columns:
+            new[kept] = old[before[kept]]
+        return made
+
+    def take(self, resident: Floats, now: float) -> Bools:
+        """One pass. (n,) True for those that are to wake the loop."""
+        self._wakes = np.minimum(self._wakes + REFILL * min(now - self._at, BURST / REFILL), BURST)
+        self._at, self.resident = now, resident
+        self._passes = [each for each in self._passes if each[0] >= now - WINDOW_SECONDS] + [(now, resident)]
+        self._base = np.fmin(self._base, resident)
+        enough = np.maximum(LEAST, LEAST_PART * resident)
+        woke = (resident - self._base >= enough) & (self._wakes >= 1.0)
+        self._base = np.where(woke, resident, self._base)
+        self._wakes = self._wakes - woke
+        return np.asarray(woke)
+
+    def recent(self) -> tuple[Floats, Floats]:
+        """(n,) bytes grown in the window, and since when, monotonic seconds: from where it was least, the last time."""
+        times = np.array([time for time, _ in reversed(self._passes)])
+        values = np.array([resident for _, resident in reversed(self._passes)])
+        known = np.where(np.isfinite(values), values, np.inf)
+        least = np.argmin(known, axis=0)
+        grew = self.resident - known[least, np.arange(len(self.keys))]
+        return np.where(np.isfinite(grew), grew, 0.0), times[least]
+
+
+class Senses:
+    """Feels from `start` to `close`; calls `wake` from a thread of its own when a domain grows."""
+
+    def __init__(
+        self,
+        proc: Path,
+        inventory: Callable[[], Sequence[DomainFacts]],
+        wake: Callable[[], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pid_files: Path = PID_FILES,
+    ) -> None:
+        """`inventory` is asked at every pass, from that thread; it gives the same object while nothing changed."""
+        self._proc = proc
+        self._inventory = inventory
+        self._wake = wake
+        self._clock = clock
+        self._resident = Resident(proc, pid_files, clock)
+        self._lock = threading.Lock()
+        self._facts: Sequence[DomainFacts] | None = None
+        self._growth = Growth()
+        self._woke: set[str] = set()
+        self._troubles: Sequence[tuple[str, str]] = ()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to feel."""
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, name="ballast-senses", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Feel nothing any more; safe to call twice."""
+        if self._thread is None:
+            return
+        self._stop.set()
+        self._thread.join(CLOSE_SECONDS)
+        self._thread = None
+
+    def feel(self) -> Feelings:
+        """What is felt now. Who `woke` the loop is told once."""
+        with self._lock:
+            growth, woke = self._growth, frozenset(self._woke)
+            self._woke.clear()
+            if not len(growth.keys) or not np.isfinite(growth.resident).any():
+                return Feelings()
+            grew, since = growth.recent()
+            return Feelings(growth.keys, growth.resident, grew, since, woke)
+
+    def status(self) -> Sense:
+        """Of whom resident size is known, and why not of the others."""
+        with self._lock:
+            known = int(np.isfinite(self._growth.resident).sum())
+            troubles = _summed(self._troubles)
+        if self._thread is None or not self._thread.is_alive():
+            known, troubles = 0, "the thread that reads it has ended; see the log"
+        return Sense("resident", f"{self._proc}/PID/statm", known, troubles)
+
+    def turn(self) -> None:
+        """One pass over all domains."""
+        facts = self._inventory()
+        self._resident.watch(facts)
+        resident = self._resident.read()
+        troubles = self._resident.troubles()
+        with self._lock:
+            if facts is not self._facts:
+                self._facts, self._growth = facts, self._growth.among(facts)
+                self._woke.intersection_update(self._growth.keys)
+            woke = self._growth.take(resident, self._clock())
+            self._woke.update(self._growth.keys[row] for row in np.flatnonzero(woke).tolist())
+            self._tell(facts, troubles)
+        if woke.any():
+            self._wake()
+
+    def _tell(self, facts: Sequence[DomainFacts], troubles: Mapping[str, str]) -> None:
+        """Log what is new of those that cannot be felt."""
+        named = [(each.name, troubles[each.key]) for each in facts if each.key in troubles] if troubles else []
+        if named != self._troubles:
+            self._troubles = named
+            LOG.info("resident size: %s", _summed(named) or "known of every domain")
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                began = time.thread_time()
+                self.turn()
+                self._stop.wait(max(PASS_SECONDS, (time.thread_time() - began) / LOAD))
+        finally:
+            self._resident.close()
+
+
+def _summed(troubles: Collection[tuple[str, str]]) -> str:
+    """One line: every cause with how many it keeps away, and the first of them."""
+    causes: dict[str, list[str]] = {}
+    for name, trouble in troubles:
+        causes.setdefault(trouble, []).append(name)
+    lines = [f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {why}" for why, names in causes.items()]
+    more = [f"and {len(lines) - 3} other causes"] if len(lines) > 3 else []
+    return "; ".join([*lines[:3], *more])

@@ -1,0 +1,198 @@
+"""What is made of growth that the host feels."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from stages import MIB, NOW, inventory, mib, moving, rows
+
+from controller.engine.felt import Growth, feel
+from controller.engine.observation import Observation
+from controller.engine.phases import Balloon
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Felt, Life
+from controller.engine.tuning import Tuning
+
+TUNING = Tuning()
+SEEN = {
+    "allocation": 200 * MIB,
+    "demand": 100 * MIB,
+    "fresh_count": 3,
+    "sent_at": NOW - 10,
+    "fresh_at": NOW - 10,
+}
+
+
+def felt(resident: float, grew: float = 0, seconds: float = 1.0, now: float = NOW) -> Felt:
+    """Of one guest; MiB."""
+    return Felt(np.array([0]), mib(resident), mib(grew), np.array([now - seconds]))
+
+
+def guest(
+    growth: Growth | None = None,
+    of: Felt | None = None,
+    now: float = NOW,
+    settings: dict[str, Any] | None = None,
+    balloon: dict[str, Any] | None = None,
+    **seen: Any,
+) -> Growth:
+    """One guest of 200 MiB with a demand of 100, by default as it was told 10 s ago, and 130 resident then."""
+    before = rows(Growth, 1, base=130 * MIB, resident=130 * MIB) if growth is None else growth
+    return feel(
+        before,
+        felt(130) if of is None else of,
+        rows(Observation, 1, **SEEN | seen),
+        rows(Balloon, 1, **balloon or {}),
+        inventory(1, **settings or {}),
+        now,
+        TUNING,
+    )
+
+
+def test_nothing_is_made_of_nothing_felt():
+    blank = rows(Growth, 3)
+    assert feel(blank, Felt.empty(), rows(Observation, 3), rows(Balloon, 3), inventory(3), NOW, TUNING) is blank
+
+
+def test_growth_is_counted_from_the_statistics_that_demand_is_of():
+    grown = guest(of=felt(190, 10))
+    assert (grown.grew, grown.least) == (60 * MIB, 160 * MIB)
+
+
+def test_growth_that_is_less_than_qemu_varies_by_is_none():
+    assert np.isnan(guest(of=felt(137)).least[0])
+
+
+def test_memory_given_back_and_taken_again_has_grown():
+    shrunk = guest(of=felt(60))
+    assert guest(shrunk, felt(100)).grew == 40 * MIB
+
+
+def test_statistics_start_the_count_anew():
+    grown = guest(of=felt(190))
+    assert guest(grown, felt(190), fresh=True, sent_at=NOW).grew == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "grew"),
+    [(NOW - 3, 50), (NOW - 1.5, 50), (NOW - 1.4, 0), (NOW, 0)],
+    ids=["long before", "just before", "in the same second", "after"],
+)
+def test_growth_that_began_after_statistics_were_sent_is_not_in_them(sent, grew):
+    assert guest(of=felt(180, grew=50, seconds=0.5), fresh=True, sent_at=sent).grew == grew * MIB
+
+
+def test_a_guest_that_grows_into_what_its_kernel_needs_will_be_short():
+    assert guest(of=felt(225)).short.tolist() == [True]  # 195 of 200
+
+
+def test_a_guest_with_room_for_what_it_took_will_not_be():
+    assert guest(of=felt(215)).short.tolist() == [False]
+
+
+def test_a_guest_that_goes_on_like_this_will_be_short():
+    assert guest(of=felt(180, 50, seconds=0.5)).short.tolist() == [True]
+
+
+def test_a_guest_is_not_taken_to_grow_by_more_than_it_did():
+    assert guest(of=felt(175, 45, seconds=0.01)).short.tolist() == [False]
+
+
+def test_it_is_to_have_what_it_took_what_is_to_come_and_headroom():
+    sought = guest(of=felt(195, 60, seconds=3), settings={"headroom": 64 * MIB}).sought
+    assert sought / MIB == pytest.approx([165 + 30 + 64])  # 20 MiB/s for 1.5 s
+
+
+def test_it_is_to_have_as_much_more_as_one_under_pressure_with_a_little_left():
+    assert guest(of=felt(195, 60, seconds=3)).sought / MIB == pytest.approx([240])
+
+
+def test_one_that_has_all_in_use_is_to_have_as_much_as_one_with_nothing_left():
+    assert guest(of=felt(225)).sought / MIB == pytest.approx([320])
+
+
+def test_a_balloon_on_its_way_up_counts_as_there():
+    assert guest(of=felt(225), balloon=moving(400 * MIB)).short.tolist() == [False]
+
+
+def test_a_balloon_on_its_way_down_counts_as_where_it_is():
+    assert guest(of=felt(225), balloon=moving(110 * MIB)).short.tolist() == [True]
+    assert guest(of=felt(215), balloon=moving(110 * MIB)).short.tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        {"trouble": int(Reason.BUSY), "life": int(Life.BUSY)},
+        {"trouble": int(Reason.STALE_STATISTICS)},
+        {"life": int(Life.PAUSED)},
+        {"fresh_count": 0},
+        {"demand": np.nan},
+        {"allocation": np.nan},
+    ],
+    ids=["migration", "stale", "paused", "never told", "no demand", "no size"],
+)
+def test_a_guest_of_which_too_little_is_known_is_not_believed(seen):
+    assert guest(of=felt(225, 95), **seen).short.tolist() == [False]
+
+
+def test_a_guest_whose_memory_is_not_qemus_is_not_felt():
+    made = guest(of=felt(225, 95), settings={"resident": False})
+    assert (made.short.tolist(), np.isnan(made.resident).tolist()) == ([False], [True])
+
+
+def test_a_guest_that_cannot_be_read_any_more_is_not_felt():
+    made = guest(guest(of=felt(225)), Felt(np.array([0]), np.array([np.nan]), np.zeros(1), np.zeros(1)))
+    assert (made.short.tolist(), made.grew.tolist()) == ([False], [0.0])
+
+
+def test_when_senses_end_nobody_is_short_any_more():
+    made = guest(guest(of=felt(225)), Felt.empty())
+    assert (made.short.tolist(), np.isnan(made.base).tolist()) == ([False], [True])
+
+
+class TestDoubt:
+    def told(self, demand: float, growth: Growth | None = None, now: float = NOW + 2) -> Growth:
+        """A guest that was felt to need 195 MiB tells what it needs."""
+        claimed = guest(growth, felt(225, now=now - 2), now=now - 2) if growth is None else growth
+        seen = {"fresh": True, "sent_at": now, "demand": demand * MIB}
+        return guest(claimed, felt(225, now=now), now=now, **seen)
+
+    def test_growth_that_was_none_is_not_believed_again_for_a_minute(self):
+        doubted = self.told(101)
+        again = {"now": NOW + 61, "of": felt(400, now=NOW + 61)}
+        assert guest(doubted, **again).short.tolist() == [False]
+        again = {"now": NOW + 62, "of": felt(400, now=NOW + 62)}
+        assert guest(doubted, **again).short.tolist() == [True]
+
+    def test_growth_that_was_true_is_believed_again(self):
+        assert self.told(150).doubted_until == -np.inf
+
+    def test_each_false_word_in_turn_is_doubted_twice_as_long(self):
+        once = self.told(101)
+        claimed = guest(once, felt(400, now=NOW + 100), now=NOW + 100)
+        assert self.told(101, claimed, now=NOW + 102).doubted_until == NOW + 102 + 120
+
+    def test_a_true_word_makes_up_for_false_ones(self):
+        once = self.told(101)
+        claimed = guest(once, felt(400, now=NOW + 100), now=NOW + 100)
+        assert self.told(300, claimed, now=NOW + 102).doubt == 0
+
+    def test_statistics_that_are_older_than_the_growth_say_nothing_of_it(self):
+        claimed = guest(of=felt(225))
+        assert guest(claimed, felt(225), fresh=True, sent_at=NOW - 1).doubt == 0
+
+
+def test_what_qemu_needs_itself_is_known_from_guests_that_hold_all_they_have():
+    made = guest(of=felt(260), fresh=True)
+    assert made.own == 60 * MIB
+    assert made.silent(mib(150)) == 50 * MIB
+
+
+def test_the_silent_slack_is_what_was_used_before_and_is_not_used_now():
+    made = guest(of=felt(180), fresh=True)
+    assert made.silent(mib(100)) == 80 * MIB
+
+
+def test_a_guest_that_nobody_feels_has_no_known_silent_slack():
+    assert np.isnan(rows(Growth, 1).silent(mib(100))[0])

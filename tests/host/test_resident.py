@@ -1,0 +1,211 @@
+"""Resident memory of each domain's QEMU."""
+
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_proc import MIB, FakeProc, facts, uuid_of
+
+from controller.host.resident import NOT_RESIDENT, RETRY_SECONDS, Resident, allow_descriptors
+
+
+class Watch:
+    """A Resident, and a clock."""
+
+    def __init__(self, proc: FakeProc) -> None:
+        self.now = 0.0
+        self.resident = Resident(proc.path, proc.pid_files, lambda: self.now)
+
+    def read(self, *domains: object) -> list[float]:
+        """MiB, -1 where unknown. The same domains count as the same inventory."""
+        if getattr(self, "domains", None) != domains:
+            self.domains = domains
+        self.resident.watch(self.domains)
+        return [round(float(value) / MIB) if np.isfinite(value) else -1 for value in self.resident.read()]
+
+
+@pytest.fixture
+def proc(tmp_path):
+    return FakeProc(tmp_path)
+
+
+@pytest.fixture
+def watch(proc):
+    watch = Watch(proc)
+    yield watch
+    watch.resident.close()
+
+
+def test_each_domain_has_the_size_of_its_own_qemu(proc, watch):
+    proc.start("a", 7, 100)
+    proc.start("b", 8, 300)
+    assert watch.read(facts("b"), facts("a")) == [300, 100]
+
+
+def test_a_growing_qemu_is_read_anew(proc, watch):
+    proc.start("a", 7, 100)
+    watch.read(facts("a"))
+    proc.hold(7, 220)
+    assert watch.read(facts("a")) == [220]
+
+
+def test_programs_and_files_are_no_guest_memory(proc, watch):
+    proc.start("a", 7)
+    proc.hold(7, 140, shared=40)
+    assert watch.read(facts("a")) == [100]
+
+
+def test_of_a_guest_in_a_file_the_files_pages_count(proc, watch):
+    proc.start("a", 7)
+    proc.hold(7, 1100, shared=1000)
+    assert watch.read(facts("a", in_file=True)) == [1100]
+
+
+def test_a_guest_on_huge_pages_is_not_felt_and_that_is_said(proc, watch):
+    proc.start("a", 7)
+    assert watch.read(facts("a", resident=False)) == [-1]
+    assert watch.resident.troubles() == {"a": NOT_RESIDENT}
+
+
+def test_without_a_pid_file_the_process_is_known_by_its_uuid(proc, watch):
+    proc.start("a", 7, 100, noted=False)
+    assert watch.read(facts("a")) == [100]
+
+
+@pytest.mark.parametrize("content", ["9\n", "", "x", "-1", "99999999999999999999\n", "\xff"])
+def test_a_pid_file_that_is_wrong_is_not_believed(proc, watch, content):
+    proc.start("a", 7, 100)
+    proc.start("b", 9, 900)
+    (proc.pid_files / "a.pid").write_text(content, encoding="latin-1")
+    assert watch.read(facts("a")) == [100]
+
+
+def test_libvirts_word_settles_which_of_two_processes_it_is(proc, watch):
+    proc.start("a", 7, 100, noted=False)
+    proc.start("a", 8, 200)
+    assert watch.read(facts("a")) == [200]
+
+
+def test_of_two_processes_without_libvirts_word_none_is_read(proc, watch):
+    proc.start("a", 7, 100, noted=False)
+    proc.start("a", 8, 200, noted=False)
+    assert watch.read(facts("a")) == [-1]
+    assert watch.resident.troubles() == {"a": "processes 7, 8 were all started with its UUID"}
+
+
+def test_a_number_that_another_process_has_now_is_not_read(proc, watch):
+    proc.start("a", 7, 100)
+    watch.read(facts("a"))
+    proc.end(7)
+    proc.start("b", 7, 900)
+    assert watch.read(facts("a")) == [-1]
+    watch.now += RETRY_SECONDS
+    assert watch.read(facts("a")) == [-1]
+
+
+def test_a_process_of_another_domain_under_a_number_just_found_is_not_opened(proc, watch, monkeypatch):
+    proc.start("b", 7, 900)
+    monkeypatch.setattr("controller.host.resident.find", lambda *_: {uuid_of("a"): (7,)})
+    assert watch.read(facts("a")) == [-1]
+    assert watch.resident.troubles() == {"a": "process 7 is not the domain's any more"}
+
+
+def test_a_domain_that_was_started_anew_is_read_from_its_new_process(proc, watch):
+    proc.start("a", 7, 100)
+    watch.read(facts("a"))
+    proc.end(7)
+    proc.start("a", 8, 200)
+    assert watch.read(facts("a", incarnation=2)) == [200]
+
+
+def test_a_process_that_comes_late_is_found_later(proc, watch):
+    domain = facts("a")
+    assert watch.read(domain) == [-1]
+    proc.start("a", 7, 100)
+    assert watch.read(domain) == [-1]
+    watch.now += RETRY_SECONDS
+    assert watch.read(domain) == [100]
+    assert watch.resident.troubles() == {}
+
+
+def test_a_hidden_process_is_said_to_be_hidden(proc, watch):
+    (proc.path / "1").rmdir()
+    proc.start("own", 7)
+    assert watch.read(facts("a")) == [-1]
+    assert "hides processes of others (hidepid, ProtectProc)" in watch.resident.troubles()["a"]
+
+
+def test_a_container_with_the_hosts_meminfo_alone_is_told_of_it(proc, watch):
+    (proc.path / "1").rmdir()
+    assert watch.read(facts("a")) == [-1]
+    assert "holds no processes; mount all of the host's there" in watch.resident.troubles()["a"]
+
+
+def test_a_container_without_the_mount_is_told_of_it(watch):
+    assert watch.read(facts("a")) == [-1]
+    assert "in a container, mount the host's /proc" in watch.resident.troubles()["a"]
+
+
+def test_a_folder_that_is_no_proc_is_said_to_be_none(proc, watch):
+    (proc.path / "meminfo").unlink()
+    assert watch.read(facts("a")) == [-1]
+    assert "is no /proc" in watch.resident.troubles()["a"]
+
+
+@pytest.mark.parametrize("text", ["", "1 2", "x y z", "1 -"])
+def test_numbers_that_make_no_sense_are_none(proc, watch, text):
+    proc.start("a", 7, 100)
+    watch.read(facts("a"))
+    (proc.path / "7" / "statm").write_text(text)
+    assert watch.read(facts("a")) == [-1]
+    assert "cannot be read any more" in watch.resident.troubles()["a"]
+
+
+def test_files_are_let_go_with_their_domain(proc, watch):
+    for number in range(20):
+        proc.start(f"a{number}", 100 + number)
+    before = len(os.listdir("/proc/self/fd"))
+    watch.read(*(facts(f"a{number}") for number in range(20)))
+    assert len(os.listdir("/proc/self/fd")) == before + 20
+    watch.read(facts("a3"))
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+
+
+def test_a_real_process_is_read_until_it_ends(tmp_path):
+    command = [sys.executable, "-c", "print(flush=True); input()", "-uuid", uuid_of("a"), "-display"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        resident = Resident(Path("/proc"), tmp_path)
+        resident.watch([facts("a")])
+        assert MIB < resident.read()[0] < 1024 * MIB
+        process.kill()
+        process.wait()
+        assert np.isnan(resident.read()[0])
+        assert "No such process" in resident.troubles()["a"]
+        resident.close()
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_it_may_be():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+        allow_descriptors(1100)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(1100, hard), hard)
+        allow_descriptors(10)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(1100, hard), hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("error", [OSError(1, "Operation not permitted"), ValueError("not allowed")])
+def test_a_sandbox_that_keeps_the_limit_ends_nothing(monkeypatch, error):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    allow_descriptors(128)

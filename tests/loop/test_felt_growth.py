@@ -1,0 +1,140 @@
+"""What the loop does when the host feels a guest grow."""
+
+import pytest
+from fake_site import MIB, Site
+
+CALM = "{mode: Enforce, spare: Reclaim, monitoring: {minimumIntervalSeconds: 60, maximumIntervalSeconds: 60}}"
+
+
+@pytest.fixture
+def site():
+    """Two calm guests that have been looked at for the first time; the next look is due in a minute."""
+    site = Site(CALM)
+    site.source.set(CALM)
+    for name in ("a", "b"):
+        site.host.add(name, actual=1024, demand=256)
+        site.host.resident[name] = 300 * MIB
+    site.loop.iterate()
+    site.host.looks.clear()
+    return site
+
+
+def after(site: Site, seconds: float) -> None:
+    """The loop is woken, or its wait is over."""
+    site.clock.now += seconds
+    site.loop.iterate()
+
+
+def count(site: Site, name: str) -> float:
+    samples = (sample for family in site.loop.tally.collect() for sample in family.samples)
+    return next(sample.value for sample in samples if sample.name == f"{name}_total")
+
+
+def test_a_guest_that_is_felt_to_grow_is_looked_at_at_once_and_alone(site):
+    site.host.grow("a", 100)
+    after(site, 5.4)
+    assert site.host.looks == [["a"]]
+
+
+def test_it_is_looked_at_until_it_has_told_and_no_longer(site):
+    site.clock.now = 1010.2
+    site.loop.iterate()
+    site.host.grow("a", 100)
+    for _ in range(8):
+        after(site, 0.25)
+    assert site.clock.now == 1012.2
+    assert len(site.host.looks) == 4  # at 1010.45, .70, .95 and 1011.2, with the statistics of 1011
+
+
+def test_the_next_look_at_it_is_waited_for(site):
+    site.host.grow("a", 100)
+    site.clock.now += 0.1
+    site.loop.iterate()
+    assert site.loop.pause() == 0.25
+
+
+def test_statistics_sent_since_then_end_it_with_the_first_look(site):
+    site.host.grow("a", 100)
+    site.clock.now += 5
+    site.loop.iterate()
+    site.host.looks.clear()
+    after(site, 1.0)
+    after(site, 1.0)
+    assert len(site.host.looks) <= 1
+
+
+def test_a_guest_that_never_tells_is_looked_at_for_two_seconds(site):
+    site.host.silent.add("a")
+    site.host.grow("a", 100)
+    for _ in range(40):
+        after(site, 0.25)
+    assert 7 <= len(site.host.looks) <= 10
+
+
+def test_growth_that_its_guest_confirms_is_no_false_alarm(site):
+    site.host.grow("a", 100)
+    for _ in range(8):
+        after(site, 0.5)
+    assert (count(site, "ballast_felt_growths"), count(site, "ballast_false_growths")) == (1, 0)
+
+
+def test_growth_of_qemu_for_its_own_sake_is_a_false_alarm(site):
+    site.host.feel_growth("a", 100)
+    for _ in range(8):
+        after(site, 0.5)
+    assert (count(site, "ballast_felt_growths"), count(site, "ballast_false_growths")) == (1, 1)
+
+
+def test_a_false_alarm_moves_no_memory(site):
+    site.host.feel_growth("a", 100)
+    for _ in range(8):
+        after(site, 0.5)
+    assert site.host.applied == []
+
+
+def test_growth_far_from_the_limit_waits_for_statistics(site):
+    site.host.grow("a", 300)
+    site.clock.now += 0.1
+    site.loop.iterate()
+    assert site.host.applied == []
+
+
+def test_a_guest_without_a_policy_is_not_looked_at(site):
+    site.source.set()
+    site.loop.iterate()
+    site.host.looks.clear()
+    site.host.feel_growth("a", 100)
+    after(site, 0.1)
+    assert site.host.looks == []
+
+
+def test_growth_of_a_domain_that_is_gone_is_nobodys(site):
+    site.host.feel_growth("a", 100)
+    site.host.remove("a")
+    after(site, 0.1)
+    after(site, 0.1)
+    assert site.host.looks == []
+
+
+def test_while_libvirt_hangs_growth_is_felt_and_nothing_is_moved_wrongly(site):
+    site.host.connection.connected = False
+    site.host.feel_growth("a", 100)
+    for _ in range(12):
+        after(site, 0.25)
+    assert (site.host.applied, count(site, "ballast_false_growths")) == ([], 0)
+
+
+def test_the_state_names_every_sense_and_what_keeps_it(site):
+    told = [(each["name"], each["domains"], each["trouble"]) for each in site.board.document()["senses"]]
+    assert told == [("resident", 2, ""), ("swap", 2, ""), ("pressure", 2, "")]
+
+
+def test_guests_that_count_no_swap_are_told_of():
+    site = Site(CALM)
+    site.host.silent.add(site.host.add("a"))
+    site.loop.iterate()
+    swap = site.board.document()["senses"][1]
+    assert (swap["domains"], swap["trouble"]) == (
+        0,
+        "1 of 1 guests do not count what they swap in, or have not told yet",
+    )

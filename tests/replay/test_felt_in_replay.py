@@ -1,0 +1,65 @@
+"""Ballast in the simulated world, where the host feels what its guests hold."""
+
+import pytest
+from made_traces import trace
+
+from controller.api.policy import MemoryPolicy
+from controller.replay.ballast import Ballast
+from controller.replay.controllers import FELT, REPORTING, guests_report, make
+from controller.replay.run import replay
+
+CALM = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 60}
+RISE_S = 400
+"""When a guest that has been calm since the beginning needs three times as much."""
+DEMAND = trace(riser=[200.0] * RISE_S + [600.0] * 100, idle=[100.0] * (RISE_S + 100), maximum=2000)
+
+
+def policy(**spec):
+    return MemoryPolicy.model_validate(
+        {
+            "apiVersion": "ballast.dev/v1alpha1",
+            "kind": "MemoryPolicy",
+            "metadata": {"name": "felt"},
+            "spec": {"budget": {"reserve": 0, "reservePercent": 0}, "spare": "Reclaim", "monitoring": CALM} | spec,
+        }
+    )
+
+
+def replayed(*, feels: bool, reporting: bool = True):
+    return replay(DEMAND, Ballast(policy(), feels=feels), 1500, free_page_reporting=reporting)
+
+
+def looks_after(result, time, seconds):
+    """Times of looks at the first domain within so many seconds."""
+    found = result.record.look_times[result.record.look_rows == 0]
+    return [float(at) for at in found if time < at <= time + seconds]
+
+
+def answered(result):
+    """Seconds after the rise until the guest has what it needs."""
+    times, sizes = result.record.times[0], result.record.allocations[0]
+    return next(float(at) for at, size in zip(times, sizes, strict=True) if at > RISE_S and size >= 600) - RISE_S
+
+
+def test_a_guest_that_is_felt_to_grow_is_looked_at_a_moment_later():
+    assert looks_after(replayed(feels=True), RISE_S, 0.2) == [pytest.approx(RISE_S + 0.15)]
+    assert looks_after(replayed(feels=False), RISE_S, 0.2) == []
+
+
+def test_a_calm_guest_that_rises_has_its_memory_within_two_seconds():
+    assert answered(replayed(feels=True)) < 2.0
+
+
+def test_fewer_looks_do_less_harm_where_guests_report_free_pages():
+    felt, unfelt = (replayed(feels=each).figures for each in (True, False))
+    assert felt.shortfall < unfelt.shortfall
+    assert felt.looks_per_domain_hour < unfelt.looks_per_domain_hour
+
+
+def test_what_is_not_felt_decides_as_before():
+    assert replayed(feels=False).figures == replayed(feels=False, reporting=False).figures
+
+
+def test_controllers_that_feel_have_names():
+    assert [make(name, policy()).feels for name in ("ballast", FELT, REPORTING)] == [False, True, True]
+    assert [guests_report(name) for name in ("ballast", FELT, REPORTING)] == [False, False, True]
