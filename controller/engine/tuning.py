@@ -90,7 +90,7 @@ class Tuning:
     """Part of what has to come back, with less than which a balloon is taken to bring nothing."""
     worked: float = 0.5
     """Part of what was taken, with which it is taken to work."""
-    confirmed: int = 2
+    confirmed: float = 2
     """Samples in a row that have to say so: size and resident memory are not told at the same moment."""
 
     # Host.
@@ -126,7 +126,7 @@ class Tuning:
     """Part of its allocation that a guest under pressure gets on top at first, doubled from sample to sample."""
     growth_known: float = 0.2
     """The same where it has a little left, or is on its way to where it has been."""
-    most_doublings: int = 6
+    most_doublings: float = 6
     """Of `growth`: by then a guest has asked for forty times its size."""
     search_reach: float = 4.0
     """Times what a guest under pressure is missing, that its reach is at least: it gets memory before those at ease."""

@@ -13,6 +13,7 @@ from controller.api.documents import load
 from controller.engine.allocation import FRESH_TO_SHRINK, allocate
 from controller.engine.effect import Effect
 from controller.engine.estimate import Estimate
+from controller.engine.felt import Growth
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
 from controller.engine.inventory import DomainFacts, Inventory
@@ -88,6 +89,7 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         Effect.blank(n),
         Estimate.blank(n).having(at=np.zeros(n), upper=demand, foot=demand, reach=reach, since=np.full(n, -np.inf)),
         Host(budget=budget_mib * MIB, lendable=budget_mib * MIB),
+        Growth.blank(n),
         0.0,
         Tuning(),
     )
