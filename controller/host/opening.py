@@ -10,6 +10,10 @@ from controller.host.locality import refusal
 class RemoteError(libvirt.libvirtError):  # type: ignore[misc]  # the binding carries no types
     """A connection that leads to another host, or may; the message names it, with the remedy."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.args, self.err = (message,), None  # the binding takes its thread's last error, of whatever call that was
+
 
 def open_here(uri: str) -> Any:
     """A new libvirt.virConnect. Raises libvirtError, and RemoteError where `uri` stands for another host's."""

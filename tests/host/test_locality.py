@@ -72,6 +72,15 @@ def test_what_an_alias_stands_for_is_known_once_it_is_open(monkeypatch):
     assert closed == [True]
 
 
+def test_what_failed_before_is_not_told_in_its_place():
+    with pytest.raises(libvirt.libvirtError):
+        libvirt.open("::bad")
+    with pytest.raises(RemoteError) as raised:
+        open_here("qemu+ssh://other/system")
+    assert "transport 'ssh'" in str(raised.value)
+    assert raised.value.get_error_code() is None
+
+
 def test_connections_are_opened_that_way(test_uri):
     handle = KEEPING.open_handle(test_uri)
     assert handle.getURI() == test_uri
