@@ -20,6 +20,12 @@ NODE = """<node><domain type='test'>
 </domain></node>"""
 
 
+@pytest.fixture(autouse=True)
+def no_error_of_before() -> None:
+    """An error that a fake raises tells its own words: libvirt's class of errors takes its thread's last one."""
+    libvirt.virResetLastError()
+
+
 @pytest.fixture
 def test_uri(tmp_path: Path) -> str:
     """libvirt's own test driver with one running, persistent domain `test`; each connection is a node of its own."""
