@@ -53,9 +53,10 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     calm = np.minimum(tuning.interval_growth * last, worth)
     calm = np.minimum(calm, tuning.safety * (known.estimate.exhausted_at - now))
     felt = _felt_first(known)
-    others = float(exposure.excess[~felt].sum())
-    for_others = np.sqrt(2.0 * price * shortest / max(others, 1.0))
-    calm = np.where(felt, np.minimum(tuning.felt_interval_growth * last, for_others), calm)
+    if np.count_nonzero(felt):
+        others = float(exposure.excess[~felt].sum())
+        for_others = np.sqrt(2.0 * price * shortest / max(others, 1.0))
+        calm = np.where(felt, np.minimum(tuning.felt_interval_growth * last, for_others), calm)
     short = pressure.pressed | pressure.paging
     interval = wait = np.where(short, shortest, calm.clip(shortest, longest))
     stable = _stable(faded, known)
