@@ -91,7 +91,7 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     known, plan = at.known, at.plan
     shrinking = known.balloon.under_way & (known.balloon.target < known.observation.allocation)
     lacking = np.where(plan.movable & (~shrinking | known.in_need), plan.size - base, 0.0)
-    lacking = np.where(lacking > TOLERANCE, lacking, 0.0)
+    lacking = np.where(lacking > np.where(known.in_need, _useful(known), TOLERANCE), lacking, 0.0)
     narrow = plan.returns
     if np.count_nonzero(narrow):
         near = (1.0 - known.tuning.eaten) * headroom(known.inventory, known.estimate.upper)

@@ -105,7 +105,8 @@ def _conclude(
     grew, size = growth.grew, np.maximum(observation.allocation, np.where(balloon.under_way, balloon.target, 0.0))
     sound = (observation.trouble == int(Reason.NONE)) & (observation.life == int(Life.RUNNING))
     believed = sound & (observation.fresh_count > 0) & (now >= growth.doubted_until)
-    least = np.where(believed & (grew >= tuning.felt_least), observation.demand + grew, np.nan)
+    taken = np.fmax(grew - observation.swapped, 0.0)  # what comes home from swap is counted in demand already
+    least = np.where(believed & (grew >= tuning.felt_least), observation.demand + taken, np.nan)
     ahead = inventory.statistics_period + tuning.felt_answer
     coming = np.fmin(np.fmax(rate, 0.0) * ahead, grew)
     full = (1.0 - tuning.low) * size

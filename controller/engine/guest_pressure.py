@@ -72,8 +72,13 @@ def assess(
 
 
 def _reads_back(observation: Observation, tuning: Tuning) -> Bools:
-    """(n,) guests that read back at a rate that shows them short of memory. A page from swap is a major fault, too."""
-    rate = np.maximum(observation.swap_in_rate, PAGE * observation.fault_rate)
+    """(n,) guests that read back at a rate that shows them short of memory. A page from swap is a major fault, too.
+
+    What comes home from swap into memory that has room for all that is still there shows nothing.
+    """
+    room = observation.usable - tuning.low * observation.told_size
+    home = np.where(room >= observation.swapped, observation.home_rate, 0.0)
+    rate = np.maximum(observation.swap_in_rate, PAGE * observation.fault_rate) - home
     return np.asarray(rate > np.fmax(tuning.read_back_bytes, tuning.read_back * observation.told_size))
 
 

@@ -105,9 +105,14 @@ class Observation(Table):
     """Size of the balloon at the look that brought it."""
     usable: Floats = column(np.nan)
     swap_in: Floats = column(np.nan)
+    swap_out: Floats = column(np.nan)
+    swapped: Floats = column(0.0)
+    """What it had to swap out and has not read back: it wants that still, the less the longer it has done without."""
     major_faults: Floats = column(np.nan)
     swap_in_rate: Floats = column(0.0)
     """Bytes a second since the telling sample before."""
+    home_rate: Floats = column(0.0)
+    """Of that, what it had been seen to swap out before."""
     fault_rate: Floats = column(0.0)
     """Major faults a second, likewise."""
 
@@ -132,6 +137,7 @@ class _Look:
     caches: Floats
     available: Floats
     swap_in: Floats
+    swap_out: Floats
     major_faults: Floats
     rss: Floats
     stamp: Floats
@@ -169,7 +175,7 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now)
     if len(snapshot.events.rows):
         observation = observation.put(observation.allocation != measured.allocation, heard_at=-np.inf)
-    return _freshen(_tell(observation, look, telling), look, fresh, now)
+    return _freshen(_tell(observation, look, telling, tuning), look, fresh, now)
 
 
 def silent_after(inventory: Inventory, tuning: Tuning) -> Floats:
@@ -204,7 +210,7 @@ def _dense(snapshot: Snapshot, observation: Observation, now: float) -> _Look:
     actual = np.maximum(samples.actual - inventory.plugged[rows], 0.0)
     maximum = np.minimum(samples.maximum, inventory.maximum[rows])
     numbers = [actual, maximum, np.where(given, samples.usable, samples.unused), samples.unused]
-    numbers += [samples.caches, samples.available, samples.swap_in, samples.major_faults]
+    numbers += [samples.caches, samples.available, samples.swap_in, samples.swap_out, samples.major_faults]
     dense = spread(rows, np.array([*numbers, samples.rss, samples.updated]), n)
     life = observation.life.copy()
     life[rows] = samples.life
@@ -290,9 +296,11 @@ def _breathe(
     return observation.put(news, spent=spent, choked_at=choked_at, available=look.available, promised=promised)
 
 
-def _tell(observation: Observation, look: _Look, telling: Bools) -> Observation:
+def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning) -> Observation:
     """What a guest counts, and its rate between two telling samples; 0 where either did not tell."""
     elapsed = np.maximum(look.sent_at - observation.told_at, ROUNDING)
+    back = np.fmax(look.swap_in - observation.swap_in, 0.0)
+    swapped = _swapped(observation, look, back, elapsed, tuning)
     return observation.put(
         telling,
         telling=True,
@@ -300,10 +308,29 @@ def _tell(observation: Observation, look: _Look, telling: Bools) -> Observation:
         told_size=look.actual,
         usable=look.usable,
         swap_in=look.swap_in,
+        swap_out=look.swap_out,
+        swapped=swapped,
         major_faults=look.major_faults,
-        swap_in_rate=np.fmax((look.swap_in - observation.swap_in) / elapsed, 0.0),
+        swap_in_rate=back / elapsed,
+        home_rate=np.minimum(back, observation.swapped) / elapsed,
         fault_rate=np.fmax((look.major_faults - observation.major_faults) / elapsed, 0.0),
     )
+
+
+def _swapped(observation: Observation, look: _Look, back: Floats, elapsed: Floats, tuning: Tuning) -> Floats:
+    """(n,) bytes that guests have in swap and want, after `back` (n,) bytes were read.
+
+    What one puts there although it has memory to spare is its choice. What it frees, it is taken to free of what is in
+    memory and in swap alike.
+    """
+    squeezed = look.usable < tuning.easy * look.actual
+    gone = np.where(squeezed, np.fmax(look.swap_out - observation.swap_out, 0.0), 0.0)
+    if not np.count_nonzero(gone + observation.swapped):
+        return observation.swapped
+    used = observation.told_size - observation.usable
+    left = ((look.demand + gone) / np.fmax(used + back, 1.0)).clip(0.0, 1.0)
+    kept = observation.swapped * np.exp2(-elapsed / tuning.swapped_half_life) * left
+    return np.asarray(np.fmin(np.fmax(kept + gone - back, 0.0), observation.maximum))
 
 
 def _freshen(observation: Observation, look: _Look, fresh: Bools, now: float) -> Observation:
@@ -311,14 +338,15 @@ def _freshen(observation: Observation, look: _Look, fresh: Bools, now: float) ->
     owed = observation.owed
     if np.count_nonzero(owed):
         owed = np.where(now < observation.owed_until, np.minimum(owed, observation.promised), 0.0)
+    demand = look.demand + observation.swapped
     return observation.put(
         fresh,
         fresh=True,
         fresh_at=now,
         fresh_count=observation.fresh_count + 1,
         reported_at=np.minimum(look.sent_at, now),
-        demand=look.demand,
-        change=np.where(np.isnan(observation.demand), 0.0, look.demand - observation.demand),
+        demand=demand,
+        change=np.where(np.isnan(observation.demand), 0.0, demand - observation.demand),
         owed=owed,
         doubtful=np.fmax(observation.promised - look.caches, owed),
     )

@@ -44,6 +44,8 @@ class Tuning:
     hours, 64 KiB/s of a GiB. A guest that was ever squeezed reads single pages back for hours."""
     read_back_bytes: float = 40 * KIB
     """Likewise in bytes a second, at least: ten pages, each of which somebody waits for."""
+    swapped_half_life: float = 600.0
+    """After which half of what a guest had to swap out, and has not read back since, is taken to be wanted no more."""
     silent_need: float = 3600.0
     """How long a guest's last word of need counts when it falls silent, as guests do that swap hard."""
 

@@ -55,6 +55,22 @@ def test_a_level_takes_little_usable_memory_and_a_rate(usable_mib, size_mib, rea
     assert after(seen).level.tolist() == [level]
 
 
+@pytest.mark.parametrize(
+    ("usable", "swapped", "home", "faults", "level"),
+    [
+        (230, 200, 1e6, 0, Level.NONE),
+        (230, 201, 1e6, 0, Level.LOW),
+        (230, 200, 0.9e6, 0, Level.LOW),
+        (230, 200, 1e6, 300, Level.LOW),
+        (29, 0, 1e6, 0, Level.SHORT),
+    ],
+    ids=["room for all", "no room", "more than it swapped out", "files, too", "nothing left"],
+)
+def test_what_comes_home_from_swap_is_no_need_where_there_is_room_for_all_of_it(usable, swapped, home, faults, level):
+    seen = told(usable=usable * MIB, swapped=swapped * MIB, swap_in_rate=1e6, home_rate=home, fault_rate=float(faults))
+    assert after(seen).level.tolist() == [level]
+
+
 def test_samples_in_a_row_are_counted_and_dated():
     short, well, silent = told(usable=20.0 * MIB), told(), told(telling=False)
     pressed = after(short, short, silent, short)

@@ -247,3 +247,56 @@ def test_what_a_choking_guest_promised_is_doubted_for_a_while():
     desk.balloon = Balloon.blank(1)
     assert one(desk.look(NOW + 960, **full).doubtful) == 1400 * MIB
     assert one(desk.look(NOW + 962, **full).doubtful) == 0
+
+
+# Swap.
+
+
+def swapping(*looks: tuple[float, float, float], apart: float = 1.0) -> Observation:
+    """After looks at a guest of 1000 MiB, `apart` seconds; each (usable, swapped out, read back), MiB since boot."""
+    desk = Desk(Guest("guest", 500, 1000))
+    for number, (usable, out, back) in enumerate(looks):
+        free, now = usable * MIB, NOW + number * apart
+        seen = desk.look(now, usable=free, unused=free, swap_out=out * MIB, swap_in=back * MIB)
+    return seen
+
+
+def test_what_a_guest_had_to_swap_out_counts_as_demand():
+    seen = swapping((100, 0, 0), (100, 50, 0))
+    assert (one(seen.swapped), one(seen.demand), one(seen.change)) == (50 * MIB, 950 * MIB, 50 * MIB)
+
+
+def test_what_it_had_swapped_out_before_anybody_looked_counts_as_nothing():
+    assert one(swapping((100, 70, 0)).swapped) == 0
+
+
+@pytest.mark.parametrize(("usable", "swapped"), [(249, 50), (250, 0)])
+def test_what_a_guest_swaps_out_with_memory_to_spare_is_its_own_choice(usable, swapped):
+    assert one(swapping((usable, 0, 0), (usable, 50, 0)).swapped) == swapped * MIB
+
+
+def test_what_is_read_back_is_in_memory_again():
+    seen = swapping((100, 0, 0), (100, 50, 0), (70, 50, 30))
+    assert one(seen.swapped) == pytest.approx(20 * MIB, rel=3e-3)
+    assert one(seen.demand) == pytest.approx(950 * MIB, rel=3e-3)
+
+
+def test_more_read_back_than_swapped_out_leaves_nothing():
+    assert one(swapping((100, 0, 0), (100, 50, 0), (20, 50, 80)).swapped) == 0
+
+
+def test_what_it_has_done_without_for_ten_minutes_counts_half():
+    assert one(swapping((100, 0, 0), (100, 64, 0), (100, 64, 0), apart=600.0).swapped) == 32 * MIB
+
+
+def test_a_guest_that_frees_memory_frees_it_in_swap_alike():
+    assert one(swapping((100, 0, 0), (100, 50, 0), (550, 50, 0)).swapped) == pytest.approx(25 * MIB, rel=3e-3)
+
+
+def test_counters_that_go_back_take_nothing_away():
+    assert one(swapping((100, 500, 400), (100, 0, 0)).swapped) == 0
+
+
+def test_counters_beyond_all_bounds_count_as_all_it_may_have():
+    seen = swapping((100, 0, 0), (100, 1e12, 0))
+    assert one(seen.swapped) == one(seen.maximum)
