@@ -20,7 +20,8 @@ from controller.forecast.model import Line
 from controller.forecast.tail import Tail
 
 PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": 86400.0}
-"""Seconds after which a peak counts half, by column: demand comes back to where it was on every scale of time."""
+"""Seconds after which half is left of what a peak is above demand, by column: demand comes back to where it was on
+every scale of time."""
 
 _HALF_LIVES = np.array(list(PEAK_HALF_LIVES.values()))[:, None]
 
@@ -184,10 +185,14 @@ def _width(estimate: Estimate, observation: Observation, inventory: Inventory) -
 def _peaks_raised(
     estimate: Estimate, observation: Observation, inventory: Inventory, now: float, tuning: Tuning
 ) -> dict[str, Floats]:
-    """Peaks as they have faded, and the newest demand among them, by column."""
+    """Peaks as they have faded, and the newest demand among them, by column.
+
+    What they are above demand fades: a guest that swings by a tenth comes back to its peak no less than one that
+    doubles.
+    """
     demand, elapsed = observation.demand, np.fmin(now - estimate.at, bound.FOREVER)
     half_lives = np.maximum(_HALF_LIVES, tuning.peak_looks * inventory.interval_minimum)
-    peaks = np.maximum(demand, _peaks(estimate) * np.exp2(-elapsed / half_lives))
+    peaks = demand + np.maximum(_peaks(estimate) - demand, 0.0) * np.exp2(-elapsed / half_lives)
     return dict(zip(PEAK_HALF_LIVES, peaks, strict=True)) | {"highest": np.maximum(demand, estimate.highest)}
 
 

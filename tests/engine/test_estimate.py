@@ -74,15 +74,21 @@ def test_reach_goes_to_the_mean_of_the_peaks() -> None:
 
 
 @pytest.mark.parametrize(("peak", "half_life"), [*zip(PEAKS, (60, 600, 3600, 86400), strict=True)])
-def test_a_peak_counts_half_after_its_half_life(peak: str, half_life: float) -> None:
+def test_what_a_peak_was_above_demand_counts_half_after_its_half_life(peak: str, half_life: float) -> None:
     made = updated(of(**{peak: 400 * MIB, "at": NOW - half_life}), seen(mib(100)))
-    assert getattr(made, peak) == pytest.approx(mib(200))
+    assert getattr(made, peak) == pytest.approx(mib(250))
 
 
-@pytest.mark.parametrize(("shortest", "left"), [(3, 200.0), (6, 400 * 2**-0.5), (12, 400 * 2**-0.25)])
+@pytest.mark.parametrize(("shortest", "left"), [(3, 250.0), (6, 100 + 300 * 2**-0.5), (12, 100 + 300 * 2**-0.25)])
 def test_a_peak_lasts_twenty_looks_at_least(shortest: float, left: float) -> None:
     made = updated(of(peak_minute=400 * MIB, at=NOW - 60), seen(mib(100)), interval_minimum=shortest)
     assert made.peak_minute == pytest.approx(mib(left))
+
+
+@pytest.mark.parametrize("base", [0, 10_000])
+def test_a_swing_is_remembered_for_as_long_whatever_else_a_guest_holds(base: int) -> None:
+    made = updated(of(peak_minute=(base + 400) * MIB, at=NOW - 60), seen(mib(base + 100)))
+    assert made.peak_minute == pytest.approx(mib(base + 250))
 
 
 def test_demand_above_all_peaks_is_the_new_peak_on_every_scale() -> None:
