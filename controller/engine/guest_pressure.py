@@ -42,6 +42,8 @@ class GuestPressure(Table):
     """When it last told of its memory, by a telling sample or by deflating its balloon."""
     paging: Bools = column(False)
     """It read much back between its last two telling samples, so was short of memory, whatever these say."""
+    robbed: Bools = column(False)
+    """It had to swap much out between them."""
 
     @property
     def pressed(self) -> Bools:
@@ -65,7 +67,9 @@ def assess(
     level = _level(observation, paging, tuning)
     samples = np.where(level > int(Level.NONE), pressure.samples + 1, 0)
     since = np.where(level > int(Level.NONE), np.fmin(pressure.since, now), np.nan)
-    told = pressure.put(observation.telling, level=level, samples=samples, since=since, paging=paging, heard_at=now)
+    robbed = observation.swap_out_rate > _much(observation, tuning)
+    told = pressure.put(observation.telling, level=level, samples=samples, since=since, heard_at=now)
+    told = told.put(observation.telling, paging=paging, robbed=robbed)
     told = told.put(balloon.event == int(Event.DEFLATED), level=np.maximum(told.level, int(Level.LOW)), heard_at=now)
     over = (now - told.heard_at > tuning.silent_need) | (observation.life == int(Life.NOT_RUNNING))
     return told.put(over, level=int(Level.NONE))
@@ -79,7 +83,12 @@ def _reads_back(observation: Observation, tuning: Tuning) -> Bools:
     room = observation.usable - tuning.low * observation.told_size
     home = np.where(room >= observation.swapped, observation.home_rate, 0.0)
     rate = np.maximum(observation.swap_in_rate, PAGE * observation.fault_rate) - home
-    return np.asarray(rate > np.fmax(tuning.read_back_bytes, tuning.read_back * observation.told_size))
+    return np.asarray(rate > _much(observation, tuning))
+
+
+def _much(observation: Observation, tuning: Tuning) -> Floats:
+    """(n,) bytes a second from disk, or to it, that show a guest short of memory."""
+    return np.fmax(tuning.read_back_bytes, tuning.read_back * observation.told_size)
 
 
 def _level(observation: Observation, reads_back: Bools, tuning: Tuning) -> Ints:

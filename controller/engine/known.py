@@ -63,8 +63,9 @@ class Known:
 
     @cached_property
     def turning(self) -> Bools:
-        """(n,) guests that have come under pressure, or are felt to grow, while they shrink."""
-        return np.asarray(self.in_need & (self.balloon.target < self.observation.allocation))
+        """(n,) guests that have come under pressure, swap out, or are felt to grow, while they shrink."""
+        shrinks = self.balloon.target < self.observation.allocation
+        return np.asarray((self.in_need | self.pressure.robbed) & shrinks)
 
     @cached_property
     def at_ease(self) -> bool:

@@ -108,6 +108,8 @@ class Observation(Table):
     swap_out: Floats = column(np.nan)
     swapped: Floats = column(0.0)
     """What it had to swap out and has not read back: it wants that still, the less the longer it has done without."""
+    swap_out_rate: Floats = column(0.0)
+    """Bytes a second that it had to swap out since the telling sample before."""
     major_faults: Floats = column(np.nan)
     swap_in_rate: Floats = column(0.0)
     """Bytes a second since the telling sample before."""
@@ -300,7 +302,9 @@ def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning)
     """What a guest counts, and its rate between two telling samples; 0 where either did not tell."""
     elapsed = np.maximum(look.sent_at - observation.told_at, ROUNDING)
     back = np.fmax(look.swap_in - observation.swap_in, 0.0)
-    swapped = _swapped(observation, look, back, elapsed, tuning)
+    gone = np.fmax(look.swap_out - observation.swap_out, 0.0)
+    gone = np.where(look.usable < tuning.easy * look.actual, gone, 0.0)  # with memory to spare it is the guest's choice
+    swapped = _swapped(observation, look, gone, back, elapsed, tuning)
     return observation.put(
         telling,
         telling=True,
@@ -310,6 +314,7 @@ def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning)
         swap_in=look.swap_in,
         swap_out=look.swap_out,
         swapped=swapped,
+        swap_out_rate=gone / elapsed,
         major_faults=look.major_faults,
         swap_in_rate=back / elapsed,
         home_rate=np.minimum(back, observation.swapped) / elapsed,
@@ -317,14 +322,13 @@ def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning)
     )
 
 
-def _swapped(observation: Observation, look: _Look, back: Floats, elapsed: Floats, tuning: Tuning) -> Floats:
-    """(n,) bytes that guests have in swap and want, after `back` (n,) bytes were read.
+def _swapped(
+    observation: Observation, look: _Look, gone: Floats, back: Floats, elapsed: Floats, tuning: Tuning
+) -> Floats:
+    """(n,) bytes that guests have in swap and want, after `gone` (n,) bytes went there and `back` (n,) bytes were read.
 
-    What one puts there although it has memory to spare is its choice. What it frees, it is taken to free of what is in
-    memory and in swap alike.
+    What one frees, it is taken to free of what is in memory and in swap alike.
     """
-    squeezed = look.usable < tuning.easy * look.actual
-    gone = np.where(squeezed, np.fmax(look.swap_out - observation.swap_out, 0.0), 0.0)
     if not np.count_nonzero(gone + observation.swapped):
         return observation.swapped
     used = observation.told_size - observation.usable

@@ -407,6 +407,13 @@ def test_a_guest_that_comes_under_pressure_while_it_shrinks_is_halted_though_its
     assert (moves.halt.tolist(), reasons(moves)) == ([True], [Reason.NO_BUDGET])
 
 
+@pytest.mark.parametrize("robbed", [True, False])
+def test_a_shrink_ends_where_it_is_when_the_guest_has_to_swap_out(robbed: bool) -> None:
+    of = node(200, balloon=moving(150 * MIB), pressure={"robbed": robbed})
+    moves = chosen(of, plan(of, 150))
+    assert (moves.halt.tolist(), targets(moves)) == ([robbed], same(NAN))
+
+
 def test_a_domain_that_shrinks_does_not_turn_for_its_headroom() -> None:
     settings = {"headroom": 40 * MIB, "threshold": 16 * MIB}
     of = node(240, estimate={"upper": 170 * MIB}, settings=settings, balloon=moving(189 * MIB))

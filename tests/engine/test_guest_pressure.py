@@ -103,6 +103,12 @@ def test_reading_much_back_is_paging_whatever_is_usable_now():
     assert after(told(swap_in_rate=4096.0)).paging.tolist() == [False]
 
 
+@pytest.mark.parametrize(("rate", "robbed"), [(65536 * 1000 / 1024, False), (65537 * 1000 / 1024, True)])
+def test_a_guest_that_has_to_swap_much_out_is_robbed(rate, robbed):
+    assert after(told(swap_out_rate=rate)).robbed.tolist() == [robbed]
+    assert after(told(swap_out_rate=rate), told()).robbed.tolist() == [False]
+
+
 @pytest.mark.parametrize("spare", ["Share", "Reclaim"])
 @pytest.mark.parametrize("every_s", [5, 60])
 def test_single_pages_read_back_from_swap_move_nothing(every_s, spare):

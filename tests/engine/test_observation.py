@@ -272,7 +272,8 @@ def test_what_it_had_swapped_out_before_anybody_looked_counts_as_nothing():
 
 @pytest.mark.parametrize(("usable", "swapped"), [(249, 50), (250, 0)])
 def test_what_a_guest_swaps_out_with_memory_to_spare_is_its_own_choice(usable, swapped):
-    assert one(swapping((usable, 0, 0), (usable, 50, 0)).swapped) == swapped * MIB
+    seen = swapping((usable, 0, 0), (usable, 50, 0))
+    assert (one(seen.swapped), one(seen.swap_out_rate)) == (swapped * MIB, swapped * MIB)
 
 
 def test_what_is_read_back_is_in_memory_again():

@@ -112,6 +112,17 @@ class TestInNeed:
         world.tick(60)
         assert slow.actual < 1000
 
+    def test_a_shrink_ends_where_its_guest_has_to_swap_out_and_it_is_not_asked_for_that_again(self):
+        world = node(Guest("slow", 500, 4000, moves_at=50)).tick(12)
+        slow = world.guests["slow"]
+        assert world.reason("slow") is Reason.MOVING
+        slow.demand, slow.swap_out = 0.8 * slow.actual, 300 * MIB
+        world.tick(2)
+        halt = world.actions("slow")[-1]
+        assert (halt.before, halt.target) == (slow.actual * MIB, slow.actual * MIB)
+        world.tick(30)
+        assert slow.actual * MIB >= halt.target
+
     def test_a_slow_donor_is_not_waited_for_while_another_has_memory_to_give(self):
         held = policy("held", budget={"maximum": "7000Mi"}, shrink={"stabilizationSeconds": 3600})
         quick = policy("quick", budget={"maximum": "7000Mi"}, domainSelector={"names": ["slow"]}, priority=1)
