@@ -10,7 +10,7 @@ import numpy as np
 
 from controller.engine.inventory import DomainFacts
 from controller.engine.snapshot import Felt
-from controller.host.senses import Feelings, Growth
+from controller.host.senses import Feelings, GrowthDetector
 from controller.replay.world import FELT_AFTER_S, Floats, World
 
 MIB = 2.0**20
@@ -21,7 +21,7 @@ class Feeling:
     """Feels from act to act; who wakes Ballast then is looked at, as live."""
 
     def __init__(self) -> None:
-        self._growth = Growth()
+        self._growth = GrowthDetector()
         self._held: Floats = np.empty(0)
 
     def follow(self, facts: Sequence[DomainFacts]) -> None:

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from fake_proc import MIB, FakeProc, facts
+from fake_proc import MIB, FakeProc, Triggers, facts
 
 from controller.host.senses import BURST, REFILL, WINDOW_SECONDS, Senses
 
@@ -18,7 +18,7 @@ class Host:
         self.wakes = 0
         self.domains = ()
         self.senses = Senses(
-            proc.path, lambda: self.domains, self.wake, clock=lambda: self.now, pid_files=proc.pid_files
+            proc.path, proc.sys, lambda: self.domains, self.wake, clock=lambda: self.now, pid_files=proc.pid_files
         )
 
     def wake(self) -> None:
@@ -46,8 +46,13 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path):
-    return Host(FakeProc(tmp_path))
+def proc(tmp_path):
+    return FakeProc(tmp_path)
+
+
+@pytest.fixture
+def host(proc):
+    return Host(proc)
 
 
 def test_growth_wakes_the_loop_and_is_told_once(host):
@@ -118,6 +123,54 @@ def test_a_domain_that_comes_does_not_hide_the_growth_of_another(host):
     assert host.felt("b")[0] == 0
 
 
+class TestStalls:
+    """Of QEMU, for memory of the host."""
+
+    @pytest.fixture
+    def proc(self, tmp_path):
+        proc = FakeProc(tmp_path)
+        proc.mount_cgroups()
+        return proc
+
+    @pytest.fixture
+    def fire(self, host, monkeypatch):
+        """The kernel's trigger on the cgroup of a domain `a` fires."""
+        triggers = Triggers()
+        monkeypatch.setattr("controller.host.stalls.open_trigger", triggers.open)
+        host.add("a", 7, 100)
+        host.proc.put(7, "/machine.slice/machine-qemu-1-a.scope/libvirt/emulator")
+        host.hold(7, 100)
+        path = host.proc.sys / "fs/cgroup/machine.slice/machine-qemu-1-a.scope/memory.pressure"
+
+        def fire(size: float = 100) -> None:
+            triggers.fire(path)
+            host.hold(7, size)
+            triggers.polled(path)
+
+        yield fire
+        triggers.close()
+
+    def test_a_stall_wakes_the_loop_and_is_told_once(self, host, fire):
+        fire()
+        assert host.wakes == 1
+        assert (host.senses.feel().stalled, host.senses.feel().stalled) == ({"a"}, set())
+
+    @pytest.mark.usefixtures("fire")
+    def test_without_one_nobody_stalls(self, host):
+        host.hold(7, 100, 100)
+        assert (host.wakes, host.senses.feel().stalled) == (0, set())
+
+    def test_it_is_told_of_a_domain_whose_size_cannot_be_read(self, host, fire):
+        host.domains = (facts("a", resident=False),)
+        fire()
+        assert host.senses.feel().stalled == {"a"}
+
+    def test_a_domain_has_so_many_wakes_whatever_the_sense(self, host, fire):
+        for size in range(100, 100 + 60 * 10, 10):
+            fire(size)
+        assert host.wakes == pytest.approx(BURST + 60 * 0.25 * REFILL, abs=2)
+
+
 def test_a_domain_that_was_started_anew_has_not_grown(host):
     host.add("a", 7, 100)
     host.hold(7, 100)
@@ -149,25 +202,40 @@ def test_a_person_can_read_of_whom_it_does_not_tell_and_why(host, caplog):
     host.domains += (facts("b", resident=False), facts("c", resident=False))
     host.senses.start()
     try:
-        until(lambda: host.senses.status().domains == 1)
-        told = host.senses.status()
+        until(lambda: host.senses.status()[0].domains == 1)
+        told, stalls = host.senses.status()
     finally:
         host.senses.close()
     trouble = "b and 1 more: its memory is not in QEMU's resident size: huge pages, or a confidential guest"
     assert (told.name, told.source, told.trouble) == ("resident", f"{host.proc.path}/PID/statm", trouble)
-    assert caplog.messages == [f"resident size: {trouble}"]
+    why = f"a and 2 more: {host.proc.sys}/fs/cgroup holds no cgroups of v2"
+    assert (stalls.name, stalls.domains, stalls.trouble) == ("pressure", 0, why)
+    assert caplog.messages == [f"sense resident: {trouble}", f"sense pressure: {why}"]
+
+
+def test_a_reason_that_keeps_more_domains_away_is_logged_once(host, caplog):
+    caplog.set_level("INFO")
+    for name in ("b", "c"):
+        host.domains += (facts(name, resident=False),)
+        host.senses.turn()
+    host.domains = ()
+    host.senses.turn()
+    assert [each for each in caplog.messages if each.startswith("sense resident")] == [
+        "sense resident: b: its memory is not in QEMU's resident size: huge pages, or a confidential guest",
+        "sense resident: it tells of every domain",
+    ]
 
 
 def test_senses_that_were_never_started_say_so(host):
-    assert host.senses.status().trouble == "the thread that reads it has ended; see the log"
+    assert {each.trouble for each in host.senses.status()} == {"the thread that reads it has ended; see the log"}
 
 
 def test_senses_feel_by_themselves_until_they_are_closed(host):
     woken = threading.Event()
     host.add("a", 7, 100)
-    senses = Senses(host.proc.path, lambda: host.domains, woken.set, pid_files=host.proc.pid_files)
+    senses = Senses(host.proc.path, host.proc.sys, lambda: host.domains, woken.set, pid_files=host.proc.pid_files)
     senses.start()
-    until(lambda: senses.status().domains == 1)
+    until(lambda: senses.status()[0].domains == 1)
     host.proc.hold(7, 200)
     assert woken.wait(10)
     assert senses.feel().woke == {"a"}

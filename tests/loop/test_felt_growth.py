@@ -124,6 +124,37 @@ def test_while_libvirt_hangs_growth_is_felt_and_nothing_is_moved_wrongly(site):
     assert (site.host.applied, count(site, "ballast_false_growths")) == ([], 0)
 
 
+def test_a_guest_whose_qemu_stalls_is_looked_at_at_once_and_alone(site):
+    site.host.stalled.add("a")
+    after(site, 5.4)
+    assert site.host.looks == [["a"]]
+    assert (count(site, "ballast_felt_stalls"), count(site, "ballast_felt_growths")) == (1, 0)
+
+
+def test_a_stall_claims_nothing_that_could_be_false_and_moves_nothing(site):
+    site.host.stalled.add("a")
+    site.host.demand["a"] -= 20 * MIB
+    for _ in range(8):
+        after(site, 0.5)
+    assert (count(site, "ballast_false_growths"), site.host.applied) == (0, [])
+
+
+def test_growth_after_a_stall_may_be_a_false_alarm(site):
+    site.host.stalled.add("a")
+    after(site, 0.1)
+    site.host.feel_growth("a", 100)
+    for _ in range(8):
+        after(site, 0.5)
+    assert (count(site, "ballast_felt_growths"), count(site, "ballast_false_growths")) == (1, 1)
+
+
+def test_a_guest_that_stalls_and_grows_at_once_has_grown(site):
+    site.host.stalled.add("a")
+    site.host.feel_growth("a", 100)
+    after(site, 0.1)
+    assert (count(site, "ballast_felt_stalls"), count(site, "ballast_felt_growths")) == (0, 1)
+
+
 def test_the_state_names_every_sense_and_what_keeps_it(site):
     told = [(each["name"], each["domains"], each["trouble"]) for each in site.board.document()["senses"]]
     assert told == [("resident", 2, ""), ("swap", 2, ""), ("pressure", 2, "")]
