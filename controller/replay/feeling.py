@@ -1,7 +1,7 @@
 """What a host would feel of the guests of a simulated world: the live code, fed with what they hold.
 
-In the world all that a guest takes into use is demand. On real hosts it may be files that are read, or memory of QEMU's
-own: there are false alarms, which no replay shows.
+In the world all that a guest takes into use is demand, unless the trace tells what was resident when it was recorded.
+On real hosts it may be files that are read, or memory of QEMU's own: only such traces show false alarms.
 """
 
 from collections.abc import Sequence
