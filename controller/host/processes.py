@@ -87,9 +87,13 @@ def _none(proc: Path) -> str:
     """Why no process is to be seen."""
     if not (proc / "meminfo").exists():
         return f"{proc} is no /proc; mount the host's there"
-    if not any(name.isdigit() for name in os.listdir(proc)):
+    try:
+        numbers = any(name.isdigit() for name in os.listdir(proc))
+    except OSError as error:
+        return f"{proc} cannot be read: {error.strerror}"
+    if not numbers:
         return f"{proc} holds no processes; mount all of the host's there"
-    if not os.access(proc / "1" / "cmdline", os.R_OK):
+    if not os.access(proc / "1" / "cmdline", os.R_OK, effective_ids=True):
         return f"{proc} hides processes of others (hidepid, ProtectProc); run Ballast in group root, or in that of gid="
     return f"no process in {proc} was started with its UUID; in a container, mount the host's /proc"
 

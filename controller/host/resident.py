@@ -48,8 +48,11 @@ class Resident(Followed):
             return np.nan
         try:
             fields = os.pread(entry.descriptor, LONGEST, 0).split()
-            resident = int(fields[1])
-            return resident if entry.facts.in_file else resident - int(fields[2])
+            resident, of_files = int(fields[1]), int(fields[2])
         except (OSError, ValueError, IndexError) as error:
             self.lose(entry, f"its QEMU has ended, or cannot be read any more: {getattr(error, 'strerror', error)}")
             return np.nan
+        if resident == 0:
+            self.lose(entry, "its QEMU has ended, and nobody has taken note of that: a zombie")
+            return np.nan
+        return resident if entry.facts.in_file else max(resident - of_files, 0)

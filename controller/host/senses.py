@@ -46,6 +46,10 @@ BURST = 8.0
 REFILL = 0.2
 """Wakes of one domain in a row, and a second from then on: what grows for its own sake costs a look in 5 s, no more."""
 
+HANGS_SECONDS = 10.0
+"""Without a pass that long nothing is felt any more: a process that is searched for can keep who reads its command line
+waiting. Ten thousand domains take 2 s from pass to pass."""
+
 RESIDENT, SWAP, PRESSURE = "resident", "swap", "pressure"
 """Names of the senses."""
 
@@ -116,7 +120,8 @@ class GrowthDetector:
         self._base = np.full(n, np.nan)
         """From which growth is counted that is to wake the loop; follows what is given back."""
         self._wakes = np.full(n, BURST)
-        self._at = -np.inf
+        self.at = -np.inf
+        """Monotonic seconds of the last pass."""
         self._passes: list[tuple[float, Floats]] = []
         """The last ones, `WINDOW_SECONDS` long."""
 
@@ -126,7 +131,7 @@ class GrowthDetector:
         row = {known: place for place, known in enumerate(zip(self.keys, self._lives, strict=True))}
         before = np.array([row.get(each, -1) for each in zip(made.keys, made._lives, strict=True)], dtype=np.int64)
         kept = np.flatnonzero(before >= 0)
-        made._at = self._at
+        made.at = self.at
         made._passes = [(time, np.full(len(facts), np.nan)) for time, _ in self._passes]
         columns = [(self.resident, made.resident), (self._base, made._base), (self._wakes, made._wakes)]
         columns += [(old, new) for (_, old), (_, new) in zip(self._passes, made._passes, strict=True)]
@@ -136,8 +141,8 @@ class GrowthDetector:
 
     def take(self, resident: Floats, now: float) -> Bools:
         """One pass. (n,) True for those that grew so much that they are to wake the loop."""
-        self._wakes = np.minimum(self._wakes + REFILL * min(now - self._at, BURST / REFILL), BURST)
-        self._at, self.resident = now, resident
+        self._wakes = np.minimum(self._wakes + REFILL * min(now - self.at, BURST / REFILL), BURST)
+        self.at, self.resident = now, resident
         self._passes = [each for each in self._passes if each[0] >= now - WINDOW_SECONDS] + [(now, resident)]
         self._base = np.fmin(self._base, resident)
         enough = np.maximum(LEAST, LEAST_PART * resident)
@@ -187,12 +192,14 @@ class Senses:
         self._stalled: set[str] = set()
         self._sources = {RESIDENT: f"{proc}/PID/statm", PRESSURE: "PSI triggers on domains' cgroups"}
         self._told = dict.fromkeys(self._sources, _Told())
+        self._began = -np.inf
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to feel."""
         self._stop.clear()
+        self._began = self._clock()
         self._thread = threading.Thread(target=self._run, name="ballast-senses", daemon=True)
         self._thread.start()
 
@@ -210,7 +217,7 @@ class Senses:
             growth, woke, stalled = self._growth, frozenset(self._woke), frozenset(self._stalled)
             self._woke.clear()
             self._stalled.clear()
-            if not stalled and (not len(growth.keys) or not np.isfinite(growth.resident).any()):
+            if self._hangs() or not (stalled or np.isfinite(growth.resident).any()):
                 return Feelings()
             grew, since = growth.recent()
             return Feelings(growth.keys, growth.resident, grew, since, woke, stalled)
@@ -225,7 +232,12 @@ class Senses:
             return Sense(name, source, 0, "the thread that reads it has ended; see the log")
         with self._lock:
             told = self._told[name]
+            if self._hangs():
+                return Sense(name, source, 0, f"nothing could be read for {HANGS_SECONDS:g} s; does a QEMU hang?")
         return Sense(name, source, told.domains, _summed(told.troubles))
+
+    def _hangs(self) -> bool:
+        return self._clock() - max(self._growth.at, self._began) > HANGS_SECONDS
 
     def turn(self) -> None:
         """One pass over all domains."""

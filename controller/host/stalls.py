@@ -5,6 +5,7 @@ is at its own limit. Nothing of that shows in what a guest tells.
 https://docs.kernel.org/accounting/psi.html#cgroup2-interface
 """
 
+import os
 import select
 import time
 from collections.abc import Callable
@@ -64,7 +65,11 @@ class Stalls(Followed):
             trigger = open_trigger(path, TRIGGER)
         except OSError as error:
             raise NeverError(f"no trigger on its cgroup's memory.pressure: {error.strerror}") from error
-        self._poll.register(trigger, select.EPOLLPRI)
+        try:
+            self._poll.register(trigger, select.EPOLLPRI)
+        except OSError:
+            os.close(trigger)
+            raise
         return trigger
 
 

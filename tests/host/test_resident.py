@@ -5,6 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,13 @@ def test_programs_and_files_are_no_guest_memory(proc, watch):
 def test_of_a_guest_in_a_file_the_files_pages_count(proc, watch):
     proc.start("a", 7)
     proc.hold(7, 1100, shared=1000)
+    assert watch.read(facts("a", in_file=True)) == [1100]
+
+
+def test_what_is_learnt_later_of_a_domain_counts_for_the_process_that_is_open(proc, watch):
+    proc.start("a", 7)
+    proc.hold(7, 1100, shared=1000)
+    assert watch.read(facts("a")) == [100]
     assert watch.read(facts("a", in_file=True)) == [1100]
 
 
@@ -177,6 +185,41 @@ def test_numbers_that_make_no_sense_are_none(proc, watch, text):
     (proc.path / "7" / "statm").write_text(text)
     assert watch.read(facts("a")) == [-1]
     assert "cannot be read any more" in watch.troubles()["a"]
+
+
+def test_a_qemu_that_has_ended_and_is_still_listed_is_not_read(proc, watch):
+    """A zombie holds nothing, says its statm."""
+    proc.start("a", 7, 100)
+    watch.read(facts("a"))
+    proc.hold(7, 0)
+    assert watch.read(facts("a")) == [-1]
+    assert "a zombie" in watch.troubles()["a"]
+
+
+def test_counters_that_the_kernel_sums_up_inexactly_are_never_negative(proc, watch):
+    proc.start("a", 7)
+    proc.hold(7, 10, shared=12)
+    assert watch.read(facts("a")) == [0]
+
+
+def test_without_a_free_descriptor_a_process_is_found_later(proc, watch):
+    proc.start("a", 7, 100)
+    domain = facts("a")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
+    taken = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        assert watch.read(domain) == [-1]
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert watch.troubles() == {"a": f"{proc.path} cannot be read: Too many open files"}
+    watch.now += RETRY_SECONDS
+    assert watch.read(domain) == [100]
 
 
 def test_files_are_let_go_with_their_domain(proc, watch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_proc import MIB, FakeProc, Triggers, facts
 
-from controller.host.senses import BURST, REFILL, WINDOW_SECONDS, Senses
+from controller.host.senses import BURST, HANGS_SECONDS, REFILL, WINDOW_SECONDS, Senses
 
 
 class Host:
@@ -224,6 +224,34 @@ def test_a_reason_that_keeps_more_domains_away_is_logged_once(host, caplog):
         "sense resident: b: its memory is not in QEMU's resident size: huge pages, or a confidential guest",
         "sense resident: it tells of every domain",
     ]
+
+
+def test_what_was_felt_before_a_pass_hangs_is_felt_no_more(host):
+    host.add("a", 7, 100)
+    host.hold(7, 100, 220)
+    host.now += HANGS_SECONDS
+    assert host.senses.feel().keys == ("a",)
+    host.now += 0.1
+    assert host.senses.feel().keys == ()
+
+
+def test_a_pass_that_hangs_is_told(host):
+    """A process of which the kernel gives no command line, as when its memory map is being changed for long."""
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def inventory():
+        hangs.set()
+        go_on.wait(10)
+        return host.domains
+
+    senses = Senses(host.proc.path, host.proc.sys, inventory, host.wake, clock=lambda: host.now)
+    senses.start()
+    assert hangs.wait(10)
+    host.now += HANGS_SECONDS + 0.1
+    told = {each.trouble for each in senses.status()}
+    go_on.set()
+    senses.close()
+    assert told == {"nothing could be read for 10 s; does a QEMU hang?"}
 
 
 def test_senses_that_were_never_started_say_so(host):

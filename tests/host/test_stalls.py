@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from fake_proc import FakeProc, Triggers, facts
+from fake_proc import FakeProc, Triggers, facts, uuid_of
 
 from controller.host.followed import RETRY_SECONDS
 from controller.host.stalls import Stalls
@@ -103,13 +103,19 @@ def test_a_cgroup_that_is_not_the_domains_alone_is_not_watched_and_that_is_said(
 
 
 def test_a_kernel_that_refuses_the_trigger_is_not_asked_again(proc, watch, monkeypatch):
+    """Not even when another domain's process is searched for."""
     proc.put(7, f"/{SCOPE}")
+    watch.domains += (facts("late"),)
     watch.triggers.refusal = OSError(30, "Read-only file system")
     watch.read()
     assert watch.trouble() == "no trigger on its cgroup's memory.pressure: Read-only file system"
-    monkeypatch.setattr("controller.host.followed.find", lambda *_: pytest.fail("searched"))
+    searched = []
+    monkeypatch.setattr(
+        "controller.host.followed.find", lambda _, names, *__: searched.append(names) or dict.fromkeys(names, ())
+    )
     watch.now += RETRY_SECONDS
-    assert watch.read() == [False]
+    assert watch.read() == [False, False]
+    assert searched == [{uuid_of("late"): "late"}]
 
 
 def test_what_was_refused_is_tried_again_when_the_domain_is_started_anew(proc, watch):
@@ -130,6 +136,18 @@ def test_a_cgroup_that_is_gone_stalls_no_more_and_the_process_is_searched_for_ag
     watch.now += RETRY_SECONDS
     watch.read()
     assert watch.trouble() == ""
+
+
+def test_a_trigger_that_cannot_be_waited_for_is_let_go_of(proc, watch, tmp_path, monkeypatch):
+    """The kernel bounds how many files a user waits for; here it is a file that nobody can wait for."""
+    proc.put(7, f"/{SCOPE}")
+    plain = tmp_path / "plain"
+    plain.touch()
+    monkeypatch.setattr("controller.host.stalls.open_trigger", lambda *_: os.open(plain, os.O_RDONLY))
+    before = len(os.listdir("/proc/self/fd"))
+    watch.read()
+    assert watch.trouble() == "process 7 may not be read: Operation not permitted"
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_triggers_are_let_go_with_their_domain(proc, watch):

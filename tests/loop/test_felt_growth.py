@@ -1,7 +1,10 @@
 """What the loop does when the host feels a guest grow."""
 
+import numpy as np
 import pytest
 from fake_site import MIB, Site
+
+from controller.host.senses import Feelings
 
 CALM = "{mode: Enforce, spare: Reclaim, monitoring: {minimumIntervalSeconds: 60, maximumIntervalSeconds: 60}}"
 
@@ -137,6 +140,20 @@ def test_a_stall_claims_nothing_that_could_be_false_and_moves_nothing(site):
     for _ in range(8):
         after(site, 0.5)
     assert (count(site, "ballast_false_growths"), site.host.applied) == (0, [])
+
+
+def test_a_stall_claims_nothing_of_what_grew_a_little_meanwhile(site):
+    site.clock.now += 0.3  # after statistics that are older than the stall
+    for grew in (0, 3 * MIB):
+        site.host.resident["a"] += grew
+        known = np.array([float(site.host.resident["a"])]), np.array([float(grew)]), np.array([site.clock.now])
+        feelings = [Feelings(("a",), *known, stalled=frozenset("a")), Feelings(("a",), *known)]
+        site.host.feel = lambda told=feelings: told.pop(0)
+        after(site, 0.0)
+    site.host.feel = Feelings
+    for _ in range(8):
+        after(site, 0.5)
+    assert (count(site, "ballast_felt_stalls"), count(site, "ballast_false_growths")) == (2, 0)
 
 
 def test_growth_after_a_stall_may_be_a_false_alarm(site):

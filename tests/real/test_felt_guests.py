@@ -7,10 +7,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
+from controller.engine.inventory import DomainFacts
 from controller.host.host import Host
+from controller.host.resident import Resident
 from controller.host.senses import Feelings
 from lab.daemons import until
 from lab.guest import GuestSpec
@@ -26,6 +29,11 @@ NEW_PART = 0.4
 """Of that at least: some of it the guest had in use when it booted, and it is QEMU's already."""
 CGROUPS = Path("/sys/fs/cgroup")
 LIMIT_MIB = 32
+NOBODY = 65534
+UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
+QEMU = ["sh", "-c", "read line", "-uuid", UUID, "-display"]
+"""Called as it is."""
+FACTS = DomainFacts("a", UUID, "a", 1, MIB, MIB)
 
 
 @pytest.fixture
@@ -89,6 +97,59 @@ def test_a_qemu_whose_cgroup_stalls_is_felt_and_no_longer_when_it_has_ended(star
         until(lambda: watched.feel().stalled == {guest.uuid}, STALL_S, "stalled")
         guest.domain.destroy()
         until(lambda: watched.senses()[1].domains == 0, FELT_S, "gone")
+
+
+@pytest.mark.parametrize("hidepid", ["noaccess", "invisible", "ptraceable"])
+def test_a_proc_that_hides_others_is_told_as_such_to_who_is_not_let_in(tmp_path, hidepid):
+    with hiding(hidepid) as proc, subprocess.Popen(QEMU, stdin=subprocess.PIPE) as process:
+        resident = Resident(proc, tmp_path)
+        try:
+            with unprivileged():
+                resident.watch([FACTS])
+            assert resident.entries["a"].trouble.startswith(f"{proc} hides processes of others (hidepid, ProtectProc)")
+        finally:
+            resident.close()
+            process.kill()
+
+
+def test_a_proc_that_hides_others_shows_them_to_its_group(tmp_path):
+    with hiding(f"invisible,gid={NOBODY}") as proc, subprocess.Popen(QEMU, stdin=subprocess.PIPE) as process:
+        resident = Resident(proc, tmp_path)
+        try:
+            with unprivileged():
+                resident.watch([FACTS])
+            assert resident.read()[0] > 0
+        finally:
+            resident.close()
+            process.kill()
+
+
+@contextmanager
+def hiding(hidepid: str) -> Iterator[Path]:
+    """A /proc mounted with that option, which everybody may enter."""
+    folder = Path(mkdtemp())
+    folder.chmod(0o755)
+    subprocess.run(["mount", "-t", "proc", "-o", f"hidepid={hidepid}", "proc", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+        folder.rmdir()
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As a user whom nobody lets in."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
 
 
 @contextmanager
