@@ -106,7 +106,7 @@ class Followed(ABC):
 
     def _search(self) -> None:
         """Find the processes whose files are not open yet, and open these."""
-        missing = [each for each in self.entries.values() if each.descriptor < 0 and not self._refused(each)]
+        missing = [each for each in self.entries.values() if each.descriptor < 0 and self._wanted(each)]
         self._search_at = np.inf
         if not missing:
             return
@@ -114,14 +114,13 @@ class Followed(ABC):
         for each in missing:
             self._open(each, found[each.facts.uuid])
 
-    def _refused(self, entry: Entry) -> bool:
-        if not entry.hopeless and (refusal := self.refusal(entry.facts)):
-            entry.trouble = refusal
-            return True
-        return entry.hopeless
+    def _wanted(self, entry: Entry) -> bool:
+        """Whether its process is to be searched for."""
+        if not entry.hopeless:
+            entry.trouble = self.refusal(entry.facts)
+        return not entry.trouble
 
     def _open(self, entry: Entry, pids: Sequence[int]) -> None:
-        entry.trouble = ""
         try:
             with opened(self._proc, pids, entry.facts.uuid) as folder:
                 entry.descriptor = self.open(folder)

@@ -141,7 +141,7 @@ class GrowthDetector:
 
     def take(self, resident: Floats, now: float) -> Bools:
         """One pass. (n,) True for those that grew so much that they are to wake the loop."""
-        self._wakes = np.minimum(self._wakes + REFILL * min(now - self.at, BURST / REFILL), BURST)
+        self._wakes = np.minimum(self._wakes + REFILL * (now - self.at), BURST)
         self.at, self.resident = now, resident
         self._passes = [each for each in self._passes if each[0] >= now - WINDOW_SECONDS] + [(now, resident)]
         self._base = np.fmin(self._base, resident)

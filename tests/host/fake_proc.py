@@ -44,7 +44,7 @@ class FakeProc:
     def hold(self, pid: int, resident: float, shared: float = 0) -> None:
         """`shared` MiB of what it holds are pages of files."""
         total, of_files = (int(size * MIB) // PAGE for size in (resident, shared))
-        (self.path / str(pid) / "statm").write_text(f"999999 {total} {of_files} 1 0 999 0\n")
+        (self.path / str(pid) / "statm").write_text(f"9 {total} {of_files} 1 0 999 0\n")
 
     def mount_cgroups(self, place: str = "") -> None:
         """Those of v2, alone or at `place` beside those of v1."""

@@ -110,6 +110,21 @@ def test_of_two_processes_without_libvirts_word_none_is_read(proc, watch):
     assert watch.troubles() == {"a": "processes 7, 8 were all started with its UUID"}
 
 
+def test_of_very_many_processes_four_are_named(proc, watch):
+    for pid in range(7, 13):
+        proc.start("a", pid, noted=False)
+    watch.read(facts("a"))
+    assert watch.troubles() == {"a": "processes 7, 8, 9, 10 were all started with its UUID"}
+
+
+def test_a_command_line_may_be_long(proc, watch):
+    """A guest with hundreds of disks: the UUID stands behind a few of its arguments, or behind all."""
+    proc.start("a", 7, 100, noted=False)
+    short = (proc.path / "7" / "cmdline").read_bytes()
+    (proc.path / "7" / "cmdline").write_bytes(b"qemu\0" + b"-drive\0file=/x\0" * 20_000 + short)
+    assert watch.read(facts("a")) == [100]
+
+
 def test_a_number_that_another_process_has_now_is_not_read(proc, watch):
     proc.start("a", 7, 100)
     watch.read(facts("a"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fake_proc import MIB, FakeProc, Triggers, facts
 
-from controller.host.senses import BURST, HANGS_SECONDS, REFILL, WINDOW_SECONDS, Senses
+from controller.host.senses import BURST, HANGS_SECONDS, PASS_SECONDS, REFILL, WINDOW_SECONDS, Senses
 
 
 class Host:
@@ -111,6 +111,15 @@ def test_a_domain_that_goes_on_growing_wakes_less_and_less(host):
     host.add("a", 7, 100)
     host.hold(7, *range(100, 100 + 200 * 10, 10))
     assert host.wakes == pytest.approx(BURST + 50 * REFILL, abs=2)
+
+
+def test_after_forty_seconds_of_rest_a_domain_may_wake_as_often_as_at_first(host):
+    host.add("a", 7, 100)
+    host.hold(7, *range(100, 100 + 60 * 10, 10))
+    host.now += BURST / REFILL
+    before = host.wakes
+    host.hold(7, *range(720, 720 + 8 * 20, 20))
+    assert host.wakes == before + 8
 
 
 def test_a_domain_that_comes_does_not_hide_the_growth_of_another(host):
@@ -258,6 +267,37 @@ def test_senses_that_were_never_started_say_so(host):
     assert {each.trouble for each in host.senses.status()} == {"the thread that reads it has ended; see the log"}
 
 
+@pytest.mark.parametrize(("took", "rest"), [(0.001, PASS_SECONDS), (0.01, 0.5)])
+def test_a_pass_is_followed_by_a_rest_that_keeps_the_load_low(host, monkeypatch, took, rest):
+    rests, times = [], iter((1.0, 1.0 + took))
+    monkeypatch.setattr("controller.host.senses.time.thread_time", lambda: next(times))
+    stop = host.senses._stop
+    monkeypatch.setattr(stop, "wait", lambda seconds: rests.append(seconds) or stop.set())
+    host.senses.start()
+    host.senses._thread.join(10)
+    host.senses.close()
+    assert rests == [pytest.approx(rest)]
+
+
+def test_of_many_causes_three_are_told(host):
+    host.domains = tuple(facts(name) for name in "abcde")
+    for name, second in zip("abcde", "uvwxy", strict=True):
+        for pid in (ord(name), ord(second)):
+            host.proc.start(name, pid, noted=False)
+    host.senses.start()
+    try:
+        until(lambda: "causes" in host.senses.status()[0].trouble)
+        told = host.senses.status()[0].trouble.split("; ")
+    finally:
+        host.senses.close()
+    assert told == [
+        "a: processes 97, 117 were all started with its UUID",
+        "b: processes 98, 118 were all started with its UUID",
+        "c: processes 99, 119 were all started with its UUID",
+        "and 2 other causes",
+    ]
+
+
 def test_senses_feel_by_themselves_until_they_are_closed(host):
     woken = threading.Event()
     host.add("a", 7, 100)
@@ -269,6 +309,7 @@ def test_senses_feel_by_themselves_until_they_are_closed(host):
     assert senses.feel().woke == {"a"}
     senses.close()
     senses.close()
+    assert "ballast-senses" not in {thread.name for thread in threading.enumerate()}
 
 
 def until(condition) -> None:
