@@ -72,6 +72,16 @@ def test_a_domain_stalls_with_the_whole_cgroup_that_libvirt_made_for_it(proc, wa
     assert watch.read() == [False]
 
 
+def test_only_those_stall_whose_trigger_has_fired(proc, watch):
+    proc.start("b", 8)
+    watch.domains = (facts("b"), facts("a"), facts("without"))
+    proc.put(7, f"/{SCOPE}")
+    proc.put(8, "/machine/qemu-2-b.libvirt-qemu")
+    watch.read()
+    watch.triggers.fire(watch.pressure())
+    assert watch.read() == [False, True, False]
+
+
 def test_beside_v1_cgroups_of_v2_are_elsewhere(proc, monkeypatch):
     proc.mount_cgroups("unified")
     for watch in watched(proc, monkeypatch):

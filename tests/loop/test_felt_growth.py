@@ -88,6 +88,15 @@ def test_growth_of_qemu_for_its_own_sake_is_a_false_alarm(site):
     assert (count(site, "ballast_felt_growths"), count(site, "ballast_false_growths")) == (1, 1)
 
 
+@pytest.mark.parametrize(("confirmed", "false"), [(20, 1), (30, 0)])
+def test_growth_is_false_of_which_its_guest_confirms_less_than_a_quarter(site, confirmed, false):
+    site.host.feel_growth("a", 100)
+    site.host.demand["a"] += confirmed * MIB
+    for _ in range(8):
+        after(site, 0.5)
+    assert count(site, "ballast_false_growths") == false
+
+
 def test_a_false_alarm_moves_no_memory(site):
     site.host.feel_growth("a", 100)
     for _ in range(8):
