@@ -31,7 +31,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 LIMIT_MIB = 32
 NOBODY = 65534
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
-QEMU = ["sh", "-c", "read line", "-uuid", UUID, "-display"]
+QEMU = ["sh", "-c", "echo; read line", "-uuid", UUID, "-display"]
 """Called as it is."""
 FACTS = DomainFacts("a", UUID, "a", 1, MIB, MIB)
 
@@ -101,24 +101,27 @@ def test_a_qemu_whose_cgroup_stalls_is_felt_and_no_longer_when_it_has_ended(star
 
 @pytest.mark.parametrize("hidepid", ["noaccess", "invisible", "ptraceable"])
 def test_a_proc_that_hides_others_is_told_as_such_to_who_is_not_let_in(tmp_path, hidepid):
-    with hiding(hidepid) as proc, subprocess.Popen(QEMU, stdin=subprocess.PIPE) as process:
-        resident = Resident(proc, tmp_path)
-        try:
-            with unprivileged():
-                resident.watch([FACTS])
-            assert resident.entries["a"].trouble.startswith(f"{proc} hides processes of others (hidepid, ProtectProc)")
-        finally:
-            resident.close()
-            process.kill()
+    with seen_by_nobody(hidepid, tmp_path) as (proc, resident):
+        told = f"{proc} hides processes of others (hidepid, ProtectProc)"
+        assert resident.entries["a"].trouble.startswith(told)
 
 
 def test_a_proc_that_hides_others_shows_them_to_its_group(tmp_path):
-    with hiding(f"invisible,gid={NOBODY}") as proc, subprocess.Popen(QEMU, stdin=subprocess.PIPE) as process:
-        resident = Resident(proc, tmp_path)
+    with seen_by_nobody(f"invisible,gid={NOBODY}", tmp_path) as (_, resident):
+        assert resident.entries["a"].trouble == ""
+        assert resident.read()[0] > 0
+
+
+@contextmanager
+def seen_by_nobody(hidepid: str, pid_files: Path) -> Iterator[tuple[Path, Resident]]:
+    """What an unprivileged Ballast finds of a process that is root's."""
+    with hiding(hidepid) as proc, subprocess.Popen(QEMU, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()  # it is no longer on its way from fork to exec
+        resident = Resident(proc, pid_files)
         try:
             with unprivileged():
                 resident.watch([FACTS])
-            assert resident.read()[0] > 0
+            yield proc, resident
         finally:
             resident.close()
             process.kill()
