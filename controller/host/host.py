@@ -75,7 +75,7 @@ class Host:
         self._looker = Looker(self._connections, trouble, moved_at=lambda key: self._moved_at.get(key, -math.inf))
         self._mover = Mover(self._connections, trouble)
         self._pressure = Pressure(proc, wake)
-        self._senses = Senses(proc, self.inventory, wake)
+        self._senses = Senses(proc, sys, self.inventory, wake)
         self._started = False
 
     def start(self) -> None:
@@ -173,7 +173,8 @@ class Host:
 
     def senses(self) -> tuple[Sense, ...]:
         """What is felt between looks, of whom, and why not of the others."""
-        return (self._senses.status(), Sense("pressure", self._pressure.source, len(self._inventory)))
+        resident, pressure = self._senses.status()
+        return resident, replace(pressure, source=f"{pressure.source}, and {self._pressure.source}")
 
     def status(self) -> tuple[ConnectionStatus, ...]:
         """How each connection is."""

@@ -9,7 +9,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from controller.host.meminfo import Memory
@@ -30,11 +30,11 @@ CLOSE_SECONDS = 1.0
 """The thread only waits in poll(), so it ends at once; longer means a bug, and it is a daemon."""
 
 
-def open_trigger(path: Path) -> int:
-    """Register the quickest trigger that the kernel allows and return its file descriptor. Raises OSError."""
+def open_trigger(path: Path, triggers: Sequence[bytes] = TRIGGERS) -> int:
+    """Register the first of the triggers that the kernel allows and return its file descriptor. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        _register(descriptor, *TRIGGERS)
+        _register(descriptor, *triggers)
     except OSError:
         os.close(descriptor)
         raise

@@ -6,7 +6,7 @@ https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PID_FILES = Path("/run/libvirt/qemu")
@@ -39,7 +39,7 @@ def started(proc: Path, names: Mapping[str, str], pid_files: Path = PID_FILES) -
 
 def find(proc: Path, names: Mapping[str, str], pid_files: Path = PID_FILES) -> dict[str, tuple[int, ...]]:
     """By UUID, the numbers of the processes that may be the domain's QEMU: libvirt's own word, where it has left one
-    that is true, and otherwise all that were given the UUID. Of one of them `open_process` makes sure.
+    that is true, and otherwise all that were given the UUID. Of one of them `opened` makes sure.
 
     `proc` and `names` as of `started`.
     """
@@ -50,11 +50,12 @@ def find(proc: Path, names: Mapping[str, str], pid_files: Path = PID_FILES) -> d
     return found
 
 
-def open_process(proc: Path, pids: Collection[int], uuid: str, file: str) -> int:
-    """A descriptor of `file` of the one process in `pids`, if it is the QEMU of domain `uuid`. Raises ProcessError.
+@contextmanager
+def opened(proc: Path, pids: Collection[int], uuid: str) -> Iterator[int]:
+    """A descriptor of the folder of the one process in `pids`, if it is the QEMU of domain `uuid`. Raises ProcessError,
+    also for an OSError within.
 
-    The process's folder is opened first, and what is in it by way of that: it is of one process, whatever becomes of
-    its number meanwhile.
+    What is in the folder is to be opened by way of that: it is of one process, whatever becomes of its number.
     """
     if len(pids) != 1:
         raise ProcessError(_many(pids) if pids else _none(proc))
@@ -64,23 +65,36 @@ def open_process(proc: Path, pids: Collection[int], uuid: str, file: str) -> int
     except OSError as error:
         raise ProcessError(f"process {pid}: {error.strerror}") from error
     try:
-        if _uuid(_read(folder, "cmdline")) != uuid:
+        if _uuid(read_file(folder, "cmdline")) != uuid:
             raise ProcessError(f"process {pid} is not the domain's any more")
-        return os.open(file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        yield folder
     except OSError as error:
         raise ProcessError(f"process {pid} may not be read: {error.strerror}") from error
     finally:
         os.close(folder)
 
 
+def read_file(folder: int, name: str) -> bytes:
+    """The file `name` of the folder with that descriptor, 1 MiB at most. Raises OSError."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.read(descriptor, LONGEST_COMMAND)
+    finally:
+        os.close(descriptor)
+
+
 def _none(proc: Path) -> str:
     """Why no process is to be seen."""
     if not (proc / "meminfo").exists():
         return f"{proc} is no /proc; mount the host's there"
-    if not any(name.isdigit() for name in os.listdir(proc)):
+    try:
+        numbers = any(name.isdigit() for name in os.listdir(proc))
+    except OSError as error:
+        return f"{proc} cannot be read: {error.strerror}"
+    if not numbers:
         return f"{proc} holds no processes; mount all of the host's there"
-    if not (proc / "1").exists():
-        return f"{proc} hides processes of others (hidepid, ProtectProc); run Ballast as root, or mount it without"
+    if not os.access(proc / "1" / "cmdline", os.R_OK, effective_ids=True):
+        return f"{proc} hides processes of others (hidepid, ProtectProc); run Ballast in group root, or in that of gid="
     return f"no process in {proc} was started with its UUID; in a container, mount the host's /proc"
 
 
@@ -95,14 +109,6 @@ def _noted_pid(proc: Path, path: Path, uuid: str) -> tuple[int, ...]:
         if _uuid((proc / str(pid) / "cmdline").read_bytes()) == uuid:
             return (pid,)
     return ()
-
-
-def _read(folder: int, name: str) -> bytes:
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        return os.read(descriptor, LONGEST_COMMAND)
-    finally:
-        os.close(descriptor)
 
 
 def _uuid(command: bytes) -> str:

@@ -1,6 +1,7 @@
-"""What the host feels of its guests between looks: that one takes memory into use, as QEMU's resident size shows it.
+"""What the host feels of its guests between looks: that one takes memory into use, as QEMU's resident size shows it, or
+that its QEMU stalls for memory.
 
-A thread reads all domains a few times a second. It notes growth and wakes the loop; it never asks anybody for anything,
+A thread reads all domains a few times a second. It notes both and wakes the loop; it never asks anybody for anything,
 so it goes on while libvirt or a QEMU hangs. What grows need not be the guest's demand: QEMU's own memory, files that a
 guest reads for the first time, and pages that the host had swapped out grow alike. So a feeling is a reason to look.
 """
@@ -8,7 +9,7 @@ guest reads for the first time, and pages that the host had swapped out grow ali
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.inventory import DomainFacts
+from controller.host.followed import OTHER_DESCRIPTORS, Followed, allow_descriptors
 from controller.host.processes import PID_FILES
 from controller.host.resident import Resident
+from controller.host.stalls import Stalls
 
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +46,13 @@ BURST = 8.0
 REFILL = 0.2
 """Wakes of one domain in a row, and a second from then on: what grows for its own sake costs a look in 5 s, no more."""
 
+HANGS_SECONDS = 10.0
+"""Without a pass that long nothing is felt any more: a process that is searched for can keep who reads its command line
+waiting. Ten thousand domains take 2 s from pass to pass."""
+
+RESIDENT, SWAP, PRESSURE = "resident", "swap", "pressure"
+"""Names of the senses."""
+
 CLOSE_SECONDS = 1.0
 """The thread only reads /proc, so it ends at once; longer means a bug, and it is a daemon."""
 
@@ -60,6 +70,8 @@ class Feelings:
     """Monotonic seconds, WINDOW_SECONDS ago at most."""
     woke: frozenset[str] = frozenset()
     """Domains that grew so much since they were told of last that they should be looked at now."""
+    stalled: frozenset[str] = frozenset()
+    """Domains whose QEMU stalled for memory since then, and that should be, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +87,25 @@ class Sense:
     """Why it tells of no others, and the remedy; empty when all is well."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """How one sense was at the last pass."""
+
+    domains: int = 0
+    """That it tells of."""
+    troubles: tuple[tuple[str, str], ...] = ()
+    """Of the others, name and why not."""
+
+
 def swap_sense(swap_in: Floats) -> Sense:
     """Of how many guests it is known what they read back from swap: statistics count it. (n,) bytes, NaN: not told."""
     told = np.isfinite(swap_in)
     missing = int(np.count_nonzero(~told))
     trouble = f"{missing} of {len(told)} guests do not count what they swap in, or have not told yet" if missing else ""
-    return Sense("swap", "swap_in of guests' statistics", len(told) - missing, trouble)
+    return Sense(SWAP, "swap_in of guests' statistics", len(told) - missing, trouble)
 
 
-class Growth:
+class GrowthDetector:
     """Growth of n domains, worked out from pass to pass. `host` makes passes of what it reads, `replay` of what it
     makes up.
     """
@@ -98,17 +120,18 @@ class Growth:
         self._base = np.full(n, np.nan)
         """From which growth is counted that is to wake the loop; follows what is given back."""
         self._wakes = np.full(n, BURST)
-        self._at = -np.inf
+        self.at = -np.inf
+        """Monotonic seconds of the last pass."""
         self._passes: list[tuple[float, Floats]] = []
         """The last ones, `WINDOW_SECONDS` long."""
 
-    def among(self, facts: Sequence[DomainFacts]) -> "Growth":
+    def among(self, facts: Sequence[DomainFacts]) -> "GrowthDetector":
         """The same for the domains that there are now."""
-        made = Growth(tuple(each.key for each in facts), tuple(each.incarnation for each in facts))
+        made = GrowthDetector(tuple(each.key for each in facts), tuple(each.incarnation for each in facts))
         row = {known: place for place, known in enumerate(zip(self.keys, self._lives, strict=True))}
         before = np.array([row.get(each, -1) for each in zip(made.keys, made._lives, strict=True)], dtype=np.int64)
         kept = np.flatnonzero(before >= 0)
-        made._at = self._at
+        made.at = self.at
         made._passes = [(time, np.full(len(facts), np.nan)) for time, _ in self._passes]
         columns = [(self.resident, made.resident), (self._base, made._base), (self._wakes, made._wakes)]
         columns += [(old, new) for (_, old), (_, new) in zip(self._passes, made._passes, strict=True)]
@@ -117,16 +140,21 @@ class Growth:
         return made
 
     def take(self, resident: Floats, now: float) -> Bools:
-        """One pass. (n,) True for those that are to wake the loop."""
-        self._wakes = np.minimum(self._wakes + REFILL * min(now - self._at, BURST / REFILL), BURST)
-        self._at, self.resident = now, resident
+        """One pass. (n,) True for those that grew so much that they are to wake the loop."""
+        self._wakes = np.minimum(self._wakes + REFILL * (now - self.at), BURST)
+        self.at, self.resident = now, resident
         self._passes = [each for each in self._passes if each[0] >= now - WINDOW_SECONDS] + [(now, resident)]
         self._base = np.fmin(self._base, resident)
         enough = np.maximum(LEAST, LEAST_PART * resident)
-        woke = (resident - self._base >= enough) & (self._wakes >= 1.0)
+        woke = self.allow(resident - self._base >= enough)
         self._base = np.where(woke, resident, self._base)
-        self._wakes = self._wakes - woke
-        return np.asarray(woke)
+        return woke
+
+    def allow(self, wakes: Bools) -> Bools:
+        """(n,) which of those that are to wake the loop may: each has so many wakes in a row, whatever the sense."""
+        allowed = wakes & (self._wakes >= 1.0)
+        self._wakes = self._wakes - allowed
+        return np.asarray(allowed)
 
     def recent(self) -> tuple[Floats, Floats]:
         """(n,) bytes grown in the window, and since when, monotonic seconds: from where it was least, the last time."""
@@ -139,11 +167,12 @@ class Growth:
 
 
 class Senses:
-    """Feels from `start` to `close`; calls `wake` from a thread of its own when a domain grows."""
+    """Feels from `start` to `close`; calls `wake` from a thread of its own when a domain grows, or stalls."""
 
     def __init__(
         self,
         proc: Path,
+        sys: Path,
         inventory: Callable[[], Sequence[DomainFacts]],
         wake: Callable[[], None],
         *,
@@ -151,22 +180,26 @@ class Senses:
         pid_files: Path = PID_FILES,
     ) -> None:
         """`inventory` is asked at every pass, from that thread; it gives the same object while nothing changed."""
-        self._proc = proc
         self._inventory = inventory
         self._wake = wake
         self._clock = clock
         self._resident = Resident(proc, pid_files, clock)
+        self._stalls = Stalls(proc, sys, pid_files, clock)
         self._lock = threading.Lock()
         self._facts: Sequence[DomainFacts] | None = None
-        self._growth = Growth()
+        self._growth = GrowthDetector()
         self._woke: set[str] = set()
-        self._troubles: Sequence[tuple[str, str]] = ()
+        self._stalled: set[str] = set()
+        self._sources = {RESIDENT: f"{proc}/PID/statm", PRESSURE: "PSI triggers on domains' cgroups"}
+        self._told = dict.fromkeys(self._sources, _Told())
+        self._began = -np.inf
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to feel."""
         self._stop.clear()
+        self._began = self._clock()
         self._thread = threading.Thread(target=self._run, name="ballast-senses", daemon=True)
         self._thread.start()
 
@@ -179,46 +212,61 @@ class Senses:
         self._thread = None
 
     def feel(self) -> Feelings:
-        """What is felt now. Who `woke` the loop is told once."""
+        """What is felt now. Who `woke` the loop, or `stalled`, is told once."""
         with self._lock:
-            growth, woke = self._growth, frozenset(self._woke)
+            growth, woke, stalled = self._growth, frozenset(self._woke), frozenset(self._stalled)
             self._woke.clear()
-            if not len(growth.keys) or not np.isfinite(growth.resident).any():
+            self._stalled.clear()
+            if self._hangs() or not (stalled or np.isfinite(growth.resident).any()):
                 return Feelings()
             grew, since = growth.recent()
-            return Feelings(growth.keys, growth.resident, grew, since, woke)
+            return Feelings(growth.keys, growth.resident, grew, since, woke, stalled)
 
-    def status(self) -> Sense:
-        """Of whom resident size is known, and why not of the others."""
-        with self._lock:
-            known = int(np.isfinite(self._growth.resident).sum())
-            troubles = _summed(self._troubles)
+    def status(self) -> tuple[Sense, Sense]:
+        """Of whom resident size is known, and whose stalls; and why not of the others."""
+        resident, pressure = (self._status(name, source) for name, source in self._sources.items())
+        return resident, pressure
+
+    def _status(self, name: str, source: str) -> Sense:
         if self._thread is None or not self._thread.is_alive():
-            known, troubles = 0, "the thread that reads it has ended; see the log"
-        return Sense("resident", f"{self._proc}/PID/statm", known, troubles)
+            return Sense(name, source, 0, "the thread that reads it has ended; see the log")
+        with self._lock:
+            told = self._told[name]
+            if self._hangs():
+                return Sense(name, source, 0, f"nothing could be read for {HANGS_SECONDS:g} s; does a QEMU hang?")
+        return Sense(name, source, told.domains, _summed(told.troubles))
+
+    def _hangs(self) -> bool:
+        return self._clock() - max(self._growth.at, self._began) > HANGS_SECONDS
 
     def turn(self) -> None:
         """One pass over all domains."""
         facts = self._inventory()
+        if facts is not self._facts:
+            allow_descriptors(2 * len(facts) + OTHER_DESCRIPTORS)
         self._resident.watch(facts)
-        resident = self._resident.read()
-        troubles = self._resident.troubles()
+        self._stalls.watch(facts)
+        resident, stalls = self._resident.read(), self._stalls.read()
         with self._lock:
             if facts is not self._facts:
                 self._facts, self._growth = facts, self._growth.among(facts)
                 self._woke.intersection_update(self._growth.keys)
+                self._stalled.intersection_update(self._growth.keys)
             woke = self._growth.take(resident, self._clock())
+            stalled = self._growth.allow(stalls & ~woke)
             self._woke.update(self._growth.keys[row] for row in np.flatnonzero(woke).tolist())
-            self._tell(facts, troubles)
-        if woke.any():
+            self._stalled.update(self._growth.keys[row] for row in np.flatnonzero(stalled).tolist())
+            self._tell(RESIDENT, self._resident)
+            self._tell(PRESSURE, self._stalls)
+        if woke.any() or stalled.any():
             self._wake()
 
-    def _tell(self, facts: Sequence[DomainFacts], troubles: Mapping[str, str]) -> None:
-        """Log what is new of those that cannot be felt."""
-        named = [(each.name, troubles[each.key]) for each in facts if each.key in troubles] if troubles else []
-        if named != self._troubles:
-            self._troubles = named
-            LOG.info("resident size: %s", _summed(named) or "known of every domain")
+    def _tell(self, sense: str, followed: Followed) -> None:
+        """Note of how many domains it tells, and log when others cannot be felt for another reason than before."""
+        troubles = tuple((each.facts.name, each.trouble) for each in followed.entries.values() if each.trouble)
+        before, self._told[sense] = self._told[sense], _Told(len(followed.entries) - len(troubles), troubles)
+        if troubles != before.troubles and {why for _, why in troubles} != {why for _, why in before.troubles}:
+            LOG.info("sense %s: %s", sense, _summed(troubles) or "it tells of every domain")
 
     def _run(self) -> None:
         try:
@@ -228,6 +276,7 @@ class Senses:
                 self._stop.wait(max(PASS_SECONDS, (time.thread_time() - began) / LOAD))
         finally:
             self._resident.close()
+            self._stalls.close()
 
 
 def _summed(troubles: Collection[tuple[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Domains that were felt to grow: each is looked at at once, and again until its guest has told of it."""
+"""Domains that were felt to grow, or to stall: each is looked at at once, and again until its guest has told of it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -40,25 +40,35 @@ class Alarms:
     def __init__(self) -> None:
         self._open: dict[str, _Alarm] = {}
 
-    def hear(self, felt: Feelings, state: State, now: float) -> int:
-        """Open an alarm for each domain that a policy owns and that woke the loop. Returns how many these are."""
-        if not felt.woke:
-            return 0
+    def hear(self, felt: Feelings, state: State, now: float) -> tuple[int, int]:
+        """Open an alarm for each domain that a policy owns and that woke the loop. Returns how many of these grew, and
+        how many stalled and did not.
+        """
+        if not felt.woke and not felt.stalled:
+            return 0, 0
         inventory = state.inventory
         heard = [
             row
             for row, key in enumerate(felt.keys)
-            if key in felt.woke and key in inventory.index and inventory.acted_on[inventory.index[key]]
+            if (key in felt.woke or key in felt.stalled)
+            and key in inventory.index
+            and inventory.acted_on[inventory.index[key]]
         ]
         for row in heard:
-            key, resident = felt.keys[row], float(felt.resident[row])
-            known = self._open.get(key)
-            if known is None:
-                demand = float(state.observation.demand[inventory.index[key]])
-                self._open[key] = _Alarm(now, now, resident - float(felt.grew[row]), demand, resident)
-            else:
-                known.at, known.next_look, known.stamp, known.resident = now, now, np.nan, resident
-        return len(heard)
+            self._open_one(felt, row, state, now)
+        grew = sum(felt.keys[row] in felt.woke for row in heard)
+        return grew, len(heard) - grew
+
+    def _open_one(self, felt: Feelings, row: int, state: State, now: float) -> None:
+        """A stall claims no growth, so nothing that its guest tells can make it a false alarm."""
+        key, resident = felt.keys[row], float(felt.resident[row])
+        grew = float(felt.grew[row]) if key in felt.woke else 0.0
+        known = self._open.get(key)
+        if known is None:
+            demand = float(state.observation.demand[state.inventory.index[key]])
+            self._open[key] = _Alarm(now, now, resident - grew, demand, resident)
+        elif key in felt.woke:
+            known.at, known.next_look, known.stamp, known.resident = now, now, np.nan, resident
 
     def due(self, now: float) -> list[str]:
         """Domains to look at now."""
@@ -93,8 +103,8 @@ class Alarms:
         """Its demand, of a sample that counts, has not grown nearly as much. Without such a sample nobody knows."""
         alarm, row = self._open[key], state.inventory.index[key]
         demand = float(state.observation.demand[row])
-        known = state.observation.fresh_at[row] >= alarm.at
-        return bool(known and demand - alarm.demand < FALSE * (alarm.resident - alarm.base))
+        known, grew = state.observation.fresh_at[row] >= alarm.at, alarm.resident - alarm.base
+        return bool(known and grew > 0.0 and demand - alarm.demand < FALSE * grew)
 
     def _close(self, keys: Sequence[str]) -> None:
         for key in keys:

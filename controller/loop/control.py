@@ -171,9 +171,9 @@ class ControlLoop:
                 self._host.ensure_statistics(key, self._periods[key])
 
     def _feel(self) -> Feelings:
-        """What the host feels; who is felt to grow is to be looked at."""
+        """What the host feels; who is felt to grow, or to stall, is to be looked at."""
         felt = self._host.feel()
-        self.tally.alarms(self._alarms.hear(felt, self._state, self._clock.monotonic()))
+        self.tally.alarms(*self._alarms.hear(felt, self._state, self._clock.monotonic()))
         return felt
 
     def _whom_to_ask(self, inventory: Inventory) -> list[str]:

@@ -64,8 +64,15 @@ class Tally:
             "Domains that the host felt to grow, and that were looked at because of that.",
             registry=None,
         )
+        self._stalls = Counter(
+            "ballast_felt_stalls",
+            "Domains whose QEMU stalled for memory, and that were looked at because of that.",
+            registry=None,
+        )
         self._false_alarms = Counter(
-            "ballast_false_growths", "Of these, those whose guests then told of no such demand.", registry=None
+            "ballast_false_growths",
+            "Of ballast_felt_growths_total, those whose guests then told of no such demand.",
+            registry=None,
         )
         self._skips = Counter(
             "ballast_skips", "Looks after which a domain was left as it is, by reason.", ["reason"], registry=None
@@ -93,6 +100,7 @@ class Tally:
             self._moved,
             self._refused,
             self._alarms,
+            self._stalls,
             self._false_alarms,
             self._skips,
             self._step,
@@ -129,9 +137,10 @@ class Tally:
         for action in proposals:
             self._proposals.labels(str(action.reason), _direction(action)).inc()
 
-    def alarms(self, number: int) -> None:
-        """So many domains were felt to grow."""
-        self._alarms.inc(number)
+    def alarms(self, grew: int, stalled: int) -> None:
+        """So many domains were felt to grow, and so many to stall."""
+        self._alarms.inc(grew)
+        self._stalls.inc(stalled)
 
     def false_alarms(self, number: int) -> None:
         """So many of those had not grown, by their own word."""

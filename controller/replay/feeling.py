@@ -1,7 +1,7 @@
 """What a host would feel of the guests of a simulated world: the live code, fed with what they hold.
 
-In the world all that a guest takes into use is demand. On real hosts it may be files that are read, or memory of QEMU's
-own: there are false alarms, which no replay shows.
+In the world all that a guest takes into use is demand, unless the trace tells what was resident when it was recorded.
+On real hosts it may be files that are read, or memory of QEMU's own: only such traces show false alarms.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from controller.engine.inventory import DomainFacts
 from controller.engine.snapshot import Felt
-from controller.host.senses import Feelings, Growth
+from controller.host.senses import Feelings, GrowthDetector
 from controller.replay.world import FELT_AFTER_S, Floats, World
 
 MIB = 2.0**20
@@ -21,7 +21,7 @@ class Feeling:
     """Feels from act to act; who wakes Ballast then is looked at, as live."""
 
     def __init__(self) -> None:
-        self._growth = Growth()
+        self._growth = GrowthDetector()
         self._held: Floats = np.empty(0)
 
     def follow(self, facts: Sequence[DomainFacts]) -> None:

@@ -1,6 +1,7 @@
 """Traces of demand: `time_s,domain,demand_mib,max_mib`, one row a sample, ordered by time; CSV, plain or gzip.
 
-Recordings tell beside that what the host held of the guest and its QEMU, `resident_mib`; no replay reads it.
+Recordings tell beside that what the host held of the guest and its QEMU, `resident_mib`, where that was known. In a
+replay guests take and give back the same, for who feels that.
 
 Whatever is wrong with a file is refused with its line, column, value and a remedy: a figure computed from a
 misread trace would look like any other.
@@ -74,6 +75,13 @@ class Series:
     """MiB, in force from its time until the next."""
     maximum: Floats
     """MiB the domain may have at most."""
+    resident: Floats | None = None
+    """MiB that QEMU held of the host; NaN where that was not known, None where nobody recorded it."""
+
+    def part(self, keep: Bools | Ints) -> "Series":
+        """The samples in `keep`, a mask or places."""
+        resident = None if self.resident is None else self.resident[keep]
+        return Series(self.times[keep], self.demand[keep], self.maximum[keep], resident)
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,7 @@ class Trace:
 
     def _part(self, kept: list[Bools]) -> "Trace":
         parts = [
-            (name, Series(one.times[keep], one.demand[keep], one.maximum[keep]))
+            (name, one.part(keep))
             for name, one, keep in zip(self.domains, self.series, kept, strict=True)
             if keep.any()
         ]
@@ -162,6 +170,7 @@ class _Reader:
         time = self._numbers(columns, TIME, ABSURD_TIME_S)
         demand = self._numbers(columns, DEMAND, ABSURD_MIB)
         maximum = self._numbers(columns, MAXIMUM, ABSURD_MIB)
+        resident = self._resident(columns)
         self._check_names(columns)
         self._check(columns, MAXIMUM, maximum == 0, "is no maximum", "give the domain's <memory> in MiB")
         self._check_unit(columns, maximum)
@@ -171,8 +180,8 @@ class _Reader:
         self._check_use(time, demand, rows)
         order = np.argsort(rows, kind="stable")
         cuts = np.flatnonzero(np.diff(rows[order])) + 1
-        series = (Series(time[part], demand[part], maximum[part]) for part in np.split(order, cuts))
-        return Trace(domains, tuple(series))
+        whole = Series(time, demand, maximum, resident)
+        return Trace(domains, tuple(whole.part(rows) for rows in np.split(order, cuts)))
 
     def _columns(self) -> _Columns:
         try:
@@ -230,10 +239,10 @@ class _Reader:
                 f"line 1: column {', '.join(missing)} is missing (there: {', '.join(header)})",
                 f"the first line names the columns: {','.join(COLUMNS)}",
             )
-        twice = [name for name in COLUMNS if header.count(name) > 1]
+        twice = [name for name in (*COLUMNS, RESIDENT) if header.count(name) > 1]
         if twice:
             self._refuse(f"line 1: column {', '.join(twice)} is there more than once", "keep one of them")
-        return {name: header.index(name) for name in COLUMNS}
+        return {name: header.index(name) for name in (*COLUMNS, RESIDENT) if name in header}
 
     def _numbers(self, columns: _Columns, name: str, most: float) -> Floats:
         cells = columns.cells[name]
@@ -246,6 +255,15 @@ class _Reader:
         self._check(columns, name, values < 0, "is negative", "neither time nor memory can be")
         self._check(columns, name, values > most, f"is more than {most:.0f}", "check the unit: seconds and MiB")
         return values
+
+    def _resident(self, columns: _Columns) -> Floats | None:
+        """NaN where nothing is written."""
+        cells = columns.cells.get(RESIDENT)
+        if cells is None:
+            return None
+        empty = [not cell.strip() for cell in cells]
+        columns.cells[RESIDENT] = ["0" if none else cell for none, cell in zip(empty, cells, strict=True)]
+        return np.where(empty, np.nan, self._numbers(columns, RESIDENT, ABSURD_MIB))
 
     def _check_names(self, columns: _Columns) -> None:
         empty = np.array([not cell.strip() for cell in columns.cells[DOMAIN]])

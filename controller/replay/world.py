@@ -7,9 +7,10 @@
   the allocation deflates the balloon by itself, up to the maximum, and overrules what the host had asked for.
 - What a guest holds of the host is what it has touched of its allocation. Guests that are there when the trace begins
   have touched all of it, later ones what they use. It grows at once when more is used than ever was, and a balloon that
-  inflates takes it away, untouched memory first; what guests free again they hold, unless they report free pages. Only
-  who asks for it sees it: figures and free memory are of allocations, which guests may touch at any time. Who feels it
-  does so 0.15 s later.
+  inflates takes it away, untouched memory first; what guests free again they hold, unless they report free pages. Where
+  the trace tells what was held, guests take as much more of the host, or give back, as they did then: files that they
+  read, what they gave back by themselves, and QEMU's own memory are among it. Only who asks for it sees it: figures and
+  free memory are of allocations, which guests may touch at any time. Who feels it does so 0.15 s later.
 - Guests report once a statistics period (1 s, or the trace's step where that is longer), at its end: a new demand shows
   a period after it came. They report no more than the allocation, however much is missing, and signs of pressure
   (major faults, swap-in) while demand is above 97 % of it. A domain whose samples stopped (a gap) sends no report.
@@ -131,6 +132,8 @@ class World:
         self._share = total_mib / n
         self._free_page_reporting = free_page_reporting
         self._touched = np.zeros(n)
+        self._recorded = np.full(n, np.nan)
+        """MiB that were resident when the trace was recorded, as last told; NaN before."""
         self._instants = _Instants(trace, self.period_s)
         self._target = np.zeros(n)
         self._sampled_at = np.full(n, -np.inf)
@@ -141,7 +144,8 @@ class World:
         self._felt_at = np.inf
         self._looks: list[tuple[float, Ints]] = []
         self._pass_instant()
-        self._touched = self._touched if free_page_reporting else self.allocation.copy()
+        known = free_page_reporting | np.isfinite(self._recorded)
+        self._touched = np.where(known, self._touched, self.allocation)
 
     def next_change(self) -> float:
         """Time at which demand changes or guests report next; infinite after the last."""
@@ -236,7 +240,7 @@ class World:
             self._sampled_at[instant.rows] = self.now
             self.demand[instant.rows] = instant.demand
             self._come_and_go(instant)
-            self._touch()
+            self._touch(self._taken(instant))
             self._aim()
 
     def _come_and_go(self, instant: "_Instant") -> None:
@@ -262,10 +266,24 @@ class World:
         for part in (self.demand, self.allocation, self._target, self._told, self._touched):
             part[rows] = 0.0
 
-    def _touch(self) -> None:
-        """What guests hold, now that demand or allocations are others."""
+    def _taken(self, instant: "_Instant") -> Floats:
+        """(n,) MiB that guests took into use between their last two samples, when the trace was recorded; all that they
+        held at the first that tells. Less than 0: they gave some back.
+        """
+        told = np.isfinite(instant.resident)
+        rows, resident = instant.rows[told], instant.resident[told]
+        before = self._recorded[rows]
+        taken = np.zeros(len(self.demand))
+        taken[rows] = resident - np.where(np.isnan(before), self._touched[rows], before)
+        self._recorded[rows] = resident
+        return taken
+
+    def _touch(self, taken: Floats | float = 0.0) -> None:
+        """What guests hold, now that demand or allocations are others, and they took so much more, (n,) MiB."""
         used = np.minimum(self.demand, self.allocation)
-        kept = used if self._free_page_reporting else np.maximum(self._touched, used)
+        kept = np.maximum(self._touched + taken, used)
+        if self._free_page_reporting:
+            kept = np.where(np.isnan(self._recorded), used, kept)
         held = np.minimum(kept, self.allocation)
         if np.count_nonzero(held > self._touched):
             self._felt_at = min(self._felt_at, self.now + FELT_AFTER_S)
@@ -292,6 +310,8 @@ class _Instant:
     rows: Ints
     demand: Floats
     maximum: Floats
+    resident: Floats
+    """NaN where nobody recorded it."""
     last: Ints
 
 
@@ -305,6 +325,11 @@ class _Instants:
         self._rows = np.repeat(np.arange(len(sizes)), sizes)[order]
         self._demand = np.concatenate([one.demand for one in trace.series])[order]
         self._maximum = np.concatenate([one.maximum for one in trace.series])[order]
+        unknown = [np.full(size, np.nan) for size in sizes]
+        resident = [
+            none if one.resident is None else one.resident for one, none in zip(trace.series, unknown, strict=True)
+        ]
+        self._resident = np.concatenate(resident)[order]
         lasts = np.zeros(len(times), dtype=np.bool_)
         lasts[np.cumsum(sizes) - 1] = True
         self._lasts = lasts[order]
@@ -330,6 +355,7 @@ class _Instants:
             rows,
             self._demand[first:last],
             self._maximum[first:last],
+            self._resident[first:last],
             rows[self._lasts[first:last]],
         )
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import away, cluster, engine, idle, look, memory, reaction, scrape
+from benchmarks import away, cluster, engine, idle, look, memory, reaction, scrape, senses
 from benchmarks.figures import Figure, table
 from benchmarks.site import Site
 from lab.errors import LabError
 
 PARTS: dict[str, Callable[[Site], list[Figure]]] = {
-    each.PART: each.measure for each in (engine, look, away, scrape, memory, reaction, idle, cluster)
+    each.PART: each.measure for each in (engine, look, away, senses, scrape, memory, reaction, idle, cluster)
 }
 UNASKED = [part for part in PARTS if part != cluster.PART]
 """Parts that are measured if none is named; the cluster takes too long to come unasked."""
@@ -41,6 +41,7 @@ def main(parts: tuple[str, ...], json_file: Path | None) -> None:
       engine    one step for 1,000 to 100,000 domains
       look      CPU of one look of the whole process at 1,000 domains
       away      the loop's longest turn with 1,000 domains of which 50 hang
+      senses    CPU of feeling 1,000 domains between looks
       scrape    one scrape of /metrics at 1,000 domains
       memory    resident memory of the process
       reaction  from a step of demand in a real guest to the memory it needs

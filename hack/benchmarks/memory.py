@@ -5,12 +5,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
 from benchmarks.figures import Baseline, Figure
 from benchmarks.look import DOMAINS, Reply, raw_call
-from benchmarks.recorded import POLICY, Played, Recorded
+from benchmarks.recorded import POLICY, Played, Recorded, RecordedHost
+from benchmarks.senses import felt
 from benchmarks.site import GUESTS, Site
 from lab.daemons import until
 from lab.kubernetes.controlplane import ControlPlane
@@ -71,8 +74,9 @@ def print_recorded() -> None:
     from controller.observe.http import Pages  # noqa: PLC0415 - only in the child
 
     replies: list[Reply] = json.load(sys.stdin)
-    with tempfile.TemporaryDirectory() as proc:
+    with tempfile.TemporaryDirectory() as proc, _feeling() as feels:
         recorded = Recorded(replies, DOMAINS, Path(proc))
+        feels(recorded.host)
         pages = Pages(recorded.board)
         for look in range(LOOKS):
             recorded.tick()
@@ -101,8 +105,9 @@ def print_agent() -> None:
     from controller.observe.http import Pages  # noqa: PLC0415 - only in the child
 
     given = json.load(sys.stdin)
-    with tempfile.TemporaryDirectory() as proc, tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as proc, tempfile.TemporaryDirectory() as cache, _feeling() as feels:
         played = Played.of(given["replies"], DOMAINS, Path(proc))
+        feels(played.host)
         agent = Agent(access(Path(given["kubeconfig"])), NODE, Path(cache), played.host, played.clock)
         pages = Pages(agent.board)
         with agent:
@@ -114,6 +119,19 @@ def print_agent() -> None:
                     pages.get("/metrics")
             time.sleep(SETTLE_S)  # for what the threads still do
             print(Path("/proc/self/status").read_text())
+
+
+@contextmanager
+def _feeling() -> Iterator[Callable[[RecordedHost], None]]:
+    """What has a host feel its domains, by a thread that reads their sizes as on a real one."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+
+        def feels(host: RecordedHost) -> None:
+            senses = stack.enter_context(felt(host.inventory(), Path(folder)))
+            senses.start()
+            host.follow(senses)
+
+        yield feels
 
 
 def _run(script: str, text: str = "") -> str:

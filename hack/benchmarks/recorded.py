@@ -22,7 +22,7 @@ from controller.host.connection import Connection, Link
 from controller.host.look import Look
 from controller.host.looker import Looker
 from controller.host.roster import Entry
-from controller.host.senses import Feelings, Sense
+from controller.host.senses import Feelings, Sense, Senses
 from controller.host.trouble import Trouble
 from controller.loop.control import ControlLoop
 from controller.observe.board import Board
@@ -140,6 +140,7 @@ class RecordedHost:
     def __init__(self, player: Player, proc: Path) -> None:
         self._player = player
         self._proc = proc
+        self._senses: Senses | None = None
         (proc / "meminfo").write_text(_meminfo())
         self._connection = Connection("recorded:///", "", lambda: None, lambda _key, _size: None)
         self._looker = Looker({"": self._connection}, Trouble())
@@ -170,13 +171,17 @@ class RecordedHost:
         """None: sizes are seen at the next look."""
         return {}
 
+    def follow(self, senses: Senses) -> None:
+        """From now on these feel its domains."""
+        self._senses = senses
+
     def feel(self) -> Feelings:
-        """Nothing."""
-        return Feelings()
+        """What its senses do; nothing without any."""
+        return self._senses.feel() if self._senses else Feelings()
 
     def senses(self) -> tuple[Sense, ...]:
-        """One that feels nobody."""
-        return (Sense("resident", "nothing", 0),)
+        """As the real host's."""
+        return self._senses.status() if self._senses else (Sense("resident", "nothing", 0),)
 
     def read(self) -> HostReading:
         """From a meminfo file, as always."""
@@ -234,7 +239,8 @@ class Recorded:
     def __init__(self, recorded: Sequence[Mapping[str, Any]], count: int, proc: Path) -> None:
         played = Played.of(recorded, count, proc)
         self.board = Board("node", played.clock.monotonic)
-        loop = ControlLoop(played.host, OnePolicy(), played.clock, self.board)
+        self.host = played.host
+        loop = ControlLoop(self.host, OnePolicy(), played.clock, self.board)
         self.tally = loop.tally
         self.tick = played.player.tick
         self.look = loop.iterate

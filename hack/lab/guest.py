@@ -55,6 +55,8 @@ class GuestSpec:
     Ballast's look passes the domain over."""
     slots: bool = False
     """Memory can be plugged in while it runs: `Guest.plug`."""
+    backing: str = ""
+    """XML inside the domain's `<memoryBacking>`."""
     devices: str = ""
     """Further XML inside the domain's `<devices>`."""
     emulator: str = ""
@@ -379,6 +381,7 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
   {f"<maxMemory slots='2' unit='MiB'>{4 * spec.maximum}</maxMemory>" if spec.slots else ""}
   <memory unit='MiB'>{spec.maximum}</memory>
   <currentMemory unit='MiB'>{current}</currentMemory>
+  {f"<memoryBacking>{spec.backing}</memoryBacking>" if spec.backing else ""}
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,13 @@ PRESSURE = "/host/proc/pressure/memory"
 OPEN_FILES = "import os; print(*(os.readlink(each.path) for each in os.scandir('/proc/1/fd')))"
 """Of the pod's first process, for Python in the pod; the folder that is listed is gone when its turn comes."""
 
+WRITE = """
+try:
+    open('/host/proc/sys/vm/swappiness', 'w')
+except OSError as error:
+    print(error.strerror)
+"""
+
 
 class Site:
     """The cluster as its administrator has it in hand, and a guest on its one node."""
@@ -61,6 +68,11 @@ class Site:
     def state(self) -> dict[str, Any]:
         """What the agent knows, asked in its pod."""
         return dict(json.loads(self.in_pod("ballast", "top", "-o", "json")))
+
+    def sense(self, name: str) -> tuple[int, str]:
+        """Of how many domains it tells, and why not of others."""
+        sense = next(each for each in self.state()["senses"] if each["name"] == name)
+        return sense["domains"], sense["trouble"]
 
     def in_pod(self, *command: str) -> str:
         """What a command in the agent's pod prints."""
@@ -197,14 +209,37 @@ def test_without_the_overlay_the_kernel_wakes_nobody_and_the_agent_says_so(site)
 
 
 def test_with_the_overlay_for_pressure_the_kernel_wakes_the_agent(site, tmp_path):
-    overlay = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text())
-    overlay["resources"] = [os.path.relpath(MANIFESTS / "overlays" / "pressure", tmp_path.resolve())]
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    try:
-        apply(site.plane, tmp_path)
+    with overlaid(site, "pressure", tmp_path):
         assert PRESSURE in site.in_pod("python3", "-c", OPEN_FILES)
         log = site.kubectl("logs", "-n", NAMESPACE, "daemonset/ballast-agent")
-        assert "MemAvailable" not in log
+        assert "host memory pressure is taken from MemAvailable" not in log
         site.apply("all", **QUICK)
+
+
+def test_the_agent_feels_guests_by_the_hosts_processes(site):
+    until(lambda: site.sense("resident") == (1, ""), PATIENCE_S, "felt")
+
+
+def test_nothing_of_the_hosts_proc_can_be_written_by_way_of_the_agent(site):
+    assert site.in_pod("python3", "-c", WRITE).strip() == "Read-only file system"
+
+
+def test_with_the_overlay_for_meminfo_nobody_is_felt_and_guests_follow_their_policy(site, tmp_path):
+    with overlaid(site, "meminfo", tmp_path):
+        site.apply("all", mode="Enforce", **QUICK)
+        site.guest.wait_until(shrunk, PATIENCE_S, "shrunk")
+        told = "idle: /host/proc holds no processes; mount all of the host's there"
+        assert site.sense("resident") == (0, told)
+
+
+@contextmanager
+def overlaid(site: Site, name: str, folder: Path) -> Iterator[None]:
+    """The installation with an overlay of the manifests, and what the lab needs."""
+    overlay = yaml.safe_load((OVERLAY / "kustomization.yaml").read_text())
+    overlay["resources"] = [os.path.relpath(MANIFESTS / "overlays" / name, folder.resolve())]
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    try:
+        apply(site.plane, folder)
+        yield
     finally:
         apply(site.plane, OVERLAY)

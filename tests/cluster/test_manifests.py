@@ -229,9 +229,10 @@ class TestInstallation:
     @pytest.mark.parametrize(
         ("overlay", "paths"),
         [
-            ("default", {"/run/libvirt", "/proc/meminfo"}),
-            ("overlays/libvirt-socket", {"/opt/libvirt/run", "/proc/meminfo"}),
-            ("overlays/pressure", {"/run/libvirt", "/proc/meminfo", "/proc/pressure"}),
+            ("default", {"/run/libvirt", "/proc"}),
+            ("overlays/libvirt-socket", {"/opt/libvirt/run", "/proc"}),
+            ("overlays/meminfo", {"/run/libvirt", "/proc/meminfo"}),
+            ("overlays/pressure", {"/run/libvirt", "/proc", "/proc/pressure"}),
         ],
     )
     def test_the_agent_sees_of_its_node_what_it_needs(self, installed, overlay, paths):
@@ -270,7 +271,7 @@ class TestPodSecurity:
         aggregator = find(objects, "Deployment", "ballast-aggregator")["spec"]["template"]
         refusal = pods("baseline", agent)
         assert re.findall(r'violates PodSecurity "baseline:latest": (.*)', refusal) == [
-            'hostPath volumes (volumes "libvirt", "meminfo")'
+            'hostPath volumes (volumes "libvirt", "proc")'
         ]
         assert pods("baseline", without_host_paths(agent)) == ""
         assert pods("restricted", aggregator) == ""

@@ -26,6 +26,7 @@ from controller.host.periods import (
     WORK_SECONDS,
 )
 from controller.host.pressure import CLOSE_SECONDS as PRESSURE_CLOSE_SECONDS
+from controller.host.senses import BURST, HANGS_SECONDS, LEAST, LEAST_PART, LOAD, PASS_SECONDS, REFILL
 
 MIB = 2**20
 CALLS_OF_A_CLIENT = 5
@@ -47,6 +48,13 @@ GRACE_SECONDS = 30
             f"a grow after {GROW_WAITS_SECONDS:g} s",
         ),
         ("controller/README.md", f"those that hang last, within {CLOSING_SECONDS:g} s"),
+        ("controller/README.md", f"A thread reads it of all domains every {PASS_SECONDS:g} s"),
+        ("controller/README.md", f"as keeps it below {100 * LOAD:g} % of a processor"),
+        (
+            "controller/README.md",
+            f"**Growth** by {LEAST / MIB:g} MiB, or by a {1 / LEAST_PART:g}th of what is resident",
+        ),
+        ("controller/README.md", f"and also when a pass hangs for {HANGS_SECONDS:g} s"),
         ("README.md", f"({BACKOFF_FIRST_SECONDS:g} s to {BACKOFF_LONGEST_SECONDS:g} s between tries)"),
         ("SECURITY.md", f"No document types or entities, {LONGEST_XML / MIB:g} MiB at most"),
     ],
@@ -58,6 +66,8 @@ def test_a_number_of_the_code_is_the_one_that_is_told(page, path, sentence):
 def test_numbers_that_are_told_in_words(page):
     told = page("controller/README.md")
     assert "libvirtd serves five calls of a client at a time, so four may hang" in told
+    assert "Eight such wakes in a row, then one in 5 s, are the most for one domain" in told
+    assert (BURST, 1 / REFILL) == (8, 5)
     assert LIMIT == CALLS_OF_A_CLIENT - 1
     assert "Grows are sent before shrinks, three at a time" in told
     assert ORDERS_AT_ONCE == 3

@@ -2,15 +2,18 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_proc import MIB, FakeProc, facts, uuid_of
 
-from controller.host.resident import NOT_RESIDENT, RETRY_SECONDS, Resident, allow_descriptors
+from controller.host.followed import RETRY_SECONDS, allow_descriptors
+from controller.host.resident import NOT_RESIDENT, Resident
 
 
 class Watch:
@@ -19,6 +22,9 @@ class Watch:
     def __init__(self, proc: FakeProc) -> None:
         self.now = 0.0
         self.resident = Resident(proc.path, proc.pid_files, lambda: self.now)
+
+    def troubles(self) -> dict[str, str]:
+        return {key: each.trouble for key, each in self.resident.entries.items() if each.trouble}
 
     def read(self, *domains: object) -> list[float]:
         """MiB, -1 where unknown. The same domains count as the same inventory."""
@@ -65,10 +71,17 @@ def test_of_a_guest_in_a_file_the_files_pages_count(proc, watch):
     assert watch.read(facts("a", in_file=True)) == [1100]
 
 
+def test_what_is_learnt_later_of_a_domain_counts_for_the_process_that_is_open(proc, watch):
+    proc.start("a", 7)
+    proc.hold(7, 1100, shared=1000)
+    assert watch.read(facts("a")) == [100]
+    assert watch.read(facts("a", in_file=True)) == [1100]
+
+
 def test_a_guest_on_huge_pages_is_not_felt_and_that_is_said(proc, watch):
     proc.start("a", 7)
     assert watch.read(facts("a", resident=False)) == [-1]
-    assert watch.resident.troubles() == {"a": NOT_RESIDENT}
+    assert watch.troubles() == {"a": NOT_RESIDENT}
 
 
 def test_without_a_pid_file_the_process_is_known_by_its_uuid(proc, watch):
@@ -94,7 +107,22 @@ def test_of_two_processes_without_libvirts_word_none_is_read(proc, watch):
     proc.start("a", 7, 100, noted=False)
     proc.start("a", 8, 200, noted=False)
     assert watch.read(facts("a")) == [-1]
-    assert watch.resident.troubles() == {"a": "processes 7, 8 were all started with its UUID"}
+    assert watch.troubles() == {"a": "processes 7, 8 were all started with its UUID"}
+
+
+def test_of_very_many_processes_four_are_named(proc, watch):
+    for pid in range(7, 13):
+        proc.start("a", pid, noted=False)
+    watch.read(facts("a"))
+    assert watch.troubles() == {"a": "processes 7, 8, 9, 10 were all started with its UUID"}
+
+
+def test_a_command_line_may_be_long(proc, watch):
+    """A guest with hundreds of disks: the UUID stands behind a few of its arguments, or behind all."""
+    proc.start("a", 7, 100, noted=False)
+    short = (proc.path / "7" / "cmdline").read_bytes()
+    (proc.path / "7" / "cmdline").write_bytes(b"qemu\0" + b"-drive\0file=/x\0" * 20_000 + short)
+    assert watch.read(facts("a")) == [100]
 
 
 def test_a_number_that_another_process_has_now_is_not_read(proc, watch):
@@ -109,9 +137,9 @@ def test_a_number_that_another_process_has_now_is_not_read(proc, watch):
 
 def test_a_process_of_another_domain_under_a_number_just_found_is_not_opened(proc, watch, monkeypatch):
     proc.start("b", 7, 900)
-    monkeypatch.setattr("controller.host.resident.find", lambda *_: {uuid_of("a"): (7,)})
+    monkeypatch.setattr("controller.host.followed.find", lambda *_: {uuid_of("a"): (7,)})
     assert watch.read(facts("a")) == [-1]
-    assert watch.resident.troubles() == {"a": "process 7 is not the domain's any more"}
+    assert watch.troubles() == {"a": "process 7 is not the domain's any more"}
 
 
 def test_a_domain_that_was_started_anew_is_read_from_its_new_process(proc, watch):
@@ -129,31 +157,40 @@ def test_a_process_that_comes_late_is_found_later(proc, watch):
     assert watch.read(domain) == [-1]
     watch.now += RETRY_SECONDS
     assert watch.read(domain) == [100]
-    assert watch.resident.troubles() == {}
+    assert watch.troubles() == {}
 
 
 def test_a_hidden_process_is_said_to_be_hidden(proc, watch):
-    (proc.path / "1").rmdir()
+    shutil.rmtree(proc.path / "1")
     proc.start("own", 7)
     assert watch.read(facts("a")) == [-1]
-    assert "hides processes of others (hidepid, ProtectProc)" in watch.resident.troubles()["a"]
+    assert "hides processes of others (hidepid, ProtectProc)" in watch.troubles()["a"]
+
+
+def test_a_process_that_may_not_be_read_is_said_to_be_hidden(proc, watch):
+    """As with hidepid=noaccess: folders can be seen, and nothing in them can be read."""
+    (proc.path / "1" / "cmdline").unlink()
+    proc.start("a", 7)
+    (proc.path / "7" / "cmdline").unlink()
+    assert watch.read(facts("a")) == [-1]
+    assert "hides processes of others (hidepid, ProtectProc)" in watch.troubles()["a"]
 
 
 def test_a_container_with_the_hosts_meminfo_alone_is_told_of_it(proc, watch):
-    (proc.path / "1").rmdir()
+    shutil.rmtree(proc.path / "1")
     assert watch.read(facts("a")) == [-1]
-    assert "holds no processes; mount all of the host's there" in watch.resident.troubles()["a"]
+    assert "holds no processes; mount all of the host's there" in watch.troubles()["a"]
 
 
 def test_a_container_without_the_mount_is_told_of_it(watch):
     assert watch.read(facts("a")) == [-1]
-    assert "in a container, mount the host's /proc" in watch.resident.troubles()["a"]
+    assert "in a container, mount the host's /proc" in watch.troubles()["a"]
 
 
 def test_a_folder_that_is_no_proc_is_said_to_be_none(proc, watch):
     (proc.path / "meminfo").unlink()
     assert watch.read(facts("a")) == [-1]
-    assert "is no /proc" in watch.resident.troubles()["a"]
+    assert "is no /proc" in watch.troubles()["a"]
 
 
 @pytest.mark.parametrize("text", ["", "1 2", "x y z", "1 -"])
@@ -162,7 +199,42 @@ def test_numbers_that_make_no_sense_are_none(proc, watch, text):
     watch.read(facts("a"))
     (proc.path / "7" / "statm").write_text(text)
     assert watch.read(facts("a")) == [-1]
-    assert "cannot be read any more" in watch.resident.troubles()["a"]
+    assert "cannot be read any more" in watch.troubles()["a"]
+
+
+def test_a_qemu_that_has_ended_and_is_still_listed_is_not_read(proc, watch):
+    """A zombie holds nothing, says its statm."""
+    proc.start("a", 7, 100)
+    watch.read(facts("a"))
+    proc.hold(7, 0)
+    assert watch.read(facts("a")) == [-1]
+    assert "a zombie" in watch.troubles()["a"]
+
+
+def test_counters_that_the_kernel_sums_up_inexactly_are_never_negative(proc, watch):
+    proc.start("a", 7)
+    proc.hold(7, 10, shared=12)
+    assert watch.read(facts("a")) == [0]
+
+
+def test_without_a_free_descriptor_a_process_is_found_later(proc, watch):
+    proc.start("a", 7, 100)
+    domain = facts("a")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))
+    taken = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        assert watch.read(domain) == [-1]
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert watch.troubles() == {"a": f"{proc.path} cannot be read: Too many open files"}
+    watch.now += RETRY_SECONDS
+    assert watch.read(domain) == [100]
 
 
 def test_files_are_let_go_with_their_domain(proc, watch):
@@ -185,7 +257,7 @@ def test_a_real_process_is_read_until_it_ends(tmp_path):
         process.kill()
         process.wait()
         assert np.isnan(resident.read()[0])
-        assert "No such process" in resident.troubles()["a"]
+        assert "No such process" in resident.entries["a"].trouble
         resident.close()
 
 

@@ -4,9 +4,9 @@ import threading
 
 import numpy as np
 import pytest
-from fake_proc import MIB, FakeProc, facts
+from fake_proc import MIB, FakeProc, Triggers, facts
 
-from controller.host.senses import BURST, REFILL, WINDOW_SECONDS, Senses
+from controller.host.senses import BURST, HANGS_SECONDS, PASS_SECONDS, REFILL, WINDOW_SECONDS, Senses
 
 
 class Host:
@@ -18,7 +18,7 @@ class Host:
         self.wakes = 0
         self.domains = ()
         self.senses = Senses(
-            proc.path, lambda: self.domains, self.wake, clock=lambda: self.now, pid_files=proc.pid_files
+            proc.path, proc.sys, lambda: self.domains, self.wake, clock=lambda: self.now, pid_files=proc.pid_files
         )
 
     def wake(self) -> None:
@@ -46,8 +46,13 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path):
-    return Host(FakeProc(tmp_path))
+def proc(tmp_path):
+    return FakeProc(tmp_path)
+
+
+@pytest.fixture
+def host(proc):
+    return Host(proc)
 
 
 def test_growth_wakes_the_loop_and_is_told_once(host):
@@ -108,6 +113,15 @@ def test_a_domain_that_goes_on_growing_wakes_less_and_less(host):
     assert host.wakes == pytest.approx(BURST + 50 * REFILL, abs=2)
 
 
+def test_after_forty_seconds_of_rest_a_domain_may_wake_as_often_as_at_first(host):
+    host.add("a", 7, 100)
+    host.hold(7, *range(100, 100 + 60 * 10, 10))
+    host.now += BURST / REFILL
+    before = host.wakes
+    host.hold(7, *range(720, 720 + 8 * 20, 20))
+    assert host.wakes == before + 8
+
+
 def test_a_domain_that_comes_does_not_hide_the_growth_of_another(host):
     host.add("a", 7, 100)
     host.hold(7, 100, 100)
@@ -116,6 +130,54 @@ def test_a_domain_that_comes_does_not_hide_the_growth_of_another(host):
     assert host.felt("a") == (60, 0.25)
     assert host.wakes == 1
     assert host.felt("b")[0] == 0
+
+
+class TestStalls:
+    """Of QEMU, for memory of the host."""
+
+    @pytest.fixture
+    def proc(self, tmp_path):
+        proc = FakeProc(tmp_path)
+        proc.mount_cgroups()
+        return proc
+
+    @pytest.fixture
+    def fire(self, host, monkeypatch):
+        """The kernel's trigger on the cgroup of a domain `a` fires."""
+        triggers = Triggers()
+        monkeypatch.setattr("controller.host.stalls.open_trigger", triggers.open)
+        host.add("a", 7, 100)
+        host.proc.put(7, "/machine.slice/machine-qemu-1-a.scope/libvirt/emulator")
+        host.hold(7, 100)
+        path = host.proc.sys / "fs/cgroup/machine.slice/machine-qemu-1-a.scope/memory.pressure"
+
+        def fire(size: float = 100) -> None:
+            triggers.fire(path)
+            host.hold(7, size)
+            triggers.polled(path)
+
+        yield fire
+        triggers.close()
+
+    def test_a_stall_wakes_the_loop_and_is_told_once(self, host, fire):
+        fire()
+        assert host.wakes == 1
+        assert (host.senses.feel().stalled, host.senses.feel().stalled) == ({"a"}, set())
+
+    @pytest.mark.usefixtures("fire")
+    def test_without_one_nobody_stalls(self, host):
+        host.hold(7, 100, 100)
+        assert (host.wakes, host.senses.feel().stalled) == (0, set())
+
+    def test_it_is_told_of_a_domain_whose_size_cannot_be_read(self, host, fire):
+        host.domains = (facts("a", resident=False),)
+        fire()
+        assert host.senses.feel().stalled == {"a"}
+
+    def test_a_domain_has_so_many_wakes_whatever_the_sense(self, host, fire):
+        for size in range(100, 100 + 60 * 10, 10):
+            fire(size)
+        assert host.wakes == pytest.approx(BURST + 60 * 0.25 * REFILL, abs=2)
 
 
 def test_a_domain_that_was_started_anew_has_not_grown(host):
@@ -149,30 +211,106 @@ def test_a_person_can_read_of_whom_it_does_not_tell_and_why(host, caplog):
     host.domains += (facts("b", resident=False), facts("c", resident=False))
     host.senses.start()
     try:
-        until(lambda: host.senses.status().domains == 1)
-        told = host.senses.status()
+        until(lambda: host.senses.status()[0].domains == 1)
+        told, stalls = host.senses.status()
     finally:
         host.senses.close()
     trouble = "b and 1 more: its memory is not in QEMU's resident size: huge pages, or a confidential guest"
     assert (told.name, told.source, told.trouble) == ("resident", f"{host.proc.path}/PID/statm", trouble)
-    assert caplog.messages == [f"resident size: {trouble}"]
+    why = f"a and 2 more: {host.proc.sys}/fs/cgroup holds no cgroups of v2"
+    assert (stalls.name, stalls.domains, stalls.trouble) == ("pressure", 0, why)
+    assert caplog.messages == [f"sense resident: {trouble}", f"sense pressure: {why}"]
+
+
+def test_a_reason_that_keeps_more_domains_away_is_logged_once(host, caplog):
+    caplog.set_level("INFO")
+    for name in ("b", "c"):
+        host.domains += (facts(name, resident=False),)
+        host.senses.turn()
+    host.domains = ()
+    host.senses.turn()
+    assert [each for each in caplog.messages if each.startswith("sense resident")] == [
+        "sense resident: b: its memory is not in QEMU's resident size: huge pages, or a confidential guest",
+        "sense resident: it tells of every domain",
+    ]
+
+
+def test_what_was_felt_before_a_pass_hangs_is_felt_no_more(host):
+    host.add("a", 7, 100)
+    host.hold(7, 100, 220)
+    host.now += HANGS_SECONDS
+    assert host.senses.feel().keys == ("a",)
+    host.now += 0.1
+    assert host.senses.feel().keys == ()
+
+
+def test_a_pass_that_hangs_is_told(host):
+    """A process of which the kernel gives no command line, as when its memory map is being changed for long."""
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def inventory():
+        hangs.set()
+        go_on.wait(10)
+        return host.domains
+
+    senses = Senses(host.proc.path, host.proc.sys, inventory, host.wake, clock=lambda: host.now)
+    senses.start()
+    assert hangs.wait(10)
+    host.now += HANGS_SECONDS + 0.1
+    told = {each.trouble for each in senses.status()}
+    go_on.set()
+    senses.close()
+    assert told == {"nothing could be read for 10 s; does a QEMU hang?"}
 
 
 def test_senses_that_were_never_started_say_so(host):
-    assert host.senses.status().trouble == "the thread that reads it has ended; see the log"
+    assert {each.trouble for each in host.senses.status()} == {"the thread that reads it has ended; see the log"}
+
+
+@pytest.mark.parametrize(("took", "rest"), [(0.001, PASS_SECONDS), (0.01, 0.5)])
+def test_a_pass_is_followed_by_a_rest_that_keeps_the_load_low(host, monkeypatch, took, rest):
+    rests, times = [], iter((1.0, 1.0 + took))
+    monkeypatch.setattr("controller.host.senses.time.thread_time", lambda: next(times))
+    stop = host.senses._stop
+    monkeypatch.setattr(stop, "wait", lambda seconds: rests.append(seconds) or stop.set())
+    host.senses.start()
+    host.senses._thread.join(10)
+    host.senses.close()
+    assert rests == [pytest.approx(rest)]
+
+
+@pytest.mark.parametrize(("names", "more"), [("abc", []), ("abcde", ["and 2 other causes"])])
+def test_of_many_causes_three_are_told(host, names, more):
+    host.domains = tuple(facts(name) for name in names)
+    for name in names:
+        for pid in (ord(name), ord(name) + 100):
+            host.proc.start(name, pid, noted=False)
+    host.senses.start()
+    try:
+        until(lambda: host.senses.status()[0].trouble)
+        told = host.senses.status()[0].trouble.split("; ")
+    finally:
+        host.senses.close()
+    assert told == [
+        "a: processes 97, 197 were all started with its UUID",
+        "b: processes 98, 198 were all started with its UUID",
+        "c: processes 99, 199 were all started with its UUID",
+        *more,
+    ]
 
 
 def test_senses_feel_by_themselves_until_they_are_closed(host):
     woken = threading.Event()
     host.add("a", 7, 100)
-    senses = Senses(host.proc.path, lambda: host.domains, woken.set, pid_files=host.proc.pid_files)
+    senses = Senses(host.proc.path, host.proc.sys, lambda: host.domains, woken.set, pid_files=host.proc.pid_files)
     senses.start()
-    until(lambda: senses.status().domains == 1)
+    until(lambda: senses.status()[0].domains == 1)
     host.proc.hold(7, 200)
     assert woken.wait(10)
     assert senses.feel().woke == {"a"}
     senses.close()
     senses.close()
+    assert "ballast-senses" not in {thread.name for thread in threading.enumerate()}
 
 
 def until(condition) -> None:

@@ -80,6 +80,8 @@ class FakeHost:
     """Bytes that are felt of guests; nothing is of others."""
     grown: dict[str, int] = field(default_factory=dict)
     """Bytes by which guests have just been felt to grow; told once."""
+    stalled: set[str] = field(default_factory=set)
+    """Guests whose QEMU has just stalled for memory; told once."""
 
     def add(self, name: str, actual: int = 1024, demand: int = 256, maximum: int = 2048) -> str:
         """A running domain; sizes in MiB. Its key is its name."""
@@ -167,7 +169,9 @@ class FakeHost:
         keys = tuple(self.resident)
         resident, grew = np.array([*self.resident.values()]), np.array([self.grown.get(key, 0) for key in keys])
         woke, self.grown = frozenset(self.grown), {}
-        return Feelings(keys, resident.astype(np.float64), grew, np.full(len(keys), self.clock.now - 0.25), woke)
+        stalled, self.stalled = frozenset(self.stalled), set()
+        since = np.full(len(keys), self.clock.now - 0.25)
+        return Feelings(keys, resident.astype(np.float64), grew, since, woke, stalled)
 
     def senses(self) -> tuple[Sense, ...]:
         return (Sense("resident", "/proc/PID/statm", len(self.resident)), Sense("pressure", "PSI", len(self.facts)))

@@ -1,7 +1,10 @@
 """What the loop does when the host feels a guest grow."""
 
+import numpy as np
 import pytest
 from fake_site import MIB, Site
+
+from controller.host.senses import Feelings
 
 CALM = "{mode: Enforce, spare: Reclaim, monitoring: {minimumIntervalSeconds: 60, maximumIntervalSeconds: 60}}"
 
@@ -85,11 +88,33 @@ def test_growth_of_qemu_for_its_own_sake_is_a_false_alarm(site):
     assert (count(site, "ballast_felt_growths"), count(site, "ballast_false_growths")) == (1, 1)
 
 
+@pytest.mark.parametrize(("confirmed", "false"), [(20, 1), (30, 0)])
+def test_growth_is_false_of_which_its_guest_confirms_less_than_a_quarter(site, confirmed, false):
+    site.host.feel_growth("a", 100)
+    site.host.demand["a"] += confirmed * MIB
+    for _ in range(8):
+        after(site, 0.5)
+    assert count(site, "ballast_false_growths") == false
+
+
 def test_a_false_alarm_moves_no_memory(site):
     site.host.feel_growth("a", 100)
     for _ in range(8):
         after(site, 0.5)
     assert site.host.applied == []
+
+
+def test_qemu_that_grows_for_its_own_sake_is_given_that_once_and_nobody_has_less_for_it(site):
+    """As when it migrates, or caches blocks. Its guest tells at even seconds, and then its word counts no more."""
+    site.host.periods["a"] = 2
+    for second in (1060, 1070, 1080):
+        site.host.feel_growth("a", 16)
+        after(site, second - site.clock.now)  # it has just told
+        site.host.feel_growth("a", site.host.actual["a"] // MIB)
+        for _ in range(10):
+            after(site, 0.3)
+    assert [(each.key, str(each.reason)) for each in site.host.applied] == [("a", "FeltGrow")]
+    assert count(site, "ballast_false_growths") == 6
 
 
 def test_growth_far_from_the_limit_waits_for_statistics(site):
@@ -122,6 +147,51 @@ def test_while_libvirt_hangs_growth_is_felt_and_nothing_is_moved_wrongly(site):
     for _ in range(12):
         after(site, 0.25)
     assert (site.host.applied, count(site, "ballast_false_growths")) == ([], 0)
+
+
+def test_a_guest_whose_qemu_stalls_is_looked_at_at_once_and_alone(site):
+    site.host.stalled.add("a")
+    after(site, 5.4)
+    assert site.host.looks == [["a"]]
+    assert (count(site, "ballast_felt_stalls"), count(site, "ballast_felt_growths")) == (1, 0)
+
+
+def test_a_stall_claims_nothing_that_could_be_false_and_moves_nothing(site):
+    site.host.stalled.add("a")
+    site.host.demand["a"] -= 20 * MIB
+    for _ in range(8):
+        after(site, 0.5)
+    assert (count(site, "ballast_false_growths"), site.host.applied) == (0, [])
+
+
+def test_a_stall_claims_nothing_of_what_grew_a_little_meanwhile(site):
+    site.clock.now += 0.3  # after statistics that are older than the stall
+    for grew in (0, 3 * MIB):
+        site.host.resident["a"] += grew
+        known = np.array([float(site.host.resident["a"])]), np.array([float(grew)]), np.array([site.clock.now])
+        feelings = [Feelings(("a",), *known, stalled=frozenset("a")), Feelings(("a",), *known)]
+        site.host.feel = lambda told=feelings: told.pop(0)
+        after(site, 0.0)
+    site.host.feel = Feelings
+    for _ in range(8):
+        after(site, 0.5)
+    assert (count(site, "ballast_felt_stalls"), count(site, "ballast_false_growths")) == (2, 0)
+
+
+def test_growth_after_a_stall_may_be_a_false_alarm(site):
+    site.host.stalled.add("a")
+    after(site, 0.1)
+    site.host.feel_growth("a", 100)
+    for _ in range(8):
+        after(site, 0.5)
+    assert (count(site, "ballast_felt_growths"), count(site, "ballast_false_growths")) == (1, 1)
+
+
+def test_a_guest_that_stalls_and_grows_at_once_has_grown(site):
+    site.host.stalled.add("a")
+    site.host.feel_growth("a", 100)
+    after(site, 0.1)
+    assert (count(site, "ballast_felt_stalls"), count(site, "ballast_felt_growths")) == (0, 1)
 
 
 def test_the_state_names_every_sense_and_what_keeps_it(site):

@@ -43,7 +43,7 @@ DOMAIN = {
 GROWN = {"from": 256 * MIB, "to": 512 * MIB, "age_s": 125.0, "reason": "ForecastGrow", "reason_text": "more is needed"}
 
 
-def page(*domains: dict, **node: object) -> str:
+def page(*domains: dict, senses: tuple[dict, ...] = (), **node: object) -> str:
     state = {
         "node": NODE | node,
         "version": "1.2",
@@ -52,7 +52,7 @@ def page(*domains: dict, **node: object) -> str:
         "problems": [],
         "warnings": [],
         "domains": [*domains],
-        "senses": [],
+        "senses": [*senses],
     }
     return "".join(overview(state, Trail()))
 
@@ -78,6 +78,16 @@ def test_figures_of_the_node_stand_above_the_table():
 @pytest.mark.parametrize("pressure", [True, False])
 def test_a_host_under_pressure_is_told(pressure):
     assert ("The host is under memory pressure." in page(pressure=pressure)) is pressure
+
+
+def test_every_sense_stands_there_with_what_keeps_it():
+    well = {"name": "swap", "source": "swap_in of guests' statistics", "domains": 2, "trouble": ""}
+    off = {"name": "resident", "source": "/proc/PID/statm", "domains": 1, "trouble": "a<b: mount the host's there"}
+    shown = re.sub(r"</?bdi>", "", page(senses=(off, well)))
+    assert re.findall(r"<li>(.*?)</li>", shown) == [
+        'resident of 1, by /proc/PID/statm<span class="more">a&lt;b: mount the host&#x27;s there</span>',
+        "swap of 2, by swap_in of guests&#x27; statistics",
+    ]
 
 
 def test_a_node_without_domains_says_so():

@@ -1,5 +1,6 @@
 """Ballast in the simulated world, where the host feels what its guests hold."""
 
+import numpy as np
 import pytest
 from made_traces import trace
 
@@ -7,6 +8,7 @@ from controller.api.policy import MemoryPolicy
 from controller.replay.ballast import Ballast
 from controller.replay.controllers import FELT, REPORTING, guests_report, make
 from controller.replay.run import replay
+from controller.replay.trace import Series, Trace
 
 CALM = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 60}
 RISE_S = 400
@@ -54,6 +56,15 @@ def test_fewer_looks_do_less_harm_where_guests_report_free_pages():
     felt, unfelt = (replayed(feels=each).figures for each in (True, False))
     assert felt.shortfall < unfelt.shortfall
     assert felt.looks_per_domain_hour < unfelt.looks_per_domain_hour
+
+
+def test_growth_that_was_recorded_is_felt_though_demand_stays():
+    """The guest reads files that are new to it, or QEMU needs memory for itself."""
+    times = np.arange(500.0)
+    resident = np.where(times < RISE_S, 300.0, 420.0)
+    demand = Trace(("reader",), (Series(times, np.full(500, 200.0), np.full(500, 2000.0), resident),))
+    read = replay(demand, Ballast(policy(spare="Share"), feels=True), 1500)
+    assert looks_after(read, RISE_S, 0.2) == [pytest.approx(RISE_S + 0.15)]
 
 
 def test_what_is_not_felt_decides_as_before():

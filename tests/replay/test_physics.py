@@ -202,6 +202,47 @@ def test_a_guest_that_misses_memory_holds_all_it_has():
     assert residents(trace(a=[5000] * 4), {}, (1,), free_page_reporting=True) == [[1000]]
 
 
+def recorded(resident, demand=50.0, maximum=1000.0):
+    """A guest whose resident size was recorded."""
+    n = len(resident)
+    series = Series(np.arange(float(n)), np.full(n, demand), np.full(n, maximum), np.array(resident))
+    return Trace(("a",), (series,))
+
+
+def test_guests_take_and_give_back_what_they_did_when_they_were_recorded():
+    assert residents(recorded([400.0, 400, 520, 300, 300]), {}, (0, 1, 2, 3)) == [[400], [400], [520], [300]]
+
+
+def test_what_was_taken_then_is_taken_from_where_a_balloon_has_brought_the_guest():
+    held = residents(recorded([400.0, 400, 400, 450, 450]), {0: {0: 200}, 2: {0: 900}}, (1, 2, 3))
+    assert held == [[200], [200], [250]]
+
+
+def test_a_guest_that_was_recorded_holds_what_it_uses_and_no_more_than_it_has():
+    assert residents(recorded([10.0, 10, 5000, 5000]), {}, (1, 2)) == [[50], [1000]]
+
+
+def test_samples_that_tell_nothing_of_what_was_held_change_nothing():
+    held = residents(recorded([400.0, np.nan, 430, np.nan, np.nan]), {}, (0, 1, 2, 3))
+    assert held == [[400], [400], [430], [430]]
+
+
+def test_what_was_recorded_goes_before_free_page_reporting():
+    held = residents(recorded([400.0, 400, 430, 430]), {}, (1, 2), free_page_reporting=True)
+    assert held == [[400], [430]]
+
+
+def test_a_guest_of_which_nothing_was_recorded_holds_what_the_world_makes_up():
+    assert residents(recorded([np.nan] * 3), {}, (1,)) == [[1000]]
+
+
+def test_a_recorded_guest_that_comes_later_holds_what_it_held():
+    whole = Series(np.arange(6.0), np.full(6, 10.0), np.full(6, 500.0))
+    late = Series(np.arange(2.0, 6.0), np.full(4, 70.0), np.full(4, 500.0), np.array([200.0, 210, 210, 210]))
+
+    assert residents(Trace(("whole", "late"), (whole, late)), {}, (2, 3)) == [[500, 200], [500, 210]]
+
+
 def test_what_guests_hold_changes_no_figure_of_who_does_not_feel_it():
     demand = trace(a=[400, 400, 90, 90, 2000, 2000])
 

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import os
+import re
 import resource
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,38 @@ def test_a_trace_is_read_by_domain_in_order_of_appearance(given, pack):
     assert [one.maximum.tolist() for one in trace.series] == [[100, 100, 100], [200, 200]]
     assert (trace.step_s, trace.start, trace.end) == (2, 0, 4)
     assert (trace.peak_mib, trace.maximum_mib) == (32, 300)
+
+
+def test_what_was_resident_is_read_where_it_was_recorded(given):
+    text = "time_s,domain,demand_mib,max_mib,resident_mib\n0,a,10,100,50\n0,b,10,100,\n1,a,10,100, \n1,b,10,100,7.5\n"
+    trace = read(given(text))
+    assert [[str(each) for each in one.resident] for one in trace.series] == [["50.0", "nan"], ["nan", "7.5"]]
+    assert trace.since(1).series[1].resident.tolist() == [7.5]
+
+
+def test_where_it_was_not_there_is_none(given):
+    trace = read(given(GOOD))
+    assert [one.resident for one in (*trace.series, *trace.until(2).series)] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("x", "'x' is not a number"),
+        ("-1", "'-1' is negative"),
+        ("inf", "'inf' is not finite"),
+        ("1e9", "'1e9' is more than 67108864; check the unit"),
+    ],
+)
+def test_what_was_resident_is_checked_as_all_else(given, cell, told):
+    path = given(f"time_s,domain,demand_mib,max_mib,resident_mib\n0,a,10,100,\n1,a,10,100,{cell}\n")
+    with pytest.raises(TraceError, match=re.escape(f"line 3, column resident_mib: {told}")):
+        read(path)
+
+
+def test_a_column_of_what_was_resident_is_there_once(given):
+    with pytest.raises(TraceError, match="column resident_mib is there more than once"):
+        read(given("time_s,domain,demand_mib,max_mib,resident_mib,resident_mib\n0,a,10,100,1,1\n"))
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
