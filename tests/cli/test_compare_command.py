@@ -43,7 +43,7 @@ def test_programs_get_every_figure_with_its_interval() -> None:
 def test_an_infinite_ratio_is_null_for_programs_and_inf_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     some = Estimate(2.0, 1.0, 3.0)
     without_end = Quality("OLS", some, some, some, some, Estimate(2.0, 1.0, inf), some, 60.0, 0.5)
-    monkeypatch.setattr("controller.cli.compare.compare_models", lambda _trace, _policy: (without_end,))
+    monkeypatch.setattr("controller.cli.compare.compare_models", lambda *_, **__: (without_end,))
 
     (ols,) = json.loads(run("--trace", "trace.csv", "-o", "json").stdout)["runs"]
 
