@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.compare import compare
+from controller.cli.replaying import Bar
 from controller.forecast.registry import KINDS
 from controller.replay.compare import Estimate, Quality
 
@@ -78,3 +79,12 @@ def test_what_cannot_be_used_is_refused_by_name(arguments: tuple[str, ...], comp
     result = run(*arguments)
     assert result.exit_code == 1
     assert complaint in result.stderr
+
+
+def test_what_is_replayed_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    watchers = []
+    monkeypatch.setattr("controller.cli.compare.compare_models", lambda *_, watcher: watchers.append(watcher) or ())
+
+    run("--trace", "trace.csv")
+
+    assert [type(each) for each in watchers] == [Bar]
