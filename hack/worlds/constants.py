@@ -1,5 +1,7 @@
 """The engine's constants, one of them changed: what it is worth to the decisions."""
 
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
@@ -16,6 +18,17 @@ class ConstantError(Exception):
 def known() -> dict[str, float]:
     """Every constant and its value."""
     return {each.name: getattr(Tuning(), each.name) for each in fields(Tuning)}
+
+
+def stages() -> dict[str, str]:
+    """What each constant stands under in `Tuning`: a stage of the engine, most often."""
+    found, stage = {}, ""
+    for line in inspect.getsource(Tuning).splitlines():
+        if line.startswith("    # "):
+            stage = re.split("[:.,]", line.removeprefix("    # "))[0]
+        elif match := re.match(r"    (\w+): \w+ = ", line):
+            found[match[1]] = stage
+    return found
 
 
 def values(sweep: str) -> tuple[str, list[float]]:

@@ -23,8 +23,8 @@ ABLATION_HEAD = """\
 |---|---|---|---|"""
 
 SENSITIVITY_HEAD = """\
-| Constant | Value | Harm at half | at double | Moves at half | at double | Looks at half | at double |
-|---|---|---|---|---|---|---|---|"""
+| Constant | Of | Value | Harm at half | at double | Moves at half | at double | Looks at half | at double |
+|---|---|---|---|---|---|---|---|---|"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ def changed_constants() -> tuple[Candidate, ...]:
 def sensitivity(results: Sequence[WorldResult]) -> str:
     """Of `changed_constants`, in Markdown: a row for each constant that moves a mean, and the names of all others."""
     rows = [SENSITIVITY_HEAD]
+    stages = constants.stages()
     single, unmoved, same = [], [], []
     for name, value in constants.known().items():
         effects = [_effect(name, factor, results) for factor in CHANGES]
@@ -91,7 +92,7 @@ def sensitivity(results: Sequence[WorldResult]) -> str:
         elif all(map(_alike, means)):
             single.append(name)
         else:
-            rows.append(_row(f"`{name}`", f"{value:g}", *(f"{mean:.2f}" for mean in means)))
+            rows.append(_row(f"`{name}`", stages[name], f"{value:g}", *(f"{mean:.2f}" for mean in means)))
     return "\n".join(
         (
             *rows,

@@ -423,6 +423,9 @@ class TestSweep:
         with pytest.raises(constants.ConstantError, match=r"not a number; write it like margin=0\.5,1,2"):
             constants.values("margin=much")
 
+    def test_a_constant_is_of_the_stage_it_stands_under(self):
+        assert constants.stages() == {"margin": "Host", "points": "Polling"}
+
     def test_a_percentile_is_moved_toward_one_and_never_beyond(self, monkeypatch):
         monkeypatch.setattr(constants, "known", lambda: {"percentile": 0.95})
 
@@ -468,6 +471,7 @@ class TestSensitivity:
     def table(self, monkeypatch):
         there = {"margin": 0.5, "felt_room": 0.06, "noisy": 4.0, "idle": 1.0, "unused": 3}
         monkeypatch.setattr(constants, "known", lambda: there)
+        monkeypatch.setattr(constants, "stages", lambda: {"margin": "Host", "felt_room": "Polling"})
 
     def test_has_every_constant_halved_and_doubled_where_it_acts(self):
         found = [(one.label, one.controller, dict(one.changes)) for one in effects.changed_constants()]
@@ -497,8 +501,8 @@ class TestSensitivity:
         rows = effects.sensitivity(self.results()).splitlines()
 
         assert rows[2:] == [
-            "| `margin` | 0.5 | 3.00 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |",
-            "| `felt_room` | 0.06 | 1.00 | 1.00 | 1.00 | 0.50 | 1.00 | 2.00 |",
+            "| `margin` | Host | 0.5 | 3.00 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |",
+            "| `felt_room` | Polling | 0.06 | 1.00 | 1.00 | 1.00 | 0.50 | 1.00 | 2.00 |",
             "",
             "- No mean moves by more than 2 %, only figures of single worlds: `noisy`.",
             "- No figure of any world moves by more than 2 %: `idle`.",
