@@ -10,6 +10,7 @@ import click
 
 from controller.cli.output import document, output_option, say
 from controller.cli.policyfile import policy_in
+from controller.cli.replaying import progress_bar
 from controller.replay.compare import CompareError, Estimate, Quality
 from controller.replay.compare import compare as compare_models
 from controller.replay.pool import PoolError
@@ -67,7 +68,9 @@ def compare(traces: tuple[Path, ...], policy: Path | None, output: str) -> None:
     results: dict[Path, tuple[Quality, ...]] = {}
     for path in dict.fromkeys(traces):
         try:
-            results[path] = compare_models(read(path), settings)
+            trace = read(path)
+            with progress_bar("replays") as bar:
+                results[path] = compare_models(trace, settings, watcher=bar)
         except TraceError as error:
             raise click.ClickException(str(error)) from error
         except (CompareError, PoolError) as error:

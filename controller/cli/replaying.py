@@ -72,17 +72,13 @@ class Bar:
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Bar]:
-    """A bar on standard error, where that is a terminal; gone at the end."""
-    from rich.progress import (  # noqa: PLC0415 - as above
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    """A bar on standard error, where that is a terminal: how many of all, and the time left; gone at the end."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415 - as above
+
+    from controller.cli.timeleft import TimeLeft  # noqa: PLC0415 - as above
 
     console = terminal(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeLeft())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield Bar(progress, progress.add_task(what, total=None))
 

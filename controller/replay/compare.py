@@ -6,7 +6,7 @@ domain's time is cut into blocks; the bootstrap draws whole (domain, block) cell
 are alike (block bootstrap: H. R. Kuensch, Annals of Statistics 17, 1989).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from controller.api.policy import DomainSelector, MemoryPolicy
 from controller.forecast import registry
 from controller.replay.ballast import MIB, MONOTONIC_START, Ballast, enforced, host_with, with_model
-from controller.replay.pool import Pool
+from controller.replay.pool import Pool, Watcher
 from controller.replay.run import played
 from controller.replay.trace import Series, Trace
 from controller.replay.world import DIGITS, INSTANT_S, World
@@ -79,12 +79,12 @@ def compare(
     trace: Trace,
     policy: MemoryPolicy,
     kinds: Sequence[str] = tuple(registry.KINDS),
-    progress: Callable[[float], None] | None = None,
+    watcher: Watcher | None = None,
 ) -> tuple[Quality, ...]:
     """Quality of each of `kinds` on `trace`, under the settings of `policy`; its model's type does not matter.
 
-    Deterministic, whatever time the trace starts at. `progress` is told the part that is done, in [0, 1]. Raises
-    CompareError for a trace whose domains run too briefly for a single judged forecast, PoolError.
+    Deterministic, whatever time the trace starts at. Raises CompareError for a trace whose domains run too briefly for
+    a single judged forecast, PoolError.
     """
     fitted = enforced(policy, trace.step_s)
     longest = fitted.spec.monitoring.maximum_interval_seconds
@@ -96,16 +96,11 @@ def compare(
         for name, series in zip(trace.domains, map(_from_zero, trace.series), strict=True)
         if series.times[-1] - series.times[0] > lead_in + INSTANT_S
     ]
-    done = 0
-
-    def one_more() -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done / len(walks))
-
+    if watcher:
+        watcher.more(len(walks))
     with Pool() as pool:
-        cells = np.concatenate([np.zeros((0, _WHAT)), *pool.outcomes(walk, walks, one_more)])
+        told = pool.outcomes(walk, walks, watcher.done) if watcher else pool.outcomes(walk, walks)
+    cells = np.concatenate([np.zeros((0, _WHAT)), *told])
     sums = cells.reshape(len(kinds), -1, _WHAT)
     if not sums[:, :, _COUNT].any(axis=1).all():
         ran = max(float(series.times[-1] - series.times[0]) for series in trace.series)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from controller.api.policy import MemoryPolicy
+from controller.engine.step import DEFAULT
+from controller.engine.tuning import Tuning
 from controller.forecast import registry
 from controller.replay.ballast import Ballast, with_fixed_looks, with_model
 from controller.replay.contract import Controller
@@ -66,15 +68,15 @@ def guests_report(name: str) -> bool:
     return name == REPORTING
 
 
-def make(name: str, policy: MemoryPolicy) -> Controller:
-    """A fresh controller; `policy` is Ballast's. Raises UnknownControllerError."""
+def make(name: str, policy: MemoryPolicy, tuning: Tuning = DEFAULT) -> Controller:
+    """A fresh controller; `policy` and `tuning` are Ballast's. Raises UnknownControllerError."""
     if name in PEERS:
         return PEERS[name]()
     if name == FIXED:
-        return Ballast(with_fixed_looks(policy))
+        return Ballast(with_fixed_looks(policy), tuning)
     if name in {FELT, REPORTING}:
-        return Ballast(policy, feels=True)
+        return Ballast(policy, tuning, feels=True)
     kind, _, model = name.partition(":")
     if name != OURS and (kind != OURS or model not in MODELS):
         raise UnknownControllerError(f"controller {name!r} does not exist; use some of {', '.join(names())}")
-    return Ballast(with_model(policy, MODELS[model]) if model else policy)
+    return Ballast(with_model(policy, MODELS[model]) if model else policy, tuning)

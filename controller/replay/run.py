@@ -1,6 +1,6 @@
 """One replay: a trace, a host of some size, a controller; what came of it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -26,19 +26,16 @@ def replay(
     controller: Controller,
     host_mib: float,
     autodeflate: bool = False,
-    progress: Callable[[float], None] | None = None,
     free_page_reporting: bool = False,
 ) -> Result:
     """What `controller` does to the domains of `trace` on a host that can give them `host_mib` MiB together.
 
-    Deterministic: the same arguments give the same result. `progress` is told the seconds of the trace that are
-    done, often. `free_page_reporting` changes what guests hold of the host, and so the figures of who feels it. Raises
-    ReplayError for a host without memory and a trace without demand.
+    Deterministic: the same arguments give the same result. `free_page_reporting` changes what guests hold of the host,
+    and so the figures of who feels it. Raises ReplayError for a host without memory and a trace without demand.
     """
     world = _world(trace, host_mib, autodeflate, free_page_reporting)
-    for time in played(world, controller):
-        if progress:
-            progress(time - trace.start)
+    for _ in played(world, controller):
+        pass
     return score(trace, world.finish(), host_mib)
 
 

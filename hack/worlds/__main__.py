@@ -14,7 +14,7 @@ from controller.cli.replaying import ended_by_sigterm, plainly, progress_bar
 from controller.replay.controllers import FIXED, MODELS, OURS, PROBE, names
 from controller.replay.controllers import PEERS as OTHERS
 from controller.replay.pool import Pool
-from worlds import constants, picture, tables
+from worlds import constants, effects, picture, tables
 from worlds.evaluation import Candidate, Job, WorldResult, as_named, evaluate
 from worlds.shapes import TRENDS
 from worlds.summary import PEERS, Summary, summary
@@ -83,6 +83,9 @@ def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
     help="Other values of a constant; as often as wanted.",
 )
 @click.option("--constants", "listed", is_flag=True, help="List the engine's constants, and end.")
+@click.option(
+    "--sensitivity", is_flag=True, help="Every constant halved and doubled, beside Ballast as it is; no peers."
+)
 @click.option("--jobs", type=click.IntRange(1), help="Worlds replayed at once.  [default: one a processor]")
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
 @click.option(
@@ -102,6 +105,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     ablate: bool,
     sweeps: tuple[str, ...],
     listed: bool,
+    sensitivity: bool,
     jobs: int | None,
     json_file: Path | None,
     known_file: Path | None,
@@ -117,22 +121,31 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
       ./hack/gauntlet --only jobs,spikes --controllers ballast,ballast:ols
       ./hack/gauntlet --ablate --reclaim
       ./hack/gauntlet --sweep pool --sweep look_price=0.0005,0.002 --only ramps,jobs
+      ./hack/gauntlet --sensitivity --seeds 0 --only mixed,sleepers
     """
     if policy_file and reclaim:
         raise click.UsageError("--reclaim is for the default policy; with --policy, write `spare: Reclaim` there")
+    if sensitivity and (ablate or sweeps or png_file):
+        raise click.UsageError("--sensitivity knows no peers; leave out --ablate, --sweep and --png")
     if listed:
         for name, value in constants.known().items():
             click.echo(f"{name} = {value:g}")
         return
     with _plainly(), ended_by_sigterm():
         policy = one_policy(policy_file) if policy_file else RECLAIM if reclaim else POLICY
-        candidates = _candidates(_ablated(policy) if ablate else controllers, sweeps)
+        ablated = _ablated(policy) if ablate else ()
+        candidates = effects.changed_constants() if sensitivity else _candidates(ablated or controllers, sweeps)
         known = _read(known_file) if known_file else {}
-        chosen = only or (TRENDING if ablate else ())
-        work = [Job(*place, candidates, policy, known.get(place)) for place in worlds(seeds, chosen)]
-        results = _results(work, jobs)
-    summaries = [summary(one.label, results, one.controller not in OTHERS) for one in candidates]
-    _print(summaries)
+        places = worlds(seeds, only or (TRENDING if ablate else ()))
+        work = [Job(*place, one, policy, known.get(place)) for place in places for one in candidates]
+        results = _results(work, jobs, None if sensitivity else candidates[0].label)
+    summaries = [] if sensitivity else [summary(one.label, results, one.controller not in OTHERS) for one in candidates]
+    if sensitivity:
+        click.echo(effects.sensitivity(results))
+    else:
+        _print(summaries)
+    if ablated:
+        click.echo("\n" + effects.ablation(ablated[1:], ablated[0], results))
     if json_file:
         data = {"summary": [one.entry() for one in summaries], "worlds": [one.entry() for one in results]}
         json_file.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
@@ -167,13 +180,13 @@ def _read(path: Path) -> dict[tuple[int, str], WorldResult]:
     return {(one.seed, one.family): one for one in results}
 
 
-def _results(jobs: Sequence[Job], workers: int | None) -> list[WorldResult]:
-    """All of them; a line each as they come."""
+def _results(jobs: Sequence[Job], workers: int | None, label: str | None) -> list[WorldResult]:
+    """All of them; a line about `label` in each as it comes."""
     found = []
-    label = jobs[0].candidates[0].label
-    with Pool(workers) as pool, progress_bar("worlds") as bar:
+    with Pool(workers) as pool, progress_bar("replays") as bar:
         for result in evaluate(jobs, pool, bar):
-            bar.say(tables.line(result, label))
+            if label is not None:
+                bar.say(tables.line(result, label))
             found.append(result)
     return found
 

@@ -1,13 +1,11 @@
 """The engine's constants, one of them changed: what it is worth to the decisions."""
 
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
-from controller.api.policy import MemoryPolicy
 from controller.engine.tuning import Tuning
-from controller.replay import ballast
-from controller.replay.contract import Controller
-from controller.replay.controllers import FIXED
 
 FACTORS = (0.25, 0.5, 2.0, 4.0)
 """Of a constant's value, unless values are given."""
@@ -22,6 +20,17 @@ def known() -> dict[str, float]:
     return {each.name: getattr(Tuning(), each.name) for each in fields(Tuning)}
 
 
+def stages() -> dict[str, str]:
+    """What each constant stands under in `Tuning`: a stage of the engine, most often."""
+    found, stage = {}, ""
+    for line in inspect.getsource(Tuning).splitlines():
+        if line.startswith("    # "):
+            stage = re.split("[:.,]", line.removeprefix("    # "))[0]
+        elif match := re.match(r"    (\w+): \w+ = ", line):
+            found[match[1]] = stage
+    return found
+
+
 def values(sweep: str) -> tuple[str, list[float]]:
     """Name and other values from `NAME` (by FACTORS) or `NAME=VALUE,...`. Raises ConstantError."""
     name, _, given = sweep.partition("=")
@@ -29,15 +38,25 @@ def values(sweep: str) -> tuple[str, list[float]]:
     if name not in there:
         raise ConstantError(f"constant {name!r} does not exist; use one of {', '.join(there)}")
     try:
-        found = [float(value) for value in given.split(",")] if given else [there[name] * one for one in FACTORS]
+        found = [float(value) for value in given.split(",")] if given else [scaled(name, factor) for factor in FACTORS]
     except ValueError as error:
         raise ConstantError(f"--sweep {sweep}: a value is not a number; write it like {name}=0.5,1,2") from error
-    whole = isinstance(there[name], int)
-    others = dict.fromkeys(max(round(value), 1) if whole else value for value in found)
+    others = dict.fromkeys(_whole(value) if isinstance(there[name], int) else value for value in found)
     return name, [value for value in others if value != there[name]]
 
 
-def changed(controller: str, policy: MemoryPolicy, changes: Mapping[str, float]) -> Controller:
-    """Ballast with other constants; `controller` is `ballast` or `ballast:fixed`."""
-    fitted = ballast.with_fixed_looks(policy) if controller == FIXED else policy
-    return ballast.Ballast(fitted, tuning=replace(Tuning(), **changes))
+def scaled(name: str, factor: float) -> float:
+    """A constant's value times `factor`; of a percentile, what is left to 1 is divided by it: there is none above."""
+    value = known()[name]
+    if name == "percentile":
+        return 1 - (1 - value) / factor
+    return _whole(value * factor) if isinstance(value, int) else value * factor
+
+
+def changed(changes: Mapping[str, float]) -> Tuning:
+    """The constants, some of them with other values."""
+    return replace(Tuning(), **changes)
+
+
+def _whole(count: float) -> int:
+    return max(round(count), 1)

@@ -1,8 +1,10 @@
-"""Every candidate in every world: replays side by side, one world after the other."""
+"""Every candidate in every world: replays side by side."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 from controller.api.policy import MemoryPolicy
@@ -12,7 +14,7 @@ from controller.replay.run import replay
 from controller.replay.score import Figures
 from controller.replay.trace import Trace
 from worlds import constants
-from worlds.world import world
+from worlds.world import World, world
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,19 @@ def as_named(controller: str) -> Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One world for all candidates: it is made once."""
+    """One candidate in one world."""
 
     seed: int
     family: str
-    candidates: tuple[Candidate, ...]
+    candidate: Candidate
     policy: MemoryPolicy
     known: "WorldResult | None" = None
-    """Of this world, from another time: its replays of those candidates that are no Ballast are not made again."""
+    """Of this world, from another time: its replay of a candidate that is no Ballast is not made again."""
+
+    @property
+    def world(self) -> tuple[int, str]:
+        """The same for all jobs of one world."""
+        return self.seed, self.family
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,29 +88,33 @@ class WorldResult:
 
 
 def evaluate(jobs: Sequence[Job], pool: Pool, watcher: Watcher) -> Iterator[WorldResult]:
-    """Results in the order of `jobs`, each once it and those before it have ended. Raises PoolError, ReplayError."""
+    """Results in the order of `jobs`, each once all replays of its world and of those before it have ended. The jobs of
+    a world follow each other. Raises PoolError, ReplayError.
+    """
     watcher.more(len(jobs))
-    waiting: dict[int, WorldResult] = {}
-    following = 0
+    found: dict[int, WorldResult] = {}
+    waiting = [[place for place, _ in each] for _, each in groupby(enumerate(jobs), lambda one: one[1].world)]
+    waiting.reverse()
     for place, result in pool.streamed(run, jobs):
         watcher.done()
-        waiting[place] = result
-        while following in waiting:
-            yield waiting.pop(following)
-            following += 1
+        found[place] = result
+        while waiting and all(each in found for each in waiting[-1]):
+            yield _joined([found.pop(each) for each in waiting.pop()])
+
+
+def _joined(parts: Sequence[WorldResult]) -> WorldResult:
+    """One world with the replays of all its parts."""
+    return replace(parts[0], replays={label: each for part in parts for label, each in part.replays.items()})
 
 
 def run(job: Job) -> WorldResult:
-    """Replay one world with every candidate. Raises ReplayError."""
-    made = world(job.seed, job.family)
-    trace = made.trace()
-    known = job.known.replays if job.known is not None and job.known.checksum == made.checksum else {}
-    replays = {
-        one.label: known[one.label]
-        if one.label in known and one.controller in PEERS
-        else _replayed(one, trace, made.host_mib, job.policy)
-        for one in job.candidates
-    }
+    """Replay its candidate in its world. Raises ReplayError."""
+    made, trace = _made(job.seed, job.family)
+    one, known = job.candidate, job.known
+    if known is not None and known.checksum == made.checksum and one.label in known.replays and one.controller in PEERS:
+        replayed = known.replays[one.label]
+    else:
+        replayed = _replayed(one, trace, made.host_mib, job.policy)
     return WorldResult(
         made.seed,
         made.family,
@@ -112,15 +123,19 @@ def run(job: Job) -> WorldResult:
         made.maximum_to_peak,
         made.host_mib / made.peak_mib,
         made.checksum,
-        replays,
+        {one.label: replayed},
     )
 
 
+@lru_cache(maxsize=2)
+def _made(seed: int, family: str) -> tuple[World, Trace]:
+    """A world and its trace, kept for the next candidates: jobs of one world follow each other."""
+    found = world(seed, family)
+    return found, found.trace()
+
+
 def _replayed(candidate: Candidate, trace: Trace, host_mib: float, policy: MemoryPolicy) -> ReplayResult:
-    if candidate.changes:
-        controller = constants.changed(candidate.controller, policy, candidate.changes)
-    else:
-        controller = make(candidate.controller, policy)
+    controller = make(candidate.controller, policy, constants.changed(candidate.changes))
     begun = time.monotonic()
     reporting = guests_report(candidate.controller)
     figures = replay(trace, controller, host_mib, free_page_reporting=reporting).figures

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.compare import compare
+from controller.cli.replaying import Bar
 from controller.forecast.registry import KINDS
 from controller.replay.compare import Estimate, Quality
 
@@ -43,7 +44,7 @@ def test_programs_get_every_figure_with_its_interval() -> None:
 def test_an_infinite_ratio_is_null_for_programs_and_inf_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     some = Estimate(2.0, 1.0, 3.0)
     without_end = Quality("OLS", some, some, some, some, Estimate(2.0, 1.0, inf), some, 60.0, 0.5)
-    monkeypatch.setattr("controller.cli.compare.compare_models", lambda _trace, _policy: (without_end,))
+    monkeypatch.setattr("controller.cli.compare.compare_models", lambda *_, **__: (without_end,))
 
     (ols,) = json.loads(run("--trace", "trace.csv", "-o", "json").stdout)["runs"]
 
@@ -78,3 +79,12 @@ def test_what_cannot_be_used_is_refused_by_name(arguments: tuple[str, ...], comp
     result = run(*arguments)
     assert result.exit_code == 1
     assert complaint in result.stderr
+
+
+def test_what_is_replayed_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    watchers = []
+    monkeypatch.setattr("controller.cli.compare.compare_models", lambda *_, watcher: watchers.append(watcher) or ())
+
+    run("--trace", "trace.csv")
+
+    assert [type(each) for each in watchers] == [Bar]

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
-from controller.cli.replaying import Bar
+from controller.cli.replaying import Bar, progress_bar
 
 LINE = "  0 jobs  harm [% ballast] 0.0012"
 
@@ -32,3 +32,42 @@ def test_a_line_stands_above_the_bar_on_a_terminal(monkeypatch, capsys):
 
 def test_a_line_goes_to_standard_output_where_that_is_a_file(monkeypatch, capsys):
     assert said(False, monkeypatch, capsys) == ("", f"{LINE}\n")
+
+
+class Replays:
+    """Four, announced in two parts, of which one has ended after 60 s and two after 80 s."""
+
+    def __init__(self, monkeypatch, terminal: bool) -> None:
+        self.now = 0.0
+        self.console = Console(file=io.StringIO(), force_terminal=terminal, width=80, get_time=lambda: self.now)
+        monkeypatch.setattr("controller.cli.replaying.terminal", lambda **_: self.console)
+
+    def told(self) -> list[str]:
+        """What was left to read on standard error when each had ended."""
+        found = []
+        with progress_bar("replays") as bar:
+            bar.more(2)
+            for self.now, more in ((60.0, 2), (80.0, 0)):
+                bar.done()
+                bar.more(more)
+                bar._progress.refresh()
+                found.append(self.console.file.getvalue().splitlines()[-1])
+        return found
+
+
+def test_a_terminal_is_told_how_many_of_all_have_ended_and_the_time_left(monkeypatch):
+    first, second = Replays(monkeypatch, terminal=True).told()
+
+    assert "1/4" in first
+    assert "0:03:00" in first
+    assert "2/4" in second
+    assert "0:01:20" in second
+
+
+def test_a_file_is_told_nothing(monkeypatch):
+    replays = Replays(monkeypatch, terminal=False)
+    with progress_bar("replays") as bar:
+        bar.more(1)
+        bar.done()
+
+    assert replays.console.file.getvalue() == ""

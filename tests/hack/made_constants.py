@@ -7,5 +7,9 @@ from dataclasses import dataclass
 class Tuning:
     """Two of them."""
 
+    # Host: what it keeps.
     margin: float = 0.5
+    """Half."""
+
+    # Polling, in points.
     points: int = 3

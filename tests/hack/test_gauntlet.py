@@ -10,10 +10,11 @@ from made_constants import Tuning
 from matplotlib.figure import Figure
 
 from controller.replay.controllers import PEERS
+from controller.replay.pool import Pool
 from controller.replay.score import Figures
-from worlds import constants, picture, tables
+from worlds import constants, effects, evaluation, picture, tables
 from worlds.__main__ import POLICY, main
-from worlds.evaluation import ReplayResult, WorldResult, evaluate
+from worlds.evaluation import Candidate, Job, ReplayResult, WorldResult, as_named, evaluate
 from worlds.summary import best_peer, ratio, summary
 from worlds.world import families, world, worlds
 
@@ -152,6 +153,9 @@ def run(*arguments):
 def brief(monkeypatch):
     """Worlds of a tenth of the length."""
     monkeypatch.setattr("worlds.world.STEPS", 240)
+    evaluation._made.cache_clear()
+    yield
+    evaluation._made.cache_clear()
 
 
 @pytest.mark.usefixtures("brief")
@@ -222,23 +226,27 @@ def asked(monkeypatch):
     """The jobs of a run whose worlds are not replayed."""
     jobs = []
     usual = result(ballast=(1e-3,))
-    monkeypatch.setattr("worlds.__main__._results", lambda work, _workers: jobs.extend(work) or [usual])
+    monkeypatch.setattr("worlds.__main__._results", lambda work, *_: jobs.extend(work) or [usual])
     monkeypatch.setattr("worlds.__main__.summary", lambda _label, results, ours: summary("ballast", results, ours))
+    monkeypatch.setattr("worlds.effects.ablation", lambda labels, base, _results: f"{labels} beside {base}")
     return jobs
 
 
 class TestAblation:
     def test_has_every_other_model_and_fixed_looks_in_worlds_with_trends(self, asked):
-        run("--seeds", "4", "--ablate")
+        outcome = run("--seeds", "4", "--ablate")
 
-        assert [job.family for job in asked] == ["ramps", "saw_teeth", "leaks", "days", "weekdays"]
-        models = ["ballast", "ballast:ols", "ballast:ridge", "ballast:lasso", "ballast:lastvalue", "ballast:fixed"]
-        assert [one.label for one in asked[0].candidates] == [*models, "probe", "mom", "proxmox", "qmemman"]
+        trends = ["ramps", "saw_teeth", "leaks", "days", "weekdays"]
+        others = ["ballast:ols", "ballast:ridge", "ballast:lasso", "ballast:lastvalue", "ballast:fixed"]
+        labels = ["ballast", *others, "probe", "mom", "proxmox", "qmemman"]
+        found = [(job.family, job.candidate.label) for job in asked]
+        assert found == [(one, label) for one in trends for label in labels]
+        assert outcome.output.splitlines()[-1] == f"{tuple(others)} beside ballast"
 
     def test_of_other_families_is_made_where_they_are_named(self, asked):
         run("--seeds", "4", "--ablate", "--only", "jobs")
 
-        assert [job.family for job in asked] == ["jobs"]
+        assert {job.family for job in asked} == {"jobs"}
 
 
 @pytest.mark.parametrize(("arguments", "spare"), [((), "Share"), (("--reclaim",), "Reclaim")])
@@ -299,21 +307,61 @@ class OutOfOrder:
     ended = 0
 
     def streamed(self, _function, jobs):
-        return ((place, jobs[place]) for place in (2, 0, 1))
+        return (
+            (place, replace(result(), family=jobs[place].family, replays={place: None})) for place in (3, 2, 0, 1, 4)
+        )
 
     def more(self, count):
-        assert count == 3
+        assert count == 5
 
     def done(self):
         self.ended += 1
 
 
-def test_results_come_in_the_order_of_worlds_whichever_ends_first():
-    pool = OutOfOrder()
+class TestEvaluation:
+    def jobs(self, families, *candidates):
+        return [Job(4, family, as_named(one), POLICY) for family in families for one in candidates]
 
-    found = [(one, pool.ended) for one in evaluate(["a", "b", "c"], pool, pool)]
+    def test_worlds_come_in_their_order_each_with_all_its_replays_whichever_ends_first(self):
+        pool = OutOfOrder()
+        jobs = [*self.jobs(("calm", "jobs"), "probe", "mom"), *self.jobs(("mixed",), "probe")]
 
-    assert found == [("a", 2), ("b", 3), ("c", 3)]
+        found = [(one.family, [*one.replays], pool.ended) for one in evaluate(jobs, pool, pool)]
+
+        assert found == [("calm", [0, 1], 4), ("jobs", [2, 3], 4), ("mixed", [4], 5)]
+
+    @pytest.mark.usefixtures("brief")
+    def test_a_world_is_made_once_for_all_candidates(self, monkeypatch):
+        made = []
+        monkeypatch.setattr(evaluation, "world", lambda *place: made.append(place) or world(*place))
+
+        with Pool(1) as pool:
+            found = [*evaluate(self.jobs(("calm", "jobs"), "probe", "max", "static"), pool, Watching())]
+
+        assert made == [(4, "calm"), (4, "jobs")]
+        assert [[*one.replays] for one in found] == [["probe", "max", "static"]] * 2
+
+    @pytest.mark.usefixtures("brief")
+    def test_every_replay_is_announced_and_told_when_it_ends(self):
+        watching = Watching()
+
+        with Pool(1) as pool:
+            told = [watching.heard[:] for _ in evaluate(self.jobs(("calm", "jobs"), "max", "static"), pool, watching)]
+
+        assert told == [[4, "done", "done"], [4, "done", "done", "done", "done"]]
+
+
+class Watching:
+    """Who hears how far the replays are."""
+
+    def __init__(self):
+        self.heard = []
+
+    def more(self, count):
+        self.heard.append(count)
+
+    def done(self):
+        self.heard.append("done")
 
 
 @pytest.mark.parametrize(
@@ -323,6 +371,9 @@ def test_results_come_in_the_order_of_worlds_whichever_ends_first():
         (["--only", "calm,wild"], "family 'wild' does not exist; use some of calm, ramps"),
         (["--controllers", "bollast"], "controller 'bollast' does not exist; use some of ballast"),
         (["--sweep", "nonesuch"], "constant 'nonesuch' does not exist"),
+        (["--sensitivity", "--ablate"], "leave out --ablate, --sweep and --png"),
+        (["--sensitivity", "--sweep", "pool"], "leave out --ablate, --sweep and --png"),
+        (["--sensitivity", "--png", "ratios.png"], "leave out --ablate, --sweep and --png"),
     ],
 )
 def test_what_does_not_exist_is_refused_with_what_there_is(arguments, message):
@@ -340,20 +391,18 @@ class TestSweep:
     def test_constants_are_listed_with_their_values(self):
         assert run("--constants").output == "margin = 0.5\npoints = 3\n"
 
-    @pytest.mark.parametrize("controller", ["ballast", "ballast:fixed"])
-    def test_ballast_is_made_with_one_of_them_changed(self, controller, monkeypatch):
+    @pytest.mark.usefixtures("brief")
+    def test_ballast_is_made_with_one_of_them_changed(self, monkeypatch):
         made = []
-        monkeypatch.setattr(constants.ballast, "Ballast", lambda policy, tuning: made.append((policy, tuning)))
+        monkeypatch.setattr(evaluation, "make", lambda *asked: made.append(asked) or PEERS["static"]())
 
-        constants.changed(controller, POLICY, {"margin": 2.0})
+        evaluation.run(Job(4, "calm", Candidate("margin=2", "ballast:fixed", {"margin": 2.0}), POLICY))
 
-        monitoring = made[0][0].spec.monitoring
-        fixed = monitoring.maximum_interval_seconds == monitoring.minimum_interval_seconds
-        assert (fixed, made[0][1]) == (controller == "ballast:fixed", Tuning(margin=2.0))
+        assert made == [("ballast:fixed", POLICY, Tuning(margin=2.0))]
 
     @pytest.mark.usefixtures("brief")
     def test_a_sweep_has_a_row_for_every_value_beside_the_present_ones(self, monkeypatch):
-        monkeypatch.setattr(constants, "changed", lambda *_: PEERS["static"]())
+        monkeypatch.setattr(evaluation, "make", lambda *_: PEERS["static"]())
 
         swept = ("--sweep", "margin=0.5,2", "--sweep", "points=1")
         outcome = run("--seeds", "4", "--only", "jobs", *swept, "--jobs", "1")
@@ -373,3 +422,99 @@ class TestSweep:
     def test_a_value_that_is_no_number_is_refused(self):
         with pytest.raises(constants.ConstantError, match=r"not a number; write it like margin=0\.5,1,2"):
             constants.values("margin=much")
+
+    def test_a_constant_is_of_the_stage_it_stands_under(self):
+        assert constants.stages() == {"margin": "Host", "points": "Polling"}
+
+    def test_a_percentile_is_moved_toward_one_and_never_beyond(self, monkeypatch):
+        monkeypatch.setattr(constants, "known", lambda: {"percentile": 0.95})
+
+        assert constants.values("percentile")[1] == pytest.approx([0.8, 0.9, 0.975, 0.9875])
+
+
+class TestEffects:
+    def test_are_ratios_to_the_base_world_by_world(self):
+        results = [
+            result(ballast=(2e-3, 4, 90), other=(1e-3, 8, 30)),
+            result(ballast=(1e-3, 4, 90), other=(4e-3, 4, 45)),
+        ]
+
+        effect = effects.Effect.of("other", "ballast", results)
+
+        assert effect.ratios == ((0.5, 4.0), (2.0, 1.0), (30 / 90, 0.5))
+        assert effect.means == pytest.approx((2**0.5, 2**0.5, 6**-0.5))
+
+    def test_what_nobody_notices_is_no_difference_but_not_the_same(self):
+        effect = effects.Effect.of("other", "ballast", [result(ballast=(0.0, 0.9, 5), other=(9e-6, 0.0, 5))])
+
+        assert (effect.ratios, effect.unmoved, effect.same) == (((1.0,), (1.0,), (1.0,)), True, False)
+
+    def test_on_looks_are_told_of_worlds_with_fine_samples(self):
+        results = [result(6.0, ballast=(0, 0, 10), other=(0, 0, 20)), result(ballast=(0, 0, 10), other=(0, 0, 30))]
+
+        assert effects.Effect.of("other", "ballast", results).ratios[2] == (3.0,)
+        assert effects.Effect.of("other", "ballast", results[:1]).ratios[2] == (2.0,)
+
+    def test_of_models_have_a_row_each_with_the_mean_and_both_ends(self):
+        results = [
+            result(ballast=(1e-3, 4, 90), other=(1e-3, 8, 45)),
+            result(ballast=(1e-3, 4, 90), other=(4e-3, 4, 90)),
+        ]
+
+        rows = effects.ablation(["other"], "ballast", results).splitlines()
+
+        assert rows[2:] == ["| `other` | 2.00 (1.00 to 4.00) | 1.41 (1.00 to 2.00) | 0.71 (0.50 to 1.00) |"]
+
+
+class TestSensitivity:
+    @pytest.fixture(autouse=True)
+    def table(self, monkeypatch):
+        there = {"margin": 0.5, "felt_room": 0.06, "noisy": 4.0, "idle": 1.0, "unused": 3}
+        monkeypatch.setattr(constants, "known", lambda: there)
+        monkeypatch.setattr(constants, "stages", lambda: {"margin": "Host", "felt_room": "Polling"})
+
+    def test_has_every_constant_halved_and_doubled_where_it_acts(self):
+        found = [(one.label, one.controller, dict(one.changes)) for one in effects.changed_constants()]
+
+        assert found[:6] == [
+            ("ballast", "ballast", {}),
+            ("ballast:felt", "ballast:felt", {}),
+            ("margin=0.25", "ballast", {"margin": 0.25}),
+            ("margin=1", "ballast", {"margin": 1.0}),
+            ("felt_room=0.03", "ballast:felt", {"felt_room": 0.03}),
+            ("felt_room=0.12", "ballast:felt", {"felt_room": 0.12}),
+        ]
+        assert len(found) == 2 + 2 * 5
+
+    def results(self):
+        usual = {one.label: figures(1e-3, 10.0, 100.0) for one in effects.changed_constants()}
+        usual["ballast:felt"] = usual["felt_room=0.03"] = figures(1e-3, 10.0, 50.0)
+        changed = {
+            "margin=0.25": figures(3e-3, 10.0, 100.0),
+            "felt_room=0.12": figures(1e-3, 5.0, 100.0),
+            "idle=0.5": figures(1.01e-3, 10.0, 100.0),
+        }
+        noisy = [{"noisy=2": figures(1e-3, 10.0, looks)} for looks in (80, 125)]
+        return [replace(result(), replays=usual | changed | each) for each in noisy]
+
+    def test_has_a_row_for_what_moves_a_mean_and_names_the_rest(self):
+        rows = effects.sensitivity(self.results()).splitlines()
+
+        assert rows[2:] == [
+            "| `margin` | Host | 0.5 | 3.00 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |",
+            "| `felt_room` | Polling | 0.06 | 1.00 | 1.00 | 1.00 | 0.50 | 1.00 | 2.00 |",
+            "",
+            "- No mean moves by more than 2 %, only figures of single worlds: `noisy`.",
+            "- No figure of any world moves by more than 2 %: `idle`.",
+            "- All figures stay the same to the last digit: `unused`.",
+        ]
+
+    def test_is_all_that_a_run_prints(self, monkeypatch, tmp_path):
+        jobs = []
+        monkeypatch.setattr("worlds.__main__._results", lambda work, *_: jobs.extend(work) or self.results())
+
+        outcome = run("--sensitivity", "--seeds", "4", "--only", "jobs", "--json", str(tmp_path / "figures.json"))
+
+        assert outcome.output == effects.sensitivity(self.results()) + "\n"
+        assert [job.candidate for job in jobs] == [*effects.changed_constants()]
+        assert len(json.loads((tmp_path / "figures.json").read_text())["worlds"]) == 2

@@ -122,3 +122,24 @@ def test_a_long_trace_of_domains_that_all_ran_briefly_is_refused_for_their_sake(
 def test_samples_within_a_microsecond_are_no_trace_to_forecast() -> None:
     with pytest.raises(CompareError, match=r"ran for 0 s at most"):
         compare(trace(step=1e-8, a=[1.0, 2.0]), DEFAULTS, ("OLS",))
+
+
+class Counting:
+    """Who watches."""
+
+    announced = ended = 0
+
+    def more(self, count: int) -> None:
+        self.announced += count
+
+    def done(self) -> None:
+        self.ended += 1
+
+
+@pytest.mark.usefixtures("one_processor")
+def test_the_replay_of_each_domain_with_each_model_is_announced_and_told_when_it_ends() -> None:
+    watcher = Counting()
+
+    compare(trace(step=60, a=[500.0] * 300, b=[500.0] * 300), DEFAULTS, ("LastValue", "OLS"), watcher)
+
+    assert (watcher.announced, watcher.ended) == (4, 4)
