@@ -16,7 +16,7 @@ QUIET_S = 300.0
 REPEAT_S = 1800.0
 """Seconds after which what lasts is told again: the API server forgets events after an hour."""
 NAME_LENGTH = 230
-"""Characters of what it is about in an event's name, which has 253 at most."""
+"""Characters of the node's name in an event's name, which has 253 at most."""
 CONTROLLER = "ballast.dev/agent"
 
 

@@ -9,7 +9,7 @@ from controller.api.printable import cut
 from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
 from controller.cluster.findings import NOTE_BYTES
-from controller.cluster.nodeevents import NAME_LENGTH, event_remedy
+from controller.cluster.nodeevents import event_remedy
 from controller.cluster.resources import EVENTS, MEMORY_POLICIES, Object
 
 _log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class PolicyEvents:
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"generateName": f"{policy[:NAME_LENGTH]}-", "namespace": NAMESPACE},
+            "metadata": {"generateName": f"{policy}-", "namespace": NAMESPACE},
             "eventTime": datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "type": "Warning" if condition["status"] == "True" else "Normal",
             "reason": condition["reason"],
