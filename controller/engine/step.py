@@ -198,7 +198,8 @@ def _end(state: State, limits: Bounds, now: float, tuning: Tuning) -> tuple[Stat
     told = balloon.relieved(state.balloon, rows_of(stuck), target[stuck])
     told = balloon.halted(told, state.observation, rows_of(handed), target[handed], now, tuning)
     reasons = np.where(handed, int(Reason.HANDED_OVER), int(Reason.STUCK))
-    return state.having(balloon=told), _actions(state, rows, target, reasons)
+    seen = observation.doubt(state.observation, handed, now, tuning)
+    return state.having(balloon=told, observation=seen), _actions(state, rows, target, reasons)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import libvirt
 from faulting.hostfault import HostFault
 from faulting.judge import TOLERANCE_MIB
 from faulting.log import remarks
-from faulting.stage import BUDGET_MIB, CEILING, NEED_MIB, REST_MIB, Stage
+from faulting.stage import BUDGET_MIB, NEED_MIB, REST_MIB, Stage
 from lab.errors import LabError
 from lab.guest import MIB, Guest, virtio_mem
 from lab.hoarder import hoarding_emulator
@@ -198,8 +198,10 @@ def _observed(stage: Stage) -> float:
 
 
 def _given_back(stage: Stage, guest: Guest) -> bool:
-    """Its balloon is where QEMU was told last, which is all that the policy lets it have."""
-    return guest.actual() > CEILING * guest.spec.maximum - 1 and stage.distance(guest) <= TOLERANCE_MIB
+    """Its last order takes back all that the one before asked for, and its balloon is there."""
+    told = [float(guest.spec.maximum), *(order.target for order in stage.orders(guest)[-1])]
+    back = len(told) > 2 and told[-2] < told[-1] >= told[-3] - TOLERANCE_MIB
+    return back and stage.distance(guest) <= TOLERANCE_MIB
 
 
 def _plugged(stage: Stage) -> float:

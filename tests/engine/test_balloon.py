@@ -287,6 +287,19 @@ class TestOrdersEndWithTheRightToGiveThem:
         world.tick(30)
         assert (first.actual, second.actual) == (3850, 3650)  # of 3550 each, when it is read
 
+    def test_what_a_guest_has_not_shown_that_it_can_give_is_not_asked_for_again_at_once(self):
+        liar = Guest("liar", 200, 2000, moves_at=50, statistics={"unused": 20 * MIB})
+        world = Node([liar], policies=[policy()])
+        to_the_first_order(world)
+        world.tick()
+        for mode in ("Observe", "Enforce"):
+            world.policies = [policy(mode=mode)]
+            world.tick(60)
+        assert [action.reason for action in world.actions()] == [Reason.FORECAST_SHRINK, Reason.HANDED_OVER]
+        world.now += TUNING.doubt_first
+        world.tick(30)
+        assert world.actions()[2].reason is Reason.FORECAST_SHRINK
+
     def test_a_released_domain_gets_its_definition_at_once(self):
         slow = Guest("slow", 500, 3000, definition=3500, moves_at=50)
         world = Node([slow], policies=[policy()]).tick(12)
