@@ -74,7 +74,7 @@ def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now
     if not np.count_nonzero(event):
         return balloon
     balloon = _arrive(balloon, event == int(Event.ARRIVED), size)
-    balloon = _fail(balloon, size, inventory, now, tuning)
+    balloon = _fail(balloon, size, now, tuning)
     balloon = _surprise(balloon, observation, inventory, now, tuning)
     balloon = balloon.put(event == int(Event.EXPIRED), origin=np.nan)
     return _come_home(balloon, event == int(Event.FOLLOWED), size)
@@ -184,15 +184,15 @@ def _arrive(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
     return settled.put(where & np.isneginf(balloon.reverted_at), backoff=0.0)
 
 
-def _fail(balloon: Balloon, size: Floats, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
+def _fail(balloon: Balloon, size: Floats, now: float, tuning: Tuning) -> Balloon:
     """Balloons that are about to be told to stay where they are: should libvirt refuse that, they go on.
 
-    What was given to a domain that is no longer to be changed stays its own, though its guest does not take it.
+    What was given stays the guest's own, though it does not take it, until it is told otherwise.
     """
     where, backoff = balloon.failed, (2 * balloon.backoff).clip(tuning.retry_first, tuning.retry_longest)
     settled = _settle(balloon, where, size)
     settled = settled.put(where, previous=balloon.target, backoff=backoff, retry_at=now + backoff)
-    given = where & ~inventory.enforce & (balloon.target > size)
+    given = where & (balloon.target > size)
     return settled.put(where & ~given, origin=balloon.origin).put(given, allowance=balloon.target)
 
 

@@ -310,6 +310,39 @@ class TestOrdersEndWithTheRightToGiveThem:
         world.tick(30)
         assert slow.actual == 3500
 
+    def test_a_shrink_to_the_definition_is_not_taken_back(self):
+        slow = Guest("slow", 500, 4000, definition=2000, moves_at=50)
+        world = Node([slow], policies=[policy(shrink={"stabilizationSeconds": 3600})]).tick(12)
+        world.policies = []
+        world.tick(20)
+        assert [action.reason for action in world.actions()] == [Reason.RELEASE_RESTORE]
+
+    def test_no_more_is_given_back_than_the_guest_can_have_by_now(self):
+        slow = Guest("slow", 500, 4000, moves_at=200)
+        world = Node([slow], policies=[policy()]).tick(15)
+        assert slow.actual < 3000
+        slow.maximum, world.policies = 3000, [policy(mode="Observe")]
+        world.tick(30)
+        assert slow.target == 3000
+
+    def test_nothing_is_taken_back_before_libvirt_has_answered(self):
+        late = Guest("late", 500, 4000, moves_at=50, late=6)
+        world = Node([late], policies=[policy()])
+        to_the_first_order(world)
+        world.policies = [policy(mode="Observe")]
+        world.tick(5)
+        assert len(world.actions()) == 1
+        world.tick(30)
+        assert (late.actual, [action.reason for action in world.actions()][1:]) == (4000, [Reason.HANDED_OVER])
+
+    def test_a_failure_that_is_over_is_forgotten(self):
+        desk = Desk()
+        desk.order(1000)
+        assert desk.follow(6, 2000) is Event.STALLED
+        assert desk.balloon.origin.tolist() == [2000 * MIB]
+        assert desk.follow(60, 2000) is Event.EXPIRED
+        assert np.isnan(desk.balloon.origin).all()
+
     def test_a_guest_that_boots_meanwhile_is_not_squeezed_by_the_old_order(self):
         slow = Guest("slow", 500, 4000, moves_at=50)
         world = Node([slow], policies=[policy()]).tick(12)
