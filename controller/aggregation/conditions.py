@@ -79,9 +79,9 @@ def _degraded(summary: Summary) -> Verdict:
 
 def _conflicted(summary: Summary) -> Verdict:
     """Another policy of the same priority owns domains that this one selects."""
-    figures = summary.figures
-    if not figures.conflicted_domains and figures.left_out_nodes:
-        return Verdict("Conflicted", "Unknown", *_left_out(summary))
+    figures, gap = summary.figures, next(_gaps(summary), None)
+    if not figures.conflicted_domains and gap is not None:
+        return Verdict("Conflicted", "Unknown", *gap)
     if not figures.conflicted_domains:
         return Verdict("Conflicted", "False", *_no_conflict(figures))
     message = (
@@ -93,7 +93,7 @@ def _conflicted(summary: Summary) -> Verdict:
 
 
 def _gaps(summary: Summary) -> Iterator[tuple[str, str]]:
-    """Why nobody knows whether all domains are stable, or whether there are any."""
+    """Why nobody knows whether all domains are stable, or are some other policy's, or whether there are any."""
     figures = summary.figures
     yield from _hindrances(summary)
     if figures.nodes == 0:

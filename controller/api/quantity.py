@@ -12,6 +12,9 @@ _LARGEST = 2**62
 """Bytes; 4 EiB. Leaves room to add two quantities in 64 bits."""
 SMALLEST = 2**20
 """Bytes; 1 MiB. A balloon moves by no less, so a smaller size of memory is one whose unit was forgotten."""
+SMALLEST_BARE = 64 * 2**20
+"""Bytes that a size without a unit is at least; no guest lives on less. Who writes libvirt's KiB means 1024 times as
+much."""
 _LONGEST = 32
 """Characters; every size up to the largest fits twice."""
 _PLACES = 3
@@ -26,7 +29,7 @@ _NEARLY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<letter>[kmgtpe])(?P
 _USAGE = "use a number with Ki, Mi, Gi, Ti, k, M, G or T behind it, or bytes without a suffix, such as 512Mi"
 
 
-def parse_quantity(value: str | int, least: int = SMALLEST, least_bare: int = SMALLEST) -> int:
+def parse_quantity(value: str | int, least: int = SMALLEST, least_bare: int = SMALLEST_BARE) -> int:
     """Bytes of a quantity: text in Kubernetes' notation, without a sign, or an integer, which means bytes.
 
     Raises InvalidValueError (a ValueError) for anything else, for parts of a byte (so for suffixes `m`, `u`
@@ -97,18 +100,21 @@ def _nearly(text: str) -> str:
 
 
 def format_quantity(size: int) -> str:
-    """The shortest exact binary form of a size in bytes: `512Mi`, `1.5Gi`. A tie goes to whole numbers."""
+    """The shortest exact form of a size in bytes that can be read again, binary if possible: `512Mi`, `1.5Gi`. A tie
+    goes to whole numbers.
+    """
     if size < 0:
         raise InvalidValueError(size, "a quantity cannot be negative", "use 0 or more")
-    forms = (_scaled(size, power) + suffix for suffix, power in _BINARY.items())
-    return min(forms, key=lambda form: (len(form), "." in form))
+    bare = not 0 < size < SMALLEST_BARE
+    forms = [_scaled(size, 1024**power) + suffix for suffix, power in _BINARY.items() if suffix or bare]
+    forms = [form for form in forms if len(form.partition(".")[2].rstrip("KMGTPEi")) <= _PLACES]
+    return min(forms or [f"{_scaled(size, 1000)}k"], key=lambda form: (len(form), "." in form))
 
 
-def _scaled(size: int, power: int) -> str:
-    """`size / 1024**power` exactly; ten binary digits are ten decimal digits behind the point."""
-    whole, rest = divmod(size, 1024**power)
+def _scaled(size: int, unit: int) -> str:
+    """`size / unit` exactly; a power of 1024 has as many decimal places as it has binary digits, one of 1000 fewer."""
+    whole, rest = divmod(size, unit)
     if not rest:
         return str(whole)
-    places = 10 * power
-    fraction = rest * 10**places // 1024**power
-    return f"{whole}.{fraction:0{places}d}".rstrip("0")
+    places = unit.bit_length() - 1
+    return f"{whole}.{rest * 10**places // unit:0{places}d}".rstrip("0")

@@ -38,9 +38,6 @@ class Wishes:
 
 
 _ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
-_SMALLEST_BARE = 64 * 2**20
-"""Bytes that a size without a unit is at least; no guest lives on less. Who writes libvirt's KiB here means 1024 times
-as much."""
 _HEAVIEST = 10_000
 """Bound of a policy's weight too."""
 
@@ -66,7 +63,7 @@ def parse_wishes(
             errors.append(f"{name} {error}")
             return None
 
-    lower, upper = read("minimum", minimum, _size), read("maximum", maximum, _size)
+    lower, upper = read("minimum", minimum, parse_quantity), read("maximum", maximum, parse_quantity)
     if lower is not None and upper is not None and upper < lower:
         error = InvalidValueError(maximum, f"less than minimum {minimum}", "raise it or lower minimum")
         errors.append(f"maximum {error}")
@@ -78,10 +75,6 @@ def parse_wishes(
         labels=dict(labels),
         error=". ".join(errors),
     )
-
-
-def _size(text: str) -> int:
-    return parse_quantity(text, least_bare=_SMALLEST_BARE)
 
 
 def _answer(text: str) -> bool:

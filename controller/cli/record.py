@@ -19,10 +19,10 @@ SMALLEST_TRACE = 2**10
 
 
 def _limit(_context: click.Context, _option: click.Parameter, text: str) -> int:
-    from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
+    from controller.api.quantity import SMALLEST, parse_quantity  # noqa: PLC0415 - not for the sake of --help
 
     try:
-        limit = parse_quantity(text, SMALLEST_TRACE)
+        limit = parse_quantity(text, SMALLEST_TRACE, SMALLEST)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if limit == 0:

@@ -25,7 +25,7 @@ from controller.cluster.access import AccessError, Load
 from controller.cluster.deadline import Deadline, heed_deadlines
 from controller.cluster.errors import ApiError, broken, late, of_status, refused, unreachable
 from controller.cluster.resources import Object, Resource
-from controller.cluster.shape import sound_list
+from controller.cluster.shape import object_of, sound_list
 
 CONNECT_S = 5.0
 """Seconds to open a connection: further away than that is away."""
@@ -111,7 +111,8 @@ class Client:
     ) -> Object:
         """One object."""
         accept = _METADATA.format("") if metadata_only else _JSON
-        return self._read(self._open("GET", resource.path(namespace=namespace, name=name), {}, accept=accept))
+        answer = self._open("GET", resource.path(namespace=namespace, name=name), {}, accept=accept)
+        return object_of(self._read(answer), resource.kind, name)
 
     def pages(
         self,
@@ -135,10 +136,9 @@ class Client:
             answer = self._open("GET", resource.path(namespace=namespace), query | {"continue": token}, accept=accept)
             content = self._content(answer, min(most, MAXIMUM_ANSWER))
             most -= len(content)
-            said = sound_list(self._understood(answer, content))
-            metadata = said.get("metadata") or {}
-            version = metadata.get("resourceVersion", "")
-            yield Page(said.get("items") or [], version, _rfc3339(answer.response.headers.get("Date")))
+            said = sound_list(self._understood(answer, content), resource.kind)
+            metadata = said["metadata"]
+            yield Page(said["items"] or [], metadata["resourceVersion"], _rfc3339(answer.response.headers.get("Date")))
             token = metadata.get("continue") or ""
             if not token:
                 return
@@ -200,22 +200,22 @@ class Client:
         accept = _METADATA.format("") if metadata_only else _JSON
         due = self._monotonic() + timeout_s
         answer = self._open("GET", path, query, accept=accept, answer_s=timeout_s + WATCH_GRACE_S)
-        return Watch(self.server, answer, lambda: self._monotonic() >= due)
+        return Watch(self.server, resource.kind, answer, lambda: self._monotonic() >= due)
 
     def create(self, resource: Resource, body: Object, *, namespace: str | None = None) -> Object:
         """A new object. ApiError.conflict: the name is taken."""
-        return self._json("POST", resource.path(namespace=namespace), {}, body)
+        return self._write("POST", resource, resource.path(namespace=namespace), {}, body)
 
     def update(
         self, resource: Resource, body: Object, *, namespace: str | None = None, subresource: str = ""
     ) -> Object:
         """Replace an object as it was read. ApiError.conflict: someone else changed it since it was read."""
         path = resource.path(namespace=namespace, name=body["metadata"]["name"], subresource=subresource)
-        return self._json("PUT", path, {}, body)
+        return self._write("PUT", resource, path, {}, body)
 
     def merge(self, resource: Resource, name: str, patch: Object, *, namespace: str | None = None) -> Object:
         """Change the fields that stand in `patch` (RFC 7386)."""
-        return self._json("PATCH", resource.path(namespace=namespace, name=name), {}, patch, _MERGE)
+        return self._write("PATCH", resource, resource.path(namespace=namespace, name=name), {}, patch, _MERGE)
 
     def apply(
         self,
@@ -233,21 +233,24 @@ class Client:
         """
         path = resource.path(namespace=namespace, name=body["metadata"]["name"], subresource=subresource)
         query = {"fieldManager": field_manager, "force": "true" if force else "false"}
-        return self._json("PATCH", path, query, body, _APPLY)
+        return self._write("PATCH", resource, path, query, body, _APPLY)
 
     def close(self) -> None:
         """Close idle connections."""
         self._session.pool.clear()
 
-    def _json(
+    def _write(
         self,
         method: str,
+        resource: Resource,
         path: str,
-        query: Mapping[str, str] = {},
-        body: Object | None = None,
+        query: Mapping[str, str],
+        body: Object,
         content_type: str = _JSON,
     ) -> Object:
-        return self._read(self._open(method, path, query, body, content_type))
+        """The object as it stands after a write."""
+        name = body.get("metadata", {}).get("name", "")
+        return object_of(self._read(self._open(method, path, query, body, content_type)), resource.kind, name)
 
     def _read(self, answer: "_Answer") -> Object:
         """The object in an answer."""
@@ -298,9 +301,10 @@ class Client:
 class Watch:
     """The events of one watch: iterate in one thread, close in any."""
 
-    def __init__(self, server: str, answer: "_Answer", due: Callable[[], bool]) -> None:
-        """`due` tells whether it is time for the server to end it."""
+    def __init__(self, server: str, kind: str, answer: "_Answer", due: Callable[[], bool]) -> None:
+        """`kind` is that of its objects; `due` tells whether it is time for the server to end it."""
         self._server = server
+        self._kind = kind
         self._answer = answer
         self._due = due
         self._closed = False
@@ -309,7 +313,7 @@ class Watch:
         """Ends when the server ends the watch in its time, or after `close`. Raises ApiError."""
         try:
             for line in _lines(self._answer):
-                yield _event(_parsed(line))
+                yield _event(_parsed(line), self._kind)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             if not self._closed:
                 raise _failed(self._server, self._answer, error) from error
@@ -373,14 +377,14 @@ def _parsed(content: bytes) -> Object:
     return said
 
 
-def _event(said: Object) -> Event:
-    """Raises ApiError where it is an error, ValueError where it is no event."""
+def _event(said: Object, of: str) -> Event:
+    """Raises ApiError where it is an error, or about another kind than `of`; ValueError where it is no event."""
     kind, told = said.get("type"), said.get("object")
     if kind == "ERROR":
         raise of_status(told)
     if kind not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK") or not isinstance(told, dict):
         raise ValueError("no event in its answer")
-    return Event(kind, told)
+    return Event(kind, object_of(told, of))
 
 
 def _failed(server: str, answer: _Answer, error: Exception) -> ApiError:

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable
 
+from controller.api.problems import shown
 from controller.cluster.client import Client, Watch
-from controller.cluster.errors import ApiError
+from controller.cluster.errors import ApiError, invalid
 from controller.cluster.resources import NODES, Object
 from controller.cluster.retry import FIRST_S, Retry
 from controller.cluster.shape import sound, version_of
@@ -86,8 +87,10 @@ class NodeWatch:
                 self._tell(event.object)
 
     def _tell(self, node: Object) -> None:
-        """Of a Node that is deleted the last labels count on: its guests are still here."""
+        """Of a Node that is deleted the last labels count on: its guests are still here. Raises ApiError."""
         metadata = sound(node)["metadata"]
+        if metadata["name"] != self._name:
+            raise invalid(f"metadata.name: {shown(metadata['name'])}: Node {self._name} was asked for")
         told = {"name": self._name, "uid": metadata.get("uid", ""), "labels": metadata.get("labels") or {}}
         if told != self._told:
             self._told = told

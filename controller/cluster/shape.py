@@ -53,14 +53,14 @@ class _Bookmark(_Part):
     metadata: _Point
 
 
-class _ListMetadata(_Part):
-    resourceVersion: _Version = ""  # noqa: N815 - as above
+class _ListMetadata(_Point):
     continue_: Annotated[str, Field(alias="continue")] = ""
 
 
 class _List(_Part):
-    metadata: _ListMetadata = _ListMetadata()
-    items: list[dict[str, Any]] | None = None
+    kind: _Text
+    metadata: _ListMetadata
+    items: list[dict[str, Any]] | None
 
 
 def sound(told: object) -> Object:
@@ -81,9 +81,31 @@ def version_of(told: object) -> str:
     return version
 
 
-def sound_list(told: object) -> Object:
-    """A list whose items are objects of any form. Raises ApiError."""
-    return _checked(_List, told)
+def sound_list(told: object, kind: str) -> Object:
+    """A list of this kind, whose items are objects of any form: what says nothing is no empty list. Raises ApiError."""
+    checked = _checked(_List, told)
+    of_kind(checked, f"{kind}List", f"{_METADATA_ONLY}List")
+    return checked
+
+
+def object_of(told: Object, kind: str, name: str = "") -> Object:
+    """The object as it came, which is one of this kind, and of this name if one is given. Raises ApiError."""
+    of_kind(told, kind, _METADATA_ONLY)
+    metadata = told.get("metadata")
+    found = metadata.get("name") if isinstance(metadata, dict) else None
+    if name and found != name:
+        raise invalid(f"metadata.name: {shown(str(found))}: {kind} {name} was asked for")
+    return told
+
+
+def of_kind(told: Object, *kinds: str) -> None:
+    """Raises ApiError for an answer to another question."""
+    if told.get("kind") not in kinds:
+        raise invalid(f"kind: {shown(str(told.get('kind')))}: {kinds[0]} was asked for")
+
+
+_METADATA_ONLY = "PartialObjectMetadata"
+"""The kind of objects of which the metadata alone was asked for."""
 
 
 def _is_deep(told: object) -> bool:

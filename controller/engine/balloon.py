@@ -7,7 +7,7 @@ import numpy as np
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Event, Phase, after
-from controller.engine.reasons import first_that_applies
+from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, Life, Outcome, Result
 from controller.engine.tables import Bools, Floats, Ints, mask, spread
 from controller.engine.tuning import Tuning
@@ -24,7 +24,8 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
 
     `same`: (n,) the row before of each domain, -1 where it was started since; `kept`: -1 also where its guest was
     reset. Of one that was reset stays what does not end with the guest's life: its release, an order that is not
-    answered yet, and the size that QEMU goes on to ask for. Domains that lost an acting policy are released.
+    answered yet, and the size that QEMU goes on to ask for, with the one from before. Domains that lost an acting
+    policy are released.
     """
     taken, before = balloon.take(kept), balloon.take(same)
     reset, unowned = (same >= 0) & (kept < 0), new.policy < 0
@@ -37,7 +38,7 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     observed = new.acted_on & ~new.enforce
     waiting = reset & (before.phase == int(Phase.UNKNOWN))
     taken = taken.put(waiting, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
-    return taken.put(reset, allowance=promised, progress=before.progress).having(
+    return taken.put(reset, allowance=promised, progress=before.progress, origin=before.origin).having(
         release=lost | (before.release & unowned),
         release_until=release_until,
         proposed=np.where(observed, taken.proposed, np.nan),
@@ -73,8 +74,9 @@ def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now
     if not np.count_nonzero(event):
         return balloon
     balloon = _arrive(balloon, event == int(Event.ARRIVED), size)
-    balloon = _fail(balloon, balloon.failed, size, now, tuning)
+    balloon = _fail(balloon, size, now, tuning)
     balloon = _surprise(balloon, observation, inventory, now, tuning)
+    balloon = balloon.put(event == int(Event.EXPIRED), origin=np.nan)
     return _come_home(balloon, event == int(Event.FOLLOWED), size)
 
 
@@ -169,7 +171,7 @@ def _progress(balloon: Balloon, observation: Observation, now: float) -> Balloon
 
 def _settle(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
     """Balloons that are at rest, whatever they were told."""
-    return balloon.put(where, target=np.nan, previous=np.nan, settled=size, allowance=np.nan)
+    return balloon.put(where, target=np.nan, previous=np.nan, origin=np.nan, settled=size, allowance=np.nan)
 
 
 def _arrive(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
@@ -182,11 +184,16 @@ def _arrive(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
     return settled.put(where & np.isneginf(balloon.reverted_at), backoff=0.0)
 
 
-def _fail(balloon: Balloon, where: Bools, size: Floats, now: float, tuning: Tuning) -> Balloon:
-    """Balloons that are about to be told to stay where they are: should libvirt refuse that, they go on."""
-    backoff = (2 * balloon.backoff).clip(tuning.retry_first, tuning.retry_longest)
+def _fail(balloon: Balloon, size: Floats, now: float, tuning: Tuning) -> Balloon:
+    """Balloons that are about to be told to stay where they are: should libvirt refuse that, they go on.
+
+    What was given stays the guest's own, though it does not take it, until it is told otherwise.
+    """
+    where, backoff = balloon.failed, (2 * balloon.backoff).clip(tuning.retry_first, tuning.retry_longest)
     settled = _settle(balloon, where, size)
-    return settled.put(where, previous=balloon.target, backoff=backoff, retry_at=now + backoff)
+    settled = settled.put(where, previous=balloon.target, backoff=backoff, retry_at=now + backoff)
+    given = where & (balloon.target > size)
+    return settled.put(where & ~given, origin=balloon.origin).put(given, allowance=balloon.target)
 
 
 def _surprise(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
@@ -199,7 +206,8 @@ def _surprise(balloon: Balloon, observation: Observation, inventory: Inventory, 
     hold = now + np.maximum(inventory.stabilization, tuning.outside_hold)
     balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + tuning.settling))
     balloon = balloon.put(resized, hold_until=hold).put(grew | reverted, reverted_at=now)
-    balloon = _settle(balloon, resized | drifted, size)
+    origin = np.where(event == int(Event.DRIFTED), balloon.origin, np.nan)  # QEMU goes on to ask for what it was told
+    balloon = _settle(balloon, resized | drifted, size).put(drifted, origin=origin)
     return balloon.put(resized | drifted | reverted, rest_from=now + EVENT_SPACING, proposed=np.nan)
 
 
@@ -217,19 +225,22 @@ def ordered(
     target, reason = spread(rows, targets, len(size)), balloon.last_reason.copy()
     reason[rows] = reasons
     stood = (balloon.last_to < balloon.last_from) & ~(balloon.reverted_at > balloon.last_at)
-    balloon = _told(balloon, chosen, target, size, now).put(chosen & stood, reverted_at=-np.inf)
-    balloon = balloon.put(chosen, last_at=now, last_from=size, last_to=target, last_reason=reason)
-    return balloon.put(chosen, reallocations=balloon.reallocations + 1)
+    told = _told(balloon, chosen, target, size, now).put(chosen & stood, reverted_at=-np.inf)
+    told = told.put(chosen, last_at=now, last_from=size, last_to=target, last_reason=reason)
+    told = told.put(chosen & (target < size), origin=size)
+    return told.put(chosen, reallocations=balloon.reallocations + 1)
 
 
-def halted(balloon: Balloon, observation: Observation, rows: Ints, now: float, tuning: Tuning) -> Balloon:
-    """Balloons under way that are about to be told to stay where they are.
-
-    They may have come further than is known, and come back.
+def halted(
+    balloon: Balloon, observation: Observation, rows: Ints, targets: Floats, now: float, tuning: Tuning
+) -> Balloon:
+    """Balloons whose shrink ends: they are about to be told to go to `targets` (bytes, of `rows`), where they are or
+    have come from. They may have come further than is known, and come back.
     """
     chosen, size = mask(rows, len(balloon.phase)), observation.allocation
     settles_at = np.fmax(balloon.settles_at, now + tuning.settling)
-    return _told(balloon, chosen, size, size, now).put(chosen, settles_at=settles_at)
+    told = _told(balloon, chosen, spread(rows, targets, len(size)), size, now)
+    return told.put(chosen, settles_at=settles_at)
 
 
 def relieved(balloon: Balloon, rows: Ints, sizes: Floats) -> Balloon:
@@ -269,18 +280,24 @@ def free_to_move(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -
 
 
 def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Bools:
-    """(n,) balloons that shrink, are no longer Ballast's to move, and are to be told to stay where they are.
+    """(n,) balloons that shrink, or could not shrink as far as they were told, and are no longer Ballast's to move.
 
     One that grows goes on: its size may be old news, and to stay there would take from its guest what it has by now.
     """
-    strays = balloon.phase == int(Phase.MOVING)
-    if np.count_nonzero(strays):
-        strays &= ~inventory.enforce & ~balloon.release
+    size = observation.allocation
+    strays = ~inventory.enforce & np.isfinite(balloon.origin) & (balloon.phase != int(Phase.UNKNOWN))
     if not np.count_nonzero(strays):
         return np.asarray(strays)
-    reachable = (observation.life == int(Life.RUNNING)) & (observation.allocation > 0)
-    shrinks = balloon.target < observation.allocation - TOLERANCE
-    return np.asarray(strays & reachable & shrinks & ~resting(balloon, strays, now, tuning))
+    goes_home = balloon.release & (balloon.last_reason == int(Reason.RELEASE_RESTORE))
+    reachable = (observation.life == int(Life.RUNNING)) & (size > 0)
+    gives = np.where(balloon.under_way, size - balloon.target, balloon.origin - size) > TOLERANCE
+    return np.asarray(strays & ~goes_home & reachable & gives & ~resting(balloon, strays, now, tuning))
+
+
+def owed(balloon: Balloon, observation: Observation, inventory: Inventory) -> Floats:
+    """(n,) bytes that a balloon has less than before its shrink; than its definition, where its domain is released."""
+    belongs = np.where(balloon.release, inventory.definition, balloon.origin)
+    return np.fmax(np.fmin(belongs, inventory.maximum) - observation.allocation, 0.0)
 
 
 def committed(balloon: Balloon, observation: Observation, inventory: Inventory) -> Floats:

@@ -155,7 +155,7 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     """What is known after a look and the events since the last one. `balloon` is as before this step."""
     nobody = np.zeros(len(snapshot.inventory), dtype=np.bool_)
     observation = observation.having(fresh=nobody, telling=nobody)
-    observation = _born(_doubt(observation, balloon.event == int(Event.CHOKED), now, tuning), snapshot, now)
+    observation = _born(doubt(observation, balloon.event == int(Event.CHOKED), now, tuning), snapshot, now)
     if len(snapshot.samples.rows) == 0:
         return _hear(observation, snapshot, now)
     look = _dense(snapshot, observation, now)
@@ -356,8 +356,10 @@ def _freshen(observation: Observation, look: _Look, fresh: Bools, now: float) ->
     )
 
 
-def _doubt(observation: Observation, choked: Bools, now: float, tuning: Tuning) -> Observation:
-    """Guests that could not give up what they promised are not asked for it again for a while."""
+def doubt(observation: Observation, choked: Bools, now: float, tuning: Tuning) -> Observation:
+    """Guests that could not give up what they promised, or have not shown that they can, are not asked for it again for
+    a while.
+    """
     if not np.count_nonzero(choked):
         return observation
     doubted = (2 * observation.doubted).clip(tuning.doubt_first, tuning.doubt_longest)

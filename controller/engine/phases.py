@@ -102,6 +102,8 @@ class Balloon(Table):
     progress: Floats = column(np.nan)
     """Size of the balloon when it was last ordered to move, or came closer to the target since."""
     progress_at: Floats = column(-np.inf)
+    origin: Floats = column(np.nan)
+    """Size before the shrink that is under way, or that its guest could not complete; NaN without one."""
 
     # Where it belongs.
     settled: Floats = column(np.nan)

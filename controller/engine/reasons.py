@@ -119,7 +119,7 @@ _TEXT = {
     Reason.NO_BUDGET: "the node's budget is used up",
     Reason.MOVING: "the balloon is moving",
     Reason.OUTSIDE_CHANGE: "someone else changed the balloon; taken as the new truth",
-    Reason.HANDED_OVER: "no longer to be changed by a policy: the order under way ends where the balloon is",
+    Reason.HANDED_OVER: "no longer to be changed by a policy: its shrink is taken back, as far as memory is free",
     Reason.AT_MAXIMUM: "the guest has all it may have, and needs more",
     Reason.MINIMUM_UNMET: "the minimums on this node are more than its budget and are met in proportion",
     Reason.NOT_RETURNED: "the host did not get back what the balloon took; not shrunk for a while",

@@ -40,17 +40,22 @@ def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT)
     elapsed = 0.0 if np.isnan(before.totals.at) else now - before.totals.at
     state = _estimate(_take_in(_accrue(before, elapsed), snapshot, now, tuning), now, tuning)
     limits = bounds(state.inventory, state.observation)
-    state, handed_back = _hand_back(state, now, tuning)
-    state, cancelled = _cancel(state, limits)
+    state, ended = _end(state, limits, now, tuning)
     known = _known(state, limits, now, tuning)
     state, made = _enforce(state, known, elapsed)
     state, proposals = _propose(state, known, elapsed)
     looked = mask(snapshot.samples.rows, len(state.inventory))
     state = _poll(state, known, looked, made, proposals, elapsed)
     moved = {action.row for action in made.actions}
-    actions = (*handed_back, *(action for action in cancelled if action.row not in moved), *made.actions)
+    actions = (*(action for action in ended if action.row not in moved), *made.actions)
     state = state.having(totals=_count_up(state, looked, actions, elapsed, now))
     return state, Decision(actions, proposals.actions, _notices(state, before))
+
+
+def parting(state: State, now: float, tuning: Tuning = DEFAULT) -> tuple[Action, ...]:
+    """Orders to leave with: nobody watches a shrink that goes on, so all are taken back as far as memory is free."""
+    nobodys = replace(state.inventory, enforce=np.zeros(len(state.inventory), dtype=np.bool_))
+    return _end(state.having(inventory=nobodys), bounds(nobodys, state.observation), now, tuning)[1]
 
 
 def align(state: State, inventory: Inventory, now: float) -> State:
@@ -169,35 +174,32 @@ def _releasable(state: State) -> Bools:
     return np.asarray(release & untouched & (seen.life == int(Life.RUNNING)) & (seen.allocation > 0))
 
 
-def _hand_back(state: State, now: float, tuning: Tuning) -> tuple[State, tuple[Action, ...]]:
-    """Orders under way end where they are when their domains are no longer to be changed."""
-    rows = rows_of(balloon.abandoned(state.balloon, state.observation, state.inventory, now, tuning))
-    if len(rows) == 0:
-        return state, ()
-    halted = balloon.halted(state.balloon, state.observation, rows, now, tuning)
-    reasons = np.full(len(state.reason), int(Reason.HANDED_OVER))
-    return state.having(balloon=halted), _actions(state, rows, state.observation.allocation, reasons)
+def _end(state: State, limits: Bounds, now: float, tuning: Tuning) -> tuple[State, tuple[Action, ...]]:
+    """Shrinks end that came to nothing, or whose domains are no longer to be changed: at another size than QEMU was
+    told, so that an old order does not take effect at a bad moment.
 
-
-def _cancel(state: State, limits: Bounds) -> tuple[State, tuple[Action, ...]]:
-    """A stuck balloon's size becomes its target, so that an old order does not take effect at a bad moment.
-
-    A guest that could not give more has nothing left: it gets its headroom back, as far as memory is free.
+    A guest that could not give more has nothing left: it gets its headroom back. One that is not Ballast's any more
+    gets all it had. Both as far as memory is free.
     """
     inventory, size = state.inventory, state.observation.allocation
-    rows = rows_of(state.balloon.failed & inventory.enforce)
+    handed = balloon.abandoned(state.balloon, state.observation, inventory, now, tuning)
+    stuck = state.balloon.failed & inventory.enforce
+    rows = rows_of(handed | stuck)
     if len(rows) == 0:
         return state, ()
     gave = (state.balloon.last_to < size) & (state.balloon.event != int(Event.REVERTED))
     headroom = np.where(gave, estimate.headroom(inventory, size), 0.0)
     relief = np.clip(headroom, 0.0, np.maximum(limits.top - size, 0.0))
+    back = np.where(handed, balloon.owed(state.balloon, state.observation, inventory), relief)
     committed = balloon.committed(state.balloon, state.observation, inventory)
     free = max(state.host.budget - float(committed.sum()), 0.0)
     target = size.copy()
-    target[rows] += planner.share(relief[rows], inventory.weight[rows], free)
-    relieved = balloon.relieved(state.balloon, rows, target[rows])
-    actions = _actions(state, rows, target, np.full(len(state.reason), int(Reason.STUCK)))
-    return state.having(balloon=relieved), actions
+    target[rows] += planner.share(back[rows], inventory.weight[rows], free)
+    told = balloon.relieved(state.balloon, rows_of(stuck), target[stuck])
+    told = balloon.halted(told, state.observation, rows_of(handed), target[handed], now, tuning)
+    reasons = np.where(handed, int(Reason.HANDED_OVER), int(Reason.STUCK))
+    seen = observation.doubt(state.observation, handed, now, tuning)
+    return state.having(balloon=told, observation=seen), _actions(state, rows, target, reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,8 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     actions = _actions(state, rows, chosen.target, chosen.reason)
     told = state.balloon
     if len(halted):
-        told = balloon.halted(told, state.observation, halted, now, tuning)
+        sizes = state.observation.allocation[halted]
+        told = balloon.halted(told, state.observation, halted, sizes, now, tuning)
     if len(rows):
         told = balloon.ordered(told, state.observation, rows, chosen.target[rows], chosen.reason[rows], now)
     moved = chosen.shrink | chosen.grow

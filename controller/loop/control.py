@@ -13,7 +13,7 @@ from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import BalloonEvents, Felt, HostReading, Outcome, Result, Samples, Snapshot
 from controller.engine.state import State
-from controller.engine.step import align, due, next_due, step
+from controller.engine.step import align, due, next_due, parting, step
 from controller.host.look import to_samples
 from controller.host.meminfo import MeminfoError
 from controller.host.senses import Feelings, Sense, swap_sense
@@ -80,7 +80,7 @@ class ControlLoop:
         self._periods: dict[str, int] = {}
 
     def run(self) -> None:
-        """Iterate until the clock is stopped, then put back statistics periods; sizes stay as they are."""
+        """Iterate until the clock is stopped, then release what is managed."""
         try:
             while not self._clock.stopped:
                 self.iterate()
@@ -119,7 +119,11 @@ class ControlLoop:
         return float(min(max(wait, GAP_S), HEARTBEAT_S))
 
     def release(self) -> None:
-        """Put back every statistics period that was set. Guests keep the memory they have."""
+        """Take back shrinks that are under way, and put back every statistics period that was set. Guests keep the
+        memory they have.
+        """
+        orders = parting(self._state, self._clock.monotonic())
+        self._journal.actions(orders, self._apply(Decision(orders), self._state.inventory))
         self._host.restore_statistics(sorted(self._periods))
         self._periods = {}
 

@@ -1,5 +1,6 @@
 """Where the endpoint listens, as people write it."""
 
+import re
 import socket
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -24,7 +25,7 @@ class Address:
             return None
         host, colon, port = text.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")
-        if not (colon and host and port.isascii() and port.isdigit()) or int(port[:6]) > 65535:
+        if not (colon and host and port.isascii() and port.isdigit()) or len(port) > 5 or int(port) > 65535:
             raise ValueError(f"{text!r} is not an address; write HOST:PORT, such as {DEFAULT_LISTEN}, or none")
         return cls(host, int(port))
 
@@ -48,10 +49,8 @@ class Address:
 
 
 def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    name, colon, port = host.rpartition(":")
-    return name if colon and port.isdigit() else host
+    match = re.fullmatch(r"(?:\[([^]]*)\]|(.*?))(?::[0-9]+)?", host)
+    return (match[1] or match[2] or "") if match else host
 
 
 def _is_address(name: str) -> bool:

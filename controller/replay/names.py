@@ -1,7 +1,8 @@
 """Names of domains in CSV files: whatever libvirt takes as a name comes back the same, and a spreadsheet sees text.
 
-A name that could be taken for a formula, or that holds what does not print, has an apostrophe before it, as text has
-in spreadsheets, and is escaped as Python escapes text; every other name stands there as it is.
+A name that could be taken for a formula or for several cells (some spreadsheets part them at `;`), or that holds what
+does not print, has an apostrophe before it, as text has in spreadsheets, and is escaped as Python escapes text; every
+other name stands there as it is.
 https://owasp.org/www-community/attacks/CSV_Injection
 """
 
@@ -17,9 +18,9 @@ _ESCAPED = re.compile(r"\\(?:\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 def written(name: str) -> str:
     """The name as it stands in a cell."""
-    if name == printable(name) == name.strip() and not name.startswith(_FORMULA):
+    if name == printable(name) == name.strip() and not name.startswith(_FORMULA) and ";" not in name:
         return name
-    escaped = printable(name.replace("\\", r"\\"))
+    escaped = printable(name.replace("\\", r"\\")).replace(";", r"\x3b")
     return _MARK + (f"{escaped[:-1]}\\x20" if escaped.endswith(" ") else escaped)
 
 

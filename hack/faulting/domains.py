@@ -179,15 +179,15 @@ def _gives_nothing(stage: Stage) -> float:
 
 
 def _observed(stage: Stage) -> float:
-    """Recovered: from when the policy is in force again."""
+    """Recovered: from when the policy is in force again. In between the guest is given back what it had."""
     stiff = stage.join("stiff", maximum=256, current=None, swap=0)
     stiff.clutter(CLUTTER)
-    keen = KEEN | {"budget": {"maximum": f"{BUDGET_MIB + stiff.spec.maximum - REST_MIB}Mi"}}
+    keen = KEEN | {"budget": {"maximum": f"{BUDGET_MIB + stiff.spec.maximum}Mi"}}
     stage.rule(**keen)
     stage.start()
     stage.wait(lambda: stage.distance(stiff) > EDGE_MIB, "a shrink under way")
     stage.rule(**keen, mode="Observe")
-    stage.wait(lambda: _ended_where_it_is(stage, stiff), "the shrink ended where the balloon is")
+    stage.wait(partial(_given_back, stage, stiff), "the guest given back what it had")
     stage.taker.use(NEED_MIB, wait=False)
     ended = time.time()
     time.sleep(OBSERVED_S)  # what is not to happen would have happened by then
@@ -197,10 +197,11 @@ def _observed(stage: Stage) -> float:
     return stage.served(stage.taker, time.monotonic())
 
 
-def _ended_where_it_is(stage: Stage, guest: Guest) -> bool:
-    """Its last order takes back what the one before asked for and did not get."""
-    last = [order.target for order in stage.orders(guest)[-1][-2:]]
-    return last[0] < last[-1] and stage.distance(guest) <= TOLERANCE_MIB
+def _given_back(stage: Stage, guest: Guest) -> bool:
+    """Its last order takes back all that the one before asked for, and its balloon is there."""
+    told = [float(guest.spec.maximum), *(order.target for order in stage.orders(guest)[-1])]
+    back = len(told) > 2 and told[-2] < told[-1] >= told[-3] - TOLERANCE_MIB
+    return back and stage.distance(guest) <= TOLERANCE_MIB
 
 
 def _plugged(stage: Stage) -> float:

@@ -98,6 +98,9 @@ def client(server: Server) -> Iterator[Client]:
     made.close()
 
 
+NODE = {"kind": "Node", "metadata": {"name": "a"}}
+
+
 def test_paths_of_all_kinds():
     assert NODES.path(name="a/b") == "/api/v1/nodes/a%2Fb"
     assert MEMORY_POLICIES.path() == "/apis/ballast.dev/v1alpha1/memorypolicies"
@@ -106,14 +109,14 @@ def test_paths_of_all_kinds():
 
 
 def test_of_an_object_the_metadata_alone_can_be_asked_for(server, client):
-    server.says({"metadata": {"name": "a"}})
+    server.says({"kind": "PartialObjectMetadata", "metadata": {"name": "a"}})
     client.get(NODES, "a", metadata_only=True)
     assert server.asked[0][3]["Accept"] == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 def test_an_object_is_got_with_the_token(server, client):
-    server.says({"metadata": {"name": "a"}})
-    assert client.get(NODES, "a") == {"metadata": {"name": "a"}}
+    server.says(NODE)
+    assert client.get(NODES, "a") == NODE
     command, path, query, headers, body = server.asked[0]
     assert (command, path, query, body) == ("GET", "/api/v1/nodes/a", {}, None)
     assert headers["authorization"] == "Bearer first"
@@ -121,8 +124,9 @@ def test_an_object_is_got_with_the_token(server, client):
 
 
 def test_a_list_comes_page_by_page(server, client):
-    server.says({"items": [{"n": 1}], "metadata": {"resourceVersion": "7", "continue": "next"}})
-    server.says({"items": [{"n": 2}], "metadata": {"resourceVersion": "7"}})
+    kind = "MemoryPolicyList"
+    server.says({"kind": kind, "items": [{"n": 1}], "metadata": {"resourceVersion": "7", "continue": "next"}})
+    server.says({"kind": kind, "items": [{"n": 2}], "metadata": {"resourceVersion": "7"}})
     page = client.list(MEMORY_POLICIES, limit=1)
     assert (page.items, page.resource_version) == ([{"n": 1}, {"n": 2}], "7")
     assert [asked[2].get("continue") for asked in server.asked] == [None, ["next"]]
@@ -131,7 +135,8 @@ def test_a_list_comes_page_by_page(server, client):
 def test_a_list_that_took_too_long_is_begun_again_once(server, client):
     gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
     for _ in range(2):
-        server.says({"items": [{"n": 1}], "metadata": {"continue": "next"}})
+        metadata = {"resourceVersion": "7", "continue": "next"}
+        server.says({"kind": "MemoryPolicyList", "items": [{"n": 1}], "metadata": metadata})
         server.says(gone, 410)
     with pytest.raises(ApiError) as caught:
         client.list(MEMORY_POLICIES)
@@ -140,8 +145,8 @@ def test_a_list_that_took_too_long_is_begun_again_once(server, client):
 
 
 def test_server_side_apply(server, client):
-    server.says({})
     body = {"apiVersion": "ballast.dev/v1alpha1", "kind": "NodeMemoryState", "metadata": {"name": "n"}}
+    server.says(body)
     client.apply(NODE_MEMORY_STATES, body, field_manager="me")
     command, path, query, headers, asked = server.asked[0]
     assert (command, path) == ("PATCH", "/apis/ballast.dev/v1alpha1/nodememorystates/n")
@@ -151,8 +156,8 @@ def test_server_side_apply(server, client):
 
 
 def test_create_update_and_merge(server, client):
-    for _ in range(3):
-        server.says({})
+    for answer in ({"kind": "Event"}, {"kind": "MemoryPolicy", "metadata": {"name": "p"}}, {"kind": "Event"}):
+        server.says(answer)
     client.create(EVENTS, {"a": 1}, namespace="default")
     client.update(MEMORY_POLICIES, {"metadata": {"name": "p"}}, subresource="status")
     client.merge(EVENTS, "e", {"b": 2}, namespace="default")
@@ -212,8 +217,8 @@ def test_a_server_that_says_nothing_is_given_up(server):
 def test_a_rotated_token_is_read_again(server, client):
     server.token = "second"  # noqa: S105 - no secret
     server.says({}, 401)
-    server.says({"n": 1})
-    assert client.get(NODES, "a") == {"n": 1}
+    server.says(NODE)
+    assert client.get(NODES, "a") == NODE
     assert [asked[3]["authorization"] for asked in server.asked] == ["Bearer first", "Bearer second"]
 
 
@@ -239,8 +244,8 @@ def chunks(*lines: bytes, end: bool = True) -> Callable[[Any], None]:
     return answer
 
 
-def event(kind: str, **content: Any) -> bytes:
-    return json.dumps({"type": kind, "object": content}).encode() + b"\n"
+def event(change: str, **content: Any) -> bytes:
+    return json.dumps({"type": change, "object": {"kind": "Node"} | content}).encode() + b"\n"
 
 
 def test_a_watch_gives_events_until_the_server_ends_it(server, client):
@@ -248,7 +253,7 @@ def test_a_watch_gives_events_until_the_server_ends_it(server, client):
     server.answers.append(chunks(first[:9], first[9:] + event("DELETED", n=2)))
     watch = client.watch(NODES, "7", field_selector="metadata.name=a", timeout_s=60)
     server.now += 60
-    assert list(watch) == [("ADDED", {"n": 1}), ("DELETED", {"n": 2})]
+    assert list(watch) == [("ADDED", {"kind": "Node", "n": 1}), ("DELETED", {"kind": "Node", "n": 2})]
     query = server.asked[0][2]
     assert (query["resourceVersion"], query["fieldSelector"]) == (["7"], ["metadata.name=a"])
     assert (query["timeoutSeconds"], query["allowWatchBookmarks"]) == (["60"], ["true"])
@@ -276,7 +281,7 @@ def test_a_watch_that_the_server_ends_before_its_time_is_broken_though_it_ends_w
     heard = []
     with pytest.raises(ApiError, match="ended a watch before its time") as caught:
         heard.extend(watch)
-    assert (heard, caught.value.unreachable) == ([("ADDED", {"n": 1})], True)
+    assert (heard, caught.value.unreachable) == ([("ADDED", {"kind": "Node", "n": 1})], True)
 
 
 def test_a_connection_that_ends_in_the_midst_of_tls_broke_off_and_no_more_is_said():

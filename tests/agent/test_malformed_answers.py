@@ -45,6 +45,9 @@ BODIES = {
 }
 
 
+NODES_LISTED = {"kind": "NodeList", "metadata": {"resourceVersion": "7"}, "items": [{"metadata": {"name": "a"}}]}
+
+
 @contextmanager
 def answering(script: Callable[[socket.socket], None]) -> Iterator[Callable[[], Configuration]]:
     """The access to a server that reads a request and then follows the script."""
@@ -190,22 +193,23 @@ class TestClient:
 
     def test_a_list_without_end_is_given_up(self, monkeypatch):
         monkeypatch.setattr("controller.cluster.client.MAXIMUM_LIST", 1000)
-        page = json.dumps({"items": [{}], "metadata": {"continue": "more", "resourceVersion": "1"}}).encode()
+        page = json.dumps(NODES_LISTED | {"metadata": {"continue": "more", "resourceVersion": "1"}}).encode()
         with answering(whole(page)) as load, pytest.raises(ApiError, match=r"more than \d+ bytes"):
             Client(load).list(NODES)
 
     def test_connections_are_kept_for_the_next_request(self):
         connections = []
+        body = json.dumps({"kind": "Node", "metadata": {"name": "a"}}).encode()
 
         def twice(connection: socket.socket) -> None:
             connections.append(connection)
             for _ in range(2):
-                connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
+                connection.sendall(OK + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
                 connection.recv(65536)
 
         with answering(twice) as load:
             client = Client(load)
-            assert [client.get(NODES, "a"), client.get(NODES, "b")] == [{}, {}]
+            assert client.get(NODES, "a") == client.get(NODES, "a")
             client.close()
         assert len(connections) == 1
 
@@ -213,7 +217,7 @@ class TestClient:
         "date", ["Fri, 31 Dec 9999 23:59:59 -2359", "Mon, 99 Foo 20000 00:00:00", "yesterday", "", "-1"]
     )
     def test_a_date_that_makes_no_sense_is_none(self, date):
-        with answering(whole(b'{"items": []}', f"200 OK\r\nDate: {date}")) as load:
+        with answering(whole(json.dumps(NODES_LISTED).encode(), f"200 OK\r\nDate: {date}")) as load:
             (page,) = Client(load).pages(NODES)
         assert page.server_time == ""
 
@@ -224,16 +228,49 @@ class TestClient:
             {"items": [[]]},
             {"items": ["a"]},
             {"metadata": []},
+            {"metadata": {}},
+            {"metadata": {"resourceVersion": ""}},
             {"metadata": {"resourceVersion": 7}},
             {"metadata": {"resourceVersion": "9" * 5000}},
             {"metadata": {"resourceVersion": "seven"}},
-            {"metadata": {"continue": {}}},
+            {"metadata": {"resourceVersion": "7", "continue": {}}},
+            {"kind": "Status"},
+            {"kind": "PodList"},
+            {"kind": ["NodeList"]},
         ],
     )
     def test_a_list_of_another_form_is_an_error(self, said):
+        with answering(whole(json.dumps(NODES_LISTED | said).encode())) as load, pytest.raises(ApiError) as caught:
+            Client(load).list(NODES)
+        assert caught.value.reason == "InvalidAnswer"
+
+    @pytest.mark.parametrize("left_out", ["kind", "items", "metadata"])
+    def test_what_does_not_say_that_it_is_a_list_is_no_empty_one(self, left_out):
+        said = {field: value for field, value in NODES_LISTED.items() if field != left_out}
         with answering(whole(json.dumps(said).encode())) as load, pytest.raises(ApiError) as caught:
             Client(load).list(NODES)
         assert caught.value.reason == "InvalidAnswer"
+
+    @pytest.mark.parametrize(
+        "said", [{}, {"ok": True}, {"kind": "Status", "status": "Success"}, {"kind": "Node", "metadata": {"name": "b"}}]
+    )
+    def test_an_answer_to_another_question_is_none(self, said):
+        with answering(whole(json.dumps(said).encode())) as load:
+            client, body = Client(load), {"metadata": {"name": "a"}}
+            for asked in (
+                lambda: client.get(NODES, "a"),
+                lambda: client.update(NODES, body),
+                lambda: client.apply(NODES, body, field_manager="me"),
+                lambda: list(client.watch(MEMORY_POLICIES, "1")),
+            ):
+                with pytest.raises(ApiError) as caught:
+                    asked()
+                assert caught.value.reason == "InvalidAnswer"
+
+    def test_an_event_about_another_kind_is_an_error(self):
+        line = json.dumps({"type": "DELETED", "object": {"kind": "Pod", "metadata": {"resourceVersion": "1"}}}).encode()
+        with answering(whole(line + b"\n")) as load, pytest.raises(ApiError, match="kind: 'Pod': Node was asked for"):
+            list(watch(Client(load)))
 
     @pytest.mark.parametrize(
         "line", [{}, {"type": "ADDED"}, {"type": [], "object": {}}, {"type": "ADDED", "object": []}, {"type": "GONE"}]

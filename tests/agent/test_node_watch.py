@@ -43,6 +43,16 @@ def test_only_this_node_is_asked_for(watched):
     assert watched.told == [{"tier": "gold"}]
 
 
+def test_another_node_is_not_taken_for_this_one(watched, caplog):
+    other = {"metadata": {"name": "there", "uid": "u", "labels": {"tier": "lead"}, "resourceVersion": "101"}}
+    watched.api.watches = [[Event("MODIFIED", other)]]
+    watched.turn()
+    watched.api.objects[NODES].insert(0, other)
+    watched.turn()
+    assert watched.told == [{"tier": "gold"}]
+    assert "metadata.name: 'there': Node here was asked for" in caplog.text
+
+
 def test_a_change_of_labels_is_told_and_nothing_else_is(watched):
     watched.api.watches = [[watched.event(101, tier="gold"), watched.event(102, tier="lead")]]
     watched.turn()

@@ -48,7 +48,7 @@ def test_a_policy_for_no_node_is_not_ready():
         "Ready": ("False", "NoNodes"),
         "Stable": ("Unknown", "NoNodes"),
         "Degraded": ("False", "AsExpected"),
-        "Conflicted": ("False", "NoConflict"),
+        "Conflicted": ("Unknown", "NoNodes"),
     }
     assert "check spec.nodeSelector" in message("Ready", Figures())
 
@@ -74,7 +74,7 @@ def test_a_node_that_stopped_reporting_leaves_stability_open():
         "Ready": ("False", "NodesUnknown"),
         "Stable": ("Unknown", "NodesUnknown"),
         "Degraded": ("True", "NodesUnknown"),
-        "Conflicted": ("False", "NoConflict"),
+        "Conflicted": ("Unknown", "NodesUnknown"),
     }
     assert message("Degraded", figures, ill("a", Trouble.UNKNOWN)) == (
         "1 of 4 nodes has stopped reporting: a; see their agents' pods and logs, or delete Nodes that are gone for good"
@@ -89,7 +89,7 @@ def test_one_unstable_domain_is_enough_whatever_is_unknown():
 
 def test_states_of_another_version_are_unreadable_and_said_to_be():
     figures = WELL._replace(nodes=4, unreadable_nodes=1)
-    assert {reason for _, reason in judged(figures).values()} == {"StatesUnreadable", "NoConflict"}
+    assert {reason for _, reason in judged(figures).values()} == {"StatesUnreadable"}
     assert "run agents and aggregator of one version" in message("Degraded", figures)
 
 
@@ -99,7 +99,7 @@ def test_a_policy_of_another_version_is_unreadable_and_says_which_field():
         "Ready": ("False", "PolicyUnreadable"),
         "Stable": ("Unknown", "PolicyUnreadable"),
         "Degraded": ("True", "PolicyUnreadable"),
-        "Conflicted": ("False", "NoConflict"),
+        "Conflicted": ("Unknown", "PolicyUnreadable"),
     }
     assert message("Ready", Figures(), problem=problem).endswith(problem)
 

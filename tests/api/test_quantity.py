@@ -30,9 +30,11 @@ from controller.api.quantity import format_quantity, parse_quantity
         ("1E9", 10**9),
         ("0e99", 0),
         ("1.125Mi", 9 * 2**17),
-        ("1048576.000", 2**20),
-        ("007000000", 7 * 10**6),
-        (2**20, 2**20),
+        ("67108864.000", 2**26),
+        ("0070000000", 7 * 10**7),
+        ("7e7", 7 * 10**7),
+        (2**26, 2**26),
+        ("1048.576k", 2**20),
         (2**62, 2**62),
     ],
 )
@@ -87,7 +89,8 @@ def test_refuses_everything_else(text: str | int) -> None:
         (8, "'8': 8 bytes, less than any size that is meant; 8Gi? A number without a suffix is bytes"),
         ("512", "'512': 512 bytes, less than any size that is meant; 512Mi? A number without a suffix is bytes"),
         ("1e5", "'1e5': 100000 bytes, less than any size that is meant; 100000Ki? A number without a suffix is bytes"),
-        (2**20 - 1, "1048575Ki?"),
+        (2**26 - 1, "67108863Ki? A number without a suffix is bytes"),
+        ("6e7", "6e7': 60000000 bytes, less than any size that is meant; 60000000Ki?"),
         ("512Ki", "'512Ki': 524288 bytes, less than any size that is meant; use 1Mi or more"),
         (-1, "'-1': a quantity cannot be negative; use 0 or more"),
         ("9" * 500, "longer than 32 characters; use a suffix such as Mi or Gi"),
@@ -104,8 +107,13 @@ def test_says_what_to_write_instead(text: str | int, message: str) -> None:
     ("size", "text"),
     [
         (0, "0"),
-        (1000, "1000"),
+        (1000, "1k"),
         (1024, "1Ki"),
+        (1500000, "1500k"),
+        (2**20 + 512, "1024.5Ki"),
+        (2**20 + 1, "1048.577k"),
+        (2**26 - 1, "67108.863k"),
+        (2**26, "64Mi"),
         (128 * 2**20, "128Mi"),
         (512 * 2**20, "512Mi"),
         (3 * 2**29, "1.5Gi"),
@@ -124,7 +132,7 @@ def test_does_not_write_a_negative_size() -> None:
 
 
 @settings(deadline=None)
-@given(st.just(0) | st.integers(2**20, 2**62))
+@given(st.just(0) | st.integers(2**20, 2**26) | st.integers(2**20, 2**62))
 def test_every_size_survives_writing_and_reading(size: int) -> None:
     assert parse_quantity(format_quantity(size)) == size
 
@@ -153,10 +161,10 @@ def test_any_text_is_a_size_in_range_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize(("text", "size"), [("1Ki", 2**10), ("64k", 64000), ("1024Ki", 2**20), ("0", 0)])
 def test_where_less_can_be_meant_it_is_taken_with_its_unit(text: str, size: int) -> None:
-    assert parse_quantity(text, 2**10) == size
+    assert parse_quantity(text, 2**10, 2**20) == size
 
 
 @pytest.mark.parametrize("text", ["1", "1023", "2000", "1000000", 4096])
 def test_without_a_unit_it_is_not_even_there(text: str | int) -> None:
     with pytest.raises(ValueError, match="A number without a suffix is bytes"):
-        parse_quantity(text, 2**10)
+        parse_quantity(text, 2**10, 2**20)

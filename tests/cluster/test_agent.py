@@ -413,8 +413,9 @@ def test_an_agent_that_is_stopped_leaves_guests_what_they_have(cluster, start, t
         guest.use(40)
         full = guest.actual()
         cluster.apply("quick", **QUICK)
-        with start(uri=libvirtd.uri):
+        with start(uri=libvirtd.uri) as agent:
             guest.wait_until(lambda guest: guest.actual() < full - 100, PATIENCE_S, "shrunk")
+            until(lambda: agent.state()["domains"][0]["reason"] != "Moving", PATIENCE_S, "its balloon at rest")
         assert "guests keep the memory they have" in log(tmp_path)[-1]
         guest.wait_fresh()
         assert guest.actual() < full - 100

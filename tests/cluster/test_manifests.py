@@ -175,7 +175,7 @@ class TestPolicies:
             ),
             (
                 {"headroom": {"quantity": "512MB"}},
-                "spec.headroom.quantity: 512MB is neither 0 nor a size from 1Mi to 4Ei; use a number with Mi, Gi,",
+                "spec.headroom.quantity: 512MB is neither 0 nor a size from 1Mi to 4Ei, or less than any size that is",
             ),
             (
                 {"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "NotIn"}]}},

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from controller.cluster.access import access
 from controller.cluster.client import Client
 from controller.cluster.election import LEASE_DURATION_S
 from controller.cluster.errors import ApiError
+from controller.cluster.policyevents import PolicyEvents
 from controller.cluster.resources import EVENTS, LEASES, MEMORY_POLICIES, NODE_MEMORY_STATES, NODES
 from controller.cluster.statuswriter import StatusWriter
 from controller.loop.clock import SystemClock
@@ -262,6 +264,16 @@ def events(cluster: Cluster) -> set[tuple[str, str]]:
     uid = cluster.policy()["metadata"]["uid"]
     listed = cluster.client.list(EVENTS, namespace="default").items
     return {(each["type"], each["reason"]) for each in listed if each["regarding"].get("uid") == uid}
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 253, "a." * 100 + "b", ".".join(["x" * 57, "y"])], ids=["longest", "dots", "cut"]
+)
+def test_an_event_of_any_policy_is_taken(cluster, name):
+    condition = {"type": "Degraded", "status": "True", "reason": "Stuck", "message": "\U0001f418" * 2000}
+    PolicyEvents(cluster.client, "i" * 253, time.monotonic, time.time).tell(name, "uid", condition)
+    told = cluster.client.list(EVENTS, namespace="default").items
+    assert [each["regarding"]["name"] for each in told if each["regarding"]["name"] == name] == [name]
 
 
 def test_a_policy_of_another_schema_is_told_so_and_the_others_go_on(cluster, start):

@@ -57,6 +57,8 @@ class Books:
         """Target of an order of which libvirt has not said what became of it, bytes."""
         self.waits = False
         """The controller has been told that this is so."""
+        self.origin = 0.0
+        """Size before its newest shrink, bytes."""
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
@@ -196,6 +198,7 @@ class WatchedNode(Node):
         book = self._book(action.name)
         assert not book.waits, f"rule 2: a further order while that to {book.unanswered} is not answered: {action}"
         book.eased = action.target >= book.ordered
+        book.origin = book.told if action.target < book.told - SLACK else book.origin
         refused = self.refuse_next == action.name
         super()._apply(action)
         if refused:
@@ -242,13 +245,15 @@ class WatchedNode(Node):
             self._check_shrink(action)
 
     def _ends_a_shrink(self, action: Action) -> bool:
-        """The owner's leave has ended while the balloon moves: it is told to stay where it is."""
+        """The owner's leave has ended while the balloon moves: it goes back, but not beyond where it came from."""
         if action.reason is not Reason.HANDED_OVER:
             return False
         agreed, book = self._agreed(action.name), self._book(action.name)
         assert not agreed.enforced, f"handed over under Enforce: {action}"
         assert book.life == Life.RUNNING, f"rule 5: acted on a guest that is {book.life.name}: {action}"
-        assert abs(action.target - book.told) < SLACK, f"rule 7: not stopped where it is: {action}"
+        most = max(book.origin, self.guests[action.name].facts().definition if agreed.owner is None else 0)
+        assert book.told - SLACK < action.target, f"rule 7: shrunk on: {action}"
+        assert action.target < max(book.told, most) + SLACK, f"rule 7: given more than it had: {action}"
         return True
 
     def _check_right(self, action: Action) -> None:

@@ -184,6 +184,30 @@ def test_a_statistics_period_is_put_back_once():
     assert site.host.restored == ["a"]
 
 
+def test_a_shrink_under_way_is_taken_back_at_the_end(caplog):
+    site = Site(ENFORCE)
+    site.host.add("a")
+    site.host.stuck.add("a")
+    while not site.host.applied:
+        site.turn()
+    site.clock.stopped = True
+    with caplog.at_level("INFO"):
+        site.loop.run()
+    shrink, back = site.host.applied
+    assert (shrink.target < 1024 * MIB, back.target, back.reason) == (True, 1024 * MIB, Reason.HANDED_OVER)
+    assert Reason.HANDED_OVER.text in caplog.text
+
+
+def test_a_guest_at_rest_is_left_alone_at_the_end():
+    site = Site(ENFORCE)
+    site.host.add("a")
+    while not site.host.applied:
+        site.turn()
+    site.turn()
+    site.loop.release()
+    assert len(site.host.applied) == 1
+
+
 def test_balloon_events_reach_the_engine_and_strangers_do_not(snapshots):
     site = Site(CALM)
     site.host.add("a")

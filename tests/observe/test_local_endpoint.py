@@ -395,6 +395,8 @@ def test_an_address_that_makes_no_sense_is_refused_with_the_remedy(served):
         (["127.0.0.1", "attacker.example"], 421),
         (["127.0.0.1@attacker.example"], 421),
         (["0x7f000001"], 421),
+        (["[::1].attacker.example"], 421),
+        (["[127.0.0.1"], 421),
         ([""], 421),
     ],
 )
@@ -435,7 +437,9 @@ def test_addresses_are_read(text, address):
     assert Address.parse(text) == address
 
 
-@pytest.mark.parametrize("text", ["", "9178", ":9178", "host:", "host:65536", "host:-1", "host:9x", "host:९", "[]:1"])
+@pytest.mark.parametrize(
+    "text", ["", "9178", ":9178", "host:", "host:65536", "host:-1", "host:9x", "host:९", "[]:1", "h:0000099999"]
+)
 def test_what_is_no_address_is_refused_with_the_remedy(text):
     with pytest.raises(ValueError, match=r"is not an address; write HOST:PORT, such as 127\.0\.0\.1:9178, or none"):
         Address.parse(text)

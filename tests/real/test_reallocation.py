@@ -256,6 +256,14 @@ def test_a_period_is_put_back_in_the_end_though_the_guest_was_saved_and_restored
     until(lambda: "<stats" not in guest.domain.XMLDesc(), PATIENCE_S, "period put back")
 
 
+def test_a_shrink_under_way_is_taken_back_when_ballast_ends(start_guests, control):
+    (guest,) = start_guests(GuestSpec("shrinking", maximum=512))
+    controlled = control()
+    guest.wait_until(lambda guest: guest.actual() < 500, PATIENCE_S, "a shrink under way")
+    os.kill(controlled.process.pid, signal.SIGTERM)
+    guest.wait_until(lambda guest: guest.actual() == 512, PATIENCE_S, "given back")
+
+
 def test_deleting_the_policy_gives_the_definition_back(start_guests, control):
     (guest,) = start_guests(GuestSpec("released", maximum=384))
     controlled = control()
