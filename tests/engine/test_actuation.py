@@ -263,6 +263,11 @@ def test_free_memory_is_given_before_anybody_is_asked() -> None:
     assert goes(of, plan(of, 150, 300)) == same(130, 480)
 
 
+def test_donors_give_no_less_than_they_are_asked_for_down_to_a_whole_mebibyte() -> None:
+    of = node(100, 500, free=0, pressure=pressed(LOW, NONE))
+    assert goes(of, plan(of, 150.5, 300)) == same(NAN, 449)
+
+
 @pytest.mark.parametrize(("threshold", "to"), [(60, 440), (200, 300), (201, NAN)])
 def test_donors_give_their_threshold_at_least(threshold: float, to: float) -> None:
     of = node(100, 500, free=0, settings={"threshold": np.array([0.0, threshold * MIB])})
@@ -447,6 +452,7 @@ HOST_PRESSURE = {"reading": HostReading(4096 * MIB, 0.0, pressure=True)}
         (200, 300, {"host": HOST_PRESSURE}, 200, False, Reason.SPARE_LENT),
         (400, 300, {"host": HOST_PRESSURE}, 97, True, Reason.HOST_PRESSURE_SHRINK),
         (400, 300, {}, 97, True, Reason.FORECAST_SHRINK),
+        (400, 300, {"host": HOST_PRESSURE}, 401, True, Reason.HOST_PRESSURE_SHRINK),
         (400, 300, {"settings": {"ceiling": 400 * MIB}}, 97, True, Reason.FORECAST_SHRINK),
     ],
 )
@@ -488,6 +494,7 @@ def test_a_donor_shrinks_for_the_sake_of_contention() -> None:
         ({"pressure": pressed(LOW), "settings": {"ceiling": 200 * MIB}}, 200, Reason.AT_MAXIMUM),
         ({"pressure": pressed(LOW), "settings": {"ceiling": 201 * MIB}}, 201, Reason.AT_MAXIMUM),
         ({"estimate": {"upper": 201 * MIB}, "settings": {"ceiling": 200 * MIB}}, 200, Reason.AT_MAXIMUM),
+        ({"estimate": {"upper": 200 * MIB}, "settings": {"ceiling": 200 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
         ({"settings": {"minimum": 202 * MIB}, "fit": False}, 200, Reason.MINIMUM_UNMET),
         ({"settings": {"minimum": 202 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
         ({"settings": {"minimum": 201 * MIB}, "fit": False}, 200, Reason.WITHIN_THRESHOLD),

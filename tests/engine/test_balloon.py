@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, policy, to_the_first_order
+from stages import inventory, rows
 
 from controller.api.wishes import Wishes
 from controller.engine import balloon as stage
@@ -93,6 +94,19 @@ class TestTransitions:
         assert desk.free(in_need=True)
         assert (desk.follow(60, 2000), desk.phase) == (Event.EXPIRED, Phase.IDLE)
         assert desk.free()
+
+    def test_the_deadline_is_two_shortest_intervals_where_these_are_long(self):
+        desk = Desk()
+        desk.inventory = replace(desk.inventory, interval_minimum=np.array([4.0]))
+        desk.order(1000)
+        assert [desk.follow(8, 2000), desk.follow(0.1, 2000)] == [Event.NONE, Event.STALLED]
+
+    @pytest.mark.parametrize(("before", "event"), [(1003.4, Event.ARRIVED), (1003.6, Event.NONE)])
+    def test_a_balloon_that_still_creeps_closer_has_not_missed_yet(self, before, event):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, before)
+        assert desk.follow(2, 1003) is event
 
     def test_a_paused_guest_is_not_stuck(self):
         desk = Desk()
@@ -520,7 +534,7 @@ class TestSurprises:
         assert desk.committed(2000) == 2200
         assert desk.follow(1, size) is event
 
-    @pytest.mark.parametrize(("target", "size"), [(1000, 2000), (2500, 2000)])
+    @pytest.mark.parametrize(("target", "size"), [(1000, 2000), (1000, 1999), (2500, 2000)])
     def test_only_a_guest_that_has_begun_to_give_can_choke(self, target, size):
         desk = Desk()
         desk.order(target)
@@ -566,6 +580,38 @@ class TestRecords:
         assert desk.balloon.reverted_at.tolist() == [-np.inf]
 
 
+SEEN = {"seen_at": NOW, "stamp": 1.7e9}
+
+
+class TestOneOfTwo:
+    """What happens to a balloon says nothing of another."""
+
+    def test_a_paused_guest_waits_for_no_balloon_of_its_neighbour(self):
+        pair = rows(Balloon, 2, phase=[Phase.IDLE, Phase.MOVING], target=[np.nan, 15 * MIB], settled=20 * MIB)
+        pair = replace(pair, progress=np.array([np.nan, 20 * MIB]), progress_at=np.full(2, NOW - 1))
+        seen = rows(Observation, 2, allocation=20 * MIB, life=int(Life.PAUSED), **SEEN)
+        followed = stage.follow(pair, seen, inventory(2), NOW, TUNING)
+        assert followed.progress_at.tolist() == [NOW - 1, NOW]
+
+    def test_what_one_was_allowed_stays_when_the_other_has_taken_it(self):
+        pair = rows(Balloon, 2, settled=20 * MIB, allowance=[20 * MIB, 30 * MIB], settles_at=0.0)
+        seen = rows(Observation, 2, allocation=[20 * MIB, 30 * MIB], **SEEN)
+        followed = stage.follow(pair, seen, inventory(2), NOW, TUNING)
+        assert (followed.allowance[0], np.isnan(followed.allowance[1])) == (20 * MIB, True)
+
+    def test_a_proposal_has_its_reason(self):
+        pair = rows(Balloon, 2)
+        made = stage.proposed(pair, np.array([1]), np.array([9.0]), np.array([int(Reason.LIMITS)]))
+        assert made.proposed_reason.tolist() == [Reason.NONE, Reason.LIMITS]
+
+    @pytest.mark.parametrize(("settles_at", "then"), [(0, NOW + 5), (np.nan, NOW + 5), (NOW + 9, NOW + 9)])
+    def test_a_balloon_that_is_stopped_may_come_back_for_a_while(self, settles_at, then):
+        pair = rows(Balloon, 2, phase=Phase.MOVING, target=15 * MIB, settles_at=settles_at)
+        halted = stage.halted(pair, rows(Observation, 2, allocation=20 * MIB), np.array([1]), NOW, TUNING)
+        assert halted.settles_at[1] == then
+        assert (halted.target / MIB).tolist() == [15, 20]
+
+
 class TestRests:
     def after_each_refusal(self, *, in_need: bool) -> list[float]:
         """Seconds from every refusal until another order may be given."""
@@ -599,7 +645,10 @@ class TestRests:
 
 
 class TestReleases:
-    @pytest.mark.parametrize(("size", "seconds", "goes_on"), [(2000, 59, True), (2000, 60, False), (4096, 1, False)])
+    @pytest.mark.parametrize(
+        ("size", "seconds", "goes_on"),
+        [(2000, 59, True), (2000, 60, False), (4095, 1, True), (4095.1, 1, False)],
+    )
     def test_one_ends_at_the_definition_or_after_a_minute(self, size, seconds, goes_on):
         desk = Desk()
         unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory
@@ -617,9 +666,66 @@ class TestReleases:
     def test_a_domain_that_nobody_owned_is_not_released(self):
         unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory
         new, old = np.array([-1]), Desk()
-        for before, rows in ((old.inventory, new), (unowned, ROW)):
-            handed = stage.hand_over(old.balloon, before, unowned, rows, rows, NOW)
+        for before, same in ((old.inventory, new), (unowned, ROW)):
+            handed = stage.hand_over(old.balloon, before, unowned, same, same, NOW)
             assert handed.release.tolist() == [False]
+
+
+UNOWNED = {"policy": -1, "obstacle": int(Reason.NO_POLICY), "enforce": False}
+
+
+class TestHandingOver:
+    """To the rows of a new inventory."""
+
+    def handed(self, *, kept: int = 0, old: dict | None = None, new: dict | None = None, **columns) -> dict:
+        before = rows(Balloon, 1, **columns)
+        made = stage.hand_over(before, inventory(1, **old or {}), inventory(1, **new or {}), ROW, np.array([kept]), NOW)
+        return {name: values[0] for name, values in made.dump().items()}
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ({"phase": Phase.MOVING, "target": 15, "previous": 18}, (Phase.IDLE, 15, None, None)),
+            ({"phase": Phase.UNKNOWN, "target": 15, "previous": 18}, (Phase.UNKNOWN, 18, 15, 18)),
+            ({"phase": Phase.UNKNOWN, "target": 15, "allowance": 17}, (Phase.UNKNOWN, 17, 15, None)),
+            ({"phase": Phase.STUCK, "allowance": 17}, (Phase.IDLE, 17, None, None)),
+            ({"phase": Phase.IDLE}, (Phase.IDLE, None, None, None)),
+        ],
+    )
+    def test_a_guest_that_was_reset_may_grow_to_the_most_it_was_told_and_libvirt_still_owes_its_answer(
+        self, before, after
+    ):
+        made = self.handed(kept=-1, progress=20, **before)
+        assert (made["phase"], made["allowance"], made["target"], made["previous"]) == after
+        assert made["progress"] == 20
+
+    @pytest.mark.parametrize("phase", [Phase.MOVING, Phase.UNKNOWN])
+    def test_one_that_was_not_goes_on_as_before(self, phase):
+        made = self.handed(phase=phase, target=15, previous=18, progress=20)
+        assert [made[name] for name in ("phase", "allowance", "target", "previous")] == [phase, None, 15, 18]
+
+    @pytest.mark.parametrize(("new", "proposed"), [({"enforce": False}, 7), ({}, None), (UNOWNED, None)])
+    def test_proposals_last_as_long_as_the_guest_is_observed(self, new, proposed):
+        assert self.handed(new=new, proposed=7)["proposed"] == proposed
+
+    @pytest.mark.parametrize(
+        ("old", "new", "released"),
+        [
+            ({}, UNOWNED, True),
+            ({"enforce": False}, UNOWNED, False),
+            ({"restore": False}, UNOWNED, False),
+            (UNOWNED, UNOWNED, False),
+            ({}, {}, False),
+        ],
+    )
+    def test_a_guest_is_released_that_an_acting_policy_gives_back(self, old, new, released):
+        made = self.handed(old=old, new=new, release_until=3)
+        assert (made["release"], made["release_until"]) == (released, NOW + 60 if released else 3)
+
+    @pytest.mark.parametrize(("new", "goes_on"), [(UNOWNED, True), ({}, False)])
+    def test_a_release_goes_on_as_long_as_nobody_owns_the_guest(self, new, goes_on):
+        made = self.handed(old=UNOWNED, new=new, release=True, release_until=3)
+        assert (made["release"], made["release_until"]) == (goes_on, 3)
 
 
 class TestAbandonedOrders:
@@ -662,3 +768,13 @@ class TestMemoryInTheHandsOfGuests:
         observed = desk.seen(1000, **seen)
         committed = stage.committed(desk.balloon, observed, desk.inventory)
         assert held(desk.balloon, observed, desk.inventory, committed)[:2] == (least * MIB, most * MIB)
+
+    def test_a_guest_that_has_ended_holds_nothing_whatever_it_was_told(self):
+        told = rows(Balloon, 1, phase=Phase.MOVING, target=1000 * MIB)
+        seen = rows(Observation, 1, allocation=0.0)
+        assert held(told, seen, inventory(1), stage.committed(told, seen, inventory(1)))[:2] == (0, 0)
+
+    def test_a_guest_may_have_followed_the_order_before_one_that_is_not_answered_and_no_other(self):
+        told = rows(Balloon, 2, phase=[Phase.UNKNOWN, Phase.MOVING], target=1500 * MIB, previous=800 * MIB)
+        seen = rows(Observation, 2, allocation=2000 * MIB, rss=2000 * MIB, rss_size=2000 * MIB, rss_known=True)
+        assert held(told, seen, inventory(2), np.full(2, 2000 * MIB)).least == (800 + 1500) * MIB

@@ -63,6 +63,10 @@ def test_growth_that_is_less_than_qemu_varies_by_is_none():
     assert np.isnan(guest(of=felt(137)).least[0])
 
 
+def test_growth_by_as_much_as_that_counts():
+    assert guest(of=felt(138)).least == 108 * MIB
+
+
 def test_memory_given_back_and_taken_again_has_grown():
     shrunk = guest(of=felt(60))
     assert guest(shrunk, felt(100)).grew == 40 * MIB
@@ -151,6 +155,21 @@ def test_when_senses_end_nobody_is_short_any_more():
     assert (made.short.tolist(), np.isnan(made.base).tolist()) == ([False], [True])
 
 
+@pytest.mark.parametrize(("fresh", "resident", "own"), [(True, 260, 60), (False, 260, 7), (True, np.nan, 7)])
+def test_what_is_qemus_own_shows_at_a_fresh_sample_only(fresh, resident, own):
+    assert guest(rows(Growth, 1, own=7 * MIB), felt(resident), fresh=fresh).own == own * MIB
+
+
+def test_a_claim_stands_from_when_it_was_first_made():
+    first = guest(of=felt(225))
+    second = guest(first, felt(235, now=NOW + 1), now=NOW + 1, demand=110 * MIB)
+    assert (second.claimed_at, second.claimed_from, second.claimed) == (NOW, 100 * MIB, 105 * MIB)
+
+
+def test_a_guest_that_is_not_short_claims_nothing():
+    assert np.isnan(guest(of=felt(150)).claimed_at[0])
+
+
 class TestDoubt:
     def told(self, demand: float, growth: Growth | None = None, now: float = NOW + 2) -> Growth:
         """A guest that was felt to need 195 MiB tells what it needs."""
@@ -168,6 +187,15 @@ class TestDoubt:
     def test_growth_that_was_true_is_believed_again(self):
         assert self.told(150).doubted_until == -np.inf
 
+    @pytest.mark.parametrize(("demand", "doubt"), [(123, 60), (124, 0)])
+    def test_a_quarter_of_what_was_felt_makes_it_true(self, demand, doubt):
+        assert self.told(demand).doubt == doubt  # 95 MiB were felt, and 100 needed before
+
+    @pytest.mark.parametrize(("before", "doubt"), [(1700, 3400), (1900, 3600), (3600, 3600)])
+    def test_no_guest_is_doubted_for_more_than_an_hour(self, before, doubt):
+        claims = {"claimed": 95 * MIB, "claimed_at": NOW, "claimed_from": 100 * MIB}
+        assert self.told(101, rows(Growth, 1, doubt=before, **claims)).doubt == doubt
+
     def test_each_false_word_in_turn_is_doubted_twice_as_long(self):
         once = self.told(101)
         claimed = guest(once, felt(400, now=NOW + 100), now=NOW + 100)
@@ -177,6 +205,10 @@ class TestDoubt:
         once = self.told(101)
         claimed = guest(once, felt(400, now=NOW + 100), now=NOW + 100)
         assert self.told(300, claimed, now=NOW + 102).doubt == 0
+
+    def test_the_next_claim_is_counted_anew(self):
+        claimed = guest(self.told(150), felt(400, now=NOW + 9), now=NOW + 9)
+        assert claimed.claimed_at == NOW + 9
 
     def test_statistics_that_are_older_than_the_growth_say_nothing_of_it(self):
         claimed = guest(of=felt(225))

@@ -124,6 +124,7 @@ def test_numbers_that_stay_impossible_are_invalid(sample):
     [
         (None, None, Reason.NO_STATISTICS),
         (119, None, Reason.BOOTING),
+        (120, None, Reason.NO_STATISTICS),
         (121, None, Reason.NO_STATISTICS),
         (500, 119, Reason.BOOTING),
     ],
@@ -149,6 +150,19 @@ def test_rates_are_those_between_two_telling_samples(elapsed, counted):
     desk.look(NOW, swap_in=0.0, major_faults=0.0)
     seen = desk.look(NOW + elapsed, swap_in=400.0, major_faults=40.0)
     assert (one(seen.swap_in_rate), one(seen.fault_rate)) == (400 / counted, 40 / counted)
+
+
+def test_counters_that_begin_anew_have_no_rate():
+    desk = Desk()
+    desk.look(NOW, swap_in=400.0, major_faults=40.0)
+    seen = desk.look(NOW + 1, swap_in=0.0, major_faults=0.0)
+    assert (one(seen.swap_in_rate), one(seen.fault_rate)) == (0, 0)
+
+
+def test_a_change_is_that_of_demand_between_two_fresh_samples():
+    desk = Desk()
+    changes = [one(desk.look(NOW + second, usable=left * MIB).change) for second, left in enumerate((1500, 1400, 1450))]
+    assert changes == [0, 100 * MIB, -50 * MIB]
 
 
 @pytest.mark.parametrize(("change", "moved_at"), [(0.9, -np.inf), (1.0, NOW + 1)])
@@ -247,6 +261,35 @@ def test_what_a_choking_guest_promised_is_doubted_for_a_while():
     desk.balloon = Balloon.blank(1)
     assert one(desk.look(NOW + 960, **full).doubtful) == 1400 * MIB
     assert one(desk.look(NOW + 962, **full).doubtful) == 0
+
+
+def test_a_report_that_is_told_again_says_nothing_of_a_size_that_came_after_it():
+    desk = Desk()
+    desk.look(NOW)
+    before = {"actual": 1500.0 * MIB, "usable": 1800.0 * MIB}  # of 2000 MiB
+    troubles = [one(desk.look(NOW + second, updated=second + 2, **before).trouble) for second in (1, 2)]
+    assert troubles == [Reason.NONE] * 2
+
+
+def test_statistics_that_were_sent_before_an_event_do_not_count_although_the_look_with_it_did_not_find_them():
+    desk = Desk()
+    desk.look(NOW, events={"guest": 1500.0})
+    assert not one(desk.look(NOW + 1, actual=1500.0 * MIB, updated=1.5).fresh)
+
+
+def test_a_balloon_on_its_way_makes_no_sample_of_another_telling():
+    world, taken = Node([Guest("rests", 500, 2000), Guest("moves", 500, 2000)]), []
+    world._take = taken.append
+    balloons = replace(Balloon.blank(2), target=np.array([np.nan, 1000 * MIB]), last_at=np.array([0.0, NOW]))
+    seen, keys = Observation.blank(2), ["rests", "moves"]
+    for now, size in ((NOW, 2000), (NOW + 1, 1500)):
+        world.now = now
+        world.guests["rests"].actual = size
+        for guest in world.guests.values():
+            guest.statistics = {"updated": world.wall - 0.5}
+        world._decide(world.inventory, keys, {})
+        seen = observe(seen, balloons, taken[-1], now, Tuning())
+    assert seen.telling.tolist() == [False, True]
 
 
 # Swap.

@@ -64,10 +64,23 @@ def test_a_climb_that_falls_back_by_more_is_none() -> None:
     assert line(13.0, 35.0, 47.0, 56.0, 99.0, 52.0, 70.0).slope[0] == 0.0
 
 
+def test_a_fall_that_takes_half_of_all_changes_is_continued() -> None:
+    assert line(30.0, 40.0, 60.0, 80.0, 90.0, 70.0).slope[0] == pytest.approx(-1.1, rel=0.1)
+
+
 def test_a_climb_is_continued() -> None:
     fitted = line(*[1000.0 - 50 * age for age in range(12)])
     assert fitted.slope[0] == pytest.approx(5.0)
     assert fitted.level[0] == pytest.approx(1000.0)
+
+
+def test_two_equal_changes_are_a_trend() -> None:
+    assert line(70.0, 60.0, 50.0).slope[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("values", [(70.0, 40.0, 30.0), (10.0, 50.0, 80.0, 60.0, 80.0)])
+def test_a_slope_that_would_have_misled_by_a_tenth_less_is_no_trend_where_it_is_fitted_to_few(values) -> None:
+    assert line(*values).slope[0] == 0.0
 
 
 def test_a_single_change_is_no_trend() -> None:
