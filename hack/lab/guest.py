@@ -70,7 +70,7 @@ class Event:
     at: float
     """time.monotonic() of the host at reception."""
     word: str
-    """`ready`, `want`, `held`, `oom`, `cluttered`, `cold` or `evidence`; see initramfs/agent.c."""
+    """`ready`, `want`, `held`, `lost`, `oom`, `cluttered`, `cold` or `evidence`; see initramfs/agent.c."""
     values: tuple[int, ...]
 
 
@@ -83,6 +83,9 @@ class Evidence:
     panics: int
     swapped_in_pages: int
     major_faults: int
+    swapped_out_pages: int = 0
+    operations: int = 0
+    """Done by its workload, where it was told to `serve`."""
 
 
 class Guest:
@@ -159,6 +162,10 @@ class Guest:
         text = " ".join(f"{second:g}:{mib}" for second, mib in points)
         self._agent.order(f"{'loop' if loop else 'profile'} {text}")
 
+    def serve(self, rate: int) -> None:
+        """Have the workload do `rate` operations a second in the memory it holds; `evidence` counts those it did."""
+        self._agent.order(f"serve {rate}")
+
     def clutter(self, files: int) -> None:
         """Fill about 0.9 KiB a file with inodes that the guest cannot give up, but counts as available, and 0.25 KiB
         with data in memory that looks like page cache.
@@ -222,8 +229,8 @@ class Guest:
         answer = self._agent.wait(
             lambda event: event.word == "evidence", ANSWER_S, f"evidence of guest {self.spec.name}", mark
         )
-        oom_kills, swapped_in, _, major_faults = answer.values
-        return Evidence(oom_kills, panics, swapped_in, major_faults)
+        oom_kills, swapped_in, swapped_out, major_faults, operations = answer.values
+        return Evidence(oom_kills, panics, swapped_in, major_faults, swapped_out, operations)
 
     def statistics(self) -> dict[str, int]:
         """libvirt's balloon statistics: sizes in KiB, `last_update` in seconds of the host's clock."""
