@@ -95,11 +95,12 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     turns: list[Turn] = []
     failure = ""
     try:
-        for turn in duel(chosen, schedule(controllers, rounds, seed), settle, minutes * 60):
-            turns.append(turn)
-            click.echo(_line(turn), err=True)
-            if json_file is not None:  # a duel takes hours: what is known is kept
-                json_file.write_text(json.dumps(document(turns, about), indent=1, allow_nan=False) + "\n")
+        with PrivateLibvirtd() as host:
+            for turn in duel(host, chosen, schedule(controllers, rounds, seed), settle, minutes * 60):
+                turns.append(turn)
+                click.echo(_line(turn), err=True)
+                if json_file is not None:  # a duel takes hours: what is known is kept
+                    json_file.write_text(json.dumps(document(turns, about), indent=1, allow_nan=False) + "\n")
     except LabError as error:
         failure = str(error)
     _print(chosen, controllers, turns, minutes * 60)
@@ -116,14 +117,15 @@ def schedule(controllers: Sequence[str], rounds: int, seed: int) -> list[list[st
     return [chance.sample(controllers, len(controllers)) for _ in range(rounds)]
 
 
-def duel(casts: Sequence[Cast], rounds: Sequence[Sequence[str]], settle_s: float, seconds: float) -> Iterator[Turn]:
+def duel(
+    host: PrivateLibvirtd, casts: Sequence[Cast], rounds: Sequence[Sequence[str]], settle_s: float, seconds: float
+) -> Iterator[Turn]:
     """Turn after turn; a round is all casts under all controllers. Raises LabError."""
-    with PrivateLibvirtd() as host:
-        for number, order in enumerate(rounds):
-            for cast in casts:
-                for controller in order:
-                    measures = play(host, cast, controller, settle_s, seconds)
-                    yield Turn(cast.name, controller, number, seconds, measures)
+    for number, order in enumerate(rounds):
+        for cast in casts:
+            for controller in order:
+                measures = play(host, cast, controller, settle_s, seconds)
+                yield Turn(cast.name, controller, number, seconds, measures)
 
 
 def _line(turn: Turn) -> str:

@@ -99,10 +99,11 @@ def verdict(found: Standing, seconds: float) -> str:
     if not peers or OURS not in found:
         return ""
     told = []
-    for what, fields in (("short", ("short_s",)), ("swapped", ("swapped_in_mib", "swapped_out_mib"))):
+    for what, unit, fields in (("short", "s", ("short_s",)), ("swapped", "MiB", ("swapped_in_mib", "swapped_out_mib"))):
         best = min(peers, key=lambda name: _sum(peers[name], fields))
         ours, theirs = _sum(found[OURS], fields), _sum(peers[best], fields)
-        told.append(f"{what} {f'{ours / theirs:.2f}' if theirs else 'no'} times as much as under {best}")
+        beside = f"{ours / theirs:.2f} times as much as" if theirs else f"{ours:.1f} {unit}, nothing"
+        told.append(f"{what} {beside} under {best}")
     moving = {name: _mean(figures, "moves") for name, figures in peers.items() if _mean(figures, "moves")}
     if moving:
         fewest = min(moving, key=lambda name: moving[name])

@@ -19,8 +19,9 @@ TWO = Cast(
 """One wants more than its share 4 s into the turn, which the other has to spare."""
 
 
-def test_a_guest_that_is_short_under_equal_shares_gets_memory_under_ballast_and_works():
-    ballast, static = (turn.measures for turn in duel([TWO], [["ballast", "static"]], 0.0, SECONDS))
+def test_a_guest_that_is_short_under_equal_shares_gets_memory_under_ballast_and_works(private_libvirtd):
+    turns = duel(private_libvirtd, [TWO], [["ballast", "static"]], 0.0, SECONDS)
+    ballast, static = (turn.measures for turn in turns)
     assert (ballast.killed, static.killed) == (0, 0)
     assert (static.moves, static.moved_gib, ballast.over_budget_s) == (0, 0.0, 0.0)
     assert ballast.moves >= 2
