@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from dueling import picture
 from dueling.casts import CASTS, Cast
 from dueling.measures import MOST_ROUNDS
 from dueling.report import COLUMNS, Turn, document, standing, table, verdict
-from dueling.turn import play
+from dueling.turn import Terms, play
 from lab.errors import LabError
 from lab.libvirtd import PrivateLibvirtd
 
@@ -63,6 +64,13 @@ def _names(known: Sequence[str], what: str) -> Callable[[click.Context, click.Pa
 @click.option("--settle", type=NumberRange(0, 3600), default=20, show_default=True, help="Seconds at work before that.")
 @click.option("--rounds", type=click.IntRange(1, MOST_ROUNDS), default=3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the controllers' order in each round.")
+@click.option(
+    "--scale",
+    type=NumberRange(1, 1024),
+    default=16,
+    show_default=True,
+    help="Peers take everything for that many times as large: 320 MiB for 5 GiB.",
+)
 @click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
 @click.option("--png", "png_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
 def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
@@ -72,6 +80,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     settle: float,
     rounds: int,
     seed: int,
+    scale: float,
     json_file: Path | None,
     png_file: Path | None,
 ) -> None:
@@ -91,12 +100,13 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     """
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     chosen = [cast for cast in CASTS if cast.name in casts]
-    about = {"seed": seed, "settle_s": settle, "machine": platform.machine(), "cores": os.cpu_count()}
+    terms = Terms(settle, minutes * 60, scale)
+    about = asdict(terms) | {"seed": seed, "machine": platform.machine(), "cores": os.cpu_count()}
     turns: list[Turn] = []
     failure = ""
     try:
         with PrivateLibvirtd() as host:
-            for turn in duel(host, chosen, schedule(controllers, rounds, seed), settle, minutes * 60):
+            for turn in duel(host, chosen, schedule(controllers, rounds, seed), terms):
                 turns.append(turn)
                 click.echo(_line(turn), err=True)
                 if json_file is not None:  # a duel takes hours: what is known is kept
@@ -117,15 +127,12 @@ def schedule(controllers: Sequence[str], rounds: int, seed: int) -> list[list[st
     return [chance.sample(controllers, len(controllers)) for _ in range(rounds)]
 
 
-def duel(
-    host: PrivateLibvirtd, casts: Sequence[Cast], rounds: Sequence[Sequence[str]], settle_s: float, seconds: float
-) -> Iterator[Turn]:
+def duel(host: PrivateLibvirtd, casts: Sequence[Cast], rounds: Sequence[Sequence[str]], terms: Terms) -> Iterator[Turn]:
     """Turn after turn; a round is all casts under all controllers. Raises LabError."""
     for number, order in enumerate(rounds):
         for cast in casts:
             for controller in order:
-                measures = play(host, cast, controller, settle_s, seconds)
-                yield Turn(cast.name, controller, number, seconds, measures)
+                yield Turn(cast.name, controller, number, play(host, cast, controller, terms))
 
 
 def _line(turn: Turn) -> str:

@@ -1,7 +1,7 @@
 """Real guests as the replay's contract has them, so that its peers drive them; a process of its own for each turn.
 
-`python -m dueling.live CONTROLLER URI MIB` drives all guests of the libvirtd at URI, on a host that has MIB for them,
-until SIGTERM.
+`python -m dueling.live CONTROLLER URI MIB SCALE` drives all guests of the libvirtd at URI, on a host that has MIB for
+them, until SIGTERM. The controller takes everything for SCALE times as large.
 """
 
 import signal
@@ -63,14 +63,16 @@ class Live(World):
         connection: Connection,
         domains: Sequence[Domain],
         total_mib: float,
+        scale: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`total_mib`: MiB that the host can give to all domains together."""
+        """`total_mib`: real MiB that the host can give to all domains together; sizes here are `scale` times the real."""
         n = len(domains)
+        self._mib_kib = MIB_KIB / scale
         self._connection, self._live = connection, domains
         self._clock = clock
         self.domains = tuple(domain.name() for domain in domains)
-        self.total_mib = total_mib
+        self.total_mib = total_mib * scale
         self.period_s = SHORTEST_PERIOD_S
         self.rows = np.arange(n)
         self._used, self._unused, self._updated = np.zeros(n), np.zeros(n), np.full(n, -np.inf)
@@ -84,17 +86,18 @@ class Live(World):
             for _, statistics in self._connection.domainListGetStats(self._live, libvirt.VIR_DOMAIN_STATS_BALLOON)
         ]
 
-        def column(name: str, unit: float = MIB_KIB) -> Floats:
+        def column(name: str, unit: float) -> Floats:
             return np.array([statistics[f"balloon.{name}"] for statistics in found]) / unit
 
-        self.allocation, self.maximum = column("current"), column("maximum")
-        updated = column("last-update", 1)
+        mib = self._mib_kib
+        self.allocation, self.maximum = column("current", mib), column("maximum", mib)
+        usable, updated = column("usable", mib), column("last-update", 1)
         new = updated > self._updated
-        self._used = np.where(new, np.clip(self.allocation - column("usable"), 0.0, self.allocation), self._used)
-        self._unused = np.where(new, column("usable"), self._unused)
+        self._used = np.where(new, np.clip(self.allocation - usable, 0.0, self.allocation), self._used)
+        self._unused = np.where(new, usable, self._unused)
         self._updated = updated
-        self._swap_in, self._major_faults = column("swap_in"), column("major_fault", 1)
-        self._resident = column("rss")
+        self._swap_in, self._major_faults = column("swap_in", mib), column("major_fault", 1)
+        self._resident = column("rss", mib)
 
     def read(self, rows: Ints) -> Readings:
         """As of the last `refresh`."""
@@ -112,7 +115,7 @@ class Live(World):
 
     def order(self, rows: Ints, targets: Floats) -> None:
         """Set balloon targets, MiB, one by one."""
-        sizes = np.clip(targets, LEAST_MIB, self.maximum[rows]) * MIB_KIB
+        sizes = np.clip(targets, LEAST_MIB, self.maximum[rows]) * self._mib_kib
         for row, size in zip(rows.tolist(), sizes.tolist(), strict=True):
             self._live[row].setMemory(int(size))
 
@@ -133,7 +136,7 @@ def drive(world: Live, controller: Controller, rest: Callable[[float], bool]) ->
         controller.act(world)
 
 
-def main(name: str, uri: str, total_mib: float) -> None:
+def main(name: str, uri: str, total_mib: float, scale: float) -> None:
     """Drive all guests of the libvirtd at `uri`."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
@@ -143,10 +146,10 @@ def main(name: str, uri: str, total_mib: float) -> None:
     def rest(seconds: float) -> bool:
         return stop.wait(None if np.isinf(seconds) else max(seconds, 0.0))
 
-    world = Live(connection, domains, total_mib)
+    world = Live(connection, domains, total_mib, scale)
     print(STARTED, flush=True)
     drive(world, PEERS[name](), rest)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))

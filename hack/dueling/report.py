@@ -24,12 +24,11 @@ class Turn:
     cast: str
     controller: str
     round: int
-    seconds: float
     measures: Measures
 
     def entry(self) -> dict[str, Any]:
         """For programs."""
-        names = {"cast": self.cast, "controller": self.controller, "round": self.round, "seconds": self.seconds}
+        names = {"cast": self.cast, "controller": self.controller, "round": self.round}
         return names | self.measures.entry()
 
 

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -56,9 +56,10 @@ class Driver(Protocol):
 class Peer:
     """A peer that drives all guests of a libvirtd, in a process of its own."""
 
-    def __init__(self, name: str, uri: str, budget_mib: float, log: Path) -> None:
+    def __init__(self, name: str, uri: str, budget_mib: float, scale: float, log: Path) -> None:
         self._log = log
-        command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "dueling.live", name, uri, f"{budget_mib:g}"]
+        arguments = [name, uri, f"{budget_mib:g}", f"{scale:g}"]
+        command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "dueling.live", *arguments]
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 command,
@@ -115,20 +116,32 @@ class Workloads:
                 guest.run_profile(part.workload, loop=True)
 
 
-def play(host: PrivateLibvirtd, cast: Cast, controller: str, settle_s: float, seconds: float) -> Measures:
-    """`cast` under `controller`: measured for `seconds`, `settle_s` after its workloads began. Raises LabError."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The same for every turn."""
+
+    settle_s: float
+    """From the workloads' start until measuring begins."""
+    seconds: float
+    """Measured."""
+    scale: float
+    """Peers take everything for that many times as large."""
+
+
+def play(host: PrivateLibvirtd, cast: Cast, controller: str, terms: Terms) -> Measures:
+    """`cast` under `controller`. Raises LabError."""
     with ExitStack() as stack:
         guests = [stack.enter_context(Guest(host, replace(part.spec, record=True))) for part in cast.parts]
         idle = {guest.spec.name: float(guest.wait_ready().demand()) for guest in guests}
         _fill(guests, idle)
         folder = Path(tempfile.mkdtemp(prefix=f"{cast.name}-{controller}-", dir=host.root))
-        driver = _started(stack, host, cast, controller, folder)
+        driver = _started(stack, host, cast, controller, folder, terms.scale)
         workloads = Workloads(guests, cast.parts)
-        _pass(settle_s, driver, workloads)
+        _pass(terms.settle_s, driver, workloads)
         before, spent, epoch = [guest.evidence() for guest in guests], cpu_s(driver.pid), time.time()
         start = time.monotonic()
         with Sampler(host.uri, guests, idle) as sampler:
-            _pass(seconds, driver, workloads)
+            _pass(terms.seconds, driver, workloads)
             end = time.monotonic()
         if sampler.error is not None:
             raise LabError(f"a guest or libvirtd is gone: {sampler.error}")
@@ -167,9 +180,11 @@ def _fill(guests: Sequence[Guest], idle: dict[str, float]) -> None:
         guest.wait_fresh()
 
 
-def _started(stack: ExitStack, host: PrivateLibvirtd, cast: Cast, controller: str, folder: Path) -> Driver:
+def _started(
+    stack: ExitStack, host: PrivateLibvirtd, cast: Cast, controller: str, folder: Path, scale: float
+) -> Driver:
     if controller != OURS:
-        peer = stack.enter_context(Peer(controller, host.uri, cast.budget_mib, folder / "log"))
+        peer = stack.enter_context(Peer(controller, host.uri, cast.budget_mib, scale, folder / "log"))
         peer.wait()
         return peer
     policies = folder / "policies"

@@ -15,7 +15,7 @@ from dueling.casts import CASTS
 from dueling.live import Live, drive
 from dueling.measures import Measures, Observed, estimate, estimates, measured, moves, short_s
 from dueling.report import Turn, cell, document, standing, table, verdict
-from dueling.turn import cpu_s
+from dueling.turn import Terms, cpu_s
 from faulting.judge import Order
 from lab.errors import LabError
 from lab.guest import Event, Evidence
@@ -103,6 +103,16 @@ class TestLive:
         world.order(np.array([0, 1]), np.array([250.5, 900.0]))
         world.order(np.array([2]), np.array([-5.0]))
         assert [domain.orders for domain in domains] == [[250.5 * MIB], [400 * MIB], [MIB]]
+
+    def test_at_a_scale_everything_is_larger_and_orders_are_as_much_smaller(self):
+        domain = Domain("a", 200, 150)
+        world = Live(Connection(), [domain], 300.0, scale=16, clock=lambda: 100.0)
+        seen = world.read(world.rows)
+        assert (world.total_mib, world.free_mib(), world.maximum.tolist()) == (4800.0, 1600.0, [6400])
+        assert (seen.allocation.tolist(), seen.used.tolist(), seen.unused.tolist()) == ([3200], [2400], [800])
+        assert (seen.resident.tolist(), seen.swap_in.tolist(), seen.major_faults.tolist()) == ([4000], [48], [5])
+        world.order(world.rows, np.array([4000.0]))
+        assert domain.orders == [250 * MIB]
 
     def test_the_host_has_nothing_free_when_too_much_was_given(self):
         assert live(Domain("a", 400, 50), total=300.0).free_mib() == 0.0
@@ -245,7 +255,7 @@ class TestEstimate:
 
 
 def turn(controller: str, number: int = 0, cast: str = "demo", **changed: float) -> Turn:
-    return Turn(cast, controller, number, 60.0, replace(MEASURES, **changed))
+    return Turn(cast, controller, number, replace(MEASURES, **changed))
 
 
 class TestReport:
@@ -343,8 +353,8 @@ class TestCommand:
         return CliRunner().invoke(command.main, arguments, catch_exceptions=False)
 
     def test_tables_json_and_picture_come_of_the_turns(self, monkeypatch, tmp_path):
-        def turns(_host, casts, rounds, settle, seconds):
-            assert (settle, seconds) == (5.0, 30.0)
+        def turns(_host, casts, rounds, terms):
+            assert terms == Terms(settle_s=5.0, seconds=30.0, scale=4.0)
             for number, order in enumerate(rounds):
                 for cast in casts:
                     for controller in order:
@@ -354,7 +364,18 @@ class TestCommand:
         found = self.run(
             monkeypatch,
             turns,
-            *("--casts", "demo,builder", "--controllers", "ballast,mom", "--minutes", "0.5", "--settle", "5"),
+            *(
+                "--casts",
+                "demo,builder",
+                "--controllers",
+                "ballast,mom",
+                "--minutes",
+                "0.5",
+                "--settle",
+                "5",
+                "--scale",
+                "4",
+            ),
             *("--rounds", "2", "--json", str(files[0]), "--png", str(files[1])),
         )
         assert found.exit_code == 0

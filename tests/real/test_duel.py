@@ -2,6 +2,7 @@
 
 from dueling.__main__ import duel
 from dueling.casts import Cast, default_policy
+from dueling.turn import Terms
 from lab.guest import GuestSpec
 from lab.scenario import Part
 
@@ -20,7 +21,7 @@ TWO = Cast(
 
 
 def test_a_guest_that_is_short_under_equal_shares_gets_memory_under_ballast_and_works(private_libvirtd):
-    turns = duel(private_libvirtd, [TWO], [["ballast", "static"]], 0.0, SECONDS)
+    turns = duel(private_libvirtd, [TWO], [["ballast", "static"]], Terms(0.0, SECONDS, 1.0))
     ballast, static = (turn.measures for turn in turns)
     assert (ballast.killed, static.killed) == (0, 0)
     assert (static.moves, static.moved_gib, ballast.over_budget_s) == (0, 0.0, 0.0)
