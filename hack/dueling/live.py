@@ -66,7 +66,7 @@ class Live(World):
         scale: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`total_mib`: real MiB that the host can give to all domains together; sizes here are `scale` times the real."""
+        """`total_mib`: real MiB that the host can give to all domains; sizes here are `scale` times the real."""
         n = len(domains)
         self._mib_kib = MIB_KIB / scale
         self._connection, self._live = connection, domains
