@@ -93,18 +93,19 @@ def short_s(events: Iterable[Event], start: float, end: float) -> float:
     It wants more until it has touched all of it without a major fault, and again from the beginning of a pass that
     met some; a killed workload wants what it wanted until it has it again. Wanting less is granted at once.
     """
-    found, since, amount = 0.0, inf, 0
+    found, since, amount, killed = 0.0, inf, 0, False
     for event in events:
         begun = since
         if event.word == "want":
             if event.values[1] > amount:
                 since = min(since, event.at)
             amount = event.values[1]
+            killed = killed and amount == 0
         elif event.word == "lost":
             since = min(since, event.at - event.values[2] / 1000)
         elif event.word == "oom":
-            since, amount = min(since, event.at), 0
-        elif event.word == "held" and amount > 0:
+            since, amount, killed = min(since, event.at), 0, True
+        elif event.word == "held" and not killed:
             since = inf
         if since == inf and begun < inf:
             found += _overlap(begun, event.at, start, end)

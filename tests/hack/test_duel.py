@@ -163,6 +163,10 @@ class TestShort:
         events = [*self.GROWN, event(13, "held", 160), event(24, "lost", 160, 1500), event(26, "held", 160)]
         assert short_s(events, 20, 60) == 3.5
 
+    def test_who_wants_nothing_any_more_is_not_short(self):
+        events = [*self.GROWN, event(14, "want", 0), event(14.5, "held", 0)]
+        assert short_s(events, 5, 60) == 4.5
+
     def test_a_killed_workload_is_short_until_it_holds_again_what_it_is_started_anew_for(self):
         killed = [event(20, "oom", 1), event(20, "want", 0), event(20.2, "held", 0)]
         events = [*self.GROWN[:2], *killed, event(21, "want", 40), event(22, "held", 40)]
