@@ -12,9 +12,9 @@ from dueling.measures import Estimate, Measures, estimates
 
 MAX = "max"
 """No peer but a floor: everybody has the maximum, and what is measured is what touching memory takes."""
-KEPT = 0.01
-"""Part of the time in which a peer may exceed the budget and still be the best: one that gives away memory that the
-host does not have is no measure."""
+KEPT = 0.05
+"""Part of the time in which a peer may exceed the budget, one balloon there before another has gone, and still be the
+best: one that gives away memory that the host does not have is no measure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,9 +266,9 @@ class TestReport:
     def test_ballast_stands_beside_the_best_peer_of_each_figure_that_kept_the_budget(self):
         turns = [
             turn("ballast", short_s=2.0, swapped_in_mib=3.0, swapped_out_mib=1.0, moves=30),
-            turn("mom", short_s=10.0, swapped_in_mib=4.0, swapped_out_mib=4.0, moves=60),
+            turn("mom", over_budget_s=2.9, short_s=10.0, swapped_in_mib=4.0, swapped_out_mib=4.0, moves=60),
             turn("static", short_s=20.0, swapped_in_mib=2.0, swapped_out_mib=2.0, moves=0),
-            turn("virtui", short_s=0.0, over_budget_s=0.7),
+            turn("virtui", short_s=0.0, over_budget_s=3.1),
             turn("max", short_s=0.0),
         ]
         told = "ballast: short 0.20 times as much as under mom, swapped 1.00 times as much as under static, "
