@@ -137,7 +137,10 @@ def duel(host: PrivateLibvirtd, casts: Sequence[Cast], rounds: Sequence[Sequence
 
 def _line(turn: Turn) -> str:
     entry = turn.measures.entry()
-    figures = (f"{column.title} {entry[column.field] or 0:.{column.digits}f}" for column in COLUMNS)
+    figures = (
+        f"{column.title} " + ("-" if (value := entry[column.field]) is None else f"{value:.{column.digits}f}")
+        for column in COLUMNS
+    )
     return f"{time.strftime('%H:%M:%S')} {turn.cast} {turn.controller} #{turn.round + 1}: {'; '.join(figures)}"
 
 

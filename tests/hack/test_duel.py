@@ -97,6 +97,11 @@ class TestLive:
         seen = world.read(world.rows)
         assert (seen.used.tolist(), seen.unused.tolist()) == ([180], [120])
 
+    def test_a_report_from_before_a_shrink_is_of_no_more_than_there_is(self):
+        domain = Domain("a", 200, 50)
+        domain.setMemory(100 * MIB)
+        assert live(domain).read(np.array([0])).used.tolist() == [0]
+
     def test_orders_reach_libvirt_in_kib_within_what_a_guest_can_have(self):
         domains = Domain("a", 200, 150), Domain("b", 300, 50), Domain("c", 300, 50)
         world = live(*domains)
@@ -131,6 +136,7 @@ class TestLive:
             return next(rounds, None) is None
 
         drive(world, PEERS[name](), rest)
+        assert world.now == 100 + 120
         assert all(MIB <= order <= most * MIB for domain in domains for order in domain.orders)
         assert bool(domains[0].orders + domains[1].orders) == (name != "static")
 
@@ -151,6 +157,9 @@ class TestShort:
     def test_only_in_the_time_asked_for(self):
         assert short_s([*self.GROWN, event(13, "held", 160)], 11, 12) == 1
         assert short_s([*self.GROWN, event(13, "held", 160)], 20, 60) == 0
+
+    def test_asking_for_the_same_again_is_not_wanting_more(self):
+        assert short_s([*self.GROWN[:2], event(10, "want", 40), event(12, "held", 40)], 5, 60) == 0
 
     def test_wanting_less_is_granted_at_once(self):
         assert short_s([*self.GROWN[:2], event(10, "want", 20), event(12, "held", 20)], 5, 60) == 0
@@ -223,11 +232,11 @@ class TestMeasures:
 
     def test_a_step_before_the_time_measured_does_not_count(self):
         track = observed().tracks[0]
-        track.wants = [(95.0, 100.0), (96.0, 300.0)]
+        track.wants = [(95.0, 100.0), (96.0, 300.0), (104.5, 310.0)]
         found = measured(observed(tracks=[track]), budget_mib=350)
         assert (found.reaction_p50_s, found.reaction_p95_s) == (None, None)
 
-    @pytest.mark.parametrize(("since", "expected"), [(0, 3), (2, 2), (4, 1), (9, 0)])
+    @pytest.mark.parametrize(("since", "expected"), [(0, 3), (2, 2), (2.5, 1), (4, 1), (9, 0)])
     def test_moves_are_orders_that_change_something(self, since, expected):
         given = [Order(at, target, 400) for at, target in ((1, 200), (2, 250), (3, 250), (5, 200))]
         assert moves(given, since) == expected
@@ -268,6 +277,7 @@ class TestReport:
             turn("ballast", short_s=2.0, swapped_in_mib=3.0, swapped_out_mib=1.0, moves=30),
             turn("mom", over_budget_s=2.9, short_s=10.0, swapped_in_mib=4.0, swapped_out_mib=4.0, moves=60),
             turn("static", short_s=20.0, swapped_in_mib=2.0, swapped_out_mib=2.0, moves=0),
+            turn("pi", short_s=30.0, swapped_in_mib=9.0, moves=90),
             turn("virtui", short_s=0.0, over_budget_s=3.1),
             turn("max", short_s=0.0),
         ]
