@@ -232,7 +232,7 @@ class TestMeasures:
 
     def test_a_step_before_the_time_measured_does_not_count(self):
         track = observed().tracks[0]
-        track.wants = [(95.0, 100.0), (96.0, 300.0), (104.5, 310.0)]
+        track.wants = [(95.0, 100.0), (96.0, 300.0), (104.5, 330.0), (106.0, 100.0)]
         found = measured(observed(tracks=[track]), budget_mib=350)
         assert (found.reaction_p50_s, found.reaction_p95_s) == (None, None)
 
