@@ -113,7 +113,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
                     json_file.write_text(json.dumps(document(turns, about), indent=1, allow_nan=False) + "\n")
     except LabError as error:
         failure = str(error)
-    _print(chosen, controllers, turns, minutes * 60)
+    _print(chosen, controllers, turns)
     if png_file is not None and turns:
         standings = {cast.name: standing(turns, cast.name) for cast in chosen}
         picture.draw({name: found for name, found in standings.items() if found}, controllers, png_file)
@@ -144,13 +144,13 @@ def _line(turn: Turn) -> str:
     return f"{time.strftime('%H:%M:%S')} {turn.cast} {turn.controller} #{turn.round + 1}: {'; '.join(figures)}"
 
 
-def _print(casts: Sequence[Cast], controllers: Sequence[str], turns: Sequence[Turn], seconds: float) -> None:
+def _print(casts: Sequence[Cast], controllers: Sequence[str], turns: Sequence[Turn]) -> None:
     console = Console(width=max(Console().width, WIDTH), highlight=False)
     for cast in casts:
         if found := standing(turns, cast.name):
             title = f"{cast.name}: {len(cast.parts)} guests, budget {cast.budget_mib} MiB"
             console.print(table(title, found, controllers))
-            console.print(verdict(found, seconds))
+            console.print(verdict(found))
             console.print()
 
 

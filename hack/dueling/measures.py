@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from math import inf, sqrt
 from statistics import fmean, stdev
 
 from faulting.judge import Order, doubled
 from lab.guest import Event, Evidence
 from lab.sampling import Track
-from lab.summary import budget_exceeded_s, moved_mib, percentile, reactions
+from lab.summary import moved_mib, percentile, reactions
 
 PAGES_PER_MIB = 256
 MIB_PER_GIB = 1024
@@ -36,8 +37,8 @@ class Measures:
     """Orders to QEMU that changed a balloon's size."""
     moved_gib: float
     """Counted where it arrived."""
-    over_budget_s: float
-    """Seconds in which the balloons together were larger than the budget."""
+    over_budget_percent: float
+    """What the balloons together were larger than the budget, mean over time, of the budget."""
     cpu_percent: float
     """Of a core, that the controller's process took."""
     memory_mib: float
@@ -81,7 +82,7 @@ def measured(seen: Observed, budget_mib: float) -> Measures:
         killed=_grown(seen, "oom_kills") + _grown(seen, "panics"),
         moves=seen.moves,
         moved_gib=sum(map(moved_mib, tracks)) / MIB_PER_GIB,
-        over_budget_s=budget_exceeded_s(tracks, budget_mib),
+        over_budget_percent=100 * _excess_mib(tracks, budget_mib) / budget_mib,
         cpu_percent=100 * seen.cpu_s / seen.seconds,
         memory_mib=seen.memory_mib,
     )
@@ -127,6 +128,14 @@ def _since(track: Track, start: float) -> Track:
     old = [want for want in track.wants if want[0] < start]
     new = [want for want in track.wants if want[0] >= start]
     return replace(track, wants=[(start, amount) for _, amount in old[-1:]] + new)
+
+
+def _excess_mib(tracks: Sequence[Track], budget_mib: float) -> float:
+    """Mean over time; a sample counts until the next."""
+    rows = list(zip(*(track.allocations for track in tracks), strict=True))
+    spans = [after - before for before, after in pairwise(tracks[0].times)]
+    over: float = sum(span * max(sum(row) - budget_mib, 0.0) for span, row in zip(spans, rows, strict=False))
+    return over / sum(spans)
 
 
 def _grown(seen: Observed, counter: str) -> int:

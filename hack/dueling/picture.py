@@ -19,7 +19,7 @@ SHOWN = {
     "swapped_out_mib": "swapped out, MiB",
     "operations_s": "operations a second",
     "moves": "moves",
-    "over_budget_s": "seconds over the budget",
+    "over_budget_percent": "over budget, %",
 }
 
 

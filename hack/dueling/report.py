@@ -12,9 +12,9 @@ from dueling.measures import Estimate, Measures, estimates
 
 MAX = "max"
 """No peer but a floor: everybody has the maximum, and what is measured is what touching memory takes."""
-KEPT = 0.05
-"""Part of the time in which a peer may exceed the budget, one balloon there before another has gone, and still be the
-best: one that gives away memory that the host does not have is no measure."""
+KEPT_PERCENT = 1.0
+"""Of the budget: by that much a peer may exceed it, where one balloon is there before another has gone, and still be
+the best. One that gives away memory that the host does not have is no measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ COLUMNS = (
     Column("killed", "killed", 1),
     Column("moves", "moves"),
     Column("moved_gib", "moved, GiB", 1),
-    Column("over_budget_s", "over budget, s"),
+    Column("over_budget_percent", "over budget, %", 1),
     Column("cpu_percent", "CPU, %", 1),
     Column("memory_mib", "memory, MiB"),
 )
@@ -88,12 +88,12 @@ def cell(value: Estimate | None, digits: int) -> str:
     return f"{value.mean:.{digits}f}" + ("" if isinf(value.half) else f" ± {value.half:.{digits}f}")
 
 
-def verdict(found: Standing, seconds: float) -> str:
+def verdict(found: Standing) -> str:
     """Ballast beside whichever peer that kept the budget did best, figure by figure; empty where one is missing."""
     peers = {
         name: figures
         for name, figures in found.items()
-        if name not in {OURS, MAX} and _mean(figures, "over_budget_s") <= KEPT * seconds
+        if name not in {OURS, MAX} and _mean(figures, "over_budget_percent") <= KEPT_PERCENT
     }
     if not peers or OURS not in found:
         return ""

@@ -215,7 +215,7 @@ MEASURES = Measures(
     killed=2,
     moves=2,
     moved_gib=0.125,
-    over_budget_s=0.0,
+    over_budget_percent=0.0,
     cpu_percent=5.0,
     memory_mib=70.0,
 )
@@ -224,6 +224,12 @@ MEASURES = Measures(
 class TestMeasures:
     def test_what_was_seen_makes_the_figures(self):
         assert measured(observed(), budget_mib=350) == MEASURES
+
+    def test_over_budget_is_the_mean_of_what_is_too_much(self):
+        track = observed().tracks[0]
+        assert measured(observed(tracks=[track, track]), budget_mib=390).over_budget_percent == pytest.approx(
+            100 * 10 / 390
+        )
 
     def test_a_panic_counts_as_a_kill_and_takes_nothing_off_what_others_did(self):
         gone = evidence(panics=1)
@@ -275,21 +281,21 @@ class TestReport:
     def test_ballast_stands_beside_the_best_peer_of_each_figure_that_kept_the_budget(self):
         turns = [
             turn("ballast", short_s=2.0, swapped_in_mib=3.0, swapped_out_mib=1.0, moves=30),
-            turn("mom", over_budget_s=2.9, short_s=10.0, swapped_in_mib=4.0, swapped_out_mib=4.0, moves=60),
+            turn("mom", over_budget_percent=0.9, short_s=10.0, swapped_in_mib=4.0, swapped_out_mib=4.0, moves=60),
             turn("static", short_s=20.0, swapped_in_mib=2.0, swapped_out_mib=2.0, moves=0),
             turn("pi", short_s=30.0, swapped_in_mib=9.0, moves=90),
-            turn("virtui", short_s=0.0, over_budget_s=3.1),
+            turn("virtui", short_s=0.0, over_budget_percent=1.1),
             turn("max", short_s=0.0),
         ]
         told = "ballast: short 0.20 times as much as under mom, swapped 1.00 times as much as under static, "
-        assert verdict(standing(turns, "demo"), 60.0) == told + "0.50 times the moves of mom"
+        assert verdict(standing(turns, "demo")) == told + "0.50 times the moves of mom"
 
     def test_nothing_is_said_without_ballast_or_a_peer(self):
-        assert verdict(standing([turn("mom")], "demo"), 60.0) == ""
-        assert verdict(standing([turn("ballast"), turn("max")], "demo"), 60.0) == ""
+        assert verdict(standing([turn("mom")], "demo")) == ""
+        assert verdict(standing([turn("ballast"), turn("max")], "demo")) == ""
 
     def test_beside_a_peer_without_any_there_is_no_ratio(self):
-        told = verdict(standing([turn("ballast"), turn("mom", short_s=0.0, moves=0)], "demo"), 60.0)
+        told = verdict(standing([turn("ballast"), turn("mom", short_s=0.0, moves=0)], "demo"))
         assert told.startswith("ballast: short 2.5 s, nothing under mom, ")
         assert "moves" not in told
 

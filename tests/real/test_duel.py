@@ -24,7 +24,7 @@ def test_a_guest_that_is_short_under_equal_shares_gets_memory_under_ballast_and_
     turns = duel(private_libvirtd, [TWO], [["ballast", "static"]], Terms(0.0, SECONDS, 1.0))
     ballast, static = (turn.measures for turn in turns)
     assert (ballast.killed, static.killed) == (0, 0)
-    assert (static.moves, static.moved_gib, ballast.over_budget_s) == (0, 0.0, 0.0)
+    assert (static.moves, static.moved_gib, ballast.over_budget_percent) == (0, 0.0, 0.0)
     assert ballast.moves >= 2
     assert ballast.moved_gib > 0.02
     assert static.swapped_out_mib > 1
