@@ -92,24 +92,25 @@ def short_s(events: Iterable[Event], start: float, end: float) -> float:
     """Seconds from `start` to `end` in which a workload did not hold what it wanted, by its agent's events.
 
     It wants more until it has touched all of it without a major fault, and again from the beginning of a pass that
-    met some; a killed workload wants what it wanted until it has it again. Wanting less is granted at once.
+    met some; a killed workload wants what it wanted until it has it again. Wanting less is granted at once, and a time
+    without any fault is what touching takes where memory is there.
     """
-    found, since, amount, killed = 0.0, inf, 0, False
+    found, since, amount = 0.0, inf, 0
+    hurt = killed = False
     for event in events:
-        begun = since
         if event.word == "want":
             if event.values[1] > amount:
                 since = min(since, event.at)
             amount = event.values[1]
             killed = killed and amount == 0
         elif event.word == "lost":
-            since = min(since, event.at - event.values[2] / 1000)
+            since, hurt = min(since, event.at - event.values[2] / 1000), True
         elif event.word == "oom":
-            since, amount, killed = min(since, event.at), 0, True
+            since, amount, hurt, killed = min(since, event.at), 0, True, True
         elif event.word == "held" and not killed:
-            since = inf
-        if since == inf and begun < inf:
-            found += _overlap(begun, event.at, start, end)
+            if hurt or event.values[2] > 0:
+                found += _overlap(since, event.at, start, end)
+            since, hurt = inf, False
     return found + _overlap(since, end, start, end)
 
 

@@ -11,7 +11,7 @@ from controller.replay.controllers import OURS
 from dueling.measures import Estimate, Measures, estimates
 
 MAX = "max"
-"""No peer but a floor: everybody has the maximum, and what is measured is what touching memory takes."""
+"""No peer but a bound: everybody has the maximum."""
 KEPT_PERCENT = 1.0
 """Of the budget: by that much a peer may exceed it, where one balloon is there before another has gone, and still be
 the best. One that gives away memory that the host does not have is no measure."""

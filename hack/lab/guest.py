@@ -146,7 +146,7 @@ class Guest:
         mark = self._agent.order(f"use {mib}")
         if wait:
             event = self._agent.wait(
-                lambda event: event.word == "oom" or (event.word, event.values[1:]) == ("held", (mib,)),
+                lambda event: event.word == "oom" or (event.word == "held" and event.values[1] == mib),
                 ANSWER_S,
                 f"guest {self.spec.name} holding {mib} MiB",
                 mark,

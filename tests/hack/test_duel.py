@@ -146,39 +146,42 @@ def event(at: float, word: str, *values: int) -> Event:
 
 
 class TestShort:
-    GROWN = (event(0, "want", 40), event(0.5, "held", 40), event(10, "want", 160))
+    GROWN = (event(0, "want", 40), event(0.5, "held", 40, 9), event(10, "want", 160))
 
     def test_from_wanting_more_until_all_is_held(self):
-        assert short_s([*self.GROWN, event(13, "held", 160)], 5, 60) == 3
+        assert short_s([*self.GROWN, event(13, "held", 160, 9)], 5, 60) == 3
+
+    def test_a_time_without_a_major_fault_is_what_touching_takes(self):
+        assert short_s([*self.GROWN, event(13, "held", 160, 0)], 5, 60) == 0
 
     def test_until_the_end_where_it_never_is(self):
         assert short_s(self.GROWN, 5, 60) == 50
 
     def test_only_in_the_time_asked_for(self):
-        assert short_s([*self.GROWN, event(13, "held", 160)], 11, 12) == 1
-        assert short_s([*self.GROWN, event(13, "held", 160)], 20, 60) == 0
+        assert short_s([*self.GROWN, event(13, "held", 160, 9)], 11, 12) == 1
+        assert short_s([*self.GROWN, event(13, "held", 160, 9)], 20, 60) == 0
 
     def test_asking_for_the_same_again_is_not_wanting_more(self):
-        assert short_s([*self.GROWN[:2], event(10, "want", 40), event(12, "held", 40)], 5, 60) == 0
+        assert short_s([*self.GROWN[:2], event(10, "want", 40), event(12, "held", 40, 9)], 5, 60) == 0
 
     def test_wanting_less_is_granted_at_once(self):
-        assert short_s([*self.GROWN[:2], event(10, "want", 20), event(12, "held", 20)], 5, 60) == 0
+        assert short_s([*self.GROWN[:2], event(10, "want", 20), event(12, "held", 20, 9)], 5, 60) == 0
 
     def test_who_wants_less_while_short_is_short_until_it_holds_that(self):
-        events = [*self.GROWN, event(14, "want", 40), event(14.5, "held", 40)]
+        events = [*self.GROWN, event(14, "want", 40), event(14.5, "held", 40, 9)]
         assert short_s(events, 5, 60) == 4.5
 
     def test_what_was_held_and_went_to_swap_counts_from_the_pass_that_met_it(self):
-        events = [*self.GROWN, event(13, "held", 160), event(24, "lost", 160, 1500), event(26, "held", 160)]
+        events = [*self.GROWN, event(13, "held", 160, 9), event(24, "lost", 160, 1500), event(26, "held", 160, 0)]
         assert short_s(events, 20, 60) == 3.5
 
     def test_who_wants_nothing_any_more_is_not_short(self):
-        events = [*self.GROWN, event(14, "want", 0), event(14.5, "held", 0)]
+        events = [*self.GROWN, event(14, "want", 0), event(14.5, "held", 0, 9)]
         assert short_s(events, 5, 60) == 4.5
 
     def test_a_killed_workload_is_short_until_it_holds_again_what_it_is_started_anew_for(self):
-        killed = [event(20, "oom", 1), event(20, "want", 0), event(20.2, "held", 0)]
-        events = [*self.GROWN[:2], *killed, event(21, "want", 40), event(22, "held", 40)]
+        killed = [event(20, "oom", 1), event(20, "want", 0), event(20.2, "held", 0, 9)]
+        events = [*self.GROWN[:2], *killed, event(21, "want", 40), event(22, "held", 40, 0)]
         assert short_s(events, 10, 60) == 2
 
 
@@ -190,12 +193,12 @@ def observed(**changed) -> Observed:
     track = Track("guest", maximum=400, idle=60.0, times=[100.0, 101.0, 102.0, 103.0])
     track.allocations = [200.0, 200.0, 200.0, 328.0]
     track.wants, track.held = [(95.0, 100.0), (101.5, 300.0)], [(104.0, 300.0)]
-    events = [Event(95.0, "want", (0, 40)), Event(95.5, "held", (0, 40)), Event(101.5, "want", (0, 240))]
+    events = [Event(95.0, "want", (0, 40)), Event(95.5, "held", (0, 40, 0)), Event(101.5, "want", (0, 240))]
     seen = Observed(
         seconds=10.0,
         start=100.0,
         tracks=[track],
-        events=[[*events, Event(104.0, "held", (0, 240))]],
+        events=[[*events, Event(104.0, "held", (0, 240, 3))]],
         before=[evidence(oom_kills=1, swapped_in_pages=100, swapped_out_pages=50, operations=1000)],
         after=[evidence(oom_kills=3, swapped_in_pages=356, swapped_out_pages=562, operations=6000)],
         moves=2,

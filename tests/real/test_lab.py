@@ -74,7 +74,7 @@ def test_memory_pushed_to_swap_is_told_as_lost_and_as_held_again(start_guests):
 
 
 def _held_since(guest: Guest, at: float) -> bool:
-    return any(event.at > at and (event.word, event.values[1:]) == ("held", (150,)) for event in guest.events())
+    return any(event.at > at and (event.word, event.values[1]) == ("held", 150) for event in guest.events())
 
 
 def test_more_than_the_allocation_without_swap_is_an_oom_kill_in_evidence(start_guests):

@@ -6,7 +6,8 @@
  * Orders, one a line:        Events, one a line (TIME: guest milliseconds since boot):
  *   use MIB                    ready
  *   profile S:MIB ...          want TIME MIB     the workload asks for this much from now on
- *   loop S:MIB ...             held TIME MIB     all of it is resident: touched in one pass without a major fault
+ *   loop S:MIB ...             held TIME MIB FAULTS   all of it is resident: touched in one pass without a major fault;
+ *                                                     how many there were since it last was
  *   evidence                   lost TIME MIB MS  held until now; the pass that met major faults again took MS
  *   panic                      oom TIME COUNT    the holder was killed
  *   clutter COUNT              evidence OOM_KILL PSWPIN PSWPOUT PGMAJFAULT (of /proc/vmstat) OPERATIONS
@@ -51,13 +52,15 @@
 #define MAX_MIB 4096
 #define MAX_POINTS 256
 
-struct report { int mib; int resident; int ms; }; /* what the holder holds, if a pass met no major fault, its length */
+/* What the holder holds, whether a pass met no major fault, how long it took, and major faults since the last report. */
+struct report { int mib; int resident; int ms; int faults; };
 struct work { long rate; long done; }; /* operations a second that the holder is asked for, and all it has done */
 
 static FILE *line;
 static int orders[2], reports[2];
 static volatile struct work *work; /* shared: what a killed holder has done counts */
 static int want, told, holding = -1; /* MiB: wanted, last told to the holder, last event `held` */
+static int faults; /* since then */
 static int oom_kills;
 static struct { double s, mib; } points[MAX_POINTS];
 static int point_count, looping;
@@ -150,6 +153,7 @@ static int next_order_at_work(int current, int held)
 static void hold(void)
 {
     int goal = 0, held = 0;
+    long reported = 0;
     write_file("/proc/self/oom_score_adj", "1000");
     for (;;) {
         if (held == goal && work->rate)
@@ -169,7 +173,9 @@ static void hold(void)
         }
         for (int i = 0; i < held; i++) /* a workload uses its memory: what was swapped out comes back */
             touch(chunks[i]);
-        struct report report = {held, major_faults() == before, now_ms() - began};
+        long faults = major_faults();
+        struct report report = {held, faults == before, now_ms() - began, faults - reported};
+        reported = faults;
         if (write(reports[1], &report, sizeof report) < 0)
             _exit(1);
     }
@@ -313,11 +319,13 @@ static void hear_holder(void)
     struct report report;
     if (read(reports[0], &report, sizeof report) != sizeof report)
         return;
+    faults += report.faults;
     if (report.mib != told)
         return;
     if (report.resident && holding != told) {
         holding = told;
-        fprintf(line, "held %ld %d\n", now_ms(), holding);
+        fprintf(line, "held %ld %d %d\n", now_ms(), holding, faults);
+        faults = 0;
     } else if (!report.resident && holding == told) {
         holding = -1;
         fprintf(line, "lost %ld %d %d\n", now_ms(), told, report.ms);
