@@ -64,17 +64,20 @@ def test_workload_counts_the_operations_it_does_in_its_memory(start_guests):
 def test_memory_pushed_to_swap_is_told_as_lost_and_as_held_again(start_guests):
     (guest,) = start_guests(GuestSpec("pushed", maximum=256, swap=256))
     guest.use(150)
+    assert guest.wait_for("held").values[2] == 0
     guest.domain.setMemory(150 * 1024)
     lost = guest.wait_for("lost")
     assert lost.values[1] == 150
     assert lost.values[2] >= 0
     guest.domain.setMemory(256 * 1024)
-    guest.wait_until(lambda pushed: _held_since(pushed, lost.at), 30, "all held again")
+    guest.wait_until(lambda pushed: _faults(pushed, lost.at), 30, "all held again")
+    assert _faults(guest, lost.at)[0] > 256
     assert guest.evidence().swapped_out_pages > 256
 
 
-def _held_since(guest: Guest, at: float) -> bool:
-    return any(event.at > at and (event.word, event.values[1]) == ("held", 150) for event in guest.events())
+def _faults(guest: Guest, at: float) -> list[int]:
+    """Major faults before each time that all was held again since `at`."""
+    return [event.values[2] for event in guest.events() if event.at > at and event.word == "held"]
 
 
 def test_more_than_the_allocation_without_swap_is_an_oom_kill_in_evidence(start_guests):
