@@ -154,6 +154,11 @@ class TestShort:
     def test_a_time_without_a_major_fault_is_what_touching_takes(self):
         assert short_s([*self.GROWN, event(13, "held", 160, 0)], 5, 60) == 0
 
+    def test_faults_of_one_time_count_for_no_other(self):
+        again = event(20, "want", 40), event(20.5, "held", 40, 0), event(30, "want", 160), event(33, "held", 160, 0)
+        assert short_s([*self.GROWN, event(13, "held", 160, 9), *again], 5, 60) == 3
+        assert short_s([*self.GROWN, event(11, "lost", 160, 500), event(13, "held", 160, 0), *again], 5, 60) == 3
+
     def test_until_the_end_where_it_never_is(self):
         assert short_s(self.GROWN, 5, 60) == 50
 
