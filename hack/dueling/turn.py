@@ -18,7 +18,7 @@ from dueling.live import STARTED
 from dueling.measures import Measures, Observed, measured, moves
 from faulting.judge import Order, orders
 from lab import endurance
-from lab.ballast import READY_S, Ballast
+from lab.ballast import READY_S, STOP_S, Ballast
 from lab.daemons import until
 from lab.errors import LabError
 from lab.guest import Guest
@@ -94,7 +94,11 @@ class Peer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:  # libvirtd hangs, and the peer with it
+            self._process.kill()
+            self._process.wait()
 
 
 class Workloads:
