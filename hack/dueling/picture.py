@@ -45,6 +45,9 @@ def _panel(axes: Axes, values: Sequence[Estimate | None], names: Sequence[str]) 
     places = range(len(names))
     below = [min(half, mean) for half, mean in zip(halves, means, strict=True)]
     axes.barh(places, means, color=colours, xerr=(below, halves), error_kw={"linewidth": 0.8})
+    for place, value in zip(places, values, strict=True):
+        if value is None:
+            axes.annotate("none", (0, place), (3, 0), textcoords="offset points", va="center", fontsize="small")
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set_xlim(left=0)

@@ -56,6 +56,9 @@ COLUMNS = (
     Column("memory_mib", "memory, MiB"),
 )
 
+SHORT, SWAPPED = ("short_s",), ("swapped_in_mib", "swapped_out_mib")
+"""Figures that, added up, say who served the guests best."""
+
 Standing = Mapping[str, Mapping[str, Estimate | None]]
 """By controller and figure."""
 
@@ -98,16 +101,19 @@ def verdict(found: Standing) -> str:
     if not peers or OURS not in found:
         return ""
     told = []
-    for what, unit, fields in (("short", "s", ("short_s",)), ("swapped", "MiB", ("swapped_in_mib", "swapped_out_mib"))):
-        best = min(peers, key=lambda name: _sum(peers[name], fields))
+    for what, unit, fields in (("short", "s", SHORT), ("swapped", "MiB", SWAPPED)):
+        best = _best(peers, fields)
         ours, theirs = _sum(found[OURS], fields), _sum(peers[best], fields)
         beside = f"{ours / theirs:.2f} times as much as" if theirs else f"{ours:.1f} {unit}, nothing"
         told.append(f"{what} {beside} under {best}")
-    moving = {name: _mean(figures, "moves") for name, figures in peers.items() if _mean(figures, "moves")}
-    if moving:
-        fewest = min(moving, key=lambda name: moving[name])
-        told.append(f"{_mean(found[OURS], 'moves') / moving[fewest]:.2f} times the moves of {fewest}")
+    best = _best(peers, SHORT)
+    if moves := _mean(peers[best], "moves"):
+        told.append(f"{_mean(found[OURS], 'moves') / moves:.2f} times the moves of {best}")
     return f"{OURS}: {', '.join(told)}"
+
+
+def _best(peers: Standing, fields: Iterable[str]) -> str:
+    return min(peers, key=lambda name: _sum(peers[name], fields))
 
 
 def _sum(figures: Mapping[str, Estimate | None], fields: Iterable[str]) -> float:

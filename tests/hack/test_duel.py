@@ -291,7 +291,7 @@ class TestReport:
             turn("ballast", short_s=2.0, swapped_in_mib=3.0, swapped_out_mib=1.0, moves=30),
             turn("mom", over_budget_percent=0.9, short_s=10.0, swapped_in_mib=4.0, swapped_out_mib=4.0, moves=60),
             turn("static", short_s=20.0, swapped_in_mib=2.0, swapped_out_mib=2.0, moves=0),
-            turn("pi", short_s=30.0, swapped_in_mib=9.0, moves=90),
+            turn("pi", short_s=30.0, swapped_in_mib=9.0, moves=20),
             turn("virtui", short_s=0.0, over_budget_percent=1.1),
             turn("max", short_s=0.0),
         ]
