@@ -37,7 +37,7 @@ def main(parts: tuple[str, ...], json_file: Path | None) -> None:
     """Measure Ballast on this machine, with the baseline of each figure from the same run.
 
     \b
-    Parts; if none is named all but the last (ten minutes):
+    Parts; if none is named all but the last (a quarter of an hour):
       engine    one step for 1,000 to 100,000 domains
       look      CPU of one look of the whole process at 1,000 domains
       away      the loop's longest turn with 1,000 domains of which 50 hang

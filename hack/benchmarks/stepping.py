@@ -81,7 +81,7 @@ class Stepper:
 
     def _event(self, word: str, mib: int, since: float) -> list[Event]:
         found = [event for event in self._guest.events() if event.at >= since]
-        return [event for event in found if (event.word, event.values[1:]) == (word, (mib,))]
+        return [event for event in found if (event.word, event.values[1]) == (word, mib)]
 
     def _order(self, mib: int) -> None:
         self._guest.domain.setMemory(mib * KIB)

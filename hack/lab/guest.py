@@ -72,7 +72,7 @@ class Event:
     at: float
     """time.monotonic() of the host at reception."""
     word: str
-    """`ready`, `want`, `held`, `oom`, `cluttered`, `cold` or `evidence`; see initramfs/agent.c."""
+    """`ready`, `want`, `held`, `lost`, `oom`, `cluttered`, `cold` or `evidence`; see initramfs/agent.c."""
     values: tuple[int, ...]
 
 
@@ -85,6 +85,9 @@ class Evidence:
     panics: int
     swapped_in_pages: int
     major_faults: int
+    swapped_out_pages: int = 0
+    operations: int = 0
+    """Done by its workload, where it was told to `serve`."""
 
 
 class Guest:
@@ -145,7 +148,7 @@ class Guest:
         mark = self._agent.order(f"use {mib}")
         if wait:
             event = self._agent.wait(
-                lambda event: event.word == "oom" or (event.word, event.values[1:]) == ("held", (mib,)),
+                lambda event: event.word == "oom" or (event.word == "held" and event.values[1] == mib),
                 ANSWER_S,
                 f"guest {self.spec.name} holding {mib} MiB",
                 mark,
@@ -160,6 +163,10 @@ class Guest:
         """
         text = " ".join(f"{second:g}:{mib}" for second, mib in points)
         self._agent.order(f"{'loop' if loop else 'profile'} {text}")
+
+    def serve(self, rate: int) -> None:
+        """Have the workload do `rate` operations a second in the memory it holds; `evidence` counts those it did."""
+        self._agent.order(f"serve {rate}")
 
     def clutter(self, files: int) -> None:
         """Fill about 0.9 KiB a file with inodes that the guest cannot give up, but counts as available, and 0.25 KiB
@@ -224,8 +231,8 @@ class Guest:
         answer = self._agent.wait(
             lambda event: event.word == "evidence", ANSWER_S, f"evidence of guest {self.spec.name}", mark
         )
-        oom_kills, swapped_in, _, major_faults = answer.values
-        return Evidence(oom_kills, panics, swapped_in, major_faults)
+        oom_kills, swapped_in, swapped_out, major_faults, operations = answer.values
+        return Evidence(oom_kills, panics, swapped_in, major_faults, swapped_out, operations)
 
     def statistics(self) -> dict[str, int]:
         """libvirt's balloon statistics: sizes in KiB, `last_update` in seconds of the host's clock."""

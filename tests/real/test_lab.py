@@ -49,6 +49,37 @@ def test_profile_is_followed(start_guests):
     assert guest.wanted() == [10, 50]
 
 
+def test_workload_counts_the_operations_it_does_in_its_memory(start_guests):
+    (guest,) = start_guests(GuestSpec("serving"))
+    guest.use(64)
+    guest.serve(1000)
+    guest.wait_until(lambda serving: serving.evidence().operations >= 1000, 30, "1,000 operations done")
+    guest.serve(0)
+    guest.use(64)  # the newest order is obeyed: the last batch is done
+    done = guest.evidence().operations
+    guest.wait_fresh()
+    assert guest.evidence().operations == done
+
+
+def test_memory_pushed_to_swap_is_told_as_lost_and_as_held_again(start_guests):
+    (guest,) = start_guests(GuestSpec("pushed", maximum=256, swap=256))
+    guest.use(150)
+    assert guest.wait_for("held").values[2] == 0
+    guest.domain.setMemory(150 * 1024)
+    lost = guest.wait_for("lost")
+    assert lost.values[1] == 150
+    assert lost.values[2] >= 0
+    guest.domain.setMemory(256 * 1024)
+    guest.wait_until(lambda pushed: _faults(pushed, lost.at), 30, "all held again")
+    assert _faults(guest, lost.at)[0] > 256
+    assert guest.evidence().swapped_out_pages > 256
+
+
+def _faults(guest: Guest, at: float) -> list[int]:
+    """Major faults before each time that all was held again since `at`."""
+    return [event.values[2] for event in guest.events() if event.at > at and event.word == "held"]
+
+
 def test_more_than_the_allocation_without_swap_is_an_oom_kill_in_evidence(start_guests):
     (guest,) = start_guests(GuestSpec("killed", current=160))
     with pytest.raises(LabError, match="OOM killer ended the workload at 200 MiB"):

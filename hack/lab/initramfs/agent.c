@@ -6,10 +6,12 @@
  * Orders, one a line:        Events, one a line (TIME: guest milliseconds since boot):
  *   use MIB                    ready
  *   profile S:MIB ...          want TIME MIB     the workload asks for this much from now on
- *   loop S:MIB ...             held TIME MIB     all of it is resident: touched in one pass without a major fault
- *   evidence                   oom TIME COUNT    the holder was killed
- *   panic                      evidence OOM_KILL PSWPIN PSWPOUT PGMAJFAULT   (of /proc/vmstat)
- *   clutter COUNT              cluttered TIME COUNT
+ *   loop S:MIB ...             held TIME MIB FAULTS   all of it is resident: touched in one pass without a major fault;
+ *                                                     how many there were since it last was
+ *   evidence                   lost TIME MIB MS  held until now; the pass that met major faults again took MS
+ *   panic                      oom TIME COUNT    the holder was killed
+ *   clutter COUNT              evidence OOM_KILL PSWPIN PSWPOUT PGMAJFAULT (of /proc/vmstat) OPERATIONS
+ *   serve RATE                 cluttered TIME COUNT
  *   cold MIB                   cold TIME MIB
  *
  * `clutter` makes empty files in memory. Their inodes cannot be given up, although the kernel counts them as available
@@ -18,6 +20,9 @@
  *
  * `cold` has a further process hold memory that it touches once, and then a page of it a second: what was swapped out
  * of it trickles back.
+ *
+ * `serve` has the holder do work in what it holds, RATE operations a second: each reads a page whole, checks its sum and
+ * changes a word. What it did not come to within a tick is never done: nobody waits that long.
  *
  * `profile` is piecewise linear from its first point (second 0) and stays at its last; two points of the same second
  * make a step. `loop` starts over after its last point.
@@ -41,16 +46,21 @@
 #define MIB (1UL << 20)
 #define PAGE 4096UL
 #define TICK_MS 250 /* finer than any statistics period, coarse enough to cost an emulated CPU nothing */
+#define SLICE_MS 50 /* between two batches of operations: 20 wakes a second cost an emulated CPU 1 % */
 #define TRICKLE_S 1
 #define STRIDE 1031UL /* pages from one touch to the next: far beyond what the kernel reads ahead, and prime */
 #define MAX_MIB 4096
 #define MAX_POINTS 256
 
-struct report { int mib; int resident; }; /* what the holder holds, and whether a pass met no major fault */
+/* What the holder holds, whether a pass met no major fault, how long it took, and major faults since the last report. */
+struct report { int mib; int resident; int ms; int faults; };
+struct work { long rate; long done; }; /* operations a second that the holder is asked for, and all it has done */
 
 static FILE *line;
 static int orders[2], reports[2];
+static volatile struct work *work; /* shared: what a killed holder has done counts */
 static int want, told, holding = -1; /* MiB: wanted, last told to the holder, last event `held` */
+static int faults; /* since then */
 static int oom_kills;
 static struct { double s, mib; } points[MAX_POINTS];
 static int point_count, looping;
@@ -89,6 +99,34 @@ static long major_faults(void)
     return usage.ru_majflt;
 }
 
+/* The first word of a page is `touch`'s, the second the sum of the others; a page that was never touched is right. */
+static int operate(char *chunk, unsigned long random)
+{
+    volatile unsigned long *words = (unsigned long *)(chunk + random % (MIB / PAGE) * PAGE);
+    const unsigned count = PAGE / sizeof *words;
+    unsigned long sum = 0;
+    for (unsigned i = 2; i < count; i++)
+        sum += words[i];
+    if (sum != words[1])
+        return 0;
+    words[2 + (random >> 16) % (count - 2)] += random;
+    words[1] += random;
+    return 1;
+}
+
+/* What has come due since the last batch. */
+static void serve(int held)
+{
+    static unsigned long random = 88172645463325252UL; /* xorshift64, Marsaglia 2003 */
+    static long last_ms;
+    long now = now_ms(), due_ms = now - last_ms < TICK_MS ? now - last_ms : TICK_MS;
+    last_ms = now;
+    for (long left = held ? work->rate * due_ms / 1000 : 0; left > 0; left--) {
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        work->done += operate(chunks[(random >> 32) % held], random);
+    }
+}
+
 /* Newest order, or `current` when there is none within `wait_ms`. */
 static int next_order(int current, int wait_ms)
 {
@@ -101,13 +139,28 @@ static int next_order(int current, int wait_ms)
     return current;
 }
 
+/* Likewise, at work meanwhile. */
+static int next_order_at_work(int current, int held)
+{
+    int order = current;
+    for (long end = now_ms() + TICK_MS; order == current && now_ms() < end;) {
+        serve(held);
+        order = next_order(current, SLICE_MS);
+    }
+    return order;
+}
+
 static void hold(void)
 {
     int goal = 0, held = 0;
+    long reported = 0;
     write_file("/proc/self/oom_score_adj", "1000");
     for (;;) {
-        goal = next_order(goal, held == goal ? TICK_MS : 0);
-        long before = major_faults();
+        if (held == goal && work->rate)
+            goal = next_order_at_work(goal, held);
+        else
+            goal = next_order(goal, held == goal ? TICK_MS : 0);
+        long before = major_faults(), began = now_ms();
         for (; held > goal; held--)
             munmap(chunks[held - 1], MIB);
         if (held < goal) {
@@ -120,7 +173,9 @@ static void hold(void)
         }
         for (int i = 0; i < held; i++) /* a workload uses its memory: what was swapped out comes back */
             touch(chunks[i]);
-        struct report report = {held, major_faults() == before};
+        long faults = major_faults();
+        struct report report = {held, faults == before, now_ms() - began, faults - reported};
+        reported = faults;
         if (write(reports[1], &report, sizeof report) < 0)
             _exit(1);
     }
@@ -231,8 +286,10 @@ static void obey(char *order)
     } else if (!strncmp(order, "loop ", 5)) {
         read_profile(order + 5, 1);
     } else if (!strcmp(order, "evidence")) {
-        fprintf(line, "evidence %ld %ld %ld %ld\n", vmstat("oom_kill"), vmstat("pswpin"), vmstat("pswpout"),
-                vmstat("pgmajfault"));
+        fprintf(line, "evidence %ld %ld %ld %ld %ld\n", vmstat("oom_kill"), vmstat("pswpin"), vmstat("pswpout"),
+                vmstat("pgmajfault"), work->done);
+    } else if (!strncmp(order, "serve ", 6)) {
+        work->rate = atol(order + 6);
     } else if (!strncmp(order, "clutter ", 8)) {
         clutter(atoi(order + 8));
     } else if (!strncmp(order, "cold ", 5)) {
@@ -262,9 +319,16 @@ static void hear_holder(void)
     struct report report;
     if (read(reports[0], &report, sizeof report) != sizeof report)
         return;
-    if (report.resident && report.mib == told && holding != told) {
+    faults += report.faults;
+    if (report.mib != told)
+        return;
+    if (report.resident && holding != told) {
         holding = told;
-        fprintf(line, "held %ld %d\n", now_ms(), holding);
+        fprintf(line, "held %ld %d %d\n", now_ms(), holding, faults);
+        faults = 0;
+    } else if (!report.resident && holding == told) {
+        holding = -1;
+        fprintf(line, "lost %ld %d %d\n", now_ms(), told, report.ms);
     }
 }
 
@@ -300,6 +364,9 @@ int main(int count, char **arguments)
     setvbuf(line, NULL, _IOLBF, 0);
     signal(SIGPIPE, SIG_IGN);
     write_file("/proc/self/oom_score_adj", "-1000");
+    work = mmap(NULL, sizeof *work, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (work == MAP_FAILED)
+        return 1;
     mlockall(MCL_CURRENT);
     pid_t holder = start_holder();
     fprintf(line, "ready\n");

@@ -1,0 +1,1 @@
+"""The same real guests with the same workloads under Ballast and under its peers, in turn."""
