@@ -607,7 +607,8 @@ class TestOneOfTwo:
     @pytest.mark.parametrize(("settles_at", "then"), [(0, NOW + 5), (np.nan, NOW + 5), (NOW + 9, NOW + 9)])
     def test_a_balloon_that_is_stopped_may_come_back_for_a_while(self, settles_at, then):
         pair = rows(Balloon, 2, phase=Phase.MOVING, target=15 * MIB, settles_at=settles_at)
-        halted = stage.halted(pair, rows(Observation, 2, allocation=20 * MIB), np.array([1]), NOW, TUNING)
+        seen, size = rows(Observation, 2, allocation=20 * MIB), np.array([20.0 * MIB])
+        halted = stage.halted(pair, seen, np.array([1]), size, NOW, TUNING)
         assert halted.settles_at[1] == then
         assert (halted.target / MIB).tolist() == [15, 20]
 
