@@ -11,7 +11,7 @@ from controller.api.policy import Metadata
 from controller.api.wishes import Wishes
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Outcome, Result, Snapshot
+from controller.engine.snapshot import Outcome, Result
 from controller.host.look import Look
 from controller.host.looker import LOOK_SECONDS
 from controller.host.meminfo import MeminfoError
