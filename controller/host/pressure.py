@@ -32,7 +32,7 @@ CLOSE_SECONDS = 1.0
 
 def open_trigger(path: Path) -> int:
     """Register the quickest trigger that the kernel allows and return its file descriptor. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
         _register(descriptor, *TRIGGERS)
     except OSError:

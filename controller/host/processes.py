@@ -60,13 +60,13 @@ def open_process(proc: Path, pids: Collection[int], uuid: str, file: str) -> int
         raise ProcessError(_many(pids) if pids else _none(proc))
     (pid,) = pids
     try:
-        folder = os.open(proc / str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(proc / str(pid), os.O_RDONLY)
     except OSError as error:
         raise ProcessError(f"process {pid}: {error.strerror}") from error
     try:
         if _uuid(_read(folder, "cmdline")) != uuid:
             raise ProcessError(f"process {pid} is not the domain's any more")
-        return os.open(file, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+        return os.open(file, os.O_RDONLY, dir_fd=folder)
     except OSError as error:
         raise ProcessError(f"process {pid} may not be read: {error.strerror}") from error
     finally:
@@ -98,7 +98,7 @@ def _noted_pid(proc: Path, path: Path, uuid: str) -> tuple[int, ...]:
 
 
 def _read(folder: int, name: str) -> bytes:
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    descriptor = os.open(name, os.O_RDONLY, dir_fd=folder)
     try:
         return os.read(descriptor, LONGEST_COMMAND)
     finally:

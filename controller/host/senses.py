@@ -176,14 +176,13 @@ class Senses:
             return
         self._stop.set()
         self._thread.join(CLOSE_SECONDS)
-        self._thread = None
 
     def feel(self) -> Feelings:
         """What is felt now. Who `woke` the loop is told once."""
         with self._lock:
             growth, woke = self._growth, frozenset(self._woke)
             self._woke.clear()
-            if not len(growth.keys) or not np.isfinite(growth.resident).any():
+            if not np.isfinite(growth.resident).any():
                 return Feelings()
             grew, since = growth.recent()
             return Feelings(growth.keys, growth.resident, grew, since, woke)
@@ -225,9 +224,14 @@ class Senses:
             while not self._stop.is_set():
                 began = time.thread_time()
                 self.turn()
-                self._stop.wait(max(PASS_SECONDS, (time.thread_time() - began) / LOAD))
+                self._stop.wait(rest(time.thread_time() - began))
         finally:
             self._resident.close()
+
+
+def rest(took: float) -> float:
+    """Seconds until the next pass, after one that took `took` seconds of a processor."""
+    return max(PASS_SECONDS, took / LOAD)
 
 
 def _summed(troubles: Collection[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from controller.host.meminfo import Memory
-from controller.host.pressure import HOLD_SECONDS, TRIGGERS, Pressure, open_trigger
+from controller.host.pressure import TRIGGERS, Pressure, open_trigger
 
 PLENTY = Memory(total=1000, available=500, swap_used=0)
 SCARCE = Memory(total=1000, available=49, swap_used=0)
@@ -51,7 +51,9 @@ def test_a_trigger_wakes_and_counts_for_a_while(kernel):
     assert not kernel.pressure.now(PLENTY)
     kernel.fire()
     assert kernel.pressure.now(PLENTY)
-    kernel.now += HOLD_SECONDS
+    kernel.now += 2.9
+    assert kernel.pressure.now(PLENTY)
+    kernel.now += 0.1
     assert not kernel.pressure.now(PLENTY)
 
 

@@ -1,12 +1,13 @@
 """What the host feels of its guests between looks."""
 
+import os
 import threading
 
 import numpy as np
 import pytest
 from fake_proc import MIB, FakeProc, facts
 
-from controller.host.senses import BURST, REFILL, WINDOW_SECONDS, Senses
+from controller.host.senses import Sense, Senses, rest, swap_sense
 
 
 class Host:
@@ -65,7 +66,9 @@ def test_growth_is_told_with_when_it_began(host):
 
 def test_growth_that_is_older_than_the_window_is_not_told_any_more(host):
     host.add("a", 7, 100)
-    host.hold(7, 100, 220, *[220] * int(WINDOW_SECONDS / 0.25 + 1))
+    host.hold(7, 100, *[220] * 4)
+    assert host.felt("a") == (120, 1.0)
+    host.hold(7, 220)
     assert host.felt("a")[0] == 0
 
 
@@ -104,8 +107,56 @@ def test_giving_memory_back_wakes_nobody(host):
 
 def test_a_domain_that_goes_on_growing_wakes_less_and_less(host):
     host.add("a", 7, 100)
-    host.hold(7, *range(100, 100 + 200 * 10, 10))
-    assert host.wakes == pytest.approx(BURST + 50 * REFILL, abs=2)
+    host.hold(7, *range(100, 100 + 14 * 10, 10))
+    assert host.wakes == 8
+    host.hold(7, *range(240, 240 + 200 * 10, 10))
+    assert host.wakes == pytest.approx(8 + 50 / 5, abs=2)
+
+
+def test_a_domain_that_grew_for_its_own_sake_has_all_its_wakes_again_after_forty_seconds(host):
+    host.add("a", 7, 100)
+    for _ in range(2):
+        host.wakes = 0
+        host.hold(7, 100, *range(110, 110 + 12 * 10, 10))
+        assert host.wakes == 8
+        host.now += 40
+
+
+def test_a_domain_that_comes_gives_another_no_new_wakes(host):
+    host.add("a", 7, 100)
+    host.hold(7, *range(100, 100 + 10 * 10, 10))
+    host.add("b", 8, 300)
+    host.hold(7, 200)
+    assert host.wakes == 8
+
+
+def test_growth_counts_from_when_a_domain_was_first_read(host):
+    host.add("a", 7, 100)
+    host.hold(7, 100)
+    host.add("b", 8, 300)
+    host.hold(8, 300, 360)
+    assert host.felt("b") == (60, 0.25)
+
+
+def test_a_domain_that_is_gone_has_woken_nobody(host):
+    host.add("b", 8, 300)
+    host.add("a", 7, 100)
+    host.hold(7, 100, 200)
+    host.domains = host.domains[:1]
+    host.senses.turn()
+    assert host.woke() == set()
+
+
+@pytest.mark.parametrize(("took", "seconds"), [(0.0, 0.15), (0.003, 0.15), (0.005, 0.25), (1.0, 50.0)])
+def test_where_passes_take_long_there_is_more_rest_between_them(took, seconds):
+    assert rest(took) == pytest.approx(seconds)
+
+
+def test_guests_that_do_not_tell_what_they_swap_in_are_counted():
+    sense = swap_sense(np.array([1.0, np.nan, 0.0]))
+    assert sense.domains == 2
+    assert sense.trouble == "1 of 3 guests do not count what they swap in, or have not told yet"
+    assert swap_sense(np.zeros(2)).trouble == ""
 
 
 def test_a_domain_that_comes_does_not_hide_the_growth_of_another(host):
@@ -158,6 +209,33 @@ def test_a_person_can_read_of_whom_it_does_not_tell_and_why(host, caplog):
     assert caplog.messages == [f"resident size: {trouble}"]
 
 
+def test_what_cannot_be_felt_is_logged_once_and_when_it_is_over(host, caplog):
+    caplog.set_level("INFO")
+    host.add("a", 7, 100)
+    host.domains += (facts("b", resident=False),)
+    for _ in range(2):
+        host.senses.turn()
+    host.domains = host.domains[:1]
+    for _ in range(2):
+        host.senses.turn()
+    assert caplog.messages == [
+        "resident size: b: its memory is not in QEMU's resident size: huge pages, or a confidential guest",
+        "resident size: known of every domain",
+    ]
+
+
+@pytest.mark.parametrize(("causes", "more"), [(3, ""), (5, "; and 2 other causes")])
+def test_of_many_causes_three_are_told(host, caplog, causes, more):
+    caplog.set_level("INFO")
+    for number in range(causes):
+        for pid in (10 + number, 20 + number):
+            host.proc.start(f"a{number}", pid, noted=False)
+    host.domains = tuple(facts(f"a{number}") for number in range(causes))
+    host.senses.turn()
+    told = [f"a{n}: processes {10 + n}, {20 + n} were all started with its UUID" for n in range(3)]
+    assert caplog.messages == [f"resident size: {'; '.join(told)}{more}"]
+
+
 def test_senses_that_were_never_started_say_so(host):
     assert host.senses.status().trouble == "the thread that reads it has ended; see the log"
 
@@ -166,13 +244,21 @@ def test_senses_feel_by_themselves_until_they_are_closed(host):
     woken = threading.Event()
     host.add("a", 7, 100)
     senses = Senses(host.proc.path, lambda: host.domains, woken.set, pid_files=host.proc.pid_files)
-    senses.start()
-    until(lambda: senses.status().domains == 1)
-    host.proc.hold(7, 200)
-    assert woken.wait(10)
-    assert senses.feel().woke == {"a"}
-    senses.close()
-    senses.close()
+    files = os.listdir("/proc/self/fd")
+    for size in (200, 300):
+        woken.clear()
+        senses.start()
+        until(lambda: senses.status().domains == 1)
+        host.proc.hold(7, size)
+        assert woken.wait(10)
+        assert senses.feel().woke == {"a"}
+        senses.close()
+        senses.close()
+        assert "ballast-senses" not in {thread.name for thread in threading.enumerate()}
+        assert senses.status() == Sense(
+            "resident", f"{host.proc.path}/PID/statm", 0, "the thread that reads it has ended; see the log"
+        )
+    assert len(os.listdir("/proc/self/fd")) == len(files)
 
 
 def until(condition) -> None:
