@@ -39,9 +39,11 @@ class FakeProc:
             (self.pid_files / f"{name}.pid").write_text(f"{pid}\n")
 
     def hold(self, pid: int, resident: float, shared: float = 0) -> None:
-        """`shared` MiB of what it holds are pages of files."""
+        """`shared` MiB of what it holds are pages of files. It is written at once, for who reads meanwhile."""
         total, of_files = (int(size * MIB) // PAGE for size in (resident, shared))
-        (self.path / str(pid) / "statm").write_text(f"999999 {total} {of_files} 1 0 999 0\n")
+        statm = os.open(self.path / str(pid) / "statm", os.O_WRONLY | os.O_CREAT, 0o644)
+        os.write(statm, f"999999 {total:12} {of_files:12} 1 0 999 0\n".encode())
+        os.close(statm)
 
     def end(self, pid: int) -> None:
         """Its files fail as those of a process do that has ended."""
