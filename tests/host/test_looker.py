@@ -136,6 +136,14 @@ def test_a_late_answer_wakes_the_loop_and_is_used_by_the_next_look(slow, domains
     assert len(handle.bulk_calls) == 1
 
 
+def test_of_a_late_answer_only_what_is_asked_for_is_used(slow, domains):
+    handle, looker, woken = slow
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert looker.look([key(domains[0])]).keys == (key(domains[0]),)
+
+
 def test_a_slow_libvirt_is_not_asked_again_before_it_has_answered(slow, domains):
     handle, looker, woken = slow
     looker.look(map_keys(domains))
