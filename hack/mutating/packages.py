@@ -33,7 +33,9 @@ PACKAGES = {
     "forecast": Package(("controller/forecast",), ("tests/forecast",)),
     "host": Package(("controller/host",), ("tests/host",)),
     "loop": Package(("controller/loop",), LOOP),
-    "aggregation": Package(("controller/aggregation",), ("tests/aggregation", "tests/agent/test_cluster_numbers_told.py")),
+    "aggregation": Package(
+        ("controller/aggregation",), ("tests/aggregation", "tests/agent/test_cluster_numbers_told.py")
+    ),
     "cluster": Package(("controller/cluster",), ("tests/agent", "tests/aggregation")),
     "observe": Package(("controller/observe",), ("tests/observe", *LOOP, TOLD, "tests/cli/test_explain_command.py")),
 }
