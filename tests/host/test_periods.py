@@ -124,6 +124,12 @@ def test_release_while_a_period_is_being_set_puts_it_back_afterwards(bench):
     assert (bench.entry.period, bench.periods.pending()) == (OFF, False)
 
 
+def test_what_was_asked_of_a_domain_that_is_gone_is_forgotten(bench):
+    bench.want(5)
+    assert bench.periods.work({}, bench.calls) == set()
+    assert not bench.periods.pending()
+
+
 def test_release_leaves_a_period_of_somebody_else(bench):
     bench.set_by_hand(30)
     assert not bench.periods.release(bench.roster.entries, [bench.key])
