@@ -191,7 +191,8 @@ def test_a_domain_that_cannot_be_read_has_not_grown(host):
 def test_without_any_domain_that_can_be_read_nothing_is_felt(host):
     host.domains = (facts("b"),)
     host.senses.turn()
-    assert host.senses.feel().keys == ()
+    felt = host.senses.feel()
+    assert (felt.keys, [*felt.resident, *felt.grew, *felt.since]) == ((), [])
 
 
 def test_a_person_can_read_of_whom_it_does_not_tell_and_why(host, caplog):
