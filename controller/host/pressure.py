@@ -111,7 +111,7 @@ class Pressure:
         poll.register(stop, select.POLLIN)
         try:
             while stop not in (ready := dict(poll.poll())):
-                if ready[trigger] & (select.POLLERR | select.POLLNVAL):
+                if ready[trigger] & select.POLLERR:
                     self._fall_back(f"{self._path}: the kernel took the trigger back")
                     return
                 self._until = self._clock() + HOLD_SECONDS
