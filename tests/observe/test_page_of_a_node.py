@@ -43,7 +43,7 @@ DOMAIN = {
 GROWN = {"from": 256 * MIB, "to": 512 * MIB, "age_s": 125.0, "reason": "ForecastGrow", "reason_text": "more is needed"}
 
 
-def page(*domains: dict, **node: object) -> str:
+def page(*domains: dict, senses: tuple[dict, ...] = (), **node: object) -> str:
     state = {
         "node": NODE | node,
         "version": "1.2",
@@ -52,7 +52,7 @@ def page(*domains: dict, **node: object) -> str:
         "problems": [],
         "warnings": [],
         "domains": [*domains],
-        "senses": [],
+        "senses": [*senses],
     }
     return "".join(overview(state, Trail()))
 
@@ -78,6 +78,17 @@ def test_figures_of_the_node_stand_above_the_table():
 @pytest.mark.parametrize("pressure", [True, False])
 def test_a_host_under_pressure_is_told(pressure):
     assert ("The host is under memory pressure." in page(pressure=pressure)) is pressure
+
+
+def test_what_tells_of_guests_between_looks_is_said_and_why_one_does_not():
+    resident = {"name": "resident", "source": "/proc/PID/statm", "domains": 2, "trouble": ""}
+    swap = {"name": "swap", "source": "swap_in", "domains": 1, "trouble": "1 of 2 guests do not count it"}
+    (items,) = re.findall('<ul class="senses"[^>]*>(.*?)</ul>', page(senses=(resident, swap)))
+    assert re.sub("</?bdi>", "", items) == (
+        "<li>resident of 2, by /proc/PID/statm</li>"
+        '<li>swap of 1, by swap_in<span class="more">1 of 2 guests do not count it</span></li>'
+    )
+    assert '<ul class="senses"' not in page()
 
 
 def test_a_node_without_domains_says_so():
