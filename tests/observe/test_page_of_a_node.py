@@ -156,6 +156,7 @@ def test_decisions_about_a_domain_are_told_with_their_age():
     assert "<h2>What holds now</h2><ul><li>It is so.</li></ul>" in shown
     assert "<title>web - Ballast</title>" in shown
     assert "None yet" not in shown
+    assert "No such domain" not in shown
 
 
 def test_a_domain_without_decisions_was_left_as_it_is():
