@@ -113,6 +113,9 @@ def test_a_policy_told_in_brief_is_followed_if_its_generation_is_the_present_one
     assert troubles(ledger, "other") == [("b", Trouble.PENDING), ("a", Trouble.CONFLICTED)]
     ledger.put_policy(policy("other", generation=8, uid="11111111-2222-3333-4444-555555555555"))
     assert figures(ledger, "other") == there._replace(pending_nodes=2)
+    brief |= {"11111111-2222": BriefPolicy(8, 5, 4, 0, 1)}
+    ledger.put_report(replace(report("a", state(), mark="3"), brief=brief, left_out=3), 11.0)
+    assert figures(ledger, "other") == there._replace(conflicted_domains=0, conflicted_nodes=0)
 
 
 def test_a_new_generation_is_pending_until_nodes_observe_it(ledger):
