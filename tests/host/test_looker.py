@@ -390,6 +390,13 @@ def test_a_domain_that_vanished_is_not_running(connect, domains):
     assert lives(look)[key(domains[1])] == Life.RUNNING
 
 
+def test_a_domain_that_vanished_in_a_job_has_none_any_more(connect, domains):
+    trouble = Trouble(in_job={"never-seen"})
+    look = Looker({"": connect(FakeHandle(*domains))}, trouble).look(["never-seen", key(domains[0])])
+    assert lives(look) == {"never-seen": Life.NOT_RUNNING, key(domains[0]): Life.RUNNING}
+    assert trouble.in_job == set()
+
+
 def test_a_call_that_breaks_looks_at_nothing(connect, domains):
     handle = FakeHandle(*domains)
     looker = Looker({"": connect(handle)}, Trouble())
