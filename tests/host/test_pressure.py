@@ -130,6 +130,8 @@ def test_where_the_kernel_takes_its_trigger_back_the_mark_decides(caplog):
     pressure.start()
     os.close(reader)  # an error of the descriptor that is watched, as the kernel's is
     pressure._thread.join(10)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(writer)
     source = "MemAvailable below 5% of MemTotal (/proc/pressure/memory: the kernel took the trigger back)"
     assert pressure.source == source
     assert caplog.messages == [f"host memory pressure is taken from {source}"]
