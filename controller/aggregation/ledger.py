@@ -102,7 +102,7 @@ class Ledger:
     def drop_node(self, name: str) -> None:
         """A Node is gone: it counts no more, even while its state is still there."""
         node = self._nodes.get(name)
-        if node is None or node.labels is None:
+        if node is None:
             return
         node.labels = None
         before, node.matched = node.matched, set()
@@ -199,13 +199,12 @@ class Ledger:
     def _book(self, account: _Account, name: str, node: _Node) -> None:
         """Replace what the node adds to the policy."""
         policy = account.policy
-        before, after = account.shares.pop(name, None), None
+        before, after = account.shares.get(name), None
         if node.report is not None and policy.name in node.matched:
             after = share(policy.name, policy.uid, policy.generation, node.report, node.silent)
         if before == after:
-            if after is not None:
-                account.shares[name] = after
             return
+        account.shares.pop(name, None)
         account.troubled.pop(name, None)
         if before is not None:
             account.figures = account.figures.minus(before.figures)

@@ -144,7 +144,7 @@ def _ours(status: os.stat_result) -> bool:
 
 def _trusted(path: str, flags: int) -> int:
     """A plain file that only we or root can have written; nobody is waited for. Raises OSError, ValueError."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
     status = os.fstat(descriptor)
     if stat.S_ISREG(status.st_mode) and _ours(status) and not status.st_mode & _OTHERS_WRITE:
         return descriptor

@@ -8,6 +8,7 @@ libvirt 9.0), while orders and events leave it out.
 
 from typing import NamedTuple
 
+from controller.api.problems import shown
 from controller.host.xml_values import Element, XmlError, size_at
 
 SMALL_PAGE = 4096
@@ -67,7 +68,7 @@ def _size(element: Element, path: str) -> int:
     try:
         return size_at(element, path)
     except XmlError as error:
-        raise XmlError(f"<memory model={element.get('model', '')[:20]!r}>: {error}") from error
+        raise XmlError(f"<memory model={shown(element.get('model', ''))}>: {error}") from error
 
 
 def _is_storage(element: Element) -> bool:

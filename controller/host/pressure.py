@@ -32,7 +32,7 @@ CLOSE_SECONDS = 1.0
 
 def open_trigger(path: Path, triggers: Sequence[bytes] = TRIGGERS) -> int:
     """Register the first of the triggers that the kernel allows and return its file descriptor. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     try:
         _register(descriptor, *triggers)
     except OSError:
@@ -111,7 +111,7 @@ class Pressure:
         poll.register(stop, select.POLLIN)
         try:
             while stop not in (ready := dict(poll.poll())):
-                if ready[trigger] & (select.POLLERR | select.POLLNVAL):
+                if ready[trigger] & select.POLLERR:
                     self._fall_back(f"{self._path}: the kernel took the trigger back")
                     return
                 self._until = self._clock() + HOLD_SECONDS

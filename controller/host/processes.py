@@ -61,7 +61,7 @@ def opened(proc: Path, pids: Collection[int], uuid: str) -> Iterator[int]:
         raise ProcessError(_many(pids) if pids else _none(proc))
     (pid,) = pids
     try:
-        folder = os.open(proc / str(pid), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(proc / str(pid), os.O_RDONLY)
     except OSError as error:
         raise ProcessError(f"process {pid}: {error.strerror}") from error
     try:

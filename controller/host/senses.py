@@ -209,7 +209,6 @@ class Senses:
             return
         self._stop.set()
         self._thread.join(CLOSE_SECONDS)
-        self._thread = None
 
     def feel(self) -> Feelings:
         """What is felt now. Who `woke` the loop, or `stalled`, is told once."""
@@ -273,10 +272,15 @@ class Senses:
             while not self._stop.is_set():
                 began = time.thread_time()
                 self.turn()
-                self._stop.wait(max(PASS_SECONDS, (time.thread_time() - began) / LOAD))
+                self._stop.wait(rest(time.thread_time() - began))
         finally:
             self._resident.close()
             self._stalls.close()
+
+
+def rest(took: float) -> float:
+    """Seconds until the next pass, after one that took `took` seconds of a processor."""
+    return max(PASS_SECONDS, took / LOAD)
 
 
 def _summed(troubles: Collection[tuple[str, str]]) -> str:

@@ -9,7 +9,7 @@ Element = ElementTree.Element
 LONGEST_NUMBER = 20
 """Digits: as many as 2^64 - 1 has, which libvirt counts with."""
 
-_PREFIXES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
+_PREFIXES = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 
 
 class XmlError(ValueError):
@@ -48,6 +48,6 @@ def _scale(unit: str) -> int:
         return 1
     prefix, suffix = lowered[:1], lowered[1:]
     base = {"": 1024, "ib": 1024, "b": 1000}.get(suffix)
-    if not prefix or prefix not in _PREFIXES or base is None:
+    if prefix not in _PREFIXES or base is None:
         raise XmlError(f"{shown(unit)} is not a unit of memory")
     return int(base ** _PREFIXES[prefix])

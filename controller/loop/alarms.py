@@ -1,6 +1,6 @@
 """Domains that were felt to grow, or to stall: each is looked at at once, and again until its guest has told of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,11 +78,9 @@ class Alarms:
         """When the next look at one of them is due; infinite when there is none."""
         return min((each.next_look for each in self._open.values()), default=np.inf)
 
-    def settle(self, state: State, asked: Collection[str], now: float) -> int:
+    def settle(self, state: State, asked: Iterable[str], now: float) -> int:
         """Close the alarms that `asked` domains have told of, or that nobody tells of. Returns how many were false."""
-        if not self._open:
-            return 0
-        told = [key for key in self._open.keys() & set(asked) if self._told(key, state, now)]
+        told = [key for key in self._open.keys() & asked if self._told(key, state, now)]
         false = sum(self._was_false(key, state) for key in told)
         over = [key for key, each in self._open.items() if now - each.at >= PATIENCE_S]
         self._close([*told, *over, *(key for key in self._open if key not in state.inventory.index)])
@@ -90,9 +88,7 @@ class Alarms:
 
     def _told(self, key: str, state: State, now: float) -> bool:
         """Whether its guest has sent statistics since it was felt to grow; if not, when to ask again."""
-        alarm, row = self._open[key], state.inventory.index.get(key)
-        if row is None:
-            return False
+        alarm, row = self._open[key], state.inventory.index[key]
         stamp, sent_at = float(state.observation.stamp[row]), float(state.observation.sent_at[row])
         if sent_at >= alarm.at or (np.isfinite(alarm.stamp) and stamp != alarm.stamp):
             return True
@@ -106,6 +102,6 @@ class Alarms:
         known, grew = state.observation.fresh_at[row] >= alarm.at, alarm.resident - alarm.base
         return bool(known and grew > 0.0 and demand - alarm.demand < FALSE * grew)
 
-    def _close(self, keys: Sequence[str]) -> None:
+    def _close(self, keys: Iterable[str]) -> None:
         for key in keys:
             self._open.pop(key, None)

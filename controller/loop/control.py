@@ -142,7 +142,7 @@ class ControlLoop:
         self._facts, self._version, self._inventory = facts, version, assignment.inventory
         self._in_force = {policy.name: policy.metadata for policy in policies}
         self._ownership = Ownership() if self._source.awaited else ownership(assignment, self._in_force, node.name)
-        self._wishes_errors = {domain.key: domain.wishes.error for domain in facts if domain.wishes.error}
+        self._wishes_errors = {domain.key: domain.wishes.error for domain in facts}
         self._journal.remarks(self._ownership.remarks)
         now = self._clock.monotonic()
         self._succeed(facts, now)
@@ -295,8 +295,6 @@ class ControlLoop:
 
 def _to_felt(felt: Feelings, inventory: Inventory) -> Felt:
     """The engine's view of what was felt; domains that are not in the inventory are left out."""
-    if not felt.keys:
-        return Felt.empty()
     rows = np.fromiter(map(inventory.index.get, felt.keys, repeat(-1)), dtype=np.int64, count=len(felt.keys))
     known = rows >= 0
     return Felt(rows[known], felt.resident[known], felt.grew[known], felt.since[known])
@@ -308,5 +306,5 @@ def _periods(inventory: Inventory) -> dict[str, int]:
     A domain in Observe is not among them: the period is the domain's, and Observe changes nothing. The period
     is the shortest interval at which the domain is ever looked at; a shorter one would only cost the guest.
     """
-    touched = np.flatnonzero(inventory.enforce & (inventory.obstacle == Reason.NONE))
+    touched = np.flatnonzero(inventory.enforce)
     return {inventory.keys[row]: int(inventory.interval_minimum[row]) for row in touched.tolist()}

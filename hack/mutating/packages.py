@@ -21,7 +21,7 @@ class Package:
         return sorted(str(path.relative_to(root)) for path in found)
 
 
-LOOP = ("tests/loop/test_control_loop.py", "tests/loop/test_system_clock.py")
+LOOP = tuple(f"tests/loop/test_{name}.py" for name in ("control_loop", "felt_growth", "system_clock"))
 """The others of that folder are about policy files, and about what is told."""
 TOLD = "tests/loop/test_chronicle.py"
 
@@ -33,7 +33,9 @@ PACKAGES = {
     "forecast": Package(("controller/forecast",), ("tests/forecast",)),
     "host": Package(("controller/host",), ("tests/host",)),
     "loop": Package(("controller/loop",), LOOP),
-    "aggregation": Package(("controller/aggregation",), ("tests/aggregation",)),
+    "aggregation": Package(
+        ("controller/aggregation",), ("tests/aggregation", "tests/agent/test_cluster_numbers_told.py")
+    ),
     "cluster": Package(("controller/cluster",), ("tests/agent", "tests/aggregation")),
     "observe": Package(("controller/observe",), ("tests/observe", *LOOP, TOLD, "tests/cli/test_explain_command.py")),
 }

@@ -317,6 +317,34 @@ def test_a_watch_is_closed_by_another_thread_while_it_waits(server, client):
     over.set()
 
 
+def test_a_pod_that_names_no_kubeconfig_uses_its_service_account(monkeypatch):
+    loaded = []
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setattr("controller.cluster.access.load_incluster_config", lambda **given: loaded.append(given))
+    configuration = access(None)()
+    assert loaded == [{"client_configuration": configuration}]
+
+
+def test_a_list_may_be_as_large_as_was_said_and_no_larger(server, client):
+    body = {"metadata": {"resourceVersion": "1"}, "items": []}
+    size = len(json.dumps(body))
+    for _ in range(2):
+        server.says(body)
+    assert len([*client.pages(NODES, most=size)]) == 1
+    with pytest.raises(ApiError, match=f"more than {size - 1} bytes"):
+        [*client.pages(NODES, most=size - 1)]
+
+
+@pytest.mark.parametrize(("more", "reason"), [(0, "Busy"), (1, "ServiceUnavailable")])
+def test_of_a_refusal_no_more_is_read_than_an_api_server_has_to_say(server, client, more, reason):
+    said = {"reason": "Busy", "message": ""}
+    said["message"] = "x" * (64 * 1024 + more - len(json.dumps(said)))
+    server.says(said, 503)
+    with pytest.raises(ApiError) as caught:
+        client.get(NODES, "a")
+    assert caught.value.reason == reason
+
+
 def test_an_access_that_cannot_be_used_is_said_with_the_remedy(tmp_path):
     with pytest.raises(AccessError, match=r"--kubeconfig .*/nowhere: .*; name a kubeconfig that kubectl can use"):
         access(tmp_path / "nowhere")()
@@ -333,7 +361,10 @@ def test_a_server_that_is_not_to_be_verified_is_not_warned_of_at_every_request(s
     assert list(recwarn) == []
 
 
-def test_a_kubeconfig_tells_server_and_token(tmp_path):
+@pytest.mark.parametrize("in_a_pod", [False, True])
+def test_a_kubeconfig_tells_server_and_token_wherever_ballast_runs(tmp_path, monkeypatch, in_a_pod):
+    if in_a_pod:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     config = {
         "apiVersion": "v1",
         "kind": "Config",

@@ -102,6 +102,10 @@ def test_a_restart_that_was_asked_for_is_no_failure(supervised, caplog):
     assert supervised.turn() == 0.0
     assert (caplog.records, supervised.asks) == ([], 1)
     assert supervised.watch.worker._woken.is_set()
+    told_to_stop = []
+    supervised.does = lambda stop: told_to_stop.append(stop.is_set)
+    supervised.turn()
+    assert told_to_stop == [False]
 
 
 def test_a_run_that_was_restarted_is_not_heard_any_more(supervised):
@@ -162,6 +166,13 @@ def test_the_end_of_the_agent_ends_kopf(supervised):
         running.wait()
     assert not supervised.watch.worker._thread.is_alive()
     assert supervised.runs == 1
+
+
+def test_once_the_agent_ends_no_other_run_begins(supervised):
+    with supervised.watch.worker:
+        pass
+    runs, asks = supervised.runs, supervised.asks
+    assert (supervised.turn(), supervised.runs, supervised.asks) == (0.0, runs, asks)
 
 
 def test_a_kopf_that_swallows_its_end_is_ended_all_the_same(monkeypatch):

@@ -63,6 +63,7 @@ def source(tmp_path: Path) -> Source:
 def test_nothing_is_known_until_list_and_node_are_there(source):
     assert source.policies.current() == (0, ())
     assert source.policies.awaited == "the first list of MemoryPolicies and the Node here"
+    assert source.policies.node_uid == ""
     source.api.set(policy("a", 1))
     source.policies.relist()
     version, policies = source.policies.current()
@@ -71,7 +72,7 @@ def test_nothing_is_known_until_list_and_node_are_there(source):
     source.policies.node_told({"name": "here", "uid": "u", "labels": {"tier": "gold"}})
     version, policies = source.policies.current()
     assert (version, [each.name for each in policies], source.policies.awaited) == (2, ["a"], "")
-    assert source.policies.node.labels == {"tier": "gold"}
+    assert (source.policies.node.labels, source.policies.node_uid) == ({"tier": "gold"}, "u")
 
 
 def test_an_empty_list_is_an_answer(source):
@@ -87,6 +88,17 @@ def test_events_count_at_once_and_wake_the_loop(source):
     assert (source.names(), source.woken) == (["a", "b"], before + 1)
     source.policies.told("DELETED", policy("a", 201))
     assert (source.names(), source.woken) == (["b"], before + 2)
+
+
+def test_news_that_make_no_sense_are_said_until_others_do(source, caplog):
+    caplog.set_level("INFO", "controller")
+    source.know()
+    for told in ({"metadata": {}}, policy("b", 200)):
+        source.policies.told("ADDED", told)
+    odd, well, _ = caplog.messages[-3:]
+    assert "metadata.name" in odd
+    assert well == f"{odd.partition(':')[0]}: works again"
+    assert source.names() == ["b"]
 
 
 def test_an_event_that_changes_nothing_of_the_policy_wakes_nobody(source):

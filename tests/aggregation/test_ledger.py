@@ -90,6 +90,21 @@ def test_news_of_a_node_replaces_what_it_said_before(ledger):
     assert ledger.take_changed() == {"all"}
 
 
+@pytest.mark.parametrize(
+    ("said", "counted", "trouble"),
+    [
+        ("shortfall_mebibytes", "short_nodes", Trouble.SHORTFALL),
+        ("stuck_domains", "stuck_nodes", Trouble.STUCK),
+        ("unmet_domains", "unmet_nodes", Trouble.UNMET),
+        ("conflicted_domains", "conflicted_nodes", Trouble.CONFLICTED),
+    ],
+)
+def test_a_node_is_in_trouble_from_the_first_domain_on(ledger, said, counted, trouble):
+    ledger.put_report(report("b", state(**{said: 1}), mark="2"), 10.0)
+    assert figures(ledger) == TWO_NODES._replace(**{said: 1, counted: 1})
+    assert troubles(ledger) == [("b", trouble)]
+
+
 def test_a_policy_that_nodes_do_not_tell_of_is_pending_there(ledger):
     ledger.put_policy(policy("other"))
     assert figures(ledger, "other") == Figures(nodes=2, reporting_nodes=2, pending_nodes=2)
@@ -105,14 +120,17 @@ def test_a_policy_for_which_a_state_has_no_room_is_not_known_there(ledger):
 
 def test_a_policy_told_in_brief_is_followed_if_its_generation_is_the_present_one(ledger):
     ledger.put_policy(policy("other", generation=7, uid="11111111-2222-3333-4444-555555555555"))
-    brief = {"11111111-2222": BriefPolicy(7, 5, 4, 2, 1), "99999999-9999": BriefPolicy(7, 9, 9, 9, 9)}
+    brief = {"11111111-2222": BriefPolicy(7, 5, 4, 1, 1), "99999999-9999": BriefPolicy(7, 9, 9, 9, 9)}
     ledger.put_report(replace(report("a", state(), mark="2"), brief=brief, left_out=3), 10.0)
     there = Figures(nodes=2, reporting_nodes=2, pending_nodes=1, conflicted_nodes=1, domains=5, stable_domains=4)
-    there = there._replace(conflicted_domains=2, overridden_domains=1)
+    there = there._replace(conflicted_domains=1, overridden_domains=1)
     assert figures(ledger, "other") == there
     assert troubles(ledger, "other") == [("b", Trouble.PENDING), ("a", Trouble.CONFLICTED)]
     ledger.put_policy(policy("other", generation=8, uid="11111111-2222-3333-4444-555555555555"))
     assert figures(ledger, "other") == there._replace(pending_nodes=2)
+    brief |= {"11111111-2222": BriefPolicy(8, 5, 4, 0, 1)}
+    ledger.put_report(replace(report("a", state(), mark="3"), brief=brief, left_out=3), 11.0)
+    assert figures(ledger, "other") == there._replace(conflicted_domains=0, conflicted_nodes=0)
 
 
 def test_a_new_generation_is_pending_until_nodes_observe_it(ledger):

@@ -42,9 +42,11 @@ class FakeProc:
             (self.pid_files / f"{name}.pid").write_text(f"{pid}\n")
 
     def hold(self, pid: int, resident: float, shared: float = 0) -> None:
-        """`shared` MiB of what it holds are pages of files."""
+        """`shared` MiB of what it holds are pages of files. It is written at once, for who reads meanwhile."""
         total, of_files = (int(size * MIB) // PAGE for size in (resident, shared))
-        (self.path / str(pid) / "statm").write_text(f"9 {total} {of_files} 1 0 999 0\n")
+        statm = os.open(self.path / str(pid) / "statm", os.O_WRONLY | os.O_CREAT, 0o644)
+        os.write(statm, f"999999 {total:12} {of_files:12} 1 0 999 0\n".encode())
+        os.close(statm)
 
     def mount_cgroups(self, place: str = "") -> None:
         """Those of v2, alone or at `place` beside those of v1."""
@@ -87,7 +89,10 @@ class Triggers:
 
     def polled(self, path: Path) -> None:
         """The kernel tells of an event once."""
-        self.ends[str(path)][1].recv(1, socket.MSG_OOB)
+        ours, theirs = self.ends[str(path)]
+        theirs.recv(1, socket.MSG_OOB)
+        ours.send(b".")  # without a byte that is read as usual a socket takes some thirty urgent ones only
+        theirs.recv(1)
 
     def remove(self, path: Path) -> None:
         """The cgroup is gone."""

@@ -6,6 +6,7 @@ import libvirt
 import pytest
 
 from controller.host.events import EventLoop
+from lab.fake_libvirt import error
 
 
 @pytest.fixture
@@ -46,3 +47,28 @@ def test_libvirts_errors_are_raised_and_not_also_printed(capfd):
     with pytest.raises(libvirt.libvirtError):
         libvirt.open("::bad")
     assert capfd.readouterr() == ("", "")
+
+
+class Rests:
+    """Stands in for what stops the loop: it is stopped at its first rest."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def is_set(self) -> bool:
+        return bool(self.seconds)
+
+    def wait(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+def test_a_turn_that_fails_is_logged_and_followed_by_a_rest(monkeypatch, caplog):
+    def fail() -> None:
+        raise error(libvirt.VIR_ERR_SYSTEM_ERROR, "poll failed")
+
+    monkeypatch.setattr(libvirt, "virEventRunDefaultImpl", fail)
+    loop = EventLoop()
+    loop._stopping = rests = Rests()
+    loop._run()
+    assert rests.seconds == [1.0]
+    assert caplog.messages == ["libvirt's event loop failed: poll failed"]

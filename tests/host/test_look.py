@@ -52,6 +52,12 @@ def test_what_a_driver_does_not_set_is_nan(name, absent):
     np.testing.assert_equal(columns(samples), columns(expected))
 
 
+@pytest.mark.parametrize("size", [0, 2**52])
+def test_nothing_and_very_much_are_numbers(size):
+    samples = to_samples(read(["a"], [{**REPLY, "balloon.major_fault": size}]), {"a": 0})
+    assert samples.major_faults.tolist() == [size]
+
+
 def test_a_driver_that_tells_no_resident_size_has_no_other_job_for_ever():
     reply = {name: value for name, value in REPLY.items() if name != "balloon.rss"}
     assert read(["a", "b"], [reply, {"state.state": 1, "state.reason": 1}]).life.tolist() == [Life.RUNNING] * 2

@@ -136,6 +136,14 @@ def test_a_late_answer_wakes_the_loop_and_is_used_by_the_next_look(slow, domains
     assert len(handle.bulk_calls) == 1
 
 
+def test_of_a_late_answer_only_what_is_asked_for_is_used(slow, domains):
+    handle, looker, woken = slow
+    looker.look(map_keys(domains))
+    handle.let()
+    assert woken.acquire(timeout=10)
+    assert looker.look([key(domains[0])]).keys == (key(domains[0]),)
+
+
 def test_a_slow_libvirt_is_not_asked_again_before_it_has_answered(slow, domains):
     handle, looker, woken = slow
     looker.look(map_keys(domains))
@@ -380,6 +388,13 @@ def test_a_domain_that_vanished_is_not_running(connect, domains):
     assert lives(look)[key(domains[0])] == Life.NOT_RUNNING
     assert lives(look)["never-seen"] == Life.NOT_RUNNING
     assert lives(look)[key(domains[1])] == Life.RUNNING
+
+
+def test_a_domain_that_vanished_in_a_job_has_none_any_more(connect, domains):
+    trouble = Trouble(in_job={"never-seen"})
+    look = Looker({"": connect(FakeHandle(*domains))}, trouble).look(["never-seen", key(domains[0])])
+    assert lives(look) == {"never-seen": Life.NOT_RUNNING, key(domains[0]): Life.RUNNING}
+    assert trouble.in_job == set()
 
 
 def test_a_call_that_breaks_looks_at_nothing(connect, domains):

@@ -139,6 +139,19 @@ def crowded(connect, seconds: float = 0.01) -> tuple[list[FakeDomain], FakeHandl
     return domains, handle, mover
 
 
+def test_of_an_order_without_an_answer_it_is_said_whether_it_was_sent(connect, caplog):
+    domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
+    for domain in domains:
+        domain.answers.clear()
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.01)
+    sent = "QEMU has not taken the order of 200 MiB within 0.01 s; it may do so yet"
+    assert [outcome.message for outcome in mover.apply([action(domain, 200 * MIB) for domain in domains])] == [
+        *[sent] * ORDERS_AT_ONCE,
+        "the order of 200 MiB waits, as libvirt is busy with earlier ones",
+    ]
+    assert caplog.messages == [f"domain guest{number}: {sent}" for number in range(ORDERS_AT_ONCE)]
+
+
 def test_a_domain_whose_order_waits_gets_no_other(connect):
     domains, _, mover = crowded(connect)
     (refusal,) = mover.apply([action(domains[-1], 210 * MIB)])
@@ -253,15 +266,17 @@ def test_a_domain_with_an_order_under_way_gets_no_other(connect, domains):
         ),
     ],
 )
-def test_a_late_order_is_unknown_until_libvirt_answers_and_that_is_told_once(connect, domains, refusal, answer):
+def test_a_late_order_is_unknown_until_libvirt_answers_and_that_is_told_once(connect, domains, refusal, answer, caplog):
     domains[0].refusal = refusal
     domains[0].answers.clear()
     mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
     assert [late.result for late in mover.apply([action(domains[0], 200 * MIB)])] == [Result.UNKNOWN]
     assert mover.drain_answers() == {}
     domains[0].answers.set()
+    caplog.clear()
     assert drained(mover, 1) == {domains[0].UUIDString(): answer}
     assert mover.drain_answers() == {}
+    assert caplog.messages == [f"domain guest1: {answer[1]}"] * (answer[0] is Result.REFUSED)
 
 
 def test_an_unresponsive_domain_is_not_tried(connect, domains):

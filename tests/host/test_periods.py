@@ -124,6 +124,12 @@ def test_release_while_a_period_is_being_set_puts_it_back_afterwards(bench):
     assert (bench.entry.period, bench.periods.pending()) == (OFF, False)
 
 
+def test_what_was_asked_of_a_domain_that_is_gone_is_forgotten(bench):
+    bench.want(5)
+    assert bench.periods.work({}, bench.calls) == set()
+    assert not bench.periods.pending()
+
+
 def test_release_leaves_a_period_of_somebody_else(bench):
     bench.set_by_hand(30)
     assert not bench.periods.release(bench.roster.entries, [bench.key])
@@ -232,10 +238,10 @@ def test_periods_of_domains_that_hang_leave_calls_to_looks_and_orders(connect, m
 
 
 class Crowd:
-    """A thousand domains whose periods Ballast has set; calls take five milliseconds."""
+    """Domains whose periods Ballast has set; calls take five milliseconds."""
 
-    def __init__(self, connect) -> None:
-        self.domains = [SlowDomain(number) for number in range(1000)]
+    def __init__(self, connect, size: int = 1000) -> None:
+        self.domains = [SlowDomain(number) for number in range(size)]
         self.connection = connect(FakeHandle(*self.domains))
         self.connection.release_periods([domain.UUIDString() for domain in self.domains])
 
@@ -259,8 +265,8 @@ def test_a_thousand_periods_are_put_back_by_the_time_of_closing(connect):
 
 
 def test_domains_that_hang_keep_no_others_period(connect, monkeypatch):
-    monkeypatch.setattr(periods, "CLOSING_SET_SECONDS", 0.1)
-    crowd = Crowd(connect)
+    monkeypatch.setattr(periods, "CLOSING_SET_SECONDS", 0.5)
+    crowd = Crowd(connect, 100)
     hung = crowd.domains[::20]
     for domain in hung:
         domain.answers.clear()

@@ -1,13 +1,16 @@
 """Memory pressure of the host. The kernel's trigger is played by a socket's out-of-band byte: both raise POLLPRI."""
 
+import errno
+import os
 import socket
 import threading
 from pathlib import Path
 
 import pytest
 
+from controller.host import pressure as module
 from controller.host.meminfo import Memory
-from controller.host.pressure import HOLD_SECONDS, TRIGGERS, Pressure, open_trigger
+from controller.host.pressure import Pressure, open_trigger
 
 PLENTY = Memory(total=1000, available=500, swap_used=0)
 SCARCE = Memory(total=1000, available=49, swap_used=0)
@@ -51,7 +54,9 @@ def test_a_trigger_wakes_and_counts_for_a_while(kernel):
     assert not kernel.pressure.now(PLENTY)
     kernel.fire()
     assert kernel.pressure.now(PLENTY)
-    kernel.now += HOLD_SECONDS
+    kernel.now += 2.9
+    assert kernel.pressure.now(PLENTY)
+    kernel.now += 0.1
     assert not kernel.pressure.now(PLENTY)
 
 
@@ -82,4 +87,53 @@ def test_the_trigger_is_written_for_the_kernel(tmp_path):
     path = tmp_path / "memory"
     path.touch()
     with open(open_trigger(path), "rb"):
-        assert path.read_bytes() == TRIGGERS[0]
+        assert path.read_bytes() == b"some 150000 1000000\0"
+
+
+class Refusing:
+    """A kernel that takes no trigger, or only those that it is asked for later."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: int) -> None:
+        self.errors, self.asked = [*errors], []
+        monkeypatch.setattr(module.os, "write", self.write)
+
+    def write(self, _descriptor: int, trigger: bytes) -> int:
+        self.asked.append(trigger)
+        if self.errors:
+            raise OSError(self.errors.pop(0), "no")
+        return len(trigger)
+
+
+def test_a_kernel_that_wants_a_right_for_the_quick_trigger_is_asked_for_the_slow_one(tmp_path, monkeypatch):
+    (tmp_path / "memory").touch()
+    kernel = Refusing(monkeypatch, errno.EINVAL)
+    os.close(open_trigger(tmp_path / "memory"))
+    assert kernel.asked == [b"some 150000 1000000\0", b"some 300000 2000000\0"]
+
+
+@pytest.mark.parametrize("errors", [(errno.EINVAL, errno.EINVAL), (errno.EPERM,)])
+def test_a_kernel_that_takes_no_trigger_has_none_open(tmp_path, monkeypatch, errors):
+    (tmp_path / "memory").touch()
+    kernel = Refusing(monkeypatch, *errors)
+    closed = []
+    close = os.close
+    monkeypatch.setattr(module.os, "close", lambda descriptor: closed.append(descriptor) or close(descriptor))
+    with pytest.raises(OSError, match="no"):
+        open_trigger(tmp_path / "memory")
+    assert (len(kernel.asked), len(closed)) == (len(errors), 1)
+
+
+def test_where_the_kernel_takes_its_trigger_back_the_mark_decides(caplog):
+    caplog.set_level("INFO")
+    reader, writer = os.pipe()
+    pressure = Pressure(Path("/proc"), lambda: None, open_trigger=lambda _path: writer)
+    pressure.start()
+    os.close(reader)  # an error of the descriptor that is watched, as the kernel's is
+    pressure._thread.join(10)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(writer)
+    source = "MemAvailable below 5% of MemTotal (/proc/pressure/memory: the kernel took the trigger back)"
+    assert pressure.source == source
+    assert caplog.messages == [f"host memory pressure is taken from {source}"]
+    assert (pressure.now(SCARCE), pressure.now(PLENTY), pressure.mark(PLENTY)) == (True, False, 50)
+    pressure.close()

@@ -5,7 +5,7 @@ import errno
 import libvirt
 import pytest
 
-from controller.host.remedies import explain, explain_loss
+from controller.host.remedies import explain, explain_loss, said
 from lab.fake_libvirt import error
 
 
@@ -47,3 +47,12 @@ def test_a_lost_connection_says_why():
     assert explain_loss(libvirt.VIR_CONNECT_CLOSE_REASON_EOF, "qemu:///system") == (
         "qemu:///system: the connection to libvirt was lost (libvirtd closed it); connecting again"
     )
+
+
+def test_a_reason_that_libvirt_has_no_name_for_is_told_by_its_number():
+    assert "was lost (reason 99)" in explain_loss(99, "qemu:///system")
+
+
+@pytest.mark.parametrize(("words", "told"), [("x" * 200, "x" * 200), ("x" * 201, "x" * 199 + "…"), ("", "OSError('')")])
+def test_words_are_as_long_as_people_read(words, told):
+    assert said(OSError(words)) == told

@@ -131,8 +131,49 @@ def test_a_number_that_another_process_has_now_is_not_read(proc, watch):
     proc.end(7)
     proc.start("b", 7, 900)
     assert watch.read(facts("a")) == [-1]
-    watch.now += RETRY_SECONDS
+    watch.now += 10
     assert watch.read(facts("a")) == [-1]
+
+
+def test_a_process_that_can_be_read_no_more_is_searched_for_again(proc, watch):
+    domains = facts("a"), facts("b")
+    proc.start("a", 7, 100)
+    proc.start("b", 8, 100)
+    watch.read(*domains)
+    for pid in (7, 8):
+        proc.end(pid)
+        assert watch.read(*domains)[pid - 7] == -1
+        watch.now += 5
+    proc.start("a", 9, 200)
+    proc.start("b", 10, 300)
+    assert watch.read(*domains) == [200, 300]
+
+
+def test_a_process_that_ends_while_it_is_searched_for_is_said_to_be_gone(watch, monkeypatch):
+    monkeypatch.setattr("controller.host.followed.find", lambda *_: {uuid_of("a"): (7,)})
+    assert watch.read(facts("a")) == [-1]
+    assert watch.troubles() == {"a": "process 7: No such file or directory"}
+
+
+def test_a_process_whose_size_may_not_be_read_is_said_to_be_such(proc, watch):
+    proc.start("a", 7, 100)
+    (proc.path / "7" / "statm").unlink()
+    assert watch.read(facts("a")) == [-1]
+    assert watch.troubles() == {"a": "process 7 may not be read: No such file or directory"}
+
+
+def test_a_uuid_far_behind_in_the_command_is_found(proc, watch):
+    proc.start("a", 7, 100, noted=False)
+    command = proc.path / "7" / "cmdline"
+    command.write_bytes(b"qemu\0" + b"-device\0virtio-blk\0" * 5000 + command.read_bytes())
+    assert watch.read(facts("a")) == [100]
+
+
+def test_of_many_processes_with_one_uuid_four_are_told(proc, watch):
+    for pid in range(9, 3, -1):
+        proc.start("a", pid, noted=False)
+    assert watch.read(facts("a")) == [-1]
+    assert watch.troubles() == {"a": "processes 4, 5, 6, 7 were all started with its UUID"}
 
 
 def test_a_process_of_another_domain_under_a_number_just_found_is_not_opened(proc, watch, monkeypatch):
@@ -155,7 +196,9 @@ def test_a_process_that_comes_late_is_found_later(proc, watch):
     assert watch.read(domain) == [-1]
     proc.start("a", 7, 100)
     assert watch.read(domain) == [-1]
-    watch.now += RETRY_SECONDS
+    watch.now += 9.9
+    assert watch.read(domain) == [-1]
+    watch.now += 0.1
     assert watch.read(domain) == [100]
     assert watch.troubles() == {}
 
@@ -245,6 +288,29 @@ def test_files_are_let_go_with_their_domain(proc, watch):
     assert len(os.listdir("/proc/self/fd")) == before + 20
     watch.read(facts("a3"))
     assert len(os.listdir("/proc/self/fd")) == before + 1
+    watch.read(facts("a3", incarnation=2))
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    watch.resident.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "number", "then"),
+    [
+        (64, 1000, 128, [(128, 1000)]),
+        (64, 100, 128, [(100, 100)]),
+        (64, resource.RLIM_INFINITY, 128, [(128, resource.RLIM_INFINITY)]),
+        (128, 1000, 128, []),
+        (100, 100, 128, []),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, 128, []),
+    ],
+)
+def test_the_limit_is_raised_where_it_is_too_low_and_never_lowered(monkeypatch, soft, hard, number, then):
+    made = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: made.append(limits))
+    allow_descriptors(number)
+    assert made == then
 
 
 def test_a_real_process_is_read_until_it_ends(tmp_path):

@@ -1,12 +1,22 @@
 """What the host feels of its guests between looks."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_proc import MIB, FakeProc, Triggers, facts
 
-from controller.host.senses import BURST, HANGS_SECONDS, PASS_SECONDS, REFILL, WINDOW_SECONDS, Senses
+from controller.host.senses import (
+    BURST,
+    HANGS_SECONDS,
+    PASS_SECONDS,
+    REFILL,
+    Sense,
+    Senses,
+    rest,
+    swap_sense,
+)
 
 
 class Host:
@@ -70,7 +80,9 @@ def test_growth_is_told_with_when_it_began(host):
 
 def test_growth_that_is_older_than_the_window_is_not_told_any_more(host):
     host.add("a", 7, 100)
-    host.hold(7, 100, 220, *[220] * int(WINDOW_SECONDS / 0.25 + 1))
+    host.hold(7, 100, *[220] * 4)
+    assert host.felt("a") == (120, 1.0)
+    host.hold(7, 220)
     assert host.felt("a")[0] == 0
 
 
@@ -109,8 +121,56 @@ def test_giving_memory_back_wakes_nobody(host):
 
 def test_a_domain_that_goes_on_growing_wakes_less_and_less(host):
     host.add("a", 7, 100)
-    host.hold(7, *range(100, 100 + 200 * 10, 10))
-    assert host.wakes == pytest.approx(BURST + 50 * REFILL, abs=2)
+    host.hold(7, *range(100, 100 + 14 * 10, 10))
+    assert host.wakes == 8
+    host.hold(7, *range(240, 240 + 200 * 10, 10))
+    assert host.wakes == pytest.approx(8 + 50 / 5, abs=2)
+
+
+def test_a_domain_that_grew_for_its_own_sake_has_all_its_wakes_again_after_forty_seconds(host):
+    host.add("a", 7, 100)
+    for _ in range(2):
+        host.wakes = 0
+        host.hold(7, 100, *range(110, 110 + 12 * 10, 10))
+        assert host.wakes == 8
+        host.now += 40
+
+
+def test_a_domain_that_comes_gives_another_no_new_wakes(host):
+    host.add("a", 7, 100)
+    host.hold(7, *range(100, 100 + 10 * 10, 10))
+    host.add("b", 8, 300)
+    host.hold(7, 200)
+    assert host.wakes == 8
+
+
+def test_growth_counts_from_when_a_domain_was_first_read(host):
+    host.add("a", 7, 100)
+    host.hold(7, 100)
+    host.add("b", 8, 300)
+    host.hold(8, 300, 360)
+    assert host.felt("b") == (60, 0.25)
+
+
+def test_a_domain_that_is_gone_has_woken_nobody(host):
+    host.add("b", 8, 300)
+    host.add("a", 7, 100)
+    host.hold(7, 100, 200)
+    host.domains = host.domains[:1]
+    host.senses.turn()
+    assert host.woke() == set()
+
+
+@pytest.mark.parametrize(("took", "seconds"), [(0.0, 0.15), (0.003, 0.15), (0.005, 0.25), (1.0, 50.0)])
+def test_where_passes_take_long_there_is_more_rest_between_them(took, seconds):
+    assert rest(took) == pytest.approx(seconds)
+
+
+def test_guests_that_do_not_tell_what_they_swap_in_are_counted():
+    sense = swap_sense(np.array([1.0, np.nan, 0.0]))
+    assert sense.domains == 2
+    assert sense.trouble == "1 of 3 guests do not count what they swap in, or have not told yet"
+    assert swap_sense(np.zeros(2)).trouble == ""
 
 
 def test_after_forty_seconds_of_rest_a_domain_may_wake_as_often_as_at_first(host):
@@ -180,6 +240,14 @@ class TestStalls:
         assert host.wakes == pytest.approx(BURST + 60 * 0.25 * REFILL, abs=2)
 
 
+def test_two_files_are_allowed_for_every_domain_and_some_for_what_else_is_open(host, monkeypatch):
+    allowed = []
+    monkeypatch.setattr("controller.host.senses.allow_descriptors", allowed.append)
+    host.domains = (facts("a"), facts("b"), facts("c"))
+    host.senses.turn()
+    assert allowed == [2 * 3 + 256]
+
+
 def test_a_domain_that_was_started_anew_has_not_grown(host):
     host.add("a", 7, 100)
     host.hold(7, 100)
@@ -202,7 +270,8 @@ def test_a_domain_that_cannot_be_read_has_not_grown(host):
 def test_without_any_domain_that_can_be_read_nothing_is_felt(host):
     host.domains = (facts("b"),)
     host.senses.turn()
-    assert host.senses.feel().keys == ()
+    felt = host.senses.feel()
+    assert (felt.keys, [*felt.resident, *felt.grew, *felt.since]) == ((), [])
 
 
 def test_a_person_can_read_of_whom_it_does_not_tell_and_why(host, caplog):
@@ -303,14 +372,25 @@ def test_senses_feel_by_themselves_until_they_are_closed(host):
     woken = threading.Event()
     host.add("a", 7, 100)
     senses = Senses(host.proc.path, host.proc.sys, lambda: host.domains, woken.set, pid_files=host.proc.pid_files)
-    senses.start()
-    until(lambda: senses.status()[0].domains == 1)
-    host.proc.hold(7, 200)
-    assert woken.wait(10)
-    assert senses.feel().woke == {"a"}
-    senses.close()
-    senses.close()
-    assert "ballast-senses" not in {thread.name for thread in threading.enumerate()}
+    for size in (200, 300):
+        woken.clear()
+        senses.start()
+        until(lambda: senses.status()[0].domains == 1)
+        host.proc.hold(7, size)
+        assert woken.wait(10)
+        assert senses.feel().woke == {"a"}
+        senses.close()
+        senses.close()
+        assert "ballast-senses" not in {thread.name for thread in threading.enumerate()}
+        assert senses.status()[0] == Sense(
+            "resident", f"{host.proc.path}/PID/statm", 0, "the thread that reads it has ended; see the log"
+        )
+    assert not [file for file in open_files() if file.startswith(f"{host.proc.path}/")]
+
+
+def open_files() -> list[str]:
+    links = Path("/proc/self/fd").iterdir()
+    return [str(link.readlink()) for link in links if link.is_symlink()]
 
 
 def until(condition) -> None:

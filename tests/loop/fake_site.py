@@ -63,6 +63,8 @@ class FakeHost:
     """Bytes that guests count as usable, and that are neither free nor page cache."""
     periods: dict[str, int] = field(default_factory=dict)
     """Whole seconds between two statistics of a guest; 1 where there is none."""
+    sent_after: float = 0.0
+    """Seconds after the whole one, which is told as its time, that statistics are sent."""
     silent: set[str] = field(default_factory=set)
     """Guests that send no statistics."""
     stuck: set[str] = field(default_factory=set)
@@ -122,8 +124,12 @@ class FakeHost:
             "balloon.swap_in": 0,
             "balloon.swap_out": 0,
             "balloon.major_fault": 0,
-            "balloon.last-update": int(self.clock.wall() // self.periods.get(key, 1) * self.periods.get(key, 1)),
+            "balloon.last-update": self._sent_at(key),
         }
+
+    def _sent_at(self, key: str) -> int:
+        period = self.periods.get(key, 1)
+        return int((self.clock.wall() - self.sent_after) // period * period)
 
     def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
         refused = tuple(

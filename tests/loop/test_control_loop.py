@@ -11,7 +11,7 @@ from controller.api.policy import Metadata
 from controller.api.wishes import Wishes
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Outcome, Result, Snapshot
+from controller.engine.snapshot import Outcome, Result
 from controller.host.look import Look
 from controller.host.looker import LOOK_SECONDS
 from controller.host.meminfo import MeminfoError
@@ -23,20 +23,6 @@ UNIT = Path(__file__).parents[2] / "manifests/systemd/ballast.service"
 
 CALM = "{monitoring: {minimumIntervalSeconds: 5, maximumIntervalSeconds: 5}}"
 ENFORCE = "{mode: Enforce, spare: Reclaim}"
-
-
-@pytest.fixture
-def snapshots(monkeypatch: pytest.MonkeyPatch) -> list[Snapshot]:
-    """Every snapshot the engine was given."""
-    seen: list[Snapshot] = []
-    step = control.step
-
-    def spy(state, snapshot, now):
-        seen.append(snapshot)
-        return step(state, snapshot, now)
-
-    monkeypatch.setattr(control, "step", spy)
-    return seen
 
 
 def test_new_domains_are_looked_at_at_once_in_one_call():
@@ -80,15 +66,15 @@ def test_heartbeats_come_before_anybody_takes_the_loop_for_dead():
 
 
 def test_a_loop_that_has_not_turned_yet_has_its_first_turn_soon():
-    assert Site(CALM).loop.pause() == control.RETRY_S
+    assert Site(CALM).loop.pause() == 1
 
 
 def test_never_turns_faster_than_the_gap():
     site = Site(CALM)
     site.host.add("a")
     site.loop.iterate()
-    site.clock.now += 5 - control.GAP_S / 2
-    assert site.loop.pause() == control.GAP_S
+    site.clock.now += 4.95
+    assert site.loop.pause() == 0.1
 
 
 def test_a_domain_that_appears_is_looked_at_alone_and_at_once():
@@ -173,6 +159,15 @@ def test_a_domain_that_is_let_go_gets_its_statistics_period_back():
     site.source.set("{mode: Observe}")
     site.turn(2)
     assert site.host.restored == ["a"]
+
+
+def test_the_statistics_period_of_a_domain_that_is_gone_is_not_put_back():
+    site = Site(ENFORCE)
+    site.host.add("a")
+    site.turn()
+    site.host.remove("a")
+    site.turn(2)
+    assert site.host.restored == []
 
 
 def test_a_statistics_period_is_put_back_once():
@@ -287,7 +282,7 @@ def test_domains_that_do_not_answer_are_asked_again_after_the_retry_time_not_at_
     site.host.add("a")
     site.host.connection = FakeConnection(connected=False, error="libvirtd went away")
     site.loop.iterate()
-    assert site.loop.pause() == control.RETRY_S
+    assert site.loop.pause() == 1
 
 
 def test_an_outage_of_libvirt_is_survived_and_the_guests_keep_what_they_have():
@@ -483,6 +478,17 @@ def test_a_policy_deleted_while_nobody_ran_releases_what_it_acted_on_without_sta
     assert (site.host.ensured, site.host.restored) == ({}, ["a"])
 
 
+def test_what_an_earlier_run_left_is_asked_for_once_the_policies_are_known():
+    site = Site()
+    site.source.awaited = "the first list of MemoryPolicies"
+    site.host.add("a", actual=700)
+    site.turn()
+    site.source.awaited = ""
+    inherit(site, "{mode: Enforce}")
+    site.turn(3)
+    assert [(action.name, action.reason) for action in site.host.applied] == [("a", Reason.RELEASE_RESTORE)]
+
+
 def test_it_does_so_too_when_libvirt_comes_later_than_the_policies_but_not_for_domains_that_come_later():
     site = Site()
     inherit(site, "{mode: Enforce}")
@@ -573,6 +579,19 @@ def test_what_happens_is_counted_for_the_metrics():
         counts["ballast_moved_bytes_total", "grow"] == sum(each.target - each.before for each in site.host.applied) > 0
     )
     assert counts["ballast_refused_orders_total", None] == 1
+
+
+def test_a_turn_without_an_order_is_no_order():
+    site = Site(CALM)
+    site.host.add("a")
+    site.turn(3)
+    calls = [
+        sample.value
+        for family in site.loop.tally.collect()
+        for sample in family.samples
+        if sample.name == "ballast_libvirt_call_duration_seconds_count" and sample.labels["call"] == "order"
+    ]
+    assert sum(calls) == 0
 
 
 def told(site: Site, name: str) -> dict[str, float]:

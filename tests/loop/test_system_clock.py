@@ -1,6 +1,7 @@
 """Waiting and being woken with the machine's own clock; waits end by an event, but for one that nothing ends."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -65,5 +66,7 @@ def test_stop_ends_this_wait_and_all_later_ones(clock):
 
 
 def test_a_wait_that_nothing_ends_is_over_after_the_most_time(clock):
+    began = time.monotonic()
     clock.wait(0.0, 0.05)
+    assert time.monotonic() - began >= 0.05
     assert not clock.stopped

@@ -14,7 +14,7 @@ from controller.engine.reasons import Reason
 from controller.observe.journal import Journal
 from controller.observe.log import configure
 from controller.observe.remarks import Remark
-from controller.observe.text import mib, seconds
+from controller.observe.text import change, mib, seconds
 
 MIB = 2**20
 SEEN = Figures(demand=500.0 * MIB, forecast=600.0 * MIB, wanted=760.0 * MIB, planned=768.0 * MIB)
@@ -191,13 +191,30 @@ def test_levels_below_the_one_chosen_are_silent(lines):
     assert take() == []
 
 
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [
+        (513 * MIB, "512 MiB -> 513 MiB (+1 MiB)"),
+        (511 * MIB, "512 MiB -> 511 MiB (-1 MiB)"),
+        (513 * MIB - 1, "stays at 513 MiB"),
+        (511 * MIB + 1, "stays at 511 MiB"),
+    ],
+)
+def test_a_change_is_told_from_a_mebibyte_on(after, text):
+    assert change(512 * MIB, after) == text
+
+
 @pytest.mark.parametrize(("size", "text"), [(None, "-"), (0, "0 MiB"), (1.5 * MIB, "2 MiB"), (4096 * MIB, "4096 MiB")])
 def test_sizes_are_shown_in_mib(size, text):
     assert mib(size) == text
 
 
 @pytest.mark.parametrize(
-    ("span", "text"), [(None, "-"), (-1, "0s"), (4.4, "4s"), (59.6, "1m00s"), (125, "2m05s"), (12000, "3h20m")]
+    ("span", "text"),
+    [
+        *[(None, "-"), (-1, "0s"), (4.4, "4s"), (59.4, "59s"), (59.6, "1m00s"), (125, "2m05s")],
+        *[(3599, "59m59s"), (3600, "1h00m"), (12000, "3h20m"), (90000, "25h00m")],
+    ],
 )
 def test_times_are_shown_short(span, text):
     assert seconds(span) == text

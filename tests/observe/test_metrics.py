@@ -112,6 +112,7 @@ def test_domains_are_counted_by_the_outcome_of_their_last_decision():
 def test_looks_saved_are_those_of_a_fixed_interval_that_were_not_made():
     own = scrape(FakeBoard(node={"name": "n", "looks_total": 30, "fixed_looks_total": 100}))
     assert own.get_sample_value("ballast_looks_saved") == 70
+    assert own.get_sample_value("ballast_looks_total") == 30
 
 
 def test_series_of_domains_can_be_left_out():

@@ -7,7 +7,7 @@ import pytest
 from controller.observe import wire
 from controller.observe.board import SILENCE_S
 from controller.observe.chronicle import DECISIONS
-from controller.observe.explain import NAMED, NEAR, TOGETHER_S
+from controller.observe.explain import EXPLAINED, NAMED, NEAR, OTHERS, TOGETHER_S
 from controller.observe.sparkline import HEIGHT, WIDTH
 from controller.observe.tally import CALL_BUCKETS_S, STEP_BUCKETS_S
 from controller.observe.trail import POINTS, STEP_S
@@ -40,7 +40,7 @@ def test_a_number_of_the_code_is_the_one_that_is_told(page, path, sentence):
 
 
 def test_twelve_decisions_and_a_quarter_of_an_hour_are_remembered_and_few_names_told():
-    assert (DECISIONS, NAMED, NEAR) == (12, 3, 5)
+    assert (DECISIONS, NAMED, NEAR, EXPLAINED, OTHERS) == (12, 3, 5, 5, 50)
     assert POINTS * STEP_S == QUARTER_OF_AN_HOUR
 
 

@@ -88,6 +88,7 @@ def test_every_sense_stands_there_with_what_keeps_it():
         'resident of 1, by /proc/PID/statm<span class="more">a&lt;b: mount the host&#x27;s there</span>',
         "swap of 2, by swap_in of guests&#x27; statistics",
     ]
+    assert '<ul class="senses"' not in page()
 
 
 def test_a_node_without_domains_says_so():
@@ -155,6 +156,7 @@ def test_decisions_about_a_domain_are_told_with_their_age():
     assert "<h2>What holds now</h2><ul><li>It is so.</li></ul>" in shown
     assert "<title>web - Ballast</title>" in shown
     assert "None yet" not in shown
+    assert "No such domain" not in shown
 
 
 def test_a_domain_without_decisions_was_left_as_it_is():

@@ -27,6 +27,12 @@ def test_lines_go_from_edge_to_edge_and_the_largest_is_at_the_top():
     assert [*found] == ["allocation", "forecast", "demand"]
 
 
+def test_places_are_told_to_a_tenth():
+    assert paths([0, 0, 100, 150], [UNKNOWN] * 4, [UNKNOWN] * 4) == {"demand": "M2 32 L47.3 32 L92.7 12 L138 2"}
+    assert paths([70, 150], [UNKNOWN] * 2, [UNKNOWN] * 2) == {"demand": "M2 18 L138 2"}
+    assert paths([71, 150], [UNKNOWN] * 2, [UNKNOWN] * 2) == {"demand": "M2 17.8 L138 2"}
+
+
 def test_a_gap_parts_a_line_and_a_point_alone_is_a_short_stroke():
     found = paths([100, UNKNOWN, 100, 50, UNKNOWN], [UNKNOWN] * 5, [UNKNOWN, 100, 100, UNKNOWN, 50])
     assert found == {

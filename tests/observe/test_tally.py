@@ -83,6 +83,14 @@ def test_a_look_after_which_nothing_moves_counts_by_its_reason(tally):
     assert scrape(tally) == {"ballast_skips_total Stuck": 2, "ballast_skips_total WithinThreshold": 1}
 
 
+def test_what_was_felt_and_what_of_it_was_false_is_counted(tally):
+    for felt, stalled, false in ((3, 1, 0), (2, 3, 1)):
+        tally.alarms(felt, stalled)
+        tally.false_alarms(false)
+    counted = {"ballast_felt_growths_total": 5, "ballast_felt_stalls_total": 4, "ballast_false_growths_total": 1}
+    assert scrape(tally) == counted
+
+
 def test_durations_are_measured(tally, clock):
     with tally.step():
         clock.now += 0.25

@@ -19,7 +19,14 @@ def board_with(now: float = 0.0, **totals: Any) -> TotalsBoard:
 def test_before_the_first_turn_the_probes_say_so():
     board = board_with()
     assert board.health().reasons == board.readiness().reasons == ("the aggregator has not run yet",)
-    assert board.document()["policies"] == []
+    document = board.document()
+    assert [document[name] for name in ("complete", "leading", "leader", "writes", "policies")] == [
+        False,
+        False,
+        "",
+        0,
+        [],
+    ]
 
 
 def test_a_replica_that_stands_by_is_ready():
@@ -33,7 +40,10 @@ def test_a_replica_that_has_not_heard_everything_is_not_ready_and_says_why():
 
 
 def test_a_loop_that_hangs_is_not_healthy():
-    assert "it hangs" in board_with(now=31.0, complete=True).health().reasons[0]
+    assert board_with(now=30.0, complete=True).health().ok
+    assert board_with(now=31.0, complete=True).health().reasons == (
+        "the aggregator last ran 31 s ago, more than 30 s: it hangs",
+    )
 
 
 def test_the_document():
