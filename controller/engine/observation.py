@@ -82,7 +82,7 @@ class Observation(Table):
     """The look that brought it."""
     fresh_count: Ints = column(0)
     reported_at: Floats = column(-np.inf)
-    """When its statistics were sent: memory is taken on a word of that age."""
+    """When its statistics were sent: memory is taken on a word of that age. -inf since it has told something else."""
     demand: Floats = column(np.nan)
     change: Floats = column(0.0)
     """Bytes by which demand differs from the fresh sample before."""
@@ -304,6 +304,7 @@ def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning)
     return observation.put(
         telling,
         telling=True,
+        reported_at=-np.inf,
         told_at=look.sent_at,
         told_size=look.actual,
         usable=look.usable,

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, node, to_the_first_order
+from scripted_node import MIB, Guest, default_policy, node, to_the_first_order
 
 from controller.engine.reasons import Reason
 
@@ -80,6 +80,18 @@ def test_a_sample_does_not_count_while_the_balloon_moves():
     world.tick(10)
     assert world.reason("slow") is Reason.MOVING
     assert world.domain("slow")["demand"] == 500 * MIB
+
+
+def test_memory_is_not_taken_on_a_word_that_the_guest_took_back_while_its_balloon_was_to_move():
+    """It gives nothing, needs all it has, is told to keep that, and says that it needs a little less once it is."""
+    guest = Guest("guest", 1200, 1576, 1576, moves_at=0)
+    world = node(guest, policies=[default_policy()], host_mib=4096)
+    world.tick(20)
+    world.host_use_mib = 2300
+    to_the_first_order(world)
+    for guest.demand in (1576, 1528, 1528):
+        world.tick()
+    assert [action.reason for action in world.actions()] == [Reason.CONTENTION_SHRINK, Reason.AT_MAXIMUM]
 
 
 def test_a_sample_taken_before_the_balloon_moved_does_not_count():
