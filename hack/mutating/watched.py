@@ -5,13 +5,15 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Sequence
+from functools import lru_cache
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 
 import pytest
 from hypothesis import Phase, settings
 
 PROFILE = "mutants"
+CACHED = type(lru_cache(lambda: None))
 
 
 def no_shrinking() -> None:
@@ -36,6 +38,12 @@ class Survey:
         no_shrinking()
         threading.settrace(self._called)
         sys.settrace(self._called)
+
+    def pytest_collection_finish(self) -> None:
+        """What a function has kept for a test before it is not called for again: any test may depend on it."""
+        values = [value for module in [*sys.modules.values()] for value in vars(module).values()]
+        cached = [value.__wrapped__ for value in values if isinstance(value, CACHED)]
+        self._shared |= {function.__code__ for function in cached if isinstance(function, FunctionType)}
 
     def _called(self, frame: FrameType, event: str, _argument: object) -> None:
         """Told of every call; returning None, of nothing else, which keeps tests fast."""

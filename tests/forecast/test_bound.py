@@ -83,6 +83,20 @@ def test_a_bound_above_the_limit_has_reached_it() -> None:
     assert reach(line_of(level=-99.0), 0.0) == 0.0
 
 
+def test_a_bound_that_was_above_the_limit_a_moment_ago_has_not_reached_it() -> None:
+    assert reach(line_of(level=100.0, slope=-10.0), 105.0) == np.inf
+
+
+@pytest.mark.parametrize("slope", [0.5, 1.0])
+def test_a_rise_by_a_byte_a_second_reaches_the_limit(slope: float) -> None:
+    assert reach(line_of(level=100.0, slope=slope), 160.0) == pytest.approx(60.0 / slope)
+
+
+def test_a_bound_has_thirty_years_for_what_the_line_and_its_error_leave_of_the_limit() -> None:
+    line = line_of(slope=1e-3, sigma=1e6)
+    assert reach(line, 3e6) == pytest.approx((3e6 - bound(line, 0.0)) / 1e-3)
+
+
 def test_a_flat_bound_never_reaches_the_limit() -> None:
     assert reach(line_of(level=100.0), 101.0) == np.inf
     assert reach(line_of(level=100.0, sigma=3.0), 200.0) == np.inf

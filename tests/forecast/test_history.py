@@ -61,7 +61,7 @@ def test_append_leaves_its_input_unchanged(looks: list[set[int]]) -> None:
 def test_rows_are_realigned_and_new_rows_are_empty() -> None:
     history = filled((10.0, {0: 5.0, 2: 9.0}))
     selected = history.select(rows(2, -1, 0, 1))
-    assert selected.to_dict()["values"] == [[9.0], [], [5.0], []]
+    assert selected.to_dict() == {"times": [[10.0], [], [10.0], []], "values": [[9.0], [], [5.0], []]}
     assert history.to_dict()["values"] == [[5.0], [], [9.0]]
 
 

@@ -172,6 +172,8 @@ def test_unreached_is_survived_and_timed_out_is_killed():
 
 
 SMALL = """\
+from functools import lru_cache
+
 BOTTOM = 2
 
 
@@ -188,9 +190,14 @@ def larger(a: int, b: int) -> int:
 
 def unwatched(a: int) -> int:
     return -a
+
+
+@lru_cache
+def negative(a: int) -> bool:
+    return a < 0
 """
 TESTS = """\
-from controller.small import larger, steps
+from controller.small import larger, negative, steps
 
 
 def test_steps():
@@ -199,6 +206,14 @@ def test_steps():
 
 def test_larger():
     assert larger(1, 2) == larger(2, 1) == 2
+
+
+def test_asks():
+    negative(0)
+
+
+def test_negative():
+    assert not negative(0)
 """
 CONFTEST = "from hypothesis import settings\nsettings.register_profile('ballast', database=None)\n"
 DRIVER = """\
@@ -270,11 +285,15 @@ def test_verdicts_on_a_small_project_which_stays_as_it_is(project, tmp_path):
         ("a if a > b else b", "a if False else b"): "killed",
         ("a > b", "a < b"): "killed",
         ("-a", "a"): "unreached",
+        ("a < 0", "a <= 0"): "killed",
+        ("a < 0", "a > 0"): "survived",
+        ("a < 0", "a < 1"): "killed",
+        ("a < 0", "a < -1"): "survived",
     }
     killers = {trial["after"]: trial["killer"] for trial in trials if trial["function"] == "larger"}
     assert all(killer.startswith("FAILED tests/test_small.py::test_larger") for killer in killers.values())
-    assert "controller/small.py:16 unwatched: unreached, unary\n  - -a\n  + a\n" in printed
-    assert (run.returncode, complaint.splitlines()[-1]) == (1, "Error: 90.9 % killed, fewer than 95 %")
+    assert "controller/small.py:18 unwatched: unreached, unary\n  - -a\n  + a\n" in printed
+    assert (run.returncode, complaint.splitlines()[-1]) == (1, "Error: 80.0 % killed, fewer than 95 %")
     assert content(project) == before
     assert [*scratch(tmp_path).iterdir()] == []
 
