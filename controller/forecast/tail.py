@@ -70,7 +70,7 @@ class Tail:
         `PRIOR`. Interpolated in the ratio's logarithm.
         """
         node = (self.risen.sum(axis=0) + prior * PRIOR) / (self.intervals.sum() + prior)
-        place = (np.log2(np.maximum(ratio, EDGES[0])) - np.log2(EDGES[0])).clip(0.0, _LAST - 1e-9)
+        place = np.minimum(np.log2(np.maximum(ratio, EDGES[0])) - np.log2(EDGES[0]), _LAST - 1e-9)
         left = place.astype(np.int64)
         part, rows = place - left, np.arange(len(self.intervals))
         at_left, at_right = (self.risen[rows, edge] + borrowed * node[edge] for edge in (left, left + 1))

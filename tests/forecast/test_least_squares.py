@@ -104,6 +104,10 @@ def test_points_closer_than_a_millisecond_tell_no_slope() -> None:
     assert line.level[0] == pytest.approx(200.0)
 
 
+def test_points_half_a_second_apart_tell_how_well_their_slope_is_known() -> None:
+    assert OLS().fit(points([(9, 200.0), (9.5, 100.0)])).spread[0] == pytest.approx(2 * 0.25**2)
+
+
 @pytest.mark.parametrize(("gap_s", "slope"), [(1.4e-3, 0.0), (1.42e-3, 100 / 1.42e-3)])
 def test_points_tell_a_slope_once_their_times_deviate_by_a_millisecond(gap_s: float, slope: float) -> None:
     line = OLS().fit(points([(9, 200.0), (9 + gap_s, 100.0)]))

@@ -64,6 +64,10 @@ def test_a_climb_that_falls_back_by_more_is_none() -> None:
     assert line(13.0, 35.0, 47.0, 56.0, 99.0, 52.0, 70.0).slope[0] == 0.0
 
 
+def test_a_fall_that_takes_half_of_all_changes_is_continued() -> None:
+    assert line(30.0, 40.0, 60.0, 80.0, 90.0, 70.0).slope[0] == pytest.approx(-1.1, rel=0.1)
+
+
 def test_a_climb_is_continued() -> None:
     fitted = line(*[1000.0 - 50 * age for age in range(12)])
     assert fitted.slope[0] == pytest.approx(5.0)

@@ -33,7 +33,7 @@ def test_no_rise_is_counted_below_the_first_edge(ratio):
     assert risen(ratio).intervals.tolist() == [1.0]
 
 
-@pytest.mark.parametrize(("ratio", "end"), [(0.3, 0.5), (1.0, 1.0), (1.5, 2.0), (99.0, 64.0)])
+@pytest.mark.parametrize(("ratio", "end"), [(0.0015, 2.0**-9), (0.3, 0.5), (1.0, 1.0), (1.5, 2.0), (99.0, 64.0)])
 def test_a_rise_goes_beyond_each_edge_by_what_is_left_to_the_next_edge_above_it(ratio, end):
     assert risen(ratio).risen[0] == pytest.approx(np.maximum(end - EDGES, 0))
 
