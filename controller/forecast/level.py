@@ -18,7 +18,7 @@ HALF_LIVES = (0.0, 1.0, 4.0)
 """Looks after which a point counts half: the last value alone, one that forgets noise of a look or two, and one for
 steady noise. Looks, not seconds: how much of a change is noise shows from point to point."""
 
-HANDICAPS = np.array([1.0, 1.1, 1.1])
+HANDICAP = 1.1
 """Errors of whatever is not the last value count that much more: of several candidates the best looks better than it
 is, and the last value needs no luck."""
 
@@ -63,7 +63,7 @@ def level(points: Recent, window: Window) -> Level:
     means, errors = smoothed[:, 0], smoothed[:, 1:]
     counted = np.exp2(-np.arange(len(changes) - 1) / ERROR_HALF_LIFE)
     sums = np.add.reduce(np.abs(errors), axis=1)
-    losses = sums * HANDICAPS[:, None]
+    losses = np.vstack([sums[:1], sums[1:] * HANDICAP])
     best = losses.argmin(axis=0), np.arange(losses.shape[1])
     weight = points.present[:, 1:].astype(np.float64) @ counted
     return Level(means[best], np.sqrt(ratio((counted @ (errors * errors))[best], weight)), losses[best], sums[0])

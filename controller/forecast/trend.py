@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from controller.forecast.level import HANDICAPS, Window
+from controller.forecast.level import HANDICAP, Window
 from controller.forecast.model import Bools, Floats
 from controller.forecast.moments import Recent
 
@@ -27,6 +27,6 @@ def follows(points: Recent, window: Window, slope: Floats, loss: Floats) -> Bool
     lags, changes = window
     steps = changes[:, :-1] - changes[:, 1:]
     expected = slope[:, None] * (lags[:, 1:] - lags[:, :-1])
-    own = np.add.reduce(np.abs(steps - expected), axis=1) * HANDICAPS[-1]
+    own = np.add.reduce(np.abs(steps - expected), axis=1) * HANDICAP
     known = np.add.reduce(points.present, axis=1, dtype=np.int64) - 1
-    return np.asarray((known > 1) & (own * known < loss * (known - 1)))
+    return np.asarray(own * known < loss * (known - 1))

@@ -74,6 +74,15 @@ def test_a_climb_is_continued() -> None:
     assert fitted.level[0] == pytest.approx(1000.0)
 
 
+def test_two_equal_changes_are_a_trend() -> None:
+    assert line(70.0, 60.0, 50.0).slope[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("values", [(70.0, 40.0, 30.0), (10.0, 50.0, 80.0, 60.0, 80.0)])
+def test_a_slope_that_would_have_misled_by_a_tenth_less_is_no_trend_where_it_is_fitted_to_few(values) -> None:
+    assert line(*values).slope[0] == 0.0
+
+
 def test_a_single_change_is_no_trend() -> None:
     assert line(130.0, 100.0).slope[0] == 0.0
 
