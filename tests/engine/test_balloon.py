@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, policy
+from stages import inventory, rows
 
 from controller.api.wishes import Wishes
 from controller.engine import balloon as stage
@@ -500,6 +501,63 @@ class TestReleases:
         for before, rows in ((old.inventory, new), (unowned, ROW)):
             handed = stage.hand_over(old.balloon, before, unowned, rows, rows, NOW)
             assert handed.release.tolist() == [False]
+
+
+UNOWNED = {"policy": -1, "obstacle": int(Reason.NO_POLICY), "enforce": False}
+
+
+class TestHandingOver:
+    """To the rows of a new inventory."""
+
+    def handed(self, *, kept: int = 0, old: dict | None = None, new: dict | None = None, **columns) -> dict:
+        before = rows(Balloon, 1, **columns)
+        made = stage.hand_over(before, inventory(1, **old or {}), inventory(1, **new or {}), ROW, np.array([kept]), NOW)
+        return {name: values[0] for name, values in made.dump().items()}
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ({"phase": Phase.MOVING, "target": 15, "previous": 18}, (Phase.IDLE, 15, None, None)),
+            ({"phase": Phase.UNKNOWN, "target": 15, "previous": 18}, (Phase.UNKNOWN, 18, 15, 18)),
+            ({"phase": Phase.UNKNOWN, "target": 15, "allowance": 17}, (Phase.UNKNOWN, 17, 15, None)),
+            ({"phase": Phase.STUCK, "allowance": 17}, (Phase.IDLE, 17, None, None)),
+            ({"phase": Phase.IDLE}, (Phase.IDLE, None, None, None)),
+        ],
+    )
+    def test_a_guest_that_was_reset_may_grow_to_the_most_it_was_told_and_libvirt_still_owes_its_answer(
+        self, before, after
+    ):
+        made = self.handed(kept=-1, progress=20, **before)
+        assert (made["phase"], made["allowance"], made["target"], made["previous"]) == after
+        assert made["progress"] == 20
+
+    @pytest.mark.parametrize("phase", [Phase.MOVING, Phase.UNKNOWN])
+    def test_one_that_was_not_goes_on_as_before(self, phase):
+        made = self.handed(phase=phase, target=15, previous=18, progress=20)
+        assert [made[name] for name in ("phase", "allowance", "target", "previous")] == [phase, None, 15, 18]
+
+    @pytest.mark.parametrize(("new", "proposed"), [({"enforce": False}, 7), ({}, None), (UNOWNED, None)])
+    def test_proposals_last_as_long_as_the_guest_is_observed(self, new, proposed):
+        assert self.handed(new=new, proposed=7)["proposed"] == proposed
+
+    @pytest.mark.parametrize(
+        ("old", "new", "released"),
+        [
+            ({}, UNOWNED, True),
+            ({"enforce": False}, UNOWNED, False),
+            ({"restore": False}, UNOWNED, False),
+            (UNOWNED, UNOWNED, False),
+            ({}, {}, False),
+        ],
+    )
+    def test_a_guest_is_released_that_an_acting_policy_gives_back(self, old, new, released):
+        made = self.handed(old=old, new=new, release_until=3)
+        assert (made["release"], made["release_until"]) == (released, NOW + 60 if released else 3)
+
+    @pytest.mark.parametrize(("new", "goes_on"), [(UNOWNED, True), ({}, False)])
+    def test_a_release_goes_on_as_long_as_nobody_owns_the_guest(self, new, goes_on):
+        made = self.handed(old=UNOWNED, new=new, release=True, release_until=3)
+        assert (made["release"], made["release_until"]) == (goes_on, 3)
 
 
 class TestAbandonedOrders:
