@@ -84,13 +84,13 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
     changed = np.abs(size - balloon.settled) >= TOLERANCE
     if not np.count_nonzero(changed | balloon.under_way | (balloon.phase != int(Phase.IDLE))):
         return np.full(len(size), int(Event.NONE))
-    moving, unknown = balloon.phase == int(Phase.MOVING), balloon.phase == int(Phase.UNKNOWN)
+    moving = balloon.phase == int(Phase.MOVING)
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     near = (gap < TOLERANCE) & (moving | (closest >= TOLERANCE))  # a late order to stay put shows in no size
     rested = observation.seen_at - balloon.progress_at
     missed = moving & (gap <= tuning.miss) & (gap >= closest - TOLERANCE / 2) & (rested >= LATE_NEWS)
     away = moving & (gap > closest + TOLERANCE) & ~_late_news(balloon, now)
-    changed &= ~balloon.under_way & ~unknown
+    changed &= ~balloon.under_way
     allowed = (size > balloon.settled) & (size < balloon.allowance + TOLERANCE)
     ours = changed & (allowed | (np.abs(size - last_to) <= tuning.miss))
     surprise = away | (changed & ~ours)

@@ -95,6 +95,19 @@ class TestTransitions:
         assert (desk.follow(60, 2000), desk.phase) == (Event.EXPIRED, Phase.IDLE)
         assert desk.free()
 
+    def test_the_deadline_is_two_shortest_intervals_where_these_are_long(self):
+        desk = Desk()
+        desk.inventory = replace(desk.inventory, interval_minimum=np.array([4.0]))
+        desk.order(1000)
+        assert [desk.follow(8, 2000), desk.follow(0.1, 2000)] == [Event.NONE, Event.STALLED]
+
+    @pytest.mark.parametrize(("before", "event"), [(1003.4, Event.ARRIVED), (1003.6, Event.NONE)])
+    def test_a_balloon_that_still_creeps_closer_has_not_missed_yet(self, before, event):
+        desk = Desk()
+        desk.order(1000)
+        desk.follow(1, before)
+        assert desk.follow(2, 1003) is event
+
     def test_a_paused_guest_is_not_stuck(self):
         desk = Desk()
         desk.order(1000)
@@ -447,6 +460,37 @@ class TestRecords:
         assert desk.balloon.reverted_at.tolist() == [-np.inf]
 
 
+class TestOneOfTwo:
+    """What happens to a balloon says nothing of another."""
+
+    SEEN = {"seen_at": NOW, "stamp": 1.7e9}
+
+    def test_a_paused_guest_waits_for_no_balloon_of_its_neighbour(self):
+        pair = rows(Balloon, 2, phase=[Phase.IDLE, Phase.MOVING], target=[np.nan, 15 * MIB], settled=20 * MIB)
+        pair = replace(pair, progress=np.array([np.nan, 20 * MIB]), progress_at=np.full(2, NOW - 1))
+        seen = rows(Observation, 2, allocation=20 * MIB, life=int(Life.PAUSED), **self.SEEN)
+        followed = stage.follow(pair, seen, inventory(2), NOW, TUNING)
+        assert followed.progress_at.tolist() == [NOW - 1, NOW]
+
+    def test_what_one_was_allowed_stays_when_the_other_has_taken_it(self):
+        pair = rows(Balloon, 2, settled=20 * MIB, allowance=[20 * MIB, 30 * MIB], settles_at=0.0)
+        seen = rows(Observation, 2, allocation=[20 * MIB, 30 * MIB], **self.SEEN)
+        followed = stage.follow(pair, seen, inventory(2), NOW, TUNING)
+        assert (followed.allowance[0], np.isnan(followed.allowance[1])) == (20 * MIB, True)
+
+    def test_a_proposal_has_its_reason(self):
+        pair = rows(Balloon, 2)
+        made = stage.proposed(pair, np.array([1]), np.array([9.0]), np.array([int(Reason.LIMITS)]))
+        assert made.proposed_reason.tolist() == [Reason.NONE, Reason.LIMITS]
+
+    @pytest.mark.parametrize(("settles_at", "then"), [(0, NOW + 5), (np.nan, NOW + 5), (NOW + 9, NOW + 9)])
+    def test_a_balloon_that_is_stopped_may_come_back_for_a_while(self, settles_at, then):
+        pair = rows(Balloon, 2, phase=Phase.MOVING, target=15 * MIB, settles_at=settles_at)
+        halted = stage.halted(pair, rows(Observation, 2, allocation=20 * MIB), np.array([1]), NOW, TUNING)
+        assert halted.settles_at[1] == then
+        assert (halted.target / MIB).tolist() == [15, 20]
+
+
 class TestRests:
     def after_each_refusal(self, *, in_need: bool) -> list[float]:
         """Seconds from every refusal until another order may be given."""
@@ -480,7 +524,7 @@ class TestRests:
 
 
 class TestReleases:
-    @pytest.mark.parametrize(("size", "seconds", "goes_on"), [(2000, 59, True), (2000, 60, False), (4096, 1, False)])
+    @pytest.mark.parametrize(("size", "seconds", "goes_on"), [(2000, 59, True), (2000, 60, False), (4095, 1, True), (4095.1, 1, False)])
     def test_one_ends_at_the_definition_or_after_a_minute(self, size, seconds, goes_on):
         desk = Desk()
         unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory
@@ -600,3 +644,14 @@ class TestMemoryInTheHandsOfGuests:
         observed = desk.seen(1000, **seen)
         committed = stage.committed(desk.balloon, observed, desk.inventory)
         assert held(desk.balloon, observed, desk.inventory, committed)[:2] == (least * MIB, most * MIB)
+
+    def test_a_guest_that_has_ended_holds_nothing_whatever_it_was_told(self):
+        told = rows(Balloon, 1, phase=Phase.MOVING, target=1000 * MIB)
+        seen = rows(Observation, 1, allocation=0.0)
+        assert held(told, seen, inventory(1), stage.committed(told, seen, inventory(1)))[:2] == (0, 0)
+
+    @pytest.mark.parametrize(("phase", "least"), [(Phase.UNKNOWN, 800), (Phase.MOVING, 1500)])
+    def test_it_may_have_followed_the_order_before_one_that_is_not_answered(self, phase, least):
+        told = rows(Balloon, 1, phase=phase, target=1500 * MIB, previous=800 * MIB)
+        seen = rows(Observation, 1, allocation=2000 * MIB, rss=2000 * MIB, rss_size=2000 * MIB, rss_known=True)
+        assert held(told, seen, inventory(1), np.array([2000 * MIB])).least == least * MIB

@@ -73,6 +73,9 @@ class TestAShrinkThatBringsNothing:
         assert watch.see(2900, 4000).effect.rest_until[0] == rest_until
         assert watch.see(2900, 4000).effect.rest_until[0] > rest_until
 
+    def test_is_not_found_by_two_samples_with_a_better_one_between(self):
+        assert not Watch().see(4000, 4060).see(1000, 4060).see(1000, 3060).see(1000, 4060).fruitless
+
     def test_is_forgiven_once_one_brings_something(self):
         watch = Watch().see(4000, 4000).see(3000, 4000, 2)
         watch.now += 960

@@ -151,6 +151,21 @@ def test_when_senses_end_nobody_is_short_any_more():
     assert (made.short.tolist(), np.isnan(made.base).tolist()) == ([False], [True])
 
 
+@pytest.mark.parametrize(("fresh", "resident", "own"), [(True, 260, 60), (False, 260, 7), (True, np.nan, 7)])
+def test_what_is_qemus_own_shows_at_a_fresh_sample_only(fresh, resident, own):
+    assert guest(rows(Growth, 1, own=7 * MIB), felt(resident), fresh=fresh).own == own * MIB
+
+
+def test_a_claim_stands_from_when_it_was_first_made():
+    first = guest(of=felt(225))
+    second = guest(first, felt(235, now=NOW + 1), now=NOW + 1, demand=110 * MIB)
+    assert (second.claimed_at, second.claimed_from, second.claimed) == (NOW, 100 * MIB, 105 * MIB)
+
+
+def test_a_guest_that_is_not_short_claims_nothing():
+    assert np.isnan(guest(of=felt(150)).claimed_at[0])
+
+
 class TestDoubt:
     def told(self, demand: float, growth: Growth | None = None, now: float = NOW + 2) -> Growth:
         """A guest that was felt to need 195 MiB tells what it needs."""
@@ -177,6 +192,10 @@ class TestDoubt:
         once = self.told(101)
         claimed = guest(once, felt(400, now=NOW + 100), now=NOW + 100)
         assert self.told(300, claimed, now=NOW + 102).doubt == 0
+
+    def test_the_next_claim_is_counted_anew(self):
+        claimed = guest(self.told(150), felt(400, now=NOW + 9), now=NOW + 9)
+        assert claimed.claimed_at == NOW + 9
 
     def test_statistics_that_are_older_than_the_growth_say_nothing_of_it(self):
         claimed = guest(of=felt(225))

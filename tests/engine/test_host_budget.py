@@ -127,6 +127,10 @@ class TestLending:
             now = host.lends_at + 5
         assert rests == [60, 120, 240, 480, 960, 1920, 3600, 3600]
 
+    def test_pressure_within_twice_the_rest_before_is_the_same_shortage(self):
+        host = updated(Host(), reading(24, pressure=True), (30, 30), 1000.0)
+        assert updated(host, reading(24, pressure=True), (30, 30), 1060.0 + 119).backoff == 120
+
     def test_pressure_after_a_long_calm_is_a_new_shortage(self):
         host = updated(Host(), reading(24, pressure=True), (30, 30), 1000.0)
         host = updated(host, reading(24, pressure=True), (30, 30), 1060.0 + 120)
