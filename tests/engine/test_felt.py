@@ -63,6 +63,10 @@ def test_growth_that_is_less_than_qemu_varies_by_is_none():
     assert np.isnan(guest(of=felt(137)).least[0])
 
 
+def test_growth_by_as_much_as_that_counts():
+    assert guest(of=felt(138)).least == 108 * MIB
+
+
 def test_memory_given_back_and_taken_again_has_grown():
     shrunk = guest(of=felt(60))
     assert guest(shrunk, felt(100)).grew == 40 * MIB
@@ -182,6 +186,15 @@ class TestDoubt:
 
     def test_growth_that_was_true_is_believed_again(self):
         assert self.told(150).doubted_until == -np.inf
+
+    @pytest.mark.parametrize(("demand", "doubt"), [(123, 60), (124, 0)])
+    def test_a_quarter_of_what_was_felt_makes_it_true(self, demand, doubt):
+        assert self.told(demand).doubt == doubt  # 95 MiB were felt, and 100 needed before
+
+    @pytest.mark.parametrize(("before", "doubt"), [(1700, 3400), (1900, 3600), (3600, 3600)])
+    def test_no_guest_is_doubted_for_more_than_an_hour(self, before, doubt):
+        claims = {"claimed": 95 * MIB, "claimed_at": NOW, "claimed_from": 100 * MIB}
+        assert self.told(101, rows(Growth, 1, doubt=before, **claims)).doubt == doubt
 
     def test_each_false_word_in_turn_is_doubted_twice_as_long(self):
         once = self.told(101)
