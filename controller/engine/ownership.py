@@ -73,7 +73,7 @@ def assign(
         uuids=tuple(domain.uuid for domain in facts),
         policies=tuple(policy.metadata.name for policy in ranked),
         modes=tuple(policy.spec.mode for policy in ranked),
-        models=tuple(models) or (registry.model("WLS"),),
+        models=tuple(models),
         budget=node_budget(ranked),
         index={domain.key: row for row, domain in enumerate(facts)},
         policy=owners,

@@ -124,6 +124,7 @@ def test_numbers_that_stay_impossible_are_invalid(sample):
     [
         (None, None, Reason.NO_STATISTICS),
         (119, None, Reason.BOOTING),
+        (120, None, Reason.NO_STATISTICS),
         (121, None, Reason.NO_STATISTICS),
         (500, 119, Reason.BOOTING),
     ],
@@ -149,6 +150,19 @@ def test_rates_are_those_between_two_telling_samples(elapsed, counted):
     desk.look(NOW, swap_in=0.0, major_faults=0.0)
     seen = desk.look(NOW + elapsed, swap_in=400.0, major_faults=40.0)
     assert (one(seen.swap_in_rate), one(seen.fault_rate)) == (400 / counted, 40 / counted)
+
+
+def test_counters_that_begin_anew_have_no_rate():
+    desk = Desk()
+    desk.look(NOW, swap_in=400.0, major_faults=40.0)
+    seen = desk.look(NOW + 1, swap_in=0.0, major_faults=0.0)
+    assert (one(seen.swap_in_rate), one(seen.fault_rate)) == (0, 0)
+
+
+def test_a_change_is_that_of_demand_between_two_fresh_samples():
+    desk = Desk()
+    changes = [one(desk.look(NOW + second, usable=left * MIB).change) for second, left in enumerate((1500, 1400, 1450))]
+    assert changes == [0, 100 * MIB, -50 * MIB]
 
 
 @pytest.mark.parametrize(("change", "moved_at"), [(0.9, -np.inf), (1.0, NOW + 1)])
