@@ -127,6 +127,11 @@ def test_a_domain_without_room_to_be_felt_in_is_looked_at_as_if_it_were_not() ->
     assert wait(of, interval=10, excess=MIB, price=50 * MIB) == 10
 
 
+def test_what_it_can_take_unfelt_is_no_room_to_be_felt_in() -> None:
+    of = known(mib(110), mib(97), growth={"resident": 103 * MIB})
+    assert wait(of, interval=10, excess=MIB, price=50 * MIB) == 10
+
+
 def test_memory_that_a_look_may_free_is_worth_it_to_those_that_are_not_felt() -> None:
     of = known(mib(200, 200), mib(97, 97), growth={"resident": [97 * MIB, np.nan]})
     made = polled(of, interval=20, excess=[0.0, MIB], price=50 * MIB)
