@@ -5,6 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from controller.engine.allocation import Exposure
+from controller.engine.effect import Effect
+from controller.engine.estimate import Estimate
+from controller.engine.felt import Growth
+from controller.engine.grounds import Grounds
+from controller.engine.guest_pressure import GuestPressure
+from controller.engine.held import Held
+from controller.engine.host import Host
+from controller.engine.inventory import Budget, DomainFacts
+from controller.engine.observation import Observation
+from controller.engine.phases import Balloon
+from controller.engine.polling import Polling
+from controller.engine.snapshot import HostReading
+from controller.engine.state import Totals
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 
 
@@ -31,3 +45,48 @@ def test_values_are_put_where_they_belong_and_nowhere_else(
     assert (after.size.tolist(), after.count.tolist(), after.known.tolist()) == (size, count, known)
     assert [after.size.dtype, after.count.dtype, after.known.dtype] == [np.float64, np.int64, np.bool_]
     assert before.dump() == Sizes.blank(2).dump()
+
+
+BEGINS_OTHERWISE = {"width": 1.0, "exhausted_at": np.inf}
+"""Bounds are as wide as the model has them, and nobody is foreseen to run out."""
+
+
+@pytest.mark.parametrize(
+    "kind", [Observation, GuestPressure, Balloon, Effect, Growth, Estimate, Exposure, Polling, Grounds]
+)
+def test_of_a_new_domain_nothing_is_known_nothing_has_happened_and_nothing_is_awaited(kind: type[Table]) -> None:
+    blank = {name: values[0] for name, values in vars(kind.blank(1)).items()}
+    others = {name: value for name, value in blank.items() if value != 0 and not np.isnan(value) and value != -np.inf}
+    assert others == {name: value for name, value in BEGINS_OTHERWISE.items() if name in blank}
+
+
+def test_of_a_new_host_nothing_is_known() -> None:
+    host = Host()
+    assert (host.reading.total, host.reading.available) == (0, 0)
+    assert [host.own_use, host.own_forecast, host.devices, host.budget, host.lendable, host.backoff] == [0] * 6
+    assert (host.lends_at, host.updated) == (-np.inf, -np.inf)
+    assert host.history.to_dict() == {"times": [[]], "values": [[]]}
+
+
+def test_what_a_host_does_not_tell_is_nothing() -> None:
+    told = HostReading(4.0, 3.0)
+    assert [told.swap_used, told.pressure, told.mark, told.merged, told.shared] == [0, False, 0, 0, 0]
+    assert Held(1.0, 2.0) == (1, 2, 0, 0)
+    assert Budget(1.0, 0.0).maximum == np.inf
+
+
+def test_nothing_is_counted_before_the_first_step() -> None:
+    assert {value for name, value in vars(Totals()).items() if name not in {"at", "accuracy"}} == {0}
+    assert np.isnan(Totals().at)
+
+
+def test_a_domain_is_an_ordinary_one_unless_its_definition_says_otherwise() -> None:
+    facts = DomainFacts(key="key", uuid="uuid", name="name", incarnation=1, maximum=2, definition=3)
+    assert (facts.autodeflate, facts.resident, facts.in_file) == (False, True, False)
+    assert (facts.reset_at, facts.started_at, facts.statistics_period) == (0, 0, 1)
+    assert (facts.devices, facts.plugged) == (0, 0)
+
+
+def test_one_value_put_into_all_rows_becomes_a_column() -> None:
+    after = Sizes.blank(2).put(np.array([True, True]), size=7.0, count=np.array([1, 2]))
+    assert (after.size.tolist(), after.count.tolist()) == ([7.0, 7.0], [1, 2])

@@ -70,6 +70,11 @@ def test_levels_are_bounded_by_what_is_least_and_most():
     assert level(lowest, highest, scale, 9.0).tolist() == [3, 4]
 
 
+def test_a_level_is_found_where_everybody_has_his_least_or_most_on_the_way_to_it():
+    lowest, highest, scale = arrays([0, 5], [1, 10], [1, 1])
+    assert level(lowest, highest, scale, 7.0) == pytest.approx([1, 6])
+
+
 @given(amounts, st.floats(0, 1), st.randoms(use_true_random=False))
 def test_levels_use_up_the_capacity(lowest, part, random):
     lowest = np.array(lowest, dtype=float)
