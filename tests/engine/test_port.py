@@ -2,16 +2,32 @@
 
 import json
 
+from typing import Any
+
+import numpy as np
 import stages
 from scripted_node import MIB, Guest, Node, node
 
+from controller.engine.allocation import Exposure
 from controller.engine.decision import Decision
+from controller.engine.effect import Effect
+from controller.engine.estimate import Estimate
+from controller.engine.felt import Growth
+from controller.engine.grounds import Grounds
+from controller.engine.guest_pressure import GuestPressure
+from controller.engine.inventory import Inventory
+from controller.engine.observation import Observation
+from controller.engine.phases import Balloon
 from controller.engine.polling import Polling
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import HostReading, Samples, Snapshot
-from controller.engine.state import State
+from controller.engine.snapshot import HostReading, Life, Samples, Snapshot
+from controller.engine.state import State, Totals
 from controller.engine.step import step
 from controller.engine.view import view
+from controller.forecast.history import History
+from controller.forecast.tail import Tail
+
+NOW = 1000.0
 
 
 def test_a_step_changes_neither_state_nor_snapshot():
@@ -34,6 +50,54 @@ def test_the_state_can_be_dumped_as_json():
 
 def test_an_empty_node_needs_no_attention():
     assert Node([]).tick(5).decisions == []
+
+
+def standing(listed: Inventory, observed: dict[str, Any]) -> State:
+    """Ten seconds after a step of which only the observation is left."""
+    n = len(listed)
+    return State(
+        listed,
+        stages.rows(Observation, n, **observed),
+        *(stages.rows(kind, n) for kind in (GuestPressure, Balloon, Effect, Growth)),
+        History.empty(n),
+        Tail.empty(n),
+        *(stages.rows(kind, n) for kind in (Estimate, Exposure, Polling)),
+        np.zeros(n, dtype=np.int64),
+        Grounds.blank(n),
+        State.initial().host,
+        totals=Totals(at=NOW - 10, looks=7, fixed_looks=2.0, shortfall_time=3.0, slack_time=5.0),
+    )
+
+
+def samples(*rows: int) -> Samples:
+    """Of guests of 200 MiB that need half of it, told just now."""
+    columns = {"actual": 200, "maximum": 1024, "usable": 100, "unused": 50, "caches": 50, "available": 200, "rss": 200}
+    counters = dict.fromkeys(("swap_in", "swap_out", "major_faults"), np.zeros(len(rows)))
+    sizes = {name: np.full(len(rows), size * MIB) for name, size in columns.items()}
+    told = np.full(len(rows), 1.7e9)
+    return Samples(np.array(rows), np.zeros(len(rows), dtype=np.int64), **sizes, **counters, updated=told)
+
+
+OWNED = {"policy": [0, 0, -1, 0], "obstacle": [0, 0, int(Reason.NO_POLICY), 0]}
+
+
+def test_shortfall_and_slack_last_from_step_to_step_of_domains_that_run_and_are_owned():
+    listed = stages.inventory(4, **OWNED)
+    observed = {
+        "allocation": 200 * MIB,
+        "demand": [250 * MIB, 180 * MIB, 100 * MIB, 100 * MIB],
+        "life": [Life.RUNNING, Life.RUNNING, Life.RUNNING, Life.PAUSED],
+    }
+    snapshot = Snapshot(listed, Samples.empty(), HostReading(4096 * MIB, 2048 * MIB), wall=1.7e9)
+    totals = step(standing(listed, observed), snapshot, NOW)[0].totals
+    assert (totals.shortfall_time, totals.slack_time) == (3 + 500 * MIB, 5 + 200 * MIB)
+
+
+def test_looks_count_of_domains_that_are_owned_beside_those_of_fixed_intervals():
+    listed = stages.inventory(4, interval_minimum=[1.0, 2.0, 1.0, 5.0], **OWNED)
+    snapshot = Snapshot(listed, samples(0, 2), HostReading(4096 * MIB, 2048 * MIB), wall=1.7e9)
+    totals = step(standing(listed, {}), snapshot, NOW)[0].totals
+    assert (totals.at, totals.looks, totals.fixed_looks) == (NOW, 7 + 1, 2 + 10 + 5 + 2)
 
 
 def test_at_first_no_domain_is_known():
