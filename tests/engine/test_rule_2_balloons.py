@@ -48,6 +48,11 @@ class TestUnwilling:
         assert world.guests["stiff"].actual == relief
         assert world.reason("stiff") is Reason.STUCK
 
+    def test_that_headroom_is_within_what_the_guest_may_have(self):
+        world = node(Guest("guest", 500, 1000, 1000, keeps=980)).tick(25)
+        ended = next(action for action in world.actions() if action.reason is Reason.STUCK)
+        assert (ended.before / MIB, ended.target / MIB) == (980, 1000)
+
     def test_memory_that_is_neither_free_nor_page_cache_is_not_taken_at_once(self):
         world = node(Guest("files", 200, 2000, slab=700)).tick(20)
         (action,) = world.actions()

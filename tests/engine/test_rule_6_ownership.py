@@ -13,14 +13,14 @@ def test_a_domain_is_owned_by_priority_then_age_then_name():
         {"creationTimestamp": "2026-02-01T00:00:00Z"},
     )
     policies = [
-        policy("d-no-age"),
-        policy("c-new", metadata=new),
+        policy("0-no-age"),
+        policy("0-new", metadata=new),
         policy("b-old", metadata=old),
         policy("a-old", metadata=old),
         policy("z-first", priority=5, metadata=new),
     ]
     assigned = assign([Guest("guest", 1, 1).facts()], policies, NodeIdentity("node"))
-    assert assigned.inventory.policies == ("z-first", "a-old", "b-old", "c-new", "d-no-age")
+    assert assigned.inventory.policies == ("z-first", "a-old", "b-old", "0-new", "0-no-age")
     assert assigned.inventory.policy.tolist() == [0]
 
 

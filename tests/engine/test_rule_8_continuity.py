@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted_node import Guest, node, policy
+from scripted_node import Guest, default_policy, node, policy, to_the_first_order
 
 from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
@@ -65,6 +65,14 @@ class TestRelease:
         world.guests["guest"].moves_at = np.inf
         world.tick(8)
         assert world.guests["guest"].actual == 4096
+
+    def test_a_released_domain_that_comes_to_need_what_it_gives_back_keeps_it(self):
+        world = node(Guest("guest", 300, 1000, 1000, definition=500, moves_at=2), policies=[default_policy()]).tick(10)
+        world.policies = []
+        to_the_first_order(world)
+        world.guests["guest"].demand = 1000
+        world.tick(9)
+        assert [action.reason for action in world.actions()] == [Reason.RELEASE_RESTORE, Reason.HANDED_OVER]
 
     def test_a_released_domain_without_fresh_statistics_gives_nothing_to_others(self):
         spare = {"spare": "Share", "monitoring": {"maximumIntervalSeconds": 60}}
