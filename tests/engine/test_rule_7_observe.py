@@ -42,3 +42,14 @@ def test_what_is_made_of_a_guest_that_is_observed_says_nothing_of_one_that_is_ch
     world = node(Guest("watched", 200, 2000), Guest("changed", 200, 2000), policies=[watches, policy("acts")])
     to_the_first_order(world)
     assert (world.reason("changed"), world.actions()[0].reason) == (Reason.FORECAST_SHRINK, Reason.FORECAST_SHRINK)
+
+
+def test_a_guest_is_looked_at_soon_after_a_proposal_as_after_a_change():
+    seldom = {"monitoring": {"maximumIntervalSeconds": 60}, "shrink": {"stabilizationSeconds": 60}}
+    world = node(Guest("idle", 200, 4000), policies=[policy(mode="Observe", **seldom)])
+    while not world.proposals():
+        world.tick()
+    proposed = world.now
+    assert proposed - world.looks[-2][0] > 1
+    world.tick()
+    assert world.looks[-1] == (proposed + 1, "idle")
