@@ -440,6 +440,7 @@ HOST_PRESSURE = {"reading": HostReading(4096 * MIB, 0.0, pressure=True)}
         (200, 300, {"host": HOST_PRESSURE}, 200, False, Reason.SPARE_LENT),
         (400, 300, {"host": HOST_PRESSURE}, 97, True, Reason.HOST_PRESSURE_SHRINK),
         (400, 300, {}, 97, True, Reason.FORECAST_SHRINK),
+        (400, 300, {"host": HOST_PRESSURE}, 401, True, Reason.HOST_PRESSURE_SHRINK),
         (400, 300, {"settings": {"ceiling": 400 * MIB}}, 97, True, Reason.FORECAST_SHRINK),
     ],
 )
@@ -481,6 +482,7 @@ def test_a_donor_shrinks_for_the_sake_of_contention() -> None:
         ({"pressure": pressed(LOW), "settings": {"ceiling": 200 * MIB}}, 200, Reason.AT_MAXIMUM),
         ({"pressure": pressed(LOW), "settings": {"ceiling": 201 * MIB}}, 201, Reason.AT_MAXIMUM),
         ({"estimate": {"upper": 201 * MIB}, "settings": {"ceiling": 200 * MIB}}, 200, Reason.AT_MAXIMUM),
+        ({"estimate": {"upper": 200 * MIB}, "settings": {"ceiling": 200 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
         ({"settings": {"minimum": 202 * MIB}, "fit": False}, 200, Reason.MINIMUM_UNMET),
         ({"settings": {"minimum": 202 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
         ({"settings": {"minimum": 201 * MIB}, "fit": False}, 200, Reason.WITHIN_THRESHOLD),

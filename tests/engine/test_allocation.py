@@ -161,6 +161,7 @@ def test_with_room_for_all_each_is_planned_what_it_may_have(given: dict[str, Any
     [
         ({}, False),
         ({"settings": {"ceiling": 499 * MIB}}, True),
+        ({"settings": {"ceiling": 500 * MIB}}, False),
         ({"settings": {"share": False}}, True),
         ({"host": HOST_PRESSURE}, True),
         ({"balloon": {"release": True}}, True),
