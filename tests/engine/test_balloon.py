@@ -460,21 +460,22 @@ class TestRecords:
         assert desk.balloon.reverted_at.tolist() == [-np.inf]
 
 
+SEEN = {"seen_at": NOW, "stamp": 1.7e9}
+
+
 class TestOneOfTwo:
     """What happens to a balloon says nothing of another."""
-
-    SEEN = {"seen_at": NOW, "stamp": 1.7e9}
 
     def test_a_paused_guest_waits_for_no_balloon_of_its_neighbour(self):
         pair = rows(Balloon, 2, phase=[Phase.IDLE, Phase.MOVING], target=[np.nan, 15 * MIB], settled=20 * MIB)
         pair = replace(pair, progress=np.array([np.nan, 20 * MIB]), progress_at=np.full(2, NOW - 1))
-        seen = rows(Observation, 2, allocation=20 * MIB, life=int(Life.PAUSED), **self.SEEN)
+        seen = rows(Observation, 2, allocation=20 * MIB, life=int(Life.PAUSED), **SEEN)
         followed = stage.follow(pair, seen, inventory(2), NOW, TUNING)
         assert followed.progress_at.tolist() == [NOW - 1, NOW]
 
     def test_what_one_was_allowed_stays_when_the_other_has_taken_it(self):
         pair = rows(Balloon, 2, settled=20 * MIB, allowance=[20 * MIB, 30 * MIB], settles_at=0.0)
-        seen = rows(Observation, 2, allocation=[20 * MIB, 30 * MIB], **self.SEEN)
+        seen = rows(Observation, 2, allocation=[20 * MIB, 30 * MIB], **SEEN)
         followed = stage.follow(pair, seen, inventory(2), NOW, TUNING)
         assert (followed.allowance[0], np.isnan(followed.allowance[1])) == (20 * MIB, True)
 
@@ -524,7 +525,10 @@ class TestRests:
 
 
 class TestReleases:
-    @pytest.mark.parametrize(("size", "seconds", "goes_on"), [(2000, 59, True), (2000, 60, False), (4095, 1, True), (4095.1, 1, False)])
+    @pytest.mark.parametrize(
+        ("size", "seconds", "goes_on"),
+        [(2000, 59, True), (2000, 60, False), (4095, 1, True), (4095.1, 1, False)],
+    )
     def test_one_ends_at_the_definition_or_after_a_minute(self, size, seconds, goes_on):
         desk = Desk()
         unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory
@@ -542,8 +546,8 @@ class TestReleases:
     def test_a_domain_that_nobody_owned_is_not_released(self):
         unowned = assign([Guest("guest", 500, 2000).facts()], [], NodeIdentity("node")).inventory
         new, old = np.array([-1]), Desk()
-        for before, rows in ((old.inventory, new), (unowned, ROW)):
-            handed = stage.hand_over(old.balloon, before, unowned, rows, rows, NOW)
+        for before, same in ((old.inventory, new), (unowned, ROW)):
+            handed = stage.hand_over(old.balloon, before, unowned, same, same, NOW)
             assert handed.release.tolist() == [False]
 
 

@@ -320,7 +320,8 @@ def test_a_report_that_is_told_again_says_nothing_of_a_size_that_came_after_it()
     desk = Desk()
     desk.look(NOW)
     before = {"actual": 1500.0 * MIB, "usable": 1800.0 * MIB}  # of 2000 MiB
-    assert [one(desk.look(NOW + second, updated=second + 2, **before).trouble) for second in (1, 2)] == [Reason.NONE] * 2
+    troubles = [one(desk.look(NOW + second, updated=second + 2, **before).trouble) for second in (1, 2)]
+    assert troubles == [Reason.NONE] * 2
 
 
 def test_statistics_that_were_sent_before_an_event_do_not_count_although_the_look_with_it_did_not_find_them():

@@ -1,7 +1,6 @@
 """What goes into a step and what comes out of it."""
 
 import json
-
 from typing import Any
 
 import numpy as np

@@ -164,5 +164,3 @@ def test_what_is_not_known_of_a_domain_is_none():
     unknown = {"policy", "mode", "demand", "forecast", "upper", "allocation", "target", "next_look_in_s", "last_action"}
     assert {name for name, value in shown.items() if value is None} >= unknown
     assert (shown["maximum"], shown["stable"], shown["reason"]) == (256 * MIB, True, "NoPolicy")
-
-
