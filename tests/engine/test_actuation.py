@@ -263,6 +263,11 @@ def test_free_memory_is_given_before_anybody_is_asked() -> None:
     assert goes(of, plan(of, 150, 300)) == same(130, 480)
 
 
+def test_donors_give_no_less_than_they_are_asked_for_down_to_a_whole_mebibyte() -> None:
+    of = node(100, 500, free=0, pressure=pressed(LOW, NONE))
+    assert goes(of, plan(of, 150.5, 300)) == same(NAN, 449)
+
+
 @pytest.mark.parametrize(("threshold", "to"), [(60, 440), (200, 300), (201, NAN)])
 def test_donors_give_their_threshold_at_least(threshold: float, to: float) -> None:
     of = node(100, 500, free=0, settings={"threshold": np.array([0.0, threshold * MIB])})

@@ -414,7 +414,7 @@ class TestSurprises:
         assert desk.committed(2000) == 2200
         assert desk.follow(1, size) is event
 
-    @pytest.mark.parametrize(("target", "size"), [(1000, 2000), (2500, 2000)])
+    @pytest.mark.parametrize(("target", "size"), [(1000, 2000), (1000, 1999), (2500, 2000)])
     def test_only_a_guest_that_has_begun_to_give_can_choke(self, target, size):
         desk = Desk()
         desk.order(target)
