@@ -117,3 +117,13 @@ def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
     assert not world.domain("guest")["stable"]
     world.tick(600)
     assert world.domain("guest")["stable"]
+
+
+def test_a_guest_is_looked_at_soon_when_policies_change():
+    world = node(Guest("calm", 500, 600), policies=[policy(monitoring={"maximumIntervalSeconds": 60})]).tick(600)
+    world.policies = [policy(monitoring={"maximumIntervalSeconds": 50})]
+    changed = world.now
+    assert changed - world.looks[-2][0] > 3
+    world.step()
+    world.tick(2)
+    assert [when - changed for when, _ in world.looks if when > changed] == [1]

@@ -114,6 +114,16 @@ def test_growth_that_is_felt_before_it_does_harm_needs_no_look(resident: float, 
     assert wait(feeling(resident), interval=10, excess=MIB, price=50 * MIB) == seconds
 
 
+def test_looks_for_the_sake_of_others_are_as_far_apart_as_they_are_worth_to_these() -> None:
+    of = known(
+        mib(200, 200),
+        mib(97, 97),
+        settings={"interval_minimum": 4.0},
+        growth={"resident": [97 * MIB, np.nan]},
+    )
+    assert polled(of, interval=40, excess=[0.0, MIB], price=50 * MIB).interval.tolist() == [20, 20]
+
+
 def test_what_qemu_itself_needs_is_no_silent_slack() -> None:
     assert wait(feeling(150, own=50 * MIB), interval=10, excess=MIB, price=50 * MIB) == 20
 
