@@ -34,10 +34,20 @@ def a_plan(size: float, demand: float, **given: Any) -> Plan:
         (97, 200, {}, 100),
         (97, 98, {}, 98),
         (97, 200, {"seen": {"fresh_count": 2}}, 200),
+        (97, 200, {"estimate": {"at": np.nan}}, 200),
+        (97, 200, {"effect": {"rest_until": NOW + 1}}, 200),
         (97, 200, {"pressure": pressed(Level.LOW)}, 200),
         (np.nan, 200, {}, 200),
     ],
-    ids=["keeps clear of reclaim", "never more than it has", "too few samples", "under pressure", "unknown"],
+    ids=[
+        "keeps clear of reclaim",
+        "never more than it has",
+        "too few samples",
+        "no forecast",
+        "fruitless",
+        "under pressure",
+        "unknown",
+    ],
 )
 def test_need(demand: float, size: float, given: dict[str, Any], need: float) -> None:
     assert a_plan(size, demand, **given).need == pytest.approx(mib(need))

@@ -752,6 +752,11 @@ class TestAbandonedOrders:
         desk.order(1000)
         assert not stage.abandoned(desk.balloon, observed, observing, desk.now, TUNING)[0]
 
+    def test_one_that_ends_takes_no_other_with_it(self):
+        told = rows(Balloon, 3, phase=Phase.MOVING, target=10 * MIB, release=[False, False, True])
+        seen, listed = rows(Observation, 3, allocation=20 * MIB), inventory(3, enforce=[False, True, False])
+        assert stage.abandoned(told, seen, listed, NOW, TUNING).tolist() == [True, False, False]
+
 
 class TestMemoryInTheHandsOfGuests:
     @pytest.mark.parametrize(

@@ -149,6 +149,26 @@ def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free():
     assert needy.actual == grown
 
 
+@pytest.mark.parametrize(
+    ("told", "grows"),
+    [({"usable": np.nan, "unused": np.nan}, True), ({"usable": 9e15}, False)],
+    ids=["none", "nonsense"],
+)
+def test_a_guest_in_need_is_grown_on_its_last_word_when_it_tells_nothing_more_but_not_when_it_tells_nonsense(
+    told, grows
+):
+    needy, patient = Guest("needy", 1490, 1500), {"stabilizationSeconds": 3600}
+    world = Node([needy], policies=[policy(budget={"maximum": "1510Mi"}, shrink=patient)]).tick(5)
+    needy.demand = 2500
+    world.tick(2)
+    needy.statistics = told
+    world.tick(3)
+    world.policies = [policy(shrink=patient)]
+    world.step()
+    world.tick(5)
+    assert [action.reason for action in world.actions()] == [Reason.PRESSURE_GROW] * grows
+
+
 def test_a_silent_guest_in_need_is_never_shrunk():
     needy, other = Guest("needy", 1490, 1500, maximum=4096), Guest("other", 500, 600)
     world = Node([needy, other], policies=[policy(budget={"maximum": "3000Mi"})]).tick(5)
