@@ -344,32 +344,3 @@ def test_counters_that_go_back_take_nothing_away():
 def test_counters_beyond_all_bounds_count_as_all_it_may_have():
     seen = swapping((100, 0, 0), (100, 1e12, 0))
     assert one(seen.swapped) == one(seen.maximum)
-
-
-def test_a_report_that_is_told_again_says_nothing_of_a_size_that_came_after_it():
-    desk = Desk()
-    desk.look(NOW)
-    before = {"actual": 1500.0 * MIB, "usable": 1800.0 * MIB}  # of 2000 MiB
-    troubles = [one(desk.look(NOW + second, updated=second + 2, **before).trouble) for second in (1, 2)]
-    assert troubles == [Reason.NONE] * 2
-
-
-def test_statistics_that_were_sent_before_an_event_do_not_count_although_the_look_with_it_did_not_find_them():
-    desk = Desk()
-    desk.look(NOW, events={"guest": 1500.0})
-    assert not one(desk.look(NOW + 1, actual=1500.0 * MIB, updated=1.5).fresh)
-
-
-def test_a_balloon_on_its_way_makes_no_sample_of_another_telling():
-    world, taken = Node([Guest("rests", 500, 2000), Guest("moves", 500, 2000)]), []
-    world._take = taken.append
-    balloons = replace(Balloon.blank(2), target=np.array([np.nan, 1000 * MIB]), last_at=np.array([0.0, NOW]))
-    seen, keys = Observation.blank(2), ["rests", "moves"]
-    for now, size in ((NOW, 2000), (NOW + 1, 1500)):
-        world.now = now
-        world.guests["rests"].actual = size
-        for guest in world.guests.values():
-            guest.statistics = {"updated": world.wall - 0.5}
-        world._decide(world.inventory, keys, {})
-        seen = observe(seen, balloons, taken[-1], now, Tuning())
-    assert seen.telling.tolist() == [False, True]
