@@ -753,7 +753,8 @@ class TestAbandonedOrders:
         assert not stage.abandoned(desk.balloon, observed, observing, desk.now, TUNING)[0]
 
     def test_one_that_ends_takes_no_other_with_it(self):
-        told = rows(Balloon, 3, phase=Phase.MOVING, target=10 * MIB, release=[False, False, True])
+        going = {"phase": Phase.MOVING, "target": 10 * MIB, "origin": 30 * MIB, "last_reason": Reason.RELEASE_RESTORE}
+        told = rows(Balloon, 3, release=[False, False, True], **going)
         seen, listed = rows(Observation, 3, allocation=20 * MIB), inventory(3, enforce=[False, True, False])
         assert stage.abandoned(told, seen, listed, NOW, TUNING).tolist() == [True, False, False]
 
