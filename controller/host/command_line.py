@@ -14,8 +14,8 @@ NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 """https://libvirt.org/drvqemu.html#pass-through-of-arbitrary-qemu-commands"""
 
 _START, _END = r"""(?:^|[\s,="':.-])""", r"""(?=$|[\s,="':.-])"""
-_ON = r"""["']?\s*[=:]\s*["']?(?!off|no|false|n\b|0)\w"""
-"""A setting that is given and not switched off."""
+_ON = r"""(?:["']?\s*[=:]\s*["']?(?!off|no|false|n\b|0)\w|(?=,|$))"""
+"""A setting that is given and not switched off; one without a value is on."""
 
 _GIVEN = r"""["']?\s*[=:]"""
 
@@ -33,7 +33,7 @@ _SIGNS: tuple[tuple[Reason, str], ...] = (
 """What a domain is to be left alone for, and what shows it; the first counts."""
 
 _PATTERNS = tuple((reason, re.compile(pattern, re.IGNORECASE | re.MULTILINE)) for reason, pattern in _SIGNS)
-_DEFLATES = re.compile(rf"deflate-on-oom{_ON}", re.IGNORECASE)
+_DEFLATES = re.compile(rf"\bdeflate-on-oom{_ON}", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
