@@ -3,7 +3,7 @@
 import pytest
 
 from controller.engine.reasons import Reason
-from controller.host.command_line import NAMESPACE
+from controller.host.command_line import LONGEST, NAMESPACE
 from controller.host.domain_xml import describe
 
 
@@ -91,3 +91,10 @@ def test_a_balloon_that_is_told_to_deflate_when_the_guest_runs_out_of_memory_doe
     assert facts(properties=(("deflate-on-oom", "true"),)).autodeflate
     assert facts("-device", "virtio-balloon-pci,deflate-on-oom", "-no-user-config").autodeflate
     assert not facts("-global", "virtio-balloon-pci.deflate-on-oom=off").autodeflate
+
+
+def test_what_is_too_long_to_be_searched_is_in_doubt():
+    """The search keeps everybody else waiting: two seconds for the 4 MiB that a definition may have."""
+    assert facts("x" * LONGEST).obstacle == Reason.NONE
+    too_long = facts("x" * LONGEST, "")
+    assert [too_long.obstacle, too_long.resident] == [Reason.COMMAND_LINE, False]
