@@ -4,6 +4,7 @@ import os
 import pwd
 import socket
 from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,15 +31,23 @@ def loopback(url: str) -> set[str]:
     """As the kernel writes them, the addresses at which a request to the URL may arrive; empty beyond loopback."""
     parts = urlsplit(url)
     try:
-        known = socket.getaddrinfo(parts.hostname or "", parts.port or 80, type=socket.SOCK_STREAM)
+        name = (parts.hostname or "").removesuffix(".")  # a full name, as `localhost.` is
+        known = socket.getaddrinfo(name, parts.port or 80, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return set()
-    found = {str(each[4][0]) for each in known}
+    found = {_reached(str(each[4][0])) for each in known}
     if not all(each in {"::1", *_ANY} or each.startswith("127.") for each in found):
         return set()
     local = found | {"127.0.0.1", "::1"} if found & set(_ANY) else found
     mapped = [f"::ffff:{each}" for each in local if ":" not in each]
     return {_hexadecimal(each) for each in (*local, *mapped, *_ANY)}
+
+
+def _reached(address: str) -> str:
+    """IPv4's form of an address of IPv6 that stands for it."""
+    parsed = ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return str(mapped or parsed)
 
 
 def _hexadecimal(address: str) -> str:

@@ -45,7 +45,8 @@ class Cache:
         """Makes the folder, and clears it of what a killed agent left half written. Raises CacheError.
 
         What is in it decides what becomes of guests, so nobody else may write to it: a folder of somebody else's is
-        refused, and one of our own that others could write to is emptied and closed to them. A disk that is full or has
+        refused, and one of our own that others could write to is emptied and closed to them, if it is for nothing else:
+        not `/tmp`. A disk that is full or has
         become read-only is no error: that may pass, and `write` says so.
         """
         self._file = folder / FILE
@@ -68,6 +69,9 @@ class Cache:
             remedy = f"name one of user {os.geteuid()}'s, which only that user may write to"
             raise CacheError(f"--cache-dir {folder}: belongs to user {status.st_uid}; {remedy}")
         if status.st_mode & _OTHERS_WRITE:
+            if status.st_mode & stat.S_ISVTX or _shared(folder):
+                remedy = "name one that is for nothing else"
+                raise CacheError(f"--cache-dir {folder}: others may write to it, and it is in use; {remedy}")
             if status.st_uid != os.geteuid():
                 raise CacheError(f"--cache-dir {folder}: others may write to it; chmod go-w it, or name another folder")
             folder.chmod(0o700)
@@ -140,6 +144,11 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 def _ours(status: os.stat_result) -> bool:
     """Whether it belongs to whom we run as, or to root."""
     return status.st_uid in {0, os.geteuid()}
+
+
+def _shared(folder: Path) -> bool:
+    """Whether there is something in it that is not the cache's. Raises OSError."""
+    return any(name != FILE and not name.startswith(_UNFINISHED) for name in os.listdir(folder))
 
 
 def _trusted(path: str, flags: int) -> int:

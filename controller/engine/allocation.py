@@ -87,7 +87,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     seen, estimate, host, tuning, bounds = known.observation, known.estimate, known.host, known.tuning, known.bounds
     need = _need(known)
     demand = np.maximum(need, np.fmin(seen.demand, bounds.top))
-    wanted = np.fmax(np.minimum(known.foreseen, bounds.top), demand)
+    wanted = np.fmax(np.minimum(np.fmax(known.foreseen, _eased(known)), bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
     pressing = np.fmin(searched, need + headroom(known.inventory, need))
@@ -137,14 +137,16 @@ def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floa
 
 def _need(known: Known) -> Floats:
     """(n,) bytes: present demand and what keeps a guest out of reclaim there; what it last told of while it is under
-    pressure; what it is felt to use; all it has until enough samples came, and a forecast, and where the host gets
-    nothing back.
+    pressure, and what eases it for a while after; what it is felt to use; all it has until enough samples came, and a
+    forecast, and where the host gets nothing back.
     """
     seen = known.observation
     told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at) & ~known.fruitless
     need = np.where(told, _used(known), seen.allocation)
     if np.count_nonzero(known.pressed):
         need = np.where(known.pressed, _told(known), need)
+    if known.pressure.mildly:
+        need = np.fmax(need, _eased(known))
     felt = np.minimum(known.growth.least, seen.allocation)
     return np.fmax(np.fmax(need, 0.0), felt)
 
@@ -198,7 +200,7 @@ def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
     """Who gives back what it has above its plan, (n,), and the most that is planned for each, (n,) bytes.
 
     Where the spare is shared, all that a domain may have. Where it is kept (`Reclaim`), what was `wanted` (n,) in the
-    last stabilisation windows. While the host is under pressure nobody gets more than is wanted now.
+    last stabilisation windows. While the host is under pressure nobody gets more than is `wanted` now.
     """
     inventory, size, top = known.inventory, known.observation.allocation, known.bounds.top
     released = known.balloon.release
@@ -219,6 +221,14 @@ def _kept(known: Known, wanted: Floats) -> Floats:
     """
     young = ~(known.now - known.estimate.since >= known.inventory.stabilization)
     return np.fmax(np.fmax(wanted, known.estimate.held), np.where(young, known.observation.allocation, 0.0))
+
+
+def _eased(known: Known) -> Floats:
+    """(n,) bytes, of what they have, with which guests that were short of memory a while ago are not; 0 for others."""
+    holds = known.pressure.holds(known.now)
+    if not np.count_nonzero(holds):
+        return np.zeros(len(holds))
+    return np.where(holds, np.fmin(known.foreseen / (1.0 - known.tuning.easy), known.observation.allocation), 0.0)
 
 
 def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float, elapsed: float) -> Exposure:

@@ -5,6 +5,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Event
 from controller.engine.reasons import first_that_applies
@@ -44,6 +45,10 @@ class GuestPressure(Table):
     """It read much back between its last two telling samples, so was short of memory, whatever these say."""
     robbed: Bools = column(False)
     """It had to swap much out between them."""
+    ended_at: Floats = column(-np.inf)
+    """When it last came to have enough."""
+    hold: Floats = column(0.0)
+    """Seconds from then on for which it keeps what it was given, though it does not count as used."""
 
     @property
     def pressed(self) -> Bools:
@@ -55,9 +60,23 @@ class GuestPressure(Table):
         """(n,) guests that have nothing left."""
         return np.asarray(self.level == int(Level.EXHAUSTED))
 
+    @property
+    def mildly(self) -> bool:
+        """None is shorter than those were that had too little for what they read."""
+        return int(self.level.max(initial=int(Level.NONE))) <= int(Level.LOW)
+
+    def holds(self, now: float) -> Bools:
+        """(n,) guests that keep what they have: they were short a while ago."""
+        return np.asarray(now - self.ended_at < self.hold)
+
 
 def assess(
-    pressure: GuestPressure, observation: Observation, balloon: Balloon, now: float, tuning: Tuning
+    pressure: GuestPressure,
+    observation: Observation,
+    balloon: Balloon,
+    inventory: Inventory,
+    now: float,
+    tuning: Tuning,
 ) -> GuestPressure:
     """Pressure after a step's `observation`, and what `balloon` did in it.
 
@@ -72,7 +91,23 @@ def assess(
     told = told.put(observation.telling, paging=paging, robbed=robbed)
     told = told.put(balloon.event == int(Event.DEFLATED), level=np.maximum(told.level, int(Level.LOW)), heard_at=now)
     over = (now - told.heard_at > tuning.silent_need) | (observation.life == int(Life.NOT_RUNNING))
-    return told.put(over, level=int(Level.NONE))
+    return _ended(told.put(over, level=int(Level.NONE)), pressure, inventory, now, tuning)
+
+
+def _ended(
+    pressure: GuestPressure, before: GuestPressure, inventory: Inventory, now: float, tuning: Tuning
+) -> GuestPressure:
+    """How long guests that are no longer short keep what they were given: a stabilisation window. Who is short again
+    soon after that, twice as long: what it does with the memory shows in no demand, as reading files does not.
+    """
+    ended = before.pressed & ~pressure.pressed
+    if not np.count_nonzero(ended):
+        return pressure
+    without = before.since - (before.ended_at + before.hold)
+    first = np.maximum(inventory.stabilization, tuning.settling)
+    longer = np.minimum(2 * before.hold, np.maximum(first, tuning.hold_longest))
+    again = np.where(without < np.maximum(before.hold, tuning.hold_again), longer, first)
+    return pressure.put(ended, ended_at=now, hold=np.where(without < 0, before.hold, again))
 
 
 def _reads_back(observation: Observation, tuning: Tuning) -> Bools:

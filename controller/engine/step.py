@@ -128,7 +128,7 @@ def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> St
     answered = balloon.answered(state.balloon, snapshot.outcomes, now, tuning)
     observed = observation.observe(state.observation, answered, snapshot, now, tuning)
     followed = balloon.follow(answered, observed, state.inventory, now, tuning)
-    pressure = guest_pressure.assess(state.pressure, observed, followed, now, tuning)
+    pressure = guest_pressure.assess(state.pressure, observed, followed, state.inventory, now, tuning)
     committed = balloon.committed(followed, observed, state.inventory)
     taken = held(followed, observed, state.inventory, committed)
     accounted = host.update(state.host, snapshot.host, taken, state.inventory.budget, now, tuning)

@@ -46,6 +46,11 @@ class Tuning:
     """Likewise in bytes a second, at least: ten pages, each of which somebody waits for."""
     swapped_half_life: float = 600.0
     """After which half of what a guest had to swap out, and has not read back since, is taken to be wanted no more."""
+    hold_again: float = 60.0
+    """A guest that is short again within this time after it gave back what it was given needs it, at least; within the
+    time for which it had kept it where that was longer."""
+    hold_longest: float = 3600.0
+    """For which it keeps that, at most; doubled each time in between. Nobody in need waits for it."""
     silent_need: float = 3600.0
     """How long a guest's last word of need counts when it falls silent, as guests do that swap hard."""
 

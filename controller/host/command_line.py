@@ -13,9 +13,12 @@ from controller.host.xml_values import Element
 NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 """https://libvirt.org/drvqemu.html#pass-through-of-arbitrary-qemu-commands"""
 
+LONGEST = 2**17
+"""Characters that are searched: of one argument the kernel takes no more (MAX_ARG_STRLEN), and as many take 0.1 s."""
+
 _START, _END = r"""(?:^|[\s,="':.-])""", r"""(?=$|[\s,="':.-])"""
-_ON = r"""["']?\s*[=:]\s*["']?(?!off|no|false|n\b|0)\w"""
-"""A setting that is given and not switched off."""
+_ON = r"""(?:["']?\s*[=:]\s*["']?(?!off|no|false|n\b|0)\w|(?=,|$))"""
+"""A setting that is given and not switched off; one without a value is on."""
 
 _GIVEN = r"""["']?\s*[=:]"""
 
@@ -33,7 +36,7 @@ _SIGNS: tuple[tuple[Reason, str], ...] = (
 """What a domain is to be left alone for, and what shows it; the first counts."""
 
 _PATTERNS = tuple((reason, re.compile(pattern, re.IGNORECASE | re.MULTILINE)) for reason, pattern in _SIGNS)
-_DEFLATES = re.compile(rf"deflate-on-oom{_ON}", re.IGNORECASE)
+_DEFLATES = re.compile(rf"\bdeflate-on-oom{_ON}", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ def command_line(root: Element) -> CommandLine:
     if not arguments:
         return CommandLine()
     text = "\n".join(arguments)
+    if len(text) > LONGEST:
+        return CommandLine(Reason.COMMAND_LINE, resident=False)
     found = [reason for reason, pattern in _PATTERNS if pattern.search(text)]
     obscure = {Reason.HUGE_PAGES, Reason.COMMAND_LINE, Reason.CONFIDENTIAL} & set(found)
     return CommandLine(found[0] if found else Reason.NONE, not obscure, _DEFLATES.search(text) is not None)

@@ -25,7 +25,10 @@ PINNING = {
     "interface": frozenset({"hostdev", "vdpa"}),
     "disk": frozenset({"nvme", "vhostvdpa"}),
 }
-"""Devices, by `type`, that QEMU drives through VFIO or vDPA, which pins all guest memory; USB and SCSI do not."""
+"""Devices, by `type`, that QEMU drives through VFIO or vDPA, which pins all guest memory; USB and SCSI do not.
+
+The type may be that of an element within: of an image below the disk's, of the copy that is made of it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,10 @@ def _obstacle(root: Element, balloon: Element | None, devices: MemoryDevices, gi
 
 def _pinned_by_device(root: Element) -> bool:
     return any(
-        element.get("type") in types for tag, types in PINNING.items() for element in root.iterfind(f"devices/{tag}")
+        element.get("type") in types and element.tag != "address"  # an address is the guest's bus
+        for tag, types in PINNING.items()
+        for device in root.iterfind(f"devices/{tag}")
+        for element in device.iter()
     )
 
 

@@ -96,7 +96,7 @@ def test_a_folder_of_somebody_else_is_refused_with_the_remedy(tmp_path):
         Cache(tmp_path, "here")
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770], ids=oct)
+@pytest.mark.parametrize("mode", [0o777, 0o770], ids=oct)
 @pytest.mark.usefixtures("cache")
 def test_a_folder_that_others_could_write_to_is_emptied_and_closed(tmp_path, mode, caplog):
     tmp_path.chmod(mode)
@@ -112,6 +112,17 @@ def test_roots_folder_that_others_could_write_to_is_refused_for_another_user(tmp
     monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
     with pytest.raises(CacheError, match=r"others may write to it; chmod go-w it, or name another folder"):
         Cache(tmp_path, "here")
+
+
+@pytest.mark.parametrize(("mode", "content"), [(0o1777, []), (0o777, ["theirs"]), (0o2775, [FILE, "theirs"])])
+def test_a_folder_that_is_not_for_the_cache_alone_is_refused_and_left_as_it_is(tmp_path, mode, content):
+    """Such as /tmp, which nobody else could use any more."""
+    for name in content:
+        (tmp_path / name).touch()
+    tmp_path.chmod(mode)
+    with pytest.raises(CacheError, match="it is in use; name one that is for nothing else"):
+        Cache(tmp_path, "here")
+    assert (tmp_path.stat().st_mode & 0o7777, names(tmp_path)) == (mode, sorted(content))
 
 
 @pytest.mark.usefixtures("cache")

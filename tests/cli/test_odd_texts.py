@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from test_top_command import DB, NODE, STATE, WEB
 
 from controller.api.printable import printable
+from controller.cli.listener import loopback
 from controller.cli.main import main
 from controller.cli.once import table
 
@@ -169,12 +170,14 @@ def test_a_proxy_has_nothing_to_do_with_loopback(url, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert ballast("top", "--once", "--url", url).exit_code == 0
-    for host in ("localhost", "LocalHost", "127.1", "0.0.0.0", socket.gethostbyname("localhost")):  # noqa: S104 - asked
+    spelt = ("localhost", "LocalHost", "127.1", "0.0.0.0", "[::ffff:127.0.0.1]")  # noqa: S104 - asked
+    for host in (*spelt, socket.gethostbyname("localhost")):
         assert ballast("top", "--once", "--url", url.replace("127.0.0.1", host)).exit_code == 0
+    assert loopback("http://localhost.:9178") == loopback("http://localhost:9178")  # resolvers differ in that
 
 
 @pytest.mark.parametrize("url", [answering(STATE)], indirect=True)
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])  # noqa: S104 - asked, not bound
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:7f00:1]"])  # noqa: S104 - asked
 def test_a_user_who_took_the_port_is_named_and_not_believed(url, host, monkeypatch):
     """Who we are not is somebody else: the port is this process's user's."""
     monkeypatch.setattr("controller.cli.listener.trusted_users", lambda: {4711})

@@ -15,6 +15,7 @@ from controller.engine.tuning import Tuning
 
 NOW = 1000.0
 TUNING = Tuning()
+INVENTORY = Node([Guest("guest", demand=700, actual=1000)], [policy(shrink={"stabilizationSeconds": 120})]).inventory
 
 
 def told(**columns) -> Observation:
@@ -26,7 +27,7 @@ def told(**columns) -> Observation:
 def after(*observations: Observation, balloon: Balloon | None = None, step: float = 1.0) -> GuestPressure:
     pressure = GuestPressure.blank(1)
     for number, observation in enumerate(observations):
-        pressure = assess(pressure, observation, balloon or Balloon.blank(1), NOW + number * step, TUNING)
+        pressure = assess(pressure, observation, balloon or Balloon.blank(1), INVENTORY, NOW + number * step, TUNING)
     return pressure
 
 
@@ -94,8 +95,10 @@ def test_a_guest_that_deflated_its_own_balloon_is_short_until_it_tells_otherwise
     deflated = replace(Balloon.blank(1), event=np.array([int(Event.DEFLATED)]))
     pressure = after(told(), balloon=deflated)
     assert pressure.level.tolist() == [Level.LOW]
-    assert assess(pressure, told(telling=False), Balloon.blank(1), NOW + 5, TUNING).level.tolist() == [Level.LOW]
-    assert assess(pressure, told(), Balloon.blank(1), NOW + 5, TUNING).level.tolist() == [Level.NONE]
+    assert assess(pressure, told(telling=False), Balloon.blank(1), INVENTORY, NOW + 5, TUNING).level.tolist() == [
+        Level.LOW
+    ]
+    assert assess(pressure, told(), Balloon.blank(1), INVENTORY, NOW + 5, TUNING).level.tolist() == [Level.NONE]
 
 
 def test_reading_much_back_is_paging_whatever_is_usable_now():
@@ -179,3 +182,37 @@ def test_a_silent_guest_in_need_is_never_shrunk():
     before = len(world.actions("needy"))
     world.tick(300)
     assert all(action.grows or action.reason is Reason.STUCK for action in world.actions("needy")[before:])
+
+
+def held_for(*short_at: float) -> list[float]:
+    """Seconds for which it keeps what it was given, after each of the times at which it was short for a second."""
+    pressure, holds = GuestPressure.blank(1), []
+    for at in short_at:
+        for second, usable in enumerate([20.0, 300.0]):
+            seen = told(usable=usable * MIB)
+            pressure = assess(pressure, seen, Balloon.blank(1), INVENTORY, NOW + at + second, TUNING)
+        holds += pressure.hold.tolist()
+        end = NOW + at + 1 + holds[-1]
+        assert pressure.holds(end - 0.1).all()
+        assert not pressure.holds(end).any()
+    return holds
+
+
+def test_what_was_given_is_kept_for_a_stabilisation_window():
+    assert held_for(0) == [120]
+
+
+def test_who_is_short_as_soon_as_it_gave_that_back_keeps_it_twice_as_long():
+    assert held_for(0, 122, 364) == [120, 240, 480]
+
+
+def test_nobody_keeps_it_longer_than_an_hour():
+    assert held_for(*np.cumsum([0, 122, 242, 482, 962, 1922, 3602]))[-2:] == [3600, 3600]
+
+
+def test_who_is_short_again_while_it_keeps_it_has_shown_nothing():
+    assert held_for(0, 50, 100) == [120, 120, 120]
+
+
+def test_who_did_without_it_for_as_long_is_a_beginner_again():
+    assert held_for(0, 122, 363 + 241) == [120, 240, 120]

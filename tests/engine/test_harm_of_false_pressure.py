@@ -60,6 +60,24 @@ class TestPagesReadBack:
         assert Reason.PRESSURE_GROW not in {move.reason for move in world.moves()}
         assert len(moves_after(world, 1200)) <= 1
 
+    @pytest.mark.parametrize(
+        ("chosen", "budget", "pressed"),
+        [("Reclaim", "3200Mi", False), ("Reclaim", "9Gi", True), ("Share", "9Gi", True)],
+    )
+    def test_from_files_of_a_guest_with_as_little_usable_as_it_is_left_do_not_pump_it(self, chosen, budget, pressed):
+        """Growing it does not end that: what it does with the memory shows in no demand."""
+        guests = [Guest("files", demand=1200, actual=1600, reads=5 * MIB), Guest("calm", 1200, 1600)]
+        world = Node(guests, [default_policy(budget={"maximum": budget}, spare=chosen)])
+        world.pressure = pressed
+        assert len(moves_after(world.tick(WARM_UP), 1200)) <= 6
+
+    @pytest.mark.parametrize("chosen", ["Reclaim", "Share"])
+    def test_from_files_do_not_make_guests_rob_each_other_by_turns(self, chosen):
+        """Not all of them can have as much usable as ends it."""
+        guests = [Guest(f"g{turn}", demand=1200 + 50 * turn, actual=1600, reads=5 * MIB) for turn in range(5)]
+        world = Node(guests, [default_policy(budget={"maximum": "8000Mi"}, spare=chosen)]).tick(WARM_UP)
+        assert len(moves_after(world, 600)) <= 30
+
 
 def pattern(choice: np.random.Generator) -> list[float]:
     """A minute's demand, second by second, that of the guest's kernel and programs included: 60 MiB."""

@@ -3,7 +3,7 @@
 import pytest
 
 from controller.engine.reasons import Reason
-from controller.host.command_line import NAMESPACE
+from controller.host.command_line import LONGEST, NAMESPACE
 from controller.host.domain_xml import describe
 
 
@@ -38,6 +38,8 @@ HUGE_FILE = "memory-backend-file,id=mem,size=512M,mem-path=/dev/hugepages,share=
         (["-device", '{"driver":"nvme","drive":"d"}'], Reason.NONE),
         (["-overcommit", "mem-lock=on"], Reason.LOCKED_MEMORY),
         (["-overcommit", "mem-lock=on-fault"], Reason.LOCKED_MEMORY),
+        (["-overcommit", "mem-lock"], Reason.LOCKED_MEMORY),
+        (["-overcommit", "mem-lock,cpu-pm=on"], Reason.LOCKED_MEMORY),
         (["-overcommit", "cpu-pm=on,mem-lock=off"], Reason.NONE),
         (["-realtime", "mlock=on"], Reason.LOCKED_MEMORY),
         (["-realtime", "mlock=off"], Reason.NONE),
@@ -87,4 +89,12 @@ def test_memory_of_another_backing_may_not_be_in_qemus_resident_size():
 def test_a_balloon_that_is_told_to_deflate_when_the_guest_runs_out_of_memory_does():
     assert facts("-global", "virtio-balloon-pci.deflate-on-oom=on").autodeflate
     assert facts(properties=(("deflate-on-oom", "true"),)).autodeflate
+    assert facts("-device", "virtio-balloon-pci,deflate-on-oom", "-no-user-config").autodeflate
     assert not facts("-global", "virtio-balloon-pci.deflate-on-oom=off").autodeflate
+
+
+def test_what_is_too_long_to_be_searched_is_in_doubt():
+    """The search keeps everybody else waiting: two seconds for the 4 MiB that a definition may have."""
+    assert facts("x" * LONGEST).obstacle == Reason.NONE
+    too_long = facts("x" * LONGEST, "")
+    assert [too_long.obstacle, too_long.resident] == [Reason.COMMAND_LINE, False]

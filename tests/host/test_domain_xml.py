@@ -127,6 +127,10 @@ def test_memory_that_the_kernel_does_not_count_as_qemus_whatever_else_is_the_mat
         ("<disk type='nvme'/>", Reason.HOST_DEVICES),
         ("<disk type='vhostvdpa'/>", Reason.HOST_DEVICES),
         ("<disk type='file'/>", Reason.NONE),
+        ("<disk type='file'><backingStore><backingStore type='nvme'/></backingStore></disk>", Reason.HOST_DEVICES),
+        ("<disk type='file'><mirror type='nvme' job='copy'/></disk>", Reason.HOST_DEVICES),
+        ("<interface type='network'><actual type='hostdev'/></interface>", Reason.HOST_DEVICES),
+        ("<hostdev mode='subsystem' type='scsi_host'><address type='pci'/></hostdev>", Reason.NONE),
     ],
 )
 def test_devices_that_pin_memory(device, obstacle):
