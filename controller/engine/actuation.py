@@ -259,6 +259,7 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
     if not plan.minimums_fit:
         cases.append((size < known.bounds.minimum - TOLERANCE, Reason.MINIMUM_UNMET))
     lacks = (plan.wanted > size + threshold) & (plan.size < size + threshold)
+    lacks |= known.pressed & (seen.told_size >= size - TOLERANCE)  # it has told so at this size, and gets no more
     idle = foreseen < size - threshold
     holds = ~known.inventory.share & (plan.size >= foreseen)
     cases += [

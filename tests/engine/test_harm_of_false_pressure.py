@@ -146,6 +146,15 @@ def test_a_guest_at_its_maximum_that_has_what_it_needs_is_not():
     assert world.domain("full")["reason"] != "AtMaximum"
 
 
+def test_a_guest_that_starves_beside_others_in_need_is_said_to_lack_budget():
+    readers = [Guest(f"reader-{turn}", demand=1200 + 50 * turn, actual=1600, reads=5 * MIB) for turn in range(5)]
+    world = Node([*readers, Guest("starving", 300, 600)], [default_policy(budget={"maximum": "9000Mi"})]).tick(300)
+    world.guests["starving"].demand = 1500
+    world.tick(60)
+    assert world.guests["starving"].actual < 1500
+    assert world.reason("starving") is Reason.NO_BUDGET
+
+
 class TestGuestInNeedThatFallsSilent:
     @pytest.fixture
     def world(self):
