@@ -29,9 +29,10 @@ def barred(domain: Any) -> bool:
     try:
         if domain.jobInfo()[0] not in RUNNING_JOBS:
             return False
-        operation = domain.jobStats().get(libvirt.VIR_DOMAIN_JOB_OPERATION)
+        job = domain.jobStats()
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
             return False
         raise
-    return bool(operation != libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP)
+    lets = job.get(libvirt.VIR_DOMAIN_JOB_OPERATION) == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
+    return job["type"] in RUNNING_JOBS and not lets  # it may have ended between the two calls

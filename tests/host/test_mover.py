@@ -76,6 +76,12 @@ def test_a_job_that_is_over_is_none(connect, domains):
     assert Mover({"": connect(FakeHandle(*domains))}, Trouble()).apply([action(domains[0], 200 * MIB)]) == ()
 
 
+def test_a_job_that_ends_while_it_is_asked_about_is_none(connect, domains, monkeypatch):
+    domains[0].job_type = libvirt.VIR_DOMAIN_JOB_UNBOUNDED
+    monkeypatch.setattr(domains[0], "jobStats", lambda: {"type": libvirt.VIR_DOMAIN_JOB_NONE})
+    assert Mover({"": connect(FakeHandle(*domains))}, Trouble()).apply([action(domains[0], 200 * MIB)]) == ()
+
+
 def test_a_driver_that_knows_no_jobs_has_none(connect, domains, monkeypatch):
     def unsupported():
         raise error(libvirt.VIR_ERR_NO_SUPPORT, "this function is not supported by the connection driver")
