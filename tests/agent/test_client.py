@@ -326,7 +326,7 @@ def test_a_pod_that_names_no_kubeconfig_uses_its_service_account(monkeypatch):
 
 
 def test_a_list_may_be_as_large_as_was_said_and_no_larger(server, client):
-    body = {"metadata": {"resourceVersion": "1"}, "items": []}
+    body = {"kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": []}
     size = len(json.dumps(body))
     for _ in range(2):
         server.says(body)
