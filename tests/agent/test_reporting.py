@@ -520,6 +520,12 @@ def test_domains_below_their_minimum_are_counted_by_policy_and_among_the_worst()
     assert [(each["name"], each["reason"]) for each in status["worstDomains"]] == [("db", "MinimumUnmet")]
 
 
+def test_a_long_conflict_leaves_room_for_how_many_there_are_more():
+    (found,) = findings(state(["a"], [policy("p", "a")]), [], ["x" * 2 * NOTE_BYTES] * 3)
+    assert len(found.note.encode()) <= NOTE_BYTES // 2 + len(" (and 2 more conflicts)")
+    assert found.note.endswith(" (and 2 more conflicts)")
+
+
 def test_conflicts_and_pressure_are_found():
     seen = state(["a"], [policy("all", "*")])
     seen.pressure.level[:] = Level.SHORT
