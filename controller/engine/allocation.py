@@ -87,7 +87,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     seen, estimate, host, tuning, bounds = known.observation, known.estimate, known.host, known.tuning, known.bounds
     need = _need(known)
     demand = np.maximum(need, np.fmin(seen.demand, bounds.top))
-    wanted = np.fmax(np.minimum(np.fmax(known.foreseen, _eased(known)), bounds.top), demand)
+    wanted = np.fmax(np.minimum(np.fmax(known.foreseen, known.eased), bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
     pressing = np.fmin(searched, need + headroom(known.inventory, need))
@@ -146,7 +146,7 @@ def _need(known: Known) -> Floats:
     if np.count_nonzero(known.pressed):
         need = np.where(known.pressed, _told(known), need)
     if known.pressure.mildly:
-        need = np.fmax(need, _eased(known))
+        need = np.fmax(need, known.eased)
     felt = np.minimum(known.growth.least, seen.allocation)
     return np.fmax(np.fmax(need, 0.0), felt)
 
@@ -221,14 +221,6 @@ def _kept(known: Known, wanted: Floats) -> Floats:
     """
     young = ~(known.now - known.estimate.since >= known.inventory.stabilization)
     return np.fmax(np.fmax(wanted, known.estimate.held), np.where(young, known.observation.allocation, 0.0))
-
-
-def _eased(known: Known) -> Floats:
-    """(n,) bytes, of what they have, with which guests that were short of memory a while ago are not; 0 for others."""
-    holds = known.pressure.holds(known.now)
-    if not np.count_nonzero(holds):
-        return np.zeros(len(holds))
-    return np.where(holds, np.fmin(known.foreseen / (1.0 - known.tuning.easy), known.observation.allocation), 0.0)
 
 
 def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float, elapsed: float) -> Exposure:

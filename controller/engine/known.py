@@ -88,6 +88,14 @@ class Known:
         return self.estimate.wanted(self.inventory)
 
     @cached_property
+    def eased(self) -> Floats:
+        """(n,) bytes, of what they have, with which guests that were short a while ago are not; 0 for others."""
+        holds = self.pressure.holds(self.now)
+        if not np.count_nonzero(holds):
+            return np.zeros(len(holds))
+        return np.where(holds, np.fmin(self.foreseen / (1.0 - self.tuning.easy), self.observation.allocation), 0.0)
+
+    @cached_property
     def mean_demand(self) -> float:
         """Bytes, of the domains that a policy owns; prices are in seconds of it."""
         demand = self.observation.demand[self.inventory.acted_on]
