@@ -79,8 +79,7 @@ def choose(at: Situation) -> Moves:
 
 def _gives(known: Known) -> bool:
     """True where memory is on its way back."""
-    shrinks = known.balloon.target < known.observation.allocation
-    return bool(np.count_nonzero(shrinks & ~known.turning))
+    return bool(np.count_nonzero(known.balloon.shrinks(known.observation.allocation) & ~known.turning))
 
 
 def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
@@ -89,12 +88,12 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     they get only of memory that is left over.
     """
     known, plan = at.known, at.plan
-    shrinking = known.balloon.under_way & (known.balloon.target < known.observation.allocation)
+    shrinking = known.balloon.shrinks(known.observation.allocation)
     lacking = np.where(plan.movable & (~shrinking | known.in_need), plan.size - base, 0.0)
     lacking = np.where(lacking > np.where(known.in_need, _useful(known), TOLERANCE), lacking, 0.0)
     narrow = plan.returns
     if np.count_nonzero(narrow):
-        near = (1.0 - known.tuning.eaten) * headroom(known.inventory, known.estimate.upper)
+        near = (1.0 - known.tuning.safety) * headroom(known.inventory, known.estimate.upper)
         narrow = narrow & (base - known.estimate.upper < near)
         least = np.minimum(known.bounds.threshold, known.bounds.top - base)
         lacking = np.where(narrow & ~shrinking & plan.movable, np.maximum(lacking, least), lacking)

@@ -62,7 +62,7 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
     balloon = balloon.having(phase=after(balloon.phase, event)).put(event != int(Event.NONE), progress_at=now)
     stays = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
     balloon = balloon.put(stays, target=np.fmax(balloon.settled, balloon.allowance), progress=balloon.settled)
-    rest = (2 * balloon.refusal_rest).clip(tuning.refusal_first, tuning.retry_longest)
+    rest = tuning.longer(balloon.refusal_rest, tuning.deadline)
     return balloon.put(refused, target=balloon.previous, previous=np.nan, refusal_rest=rest, refused_at=now)
 
 
@@ -141,8 +141,9 @@ def _gave(balloon: Balloon, now: float, tuning: Tuning) -> Bools:
 
 def _choked(balloon: Balloon, observation: Observation) -> Bools:
     """(n,) guests that have given what was free, have to give more, and cannot."""
-    shrinks = (balloon.target < observation.allocation) & (observation.allocation < balloon.last_from - TOLERANCE)
-    return np.asarray(shrinks & (observation.choked_at > balloon.last_at))
+    size = observation.allocation
+    gave = balloon.shrinks(size) & (size < balloon.last_from - TOLERANCE)
+    return np.asarray(gave & (observation.choked_at > balloon.last_at))
 
 
 def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
@@ -150,7 +151,7 @@ def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now
     if np.count_nonzero(balloon.under_way):
         balloon = _progress(balloon, observation, now)
     begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
-    balloon = balloon.put(begun, settles_at=now + tuning.settling)
+    balloon = balloon.put(begun, settles_at=now + tuning.deadline)
     if np.count_nonzero(balloon.release):
         home = np.abs(observation.allocation - inventory.definition) < TOLERANCE
         balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
@@ -162,9 +163,7 @@ def _progress(balloon: Balloon, observation: Observation, now: float) -> Balloon
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     closer = moving & (gap < closest - TOLERANCE / 2)
     late_news = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
-    elsewhere = (balloon.phase == int(Phase.UNKNOWN)) & (
-        gap >= TOLERANCE
-    )  # it follows an earlier order, for all one knows
+    elsewhere = (balloon.phase == int(Phase.UNKNOWN)) & (gap >= TOLERANCE)  # it may follow an earlier order
     barred = moving & (observation.life != int(Life.RUNNING))  # paused or in another job: it cannot move yet
     return balloon.put(closer | late_news | elsewhere, progress=size).put(closer | barred, progress_at=now)
 
@@ -189,7 +188,7 @@ def _fail(balloon: Balloon, size: Floats, now: float, tuning: Tuning) -> Balloon
 
     What was given stays the guest's own, though it does not take it, until it is told otherwise.
     """
-    where, backoff = balloon.failed, (2 * balloon.backoff).clip(tuning.retry_first, tuning.retry_longest)
+    where, backoff = balloon.failed, tuning.longer(balloon.backoff, tuning.rest_first)
     settled = _settle(balloon, where, size)
     settled = settled.put(where, previous=balloon.target, backoff=backoff, retry_at=now + backoff)
     given = where & (balloon.target > size)
@@ -204,7 +203,7 @@ def _surprise(balloon: Balloon, observation: Observation, inventory: Inventory, 
     grew = resized & (size > _before(balloon)) & _gave(balloon, now, tuning)
     settling = drifted & _settling(balloon, now)
     hold = now + np.maximum(inventory.stabilization, tuning.outside_hold)
-    balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + tuning.settling))
+    balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + tuning.deadline))
     balloon = balloon.put(resized, hold_until=hold).put(grew | reverted, reverted_at=now)
     origin = np.where(event == int(Event.DRIFTED), balloon.origin, np.nan)  # QEMU goes on to ask for what it was told
     balloon = _settle(balloon, resized | drifted, size).put(drifted, origin=origin)
@@ -238,7 +237,7 @@ def halted(
     have come from. They may have come further than is known, and come back.
     """
     chosen, size = mask(rows, len(balloon.phase)), observation.allocation
-    settles_at = np.fmax(balloon.settles_at, now + tuning.settling)
+    settles_at = np.fmax(balloon.settles_at, now + tuning.deadline)
     told = _told(balloon, chosen, spread(rows, targets, len(size)), size, now)
     return told.put(chosen, settles_at=settles_at)
 

@@ -124,7 +124,7 @@ def _judge(growth: Growth, observation: Observation, now: float, tuning: Tuning)
     told = observation.fresh & (growth.claimed > 0.0) & (observation.sent_at >= growth.claimed_at)
     if not np.count_nonzero(told):
         return growth
-    false = told & (observation.demand - growth.claimed_from < tuning.felt_false * growth.claimed)
-    doubt = (2 * growth.doubt).clip(tuning.felt_doubt_first, tuning.felt_doubt_longest)
+    false = told & (observation.demand - growth.claimed_from < tuning.failed * growth.claimed)
+    doubt = tuning.longer(growth.doubt, tuning.rest_first)
     growth = growth.put(told, claimed=0.0, doubt=0.0)
     return growth.put(false, doubt=doubt, doubted_until=now + doubt)

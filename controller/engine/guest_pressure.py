@@ -104,9 +104,9 @@ def _ended(
     if not np.count_nonzero(ended):
         return pressure
     without = before.since - (before.ended_at + before.hold)
-    first = np.maximum(inventory.stabilization, tuning.settling)
-    longer = np.minimum(2 * before.hold, np.maximum(first, tuning.hold_longest))
-    again = np.where(without < np.maximum(before.hold, tuning.hold_again), longer, first)
+    first = np.maximum(inventory.stabilization, tuning.deadline)
+    longer = np.maximum(tuning.longer(before.hold, first), first)
+    again = np.where(without < np.maximum(before.hold, tuning.rest_first), longer, first)
     return pressure.put(ended, ended_at=now, hold=np.where(without < 0, before.hold, again))
 
 

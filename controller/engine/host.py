@@ -67,8 +67,8 @@ def _press(host: Host, now: float, tuning: Tuning) -> Host:
         return host
     backoff = host.backoff
     if now >= host.lends_at:
-        recurs = now - host.lends_at < 2 * host.backoff
-        backoff = min(2 * backoff, tuning.lends_longest) if recurs else tuning.lends_after
+        recurs = now - host.lends_at < 2 * backoff  # what comes and goes is one shortage
+        backoff = float(tuning.longer(np.array(backoff if recurs else 0.0), tuning.rest_first))
     return host.having(backoff=backoff, lends_at=now + backoff)
 
 

@@ -64,7 +64,7 @@ class Known:
     @cached_property
     def turning(self) -> Bools:
         """(n,) guests that have come under pressure, swap out, or are felt to grow, while they shrink."""
-        shrinks = self.balloon.target < self.observation.allocation
+        shrinks = self.balloon.shrinks(self.observation.allocation)
         return np.asarray((self.in_need | self.pressure.robbed) & shrinks)
 
     @cached_property

@@ -171,7 +171,7 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     fresh = telling = sound & at_rest & ~under_way
     if np.count_nonzero(under_way):
         asked_ago = np.maximum(look.sent_at, before.heard_at) - balloon.last_at
-        moving = under_way & ((balloon.target < before.allocation) | (asked_ago >= EVENT_SPACING))
+        moving = under_way & (balloon.shrinks(before.allocation) | (asked_ago >= EVENT_SPACING))
         telling = fresh | (sound & moving)
     observation = _breathe(observation, look, news, balloon.last_at, now, tuning)
     observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now)

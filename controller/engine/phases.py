@@ -156,3 +156,7 @@ class Balloon(Table):
     def under_way(self) -> Bools:
         """(n,) balloons that have been told a size that they have not reached yet."""
         return np.isfinite(self.target)
+
+    def shrinks(self, size: Floats) -> Bools:
+        """(n,) balloons of `size`, (n,) bytes, that have been told a smaller one."""
+        return self.target < size

@@ -115,10 +115,9 @@ def aligned(time: Floats, shortest: Floats) -> Floats:
 
 def _stable(polling: Polling, known: Known) -> Bools:
     """(n,) calm enough by the policy's own measures: seldom moved for their own sake, demand that changes little."""
-    inventory, observation, pressure, tuning = known.inventory, known.observation, known.pressure, known.tuning
+    inventory, observation, pressure = known.inventory, known.observation, known.pressure
     size, change = observation.allocation, np.abs(observation.change)
-    harmless = tuning.harmless * (size - observation.demand)
-    calm = change <= np.maximum(inventory.stability_change * size, harmless)
+    calm = change <= inventory.stability_change * size
     seldom = polling.reallocations <= inventory.stability_reallocations
     return np.asarray(calm & seldom & ~pressure.pressed & ~pressure.paging)
 

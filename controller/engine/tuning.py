@@ -5,6 +5,9 @@ One frozen value, passed into `step` and from there to the stages, so that a tes
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 KIB = 2.0**10
 MIB = 2.0**20
 
@@ -12,6 +15,13 @@ MIB = 2.0**20
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """Seconds and bytes, unless said otherwise."""
+
+    # Everywhere: what failed, or did harm, is tried again after a while, and after twice that if it fails again.
+    rest_first: float = 60.0
+    rest_longest: float = 3600.0
+    """Of a balloon that is stuck, of growth that was felt falsely, of lending that the host had no room for, and of the
+    pressure of guests that were short before: what could not be done now seldom can be a second later, and each try
+    costs a guest reclaim."""
 
     # Observation: which statistics count.
     stale_after: float = 10.0
@@ -46,11 +56,6 @@ class Tuning:
     """Likewise in bytes a second, at least: ten pages, each of which somebody waits for."""
     swapped_half_life: float = 600.0
     """After which half of what a guest had to swap out, and has not read back since, is taken to be wanted no more."""
-    hold_again: float = 60.0
-    """A guest that is short again within this time after it gave back what it was given needs it, at least; within the
-    time for which it had kept it where that was longer."""
-    hold_longest: float = 3600.0
-    """For which it keeps that, at most; doubled each time in between. Nobody in need waits for it."""
     silent_need: float = 3600.0
     """How long a guest's last word of need counts when it falls silent, as guests do that swap hard."""
 
@@ -59,26 +64,15 @@ class Tuning:
     """Growth of QEMU's resident size that counts: its own memory comes and goes by a few MiB."""
     felt_answer: float = 0.5
     """From a guest's next statistics until its balloon has moved: a look, a decision, 0.2 s of the balloon."""
-    felt_false: float = 0.25
-    """Part of what was felt with less than which demand has not grown: files were read, or it was QEMU's own."""
-    felt_doubt_first: float = 60.0
-    felt_doubt_longest: float = 3600.0
-    """For how long such a guest is looked at, and not grown, when it is felt to grow; doubled each time in between."""
 
     # Balloon.
     deadline: float = 5.0
-    """Without progress, after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer."""
-    retry_first: float = 60.0
-    retry_longest: float = 960.0
-    """Until a stuck balloon is tried again; doubled each time in between. What a kernel cannot free now it seldom can a
-    second later, and each try costs it reclaim."""
-    refusal_first: float = 5.0
-    """Until libvirt is asked again after a refusal; doubled each time up to `retry_longest`: jobs may be long."""
+    """Without progress, after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer. For so
+    long after a guest's first statistics, and every move after that, its balloon may move by itself: it follows what
+    was ordered before the guest booted anew, or before Ballast started. And so soon libvirt is asked again that refused
+    an order."""
     refusal_in_need: float = 30.0
-    """The most of these for a guest under pressure: the job that holds its domain may end at any time."""
-    settling: float = 5.0
-    """From a guest's first statistics, and from every move after that, in which its balloon may move by itself: it
-    follows what was ordered before the guest booted anew, or before Ballast started. As long as `deadline`."""
+    """The longest rest after a refusal for a guest under pressure: the job on its domain may end at any time."""
     outside_hold: float = 30.0
     """How long a size set by someone else is left alone, at least; the stabilisation window where longer."""
     miss: float = 4 * MIB
@@ -94,7 +88,8 @@ class Tuning:
     own_varies: float = 16 * MIB
     """With less missing than which nothing is said: QEMU's own memory comes and goes by as much."""
     failed: float = 0.25
-    """Part of what has to come back, with less than which a balloon is taken to bring nothing."""
+    """Part of what has to come back, with less than which a balloon is taken to bring nothing; and of what was felt
+    with less than which demand has not grown: files were read, or it was QEMU's own."""
     worked: float = 0.5
     """Part of what was taken, with which it is taken to work."""
     confirmed: float = 2
@@ -105,10 +100,6 @@ class Tuning:
     """Ahead for which the host's own use is forecast: by then every balloon asked for has moved."""
     percentile: float = 0.95
     """Quantile of that forecast, in (0, 1): too much own use costs guests little, too little makes the host swap."""
-    lends_after: float = 60.0
-    lends_longest: float = 3600.0
-    """Without host pressure before spare memory is lent again; doubled each time that pressure comes back within twice
-    that. What comes and goes is one shortage, and what it took back is not to be pumped to and fro."""
     mark_margin: float = 0.2
     """Part of the low-memory mark by which lending stays clear of it: own use varies by about 1 % of the host."""
 
@@ -142,9 +133,6 @@ class Tuning:
     taken from others: the next in need need not wait, and donors are not asked for a little every time."""
 
     # Actuation.
-    eaten: float = 0.5
-    """Part of its headroom that the upper forecast of a domain may eat before the domain grows, whatever the threshold:
-    a threshold as large as the headroom would let it run dry."""
     far: float = 0.5
     """Part of its plan with less than which a domain gets memory that is left over, before it is known to need it."""
 
@@ -160,15 +148,18 @@ class Tuning:
     """Part of its allocation that a guest must have left when it comes to be felt, twice the least that its kernel
     needs; and that it can take unfelt at most: for peaks that nobody sees no room is kept."""
     safety: float = 0.5
-    """Part of the time until the upper forecast reaches the allocation that may pass unseen: it is seen twice."""
+    """Part of the time until the upper forecast reaches the allocation that may pass unseen: it is seen twice. And of
+    its headroom that it may eat before the domain grows, whatever the threshold: one as large as the headroom would let
+    the domain run dry."""
     troubled_interval: float = 5.0
     """Between looks at a domain whose statistics cannot be acted on, at least."""
-    harmless: float = 0.25
-    """Part of its slack by which a domain's demand may change from look to look and still be stable: four more such
-    changes would not exhaust it, and it is looked at before."""
 
     # Prices, in seconds of the mean demand of the node's domains.
     move_price: float = 0.3
     """What a move has to save of expected shortfall."""
     look_price: float = 0.001
     """What a look has to save."""
+
+    def longer(self, rest: NDArray[np.float64], first: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        """(n,) seconds to rest after one more failure, `first` the first time; `rest`: (n,) of the last time, or 0."""
+        return np.minimum(np.maximum(2 * rest, first), self.rest_longest)

@@ -617,7 +617,7 @@ class TestRests:
     def after_each_refusal(self, *, in_need: bool) -> list[float]:
         """Seconds from every refusal until another order may be given."""
         desk, rests = Desk(), []
-        for _ in range(9):
+        for _ in range(11):
             desk.order(1000)
             desk.answer(Result.REFUSED)
             rests.append(self.rest(desk, in_need=in_need))
@@ -629,20 +629,20 @@ class TestRests:
             desk.now += 1
         return desk.now - begun
 
-    def test_after_refusals_double_up_to_a_quarter_of_an_hour(self):
-        assert self.after_each_refusal(in_need=False) == [5, 10, 20, 40, 80, 160, 320, 640, 960]
+    def test_after_refusals_double_up_to_an_hour(self):
+        assert self.after_each_refusal(in_need=False) == [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600]
 
     def test_of_a_guest_in_need_are_half_a_minute_at_most(self):
-        assert self.after_each_refusal(in_need=True) == [5, 10, 20, 30, 30, 30, 30, 30, 30]
+        assert self.after_each_refusal(in_need=True) == [5, 10, 20, *[30] * 8]
 
-    def test_of_a_stuck_balloon_double_up_to_a_quarter_of_an_hour(self):
+    def test_of_a_stuck_balloon_double_up_to_an_hour(self):
         desk, rests = Desk(), []
-        for _ in range(6):
+        for _ in range(8):
             desk.order(1000)
             assert desk.follow(6, 2000) is Event.STALLED
             rests.append(self.rest(desk, in_need=False))
             desk.follow(0, 2000)
-        assert rests == [60, 120, 240, 480, 960, 960]
+        assert rests == [60, 120, 240, 480, 960, 1920, 3600, 3600]
 
 
 class TestReleases:
