@@ -8,10 +8,13 @@ PAGES = (
     "README.md",
     "SECURITY.md",
     "controller/README.md",
+    "controller/replay/README.md",
     "crds/README.md",
+    "hack/EVIDENCE.md",
     "hack/README.md",
     "manifests/README.md",
     "manifests/monitoring/README.md",
+    "manifests/systemd/README.md",
 )
 """All there are."""
 

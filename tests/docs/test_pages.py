@@ -22,7 +22,9 @@ from controller.observe.http import Pages
 from controller.observe.site import ASSETS, node_pages
 from controller.replay.ballast import with_model
 
-README = read("README.md")
+RESOURCES = read("crds/README.md")
+HOST = read("manifests/systemd/README.md")
+EVIDENCE = read("hack/EVIDENCE.md")
 CONTRIBUTING = read("hack/README.md")
 POLICIES = [text for page in PAGES for text in blocks(read(page), "yaml") if "kind: MemoryPolicy" in text]
 MIB = 2**20
@@ -38,18 +40,18 @@ class TestExamples:
         assert loaded.policies
 
     def test_a_policy_within_a_command_passes_the_check(self):
-        (text,) = re.findall(r"^echo '(.*?)'", README, re.MULTILINE)
+        (text,) = re.findall(r"^echo '(.*?)'", HOST, re.MULTILINE)
         assert [policy.name for policy in load(text, "README.md").policies] == ["all"]
 
     def test_the_wishes_that_virsh_sets_are_understood(self):
-        weighty, opted_out = (wishes(text) for text in re.findall(r'--set "(.*?)"', README))
+        weighty, opted_out = (wishes(text) for text in re.findall(r'--set "(.*?)"', RESOURCES))
         assert weighty == Wishes(weight=300, minimum=2048 * MIB, maximum=6144 * MIB, labels={"tier": "gold"})
         assert opted_out == Wishes(opt_out=True)
 
 
 def wishes(text: str) -> Wishes:
     """What Ballast reads once `virsh metadata --uri URI --set TEXT` has put the text into a domain."""
-    (uri,) = set(re.findall(r"--uri (\S+)", README))
+    (uri,) = set(re.findall(r"--uri (\S+)", RESOURCES))
     element = ElementTree.fromstring(text)  # noqa: S314 - our own page
     for each in element.iter():
         each.tag = f"{{{uri}}}{each.tag}"
@@ -67,15 +69,15 @@ def test_every_page_of_the_endpoint_is_listed():
     board = Board("node", lambda: 0.0)
     no_such_page = Pages(board, more=node_pages(board)).get("/nowhere").body.decode()
     served = no_such_page.strip().partition("there is ")[2].split(", ")
-    listed = [row[0].strip("`").partition("?")[0] for row in table(README, "Page")]
+    listed = [row[0].strip("`").partition("?")[0] for row in table(HOST, "Page")]
     assert listed == [path for path in served if path.removeprefix("/") not in ASSETS]
 
 
 def test_peers_are_compared_by_what_was_measured():
-    measured = {row[0]: row for row in table(README, "Trace, host")}
+    measured = {row[0]: row for row in table(EVIDENCE, "Trace, host")}
     workers, production = measured["workers, 125 %"], measured["production, 125 %"]
     others = [dict(each.rsplit(" ", 1) for each in row[5].split(", ")) for row in (workers, production)]
-    told = {re.sub(r"\[(.*)\].*", r"\1", row[0]): row[3] for row in table(README, "Peer")}
+    told = {re.sub(r"\[(.*)\].*", r"\1", row[0]): row[3] for row in table(EVIDENCE, "Peer")}
     assert {peer: figures for peer, figures in told.items() if figures} == {
         "oVirt MoM": f"{others[0]['MoM']}, {others[1]['MoM']}; Ballast {workers[1]}, {production[1]}",
         "Proxmox VE": f"{others[0]['Proxmox']}, {others[1]['Proxmox']}",

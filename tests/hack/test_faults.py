@@ -74,7 +74,7 @@ def told(page, heading):
 
 @pytest.mark.parametrize(
     ("family", "page", "heading"),
-    [("host", "README.md", "Faults"), ("cluster", "hack/README.md", "Faults of a cluster")],
+    [("host", "hack/EVIDENCE.md", "Faults on a host"), ("cluster", "hack/EVIDENCE.md", "Faults of a cluster")],
 )
 def test_a_page_tells_of_every_fault_of_a_family_and_no_other_what_is_done(family, page, heading):
     assert told(page, heading) == {fault.name: fault.done for fault in FAMILIES[family]}

@@ -30,8 +30,8 @@ QUARTER_OF_AN_HOUR = 900
             "the first gives way to the next",
         ),
         ("SECURITY.md", f"{wire.QUEUED_REQUESTS} requests wait for the {wire.THREADS} threads that make answers"),
-        ("README.md", f"Memory given in the {TOGETHER_S:g} s before"),
-        ("README.md", f"twelve a domain, and a point of the chart every {STEP_S:g} s"),
+        ("controller/README.md", f"Memory given in the {TOGETHER_S:g} s before"),
+        ("controller/README.md", f"twelve a domain, and a point of the chart every {STEP_S:g} s"),
         ("manifests/monitoring/README.md", f"more than {SILENCE_S:g} s means that it hangs"),
     ],
 )
