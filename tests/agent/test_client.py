@@ -345,6 +345,28 @@ def test_of_a_refusal_no_more_is_read_than_an_api_server_has_to_say(server, clie
     assert caught.value.reason == reason
 
 
+def test_credentials_that_cannot_be_read_again_are_no_answer_of_a_server(server):
+    loads = iter([server.load])
+
+    def load() -> Configuration:
+        try:
+            return next(loads)()
+        except StopIteration:
+            raise AccessError("no token") from None
+
+    server.says({}, 401)
+    with pytest.raises(ApiError) as caught:
+        Client(load).get(NODES, "a")
+    assert (caught.value.status, caught.value.reason, str(caught.value)) == (0, "NoAccess", "no token")
+
+
+def test_many_choices_are_no_answer(server, client):
+    server.says({"metadata": {"name": "a", "resourceVersion": "1"}}, 300)
+    with pytest.raises(ApiError) as caught:
+        client.get(NODES, "a")
+    assert caught.value.status == 300
+
+
 def test_an_access_that_cannot_be_used_is_said_with_the_remedy(tmp_path):
     with pytest.raises(AccessError, match=r"--kubeconfig .*/nowhere: .*; name a kubeconfig that kubectl can use"):
         access(tmp_path / "nowhere")()
