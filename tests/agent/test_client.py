@@ -1,6 +1,7 @@
 """The client against an HTTP server of a few lines: what it asks, and what becomes of each kind of answer."""
 
 import json
+import socket
 import ssl
 import threading
 import warnings
@@ -402,3 +403,36 @@ def test_a_kubeconfig_tells_server_and_token_wherever_ballast_runs(tmp_path, mon
     configuration = access(tmp_path / "config")()
     assert configuration.host == "https://api:6443"
     assert configuration.auth_settings()["BearerToken"]["value"] == "Bearer secret"
+
+
+def test_a_list_tells_when_the_server_made_it(server, client):
+    def dated(handler: Any) -> None:
+        body = json.dumps({"kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": []}).encode()
+        handler.send_response_only(200)
+        handler.send_header("Date", "Sat, 31 Jan 2026 12:00:00 GMT")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    server.answers.append(dated)
+    assert next(client.pages(NODES)).server_time == "2026-01-31T12:00:00Z"
+
+
+def test_empty_lines_between_events_say_nothing(server, client):
+    line = json.dumps({"type": "ADDED", "object": {"kind": "Node", "metadata": {"name": "a", "resourceVersion": "2"}}})
+    server.answers.append((200, {}, f"\n{line}\n\n{line}\n".encode()))
+    events = []
+    with pytest.raises(ApiError, match="ended a watch before its time"):
+        events.extend(event.type for event in client.watch(NODES, "1"))
+    assert events == ["ADDED", "ADDED"]
+
+
+def test_connections_that_are_silent_for_long_are_kept_alive(server):
+    loaded = []
+
+    def load() -> Configuration:
+        loaded.append(server.load())
+        return loaded[-1]
+
+    Client(load).close()
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in loaded[-1].socket_options

@@ -16,7 +16,7 @@ import pytest
 from kubernetes.client.configuration import Configuration
 
 from controller.cluster import access as access_module
-from controller.cluster import boundedresponse
+from controller.cluster import boundedresponse, kopfwatch
 from controller.cluster.access import AccessError, access
 from controller.cluster.boundedresponse import TooLargeError
 from controller.cluster.client import ANSWER_S, CONNECT_S, MAXIMUM_ANSWER
@@ -143,6 +143,16 @@ def test_kopf_judges_the_certificate_by_the_server_name_of_the_kubeconfig(kubeco
         other = access(kubeconfig(**fields, tls_server_name="other.example"))()
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             got(other, other.tls_server_name)
+
+
+@pytest.mark.parametrize(("given", "name"), [(NAME, NAME), (None, "")])
+def test_kopf_is_told_the_server_name_of_the_kubeconfig(kubeconfig, monkeypatch, given, name):
+    fields = {"server": "https://127.0.0.1:1", **({"tls_server_name": given} if given else {})}
+    names = []
+    monkeypatch.setattr(kopfwatch, "_session", lambda _connection, name, _failed: names.append(name))
+    (login,) = kopfwatch._registry(access(kubeconfig(**fields)), lambda *_: None)._activities._handlers
+    asyncio.run(login.fn())
+    assert names == [name]
 
 
 def test_a_server_that_is_not_verified_is_said_once(kubeconfig, caplog):

@@ -165,6 +165,9 @@ class TestClient:
             assert theirs.recv(1) == b""
         deadline.end()
 
+    def test_a_request_under_way_keeps_no_process_from_ending(self):
+        assert Deadline(1000.0)._timer.daemon
+
     def test_a_handshake_that_drips_is_given_up_too(self):
         with answering(dripping(b"\x16\x03\x03\x3f\xff", b"\x02")) as load:
             began = time.monotonic()
@@ -364,9 +367,14 @@ def nested(levels: int) -> Any:
 
 
 class TestObjects:
-    def test_a_number_that_is_out_of_place_is_told(self):
-        with pytest.raises(ApiError, match=r"metadata\.name: '1\.5': "):
-            sound({"metadata": {"name": 1.5, "resourceVersion": "1"}})
+    @pytest.mark.parametrize(("value", "told"), [(1.5, "'1\\.5'"), (7, "'7'"), ([1], "'list'")])
+    def test_what_is_out_of_place_is_told(self, value, told):
+        with pytest.raises(ApiError, match=rf"metadata\.name: {told}: "):
+            sound({"metadata": {"name": value, "resourceVersion": "1"}})
+
+    def test_a_word_that_is_out_of_place_is_told(self):
+        with pytest.raises(ApiError, match="spec: 'all': "):
+            sound({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": "all"})
 
     @pytest.mark.parametrize("odd", OBJECTS.values(), ids=OBJECTS)
     def test_an_object_of_another_form_is_refused(self, odd):
@@ -494,6 +502,12 @@ class TestWriters:
     def test_a_lease_with_odd_fields_is_an_error_of_the_lease(self, spec):
         with pytest.raises(LeaseError):
             ApiLease(Answering({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": spec}), "ns", "a").read()
+
+
+def test_a_lease_that_has_never_changed_hands_is_a_good_one():
+    spec = {"holderIdentity": "a", "leaseDurationSeconds": 15, "leaseTransitions": 0}
+    lease = ApiLease(Answering({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": spec}), "ns", "a")
+    assert lease.read() == Held(Record("a", 15, "", "", 0), "1")
 
 
 class Keeping(Answering):

@@ -18,7 +18,7 @@ PLACES = [
 
 
 def normalized(requirement: str) -> str:
-    """The name in a requirement, as https://packaging.python.org/en/latest/specifications/name-normalization/ has it."""
+    """The name in a requirement (https://packaging.python.org/en/latest/specifications/name-normalization/)."""
     return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement)[0]).lower()
 
 
