@@ -115,12 +115,13 @@ def test_whoever_asked_to_be_told_is_told_when_the_outcome_is_there(gate):
 
 
 def test_whoever_waits_for_any_of_several_calls_rests_until_one_has_ended():
-    ends = threading.Event()
-    waiting = Call(ends.wait, ())
+    ends, never = threading.Event(), threading.Event()
+    waiting, other = Call(ends.wait, ()), Call(never.wait, ())
     began = time.monotonic()
     wait_any([waiting], 0.2)
     assert time.monotonic() - began >= 0.2
     threading.Timer(0.1, ends.set).start()
-    wait_any([waiting, Call(threading.Event().wait, ())], 10)
-    assert waiting.done()
+    wait_any([waiting, other], 10)
+    assert (waiting.done(), other.done()) == (True, False)
+    never.set()  # no thread is left to later tests
     wait_any([waiting], -1.0)
