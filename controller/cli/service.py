@@ -109,9 +109,9 @@ def _decide(wired: _Wired) -> dict[str, str]:
 
 _PASSING = frozenset({str(Reason.NONE), str(Reason.WARMING_UP)})
 _PASSING_UNDER_ENFORCE = _PASSING | {
-    str(reason) for reason in (Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.BOOTING, Reason.BUSY)
+    str(reason) for reason in (Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.BOOTING, Reason.UNRESPONSIVE)
 }
-"""Under Enforce a guest that sends no statistics has just been asked to, and may be busy with being asked."""
+"""Under Enforce a guest that sends no statistics has just been asked to, and that call may hold its QEMU yet."""
 
 
 def _undecided(state: dict[str, Any]) -> bool:

@@ -37,9 +37,9 @@ STATISTICS: tuple[tuple[str, float], ...] = (
 
 _NAMES = tuple(name for name, _ in STATISTICS)
 _FACTORS = np.array([factor for _, factor in STATISTICS])
-_STATE, _REASON, _CURRENT, _TOLD = map(
-    _NAMES.index, ("state.state", "state.reason", "balloon.current", "balloon.usable")
-)
+_STATE, _REASON, _TOLD = map(_NAMES.index, ("state.state", "state.reason", "balloon.usable"))
+_ASKED = frozenset(_NAMES[_TOLD:])
+"""What only QEMU and its guest can tell, and the resident size, which libvirt gives with it."""
 _MOST = 2.0**53
 """Of any number that a guest tells, in libvirt's units. More is the -1 of a tag that its driver does not set: libvirt
 leaves -1 bytes out, but some count in other units."""
@@ -71,25 +71,28 @@ class Look:
     """False when domains were left out because their connection is down: nothing is known about those."""
 
 
-def read(
-    keys: Sequence[str],
-    replies: Iterable[Mapping[str, Any]],
-    suspects: Collection[str] = (),
-    in_job: Collection[str] = (),
-) -> Look:
-    """A look from libvirt's replies, one a key.
+def passed_over(reply: Mapping[str, Any]) -> bool:
+    """Running, but with nothing that its QEMU was asked for: libvirt gives that where a call of anybody's holds it.
 
-    A running domain whose job libvirt could not get is UNRESPONSIVE when it is among the `suspects`, whose job
-    a hanging call of our own may hold; otherwise somebody else's job does, and it is BUSY, as are all of `in_job`.
+    A driver that gives no size either knows no such statistics.
+    """
+    running = reply.get("state.state") in _RUNNING_STATES
+    return running and "balloon.current" in reply and _ASKED.isdisjoint(reply)
+
+
+def read(keys: Sequence[str], replies: Collection[Mapping[str, Any]], in_job: Collection[str] = ()) -> Look:
+    """A look from libvirt's replies, one a key. Running domains are BUSY where they are among those `in_job`, and
+    UNRESPONSIVE where they were passed over.
     """
     rows = [list(map(reply.get, _NAMES, repeat(np.nan))) for reply in replies]
     values = np.array(rows, dtype=np.float64).reshape(-1, len(STATISTICS))
     told = values[:, _TOLD:]
     told[(told < 0) | (told >= _MOST)] = np.nan
     life = _lives(values)
-    if suspects or in_job:
-        life[_among(keys, in_job) & (life == Life.RUNNING)] = Life.BUSY
-        life[_among(keys, suspects) & _skipped(values)] = Life.UNRESPONSIVE
+    running = life == Life.RUNNING
+    life[running & np.fromiter(map(passed_over, replies), dtype=np.bool_, count=len(keys))] = Life.UNRESPONSIVE
+    if in_job:
+        life[running & _among(keys, in_job)] = Life.BUSY
     return Look(tuple(keys), life, values)
 
 
@@ -128,21 +131,12 @@ def _lives(values: Floats) -> Ints:
     paused = np.isin(values[:, _STATE], _PAUSED_STATES)
     in_job = paused & np.isin(values[:, _REASON], _PAUSED_BY_JOB)
     in_job |= _running(values) & np.isin(values[:, _REASON], _RUNNING_IN_JOB)
-    cases = [in_job | _skipped(values), _running(values), paused]
+    cases = [in_job, _running(values), paused]
     return np.select(cases, [Life.BUSY, Life.RUNNING, Life.PAUSED], Life.NOT_RUNNING).astype(np.int64)
 
 
 def _running(values: Floats) -> Bools:
     return np.isin(values[:, _STATE], _RUNNING_STATES)
-
-
-def _skipped(values: Floats) -> Bools:
-    """Running, but with nothing that its QEMU was asked for: libvirt gives that where it gets the domain's job at once.
-
-    A driver that gives no size either knows no such statistics.
-    """
-    nothing = np.isnan(values[:, _TOLD:]).all(axis=1) & np.isfinite(values[:, _CURRENT])
-    return np.asarray(_running(values) & nothing)
 
 
 def _among(keys: Sequence[str], chosen: Collection[str]) -> Bools:

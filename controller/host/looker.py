@@ -2,7 +2,8 @@
 
 A QEMU that hangs keeps the call that asked it. The call is left behind; it also holds that domain's job, so the
 same question asked again, with NOWAIT, passes the domain over and brings back all the others. A libvirt that is merely
-slow answers the call in the end: what it says is used then.
+slow answers the call in the end: what it says is used then. Calls of others hold domains, too, for milliseconds each: a
+domain that is passed over is asked again.
 """
 
 import logging
@@ -18,9 +19,9 @@ import numpy as np
 from controller.engine.snapshot import Life
 from controller.host.calls import FAILURES, LATE_SECONDS, NUDGE_SECONDS, Call, NotStartedError, wait_any
 from controller.host.connection import Connection, Link, connection_of
-from controller.host.look import GROUPS, Look, arranged, join, read, unanswered
+from controller.host.look import GROUPS, Look, arranged, join, passed_over, read, unanswered
 from controller.host.remedies import said
-from controller.host.trouble import Trouble, barred
+from controller.host.trouble import Trouble, barred, job_runs
 
 LOG = logging.getLogger(__name__)
 
@@ -30,16 +31,20 @@ LOOK_SECONDS = (1.5, 0.75, 0.75)
 asked once, and given the sum of them."""
 
 HELD_SECONDS = 0.3
-"""How long a look waits for a domain that a call of our own holds: one that does not hang reads it in milliseconds. A
-libvirtd that was stopped for a while takes up all calls at once, and they pass over what the first of them holds."""
+"""How long a look waits for a domain that a call holds, ours or another's: one that does not hang reads it in
+milliseconds. A libvirtd that was stopped for a while takes up all calls at once, and they pass over what the first of
+them holds."""
+
+PAUSES = 6
+"""Between as many repetitions of a question, each twice as long as the one before, all together `HELD_SECONDS`: 5 ms at
+first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """libvirt's replies, in its own order and without domains that are gone; which of them still have a job."""
+    """libvirt's replies by key, in its own order and without domains that are gone; which of them have a job."""
 
-    keys: Sequence[str]
-    replies: Sequence[Mapping[str, Any]]
+    replies: Mapping[str, Mapping[str, Any]]
     in_job: Set[str]
 
 
@@ -52,6 +57,8 @@ class Question:
     keys: Sequence[str]
     in_job: Set[str]
     """Those of `keys` that had a job when last asked."""
+    hung: Set[str]
+    """Those that are not asked again: a call of ours may hang in them, or they did not answer the last look."""
     unheard: set[str]
     """Those of `keys` that no other answer has told of meanwhile."""
     late: bool = False
@@ -95,7 +102,7 @@ class _Pending:
     def give_up(self) -> None:
         """Who has not been heard of by now does not answer."""
         held = {key: reply for key, reply in self.held.items() if key in self.keys}
-        self.take(read(list(held), held.values(), held))
+        self.take(read(list(held), held.values()))
         self.take(unanswered(list(self.keys), Life.UNRESPONSIVE))
 
     def by_connection(self) -> dict[str, list[str]]:
@@ -180,7 +187,8 @@ class Looker:
 
     def _start(self, connection: Connection, link: Link, keys: Sequence[str]) -> _Call | None:
         """Begin to ask; None when too many earlier calls hang."""
-        question = Question(connection, link, keys, self._trouble.in_job & set(keys), set(keys))
+        hung = link.calls.suspects() | self._trouble.unresponsive
+        question = Question(connection, link, keys, self._trouble.in_job & set(keys), hung, set(keys))
         try:
             return _Call(question, link.calls.start(lambda: _ask(question), keys, question.told))
         except NotStartedError:
@@ -236,16 +244,16 @@ class Looker:
             calls.slow &= call.age >= self._seconds[0]
             self._trouble.in_job -= question.in_job - answer.in_job
             pending.take(
-                unanswered([key for key in question.keys if key in wanted - set(answer.keys)], Life.NOT_RUNNING)
+                unanswered([key for key in question.keys if key in wanted - answer.replies.keys()], Life.NOT_RUNNING)
             )
-        replies = {key: reply for key, reply in zip(answer.keys, answer.replies, strict=True) if key in wanted}
-        look = read(list(replies), replies.values(), calls.suspects(), answer.in_job)
-        passed_over = {look.keys[row] for row in np.flatnonzero(look.life == Life.UNRESPONSIVE)}
+        replies = {key: reply for key, reply in answer.replies.items() if key in wanted}
+        look = read(list(replies), replies.values(), answer.in_job)
+        unread = {look.keys[row] for row in np.flatnonzero(look.life == Life.UNRESPONSIVE)}
         if not question.late:
-            passed_over -= self._trouble.unresponsive
-            pending.hold({key: replies[key] for key in passed_over})
-        told = {key: reply for key, reply in replies.items() if key not in passed_over}
-        pending.take(read(list(told), told.values(), calls.suspects(), answer.in_job))
+            unread = unread & calls.suspects() - self._trouble.unresponsive
+            pending.hold({key: replies[key] for key in unread})
+        told = {key: reply for key, reply in replies.items() if key not in unread}
+        pending.take(read(list(told), told.values(), answer.in_job))
         for other in self._open:
             other.question.unheard.difference_update(told)
 
@@ -258,14 +266,34 @@ class Looker:
 
 def _ask(question: Question) -> Answer:
     """The libvirt calls of a look; runs in a thread that may hang."""
-    handle, entries = question.link.handle, question.link.entries
-    domains = [entries[key].domain for key in question.keys if key in entries]
-    flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
-    replies = handle.domainListGetStats(domains, GROUPS, flags) if domains else []
-    keys = [question.connection.key(domain) for domain, _ in replies]
-    return Answer(keys, [reply for _, reply in replies], question.in_job and _in_job(question, keys))
-
-
-def _in_job(question: Question, keys: Sequence[str]) -> Set[str]:
     entries = question.link.entries
-    return {key for key in question.in_job & set(keys) if barred(entries[key].domain)}
+    domains = {key: entries[key].domain for key in question.keys if key in entries}
+    replies = _replies(question, list(domains.values()))
+    for pause in range(PAUSES):
+        again = [domains[key] for key in _passed_over(replies) if key not in question.hung]
+        if not again:
+            break
+        time.sleep(HELD_SECONDS * 2**pause / (2**PAUSES - 1))
+        replies |= _replies(question, again)
+    unread = _passed_over(replies)
+    barring = {key for key in question.in_job & replies.keys() - unread if _is(barred, domains[key])}
+    return Answer(replies, barring | {key for key in unread if _is(job_runs, domains[key])})
+
+
+def _replies(question: Question, domains: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
+    """libvirt's, by key."""
+    flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+    replies = question.link.handle.domainListGetStats(domains, GROUPS, flags) if domains else []
+    return {question.connection.key(domain): reply for domain, reply in replies}
+
+
+def _passed_over(replies: Mapping[str, Mapping[str, Any]]) -> Set[str]:
+    return {key for key, reply in replies.items() if passed_over(reply)}
+
+
+def _is(state: Callable[[Any], bool], domain: Any) -> bool:
+    """Whether a libvirt.virDomain is in a state; not where libvirt does not tell, as of one that has just ended."""
+    try:
+        return state(domain)
+    except libvirt.libvirtError:
+        return False

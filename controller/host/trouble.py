@@ -36,3 +36,11 @@ def barred(domain: Any) -> bool:
         raise
     lets = job.get(libvirt.VIR_DOMAIN_JOB_OPERATION) == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
     return job["type"] in RUNNING_JOBS and not lets  # it may have ended between the two calls
+
+
+def job_runs(domain: Any) -> bool:
+    """True while a job holds the QEMU of a libvirt.virDomain; False while a call that waits for its answer does.
+
+    libvirt tells without waiting for either. Raises libvirtError.
+    """
+    return domain.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_JOB  # type: ignore[no-any-return]

@@ -11,8 +11,8 @@ import re
 from controller.api.printable import printable
 
 _MARK = "'"
-_FORMULA = ("=", "+", "-", "@", _MARK)
-"""What a formula, or what is marked, begins with."""
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", _MARK)
+"""What a formula, or what is marked, begins with; some spreadsheets take the signs in full width, too."""
 _ESCAPED = re.compile(r"\\(?:\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 

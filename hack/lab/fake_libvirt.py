@@ -99,6 +99,11 @@ class FakeDomain:
     def jobStats(self) -> dict[str, int]:  # noqa: N802 - libvirt's name
         return {"type": self.job_type, libvirt.VIR_DOMAIN_JOB_OPERATION: self.job_operation}
 
+    def controlInfo(self) -> list[int]:  # noqa: N802 - libvirt's name
+        if self.job_type != libvirt.VIR_DOMAIN_JOB_NONE:
+            return [libvirt.VIR_DOMAIN_CONTROL_JOB, 0, 0]
+        return [libvirt.VIR_DOMAIN_CONTROL_OCCUPIED if self.job.locked() else libvirt.VIR_DOMAIN_CONTROL_OK, 0, 0]
+
     def setMemoryFlags(self, kib: int, flags: int) -> None:  # noqa: N802 - libvirt's name
         with self.job:
             self.answers.wait()

@@ -1,5 +1,6 @@
 """An API server of a few lines: what it holds, what it is asked, and failing on demand."""
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,6 +33,22 @@ class FakeWatch:
 
     def close(self) -> None:
         self.closed = True
+
+
+class WaitingWatch:
+    """Hears nothing until it is closed; fails then, as the real one whose connection is cut off."""
+
+    def __init__(self, ended: ApiError) -> None:
+        self._ended = ended
+        self.waits, self.closed = threading.Event(), threading.Event()
+
+    def __iter__(self) -> Iterator[Event]:
+        self.waits.set()
+        assert self.closed.wait(30)
+        raise self._ended
+
+    def close(self) -> None:
+        self.closed.set()
 
 
 class FakeApi:

@@ -1,6 +1,7 @@
 """The client against an HTTP server of a few lines: what it asks, and what becomes of each kind of answer."""
 
 import json
+import socket
 import ssl
 import threading
 import warnings
@@ -345,6 +346,28 @@ def test_of_a_refusal_no_more_is_read_than_an_api_server_has_to_say(server, clie
     assert caught.value.reason == reason
 
 
+def test_credentials_that_cannot_be_read_again_are_no_answer_of_a_server(server):
+    loads = iter([server.load])
+
+    def load() -> Configuration:
+        try:
+            return next(loads)()
+        except StopIteration:
+            raise AccessError("no token") from None
+
+    server.says({}, 401)
+    with pytest.raises(ApiError) as caught:
+        Client(load).get(NODES, "a")
+    assert (caught.value.status, caught.value.reason, str(caught.value)) == (0, "NoAccess", "no token")
+
+
+def test_many_choices_are_no_answer(server, client):
+    server.says({"metadata": {"name": "a", "resourceVersion": "1"}}, 300)
+    with pytest.raises(ApiError) as caught:
+        client.get(NODES, "a")
+    assert caught.value.status == 300
+
+
 def test_an_access_that_cannot_be_used_is_said_with_the_remedy(tmp_path):
     with pytest.raises(AccessError, match=r"--kubeconfig .*/nowhere: .*; name a kubeconfig that kubectl can use"):
         access(tmp_path / "nowhere")()
@@ -380,3 +403,36 @@ def test_a_kubeconfig_tells_server_and_token_wherever_ballast_runs(tmp_path, mon
     configuration = access(tmp_path / "config")()
     assert configuration.host == "https://api:6443"
     assert configuration.auth_settings()["BearerToken"]["value"] == "Bearer secret"
+
+
+def test_a_list_tells_when_the_server_made_it(server, client):
+    def dated(handler: Any) -> None:
+        body = json.dumps({"kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": []}).encode()
+        handler.send_response_only(200)
+        handler.send_header("Date", "Sat, 31 Jan 2026 12:00:00 GMT")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    server.answers.append(dated)
+    assert next(client.pages(NODES)).server_time == "2026-01-31T12:00:00Z"
+
+
+def test_empty_lines_between_events_say_nothing(server, client):
+    line = json.dumps({"type": "ADDED", "object": {"kind": "Node", "metadata": {"name": "a", "resourceVersion": "2"}}})
+    server.answers.append((200, {}, f"\n{line}\n\n{line}\n".encode()))
+    events = []
+    with pytest.raises(ApiError, match="ended a watch before its time"):
+        events.extend(event.type for event in client.watch(NODES, "1"))
+    assert events == ["ADDED", "ADDED"]
+
+
+def test_connections_that_are_silent_for_long_are_kept_alive(server):
+    loaded = []
+
+    def load() -> Configuration:
+        loaded.append(server.load())
+        return loaded[-1]
+
+    Client(load).close()
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in loaded[-1].socket_options

@@ -6,7 +6,7 @@ import json
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from kubernetes.client.configuration import Configuration
 
 from controller.cluster import access as access_module
+from controller.cluster import boundedresponse, kopfwatch
 from controller.cluster.access import AccessError, access
 from controller.cluster.boundedresponse import TooLargeError
 from controller.cluster.client import ANSWER_S, CONNECT_S, MAXIMUM_ANSWER
@@ -144,6 +145,16 @@ def test_kopf_judges_the_certificate_by_the_server_name_of_the_kubeconfig(kubeco
             got(other, other.tls_server_name)
 
 
+@pytest.mark.parametrize(("given", "name"), [(NAME, NAME), (None, "")])
+def test_kopf_is_told_the_server_name_of_the_kubeconfig(kubeconfig, monkeypatch, given, name):
+    fields = {"server": "https://127.0.0.1:1", **({"tls_server_name": given} if given else {})}
+    names = []
+    monkeypatch.setattr(kopfwatch, "_session", lambda _connection, name, _failed: names.append(name))
+    (login,) = kopfwatch._registry(access(kubeconfig(**fields)), lambda *_: None)._activities._handlers
+    asyncio.run(login.fn())
+    assert names == [name]
+
+
 def test_a_server_that_is_not_verified_is_said_once(kubeconfig, caplog):
     access_module._say_unverified.cache_clear()
     load = access(kubeconfig(server="https://api.invalid", insecure_skip_tls_verify=True))
@@ -181,6 +192,29 @@ def test_an_answer_without_end_ends_the_run_and_is_not_kept(watched):
         run_kopf(lambda: Configuration(host=f"http://127.0.0.1:{port}"), lambda *_: None, stop)
     given_up.cancel()
     assert sum(sent) < 4 * MAXIMUM_ANSWER
+
+
+class Pieces:
+    """A StreamReader that gives these."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
+
+    async def iter_chunked(self, _size: int) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+
+
+@pytest.mark.parametrize("pieces", [(b"x" * 10,), (b"xxxxx", b"xxxxx"), (b"x" * 5 + b"\n" + b"x" * 4, b"x" * 6)])
+def test_an_answer_or_a_line_of_it_may_be_just_as_large_as_allowed(pieces, monkeypatch):
+    monkeypatch.setattr(boundedresponse, "MAXIMUM_ANSWER", 10)
+
+    async def lines(pieces: tuple[bytes, ...]) -> bytes:
+        return b"".join([piece async for piece in boundedresponse._Bounded(Pieces(*pieces)).iter_chunked(10)])
+
+    assert asyncio.run(lines(pieces)) == b"".join(pieces)
+    with pytest.raises(TooLargeError):
+        asyncio.run(lines((*pieces, b"x")))
 
 
 def resource(name: str, kind: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from controller.aggregation.news import Changed, Complete, Seen
 from controller.aggregation.picture import Picture
 from controller.cluster.cache import Cache
 from controller.cluster.client import MAXIMUM_ANSWER, Client, Event, Page
+from controller.cluster.deadline import Deadline
 from controller.cluster.election import Held, LeaseError, Record
 from controller.cluster.errors import ApiError, of_status, refused
 from controller.cluster.feed import Feed
@@ -29,6 +30,7 @@ from controller.cluster.policies import ClusterPolicies
 from controller.cluster.resources import MEMORY_POLICIES, NODES
 from controller.cluster.shape import LEVELS, sound
 from controller.cluster.statuswriter import StatusWriter
+from lab.daemons import until
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 BODIES = {
@@ -129,6 +131,42 @@ class TestClient:
             with pytest.raises(ApiError):
                 Client(load, answer_s=0.2).get(NODES, "a")
             assert time.monotonic() - began < 2
+
+    def test_a_refusal_that_comes_in_pieces_is_read_as_a_whole(self):
+        pieces = (b'{"reason": "Busy", ', b'"message": "later"}')
+        body = b"".join(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" for piece in (*pieces, b""))
+        head = b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n"
+        with answering(lambda connection: connection.sendall(head + body)) as load, pytest.raises(ApiError) as caught:
+            Client(load).get(NODES, "a")
+        assert (caught.value.reason, str(caught.value)) == ("Busy", "later (503 Busy)")
+
+    def test_of_a_refusal_without_end_a_little_is_read(self):
+        sent = []
+
+        def endless(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 503 No\r\nContent-Length: 1000000000\r\n\r\n{")
+            for _ in range(1000):
+                connection.sendall(b" " * 2**20)
+                sent.append(2**20)
+
+        with answering(endless) as load, pytest.raises(ApiError) as caught:
+            Client(load).get(NODES, "a")
+        assert caught.value.status == 503
+        assert sum(sent) < MAXIMUM_ANSWER
+
+    def test_a_socket_that_is_opened_after_the_time_is_up_is_cut_off_at_once(self):
+        deadline = Deadline(0.01)
+        deadline.begin()
+        until(lambda: deadline.passed, 10, "its time is up")
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            deadline.note(ours)
+            theirs.settimeout(5)
+            assert theirs.recv(1) == b""
+        deadline.end()
+
+    def test_a_request_under_way_keeps_no_process_from_ending(self):
+        assert Deadline(1000.0)._timer.daemon
 
     def test_a_handshake_that_drips_is_given_up_too(self):
         with answering(dripping(b"\x16\x03\x03\x3f\xff", b"\x02")) as load:
@@ -329,6 +367,15 @@ def nested(levels: int) -> Any:
 
 
 class TestObjects:
+    @pytest.mark.parametrize(("value", "told"), [(1.5, "'1\\.5'"), (7, "'7'"), ([1], "'list'")])
+    def test_what_is_out_of_place_is_told(self, value, told):
+        with pytest.raises(ApiError, match=rf"metadata\.name: {told}: "):
+            sound({"metadata": {"name": value, "resourceVersion": "1"}})
+
+    def test_a_word_that_is_out_of_place_is_told(self):
+        with pytest.raises(ApiError, match="spec: 'all': "):
+            sound({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": "all"})
+
     @pytest.mark.parametrize("odd", OBJECTS.values(), ids=OBJECTS)
     def test_an_object_of_another_form_is_refused(self, odd):
         with pytest.raises(ApiError) as caught:
@@ -455,6 +502,12 @@ class TestWriters:
     def test_a_lease_with_odd_fields_is_an_error_of_the_lease(self, spec):
         with pytest.raises(LeaseError):
             ApiLease(Answering({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": spec}), "ns", "a").read()
+
+
+def test_a_lease_that_has_never_changed_hands_is_a_good_one():
+    spec = {"holderIdentity": "a", "leaseDurationSeconds": 15, "leaseTransitions": 0}
+    lease = ApiLease(Answering({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": spec}), "ns", "a")
+    assert lease.read() == Held(Record("a", 15, "", "", 0), "1")
 
 
 class Keeping(Answering):

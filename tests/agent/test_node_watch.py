@@ -1,12 +1,15 @@
 """The Node's labels: watched by name, through breaks of all kinds."""
 
+import time
+
 import pytest
-from fake_api import AWAY, FakeApi
+from fake_api import AWAY, FakeApi, WaitingWatch
 
 from controller.cluster.client import Event
 from controller.cluster.errors import ApiError
 from controller.cluster.nodewatch import NodeWatch
 from controller.cluster.resources import NODES
+from controller.cluster.worker import ENDING_S
 
 GONE = ApiError(410, "Expired", "too old resource version (410 Expired)")
 
@@ -47,10 +50,11 @@ def test_another_node_is_not_taken_for_this_one(watched, caplog):
     other = {"metadata": {"name": "there", "uid": "u", "labels": {"tier": "lead"}, "resourceVersion": "101"}}
     watched.api.watches = [[Event("MODIFIED", other)]]
     watched.turn()
+    assert "metadata.name: 'there': Node here was asked for" in caplog.text
     watched.api.objects[NODES].insert(0, other)
     watched.turn()
     assert watched.told == [{"tier": "gold"}]
-    assert "metadata.name: 'there': Node here was asked for" in caplog.text
+    assert watched.watch._version == ""
 
 
 def test_a_change_of_labels_is_told_and_nothing_else_is(watched):
@@ -127,3 +131,29 @@ def test_a_node_that_does_not_exist_is_said_with_the_remedy(watched, caplog):
     assert "is --node-name right?" in caplog.text
     assert watched.watch.outage == ""
     assert watched.told == []
+
+
+def test_a_watch_that_waits_for_news_is_ended_with_the_thread(watched):
+    ended = ApiError(0, "Unreachable", "closed")
+    quiet = WaitingWatch(ended)
+    watched.api.watch = lambda *_, **__: quiet
+    with watched.watch.worker:
+        assert quiet.waits.wait(10)
+        began = time.monotonic()
+    assert quiet.closed.is_set()
+    assert time.monotonic() - began < ENDING_S
+
+
+def test_a_watch_begun_while_the_thread_is_ended_is_ended_too(watched, caplog):
+    quiet = WaitingWatch(ApiError(500, "Broken", "closed"))
+    watched.api.watch = lambda *_, **__: quiet
+    with watched.watch.worker:
+        assert quiet.waits.wait(10)
+    quiet.closed.clear()
+    assert watched.turn() == 0.0
+    assert quiet.closed.is_set()
+    assert caplog.records == []
+
+
+def test_an_end_before_the_first_watch_is_no_fault(watched):
+    watched.watch._interrupt()

@@ -456,3 +456,15 @@ def test_a_list_that_says_nothing_new_changes_nothing(source):
 def test_a_cache_folder_is_made_with_those_above_it(tmp_path):
     Cache(tmp_path / "a" / "b", "here")
     assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_going_on_from_the_cache_is_said_once_and_what_was_heard_of_the_node_since_stays(source, caplog):
+    source.know(policy("a", 1))
+    again = Source(source.policies._cache._file.parent)
+    again.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "lead"}})
+    again.api.fails = AWAY
+    again.policies.relist()
+    again.policies.relist()
+    again.policies.current()
+    assert caplog.text.count("known last") == 1
+    assert again.policies.node.labels == {"tier": "lead"}

@@ -331,6 +331,21 @@ def test_an_api_server_that_is_away_gets_the_newest_state_when_it_is_back(desk, 
     assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 3
 
 
+def test_an_api_server_that_asks_to_be_left_alone_is_not_written_to_meanwhile(desk):
+    asked = []
+
+    def apply(*_: Any, **__: Any) -> None:
+        asked.append(desk.now)
+        raise ApiError(429, "TooManyRequests", "later", 60.0)
+
+    desk.api.apply = apply
+    desk.context = context(desk.state, all=2)
+    desk.after(50)
+    assert len(asked) == 1
+    desk.after(50)
+    assert len(asked) == 2
+
+
 def test_a_state_that_somebody_deletes_is_written_again_within_a_minute(desk):
     desk.api.objects[NODE_MEMORY_STATES] = []
     assert desk.after(STANDS_S - 1) == []

@@ -14,6 +14,7 @@ from controller.cluster.election import (
     LeaseError,
     Record,
 )
+from controller.cluster.lease import Candidate
 
 
 class MemoryLease:
@@ -80,7 +81,9 @@ def test_the_first_makes_the_lease_and_leads(site):
 def test_the_second_waits_and_tries_again_a_little_later_each_time(site):
     a, b = site.replica("a"), site.replica("b")
     a.turn()
-    assert RETRY_S <= b.turn() <= RETRY_S * JITTER
+    waits = [b.turn() for _ in range(20)]
+    assert all(RETRY_S <= wait <= RETRY_S * JITTER for wait in waits)
+    assert len(set(waits)) > 1
     assert (b.leading, b.leader) == (False, "a")
 
 
@@ -249,8 +252,21 @@ def test_a_failure_is_said_once_and_so_is_its_end(site, caplog):
     a.turn()
     site.lease.away = False
     a.turn()
+    a.turn()
     assert [record.message for record in caplog.records] == [
         "election: connection refused",
         "election: the Lease can be read and written again",
         "a leads",
     ]
+
+
+def test_whoever_begins_or_ends_to_lead_says_so_each_time_and_not_between(site):
+    election = site.replica("a")
+    told = []
+    candidate = Candidate(election, lambda: told.append(election.leading))
+    for away in (False, False, True, False):
+        site.lease.away = away
+        candidate._turn()
+        site.now += RENEW_DEADLINE_S if away else 0.0
+        candidate._turn()
+    assert told == [True, False, True]

@@ -1,5 +1,6 @@
 """Lists and watches become news in order, across watches that end, an API server that goes away, versions too old."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -202,3 +203,42 @@ def test_what_is_wrong_is_told_as_long_as_it_is():
     assert listener.feed.problem == "nodes: API server does not answer"
     listener.feed.turn()
     assert listener.feed.problem == ""
+
+
+class QuietServer(Server):
+    """Its watches hear nothing until they are closed, and fail then."""
+
+    def __init__(self, *script: Any) -> None:
+        super().__init__(*script)
+        self.waits, self.closed = threading.Event(), threading.Event()
+        self.close = self.closed.set
+
+    def watch(self, _resource: Any, resource_version: str, **_: Any) -> "QuietServer":
+        self.asked.append(f"watch {resource_version}")
+        return self
+
+    def __iter__(self) -> Iterator[Event]:
+        self.waits.set()
+        assert self.closed.wait(30)
+        raise AWAY
+
+
+def test_a_watch_that_waits_for_news_is_ended_with_the_thread_and_that_is_no_outage(caplog):
+    listener = Listener()
+    server = QuietServer(ONE_PAGE)
+    feed = Feed(server, NODES, listener.heard.append, lambda: listener.now)
+    with feed.worker:
+        assert server.waits.wait(10)
+    assert not feed.worker._thread.is_alive()
+    assert (server.closed.is_set(), listener.heard, feed.problem, caplog.records) == (True, LISTED, "", [])
+
+
+def test_a_watch_begun_while_the_thread_is_ended_is_ended_too():
+    listener = Listener()
+    server = QuietServer(ONE_PAGE, ONE_PAGE)
+    feed = Feed(server, NODES, listener.heard.append, lambda: listener.now)
+    with feed.worker:
+        assert server.waits.wait(10)
+    server.closed.clear()
+    assert feed.turn() == 0.0
+    assert server.closed.is_set()

@@ -1,12 +1,13 @@
 """Blocking calls with a deadline."""
 
 import threading
+import time
 from queue import SimpleQueue
 
 import pytest
 
 from controller.host import calls as module
-from controller.host.calls import Calls, NotStartedError, TooManyHangError
+from controller.host.calls import Call, Calls, NotStartedError, TooManyHangError, wait_any
 
 
 @pytest.fixture
@@ -111,3 +112,16 @@ def test_whoever_asked_to_be_told_is_told_when_the_outcome_is_there(gate):
     call = Calls(int).start(gate.wait, (), lambda: told.put(call.done()))
     gate.set()
     assert told.get(timeout=10)
+
+
+def test_whoever_waits_for_any_of_several_calls_rests_until_one_has_ended():
+    ends, never = threading.Event(), threading.Event()
+    waiting, other = Call(ends.wait, ()), Call(never.wait, ())
+    began = time.monotonic()
+    wait_any([waiting], 0.2)
+    assert time.monotonic() - began >= 0.2
+    threading.Timer(0.1, ends.set).start()
+    wait_any([waiting, other], 10)
+    assert (waiting.done(), other.done()) == (True, False)
+    never.set()  # no thread is left to later tests
+    wait_any([waiting], -1.0)

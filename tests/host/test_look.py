@@ -94,10 +94,17 @@ def test_life(state, reason, life):
     assert read(["a"], [REPLY | {"state.state": state, "state.reason": reason}]).life.tolist() == [life]
 
 
-def test_a_domain_whose_job_is_held_is_busy_and_unresponsive_when_we_hold_it():
+def test_a_domain_that_was_passed_over_is_unresponsive_and_busy_where_a_job_is_why():
     skipped = {name: REPLY[name] for name in WITHOUT_JOB}
-    look = read(["a", "b", "c"], [skipped, skipped, REPLY], suspects={"b", "c"})
-    assert look.life.tolist() == [Life.BUSY, Life.UNRESPONSIVE, Life.RUNNING]
+    look = read(["a", "b", "c"], [skipped, skipped, REPLY], in_job={"b"})
+    assert look.life.tolist() == [Life.UNRESPONSIVE, Life.BUSY, Life.RUNNING]
+
+
+@pytest.mark.parametrize("state", [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_SHUTOFF])
+def test_of_a_domain_that_does_not_run_nothing_is_expected(state):
+    skipped = {name: REPLY[name] for name in WITHOUT_JOB} | {"state.state": state}
+    (life,) = read(["a"], [skipped]).life
+    assert life not in {Life.UNRESPONSIVE, Life.BUSY}
 
 
 def test_a_domain_known_to_have_a_job_is_busy_although_it_answers():

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from contextlib import nullcontext
 from queue import SimpleQueue
 
 import libvirt
@@ -11,7 +12,7 @@ import pytest
 from controller.engine.snapshot import Life
 from controller.host import looker as looker_module
 from controller.host.calls import LIMIT
-from controller.host.looker import HELD_SECONDS, Looker
+from controller.host.looker import HELD_SECONDS, LOOK_SECONDS, Looker
 from controller.host.trouble import Trouble
 from lab.fake_libvirt import REPLY, WITHOUT_JOB, FakeDomain, FakeHandle, error
 
@@ -257,7 +258,8 @@ def test_that_a_late_call_passed_a_domain_over_tells_nothing_of_it(connect, doma
     skipped = {name: REPLY[name] for name in WITHOUT_JOB}
     domains[0].reply = lambda: skipped
     handle, woken = SlowHandle(*domains), threading.Semaphore(0)
-    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=(0.01, 0.5))
+    trouble = Trouble(unresponsive={key(domains[0])})  # it is not asked again by the same call
+    looker = Looker({"": connect(handle, wake=woken.release)}, trouble, seconds=(0.01, 0.5))
     assert woken.acquire(timeout=10)  # it is connected
     looker.look(map_keys(domains))
     handle.let()
@@ -364,10 +366,66 @@ def test_calls_left_behind_are_bounded_and_then_nothing_is_asked(connect):
     assert "too many calls hang" in connection.error()
 
 
-def test_somebody_elses_job_is_busy_not_unresponsive(connect, domains):
+class PolledHandle(FakeHandle):
+    """Somebody else's call holds its first domain while this many bulk calls are made."""
+
+    def __init__(self, *domains: FakeDomain, calls: int) -> None:
+        super().__init__(*domains)
+        self.calls = calls
+
+    def domainListGetStats(self, domains, groups, flags):  # noqa: N802 - libvirt's name
+        self.calls -= 1
+        with self.domains[0].job if self.calls >= 0 else nullcontext():
+            return super().domainListGetStats(domains, groups, flags)
+
+
+def test_a_domain_that_another_program_asks_just_now_is_asked_again(connect, domains):
+    handle = PolledHandle(*domains, calls=2)
+    look = Looker({"": connect(handle)}, Trouble()).look(map_keys(domains))
+    assert list(lives(look).values()) == [Life.RUNNING] * 3
+    assert handle.bulk_calls == [["guest1", "guest2", "guest3"], ["guest1"], ["guest1"]]
+
+
+def test_a_domain_that_another_programs_call_holds_is_unresponsive_and_then_costs_no_waiting(connect, domains):
+    handle, trouble = FakeHandle(*domains), Trouble()
+    looker = Looker({"": connect(handle)}, trouble)
+    with domains[0].job:
+        began = time.monotonic()
+        assert list(lives(looker.look(map_keys(domains))).values()) == [Life.UNRESPONSIVE, Life.RUNNING, Life.RUNNING]
+        assert HELD_SECONDS <= time.monotonic() - began < LOOK_SECONDS[0]
+        handle.bulk_calls.clear()
+        assert lives(looker.look(map_keys(domains)))[key(domains[0])] == Life.UNRESPONSIVE
+        assert len(handle.bulk_calls) == 1
+    assert lives(looker.look(map_keys(domains)))[key(domains[0])] == Life.RUNNING
+    assert trouble.unresponsive == set()
+
+
+def test_a_domain_that_a_job_lets_nobody_ask_is_busy(connect, domains):
+    domains[0].job_type = libvirt.VIR_DOMAIN_JOB_UNBOUNDED
     with domains[0].job:
         look = Looker({"": connect(FakeHandle(*domains))}, Trouble()).look(map_keys(domains))
     assert list(lives(look).values()) == [Life.BUSY, Life.RUNNING, Life.RUNNING]
+
+
+def test_a_job_that_another_programs_call_keeps_from_being_asked_about_hangs_nothing(connect, domains, monkeypatch):
+    monkeypatch.setattr(domains[0], "jobInfo", lambda: pytest.fail("it waits for the domain"))
+    trouble = Trouble(in_job={key(domains[0])})
+    with domains[0].job:
+        look = Looker({"": connect(FakeHandle(*domains))}, trouble).look(map_keys(domains))
+    assert list(lives(look).values()) == [Life.UNRESPONSIVE, Life.RUNNING, Life.RUNNING]
+
+
+@pytest.mark.parametrize("call", ["jobInfo", "controlInfo"])
+def test_a_domain_that_ends_while_it_is_asked_about_a_job_hides_no_other(connect, domains, call, monkeypatch):
+    def gone():
+        raise error(libvirt.VIR_ERR_NO_DOMAIN, "Domain not found")
+
+    monkeypatch.setattr(domains[0], call, gone)
+    handle, trouble = FakeHandle(*domains), Trouble(in_job={key(domains[0])})
+    with domains[0].job if call == "controlInfo" else nullcontext():
+        look = Looker({"": connect(handle)}, trouble).look(map_keys(domains))
+    assert list(lives(look).values())[1:] == [Life.RUNNING] * 2
+    assert (look.connected, trouble.in_job) == (True, set())
 
 
 def test_a_domain_found_in_a_job_stays_busy_until_the_job_is_over(connect, domains):

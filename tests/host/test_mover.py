@@ -317,3 +317,17 @@ def test_without_a_connection_everything_is_refused_with_its_error(connect, doma
     (refusal,) = Mover({"": connection}, Trouble()).apply([action(domains[0], 200 * MIB)])
     assert "fake:///" in refusal.message
     assert domains[0].set == []
+
+
+def test_nothing_that_waits_is_sent_after_the_end(connect):
+    domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
+    for domain in domains[:-1]:
+        domain.answers.clear()
+    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    assert len(mover.apply([action(domain, 200 * MIB) for domain in domains])) == len(domains)
+    mover.close()
+    for domain in domains:
+        domain.answers.set()
+    time.sleep(0.2)
+    mover.drain_answers()
+    assert domains[-1].set == []

@@ -337,6 +337,22 @@ def test_the_mark_of_a_period_ends_with_the_domain(start_guests, watch):
     assert "<stats" not in guest.domain.XMLDesc()
 
 
+def test_a_guest_that_another_program_asks_is_unresponsive_only_if_its_answer_takes_long(
+    start_guests, watch, stopped, private_libvirtd
+):
+    (guest,) = start_guests(GuestSpec("asked", maximum=256))
+    watched, other = watch(), private_libvirtd.connect().lookupByUUIDString(guest.uuid)
+    for seconds, life in ((1.0, Life.UNRESPONSIVE), (0.1, Life.RUNNING)):
+        until(lambda: watched.lives() == [Life.RUNNING], 30, "seen")
+        resume = stopped(guest)
+        asking = threading.Thread(target=other.memoryStats)
+        asking.start()
+        until(lambda: guest.domain.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED, 30, "asked by another")
+        threading.Timer(seconds, resume).start()
+        assert watched.lives() == [life]
+        asking.join(30)
+
+
 @pytest.fixture
 def target(watch) -> Iterator[PrivateLibvirtd]:
     """Another host that guests can migrate to."""

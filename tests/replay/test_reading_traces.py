@@ -207,6 +207,10 @@ ODD_NAMES = [
         "+1",
         "-1",
         "@SUM(1)",
+        "\uff1dHYPERLINK(1)",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff20SUM(1)",
         "'a",
         "''a",
         "'=1",
@@ -239,7 +243,7 @@ def test_nothing_in_a_recording_is_a_formula_or_does_not_print(tmp_path):
     assert len(lines) == len(ODD_NAMES) + 2
     assert all(printable(line) == line for line in lines)
     cells = [row[1] for row in csv.reader(lines) if row]
-    assert [cell for cell in cells if cell[0] in "=+-@\t\r" or ";" in cell] == []
+    assert [cell for cell in cells if cell[0] in "=+-@\t\r\uff1d\uff0b\uff0d\uff20" or ";" in cell] == []
 
 
 @pytest.mark.parametrize("cell", ["'a", "a\\nb", "DOM\\user", "'a\\q", "'a\\u12", "'"])
