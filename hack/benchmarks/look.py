@@ -2,26 +2,22 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import libvirt
 
 from benchmarks.figures import Baseline, Figure
-from benchmarks.recorded import Recorded
+from benchmarks.recorded import DOMAINS, Recorded, Reply
 from benchmarks.site import GUESTS, Site
 from benchmarks.stopwatch import Spent
 from controller.host.look import GROUPS
 from controller.observe.http import Pages
 
 PART = "look"
-DOMAINS = 1_000
 GOAL_MS = 0.1
 """A domain."""
 WARM_UP_LOOKS = 30
 LOOKS = 50
 SCRAPES = 5
-
-Reply = dict[str, Any]
 
 
 def measure(site: Site) -> list[Figure]:

@@ -4,12 +4,13 @@ Everything of Ballast runs as it does on a real node, but for the wire to libvir
 on real guests.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import random
+import subprocess
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
@@ -29,6 +30,7 @@ from controller.observe.board import Board
 
 Reply = dict[str, Any]
 
+DOMAINS = 1_000
 KIB = 1024
 HOST_KIB = 2**30
 """Of the made-up host: 1 TiB, enough for all domains at their maximum."""
@@ -38,6 +40,8 @@ BUSY_SHARE = 0.03
 """Part of the domains whose demand changes from look to look."""
 CHANGE_KIB = 24 * KIB
 """By which it does, up or down."""
+PROCESSES = 20
+"""Real ones, whose sizes the domains share: a thousand would only take the machine's memory."""
 
 POLICY = MemoryPolicy.model_validate(
     {
@@ -65,10 +69,10 @@ class Player:
     """What a look asks of a libvirt.virConnect: replies of all domains, a second later each time."""
 
     def __init__(self, recorded: Sequence[Mapping[str, Any]], count: int) -> None:
-        self._random = np.random.default_rng(count)
+        self._random = random.Random(count)  # noqa: S311 - no secret; numpy's would be 3 MiB of `memory`
         self.domains = [Domain(number) for number in range(count)]
         self._replies = [self._vary(recorded[number % len(recorded)]) for number in range(count)]
-        self._busy = np.flatnonzero(self._random.random(count) < BUSY_SHARE).tolist()
+        self._busy = [number for number in range(count) if self._random.random() < BUSY_SHARE]
         self.now = 1000.0
 
     def maximum(self, number: int) -> int:
@@ -82,7 +86,7 @@ class Player:
             reply["balloon.last-update"] += 1
         for number in self._busy:
             reply = self._replies[number]
-            usable = reply["balloon.usable"] + int(self._random.integers(-CHANGE_KIB, CHANGE_KIB))
+            usable = reply["balloon.usable"] + self._random.randrange(-CHANGE_KIB, CHANGE_KIB)
             reply["balloon.usable"] = min(max(usable, reply["balloon.current"] // 16), reply["balloon.current"] // 2)
 
     def move(self, number: int, size: int) -> None:
@@ -244,6 +248,24 @@ class Recorded:
         self.tally = loop.tally
         self.tick = played.player.tick
         self.look = loop.iterate
+
+
+@contextmanager
+def felt(facts: Sequence[DomainFacts], folder: Path) -> Iterator[Senses]:
+    """Senses of these domains, not started, with a /proc in the empty `folder`."""
+    with ExitStack() as stack:
+        command = ["sleep", "infinity"]
+        processes = [stack.enter_context(subprocess.Popen(command)) for _ in range(PROCESSES)]
+        for each in processes:
+            stack.callback(each.kill)
+        for number, domain in enumerate(facts):
+            place = folder / str(number + 2)
+            place.mkdir()
+            (place / "cmdline").write_bytes(f"qemu\0-uuid\0{domain.uuid}\0".encode())
+            (place / "statm").symlink_to(f"/proc/{processes[number % PROCESSES].pid}/statm")
+        senses = Senses(folder, folder, lambda: facts, lambda: None, pid_files=folder)
+        stack.callback(senses.close)
+        yield senses
 
 
 def _entry(player: Player, number: int) -> Entry:

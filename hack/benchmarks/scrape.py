@@ -12,8 +12,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from benchmarks.figures import Baseline, Figure
-from benchmarks.look import DOMAINS, raw_call
-from benchmarks.recorded import Recorded
+from benchmarks.look import raw_call
+from benchmarks.recorded import DOMAINS, Recorded
 from benchmarks.site import Site
 from benchmarks.stopwatch import Spent
 from controller.observe.address import Address
