@@ -55,7 +55,10 @@ GRACE_SECONDS = 30
             f"**Growth** by {LEAST / MIB:g} MiB, or by a {1 / LEAST_PART:g}th of what is resident",
         ),
         ("controller/README.md", f"and also when a pass hangs for {HANGS_SECONDS:g} s"),
-        ("manifests/systemd/README.md", f"({BACKOFF_FIRST_SECONDS:g} s to {BACKOFF_LONGEST_SECONDS:g} s between tries)"),
+        (
+            "manifests/systemd/README.md",
+            f"({BACKOFF_FIRST_SECONDS:g} s to {BACKOFF_LONGEST_SECONDS:g} s between tries)",
+        ),
         ("SECURITY.md", f"No document types or entities, {LONGEST_XML / MIB:g} MiB at most"),
     ],
 )
