@@ -62,7 +62,7 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
     balloon = balloon.having(phase=after(balloon.phase, event)).put(event != int(Event.NONE), progress_at=now)
     stays = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
     balloon = balloon.put(stays, target=np.fmax(balloon.settled, balloon.allowance), progress=balloon.settled)
-    rest = tuning.longer(balloon.refusal_rest, tuning.deadline)
+    rest = (2 * balloon.refusal_rest).clip(tuning.deadline, tuning.rest_longest)
     return balloon.put(refused, target=balloon.previous, previous=np.nan, refusal_rest=rest, refused_at=now)
 
 
@@ -188,7 +188,7 @@ def _fail(balloon: Balloon, size: Floats, now: float, tuning: Tuning) -> Balloon
 
     What was given stays the guest's own, though it does not take it, until it is told otherwise.
     """
-    where, backoff = balloon.failed, tuning.longer(balloon.backoff, tuning.rest_first)
+    where, backoff = balloon.failed, (2 * balloon.backoff).clip(tuning.rest_first, tuning.rest_longest)
     settled = _settle(balloon, where, size)
     settled = settled.put(where, previous=balloon.target, backoff=backoff, retry_at=now + backoff)
     given = where & (balloon.target > size)

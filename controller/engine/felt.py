@@ -125,6 +125,6 @@ def _judge(growth: Growth, observation: Observation, now: float, tuning: Tuning)
     if not np.count_nonzero(told):
         return growth
     false = told & (observation.demand - growth.claimed_from < tuning.failed * growth.claimed)
-    doubt = tuning.longer(growth.doubt, tuning.rest_first)
+    doubt = (2 * growth.doubt).clip(tuning.rest_first, tuning.rest_longest)
     growth = growth.put(told, claimed=0.0, doubt=0.0)
     return growth.put(false, doubt=doubt, doubted_until=now + doubt)

@@ -68,7 +68,7 @@ def _press(host: Host, now: float, tuning: Tuning) -> Host:
     backoff = host.backoff
     if now >= host.lends_at:
         recurs = now - host.lends_at < 2 * backoff  # what comes and goes is one shortage
-        backoff = float(tuning.longer(np.array(backoff if recurs else 0.0), tuning.rest_first))
+        backoff = min(2 * backoff, tuning.rest_longest) if recurs else tuning.rest_first
     return host.having(backoff=backoff, lends_at=now + backoff)
 
 

@@ -5,9 +5,6 @@ One frozen value, passed into `step` and from there to the stages, so that a tes
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 KIB = 2.0**10
 MIB = 2.0**20
 
@@ -159,7 +156,3 @@ class Tuning:
     """What a move has to save of expected shortfall."""
     look_price: float = 0.001
     """What a look has to save."""
-
-    def longer(self, rest: NDArray[np.float64], first: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """(n,) seconds to rest after one more failure, `first` the first time; `rest`: (n,) of the last time, or 0."""
-        return np.minimum(np.maximum(2 * rest, first), self.rest_longest)
