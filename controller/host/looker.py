@@ -252,10 +252,12 @@ class Looker:
         if not question.late:
             unread = unread & calls.suspects() - self._trouble.unresponsive
             pending.hold({key: replies[key] for key in unread})
-        told = {key: reply for key, reply in replies.items() if key not in unread}
-        pending.take(read(list(told), told.values(), answer.in_job))
+        if unread:
+            replies = {key: reply for key, reply in replies.items() if key not in unread}
+            look = read(list(replies), replies.values(), answer.in_job)
+        pending.take(look)
         for other in self._open:
-            other.question.unheard.difference_update(told)
+            other.question.unheard.difference_update(replies)
 
     def _note_unresponsive(self, look: Look) -> None:
         hung = np.flatnonzero(look.life == Life.UNRESPONSIVE)
@@ -269,13 +271,14 @@ def _ask(question: Question) -> Answer:
     entries = question.link.entries
     domains = {key: entries[key].domain for key in question.keys if key in entries}
     replies = _replies(question, list(domains.values()))
+    unread = _passed_over(replies)
     for pause in range(PAUSES):
-        again = [domains[key] for key in _passed_over(replies) if key not in question.hung]
+        again = unread - question.hung
         if not again:
             break
         time.sleep(HELD_SECONDS * 2**pause / (2**PAUSES - 1))
-        replies |= _replies(question, again)
-    unread = _passed_over(replies)
+        replies |= _replies(question, [domains[key] for key in again])
+        unread = _passed_over(replies)
     barring = {key for key in question.in_job & replies.keys() - unread if _is(barred, domains[key])}
     return Answer(replies, barring | {key for key in unread if _is(job_runs, domains[key])})
 
