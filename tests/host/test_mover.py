@@ -319,15 +319,23 @@ def test_without_a_connection_everything_is_refused_with_its_error(connect, doma
     assert domains[0].set == []
 
 
-def test_nothing_that_waits_is_sent_after_the_end(connect):
+def test_nothing_that_waits_is_sent_after_the_end(connect, monkeypatch):
+    begun, start = [], Calls.start
+    monkeypatch.setattr(
+        Calls, "start", lambda calls, work, keys, *then: begun.append(keys) or start(calls, work, keys, *then)
+    )
     domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
     for domain in domains[:-1]:
         domain.answers.clear()
-    mover = Mover({"": connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    connection, ended = connect(FakeHandle(*domains)), threading.Semaphore(0)
+    connection.wake = ended.release
+    mover = Mover({"": connection}, Trouble(), seconds=0.1)
     assert len(mover.apply([action(domain, 200 * MIB) for domain in domains])) == len(domains)
     mover.close()
     for domain in domains:
         domain.answers.set()
-    time.sleep(0.2)
+    for _ in domains[:-1]:
+        assert ended.acquire(timeout=10)  # by then the lane has begun what there is room for
     mover.drain_answers()
+    assert begun == [(domain.UUIDString(),) for domain in domains[:-1]]
     assert domains[-1].set == []
