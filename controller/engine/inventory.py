@@ -4,6 +4,7 @@
 stays the same (`is`) as long as nothing changed, so a step knows for free that its rows still fit.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +17,24 @@ from controller.forecast.model import Model
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """The pod in which a domain's libvirt runs, as Kubernetes knows it. Sizes in bytes."""
+
+    uid: str
+    namespace: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    request: int = 0
+    """Memory that the scheduler guarantees to its containers together; 0 where it guarantees none."""
+    limit: int | None = None
+    """Memory above which the kernel kills in it; None without a limit."""
+    qos: str = "BestEffort"
+    """`Guaranteed`, `Burstable` or `BestEffort`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +71,8 @@ class DomainFacts:
     """Why the domain must not be touched whatever its policy says (no balloon, huge pages, VFIO, ...)."""
     wishes: Wishes = field(default_factory=Wishes)
     """What the domain's own metadata asks for."""
+    pod: Pod | None = None
+    """Where its libvirt runs in a pod, that pod."""
 
 
 @dataclass(frozen=True, slots=True)
