@@ -1,13 +1,13 @@
 """The `MemoryPolicy` resource: what a user asks of Ballast, with every default.
 
 An empty spec is a safe policy. Attributes are the fields in snake_case; quantities are bytes. The models take what
-the API server takes by the CRDs, and nothing else; `null` counts as absent.
+the API server takes by the CRDs, and nothing else; `null` counts as absent, but in selectors: there it is refused.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -131,6 +131,19 @@ _ITEMS = 64
 """Bound of every list and map, so that the schema's CEL rules stay within the API server's cost limit."""
 
 
+def _written(value: object) -> object:
+    """What narrows is there or not: null, from a template for example, would select more than whoever wrote it meant."""
+    if value is None:
+        raise InvalidValueError("", "null, which is no selector", "give it entries, or remove it")
+    return value
+
+
+_NARROWS = BeforeValidator(_written)
+_ENTRIES = Field(strict=False, min_length=1, max_length=_ITEMS)
+"""Of what narrows: an empty list or map would narrow nothing."""
+Globs = Annotated[tuple[Glob, ...], _ENTRIES, _NARROWS]
+
+
 class Part(BaseModel):
     """Settings of every model of the contract: strict, frozen, camelCase outside, unknown fields refused."""
 
@@ -141,7 +154,7 @@ class Part(BaseModel):
     def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        known = {field.alias for field in cls.model_fields.values()}
+        known = {field.alias for field in cls.model_fields.values() if _NARROWS not in field.metadata}
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
@@ -178,20 +191,39 @@ class Expression(Part):
         return values
 
 
-class NodeSelector(Part):
-    """Nodes a policy is for. Empty fields select every node; the others must all match."""
+class LabelSelector(Part):
+    """As Kubernetes has it: every label and every expression must hold; without any it selects everything."""
 
-    names: Annotated[tuple[Glob, ...], Field(strict=False, max_length=_ITEMS)] = ()
-    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=_ITEMS)] = {}
-    match_expressions: Annotated[tuple[Expression, ...], Field(strict=False, max_length=_ITEMS)] = ()
+    match_labels: Annotated[dict[LabelKey, LabelValue], _ENTRIES, _NARROWS] = {}
+    match_expressions: Annotated[tuple[Expression, ...], _ENTRIES, _NARROWS] = ()
 
 
-class DomainSelector(Part):
-    """Domains a policy is for. Empty fields select every domain; the others must all match."""
+class NodeSelector(LabelSelector):
+    """Nodes a policy is for. Without entries every node; otherwise all kinds of entries must match."""
 
-    names: Annotated[tuple[Glob, ...], Field(strict=False, max_length=_ITEMS)] = ()
-    uuids: Annotated[tuple[Uuid, ...], Field(strict=False, max_length=_ITEMS)] = ()
-    labels: Annotated[dict[Glob, Annotated[str, Field(max_length=253)]], Field(max_length=_ITEMS)] = {}
+    names: Globs = ()
+
+
+class DomainSelector(LabelSelector):
+    """Domains a policy is for. Without entries every domain; otherwise all kinds of entries must match."""
+
+    names: Globs = ()
+    uuids: Annotated[tuple[Uuid, ...], _ENTRIES, _NARROWS] = ()
+
+
+class Selectors(Part):
+    """Virtual machines of pods that a policy is for; all kinds must match, and no domain outside of a pod does."""
+
+    all: bool = False
+    """Selecting every one of them is meant; `Enforce` does not go without."""
+    namespace_selector: Annotated[LabelSelector | None, _NARROWS] = None
+    virtual_machine_instance_selector: Annotated[LabelSelector | None, _NARROWS] = None
+
+    @property
+    def narrow(self) -> bool:
+        """True when there are label selectors, and none of them is empty."""
+        written = [each for each in (self.namespace_selector, self.virtual_machine_instance_selector) if each]
+        return bool(written) and LabelSelector() not in written
 
 
 class WeightedLeastSquares(Part):
@@ -228,24 +260,42 @@ class LastValue(Part):
 
 
 class ForecastModel(Part):
-    """Which model forecasts demand. Only the block of the chosen `type` counts."""
+    """Which model forecasts demand, with its parameters in the block of that name; no other block may be there."""
 
     type: ModelType = "WLS"
     upper_percentile: Annotated[int, Field(ge=50, le=99)] = 95
-    wls: WeightedLeastSquares = WeightedLeastSquares()
-    ols: OrdinaryLeastSquares = OrdinaryLeastSquares()
-    ridge: Ridge = Ridge()
-    lasso: Lasso = Lasso()
-    last_value: LastValue = LastValue()
+    wls: WeightedLeastSquares | None = None
+    ols: OrdinaryLeastSquares | None = None
+    ridge: Ridge | None = None
+    lasso: Lasso | None = None
+    last_value: LastValue | None = None
+
+    @field_validator("wls", "ols", "ridge", "lasso", "last_value")
+    @classmethod
+    def _of_the_type(cls, block: Part | None, info: ValidationInfo) -> Part | None:
+        chosen = info.data.get("type")
+        own = next(kind for kind, name in BLOCKS.items() if name == info.field_name)
+        if block is not None and chosen not in (None, own):
+            message = f"only counts with type {own}, but type is {chosen}"
+            raise InvalidValueError("", message, f"remove it, or set type: {own}")
+        return block
 
     @property
     def chosen(self) -> Part:
-        """The block of parameters that counts: the one named after `type`; empty where a model has none (yet)."""
-        name = next((name for name in _BLOCKS if name.replace("_", "") == self.type.lower()), None)
-        return Part() if name is None else cast(Part, getattr(self, name))
+        """The block of parameters of the chosen type, its defaults where none is written."""
+        block: Part | None = getattr(self, BLOCKS[self.type])
+        return _DEFAULTS[self.type] if block is None else block
 
 
-_BLOCKS = tuple(ForecastModel.model_fields)
+BLOCKS: dict[ModelType, str] = {"WLS": "wls", "OLS": "ols", "Ridge": "ridge", "Lasso": "lasso", "LastValue": "last_value"}
+"""The field of `ForecastModel` with the parameters of each model."""
+_DEFAULTS: dict[ModelType, Part] = {
+    "WLS": WeightedLeastSquares(),
+    "OLS": OrdinaryLeastSquares(),
+    "Ridge": Ridge(),
+    "Lasso": Lasso(),
+    "LastValue": LastValue(),
+}
 
 
 def _ordered(maximum: int, minimum: str, info: ValidationInfo, text: Callable[[int], str]) -> int:
@@ -333,8 +383,9 @@ class Spec(Part):
 
     mode: Mode = "Observe"
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-    node_selector: NodeSelector = NodeSelector()
-    domain_selector: DomainSelector = DomainSelector()
+    node_selector: Annotated[NodeSelector, _NARROWS] = NodeSelector()
+    domain_selector: Annotated[DomainSelector, _NARROWS] = DomainSelector()
+    selectors: Annotated[Selectors | None, _NARROWS] = None
     model: ForecastModel = ForecastModel()
     threshold: Threshold = Threshold()
     headroom: Headroom = Headroom()
@@ -346,6 +397,23 @@ class Spec(Part):
     stability: Stability = Stability()
     budget: Budget = Budget()
     release: Release = "Restore"
+
+    @field_validator("node_selector", "domain_selector")
+    @classmethod
+    def _enforces_on_what_is_named(cls, selector: LabelSelector, info: ValidationInfo) -> LabelSelector:
+        if info.data.get("mode") == "Enforce" and selector == type(selector)():
+            message = "empty, so that it would select everything for Enforce"
+            raise InvalidValueError("", message, "give it entries, or remove it if everything is meant")
+        return selector
+
+    @field_validator("selectors")
+    @classmethod
+    def _enforces_on_all_if_it_says_so(cls, selectors: Selectors | None, info: ValidationInfo) -> Selectors | None:
+        wide = selectors is not None and not selectors.narrow and not selectors.all
+        if info.data.get("mode") == "Enforce" and wide:
+            message = "an empty selector, or none, would select everything for Enforce"
+            raise InvalidValueError("", message, "give each entries, or set all: true if everything is meant")
+        return selectors
 
 
 class MemoryPolicy(Part):
