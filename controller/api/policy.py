@@ -131,17 +131,23 @@ _ITEMS = 64
 """Bound of every list and map, so that the schema's CEL rules stay within the API server's cost limit."""
 
 
-def _written(value: object) -> object:
+def _not_null(value: object) -> object:
     """What narrows is there or not: null, from a template for example, would select more than whoever wrote it meant."""
     if value is None:
         raise InvalidValueError("", "null, which is no selector", "give it entries, or remove it")
     return value
 
 
-_NARROWS = BeforeValidator(_written)
-_ENTRIES = Field(strict=False, min_length=1, max_length=_ITEMS)
-"""Of what narrows: an empty list or map would narrow nothing."""
-Globs = Annotated[tuple[Glob, ...], _ENTRIES, _NARROWS]
+def _with_entries(value: object) -> object:
+    """Neither is an empty list or map a selector. What counts is what was written, whether it can be read or not."""
+    if isinstance(value, list | tuple | Mapping) and not value:
+        raise InvalidValueError("", "without entries", "give it at least one, or remove it")
+    return _not_null(value)
+
+
+_SELECTOR, _ENTRIES = BeforeValidator(_not_null), BeforeValidator(_with_entries)
+_LIST = Field(strict=False, max_length=_ITEMS)
+Globs = Annotated[tuple[Glob, ...], _LIST, _ENTRIES]
 
 
 class Part(BaseModel):
@@ -154,7 +160,7 @@ class Part(BaseModel):
     def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        known = {field.alias for field in cls.model_fields.values() if _NARROWS not in field.metadata}
+        known = {field.alias for field in cls.model_fields.values() if not {_SELECTOR, _ENTRIES} & {*field.metadata}}
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
@@ -194,8 +200,8 @@ class Expression(Part):
 class LabelSelector(Part):
     """As Kubernetes has it: every label and every expression must hold; without any it selects everything."""
 
-    match_labels: Annotated[dict[LabelKey, LabelValue], _ENTRIES, _NARROWS] = {}
-    match_expressions: Annotated[tuple[Expression, ...], _ENTRIES, _NARROWS] = ()
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=_ITEMS), _ENTRIES] = {}
+    match_expressions: Annotated[tuple[Expression, ...], _LIST, _ENTRIES] = ()
 
 
 class NodeSelector(LabelSelector):
@@ -208,7 +214,7 @@ class DomainSelector(LabelSelector):
     """Domains a policy is for. Without entries every domain; otherwise all kinds of entries must match."""
 
     names: Globs = ()
-    uuids: Annotated[tuple[Uuid, ...], _ENTRIES, _NARROWS] = ()
+    uuids: Annotated[tuple[Uuid, ...], _LIST, _ENTRIES] = ()
 
 
 class Selectors(Part):
@@ -216,8 +222,8 @@ class Selectors(Part):
 
     all: bool = False
     """Selecting every one of them is meant; `Enforce` does not go without."""
-    namespace_selector: Annotated[LabelSelector | None, _NARROWS] = None
-    virtual_machine_instance_selector: Annotated[LabelSelector | None, _NARROWS] = None
+    namespace_selector: Annotated[LabelSelector | None, _SELECTOR] = None
+    virtual_machine_instance_selector: Annotated[LabelSelector | None, _SELECTOR] = None
 
     @property
     def narrow(self) -> bool:
@@ -273,8 +279,7 @@ class ForecastModel(Part):
     @field_validator("wls", "ols", "ridge", "lasso", "last_value")
     @classmethod
     def _of_the_type(cls, block: Part | None, info: ValidationInfo) -> Part | None:
-        chosen = info.data.get("type")
-        own = next(kind for kind, name in BLOCKS.items() if name == info.field_name)
+        chosen, own = info.data.get("type"), BLOCKS[str(info.field_name)]
         if block is not None and chosen not in (None, own):
             message = f"only counts with type {own}, but type is {chosen}"
             raise InvalidValueError("", message, f"remove it, or set type: {own}")
@@ -282,19 +287,29 @@ class ForecastModel(Part):
 
     @property
     def chosen(self) -> Part:
-        """The block of parameters of the chosen type, its defaults where none is written."""
-        block: Part | None = getattr(self, BLOCKS[self.type])
-        return _DEFAULTS[self.type] if block is None else block
+        """The block of parameters of the chosen type; empty where policies cannot choose the model (yet)."""
+        name = next((name for name, kind in BLOCKS.items() if kind == self.type), None)
+        if name is None:
+            return Part()
+        block: Part | None = getattr(self, name)
+        return _DEFAULTS[name] if block is None else block
+
+    def turned(self, kind: str) -> "ForecastModel":
+        """The same with another type, so without the parameters of the present one."""
+        if kind == self.type:
+            return self
+        kept = {name: getattr(self, name) for name in self.model_fields_set - BLOCKS.keys()}
+        return ForecastModel.model_construct(**{**kept, "type": kind})
 
 
-BLOCKS: dict[ModelType, str] = {"WLS": "wls", "OLS": "ols", "Ridge": "ridge", "Lasso": "lasso", "LastValue": "last_value"}
-"""The field of `ForecastModel` with the parameters of each model."""
-_DEFAULTS: dict[ModelType, Part] = {
-    "WLS": WeightedLeastSquares(),
-    "OLS": OrdinaryLeastSquares(),
-    "Ridge": Ridge(),
-    "Lasso": Lasso(),
-    "LastValue": LastValue(),
+BLOCKS: dict[str, ModelType] = {"wls": "WLS", "ols": "OLS", "ridge": "Ridge", "lasso": "Lasso", "last_value": "LastValue"}
+"""Which type the fields of `ForecastModel` with parameters belong to."""
+_DEFAULTS: dict[str, Part] = {
+    "wls": WeightedLeastSquares(),
+    "ols": OrdinaryLeastSquares(),
+    "ridge": Ridge(),
+    "lasso": Lasso(),
+    "last_value": LastValue(),
 }
 
 
@@ -383,9 +398,9 @@ class Spec(Part):
 
     mode: Mode = "Observe"
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-    node_selector: Annotated[NodeSelector, _NARROWS] = NodeSelector()
-    domain_selector: Annotated[DomainSelector, _NARROWS] = DomainSelector()
-    selectors: Annotated[Selectors | None, _NARROWS] = None
+    node_selector: Annotated[NodeSelector, _SELECTOR] = NodeSelector()
+    domain_selector: Annotated[DomainSelector, _SELECTOR] = DomainSelector()
+    selectors: Annotated[Selectors | None, _SELECTOR] = None
     model: ForecastModel = ForecastModel()
     threshold: Threshold = Threshold()
     headroom: Headroom = Headroom()

@@ -104,10 +104,6 @@ def _too_short(*_: object) -> Words:
     return Words("empty", "write at least one character, or remove it")
 
 
-def _without_entries(*_: object) -> Words:
-    return Words("without entries", "give it at least one, or remove it")
-
-
 def _not_true_or_false(error: ErrorDetails, _: type[BaseModel]) -> Words:
     return Words(f"not true or false but {_kind(error['input'])}", "use true or false, without quotes")
 
@@ -137,7 +133,6 @@ _PHRASES: Mapping[str, Callable[[ErrorDetails, type[BaseModel]], Words]] = {
     "string_type": _not_text,
     "timezone_aware": _no_time_zone,
     "too_long": _too_long,
-    "too_short": _without_entries,
     "tuple_type": _not_a_list,
 }
 
