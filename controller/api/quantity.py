@@ -26,7 +26,7 @@ _PLACES = 3
 
 _QUANTITY = re.compile(
     r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
-    r"(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE](?P<exponent>[+-]?[0-9]{1,2})|)"
+    r"(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE](?P<exponent>[+-]?0*[0-9]{1,2})|)"
 )
 _NEARLY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<letter>[kmgtpe])(?P<rest>i?b?)", re.IGNORECASE)
 """What people write out of habit: `512MB`, `2 GiB`, `1g`."""
