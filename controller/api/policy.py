@@ -296,8 +296,6 @@ class ForecastModel(Part):
 
     def turned(self, kind: str) -> "ForecastModel":
         """The same with another type, so without the parameters of the present one."""
-        if kind == self.type:
-            return self
         kept = {name: getattr(self, name) for name in self.model_fields_set - BLOCKS.keys()}
         return ForecastModel.model_construct(**{**kept, "type": kind})
 

@@ -244,7 +244,7 @@ metadata: {name: all, creationTimestamp: 2026-01-31T12:00:00Z, labels: {a: b}, a
 spec:
   mode: Enforce
   nodeSelector: {names: [n*], matchLabels: {a: b}, matchExpressions: [{key: a, operator: In, values: [b]}]}
-  domainSelector: {names: [d*], uuids: [00000000-0000-0000-0000-000000000000], labels: {e: f}}
+  domainSelector: {names: [d*], uuids: [00000000-0000-0000-0000-000000000000], matchLabels: {e: f}}
   limits: {minimum: 100M, maximum: 3Gi, maximumPercent: 90}
   budget: {reserve: 100000000, maximum: 1Ti}
   monitoring: {minimumIntervalSeconds: 3, maximumIntervalSeconds: 30}
