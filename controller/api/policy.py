@@ -132,7 +132,7 @@ _ITEMS = 64
 
 
 def _not_null(value: object) -> object:
-    """What narrows is there or not: null, from a template for example, would select more than whoever wrote it meant."""
+    """What narrows is there or not: null, as from a template, would select more than whoever wrote it meant."""
     if value is None:
         raise InvalidValueError("", "null, which is no selector", "give it entries, or remove it")
     return value
@@ -300,7 +300,13 @@ class ForecastModel(Part):
         return ForecastModel.model_construct(**{**kept, "type": kind})
 
 
-BLOCKS: dict[str, ModelType] = {"wls": "WLS", "ols": "OLS", "ridge": "Ridge", "lasso": "Lasso", "last_value": "LastValue"}
+BLOCKS: dict[str, ModelType] = {
+    "wls": "WLS",
+    "ols": "OLS",
+    "ridge": "Ridge",
+    "lasso": "Lasso",
+    "last_value": "LastValue",
+}
 """Which type the fields of `ForecastModel` with parameters belong to."""
 _DEFAULTS: dict[str, Part] = {
     "wls": WeightedLeastSquares(),

@@ -34,12 +34,12 @@ _USAGE = "use a number with Ki, Mi, Gi, Ti, k, M, G or T behind it, or bytes wit
 
 
 def parse_quantity(value: str | int, least: int = SMALLEST, least_bare: int = SMALLEST_BARE) -> int:
-    """Bytes of a quantity: text in Kubernetes' notation, or an integer, which means bytes. Parts of a byte count as one.
+    """Bytes of a quantity: text in Kubernetes' notation, or an integer, which means bytes.
 
-    Raises InvalidValueError (a ValueError) for anything else, for exponents of more than two digits, below 0, and above
-    2**62 bytes. Refused as well is what nobody means: more than 0, but less than `least` bytes, or less than
-    `least_bare` without a unit, of which `m`, `u` and `n` are none. As it is without these two, the CRD takes exactly
-    the same. The notation: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    Parts of a byte count as one. Raises InvalidValueError (a ValueError) for anything else, for exponents beyond 99,
+    below 0, and above 2**62 bytes. Refused as well is what nobody means: more than 0, but less than `least` bytes, or
+    less than `least_bare` without a unit, of which `m`, `u` and `n` are none. As it is without these two, the CRD takes
+    exactly the same. The notation: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidValueError(value, "not a quantity", _USAGE)
@@ -52,12 +52,14 @@ def parse_quantity(value: str | int, least: int = SMALLEST, least_bare: int = SM
     bare = isinstance(value, int) or not re.search(r"[KMGTPEk]i?\Z", value)
     if 0 < exact < (max(least, least_bare) if bare else least):
         words = f"{size} byte{'s' * (size != 1)}, less than any size that is meant"
-        raise InvalidValueError(value, words, _with_unit(value, size) if bare else f"use {format_quantity(least)} or more")
+        raise InvalidValueError(
+            value, words, _with_unit(value, size) if bare else f"use {format_quantity(least)} or more"
+        )
     return size
 
 
 def _with_unit(value: str | int, size: int) -> str:
-    """A remedy for a number whose unit was forgotten, or is that of a CPU: people count in GiB and MiB, libvirt in KiB."""
+    """A remedy for a number whose unit was forgotten or is CPUs': people count in GiB and MiB, libvirt in KiB."""
     meant = re.fullmatch(r"([0-9.]+)m", str(value))
     if meant:
         return f"{meant[1]}Mi? Suffix m is a thousandth of a byte"

@@ -111,7 +111,11 @@ def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tup
 
 def _candidate(domain: DomainFacts) -> Candidate:
     name, uuid, labels, pod = domain.name, domain.uuid, domain.wishes.labels, domain.pod
-    return Candidate(name, uuid, labels) if pod is None else Candidate(name, uuid, labels, pod.labels, pod.namespace_labels)
+    return (
+        Candidate(name, uuid, labels)
+        if pod is None
+        else Candidate(name, uuid, labels, pod.labels, pod.namespace_labels)
+    )
 
 
 def _losses(

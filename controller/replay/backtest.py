@@ -104,7 +104,9 @@ def check(setting: Setting, given: Sequence[Source]) -> None:
     spec = setting.policy.spec
     field = "selectors" if spec.selectors else "domainSelector"
     for source in given:
-        if not Candidates([Candidate(name) for name in source.trace.domains]).selected(spec.domain_selector, spec.selectors):
+        if not Candidates([Candidate(name) for name in source.trace.domains]).selected(
+            spec.domain_selector, spec.selectors
+        ):
             raise BacktestError(
                 f"policy {setting.policy.name!r}: spec.{field} selects none of the domains of {source.path} "
                 f"({', '.join(source.trace.domains[:5])}{', ...' * (len(source.trace.domains) > 5)}); "

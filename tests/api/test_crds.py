@@ -116,7 +116,9 @@ def test_what_the_spec_requires_is_what_the_model_requires() -> None:
 
 
 def test_the_defaults_are_those_of_the_model_without_selectors_and_blocks_of_models() -> None:
-    stored = Spec().model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"node_selector", "domain_selector"})
+    stored = Spec().model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"node_selector", "domain_selector"}
+    )
     assert defaulted({}, SPEC[""]) == stored
 
 
@@ -152,7 +154,11 @@ def test_what_selects_refuses_null_since_dropping_it_would_select_more() -> None
         assert {name for name in optional if SPEC[f"{path}.{name}"].get("nullable")} == optional
         assert (path, SPEC[path]["not"]["anyOf"]) == (
             path,
-            [{"required": [name], "properties": {name: {"not": {}}}} for name in SPEC[path]["properties"] if name in optional],
+            [
+                {"required": [name], "properties": {name: {"not": {}}}}
+                for name in SPEC[path]["properties"]
+                if name in optional
+            ],
         )
 
 

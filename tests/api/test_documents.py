@@ -200,9 +200,15 @@ def test_a_problem_has_all_its_parts() -> None:
             "domainSelector: {labels: {a: b}}",
             "spec.domainSelector.labels: unknown field; did you mean matchLabels? known here: matchExpressions,",
         ),
-        ("domainSelector: {names: []}", "spec.domainSelector.names: without entries; give it at least one, or remove it"),
+        (
+            "domainSelector: {names: []}",
+            "spec.domainSelector.names: without entries; give it at least one, or remove it",
+        ),
         ("nodeSelector: null", "spec.nodeSelector: 'null': null, which is no selector; give it entries, or remove it"),
-        ("selectors: {all: 'yes'}", "spec.selectors.all: 'yes': not true or false but text; use true or false, without"),
+        (
+            "selectors: {all: 'yes'}",
+            "spec.selectors.all: 'yes': not true or false but text; use true or false, without",
+        ),
         ("{mode: Enforce, selectors: {}}", "spec.selectors: an empty selector, or none, would select everything for"),
         (
             "model: {lasso: {}}",

@@ -47,7 +47,9 @@ def policy(spec: object = None, **metadata: object) -> MemoryPolicy:
 
 def test_an_empty_spec_is_every_default() -> None:
     spec = policy({}).spec
-    written = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"node_selector", "domain_selector"})
+    written = spec.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"node_selector", "domain_selector"}
+    )
     assert written == yaml.safe_load(DEFAULTS)
     assert (spec.node_selector, spec.domain_selector, spec.selectors) == (NodeSelector(), DomainSelector(), None)
 
@@ -144,7 +146,9 @@ class TestModel:
         assert policy({"model": {"type": "OLS", "wls": None}}) == policy({"model": {"type": "OLS"}})
 
     def test_a_block_is_told_with_the_type_that_it_belongs_to_where_none_is_written(self) -> None:
-        with pytest.raises(ValidationError, match="only counts with type OLS, but type is WLS; remove it, or set type: OLS"):
+        with pytest.raises(
+            ValidationError, match="only counts with type OLS, but type is WLS; remove it, or set type: OLS"
+        ):
             policy({"model": {"ols": {}}})
 
     def test_turned_to_another_type_it_has_that_ones_defaults_and_keeps_the_rest(self) -> None:

@@ -92,7 +92,9 @@ class TestAnnotationsOfThePod:
     def test_what_the_metadata_opts_out_of_stays_out(self) -> None:
         assert self.narrowed(Wishes(opt_out=True), mode="Observe").opt_out
 
-    @pytest.mark.parametrize(("own", "asked", "minimum"), [(None, "1Gi", 2**30), (2**31, "1Gi", 2**31), (2**29, "1Gi", 2**30)])
+    @pytest.mark.parametrize(
+        ("own", "asked", "minimum"), [(None, "1Gi", 2**30), (2**31, "1Gi", 2**31), (2**29, "1Gi", 2**30)]
+    )
     def test_the_larger_minimum_counts(self, own: int | None, asked: str, minimum: int) -> None:
         assert self.narrowed(Wishes(minimum=own), min_memory=asked).minimum == minimum
 
@@ -104,7 +106,11 @@ class TestAnnotationsOfThePod:
             ("mode", "", "ballast.dev/mode '': not what an owner can ask for"),
             ("min_memory", "512MB", "ballast.dev/min-memory '512MB': not a quantity; use 512Mi"),
             ("weight", "0", "ballast.dev/weight '0': not a weight; use an integer from 1 to 10000"),
-            ("opt_out", "yes", "annotation 'ballast.dev/opt-out': unknown; known are ballast.dev/min-memory, ballast.dev/mode"),
+            (
+                "opt_out",
+                "yes",
+                "annotation 'ballast.dev/opt-out': unknown; known are ballast.dev/min-memory, ballast.dev/mode",
+            ),
             ("Mode", "Off", "annotation 'ballast.dev/Mode': unknown"),
         ],
     )
@@ -128,5 +134,6 @@ def test_nothing_ever_raises(
     wishes = parse_wishes(opt_out, weight, minimum, maximum, labels)
     assert wishes.labels == labels
     assert "\n" not in wishes.error
-    asked = {f"ballast.dev/{name}": text or "" for name, text in zip(("mode", "weight", "x"), (opt_out, weight, minimum))}
-    assert "\n" not in wishes.narrowed(asked | {f"ballast.dev/{maximum}": ""}).error
+    asked = {"mode": opt_out, "weight": weight, "min-memory": minimum, f"{maximum}": maximum}
+    annotations = {f"ballast.dev/{name}": text or "" for name, text in asked.items()}
+    assert "\n" not in wishes.narrowed(annotations).error

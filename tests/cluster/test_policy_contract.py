@@ -46,7 +46,14 @@ def read(policy: dict[str, Any]) -> dict[str, Any] | None:
         spec = MemoryPolicy.model_validate(policy).spec
     except ValidationError:
         return None
-    return spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return compact(spec.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def compact(spec: dict[str, Any]) -> dict[str, Any]:
+    """Without selectors, lists and maps that are empty: the model has them where the API server stores none."""
+    filled = {name: compact(value) if isinstance(value, dict) else value for name, value in spec.items()}
+    filled |= {name: [*map(compact, value)] for name, value in spec.items() if name == "matchExpressions"}
+    return {name: value for name, value in filled.items() if value not in ({}, [])}
 
 
 def stored(answer: Answer) -> dict[str, Any] | None:
@@ -58,9 +65,7 @@ def stored(answer: Answer) -> dict[str, Any] | None:
     for part, fields in QUANTITIES.items():
         for field in spec[part].keys() & set(fields):
             spec[part][field] = format_quantity(parse_quantity(spec[part][field]))
-    for expression in spec["nodeSelector"]["matchExpressions"]:
-        expression.setdefault("values", [])
-    return spec
+    return compact(spec)
 
 
 def disagreements(client: ApiClient, policies: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -119,6 +119,8 @@ class TestSettings:
     def test_a_weight_is_only_lowered_by_the_owner(self, weight, own, asked, counts):
         assert self.settings(self.pod(weight=asked), Wishes(weight=own), weight=weight)["weight"] == counts
 
-    @pytest.mark.parametrize(("annotations", "enforce"), [({}, True), ({"mode": "Observe"}, False), ({"mode": "Off"}, False)])
+    @pytest.mark.parametrize(
+        ("annotations", "enforce"), [({}, True), ({"mode": "Observe"}, False), ({"mode": "Off"}, False)]
+    )
     def test_a_policy_enforces_where_the_owner_lets_it(self, annotations, enforce):
         assert self.settings(self.pod(**annotations))["enforce"] == enforce

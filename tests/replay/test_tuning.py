@@ -229,11 +229,12 @@ class TestOptions:
         assert difference(start, made) == {"headroom.percent": 20}
 
     def test_a_policy_that_says_everything_can_be_changed(self) -> None:
-        """Whatever a stored policy holds is written and read again without a loss."""
+        """Whatever a stored policy holds is written and read again without a loss; other models have others."""
         (start,) = load(EVERYTHING, "policy.yaml").policies
+        (plain,) = load(EVERYTHING.replace(", lasso: {penaltyPercent: 7}", ""), "policy.yaml").policies
         for one in options(start, FINE):
             back = changed(one.policy, current(start, one.changes))
-            assert back == start
+            assert back == (plain if one.field == "model.type" else start)
         assert {one.field for one in options(start, FINE)} == set(GRID)
 
 
