@@ -20,7 +20,7 @@ from controller.api.quantity import format_quantity, parse_quantity
 
 POLICIES = int(os.environ.get("BALLAST_CONTRACT_POLICIES", "2000"))
 SEED = int(os.environ.get("BALLAST_CONTRACT_SEED", "1"))
-DRY_RUN = "/apis/ballast.dev/v1alpha1/memorypolicies?dryRun=All&fieldValidation=Strict"
+DRY_RUN = "/apis/ballast.dev/v1alpha1/memorypolicies?dryRun=All&fieldValidation="
 SHOWN = 5
 """Disagreements that a failure lists."""
 REFUSALS = (400, 422)
@@ -71,7 +71,7 @@ def stored(answer: Answer) -> dict[str, Any] | None:
 def disagreements(client: ApiClient, policies: Iterable[dict[str, Any]]) -> Iterator[str]:
     """What the API server and the model make different things of."""
     for policy in policies:
-        answer = client.ask("POST", DRY_RUN, policy)
+        answer = client.ask("POST", f"{DRY_RUN}Strict", policy)
         of_server, of_model = stored(answer), read(policy)
         if of_server != of_model:
             yield f"{json.dumps(policy)}\n  server: {answer.message or of_server}\n  model: {of_model}"
@@ -80,6 +80,31 @@ def disagreements(client: ApiClient, policies: Iterable[dict[str, Any]]) -> Iter
 def test_one_thing_out_of_the_ordinary_is_taken_or_refused_alike(client):
     found = list(disagreements(client, single_faults()))
     assert not found, f"{len(found)} policies:\n" + "\n".join(found[:SHOWN])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"domainSelecter": {"names": ["db"]}},
+        {"nodeSelector": {"disktype": "ssd"}},
+        {"nodeSelector": {"names": ["a"], "matchLabel": {"disktype": "ssd"}}},
+        {"domainSelector": {"names": ["a"], "labels": {"tier": "db"}}},
+        {"domainSelector": {"matchExpressions": [{"key": "tier", "operator": "Exists", "valeus": ["db"]}]}},
+        {"selectors": {"all": True, "namespaceSelecter": {"matchLabels": {"tier": "db"}}}},
+        {"selectors": {"namespaceSelector": {"matchLabels": {"a": "b"}, "matchExpression": []}}},
+    ],
+)
+def test_a_misspelt_selector_is_refused_also_from_a_client_that_lets_the_api_server_drop_fields(client, spec):
+    policy = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "a"}, "spec": spec}
+    assert client.ask("POST", f"{DRY_RUN}Ignore", policy).status == 422
+
+
+def test_an_empty_spec_is_stored_without_selectors_and_parameters_of_models(client):
+    policy = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "a"}}
+    spec = client.ask("POST", f"{DRY_RUN}Strict", policy).body["spec"]
+    assert spec.keys() & {"nodeSelector", "domainSelector", "selectors"} == set()
+    assert spec["model"] == {"type": "WLS", "upperPercentile": 95}
+    assert len(json.dumps(spec)) < 600
 
 
 def test_thousands_of_policies_are_taken_or_refused_alike_and_get_the_same_defaults(client):
