@@ -74,6 +74,11 @@ class DomainFacts:
     pod: Pod | None = None
     """Where its libvirt runs in a pod, that pod."""
 
+    @property
+    def asked(self) -> Wishes:
+        """What it asks for itself: its metadata, and the annotations of its pod."""
+        return self.wishes if self.pod is None else self.wishes.narrowed(self.pod.annotations)
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:

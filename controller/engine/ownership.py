@@ -13,7 +13,9 @@ import numpy as np
 
 from controller.api.policy import ForecastModel, MemoryPolicy, Spec
 from controller.api.selectors import Candidate, Candidates, matches_node
+from controller.api.wishes import Wishes
 from controller.engine.inventory import Budget, DomainFacts, Ints, Inventory
+from controller.engine.pods import promised_by_pod, room_in_pod
 from controller.engine.reasons import Reason
 from controller.forecast import registry
 from controller.forecast.model import Model
@@ -90,12 +92,12 @@ def _rank(policy: MemoryPolicy) -> tuple[int, datetime, str]:
 
 def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tuple[Ints, dict[int, Ints], set[int]]:
     """(n,) places in `ranked` of each domain's owner (-1: none), the rows each policy lost, and who selects any."""
-    candidates = Candidates([Candidate(domain.name, domain.uuid, domain.wishes.labels) for domain in facts])
+    candidates = Candidates([_candidate(domain) for domain in facts])
     owners = np.full(len(facts), -1, dtype=np.int64)
     lost: dict[int, Ints] = {}
     matched: set[int] = set()
     for number, policy in enumerate(ranked):
-        selected = candidates.selected(policy.spec.domain_selector)
+        selected = candidates.selected(policy.spec.domain_selector, policy.spec.selectors)
         if not selected:
             continue
         matched.add(number)
@@ -105,6 +107,15 @@ def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tup
         if not free.all():
             lost[number] = rows[~free]
     return owners, lost, matched
+
+
+def _candidate(domain: DomainFacts) -> Candidate:
+    name, uuid, labels, pod = domain.name, domain.uuid, domain.wishes.labels, domain.pod
+    return (
+        Candidate(name, uuid, labels)
+        if pod is None
+        else Candidate(name, uuid, labels, pod.labels, pod.namespace_labels)
+    )
 
 
 def _losses(
@@ -192,12 +203,14 @@ def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
 
 
 def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, float]:
-    """Settings of one domain: what it is, and what its own wishes leave of the policy's limits."""
-    obstacle = _obstacle(domain, unowned)
-    limits, wishes = spec.limits, domain.wishes
-    minimum = max(limits.minimum, limits.minimum_percent * domain.maximum // 100, wishes.minimum or 0)
+    """Settings of one domain: what it is, and what its own wishes and its pod leave of the policy's limits."""
+    wishes = domain.asked
+    obstacle = _obstacle(domain, wishes, unowned)
+    limits, promised = spec.limits, promised_by_pod(domain)
+    minimum = max(limits.minimum, limits.minimum_percent * domain.maximum // 100, wishes.minimum or 0, promised)
     ceilings = (limits.maximum, limits.maximum_percent * domain.maximum // 100, wishes.maximum)
-    ceiling = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)
+    allowed = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)
+    ceiling = min(max(allowed, promised), room_in_pod(domain))
     return {
         "incarnation": domain.incarnation,
         "reset_at": domain.reset_at,
@@ -211,20 +224,22 @@ def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, fl
         "devices": domain.devices,
         "plugged": domain.plugged,
         "obstacle": obstacle,
-        "enforce": obstacle is Reason.NONE and spec.mode == "Enforce",
+        "enforce": obstacle is Reason.NONE and spec.mode == "Enforce" and not wishes.observe,
         "minimum": min(minimum, ceiling),
         "ceiling": ceiling,
-        "weight": wishes.weight or spec.weight,
+        "weight": min(wishes.weight or spec.weight, wishes.heaviest or np.inf),
     }
 
 
-def _obstacle(domain: DomainFacts, unowned: Reason) -> Reason:
+def _obstacle(domain: DomainFacts, wishes: Wishes, unowned: Reason) -> Reason:
     """The first thing that keeps Ballast from touching a domain; a wish to be left alone outranks all."""
-    if domain.wishes.opt_out:
+    if wishes.opt_out:
         return Reason.OPTED_OUT
     if domain.obstacle is not Reason.NONE:
         return domain.obstacle
-    if domain.wishes.error:
+    if domain.pod is not None and domain.pod.qos == "Guaranteed":
+        return Reason.GUARANTEED
+    if wishes.error:
         return Reason.INVALID_WISHES
     return unowned
 

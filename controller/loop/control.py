@@ -142,7 +142,7 @@ class ControlLoop:
         self._facts, self._version, self._inventory = facts, version, assignment.inventory
         self._in_force = {policy.name: policy.metadata for policy in policies}
         self._ownership = Ownership() if self._source.awaited else ownership(assignment, self._in_force, node.name)
-        self._wishes_errors = {domain.key: domain.wishes.error for domain in facts}
+        self._wishes_errors = {domain.key: domain.asked.error for domain in facts}
         self._journal.remarks(self._ownership.remarks)
         now = self._clock.monotonic()
         self._succeed(facts, now)

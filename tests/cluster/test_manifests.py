@@ -190,12 +190,20 @@ class TestPolicies:
                 'spec.nodeSelector.matchLabels: ["a b"] not label keys that Kubernetes takes; use 1 to 63 letters,',
             ),
             (
-                {"domainSelector": {"labels": {"": "a"}}},
-                'spec.domainSelector.labels: [""] empty or longer than 253 characters; use 1 to 253',
+                {"domainSelector": {"matchLabels": {"tier": None}}},
+                'spec.domainSelector.matchLabels: ["tier"] without a value; give it one, or remove it',
             ),
             (
-                {"domainSelector": {"labels": {"tier": None}}},
-                'spec.domainSelector.labels: ["tier"] without a value; give it one, or remove it',
+                {"mode": "Enforce", "domainSelector": {}},
+                "spec.domainSelector: empty, so that it would select everything for Enforce; give it entries, or",
+            ),
+            (
+                {"mode": "Enforce", "selectors": {"namespaceSelector": {}}},
+                "spec.selectors: an empty selector, or none, would select everything for Enforce; give each entries,",
+            ),
+            (
+                {"model": {"type": "OLS", "ridge": {}}},
+                "spec.model.ridge: only counts with type Ridge, but type is OLS; remove it, or set type: Ridge",
             ),
         ],
     )

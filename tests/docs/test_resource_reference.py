@@ -18,7 +18,7 @@ from controller.aggregation.conditions import conditions
 from controller.aggregation.figures import Figures, Trouble
 from controller.aggregation.ledger import Policy, Summary
 from controller.api.documents import load
-from controller.api.policy import NodeSelector, Spec
+from controller.api.policy import Expression, LabelSelector, NodeSelector, Spec
 from controller.api.quantity import format_quantity, parse_quantity
 from controller.cluster.findings import findings
 from controller.engine.guest_pressure import Level
@@ -45,11 +45,14 @@ class TestSpec:
 
 
 def fields(model: type[BaseModel], path: str) -> Iterator[tuple[str, str, str]]:
-    """(field, what it takes, default) of all leaves below the model, as the page writes them."""
+    """(field, what it takes, default) of all leaves below the model, as the page writes them.
+
+    What a label selector has is written once.
+    """
     for info in model.model_fields.values():
         name = f"{path}{info.alias}"
         part = _part(info.annotation)
-        if part is None:
+        if part is None or part is LabelSelector or (part is Expression and path != "nodeSelector."):
             yield f"`{name}`", _takes(info), _default(info)
         elif get_origin(info.annotation) is tuple:
             yield f"`{name}`", _takes(info), _default(info)
@@ -76,7 +79,7 @@ def _takes(info: FieldInfo) -> str:
         least = next(each.ge for each in info.metadata if isinstance(each, annotated_types.Ge))
         most = next(each.le for each in info.metadata if isinstance(each, annotated_types.Le))
         return f"integer, {least} to {most}"
-    return {str: "text"}[kind]
+    return "label selector" if _part(info.annotation) is LabelSelector else {str: "text", bool: "boolean"}[kind]
 
 
 def _one_of(choices: Any) -> str:
@@ -97,7 +100,12 @@ def _default(info: FieldInfo) -> str:
         return "required"
     if info.default in (None, (), {}):
         return "none"
-    return f"`{format_quantity(info.default) if _is_quantity(info) else info.default}`"
+    return f"`{format_quantity(info.default) if _is_quantity(info) else _written(info.default)}`"
+
+
+def _written(value: object) -> str:
+    """As YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def status(kind: str) -> Schema:

@@ -42,7 +42,7 @@ specs = st.fixed_dictionaries(
     optional={
         "priority": st.integers(-1, 1),
         "domainSelector": st.fixed_dictionaries(
-            {"names": st.lists(st.sampled_from(["*", "g0", "g[1-3]"]), max_size=2)}
+            {"names": st.lists(st.sampled_from(["*", "g0", "g[1-3]"]), min_size=1, max_size=2)}
         ),
         "model": st.fixed_dictionaries(
             {

@@ -4,6 +4,7 @@ import time
 
 from scripted_node import MIB, Guest, node, policy
 
+from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity, assign
 
 
@@ -35,6 +36,17 @@ def test_a_policy_conflicts_with_its_equals_and_is_overridden_by_its_betters():
     assigned = assign(guests, policies, NodeIdentity("node"))
     assert assigned.conflicted == {"same-again": ("web",)}
     assert assigned.overridden == {"general": ("db",), "same-again": ("db",), "below": ("web",)}
+
+
+def test_a_policy_with_selectors_owns_domains_of_pods_alone():
+    db = Pod("u", "shop", "p", labels={"tier": "db"}, namespace_labels={"team": "x"})
+    elsewhere = Pod("v", "other", "q", labels={"tier": "db"})
+    guests = [Guest("host", 1, 1), Guest("db", 1, 1, pod=db), Guest("elsewhere", 1, 1, pod=elsewhere)]
+    labels = {"namespaceSelector": {"matchLabels": {"team": "x"}}}
+    policies = [policy("pods", priority=1, selectors=labels), policy("all", domainSelector={"names": ["*"]})]
+    assigned = assign([guest.facts() for guest in guests], policies, NodeIdentity("node"))
+    assert assigned.inventory.policy.tolist() == [1, 0, 1]
+    assert (assigned.overridden, assigned.unmatched) == ({"all": ("db",)}, ())
 
 
 def test_owners_of_many_domains_under_many_policies_are_found_in_the_time_of_a_look():
