@@ -13,6 +13,7 @@ from controller.cluster.access import AccessError, access
 from controller.cluster.cache import CacheError
 from controller.host.host import Host
 from controller.host.meminfo import MeminfoError
+from controller.host.sources import fixed
 from controller.loop.clock import SystemClock
 from controller.observe.address import Address
 from controller.observe.http import Endpoint, ListenError
@@ -38,7 +39,7 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
     clock = SystemClock()
     try:
         with stopped_by_signals(clock.stop), ExitStack() as stack:
-            host = Host(site.uris, site.proc, clock.wake)
+            host = Host(fixed(site.uris), site.proc, clock.wake)
             host.read()
             agent = Agent(access(site.kubeconfig), site.node_name, site.cache_dir, host, clock)
             if listen is not None:
