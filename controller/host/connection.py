@@ -147,6 +147,8 @@ class Connection:
         self.settled = threading.Event()
         """Set once the first try has ended, whichever way."""
         self._error = f"{self.name}: not connected yet"
+        self._told = ""
+        """The error that was logged last."""
         self._roster = Roster(f"@{source.name}", starts=keeping.starts, alone=source.pod is not None)
         self._periods = Periods()
         self.wake = wake
@@ -255,39 +257,39 @@ class Connection:
             self._fail(explain(error, self.name))
             return self._rest(isinstance(error, AbsentError))
         except Exception as error:  # a defect, or the machine is out of something: nobody else would connect again
-            self._fail(f"{self.name}: {error!r}; connecting again", defect=True)
+            self._fail(self._anew(error), error)
             return self._rest()
         return self._see_to(handle)
 
     def _see_to(self, handle: Handle) -> float | None:
         """The part of a turn that is about an open connection."""
         part: Callable[[Handle], None] = _part
+        defect = None
         try:
             seconds = self._serve(handle)
             if seconds is not None:
                 return seconds
-            self._error = f"{self.name}: closed"
+            message = self._told = f"{self.name}: closed"
         except _CrowdedError as error:
-            part = _part_beside
-            self._fail(str(error))
+            part, message = _part_beside, str(error)
         except (ConnectionLostError, CrowdedPodError) as error:
-            self._fail(str(error))
+            message = str(error)
         except libvirt.libvirtError as error:
-            self._fail(explain(error, self.name))
+            message = explain(error, self.name)
         except Exception as error:  # a defect, or no thread to be had: nobody else would connect again
-            self._fail(f"{self.name}: {error!r}; connecting again", defect=True)
-        self._let_go(handle, part)
-        return None if self._news.closing else self._rest()
-
-    def _let_go(self, handle: Handle, part: Callable[[Handle], None]) -> None:
-        """Of a connection that has ended."""
+            message, defect = self._anew(error), error
         established, self._serving = self.link is not None, None
         self._lose_link()
+        self._fail(message, defect)
         self._roster.let_go()
         part(handle)
         if established:
             self._tries = 0
             self.wake()
+        return None if self._news.closing else self._rest()
+
+    def _anew(self, error: Exception) -> str:
+        return f"{self.name}: {error!r}; connecting again"
 
     def _lose_link(self) -> None:
         if self.link is not None:
@@ -393,7 +395,7 @@ class Connection:
         self.facts = self._roster.facts
         fresh, self.link = self.link is None, Link(handle, self._roster.entries, self._calls)
         if fresh:
-            self._error = ""
+            self._error = self._told = ""
             LOG.info("%s: connected, %d running domains", self.name, len(self.facts))
             self.settled.set()
         if fresh or differs:
@@ -408,10 +410,11 @@ class Connection:
         turn, self._unread = self._unread[:count], self._unread[count:]
         return turn
 
-    def _fail(self, message: str, *, defect: bool = False) -> None:
-        if message != self._error:
-            LOG.warning("%s", message, exc_info=defect)
+    def _fail(self, message: str, defect: Exception | None = None) -> None:
         self._error = message
+        if message != self._told and (defect is not None or not self.excused):
+            LOG.warning("%s", message, exc_info=defect)
+            self._told = message
 
     # Called by libvirt's event loop.
 

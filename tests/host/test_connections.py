@@ -48,7 +48,7 @@ def source(handle: FakeHandle, pod: Pod = WEB, *, expected: bool = True) -> Sour
 
 
 def absent() -> FakeHandle:
-    raise AbsentError("prod/launcher-web: not there yet")
+    raise AbsentError("not there yet")
 
 
 def test_a_host_without_sources_has_nothing_and_nothing_is_wrong(node):
@@ -167,6 +167,25 @@ def test_a_socket_that_is_to_come_is_looked_for_often(node, monkeypatch):
 
     node.host.connect([replace(source(FakeHandle()), open=open_)])
     until(lambda: len(node.names()) == 1, 10, "it is there")
+
+
+def test_what_needs_no_connection_is_not_warned_of_and_what_does_is_once(node, monkeypatch, caplog):
+    monkeypatch.setattr(connection_module, "ABSENT_SECONDS", 0.01)
+    waiting = replace(source(handle := FakeHandle(FakeDomain(1)), expected=False), open=absent)
+    node.host.connect([waiting])
+    connection = node.host._connections["prod/launcher-web"]
+    until(lambda: connection._tries > 3, 10, "it was tried")
+    connection.source = replace(waiting, open=lambda: handle)
+    until(lambda: connection.link, 10, "it is connected")
+    handle.break_(libvirt.VIR_CONNECT_CLOSE_REASON_EOF)
+    connection.source = waiting
+    until(lambda: connection.link is None and connection._tries > 3, 10, "it is gone")
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+    monkeypatch.setattr(connection_module, "EXCUSED_SECONDS", 0.0)
+    node.host.connect([replace(waiting, expected=True)])
+    until(lambda: connection._tries > 3, 10, "it was tried")
+    told = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["prod/launcher-web: not there yet"]
 
 
 def test_an_opening_that_fails_of_a_defect_is_tried_again(node, caplog):
