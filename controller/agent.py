@@ -12,6 +12,7 @@ from controller.cluster.cache import Cache
 from controller.cluster.client import Client
 from controller.cluster.findings import findings
 from controller.cluster.kopfwatch import Run, run_kopf
+from controller.cluster.podwatch import PodWatch, Tell
 from controller.cluster.policies import ClusterPolicies
 from controller.cluster.report import Context
 from controller.cluster.reporter import News, Reporter
@@ -25,9 +26,18 @@ class Agent:
     """Everything of one node but the host itself; a context manager. `loop.run` does the work meanwhile."""
 
     def __init__(
-        self, load: Load, node_name: str, cache_dir: Path, host: Host, clock: WakeableClock, run: Run = run_kopf
+        self,
+        load: Load,
+        node_name: str,
+        cache_dir: Path,
+        host: Host,
+        clock: WakeableClock,
+        launchers: Tell | None = None,
+        run: Run = run_kopf,
     ) -> None:
-        """`load` reads the access to the API server, `run` watches the policies. Raises AccessError, CacheError."""
+        """`load` reads the access to the API server, `launchers` is told which pods of KubeVirt's virtual machines
+        there are, `run` watches the policies. Raises AccessError, CacheError.
+        """
         self._node_name = node_name
         self._client = Client(load)
         self.policies = ClusterPolicies(
@@ -36,11 +46,14 @@ class Agent:
         self.reporter = Reporter(self._client, node_name, self._news, clock.monotonic)
         self.board = Board(node_name, clock.monotonic, self.reporter.worker.wake)
         self.loop = ControlLoop(host, self.policies, clock, self.board)
+        self._pods = None if launchers is None else PodWatch(self._client, node_name, launchers, clock.monotonic)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self._stack.callback(self._client.close)
         self._stack.enter_context(self.policies)
+        if self._pods is not None:
+            self._stack.enter_context(self._pods)
         self._stack.enter_context(self.reporter.worker)
         return self
 

@@ -24,6 +24,7 @@ class Complete:
 
     kind: str
     names: frozenset[str]
+    """`NAMESPACE/NAME` of what is in a namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Removed:
 
     kind: str
     name: str
+    """Likewise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from controller.cli.options import (
+    DEFAULT_CONNECT,
     complete_folders,
-    connect_option,
     domain_metrics_option,
     kubeconfig_option,
+    kubevirt_options,
     listen_option,
     log_options,
     node_name_option,
@@ -21,7 +22,7 @@ DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
 
 
 @click.command()
-@connect_option
+@kubevirt_options
 @node_name_option("Name of this host's Node in the cluster; a pod knows it as spec.nodeName.")
 @kubeconfig_option
 @click.option(
@@ -40,6 +41,8 @@ DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
 @log_options("Least level to log; info if not given.")
 def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     uris: tuple[str, ...],
+    kubevirt: bool,
+    pods: Path,
     node_name: str,
     kubeconfig: Path | None,
     cache_dir: Path,
@@ -65,10 +68,13 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     \b
     Examples:
       ballast agent --node-name "$NODE_NAME"                         in a pod
+      ballast agent --kubevirt --pods-directory /pods                in a pod, where KubeVirt runs virtual machines
       ballast agent --kubeconfig ~/.kube/config --cache-dir ~/.cache/ballast --connect test:///default
     """
     from controller.cli import agent_service  # noqa: PLC0415 - numpy, kopf and libvirt: not for the sake of --help
 
     configure(log_format, log_level or "info")
-    site = agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir)
+    if not kubevirt:
+        uris = uris or (DEFAULT_CONNECT,)
+    site = agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None)
     agent_service.serve(site, listen, domain_metrics=domain_metrics)

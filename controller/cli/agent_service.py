@@ -1,8 +1,10 @@
 """Wires the agent to its node: libvirt, cluster, HTTP endpoint, signals. What `ballast agent` sets in motion."""
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -11,8 +13,12 @@ from controller.agent import Agent
 from controller.cli.signals import stopped_by_signals
 from controller.cluster.access import AccessError, access
 from controller.cluster.cache import CacheError
+from controller.cluster.pods import Launcher
+from controller.cluster.podwatch import Tell
 from controller.host.host import Host
 from controller.host.meminfo import MeminfoError
+from controller.host.podsocket import open_pod
+from controller.host.sources import Source, fixed
 from controller.loop.clock import SystemClock
 from controller.observe.address import Address
 from controller.observe.http import Endpoint, ListenError
@@ -29,8 +35,11 @@ class Site:
     kubeconfig: Path | None
     node_name: str
     uris: tuple[str, ...]
+    """Libvirt connections that are always there."""
     proc: Path
     cache_dir: Path
+    pods: Path | None
+    """The kubelet's folder of pods, where the libvirt of each virt-launcher pod is to be connected to, too."""
 
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
@@ -38,9 +47,10 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
     clock = SystemClock()
     try:
         with stopped_by_signals(clock.stop), ExitStack() as stack:
-            host = Host(site.uris, site.proc, clock.wake)
+            host = Host(fixed(site.uris), site.proc, clock.wake)
             host.read()
-            agent = Agent(access(site.kubeconfig), site.node_name, site.cache_dir, host, clock)
+            launchers = None if site.pods is None else _connecting(host, site.uris, site.pods)
+            agent = Agent(access(site.kubeconfig), site.node_name, site.cache_dir, host, clock, launchers)
             if listen is not None:
                 collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
                 stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))
@@ -51,3 +61,17 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
     except (AccessError, CacheError, ListenError, MeminfoError) as error:
         raise click.ClickException(str(error)) from error
     _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})
+
+
+def _connecting(host: Host, uris: tuple[str, ...], pods: Path) -> Tell:
+    """Has the host see to the libvirt of each launcher, beside those at `uris`."""
+
+    def connect(launchers: tuple[Launcher, ...], missing: Callable[[], str]) -> None:
+        host.connect([*fixed(uris), *(_source(each, pods) for each in launchers)], missing)
+
+    return connect
+
+
+def _source(launcher: Launcher, pods: Path) -> Source:
+    pod = launcher.pod
+    return Source(f"{pod.namespace}/{pod.name}", partial(open_pod, pods, pod.uid), pod, launcher.expected)

@@ -17,6 +17,7 @@ from controller.observe.log import FORMATS, LEVELS
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_CONNECT = "qemu:///system"
+DEFAULT_PODS = Path("/var/lib/kubelet/pods")
 
 
 class NumberRange(click.FloatRange):
@@ -32,16 +33,40 @@ class NumberRange(click.FloatRange):
 
 def connect_option(command: Command) -> Command:
     """`--connect`: the libvirt URIs, as `uris`; each once, and at least one."""
+    return _connect((DEFAULT_CONNECT,), DEFAULT_CONNECT)(command)
+
+
+def kubevirt_options(command: Command) -> Command:
+    """`--connect` as `uris`, which may be none, `--kubevirt` as `kubevirt`, `--pods-directory` as `pods`, a Path."""
+    pods = click.option(
+        "--pods-directory",
+        "pods",
+        metavar="DIR",
+        type=click.Path(path_type=Path, readable=False),
+        default=DEFAULT_PODS,
+        show_default=True,
+        shell_complete=complete_folders,
+        help="With --kubevirt: the kubelet's folder of pods, where it is mounted elsewhere (in a container: /pods).",
+    )(command)
+    kubevirt = click.option(
+        "--kubevirt",
+        is_flag=True,
+        help="Connect to the libvirt of each of KubeVirt's virt-launcher pods on this node, as they come and go.",
+    )(pods)
+    return _connect((), f"{DEFAULT_CONNECT}; with --kubevirt: none")(kubevirt)
+
+
+def _connect(default: tuple[str, ...], shown: str) -> Callable[[Command], Command]:
     return click.option(
         "--connect",
         "uris",
         metavar="URI",
         multiple=True,
-        default=(DEFAULT_CONNECT,),
-        show_default=True,
+        default=default,
+        show_default=shown,
         callback=_distinct_uris,
         help="libvirt connection; may be given several times.",
-    )(command)
+    )
 
 
 def node_name_option(text: str) -> Callable[[Command], Command]:

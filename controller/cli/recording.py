@@ -10,6 +10,7 @@ from controller.cli.signals import stopped_by_signals
 from controller.engine.reasons import Reason
 from controller.host.host import Host
 from controller.host.meminfo import MeminfoError
+from controller.host.sources import fixed
 from controller.loop.clock import SystemClock
 from controller.observe.board import lost
 from controller.replay.record import Recorder
@@ -27,7 +28,7 @@ def record_host(
     """Record until a signal, the duration or the limit (bytes) ends it. Raises ClickException."""
     clock = SystemClock()
     try:
-        with stopped_by_signals(clock.stop), closing(Host(uris)) as host:
+        with stopped_by_signals(clock.stop), closing(Host(fixed(uris))) as host:
             host.start()
             connections = host.status()
             if not all(each.connected for each in connections):

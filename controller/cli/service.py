@@ -16,6 +16,7 @@ from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.host.host import Host
 from controller.host.meminfo import MeminfoError
+from controller.host.sources import fixed
 from controller.loop.clock import SystemClock
 from controller.loop.control import GAP_S, ControlLoop
 from controller.observe.address import Address
@@ -49,7 +50,7 @@ class _Wired:
         self.clock = clock
         self.folder = folder
         self.board = Board(site.node_name, clock.monotonic, heartbeat())
-        self.host = Host(site.uris, site.proc, clock.wake)
+        self.host = Host(fixed(site.uris), site.proc, clock.wake)
         self.loop = ControlLoop(self.host, self.folder, clock, self.board)
         self.host.read()
         stack.callback(self.host.close)

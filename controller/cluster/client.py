@@ -181,6 +181,7 @@ class Client:
         *,
         namespace: str | None = None,
         field_selector: str = "",
+        label_selector: str = "",
         timeout_s: int = WATCH_S,
         metadata_only: bool = False,
     ) -> "Watch":
@@ -194,6 +195,7 @@ class Client:
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
             "fieldSelector": field_selector,
+            "labelSelector": label_selector,
             "timeoutSeconds": str(timeout_s),
         }
         path = resource.path(namespace=namespace)

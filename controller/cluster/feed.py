@@ -5,7 +5,7 @@ from collections.abc import Callable
 from controller.aggregation.news import Changed, Complete, Lost, News, Removed, Resumed, Seen
 from controller.cluster.client import Client, Watch
 from controller.cluster.errors import ApiError
-from controller.cluster.resources import Resource
+from controller.cluster.resources import Resource, full_name
 from controller.cluster.retry import FIRST_S, Retry
 from controller.cluster.shape import all_sound, sound, version_of
 from controller.cluster.worker import Worker
@@ -21,6 +21,8 @@ class Feed:
         tell: Callable[[News], None],
         monotonic: Callable[[], float],
         metadata_only: bool = False,
+        field_selector: str = "",
+        label_selector: str = "",
     ) -> None:
         """`tell` is called from the feed's thread. `metadata_only` leaves the rest of every object out."""
         self._client = client
@@ -28,6 +30,8 @@ class Feed:
         self._tell = tell
         self._monotonic = monotonic
         self._metadata_only = metadata_only
+        self._field_selector = field_selector
+        self._label_selector = label_selector
         self._watch: Watch | None = None
         self._version = ""
         self._heard_at = monotonic()
@@ -58,10 +62,15 @@ class Feed:
         """Tell of all that is there. Returns the version to watch from."""
         names: set[str] = set()
         version = ""
-        for page in self._client.pages(self._resource, metadata_only=self._metadata_only):
+        for page in self._client.pages(
+            self._resource,
+            field_selector=self._field_selector,
+            label_selector=self._label_selector,
+            metadata_only=self._metadata_only,
+        ):
             self._hear()
             items = tuple(all_sound(page.items))
-            names |= {each["metadata"]["name"] for each in items}
+            names |= {full_name(each) for each in items}
             version = page.resource_version
             self._tell(Seen(self._resource.kind, items, page.server_time))
         self._tell(Complete(self._resource.kind, frozenset(names)))
@@ -69,7 +78,13 @@ class Feed:
 
     def _follow(self, version: str) -> str:
         """Tell of changes until the server ends the watch, as it does every few minutes. Returns where it ended."""
-        watch = self._client.watch(self._resource, version, metadata_only=self._metadata_only)
+        watch = self._client.watch(
+            self._resource,
+            version,
+            field_selector=self._field_selector,
+            label_selector=self._label_selector,
+            metadata_only=self._metadata_only,
+        )
         self._hear()
         self._watch = watch
         if self.worker.stopped:
@@ -78,7 +93,7 @@ class Feed:
             self._hear()
             version = version_of(event.object)
             if event.type == "DELETED":
-                self._tell(Removed(self._resource.kind, sound(event.object)["metadata"]["name"]))
+                self._tell(Removed(self._resource.kind, full_name(sound(event.object))))
             elif event.type != "BOOKMARK":
                 self._tell(Changed(self._resource.kind, sound(event.object)))
         return version

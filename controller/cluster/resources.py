@@ -35,8 +35,17 @@ class Resource:
         return "/" + "/".join(parts)
 
 
+def full_name(sound: Object) -> str:
+    """`NAME`, or `NAMESPACE/NAME` of an object that is in a namespace."""
+    metadata = sound["metadata"]
+    namespace = metadata.get("namespace")
+    return f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"])
+
+
 MEMORY_POLICIES = Resource("ballast.dev", "v1alpha1", "memorypolicies", "MemoryPolicy")
 NODE_MEMORY_STATES = Resource("ballast.dev", "v1alpha1", "nodememorystates", "NodeMemoryState")
 NODES = Resource("", "v1", "nodes", "Node")
+PODS = Resource("", "v1", "pods", "Pod")
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")

@@ -32,10 +32,12 @@ class _Entry(_Part):
 
 class _Metadata(_Part):
     name: Annotated[str, Field(min_length=1, max_length=253)]
+    namespace: Annotated[str, Field(max_length=63)] = ""
     uid: _Text = ""
     resourceVersion: _Version = ""  # noqa: N815 - as the API server spells it
     generation: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     labels: dict[str, str] | None = None
+    annotations: dict[str, str] | None = None
     managedFields: list[_Entry] | None = None  # noqa: N815 - as above
 
 

@@ -42,7 +42,7 @@ class DomainFacts:
     """What a host knows about a domain without asking its guest. Sizes in bytes."""
 
     key: str
-    """UUID and connection, `UUID` or `UUID@CONNECTION` where a host has several connections."""
+    """UUID and where it was found, `UUID@SOURCE`: a URI, or the `NAMESPACE/POD` of its libvirt."""
     uuid: str
     name: str
     incarnation: int

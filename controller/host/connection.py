@@ -1,4 +1,4 @@
-"""One libvirt connection, opened, watched and opened again by a thread of its own (the keeper).
+"""One libvirt connection, opened, watched and opened again by a keeper, whose turns take place in a few threads.
 
 The control loop never waits for the keeper: it reads `link` and `facts`, which the keeper replaces as a whole.
 """
@@ -17,11 +17,13 @@ import libvirt
 
 from controller.engine.inventory import DomainFacts
 from controller.host.calls import NUDGE_SECONDS, Call, Calls, NotStartedError
+from controller.host.keepers import Keepers, Task
 from controller.host.news import News
-from controller.host.opening import open_here
+from controller.host.opening import AbsentError
 from controller.host.periods import CLOSING_LIMIT, Periods
 from controller.host.remedies import explain, explain_freeze, explain_loss
-from controller.host.roster import Entry, Handle, Roster, Starts
+from controller.host.roster import CrowdedPodError, Entry, Handle, Roster, Starts
+from controller.host.sources import Source
 
 LOG = logging.getLogger(__name__)
 
@@ -42,6 +44,17 @@ together with the end of all else that is less than the 30 s that systemd and Ku
 
 PART_SECONDS = 3.0
 """How long it waits where there is nothing to do: a keeper that hangs in a frozen libvirtd ends with the process."""
+
+ABSENT_SECONDS = 0.5
+"""Between two tries at a socket that a pod has yet to make: a look there costs a few system calls, and a guest is to be
+seen within 3 s of its pod's start."""
+
+ABSENT_TRIES = 120
+"""For a minute after the last news of the pod; then as of any other connection."""
+
+EXCUSED_SECONDS = 10.0
+"""A pod whose libvirt has ended ends, too, and one that has begun soon has a libvirt; Kubernetes tells of both within a
+few seconds."""
 
 ANEW = "calls hang, because QEMU of some domains does not answer; connecting anew, for the others"
 
@@ -78,8 +91,6 @@ def backoff(attempt: int, jitter: float) -> float:
 class Keeping:
     """How a connection is kept."""
 
-    open_handle: Callable[[str], Handle] = open_here
-    """URI to libvirt.virConnect; raises libvirtError."""
     frozen_seconds: float = 10.0
     """A listing that takes longer means that libvirtd is frozen: it needs no QEMU's answer, and takes milliseconds;
     reading the XML of 1,000 new domains takes one second."""
@@ -114,48 +125,75 @@ class _CrowdedError(ConnectionLostError):
     """So many calls hang on the connection that another one has to be opened."""
 
 
-def connection_of(key: str) -> str:
-    """The connection's part of a domain's key; empty where a host has one connection."""
-    return key.partition("@")[2]
-
-
 class Connection:
     """`wake` and `moved(key, bytes)` are called from the keeper and from libvirt's event loop."""
 
     def __init__(
         self,
-        uri: str,
-        suffix: str,
+        source: Source,
         wake: Callable[[], None],
         moved: Callable[[str, int], None],
-        keeping: Keeping = KEEPING,
+        keeping: Keeping,
+        keepers: Keepers,
     ) -> None:
-        self.uri = uri
+        self.source = source
+        self.name = source.name
         self.link: Link | None = None
         """None while not connected."""
+        self.down_since = time.monotonic()
+        """Monotonic seconds, while not connected."""
         self.facts: tuple[DomainFacts, ...] = ()
         """Last known; the same object while nothing changed."""
         self.settled = threading.Event()
         """Set once the first try has ended, whichever way."""
-        self._error = f"{uri}: not connected yet"
-        self._roster = Roster(suffix, starts=keeping.starts)
+        self._error = f"{self.name}: not connected yet"
+        self._told = ""
+        """The error that was logged last."""
+        self._roster = Roster(f"@{source.name}", starts=keeping.starts, alone=source.pod is not None)
         self._periods = Periods()
         self.wake = wake
         self._moved = moved
         self._keeping = keeping
-        self._news = News()
+        self._keepers = keepers
+        self._news = News(self._call)
         self._serving: Handle | None = None
+        self._calls = Calls(int)
+        """On the connection that is being served."""
         self._former: list[Calls] = []
         """Of connections before this one, where calls hang yet."""
         self._crowded_at = math.inf
         """Monotonic seconds since which too many hang on this one."""
+        self._tries = 0
+        """In a row that brought no connection."""
+        self._try_at = -math.inf
+        """Monotonic seconds of the next one."""
+        self._list_at = math.inf
+        """Monotonic seconds of the next listing without an event."""
         self._unread: list[str] = []
         self._unresponsive: frozenset[str] = frozenset()
-        self._keeper = threading.Thread(target=self._keep, name=f"ballast-libvirt {uri}", daemon=True)
+        self._task: Task | None = None
 
     def start(self) -> None:
         """Begin to connect, in the background."""
-        self._keeper.start()
+        self._task = self._keepers.start(self._turn)
+
+    def follow(self, source: Source) -> None:
+        """What is known of its source now. One that was not there may be now."""
+        if source == self.source:
+            return
+        arrived = source.expected and not self.source.expected
+        self.source = source
+        if arrived and self.link is None:
+            self.down_since = time.monotonic()
+            self._tries, self._try_at = 0, -math.inf
+            self._call()
+
+    @property
+    def excused(self) -> bool:
+        """It is not connected, and need not be: nothing is wrong."""
+        if self.link is not None or self.source.pod is None:
+            return False
+        return not self.source.expected or time.monotonic() - self.down_since < EXCUSED_SECONDS
 
     def begin_close(self, unresponsive: Collection[str] = ()) -> None:
         """Have the keeper end, and the connection; periods that were asked for are put back first.
@@ -169,7 +207,8 @@ class Connection:
         """Wait for the end, that of `begin_close` or of its own; `waited` seconds are over."""
         self._news.tell_closing()
         seconds = CLOSE_SECONDS if self._periods.pending() else PART_SECONDS
-        self._keeper.join(max(seconds - waited, 0.0))
+        if self._task is not None:
+            self._task.ended.wait(max(seconds - waited, 0.0))
 
     def key(self, domain: Any) -> str:
         """Key of one of this connection's libvirt.virDomain."""
@@ -179,8 +218,8 @@ class Connection:
         """What is wrong and what to do about it, for people; empty when nothing is."""
         link = self.link
         if link is not None and link.calls.slow:
-            return f"{self.uri}: {SLOW}"
-        return f"{self.uri}: {HANGING}" if link is not None and link.calls.exhausted() else self._error
+            return f"{self.name}: {SLOW}"
+        return f"{self.name}: {HANGING}" if link is not None and link.calls.exhausted() else self._error
 
     def want_period(self, key: str, seconds: int) -> None:
         """See Periods.want."""
@@ -199,76 +238,112 @@ class Connection:
 
     # The keeper.
 
-    def _keep(self) -> None:
-        attempt = 0
-        while not self._news.closing:
-            attempt = 1 if self._try() else attempt + 1
-            self.settled.set()
-            self._news.rest(self._keeping.backoff(attempt, secrets.SystemRandom().random()))
+    def _call(self) -> None:
+        """Have its next turn now."""
+        if self._task is not None:
+            self._task.wake()
 
-    def _try(self) -> bool:
-        """Connect and serve until the connection is lost; True when it had been established."""
+    def _turn(self) -> float | None:
+        """Connect, if need be, and see to the connection. Seconds to the next turn, or None after the last one."""
+        if self._serving is not None:
+            return self._see_to(self._serving)
+        if self._news.closing:
+            return None
+        if (left := self._try_at - time.monotonic()) > 0:
+            return left
         try:
-            handle = self._keeping.open_handle(self.uri)
+            handle = self.source.open()
         except libvirt.libvirtError as error:
-            self._fail(explain(error, self.uri))
-            return False
+            self._fail(explain(error, self.name))
+            return self._rest(isinstance(error, AbsentError))
+        except Exception as error:  # a defect, or the machine is out of something: nobody else would connect again
+            self._fail(self._anew(error), error)
+            return self._rest()
+        return self._see_to(handle)
+
+    def _see_to(self, handle: Handle) -> float | None:
+        """The part of a turn that is about an open connection."""
         part: Callable[[Handle], None] = _part
+        defect = None
         try:
-            self._serve(handle)
-            self._error = f"{self.uri}: closed"
+            seconds = self._serve(handle)
+            if seconds is not None:
+                return seconds
+            message = self._told = f"{self.name}: closed"
         except _CrowdedError as error:
-            part = _part_beside
-            self._fail(str(error))
-        except ConnectionLostError as error:
-            self._fail(str(error))
+            part, message = _part_beside, str(error)
+        except (ConnectionLostError, CrowdedPodError) as error:
+            message = str(error)
         except libvirt.libvirtError as error:
-            self._fail(explain(error, self.uri))
+            message = explain(error, self.name)
         except Exception as error:  # a defect, or no thread to be had: nobody else would connect again
-            self._fail(f"{self.uri}: {error!r}; connecting again", defect=True)
-        established, self.link, self._serving = self.link is not None, None, None
+            message, defect = self._anew(error), error
+        established, self._serving = self.link is not None, None
+        self._lose_link()
+        self._fail(message, defect)
         self._roster.let_go()
         part(handle)
         if established:
+            self._tries = 0
             self.wake()
-        return established
+        return None if self._news.closing else self._rest()
 
-    def _serve(self, handle: Handle) -> None:
-        """Raises libvirtError and ConnectionLostError; returns when the connection is no longer wanted."""
-        calls = Calls(handle.getLibVersion, former=self._former)
-        self._serving = handle
-        self._news.begin(*self._roster.entries)
-        self._patiently(handle, calls, lambda: self._greet(handle))
-        while True:
-            self._update(handle, calls)
-            if self._news.closing:
-                many = Calls(handle.getLibVersion, CLOSING_LIMIT)
-                self._periods.put_back(self._roster.entries, many, self._unresponsive)
-                return
-            set_anew = self._periods.work(self._roster.entries, calls, lambda: self._news.closing)
-            if set_anew:
-                self._news.tell_changes(*set_anew)
-            elif self._periods.pending():
-                self._news.tell_errand()
-            self._rest(calls)
+    def _anew(self, error: Exception) -> str:
+        return f"{self.name}: {error!r}; connecting again"
+
+    def _lose_link(self) -> None:
+        if self.link is not None:
+            self.down_since, self.link = time.monotonic(), None
+
+    def _rest(self, absent: bool = False) -> float:
+        """Seconds until the next try, after one that failed or a connection that was lost."""
+        self.settled.set()
+        self._tries += 1
+        jitter = secrets.SystemRandom().random()
+        if absent and self._tries <= ABSENT_TRIES:
+            seconds = ABSENT_SECONDS
+        else:
+            seconds = self._keeping.backoff(self._tries, jitter)
+        self._try_at = time.monotonic() + seconds
+        return seconds
+
+    def _serve(self, handle: Handle) -> float | None:
+        """Seconds until it is to be seen to again; None when the connection is no longer wanted. Raises libvirtError,
+        ConnectionLostError and CrowdedPodError.
+        """
+        if self._serving is None:
+            self._calls = Calls(handle.getLibVersion, former=self._former)
+            self._serving = handle
+            self._crowded_at = self._list_at = math.inf
+            self._news.begin(*self._roster.entries)
+            self._patiently(handle, lambda: self._greet(handle))
+        else:
             self._check(handle)
+        self._update(handle)
+        if self._news.closing:
+            many = Calls(handle.getLibVersion, CLOSING_LIMIT)
+            self._periods.put_back(self._roster.entries, many, self._unresponsive)
+            return None
+        set_anew = self._periods.work(self._roster.entries, self._calls, lambda: self._news.closing)
+        if set_anew:
+            self._news.tell_changes(*set_anew)
+        elif self._periods.pending():
+            self._news.tell_errand()
+        return self._quiet()
 
-    def _rest(self, calls: Calls) -> None:
-        """Until there is news, or the time to look for some. Raises ConnectionLostError where too many calls hang."""
-        if not calls.replaceable():
+    def _quiet(self) -> float:
+        """Seconds without news until the next turn. Raises ConnectionLostError where too many calls hang."""
+        now = time.monotonic()
+        if not self._calls.replaceable():
             self._crowded_at = math.inf
-            if not self._news.wait(self._keeping.tick_seconds):
-                self._news.tell_changes(*self._next_reads())
-            return
-        self._crowded_at = min(self._crowded_at, time.monotonic())
-        left = self._crowded_at + self._keeping.crowded_seconds - time.monotonic()
-        if left > 0:
-            self._news.wait(left)
-            return
-        self._crowded_at, self._former = math.inf, calls.beyond()
-        raise _CrowdedError(f"{self.uri}: {ANEW}")
+            return self._list_at - now
+        self._crowded_at = min(self._crowded_at, now)
+        if (left := self._crowded_at + self._keeping.crowded_seconds - now) > 0:
+            return left
+        self._former = self._calls.beyond()
+        raise _CrowdedError(f"{self.name}: {ANEW}")
 
-    def _patiently(self, handle: Handle, calls: Calls, work: Callable[[], T]) -> T:
+    def _patiently(self, handle: Handle, work: Callable[[], T]) -> T:
         """Do libvirt calls; while they hang nobody uses the link. Raises libvirtError and ConnectionLostError.
 
         This stands in for libvirt's keepalive, which spoils its client when several calls wait for a frozen
@@ -280,18 +355,20 @@ class Connection:
             try:
                 return call.result(min(NUDGE_SECONDS, self._keeping.frozen_seconds))
             except TimeoutError:
-                calls.nudge()
+                self._calls.nudge()
             if time.monotonic() >= frozen_at:
                 frozen_at = time.monotonic() + self._keeping.frozen_seconds
                 self._check(handle)
-                self.link = None
-                self._fail(explain_freeze(self.uri))
+                if self._news.closing:
+                    raise _CrowdedError(f"{self.name}: closed, while libvirtd did not answer")
+                self._lose_link()
+                self._fail(explain_freeze(self.name))
                 self.wake()
 
     def _check(self, handle: Handle) -> None:
         """Raises ConnectionLostError."""
         if not self._news.lost and not handle.isAlive():
-            self._news.tell_lost(explain_loss(libvirt.VIR_CONNECT_CLOSE_REASON_ERROR, self.uri))
+            self._news.tell_lost(explain_loss(libvirt.VIR_CONNECT_CLOSE_REASON_ERROR, self.name))
         if self._news.lost:
             raise ConnectionLostError(self._news.lost)
 
@@ -304,18 +381,22 @@ class Connection:
         for event in CHANGE_EVENTS:
             handle.domainEventRegisterAny(None, event, self._on_change, None)
 
-    def _update(self, handle: Handle, calls: Calls) -> None:
-        """Read again what changed, and let everybody see it."""
+    def _update(self, handle: Handle) -> None:
+        """Read again what changed, or may have without an event, and let everybody see it."""
         changes = self._news.take()
         self._roster.note_resets(changes.resets)
-        if not changes.listing and self.link is not None:
+        keys = changes.keys
+        if time.monotonic() >= self._list_at and self._crowded_at == math.inf:
+            keys |= frozenset(self._next_reads())
+        elif not changes.listing and self.link is not None:
             return
-        differs = self._roster.accept(self._patiently(handle, calls, lambda: self._roster.read(handle, changes.keys)))
+        differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, keys)))
+        self._list_at = time.monotonic() + self._keeping.tick_seconds
         self.facts = self._roster.facts
-        fresh, self.link = self.link is None, Link(handle, self._roster.entries, calls)
+        fresh, self.link = self.link is None, Link(handle, self._roster.entries, self._calls)
         if fresh:
-            self._error = ""
-            LOG.info("%s: connected, %d running domains", self.uri, len(self.facts))
+            self._error = self._told = ""
+            LOG.info("%s: connected, %d running domains", self.name, len(self.facts))
             self.settled.set()
         if fresh or differs:
             self.wake()
@@ -329,16 +410,17 @@ class Connection:
         turn, self._unread = self._unread[:count], self._unread[count:]
         return turn
 
-    def _fail(self, message: str, *, defect: bool = False) -> None:
-        if message != self._error:
-            LOG.warning("%s", message, exc_info=defect)
+    def _fail(self, message: str, defect: Exception | None = None) -> None:
         self._error = message
+        if message != self._told and (defect is not None or not self.excused):
+            LOG.warning("%s", message, exc_info=defect)
+            self._told = message
 
     # Called by libvirt's event loop.
 
     def _on_close(self, handle: Handle, reason: int, _opaque: None) -> None:
         if handle is self._serving:
-            self._news.tell_lost(explain_loss(reason, self.uri))
+            self._news.tell_lost(explain_loss(reason, self.name))
 
     def _on_lifecycle(self, _handle: Handle, domain: Any, event: int, _detail: int, _opaque: None) -> None:
         if event in LISTING_EVENTS:

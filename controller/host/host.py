@@ -3,10 +3,9 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 
 from controller.engine.decision import Action
@@ -14,14 +13,15 @@ from controller.engine.inventory import DomainFacts
 from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host import ksm, meminfo, processes
 from controller.host.calls import LATE_SECONDS
-from controller.host.connection import KEEPING, Connection, Keeping, connection_of
+from controller.host.connection import KEEPING, Keeping
+from controller.host.connections import Connections
 from controller.host.events import EVENT_LOOP
-from controller.host.locality import refusal
 from controller.host.look import Look
 from controller.host.looker import Looker
 from controller.host.mover import Mover
 from controller.host.pressure import Pressure
 from controller.host.senses import Feelings, Sense, Senses
+from controller.host.sources import Source, source_of
 from controller.host.trouble import Trouble
 
 START_SECONDS = 10.0
@@ -33,44 +33,41 @@ class ConnectionStatus:
     """One connection, for people."""
 
     uri: str
+    """Or the pod of its libvirt, `NAMESPACE/POD`."""
     connected: bool
     error: str
     """What is wrong and what to do about it; empty when nothing is."""
 
 
+def _nothing() -> str:
+    return ""
+
+
 class Host:
     """Effects of one node. `wake` is called from other threads when a step may be worth it before the next look.
 
-    All methods but `inventory` are for the control loop's thread. `look` and `apply` together take less than 5 s,
-    whatever hangs.
+    All methods but `inventory` and `connect` are for the control loop's thread. `look` and `apply` together take less
+    than 5 s, whatever hangs.
     """
 
     def __init__(
         self,
-        uris: Sequence[str],
+        sources: Iterable[Source] = (),
         proc: Path = Path("/proc"),
         wake: Callable[[], None] = lambda: None,
         keeping: Keeping = KEEPING,
         sys: Path = Path("/sys"),
     ) -> None:
-        """`uris` are libvirt connections, `proc` and `sys` are the host's, or a mount of them. Raises ValueError."""
-        if not uris or len(set(uris)) != len(uris):
-            raise ValueError(f"connections {list(uris)!r}: name each once, and at least one; --connect qemu:///system")
-        if refused := "; ".join(filter(None, map(refusal, uris))):
-            raise ValueError(refused)
+        """`proc` and `sys` are the host's, or a mount of them. Raises ValueError, see `connect`."""
         self._proc = proc
         self._sys = sys
         self._lock = threading.Lock()
         self._moved: dict[str, int] = {}
         self._moved_at: dict[str, float] = {}
         keeping = replace(keeping, starts=partial(processes.started, proc))
-        suffixes = {uri: f"@{uri}" if len(uris) > 1 else "" for uri in uris}
-        self._connections = {
-            connection_of(suffix): Connection(uri, suffix, wake, self._on_moved, keeping)
-            for uri, suffix in suffixes.items()
-        }
-        self._parts: tuple[tuple[DomainFacts, ...], ...] = ()
-        self._inventory: tuple[DomainFacts, ...] = ()
+        self._connections = Connections(wake, self._on_moved, keeping)
+        self._missing: Callable[[], str] = _nothing
+        self.connect(sources)
         self._trouble = trouble = Trouble()
         self._looker = Looker(self._connections, trouble, moved_at=lambda key: self._moved_at.get(key, -math.inf))
         self._mover = Mover(self._connections, trouble)
@@ -83,12 +80,17 @@ class Host:
         self._started = True
         EVENT_LOOP.start()
         self._pressure.start()
-        deadline = time.monotonic() + START_SECONDS
-        for connection in self._connections.values():
-            connection.start()
-        for connection in self._connections.values():
-            connection.settled.wait(max(deadline - time.monotonic(), 0.0))
+        self._connections.start(START_SECONDS)
         self._senses.start()
+
+    def connect(self, sources: Iterable[Source], missing: Callable[[], str] = _nothing) -> None:
+        """See to the domains of these sources, and of no others; none is fine. From any thread, and without waiting.
+
+        Domains of a source that is no more are gone. `missing` tells, whenever asked, why there may be sources that
+        are not known yet; empty when all are. Raises ValueError where a name stands for two.
+        """
+        self._missing = missing
+        self._connections.connect(sources)
 
     def close(self) -> None:
         """Let go of everything; domains keep what they have. What `restore_statistics` was told is done first.
@@ -100,22 +102,13 @@ class Host:
         self._started = False
         self._senses.close()
         self._mover.close()
-        began = time.monotonic()
-        for connection in self._connections.values():
-            connection.begin_close(self._trouble.unresponsive)
-        for connection in self._connections.values():
-            connection.close(time.monotonic() - began)
+        self._connections.close(self._trouble.unresponsive)
         self._pressure.close()
         EVENT_LOOP.close()
 
     def inventory(self) -> tuple[DomainFacts, ...]:
         """Facts of the running domains, of a lost connection the last known; the same object while all is equal."""
-        with self._lock:
-            parts = tuple(connection.facts for connection in self._connections.values())
-            if any(new is not old for new, old in zip_longest(parts, self._parts)):
-                self._parts = parts
-                self._inventory = tuple(facts for part in parts for facts in part)
-            return self._inventory
+        return self._connections.inventory()
 
     def look(self, keys: Collection[str]) -> Look:
         """Statistics of the domains `keys`, for `look.to_samples`. Those whose connection is down are left out, and
@@ -147,7 +140,8 @@ class Host:
 
         This happens in the background, and only once: calling it at every step costs nothing.
         """
-        self._connections[connection_of(key)].want_period(key, seconds)
+        if (connection := self._connections.get(source_of(key))) is not None:
+            connection.want_period(key, seconds)
 
     def restore_statistics(self, keys: Collection[str]) -> None:
         """Put back the statistics periods that Ballast set, in the background; `close` waits for it."""
@@ -177,11 +171,14 @@ class Host:
         return resident, replace(pressure, source=f"{pressure.source}, and {self._pressure.source}")
 
     def status(self) -> tuple[ConnectionStatus, ...]:
-        """How each connection is."""
-        return tuple(
-            ConnectionStatus(connection.uri, connection.link is not None, connection.error())
-            for connection in self._connections.values()
+        """How each connection is, but for those that are down as their pods begin or end."""
+        missing = self._missing()
+        known = (
+            ConnectionStatus(each.name, each.link is not None, each.error())
+            for each in self._connections.values()
+            if not each.excused
         )
+        return (*known, *([ConnectionStatus("discovery", False, missing)] if missing else ()))
 
     def _on_moved(self, key: str, size: int) -> None:
         with self._lock:

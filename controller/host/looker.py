@@ -1,5 +1,8 @@
 """Looks at guests: one bulk call a connection, all connections at once, never longer than a deadline.
 
+Where there are several connections none of them keeps the others' guests waiting: one that takes longer than they do is
+left behind after SHARED_SECONDS, and asked again by a later look.
+
 A QEMU that hangs keeps the call that asked it. The call is left behind; it also holds that domain's job, so the
 same question asked again, with NOWAIT, passes the domain over and brings back all the others. A libvirt that is merely
 slow answers the call in the end: what it says is used then. Calls of others hold domains, too, for milliseconds each: a
@@ -18,9 +21,10 @@ import numpy as np
 
 from controller.engine.snapshot import Life
 from controller.host.calls import FAILURES, LATE_SECONDS, NUDGE_SECONDS, Call, NotStartedError, wait_any
-from controller.host.connection import Connection, Link, connection_of
+from controller.host.connection import Connection, Link
 from controller.host.look import GROUPS, Look, arranged, join, passed_over, read, unanswered
 from controller.host.remedies import said
+from controller.host.sources import source_of
 from controller.host.trouble import Trouble, barred, job_runs
 
 LOG = logging.getLogger(__name__)
@@ -38,6 +42,11 @@ them holds."""
 PAUSES = 6
 """Between as many repetitions of a question, each twice as long as the one before, all together `HELD_SECONDS`: 5 ms at
 first."""
+
+
+SHARED_SECONDS = 0.25
+"""How long a look waits for one connection where there are others, after the last answer of those: ten looks at guests
+of a pod's libvirt, whose answer takes a few milliseconds, on a host that is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +118,7 @@ class _Pending:
         """Who is still to be heard of, and not held."""
         by_connection: dict[str, list[str]] = {}
         for key in (key for key in self.keys if key not in self.held):
-            by_connection.setdefault(connection_of(key), []).append(key)
+            by_connection.setdefault(source_of(key), []).append(key)
         return by_connection
 
     def take(self, look: Look) -> None:
@@ -150,7 +159,7 @@ class Looker:
         self._leave_out_lost(pending)
         self._collect(pending)
         end = time.monotonic() + sum(self._seconds)
-        for seconds in self._seconds:
+        for seconds in self._seconds[:1] if self._shared else self._seconds:
             if time.monotonic() < end and (asked := self._ask(pending)):
                 self._hear(pending, asked, seconds, end)
         self._leave_out_expected(pending)
@@ -161,26 +170,41 @@ class Looker:
         self._note_unresponsive(look)
         return look
 
+    @property
+    def _shared(self) -> bool:
+        """There are guests of other connections, which are not to wait."""
+        return len(self._connections) > 1
+
     def _leave_out_lost(self, pending: _Pending) -> None:
         for name, keys in pending.by_connection().items():
-            if self._connections[name].link is None:
+            connection = self._connections.get(name)
+            if connection is None or connection.link is None:
                 pending.drop(keys)
-                pending.connected = False
+                pending.connected &= connection is None
 
     def _leave_out_expected(self, pending: _Pending) -> None:
-        """Domains that a slow libvirt was asked about a moment ago."""
+        """Domains that a libvirt was asked about a moment ago: one that is slow, or that others did not wait for. What
+        is asked about for the second time in vain is expected no more.
+        """
+        in_vain: set[str] = set()
         for each in self._open:
-            if each.question.link.calls.slow and each.call.age < LATE_SECONDS:
+            slow, age = each.question.link.calls.slow, each.call.age
+            if slow and age < LATE_SECONDS:
                 pending.drop(each.question.unheard)
+            elif self._shared and each.question.late and age < self._seconds[0]:
+                pending.drop(each.question.unheard - in_vain)
+            else:
+                in_vain |= each.question.unheard
 
     def _ask(self, pending: _Pending) -> list[_Call]:
         """Ask each connection for those who are still to be heard of."""
         self._leave_out_expected(pending)
         asked = []
         for name, keys in pending.by_connection().items():
-            connection = self._connections[name]
-            link = connection.link
-            if link is not None and (call := self._start(connection, link, keys)) is not None:
+            connection = self._connections.get(name)
+            if connection is None or (link := connection.link) is None:
+                continue
+            if (call := self._start(connection, link, keys)) is not None:
                 asked.append(call)
         self._open += asked
         return asked
@@ -198,11 +222,17 @@ class Looker:
         """Take what comes back within `seconds`, of a slow libvirt until the `end`; leave behind what does not."""
         slow = any(each.question.link.calls.slow for each in asked)
         deadline = end if slow else time.monotonic() + seconds
-        while self._awaits(asked, pending) and (left := deadline - time.monotonic()) > 0:
+        heard_at = time.monotonic()
+        while self._awaits(asked, pending):
+            shared = heard_at + SHARED_SECONDS if self._shared else deadline
+            if (left := min(deadline, shared) - time.monotonic()) <= 0:
+                break
             wait_any((each.call for each in self._open), min(left, NUDGE_SECONDS))
-            if not self._collect(pending):
-                for each in asked:
-                    each.question.link.calls.nudge()
+            if self._collect(pending):
+                heard_at = time.monotonic()
+                continue
+            for each in asked:
+                each.question.link.calls.nudge()
         for each in asked:
             if each in self._open:
                 each.question.late = True
@@ -228,7 +258,7 @@ class Looker:
         """A call broke: nothing is known of those it was about."""
         if question.late:
             return
-        LOG.warning("%s: nothing was looked at: %s", question.connection.uri, said(error))
+        LOG.warning("%s: nothing was looked at: %s", question.connection.name, said(error))
         question.connection.doubt()
         pending.drop(question.keys)
         pending.connected = False
@@ -260,6 +290,7 @@ class Looker:
             other.question.unheard.difference_update(replies)
 
     def _note_unresponsive(self, look: Look) -> None:
+        self._trouble.forget(self._connections)
         hung = np.flatnonzero(look.life == Life.UNRESPONSIVE)
         if self._trouble.unresponsive or len(hung):
             self._trouble.unresponsive -= set(look.keys)

@@ -12,10 +12,11 @@ from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
 from controller.host.calls import FAILURES, NotStartedError
-from controller.host.connection import Connection, Link, connection_of
+from controller.host.connection import Connection, Link
 from controller.host.lane import Errand, Lane
 from controller.host.remedies import said
 from controller.host.roster import Entry
+from controller.host.sources import source_of
 from controller.host.trouble import Trouble, barred
 
 LOG = logging.getLogger(__name__)
@@ -26,6 +27,10 @@ MIB = 1024 * KIB
 MOVE_SECONDS = 1.5
 """Deadline of all orders of a turn together: QEMU takes one in milliseconds, the guest obeys later. With the looks' 3 s
 the loop is away for less than 5 s, whatever hangs."""
+
+SHARED_SECONDS = 0.25
+"""The same where there are several connections: what one of them has not taken by then it takes while the others go
+on."""
 
 GROW_WAITS_SECONDS = 30.0
 """How long an order to grow may wait for its turn: what it gives is set aside meanwhile."""
@@ -79,7 +84,8 @@ class Mover:
 
     def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
         """Carry out balloon changes, grows first; those that were not done, or may not have been, and why."""
-        deadline = time.monotonic() + self._seconds
+        self._lanes = {each: lane for each, lane in self._lanes.items() if each in self._connections.values()}
+        deadline = time.monotonic() + self._patience
         outcomes, orders = [], []
         for action in sorted(actions, key=lambda action: not action.grows):
             try:
@@ -96,6 +102,11 @@ class Mover:
             if result is Result.UNKNOWN:
                 self._late[order.action.key] = order
         return tuple(outcomes)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a turn waits for its orders."""
+        return min(self._seconds, SHARED_SECONDS) if len(self._connections) > 1 else self._seconds
 
     def drain_answers(self) -> dict[str, tuple[Result, str]]:
         """What has become of late orders since the last call, by key."""
@@ -122,7 +133,7 @@ class Mover:
         if not order.errand.settled and order.errand.call is None:
             return Result.UNKNOWN, f"the order of {order.size} waits, as libvirt is busy with earlier ones"
         if not order.errand.settled:
-            message = f"QEMU has not taken the order of {order.size} within {self._seconds:g} s; it may do so yet"
+            message = f"QEMU has not taken the order of {order.size} within {self._patience:g} s; it may do so yet"
             LOG.warning("domain %s: %s", order.action.name, message)
             return Result.UNKNOWN, message
         try:
@@ -144,7 +155,9 @@ class Mover:
 
     def _move(self, action: Action) -> _Order:
         """Raises NotMovedError."""
-        connection = self._connections[connection_of(action.key)]
+        connection = self._connections.get(source_of(action.key))
+        if connection is None:
+            raise NotMovedError(Reason.NOT_RUNNING.text)
         link = connection.link
         if link is None:
             raise NotMovedError(connection.error())

@@ -7,12 +7,20 @@ import libvirt
 from controller.host.locality import refusal
 
 
-class RemoteError(libvirt.libvirtError):  # type: ignore[misc]  # the binding carries no types
-    """A connection that leads to another host, or may; the message names it, with the remedy."""
+class OpeningError(libvirt.libvirtError):  # type: ignore[misc]  # the binding carries no types
+    """A connection that is not tried; the message says why, with the remedy."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.args, self.err = (message,), None  # the binding takes its thread's last error, of whatever call that was
+
+
+class RemoteError(OpeningError):
+    """It leads to another host, or may; the message names it."""
+
+
+class AbsentError(OpeningError):
+    """Its socket is not there yet."""
 
 
 def open_here(uri: str) -> Any:

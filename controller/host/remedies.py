@@ -4,7 +4,7 @@ import errno
 
 import libvirt
 
-from controller.host.opening import RemoteError
+from controller.host.opening import OpeningError, RemoteError
 
 _DENIED_ERRNO = frozenset({errno.EACCES, errno.EPERM})
 _ABSENT_ERRNO = frozenset({errno.ENOENT, errno.ECONNREFUSED})
@@ -47,8 +47,8 @@ def said(error: Exception) -> str:
 
 def explain(error: libvirt.libvirtError, uri: str) -> str:
     """One sentence for a person: why the connection `uri` does not work, and the remedy."""
-    if isinstance(error, RemoteError):
-        return str(error)
+    if isinstance(error, OpeningError):
+        return str(error) if isinstance(error, RemoteError) else f"{uri}: {error}"
     code, said = error.get_error_code(), error.get_error_message() or str(error)
     number = error.get_int1() if code == libvirt.VIR_ERR_SYSTEM_ERROR else 0
     if number in _ABSENT_ERRNO:

@@ -27,6 +27,10 @@ _ACTIVE = (
 )
 
 
+class CrowdedPodError(Exception):
+    """A pod's libvirt tells of more domains than a virt-launcher has; the message says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One running domain."""
@@ -47,8 +51,16 @@ class Entry:
 class Roster:
     """Survives reconnects: a transient domain's first allocation is its definition, and is seen only once."""
 
-    def __init__(self, suffix: str, wall: Callable[[], float] = time.time, starts: Starts = lambda _names: {}) -> None:
+    def __init__(
+        self,
+        suffix: str,
+        wall: Callable[[], float] = time.time,
+        starts: Starts = lambda _names: {},
+        alone: bool = False,
+    ) -> None:
+        """`alone`: there is one domain at most."""
         self._wall = wall
+        self._alone = alone
         self._starts = starts
         self._suffix = suffix
         """Follows the UUID in a key."""
@@ -82,8 +94,13 @@ class Roster:
             }
 
     def read(self, handle: Handle, changed: Collection[str]) -> Mapping[str, Entry]:
-        """The domains as they are now, with the XML of new and `changed` ones, to be accepted. Raises libvirtError."""
+        """The domains as they are now, with the XML of new and `changed` ones, to be accepted. Raises libvirtError
+        and CrowdedPodError.
+        """
         listed = [(persistent, domain) for persistent, flags in _ACTIVE for domain in handle.listAllDomains(flags)]
+        if self._alone and len(listed) > 1:
+            message = f"{self._suffix[1:]}: {len(listed)} domains, where a virt-launcher has one; they are left alone"
+            raise CrowdedPodError(message)
         keys = {self.key(domain) for _, domain in listed}
         self._refusals = {key: message for key, message in self._refusals.items() if key in keys}
         new = [domain for _, domain in listed if self._known(domain) is None]

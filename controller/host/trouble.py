@@ -1,9 +1,12 @@
 """What looker and mover know of domains that do not take part. Belongs to the control loop's thread."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
 import libvirt
+
+from controller.host.sources import source_of
 
 
 @dataclass(slots=True)
@@ -14,6 +17,11 @@ class Trouble:
     """QEMU did not answer the last look."""
     in_job: set[str] = field(default_factory=set)
     """Found in a migration or the like when a move was tried; asked again at each look until it is over."""
+
+    def forget(self, connections: Container[str]) -> None:
+        """Those of connections that are no more, by name."""
+        for keys in (self.unresponsive, self.in_job):
+            keys -= {key for key in keys if source_of(key) not in connections}
 
 
 RUNNING_JOBS = frozenset({libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED})

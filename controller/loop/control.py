@@ -21,7 +21,7 @@ from controller.loop.alarms import Alarms
 from controller.loop.clock import Clock
 from controller.loop.ports import Host, PolicySource
 from controller.observe.advice import advice
-from controller.observe.board import Board, Publication
+from controller.observe.board import Board, Publication, reached
 from controller.observe.chronicle import Chronicle
 from controller.observe.journal import Journal
 from controller.observe.remarks import Ownership, ownership
@@ -253,8 +253,7 @@ class ControlLoop:
 
     def _tell(self, iteration: Iteration, now: float) -> None:
         connections = tuple(self._host.status())
-        connected = any(each.connected for each in connections)
-        self._looked = self._looked or (connected and (iteration.looked > 0 or not self._asked))
+        self._looked = self._looked or (reached(connections) and (iteration.looked > 0 or not self._asked))
         self._journal.notices(iteration.decision.notices, self._advise)
         self._journal.proposals(iteration.decision.proposals)
         self._journal.actions(iteration.decision.actions, iteration.refused)

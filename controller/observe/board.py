@@ -30,7 +30,10 @@ class Connection(Protocol):
     """State of one libvirt connection, as `host` reports it."""
 
     @property
-    def uri(self) -> str: ...
+    def uri(self) -> str:
+        """Or what else people know it by."""
+        ...
+
     @property
     def connected(self) -> bool: ...
     @property
@@ -185,18 +188,25 @@ class Board:
         return Verdict()
 
     def readiness(self) -> Verdict:
-        """Fine when libvirt answers on at least one connection, the policies are known and the first look is done."""
+        """Fine when libvirt answers on at least one connection, if there are any, the policies are known and the first
+        look is done.
+        """
         latest = self._latest
         if latest is None:
             return Verdict(("the loop has not run yet",))
         reasons = list(self.health().reasons)
-        if not any(each.connected for each in latest.connections):
-            reasons += lost(latest.connections) or ["no libvirt connection"]
+        if not reached(latest.connections):
+            reasons += lost(latest.connections)
         if latest.awaited:
             reasons.append(f"waiting for {latest.awaited}")
         if not latest.looked:
             reasons.append("the first look is not done")
         return Verdict(tuple(reasons))
+
+
+def reached(connections: Sequence[Connection]) -> bool:
+    """One of them is up, or there are none: a node may have no virtual machine yet."""
+    return not connections or any(each.connected for each in connections)
 
 
 def lost(connections: Sequence[Connection]) -> list[str]:

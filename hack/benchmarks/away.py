@@ -12,12 +12,12 @@ from benchmarks.stopwatch import Spent
 from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
-from controller.host.connection import Keeping
 from controller.host.host import Host
+from controller.host.sources import Source
 from controller.loop.clock import SystemClock
 from controller.loop.control import ControlLoop
 from controller.observe.board import Board
-from lab.fake_libvirt import FakeDomain, FakeHandle
+from lab.fake_libvirt import SOURCE, FakeDomain, FakeHandle, key_of
 
 PART = "away"
 GUESTS, EACH = 1000, 20
@@ -43,7 +43,7 @@ class HangingCrowd:
     @property
     def keys(self) -> list[str]:
         """Of all guests."""
-        return [domain.UUIDString() for domain in self.domains]
+        return [key_of(domain) for domain in self.domains]
 
     @property
     def hung(self) -> list[FakeDomain]:
@@ -58,7 +58,7 @@ class HangingCrowd:
     def orders(self) -> tuple[Action, ...]:
         """One for each guest."""
         return tuple(
-            Action(row, domain.UUIDString(), domain.name(), 128 * MIB, 200 * MIB, Reason.FORECAST_GROW)
+            Action(row, key_of(domain), domain.name(), 128 * MIB, 200 * MIB, Reason.FORECAST_GROW)
             for row, domain in enumerate(self.domains)
         )
 
@@ -70,7 +70,7 @@ def hanging_crowd(proc: Path) -> Iterator[HangingCrowd]:
     domains = [FakeDomain(number) for number in range(GUESTS)]
     for domain in domains:
         domain.period = 0
-    host = Host(["fake:///"], proc, keeping=Keeping(open_handle=lambda _uri: FakeHandle(*domains)))
+    host = Host([Source(SOURCE, lambda: FakeHandle(*domains))], proc)
     host.start()
     try:
         yield HangingCrowd(host, domains)

@@ -19,11 +19,13 @@ from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host import meminfo
 from controller.host.calls import Calls
-from controller.host.connection import Connection, Link
+from controller.host.connection import KEEPING, Connection, Link
+from controller.host.keepers import Keepers
 from controller.host.look import Look
 from controller.host.looker import Looker
 from controller.host.roster import Entry
 from controller.host.senses import Feelings, Sense, Senses
+from controller.host.sources import Source
 from controller.host.trouble import Trouble
 from controller.loop.control import ControlLoop
 from controller.observe.board import Board
@@ -105,6 +107,10 @@ class Player:
         return dict(reply) | {"balloon.usable": reply["balloon.current"] - int(used)}
 
 
+SOURCE = "recorded:///"
+"""Where its domains are found."""
+
+
 @dataclass
 class Clock:
     """The player's time; nobody waits."""
@@ -133,7 +139,7 @@ class Clock:
 class RecordedConnection:
     """To a libvirt that always answers."""
 
-    uri: str = "recorded:///"
+    uri: str = SOURCE
     connected: bool = True
     error: str = ""
 
@@ -146,8 +152,9 @@ class RecordedHost:
         self._proc = proc
         self._senses: Senses | None = None
         (proc / "meminfo").write_text(_meminfo())
-        self._connection = Connection("recorded:///", "", lambda: None, lambda _key, _size: None)
-        self._looker = Looker({"": self._connection}, Trouble())
+        source = Source(SOURCE, lambda: player)
+        self._connection = Connection(source, lambda: None, lambda _key, _size: None, KEEPING, Keepers())
+        self._looker = Looker({SOURCE: self._connection}, Trouble())
         entries = [_entry(player, number) for number in range(len(player.domains))]
         self._facts = tuple(entry.facts for entry in entries)
         self._numbers = {facts.key: number for number, facts in enumerate(self._facts)}
@@ -271,7 +278,7 @@ def felt(facts: Sequence[DomainFacts], folder: Path) -> Iterator[Senses]:
 def _entry(player: Player, number: int) -> Entry:
     domain = player.domains[number]
     uuid, size = domain.UUIDString(), player.maximum(number)
-    facts = DomainFacts(uuid, uuid, f"domain-{number}", incarnation=1, maximum=size, definition=size)
+    facts = DomainFacts(f"{uuid}@{SOURCE}", uuid, f"domain-{number}", incarnation=1, maximum=size, definition=size)
     return Entry(domain, persistent=True, facts=facts)
 
 

@@ -15,13 +15,13 @@ import libvirt
 from benchmarks.recorded import OnePolicy
 from controller.api.policy import MemoryPolicy
 from controller.engine.reasons import Reason
-from controller.host.connection import Keeping
 from controller.host.host import Host
+from controller.host.sources import Source
 from controller.loop.control import ControlLoop, Iteration
 from controller.observe.board import Board
 from faulting.fault import Result
 from lab.daemons import until
-from lab.fake_libvirt import REPLY, FakeDomain, FakeHandle
+from lab.fake_libvirt import REPLY, SOURCE, FakeDomain, FakeHandle
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -187,7 +187,7 @@ class CrowdFault:
 
 @contextmanager
 def _ballast(crowd: Crowd) -> Iterator[tuple[Host, ControlLoop]]:
-    host = Host(["fake:///"], crowd.proc, keeping=Keeping(open_handle=lambda _uri: crowd.handle))
+    host = Host([Source(SOURCE, lambda: crowd.handle)], crowd.proc)
     host.start()
     try:
         loop = ControlLoop(host, OnePolicy(_policy()), crowd.time, Board("node", crowd.time.monotonic))

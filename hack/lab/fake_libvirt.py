@@ -36,6 +36,15 @@ XML = """<domain><metadata/><memory unit='KiB'>262144</memory><currentMemory uni
 <devices><memballoon model='virtio'><stats period='1'/></memballoon></devices></domain>"""
 
 
+SOURCE = "fake:///"
+"""Where its domains are found."""
+
+
+def key_of(domain: "FakeDomain", source: str = SOURCE) -> str:
+    """By which Ballast knows it."""
+    return f"{domain.UUIDString()}@{source}"
+
+
 def error(
     code: int, message: str = "no", *, domain: int = libvirt.VIR_FROM_QEMU, errno: int = 0
 ) -> libvirt.libvirtError:

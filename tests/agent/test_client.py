@@ -252,11 +252,12 @@ def event(change: str, **content: Any) -> bytes:
 def test_a_watch_gives_events_until_the_server_ends_it(server, client):
     first = event("ADDED", n=1)
     server.answers.append(chunks(first[:9], first[9:] + event("DELETED", n=2)))
-    watch = client.watch(NODES, "7", field_selector="metadata.name=a", timeout_s=60)
+    watch = client.watch(NODES, "7", field_selector="metadata.name=a", label_selector="a=b", timeout_s=60)
     server.now += 60
     assert list(watch) == [("ADDED", {"kind": "Node", "n": 1}), ("DELETED", {"kind": "Node", "n": 2})]
     query = server.asked[0][2]
     assert (query["resourceVersion"], query["fieldSelector"]) == (["7"], ["metadata.name=a"])
+    assert query["labelSelector"] == ["a=b"]
     assert (query["timeoutSeconds"], query["allowWatchBookmarks"]) == (["60"], ["true"])
 
 

@@ -88,6 +88,23 @@ def test_a_list_of_pages_is_told_page_by_page_and_then_watched():
     assert listener.server.asked == ["list", "watch 5"]
 
 
+def test_objects_in_a_namespace_are_told_by_both_names():
+    pod = {"metadata": {"name": "a", "namespace": "n", "resourceVersion": "6"}}
+    listener = Listener(("list", [Page([pod], "5", TIME)]), ("watch", [Event("DELETED", pod)]))
+    listener.feed.turn()
+    assert listener.heard[1:] == [Complete("Node", frozenset({"n/a"})), Removed("Node", "n/a")]
+
+
+def test_only_what_is_selected_is_asked_for(monkeypatch):
+    listener, asked = Listener(ONE_PAGE, ("watch", [])), []
+    for name in ("pages", "watch"):
+        call = getattr(listener.server, name)
+        monkeypatch.setattr(listener.server, name, lambda *what, call=call, **how: asked.append(how) or call(*what))
+    feed = Feed(listener.server, NODES, listener.heard.append, lambda: 0.0, True, "spec.nodeName=here", "a=b")
+    feed.turn()
+    assert asked == [{"metadata_only": True, "field_selector": "spec.nodeName=here", "label_selector": "a=b"}] * 2
+
+
 def test_changes_are_told_and_bookmarks_are_not():
     events = [
         Event("ADDED", node("b", "6")),

@@ -3,10 +3,16 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from click.testing import CliRunner
 
+from controller.cli import agent_service
 from controller.cli.main import main
+from controller.cluster.pods import Launcher
+from controller.engine.inventory import Pod
+from controller.host.podsocket import open_pod
 
 
 def agent(*arguments: str):
@@ -52,3 +58,33 @@ def test_a_proc_without_meminfo_is_refused_in_one_line(tmp_path: Path):
     result = agent("--proc", str(tmp_path), "--cache-dir", str(tmp_path))
     assert result.exit_code == 1
     assert str(tmp_path) in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "uris", "pods"),
+    [
+        ([], ("qemu:///system",), None),
+        (["--connect", "test:///default"], ("test:///default",), None),
+        (["--kubevirt"], (), Path("/var/lib/kubelet/pods")),
+        (["--kubevirt", "--pods-directory", "/pods"], (), Path("/pods")),
+        (["--kubevirt", "--connect", "test:///default"], ("test:///default",), Path("/var/lib/kubelet/pods")),
+        (["--pods-directory", "/pods"], ("qemu:///system",), None),
+    ],
+)
+def test_what_it_connects_to(monkeypatch, arguments, uris, pods):
+    sites = []
+    monkeypatch.setattr(agent_service, "serve", lambda site, *_args, **_options: sites.append(site))
+    assert CliRunner().invoke(main, ["agent", *arguments]).exit_code == 0
+    assert [(site.uris, site.pods) for site in sites] == [(uris, pods)]
+
+
+def test_a_launcher_is_a_source_beside_those_that_are_named():
+    told = []
+    host = SimpleNamespace(connect=lambda sources, missing: told.append((list(sources), missing())))
+    pod = Pod("uid", "prod", "virt-launcher-web")
+    connect = agent_service._connecting(host, ("test:///default",), Path("/pods"))
+    connect((Launcher(pod, expected=False),), lambda: "why")
+    (((fixed, source), missing),) = told
+    assert (fixed.name, fixed.pod, missing) == ("test:///default", None, "why")
+    assert (source.name, source.pod, source.expected) == ("prod/virt-launcher-web", pod, False)
+    assert (source.open.func, source.open.args) == (open_pod, (Path("/pods"), "uid"))

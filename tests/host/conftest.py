@@ -7,8 +7,10 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from controller.host.connection import Connection, Keeping
-from lab.fake_libvirt import FakeDomain, FakeHandle
+from controller.host.connection import KEEPING, Connection
+from controller.host.keepers import Keepers
+from controller.host.sources import Source
+from lab.fake_libvirt import SOURCE, FakeDomain, FakeHandle
 
 Connect = Callable[..., Connection]
 
@@ -47,9 +49,9 @@ def connect() -> Iterator[Connect]:
     """`connect(handle)` is a Connection to a FakeHandle, up and listed; its domains answer again at the end."""
     with ExitStack() as stack:
 
-        def start(handle: FakeHandle, suffix: str = "", wake: Callable[[], None] = lambda: None) -> Connection:
-            keeping = Keeping(open_handle=lambda _uri: handle)
-            connection = Connection("fake:///", suffix, wake, lambda *_: None, keeping)
+        def start(handle: FakeHandle, name: str = SOURCE, wake: Callable[[], None] = lambda: None) -> Connection:
+            source = Source(name, lambda: handle)
+            connection = Connection(source, wake, lambda *_: None, KEEPING, Keepers())
             stack.callback(connection.close)
             stack.callback(release, list(handle.domains))
             connection.start()

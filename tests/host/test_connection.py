@@ -16,14 +16,16 @@ from controller.host.calls import LIMIT, MOST_HANGING
 from controller.host.connection import (
     BACKOFF_LONGEST_SECONDS,
     CLOSE_SECONDS,
+    KEEPING,
     PART_SECONDS,
     Connection,
     Keeping,
     backoff,
-    connection_of,
 )
+from controller.host.keepers import Keepers
+from controller.host.sources import Source, source_of
 from lab.daemons import until
-from lab.fake_libvirt import XML, FakeDomain, FakeHandle, error
+from lab.fake_libvirt import SOURCE, XML, FakeDomain, FakeHandle, error, key_of
 
 NO_DAEMON = error(libvirt.VIR_ERR_SYSTEM_ERROR, "no socket", errno=errno.ENOENT)
 
@@ -31,16 +33,20 @@ NO_DAEMON = error(libvirt.VIR_ERR_SYSTEM_ERROR, "no socket", errno=errno.ENOENT)
 class Daemon:
     """A libvirtd whose connections are handed out in order; the keeper's rests end when the test says so."""
 
-    def __init__(self, *answers: FakeHandle | libvirt.libvirtError, **keeping: float) -> None:
+    def __init__(self, *answers: FakeHandle | libvirt.libvirtError, source: dict | None = None, **keeping) -> None:
         self.answers = list(answers)
         self.attempts: list[int] = []
         self.woken = threading.Condition()
         self.moved: dict[str, int] = {}
         self.connection = Connection(
-            "fake:///", "", self.wake, self.moved.__setitem__, Keeping(self.open, backoff=self.rest, **keeping)
+            Source(SOURCE, self.open, **source or {}),
+            self.wake,
+            self.moved.__setitem__,
+            Keeping(backoff=self.rest, **keeping),
+            Keepers(),
         )
 
-    def open(self, _uri: str) -> FakeHandle:
+    def open(self) -> FakeHandle:
         answer = self.answers.pop(0)
         if isinstance(answer, libvirt.libvirtError):
             raise answer
@@ -253,7 +259,7 @@ def test_a_balloon_event_reports_bytes_and_wakes(daemons):
     handle = FakeHandle(guest)
     daemon = daemons(handle)
     handle.callbacks[libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE](handle, guest, 2048, None)
-    assert daemon.moved == {guest.UUIDString(): 2 * 2**20}
+    assert daemon.moved == {key_of(guest): 2 * 2**20}
 
 
 def test_a_reset_of_a_guest_is_a_fact_with_its_time_and_wakes(daemons):
@@ -306,8 +312,8 @@ def test_backoff_is_spread_over_half_of_it():
     ("key", "name"),
     [("UUID", ""), ("UUID@qemu:///system", "qemu:///system"), ("UUID@qemu+ssh://a@b/", "qemu+ssh://a@b/")],
 )
-def test_the_connection_of_a_key(key, name):
-    assert connection_of(key) == name
+def test_the_source_of_a_key(key, name):
+    assert source_of(key) == name
 
 
 def test_periods_that_there_was_no_time_for_are_set_in_the_next_round(daemons, monkeypatch):
@@ -326,10 +332,10 @@ def test_periods_that_there_was_no_time_for_are_set_in_the_next_round(daemons, m
 
 @pytest.mark.parametrize(("asked", "seconds"), [(True, CLOSE_SECONDS - 1), (False, PART_SECONDS - 1)])
 def test_closing_waits_longer_where_there_is_something_to_put_back(monkeypatch, asked, seconds):
-    connection = Connection("fake:///", "", lambda: None, lambda *_: None)
+    connection = Connection(Source(SOURCE, FakeHandle), lambda: None, lambda *_: None, KEEPING, Keepers())
     monkeypatch.setattr(connection._periods, "pending", lambda: asked)
     waited = []
-    monkeypatch.setattr(connection, "_keeper", SimpleNamespace(join=waited.append))
+    connection._task = SimpleNamespace(ended=SimpleNamespace(wait=waited.append), wake=lambda: None)
     connection.close(1.0)
     assert waited == [seconds]
 
@@ -351,4 +357,4 @@ def test_memory_that_is_plugged_in_counts_as_soon_as_libvirt_tells(daemons, even
     handle.callbacks[event](handle, guest, "virtiomem0", None)
     daemon.until(lambda: daemon.connection.facts[0].plugged == 4096 * 1024)
     assert daemon.connection.facts[0].obstacle is Reason.MEMORY_DEVICES
-    assert daemon.connection.link.entries[guest.UUIDString()].facts.maximum == (262144 - 65536) * 1024
+    assert daemon.connection.link.entries[key_of(guest)].facts.maximum == (262144 - 65536) * 1024

@@ -3,11 +3,11 @@
 import libvirt
 import pytest
 
-from controller.host.connection import KEEPING
 from controller.host.host import Host
 from controller.host.locality import refusal
 from controller.host.opening import RemoteError, open_here
 from controller.host.remedies import explain
+from controller.host.sources import fixed
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_what_ends_on_this_host_is_taken(uri):
 def test_what_may_end_elsewhere_is_refused_with_the_remedy(uri, reason):
     assert refusal(uri).startswith(f"{uri}: {reason}")
     with pytest.raises(ValueError, match="qemu:///system"):
-        Host(["qemu:///system", uri])
+        Host(fixed(["qemu:///system", uri]))
     with pytest.raises(RemoteError):
         open_here(uri)
 
@@ -82,7 +82,8 @@ def test_what_failed_before_is_not_told_in_its_place():
 
 
 def test_connections_are_opened_that_way(test_uri):
-    handle = KEEPING.open_handle(test_uri)
+    (source,) = fixed([test_uri])
+    handle = source.open()
     assert handle.getURI() == test_uri
     handle.close()
-    assert KEEPING.open_handle is open_here
+    assert (source.open.func, source.open.args) == (open_here, (test_uri,))

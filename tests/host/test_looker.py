@@ -11,17 +11,14 @@ import pytest
 
 from controller.engine.snapshot import Life
 from controller.host import looker as looker_module
-from controller.host.calls import LIMIT
-from controller.host.looker import HELD_SECONDS, LOOK_SECONDS, Looker
+from controller.host.calls import LIMIT, NUDGE_SECONDS
+from controller.host.looker import HELD_SECONDS, LOOK_SECONDS, SHARED_SECONDS, Looker
 from controller.host.trouble import Trouble
-from lab.fake_libvirt import REPLY, WITHOUT_JOB, FakeDomain, FakeHandle, error
+from lab.daemons import until
+from lab.fake_libvirt import REPLY, SOURCE, WITHOUT_JOB, FakeDomain, FakeHandle, error, key_of
 
 SECONDS = (0.1, 10.0, 10.0)
 """A first deadline short enough to wait for; the others are never reached unless all calls hang."""
-
-
-def key(domain: FakeDomain, suffix: str = "") -> str:
-    return domain.UUIDString() + suffix
 
 
 def lives(look) -> dict[str, Life]:
@@ -35,7 +32,7 @@ def domains() -> list[FakeDomain]:
 
 def test_all_domains_are_one_call(connect, domains):
     handle = FakeHandle(*domains)
-    look = Looker({"": connect(handle)}, Trouble()).look([key(domain) for domain in domains])
+    look = Looker({SOURCE: connect(handle)}, Trouble()).look([key_of(domain) for domain in domains])
     assert handle.bulk_calls == [["guest1", "guest2", "guest3"]]
     assert set(lives(look).values()) == {Life.RUNNING}
     assert look.connected
@@ -43,34 +40,34 @@ def test_all_domains_are_one_call(connect, domains):
 
 def test_only_what_is_due_is_asked(connect, domains):
     handle = FakeHandle(*domains)
-    Looker({"": connect(handle)}, Trouble()).look([key(domains[1])])
+    Looker({SOURCE: connect(handle)}, Trouble()).look([key_of(domains[1])])
     assert handle.bulk_calls == [["guest2"]]
 
 
 def test_nothing_due_is_no_call(connect, domains):
     handle = FakeHandle(*domains)
-    assert Looker({"": connect(handle)}, Trouble()).look([]).keys == ()
+    assert Looker({SOURCE: connect(handle)}, Trouble()).look([]).keys == ()
     assert handle.bulk_calls == []
 
 
 def test_a_hanging_domain_does_not_hide_the_others(connect, domains):
     domains[1].answers.clear()
     handle, trouble, began = FakeHandle(*domains), Trouble(), time.monotonic()
-    look = Looker({"": connect(handle)}, trouble, seconds=SECONDS).look(map_keys(domains))
+    look = Looker({SOURCE: connect(handle)}, trouble, seconds=SECONDS).look(map_keys(domains))
     assert list(lives(look).values()) == [Life.RUNNING, Life.UNRESPONSIVE, Life.RUNNING]
-    assert trouble.unresponsive == {key(domains[1])}
+    assert trouble.unresponsive == {key_of(domains[1])}
     assert len(handle.bulk_calls) == 2
     assert time.monotonic() - began < 5
 
 
 def map_keys(domains: list[FakeDomain]) -> list[str]:
-    return [key(domain) for domain in domains]
+    return [key_of(domain) for domain in domains]
 
 
 def test_two_hanging_domains_do_not_hide_the_third(connect, domains):
     domains[0].answers.clear()
     domains[1].answers.clear()
-    looker = Looker({"": connect(FakeHandle(*domains))}, Trouble(), seconds=(0.1, 0.1, 10.0))
+    looker = Looker({SOURCE: connect(FakeHandle(*domains))}, Trouble(), seconds=(0.1, 0.1, 10.0))
     look = looker.look(map_keys(domains))
     assert list(lives(look).values()) == [Life.UNRESPONSIVE, Life.UNRESPONSIVE, Life.RUNNING]
 
@@ -78,7 +75,7 @@ def test_two_hanging_domains_do_not_hide_the_third(connect, domains):
 def test_a_domain_that_is_known_to_hang_costs_one_call_and_no_waiting(connect, domains):
     domains[1].answers.clear()
     handle = FakeHandle(*domains)
-    looker = Looker({"": connect(handle)}, Trouble(), seconds=SECONDS)
+    looker = Looker({SOURCE: connect(handle)}, Trouble(), seconds=SECONDS)
     looker.look(map_keys(domains))
     handle.bulk_calls.clear()
     looker._seconds = (10.0,)
@@ -91,7 +88,7 @@ def test_a_domain_that_is_known_to_hang_costs_one_call_and_no_waiting(connect, d
 def test_a_domain_that_answers_again_is_looked_at_again(connect, domains):
     domains[1].answers.clear()
     trouble = Trouble()
-    looker = Looker({"": connect(FakeHandle(*domains))}, trouble, seconds=SECONDS)
+    looker = Looker({SOURCE: connect(FakeHandle(*domains))}, trouble, seconds=SECONDS)
     looker.look(map_keys(domains))
     domains[1].answers.set()
     with domains[1].job:  # the call that was left behind has returned
@@ -123,7 +120,7 @@ class SlowHandle(FakeHandle):
 def slow(connect, domains):
     """A libvirt whose first look is over before it answers, who looks at it, and what wakes the loop."""
     handle, woken = SlowHandle(*domains), threading.Semaphore(0)
-    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=(0.01,))
+    looker = Looker({SOURCE: connect(handle, wake=woken.release)}, Trouble(), seconds=(0.01,))
     assert woken.acquire(timeout=10)  # it is connected
     return handle, looker, woken
 
@@ -142,7 +139,7 @@ def test_of_a_late_answer_only_what_is_asked_for_is_used(slow, domains):
     looker.look(map_keys(domains))
     handle.let()
     assert woken.acquire(timeout=10)
-    assert looker.look([key(domains[0])]).keys == (key(domains[0]),)
+    assert looker.look([key_of(domains[0])]).keys == (key_of(domains[0]),)
 
 
 def test_a_slow_libvirt_is_not_asked_again_before_it_has_answered(slow, domains):
@@ -154,7 +151,7 @@ def test_a_slow_libvirt_is_not_asked_again_before_it_has_answered(slow, domains)
     assert looker.look(map_keys(domains)).keys == ()
     assert looker.look(map_keys(domains)).keys == ()
     assert len(handle.bulk_calls) == 2
-    assert "libvirt answers, but late" in looker._connections[""].error()
+    assert "libvirt answers, but late" in looker._connections[SOURCE].error()
     handle.let()
     assert woken.acquire(timeout=10)
     assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
@@ -164,7 +161,7 @@ def test_a_slow_libvirt_is_asked_once_and_gets_all_the_time_that_a_look_has(conn
     handle = FakeHandle(*domains)
     connection = connect(handle)
     connection.link.calls.slow = True
-    looker = Looker({"": connection}, Trouble(), seconds=(0.0, 0.0, 10.0))
+    looker = Looker({SOURCE: connection}, Trouble(), seconds=(0.0, 0.0, 10.0))
     assert set(lives(looker.look(map_keys(domains))).values()) == {Life.RUNNING}
     assert len(handle.bulk_calls) == 1
 
@@ -197,21 +194,65 @@ def test_a_look_whose_calls_all_hang_takes_its_deadlines_and_no_longer(connect, 
         domain.answers.clear()
     connection = connect(FakeHandle(*domains))
     asked, time_ = starts(connection, monkeypatch), WaitingTime(monkeypatch)
-    look = Looker({"": connection}, Trouble(), seconds=(2.0, 1.0, 0.5)).look(map_keys(domains))
+    look = Looker({SOURCE: connection}, Trouble(), seconds=(2.0, 1.0, 0.5)).look(map_keys(domains))
     assert lives(look) == dict.fromkeys(map_keys(domains), Life.UNRESPONSIVE)
     assert (time_.passed, len(asked)) == (pytest.approx(3.5), 3)
 
 
-def test_a_slow_connection_gives_no_other_more_time_than_a_look_has(connect, monkeypatch):
-    mine, yours = FakeDomain(1), FakeDomain(1)
-    for domain in (mine, yours):
-        domain.answers.clear()
-    slow, hung = connect(FakeHandle(mine), "@a"), connect(FakeHandle(yours), "@b")
-    slow.link.calls.slow = True
-    asked, time_ = starts(hung, monkeypatch), WaitingTime(monkeypatch)
-    looker = Looker({"a": slow, "b": hung}, Trouble(), seconds=(2.0, 1.0, 0.5))
-    assert lives(looker.look([key(mine, "@a"), key(yours, "@b")])) == {key(yours, "@b"): Life.UNRESPONSIVE}
-    assert (time_.passed, len(asked)) == (pytest.approx(3.5), 1)
+@pytest.fixture
+def shared(connect) -> tuple[Looker, FakeDomain, FakeDomain]:
+    """Two connections with a domain each; the second one's hangs."""
+    fine, hung = FakeDomain(1), FakeDomain(2)
+    connections = {"a": connect(FakeHandle(fine), "a"), "b": connect(FakeHandle(hung), "b")}
+    hung.answers.clear()
+    return Looker(connections, Trouble(), seconds=(0.5, 10.0, 10.0)), fine, hung
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_connection_that_hangs_keeps_the_others_guests_waiting_for_a_moment_only(shared, monkeypatch, slow):
+    looker, fine, hung = shared
+    looker._connections["b"].link.calls.slow = slow
+    time_ = WaitingTime(monkeypatch)
+    wait = time_.wait
+    monkeypatch.setattr(looker_module, "wait_any", lambda calls, seconds: wait(calls, seconds) or time.sleep(0.1))
+    assert lives(looker.look([key_of(fine, "a"), key_of(hung, "b")])) == {key_of(fine, "a"): Life.RUNNING}
+    assert time_.passed <= SHARED_SECONDS + NUDGE_SECONDS
+
+
+def test_a_connection_that_others_did_not_wait_for_is_asked_again_and_then_hangs(shared):
+    looker, fine, hung = shared
+    keys = [key_of(fine, "a"), key_of(hung, "b")]
+    handle = looker._connections["b"].link.handle
+    seen, calls = [], []
+
+    def told() -> bool:
+        seen.append(lives(looker.look(keys)))
+        calls.append(len(handle.bulk_calls))
+        return keys[1] in seen[-1]
+
+    until(told, 10, "it counts as hanging")
+    assert seen[-1] == {keys[0]: Life.RUNNING, keys[1]: Life.UNRESPONSIVE}
+    assert all(before == {keys[0]: Life.RUNNING} for before in seen[:-1])
+    assert (calls[0], max(calls)) == (1, 2)
+
+
+def test_a_guest_that_others_did_not_wait_for_tells_in_a_later_look(shared):
+    looker, fine, hung = shared
+    keys = [key_of(fine, "a"), key_of(hung, "b")]
+    assert lives(looker.look(keys)).keys() == {keys[0]}
+    hung.answers.set()
+    until(lambda: lives(looker.look(keys)).get(keys[1]) == Life.RUNNING, 10, "its answer is used")
+    assert len(looker._connections["b"].link.handle.bulk_calls) <= 2
+
+
+def test_a_connection_that_is_gone_is_no_loss(shared):
+    looker, fine, hung = shared
+    connections = looker._connections
+    looker._trouble.unresponsive = {key_of(hung, "b")}
+    del connections["b"]
+    look = looker.look([key_of(fine, "a"), key_of(hung, "b")])
+    assert (lives(look), look.connected) == ({key_of(fine, "a"): Life.RUNNING}, True)
+    assert looker._trouble.unresponsive == set()
 
 
 def test_a_libvirt_that_answers_in_time_again_is_slow_no_longer(slow, domains):
@@ -223,7 +264,7 @@ def test_a_libvirt_that_answers_in_time_again_is_slow_no_longer(slow, domains):
     handle.domainListGetStats = super(SlowHandle, handle).domainListGetStats
     looker._seconds = (10.0,)
     looker.look(map_keys(domains))
-    assert looker._connections[""].error() == ""
+    assert looker._connections[SOURCE].error() == ""
 
 
 class StoppedHandle(FakeHandle):
@@ -249,7 +290,7 @@ class StoppedHandle(FakeHandle):
 
 def test_a_domain_that_is_passed_over_for_an_earlier_call_of_ours_is_waited_for(connect, domains):
     handle = StoppedHandle(*domains)
-    look = Looker({"": connect(handle)}, Trouble(), seconds=SECONDS).look(map_keys(domains))
+    look = Looker({SOURCE: connect(handle)}, Trouble(), seconds=SECONDS).look(map_keys(domains))
     assert list(lives(look).items()) == [(key, Life.RUNNING) for key in map_keys(domains)]
     assert len(handle.bulk_calls) == 2
 
@@ -258,8 +299,8 @@ def test_that_a_late_call_passed_a_domain_over_tells_nothing_of_it(connect, doma
     skipped = {name: REPLY[name] for name in WITHOUT_JOB}
     domains[0].reply = lambda: skipped
     handle, woken = SlowHandle(*domains), threading.Semaphore(0)
-    trouble = Trouble(unresponsive={key(domains[0])})  # it is not asked again by the same call
-    looker = Looker({"": connect(handle, wake=woken.release)}, trouble, seconds=(0.01, 0.5))
+    trouble = Trouble(unresponsive={key_of(domains[0])})  # it is not asked again by the same call
+    looker = Looker({SOURCE: connect(handle, wake=woken.release)}, trouble, seconds=(0.01, 0.5))
     assert woken.acquire(timeout=10)  # it is connected
     looker.look(map_keys(domains))
     handle.let()
@@ -270,9 +311,9 @@ def test_that_a_late_call_passed_a_domain_over_tells_nothing_of_it(connect, doma
 
 def test_a_late_answer_about_a_balloon_that_has_moved_since_is_not_used(connect, domains):
     handle, woken = SlowHandle(*domains), threading.Semaphore(0)
-    connection, moved = connect(handle, wake=woken.release), key(domains[1])
+    connection, moved = connect(handle, wake=woken.release), key_of(domains[1])
     looker = Looker(
-        {"": connection},
+        {SOURCE: connection},
         Trouble(),
         seconds=(0.01,),
         moved_at=lambda each: time.monotonic() if each == moved else -math.inf,
@@ -281,7 +322,7 @@ def test_a_late_answer_about_a_balloon_that_has_moved_since_is_not_used(connect,
     assert woken.acquire(timeout=10)  # it was connected
     handle.let()
     assert woken.acquire(timeout=10)
-    assert set(looker.look(map_keys(domains)).keys) == {key(domains[0]), key(domains[2])}
+    assert set(looker.look(map_keys(domains)).keys) == {key_of(domains[0]), key_of(domains[2])}
 
 
 def test_a_slow_libvirt_that_hangs_is_asked_again(slow, domains, monkeypatch):
@@ -298,7 +339,7 @@ def test_a_slow_libvirt_that_hangs_is_asked_again(slow, domains, monkeypatch):
 
 def test_an_answer_in_time_wakes_nobody(connect, domains):
     woken = threading.Semaphore(0)
-    looker = Looker({"": connect(FakeHandle(*domains), wake=woken.release)}, Trouble())
+    looker = Looker({SOURCE: connect(FakeHandle(*domains), wake=woken.release)}, Trouble())
     assert woken.acquire(timeout=10)  # it is connected
     looker.look(map_keys(domains))
     assert not woken.acquire(timeout=0.1)
@@ -307,7 +348,7 @@ def test_an_answer_in_time_wakes_nobody(connect, domains):
 def test_a_libvirt_that_does_not_answer_in_time_is_doubted(slow, domains, monkeypatch):
     _, looker, _ = slow
     doubts = []
-    monkeypatch.setattr(looker._connections[""], "doubt", lambda: doubts.append(1))
+    monkeypatch.setattr(looker._connections[SOURCE], "doubt", lambda: doubts.append(1))
     looker.look(map_keys(domains))
     assert doubts == [1]
 
@@ -315,7 +356,7 @@ def test_a_libvirt_that_does_not_answer_in_time_is_doubted(slow, domains, monkey
 def test_domains_of_a_connection_that_is_not_open_are_left_out(connect, domains):
     connection = connect(FakeHandle(*domains))
     connection.close()
-    look = Looker({"": connection}, Trouble()).look(map_keys(domains))
+    look = Looker({SOURCE: connection}, Trouble()).look(map_keys(domains))
     assert (look.keys, look.connected) == ((), False)
 
 
@@ -332,19 +373,19 @@ def test_a_hung_call_that_returns_tells_nothing_of_those_that_were_heard_of_mean
     domains[1].answers.clear()
     woken = threading.Semaphore(0)
     handle = FakeHandle(*domains)
-    looker = Looker({"": connect(handle, wake=woken.release)}, Trouble(), seconds=SECONDS)
+    looker = Looker({SOURCE: connect(handle, wake=woken.release)}, Trouble(), seconds=SECONDS)
     looker.look(map_keys(domains))
     assert woken.acquire(timeout=10)  # it was connected
     domains[0].reply = dict
     domains[1].answers.set()
     assert woken.acquire(timeout=10)
     handle.bulk_calls.clear()
-    looker.look([key(domains[0])])
+    looker.look([key_of(domains[0])])
     assert handle.bulk_calls == [["guest1"]]
 
 
 def test_no_thread_for_a_look_is_no_answer(connect, domains, monkeypatch):
-    looker = Looker({"": connect(FakeHandle(*domains))}, Trouble())
+    looker = Looker({SOURCE: connect(FakeHandle(*domains))}, Trouble())
 
     def no_thread(_thread):
         raise RuntimeError("can't start new thread")
@@ -359,7 +400,7 @@ def test_calls_left_behind_are_bounded_and_then_nothing_is_asked(connect):
         domain.answers.clear()
     handle = FakeHandle(*domains)
     connection = connect(handle)
-    looker = Looker({"": connection}, Trouble(), seconds=(0.05, 0.05, 0.05))
+    looker = Looker({SOURCE: connection}, Trouble(), seconds=(0.05, 0.05, 0.05))
     for _ in range(3):
         assert set(lives(looker.look(map_keys(domains))).values()) == {Life.UNRESPONSIVE}
     assert len(handle.bulk_calls) == LIMIT
@@ -381,37 +422,37 @@ class PolledHandle(FakeHandle):
 
 def test_a_domain_that_another_program_asks_just_now_is_asked_again(connect, domains):
     handle = PolledHandle(*domains, calls=2)
-    look = Looker({"": connect(handle)}, Trouble()).look(map_keys(domains))
+    look = Looker({SOURCE: connect(handle)}, Trouble()).look(map_keys(domains))
     assert list(lives(look).values()) == [Life.RUNNING] * 3
     assert handle.bulk_calls == [["guest1", "guest2", "guest3"], ["guest1"], ["guest1"]]
 
 
 def test_a_domain_that_another_programs_call_holds_is_unresponsive_and_then_costs_no_waiting(connect, domains):
     handle, trouble = FakeHandle(*domains), Trouble()
-    looker = Looker({"": connect(handle)}, trouble)
+    looker = Looker({SOURCE: connect(handle)}, trouble)
     with domains[0].job:
         began = time.monotonic()
         assert list(lives(looker.look(map_keys(domains))).values()) == [Life.UNRESPONSIVE, Life.RUNNING, Life.RUNNING]
         assert HELD_SECONDS <= time.monotonic() - began < LOOK_SECONDS[0]
         handle.bulk_calls.clear()
-        assert lives(looker.look(map_keys(domains)))[key(domains[0])] == Life.UNRESPONSIVE
+        assert lives(looker.look(map_keys(domains)))[key_of(domains[0])] == Life.UNRESPONSIVE
         assert len(handle.bulk_calls) == 1
-    assert lives(looker.look(map_keys(domains)))[key(domains[0])] == Life.RUNNING
+    assert lives(looker.look(map_keys(domains)))[key_of(domains[0])] == Life.RUNNING
     assert trouble.unresponsive == set()
 
 
 def test_a_domain_that_a_job_lets_nobody_ask_is_busy(connect, domains):
     domains[0].job_type = libvirt.VIR_DOMAIN_JOB_UNBOUNDED
     with domains[0].job:
-        look = Looker({"": connect(FakeHandle(*domains))}, Trouble()).look(map_keys(domains))
+        look = Looker({SOURCE: connect(FakeHandle(*domains))}, Trouble()).look(map_keys(domains))
     assert list(lives(look).values()) == [Life.BUSY, Life.RUNNING, Life.RUNNING]
 
 
 def test_a_job_that_another_programs_call_keeps_from_being_asked_about_hangs_nothing(connect, domains, monkeypatch):
     monkeypatch.setattr(domains[0], "jobInfo", lambda: pytest.fail("it waits for the domain"))
-    trouble = Trouble(in_job={key(domains[0])})
+    trouble = Trouble(in_job={key_of(domains[0])})
     with domains[0].job:
-        look = Looker({"": connect(FakeHandle(*domains))}, trouble).look(map_keys(domains))
+        look = Looker({SOURCE: connect(FakeHandle(*domains))}, trouble).look(map_keys(domains))
     assert list(lives(look).values()) == [Life.UNRESPONSIVE, Life.RUNNING, Life.RUNNING]
 
 
@@ -421,43 +462,43 @@ def test_a_domain_that_ends_while_it_is_asked_about_a_job_hides_no_other(connect
         raise error(libvirt.VIR_ERR_NO_DOMAIN, "Domain not found")
 
     monkeypatch.setattr(domains[0], call, gone)
-    handle, trouble = FakeHandle(*domains), Trouble(in_job={key(domains[0])})
+    handle, trouble = FakeHandle(*domains), Trouble(in_job={key_of(domains[0])})
     with domains[0].job if call == "controlInfo" else nullcontext():
-        look = Looker({"": connect(handle)}, trouble).look(map_keys(domains))
+        look = Looker({SOURCE: connect(handle)}, trouble).look(map_keys(domains))
     assert list(lives(look).values())[1:] == [Life.RUNNING] * 2
     assert (look.connected, trouble.in_job) == (True, set())
 
 
 def test_a_domain_found_in_a_job_stays_busy_until_the_job_is_over(connect, domains):
     domains[0].job_type = libvirt.VIR_DOMAIN_JOB_UNBOUNDED
-    trouble = Trouble(in_job={key(domains[0])})
-    looker = Looker({"": connect(FakeHandle(*domains))}, trouble)
-    assert lives(looker.look(map_keys(domains)))[key(domains[0])] == Life.BUSY
+    trouble = Trouble(in_job={key_of(domains[0])})
+    looker = Looker({SOURCE: connect(FakeHandle(*domains))}, trouble)
+    assert lives(looker.look(map_keys(domains)))[key_of(domains[0])] == Life.BUSY
     domains[0].job_type = libvirt.VIR_DOMAIN_JOB_NONE
-    assert lives(looker.look(map_keys(domains)))[key(domains[0])] == Life.RUNNING
+    assert lives(looker.look(map_keys(domains)))[key_of(domains[0])] == Life.RUNNING
     assert trouble.in_job == set()
 
 
 def test_a_domain_that_vanished_is_not_running(connect, domains):
     handle = FakeHandle(*domains)
-    looker = Looker({"": connect(handle)}, Trouble())
+    looker = Looker({SOURCE: connect(handle)}, Trouble())
     handle.domains = domains[1:]
-    look = looker.look([*map_keys(domains), "never-seen"])
-    assert lives(look)[key(domains[0])] == Life.NOT_RUNNING
-    assert lives(look)["never-seen"] == Life.NOT_RUNNING
-    assert lives(look)[key(domains[1])] == Life.RUNNING
+    look = looker.look([*map_keys(domains), "never-seen@fake:///"])
+    assert lives(look)[key_of(domains[0])] == Life.NOT_RUNNING
+    assert lives(look)["never-seen@fake:///"] == Life.NOT_RUNNING
+    assert lives(look)[key_of(domains[1])] == Life.RUNNING
 
 
 def test_a_domain_that_vanished_in_a_job_has_none_any_more(connect, domains):
-    trouble = Trouble(in_job={"never-seen"})
-    look = Looker({"": connect(FakeHandle(*domains))}, trouble).look(["never-seen", key(domains[0])])
-    assert lives(look) == {"never-seen": Life.NOT_RUNNING, key(domains[0]): Life.RUNNING}
+    trouble = Trouble(in_job={"never-seen@fake:///"})
+    look = Looker({SOURCE: connect(FakeHandle(*domains))}, trouble).look(["never-seen@fake:///", key_of(domains[0])])
+    assert lives(look) == {"never-seen@fake:///": Life.NOT_RUNNING, key_of(domains[0]): Life.RUNNING}
     assert trouble.in_job == set()
 
 
 def test_a_call_that_breaks_looks_at_nothing(connect, domains):
     handle = FakeHandle(*domains)
-    looker = Looker({"": connect(handle)}, Trouble())
+    looker = Looker({SOURCE: connect(handle)}, Trouble())
     handle.bulk_error = error(libvirt.VIR_ERR_RPC, "connection reset")
     look = looker.look(map_keys(domains))
     assert (look.keys, look.connected) == ((), False)
@@ -466,15 +507,15 @@ def test_a_call_that_breaks_looks_at_nothing(connect, domains):
 def test_each_connection_gets_its_own_call(connect):
     mine, yours = FakeDomain(1), FakeDomain(1)
     first, second = FakeHandle(mine), FakeHandle(yours)
-    looker = Looker({"a": connect(first, "@a"), "b": connect(second, "@b")}, Trouble())
-    look = looker.look([key(mine, "@a"), key(yours, "@b")])
-    assert look.keys == (key(mine, "@a"), key(yours, "@b"))
+    looker = Looker({"a": connect(first, "a"), "b": connect(second, "b")}, Trouble())
+    look = looker.look([key_of(mine, "a"), key_of(yours, "b")])
+    assert look.keys == (key_of(mine, "a"), key_of(yours, "b"))
     assert (first.bulk_calls, second.bulk_calls) == ([["guest1"]], [["guest1"]])
 
 
 def test_a_connection_that_is_down_does_not_hide_the_other(connect, domains):
-    looker = Looker({"a": connect(FakeHandle(domains[0]), "@a"), "b": connect(down := FakeHandle(), "@b")}, Trouble())
+    looker = Looker({"a": connect(FakeHandle(domains[0]), "a"), "b": connect(down := FakeHandle(), "b")}, Trouble())
     down.bulk_error = error(libvirt.VIR_ERR_RPC)
     down.domains = [domains[1]]
-    look = looker.look([key(domains[0], "@a")])
-    assert (look.keys, look.connected) == ((key(domains[0], "@a"),), True)
+    look = looker.look([key_of(domains[0], "a")])
+    assert (look.keys, look.connected) == ((key_of(domains[0], "a"),), True)

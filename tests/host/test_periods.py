@@ -19,7 +19,7 @@ from controller.host.mover import MOVE_SECONDS
 from controller.host.periods import CLOSING_SECONDS, CLOSING_SET_SECONDS, FOR_OTHERS, OFF, RETRY_SECONDS, Periods
 from controller.host.pressure import CLOSE_SECONDS as CLOSE_PRESSURE_SECONDS
 from controller.host.roster import Roster
-from lab.fake_libvirt import FakeDomain, FakeHandle
+from lab.fake_libvirt import FakeDomain, FakeHandle, key_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -243,7 +243,7 @@ class Crowd:
     def __init__(self, connect, size: int = 1000) -> None:
         self.domains = [SlowDomain(number) for number in range(size)]
         self.connection = connect(FakeHandle(*self.domains))
-        self.connection.release_periods([domain.UUIDString() for domain in self.domains])
+        self.connection.release_periods([key_of(domain) for domain in self.domains])
 
 
 class SlowDomain(FakeDomain):

@@ -11,6 +11,7 @@ from controller.host.calls import LIMIT, MOST_HANGING
 from controller.host.looker import LOOK_SECONDS
 from controller.host.mover import MOVE_SECONDS, ORDERS_AT_ONCE
 from lab.daemons import until
+from lab.fake_libvirt import key_of
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_those_that_answer_are_seen_and_moved_while_more_hang_than_one_connectio
     assert LIMIT < len(hung) < MOST_HANGING
     for domain in hung:
         domain.answers.clear()
-    healthy = [domain.UUIDString() for domain in crowd.domains if domain not in hung]
+    healthy = [key_of(domain) for domain in crowd.domains if domain not in hung]
 
     def seen() -> bool:
         look = crowd.host.look(crowd.keys)

@@ -330,6 +330,13 @@ def test_a_node_whose_domains_are_not_known_yet_has_not_been_looked_at():
     assert site.board.readiness().reasons == ("no socket", "the first look is not done")
 
 
+def test_a_node_that_has_nothing_to_connect_to_is_ready(monkeypatch):
+    site = Site(CALM)
+    monkeypatch.setattr(site.host, "status", lambda: ())
+    site.loop.iterate()
+    assert site.board.readiness().ok
+
+
 def test_a_node_is_ready_while_one_of_its_connections_works(monkeypatch):
     site = Site(CALM)
     site.host.add("a")

@@ -15,6 +15,7 @@ from controller.engine.inventory import DomainFacts
 from controller.host.host import Host
 from controller.host.resident import Resident
 from controller.host.senses import Feelings
+from controller.host.sources import fixed
 from lab.daemons import until
 from lab.guest import GuestSpec
 from lab.libvirtd import PrivateLibvirtd
@@ -42,7 +43,7 @@ def host(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[], Host]]:
     hosts: list[Host] = []
 
     def start() -> Host:
-        hosts.append(Host([private_libvirtd.uri]))
+        hosts.append(Host(fixed([private_libvirtd.uri])))
         hosts[-1].start()
         until(lambda: known(hosts[-1].feel()), FELT_S, "resident sizes")
         return hosts[-1]
@@ -67,20 +68,22 @@ def felt(host: Host, key: str, woken: set[str]) -> float:
 def test_what_a_guest_takes_into_use_is_felt(start_guests, host, backing):
     (guest,) = start_guests(GuestSpec("grower", backing=backing))
     watched = host()
+    (key,) = [facts.key for facts in watched.inventory()]
     before, woken = float(watched.feel().resident[0]) / MIB, set()
     guest.use(GROWTH_MIB)
-    until(lambda: felt(watched, guest.uuid, woken) > before + NEW_PART * GROWTH_MIB, FELT_S, "felt")
+    until(lambda: felt(watched, key, woken) > before + NEW_PART * GROWTH_MIB, FELT_S, "felt")
 
 
 def test_while_libvirtd_is_frozen_guests_are_felt(start_guests, host, private_libvirtd):
     (guest,) = start_guests(GuestSpec("grower"))
     watched = host()
+    (key,) = [facts.key for facts in watched.inventory()]
     gc.collect()  # connections of other tests would be closed, and wait for libvirtd, whenever that happens
     os.kill(private_libvirtd.pid, signal.SIGSTOP)
     try:
         guest.use(GROWTH_MIB)
         woken: set[str] = set()
-        until(lambda: felt(watched, guest.uuid, woken) > GROWTH_MIB, FELT_S, "felt")
+        until(lambda: felt(watched, key, woken) > GROWTH_MIB, FELT_S, "felt")
         assert watched.senses()[0].domains == 1
     finally:
         os.kill(private_libvirtd.pid, signal.SIGCONT)
@@ -94,7 +97,7 @@ def test_a_qemu_whose_cgroup_stalls_is_felt_and_no_longer_when_it_has_ended(star
         pressure = watched.senses()[1]
         assert (pressure.name, pressure.domains, pressure.trouble) == ("pressure", 1, "")
         stall()
-        until(lambda: watched.feel().stalled == {guest.uuid}, STALL_S, "stalled")
+        until(lambda: watched.feel().stalled == {watched.inventory()[0].key}, STALL_S, "stalled")
         guest.domain.destroy()
         until(lambda: watched.senses()[1].domains == 0, FELT_S, "gone")
 

@@ -19,6 +19,7 @@ from controller.host.calls import LIMIT
 from controller.host.host import Host
 from controller.host.look import to_samples
 from controller.host.marks import MARK_NAMESPACE
+from controller.host.sources import fixed
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec, virtio_mem
 from lab.libvirtd import PrivateLibvirtd, give_to_guests
@@ -31,7 +32,8 @@ class Watched:
 
     def __init__(self, uri: str) -> None:
         self.woken = threading.Condition()
-        self.host = Host([uri], wake=self.wake)
+        self._uri = uri
+        self.host = Host(fixed([uri]), wake=self.wake)
         self.host.start()
 
     def wake(self) -> None:
@@ -50,6 +52,10 @@ class Watched:
     def lives(self) -> list[Life]:
         return [Life(life) for life in self.look().life]
 
+    def key(self, guest: Guest) -> str:
+        """By which the host knows it."""
+        return f"{guest.uuid}@{self._uri}"
+
     def move(self, guest: Guest, mib: int) -> list[str]:
         """Shrink a guest; the messages of refusals."""
         return self._order(guest, guest.spec.maximum, mib)
@@ -59,7 +65,7 @@ class Watched:
         return self._order(guest, 0, mib)
 
     def _order(self, guest: Guest, before: int, mib: int) -> list[str]:
-        action = Action(0, guest.uuid, guest.spec.name, before * MIB, mib * MIB, Reason.FORECAST_SHRINK)
+        action = Action(0, self.key(guest), guest.spec.name, before * MIB, mib * MIB, Reason.FORECAST_SHRINK)
         return [refusal.message for refusal in self.host.apply([action])]
 
 
@@ -113,7 +119,7 @@ def test_a_balloon_moves_and_reports_it_and_the_definition_stays(start_guests, w
     watched = watch()
     facts = watched.host.inventory()
     assert watched.move(guest, 160) == []
-    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 160 * MIB)
+    watched.until(lambda: watched.host.drain_events().get(watched.key(guest)) == 160 * MIB)
     assert watched.look().actual.tolist() == [160 * MIB]
     assert "<currentMemory unit='KiB'>262144<" in guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     assert watched.host.inventory() is facts
@@ -122,9 +128,9 @@ def test_a_balloon_moves_and_reports_it_and_the_definition_stays(start_guests, w
 def test_a_missing_statistics_period_is_set_and_put_back(start_guests, watch):
     (guest,) = start_guests(GuestSpec("silent", stats_period=None))
     watched = watch()
-    watched.host.ensure_statistics(guest.uuid, 1)
+    watched.host.ensure_statistics(watched.key(guest), 1)
     guest.wait_fresh()
-    watched.host.restore_statistics([guest.uuid])
+    watched.host.restore_statistics([watched.key(guest)])
     watched.host.close()
     assert "<stats" not in guest.domain.XMLDesc()
 
@@ -150,7 +156,7 @@ def test_virtio_mem_is_told_apart_from_what_the_balloon_holds(start_guests, watc
     assert (facts.maximum, facts.devices, facts.obstacle) == (256 * MIB, 128 * MIB, Reason.MEMORY_DEVICES)
     assert (samples.actual - facts.plugged).tolist() == [256 * MIB]
     guest.domain.setMemoryFlags(200 * 1024, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 200 * MIB)
+    watched.until(lambda: watched.host.drain_events().get(watched.key(guest)) == 200 * MIB)
     assert (watched.look().actual - facts.plugged).tolist() == [200 * MIB]
 
 
@@ -184,7 +190,7 @@ def test_a_stopped_qemu_keeps_nobody_else_from_being_seen_and_moved(start_guests
     assert watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING]
     assert watched.move(hung, 160) == ["the balloon was not set to 160 MiB: the domain's QEMU does not answer"]
     assert watched.move(fine, 160) == []
-    watched.until(lambda: watched.host.drain_events().get(fine.uuid) == 160 * MIB)
+    watched.until(lambda: watched.host.drain_events().get(watched.key(fine)) == 160 * MIB)
     resume()
     until(lambda: watched.lives() == [Life.RUNNING, Life.RUNNING], 30, "both guests answer")
     assert watched.move(hung, 160) == []
@@ -212,13 +218,13 @@ def test_where_as_many_calls_hang_as_may_the_others_are_seen_and_moved_on_anothe
     before = connection.link
     resume = stopped(hung)
     for _ in range(LIMIT):
-        domain = before.entries[hung.uuid].domain
-        before.calls.leave(before.calls.start(domain.memoryStats, (hung.uuid,)))
+        domain = before.entries[watched.key(hung)].domain
+        before.calls.leave(before.calls.start(domain.memoryStats, (watched.key(hung),)))
     connection.doubt()
     until(lambda: watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING], 10, "the other seen")
     assert connection.link.handle is not before.handle
     assert watched.move(other, 200) == []
-    watched.until(lambda: watched.host.drain_events().get(other.uuid) == 200 * MIB)
+    watched.until(lambda: watched.host.drain_events().get(watched.key(other)) == 200 * MIB)
     resume()
     until(lambda: watched.lives() == [Life.RUNNING] * 2, 60, "both seen")
 
@@ -228,10 +234,10 @@ def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watc
     watched = watch()
     facts = watched.host.inventory()
     watched.move(guest, 160)
-    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 160 * MIB)
+    watched.until(lambda: watched.host.drain_events().get(watched.key(guest)) == 160 * MIB)
     private_libvirtd.kill()
     watched.until(lambda: not watched.host.status()[0].connected)
-    assert (watched.host.look([guest.uuid]).keys, watched.host.inventory() is facts) == ((), True)
+    assert (watched.host.look([watched.key(guest)]).keys, watched.host.inventory() is facts) == ((), True)
     assert len(watched.move(guest, 200)) == 1
     private_libvirtd.start()
     watched.until(lambda: watched.host.status()[0].connected)
@@ -239,7 +245,7 @@ def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watc
     assert watched.host.inventory() is facts
     assert watched.look().actual.tolist() == [160 * MIB]
     assert watched.move(guest, 200) == []
-    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 200 * MIB)
+    watched.until(lambda: watched.host.drain_events().get(watched.key(guest)) == 200 * MIB)
 
 
 def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, private_libvirtd):
@@ -251,7 +257,7 @@ def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, priv
         assert watched.lives() == [Life.UNRESPONSIVE]
         watched.until(lambda: not watched.host.status()[0].connected)
         assert "libvirtd does not answer" in watched.host.status()[0].error
-        assert watched.host.look([guest.uuid]).keys == ()
+        assert watched.host.look([watched.key(guest)]).keys == ()
     finally:
         os.kill(private_libvirtd.pid, signal.SIGCONT)
     watched.until(lambda: watched.host.status()[0].connected)
@@ -303,13 +309,13 @@ def restored(guest: Guest, private_libvirtd: PrivateLibvirtd, folder: Path) -> N
 def test_a_statistics_period_that_was_set_is_put_back_after_a_save_and_restore(start_guests, watch, private_libvirtd):
     (guest,) = start_guests(GuestSpec("travelling", stats_period=None, persistent=True))
     watched = watch()
-    watched.host.ensure_statistics(guest.uuid, 1)
+    watched.host.ensure_statistics(watched.key(guest), 1)
     guest.wait_fresh()
     before = watched.host.inventory()[0].incarnation
     restored(guest, private_libvirtd, private_libvirtd.root / "guests")
     watched.until(lambda: [facts.incarnation != before for facts in watched.host.inventory()] == [True])
     assert "<stats period='1'/>" in guest.domain.XMLDesc()
-    watched.host.restore_statistics([guest.uuid])
+    watched.host.restore_statistics([watched.key(guest)])
     watched.host.close()
     assert "<stats" not in guest.domain.XMLDesc()
     assert MARK_NAMESPACE not in guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
@@ -318,10 +324,10 @@ def test_a_statistics_period_that_was_set_is_put_back_after_a_save_and_restore(s
 def test_a_period_that_a_killed_run_has_set_is_put_back_by_the_next(start_guests, watch):
     (guest,) = start_guests(GuestSpec("inherited", stats_period=None, persistent=True))
     first = watch()
-    first.host.ensure_statistics(guest.uuid, 1)
+    first.host.ensure_statistics(first.key(guest), 1)
     guest.wait_fresh()
     next_ = watch()
-    next_.host.restore_statistics([guest.uuid])
+    next_.host.restore_statistics([next_.key(guest)])
     next_.host.close()
     assert "<stats" not in guest.domain.XMLDesc()
 
@@ -329,7 +335,7 @@ def test_a_period_that_a_killed_run_has_set_is_put_back_by_the_next(start_guests
 def test_the_mark_of_a_period_ends_with_the_domain(start_guests, watch):
     (guest,) = start_guests(GuestSpec("brief", stats_period=None, persistent=True))
     watched = watch()
-    watched.host.ensure_statistics(guest.uuid, 1)
+    watched.host.ensure_statistics(watched.key(guest), 1)
     guest.wait_fresh()
     guest.domain.destroy()
     guest.domain.create()
@@ -373,7 +379,7 @@ def test_a_guest_is_left_alone_while_it_migrates_and_its_period_is_put_back_wher
     (guest,) = start_guests(GuestSpec("migrant", maximum=256, stats_period=None, persistent=True))
     here, there = watch(), Watched(target.uri)
     try:
-        here.host.ensure_statistics(guest.uuid, 1)
+        here.host.ensure_statistics(here.key(guest), 1)
         guest.wait_fresh()
         guest.use(60)
         destination = target.connect()
@@ -389,7 +395,7 @@ def test_a_guest_is_left_alone_while_it_migrates_and_its_period_is_put_back_wher
         come = destination.lookupByUUIDString(guest.uuid)
         assert "<stats period='1'/>" in come.XMLDesc()
         until(lambda: there.lives() == [Life.RUNNING], 30, "seen where it is now")
-        there.host.restore_statistics([guest.uuid])
+        there.host.restore_statistics([there.key(guest)])
         there.host.close()
         assert "<stats" not in come.XMLDesc()
         assert MARK_NAMESPACE not in come.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
@@ -409,7 +415,7 @@ def test_a_backup_keeps_no_guest_from_being_moved(start_guests, watch, private_l
     assert guest.domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE
     assert watched.lives() == [Life.RUNNING]
     assert watched.grow(guest, 200) == []
-    watched.until(lambda: watched.host.drain_events().get(guest.uuid) == 200 * MIB)
+    watched.until(lambda: watched.host.drain_events().get(watched.key(guest)) == 200 * MIB)
     assert watched.lives() == [Life.RUNNING]
     guest.domain.abortJob()
 

@@ -1,0 +1,121 @@
+"""What Ballast needs of a virt-launcher pod, as the API server tells it."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from controller.api.problems import InvalidValueError
+from controller.api.quantity import parse_quantity
+from controller.cluster.errors import invalid
+from controller.cluster.resources import Object
+from controller.engine.inventory import Pod
+
+COMPUTE = "compute"
+"""The container of a virt-launcher pod that runs libvirt and QEMU."""
+
+ANNOTATIONS = "ballast.dev/"
+"""Begin the names of annotations that are kept: others change often, and may have 256 KiB."""
+
+ENDED = frozenset({"Succeeded", "Failed"})
+"""Phases of a pod whose containers have ended for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """A pod that runs a virtual machine, or is about to."""
+
+    pod: Pod
+    expected: bool
+    """Its libvirt should answer: it has begun, and nobody has told it to end."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+_Sizes = dict[str, Any]
+
+
+class _Resources(_Part):
+    requests: _Sizes | None = None
+    limits: _Sizes | None = None
+
+
+class _Container(_Part):
+    name: str
+    resources: _Resources | None = None
+
+
+class _Spec(_Part):
+    nodeName: str = ""  # noqa: N815 - as the API server spells it
+    containers: Annotated[list[_Container], Field(min_length=1)]
+
+
+class _State(_Part):
+    running: dict[str, Any] | None = None
+
+
+class _ContainerStatus(_Part):
+    name: str
+    state: _State | None = None
+
+
+class _Status(_Part):
+    phase: str = ""
+    qosClass: str = "Guaranteed"  # noqa: N815 - as above; what is not told is read in the most careful way
+    containerStatuses: list[_ContainerStatus] | None = None  # noqa: N815 - as above
+
+
+class _Pod(_Part):
+    metadata: dict[str, Any]
+    spec: _Spec
+    status: _Status = _Status()
+
+
+def launcher(sound: Object, node_name: str) -> Launcher | None:
+    """What a pod is to Ballast, without its namespace's labels; None where it is of another node, or has ended.
+
+    Raises ApiError where what it says makes no sense.
+    """
+    try:
+        told = _Pod.model_validate(sound)
+        request, limit = _memory(told.spec.containers)
+    except ValidationError as errors:
+        error = errors.errors(include_url=False)[0]
+        raise invalid(f"{'.'.join(map(str, error['loc']))}: {error['msg'].lower()}") from errors
+    except InvalidValueError as error:
+        raise invalid(str(error)) from error
+    metadata, status = told.metadata, told.status
+    if told.spec.nodeName != node_name or status.phase in ENDED:
+        return None
+    annotations = metadata.get("annotations") or {}
+    pod = Pod(
+        uid=metadata.get("uid", ""),
+        namespace=metadata.get("namespace", ""),
+        name=metadata["name"],
+        labels=metadata.get("labels") or {},
+        annotations={name: text for name, text in annotations.items() if name.startswith(ANNOTATIONS)},
+        request=request,
+        limit=limit,
+        qos=status.qosClass,
+    )
+    return Launcher(pod, metadata.get("deletionTimestamp") is None and _runs(status))
+
+
+def _runs(status: _Status) -> bool:
+    states = {each.name: each.state for each in status.containerStatuses or ()}
+    state = states.get(COMPUTE)
+    return status.phase == "Running" and state is not None and state.running is not None
+
+
+def _memory(containers: list[_Container]) -> tuple[int, int | None]:
+    """Request and limit of the container that runs QEMU, in bytes. Raises InvalidValueError."""
+    named = {container.name: container for container in containers}
+    resources = named.get(COMPUTE, containers[0]).resources or _Resources()
+    request, limit = (_size((sizes or {}).get("memory")) for sizes in (resources.requests, resources.limits))
+    return request or 0, limit
+
+
+def _size(quantity: Any) -> int | None:
+    return None if quantity is None else parse_quantity(quantity, least=0, least_bare=0)

@@ -1,0 +1,132 @@
+"""Turns of many keepers in a few threads: a turn that hangs keeps its thread, and keeps nobody else waiting."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+AT_ONCE = 4
+"""Turns at a time: each lists domains in a millisecond, and at the start of a node 110 of them are due at once."""
+
+HANGS_SECONDS = 0.2
+"""A turn that takes longer waits for a libvirt: it does not count as one of AT_ONCE any more."""
+
+IDLE = 2
+"""Threads that stay without a turn: one takes the next, the other waits for the one after it."""
+
+
+class Task:
+    """One keeper."""
+
+    def __init__(self, turn: Callable[[], float | None], wake: Callable[["Task"], None]) -> None:
+        self.turn = turn
+        self.due = 0.0
+        """Monotonic seconds from which on it may have its next turn."""
+        self.began = -math.inf
+        """Monotonic seconds; of the turn that runs."""
+        self.running = False
+        self.woken = False
+        """It was woken while it ran."""
+        self.ended = threading.Event()
+        """Set after its last turn."""
+        self._wake = wake
+
+    def wake(self) -> None:
+        """Have its next turn now, or at once after the present one. From any thread."""
+        self._wake(self)
+
+
+class Keepers:
+    """Runs tasks in daemon threads, of which there are IDLE and one for each turn that runs. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._tasks: set[Task] = set()
+        self._idle = 0
+        """Threads that run no turn."""
+        self._until = math.inf
+        """Monotonic seconds until which one of them waits; the others wait only for news."""
+
+    def start(self, turn: Callable[[], float | None]) -> Task:
+        """Call `turn` now, and again after the seconds it returns or when woken; None was the last one.
+
+        It must not raise.
+        """
+        task = Task(turn, self._wake)
+        with self._changed:
+            self._tasks.add(task)
+            self._call()
+        return task
+
+    def _wake(self, task: Task) -> None:
+        with self._changed:
+            if task.running:
+                task.woken = True
+            elif task in self._tasks:
+                task.due = 0.0
+                self._call()
+
+    def _call(self) -> None:
+        """Somebody is to see to what is due; the lock is held."""
+        if self._idle:
+            self._changed.notify()
+            return
+        with suppress(RuntimeError):  # out of threads: who runs a turn sees to it afterwards
+            threading.Thread(target=self._work, name="ballast-keeper", daemon=True).start()
+            self._idle += 1
+
+    def _work(self) -> None:
+        while (task := self._take()) is not None:
+            self._put(task, task.turn())
+
+    def _take(self) -> Task | None:
+        """Wait for a turn; None when this thread is not needed any more."""
+        with self._changed:
+            while self._tasks and self._idle <= IDLE:
+                task, seconds = self._next()
+                if task is not None:
+                    task.running, task.woken, task.began = True, False, time.monotonic()
+                    self._idle -= 1
+                    self._call()
+                    return task
+                self._wait(seconds)
+            self._idle -= 1
+            self._changed.notify()  # what this one was called for, another one sees to
+            return None
+
+    def _put(self, task: Task, seconds: float | None) -> None:
+        """A turn has ended."""
+        with self._changed:
+            self._idle += 1
+            task.running = False
+            if seconds is not None:
+                task.due = 0.0 if task.woken else time.monotonic() + seconds
+                return
+            self._tasks.discard(task)
+            task.ended.set()
+            if not self._tasks:
+                self._changed.notify_all()
+
+    def _next(self) -> tuple[Task | None, float | None]:
+        """The task whose turn it is; otherwise the seconds until one may be, None: until there is news."""
+        first = min((task for task in self._tasks if not task.running), key=lambda task: task.due, default=None)
+        if first is None:
+            return None, None
+        now = time.monotonic()
+        if first.due > now:
+            return None, first.due - now
+        swift = [task.began for task in self._tasks if task.running and now - task.began < HANGS_SECONDS]
+        if len(swift) >= AT_ONCE:
+            return None, min(swift) + HANGS_SECONDS - now
+        return first, None
+
+    def _wait(self, seconds: float | None) -> None:
+        due = math.inf if seconds is None else time.monotonic() + seconds
+        if due >= self._until:
+            self._changed.wait()
+            return
+        self._until = due
+        self._changed.wait(seconds)
+        if self._until == due:
+            self._until = math.inf
