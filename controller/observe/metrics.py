@@ -40,6 +40,13 @@ _NODE_GAUGES = {
     "budget": ("ballast_node_budget_bytes", "Memory the node may give to its domains."),
     "allocated": ("ballast_node_allocated_bytes", "Sum of the domains' allocations."),
     "spare": ("ballast_node_spare_bytes", "Budget that no domain has, nor has been promised."),
+    "demand": ("ballast_node_demand_bytes", "Memory that the guests need together."),
+    "short": ("ballast_node_short_bytes", "How much of that is above the budget."),
+    "stays_short": ("ballast_node_short", "1 while the guests have needed more than there is for three minutes."),
+    "reclaimable": (
+        "ballast_reclaimable_bytes",
+        "What guests have above what they want: Enforce could give it back.",
+    ),
     "pressure": ("ballast_node_pressure", "1 while the host stalls for memory."),
     "minimums_fit": ("ballast_node_minimums_fit", "1 while all minimums are within the budget."),
     "stable": ("ballast_node_stable", "1 while every domain of the node is stable."),
