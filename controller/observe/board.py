@@ -149,7 +149,7 @@ class Board:
             "senses": [_sense(each) for each in latest.senses],
             "problems": _some(latest.problems),
             "outage": bounded(latest.outage),
-            "warnings": _some([*_short(latest), *latest.ownership.warnings]),
+            "warnings": _some([*filter(None, [short(latest)]), *latest.ownership.warnings]),
             "policies": [
                 policy
                 | {
@@ -206,8 +206,9 @@ def lost(connections: Sequence[Connection]) -> list[str]:
     return [each.error or f"{each.uri}: not connected" for each in connections if not each.connected]
 
 
-def _short(latest: Publication) -> list[str]:
-    return [shortage(latest.state)] if latest.shortage.lasts else []
+def short(latest: Publication) -> str:
+    """That the node stays short; empty while it does not."""
+    return shortage(latest.state) if latest.shortage.lasts else ""
 
 
 def _generation(latest: Publication, policy: str) -> int:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from controller.aggregation.conditions import conditions
 from controller.aggregation.figures import Figures, Share, Trouble
 from controller.aggregation.ledger import Policy, Summary
+from controller.api.nodestate import MESSAGE_CHARACTERS
 from controller.api.policy import NodeSelector
-from controller.api.policystatus import MESSAGE_CHARACTERS
 
 WELL = Figures(nodes=3, reporting_nodes=3, domains=12, stable_domains=12)
 
