@@ -60,6 +60,7 @@ class Agent:
             ownership.conflicted,
             ownership.overridden,
             short(latest),
+            ownership.paused,
         )
         conflicts = [remark.text for remark in ownership.remarks if remark.event == "conflict"]
         return News(latest.state, context, findings(latest.state, lost(latest.connections), conflicts, context.short))

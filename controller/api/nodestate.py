@@ -74,7 +74,7 @@ Reason = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z]([
 MESSAGE_CHARACTERS = 320
 """Longest message of a condition. Kubernetes allows 32768; four of these keep a status within its 4 KiB."""
 
-NodeConditionType = Literal["HostMemoryPressure", "GuestMemoryShort"]
+NodeConditionType = Literal["HostMemoryPressure", "GuestMemoryShort", "Paused"]
 
 
 class NodeCondition(StatePart):

@@ -69,6 +69,8 @@ class Context(NamedTuple):
     """By name of the policies, how many domains they select and one of higher priority owns."""
     short: str = ""
     """That the node stays short, and what to do about it; empty while it does not."""
+    paused: str = ""
+    """That no policy is enforced, and until when; empty while they are."""
 
 
 def report(state: State, context: Context, observed_time: str) -> Object:
@@ -213,6 +215,7 @@ def _conditions(state: State, context: Context, now: str) -> Iterator[NodeCondit
     told: dict[NodeConditionType, tuple[str, str]] = {
         "HostMemoryPressure": ("HostStalls", HOST_PRESSURE if state.host.reading.pressure else ""),
         "GuestMemoryShort": ("DemandAboveBudget", context.short),
+        "Paused": ("PolicyOfModePause", context.paused),
     }
     for kind, (reason, message) in told.items():
         status: ConditionStatus = "True" if message else "False"

@@ -143,7 +143,12 @@ class Board:
         seen = view(latest.state, self._monotonic())
         return {
             "version": __version__,
-            "node": {"name": self._node_name, **seen["node"], "stays_short": latest.shortage.lasts},
+            "node": {
+                "name": self._node_name,
+                **seen["node"],
+                "stays_short": latest.shortage.lasts,
+                "paused": bool(latest.ownership.paused),
+            },
             "silence_s": round(self._monotonic() - latest.at, 3),
             "connections": [_connection(each) for each in latest.connections],
             "senses": [_sense(each) for each in latest.senses],

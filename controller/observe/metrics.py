@@ -43,6 +43,7 @@ _NODE_GAUGES = {
     "demand": ("ballast_node_demand_bytes", "Memory that the guests need together."),
     "short": ("ballast_node_short_bytes", "How much of that is above the budget."),
     "stays_short": ("ballast_node_short", "1 while the guests have needed more than there is for three minutes."),
+    "paused": ("ballast_node_paused", "1 while a MemoryPolicy of mode Pause keeps the node from enforcing any."),
     "reclaimable": (
         "ballast_reclaimable_bytes",
         "What guests have above what they want: Enforce could give it back.",

@@ -113,6 +113,7 @@ def test_the_whole_report():
             "conditions": [
                 condition("HostMemoryPressure", "False", "AsExpected", ""),
                 condition("GuestMemoryShort", "False", "AsExpected", ""),
+                condition("Paused", "False", "AsExpected", ""),
             ],
             "memory": {
                 "total": "8192Mi",
@@ -136,10 +137,13 @@ def test_the_whole_report():
 def test_conditions_say_what_is_so_and_what_to_do():
     seen = state(["a"], [])
     seen = seen.having(host=replace(seen.host, reading=replace(seen.host.reading, pressure=True)))
-    told = report(seen, context(seen)._replace(short="need more" * 100), AT)["status"]["conditions"]
+    told = report(seen, context(seen)._replace(short="need more" * 100, paused="stop pauses"), AT)["status"][
+        "conditions"
+    ]
     assert told == [
         condition("HostMemoryPressure", "True", "HostStalls", HOST_PRESSURE),
         condition("GuestMemoryShort", "True", "DemandAboveBudget", ("need more" * 100)[:317] + "…"),
+        condition("Paused", "True", "PolicyOfModePause", "stop pauses"),
     ]
 
 

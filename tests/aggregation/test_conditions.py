@@ -94,7 +94,7 @@ def test_states_of_another_version_are_unreadable_and_said_to_be():
 
 
 def test_a_policy_of_another_version_is_unreadable_and_says_which_field():
-    problem = "spec.mode: 'Dream': not a value of this field; use Observe or Enforce"
+    problem = "spec.mode: 'Dream': not a value of this field; use Observe, Enforce or Pause"
     assert judged(Figures(), problem=problem) == {
         "Ready": ("False", "PolicyUnreadable"),
         "Stable": ("Unknown", "PolicyUnreadable"),

@@ -53,7 +53,7 @@ def test_a_policy():
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"mode": "Dream"}, "spec.mode: 'Dream': not a value of this field; use Observe or Enforce"),
+        ({"mode": "Dream"}, "spec.mode: 'Dream': not a value of this field; use Observe, Enforce or Pause"),
         ({"priority": 0.5}, "spec.priority: '0.5': "),
     ],
 )

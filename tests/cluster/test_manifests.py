@@ -78,8 +78,8 @@ class TestKinds:
         assert columns(contract, "nms") == ["NAME", *memory, "DOMAINS", "REPORTED", "AGE"]
         sizes = ["64000Mi", "60000Mi", "30000Mi", "20000Mi", "0Mi", "9000Mi"]
         assert row(contract, "nms")[:8] == ["node-1", *sizes, "12"]
-        assert columns(contract, "nms", "-o", "wide")[-4:] == ["POLICIES", "STABLE", "PRESSURE", "STAYSSHORT"]
-        assert row(contract, "nms", "-o", "wide")[-4:] == ["1", "11", "False", "True"]
+        assert columns(contract, "nms", "-o", "wide")[-5:] == ["POLICIES", "STABLE", "PRESSURE", "STAYSSHORT", "PAUSED"]
+        assert row(contract, "nms", "-o", "wide")[-5:] == ["1", "11", "False", "True", "False"]
         contract.kubectl("delete", "nms", "node-1")
 
     def test_a_policy_that_nobody_has_seen_yet_is_not_ready(self, policies):
@@ -130,6 +130,7 @@ STATE = {
             for condition in (
                 {"type": "HostMemoryPressure", "status": "False"},
                 {"type": "GuestMemoryShort", "status": "True"},
+                {"type": "Paused", "status": "False"},
             )
         ],
         "domains": 12,

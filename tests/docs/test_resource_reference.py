@@ -186,7 +186,9 @@ def summary(figures: Figures, problem: str) -> Summary:
 def test_every_condition_of_a_node_is_listed():
     seen = troubled(Reason.STUCK, pressure=True)
     in_force = {"all": Metadata(name="all")}
-    told = report(seen, Context("node", "uid", in_force, {}, {}, "guests need more"), "2026-01-31T12:00:00Z")
+    told = report(
+        seen, Context("node", "uid", in_force, {}, {}, "guests need more", "all pauses"), "2026-01-31T12:00:00Z"
+    )
     listed = [tuple(cell.strip("`") for cell in row[:2]) for row in table(PAGE, "State condition")]
     assert listed == [(each["type"], each["reason"]) for each in told["status"]["conditions"]]
 

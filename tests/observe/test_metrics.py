@@ -74,6 +74,7 @@ def test_a_domains_figures(field, metric):
         ("short", "ballast_node_short_bytes"),
         ("stays_short", "ballast_node_short"),
         ("reclaimable", "ballast_reclaimable_bytes"),
+        ("paused", "ballast_node_paused"),
         ("minimums_fit", "ballast_node_minimums_fit"),
         ("looks_total", "ballast_looks_total"),
         ("fixed_looks_total", "ballast_fixed_looks_total"),
