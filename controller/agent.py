@@ -19,7 +19,7 @@ from controller.cluster.reporter import News, Reporter
 from controller.loop.clock import WakeableClock
 from controller.loop.control import ControlLoop
 from controller.loop.ports import Host
-from controller.observe.board import Board, lost
+from controller.observe.board import Board, lost, short
 
 
 class Agent:
@@ -67,7 +67,13 @@ class Agent:
             return None
         ownership = latest.ownership
         context = Context(
-            self._node_name, self.policies.node_uid, latest.in_force, ownership.conflicted, ownership.overridden
+            self._node_name,
+            self.policies.node_uid,
+            latest.in_force,
+            ownership.conflicted,
+            ownership.overridden,
+            short(latest),
+            ownership.paused,
         )
         conflicts = [remark.text for remark in ownership.remarks if remark.event == "conflict"]
-        return News(latest.state, context, findings(latest.state, lost(latest.connections), conflicts))
+        return News(latest.state, context, findings(latest.state, lost(latest.connections), conflicts, context.short))

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from controller.aggregation.figures import Figures, Trouble
 from controller.aggregation.ledger import Summary
-from controller.api.policystatus import MESSAGE_CHARACTERS, ConditionStatus, ConditionType
+from controller.api.nodestate import MESSAGE_CHARACTERS, ConditionStatus
+from controller.api.policystatus import ConditionType
 from controller.api.printable import cut
 
 NAMED = 3

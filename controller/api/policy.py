@@ -30,7 +30,7 @@ MEBIBYTE = 2**20
 """Bytes."""
 
 ApiVersion = Literal["ballast.dev/v1alpha1"]
-Mode = Literal["Observe", "Enforce"]
+Mode = Literal["Observe", "Enforce", "Pause"]
 ModelType = Literal["WLS", "OLS", "Ridge", "Lasso", "LastValue"]
 Spare = Literal["Reclaim", "Share"]
 Release = Literal["Restore", "Keep"]

@@ -2,6 +2,8 @@
 
 One policy owns a domain: highest `priority`, then oldest, then name (rule 6). Others that select it are overridden
 there if their priority is lower, as layers are meant to be, and conflicted if it is the same.
+
+A policy of mode Pause owns nothing: wherever it is for the node, no other enforces.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.api.policy import ForecastModel, MemoryPolicy, Spec
+from controller.api.policy import ForecastModel, MemoryPolicy, Mode, Spec
 from controller.api.selectors import Candidate, Candidates, matches_node
 from controller.api.wishes import Wishes
 from controller.engine.inventory import Budget, DomainFacts, Ints, Inventory
@@ -45,6 +47,8 @@ class Assignment:
     """By policy name, the keys of the domains it selects and a policy of higher priority owns."""
     unmatched: tuple[str, ...]
     """Names of the policies that are for this node and select no domain."""
+    pausing: tuple[str, ...] = ()
+    """Names of the policies that keep all others of this node from enforcing."""
 
 
 def assign(
@@ -58,8 +62,13 @@ def assign(
         (policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)),
         key=_rank,
     )
+    pausing = tuple(policy.metadata.name for policy in ranked if policy.spec.mode == "Pause")
     owners, lost, matched = _owners(facts, ranked)
-    specs = [*(policy.spec for policy in ranked), _UNOWNED]
+    modes = [_mode(policy.spec, paused=bool(pausing)) for policy in ranked]
+    specs = [
+        *(policy.spec.model_copy(update={"mode": mode}) for policy, mode in zip(ranked, modes, strict=True)),
+        _UNOWNED,
+    ]
     models: dict[Model, int] = {}
     shared = [_of_policy(spec, models) for spec in specs]
     columns = [
@@ -74,15 +83,22 @@ def assign(
         names=tuple(domain.name for domain in facts),
         uuids=tuple(domain.uuid for domain in facts),
         policies=tuple(policy.metadata.name for policy in ranked),
-        modes=tuple(policy.spec.mode for policy in ranked),
+        modes=tuple(modes),
         models=tuple(models),
         budget=node_budget(ranked),
         index={domain.key: row for row, domain in enumerate(facts)},
         policy=owners,
         **arrays,
     )
-    unmatched = tuple(name for number, name in enumerate(inventory.policies) if number not in matched)
-    return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched)
+    unmatched = tuple(
+        name for number, name in enumerate(inventory.policies) if number not in matched and modes[number] != "Pause"
+    )
+    return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched, pausing)
+
+
+def _mode(spec: Spec, *, paused: bool) -> Mode:
+    """The mode in force: whatever a policy says, a pause leaves it to observe."""
+    return "Observe" if paused and spec.mode == "Enforce" else spec.mode
 
 
 def _rank(policy: MemoryPolicy) -> tuple[int, datetime, str]:
@@ -97,6 +113,8 @@ def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tup
     lost: dict[int, Ints] = {}
     matched: set[int] = set()
     for number, policy in enumerate(ranked):
+        if policy.spec.mode == "Pause":
+            continue
         selected = candidates.selected(policy.spec.domain_selector, policy.spec.selectors)
         if not selected:
             continue
@@ -251,7 +269,8 @@ def forecaster(choice: ForecastModel) -> Model:
 
 def node_budget(policies: Sequence[MemoryPolicy]) -> Budget:
     """The most careful of the policies that act; of all, where none does; as by default, where there is none."""
-    acting = [policy for policy in policies if policy.spec.mode == "Enforce"] or list(policies)
+    owning = [policy for policy in policies if policy.spec.mode != "Pause"]
+    acting = [policy for policy in owning if policy.spec.mode == "Enforce"] or owning
     budgets = [policy.spec.budget for policy in acting] or [_UNOWNED.budget]
     return Budget(
         reserve=max(budget.reserve for budget in budgets),

@@ -16,7 +16,7 @@ class Remark:
     """One line, as it stands in the log, in `/state` and above the table."""
 
     event: str
-    """`conflict`, `overridden`, `unmatched`, `elsewhere` or `no policy`."""
+    """`paused`, `conflict`, `overridden`, `unmatched`, `elsewhere` or `no policy`."""
     policy: str
     """Name of the MemoryPolicy it is about; empty without one, or with several."""
     text: str
@@ -38,6 +38,11 @@ class Ownership:
     remarks: tuple[Remark, ...] = ()
 
     @property
+    def paused(self) -> str:
+        """That nothing is enforced, and by whom; empty while policies are."""
+        return "".join(remark.text for remark in self.remarks if remark.event == "paused")
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should mend, a line each."""
         return tuple(remark.text for remark in self.remarks if not remark.ordinary)
@@ -56,6 +61,12 @@ def _remarks(assignment: Assignment, policies: Collection[str], node: str) -> It
     """Few lines, however many policies there are."""
     if not policies:
         yield Remark("no policy", "", "no MemoryPolicy is in force: every domain is left alone")
+    yield from _of_all(
+        "paused",
+        assignment.pausing,
+        "pauses this node: nothing is enforced until it is deleted",
+        "pause this node: nothing is enforced until they are deleted",
+    )
     yield from _conflicts(assignment)
     if assignment.inventory.keys:
         yield from _of_all(

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from controller.aggregation.conditions import conditions
 from controller.aggregation.figures import Figures, Share, Trouble
 from controller.aggregation.ledger import Policy, Summary
+from controller.api.nodestate import MESSAGE_CHARACTERS
 from controller.api.policy import NodeSelector
-from controller.api.policystatus import MESSAGE_CHARACTERS
 
 WELL = Figures(nodes=3, reporting_nodes=3, domains=12, stable_domains=12)
 
@@ -94,7 +94,7 @@ def test_states_of_another_version_are_unreadable_and_said_to_be():
 
 
 def test_a_policy_of_another_version_is_unreadable_and_says_which_field():
-    problem = "spec.mode: 'Dream': not a value of this field; use Observe or Enforce"
+    problem = "spec.mode: 'Dream': not a value of this field; use Observe, Enforce or Pause"
     assert judged(Figures(), problem=problem) == {
         "Ready": ("False", "PolicyUnreadable"),
         "Stable": ("Unknown", "PolicyUnreadable"),

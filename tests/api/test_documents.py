@@ -60,9 +60,9 @@ def test_a_problem_has_all_its_parts() -> None:
     [
         (
             "mode: enforce",
-            "spec.mode: 'enforce': not a value of this field; did you mean Enforce? use Observe or Enforce",
+            "spec.mode: 'enforce': not a value of this field; did you mean Enforce? use Observe, Enforce or Pause",
         ),
-        ("mode: on", "spec.mode: 'on': not text but what YAML reads as a boolean; use Observe or Enforce"),
+        ("mode: on", "spec.mode: 'on': not text but what YAML reads as a boolean; use Observe, Enforce or Pause"),
         (
             "wieght: 5",
             "spec.wieght: '5': unknown field; did you mean weight? known here: budget, domainSelector,",

@@ -46,6 +46,25 @@ def test_of_many_conflicts_the_first_are_told_and_the_rest_is_counted():
     )
 
 
+@pytest.mark.parametrize(
+    ("specs", "line"),
+    [
+        ({"stop": "{mode: Pause}"}, "MemoryPolicy stop pauses this node: nothing is enforced until it is deleted"),
+        (
+            {"stop": "{mode: Pause}", "halt": "{mode: Pause}"},
+            "MemoryPolicies halt, stop pause this node: nothing is enforced until they are deleted",
+        ),
+    ],
+)
+def test_a_pause_is_said_once_and_is_no_policy_that_selects_nothing(specs, line):
+    outcome = told(["web"], mine="{mode: Enforce}", **specs)
+    assert ([remark.text for remark in outcome.remarks], outcome.paused, outcome.warnings) == ([line], line, (line,))
+
+
+def test_a_node_that_is_not_paused_says_nothing_of_it():
+    assert told(["web"], mine="{mode: Enforce}", stop="{mode: Pause, nodeSelector: {names: [x]}}").paused == ""
+
+
 def test_layers_are_said_but_are_no_conflict_and_nothing_to_mend():
     outcome = told(["web", "db"], special="{priority: 1, domainSelector: {names: [db]}}", general="{}")
     assert (outcome.conflicted, outcome.overridden, outcome.warnings) == ({}, {"general": 1}, ())
