@@ -72,8 +72,8 @@ def _remarks(assignment: Assignment, policies: Collection[str], node: str) -> It
         yield from _of_all(
             "unmatched",
             assignment.unmatched,
-            "selects no domain of this node; check its domainSelector",
-            "select no domain of this node; check their domainSelectors",
+            "selects no domain of this node; check its selectors",
+            "select no domain of this node; check their selectors",
         )
     yield from _of_all(
         "overridden",
@@ -108,7 +108,7 @@ def _conflicts(assignment: Assignment) -> Iterator[Remark]:
     yield from found[:NAMED]
     if len(found) > NAMED:
         rest = f"{len(found) - NAMED} more conflicts of MemoryPolicies"
-        yield Remark("conflict", "", f"{rest}; narrow their domainSelectors, or change spec.priority")
+        yield Remark("conflict", "", f"{rest}; narrow what they select, or change spec.priority")
 
 
 def _by_owner(assignment: Assignment, keys: Sequence[str]) -> dict[str, list[str]]:
@@ -123,7 +123,7 @@ def _by_owner(assignment: Assignment, keys: Sequence[str]) -> dict[str, list[str
 def _conflict(policy: str, owner: str, names: list[str]) -> Remark:
     text = (
         f"MemoryPolicy {policy} is Conflicted: MemoryPolicy {owner} owns {_listed(names)} (of the same priority, and "
-        "older or first by name); narrow one domainSelector, or change spec.priority"
+        "older or first by name); narrow what one of them selects, or change spec.priority"
     )
     return Remark("conflict", policy, text)
 

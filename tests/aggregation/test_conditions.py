@@ -141,7 +141,7 @@ def test_domains_of_an_equal_policy_are_a_conflict():
     assert judged(figures) == judged(WELL) | {"Conflicted": ("True", "OwnedByOthers")}
     assert message("Conflicted", figures, ill("a", Trouble.CONFLICTED)) == (
         "5 domains that this policy selects too: another policy of the same priority owns them, on a and 1 more; "
-        "narrow a spec.domainSelector, or change spec.priority"
+        "narrow spec.domainSelector or spec.selectors, or change spec.priority"
     )
 
 

@@ -252,7 +252,11 @@ def test_domains_may_come_and_go_and_samples_stop(text: str) -> None:
         (POLICY + "spec: {weight: 0}\n", "policy.yaml:4: spec.weight: '0': out of range"),
         (
             POLICY + "spec: {domainSelector: {names: [db-*]}}\n",
-            "selects none of the domains of trace.csv (a, b); a trace",
+            "spec.domainSelector selects none of the domains of trace.csv (a, b); a trace",
+        ),
+        (
+            POLICY + "spec: {selectors: {all: true}}\n",
+            "spec.selectors selects none of the domains of trace.csv (a, b);",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_traces import trace
 
-from controller.api.policy import MemoryPolicy
+from controller.api.policy import MemoryPolicy, Spec
 from controller.cli.policyfile import DEFAULTS
 from controller.replay.compare import CompareError, Quality, compare
 from controller.replay.trace import Series, Trace
@@ -32,6 +32,14 @@ def test_constant_demand_is_forecast_without_error_and_with_few_looks() -> None:
     assert (flat.mae.value, flat.rmse.value, flat.coverage.value, flat.pinball.value) == (0, 0, 1, 0)
     assert flat.looks_per_domain_hour == pytest.approx(60, rel=0.1)
     assert flat.reallocations_per_domain_hour == 0
+
+
+@pytest.mark.usefixtures("one_processor")
+def test_a_policy_for_some_domains_is_compared_on_all_of_a_trace() -> None:
+    selecting = {"domainSelector": {"names": ["other"]}, "selectors": {"all": True}}
+    some = DEFAULTS.model_copy(update={"spec": Spec.model_validate(selecting)})
+    demand = trace(a=[500.0] * 1000)
+    assert qualities(demand, "OLS", policy=some) == qualities(demand, "OLS")
 
 
 @pytest.mark.usefixtures("one_processor")
