@@ -15,6 +15,7 @@ from controller.cluster.kopfwatch import Run, run_kopf
 from controller.cluster.policies import ClusterPolicies
 from controller.cluster.report import Context
 from controller.cluster.reporter import News, Reporter
+from controller.engine.ownership import NodeIdentity
 from controller.loop.clock import WakeableClock
 from controller.loop.control import ControlLoop
 from controller.loop.ports import Host
@@ -25,16 +26,25 @@ class Agent:
     """Everything of one node but the host itself; a context manager. `loop.run` does the work meanwhile."""
 
     def __init__(
-        self, load: Load, node_name: str, cache_dir: Path, host: Host, clock: WakeableClock, run: Run = run_kopf
+        self,
+        load: Load,
+        node: NodeIdentity,
+        cache_dir: Path,
+        host: Host,
+        clock: WakeableClock,
+        run: Run = run_kopf,
     ) -> None:
-        """`load` reads the access to the API server, `run` watches the policies. Raises AccessError, CacheError."""
-        self._node_name = node_name
+        """`load` reads the access to the API server, `run` watches the policies. Raises AccessError, CacheError.
+
+        `node` is what is known of it without the API server.
+        """
+        self._node_name = node.name
         self._client = Client(load)
         self.policies = ClusterPolicies(
-            self._client, load, node_name, Cache(cache_dir, node_name), clock.wake, clock.monotonic, run
+            self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic, run
         )
-        self.reporter = Reporter(self._client, node_name, self._news, clock.monotonic)
-        self.board = Board(node_name, clock.monotonic, self.reporter.worker.wake)
+        self.reporter = Reporter(self._client, node.name, self._news, clock.monotonic)
+        self.board = Board(node.name, clock.monotonic, self.reporter.worker.wake)
         self.loop = ControlLoop(host, self.policies, clock, self.board)
         self._stack = ExitStack()
 

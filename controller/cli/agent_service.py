@@ -11,6 +11,7 @@ from controller.agent import Agent
 from controller.cli.signals import stopped_by_signals
 from controller.cluster.access import AccessError, access
 from controller.cluster.cache import CacheError
+from controller.engine.ownership import NodeIdentity
 from controller.host.host import Host
 from controller.host.meminfo import MeminfoError
 from controller.loop.clock import SystemClock
@@ -31,6 +32,8 @@ class Site:
     uris: tuple[str, ...]
     proc: Path
     cache_dir: Path
+    eviction: int
+    """Bytes of available memory below which the kubelet evicts pods."""
 
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
@@ -40,7 +43,8 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
         with stopped_by_signals(clock.stop), ExitStack() as stack:
             host = Host(site.uris, site.proc, clock.wake)
             host.read()
-            agent = Agent(access(site.kubeconfig), site.node_name, site.cache_dir, host, clock)
+            node = NodeIdentity(site.node_name, eviction=site.eviction)
+            agent = Agent(access(site.kubeconfig), node, site.cache_dir, host, clock)
             if listen is not None:
                 collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
                 stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))
