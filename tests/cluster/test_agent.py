@@ -11,8 +11,8 @@ from another_schema import odd_policy
 
 from controller.api.documents import load
 from controller.cluster.access import access
-from controller.cluster.client import Client
 from controller.cluster.cache import FILE
+from controller.cluster.client import Client
 from controller.cluster.findings import findings
 from controller.cluster.nodeevents import NodeEvents
 from controller.cluster.resources import EVENTS
