@@ -90,10 +90,12 @@ class Budget:
     """Of the host's total; the larger of the two counts."""
     maximum: float = np.inf
     """Bytes the node gives to all its domains together at most."""
+    least: float = 0.0
+    """Bytes the node keeps for itself whatever policies say."""
 
     def kept(self, total: float) -> float:
         """Bytes that a node of `total` bytes keeps for itself."""
-        return max(self.reserve, self.reserve_fraction * total)
+        return max(self.reserve, self.reserve_fraction * total, self.least)
 
 
 @dataclass(frozen=True, slots=True)

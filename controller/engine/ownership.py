@@ -7,7 +7,7 @@ A policy of mode Pause owns nothing: wherever it is for the node, no other enfor
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,10 +30,14 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """The node as selectors see it."""
+    """The node as selectors see it, and what Kubernetes asks of it. Sizes in bytes."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    withheld: int = 0
+    """Memory that pods do not get, for the system and the kubelet need it."""
+    eviction: int = 0
+    """Available memory below which the kubelet evicts pods; 0 without a kubelet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def assign(
         policies=tuple(policy.metadata.name for policy in ranked),
         modes=tuple(modes),
         models=tuple(models),
-        budget=node_budget(ranked),
+        budget=replace(node_budget(ranked), least=_least(facts, node)),
         index={domain.key: row for row, domain in enumerate(facts)},
         policy=owners,
         **arrays,
@@ -265,6 +269,16 @@ def _obstacle(domain: DomainFacts, wishes: Wishes, unowned: Reason) -> Reason:
 def forecaster(choice: ForecastModel) -> Model:
     """The forecaster that a policy chose, with the block of parameters of that name."""
     return registry.model(choice.type, **choice.chosen.model_dump())
+
+
+def _least(facts: Sequence[DomainFacts], node: NodeIdentity) -> float:
+    """Bytes that are kept whatever policies say: of domains in pods also what their node gives to no pod.
+
+    What other pods use really is in the host's own use, and what the system uses is too: where it has a reservation in
+    Kubernetes that counts once more, which is careful.
+    """
+    in_pods = any(domain.pod is not None for domain in facts)
+    return float(max(node.eviction, node.withheld if in_pods else 0))
 
 
 def node_budget(policies: Sequence[MemoryPolicy]) -> Budget:

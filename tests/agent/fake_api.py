@@ -70,10 +70,10 @@ class FakeApi:
         self.objects[MEMORY_POLICIES] = list(policies)
         self.version += 1
 
-    def set_node(self, uid: str = "node-uid", **labels: str) -> None:
+    def set_node(self, uid: str = "node-uid", status: Object | None = None, **labels: str) -> None:
         """The Node `here`."""
         metadata = {"name": "here", "uid": uid, "labels": labels, "resourceVersion": str(self.version)}
-        self.objects[NODES] = [{"metadata": metadata}]
+        self.objects[NODES] = [{"metadata": metadata, "status": status or {}}]
 
     def list(self, resource: Resource) -> Page:
         return next(self.pages(resource))

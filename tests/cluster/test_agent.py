@@ -11,6 +11,7 @@ from another_schema import odd_policy
 
 from controller.api.documents import load
 from controller.cluster.access import access
+from controller.cluster.cache import FILE
 from controller.cluster.client import Client
 from controller.cluster.findings import findings
 from controller.cluster.nodeevents import NodeEvents
@@ -137,6 +138,16 @@ def test_a_policy_counts_when_applied_changed_and_deleted_and_is_never_written_t
     until(lambda: mode(agent) == "Enforce", PATIENCE_S, "mode changed")
     cluster.delete("all")
     wait_owner(agent, None)
+
+
+def test_what_the_kubelet_keeps_free_is_known_and_kept_whatever_policies_say(cluster, start, tmp_path):
+    status = {"capacity": {"memory": "8Gi"}, "allocatable": {"memory": "7Gi"}}
+    cluster.kubectl("patch", "node", NODE, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    cluster.apply("all", budget={"reserve": "0", "reservePercent": 0})
+    agent = start()
+    until(lambda: agent.state()["node"]["reserve"] == 100 * 2**20, PATIENCE_S, "default threshold of eviction kept")
+    (remembered,) = tmp_path.rglob(FILE)
+    until(lambda: json.loads(remembered.read_text())["node"]["withheld"] == 2**30, PATIENCE_S, "withheld from pods")
 
 
 def test_a_pause_stops_all_that_is_enforced_within_seconds_and_until_it_is_deleted(cluster, start):
