@@ -32,8 +32,8 @@ class NumberRange(click.FloatRange):
 
 
 def connect_option(command: Command) -> Command:
-    """`--connect`: the libvirt URIs, as `uris`; each once, and at least one."""
-    return _connect((DEFAULT_CONNECT,), DEFAULT_CONNECT)(command)
+    """`-c`, `--connect`: the libvirt URIs, as `uris`; each once, and at least one."""
+    return _connect((DEFAULT_CONNECT,), DEFAULT_CONNECT, "LIBVIRT_DEFAULT_URI")(command)
 
 
 def kubevirt_options(command: Command) -> Command:
@@ -56,14 +56,16 @@ def kubevirt_options(command: Command) -> Command:
     return _connect((), f"{DEFAULT_CONNECT}; with --kubevirt: none")(kubevirt)
 
 
-def _connect(default: tuple[str, ...], shown: str) -> Callable[[Command], Command]:
+def _connect(default: tuple[str, ...], shown: str, variable: str | None = None) -> Callable[[Command], Command]:
     return click.option(
+        "-c",
         "--connect",
         "uris",
         metavar="URI",
         multiple=True,
         default=default,
         show_default=shown,
+        envvar=variable,
         callback=_distinct_uris,
         help="libvirt connection; may be given several times.",
     )

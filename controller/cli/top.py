@@ -8,7 +8,7 @@ import click
 
 from controller.api.printable import printable
 from controller.cli.arrange import SORTS, arranged
-from controller.cli.endpoint import explained, fetch, url_option
+from controller.cli.endpoint import complete_domains, explained, fetch, url_option
 from controller.cli.options import NumberRange
 from controller.cli.output import document, output_option, terminal
 
@@ -28,7 +28,7 @@ from controller.cli.output import document, output_option, terminal
 @click.option(
     "--filter", "wanted", metavar="TEXT", default="", help="Only domains with TEXT in name, policy or reason."
 )
-@click.argument("domain", required=False)
+@click.argument("domain", required=False, shell_complete=complete_domains)
 @output_option("What to print.")
 def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, domain: str | None, output: str) -> None:
     """Show demand, forecast, allocation and the last action of every domain, live; or DOMAIN's history. Ctrl-C ends it.

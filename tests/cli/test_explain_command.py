@@ -98,3 +98,19 @@ def test_no_agent_is_an_error_with_the_remedy():
 
 def test_a_domain_has_to_be_named():
     assert explain().exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["explain", "top"])
+@pytest.mark.parametrize(("begun", "offered"), [("", ["web-1", "web-2"]), ("web-2", ["web-2"]), ("x", [])])
+def test_the_shell_is_offered_domains_whose_names_are_one_word_to_it(url, command, begun, offered):
+    words = f"ballast {command} --url {url} {begun}"
+    variables = {"_BALLAST_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "4"}
+    result = CliRunner().invoke(main, prog_name="ballast", env=variables)
+    assert result.output.split() == [f"plain,{name}" for name in offered]
+
+
+def test_the_shell_is_offered_no_domain_where_nothing_answers():
+    words = "ballast explain --url http://127.0.0.1:1 "
+    variables = {"_BALLAST_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "4"}
+    result = CliRunner().invoke(main, prog_name="ballast", env=variables)
+    assert (result.exit_code, result.output.strip()) == (0, "")
