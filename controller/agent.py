@@ -34,9 +34,12 @@ class Agent:
         clock: WakeableClock,
         launchers: Tell | None = None,
         run: Run = run_kopf,
+        *,
+        observe: bool = False,
     ) -> None:
         """`load` reads the access to the API server, `launchers` is told which pods of KubeVirt's virtual machines
-        there are, `run` watches the policies. Raises AccessError, CacheError.
+        there are, `run` watches the policies; `observe`: nothing is changed, whatever their modes. Raises AccessError,
+        CacheError.
         """
         self._node_name = node_name
         self._client = Client(load)
@@ -45,7 +48,7 @@ class Agent:
         )
         self.reporter = Reporter(self._client, node_name, self._news, clock.monotonic)
         self.board = Board(node_name, clock.monotonic, self.reporter.worker.wake)
-        self.loop = ControlLoop(host, self.policies, clock, self.board)
+        self.loop = ControlLoop(host, self.policies, clock, self.board, observe=observe)
         self._pods = None if launchers is None else PodWatch(self._client, node_name, launchers, clock.monotonic)
         self._stack = ExitStack()
 

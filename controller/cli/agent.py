@@ -13,6 +13,7 @@ from controller.cli.options import (
     listen_option,
     log_options,
     node_name_option,
+    observe_option,
     proc_option,
 )
 from controller.observe.address import Address
@@ -23,6 +24,7 @@ DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
 
 @click.command()
 @kubevirt_options
+@observe_option
 @node_name_option("Name of this host's Node in the cluster; a pod knows it as spec.nodeName.")
 @kubeconfig_option
 @click.option(
@@ -43,6 +45,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     uris: tuple[str, ...],
     kubevirt: bool,
     pods: Path,
+    observe: bool,
     node_name: str,
     kubeconfig: Path | None,
     cache_dir: Path,
@@ -76,5 +79,5 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     configure(log_format, log_level or "info")
     if not kubevirt:
         uris = uris or (DEFAULT_CONNECT,)
-    site = agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None)
+    site = agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None, observe)
     agent_service.serve(site, listen, domain_metrics=domain_metrics)

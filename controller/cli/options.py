@@ -115,6 +115,11 @@ def listen_option(text: str) -> Callable[[Command], Command]:
     return decorate
 
 
+def observe_option(command: Command) -> Command:
+    """`--observe`: False if not given."""
+    return click.option("--observe", is_flag=True, help="Change nothing, whatever the mode of a policy.")(command)
+
+
 def domain_metrics_option(command: Command) -> Command:
     """`--domain-metrics`: True if not given."""
     return click.option(

@@ -40,6 +40,8 @@ class Site:
     uris: tuple[str, ...]
     node_name: str
     proc: Path
+    observe: bool
+    """Nothing is changed, whatever a policy's mode."""
 
 
 class _Wired:
@@ -51,7 +53,7 @@ class _Wired:
         self.folder = folder
         self.board = Board(site.node_name, clock.monotonic, heartbeat())
         self.host = Host(fixed(site.uris), site.proc, clock.wake)
-        self.loop = ControlLoop(self.host, self.folder, clock, self.board)
+        self.loop = ControlLoop(self.host, self.folder, clock, self.board, observe=site.observe)
         self.host.read()
         stack.callback(self.host.close)
         self.host.start()

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from controller.cli.main import main
 from controller.cli.once import table
+from controller.host.host import Host
 
 TEST_DRIVER = "test:///default"
 """One running domain, `test`, inside the libvirt library."""
@@ -51,6 +52,25 @@ def test_once_as_a_document(folder, form, parse):
     state = parse(once(folder, "-o", form).output)
     assert [(each["name"], each["policy"]) for each in state["domains"]] == [("test", "all")]
     assert state["refused"] == {}
+
+
+@pytest.mark.parametrize(("words", "mode"), [((), "Observe"), (("--observe",), "Observe"), (("--enforce",), "Enforce")])
+def test_once_enforces_with_the_word_that_says_so_alone(folder, monkeypatch, words, mode):
+    (folder / "all.yaml").write_text(POLICY.replace("all}", "all}, spec: {mode: Enforce}"))
+    asked: list[str] = []
+    monkeypatch.setattr(Host, "ensure_statistics", lambda _self, key, _seconds: asked.append(key))
+    state = json.loads(once(folder, "-o", "json", *words).output)
+    assert [each["mode"] for each in state["domains"]] == [mode]
+    assert bool(asked) == (mode == "Enforce")
+    overruled = [each for each in state["warnings"] if "only observed" in each]
+    assert len(overruled) == (mode == "Observe")
+
+
+@pytest.mark.parametrize("words", [("--enforce",), ("--once", "--enforce", "--observe")])
+def test_enforce_is_a_word_of_once_alone(folder, words):
+    result = CliRunner().invoke(main, ["run", "--policies", str(folder), *words])
+    assert result.exit_code == 2
+    assert "--enforce is for --once alone" in result.output
 
 
 def test_once_says_which_policies_are_without_effect(folder):
