@@ -55,12 +55,13 @@ def _holds(value: Any, shape: Mapping[str, Check]) -> bool:
     return isinstance(value, dict) and all(name in value and check(value[name]) for name, check in shape.items())
 
 
-_SIZES = ("demand", "forecast", "allocation", "target")
+_SIZES = ("demand", "forecast", "upper", "allocation", "target", "minimum", "maximum")
 _ACTION = dict.fromkeys(("age_s", "from", "to"), _maybe_number) | dict.fromkeys(("reason", "reason_text"), _text)
 _DOMAIN: Mapping[str, Check] = {
-    **dict.fromkeys(("name", "reason", "reason_text", "advice"), _text),
-    "policy": _maybe_text,
+    **dict.fromkeys(("key", "name", "uuid", "reason", "reason_text", "advice"), _text),
+    **dict.fromkeys(("policy", "mode"), _maybe_text),
     **dict.fromkeys((*_SIZES, "interval_s"), _maybe_number),
+    "reallocations": _number,
     **dict.fromkeys(("stable", "pressure"), _flag),
     "last_action": lambda value: value is None or _holds(value, _ACTION),
 }
