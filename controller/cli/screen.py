@@ -52,13 +52,13 @@ class Screen:
             return replace(self, sort=_ORDERS[place % len(_ORDERS)])
         if key == "escape":
             return replace(self, opened=False) if self.opened else replace(self, wanted="", chosen="")
-        changes: dict[str, dict[str, bool]] = {
-            "q": {"ended": True},
-            "?": {"helping": True},
-            "/": {"typing": True, "opened": False},
-            "enter": {"opened": self.chosen in domains},
+        others = {
+            "q": replace(self, ended=True),
+            "?": replace(self, helping=True),
+            "/": replace(self, typing=True, opened=False),
+            "enter": replace(self, opened=self.chosen in domains),
         }
-        return replace(self, **changes.get(key, {}))
+        return others.get(key, self)
 
     def _typed(self, key: str) -> "Screen":
         if key == "escape":
