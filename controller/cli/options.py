@@ -76,6 +76,18 @@ def node_name_option(text: str) -> Callable[[Command], Command]:
     return click.option("--node-name", metavar="NAME", default=socket.gethostname, show_default="host name", help=text)
 
 
+def node_label_option(command: Command) -> Command:
+    """`--node-label`: a dict, as `node_labels`."""
+    return click.option(
+        "--node-label",
+        "node_labels",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_labels,
+        help="Label of this node, for a policy's nodeSelector; may be given several times.",
+    )(command)
+
+
 def proc_option(command: Command) -> Command:
     """`--proc`: a Path."""
     return click.option(
@@ -168,6 +180,31 @@ def _distinct_uris(_context: click.Context, _option: click.Parameter, uris: tupl
         if refused := refusal(uri):
             raise click.BadParameter(refused)
     return tuple(dict.fromkeys(uris))
+
+
+def _labels(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """As Kubernetes takes them; each key once."""
+    labels: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise click.BadParameter(f"{text!r} is not a label; write it like disk=ssd")
+        if labels.setdefault(key, value) != value:
+            raise click.BadParameter(f"{key!r} has two values, {labels[key]!r} and {value!r}; give it one")
+    if labels:
+        _check_labels(labels)
+    return labels
+
+
+def _check_labels(labels: dict[str, str]) -> None:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - not for the sake of --help
+
+    from controller.api.policy import LabelKey, LabelValue  # noqa: PLC0415 - as above
+
+    try:
+        TypeAdapter(dict[LabelKey, LabelValue]).validate_python(labels)
+    except ValidationError as error:
+        raise click.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 
 
 def _listen_names(context: click.Context, _option: click.Parameter, names: tuple[str, ...]) -> None:

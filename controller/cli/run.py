@@ -10,6 +10,7 @@ from controller.cli.options import (
     domain_metrics_option,
     listen_option,
     log_options,
+    node_label_option,
     node_name_option,
     observe_option,
     proc_option,
@@ -36,6 +37,7 @@ from controller.observe.log import configure
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.")
 @domain_metrics_option
 @node_name_option("Name of this node, for a policy's nodeSelector.")
+@node_label_option
 @proc_option
 @log_options("Least level to log; info if not given, with --once nothing.")
 def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
@@ -48,6 +50,7 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     listen: Address | None,
     domain_metrics: bool,
     node_name: str,
+    node_labels: dict[str, str],
     proc: Path,
     log_format: str,
     log_level: str | None,
@@ -72,7 +75,7 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     from controller.cli import service  # noqa: PLC0415 - numpy, pydantic and libvirt: not for the sake of --help
 
     configure(log_format, log_level or ("critical" if once else "info"))
-    site = service.Site(policies, uris, node_name, proc, observe=observe or (once and not enforce))
+    site = service.Site(policies, uris, node_name, node_labels, proc, observe=observe or (once and not enforce))
     if once:
         click.echo(service.once(site, output))
     else:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from controller.api.printable import printable
 from controller.cli.arrange import SORTS
 
 HELP = """\
@@ -81,7 +82,7 @@ class Screen:
     def footer(self) -> str:
         """The last line."""
         if self.typing:
-            return f"/{self.wanted}▏"
+            return f"/{printable(self.wanted)}▏"
         if self.opened:
             return "Esc back  q quit"
-        return f"filter: {self.wanted}  {HINT}" if self.wanted else HINT
+        return f"filter: {printable(self.wanted)}  {HINT}" if self.wanted else HINT

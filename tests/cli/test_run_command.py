@@ -84,6 +84,14 @@ def test_once_says_which_policies_are_without_effect(folder):
     ]
 
 
+@pytest.mark.parametrize(("labels", "owner"), [(("disk=ssd", "zone="), "labelled"), (("disk=hdd",), None), ((), None)])
+def test_a_label_given_to_the_host_is_selected_by(folder, labels, owner):
+    selector = "{matchLabels: {disk: ssd}, matchExpressions: [{key: zone, operator: Exists}]}"
+    (folder / "all.yaml").write_text(POLICY.replace("all}", f"labelled}}, spec: {{nodeSelector: {selector}}}"))
+    given = [word for label in labels for word in ("--node-label", label)]
+    assert [each["policy"] for each in json.loads(once(folder, "-o", "json", *given).output)["domains"]] == [owner]
+
+
 def test_once_says_that_there_is_no_policy_at_all(folder):
     (folder / "all.yaml").unlink()
     assert "! no MemoryPolicy is in force: every domain is left alone" in once(folder).output.splitlines()
@@ -127,6 +135,11 @@ def test_a_proc_without_meminfo_is_refused(folder, tmp_path):
             "transport 'ssh' leads to another host, or may; run Ballast on",
         ),
         (["-o", "json"], "-o json needs --once"),
+        (["--node-label", "disk"], "'disk' is not a label; write it like disk=ssd"),
+        (["--node-label", "a=1", "--node-label", "a=2"], "'a' has two values, '1' and '2'; give it one"),
+        (["--node-label", "=ssd"], "Invalid value for '--node-label'"),
+        (["--node-label", "disk=s s"], "'s s': not a label value that Kubernetes takes"),
+        (["--node-label", "a b=1"], "'a b': not a label key that Kubernetes takes"),
     ],
 )
 def test_options_without_sense_are_usage_errors(folder, arguments, message):
