@@ -81,12 +81,17 @@ _STATE: Mapping[str, Check] = {
 }
 _LINES = ("demand", "forecast", "allocation")
 _TRAIL = {"step_s": _number, **dict.fromkeys(_LINES, _list_of(_maybe_number))}
-_DECISION = {"age_s": _number, "sentences": lambda value: _list_of(_text)(value) and bool(value)}
+_DECISION = {
+    "age_s": _number,
+    **dict.fromkeys(("outcome", "reason", "error"), _text),
+    **dict.fromkeys(("allocation", "target"), _maybe_number),
+    "sentences": lambda value: _list_of(_text)(value) and bool(value),
+}
 _EXPLANATION: Mapping[str, Check] = {
     "domains": _list_of(
         _dict_of(
             {
-                "domain": _dict_of({"name": _text, **dict.fromkeys(_LINES, _maybe_number)}),
+                "domain": _dict_of(_DOMAIN),
                 "standing": _list_of(_text),
                 "trail": _dict_of(_TRAIL),
                 "decisions": _list_of(_dict_of(_DECISION)),

@@ -16,6 +16,7 @@ COMMANDS = {
     "agent": "Keep memory where it is needed, on this node of a cluster.",
     "check": "Check policy files, offline.",
     "top": "Show the live table of a running Ballast.",
+    "describe": "Show all that is known of a domain.",
     "explain": "Say why a domain has the memory it has.",
     "record": "Write this host's memory demand to a trace file.",
     "backtest": "Replay a policy and its peers on traces, and compare.",

@@ -11,8 +11,8 @@ import click
 import numpy as np
 
 from controller.cli.output import Problems, document
-from controller.cli.signals import stopped_by_signals
 from controller.cli.service_manager import ServiceManager
+from controller.cli.signals import stopped_by_signals
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.host.host import Host

@@ -1,7 +1,7 @@
 """What systemd hears of a Ballast that it runs: that it has started, how it is, that it is alive, that it ends.
 
-The protocol is sd_notify(3)'s: a datagram to the socket that the environment names. A service that no longer says that it
-is alive is ended and started anew.
+The protocol is sd_notify(3): a datagram to the socket that the environment names. A service that no longer says
+that it is alive is ended and started anew.
 """
 
 import os

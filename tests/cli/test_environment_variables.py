@@ -60,7 +60,7 @@ def test_a_remote_host_in_libvirts_own_variable_is_refused_with_its_name():
     assert "leads to another host" in text
 
 
-@pytest.mark.parametrize("name", ["top", "explain"])
+@pytest.mark.parametrize("name", ["top", "describe", "explain"])
 def test_one_variable_says_where_ballast_answers(name, monkeypatch):
     assert parsed(name, "web", monkeypatch=monkeypatch, BALLAST_URL="http://h:1")["url"] == "http://h:1"
 
