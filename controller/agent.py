@@ -11,7 +11,6 @@ from controller.cluster.access import Load
 from controller.cluster.cache import Cache
 from controller.cluster.client import Client
 from controller.cluster.findings import findings
-from controller.cluster.kopfwatch import Run, run_kopf
 from controller.cluster.podwatch import PodWatch, Tell
 from controller.cluster.policies import ClusterPolicies
 from controller.cluster.report import Context
@@ -34,21 +33,22 @@ class Agent:
         host: Host,
         clock: WakeableClock,
         launchers: Tell | None = None,
-        run: Run = run_kopf,
+        *,
+        observe: bool = False,
     ) -> None:
         """`load` reads the access to the API server, `launchers` is told which pods of KubeVirt's virtual machines
-        there are, `run` watches the policies. Raises AccessError, CacheError.
+        there are; `observe`: nothing is changed, whatever the modes of policies. Raises AccessError, CacheError.
 
         `node` is what is known of it without the API server.
         """
         self._node_name = node.name
         self._client = Client(load)
         self.policies = ClusterPolicies(
-            self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic, run
+            self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic
         )
         self.reporter = Reporter(self._client, node.name, self._news, clock.monotonic)
         self.board = Board(node.name, clock.monotonic, self.reporter.worker.wake)
-        self.loop = ControlLoop(host, self.policies, clock, self.board)
+        self.loop = ControlLoop(host, self.policies, clock, self.board, observe=observe)
         self._pods = None if launchers is None else PodWatch(self._client, node.name, launchers, clock.monotonic)
         self._stack = ExitStack()
 

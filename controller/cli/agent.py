@@ -13,6 +13,7 @@ from controller.cli.options import (
     listen_option,
     log_options,
     node_name_option,
+    observe_option,
     proc_option,
 )
 from controller.observe.address import Address
@@ -32,6 +33,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str) -> int:
 
 @click.command()
 @kubevirt_options
+@observe_option
 @node_name_option("Name of this host's Node in the cluster; a pod knows it as spec.nodeName.")
 @kubeconfig_option
 @click.option(
@@ -62,6 +64,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     uris: tuple[str, ...],
     kubevirt: bool,
     pods: Path,
+    observe: bool,
     node_name: str,
     kubeconfig: Path | None,
     cache_dir: Path,
@@ -96,5 +99,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     configure(log_format, log_level or "info")
     if not kubevirt:
         uris = uris or (DEFAULT_CONNECT,)
-    site = agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None, eviction)
+    site = agent_service.Site(
+        kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None, eviction, observe
+    )
     agent_service.serve(site, listen, domain_metrics=domain_metrics)

@@ -43,6 +43,8 @@ class Site:
     """The kubelet's folder of pods, where the libvirt of each virt-launcher pod is to be connected to, too."""
     eviction: int
     """Bytes of available memory below which the kubelet evicts pods."""
+    observe: bool
+    """Nothing is changed, whatever a policy's mode."""
 
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
@@ -53,8 +55,15 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
             host = Host(fixed(site.uris), site.proc, clock.wake)
             host.read()
             launchers = None if site.pods is None else _connecting(host, site.uris, site.pods)
-            node = NodeIdentity(site.node_name, eviction=site.eviction)
-            agent = Agent(access(site.kubeconfig), node, site.cache_dir, host, clock, launchers)
+            agent = Agent(
+                access(site.kubeconfig),
+                NodeIdentity(site.node_name, eviction=site.eviction),
+                site.cache_dir,
+                host,
+                clock,
+                launchers,
+                observe=site.observe,
+            )
             if listen is not None:
                 collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
                 stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))

@@ -1,5 +1,6 @@
 """The group `ballast` and the table of its commands."""
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -7,6 +8,7 @@ import click
 
 from controller import __version__
 from controller.api.printable import printable
+from controller.cli.environment import meant, named, unknown
 from controller.cli.output import Problems
 
 COMMANDS = {
@@ -14,6 +16,7 @@ COMMANDS = {
     "agent": "Keep memory where it is needed, on this node of a cluster.",
     "check": "Check policy files, offline.",
     "top": "Show the live table of a running Ballast.",
+    "describe": "Show all that is known of a domain.",
     "explain": "Say why a domain has the memory it has.",
     "record": "Write this host's memory demand to a trace file.",
     "backtest": "Replay a policy and its peers on traces, and compare.",
@@ -36,8 +39,20 @@ class Commands(click.Group):
         """None for a name that is no command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"controller.cli.{cmd_name}"), cmd_name)
-        return command
+        return named(getattr(import_module(f"controller.cli.{cmd_name}"), cmd_name), cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Fails, with what may have been meant, for a command that there is not, and for variables that set nothing."""
+        wanted = args[0]
+        if wanted not in COMMANDS and not wanted.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {wanted!r}.{meant(wanted, COMMANDS)}")
+        name, command, rest = super().resolve_command(ctx, args)
+        asks_for_help = any(each in ctx.help_option_names for each in rest)
+        if name and command and not asks_for_help and (problem := unknown(command, name, os.environ)):
+            ctx.fail(problem)
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """What is said of an error is one line, or as many as `Problems` has, whatever names are in it."""
@@ -71,4 +86,7 @@ def main() -> None:
       echo '{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}' > policies/all.yaml
       ballast check policies/
       ballast run --policies policies/ --once
+
+    Each option of each command can be set by an environment variable too, which its --help names. An option that
+    is given counts before it. Several values are separated by blanks, several files by colons.
     """

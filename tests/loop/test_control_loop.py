@@ -102,7 +102,7 @@ def test_ownership_is_worked_out_only_when_facts_or_policies_change(monkeypatch)
     site.host.add("a")
     built = []
     assign = control.assign
-    monkeypatch.setattr(control, "assign", lambda *inputs: built.append(1) or assign(*inputs))
+    monkeypatch.setattr(control, "assign", lambda *inputs, **options: built.append(1) or assign(*inputs, **options))
     site.turn(3)
     assert len(built) == 1
     site.source.set(ENFORCE)
@@ -144,6 +144,32 @@ def test_a_pause_stops_what_is_enforced_with_the_next_turn_and_says_so(caplog):
     site.source.set(ENFORCE)
     site.turn(10)
     assert (site.host.applied != applied, site.board.document()["node"]["paused"]) == (True, False)
+
+
+def test_a_ballast_started_to_observe_changes_nothing_and_says_which_policies_it_overrules():
+    site = Site(ENFORCE, "{mode: Observe, domainSelector: {names: [z]}}", observe=True)
+    site.host.add("a", actual=512, demand=505)
+    site.turn(5)
+    site.loop.release()
+    assert (site.host.applied, site.host.ensured, site.host.restored) == ([], {}, [])
+    assert (site.domain("a")["mode"], site.domain("a")["target"] > 512 * MIB) == ("Observe", True)
+    overruled = [each for each in site.board.document()["warnings"] if "started to change nothing" in each]
+    assert overruled == ["MemoryPolicy p0 says Enforce, and is only observed: Ballast was started to change nothing"]
+
+
+def test_a_ballast_started_to_observe_says_nothing_of_policies_that_observe_anyhow():
+    site = Site("{mode: Observe}", observe=True)
+    site.host.add("a")
+    site.turn()
+    assert site.board.document()["warnings"] == []
+
+
+def test_a_ballast_started_to_observe_releases_nothing_of_an_earlier_run():
+    site = Site(observe=True)
+    inherit(site, "{mode: Enforce}")
+    site.host.add("a", actual=700)
+    site.turn(3)
+    assert (site.host.applied, site.host.ensured, site.host.restored) == ([], {}, [])
 
 
 def test_statistics_are_asked_for_where_ballast_may_act_at_the_shortest_interval():
