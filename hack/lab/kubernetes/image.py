@@ -27,7 +27,7 @@ KEPT = 3
 """Base layers in the cache, 400 MB each: those of branches that are worked on."""
 PROJECT = Path(__file__).parents[3]
 PACKAGE = "controller"
-DISTRIBUTION = "ballast"
+DISTRIBUTION = "ballast-libvirt"
 PACKAGES = "/opt/ballast"
 """Where the image has the project and the packages it needs."""
 PYTHON = Path(sys.executable).resolve()
