@@ -18,3 +18,5 @@ def test_both_run_the_same_program_as_the_same_user():
     assert json.loads(last("ENTRYPOINT")) == image.CONFIG["Entrypoint"]
     assert last("USER") == image.CONFIG["User"]
     assert last("WORKDIR") == image.CONFIG["WorkingDir"]
+    environment = dict(each.split("=", 1) for each in last("ENV").split())
+    assert environment == dict(each.split("=", 1) for each in image.CONFIG["Env"])
