@@ -11,11 +11,12 @@ ROOT = Path(__file__).parents[2]
 TOLD = {
     "CHANGELOG.md": r"^## (\S+?),? ",
     "manifests/README.md": r"newTag: (\S+?)[},\s]|localhost/ballast:(\S+)",
+    "manifests/helm/Chart.yaml": r"^(?:version|appVersion): (\S+)",
     "manifests/base/kustomization.yaml": r"newTag: (\S+)",
     "manifests/image/Containerfile": r"localhost/ballast:(\S+)",
 }
 """Where, and what stands before it. Of the changelog the newest version counts."""
-NAMES_IT = re.compile(r"newTag: *\d|localhost/ballast:\d|^(?:app)?[vV]ersion: *\S*\d", re.MULTILINE)
+NAMES_IT = re.compile(r"newTag: *\d|localhost/ballast:\d|^(?:version|appVersion): *\d", re.MULTILINE)
 
 
 @pytest.mark.parametrize("file", TOLD)
