@@ -2,13 +2,17 @@
 
 import io
 import os
+import re
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from lab.command import run
 
-NOTHING_INSTALLED = ("-o", "Dir::State::status=/dev/null", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=root")
+NOTHING_INSTALLED = ("Dir::State::status=/dev/null", "Debug::NoLocking=1", "APT::Sandbox::User=root")
+"""Options by which apt goes by its lists alone, and needs no root."""
 
 
 def update_lists() -> None:
@@ -28,12 +32,22 @@ def unpack(package: str, scratch: Path) -> Path:
     return target
 
 
-def closure(*packages: str) -> str:
-    """Names, sizes and digests of `packages` and all that they depend on, one a line, as apt's lists have them.
+class Package(NamedTuple):
+    """One that apt's lists have."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+def closure(*packages: str) -> list[Package]:
+    """These packages and all that they depend on.
 
     Raises LabError when apt does not know one of them.
     """
-    return run(*_install(*packages), "--print-uris", "-qq")
+    lines = run(*_install(*packages), "-o", "Acquire::ForceHash=SHA256", "--print-uris", "-qq")
+    found = re.findall(r"^'\S+' ([^_]+)_([^_]+)_\S+ \d+ SHA256:(\S+)$", lines, re.MULTILINE)
+    return [Package(name, unquote(version), digest) for name, version, digest in found]
 
 
 def download_closure(folder: Path, *packages: str) -> list[Path]:
@@ -50,4 +64,5 @@ def files(package: Path) -> tarfile.TarFile:
 
 
 def _install(*packages: str) -> list[str]:
-    return ["apt-get", *NOTHING_INSTALLED, "--no-install-recommends", "--yes", "install", *packages]
+    options = [part for option in NOTHING_INSTALLED for part in ("-o", option)]
+    return ["apt-get", *options, "--no-install-recommends", "--yes", "install", *packages]

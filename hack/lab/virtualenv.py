@@ -57,16 +57,16 @@ class Dependencies(NamedTuple):
         return sources
 
 
-def dependencies(*extras: str) -> Dependencies:
-    """All that the project needs, with these of its extras, in the pinned versions.
+def dependencies(source: Path, *extras: str) -> Dependencies:
+    """All that the project in folder `source` needs, with these of its extras, in the pinned versions.
 
     Raises LabError when this is not Python 3.11, or packages cannot be had.
     """
     if sys.version_info[:2] != (3, 11):
         raise LabError(f"Python {sys.version.split()[0]}: packages for Debian 12's need 3.11; make .venv with that")
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((source / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *(each for extra in extras for each in project["optional-dependencies"][extra])]
-    pinned = PROJECT / "hack" / "constraints.txt"
+    pinned = source / "hack" / "constraints.txt"
     digest = hashlib.sha256(Path(__file__).read_bytes() + pinned.read_bytes() + " ".join(asked).encode())
     folder = cached(FOLDER / digest.hexdigest()[:16], lambda result: _install(result, asked, pinned))
     os.utime(folder)

@@ -49,16 +49,16 @@ def install(node: Node) -> None:
     """
     with tempfile.TemporaryDirectory(dir=node.folder) as scratch:
         archive = Path(scratch, "image")
-        write(archive, NAME, [virtualenv.PROJECT / "controller"], {})
+        write(archive, NAME, virtualenv.PROJECT, [virtualenv.PROJECT / "controller"], {})
         node.import_image(archive)
 
 
-def write(archive: Path, name: str, packages: Iterable[Path], labels: Mapping[str, str]) -> str:
-    """Write the image with these folders of Python files for the project, and return its digest.
+def write(archive: Path, name: str, source: Path, packages: Iterable[Path], labels: Mapping[str, str]) -> str:
+    """Write the image of the project in folder `source`, of which it has these folders, and return its digest.
 
     Raises LabError when packages cannot be had.
     """
-    layers = [system(), _dependencies()]
+    layers = [system(), _dependencies(source)]
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
         virtualenv.project(packages, Path(scratch, "project"))
         layer = Layer(Path(scratch, "layer"))
@@ -68,20 +68,27 @@ def write(archive: Path, name: str, packages: Iterable[Path], labels: Mapping[st
 
 
 def system() -> Path:
-    """The layer of Debian's packages, in the versions that apt's lists have.
+    """The layer of Debian's packages.
 
-    Raises LabError when apt has no lists, or they are out of date.
+    Raises LabError as `packages_of_debian` does, and when a package cannot be had.
+    """
+    return _cached("debian", repr(packages_of_debian()).encode() + Path(__file__).read_bytes(), _system)
+
+
+def packages_of_debian() -> list[debian.Package]:
+    """Those in the image, in the versions that apt's lists have: `apt-get update` brings newer ones.
+
+    Raises LabError when apt has no lists.
     """
     try:
-        known = debian.closure(*PACKAGES)
+        return debian.closure(*PACKAGES)
     except LabError:
         debian.update_lists()
-        known = debian.closure(*PACKAGES)
-    return _cached("debian", known.encode() + Path(__file__).read_bytes(), _system)
+        return debian.closure(*PACKAGES)
 
 
-def _dependencies() -> Path:
-    found = virtualenv.dependencies(EXTRA)
+def _dependencies(source: Path) -> Path:
+    found = virtualenv.dependencies(source, EXTRA)
 
     def write(result: Path) -> None:
         layer = Layer(result)
