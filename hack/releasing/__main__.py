@@ -29,8 +29,10 @@ TITLE = "Ballast"
     help="Where you will bring the image: install.yaml and the chart ask for it there, by its digest.",
 )
 def main(out: Path, image: str | None) -> None:
-    """Make all that a release publishes of the last commit: wheel, sdist, image, install.yaml, Helm chart and Debian
-    package, with bills of materials, provenance and sums. The same commit and the same packages of Debian make the same.
+    """Make all that a release publishes of the last commit.
+
+    That is wheel, sdist, image, install.yaml, Helm chart and Debian package, with bills of materials, provenance and
+    sums. The same commit and the same packages of Debian make the same files.
     """
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):

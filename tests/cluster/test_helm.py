@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from controller import __version__
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.controlplane import ControlPlane
 from lab.kubernetes.node import Node
@@ -112,7 +111,7 @@ def test_an_image_by_digest_is_asked_for_by_it_and_with_its_secret():
     ]
     assert len(pods) == 2
     for pod in pods:
-        assert pod["containers"][0]["image"] == f"registry.example.org/ballast:{__version__}@{digest}"
+        assert pod["containers"][0]["image"] == f"registry.example.org/ballast@{digest}"
         assert pod["imagePullSecrets"] == [{"name": "login"}]
 
 
