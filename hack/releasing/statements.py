@@ -37,8 +37,9 @@ def _component(kind: str, name: str, version: str, purl: str) -> dict[str, Any]:
 
 def _of_pypi(found: Distribution) -> dict[str, Any]:
     component = _component("library", found.name, found.version, _purl(found.name, found.version))
-    expression = found.metadata.get("License-Expression")
-    return component | ({"licenses": [{"expression": expression}]} if expression else {})
+    if "License-Expression" not in found.metadata:
+        return component
+    return component | {"licenses": [{"expression": found.metadata["License-Expression"]}]}
 
 
 def _purl(name: str, version: str) -> str:
