@@ -29,8 +29,7 @@ def build(source: Source, packages: Iterable[Path], scratch: Path, out: Path) ->
     shutil.copytree(scratch / "project", place, symlinks=True, dirs_exist_ok=True)
     _lay_out(source, tree)
     _control(source, tree)
-    for path in [*tree.rglob("*"), tree]:
-        os.utime(path, (source.time, source.time), follow_symlinks=False)
+    _settle(source, tree)
     result = out / f"ballast_{source.version}_amd64.deb"
     building = ("dpkg-deb", "--root-owner-group", "-Zzstd", "--build", str(tree), str(result))
     run(*building, environment=source.environment())
@@ -69,6 +68,14 @@ def _control(source: Source, tree: Path) -> None:
     for script in SCRIPTS:
         _write(tree / "DEBIAN" / script, (Path(__file__).parent / "debian" / script).read_text())
         (tree / "DEBIAN" / script).chmod(0o755)
+
+
+def _settle(source: Source, tree: Path) -> None:
+    """Times and modes that do not tell of this machine."""
+    for path in [*tree.rglob("*"), tree]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        os.utime(path, (source.time, source.time), follow_symlinks=False)
 
 
 def _md5(path: Path) -> str:

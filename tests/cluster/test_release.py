@@ -1,6 +1,7 @@
 """What `./hack/release` leaves in its folder is the same each time; each part is installed, used and removed once."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from controller import __version__
+from lab import debian
 from lab.kubernetes import image
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.node import Node
@@ -42,8 +44,10 @@ class Releases(NamedTuple):
 def releases(tmp_path_factory) -> Releases:
     folder = tmp_path_factory.mktemp("releases")
     made = Releases(folder / "plain", folder / "named")
-    for out, more in ((made.plain, ()), (made.named, ("--image", HOME))):
+    for out, umask, more in ((made.plain, 0o022, ()), (made.named, 0o077, ("--image", HOME))):
+        before = os.umask(umask)
         result = CliRunner().invoke(main, ["--out", str(out), *more], catch_exceptions=False)
+        os.umask(before)
         assert result.exit_code == 0, result.output
     return made
 
@@ -80,10 +84,14 @@ class TestFiles:
         assert sums.keys() == {file.name for file in releases.plain.iterdir()} - {"SHA256SUMS"}
         assert subjects(releases.plain) == {name: digest for name, digest in sums.items() if name != "provenance.json"}
 
-    def test_the_chart_tells_no_time_but_the_commits(self, releases):
+    def test_chart_and_package_tell_no_time_but_the_commits(self, releases):
         told = run("git", "log", "-1", "--format=%ct", cwd=ROOT)
-        with tarfile.open(releases.plain / CHART) as chart:
-            assert {member.mtime for member in chart} == {int(told)}
+        with tarfile.open(releases.plain / CHART) as chart, debian.files(releases.plain / DEB) as package:
+            assert {member.mtime for each in (chart, package) for member in each} == {int(told)}
+
+    def test_whoever_builds_the_package_its_files_have_the_usual_modes(self, releases):
+        with debian.files(releases.plain / DEB) as package:
+            assert {member.mode for member in package if not member.issym()} == {0o755, 0o644}
 
     def test_bills_of_materials_name_the_pinned_packages_and_debians(self, releases):
         pinned = dict(line.split("==") for line in (ROOT / "hack/constraints.txt").read_text().split() if "==" in line)

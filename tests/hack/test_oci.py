@@ -105,3 +105,4 @@ def test_the_same_files_make_the_same_layer_whenever_they_were_written(tmp_path)
         layer.close()
         made.append(layer.path.read_bytes())
     assert made[0] == made[1]
+    assert made[0][4:8] == bytes(4)  # gzip's own time, RFC 1952
