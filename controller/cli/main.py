@@ -26,6 +26,8 @@ COMMANDS = {
     "completion": "Print the shell completion script.",
 }
 """Command `x` is `controller.cli.x:x`; its line of help is here so that the overview imports none of them."""
+CLUSTER_CLIENT = {"aiohttp", "kopf", "kubernetes", "urllib3"}
+"""What the extra `cluster` brings: a host without a cluster needs none of it."""
 
 
 class Commands(click.Group):
@@ -63,6 +65,11 @@ class Commands(click.Group):
         except click.ClickException as error:
             vars(error)["message"] = printable(error.message)  # click calls it final for its own sake
             raise
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] not in CLUSTER_CLIENT:
+                raise
+            remedy = "install ballast-libvirt[cluster], which has it"
+            raise click.ClickException(f"{error.name} is not installed; {remedy}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """The overview, from the table alone."""

@@ -15,7 +15,20 @@ from controller.cli.main import main
 
 LINES = [(page, line) for page in PAGES for line in commands(read(page))]
 PROGRAMS = {
-    *("apt-get", "echo", "install", "journalctl", "kind", "mkdir", "pipx", "systemctl", "useradd", "virsh"),
+    *(
+        "apt-get",
+        "echo",
+        "helm",
+        "install",
+        "journalctl",
+        "kind",
+        "mkdir",
+        "pipx",
+        "skopeo",
+        "systemctl",
+        "useradd",
+        "virsh",
+    ),
     *("ballast", "kubectl", ".venv/bin/pytest"),
 }
 """Besides the scripts of `hack`: what a reader has, or is told to install."""
