@@ -9,6 +9,7 @@ from fake_site import MIB, FakeConnection, Site
 
 from controller.api.policy import Metadata
 from controller.api.wishes import Wishes
+from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
@@ -454,6 +455,16 @@ def test_wishes_that_cannot_be_understood_are_explained_on_the_domain_and_in_the
     site.turn()
     assert (site.domain("a")["reason"], site.domain("a")["advice"]) == ("InvalidWishes", "weight 'x': not a weight")
     assert "not valid: weight 'x': not a weight [InvalidWishes]" in caplog.text
+
+
+def test_an_annotation_of_its_pod_that_cannot_be_understood_is_explained_on_the_domain():
+    site = Site(CALM)
+    site.host.add("a")
+    (facts,) = site.host.facts
+    site.host.facts = (replace(facts, pod=Pod("u", "n", "p", annotations={"ballast.dev/mode": "off"})),)
+    site.turn()
+    told = "ballast.dev/mode 'off': not what an owner can ask for; use Off or Observe; only a policy enforces"
+    assert (site.domain("a")["reason"], site.domain("a")["advice"]) == ("InvalidWishes", told)
 
 
 def test_policies_without_effect_are_published_with_their_conflicts(caplog):
