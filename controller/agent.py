@@ -33,17 +33,19 @@ class Agent:
         host: Host,
         clock: WakeableClock,
         run: Run = run_kopf,
+        *,
+        label_node: bool = False,
     ) -> None:
         """`load` reads the access to the API server, `run` watches the policies. Raises AccessError, CacheError.
 
-        `node` is what is known of it without the API server.
+        `node` is what is known of it without the API server; with `label_node` it gets a label while it stays short.
         """
         self._node_name = node.name
         self._client = Client(load)
         self.policies = ClusterPolicies(
             self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic, run
         )
-        self.reporter = Reporter(self._client, node.name, self._news, clock.monotonic)
+        self.reporter = Reporter(self._client, node.name, self._news, clock.monotonic, label_node=label_node)
         self.board = Board(node.name, clock.monotonic, self.reporter.worker.wake)
         self.loop = ControlLoop(host, self.policies, clock, self.board)
         self._stack = ExitStack()
@@ -73,4 +75,5 @@ class Agent:
             ownership.paused,
         )
         conflicts = [remark.text for remark in ownership.remarks if remark.event == "conflict"]
-        return News(latest.state, context, findings(latest.state, lost(latest.connections), conflicts, context.short))
+        found = findings(latest.state, lost(latest.connections), conflicts, context.short)
+        return News(latest.state, context, found, self.policies.node.labels)

@@ -34,6 +34,8 @@ class Site:
     cache_dir: Path
     eviction: int
     """Bytes of available memory below which the kubelet evicts pods."""
+    label_node: bool
+    """The Node gets a label while its guests need more than there is."""
 
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
@@ -44,7 +46,7 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
             host = Host(site.uris, site.proc, clock.wake)
             host.read()
             node = NodeIdentity(site.node_name, eviction=site.eviction)
-            agent = Agent(access(site.kubeconfig), node, site.cache_dir, host, clock)
+            agent = Agent(access(site.kubeconfig), node, site.cache_dir, host, clock, label_node=site.label_node)
             if listen is not None:
                 collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
                 stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))
