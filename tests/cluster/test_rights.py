@@ -224,12 +224,13 @@ def labelling(installed, agent) -> Iterator[ApiClient]:
     """The agent, with the overlay that lets it label its node; once admission knows its policy."""
     folder = str(ROOT / "manifests" / "overlays" / "node-label")
     installed.kubectl("apply", "-f", f"{folder}/rbac.yaml", "-f", f"{folder}/admission.yaml")
-    until(lambda: label(agent, "node-a", {"short": "x"}).message.endswith(ONLY_LABEL), ADMISSION_S, "admission")
+    short = {"ballast.dev/short": "true"}
+    until(lambda: label(agent, "node-b", short).message.endswith(OWN_NODE), ADMISSION_S, "admission policy in force")
     yield agent
     installed.kubectl("delete", "-f", f"{folder}/rbac.yaml", "-f", f"{folder}/admission.yaml")
 
 
-ONLY_LABEL = "of a node's labels an agent may change ballast.dev/short, and no other"
+OWN_NODE = "an agent may label the node its pod is on, and no other"
 
 
 def label(client: ApiClient, node: str, labels: dict[str, str | None]) -> Answer:
