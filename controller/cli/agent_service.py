@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from controller.agent import Agent
+from controller.agent import Agent, Options
 from controller.cli.signals import stopped_by_signals
 from controller.cluster.access import AccessError, access
 from controller.cluster.cache import CacheError
@@ -45,6 +45,8 @@ class Site:
     """Bytes of available memory below which the kubelet evicts pods."""
     observe: bool
     """Nothing is changed, whatever a policy's mode."""
+    label_node: bool
+    """The Node gets a label while its guests need more than there is."""
 
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
@@ -61,8 +63,7 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
                 site.cache_dir,
                 host,
                 clock,
-                launchers,
-                observe=site.observe,
+                Options(launchers, site.observe, site.label_node),
             )
             if listen is not None:
                 collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
