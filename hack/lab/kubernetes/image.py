@@ -4,19 +4,18 @@ Two layers: what changes with the pinned versions, kept in the cache, and the pr
 """
 
 import hashlib
-import os
 import re
-import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
 from controller import __version__
 from lab.cache import CACHE, cached
 from lab.errors import LabError
+from lab.kubernetes.elf import shared_libraries
 from lab.kubernetes.node import Node
 from lab.kubernetes.oci import Layer, write_archive
 
@@ -33,7 +32,6 @@ PACKAGES = "/opt/ballast"
 PYTHON = Path(sys.executable).resolve()
 NOT_IN_IMAGE = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "site-packages", "dist-packages"}
 """Folders that no program of ours imports."""
-ELF = b"\x7fELF"
 COMMAND = f"""\
 #!{PYTHON}
 import sys
@@ -95,7 +93,7 @@ def _base(result: Path) -> None:
     here = [PYTHON, *_files(standard)]
     packages = dict(_packages(DISTRIBUTION, set()))
     layer = Layer(result)
-    for file in [*here, *_libraries([*here, *packages]) - packages.keys()]:
+    for file in [*here, *shared_libraries([*here, *packages]) - packages.keys()]:
         layer.add(file, str(file))
     for file, name in packages.items():
         layer.add(file, f"{PACKAGES}/{name}")
@@ -133,16 +131,3 @@ def _packages(distribution: str, seen: set[str]) -> Iterator[tuple[Path, str]]:
             if ".." not in file.parts and _wanted(Path(file)):
                 yield Path(str(file.locate())), str(file)
         yield from _packages(found[0], seen)
-
-
-def _libraries(files: Iterable[Path]) -> set[Path]:
-    """Shared libraries that the programs and extension modules among `files` load, with the loader itself."""
-    programs = [str(file) for file in files if _is_elf(file)]
-    loads = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
-    found = re.findall(r"(?:=> |^\s+)(/\S+) \(0x", loads, re.MULTILINE)
-    return {Path(os.path.normpath(path)) for path in found}
-
-
-def _is_elf(file: Path) -> bool:
-    with file.open("rb") as content:
-        return content.read(len(ELF)) == ELF
