@@ -16,10 +16,11 @@ from controller.cluster.podwatch import PodWatch, Tell
 from controller.cluster.policies import ClusterPolicies
 from controller.cluster.report import Context
 from controller.cluster.reporter import News, Reporter
+from controller.engine.ownership import NodeIdentity
 from controller.loop.clock import WakeableClock
 from controller.loop.control import ControlLoop
 from controller.loop.ports import Host
-from controller.observe.board import Board, lost
+from controller.observe.board import Board, lost, short
 
 
 class Agent:
@@ -28,7 +29,7 @@ class Agent:
     def __init__(
         self,
         load: Load,
-        node_name: str,
+        node: NodeIdentity,
         cache_dir: Path,
         host: Host,
         clock: WakeableClock,
@@ -37,16 +38,18 @@ class Agent:
     ) -> None:
         """`load` reads the access to the API server, `launchers` is told which pods of KubeVirt's virtual machines
         there are, `run` watches the policies. Raises AccessError, CacheError.
+
+        `node` is what is known of it without the API server.
         """
-        self._node_name = node_name
+        self._node_name = node.name
         self._client = Client(load)
         self.policies = ClusterPolicies(
-            self._client, load, node_name, Cache(cache_dir, node_name), clock.wake, clock.monotonic, run
+            self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic, run
         )
-        self.reporter = Reporter(self._client, node_name, self._news, clock.monotonic)
-        self.board = Board(node_name, clock.monotonic, self.reporter.worker.wake)
+        self.reporter = Reporter(self._client, node.name, self._news, clock.monotonic)
+        self.board = Board(node.name, clock.monotonic, self.reporter.worker.wake)
         self.loop = ControlLoop(host, self.policies, clock, self.board)
-        self._pods = None if launchers is None else PodWatch(self._client, node_name, launchers, clock.monotonic)
+        self._pods = None if launchers is None else PodWatch(self._client, node.name, launchers, clock.monotonic)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -67,7 +70,13 @@ class Agent:
             return None
         ownership = latest.ownership
         context = Context(
-            self._node_name, self.policies.node_uid, latest.in_force, ownership.conflicted, ownership.overridden
+            self._node_name,
+            self.policies.node_uid,
+            latest.in_force,
+            ownership.conflicted,
+            ownership.overridden,
+            short(latest),
+            ownership.paused,
         )
         conflicts = [remark.text for remark in ownership.remarks if remark.event == "conflict"]
-        return News(latest.state, context, findings(latest.state, lost(latest.connections), conflicts))
+        return News(latest.state, context, findings(latest.state, lost(latest.connections), conflicts, context.short))

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from controller.aggregation.figures import Figures, Trouble
 from controller.aggregation.ledger import Summary
-from controller.api.policystatus import MESSAGE_CHARACTERS, ConditionStatus, ConditionType
+from controller.api.nodestate import MESSAGE_CHARACTERS, ConditionStatus
+from controller.api.policystatus import ConditionType
 from controller.api.printable import cut
 
 NAMED = 3
@@ -87,7 +88,7 @@ def _conflicted(summary: Summary) -> Verdict:
     message = (
         f"{_plural(figures.conflicted_domains, 'domain')} that this policy selects too: another policy of the same "
         f"priority owns them, on {_names(summary, Trouble.CONFLICTED, figures.conflicted_nodes)}; "
-        "narrow a spec.domainSelector, or change spec.priority"
+        "narrow spec.domainSelector or spec.selectors, or change spec.priority"
     )
     return Verdict("Conflicted", "True", "OwnedByOthers", message)
 
@@ -107,7 +108,7 @@ def _gaps(summary: Summary) -> Iterator[tuple[str, str]]:
 def _why_none(figures: Figures) -> str:
     if figures.overridden_domains:
         return f"policies of higher priority own {figures.overridden_domains} that it selects; raise spec.priority"
-    return "check spec.domainSelector and spec.priority"
+    return "check spec.domainSelector, spec.selectors and spec.priority"
 
 
 def _no_conflict(figures: Figures) -> tuple[str, str]:

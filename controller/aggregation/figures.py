@@ -154,7 +154,7 @@ def _of_state(state: PolicyState, pending: bool) -> Figures:
         nodes=1,
         reporting_nodes=1,
         pending_nodes=int(pending),
-        short_nodes=int(state.shortfall_mebibytes > 0),
+        short_nodes=int(state.shortfall > 0),
         stuck_nodes=int(state.stuck_domains > 0),
         unmet_nodes=int(state.unmet_domains > 0),
         conflicted_nodes=int(state.conflicted_domains > 0),
@@ -167,7 +167,7 @@ def _of_state(state: PolicyState, pending: bool) -> Figures:
         reallocations=state.reallocations,
         looks=state.looks,
         looks_saved=state.looks_saved,
-        shortfall_mebibytes=state.shortfall_mebibytes,
+        shortfall_mebibytes=state.shortfall,
     )
 
 

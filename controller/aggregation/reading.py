@@ -36,9 +36,9 @@ def read_state(raw: Raw) -> Report:
     policies = {policy.name: policy for policy in status.policies}
     return Report(
         node,
-        status.observed_at,
+        status.observed_time,
         reported_at,
-        pressure=status.pressure,
+        pressure=status.holds("HostMemoryPressure"),
         policies=policies,
         brief={uid: BriefPolicy(*numbers) for uid, numbers in status.brief_policies.items()},
         left_out=status.policies_left_out,

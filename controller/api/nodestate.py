@@ -4,10 +4,11 @@ Written by each agent for its own node, read by the aggregator. Unknown fields a
 mixed, an older aggregator reads what a newer agent wrote.
 """
 
+import re
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, ConfigDict, Field, computed_field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema, computed_field
 
 from controller.api.policy import ApiVersion, Metadata, Mode, Name, Part
 from controller.api.problems import InvalidValueError
@@ -20,6 +21,27 @@ BRIEF_UID = 13
 
 Count = Annotated[int, Field(ge=0, le=2**50)]
 """What a node may say it has at most, so that sums over nodes stay within the API server's integers of 64 bits."""
+
+_MEBI = "Mi"
+_QUANTITY = re.compile(f"[0-9]{{1,16}}{_MEBI}")
+
+
+def _mebibytes(value: Any) -> Any:
+    """What stands before `Mi`, for pydantic to judge; numbers are none of JSON's."""
+    if isinstance(value, str):
+        if not _QUANTITY.fullmatch(value):
+            raise InvalidValueError(value, "not a quantity in MiB", "write it like 512Mi")
+        return int(value.removesuffix(_MEBI))
+    return value
+
+
+Mebibytes = Annotated[
+    Count,
+    BeforeValidator(_mebibytes),
+    PlainSerializer(lambda value: f"{value}{_MEBI}", return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "maxLength": 18}),
+]
+"""MiB; in JSON a quantity with that unit always, so that columns of `kubectl get` can be compared by eye."""
 
 DomainCount = Annotated[int, Field(ge=0, le=10**6)]
 """Far more domains than a node can have: sums are shown to people."""
@@ -46,14 +68,42 @@ class StatePart(Part):
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
 
-class NodeTotals(StatePart):
-    """Memory of the node."""
+ConditionStatus = Literal["True", "False", "Unknown"]
+Reason = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")]
+"""One word in CamelCase for programs; what it means is said in the message beside it."""
+MESSAGE_CHARACTERS = 320
+"""Longest message of a condition. Kubernetes allows 32768; four of these keep a status within its 4 KiB."""
 
-    total_mebibytes: Count
-    budget_mebibytes: Count
+NodeConditionType = Literal["HostMemoryPressure", "GuestMemoryShort", "Paused"]
+
+
+class NodeCondition(StatePart):
+    """A condition as Kubernetes defines it (metav1.Condition), one of each type; False where it is well."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """A `NodeConditionType`; of later versions there may be others."""
+    status: ConditionStatus
+    last_transition_time: Timestamp
+    """When `status` changed last."""
+    reason: Reason
+    message: Annotated[str, Field(max_length=MESSAGE_CHARACTERS)]
+    """What is so, and what to do about it, for a person; empty where nothing is."""
+
+
+class NodeMemory(StatePart):
+    """Memory of the node and of its guests together."""
+
+    total: Mebibytes
+    budget: Mebibytes
     """What the node may give to its domains together."""
-    allocated_mebibytes: Count
+    allocated: Mebibytes
     """What its domains have."""
+    demand: Mebibytes
+    """What they need: of one that does not tell, or that nobody may touch, all it has."""
+    short: Mebibytes
+    """How much of that is above the budget."""
+    reclaimable: Mebibytes
+    """What they have above what they want: Enforce could give it back."""
 
 
 class PolicyState(StatePart):
@@ -81,7 +131,7 @@ class PolicyState(StatePart):
     """Since the agent started."""
     looks_saved: Count
     """Against looking at the minimum interval all the time, since the agent started."""
-    shortfall_mebibytes: Count
+    shortfall: Mebibytes
     """Demand above allocation, over the policy's domains."""
 
 
@@ -111,18 +161,16 @@ class WorstDomain(StatePart):
     uuid: str
     reason: str
     """Name of a `Reason`."""
-    shortfall_mebibytes: Count
-    allocation_mebibytes: Count
+    shortfall: Mebibytes
+    allocation: Mebibytes
 
 
 class NodeStatus(StatePart):
     """The node as its agent last saw it."""
 
-    observed_at: Timestamp
-    node: NodeTotals
-    pressure: bool
-    """The host itself is short of memory."""
-    stable: bool
+    observed_time: Timestamp
+    conditions: Annotated[tuple[NodeCondition, ...], Field(strict=False, max_length=8)] = ()
+    memory: NodeMemory
     domains: DomainCount
     stable_domains: DomainCount
     policies: Annotated[tuple[PolicyState, ...], Field(strict=False)] = ()
@@ -131,6 +179,10 @@ class NodeStatus(StatePart):
     policies_left_out: Count = 0
     """Policies in force on the node for which there is no room at all: nobody knows what they do here."""
     worst_domains: Annotated[tuple[WorstDomain, ...], Field(strict=False, max_length=WORST_DOMAINS)] = ()
+
+    def holds(self, condition: NodeConditionType) -> bool:
+        """Whether a condition is so."""
+        return any(each.type == condition and each.status == "True" for each in self.conditions)
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorator on top of property
     @property

@@ -1,13 +1,13 @@
 """The `MemoryPolicy` resource: what a user asks of Ballast, with every default.
 
 An empty spec is a safe policy. Attributes are the fields in snake_case; quantities are bytes. The models take what
-the API server takes by the CRDs, and nothing else; `null` counts as absent.
+the API server takes by the CRDs, and nothing else; `null` counts as absent, but in selectors: there it is refused.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -30,7 +30,7 @@ MEBIBYTE = 2**20
 """Bytes."""
 
 ApiVersion = Literal["ballast.dev/v1alpha1"]
-Mode = Literal["Observe", "Enforce"]
+Mode = Literal["Observe", "Enforce", "Pause"]
 ModelType = Literal["WLS", "OLS", "Ridge", "Lasso", "LastValue"]
 Spare = Literal["Reclaim", "Share"]
 Release = Literal["Restore", "Keep"]
@@ -131,6 +131,25 @@ _ITEMS = 64
 """Bound of every list and map, so that the schema's CEL rules stay within the API server's cost limit."""
 
 
+def _not_null(value: object) -> object:
+    """What narrows is there or not: null, as from a template, would select more than whoever wrote it meant."""
+    if value is None:
+        raise InvalidValueError("", "null, which is no selector", "give it entries, or remove it")
+    return value
+
+
+def _with_entries(value: object) -> object:
+    """Neither is an empty list or map a selector. What counts is what was written, whether it can be read or not."""
+    if isinstance(value, list | tuple | Mapping) and not value:
+        raise InvalidValueError("", "without entries", "give it at least one, or remove it")
+    return _not_null(value)
+
+
+_SELECTOR, _ENTRIES = BeforeValidator(_not_null), BeforeValidator(_with_entries)
+_LIST = Field(strict=False, max_length=_ITEMS)
+Globs = Annotated[tuple[Glob, ...], _LIST, _ENTRIES]
+
+
 class Part(BaseModel):
     """Settings of every model of the contract: strict, frozen, camelCase outside, unknown fields refused."""
 
@@ -141,7 +160,7 @@ class Part(BaseModel):
     def _null_is_absent(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        known = {field.alias for field in cls.model_fields.values()}
+        known = {field.alias for field in cls.model_fields.values() if not {_SELECTOR, _ENTRIES} & {*field.metadata}}
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
@@ -178,20 +197,39 @@ class Expression(Part):
         return values
 
 
-class NodeSelector(Part):
-    """Nodes a policy is for. Empty fields select every node; the others must all match."""
+class LabelSelector(Part):
+    """As Kubernetes has it: every label and every expression must hold; without any it selects everything."""
 
-    names: Annotated[tuple[Glob, ...], Field(strict=False, max_length=_ITEMS)] = ()
-    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=_ITEMS)] = {}
-    match_expressions: Annotated[tuple[Expression, ...], Field(strict=False, max_length=_ITEMS)] = ()
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=_ITEMS), _ENTRIES] = {}
+    match_expressions: Annotated[tuple[Expression, ...], _LIST, _ENTRIES] = ()
 
 
-class DomainSelector(Part):
-    """Domains a policy is for. Empty fields select every domain; the others must all match."""
+class NodeSelector(LabelSelector):
+    """Nodes a policy is for. Without entries every node; otherwise all kinds of entries must match."""
 
-    names: Annotated[tuple[Glob, ...], Field(strict=False, max_length=_ITEMS)] = ()
-    uuids: Annotated[tuple[Uuid, ...], Field(strict=False, max_length=_ITEMS)] = ()
-    labels: Annotated[dict[Glob, Annotated[str, Field(max_length=253)]], Field(max_length=_ITEMS)] = {}
+    names: Globs = ()
+
+
+class DomainSelector(LabelSelector):
+    """Domains a policy is for. Without entries every domain; otherwise all kinds of entries must match."""
+
+    names: Globs = ()
+    uuids: Annotated[tuple[Uuid, ...], _LIST, _ENTRIES] = ()
+
+
+class Selectors(Part):
+    """Virtual machines of pods that a policy is for; all kinds must match, and no domain outside of a pod does."""
+
+    all: bool = False
+    """Selecting every one of them is meant; `Enforce` does not go without."""
+    namespace_selector: Annotated[LabelSelector | None, _SELECTOR] = None
+    virtual_machine_instance_selector: Annotated[LabelSelector | None, _SELECTOR] = None
+
+    @property
+    def narrow(self) -> bool:
+        """True when there are label selectors, and none of them is empty."""
+        written = [each for each in (self.namespace_selector, self.virtual_machine_instance_selector) if each]
+        return bool(written) and LabelSelector() not in written
 
 
 class WeightedLeastSquares(Part):
@@ -228,24 +266,55 @@ class LastValue(Part):
 
 
 class ForecastModel(Part):
-    """Which model forecasts demand. Only the block of the chosen `type` counts."""
+    """Which model forecasts demand, with its parameters in the block of that name; no other block may be there."""
 
     type: ModelType = "WLS"
     upper_percentile: Annotated[int, Field(ge=50, le=99)] = 95
-    wls: WeightedLeastSquares = WeightedLeastSquares()
-    ols: OrdinaryLeastSquares = OrdinaryLeastSquares()
-    ridge: Ridge = Ridge()
-    lasso: Lasso = Lasso()
-    last_value: LastValue = LastValue()
+    wls: WeightedLeastSquares | None = None
+    ols: OrdinaryLeastSquares | None = None
+    ridge: Ridge | None = None
+    lasso: Lasso | None = None
+    last_value: LastValue | None = None
+
+    @field_validator("wls", "ols", "ridge", "lasso", "last_value")
+    @classmethod
+    def _of_the_type(cls, block: Part | None, info: ValidationInfo) -> Part | None:
+        chosen, own = info.data.get("type"), BLOCKS[str(info.field_name)]
+        if block is not None and chosen not in (None, own):
+            message = f"only counts with type {own}, but type is {chosen}"
+            raise InvalidValueError("", message, f"remove it, or set type: {own}")
+        return block
 
     @property
     def chosen(self) -> Part:
-        """The block of parameters that counts: the one named after `type`; empty where a model has none (yet)."""
-        name = next((name for name in _BLOCKS if name.replace("_", "") == self.type.lower()), None)
-        return Part() if name is None else cast(Part, getattr(self, name))
+        """The block of parameters of the chosen type; empty where policies cannot choose the model (yet)."""
+        name = next((name for name, kind in BLOCKS.items() if kind == self.type), None)
+        if name is None:
+            return Part()
+        block: Part | None = getattr(self, name)
+        return _DEFAULTS[name] if block is None else block
+
+    def turned(self, kind: str) -> "ForecastModel":
+        """The same with another type, so without the parameters of the present one."""
+        kept = {name: getattr(self, name) for name in self.model_fields_set - BLOCKS.keys()}
+        return ForecastModel.model_construct(**{**kept, "type": kind})
 
 
-_BLOCKS = tuple(ForecastModel.model_fields)
+BLOCKS: dict[str, ModelType] = {
+    "wls": "WLS",
+    "ols": "OLS",
+    "ridge": "Ridge",
+    "lasso": "Lasso",
+    "last_value": "LastValue",
+}
+"""Which type the fields of `ForecastModel` with parameters belong to."""
+_DEFAULTS: dict[str, Part] = {
+    "wls": WeightedLeastSquares(),
+    "ols": OrdinaryLeastSquares(),
+    "ridge": Ridge(),
+    "lasso": Lasso(),
+    "last_value": LastValue(),
+}
 
 
 def _ordered(maximum: int, minimum: str, info: ValidationInfo, text: Callable[[int], str]) -> int:
@@ -333,8 +402,9 @@ class Spec(Part):
 
     mode: Mode = "Observe"
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
-    node_selector: NodeSelector = NodeSelector()
-    domain_selector: DomainSelector = DomainSelector()
+    node_selector: Annotated[NodeSelector, _SELECTOR] = NodeSelector()
+    domain_selector: Annotated[DomainSelector, _SELECTOR] = DomainSelector()
+    selectors: Annotated[Selectors | None, _SELECTOR] = None
     model: ForecastModel = ForecastModel()
     threshold: Threshold = Threshold()
     headroom: Headroom = Headroom()
@@ -346,6 +416,23 @@ class Spec(Part):
     stability: Stability = Stability()
     budget: Budget = Budget()
     release: Release = "Restore"
+
+    @field_validator("node_selector", "domain_selector")
+    @classmethod
+    def _enforces_on_what_is_named(cls, selector: LabelSelector, info: ValidationInfo) -> LabelSelector:
+        if info.data.get("mode") == "Enforce" and selector == type(selector)():
+            message = "empty, so that it would select everything for Enforce"
+            raise InvalidValueError("", message, "give it entries, or remove it if everything is meant")
+        return selector
+
+    @field_validator("selectors")
+    @classmethod
+    def _enforces_on_all_if_it_says_so(cls, selectors: Selectors | None, info: ValidationInfo) -> Selectors | None:
+        wide = selectors is not None and not selectors.narrow and not selectors.all
+        if info.data.get("mode") == "Enforce" and wide:
+            message = "an empty selector, or none, would select everything for Enforce"
+            raise InvalidValueError("", message, "give each entries, or set all: true if everything is meant")
+        return selectors
 
 
 class MemoryPolicy(Part):

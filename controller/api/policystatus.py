@@ -8,20 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.api.nodestate import StatePart, Timestamp
+from controller.api.nodestate import MESSAGE_CHARACTERS, ConditionStatus, Reason, StatePart, Timestamp
 from controller.api.policy import Name
 
 WORST_NODES = 10
 """Most nodes named in one status; the rest is for the metrics."""
-MESSAGE_CHARACTERS = 320
-"""Longest message of a condition. Kubernetes allows 32768; four of these keep a status within its 4 KiB."""
 
 Count = Annotated[int, Field(ge=0)]
 
 ConditionType = Literal["Ready", "Stable", "Degraded", "Conflicted"]
-ConditionStatus = Literal["True", "False", "Unknown"]
-Reason = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z]([A-Za-z0-9_]*[A-Za-z0-9])?$")]
-"""One word in CamelCase for programs; what it means is said in the message beside it."""
 
 
 class Condition(StatePart):

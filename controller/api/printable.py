@@ -14,7 +14,7 @@ def printable(text: str) -> str:
     """Everything that does not print escaped: control characters (C1 too), line breaks, what turns the direction of
     what follows or takes no room. So nothing reaches a terminal but signs, and no line is forged.
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and not _UNSEEN.search(text):
         return text
     return "".join(char if _is_seen(char) else char.encode("unicode_escape").decode() for char in text)
 

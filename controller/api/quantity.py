@@ -1,12 +1,14 @@
 """Kubernetes quantities of memory: text such as `512Mi` to whole bytes, and back."""
 
 import re
+from fractions import Fraction
+from math import ceil, floor
 
 from controller.api.problems import InvalidValueError
 
 _BINARY = {"": 0, "Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 """Suffix to power of 1024."""
-_DECIMAL = {"k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 """Suffix to power of 10."""
 _LARGEST = 2**62
 """Bytes; 4 EiB. Leaves room to add two quantities in 64 bits."""
@@ -17,12 +19,14 @@ SMALLEST_BARE = 64 * 2**20
 much."""
 _LONGEST = 32
 """Characters; every size up to the largest fits twice."""
+_FINEST = 10**9
+"""Parts of a byte: Kubernetes rounds what is finer up to one of them."""
 _PLACES = 3
-"""Decimal places; Kubernetes promises to keep no more. So few let the CRD's pattern tell whole bytes from parts."""
+"""Decimal places of a quantity that is written; more are hard to read."""
 
 _QUANTITY = re.compile(
-    r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?"
-    r"(?P<suffix>[KMGTPE]i|[kMGTPEmun]|[eE](?P<exponent>[0-9]{1,2})|)"
+    r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
+    r"(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE](?P<exponent>[+-]?0*[0-9]{1,2})|)"
 )
 _NEARLY = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<letter>[kmgtpe])(?P<rest>i?b?)", re.IGNORECASE)
 """What people write out of habit: `512MB`, `2 GiB`, `1g`."""
@@ -30,61 +34,56 @@ _USAGE = "use a number with Ki, Mi, Gi, Ti, k, M, G or T behind it, or bytes wit
 
 
 def parse_quantity(value: str | int, least: int = SMALLEST, least_bare: int = SMALLEST_BARE) -> int:
-    """Bytes of a quantity: text in Kubernetes' notation, without a sign, or an integer, which means bytes.
+    """Bytes of a quantity: text in Kubernetes' notation, or an integer, which means bytes.
 
-    Raises InvalidValueError (a ValueError) for anything else, for parts of a byte (so for suffixes `m`, `u`
-    and `n`), for more than three decimal places or any before an exponent, and above 2**62 bytes. Refused as well
-    is what nobody means: more than 0, but less than `least` bytes, or less than `least_bare` without a unit. As it
-    is without these two, the CRD takes exactly the same. The notation:
-    https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    Parts of a byte count as one. Raises InvalidValueError (a ValueError) for anything else, for exponents beyond 99,
+    below 0, and above 2**62 bytes. Refused as well is what nobody means: more than 0, but less than `least` bytes, or
+    less than `least_bare` without a unit, of which `m`, `u` and `n` are none. As it is without these two, the CRD takes
+    exactly the same. The notation: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise InvalidValueError(value, "not a quantity", _USAGE)
-    size = value if isinstance(value, int) else _parse_text(value)
-    if size < 0:
+    exact = Fraction(value) if isinstance(value, int) else _parse_text(value)
+    size = ceil(exact)
+    if exact < 0:
         raise InvalidValueError(value, "a quantity cannot be negative", "use 0 or more")
     if size > _LARGEST:
         raise InvalidValueError(value, "more than 2^62 bytes", "use at most 4Ei")
     bare = isinstance(value, int) or not re.search(r"[KMGTPEk]i?\Z", value)
-    if 0 < size < (max(least, least_bare) if bare else least):
-        words = f"{size} bytes, less than any size that is meant"
-        raise InvalidValueError(value, words, _with_unit(size) if bare else f"use {format_quantity(least)} or more")
+    if 0 < exact < (max(least, least_bare) if bare else least):
+        words = f"{size} byte{'s' * (size != 1)}, less than any size that is meant"
+        raise InvalidValueError(
+            value, words, _with_unit(value, size) if bare else f"use {format_quantity(least)} or more"
+        )
     return size
 
 
-def _with_unit(size: int) -> str:
-    """A remedy for a number whose unit was forgotten: people count in GiB and MiB, libvirt does in KiB."""
+def _with_unit(value: str | int, size: int) -> str:
+    """A remedy for a number whose unit was forgotten or is CPUs': people count in GiB and MiB, libvirt in KiB."""
+    meant = re.fullmatch(r"([0-9.]+)m", str(value))
+    if meant:
+        return f"{meant[1]}Mi? Suffix m is a thousandth of a byte"
     unit = "Gi" if size <= 64 else "Mi" if size < 2**16 else "Ki"
     return f"{size}{unit}? A number without a suffix is bytes"
 
 
-def _parse_text(text: str) -> int:
+def _parse_text(text: str) -> Fraction:
+    """Bytes, of which Kubernetes keeps no finer parts."""
     if len(text) > _LONGEST:
         raise InvalidValueError(text, f"longer than {_LONGEST} characters", "use a suffix such as Mi or Gi")
     match = _QUANTITY.fullmatch(text)
-    digits = (match["whole"] + (match["fraction"] or "")) if match else ""
-    if match is None or not digits:
+    if match is None:
         raise InvalidValueError(text, "not a quantity", _nearly(text))
-    if match["suffix"] in ("m", "u", "n"):
-        raise InvalidValueError(text, f"suffix {match['suffix']!r} means a part of one byte", _nearly(text))
-    places = len(match["fraction"] or "")
-    if places > _PLACES:
-        raise InvalidValueError(text, f"more than {_PLACES} decimal places", "use a smaller suffix")
-    if match["fraction"] is not None and match["exponent"] is not None:
-        raise InvalidValueError(text, "a fraction and an exponent", "leave out one of the two, such as 1500e6")
-    unit: int = 10**places
-    size, rest = divmod(int(digits) * _factor(match), unit)
-    if rest:
-        raise InvalidValueError(text, "not a whole number of bytes", f"use {size} or {size + 1}")
-    return size
+    exact = Fraction(match["number"]) * _factor(match) * _FINEST
+    return Fraction(ceil(exact) if exact > 0 else floor(exact), _FINEST)
 
 
-def _factor(match: re.Match[str]) -> int:
+def _factor(match: re.Match[str]) -> Fraction:
     """What the suffix multiplies with."""
     if match["exponent"] is not None:
-        return int(10 ** int(match["exponent"]))
+        return Fraction(10) ** int(match["exponent"])
     suffix = match["suffix"]
-    return int(1024 ** _BINARY[suffix]) if suffix in _BINARY else int(10 ** _DECIMAL[suffix])
+    return Fraction(1024) ** _BINARY[suffix] if suffix in _BINARY else Fraction(10) ** _DECIMAL[suffix]
 
 
 def _nearly(text: str) -> str:

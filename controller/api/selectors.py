@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
-from controller.api.policy import DomainSelector, Expression, NodeSelector
+from controller.api.policy import DomainSelector, Expression, LabelSelector, NodeSelector, Selectors
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -29,6 +29,37 @@ class Candidate(NamedTuple):
     uuid: str = ""
     labels: Mapping[str, str] = {}
     """Of its metadata."""
+    pod_labels: Mapping[str, str] | None = None
+    """Of the pod that it runs in; None: it runs in none."""
+    namespace_labels: Mapping[str, str] = {}
+    """Of that pod's namespace."""
+
+
+class _Labels:
+    """Which domains have which labels, by row. One for which there are none to have (None) is never selected."""
+
+    def __init__(self, labels: Sequence[Mapping[str, str] | None]) -> None:
+        self._every = {row for row, own in enumerate(labels) if own is not None}
+        pairs = [(label, row) for row, own in enumerate(labels) for label in (own or {}).items()]
+        self._by_label = _rows(iter(pairs))
+        self._by_key = _rows((key, row) for (key, _), row in pairs)
+
+    def selected(self, selector: LabelSelector) -> set[int]:
+        """Rows for which every label and every expression holds."""
+        rows = set(self._every)
+        for label in selector.match_labels.items():
+            rows &= self._by_label.get(label, set())
+        for expression in selector.match_expressions:
+            rows = self._holding(expression, rows)
+        return rows
+
+    def _holding(self, expression: Expression, rows: set[int]) -> set[int]:
+        """Those of the rows for which the expression holds; the same as `_holds` of each."""
+        if expression.operator in ("Exists", "DoesNotExist"):
+            found = self._by_key.get(expression.key, set())
+        else:
+            found = set().union(*(self._by_label.get((expression.key, value), set()) for value in expression.values))
+        return rows & found if expression.operator in ("In", "Exists") else rows - found
 
 
 class Candidates:
@@ -40,7 +71,10 @@ class Candidates:
 
     def __init__(self, domains: Sequence[Candidate]) -> None:
         self._by_uuid = _rows((domain.uuid, row) for row, domain in enumerate(domains))
-        self._by_label = _rows((label, row) for row, domain in enumerate(domains) for label in domain.labels.items())
+        self._metadata = _Labels([domain.labels for domain in domains])
+        self._pods = _Labels([domain.pod_labels for domain in domains])
+        namespaces = [None if domain.pod_labels is None else domain.namespace_labels for domain in domains]
+        self._namespaces = _Labels(namespaces)
         self._order = sorted(range(len(domains)), key=lambda row: domains[row].name)
         self._names = [domains[row].name for row in self._order]
         self._text = "\n".join(self._names)
@@ -48,13 +82,21 @@ class Candidates:
         """Where in the text each name has ended."""
         self._known: dict[str, Sequence[int]] = {}
 
-    def selected(self, selector: DomainSelector) -> Sequence[int]:
-        """Places, in order, of the domains that every field that is not empty matches; all, if all fields are empty."""
-        wanted = [self._by_label.get(label, set()) for label in selector.labels.items()]
+    def selected(self, selector: DomainSelector, selectors: Selectors | None = None) -> Sequence[int]:
+        """Places, in order, of the domains that every field that is not empty matches; all, if all fields are empty.
+
+        With `selectors` none but domains of pods: of these, those that its label selectors match as well.
+        """
+        wanted = []
+        if selector.match_labels or selector.match_expressions:
+            wanted.append(self._metadata.selected(selector))
         if selector.names:
             wanted.append(set().union(*map(self._matching, selector.names)))
         if selector.uuids:
             wanted.append(set().union(*(self._by_uuid.get(uuid, set()) for uuid in selector.uuids)))
+        if selectors is not None:
+            wanted.append(self._pods.selected(selectors.virtual_machine_instance_selector or LabelSelector()))
+            wanted.append(self._namespaces.selected(selectors.namespace_selector or LabelSelector()))
         return sorted(set.intersection(*wanted)) if wanted else range(len(self._order))
 
     def _matching(self, glob: str) -> Sequence[int]:

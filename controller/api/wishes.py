@@ -1,21 +1,28 @@
-"""What a domain asks for itself, in its libvirt metadata element.
+"""What a domain asks for itself: in its libvirt metadata element, and in the annotations of the pod it runs in.
 
 <ballast:memory xmlns:ballast="https://ballast.dev/libvirt/v1alpha1" optOut="yes" weight="200"
                 minimum="512Mi" maximum="2Gi">
   <ballast:label name="tier" value="db"/>
 </ballast:memory>
+
+annotations: {ballast.dev/mode: "Off", ballast.dev/min-memory: 512Mi, ballast.dev/weight: "50"}
 """
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from controller.api.printable import LONGEST_PART, bounded
-from controller.api.problems import InvalidValueError
+from controller.api.problems import InvalidValueError, shown
 from controller.api.quantity import parse_quantity
+
+_Read = TypeVar("_Read")
 
 NAMESPACE = "https://ballast.dev/libvirt/v1alpha1"
 """XML namespace of the metadata element."""
+PREFIX = "ballast.dev/"
+"""Of the annotations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +30,65 @@ class Wishes:
     """Sizes narrow what a policy allows and never widen it; `weight` replaces the policy's; labels choose it."""
 
     opt_out: bool = False
+    observe: bool = False
+    """Whatever the policy does to others, to this domain it is to be said only."""
     weight: int | None = None
+    heaviest: int | None = None
+    """The weight is at most this."""
     minimum: int | None = None
     """Bytes."""
     maximum: int | None = None
     """Bytes."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """Matched by a policy's `domainSelector.labels`."""
+    """Matched by a policy's `domainSelector`."""
     error: str = ""
-    """Why the element could not be understood, cut to what can be read; such a domain is left alone."""
+    """Why they could not be understood, cut to what can be read; such a domain is left alone."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "error", bounded(self.error, LONGEST_PART))
 
+    def narrowed(self, annotations: Mapping[str, str]) -> "Wishes":
+        """These, and what the annotations of the domain's pod ask for.
+
+        A pod's owner is no administrator: what is asked for there only narrows, the weight too. What cannot be
+        understood is in `error`, an annotation of ours that does not exist as well: a misspelt `Off` is no consent.
+        """
+        asked = {key.removeprefix(PREFIX): text for key, text in annotations.items() if key.startswith(PREFIX)}
+        if not asked:
+            return self
+        errors = [self.error] if self.error else []
+        errors += [_unknown(name) for name in sorted(asked.keys() - _ANNOTATIONS)]
+        read = _Reader(asked, PREFIX, errors)
+        mode, least = read("mode", _mode), read("min-memory", parse_quantity)
+        return replace(
+            self,
+            opt_out=self.opt_out or mode == "Off",
+            observe=mode == "Observe",
+            heaviest=read("weight", _weight),
+            minimum=max((size for size in (self.minimum, least) if size is not None), default=None),
+            error=". ".join(errors),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads texts by name; each that cannot be understood leaves an error that names it, its value and a remedy."""
+
+    texts: Mapping[str, str | None]
+    prefix: str
+    errors: list[str]
+
+    def __call__(self, name: str, parse: Callable[[str], _Read]) -> _Read | None:
+        text = self.texts.get(name)
+        try:
+            return None if text is None else parse(text)
+        except InvalidValueError as error:
+            self.errors.append(f"{self.prefix}{name} {error}")
+            return None
+
+
+_ANNOTATIONS = frozenset({"mode", "min-memory", "weight"})
+_MODES = ("Off", "Observe")
 
 _ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
 _HEAVIEST = 10_000
@@ -55,21 +108,15 @@ def parse_wishes(
     and remedy of each.
     """
     errors: list[str] = []
-
-    def read(name: str, text: str | None, parse: Callable[[str], int]) -> int | None:
-        try:
-            return None if text is None else parse(text)
-        except InvalidValueError as error:
-            errors.append(f"{name} {error}")
-            return None
-
-    lower, upper = read("minimum", minimum, parse_quantity), read("maximum", maximum, parse_quantity)
+    texts = {"optOut": opt_out, "weight": weight, "minimum": minimum, "maximum": maximum}
+    read = _Reader(texts, "", errors)
+    lower, upper = read("minimum", parse_quantity), read("maximum", parse_quantity)
     if lower is not None and upper is not None and upper < lower:
         error = InvalidValueError(maximum, f"less than minimum {minimum}", "raise it or lower minimum")
         errors.append(f"maximum {error}")
     return Wishes(
-        opt_out=bool(read("optOut", opt_out, _answer)),
-        weight=read("weight", weight, _weight),
+        opt_out=bool(read("optOut", _answer)),
+        weight=read("weight", _weight),
         minimum=lower,
         maximum=upper,
         labels=dict(labels),
@@ -81,6 +128,17 @@ def _answer(text: str) -> bool:
     if text not in _ANSWERS:
         raise InvalidValueError(text, "neither yes nor no", "use yes, no, true or false")
     return _ANSWERS[text]
+
+
+def _mode(text: str) -> str:
+    if text not in _MODES:
+        raise InvalidValueError(text, "not what an owner can ask for", "use Off or Observe; only a policy enforces")
+    return text
+
+
+def _unknown(name: str) -> str:
+    known = ", ".join(f"{PREFIX}{each}" for each in sorted(_ANNOTATIONS))
+    return f"annotation {shown(PREFIX + name)}: unknown; known are {known}"
 
 
 def _weight(text: str) -> int:

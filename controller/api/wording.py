@@ -104,6 +104,10 @@ def _too_short(*_: object) -> Words:
     return Words("empty", "write at least one character, or remove it")
 
 
+def _not_true_or_false(error: ErrorDetails, _: type[BaseModel]) -> Words:
+    return Words(f"not true or false but {_kind(error['input'])}", "use true or false, without quotes")
+
+
 def _too_long(error: ErrorDetails, _: type[BaseModel]) -> Words:
     most = error["ctx"]["max_length"]
     unit = "characters" if isinstance(error["input"], str) else "entries"
@@ -115,6 +119,7 @@ def _no_time_zone(*_: object) -> Words:
 
 
 _PHRASES: Mapping[str, Callable[[ErrorDetails, type[BaseModel]], Words]] = {
+    "bool_type": _not_true_or_false,
     "dict_type": _not_a_mapping,
     "extra_forbidden": _unknown,
     "greater_than_equal": _out_of_range,

@@ -224,6 +224,7 @@ def _mapping(node: yaml.MappingNode, path: Path, document: Document) -> dict[str
         except InvalidValueError as error:
             place = Problem(document.source, line, dotted(path), error.value, error.message, error.remedy)
             document.problems.append(place)
+            document.refused.add(path)
             continue
         inner = (*path, key)
         if key in mapping:

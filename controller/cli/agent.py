@@ -21,6 +21,15 @@ from controller.observe.log import configure
 DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
 
 
+def _bytes(_context: click.Context, _option: click.Parameter, text: str) -> int:
+    from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
+
+    try:
+        return parse_quantity(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command()
 @kubevirt_options
 @node_name_option("Name of this host's Node in the cluster; a pod knows it as spec.nodeName.")
@@ -35,6 +44,16 @@ DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
     help="Where the policies known last are kept, for a start while the API server is away; nobody else may write to "
     "it.",
 )
+@click.option(
+    "--eviction-threshold",
+    "eviction",
+    metavar="QUANTITY",
+    default="100Mi",
+    show_default=True,
+    callback=_bytes,
+    help="The kubelet's threshold for memory.available, the larger of hard and soft: so much is kept free whatever "
+    "policies say. 0 if it evicts nobody.",
+)
 @proc_option
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics.")
 @domain_metrics_option
@@ -46,6 +65,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     node_name: str,
     kubeconfig: Path | None,
     cache_dir: Path,
+    eviction: int,
     proc: Path,
     listen: Address | None,
     domain_metrics: bool,
@@ -76,5 +96,5 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     configure(log_format, log_level or "info")
     if not kubevirt:
         uris = uris or (DEFAULT_CONNECT,)
-    site = agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None)
+    site = agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None, eviction)
     agent_service.serve(site, listen, domain_metrics=domain_metrics)

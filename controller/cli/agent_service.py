@@ -15,6 +15,7 @@ from controller.cluster.access import AccessError, access
 from controller.cluster.cache import CacheError
 from controller.cluster.pods import Launcher
 from controller.cluster.podwatch import Tell
+from controller.engine.ownership import NodeIdentity
 from controller.host.host import Host
 from controller.host.meminfo import MeminfoError
 from controller.host.podsocket import open_pod
@@ -40,6 +41,8 @@ class Site:
     cache_dir: Path
     pods: Path | None
     """The kubelet's folder of pods, where the libvirt of each virt-launcher pod is to be connected to, too."""
+    eviction: int
+    """Bytes of available memory below which the kubelet evicts pods."""
 
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
@@ -50,7 +53,8 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
             host = Host(fixed(site.uris), site.proc, clock.wake)
             host.read()
             launchers = None if site.pods is None else _connecting(host, site.uris, site.pods)
-            agent = Agent(access(site.kubeconfig), site.node_name, site.cache_dir, host, clock, launchers)
+            node = NodeIdentity(site.node_name, eviction=site.eviction)
+            agent = Agent(access(site.kubeconfig), node, site.cache_dir, host, clock, launchers)
             if listen is not None:
                 collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
                 stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))

@@ -29,7 +29,7 @@ class Remembered:
     """What an agent has to know to go on."""
 
     node: Object
-    """`metadata` of the Node: name, uid and labels."""
+    """Of the Node: name, uid, labels, and the bytes of memory withheld from pods."""
     policies: tuple[Object, ...]
     """As the API server gave them; read again with the same care."""
 
@@ -133,6 +133,8 @@ class Cache:
         names = [policy["metadata"]["name"] for policy in policies]
         if not all(isinstance(text, str) for text in texts + names):
             raise ValueError("a name or label is not text")
+        if not isinstance(node["withheld"], int):
+            raise ValueError("withheld is not a number")
         if node["name"] != self._node_name:
             raise ValueError(f"of node {node['name']}, not {self._node_name}")
         return Remembered(node, policies)

@@ -18,6 +18,7 @@ SILENT_PART = 0.5
 
 _SILENT = np.array([Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.INVALID_STATISTICS])
 
+HOST_PRESSURE = "the host itself is short of memory; Ballast takes back what guests lend"
 
 _LACKING = (
     (Reason.MINIMUM_UNMET, "lower limits.minimum or minimumPercent of the policies here, or move a domain away", 10.0),
@@ -37,9 +38,14 @@ class Finding(NamedTuple):
     """Seconds for which it has to last before it is worth a person's time."""
 
 
-def findings(state: State, lost: Sequence[str], conflicts: Iterable[str]) -> list[Finding]:
-    """All of them, one a reason. `lost`: a line for each libvirt connection that is down; `conflicts` likewise."""
-    found = [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_short(state), *_lacking(state)]
+def findings(state: State, lost: Sequence[str], conflicts: Iterable[str], short: str = "") -> list[Finding]:
+    """All of them, one a reason. `lost`: a line for each libvirt connection that is down; `conflicts` likewise.
+
+    `short`: that the node stays short; empty while it does not.
+    """
+    found = [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_pressed(state), *_lacking(state)]
+    if short:
+        found.append(Finding("GuestMemoryShort", short, 0.0))
     return [each._replace(note=cut(printable(each.note), NOTE_BYTES)) for each in found]
 
 
@@ -67,9 +73,9 @@ def _conflicted(conflicts: list[str]) -> Iterator[Finding]:
         yield Finding("Conflicted", cut(conflicts[0], NOTE_BYTES // 2) + rest, 0.0)
 
 
-def _short(state: State) -> Iterator[Finding]:
+def _pressed(state: State) -> Iterator[Finding]:
     if state.host.reading.pressure:
-        yield Finding("HostPressure", "the host itself is short of memory; Ballast takes back what guests lend", 10.0)
+        yield Finding("HostPressure", HOST_PRESSURE, 10.0)
     names = _names(state, np.flatnonzero(state.pressure.pressed))
     if names:
         yield Finding("GuestPressure", f"{_listed(names)}: {Reason.PRESSURE_GROW.text}", 10.0)

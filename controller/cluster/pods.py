@@ -7,15 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controller.api.problems import InvalidValueError
 from controller.api.quantity import parse_quantity
+from controller.api.wishes import PREFIX
 from controller.cluster.errors import invalid
 from controller.cluster.resources import Object
 from controller.engine.inventory import Pod
 
 COMPUTE = "compute"
 """The container of a virt-launcher pod that runs libvirt and QEMU."""
-
-ANNOTATIONS = "ballast.dev/"
-"""Begin the names of annotations that are kept: others change often, and may have 256 KiB."""
 
 ENDED = frozenset({"Succeeded", "Failed"})
 """Phases of a pod whose containers have ended for good."""
@@ -89,13 +87,13 @@ def launcher(sound: Object, node_name: str) -> Launcher | None:
     metadata, status = told.metadata, told.status
     if told.spec.nodeName != node_name or status.phase in ENDED:
         return None
-    annotations = metadata.get("annotations") or {}
+    annotations = metadata.get("annotations") or {}  # others than ours change often, and may have 256 KiB
     pod = Pod(
         uid=metadata.get("uid", ""),
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],
         labels=metadata.get("labels") or {},
-        annotations={name: text for name, text in annotations.items() if name.startswith(ANNOTATIONS)},
+        annotations={name: text for name, text in annotations.items() if name.startswith(PREFIX)},
         request=request,
         limit=limit,
         qos=status.qosClass,

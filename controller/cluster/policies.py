@@ -7,6 +7,7 @@ at the start, what was last known counts.
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Self
 
 from controller.api.documents import load_object
@@ -41,15 +42,17 @@ class ClusterPolicies:
         self,
         client: Client,
         load: Load,
-        node_name: str,
+        node: NodeIdentity,
         cache: Cache,
         wake: Callable[[], None],
         monotonic: Callable[[], float],
         run: Run = run_kopf,
     ) -> None:
-        """`wake` is called from other threads when `current` has something new."""
+        """`node` is what is known of it without the API server. `wake` is called from other threads when `current` has
+        something new.
+        """
         self._client = client
-        self._node_name = node_name
+        self._identity = node
         self._cache = cache
         self._wake = wake
         self._store = PolicyStore()
@@ -61,16 +64,18 @@ class ClusterPolicies:
         self._inherited: tuple[MemoryPolicy, ...] = ()
         self._metadata: Object | None = None
         self._lister = Worker("policies", self.relist)
-        self._node = NodeWatch(client, node_name, self.node_told, self._lister.wake)
+        self._node = NodeWatch(client, node.name, self.node_told, self._lister.wake)
         self._kopf = KopfWatch(load, self.told, self._lister.wake, monotonic, run)
         self._stack = ExitStack()
         self._seen: tuple[int, Known, Object | None, bool] = (0, self._store.known, None, False)
 
     @property
     def node(self) -> NodeIdentity:
-        """Name and labels, as of the last `current`."""
+        """Name, labels and what its kubelet keeps, as of the last `current`."""
         metadata = self._seen[2]
-        return NodeIdentity(self._node_name, {} if metadata is None else metadata["labels"])
+        if metadata is None:
+            return self._identity
+        return replace(self._identity, labels=metadata["labels"], withheld=metadata["withheld"])
 
     @property
     def inherited(self) -> tuple[MemoryPolicy, ...]:
@@ -89,7 +94,7 @@ class ClusterPolicies:
         _, _, metadata, known = self._seen
         missing = [] if known else ["the first list of MemoryPolicies"]
         if metadata is None:
-            missing.append(f"the Node {self._node_name}")
+            missing.append(f"the Node {self._identity.name}")
         return " and ".join(missing)
 
     @property
@@ -133,7 +138,7 @@ class ClusterPolicies:
         self._take(self._store.remove(policy) if kind == "DELETED" else self._store.put(policy))
 
     def node_told(self, metadata: Object) -> None:
-        """The Node's labels or UID are new."""
+        """The Node's labels, UID or memory for pods are new."""
         self._metadata = metadata
         self._take(True)
 

@@ -7,25 +7,32 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from controller.api.nodestate import (
+    MESSAGE_CHARACTERS,
     WORST_DOMAINS,
     BriefPolicy,
+    ConditionStatus,
+    NodeCondition,
+    NodeConditionType,
+    NodeMemory,
     NodeMemoryState,
     NodeStatus,
-    NodeTotals,
     PolicyState,
     WorstDomain,
     brief_key,
 )
 from controller.api.policy import MEBIBYTE, Metadata, Mode
-from controller.api.printable import shown_name
+from controller.api.printable import cut, shown_name
+from controller.cluster.findings import HOST_PRESSURE
 from controller.cluster.resources import Object
+from controller.engine.balance import balance
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
-MAXIMUM_SIZE = 3456
-"""Bytes of JSON: 4 KiB for the object as the API server keeps it, which adds 560 of its own (UID, versions, times, who
+MAXIMUM_SIZE = 3296
+"""Bytes of JSON: 4 KiB for the object as the API server keeps it, which adds 720 of its own (UID, versions, times, who
 owns which field). All states of 10,000 nodes together are then the 40 MiB that its cache bears."""
 DIGITS = 16
 """Bytes that the two counts of policies may take more than in a state without any policy."""
@@ -60,16 +67,20 @@ class Context(NamedTuple):
     """By name of the policies, how many domains they select and another one of the same priority owns."""
     overridden: Mapping[str, int]
     """By name of the policies, how many domains they select and one of higher priority owns."""
+    short: str = ""
+    """That the node stays short, and what to do about it; empty while it does not."""
+    paused: str = ""
+    """That no policy is enforced, and until when; empty while they are."""
 
 
-def report(state: State, context: Context, observed_at: str) -> Object:
-    """The object to apply, at most MAXIMUM_SIZE bytes of JSON. `observed_at`: RFC 3339.
+def report(state: State, context: Context, observed_time: str) -> Object:
+    """The object to apply, at most MAXIMUM_SIZE bytes of JSON. `observed_time`: RFC 3339.
 
     Domains are left out before policies. Policies with which something is wrong come first; of the others those for
     which there is no room are told in brief, which is all there is to say of them but counts of looks. What does not go
     even so is left out, and `policiesLeftOut` counts it.
     """
-    whole = _status(state, context, observed_at)
+    whole = _status(state, context, observed_time)
     everything = _object(whole, context)
     return everything if _size(everything) <= MAXIMUM_SIZE else _object(_shortened(whole, context), context)
 
@@ -110,7 +121,7 @@ def _fitting(sizes: Iterable[int], room: int) -> int:
 
 
 def _is_wrong(policy: PolicyState) -> bool:
-    return any((policy.stuck_domains, policy.unmet_domains, policy.shortfall_mebibytes))
+    return any((policy.stuck_domains, policy.unmet_domains, policy.shortfall))
 
 
 def _brief(policy: PolicyState) -> BriefPolicy:
@@ -139,7 +150,8 @@ def urgent(told: Object) -> Any:
     fields = ("name", "uid", "observedGeneration", "mode", "conflictedDomains", "stuckDomains", "unmetDomains")
     policies = [{field: policy[field] for field in fields} for policy in status["policies"]]
     generations = {uid: (brief[0], brief[3]) for uid, brief in status["briefPolicies"].items()}
-    return told["metadata"], policies, generations, status["policyCount"], status["pressure"]
+    conditions = {condition["type"]: condition["status"] for condition in status["conditions"]}
+    return told["metadata"], policies, generations, status["policyCount"], conditions
 
 
 def settled(told: Object) -> Any:
@@ -148,8 +160,22 @@ def settled(told: Object) -> Any:
     counts = ("name", "domains", "stableDomains", "overriddenDomains")
     policies = [{field: policy[field] for field in counts} for policy in status["policies"]]
     worst = sorted((domain["uuid"], domain["reason"]) for domain in status["worstDomains"])
-    node = [status[field] for field in ("stable", "domains", "stableDomains")]
-    return urgent(told), policies, status["briefPolicies"], worst, node
+    return urgent(told), policies, status["briefPolicies"], worst, status["domains"], status["stableDomains"]
+
+
+def aged(told: Object, before: Object) -> Object:
+    """The report with the times at which its conditions came to be as they are, where `before` knew them so already."""
+    try:
+        conditions = NodeMemoryState.model_validate(before).status.conditions
+    except ValidationError:  # nothing was told before, or by another version
+        return told
+    since = {(each.type, each.status): each.last_transition_time for each in conditions}
+    kept = [
+        condition
+        | {"lastTransitionTime": since.get((condition["type"], condition["status"]), condition["lastTransitionTime"])}
+        for condition in told["status"]["conditions"]
+    ]
+    return told | {"status": told["status"] | {"conditions": kept}}
 
 
 def _object(status: NodeStatus, context: Context) -> Object:
@@ -164,16 +190,19 @@ def _size(body: Mapping[str, Any]) -> int:
     return len(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def _status(state: State, context: Context, observed_at: str) -> NodeStatus:
+def _status(state: State, context: Context, observed_time: str) -> NodeStatus:
+    sums = balance(state)
     return NodeStatus(
-        observed_at=observed_at,
-        node=NodeTotals(
-            total_mebibytes=_mebibytes(state.host.reading.total),
-            budget_mebibytes=_mebibytes(state.host.budget),
-            allocated_mebibytes=_mebibytes(np.nansum(state.observation.allocation)),
+        observed_time=observed_time,
+        conditions=tuple(_conditions(state, context, observed_time)),
+        memory=NodeMemory(
+            total=_mebibytes(state.host.reading.total),
+            budget=_mebibytes(state.host.budget),
+            allocated=_mebibytes(np.nansum(state.observation.allocation)),
+            demand=_mebibytes(sums.demand),
+            short=_mebibytes(sums.short),
+            reclaimable=_mebibytes(sums.reclaimable),
         ),
-        pressure=bool(state.host.reading.pressure),
-        stable=bool(state.stable.all()),
         domains=len(state.inventory),
         stable_domains=int(state.stable.sum()),
         policies=_policies(state, context),
@@ -181,11 +210,29 @@ def _status(state: State, context: Context, observed_at: str) -> NodeStatus:
     )
 
 
+def _conditions(state: State, context: Context, now: str) -> Iterator[NodeCondition]:
+    """All of them, with the text for those that hold."""
+    told: dict[NodeConditionType, tuple[str, str]] = {
+        "HostMemoryPressure": ("HostStalls", HOST_PRESSURE if state.host.reading.pressure else ""),
+        "GuestMemoryShort": ("DemandAboveBudget", context.short),
+        "Paused": ("PolicyOfModePause", context.paused),
+    }
+    for kind, (reason, message) in told.items():
+        status: ConditionStatus = "True" if message else "False"
+        yield NodeCondition(
+            type=kind,
+            status=status,
+            last_transition_time=now,
+            reason=reason if message else "AsExpected",
+            message=cut(message, MESSAGE_CHARACTERS),
+        )
+
+
 def _policies(state: State, context: Context) -> tuple[PolicyState, ...]:
     """Those that a person should look at first, then by their number of domains."""
 
     def order(policy: PolicyState) -> tuple[int, int, int, int, int, str]:
-        shortfall, conflicted = policy.shortfall_mebibytes, policy.conflicted_domains
+        shortfall, conflicted = policy.shortfall, policy.conflicted_domains
         return (
             -policy.stuck_domains,
             -policy.unmet_domains,
@@ -228,7 +275,7 @@ def _unordered(state: State, context: Context) -> Iterator[PolicyState]:
             reallocations=int(moved[number]),
             looks=int(looks[number]),
             looks_saved=max(round(fixed_looks[number]) - int(looks[number]), 0),
-            shortfall_mebibytes=_mebibytes(short[number]),
+            shortfall=_mebibytes(short[number]),
         )
 
 
@@ -244,8 +291,8 @@ def _worst(state: State) -> tuple[WorstDomain, ...]:
             name=shown_name(inventory.names[row]),
             uuid=inventory.uuids[row],
             reason=str(Reason(int(state.reason[row]))),
-            shortfall_mebibytes=_mebibytes(shortfall[row]),
-            allocation_mebibytes=_mebibytes(state.observation.allocation[row]),
+            shortfall=_mebibytes(shortfall[row]),
+            allocation=_mebibytes(state.observation.allocation[row]),
         )
         for row in worst[:WORST_DOMAINS]
     )

@@ -8,7 +8,7 @@ from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
 from controller.cluster.findings import Finding
 from controller.cluster.nodeevents import NodeEvents, event_remedy
-from controller.cluster.report import Context, report, settled, urgent
+from controller.cluster.report import Context, aged, report, settled, urgent
 from controller.cluster.resources import NODE_MEMORY_STATES, Object
 from controller.cluster.retry import Retry, part_of, spread
 from controller.cluster.shape import version_of
@@ -93,13 +93,22 @@ class Reporter:
                 return held_back
             self._send(told, now)
         except ApiError as error:
+            if error.not_found:
+                self._sent = None  # somebody deleted it
             pause = self._state_retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
             self._not_before["state"] = now + pause
             return pause
         return self._refresh_s
 
     def _send(self, told: Object, now: float) -> None:
-        stored = self._client.apply(NODE_MEMORY_STATES, told, field_manager=FIELD_MANAGER)
+        """Raises ApiError. The object is made, or given to another Node, before its status is written."""
+        before = self._sent
+        if before is None or before["metadata"] != told["metadata"]:
+            self._sent = None  # until all of it is written
+            bare = {field: part for field, part in told.items() if field != "status"}
+            before = self._client.apply(NODE_MEMORY_STATES, bare, field_manager=FIELD_MANAGER)
+        told = aged(told, before)
+        stored = self._client.apply(NODE_MEMORY_STATES, told, field_manager=FIELD_MANAGER, subresource="status")
         self._version = version_of(stored)
         self._state_retry.worked()
         self._sent, self._sent_at, self._refresh_s = told, now, spread(REFRESH_S)

@@ -49,7 +49,7 @@ class Exposure(Table):
     """What it costs that domains have not got their plan. Columns of (n,). `expose` is its only writer."""
 
     excess: Floats = column(0.0)
-    """Expected shortfall that begins in one shortest interval, as things are, bytes."""
+    """Expected shortfall that begins in one shortest interval, as things are, and that memory could spare, bytes."""
     regret: Floats = column(0.0)
     """What the plan would have saved of that since the domain was last moved, or had it, byte-seconds."""
     saving: Floats = column(0.0)
@@ -230,14 +230,14 @@ def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float
     for as long as the domain has not been moved.
     """
     estimate, base = known.estimate, known.going_to
-    as_is, as_planned = _excess(tail, estimate, np.array([base, plan.size]), known.tuning)
+    as_is, as_planned, at_most = _excess(tail, estimate, np.array([base, plan.size, known.bounds.top]), known.tuning)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
     if np.count_nonzero(gain):
         gain *= _net(plan, base, gain, as_planned - as_is, free)
     regret = np.where(short, exposure.regret + gain * elapsed, 0.0)
     lasting = np.fmax(known.now - np.fmax(estimate.since, exposure.moved_at), 0.0)
-    return exposure.having(excess=as_is, regret=regret, saving=regret + gain * lasting)
+    return exposure.having(excess=np.maximum(as_is - at_most, 0.0), regret=regret, saving=regret + gain * lasting)
 
 
 def _net(plan: Plan, base: Floats, gain: Floats, loss: Floats, free: float) -> float:

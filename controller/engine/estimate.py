@@ -219,8 +219,10 @@ def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, t
 def _expected_highest(estimate: Estimate, observation: Observation, inventory: Inventory, tuning: Tuning) -> Floats:
     """(n,) bytes: the highest demand that each domain is expected to come to, if it comes beyond that of its past.
 
-    Logarithms of highest demand over maximum are taken to be normal among the domains of a node; what is expected is
-    the mean of what lies beyond a domain's own (the inverse Mills ratio, N. Johnson and S. Kotz, Continuous Univariate
+    Logarithms of highest demand over maximum are taken to be normal among the domains of a node. How far they differ is
+    learnt from them, and from one more that differs by a factor of two: two guests that agree prove little (the mean of
+    an inverse gamma posterior, A. Gelman et al., Bayesian Data Analysis, 3rd ed., section 2.6). What is expected is the
+    mean of what lies beyond a domain's own (the inverse Mills ratio, N. Johnson and S. Kotz, Continuous Univariate
     Distributions 1, 13.10.1), here by (z + sqrt(z^2 + 8 / pi)) / 2, exact at 0, up to a third of a deviation too large
     below: who is far below the others is expected to come a little nearer. Where maximums tell how much domains need,
     all come to the same part of it; where they do not, each keeps to its own past.
@@ -232,7 +234,7 @@ def _expected_highest(estimate: Estimate, observation: Observation, inventory: I
     part = np.log(np.where(known, estimate.highest, maximum) / maximum)
     mean = float(part[known].sum()) / np.count_nonzero(known)
     errors = part[known] - mean
-    deviation = np.sqrt(float((errors * errors).sum()) / len(errors) + tuning.spread**2)
+    deviation = np.sqrt((float((errors * errors).sum()) + tuning.spread**2) / (len(errors) + 1))
     score = (part - mean) / deviation
     mills = (score + np.sqrt(score * score + 8.0 / np.pi)) / 2.0
     highest = np.exp(mean + deviation * mills) * maximum

@@ -74,6 +74,11 @@ class DomainFacts:
     pod: Pod | None = None
     """Where its libvirt runs in a pod, that pod."""
 
+    @property
+    def asked(self) -> Wishes:
+        """What it asks for itself: its metadata, and the annotations of its pod."""
+        return self.wishes if self.pod is None else self.wishes.narrowed(self.pod.annotations)
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -85,10 +90,12 @@ class Budget:
     """Of the host's total; the larger of the two counts."""
     maximum: float = np.inf
     """Bytes the node gives to all its domains together at most."""
+    least: float = 0.0
+    """Bytes the node keeps for itself whatever policies say."""
 
     def kept(self, total: float) -> float:
         """Bytes that a node of `total` bytes keeps for itself."""
-        return max(self.reserve, self.reserve_fraction * total)
+        return max(self.reserve, self.reserve_fraction * total, self.least)
 
 
 @dataclass(frozen=True, slots=True)

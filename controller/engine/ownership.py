@@ -2,18 +2,22 @@
 
 One policy owns a domain: highest `priority`, then oldest, then name (rule 6). Others that select it are overridden
 there if their priority is lower, as layers are meant to be, and conflicted if it is the same.
+
+A policy of mode Pause owns nothing: wherever it is for the node, no other enforces.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from controller.api.policy import ForecastModel, MemoryPolicy, Spec
+from controller.api.policy import ForecastModel, MemoryPolicy, Mode, Spec
 from controller.api.selectors import Candidate, Candidates, matches_node
+from controller.api.wishes import Wishes
 from controller.engine.inventory import Budget, DomainFacts, Ints, Inventory
+from controller.engine.pods import promised_by_pod, room_in_pod
 from controller.engine.reasons import Reason
 from controller.forecast import registry
 from controller.forecast.model import Model
@@ -26,10 +30,14 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """The node as selectors see it."""
+    """The node as selectors see it, and what Kubernetes asks of it. Sizes in bytes."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    withheld: int = 0
+    """Memory that pods do not get, for the system and the kubelet need it."""
+    eviction: int = 0
+    """Available memory below which the kubelet evicts pods; 0 without a kubelet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class Assignment:
     """By policy name, the keys of the domains it selects and a policy of higher priority owns."""
     unmatched: tuple[str, ...]
     """Names of the policies that are for this node and select no domain."""
+    pausing: tuple[str, ...] = ()
+    """Names of the policies that keep all others of this node from enforcing."""
 
 
 def assign(
@@ -56,8 +66,13 @@ def assign(
         (policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)),
         key=_rank,
     )
+    pausing = tuple(policy.metadata.name for policy in ranked if policy.spec.mode == "Pause")
     owners, lost, matched = _owners(facts, ranked)
-    specs = [*(policy.spec for policy in ranked), _UNOWNED]
+    modes = [_mode(policy.spec, paused=bool(pausing)) for policy in ranked]
+    specs = [
+        *(policy.spec.model_copy(update={"mode": mode}) for policy, mode in zip(ranked, modes, strict=True)),
+        _UNOWNED,
+    ]
     models: dict[Model, int] = {}
     shared = [_of_policy(spec, models) for spec in specs]
     columns = [
@@ -72,15 +87,22 @@ def assign(
         names=tuple(domain.name for domain in facts),
         uuids=tuple(domain.uuid for domain in facts),
         policies=tuple(policy.metadata.name for policy in ranked),
-        modes=tuple(policy.spec.mode for policy in ranked),
+        modes=tuple(modes),
         models=tuple(models),
-        budget=node_budget(ranked),
+        budget=replace(node_budget(ranked), least=_least(facts, node)),
         index={domain.key: row for row, domain in enumerate(facts)},
         policy=owners,
         **arrays,
     )
-    unmatched = tuple(name for number, name in enumerate(inventory.policies) if number not in matched)
-    return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched)
+    unmatched = tuple(
+        name for number, name in enumerate(inventory.policies) if number not in matched and modes[number] != "Pause"
+    )
+    return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched, pausing)
+
+
+def _mode(spec: Spec, *, paused: bool) -> Mode:
+    """The mode in force: whatever a policy says, a pause leaves it to observe."""
+    return "Observe" if paused and spec.mode == "Enforce" else spec.mode
 
 
 def _rank(policy: MemoryPolicy) -> tuple[int, datetime, str]:
@@ -90,12 +112,14 @@ def _rank(policy: MemoryPolicy) -> tuple[int, datetime, str]:
 
 def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tuple[Ints, dict[int, Ints], set[int]]:
     """(n,) places in `ranked` of each domain's owner (-1: none), the rows each policy lost, and who selects any."""
-    candidates = Candidates([Candidate(domain.name, domain.uuid, domain.wishes.labels) for domain in facts])
+    candidates = Candidates([_candidate(domain) for domain in facts])
     owners = np.full(len(facts), -1, dtype=np.int64)
     lost: dict[int, Ints] = {}
     matched: set[int] = set()
     for number, policy in enumerate(ranked):
-        selected = candidates.selected(policy.spec.domain_selector)
+        if policy.spec.mode == "Pause":
+            continue
+        selected = candidates.selected(policy.spec.domain_selector, policy.spec.selectors)
         if not selected:
             continue
         matched.add(number)
@@ -105,6 +129,15 @@ def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tup
         if not free.all():
             lost[number] = rows[~free]
     return owners, lost, matched
+
+
+def _candidate(domain: DomainFacts) -> Candidate:
+    name, uuid, labels, pod = domain.name, domain.uuid, domain.wishes.labels, domain.pod
+    return (
+        Candidate(name, uuid, labels)
+        if pod is None
+        else Candidate(name, uuid, labels, pod.labels, pod.namespace_labels)
+    )
 
 
 def _losses(
@@ -192,12 +225,14 @@ def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
 
 
 def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, float]:
-    """Settings of one domain: what it is, and what its own wishes leave of the policy's limits."""
-    obstacle = _obstacle(domain, unowned)
-    limits, wishes = spec.limits, domain.wishes
-    minimum = max(limits.minimum, limits.minimum_percent * domain.maximum // 100, wishes.minimum or 0)
+    """Settings of one domain: what it is, and what its own wishes and its pod leave of the policy's limits."""
+    wishes = domain.asked
+    obstacle = _obstacle(domain, wishes, unowned)
+    limits, promised = spec.limits, promised_by_pod(domain)
+    minimum = max(limits.minimum, limits.minimum_percent * domain.maximum // 100, wishes.minimum or 0, promised)
     ceilings = (limits.maximum, limits.maximum_percent * domain.maximum // 100, wishes.maximum)
-    ceiling = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)
+    allowed = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)
+    ceiling = min(max(allowed, promised), room_in_pod(domain))
     return {
         "incarnation": domain.incarnation,
         "reset_at": domain.reset_at,
@@ -211,20 +246,22 @@ def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, fl
         "devices": domain.devices,
         "plugged": domain.plugged,
         "obstacle": obstacle,
-        "enforce": obstacle is Reason.NONE and spec.mode == "Enforce",
+        "enforce": obstacle is Reason.NONE and spec.mode == "Enforce" and not wishes.observe,
         "minimum": min(minimum, ceiling),
         "ceiling": ceiling,
-        "weight": wishes.weight or spec.weight,
+        "weight": min(wishes.weight or spec.weight, wishes.heaviest or np.inf),
     }
 
 
-def _obstacle(domain: DomainFacts, unowned: Reason) -> Reason:
+def _obstacle(domain: DomainFacts, wishes: Wishes, unowned: Reason) -> Reason:
     """The first thing that keeps Ballast from touching a domain; a wish to be left alone outranks all."""
-    if domain.wishes.opt_out:
+    if wishes.opt_out:
         return Reason.OPTED_OUT
     if domain.obstacle is not Reason.NONE:
         return domain.obstacle
-    if domain.wishes.error:
+    if domain.pod is not None and domain.pod.qos == "Guaranteed":
+        return Reason.GUARANTEED
+    if wishes.error:
         return Reason.INVALID_WISHES
     return unowned
 
@@ -234,9 +271,20 @@ def forecaster(choice: ForecastModel) -> Model:
     return registry.model(choice.type, **choice.chosen.model_dump())
 
 
+def _least(facts: Sequence[DomainFacts], node: NodeIdentity) -> float:
+    """Bytes that are kept whatever policies say: of domains in pods also what their node gives to no pod.
+
+    What other pods use really is in the host's own use, and what the system uses is too: where it has a reservation in
+    Kubernetes that counts once more, which is careful.
+    """
+    in_pods = any(domain.pod is not None for domain in facts)
+    return float(max(node.eviction, node.withheld if in_pods else 0))
+
+
 def node_budget(policies: Sequence[MemoryPolicy]) -> Budget:
     """The most careful of the policies that act; of all, where none does; as by default, where there is none."""
-    acting = [policy for policy in policies if policy.spec.mode == "Enforce"] or list(policies)
+    owning = [policy for policy in policies if policy.spec.mode != "Pause"]
+    acting = [policy for policy in owning if policy.spec.mode == "Enforce"] or owning
     budgets = [policy.spec.budget for policy in acting] or [_UNOWNED.budget]
     return Budget(
         reserve=max(budget.reserve for budget in budgets),

@@ -37,6 +37,7 @@ class Reason(IntEnum):
     MEMORY_DEVICES = 20
     COMMAND_LINE = 21
     AWAITING_POLICIES = 22
+    GUARANTEED = 23
     # Looked at, and kept as it is.
     WITHIN_THRESHOLD = 30
     STABILIZING = 31
@@ -91,8 +92,8 @@ class Reason(IntEnum):
 _TEXT = {
     Reason.NONE: "no decision yet",
     Reason.NO_POLICY: "no MemoryPolicy selects this domain",
-    Reason.OPTED_OUT: "the domain's metadata opts out",
-    Reason.INVALID_WISHES: "the wishes in the domain's metadata are not valid",
+    Reason.OPTED_OUT: "the domain's metadata opts out, or its pod's annotation does",
+    Reason.INVALID_WISHES: "the wishes in the domain's metadata or its pod's annotations are not valid",
     Reason.NO_BALLOON: "the domain has no virtio memory balloon",
     Reason.HUGE_PAGES: "the domain's memory is backed by huge pages",
     Reason.LOCKED_MEMORY: "the domain's memory is locked",
@@ -112,6 +113,7 @@ _TEXT = {
     Reason.MEMORY_DEVICES: "the guest has memory that its balloon does not hold (virtio-mem)",
     Reason.COMMAND_LINE: "QEMU's command line gives the domain memory that libvirt does not know of",
     Reason.AWAITING_POLICIES: "the MemoryPolicies are not known yet",
+    Reason.GUARANTEED: "the domain's pod is Guaranteed: it was promised all of its memory",
     Reason.WITHIN_THRESHOLD: "no change is worth a move",
     Reason.STABILIZING: "shrinking waits until demand has been low for the stabilisation window",
     Reason.WARMING_UP: "too few fresh samples to shrink yet",

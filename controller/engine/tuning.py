@@ -104,8 +104,9 @@ class Tuning:
     peak_looks: float = 20.0
     """Shortest intervals that half-lives of peaks last at least: where looks are minutes apart, a minute is no scale of
     time."""
-    spread: float = 0.05
-    """Least standard deviation of the logarithm of highest demand over maximum: domains never agree better."""
+    spread: float = 0.7
+    """Standard deviation of the logarithm of highest demand over maximum, before any is known: a factor of two. It
+    counts as one domain."""
     unknown: float = 4.0
     """Weight of what may come beyond a domain's highest demand, by its maximum, beside how far that is from here."""
     settled: float = 1000.0

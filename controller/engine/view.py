@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from controller.engine import balloon
+from controller.engine.balance import balance
 from controller.engine.known import bounds
 from controller.engine.reasons import Reason
 from controller.engine.state import State
@@ -19,6 +20,7 @@ def view(state: State, now: float) -> dict[str, Any]:
 def _node(state: State) -> dict[str, Any]:
     inventory, totals = state.inventory, state.totals
     committed = float(balloon.committed(state.balloon, state.observation, inventory).sum())
+    sums = balance(state)
     return {
         "total": _size(state.host.reading.total),
         "available": _size(state.host.reading.available),
@@ -28,6 +30,9 @@ def _node(state: State) -> dict[str, Any]:
         "budget": _size(state.host.budget),
         "allocated": _size(float(np.nansum(state.observation.allocation))),
         "spare": _size(max(state.host.budget - committed, 0.0)),
+        "demand": _size(sums.demand),
+        "short": _size(sums.short),
+        "reclaimable": _size(sums.reclaimable),
         "pressure": state.host.reading.pressure,
         "minimums_fit": state.minimums_fit,
         "stable": bool(state.stable.all()),

@@ -7,6 +7,7 @@ from itertools import repeat
 import numpy as np
 
 from controller.api.policy import Metadata
+from controller.engine.balance import Shortage
 from controller.engine.decision import Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import assign
@@ -60,6 +61,7 @@ class ControlLoop:
         self._journal = Journal()
         self._chronicle = Chronicle()
         self._trail = Trail()
+        self._shortage = Shortage()
         self._state = State.initial()
         self._inventory: Inventory | None = None
         self._facts: tuple[DomainFacts, ...] | None = None
@@ -142,7 +144,7 @@ class ControlLoop:
         self._facts, self._version, self._inventory = facts, version, assignment.inventory
         self._in_force = {policy.name: policy.metadata for policy in policies}
         self._ownership = Ownership() if self._source.awaited else ownership(assignment, self._in_force, node.name)
-        self._wishes_errors = {domain.key: domain.wishes.error for domain in facts}
+        self._wishes_errors = {domain.key: domain.asked.error for domain in facts}
         self._journal.remarks(self._ownership.remarks)
         now = self._clock.monotonic()
         self._succeed(facts, now)
@@ -259,6 +261,7 @@ class ControlLoop:
         self._journal.actions(iteration.decision.actions, iteration.refused)
         self._chronicle = self._chronicle.extended(self._state, iteration.decision, iteration.refused, now)
         self._trail = self._trail.extended(self._state, now)
+        self._shortage = self._shortage.extended(self._state, now)
         self._board.publish(
             Publication(
                 at=now,
@@ -275,6 +278,7 @@ class ControlLoop:
                 chronicle=self._chronicle,
                 trail=self._trail,
                 senses=self._senses(),
+                shortage=self._shortage,
             )
         )
 

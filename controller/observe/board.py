@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from controller import __version__
 from controller.api.policy import Metadata
 from controller.api.printable import LONGEST_NAME, LONGEST_PART, bounded
+from controller.engine.balance import Shortage, shortage
 from controller.engine.state import State
 from controller.engine.view import view
 from controller.observe.advice import advice
@@ -89,6 +90,7 @@ class Publication:
     chronicle: Chronicle = field(default_factory=Chronicle)
     trail: Trail = field(default_factory=Trail)
     senses: tuple[Sense, ...] = ()
+    shortage: Shortage = field(default_factory=Shortage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +146,18 @@ class Board:
         seen = view(latest.state, self._monotonic())
         return {
             "version": __version__,
-            "node": {"name": self._node_name, **seen["node"]},
+            "node": {
+                "name": self._node_name,
+                **seen["node"],
+                "stays_short": latest.shortage.lasts,
+                "paused": bool(latest.ownership.paused),
+            },
             "silence_s": round(self._monotonic() - latest.at, 3),
             "connections": [_connection(each) for each in latest.connections],
             "senses": [_sense(each) for each in latest.senses],
             "problems": _some(latest.problems),
             "outage": bounded(latest.outage),
-            "warnings": _some(latest.ownership.warnings),
+            "warnings": _some([*filter(None, [short(latest)]), *latest.ownership.warnings]),
             "policies": [
                 policy
                 | {
@@ -212,6 +219,11 @@ def reached(connections: Sequence[Connection]) -> bool:
 def lost(connections: Sequence[Connection]) -> list[str]:
     """One line for each connection that is down."""
     return [each.error or f"{each.uri}: not connected" for each in connections if not each.connected]
+
+
+def short(latest: Publication) -> str:
+    """That the node stays short; empty while it does not."""
+    return shortage(latest.state) if latest.shortage.lasts else ""
 
 
 def _generation(latest: Publication, policy: str) -> int:

@@ -87,6 +87,8 @@ def _summary(node: Document) -> str:
         ("Budget", mib(node["budget"])),
         ("Allocated", mib(node["allocated"])),
         ("Spare", mib(node["spare"])),
+        ("Guests need", mib(node["demand"])),
+        ("Reclaimable", mib(node["reclaimable"])),
         ("Host uses", f"{mib(node['host_use'])} of {mib(node['total'])}"),
         ("Stable domains", f"{node['stable_domains']} of {node['domains']}"),
         ("Reallocations", str(node["reallocations_total"])),

@@ -16,7 +16,7 @@ class Remark:
     """One line, as it stands in the log, in `/state` and above the table."""
 
     event: str
-    """`conflict`, `overridden`, `unmatched`, `elsewhere` or `no policy`."""
+    """`paused`, `conflict`, `overridden`, `unmatched`, `elsewhere` or `no policy`."""
     policy: str
     """Name of the MemoryPolicy it is about; empty without one, or with several."""
     text: str
@@ -38,6 +38,11 @@ class Ownership:
     remarks: tuple[Remark, ...] = ()
 
     @property
+    def paused(self) -> str:
+        """That nothing is enforced, and by whom; empty while policies are."""
+        return "".join(remark.text for remark in self.remarks if remark.event == "paused")
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should mend, a line each."""
         return tuple(remark.text for remark in self.remarks if not remark.ordinary)
@@ -56,13 +61,19 @@ def _remarks(assignment: Assignment, policies: Collection[str], node: str) -> It
     """Few lines, however many policies there are."""
     if not policies:
         yield Remark("no policy", "", "no MemoryPolicy is in force: every domain is left alone")
+    yield from _of_all(
+        "paused",
+        assignment.pausing,
+        "pauses this node: nothing is enforced until it is deleted",
+        "pause this node: nothing is enforced until they are deleted",
+    )
     yield from _conflicts(assignment)
     if assignment.inventory.keys:
         yield from _of_all(
             "unmatched",
             assignment.unmatched,
-            "selects no domain of this node; check its domainSelector",
-            "select no domain of this node; check their domainSelectors",
+            "selects no domain of this node; check its selectors",
+            "select no domain of this node; check their selectors",
         )
     yield from _of_all(
         "overridden",
@@ -97,7 +108,7 @@ def _conflicts(assignment: Assignment) -> Iterator[Remark]:
     yield from found[:NAMED]
     if len(found) > NAMED:
         rest = f"{len(found) - NAMED} more conflicts of MemoryPolicies"
-        yield Remark("conflict", "", f"{rest}; narrow their domainSelectors, or change spec.priority")
+        yield Remark("conflict", "", f"{rest}; narrow what they select, or change spec.priority")
 
 
 def _by_owner(assignment: Assignment, keys: Sequence[str]) -> dict[str, list[str]]:
@@ -112,7 +123,7 @@ def _by_owner(assignment: Assignment, keys: Sequence[str]) -> dict[str, list[str
 def _conflict(policy: str, owner: str, names: list[str]) -> Remark:
     text = (
         f"MemoryPolicy {policy} is Conflicted: MemoryPolicy {owner} owns {_listed(names)} (of the same priority, and "
-        "older or first by name); narrow one domainSelector, or change spec.priority"
+        "older or first by name); narrow what one of them selects, or change spec.priority"
     )
     return Remark("conflict", policy, text)
 

@@ -101,13 +101,16 @@ def sources(traces: Sequence[tuple[str, Trace]]) -> tuple[Source, ...]:
 
 def check(setting: Setting, given: Sequence[Source]) -> None:
     """Raise BacktestError for a policy that would leave a whole trace alone."""
-    selector = setting.policy.spec.domain_selector
+    spec = setting.policy.spec
+    field = "selectors" if spec.selectors else "domainSelector"
     for source in given:
-        if not Candidates([Candidate(name) for name in source.trace.domains]).selected(selector):
+        if not Candidates([Candidate(name) for name in source.trace.domains]).selected(
+            spec.domain_selector, spec.selectors
+        ):
             raise BacktestError(
-                f"policy {setting.policy.name!r}: spec.domainSelector selects none of the domains of {source.path} "
+                f"policy {setting.policy.name!r}: spec.{field} selects none of the domains of {source.path} "
                 f"({', '.join(source.trace.domains[:5])}{', ...' * (len(source.trace.domains) > 5)}); "
-                "a trace knows names only: remove the selector, or name some of them"
+                "a trace knows names only: remove the selector, or name some of them in spec.domainSelector"
             )
 
 

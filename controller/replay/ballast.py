@@ -152,8 +152,10 @@ def host_with(policy: MemoryPolicy, mib: float) -> float:
 
 
 def with_model(policy: MemoryPolicy, kind: str) -> MemoryPolicy:
-    """`policy` with another forecast model, its parameters as they are in the policy."""
-    model = policy.spec.model.model_copy(update={"type": kind})
+    """`policy` with the forecast model `kind`, its parameters those of the policy where it is the policy's own."""
+    if kind == policy.spec.model.type:
+        return policy
+    model = policy.spec.model.turned(kind)
     return policy.model_copy(update={"spec": policy.spec.model_copy(update={"model": model})})
 
 

@@ -114,7 +114,7 @@ def compare(
 
 def _alone(policy: MemoryPolicy) -> MemoryPolicy:
     """`policy` for every domain, whose memory is not lent."""
-    spec = policy.spec.model_copy(update={"spare": "Reclaim", "domain_selector": DomainSelector()})
+    spec = policy.spec.model_copy(update={"spare": "Reclaim", "domain_selector": DomainSelector(), "selectors": None})
     return policy.model_copy(update={"spec": spec})
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from controller.api.policy import MemoryPolicy
 from controller.forecast.registry import KINDS
+from controller.replay.ballast import with_model
 
 Changes = dict[str, int | str]
 """New values by field of `spec`, such as `headroom.percent`."""
@@ -84,7 +85,8 @@ def difference(start: MemoryPolicy, end: MemoryPolicy) -> Changes:
 
 def changed(policy: MemoryPolicy, changes: Changes) -> MemoryPolicy | None:
     """`policy` with other values, all else as it is; None where its other fields rule them out (minimum, maximum)."""
-    data = policy.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    turned = with_model(policy, str(changes.get("model.type", policy.spec.model.type)))
+    data = turned.model_dump(mode="json", by_alias=True, exclude_unset=True)
     for field, value in changes.items():
         _enter(data.setdefault("spec", {}), field, value)
     try:

@@ -21,6 +21,7 @@ from controller.agent import Agent
 from controller.cluster.access import access
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
+from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, Outcome, Result
 from controller.host.look import Look, read
 from controller.host.senses import Feelings, Sense
@@ -123,7 +124,7 @@ class Node:
 
     def __init__(self, kubeconfig: Path, name: str, guests: int, cache: Path) -> None:
         self._clock = SystemClock()
-        self._agent = Agent(access(kubeconfig), name, cache, FakeHost(guests), self._clock)
+        self._agent = Agent(access(kubeconfig), NodeIdentity(name), cache, FakeHost(guests), self._clock)
         self._loop = threading.Thread(target=self._agent.loop.run, name=f"loop of {name}", daemon=True)
 
     def acts_on(self, generation: int) -> bool:

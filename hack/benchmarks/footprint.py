@@ -45,13 +45,14 @@ def print_agent() -> None:
     from controller.agent import Agent  # noqa: PLC0415 - in this process only
     from controller.cli import agent_service  # noqa: F401, PLC0415 - the libraries a real process has loaded
     from controller.cluster.access import access  # noqa: PLC0415 - in this process only
+    from controller.engine.ownership import NodeIdentity  # noqa: PLC0415 - likewise
     from controller.observe.http import Pages  # noqa: PLC0415 - as late as there
 
     given = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as proc, tempfile.TemporaryDirectory() as cache, _feeling() as feels:
         played = Played.of(given["replies"], DOMAINS, Path(proc))
         feels(played.host)
-        agent = Agent(access(Path(given["kubeconfig"])), NODE, Path(cache), played.host, played.clock)
+        agent = Agent(access(Path(given["kubeconfig"])), NodeIdentity(NODE), Path(cache), played.host, played.clock)
         pages = Pages(agent.board)
         with agent:
             until(lambda: bool(agent.policies.current()[1]), KNOWN_S, "policy known")

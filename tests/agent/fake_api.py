@@ -70,10 +70,10 @@ class FakeApi:
         self.objects[MEMORY_POLICIES] = list(policies)
         self.version += 1
 
-    def set_node(self, uid: str = "node-uid", **labels: str) -> None:
+    def set_node(self, uid: str = "node-uid", status: Object | None = None, **labels: str) -> None:
         """The Node `here`."""
         metadata = {"name": "here", "uid": uid, "labels": labels, "resourceVersion": str(self.version)}
-        self.objects[NODES] = [{"metadata": metadata}]
+        self.objects[NODES] = [{"metadata": metadata, "status": status or {}}]
 
     def list(self, resource: Resource) -> Page:
         return next(self.pages(resource))
@@ -99,12 +99,21 @@ class FakeApi:
             raise MISSING
         return {"metadata": found[0]["metadata"]}
 
-    def apply(self, resource: Resource, body: Object, *, field_manager: str) -> Object:
-        """There is one object of a kind."""
+    def apply(self, resource: Resource, body: Object, *, field_manager: str, subresource: str = "") -> Object:
+        """There is one object of a kind. Its status is kept apart: what is applied to the one leaves the other."""
         assert field_manager == "ballast-agent"
-        self._write(f"apply {resource.plural}", body)
+        self._perhaps_fail()
+        (stored,) = self.objects[resource] or [None]
+        if subresource:
+            assert subresource == "status"
+            if stored is None:
+                raise MISSING
+            new = stored | {"status": body["status"]}
+        else:
+            new = {"status": {}} | (stored or {}) | {field: part for field, part in body.items() if field != "status"}
+        self._write(f"apply {resource.plural}{subresource and '/'}{subresource}", body)
         self.version += 1
-        stored = body | {"metadata": body["metadata"] | {"resourceVersion": str(self.version)}}
+        stored = new | {"metadata": new["metadata"] | {"resourceVersion": str(self.version)}}
         self.objects[resource] = [stored]
         return stored
 

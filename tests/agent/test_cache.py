@@ -11,7 +11,7 @@ import pytest
 
 from controller.cluster.cache import FILE, Cache, CacheError, Remembered
 
-NODE = {"name": "here", "uid": "node-uid", "labels": {}}
+NODE = {"name": "here", "uid": "node-uid", "labels": {}, "withheld": 0}
 FIRST, SECOND = (Remembered(NODE, ({"metadata": {"name": name}},)) for name in ("first", "second"))
 
 

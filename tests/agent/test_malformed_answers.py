@@ -30,6 +30,7 @@ from controller.cluster.policies import ClusterPolicies
 from controller.cluster.resources import MEMORY_POLICIES, NODES
 from controller.cluster.shape import LEVELS, sound
 from controller.cluster.statuswriter import StatusWriter
+from controller.engine.ownership import NodeIdentity
 from lab.daemons import until
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -554,9 +555,9 @@ class TestAgent:
         api = FakeApi()
         api.set(policy("good", 1))
         policies = ClusterPolicies(
-            api, lambda: None, "here", Cache(tmp_path, "here"), lambda: None, lambda: 0.0, lambda *_: None
+            api, lambda: None, NodeIdentity("here"), Cache(tmp_path, "here"), lambda: None, lambda: 0.0, lambda *_: None
         )
-        policies.node_told({"name": "here", "uid": "u", "labels": {}})
+        policies.node_told({"name": "here", "uid": "u", "labels": {}, "withheld": 0})
         policies.relist()
         api.objects[MEMORY_POLICIES] = [odd]
         for _ in range(3):

@@ -1,16 +1,18 @@
 """The Node's labels: watched by name, through breaks of all kinds."""
 
 import time
+from typing import Any
 
 import pytest
 from fake_api import AWAY, FakeApi, WaitingWatch
 
 from controller.cluster.client import Event
 from controller.cluster.errors import ApiError
-from controller.cluster.nodewatch import NodeWatch
+from controller.cluster.nodewatch import RELIST_S, NodeWatch, withheld
 from controller.cluster.resources import NODES
 from controller.cluster.worker import ENDING_S
 
+GIB = 2**30
 GONE = ApiError(410, "Expired", "too old resource version (410 Expired)")
 
 
@@ -55,6 +57,55 @@ def test_another_node_is_not_taken_for_this_one(watched, caplog):
     watched.turn()
     assert watched.told == [{"tier": "gold"}]
     assert watched.watch._version == ""
+
+
+def memory(capacity: object, allocatable: object, **more: object) -> dict[str, Any]:
+    """Of a Node's status."""
+    return {"capacity": {"memory": capacity} | more, "allocatable": {"memory": allocatable}}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (memory("8Gi", "7Gi"), GIB),
+        (memory("8388608Ki", "8286208Ki"), 100 * 2**20),
+        (memory(str(8 * GIB), 7 * GIB), GIB),
+        (memory("8Gi", "3Gi", **{"hugepages-2Mi": "2Gi", "hugepages-1Gi": "1Gi", "cpu": "4"}), 2 * GIB),
+        (memory("7Gi", "8Gi"), 0),
+        (memory("8Gi", "0"), 8 * GIB),
+        (memory("8GB", "7Gi"), 0),
+        (memory([], "7Gi"), 0),
+        ({"capacity": [], "allocatable": {}}, 0),
+        ({"capacity": {"memory": "8Gi"}, "allocatable": "7Gi"}, 0),
+        ({}, 0),
+        (None, 0),
+    ],
+)
+def test_what_pods_do_not_get_of_a_nodes_memory(status, expected):
+    assert withheld(status) == expected
+
+
+def test_news_that_say_nothing_of_memory_leave_it_as_it_was_and_a_list_tells_it_anew(watched):
+    told = []
+    watched.watch = NodeWatch(watched.api, "here", lambda node: told.append(node["withheld"]), lambda: None)
+    watched.api.set_node(status=memory("8Gi", "7Gi"))
+    watched.api.watches = [[watched.event(101, tier="lead"), GONE], []]
+    watched.turn()
+    watched.api.set_node(status=memory("8Gi", "6Gi"))
+    watched.turn()
+    assert told == [GIB, GIB, 2 * GIB]
+
+
+def test_a_node_is_listed_again_every_hour(watched, monkeypatch):
+    now = time.monotonic()
+    watched.turn()
+    listed = watched.api.lists
+    watched.turn()
+    assert watched.api.lists == listed
+    monkeypatch.setattr(time, "monotonic", lambda: now + RELIST_S + 60)
+    watched.turn()
+    watched.turn()
+    assert watched.api.lists == listed + 1
 
 
 def test_a_change_of_labels_is_told_and_nothing_else_is(watched):

@@ -14,6 +14,9 @@ from controller.cluster.errors import ApiError
 from controller.cluster.kopfwatch import BEGIN_S
 from controller.cluster.policies import RELIST_S, ClusterPolicies
 from controller.cluster.store import PolicyStore
+from controller.engine.ownership import NodeIdentity
+
+NODE = NodeIdentity("here", eviction=100)
 
 
 class Source:
@@ -24,7 +27,7 @@ class Source:
         self.woken = 0
         self.kopf = 0
         cache = Cache(folder, "here")
-        self.policies = ClusterPolicies(self.api, object, "here", cache, self._wake, lambda: 0.0, self._run)
+        self.policies = ClusterPolicies(self.api, object, NODE, cache, self._wake, lambda: 0.0, self._run)
         self.policies._kopf.worker = _NoThread()
 
     def names(self) -> list[str]:
@@ -33,7 +36,7 @@ class Source:
 
     def know(self, *policies: object) -> None:
         """As after a good start: the Node and a list."""
-        self.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "gold"}})
+        self.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "gold"}, "withheld": 0})
         self.api.set(*policies)
         self.policies.relist()
 
@@ -69,7 +72,7 @@ def test_nothing_is_known_until_list_and_node_are_there(source):
     version, policies = source.policies.current()
     assert (version, policies) == (1, ())
     assert source.policies.awaited == "the Node here"
-    source.policies.node_told({"name": "here", "uid": "u", "labels": {"tier": "gold"}})
+    source.policies.node_told({"name": "here", "uid": "u", "labels": {"tier": "gold"}, "withheld": 0})
     version, policies = source.policies.current()
     assert (version, [each.name for each in policies], source.policies.awaited) == (2, ["a"], "")
     assert (source.policies.node.labels, source.policies.node_uid) == ({"tier": "gold"}, "u")
@@ -243,10 +246,19 @@ def test_a_deleted_policy_of_which_a_version_was_refused_is_gone(source):
     assert (source.names(), source.policies.problems) == ([], ())
 
 
+def test_what_the_kubelet_keeps_is_known_from_the_start_and_what_it_withholds_with_the_node(source):
+    assert (source.policies.node.withheld, source.policies.node.eviction) == (0, 100)
+    source.policies.relist()
+    version, _ = source.policies.current()
+    source.policies.node_told({"name": "here", "uid": "u", "labels": {}, "withheld": 7})
+    assert source.policies.current()[0] > version
+    assert (source.policies.node.withheld, source.policies.node.eviction) == (7, 100)
+
+
 def test_a_change_of_labels_is_a_new_version(source):
     source.know(policy("a", 1))
     before = source.policies.current()[0]
-    source.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "lead"}})
+    source.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "lead"}, "withheld": 0})
     assert source.policies.current()[0] == before + 1
     assert source.policies.node.labels == {"tier": "lead"}
 
@@ -301,7 +313,7 @@ def test_what_the_cache_knew_is_inherited_as_soon_as_the_list_is_there(tmp_path)
 def test_nobody_is_told_that_all_is_known_before_what_is_inherited_is(tmp_path, monkeypatch):
     Source(tmp_path).know(policy("a", 1))
     after, awaited = Source(tmp_path), []
-    after.policies.node_told({"name": "here", "uid": "node-uid", "labels": {}})
+    after.policies.node_told({"name": "here", "uid": "node-uid", "labels": {}, "withheld": 0})
 
     def slow(content: object, where: str) -> Loaded:
         after.policies.current()
@@ -339,9 +351,11 @@ def test_the_list_replaces_what_the_cache_said(tmp_path):
         b'{"format":2,"node":{},"policies":[]}',
         b'{"format":1,"node":{"name":"elsewhere","uid":"u"},"policies":[]}',
         b'{"format":1,"node":{"name":"here"},"policies":[]}',
-        b'{"format":1,"node":{"name":"here","uid":"u","labels":{"a":1}},"policies":[]}',
+        b'{"format":1,"node":{"name":"here","uid":"u","labels":{"a":1},"withheld":0},"policies":[]}',
         b'{"format":1,"node":"here","policies":[]}',
-        b'{"format":1,"node":{"name":"here","uid":"u"},"policies":[1]}',
+        b'{"format":1,"node":{"name":"here","uid":"u"},"policies":[]}',
+        b'{"format":1,"node":{"name":"here","uid":"u","withheld":"1Gi"},"policies":[]}',
+        b'{"format":1,"node":{"name":"here","uid":"u","withheld":0},"policies":[1]}',
         b"[" * 100_000,
         b" " * (4 * 2**20 + 1),
     ],
@@ -461,7 +475,7 @@ def test_a_cache_folder_is_made_with_those_above_it(tmp_path):
 def test_going_on_from_the_cache_is_said_once_and_what_was_heard_of_the_node_since_stays(source, caplog):
     source.know(policy("a", 1))
     again = Source(source.policies._cache._file.parent)
-    again.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "lead"}})
+    again.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "lead"}, "withheld": 0})
     again.api.fails = AWAY
     again.policies.relist()
     again.policies.relist()

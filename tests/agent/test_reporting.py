@@ -13,11 +13,12 @@ from controller.api.nodestate import NodeMemoryState
 from controller.api.policy import MemoryPolicy, Metadata
 from controller.api.printable import SHOWN_NAME
 from controller.cluster.errors import ApiError
-from controller.cluster.findings import NOTE_BYTES, Finding, findings
+from controller.cluster.findings import HOST_PRESSURE, NOTE_BYTES, Finding, findings
 from controller.cluster.nodeevents import QUIET_S, REPEAT_S, NodeEvents
 from controller.cluster.report import MAXIMUM_SIZE, Context, report, urgent
 from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S, News, Reporter
 from controller.cluster.resources import NODE_MEMORY_STATES
+from controller.cluster.retry import FIRST_S
 from controller.engine.guest_pressure import Level
 from controller.engine.host import Host
 from controller.engine.inventory import DomainFacts
@@ -63,6 +64,10 @@ def metadata(name: str, generation: int, uid: str = "") -> Metadata:
     return Metadata(name=name, uid=uid or f"uid-{name}"[:36], generation=generation)
 
 
+def condition(kind: str, status: str, reason: str, message: str, since: str = AT) -> dict[str, str]:
+    return {"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
+
+
 def test_the_whole_report():
     seen = state(["a", "b", "db"], [policy("web", "[ab]", mode="Enforce"), policy("db", "db")])
     seen.observation.demand[1] = 600 * MIB
@@ -85,9 +90,15 @@ def test_the_whole_report():
         "reallocations": 3,
         "looks": 30,
         "looksSaved": 100,
-        "shortfallMebibytes": 88,
+        "shortfall": "88Mi",
     }
-    db = dict.fromkeys(web, 0) | {"name": "db", "uid": "uid-db", "observedGeneration": 1, "mode": "Observe"}
+    db = dict.fromkeys(web, 0) | {
+        "name": "db",
+        "uid": "uid-db",
+        "observedGeneration": 1,
+        "mode": "Observe",
+        "shortfall": "0Mi",
+    }
     db |= {"domains": 1, "overriddenDomains": 2, "stableDomains": 1, "looks": 3}
     stuck = {"name": "b", "uuid": seen.inventory.uuids[1], "reason": "Stuck"}
     assert report(seen, context(seen, {"web": 1}, web=7), AT) == {
@@ -98,19 +109,42 @@ def test_the_whole_report():
             "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "here", "uid": "node-uid"}],
         },
         "status": {
-            "observedAt": AT,
-            "node": {"totalMebibytes": 8192, "budgetMebibytes": 7000, "allocatedMebibytes": 1536},
-            "pressure": False,
-            "stable": False,
+            "observedTime": AT,
+            "conditions": [
+                condition("HostMemoryPressure", "False", "AsExpected", ""),
+                condition("GuestMemoryShort", "False", "AsExpected", ""),
+                condition("Paused", "False", "AsExpected", ""),
+            ],
+            "memory": {
+                "total": "8192Mi",
+                "budget": "7000Mi",
+                "allocated": "1536Mi",
+                "demand": "1112Mi",
+                "short": "0Mi",
+                "reclaimable": "0Mi",
+            },
             "domains": 3,
             "stableDomains": 2,
             "policies": [web, db],
             "briefPolicies": {},
             "policiesLeftOut": 0,
             "policyCount": 2,
-            "worstDomains": [stuck | {"shortfallMebibytes": 88, "allocationMebibytes": 512}],
+            "worstDomains": [stuck | {"shortfall": "88Mi", "allocation": "512Mi"}],
         },
     }
+
+
+def test_conditions_say_what_is_so_and_what_to_do():
+    seen = state(["a"], [])
+    seen = seen.having(host=replace(seen.host, reading=replace(seen.host.reading, pressure=True)))
+    told = report(seen, context(seen)._replace(short="need more" * 100, paused="stop pauses"), AT)["status"][
+        "conditions"
+    ]
+    assert told == [
+        condition("HostMemoryPressure", "True", "HostStalls", HOST_PRESSURE),
+        condition("GuestMemoryShort", "True", "DemandAboveBudget", ("need more" * 100)[:317] + "…"),
+        condition("Paused", "True", "PolicyOfModePause", "stop pauses"),
+    ]
 
 
 def test_domains_that_no_policy_owns_are_nobodys_trouble():
@@ -124,8 +158,8 @@ def test_what_is_not_known_yet_is_reported_as_nothing():
     seen.observation.allocation[:] = np.nan
     seen.observation.demand[:] = np.nan
     status = report(seen, context(seen), AT)["status"]
-    assert status["node"]["allocatedMebibytes"] == 0
-    assert status["policies"][0]["shortfallMebibytes"] == 0
+    assert status["memory"]["allocated"] == "0Mi"
+    assert status["policies"][0]["shortfall"] == "0Mi"
 
 
 @pytest.mark.parametrize("domains", [0, 1, 10, 1000])
@@ -185,8 +219,8 @@ def test_domains_are_left_out_before_policies_are_told_in_brief():
     assert 2 < len(status["worstDomains"]) < 10
 
 
-def test_there_is_room_for_eighty_policies_and_those_beyond_are_counted():
-    seen, about = crowded(80)
+def test_there_is_room_for_seventy_policies_and_those_beyond_are_counted():
+    seen, about = crowded(70)
     assert report(seen, about, AT)["status"]["policiesLeftOut"] == 0
     seen, about = crowded(300)
     status = report(seen, about, AT)["status"]
@@ -236,13 +270,14 @@ class Desk:
         return News(self.state, self.context, self.found)
 
 
-STATE = "apply nodememorystates"
+STATE = "apply nodememorystates/status"
+MADE = "apply nodememorystates"
 
 
 @pytest.fixture
 def desk() -> Desk:
     made = Desk()
-    assert made.after(1) == [STATE]
+    assert made.after(1) == [MADE, STATE]
     return made
 
 
@@ -316,7 +351,34 @@ def test_domains_that_are_never_at_rest_cost_a_write_a_minute(desk):
 def test_a_node_made_anew_owns_the_next_report(desk):
     desk.context = desk.context._replace(uid="another")
     desk.after(URGENT_S)
-    assert desk.api.written[-1][1]["metadata"]["ownerReferences"][0]["uid"] == "another"
+    assert [what for what, _ in desk.api.written[-2:]] == [MADE, STATE]
+    (stored,) = desk.api.objects[NODE_MEMORY_STATES]
+    assert stored["metadata"]["ownerReferences"][0]["uid"] == "another"
+
+
+def test_a_state_that_was_deleted_is_made_anew_when_there_is_news(desk):
+    desk.after(URGENT_S)
+    desk.api.objects[NODE_MEMORY_STATES] = []
+    desk.context = context(desk.state, all=2)
+    assert desk.after(HERD_S + 3 * GAP_S + FIRST_S) == [MADE, STATE]
+
+
+def conditions(desk: Desk) -> dict[str, tuple[str, str]]:
+    (stored,) = desk.api.objects[NODE_MEMORY_STATES]
+    return {each["type"]: (each["status"], each["lastTransitionTime"]) for each in stored["status"]["conditions"]}
+
+
+def test_a_condition_keeps_the_time_at_which_it_came_to_be_as_it_is(desk, monkeypatch):
+    before = conditions(desk)
+    monkeypatch.setattr("controller.cluster.reporter._wall", lambda _: "2031-01-31T12:00:00Z")
+    desk.context = desk.context._replace(short="the guests need more")
+    assert desk.after(URGENT_S) == [STATE]
+    turned = {"GuestMemoryShort": ("True", "2031-01-31T12:00:00Z")}
+    assert conditions(desk) == before | turned
+    monkeypatch.setattr("controller.cluster.reporter._wall", lambda _: "2032-01-31T12:00:00Z")
+    restarted = Reporter(desk.api, "here", desk._news, lambda: desk.now)
+    restarted.turn()
+    assert conditions(desk) == before | turned
 
 
 def test_an_api_server_that_is_away_gets_the_newest_state_when_it_is_back(desk, caplog):
@@ -349,7 +411,7 @@ def test_an_api_server_that_asks_to_be_left_alone_is_not_written_to_meanwhile(de
 def test_a_state_that_somebody_deletes_is_written_again_within_a_minute(desk):
     desk.api.objects[NODE_MEMORY_STATES] = []
     assert desk.after(STANDS_S - 1) == []
-    assert desk.after(1) == [STATE]
+    assert desk.after(1) == [MADE, STATE]
     assert desk.after(STANDS_S) == []
 
 
@@ -359,7 +421,7 @@ def test_a_state_of_before_the_last_write_is_written_again_within_a_minute(desk)
     desk.context = context(desk.state, all=2)
     desk.after(HERD_S + GAP_S)
     desk.api.objects[NODE_MEMORY_STATES] = older  # the cluster was restored from a backup
-    assert desk.after(STANDS_S) == [STATE]
+    assert desk.after(STANDS_S) == [MADE, STATE]
     assert desk.api.written[-1][1]["status"]["policies"][0]["observedGeneration"] == 2
 
 
@@ -368,7 +430,7 @@ def test_whether_the_state_stands_is_asked_again_once_the_api_server_answers(des
     desk.api.fails = AWAY
     desk.after(STANDS_S + 60)
     desk.api.fails = None
-    assert desk.after(20) == [STATE]
+    assert desk.after(20) == [MADE, STATE]
     assert len(caplog.records) == 1
 
 
@@ -541,6 +603,11 @@ def test_a_long_conflict_leaves_room_for_how_many_there_are_more():
     assert found.note.endswith(" (and 2 more conflicts)")
 
 
+def test_a_node_that_stays_short_is_found():
+    (found,) = findings(state(["a"], [policy("all", "*")]), [], [], "the guests need more")
+    assert found == Finding("GuestMemoryShort", "the guests need more", 0.0)
+
+
 def test_conflicts_and_pressure_are_found():
     seen = state(["a"], [policy("all", "*")])
     seen.pressure.level[:] = Level.SHORT
@@ -559,11 +626,11 @@ def test_worst_domains_stand_in_the_order_in_which_a_person_should_look_at_them(
     seen.reason[[2, 5]] = Reason.STUCK
     seen.pressure.level[0] = Level.SHORT
     told = report(seen, context(seen), AT)["status"]["worstDomains"]
-    assert [(each["name"], each["shortfallMebibytes"]) for each in told] == [
-        ("shorter", 88),
-        ("short", 1),
-        ("stuck", 0),
-        ("pressed", 0),
+    assert [(each["name"], each["shortfall"]) for each in told] == [
+        ("shorter", "88Mi"),
+        ("short", "1Mi"),
+        ("stuck", "0Mi"),
+        ("pressed", "0Mi"),
     ]
 
 

@@ -13,7 +13,15 @@ FIGURES = {
     "reallocations": 7,
     "looks": 100,
     "looksSaved": 900,
-    "shortfallMebibytes": 0,
+    "shortfall": "0Mi",
+}
+MEMORY = {
+    "total": "64000Mi",
+    "budget": "60000Mi",
+    "allocated": "30000Mi",
+    "demand": "20000Mi",
+    "short": "0Mi",
+    "reclaimable": "9000Mi",
 }
 
 
@@ -48,10 +56,8 @@ def state(
         "kind": "NodeMemoryState",
         "metadata": {"name": name} | ({"managedFields": [{"time": written}]} if written else {}),
         "status": {
-            "observedAt": observed_at,
-            "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
-            "pressure": False,
-            "stable": True,
+            "observedTime": observed_at,
+            "memory": MEMORY,
             "domains": entry["domains"],
             "stableDomains": entry["stableDomains"],
             "policies": [entry],

@@ -242,7 +242,7 @@ def test_people_are_told_of_a_fault_when_its_status_has_been_written_and_of_its_
 
 def test_sizes_are_published_in_bytes(site):
     site.list_all("all")
-    site.hear(Changed(STATE, state("a", "2026-01-31T12:00:01Z", shortfallMebibytes=3)))
+    site.hear(Changed(STATE, state("a", "2026-01-31T12:00:01Z", shortfall="3Mi")))
     site.turn()
     assert site.published[-1].policies["all"]["shortfall"] == 3 * 2**20
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from controller.aggregation.conditions import conditions
 from controller.aggregation.figures import Figures, Share, Trouble
 from controller.aggregation.ledger import Policy, Summary
+from controller.api.nodestate import MESSAGE_CHARACTERS
 from controller.api.policy import NodeSelector
-from controller.api.policystatus import MESSAGE_CHARACTERS
 
 WELL = Figures(nodes=3, reporting_nodes=3, domains=12, stable_domains=12)
 
@@ -94,7 +94,7 @@ def test_states_of_another_version_are_unreadable_and_said_to_be():
 
 
 def test_a_policy_of_another_version_is_unreadable_and_says_which_field():
-    problem = "spec.mode: 'Dream': not a value of this field; use Observe or Enforce"
+    problem = "spec.mode: 'Dream': not a value of this field; use Observe, Enforce or Pause"
     assert judged(Figures(), problem=problem) == {
         "Ready": ("False", "PolicyUnreadable"),
         "Stable": ("Unknown", "PolicyUnreadable"),
@@ -141,7 +141,7 @@ def test_domains_of_an_equal_policy_are_a_conflict():
     assert judged(figures) == judged(WELL) | {"Conflicted": ("True", "OwnedByOthers")}
     assert message("Conflicted", figures, ill("a", Trouble.CONFLICTED)) == (
         "5 domains that this policy selects too: another policy of the same priority owns them, on a and 1 more; "
-        "narrow a spec.domainSelector, or change spec.priority"
+        "narrow spec.domainSelector or spec.selectors, or change spec.priority"
     )
 
 

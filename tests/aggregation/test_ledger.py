@@ -32,7 +32,7 @@ def state(name: str = "all", generation: int = 1, uid: str = "", **figures: int)
         "reallocations": 7,
         "looks": 100,
         "looks_saved": 900,
-        "shortfall_mebibytes": 0,
+        "shortfall": 0,
     }
     identity = {"name": name, "uid": uid or f"uid-{name}", "observed_generation": generation}
     return PolicyState.model_construct(**identity, mode="Enforce", **(given_ | figures))
@@ -91,17 +91,17 @@ def test_news_of_a_node_replaces_what_it_said_before(ledger):
 
 
 @pytest.mark.parametrize(
-    ("said", "counted", "trouble"),
+    ("said", "summed", "counted", "trouble"),
     [
-        ("shortfall_mebibytes", "short_nodes", Trouble.SHORTFALL),
-        ("stuck_domains", "stuck_nodes", Trouble.STUCK),
-        ("unmet_domains", "unmet_nodes", Trouble.UNMET),
-        ("conflicted_domains", "conflicted_nodes", Trouble.CONFLICTED),
+        ("shortfall", "shortfall_mebibytes", "short_nodes", Trouble.SHORTFALL),
+        ("stuck_domains", "stuck_domains", "stuck_nodes", Trouble.STUCK),
+        ("unmet_domains", "unmet_domains", "unmet_nodes", Trouble.UNMET),
+        ("conflicted_domains", "conflicted_domains", "conflicted_nodes", Trouble.CONFLICTED),
     ],
 )
-def test_a_node_is_in_trouble_from_the_first_domain_on(ledger, said, counted, trouble):
+def test_a_node_is_in_trouble_from_the_first_domain_on(ledger, said, summed, counted, trouble):
     ledger.put_report(report("b", state(**{said: 1}), mark="2"), 10.0)
-    assert figures(ledger) == TWO_NODES._replace(**{said: 1, counted: 1})
+    assert figures(ledger) == TWO_NODES._replace(**{summed: 1, counted: 1})
     assert troubles(ledger) == [("b", trouble)]
 
 
@@ -284,8 +284,8 @@ def test_the_worst_nodes_come_first_and_are_few():
         (state(generation=0), Trouble.PENDING),
         (state(unmet_domains=1), Trouble.UNMET),
         (state(stuck_domains=1, stable_domains=1), Trouble.STUCK),
-        (state(shortfall_mebibytes=5), Trouble.SHORTFALL),
-        (state(shortfall_mebibytes=50), Trouble.SHORTFALL),
+        (state(shortfall=5), Trouble.SHORTFALL),
+        (state(shortfall=50), Trouble.SHORTFALL),
     ]
     for number, (each, _) in enumerate(ill):
         ledger.put_node(f"n{number}", {})

@@ -1,12 +1,14 @@
 """Objects as the API server sends them, and whatever else might stand there."""
 
 import pytest
+from heard import MEMORY
 
 from controller.aggregation.figures import Report
 from controller.aggregation.ledger import Policy
 from controller.aggregation.reading import age_s, read_labels, read_policy, read_state, written_at
 from controller.api.policy import NodeSelector
 
+AT = "2026-01-31T12:00:00Z"
 POLICY = {
     "apiVersion": "ballast.dev/v1alpha1",
     "kind": "MemoryPolicy",
@@ -27,10 +29,17 @@ STATE = {
         ],
     },
     "status": {
-        "observedAt": "2031-01-31T12:00:00Z",
-        "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
-        "pressure": True,
-        "stable": True,
+        "observedTime": "2031-01-31T12:00:00Z",
+        "memory": MEMORY,
+        "conditions": [
+            {
+                "type": "HostMemoryPressure",
+                "status": "True",
+                "lastTransitionTime": AT,
+                "reason": "HostStalls",
+                "message": "",
+            }
+        ],
         "domains": 12,
         "stableDomains": 11,
     },
@@ -44,7 +53,7 @@ def test_a_policy():
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"mode": "Dream"}, "spec.mode: 'Dream': not a value of this field; use Observe or Enforce"),
+        ({"mode": "Dream"}, "spec.mode: 'Dream': not a value of this field; use Observe, Enforce or Pause"),
         ({"priority": 0.5}, "spec.priority: '0.5': "),
     ],
 )

@@ -1,14 +1,16 @@
 """The CRDs say what the models say, field by field. Whether they act alike is shown on a real API server."""
 
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic.alias_generators import to_camel
 
 from controller.api.nodestate import NodeMemoryState, NodeStatus
-from controller.api.policy import MemoryPolicy, Part, Spec
+from controller.api.policy import BLOCKS, ForecastModel, MemoryPolicy, Part, Spec
 from controller.api.policystatus import PolicyStatus
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -113,8 +115,67 @@ def test_what_the_spec_requires_is_what_the_model_requires() -> None:
         assert (path, SPEC[path].get("required", [])) == (path, expected.get("required", []))
 
 
-def test_the_defaults_are_those_of_the_model() -> None:
-    assert defaulted({}, SPEC[""]) == Spec().model_dump(mode="json", by_alias=True, exclude_none=True)
+def test_the_defaults_are_those_of_the_model_without_selectors_and_blocks_of_models() -> None:
+    stored = Spec().model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"node_selector", "domain_selector"}
+    )
+    assert defaulted({}, SPEC[""]) == stored
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_block_of_a_model_has_the_defaults_of_the_model(name: str) -> None:
+    path = f".model.{to_camel(name)}"
+    chosen = ForecastModel(type=BLOCKS[name]).chosen
+    assert defaulted({}, SPEC[path]) == chosen.model_dump(mode="json", by_alias=True)
+
+
+EXPRESSIONS = {path for path in SPEC if path.endswith(".matchExpressions[]")}
+SELECTORS = {path for path in SPEC if path.endswith("elector") or path == ".selectors"}
+
+
+def test_what_selects_refuses_what_it_does_not_know_since_dropping_it_would_select_more() -> None:
+    keeping = {path for path, node in SPEC.items() if "x-kubernetes-preserve-unknown-fields" in node}
+    assert keeping == {"", *SELECTORS, *EXPRESSIONS}
+    for path in keeping:
+        properties = SPEC[path]["properties"]
+        there = {*SPEC[path].get("required", []), *(name for name, node in properties.items() if "default" in node)}
+        others = [name for name in properties if name not in there]
+        known = [
+            {"maxProperties": len(there) + count} | ({"required": list(names)} if names else {})
+            for count in range(len(others) + 1)
+            for names in combinations(others, count)
+        ]
+        assert (path, SPEC[path]["anyOf"]) == (path, known)
+
+
+def test_what_selects_refuses_null_since_dropping_it_would_select_more() -> None:
+    for path in {"", *SELECTORS}:
+        optional = {name for name, node in SPEC[path]["properties"].items() if "default" not in node}
+        assert {name for name in optional if SPEC[f"{path}.{name}"].get("nullable")} == optional
+        assert (path, SPEC[path]["not"]["anyOf"]) == (
+            path,
+            [
+                {"required": [name], "properties": {name: {"not": {}}}}
+                for name in SPEC[path]["properties"]
+                if name in optional
+            ],
+        )
+
+
+def test_lists_and_maps_that_select_have_entries() -> None:
+    for path in SELECTORS:
+        for name, node in SPEC[path]["properties"].items():
+            if node["type"] == "array" or "additionalProperties" in node:
+                assert (path, name, node.get("minItems", node.get("minProperties"))) == (path, name, 1)
+
+
+def test_label_selectors_are_all_of_one_kind() -> None:
+    for kind in ("matchLabels", "matchExpressions"):
+        found = [
+            {key: value for key, value in SPEC[f"{path}.{kind}"].items() if key != "description"}
+            for path in SELECTORS - {".selectors"}
+        ]
+        assert (len(found), found) == (4, found[:1] * 4)
 
 
 def defaulted(value: Any, schema: Schema) -> Any:
@@ -146,6 +207,8 @@ def test_everything_is_bounded_so_that_rules_have_a_cost() -> None:
                 assert {"maxItems", "x-kubernetes-list-type"} <= node.keys(), path
             case "object" if "additionalProperties" in node:
                 assert {"maxProperties", "x-kubernetes-map-type"} <= node.keys(), path
+            case "boolean":
+                pass
             case "integer":
                 assert {"format", "minimum"} <= node.keys(), path
             case None:
@@ -179,9 +242,9 @@ def test_names_are_the_models(name: str, kind: type[Part], short: str) -> None:
     assert (spec["names"]["shortNames"], spec["names"]["categories"]) == ([short], ["ballast"])
 
 
-def test_only_a_policy_has_a_status_of_its_own() -> None:
-    assert crd("memorypolicies")["spec"]["versions"][0]["subresources"] == {"status": {}}
-    assert "subresources" not in crd("nodememorystates")["spec"]["versions"][0]
+@pytest.mark.parametrize("name", ["memorypolicies", "nodememorystates"])
+def test_a_status_is_written_apart_from_the_rest(name: str) -> None:
+    assert crd(name)["spec"]["versions"][0]["subresources"] == {"status": {}}
 
 
 def test_items_of_lists_have_no_defaults_since_tools_that_compare_lists_as_a_whole_would_see_a_difference() -> None:

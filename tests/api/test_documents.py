@@ -60,9 +60,9 @@ def test_a_problem_has_all_its_parts() -> None:
     [
         (
             "mode: enforce",
-            "spec.mode: 'enforce': not a value of this field; did you mean Enforce? use Observe or Enforce",
+            "spec.mode: 'enforce': not a value of this field; did you mean Enforce? use Observe, Enforce or Pause",
         ),
-        ("mode: on", "spec.mode: 'on': not text but what YAML reads as a boolean; use Observe or Enforce"),
+        ("mode: on", "spec.mode: 'on': not text but what YAML reads as a boolean; use Observe, Enforce or Pause"),
         (
             "wieght: 5",
             "spec.wieght: '5': unknown field; did you mean weight? known here: budget, domainSelector,",
@@ -193,8 +193,26 @@ def test_a_problem_has_all_its_parts() -> None:
             "spec.domainSelector.uuids[0]: 'ABC': not a UUID in canonical form; use 36",
         ),
         (
-            "domainSelector: {labels: [a]}",
-            "spec.domainSelector.labels: not a mapping but a list; write 'name: value'",
+            "domainSelector: {matchLabels: [a]}",
+            "spec.domainSelector.matchLabels: not a mapping but a list; write 'name: value'",
+        ),
+        (
+            "domainSelector: {labels: {a: b}}",
+            "spec.domainSelector.labels: unknown field; did you mean matchLabels? known here: matchExpressions,",
+        ),
+        (
+            "domainSelector: {names: []}",
+            "spec.domainSelector.names: without entries; give it at least one, or remove it",
+        ),
+        ("nodeSelector: null", "spec.nodeSelector: 'null': null, which is no selector; give it entries, or remove it"),
+        (
+            "selectors: {all: 'yes'}",
+            "spec.selectors.all: 'yes': not true or false but text; use true or false, without",
+        ),
+        ("{mode: Enforce, selectors: {}}", "spec.selectors: an empty selector, or none, would select everything for"),
+        (
+            "model: {lasso: {}}",
+            "spec.model.lasso: only counts with type Lasso, but type is WLS; remove it, or set type: Lasso",
         ),
         (
             "model: {type: Wls}",

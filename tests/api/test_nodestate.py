@@ -7,6 +7,22 @@ from pydantic import ValidationError
 
 from controller.api.nodestate import NodeMemoryState
 
+MEMORY = {
+    "total": "64000Mi",
+    "budget": "60000Mi",
+    "allocated": "30000Mi",
+    "demand": "20000Mi",
+    "short": "0Mi",
+    "reclaimable": "9000Mi",
+}
+CONDITION = {
+    "type": "GuestMemoryShort",
+    "status": "True",
+    "lastTransitionTime": "2026-01-31T12:00:00Z",
+    "reason": "DemandAboveBudget",
+    "message": "the guests need more",
+}
+
 
 def state() -> dict[str, Any]:
     return {
@@ -14,10 +30,9 @@ def state() -> dict[str, Any]:
         "kind": "NodeMemoryState",
         "metadata": {"name": "node-1"},
         "status": {
-            "observedAt": "2026-01-31T12:00:00Z",
-            "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
-            "pressure": False,
-            "stable": True,
+            "observedTime": "2026-01-31T12:00:00Z",
+            "conditions": [CONDITION],
+            "memory": MEMORY,
             "domains": 12,
             "stableDomains": 11,
             "policyCount": 1,
@@ -35,7 +50,7 @@ def state() -> dict[str, Any]:
                     "reallocations": 40,
                     "looks": 900,
                     "looksSaved": 8000,
-                    "shortfallMebibytes": 64,
+                    "shortfall": "64Mi",
                 }
             ],
             "worstDomains": [
@@ -43,8 +58,8 @@ def state() -> dict[str, Any]:
                     "name": "web-1",
                     "uuid": "1b4e28ba-2fa1-11d2-883f-0016d3cca427",
                     "reason": "Stuck",
-                    "shortfallMebibytes": 64,
-                    "allocationMebibytes": 1024,
+                    "shortfall": "64Mi",
+                    "allocation": "1024Mi",
                 }
             ],
         },
@@ -79,9 +94,35 @@ def test_no_more_than_ten_domains_are_named() -> None:
 @pytest.mark.parametrize("time", ["now", "2026-01-31", "2026-01-31T12:00:00", "2026-01-31 12:00:00Z", ""])
 def test_a_time_must_be_complete(time: str) -> None:
     vague = state()
-    vague["status"]["observedAt"] = time
+    vague["status"]["observedTime"] = time
     with pytest.raises(ValidationError, match="RFC 3339"):
         NodeMemoryState.model_validate(vague)
+
+
+@pytest.mark.parametrize(
+    "size", ["-1Mi", "1.5Mi", "1Gi", "1", "Mi", 1.0, "1152921504606846976Mi", "12345678901234567Mi"]
+)
+def test_sizes_are_whole_mebibytes(size: object) -> None:
+    odd = state()
+    odd["status"]["memory"]["short"] = size
+    with pytest.raises(ValidationError, match=r"memory\.short"):
+        NodeMemoryState.model_validate(odd)
+
+
+@pytest.mark.parametrize("size", [64, "64Mi"])
+def test_a_size_is_written_as_a_quantity(size: object) -> None:
+    read = state()
+    read["status"]["memory"]["short"] = size
+    status = NodeMemoryState.model_validate(read).status
+    assert (status.memory.short, status.model_dump(mode="json")["memory"]["short"]) == (64, "64Mi")
+
+
+@pytest.mark.parametrize(("status", "holds"), [("True", True), ("False", False), ("Unknown", False)])
+def test_a_condition_holds_when_it_is_true(status: str, holds: bool) -> None:
+    read = state()
+    read["status"]["conditions"] = [CONDITION | {"type": "OfALaterVersion"}, CONDITION | {"status": status}]
+    seen = NodeMemoryState.model_validate(read).status
+    assert (seen.holds("GuestMemoryShort"), seen.holds("HostMemoryPressure")) == (holds, False)
 
 
 @pytest.mark.parametrize("count", [-1, 1.0, "1", True])

@@ -10,34 +10,26 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from controller.api.documents import load
-from controller.api.policy import MemoryPolicy, Part
+from controller.api.policy import BLOCKS, DomainSelector, ForecastModel, MemoryPolicy, NodeSelector, Part
 
 MI = 2**20
 
 DEFAULTS = """
 mode: Observe
 priority: 0
-nodeSelector: {names: [], matchLabels: {}, matchExpressions: []}
-domainSelector: {names: [], uuids: [], labels: {}}
-model:
-  type: WLS
-  upperPercentile: 95
-  wls: {decisionPoints: 12, halfLifeSeconds: 60}
-  ols: {decisionPoints: 12}
-  ridge: {decisionPoints: 12, penaltyPoints: 4}
-  lasso: {decisionPoints: 12, penaltyPercent: 30}
-  lastValue: {decisionPoints: 12}
+model: {type: WLS, upperPercentile: 95}
 threshold: {percent: 10, quantity: 32Mi}
 headroom: {percent: 10, quantity: 32Mi}
-limits: {minimum: 64Mi, minimumPercent: 0, maximum: null, maximumPercent: 100}
+limits: {minimum: 64Mi, minimumPercent: 0, maximumPercent: 100}
 weight: 100
 shrink: {stabilizationSeconds: 120}
 spare: Share
 monitoring: {minimumIntervalSeconds: 1, maximumIntervalSeconds: 60}
 stability: {windowSeconds: 300, maximumReallocations: 2, maximumChangePercent: 5}
-budget: {reserve: 512Mi, reservePercent: 5, maximum: null}
+budget: {reserve: 512Mi, reservePercent: 5}
 release: Restore
 """
 
@@ -54,8 +46,12 @@ def policy(spec: object = None, **metadata: object) -> MemoryPolicy:
 
 
 def test_an_empty_spec_is_every_default() -> None:
-    written = policy({}).spec.model_dump(mode="json", by_alias=True)
+    spec = policy({}).spec
+    written = spec.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"node_selector", "domain_selector"}
+    )
     assert written == yaml.safe_load(DEFAULTS)
+    assert (spec.node_selector, spec.domain_selector, spec.selectors) == (NodeSelector(), DomainSelector(), None)
 
 
 def test_the_defaults_written_out_are_the_empty_spec() -> None:
@@ -71,9 +67,93 @@ def test_an_unknown_field_is_refused_whatever_it_holds() -> None:
         policy({"wieght": None})
 
 
-def test_a_label_without_a_value_is_refused_since_dropping_it_would_select_more() -> None:
-    with pytest.raises(ValidationError, match="domainSelector"):
-        policy({"domainSelector": {"labels": {"tier": None}}})
+LABELS = {"matchLabels": {"tier": "db"}}
+SELECTS_EVERYTHING = "would select everything for Enforce"
+
+
+@pytest.mark.parametrize("selector", ["nodeSelector", "domainSelector", "selectors.namespaceSelector"])
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        (None, "null, which is no selector"),
+        ({"matchLabels": None}, "null, which is no selector"),
+        ({"matchExpressions": None}, "null, which is no selector"),
+        ({"matchLabels": {"tier": None}}, "valid string"),
+        ({"matchLabels": {}}, "without entries"),
+        ({"matchExpressions": []}, "without entries"),
+        (LABELS | {"matchExpressions": []}, "without entries"),
+        (LABELS | {"matchExpressions": None}, "null, which is no selector"),
+        (LABELS | {"matchLabel": {"a": "b"}}, "Extra inputs are not permitted"),
+        ({"tier": "db"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_what_would_select_more_than_was_written_is_refused(selector: str, entries: object, told: str) -> None:
+    spec = entries
+    for name in reversed(selector.split(".")):
+        spec = {name: spec}
+    with pytest.raises(ValidationError, match=told):
+        policy(spec)
+
+
+@pytest.mark.parametrize("selector", ["nodeSelector", "domainSelector"])
+def test_an_empty_selector_is_refused_where_it_enforces(selector: str) -> None:
+    assert policy({selector: {}}) == policy({})
+    with pytest.raises(ValidationError, match=SELECTS_EVERYTHING):
+        policy({"mode": "Enforce", selector: {}})
+
+
+def test_a_policy_without_selectors_enforces_on_everything() -> None:
+    assert policy({"mode": "Enforce", "budget": {"reserve": "0", "reservePercent": 0}}).spec.mode == "Enforce"
+
+
+@pytest.mark.parametrize(
+    ("selectors", "narrow"),
+    [
+        ({}, False),
+        ({"all": False}, False),
+        ({"namespaceSelector": {}}, False),
+        ({"namespaceSelector": LABELS, "virtualMachineInstanceSelector": {}}, False),
+        ({"namespaceSelector": {}, "virtualMachineInstanceSelector": LABELS}, False),
+        ({"namespaceSelector": LABELS}, True),
+        ({"virtualMachineInstanceSelector": LABELS}, True),
+        ({"namespaceSelector": LABELS, "virtualMachineInstanceSelector": LABELS}, True),
+    ],
+)
+def test_all_virtual_machines_of_pods_are_enforced_on_if_the_policy_says_so(selectors: object, narrow: bool) -> None:
+    assert policy({"selectors": selectors}).spec.selectors is not None
+    with nullcontext() if narrow else pytest.raises(ValidationError, match=SELECTS_EVERYTHING):
+        policy({"mode": "Enforce", "selectors": selectors})
+    assert policy({"mode": "Enforce", "selectors": {**selectors, "all": True}}).spec.mode == "Enforce"  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("written", [None, "yes", 1])
+def test_all_is_said_with_true(written: object) -> None:
+    with pytest.raises(ValidationError, match="selectors"):
+        policy({"mode": "Enforce", "selectors": {"all": written}})
+
+
+class TestModel:
+    """A union: `type`, and the block of parameters of that name."""
+
+    @pytest.mark.parametrize("name", BLOCKS)
+    @pytest.mark.parametrize("kind", BLOCKS.values())
+    def test_a_block_is_refused_unless_it_is_that_of_the_type(self, kind: str, name: str) -> None:
+        taken = BLOCKS[name] == kind
+        with nullcontext() if taken else pytest.raises(ValidationError, match=f"only counts with type {BLOCKS[name]}"):
+            policy({"model": {"type": kind, to_camel(name): {"decisionPoints": 5}}})
+
+    def test_a_block_that_is_null_is_absent(self) -> None:
+        assert policy({"model": {"type": "OLS", "wls": None}}) == policy({"model": {"type": "OLS"}})
+
+    def test_a_block_is_told_with_the_type_that_it_belongs_to_where_none_is_written(self) -> None:
+        with pytest.raises(
+            ValidationError, match="only counts with type OLS, but type is WLS; remove it, or set type: OLS"
+        ):
+            policy({"model": {"ols": {}}})
+
+    def test_turned_to_another_type_it_has_that_ones_defaults_and_keeps_the_rest(self) -> None:
+        model = policy({"model": {"upperPercentile": 80, "wls": {"decisionPoints": 5}}}).spec.model
+        assert model.turned("Ridge") == ForecastModel(type="Ridge", upperPercentile=80)
 
 
 @pytest.mark.parametrize(("length", "taken"), [(253, True), (254, False)])
@@ -99,7 +179,7 @@ def test_a_policy_cannot_be_changed() -> None:
 
 
 def test_a_status_is_let_pass() -> None:
-    data = policy().model_dump(mode="json", by_alias=True)
+    data = policy().model_dump(mode="json", by_alias=True, exclude_unset=True)
     assert MemoryPolicy.model_validate({**data, "status": {"anything": [1.5]}}) == policy()
 
 
@@ -178,24 +258,29 @@ expressions = st.one_of(
         st.sampled_from(["Exists", "DoesNotExist"]),
     ),
 )
+of_labels: dict[str, st.SearchStrategy[Any]] = {
+    "matchLabels": st.dictionaries(labels, labels, max_size=3, min_size=1),
+    "matchExpressions": st.lists(expressions, max_size=3, min_size=1),
+}
 specs = some(
-    mode=st.sampled_from(["Observe", "Enforce"]),
+    mode=st.just("Observe"),
     priority=st.integers(-1000, 1000),
     nodeSelector=some(
-        names=st.lists(globs, max_size=3),
-        matchLabels=st.dictionaries(labels, labels, max_size=3),
-        matchExpressions=st.lists(expressions, max_size=3),
+        names=st.lists(globs, max_size=3, min_size=1),
+        **of_labels,
     ),
     domainSelector=some(
-        names=st.lists(globs, max_size=3),
-        uuids=st.lists(st.uuids().map(str), max_size=3),
-        labels=st.dictionaries(globs, globs, max_size=3),
+        names=st.lists(globs, max_size=3, min_size=1),
+        uuids=st.lists(st.uuids().map(str), max_size=3, min_size=1),
+        **of_labels,
     ),
-    model=some(
-        type=st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue"]),
-        upperPercentile=st.integers(50, 99),
-        wls=some(decisionPoints=st.integers(3, 32), halfLifeSeconds=st.integers(1, 86400)),
-        lasso=some(penaltyPercent=st.integers(0, 100)),
+    selectors=some(
+        all=st.booleans(), namespaceSelector=some(**of_labels), virtualMachineInstanceSelector=some(**of_labels)
+    ),
+    model=st.one_of(
+        some(upperPercentile=st.integers(50, 99), wls=some(halfLifeSeconds=st.integers(1, 86400))),
+        st.just({"type": "OLS"}),
+        st.builds(lambda percent: {"type": "Lasso", "lasso": {"penaltyPercent": percent}}, st.integers(0, 100)),
     ),
     threshold=some(percent=st.integers(0, 100), quantity=quantities),
     headroom=some(percent=st.integers(0, 1000), quantity=quantities),
@@ -224,7 +309,7 @@ Quoting.add_representer(str, quoted)
 @given(specs, st.datetimes(timezones=st.just(UTC)))
 def test_a_valid_policy_survives_the_way_through_yaml(spec: Any, created: datetime) -> None:
     original = policy(spec, creationTimestamp=created)
-    text = yaml.dump(original.model_dump(mode="json", by_alias=True), Dumper=Quoting)
+    text = yaml.dump(original.model_dump(mode="json", by_alias=True, exclude_unset=True), Dumper=Quoting)
     loaded = load(text, "policy.yaml")
     assert loaded.problems == ()
     assert loaded.policies == (original,)

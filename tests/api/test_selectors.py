@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller.api import selectors
-from controller.api.policy import DomainSelector, NodeSelector
+from controller.api.policy import DomainSelector, NodeSelector, Selectors
 from controller.api.selectors import Candidate, Candidates, matches_node
 
 UUID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
@@ -62,17 +62,83 @@ def test_nodes(selector: dict[str, object], selected: bool) -> None:
         ({"names": ["Web-*"]}, False),
         ({"uuids": [OTHER, UUID]}, True),
         ({"uuids": [OTHER]}, False),
-        ({"labels": {"tier": "db"}}, True),
-        ({"labels": {"tier": "web"}}, False),
-        ({"labels": {"tier": "db", "team": "x"}}, False),
+        ({"matchLabels": {"tier": "db"}}, True),
+        ({"matchLabels": {"tier": "web"}}, False),
+        ({"matchLabels": {"tier": "db", "team": "x"}}, False),
         ({"names": ["web-*"], "uuids": [OTHER]}, False),
-        ({"names": ["web-*"], "uuids": [UUID], "labels": {"tier": "db"}}, True),
+        ({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["web", "db"]}]}, True),
+        ({"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["web", "db"]}]}, False),
+        ({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["x"]}]}, True),
+        ({"matchExpressions": [{"key": "team", "operator": "Exists"}]}, False),
+        ({"matchLabels": {"tier": "db"}, "matchExpressions": [{"key": "owner", "operator": "DoesNotExist"}]}, False),
+        ({"names": ["web-*"], "uuids": [UUID], "matchLabels": {"tier": "db"}}, True),
     ],
 )
 def test_domains(selector: dict[str, object], selected: bool) -> None:
     other = Candidate("other", "", {})
     asked = Candidates([other, Candidate("web-1", UUID, {"tier": "db", "owner": "me"})])
     assert (1 in asked.selected(DomainSelector.model_validate(selector))) is selected
+
+
+LABELS = ({}, {"tier": "db"}, {"tier": "web"}, {"team": "x"}, {"tier": "db", "team": "x"})
+EXPRESSIONS = [
+    {"key": "tier", "operator": operator} | ({"values": values} if values else {})
+    for operator, values in (
+        *(("In", ["db"]), ("In", ["db", "web"]), ("In", ["other"]), ("NotIn", ["db"]), ("NotIn", ["db", "web"])),
+        *(("Exists", None), ("DoesNotExist", None)),
+    )
+]
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_domains_and_nodes_are_selected_alike(expression: dict[str, object]) -> None:
+    selector = {"matchLabels": {"team": "x"}, "matchExpressions": [expression]}
+    for entries in (selector, {"matchExpressions": [expression]}):
+        nodes = [matches_node(NodeSelector.model_validate(entries), "a", labels) for labels in LABELS]
+        asked = Candidates([Candidate("a", "", labels) for labels in LABELS])
+        expected = [row for row, selected in enumerate(nodes) if selected]
+        assert list(asked.selected(DomainSelector.model_validate(entries))) == expected
+
+
+class TestVirtualMachinesOfPods:
+    """`selectors`: of the domains that `domainSelector` selects those in pods whose labels and namespaces match."""
+
+    PODS = (
+        Candidate("host", "", {"tier": "db"}),
+        Candidate("db", "", {}, {"tier": "db"}, {"team": "x"}),
+        Candidate("web", "", {}, {"tier": "web"}, {"team": "x"}),
+        Candidate("bare", "", {}, {}, {}),
+    )
+
+    @pytest.mark.parametrize(
+        ("selectors", "names"),
+        [
+            ({"all": True}, ["db", "web", "bare"]),
+            ({}, ["db", "web", "bare"]),
+            ({"virtualMachineInstanceSelector": {"matchLabels": {"tier": "db"}}}, ["db"]),
+            ({"virtualMachineInstanceSelector": {}}, ["db", "web", "bare"]),
+            ({"namespaceSelector": {"matchLabels": {"team": "x"}}}, ["db", "web"]),
+            ({"namespaceSelector": {"matchLabels": {"tier": "db"}}}, []),
+            ({"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}}, ["bare"]),
+            (
+                {
+                    "namespaceSelector": {"matchLabels": {"team": "x"}},
+                    "virtualMachineInstanceSelector": {
+                        "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["db"]}]
+                    },
+                },
+                ["web"],
+            ),
+        ],
+    )
+    def test_no_domain_outside_of_a_pod_is_selected(self, selectors: dict[str, object], names: list[str]) -> None:
+        found = Candidates(self.PODS).selected(DomainSelector(), Selectors.model_validate(selectors))
+        assert [self.PODS[row].name for row in found] == names
+
+    def test_domain_selectors_match_as_well(self) -> None:
+        asked = Candidates(self.PODS)
+        assert asked.selected(DomainSelector(names=("web", "host")), Selectors(all=True)) == [2]
+        assert asked.selected(DomainSelector(matchLabels={"tier": "db"}), Selectors(all=True)) == []
 
 
 def test_an_empty_selector_selects_all_and_an_empty_host_has_none() -> None:

@@ -50,7 +50,7 @@ def test_opting_out_is_said_with_yes_no_true_or_false(text: str, opted_out: bool
             "maximum '2097152': 2097152 bytes, less than any size that is meant; 2097152Ki?",
         ),
         ((None, None, "67108863", None), "minimum '67108863': 67108863 bytes, less than any size that is meant;"),
-        ((None, None, None, "-1"), "maximum '-1': not a quantity; use a number with"),
+        ((None, None, None, "-1"), "maximum '-1': a quantity cannot be negative; use 0"),
         ((None, None, "2Gi", "1Gi"), "maximum '1Gi': less than minimum 2Gi; raise it or lower minimum"),
     ],
 )
@@ -70,6 +70,59 @@ def test_every_error_is_told() -> None:
     ]
 
 
+class TestAnnotationsOfThePod:
+    """What the owner of a virtual machine asks for narrows what policy and metadata say, and never widens it."""
+
+    @staticmethod
+    def narrowed(own: Wishes | None = None, **asked: str) -> Wishes:
+        annotations = {f"ballast.dev/{name.replace('_', '-')}": text for name, text in asked.items()}
+        return (own or Wishes()).narrowed(annotations | {"kubevirt.io/domain": "db", "ballast.dev": "x"})
+
+    def test_those_of_others_are_no_wishes(self) -> None:
+        own = Wishes(weight=5, error="broken")
+        assert self.narrowed(own) is own
+
+    def test_all_of_them_are_read(self) -> None:
+        asked = self.narrowed(mode="Observe", min_memory="1.5Gi", weight="50")
+        assert asked == Wishes(observe=True, minimum=3 * 2**29, heaviest=50)
+
+    def test_off_leaves_the_domain_alone(self) -> None:
+        assert self.narrowed(mode="Off") == Wishes(opt_out=True)
+
+    def test_what_the_metadata_opts_out_of_stays_out(self) -> None:
+        assert self.narrowed(Wishes(opt_out=True), mode="Observe").opt_out
+
+    @pytest.mark.parametrize(
+        ("own", "asked", "minimum"), [(None, "1Gi", 2**30), (2**31, "1Gi", 2**31), (2**29, "1Gi", 2**30)]
+    )
+    def test_the_larger_minimum_counts(self, own: int | None, asked: str, minimum: int) -> None:
+        assert self.narrowed(Wishes(minimum=own), min_memory=asked).minimum == minimum
+
+    @pytest.mark.parametrize(
+        ("name", "text", "error"),
+        [
+            ("mode", "off", "ballast.dev/mode 'off': not what an owner can ask for; use Off or Observe"),
+            ("mode", "Enforce", "ballast.dev/mode 'Enforce': not what an owner can ask for; use Off or Observe"),
+            ("mode", "", "ballast.dev/mode '': not what an owner can ask for"),
+            ("min_memory", "512MB", "ballast.dev/min-memory '512MB': not a quantity; use 512Mi"),
+            ("weight", "0", "ballast.dev/weight '0': not a weight; use an integer from 1 to 10000"),
+            (
+                "opt_out",
+                "yes",
+                "annotation 'ballast.dev/opt-out': unknown; known are ballast.dev/min-memory, ballast.dev/mode",
+            ),
+            ("Mode", "Off", "annotation 'ballast.dev/Mode': unknown"),
+        ],
+    )
+    def test_what_cannot_be_understood_is_an_error(self, name: str, text: str, error: str) -> None:
+        assert self.narrowed(**{name: text}).error.startswith(error)
+
+    def test_errors_of_the_metadata_are_told_as_well(self) -> None:
+        told = self.narrowed(Wishes(error="weight '0': not a weight"), mode="no", weight="no").error
+        assert told.startswith("weight '0': not a weight. ballast.dev/mode 'no': ")
+        assert "ballast.dev/weight 'no': not a weight" in told
+
+
 texts = st.one_of(st.none(), st.text(), st.sampled_from(["yes", "5", "1Gi"]))
 
 
@@ -81,3 +134,6 @@ def test_nothing_ever_raises(
     wishes = parse_wishes(opt_out, weight, minimum, maximum, labels)
     assert wishes.labels == labels
     assert "\n" not in wishes.error
+    asked = {"mode": opt_out, "weight": weight, "min-memory": minimum, f"{maximum}": maximum}
+    annotations = {f"ballast.dev/{name}": text or "" for name, text in asked.items()}
+    assert "\n" not in wishes.narrowed(annotations).error

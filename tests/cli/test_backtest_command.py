@@ -211,7 +211,7 @@ BAD = {
     HEADER + "0,a,1,9\n": "single sample",
     HEADER + "0,a,0,9\n1,a,0,9\n": "column demand_mib is 0 in every line",
     HEADER + "0,a,0,9\n1,a,5,9\n": "demand is 0 throughout",
-    gzip.compress(TRACE.encode())[:-20]: "gzip data is cut off",
+    gzip.compress(TRACE.encode(), mtime=0)[:-20]: "gzip data is cut off",
 }
 
 
@@ -252,7 +252,11 @@ def test_domains_may_come_and_go_and_samples_stop(text: str) -> None:
         (POLICY + "spec: {weight: 0}\n", "policy.yaml:4: spec.weight: '0': out of range"),
         (
             POLICY + "spec: {domainSelector: {names: [db-*]}}\n",
-            "selects none of the domains of trace.csv (a, b); a trace",
+            "spec.domainSelector selects none of the domains of trace.csv (a, b); a trace",
+        ),
+        (
+            POLICY + "spec: {selectors: {all: true}}\n",
+            "spec.selectors selects none of the domains of trace.csv (a, b);",
         ),
     ],
 )

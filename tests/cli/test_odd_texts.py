@@ -71,7 +71,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
             """Nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()

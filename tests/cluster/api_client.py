@@ -15,10 +15,15 @@ ANSWER_S = 30
 STATES = "/apis/ballast.dev/v1alpha1/nodememorystates"
 
 STATUS = {
-    "observedAt": "2026-01-31T12:00:00Z",
-    "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
-    "pressure": False,
-    "stable": True,
+    "observedTime": "2026-01-31T12:00:00Z",
+    "memory": {
+        "total": "64000Mi",
+        "budget": "60000Mi",
+        "allocated": "30000Mi",
+        "demand": "20000Mi",
+        "short": "0Mi",
+        "reclaimable": "9000Mi",
+    },
     "domains": 0,
     "stableDomains": 0,
 }

@@ -9,9 +9,14 @@ import string
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
+from controller.api import policy
 from controller.api.policy import Spec
 
 SPEC = Spec.model_json_schema()
+BLOCKS = {to_camel(name): kind for name, kind in policy.BLOCKS.items()}
+"""Which type each block of `spec.model` belongs to."""
 
 ODD = 0.004
 """Chance that a place holds something of another kind: so small that about half of all policies are valid, and most of
@@ -19,8 +24,11 @@ the others have one fault, which another one cannot hide."""
 LONG = 0.03
 """Chance that a list or a map is about as long as it may be."""
 ANYTHING = (None, True, False, 0, 1, -1, 1.5, 2**63, 1e30, "", "text", "5", [], [None], {}, {"a": None})
-SUFFIXES = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "k", "M", "G", "T", "P", "E", "e0", "e3", "E9", "e18", "e19", "e99")
-WRONG_SUFFIXES = ("m", "u", "n", "K", "mi", "MB", "MiB", "e", "e-1", "e+3", "e003", "i", "B", "Zi", " Mi", "Mi ", "\n")
+SUFFIXES = (
+    *("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "k", "M", "G", "T", "P", "E", "e0", "e3", "E9", "e18", "e19", "e99"),
+    *("m", "u", "n", "e-1", "E-3", "e+8", "e008", "e-99", "e+0009"),
+)
+WRONG_SUFFIXES = ("K", "mi", "MB", "MiB", "e", "e+", "e100", "e-100", "e1.5", "i", "B", "Zi", "ki", " Mi", "Mi ", "\n")
 LABELS = ("", "a", "A-1", "a_b.c", "x" * 63, "x" * 64, "-a", "a-", "ä", "a b", "a\n", "_")
 KEYS = (
     *(
@@ -70,8 +78,27 @@ QUANTITIES = (
     *("4Ei", "4.000Ei", "4.001Ei", "4096Pi", "4097Pi", "4611686018427387904", "4611686018427387905"),
     *("9223372036854775807", "9223372036854775808", "18446744073709551616", "9" * 32, "9" * 33, "0" * 32, "0" * 33),
     *("4.611686018427387904E", "4.611E", "4611686018427387.904k", "4611686018427387.905k", "1e19", "5e18", "0e99"),
+    *(
+        "1.2Gi",
+        "0.1Gi",
+        "1.0625Gi",
+        "1500m",
+        "67108864000m",
+        "67108863999m",
+        "67108863.9999999999",
+        "68719476736000001u",
+    ),
+    *("1.5e9", "1.5e8", "0.0000", "4.0000000000000000001Ei", "4611686018427387903.5", "4611686018427387904.5"),
+    *("+1Gi", "-1Gi", "-0Gi", "+0", "-0.0", "-1e-99", "+", "-", "+-1Gi", "-.5Mi"),
     *("+1", "-1", "-0", "1,5Gi", "0x10", "1_000", "NaN", "Inf", ".", ".Mi", "1.Mi", ".5Mi", "5.", "٣Mi", "²", "1 Mi"),
 )
+
+
+def part_of(schema: dict[str, Any]) -> dict[str, Any] | None:
+    """The schema of the object that a field holds; None where it holds something else."""
+    reference = next((each["$ref"] for each in (schema, *schema.get("anyOf", ())) if "$ref" in each), None)
+    part: dict[str, Any] | None = None if reference is None else SPEC["$defs"][reference.rpartition("/")[2]]
+    return part
 
 
 def random_policies(seed: int) -> Iterator[dict[str, Any]]:
@@ -106,6 +133,9 @@ class _Chance:
             return self._one(ANYTHING)
         names = [name for name in schema["properties"] if self._chance(0.35) or name in schema.get("required", [])]
         part = {name: self._field(name, schema["properties"][name]) for name in names}
+        if schema is SPEC["$defs"]["ForecastModel"] and self._chance(0.97):
+            own = part.get("type", "WLS")
+            part = {name: each for name, each in part.items() if BLOCKS.get(name, own) == own}
         if self._chance(ODD / 6):
             part[self._one(("extra", "Mode", "node_selector", "percents", ""))] = self._one(ANYTHING)
         if self._chance(ODD) and part:
@@ -115,22 +145,26 @@ class _Chance:
     def _field(self, name: str, schema: dict[str, Any]) -> object:
         if self._odd():
             return self._one(ANYTHING)
-        if "$ref" in schema:
-            return self._part(SPEC["$defs"][schema["$ref"].rpartition("/")[2]])
         if name in ("quantity", "reserve", "minimum", "maximum"):
             return self._quantity()
+        inner = part_of(schema)
+        if inner is not None:
+            return self._part(inner)
         return self._leaf(name, schema)
 
     def _leaf(self, name: str, schema: dict[str, Any]) -> object:
         match schema:
             case {"enum": values}:
                 return self._one((*values * 40, values[0].lower(), f"{values[0]} "))
+            case {"type": "boolean"}:
+                return self._one((True, False))
             case {"minimum": least, "maximum": most}:
                 return self._integer(least, most)
             case {"type": "array", "maxItems": most}:
-                return [self._item(name) for _ in range(self._length(most))]
+                least = 0 if name == "values" else 1
+                return [self._item(name) for _ in range(self._length(least, most))]
             case {"type": "object", "maxProperties": most}:
-                return self._map(name, most)
+                return self._map(most)
             case _:
                 return self._one(KEYS)
 
@@ -161,17 +195,19 @@ class _Chance:
             case _:
                 return self._mostly("gold", LABELS)
 
-    def _map(self, name: str, most: int) -> dict[str, object]:
-        keys, values = (KEYS, LABELS) if name == "matchLabels" else (GLOBS, GLOBS)
-        length = self._length(most)
+    def _map(self, most: int) -> dict[str, object]:
+        length = self._length(1, most)
         filled: dict[str, object] = {f"key-{index}": "value" for index in range(length)}
         if length and self._chance(0.3):
             del filled["key-0"]
-            filled[self._one(keys)] = self._one(ANYTHING) if self._odd() else self._mostly("value", values)
+            filled[self._one(KEYS)] = self._one(ANYTHING) if self._odd() else self._mostly("value", LABELS)
         return filled
 
-    def _length(self, most: int) -> int:
-        return self._random.randint(most - 1, most + 1) if self._chance(LONG) else self._random.randint(0, 2)
+    def _length(self, least: int, most: int) -> int:
+        """Mostly few, rarely as many as may be, and now and then none."""
+        if self._odd():
+            return 0
+        return self._random.randint(most - 1, most + 1) if self._chance(LONG) else self._random.randint(least, 2)
 
     def _mostly(self, usual: str, others: tuple[str, ...]) -> str:
         return usual if self._chance(0.9) else self._one(others)

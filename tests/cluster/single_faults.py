@@ -4,11 +4,23 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from random_policies import ANYTHING, GLOBS, KEYS, LABELS, QUANTITIES, SPEC, SUFFIXES, UUIDS, WRONG_SUFFIXES
+from random_policies import (
+    ANYTHING,
+    BLOCKS,
+    GLOBS,
+    KEYS,
+    LABELS,
+    QUANTITIES,
+    SPEC,
+    SUFFIXES,
+    UUIDS,
+    WRONG_SUFFIXES,
+    part_of,
+)
 
 QUANTITY_FIELDS = ("quantity", "reserve", "minimum", "maximum")
-FRACTIONS = [f"1.{digits:0{places}}Mi" for places in (1, 2, 3) for digits in range(10**places)]
-"""Every fraction that a quantity may have; few of them are whole bytes."""
+FRACTIONS = [f"1.{digits:0{places}}Mi" for places in (1, 2, 5) for digits in range(0, 10**places, 1 + 10**places // 99)]
+"""Few of them are whole bytes."""
 EXPRESSIONS = [
     {"key": "tier", "operator": operator, **values}
     for operator, values in product(
@@ -23,6 +35,21 @@ ORDERS = [
 """Part, minimum, maximum, and values that are tried as each of them, also where the other has its default."""
 
 
+VMI = "virtualMachineInstanceSelector"
+NARROW = {"matchLabels": {"tier": "db"}}
+EMPTY = (None, {}, {"matchLabels": None}, {"matchLabels": {}}, {"matchExpressions": []})
+SELECTING = [
+    *({name: value} for name in ("nodeSelector", "domainSelector") for value in (*EMPTY, NARROW)),
+    *({name: {**NARROW, "names": value}} for name in ("nodeSelector", "domainSelector") for value in (None, [], ["a"])),
+    *(
+        {"selectors": dict(zip(("namespaceSelector", VMI, "all"), values, strict=True))}
+        for values in product((*EMPTY, NARROW), (*EMPTY, NARROW), (None, False, True))
+    ),
+    *({"selectors": {name: value}} for name in ("namespaceSelector", VMI) for value in (*EMPTY, NARROW)),
+]
+"""What selects everything, or might be thought to."""
+
+
 def single_faults() -> Iterator[dict[str, Any]]:
     """Every such policy; a few thousand."""
     for path, value in _places(SPEC, ()):
@@ -30,6 +57,10 @@ def single_faults() -> Iterator[dict[str, Any]]:
     for part, minimum, maximum, values in ORDERS:
         for low, high in product((*values, None), repeat=2):
             yield _policy((part,), {minimum: low, maximum: high})
+    for mode, selecting in product(("Observe", "Enforce"), SELECTING):
+        yield _policy((), {"mode": mode, **selecting})
+    for kind, (name, value) in product((None, *BLOCKS.values()), product(BLOCKS, (None, {}, {"decisionPoints": 3}))):
+        yield _policy(("model",), {"type": kind, name: value})
     for fraction in FRACTIONS:
         yield _policy(("headroom", "quantity"), fraction)
 
@@ -39,8 +70,9 @@ def _places(schema: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tup
     yield from ((path, value) for value in (*ANYTHING, {"extra": 1}, {"extra": None}))
     for name, inner in schema["properties"].items():
         place = (*path, name)
-        if "$ref" in inner:
-            yield from _places(SPEC["$defs"][inner["$ref"].rpartition("/")[2]], place)
+        part = part_of(inner)
+        if part is not None:
+            yield from _places(part, place)
         else:
             yield from ((place, value) for value in (*ANYTHING, *_values(name, inner)))
 
@@ -49,6 +81,8 @@ def _values(name: str, schema: dict[str, Any]) -> list[Any]:
     if name in QUANTITY_FIELDS:
         return [*QUANTITIES, *(f"1{suffix}" for suffix in (*SUFFIXES, *WRONG_SUFFIXES))]
     match schema:
+        case {"type": "boolean"}:
+            return ["true"]
         case {"enum": values}:
             return [*values, values[0].lower(), f"{values[0]} "]
         case {"minimum": least, "maximum": most}:
@@ -57,9 +91,8 @@ def _values(name: str, schema: dict[str, Any]) -> list[Any]:
             items = _items(name)
             return [*([item] for item in (*items, *ANYTHING)), *([items[0]] * length for length in (most, most + 1))]
         case {"maxProperties": most}:
-            keys, values = (KEYS, LABELS) if name == "matchLabels" else (GLOBS, GLOBS)
             full = {f"key-{index}": "a" for index in range(most)}
-            pairs = [*({key: "a"} for key in keys), *({"a": value} for value in (*values, *ANYTHING))]
+            pairs = [*({key: "a"} for key in KEYS), *({"a": value} for value in (*LABELS, *ANYTHING))]
             return [*pairs, full, {**full, "one-more": "a"}]
         case _:
             raise AssertionError(f"no values for {name}: {schema}")

@@ -11,6 +11,7 @@ from another_schema import odd_policy
 
 from controller.api.documents import load
 from controller.cluster.access import access
+from controller.cluster.cache import FILE
 from controller.cluster.client import Client
 from controller.cluster.findings import findings
 from controller.cluster.nodeevents import NodeEvents
@@ -31,6 +32,8 @@ from lab.relay import Relay
 TEST_DRIVER = "test:///default"
 """One running domain, `test`, inside the libvirt library."""
 PATIENCE_S = 60.0
+PAUSED_S = 10.0
+"""Deadline for a pause to hold, or to end; it takes a second or two."""
 CRDS = Path(__file__).parents[2] / "crds"
 NODE = "node-a"
 QUICK = {
@@ -70,7 +73,7 @@ class Cluster:
     def reported(self) -> dict[str, Any]:
         """The status of the node's state; empty while there is none."""
         found = self.kubectl("get", "nodememorystate", NODE, "-o", "json", "--ignore-not-found")
-        status: dict[str, Any] = json.loads(found)["status"] if found else {}
+        status: dict[str, Any] = json.loads(found).get("status", {}) if found else {}
         return status
 
 
@@ -137,6 +140,33 @@ def test_a_policy_counts_when_applied_changed_and_deleted_and_is_never_written_t
     wait_owner(agent, None)
 
 
+def test_what_the_kubelet_keeps_free_is_known_and_kept_whatever_policies_say(cluster, start, tmp_path):
+    status = {"capacity": {"memory": "8Gi"}, "allocatable": {"memory": "7Gi"}}
+    cluster.kubectl("patch", "node", NODE, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    cluster.apply("all", budget={"reserve": "0", "reservePercent": 0})
+    agent = start()
+    until(lambda: agent.state()["node"]["reserve"] == 100 * 2**20, PATIENCE_S, "default threshold of eviction kept")
+    (remembered,) = tmp_path.rglob(FILE)
+    until(lambda: json.loads(remembered.read_text())["node"]["withheld"] == 2**30, PATIENCE_S, "withheld from pods")
+
+
+def test_a_pause_stops_all_that_is_enforced_within_seconds_and_until_it_is_deleted(cluster, start):
+    cluster.apply("all", mode="Enforce")
+    agent = start()
+    until(lambda: mode(agent) == "Enforce", PATIENCE_S, "enforced")
+    cluster.apply("stop", mode="Pause")
+    until(lambda: agent.state()["node"]["paused"], PAUSED_S, "paused")
+    assert {each["name"]: each["mode"] for each in agent.state()["policies"]} == {"all": "Observe", "stop": "Pause"}
+    until(lambda: conditions(cluster).get("Paused") == "True", PATIENCE_S, "paused, says the state")
+    cluster.delete("stop")
+    until(lambda: mode(agent) == "Enforce", PAUSED_S, "enforced again")
+    until(lambda: conditions(cluster).get("Paused") == "False", PATIENCE_S, "not paused, says the state")
+
+
+def conditions(cluster: Cluster) -> dict[str, str]:
+    return {each["type"]: each["status"] for each in cluster.reported().get("conditions", ())}
+
+
 def test_the_nodes_state_is_small_and_belongs_to_the_node(cluster, start):
     for number in range(30):
         cluster.apply(f"policy-{number}-{'x' * 40}")
@@ -145,7 +175,8 @@ def test_the_nodes_state_is_small_and_belongs_to_the_node(cluster, start):
     state = cluster.get("nodememorystate", NODE)
     uid = cluster.get("node", NODE)["metadata"]["uid"]
     assert state["metadata"]["ownerReferences"] == [{"apiVersion": "v1", "kind": "Node", "name": NODE, "uid": uid}]
-    assert [each["manager"] for each in state["metadata"]["managedFields"]] == ["ballast-agent"]
+    managers = [(each["manager"], each.get("subresource", "")) for each in state["metadata"]["managedFields"]]
+    assert managers == [("ballast-agent", ""), ("ballast-agent", "status")]
     assert len(json.dumps(state, separators=(",", ":"))) <= 4096
     assert state["status"]["policiesLeftOut"] == 0
     assert (

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from api_client import STATUS as AGENT_SAYS
 
 from lab.daemons import until
 
@@ -71,9 +72,14 @@ class TestKinds:
         assert row(policies, "mpol", "-o", "wide")[7:11] == ["40", "64", "8000", "3"]
 
     def test_kubectl_shows_what_a_node_reports(self, contract):
-        contract.kubectl("apply", "-f", "-", input=json.dumps(STATE))
-        assert columns(contract, "nms") == ["NAME", "POLICIES", "DOMAINS", "STABLE", "PRESSURE", "REPORTED", "AGE"]
-        assert row(contract, "nms")[:5] == ["node-1", "1", "12", "11", "false"]
+        contract.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(STATE))
+        contract.kubectl("apply", "--server-side", "--subresource=status", "-f", "-", input=json.dumps(STATE))
+        memory = ["TOTAL", "BUDGET", "ALLOCATED", "DEMAND", "SHORT", "RECLAIMABLE"]
+        assert columns(contract, "nms") == ["NAME", *memory, "DOMAINS", "REPORTED", "AGE"]
+        sizes = ["64000Mi", "60000Mi", "30000Mi", "20000Mi", "0Mi", "9000Mi"]
+        assert row(contract, "nms")[:8] == ["node-1", *sizes, "12"]
+        assert columns(contract, "nms", "-o", "wide")[-5:] == ["POLICIES", "STABLE", "PRESSURE", "STAYSSHORT", "PAUSED"]
+        assert row(contract, "nms", "-o", "wide")[-5:] == ["1", "11", "False", "True", "False"]
         contract.kubectl("delete", "nms", "node-1")
 
     def test_a_policy_that_nobody_has_seen_yet_is_not_ready(self, policies):
@@ -117,10 +123,16 @@ STATE = {
     "kind": "NodeMemoryState",
     "metadata": {"name": "node-1"},
     "status": {
-        "observedAt": "2026-01-31T12:00:00Z",
-        "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
-        "pressure": False,
-        "stable": False,
+        "observedTime": "2026-01-31T12:00:00Z",
+        "memory": AGENT_SAYS["memory"],
+        "conditions": [
+            condition | {"lastTransitionTime": "2026-01-31T12:00:00Z", "reason": "Told", "message": ""}
+            for condition in (
+                {"type": "HostMemoryPressure", "status": "False"},
+                {"type": "GuestMemoryShort", "status": "True"},
+                {"type": "Paused", "status": "False"},
+            )
+        ],
         "domains": 12,
         "stableDomains": 11,
         "policyCount": 1,
@@ -190,12 +202,20 @@ class TestPolicies:
                 'spec.nodeSelector.matchLabels: ["a b"] not label keys that Kubernetes takes; use 1 to 63 letters,',
             ),
             (
-                {"domainSelector": {"labels": {"": "a"}}},
-                'spec.domainSelector.labels: [""] empty or longer than 253 characters; use 1 to 253',
+                {"domainSelector": {"matchLabels": {"tier": None}}},
+                'spec.domainSelector.matchLabels: ["tier"] without a value; give it one, or remove it',
             ),
             (
-                {"domainSelector": {"labels": {"tier": None}}},
-                'spec.domainSelector.labels: ["tier"] without a value; give it one, or remove it',
+                {"mode": "Enforce", "domainSelector": {}},
+                "spec.domainSelector: empty, so that it would select everything for Enforce; give it entries, or",
+            ),
+            (
+                {"mode": "Enforce", "selectors": {"namespaceSelector": {}}},
+                "spec.selectors: an empty selector, or none, would select everything for Enforce; give each entries,",
+            ),
+            (
+                {"model": {"type": "OLS", "ridge": {}}},
+                "spec.model.ridge: only counts with type Ridge, but type is OLS; remove it, or set type: Ridge",
             ),
         ],
     )

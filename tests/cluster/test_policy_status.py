@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from another_schema import odd_policy
+from api_client import STATUS
 
 from controller.aggregation.figures import Figures
 from controller.aggregation.ledger import SILENCE_S, Policy, Summary
@@ -49,7 +50,7 @@ class Cluster:
     def add_node(self, name: str, **labels: str) -> None:
         self.client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})
 
-    def report(self, node: str, observed_at: str = OBSERVED, generation: int = 1, **figures: int) -> None:
+    def report(self, node: str, observed_time: str = OBSERVED, generation: int = 1, **figures: int) -> None:
         """What the agent of `node` does about the policy `all`."""
         uid = self.client.get(NODES, node)["metadata"]["uid"]
         listed = {each["metadata"]["name"]: each["metadata"]["uid"] for each in self.client.list(MEMORY_POLICIES).items}
@@ -64,13 +65,11 @@ class Cluster:
             "reallocations": 7,
             "looks": 100,
             "looksSaved": 900,
-            "shortfallMebibytes": 0,
+            "shortfall": "0Mi",
         } | figures
         status = {
-            "observedAt": observed_at,
-            "node": {"totalMebibytes": 64000, "budgetMebibytes": 60000, "allocatedMebibytes": 30000},
-            "pressure": False,
-            "stable": True,
+            "observedTime": observed_time,
+            "memory": STATUS["memory"],
             "domains": 4,
             "stableDomains": 4,
             "policies": [each | {"mode": "Observe"} | counts for each in entries],
@@ -82,7 +81,8 @@ class Cluster:
             "metadata": {"name": node, "ownerReferences": [owner]},
             "status": status,
         }
-        self.client.apply(NODE_MEMORY_STATES, state, field_manager="ballast-agent")
+        for subresource in ("", "status"):
+            self.client.apply(NODE_MEMORY_STATES, state, field_manager="ballast-agent", subresource=subresource)
 
     def apply(self, **spec: Any) -> None:
         """The policy `all`, as its user would apply it; nodes take up a new one at once, but no changes."""

@@ -15,6 +15,7 @@ from lab.daemons import until
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
+APPLY = "application/apply-patch+yaml"
 ADMISSION_S = 30
 """Deadline for the API server to take up a new admission policy; it takes a second."""
 RENAMED = [
@@ -58,16 +59,18 @@ def agent(request, contract, tmp_path_factory) -> Iterator[Agent]:
 
 
 def apply(client: ApiClient, node: str) -> Answer:
-    """One server-side apply, as the agent writes its state."""
+    """Server-side applies, as the agent writes its state; the answer to the first that is refused, or the last."""
     body = {
         "apiVersion": "ballast.dev/v1alpha1",
         "kind": "NodeMemoryState",
         "metadata": {"name": node},
         "status": STATUS,
     }
-    return client.ask(
-        "PATCH", f"{STATES}/{node}?fieldManager=ballast-agent&force=true", body, "application/apply-patch+yaml"
-    )
+    for path in (f"{STATES}/{node}", f"{STATES}/{node}/status"):
+        answer = client.ask("PATCH", f"{path}?fieldManager=ballast-agent&force=true", body, APPLY)
+        if answer.message:
+            break
+    return answer
 
 
 def event() -> dict[str, Any]:

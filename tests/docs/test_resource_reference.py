@@ -18,9 +18,10 @@ from controller.aggregation.conditions import conditions
 from controller.aggregation.figures import Figures, Trouble
 from controller.aggregation.ledger import Policy, Summary
 from controller.api.documents import load
-from controller.api.policy import NodeSelector, Spec
+from controller.api.policy import Expression, LabelSelector, Metadata, NodeSelector, Spec
 from controller.api.quantity import format_quantity, parse_quantity
 from controller.cluster.findings import findings
+from controller.cluster.report import Context, report
 from controller.engine.guest_pressure import Level
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
@@ -45,11 +46,14 @@ class TestSpec:
 
 
 def fields(model: type[BaseModel], path: str) -> Iterator[tuple[str, str, str]]:
-    """(field, what it takes, default) of all leaves below the model, as the page writes them."""
+    """(field, what it takes, default) of all leaves below the model, as the page writes them.
+
+    What a label selector has is written once.
+    """
     for info in model.model_fields.values():
         name = f"{path}{info.alias}"
         part = _part(info.annotation)
-        if part is None:
+        if part is None or part is LabelSelector or (part is Expression and path != "nodeSelector."):
             yield f"`{name}`", _takes(info), _default(info)
         elif get_origin(info.annotation) is tuple:
             yield f"`{name}`", _takes(info), _default(info)
@@ -76,7 +80,7 @@ def _takes(info: FieldInfo) -> str:
         least = next(each.ge for each in info.metadata if isinstance(each, annotated_types.Ge))
         most = next(each.le for each in info.metadata if isinstance(each, annotated_types.Le))
         return f"integer, {least} to {most}"
-    return {str: "text"}[kind]
+    return "label selector" if _part(info.annotation) is LabelSelector else {str: "text", bool: "boolean"}[kind]
 
 
 def _one_of(choices: Any) -> str:
@@ -97,7 +101,12 @@ def _default(info: FieldInfo) -> str:
         return "required"
     if info.default in (None, (), {}):
         return "none"
-    return f"`{format_quantity(info.default) if _is_quantity(info) else info.default}`"
+    return f"`{format_quantity(info.default) if _is_quantity(info) else _written(info.default)}`"
+
+
+def _written(value: object) -> str:
+    """As YAML has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def status(kind: str) -> Schema:
@@ -182,11 +191,21 @@ def summary(figures: Figures, problem: str) -> Summary:
     return Summary(Policy("all", "uid", 1, None if problem else NodeSelector(), problem), figures, ())
 
 
+def test_every_condition_of_a_node_is_listed():
+    seen = troubled(Reason.STUCK, pressure=True)
+    in_force = {"all": Metadata(name="all")}
+    told = report(
+        seen, Context("node", "uid", in_force, {}, {}, "guests need more", "all pauses"), "2026-01-31T12:00:00Z"
+    )
+    listed = [tuple(cell.strip("`") for cell in row[:2]) for row in table(PAGE, "State condition")]
+    assert listed == [(each["type"], each["reason"]) for each in told["status"]["conditions"]]
+
+
 def test_every_event_of_a_node_is_listed_with_how_long_it_waits():
     listed = [(row[0].strip("`"), row[1]) for row in table(PAGE, "Node event")]
     silent, stuck = troubled(Reason.NO_STATISTICS), troubled(Reason.STUCK, pressure=True)
     lacking = [troubled(each) for each in (Reason.MINIMUM_UNMET, Reason.AT_MAXIMUM)]
-    told = [*findings(stuck, ["qemu:///system: gone"], ["two want db"])]
+    told = [*findings(stuck, ["qemu:///system: gone"], ["two want db"], "guests need more")]
     told += [finding for state in (silent, *lacking) for finding in findings(state, [], [])]
     assert sorted(listed) == sorted((each.reason, f"{each.hold_s:.0f} s") for each in told)
 

@@ -9,7 +9,7 @@ import numpy as np
 from controller.api.policy import MemoryPolicy
 from controller.api.wishes import Wishes
 from controller.engine.decision import Action, Decision
-from controller.engine.inventory import DomainFacts
+from controller.engine.inventory import DomainFacts, Pod
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import BalloonEvents, HostReading, Life, Outcome, Result, Samples, Snapshot
@@ -66,6 +66,7 @@ class Guest:
     """Of these, what libvirt counts into the balloon's size in looks."""
     obstacle: Reason = Reason.NONE
     wishes: Wishes = field(default_factory=Wishes)
+    pod: Pod | None = None
     life: Life = Life.RUNNING
     incarnation: int = 1
     reset_at: float = 0.0
@@ -144,6 +145,7 @@ class Guest:
             statistics_period=self.period,
             obstacle=self.obstacle,
             wishes=self.wishes,
+            pod=self.pod,
         )
 
     def start_anew(self) -> None:

@@ -80,7 +80,7 @@ def _selects(policy: MemoryPolicy, facts: DomainFacts) -> bool:
     return (
         (not selector.names or any(fnmatchcase(facts.name, name) for name in selector.names))
         and (not selector.uuids or facts.uuid in selector.uuids)
-        and all(labels.get(key) == value for key, value in selector.labels.items())
+        and all(labels.get(key) == value for key, value in selector.match_labels.items())
     )
 
 

@@ -350,19 +350,28 @@ def test_a_released_domain_gets_its_definition_back_before_anything_is_spread() 
 def exposed(
     base: Floats, size: Floats, before: Exposure | None = None, *, tail: Tail | None = None, **of: Any
 ) -> Exposure:
-    """Of domains with a foot of 100 MiB and a reach of 64 MiB, that have `base` and are planned `size`."""
+    """Of domains with a foot of 100 MiB and a reach of 64 MiB, that have `base` and are planned `size`.
+
+    Their maximum is the last edge away.
+    """
     n = len(base)
     movable, free = np.resize(of.pop("movable", True), n), of.pop("free", np.inf)
-    at = known(base, mib(*[97] * n), estimate={"foot": 100 * MIB, "reach": 64 * MIB} | of)
+    largest = {"maximum": (100 + 64 * EDGES[-1]) * MIB}
+    at = known(base, mib(*[97] * n), settings=largest, estimate={"foot": 100 * MIB, "reach": 64 * MIB} | of)
     plan = planned(at)
     wish = Plan(size, plan.need, plan.wanted, plan.reach, movable, plan.returns, True)
     return expose(before or Exposure.blank(n), wish, at, tail or Tail.empty(n), free, 2.0)
 
 
 @pytest.mark.parametrize(("base", "first_edge", "short"), [(164, 10, 0), (132, 9, 0), (100, 0, 0), (90, 0, 10)])
-def test_excess_is_the_rise_expected_beyond_the_allocation(base: float, first_edge: int, short: float) -> None:
+def test_excess_is_the_rise_expected_between_allocation_and_maximum(base: float, first_edge: int, short: float) -> None:
     excess = exposed(mib(base), mib(base)).excess
-    assert excess == pytest.approx([64 * MIB * PRIOR[first_edge] + short * MIB])
+    assert excess == pytest.approx([64 * MIB * (PRIOR[first_edge] - PRIOR[-1]) + short * MIB])
+
+
+def test_nothing_is_to_be_spared_a_domain_that_has_its_maximum() -> None:
+    most = mib(100 + 64 * EDGES[-1])
+    assert exposed(most, most).excess.tolist() == [0.0]
 
 
 @pytest.mark.parametrize("unknown", [{"reach": np.nan}, {"reach": np.nan, "foot": np.nan}])
@@ -371,8 +380,9 @@ def test_a_domain_of_which_nothing_is_known_costs_nothing(unknown: dict[str, flo
 
 
 def test_a_domain_borrows_fifty_intervals_of_its_node_and_that_twenty_of_the_prior() -> None:
-    tail = Tail(np.array([[5.0] * len(EDGES), [0.0] * len(EDGES)]), np.array([10.0, 0.0]))
-    node = (5 + 20 * PRIOR[0]) / (10 + 20)
+    tail = Tail(np.array([[5.0, *[0.0] * (len(EDGES) - 1)], [0.0] * len(EDGES)]), np.array([10.0, 0.0]))
+    beyond = PRIOR[0] - PRIOR[-1]
+    node = (5 + 20 * beyond) / (10 + 20)
     own = (5 + 50 * node) / (10 + 50)
     assert exposed(mib(100, 100), mib(100, 100), tail=tail).excess == pytest.approx(mib(64 * own, 64 * node))
 

@@ -110,7 +110,7 @@ def test_the_highest_of_all_counts_as_much_as_the_mean_of_the_fading_peaks() -> 
 def test_the_longer_a_domain_has_been_looked_at_the_less_is_expected_beyond_its_highest(
     looks: int, weight: float
 ) -> None:
-    expected = 100 * exp(0.05 * sqrt(2 / pi)) - 100
+    expected = 100 * exp(0.7 * sqrt(1 / 2) * sqrt(2 / pi)) - 100
     known_for = updated(of(since=NOW - 3 * looks, bucket_start=NOW), seen(mib(100)), Tuning(), interval_minimum=3.0)
     assert known_for.reach == pytest.approx(mib(weight * expected))
 
@@ -120,24 +120,29 @@ BESIDE = Tuning(unknown=1.0)
 
 
 def test_what_is_not_known_yet_counts_four_times_as_much_as_peaks() -> None:
-    expected = 100 * exp(0.05 * sqrt(2 / pi)) - 100
+    expected = 100 * exp(0.7 * sqrt(1 / 2) * sqrt(2 / pi)) - 100
     assert updated(of(), seen(mib(100)), Tuning()).reach == pytest.approx(mib(4 * expected))
 
 
-def test_a_domain_alone_is_expected_to_come_a_little_beyond_its_highest() -> None:
-    """Its score is 0, where the mean of what lies beyond is sqrt(2 / pi) deviations away; these are 0.05 at least."""
-    expected = 100 * exp(0.05 * sqrt(2 / pi)) - 100
+def test_a_domain_alone_may_come_to_half_more_than_its_highest() -> None:
+    """Its score is 0, where the mean of what lies beyond is sqrt(2 / pi) deviations away: of two, one is assumed."""
+    expected = 100 * exp(0.7 * sqrt(1 / 2) * sqrt(2 / pi)) - 100
     assert updated(of(), seen(mib(100)), BESIDE).reach == pytest.approx(mib(expected))
 
 
 def test_domains_whose_maximums_agree_come_to_the_same_part_of_them() -> None:
-    made = updated(of(2), seen(mib(500, 1000)), BESIDE, maximum=mib(1000, 2000))
-    assert made.reach == pytest.approx(mib(500, 1000) * (exp(0.05 * sqrt(2 / pi)) - 1))
+    made = updated(of(2), seen(mib(250, 500)), BESIDE, maximum=mib(1000, 2000))
+    assert made.reach == pytest.approx(mib(250, 500) * (exp(0.7 * sqrt(1 / 3) * sqrt(2 / pi)) - 1))
+
+
+def test_the_more_domains_agree_the_less_they_are_expected_to_differ() -> None:
+    made = updated(of(99), seen(np.full(99, 100 * MIB)), BESIDE, maximum=1000 * MIB)
+    assert made.reach == pytest.approx(100 * MIB * (exp(0.07 * sqrt(2 / pi)) - 1))
 
 
 def test_a_domain_far_below_the_others_part_is_expected_to_come_towards_it() -> None:
     made = updated(of(2), seen(mib(64, 1024)), BESIDE, maximum=1024 * MIB)
-    mean, deviation = log(1 / 4), sqrt(log(4) ** 2 + 0.05**2)
+    mean, deviation = log(1 / 4), sqrt((2 * log(4) ** 2 + 0.7**2) / 3)
     score = -log(4) / deviation
     mills = (score + sqrt(score**2 + 8 / pi)) / 2
     assert made.reach[0] == pytest.approx(exp(mean + deviation * mills) * 1024 * MIB - 64 * MIB)
@@ -150,7 +155,7 @@ def test_far_out_a_domain_is_expected_to_stay_at_its_highest() -> None:
     demand[0] = 1000 * MIB
     made = updated(of(n), seen(demand), BESIDE, maximum=4096 * MIB)
     part = np.log(demand / (4096 * MIB))
-    deviation = sqrt(part.var() + 0.05**2)
+    deviation = sqrt((n * part.var() + 0.7**2) / (n + 1))
     score = (part[0] - part.mean()) / deviation
     assert score > 15
     assert made.reach[0] == pytest.approx(1000 * MIB * (exp(deviation / score) - 1), rel=0.5)

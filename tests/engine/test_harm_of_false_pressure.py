@@ -43,6 +43,7 @@ class TestPagesReadBack:
         world = Node(roomy(page_every=20), [chosen]).tick(WARM_UP)
         assert len(moves_after(world, HOUR // 2)) <= 1
 
+    @pytest.mark.slow
     def test_every_second_do_not_pump_a_small_guest_up_and_down(self):
         guest = Guest("cold", demand=290, actual=512, maximum=1536, page_every=1)
         world = Node([guest], [policy(shrink={"stabilizationSeconds": 120})]).tick(WARM_UP)
@@ -62,7 +63,11 @@ class TestPagesReadBack:
 
     @pytest.mark.parametrize(
         ("chosen", "budget", "pressed"),
-        [("Reclaim", "3200Mi", False), ("Reclaim", "9Gi", True), ("Share", "9Gi", True)],
+        [
+            ("Reclaim", "3200Mi", False),
+            pytest.param("Reclaim", "9Gi", True, marks=pytest.mark.slow),
+            pytest.param("Share", "9Gi", True, marks=pytest.mark.slow),
+        ],
     )
     def test_from_files_of_a_guest_with_as_little_usable_as_it_is_left_do_not_pump_it(self, chosen, budget, pressed):
         """Growing it does not end that: what it does with the memory shows in no demand."""
@@ -71,7 +76,7 @@ class TestPagesReadBack:
         world.pressure = pressed
         assert len(moves_after(world.tick(WARM_UP), 1200)) <= 6
 
-    @pytest.mark.parametrize("chosen", ["Reclaim", "Share"])
+    @pytest.mark.parametrize("chosen", ["Reclaim", pytest.param("Share", marks=pytest.mark.slow)])
     def test_from_files_do_not_make_guests_rob_each_other_by_turns(self, chosen):
         """Not all of them can have as much usable as ends it."""
         guests = [Guest(f"g{turn}", demand=1200 + 50 * turn, actual=1600, reads=5 * MIB) for turn in range(5)]

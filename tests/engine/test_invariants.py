@@ -1,10 +1,13 @@
 """What must hold whatever guests do: random guests under random policies, checked after every second."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_node import MIB, Guest, Node, policy
 
 from controller.engine.reasons import Reason
+
+pytestmark = pytest.mark.slow
 
 SECONDS = 40
 

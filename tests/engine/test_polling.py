@@ -14,8 +14,8 @@ def test_a_calm_guest_is_looked_at_ever_more_rarely():
     world = node(Guest("calm", 500, 600), policies=[PATIENT]).tick(3600)
     looks = np.array([when for when, _ in world.looks]) - 1000
     early, late = (np.count_nonzero((looks > start) & (looks <= start + 300)) for start in (300, 3300))
-    assert early <= 20
-    assert late <= early / 2
+    assert early <= 300 / 3
+    assert late <= early / 4
 
 
 def test_a_guest_whose_memory_others_took_is_calm_but_watched():
@@ -45,13 +45,16 @@ def test_a_guest_that_was_short_whenever_nobody_looked_is_unstable(sign, a_secon
 
 
 def test_a_guest_that_reads_back_a_little_is_calm():
-    world = node(Guest("guest", 630, 1000), policies=[PATIENT]).tick(300)
-    for second in range(120):
-        world.guests["guest"].statistics = {"swap_in": 4096.0 * second, "major_faults": 1.0 * second}
-        world.tick()
-    assert world.domain("guest")["stable"]
-    assert world.actions() == []
-    assert len([when for when, _ in world.looks if when > world.now - 30]) <= 2
+    def looks(swapped_in, faults):
+        world = node(Guest("guest", 630, 1000), policies=[PATIENT]).tick(300)
+        for second in range(120):
+            world.guests["guest"].statistics = {"swap_in": swapped_in * second, "major_faults": faults * second}
+            world.tick()
+        assert world.domain("guest")["stable"]
+        assert world.actions() == []
+        return world.looks
+
+    assert looks(4096.0, 1.0) == looks(0.0, 0.0)
 
 
 def test_an_unstable_guest_is_looked_at_every_few_shortest_intervals():

@@ -1,9 +1,10 @@
 """Rule 5: domains that must not be touched are skipped, with a reason that a user can read."""
 
 import pytest
-from scripted_node import Guest, node
+from scripted_node import Guest, node, policy
 
 from controller.api.wishes import Wishes
+from controller.engine.inventory import Pod
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life
 
@@ -51,6 +52,27 @@ def test_a_guest_whose_wishes_make_no_sense_is_left_alone():
     world = node(Guest("guest", 100, 4000, wishes=Wishes(error="minimum: 'x' is no quantity"))).tick(120)
     assert world.actions() == []
     assert world.reason("guest") is Reason.INVALID_WISHES
+
+
+def test_a_guest_that_was_promised_all_of_its_memory_is_left_alone():
+    world = node(Guest("guest", 100, 4000, pod=Pod("u", "n", "p", qos="Guaranteed"))).tick(120)
+    assert world.actions() == []
+    assert world.reason("guest") is Reason.GUARANTEED
+
+
+@pytest.mark.parametrize(("mode", "reason"), [("Off", Reason.OPTED_OUT), ("off", Reason.INVALID_WISHES)])
+def test_a_guest_whose_pod_says_so_is_left_alone(mode, reason):
+    pod = Pod("u", "n", "p", annotations={"ballast.dev/mode": mode})
+    world = node(Guest("guest", 100, 4000, pod=pod)).tick(120)
+    assert world.actions() == []
+    assert world.reason("guest") is reason
+
+
+def test_a_guest_whose_pod_asks_to_be_observed_is_not_moved():
+    asking = Guest("asking", 100, 4000, pod=Pod("u", "n", "p", annotations={"ballast.dev/mode": "Observe"}))
+    world = node(asking, Guest("other", 100, 4000), policies=[policy(spare="Reclaim")], host_mib=16384).tick(300)
+    assert {action.name for action in world.actions()} == {"other"}
+    assert "asking" in {proposal.name for proposal in world.proposals()}
 
 
 def test_a_skip_is_said_once():

@@ -1,10 +1,15 @@
 """Rule 6: one policy owns a domain, and every policy that acts has a say in the node's budget."""
 
 import time
+from dataclasses import replace
 
+import pytest
 from scripted_node import MIB, Guest, node, policy
 
+from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity, assign
+
+POD = Pod("uid", "tenant", "virt-launcher-web")
 
 
 def test_a_domain_is_owned_by_priority_then_age_then_name():
@@ -35,6 +40,17 @@ def test_a_policy_conflicts_with_its_equals_and_is_overridden_by_its_betters():
     assigned = assign(guests, policies, NodeIdentity("node"))
     assert assigned.conflicted == {"same-again": ("web",)}
     assert assigned.overridden == {"general": ("db",), "same-again": ("db",), "below": ("web",)}
+
+
+def test_a_policy_with_selectors_owns_domains_of_pods_alone():
+    db = Pod("u", "shop", "p", labels={"tier": "db"}, namespace_labels={"team": "x"})
+    elsewhere = Pod("v", "other", "q", labels={"tier": "db"})
+    guests = [Guest("host", 1, 1), Guest("db", 1, 1, pod=db), Guest("elsewhere", 1, 1, pod=elsewhere)]
+    labels = {"namespaceSelector": {"matchLabels": {"team": "x"}}}
+    policies = [policy("pods", priority=1, selectors=labels), policy("all", domainSelector={"names": ["*"]})]
+    assigned = assign([guest.facts() for guest in guests], policies, NodeIdentity("node"))
+    assert assigned.inventory.policy.tolist() == [1, 0, 1]
+    assert (assigned.overridden, assigned.unmatched) == ({"all": ("db",)}, ())
 
 
 def test_owners_of_many_domains_under_many_policies_are_found_in_the_time_of_a_look():
@@ -84,6 +100,25 @@ class TestBudgetOfSeveralPolicies:
 
     def test_is_that_of_all_where_none_acts(self):
         assert self.between({"maximum": "1Gi"}, {"reserve": "8Gi"}, mode="Observe") == {1024}
+
+    @pytest.mark.parametrize(
+        ("pod", "withheld", "eviction", "kept"),
+        [
+            (None, 8192, 100, 100),
+            (None, 0, 2048, 2048),
+            (POD, 8192, 100, 8192),
+            (POD, 0, 300, 300),
+            (POD, 10, 0, 50),
+        ],
+    )
+    def test_leaves_free_what_the_kubelet_needs_and_of_guests_in_pods_what_no_pod_gets(
+        self, pod, withheld, eviction, kept
+    ):
+        facts = [replace(Guest("guest", 1, 1).facts(), pod=pod)]
+        reserve = {"reserve": "50Mi", "reservePercent": 0}
+        node = NodeIdentity("node", {}, withheld * MIB, eviction * MIB)
+        assigned = assign(facts, [policy(budget=reserve)], node).inventory.budget
+        assert assigned.kept(self.HOST * MIB) == kept * MIB
 
     def test_is_the_default_without_any(self):
         assert self.budget() == round(0.95 * self.HOST)

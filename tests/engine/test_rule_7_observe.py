@@ -1,5 +1,6 @@
 """Rule 7: Observe changes nothing and tells what Enforce would do."""
 
+import pytest
 from scripted_node import MIB, Guest, node, policy, to_the_first_order
 
 from controller.engine.reasons import Reason
@@ -35,6 +36,47 @@ def test_a_proposal_does_not_hide_why_a_guest_could_not_be_changed_now():
     world.guests["paused"].life = Life.PAUSED
     world.tick(5)
     assert (world.reason("calm"), world.reason("paused")) == (Reason.FORECAST_SHRINK, Reason.PAUSED)
+
+
+PAUSE = policy("pause", mode="Pause", priority=-1000, domainSelector={"names": ["nobody"]})
+"""Whatever its priority and its domains."""
+
+
+def test_a_pause_leaves_every_policy_of_the_node_to_observe():
+    world = node(Guest("idle", 200, 4000), policies=[policy(), PAUSE]).tick(120)
+    acting = node(Guest("idle", 200, 4000)).tick(120)
+    assert world.actions() == []
+    assert [action.target for action in world.proposals()] == [action.target for action in acting.actions()]
+    assert view(world.state, world.now)["domains"][0]["mode"] == "Observe"
+
+
+def test_what_was_under_way_when_the_pause_came_is_taken_back_and_goes_on_after_it():
+    world = node(Guest("idle", 200, 4000, moves_at=50), policies=[policy()])
+    while world.guests["idle"].actual > 3750:
+        world.tick()
+    world.policies = [policy(), PAUSE]
+    stopped_at = world.tick().guests["idle"].target
+    world.tick(60)
+    assert stopped_at >= 3650
+    assert world.guests["idle"].actual == pytest.approx(stopped_at, abs=1)
+    world.policies = [policy()]
+    assert world.tick(120).guests["idle"].actual < 1000
+
+
+def test_a_pause_of_other_nodes_is_none_of_this_one():
+    elsewhere = policy("pause", mode="Pause", nodeSelector={"names": ["elsewhere"]})
+    assert node(Guest("idle", 200, 4000), policies=[policy(), elsewhere]).tick(120).actions()
+
+
+def test_a_pause_owns_no_domain():
+    world = node(Guest("idle", 200, 4000), policies=[policy("pause", mode="Pause", priority=1000)]).tick(5)
+    assert world.reason("idle") is Reason.NO_POLICY
+
+
+def test_the_budget_of_a_node_that_is_paused_is_that_of_those_who_would_act():
+    layers = [policy("acts", budget={"maximum": "1Gi"}), policy("looks", mode="Observe", budget={"maximum": "512Mi"})]
+    world = node(Guest("idle", 200, 4000), policies=[*layers, policy("pause", mode="Pause", budget={"reserve": "8Gi"})])
+    assert world.tick(5).shown()["budget"] == 1024 * MIB
 
 
 def test_what_is_made_of_a_guest_that_is_observed_says_nothing_of_one_that_is_changed():

@@ -41,7 +41,8 @@ def test_looks_and_balloon_events_of_virtio_mem_tell_the_same_size():
 
 
 def test_virtio_mem_that_is_plugged_in_while_the_guest_runs_counts_at_once():
-    world = Node([Guest("g", 100, 400, maximum=512), Guest("other", 100, 400)], [default_policy()], 8192).tick(60)
+    each_second = default_policy(monitoring={"maximumIntervalSeconds": 1})
+    world = Node([Guest("g", 100, 400, maximum=512), Guest("other", 100, 400)], [each_second], 8192).tick(60)
     budget = world.shown()["budget"]
     guest, orders = world.guests["g"], len(world.actions("g"))
     guest.devices = guest.plugged = 1024

@@ -144,7 +144,7 @@ def wishing(attributes: str, children: str = "") -> Wishes:
 
 def test_wishes_of_the_metadata():
     wishes = wishing("optOut='yes' weight='200' minimum='512Mi' maximum='1Gi'", "<b:label name='tier' value='db'/>")
-    assert wishes == Wishes(True, 200, 512 * MIB, 1024 * MIB, {"tier": "db"})
+    assert wishes == Wishes(True, weight=200, minimum=512 * MIB, maximum=1024 * MIB, labels={"tier": "db"})
 
 
 @pytest.mark.parametrize(

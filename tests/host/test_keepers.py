@@ -42,7 +42,7 @@ def test_a_task_is_not_late_because_another_one_waits_longer():
 
 def test_a_task_that_is_woken_has_its_turn_now():
     task = Keepers().start(Turns(60.0, None))
-    until(lambda: not task.running, 10, "it rests")
+    until(lambda: task.due > 0, 10, "it has had a turn, and rests")
     task.wake()
     assert task.ended.wait(10)
 

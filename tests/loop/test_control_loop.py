@@ -130,6 +130,22 @@ def test_observe_changes_nothing_at_all():
     assert site.domain("a")["target"] > 512 * MIB
 
 
+def test_a_pause_stops_what_is_enforced_with_the_next_turn_and_says_so(caplog):
+    site = Site(ENFORCE)
+    site.host.add("a", actual=512, demand=505)
+    site.turn(3)
+    applied = list(site.host.applied)
+    site.source.set(ENFORCE, "{mode: Pause}")
+    site.host.add("b", actual=512, demand=505)
+    site.turn(10)
+    assert (site.host.applied, site.board.document()["node"]["paused"]) == (applied, True)
+    assert [warning for warning in site.board.document()["warnings"] if "pauses this node" in warning] != []
+    assert "nothing is enforced until it is deleted" in caplog.text
+    site.source.set(ENFORCE)
+    site.turn(10)
+    assert (site.host.applied != applied, site.board.document()["node"]["paused"]) == (True, False)
+
+
 def test_statistics_are_asked_for_where_ballast_may_act_at_the_shortest_interval():
     site = Site("{mode: Enforce, monitoring: {minimumIntervalSeconds: 3}}")
     site.host.add("a")
@@ -742,6 +758,6 @@ def test_a_guest_that_reports_seldom_is_neither_looked_at_more_often_nor_taken_f
         site.host.facts = (replace(site.host.facts[0], statistics_period=seconds),)
         while site.clock.now < 1000 + 900:
             site.turn()
-            assert site.domain("a")["reason"] in {"WarmingUp", "WithinThreshold"}
+            assert site.domain("a")["reason"] in {"WarmingUp", "WithinThreshold", "SpareLent"}
         looks[seconds] = len(site.host.looks)
     assert looks[period] <= looks[1]

@@ -575,6 +575,7 @@ class TestReading:
         assert folder.source.problems[-1] == f"{folder.path}: 230 further problems; `ballast check` names them all"
         assert len(caplog.records) == 30 * (TOLD + 2)
 
+    @pytest.mark.slow
     def test_a_thousand_hostile_files_do_not_keep_another_thread_waiting(self, folder):
         """It comes by every 10 ms; the loop's heartbeat may be 10 s late. Seconds of CPU: as many on a busy machine."""
         hostile = [

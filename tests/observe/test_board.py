@@ -4,6 +4,7 @@ import pytest
 
 from controller.api.documents import load
 from controller.api.policy import Metadata
+from controller.engine.balance import Shortage
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.state import State
@@ -62,6 +63,13 @@ def test_of_too_many_problems_the_first_are_told_and_the_rest_is_counted():
     told = board(problems=("p",) * (TOLD + 2)).document()["problems"]
     assert (len(told), told[-1]) == (TOLD + 1, "and 2 more; see the log")
     assert board(problems=("p",) * TOLD).document()["problems"] == ["p"] * TOLD
+
+
+@pytest.mark.parametrize("lasts", [True, False])
+def test_a_node_that_stays_short_is_a_warning(lasts):
+    document = board(shortage=Shortage(0.0, 200.0, lasts)).document()
+    assert document["node"]["stays_short"] is lasts
+    assert [text.startswith("the guests ") for text in document["warnings"]] == [True] * lasts
 
 
 def test_who_publishes_tells_those_who_wait():

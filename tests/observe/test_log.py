@@ -108,7 +108,7 @@ def test_a_notice_says_what_can_be_done_about_it(lines):
     take = lines()
     Journal().notices([Notice("u2", "db", Reason.INVALID_WISHES)], lambda notice: f"mend {notice.name}")
     (line,) = map(json.loads, take())
-    text = "db: the wishes in the domain's metadata are not valid: mend db [InvalidWishes]"
+    text = "db: the wishes in the domain's metadata or its pod's annotations are not valid: mend db [InvalidWishes]"
     assert (line["message"], line["advice"]) == (text, "mend db")
 
 

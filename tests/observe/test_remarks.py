@@ -33,7 +33,7 @@ def test_a_conflict_names_both_policies_and_the_domain():
     specs = {"first": "{}", "second": "{domainSelector: {names: [w*]}}"}
     assert lines(["web", "db"], **specs) == [
         "MemoryPolicy second is Conflicted: MemoryPolicy first owns web (of the same priority, and older or first by "
-        "name); narrow one domainSelector, or change spec.priority"
+        "name); narrow what one of them selects, or change spec.priority"
     ]
     assert told(["web", "db"], **specs).conflicted == {"second": 1}
 
@@ -41,9 +41,26 @@ def test_a_conflict_names_both_policies_and_the_domain():
 def test_of_many_conflicts_the_first_are_told_and_the_rest_is_counted():
     conflicts = lines(["web"], **{f"p{number:03}": "{}" for number in range(100)})
     assert len(conflicts) == NAMED + 1
-    assert conflicts[-1] == (
-        "94 more conflicts of MemoryPolicies; narrow their domainSelectors, or change spec.priority"
-    )
+    assert conflicts[-1] == ("94 more conflicts of MemoryPolicies; narrow what they select, or change spec.priority")
+
+
+@pytest.mark.parametrize(
+    ("specs", "line"),
+    [
+        ({"stop": "{mode: Pause}"}, "MemoryPolicy stop pauses this node: nothing is enforced until it is deleted"),
+        (
+            {"stop": "{mode: Pause}", "halt": "{mode: Pause}"},
+            "MemoryPolicies halt, stop pause this node: nothing is enforced until they are deleted",
+        ),
+    ],
+)
+def test_a_pause_is_said_once_and_is_no_policy_that_selects_nothing(specs, line):
+    outcome = told(["web"], mine="{mode: Enforce}", **specs)
+    assert ([remark.text for remark in outcome.remarks], outcome.paused, outcome.warnings) == ([line], line, (line,))
+
+
+def test_a_node_that_is_not_paused_says_nothing_of_it():
+    assert told(["web"], mine="{mode: Enforce}", stop="{mode: Pause, nodeSelector: {names: [x]}}").paused == ""
 
 
 def test_layers_are_said_but_are_no_conflict_and_nothing_to_mend():
@@ -62,7 +79,7 @@ def test_of_many_conflicting_domains_some_are_named_and_all_are_counted():
 
 def test_a_selector_that_matches_no_domain_is_said():
     assert lines(["web"], rest="{}", typo="{domainSelector: {names: [wbe]}}") == [
-        "MemoryPolicy typo selects no domain of this node; check its domainSelector"
+        "MemoryPolicy typo selects no domain of this node; check its selectors"
     ]
 
 
@@ -70,7 +87,7 @@ def test_many_selectors_that_match_no_domain_are_one_line():
     typos = {f"typo{number}": "{domainSelector: {names: [wbe]}}" for number in range(8)}
     assert lines(["web"], rest="{}", **typos) == [
         "MemoryPolicies typo0, typo1, typo2, typo3, typo4 and 3 more select no domain of this node; "
-        "check their domainSelectors"
+        "check their selectors"
     ]
 
 

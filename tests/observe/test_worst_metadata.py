@@ -139,7 +139,7 @@ PAGES = ("/", "/state", "/metrics", "/domain?key=k1", "/explain?domain=k2")
     ("sign", "path"),
     [
         *((FOUR_BYTES, page) for page in PAGES),
-        *((SIX_SIGNS, page) for page in PAGES),
+        *(pytest.param(SIX_SIGNS, page, marks=pytest.mark.slow) for page in PAGES),
         (FOUR_BYTES, "/explain?domain=nobody"),
         (ALIKE, "/explain?domain=web"),
     ],

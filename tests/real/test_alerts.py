@@ -43,6 +43,7 @@ CASES = {
         {"ballast_shortfall_byte_seconds_total": f"0+{60 * 20 * MIB}x600"},
     ),
     "BallastHostPressure": Case({"ballast_node_pressure": "1x600"}, {"ballast_node_pressure": "0x597 1x3"}),
+    "BallastNodeShort": Case({"ballast_node_short": "1x600"}, {"ballast_node_short": "0x597 1x3"}),
     "BallastOvercommitted": Case(
         {"ballast_node_allocated_bytes": "101x600", "ballast_node_budget_bytes": "100x600"},
         {"ballast_node_allocated_bytes": "100x600", "ballast_node_budget_bytes": "100x600"},

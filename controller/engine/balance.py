@@ -1,0 +1,79 @@
+"""What the guests of a node need together, by how much that is more than there is, and what they could give back."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from controller.api.policy import MEBIBYTE
+from controller.engine.known import bounds
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import Life
+from controller.engine.state import State
+from controller.engine.tables import Floats
+
+LASTS_S = 180.0
+"""Seconds of shortage after which the node counts as short: what balloons and a busy guest do is over by then, and a
+virtual machine that is moved away for less comes back."""
+RELIEF_S = 60.0
+"""Seconds without shortage that end it: one look at which the guests just fit is no relief."""
+
+
+class Balance(NamedTuple):
+    """Sums over the domains of a node, bytes."""
+
+    demand: float
+    """What the guests need: of one that does not tell, or that nobody may touch, all it has."""
+    short: float
+    """How much of that is above the budget."""
+    reclaimable: float
+    """What Enforce could take back, now or in the end, and no guest would miss: allocation above what is wanted."""
+
+
+def balance(state: State) -> Balance:
+    """As of the newest step."""
+    demand = float(_demand(state).sum())
+    return Balance(demand, max(demand - state.host.budget, 0.0), float(_reclaimable(state).sum()))
+
+
+def _demand(state: State) -> Floats:
+    """(n,) bytes."""
+    seen = state.observation
+    known = state.inventory.acted_on & np.isfinite(seen.demand)
+    return np.where(known, seen.demand, np.fmax(np.fmax(seen.allocation, seen.demand), 0.0))
+
+
+def _reclaimable(state: State) -> Floats:
+    """(n,) bytes: nothing of a guest that is short, has told too little, or whose memory does not come back."""
+    seen, grounds, balloon = state.observation, state.grounds, state.balloon
+    gives = state.inventory.acted_on & (seen.life == int(Life.RUNNING)) & (seen.trouble == int(Reason.NONE))
+    gives &= ~(state.pressure.pressed | state.effect.fruitless(state.totals.at) | balloon.failed)
+    kept = np.maximum(grounds.wanted, bounds(state.inventory, seen).minimum)
+    return np.where(gives & np.isfinite(kept), np.fmax(seen.allocation - kept, 0.0), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """For how long the guests have needed more than there is. Monotonic seconds."""
+
+    since: float = np.nan
+    """NaN while they do not."""
+    last: float = -np.inf
+    """The newest step at which they did."""
+    lasts: bool = False
+    """It has lasted: the node is short."""
+
+    def extended(self, state: State, now: float) -> "Shortage":
+        """With one more step: the demand is above the budget, or a guest in need gets nothing as all of it is used."""
+        if not (balance(state).short > 0 or np.any(state.reason == int(Reason.NO_BUDGET))):
+            return self if now - self.last < RELIEF_S else Shortage()
+        since = now if np.isnan(self.since) else self.since
+        return Shortage(since, now, self.lasts or now - since >= LASTS_S)
+
+
+def shortage(state: State) -> str:
+    """What a person should know of a node that is short, in one line."""
+    short = round(balance(state).short / MEBIBYTE)
+    need = f"need {short} MiB more than" if short else "cannot have what they need within"
+    budget = f"the budget of {round(state.host.budget / MEBIBYTE)} MiB"
+    return f"the guests {need} {budget}, and have for minutes; move one to another node, or give this one more memory"
