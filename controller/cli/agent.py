@@ -99,7 +99,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     \b
     Examples:
       ballast agent --node-name "$NODE_NAME"                         in a pod
-      ballast agent --kubevirt --pods-directory /pods                in a pod, where KubeVirt runs virtual machines
+      ballast agent --kubevirt                                       in a pod, where KubeVirt runs virtual machines
       ballast agent --kubeconfig ~/.kube/config --cache-dir ~/.cache/ballast --connect test:///default
     """
     from controller.cli import agent_service  # noqa: PLC0415 - numpy, kopf and libvirt: not for the sake of --help

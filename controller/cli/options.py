@@ -46,7 +46,7 @@ def kubevirt_options(command: Command) -> Command:
         default=DEFAULT_PODS,
         show_default=True,
         shell_complete=complete_folders,
-        help="With --kubevirt: the kubelet's folder of pods, where it is mounted elsewhere (in a container: /pods).",
+        help="With --kubevirt: the kubelet's folder of pods, where it is mounted elsewhere.",
     )(command)
     kubevirt = click.option(
         "--kubevirt",

@@ -29,6 +29,9 @@ LATE_SECONDS = 10.0
 """A call that was left behind and returns before is late, and what it says may be used. What takes longer, hangs."""
 
 
+TOGETHER_SECONDS = 0.005
+"""Calls to many libvirts end one after another within some ten milliseconds: each is not worth a turn of its own."""
+
 FAILURES = (libvirt.libvirtError, OSError, MemoryError)
 """What a call may raise: a machine that is out of descriptors or memory must not end Ballast."""
 
@@ -79,8 +82,11 @@ def _run(work: Callable[[], T], future: Future[T], then: Callable[[], object]) -
 
 
 def wait_any(calls: Iterable[Call[Any]], seconds: float) -> None:
-    """Return when one of them has ended, or after `seconds`."""
-    wait([call._future for call in calls], max(seconds, 0.0), FIRST_COMPLETED)
+    """Return a moment after one of them has ended, or after `seconds`."""
+    futures = [call._future for call in calls]
+    wait(futures, max(seconds, 0.0), FIRST_COMPLETED)
+    if len(futures) > 1:
+        wait(futures, TOGETHER_SECONDS)
 
 
 class Calls:

@@ -96,6 +96,8 @@ class Keeping:
     reading the XML of 1,000 new domains takes one second."""
     tick_seconds: float = 10.0
     """How often domains are listed without an event: an event can be lost, and two listing calls cost nothing."""
+    pod_tick_seconds: float = 60.0
+    """The same where a libvirt has one domain, and what becomes of that its pod tells, too: there are a hundred."""
     crowded_seconds: float = 1.0
     """How long too many calls hang before another connection is opened: those of a libvirtd that was frozen end at once
     when it goes on."""
@@ -154,6 +156,7 @@ class Connection:
         self.wake = wake
         self._moved = moved
         self._keeping = keeping
+        self._tick = keeping.tick_seconds if source.pod is None else keeping.pod_tick_seconds
         self._keepers = keepers
         self._news = News(self._call)
         self._serving: Handle | None = None
@@ -170,6 +173,8 @@ class Connection:
         self._list_at = math.inf
         """Monotonic seconds of the next listing without an event."""
         self._unread: list[str] = []
+        self._to_read = secrets.SystemRandom().random()
+        """How many are to be read at the next tick: of many connections with a domain each, some at a time."""
         self._unresponsive: frozenset[str] = frozenset()
         self._task: Task | None = None
 
@@ -391,7 +396,7 @@ class Connection:
         elif not changes.listing and self.link is not None:
             return
         differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, keys)))
-        self._list_at = time.monotonic() + self._keeping.tick_seconds
+        self._list_at = time.monotonic() + self._tick
         self.facts = self._roster.facts
         fresh, self.link = self.link is None, Link(handle, self._roster.entries, self._calls)
         if fresh:
@@ -403,10 +408,12 @@ class Connection:
 
     def _next_reads(self) -> list[str]:
         """Keys whose turn it is in the slow re-reading of all XML."""
-        turns = max(REREAD_SECONDS / self._keeping.tick_seconds, 1)
+        turns = max(REREAD_SECONDS / self._tick, 1)
         if not self._unread:
             self._unread = list(self._roster.entries)
-        count = math.ceil(len(self._roster.entries) / turns)
+        self._to_read += len(self._roster.entries) / turns
+        count = int(self._to_read)
+        self._to_read -= count
         turn, self._unread = self._unread[:count], self._unread[count:]
         return turn
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from xml.sax.saxutils import escape, quoteattr
 
 import libvirt
@@ -18,6 +18,7 @@ import libvirt
 from lab.accelerator import domain_type
 from lab.daemons import until
 from lab.errors import LabError
+from lab.image import Image
 from lab.libvirtd import PrivateLibvirtd, give_to_guests
 
 MIB = 2**20
@@ -42,6 +43,7 @@ class GuestSpec:
     swap: int = 0
     """Size of its swap disk; 0 is none, so that running out of memory means the OOM killer."""
     balloon: bool = True
+    balloon_model: str = "virtio"
     autodeflate: bool = False
     free_page_reporting: bool = False
     """What it does not use goes back to the host by itself, as KubeVirt's guests have it."""
@@ -90,6 +92,13 @@ class Evidence:
     """Done by its workload, where it was told to `serve`."""
 
 
+class Libvirt(Protocol):
+    """Where guests run."""
+
+    def connect(self) -> libvirt.virConnect:
+        """A new connection; the caller closes it."""
+
+
 class Guest:
     """A started guest; `close` (or leaving the `with` block) destroys it.
 
@@ -97,23 +106,29 @@ class Guest:
     """
 
     def __init__(self, host: PrivateLibvirtd, spec: GuestSpec) -> None:
+        folder = Path(tempfile.mkdtemp(prefix=f"{spec.name}-", dir=host.root / "guests"))
+        give_to_guests(folder)
+        if spec.swap:
+            _make_swap(folder, spec.swap)
+        xml = definition(spec, host.image, folder, domain_type())
+        with closing(host.connect()) as connection:
+            if spec.persistent:
+                connection.defineXML(xml).create()
+            else:
+                connection.createXML(xml)
+        self._take(host, spec, folder)
+
+    def _take(self, host: "Libvirt", spec: GuestSpec, folder: Path) -> None:
+        """Take the guest that runs at `host`, with its sockets and logs in `folder`."""
         self.spec = spec
         self._host = host
+        self._folder = folder
+        self.console = folder / "console.log"
+        self.monitor = folder / "monitor.sock"
         self._connection = host.connect()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{spec.name}-", dir=host.root / "guests"))
-        give_to_guests(self._folder)
-        self.console = self._folder / "console.log"
-        self.monitor = self._folder / "monitor.sock"
-        if spec.swap:
-            self._make_swap()
-        xml = _definition(spec, host, self._folder)
-        if spec.persistent:
-            self.domain = self._connection.defineXML(xml)
-            self.domain.create()
-        else:
-            self.domain = self._connection.createXML(xml)
+        self.domain = self._connection.lookupByName(spec.name)
         self.uuid: str = self.domain.UUIDString()
-        self._agent = _Agent(self._folder / "agent.sock")
+        self._agent = _Agent(folder / "agent.sock")
 
     @property
     def records(self) -> list[Path]:
@@ -126,13 +141,17 @@ class Guest:
         Without a balloon or a statistics period only the agent counts. Raises LabError with its console.
         """
         try:
-            self._agent.wait(lambda event: event.word == "ready", BOOT_S, f"boot of guest {self.spec.name}")
+            self.wait_booted()
             if self.spec.balloon and self.spec.stats_period:
                 until(self._settled, BOOT_S, f"balloon at rest in guest {self.spec.name}")
                 self.wait_fresh()
         except LabError as error:
             raise LabError(f"{error}; its console: {self.console_text()[-2000:]}") from error
         return self
+
+    def wait_booted(self) -> None:
+        """Wait until the agent answers."""
+        self._agent.wait(lambda event: event.word == "ready", BOOT_S, f"boot of guest {self.spec.name}")
 
     def wait_fresh(self) -> None:
         """Wait for statistics that the guest took after this call."""
@@ -267,12 +286,12 @@ class Guest:
                 return False
             raise
 
-    def reconnect(self, host: PrivateLibvirtd) -> None:
+    def reconnect(self, host: Libvirt) -> None:
         """After a restart of libvirtd: the same guest through a new connection."""
         self._connection = host.connect()
         self.domain = self._connection.lookupByUUIDString(self.uuid)
 
-    def rejoin(self, host: PrivateLibvirtd) -> None:
+    def rejoin(self, host: Libvirt) -> None:
         """After its QEMU was replaced (restored from a file): the same guest, its agent on a new line."""
         self._agent.close()
         self.reconnect(host)
@@ -295,11 +314,6 @@ class Guest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _make_swap(self) -> None:
-        with (self._folder / "swap").open("wb") as disk:
-            disk.truncate(self.spec.swap * MIB)
-        give_to_guests(self._folder / "swap")
 
     def _panics(self) -> int:
         return int("Kernel panic - not syncing" in self.console_text())  # it stays panicked: once at most
@@ -364,16 +378,23 @@ def virtio_mem(mib: int) -> str:
     return f"<memory model='virtio-mem'><target>{size}<requested unit='MiB'>{mib}</requested></target></memory>"
 
 
+def _make_swap(folder: Path, mib: int) -> None:
+    with (folder / "swap").open("wb") as disk:
+        disk.truncate(mib * MIB)
+    give_to_guests(folder / "swap")
+
+
 def _newer_than(stale: int, guest: Guest) -> bool:
     return guest.statistics().get("last_update", 0) > stale
 
 
-def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
+def definition(spec: GuestSpec, boot: Image, folder: Path, kind: str) -> str:
+    """The domain's XML; `kind` is its type, `kvm` or `qemu`. Paths are as its libvirtd sees them."""
     current = spec.maximum if spec.current is None else spec.current
     period = "" if spec.stats_period is None else f"<stats period='{spec.stats_period}'/>"
     autodeflate = " autodeflate='on'" if spec.autodeflate else ""
     reporting = " freePageReporting='on'" if spec.free_page_reporting else ""
-    balloon = f"<memballoon model='virtio'{autodeflate}{reporting}>{period}</memballoon>"
+    balloon = f"<memballoon model='{spec.balloon_model}'{autodeflate}{reporting}>{period}</memballoon>"
     numa = f"<numa><cell id='0' cpus='0' memory='{spec.maximum}' unit='MiB'/></numa>"
     swap = f"""
     <disk type='file' device='disk'>
@@ -382,7 +403,7 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
       <target dev='vda' bus='virtio'/>
     </disk>"""
     return f"""
-<domain type='{domain_type()}'>
+<domain type='{kind}'>
   <name>{escape(spec.name)}</name>
   <metadata>{spec.metadata}</metadata>
   {f"<maxMemory slots='2' unit='MiB'>{4 * spec.maximum}</maxMemory>" if spec.slots else ""}
@@ -392,8 +413,8 @@ def _definition(spec: GuestSpec, host: PrivateLibvirtd, folder: Path) -> str:
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='q35'>hvm</type>
-    <kernel>{host.image.kernel}</kernel>
-    <initrd>{host.image.initramfs}</initrd>
+    <kernel>{boot.kernel}</kernel>
+    <initrd>{boot.initramfs}</initrd>
     <cmdline>console=ttyS0 quiet no_timer_check transparent_hugepage=never memhp_default_state=online</cmdline>
   </os>
   <features><acpi/></features>

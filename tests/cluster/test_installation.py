@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from installation import PATIENCE_S, QUICK, Installation
 
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec
@@ -18,18 +18,9 @@ from lab.kubernetes.controlplane import ControlPlane
 from lab.kubernetes.node import Node
 from lab.libvirtd import PrivateLibvirtd
 
-PATIENCE_S = 90.0
 MANIFESTS = Path(__file__).parents[2] / "manifests"
 IN_USE_MIB = 40
 FULL_MIB = 512
-QUICK = {
-    "limits": {"minimum": "96Mi", "minimumPercent": 1},
-    "headroom": {"quantity": "48Mi"},
-    "shrink": {"stabilizationSeconds": 3},
-    "spare": "Reclaim",
-    "monitoring": {"maximumIntervalSeconds": 1},
-}
-"""A policy that is quick in all respects."""
 PRESSURE = "/host/proc/pressure/memory"
 OPEN_FILES = "import os; print(*(os.readlink(each.path) for each in os.scandir('/proc/1/fd')))"
 """Of the pod's first process, for Python in the pod; the folder that is listed is gone when its turn comes."""
@@ -42,46 +33,12 @@ except OSError as error:
 """
 
 
-class Site:
-    """The cluster as its administrator has it in hand, and a guest on its one node."""
+class Site(Installation):
+    """With a guest on its one node."""
 
     def __init__(self, plane: ControlPlane, guest: Guest) -> None:
-        self.plane = plane
-        self.kubectl = plane.kubectl
+        super().__init__(plane)
         self.guest = guest
-
-    def apply(self, name: str, **spec: Any) -> None:
-        """A policy; returns when it is Ready as it is now."""
-        head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": name}}
-        self.kubectl("apply", "-f", "-", input=json.dumps(head | {"spec": spec}))
-        until(lambda: self._follows(name), PATIENCE_S, f"{name} Ready")
-
-    def policy(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.kubectl("get", "mpol", name, "-o", "json"))
-        return found
-
-    def condition(self, name: str, kind: str) -> tuple[str, str]:
-        """Status and reason."""
-        conditions = self.policy(name)["status"]["conditions"]
-        return next((each["status"], each["reason"]) for each in conditions if each["type"] == kind)
-
-    def state(self) -> dict[str, Any]:
-        """What the agent knows, asked in its pod."""
-        return dict(json.loads(self.in_pod("ballast", "top", "-o", "json")))
-
-    def sense(self, name: str) -> tuple[int, str]:
-        """Of how many domains it tells, and why not of others."""
-        sense = next(each for each in self.state()["senses"] if each["name"] == name)
-        return sense["domains"], sense["trouble"]
-
-    def in_pod(self, *command: str) -> str:
-        """What a command in the agent's pod prints."""
-        return self.kubectl("exec", "-n", NAMESPACE, "daemonset/ballast-agent", "--", *command)
-
-    def pod(self, component: str) -> list[str]:
-        """Names of the pods that run."""
-        label = f"app.kubernetes.io/component={component}"
-        return self.kubectl("get", "pods", "-n", NAMESPACE, "-l", label, "-o", "name").split()
 
     def look_again(self, times: int) -> None:
         """Wait until the agent has looked at the guest so many times more."""
@@ -95,11 +52,6 @@ class Site:
         """Name of the pod that holds the Lease: its identity is that and something unique."""
         path = "jsonpath={.spec.holderIdentity}"
         return self.kubectl("get", "lease", "ballast-aggregator", "-n", NAMESPACE, "-o", path).partition("_")[0]
-
-    def _follows(self, name: str) -> bool:
-        policy = self.policy(name)
-        ready = next(each for each in policy["status"]["conditions"] if each["type"] == "Ready")
-        return (ready["status"], ready.get("observedGeneration")) == ("True", policy["metadata"]["generation"])
 
 
 @pytest.fixture(scope="module")

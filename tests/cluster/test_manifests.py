@@ -235,6 +235,10 @@ class TestInstallation:
         answer = installed.kubectl("apply", "--dry-run=server", "-k", str(MANIFESTS / "overlays" / overlay))
         assert "daemonset.apps/ballast-agent" in answer
 
+    def test_that_for_kubevirt_can_be_applied(self, installed):
+        answer = installed.kubectl("apply", "--dry-run=server", "-k", str(MANIFESTS / "kubevirt"))
+        assert "clusterrole.rbac.authorization.k8s.io/ballast-agent-kubevirt" in answer
+
     def test_the_monitoring_overlay_lets_metrics_out(self, installed):
         objects = everything(installed, "overlays/monitoring")
         for kind, name in (("DaemonSet", "ballast-agent"), ("Deployment", "ballast-aggregator")):
@@ -253,6 +257,7 @@ class TestInstallation:
             ("overlays/libvirt-socket", {"/opt/libvirt/run", "/proc"}),
             ("overlays/meminfo", {"/run/libvirt", "/proc/meminfo"}),
             ("overlays/pressure", {"/run/libvirt", "/proc", "/proc/pressure"}),
+            ("kubevirt", {"/var/lib/kubelet/pods", "/proc"}),
         ],
     )
     def test_the_agent_sees_of_its_node_what_it_needs(self, installed, overlay, paths):

@@ -11,6 +11,7 @@ import pytest
 from controller.engine.inventory import Pod
 from controller.host import connection as connection_module
 from controller.host.host import ConnectionStatus, Host
+from controller.host.keepers import IDLE
 from controller.host.opening import AbsentError
 from controller.host.sources import Source
 from lab.daemons import until
@@ -233,3 +234,28 @@ def test_no_source_is_connected_to_after_the_end(node):
     opened = []
     node.host.connect([replace(source(FakeHandle()), open=lambda: opened.append(1) or FakeHandle())])
     assert opened == []
+
+
+def test_a_hundred_pods_are_seen_to_by_a_few_threads(node):
+    pods = [replace(WEB, uid=str(number), name=f"launcher-{number}") for number in range(110)]
+    before = threading.active_count()
+    node.host.connect([source(FakeHandle(FakeDomain(number)), pod) for number, pod in enumerate(pods)])
+    until(lambda: len(node.names()) == 110, 10, "all are seen")
+    until(lambda: threading.active_count() <= before + IDLE, 10, "nothing is left to do")
+    assert len(node.host.look(node.names()).keys) == 110
+    until(lambda: threading.active_count() <= before + IDLE, 10, "no call keeps its thread")
+    node.host.connect([])
+    until(lambda: threading.active_count() <= before, 10, "the keepers have ended")
+
+
+def test_the_only_domain_of_a_connection_is_not_read_again_at_each_listing(node, monkeypatch):
+    handle, reads = FakeHandle(guest := FakeDomain(1)), []
+    read, lists = guest.XMLDesc, handle.listAllDomains
+    listed = count()
+    monkeypatch.setattr(guest, "XMLDesc", lambda flags=0: reads.append(flags) or read(flags))
+    monkeypatch.setattr(handle, "listAllDomains", lambda flags: (next(listed) and False) or lists(flags))
+    node.host._connections._keeping = replace(node.host._connections._keeping, pod_tick_seconds=0.02)
+    monkeypatch.setattr(connection_module, "REREAD_SECONDS", 0.6)
+    node.host.connect([source(handle)])
+    until(lambda: next(listed) > 3 * 2 * 30, 20, "it is listed often")
+    assert 2 <= len(reads) <= 2 * 6

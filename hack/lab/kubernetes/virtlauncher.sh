@@ -1,0 +1,18 @@
+#!/bin/sh
+# What a lab's virt-launcher pod runs: libvirt in session mode, its socket under virtqemud's name, and the guest that
+# $DOMAIN defines; without one, whatever migrates here. It ends with the guest, and with SIGTERM. $1 is libvirt's URI.
+set -eu
+trap 'exit 0' TERM
+conf=$XDG_CONFIG_HOME/libvirt sockets=$XDG_RUNTIME_DIR/libvirt
+mkdir -p "$conf"
+cp /etc/libvirt/qemu.conf "$conf/"
+{ cat /etc/libvirt/libvirtd.conf; echo "host_uuid = \"$(cat /proc/sys/kernel/random/uuid)\""; } >"$conf/libvirtd.conf"
+libvirtd &
+until [ -S "$sockets/libvirt-sock" ]; do sleep 0.1; done
+mv "$sockets/libvirt-sock" "$sockets/virtqemud-sock"
+if [ -n "$DOMAIN" ]; then
+    echo "$DOMAIN" >"$conf/domain.xml"
+    virsh -c "$1" create "$conf/domain.xml"
+fi
+until pidof qemu-system-x86_64 >/dev/null; do sleep 0.5 & wait $!; done
+while pidof qemu-system-x86_64 >/dev/null; do sleep 0.5 & wait $!; done

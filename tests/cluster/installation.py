@@ -1,0 +1,64 @@
+"""Ballast in a cluster, as its administrator has it in hand."""
+
+import json
+from typing import Any
+
+from lab.daemons import until
+from lab.kubernetes.cluster import NAMESPACE
+from lab.kubernetes.controlplane import ControlPlane
+
+PATIENCE_S = 90.0
+QUICK = {
+    "limits": {"minimum": "96Mi", "minimumPercent": 1},
+    "headroom": {"quantity": "48Mi"},
+    "shrink": {"stabilizationSeconds": 3},
+    "spare": "Reclaim",
+    "monitoring": {"maximumIntervalSeconds": 1},
+}
+"""A policy that is quick in all respects."""
+
+
+class Installation:
+    """What was applied to `plane`, and what it says."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane = plane
+        self.kubectl = plane.kubectl
+
+    def apply(self, name: str, **spec: Any) -> None:
+        """A policy; returns when it is Ready as it is now."""
+        head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": name}}
+        self.kubectl("apply", "-f", "-", input=json.dumps(head | {"spec": spec}))
+        until(lambda: self._follows(name), PATIENCE_S, f"{name} Ready")
+
+    def policy(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.kubectl("get", "mpol", name, "-o", "json"))
+        return found
+
+    def condition(self, name: str, kind: str) -> tuple[str, str]:
+        """Status and reason."""
+        conditions = self.policy(name)["status"]["conditions"]
+        return next((each["status"], each["reason"]) for each in conditions if each["type"] == kind)
+
+    def state(self) -> dict[str, Any]:
+        """What the agent knows, asked in its pod."""
+        return dict(json.loads(self.in_pod("ballast", "top", "-o", "json")))
+
+    def sense(self, name: str) -> tuple[int, str]:
+        """Of how many domains it tells, and why not of others."""
+        sense = next(each for each in self.state()["senses"] if each["name"] == name)
+        return sense["domains"], sense["trouble"]
+
+    def in_pod(self, *command: str) -> str:
+        """What a command in the agent's pod prints."""
+        return self.kubectl("exec", "-n", NAMESPACE, "daemonset/ballast-agent", "--", *command)
+
+    def pod(self, component: str) -> list[str]:
+        """Names of the pods that run."""
+        label = f"app.kubernetes.io/component={component}"
+        return self.kubectl("get", "pods", "-n", NAMESPACE, "-l", label, "-o", "name").split()
+
+    def _follows(self, name: str) -> bool:
+        policy = self.policy(name)
+        ready = next(each for each in policy["status"]["conditions"] if each["type"] == "Ready")
+        return (ready["status"], ready.get("observedGeneration")) == ("True", policy["metadata"]["generation"])
