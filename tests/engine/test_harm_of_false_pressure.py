@@ -56,6 +56,7 @@ class TestPagesReadBack:
         world.tick(60)
         assert sum(abs(move.target - move.before) for move in moves_after(world, 540)) <= 1024 * MIB
 
+    @pytest.mark.slow
     def test_from_files_as_windows_counts_them_are_no_pressure_while_plenty_is_usable(self):
         world = Node([Guest("windows", demand=1200, actual=2000, reads=50 * MIB)], [default_policy()]).tick(WARM_UP)
         assert Reason.PRESSURE_GROW not in {move.reason for move in world.moves()}

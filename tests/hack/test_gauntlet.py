@@ -185,6 +185,7 @@ def test_a_run_gives_the_same_lines_each_time():
     assert first.output.splitlines()[0] == again.output.splitlines()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brief")
 def test_a_run_takes_peers_and_probe_of_an_earlier_one_as_long_as_the_world_is_the_same(tmp_path):
     path = tmp_path / "known.json"
