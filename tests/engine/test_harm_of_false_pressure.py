@@ -62,13 +62,10 @@ class TestPagesReadBack:
         assert Reason.PRESSURE_GROW not in {move.reason for move in world.moves()}
         assert len(moves_after(world, 1200)) <= 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("chosen", "budget", "pressed"),
-        [
-            ("Reclaim", "3200Mi", False),
-            pytest.param("Reclaim", "9Gi", True, marks=pytest.mark.slow),
-            pytest.param("Share", "9Gi", True, marks=pytest.mark.slow),
-        ],
+        [("Reclaim", "3200Mi", False), ("Reclaim", "9Gi", True), ("Share", "9Gi", True)],
     )
     def test_from_files_of_a_guest_with_as_little_usable_as_it_is_left_do_not_pump_it(self, chosen, budget, pressed):
         """Growing it does not end that: what it does with the memory shows in no demand."""

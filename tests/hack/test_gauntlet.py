@@ -159,6 +159,7 @@ def brief(monkeypatch):
 
 
 @pytest.mark.usefixtures("brief")
+@pytest.mark.slow
 def test_a_run_prints_worlds_and_a_table_and_writes_figures_and_a_picture(tmp_path):
     names = {"json": tmp_path / "figures.json", "png": tmp_path / "ratios.png"}
 
