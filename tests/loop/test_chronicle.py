@@ -426,7 +426,7 @@ def test_of_a_halt_and_an_order_that_follows_it_at_once_the_order_is_told():
 
 
 @pytest.mark.parametrize("mode", ["Enforce", "Observe"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_nothing_is_told_twice_of_one_moment_nor_more_than_the_maximum(mode, seed):
     site = Site(f"{{mode: {mode}, spare: Reclaim, shrink: {{stabilizationSeconds: 0}}}}")
     chance = np.random.default_rng(seed)
