@@ -83,7 +83,7 @@ def test_once_says_which_policies_are_without_effect(folder):
     lines = once(folder, "--node-name", "here").output.splitlines()
     assert [line[:70] for line in lines if line.startswith("! ")] == [
         "! MemoryPolicy b is Conflicted: MemoryPolicy all owns test (of the sam",
-        "! MemoryPolicy c selects no domain of this node; check its domainSelec",
+        "! MemoryPolicy c selects no domain of this node; check its selectors",
     ]
 
 
