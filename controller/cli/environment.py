@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 import click
 
-_OF_SERVICES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+_OF_SERVICES = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PORT|PROTO|ADDR))?)?)\Z")
 """How names end that a kubelet sets for each Service
 (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables)."""
 

@@ -46,6 +46,11 @@ class Site:
     observe: bool
     """Nothing is changed, whatever a policy's mode."""
 
+    @property
+    def node(self) -> NodeIdentity:
+        """As selectors see it."""
+        return NodeIdentity(self.node_name, self.node_labels)
+
 
 class _Wired:
     """Everything one loop needs, started; closed by the stack it was given."""
@@ -89,8 +94,7 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
         clock.stop()
 
     with _plainly(), stopped_by_signals(stop), ExitStack() as stack:
-        node = NodeIdentity(site.node_name, site.node_labels)
-        reader = stack.enter_context(FolderReader(site.policies, node, clock.monotonic, clock.wall, clock.wake))
+        reader = stack.enter_context(FolderReader(site.policies, site.node, clock.monotonic, clock.wall, clock.wake))
         wired = _Wired(site, stack, clock, reader.folder, manager)
         if listen is not None:
             collecting = loop_metrics(wired.loop.tally, per_domain=domain_metrics)
@@ -103,8 +107,7 @@ def once(site: Site, form: str) -> str:
     """One decision, as text in `form`. Raises ClickException for a refused policy or libvirt out of reach."""
     clock = SystemClock()
     with _plainly(), ExitStack() as stack:
-        node = NodeIdentity(site.node_name, site.node_labels)
-        folder = PolicyFolder(site.policies, node, clock.monotonic, clock.wall)
+        folder = PolicyFolder(site.policies, site.node, clock.monotonic, clock.wall)
         folder.scan()
         while not folder.ready:
             clock.wait(0.0, folder.due() - clock.monotonic())

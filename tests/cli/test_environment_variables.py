@@ -88,6 +88,12 @@ def test_a_variable_that_sets_nothing_is_a_usage_error_that_offers_what_was_mean
     assert ballast("run", "--help", BALLAST_RUN_LISTN="none").exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["PORTS", "SERVICE_HOSTS", "LISTEN_PORT_NAME", "PORT_9178_TCP_ADDRESS"])
+def test_a_variable_that_only_looks_like_a_kubelets_is_refused(name):
+    result = ballast("check", "/nowhere", **{f"BALLAST_CHECK_{name}": "1"})
+    assert (result.exit_code, "sets no option of `ballast check`" in result.output) == (2, True)
+
+
 def test_variables_of_other_commands_and_of_a_kubelet_are_none_of_its_own():
     variables = {
         "BALLAST_RUN_LISTN": "none",
