@@ -165,30 +165,12 @@ class TestAgent:
             guest.wait_until(lambda guest: guest.actual() > 170, PATIENCE_S, "grown")
             assert second.actual() < MEMORY_MIB - 64
 
-    def test_a_libvirt_that_hangs_keeps_others_from_nothing(self, site):
-        hung, fine = site.start("hung").wait_up(), site.start("fine").wait_up()
-        site.apply(
-            "web",
-            mode="Observe",
-            selectors={"virtualMachineInstanceSelector": {"matchLabels": {"tier": "web"}}},
-            **QUICK,
-        )
-        site.until_seen(hung, fine)
-        hung.stop_libvirt()
-        before, at = site.looks(), time.monotonic()
-        time.sleep(15)
-        after, seconds = site.looks(), time.monotonic() - at
-        name = f"default/{fine.name}"
-        assert after[name] - before[name] >= seconds / 1.3 - 2
-        hung.resume_libvirt()
-        site.until_seen(hung, fine)
-
     def test_a_pod_that_is_deleted_is_gone_and_not_lost(self, site):
         launcher, stays = site.start("goes").wait_up(), site.start("stays").wait_up()
         site.until_seen(launcher, stays)
         launcher.delete()
         site.until_seen(stays)
-        assert site.connections() == {f"default/{stays.name}": ""}
+        assert set(site.connections()) == {f"default/{stays.name}"}
         assert "WARNING" not in "".join(line for line in site.log().splitlines() if launcher.name in line)
 
     def test_a_link_to_another_pods_socket_is_not_followed_by_an_agent_that_starts_anew(self, site):
