@@ -4,6 +4,7 @@ Neither kopf nor the API server is in the loop's way: they wake it, and it leave
 """
 
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +12,6 @@ from controller.cluster.access import Load
 from controller.cluster.cache import Cache
 from controller.cluster.client import Client
 from controller.cluster.findings import findings
-from controller.cluster.kopfwatch import Run, run_kopf
 from controller.cluster.podwatch import PodWatch, Tell
 from controller.cluster.policies import ClusterPolicies
 from controller.cluster.report import Context
@@ -21,6 +21,21 @@ from controller.loop.clock import WakeableClock
 from controller.loop.control import ControlLoop
 from controller.loop.ports import Host
 from controller.observe.board import Board, lost, short
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an administrator asked for."""
+
+    launchers: Tell | None = None
+    """Is told which pods of KubeVirt's virtual machines there are."""
+    observe: bool = False
+    """Nothing is changed, whatever the modes of policies."""
+    label_node: bool = False
+    """The Node gets a label while it stays short."""
+
+
+PLAIN = Options()
 
 
 class Agent:
@@ -33,23 +48,21 @@ class Agent:
         cache_dir: Path,
         host: Host,
         clock: WakeableClock,
-        launchers: Tell | None = None,
-        run: Run = run_kopf,
+        options: Options = PLAIN,
     ) -> None:
-        """`load` reads the access to the API server, `launchers` is told which pods of KubeVirt's virtual machines
-        there are, `run` watches the policies. Raises AccessError, CacheError.
-
-        `node` is what is known of it without the API server.
+        """`load` reads the access to the API server, `node` is what is known of it without. Raises AccessError,
+        CacheError.
         """
         self._node_name = node.name
         self._client = Client(load)
         self.policies = ClusterPolicies(
-            self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic, run
+            self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic
         )
-        self.reporter = Reporter(self._client, node.name, self._news, clock.monotonic)
+        self.reporter = Reporter(self._client, node.name, self._news, clock.monotonic, label_node=options.label_node)
         self.board = Board(node.name, clock.monotonic, self.reporter.worker.wake)
-        self.loop = ControlLoop(host, self.policies, clock, self.board)
-        self._pods = None if launchers is None else PodWatch(self._client, node.name, launchers, clock.monotonic)
+        self.loop = ControlLoop(host, self.policies, clock, self.board, observe=options.observe)
+        tell = options.launchers
+        self._pods = None if tell is None else PodWatch(self._client, node.name, tell, clock.monotonic)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -79,4 +92,5 @@ class Agent:
             ownership.paused,
         )
         conflicts = [remark.text for remark in ownership.remarks if remark.event == "conflict"]
-        return News(latest.state, context, findings(latest.state, lost(latest.connections), conflicts, context.short))
+        found = findings(latest.state, lost(latest.connections), conflicts, context.short)
+        return News(latest.state, context, found, self.policies.node.labels)

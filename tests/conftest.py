@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A busy machine is no failure; half of hypothesis' own number of examples keeps the fast part near a minute. They are
+# A busy machine is no failure; half of hypothesis' own number of examples keeps the fast part short. They are
 # the same everywhere, each time: what fails, fails again. `./hack/fuzz` looks for new ones, on the path of its seed.
 FUZZING = "BALLAST_FUZZ_STEPS" in os.environ
 settings.register_profile("ballast", deadline=None, max_examples=50, derandomize=not FUZZING, database=None)

@@ -46,8 +46,8 @@ def render(summary: Summary, before: Status | None, now: str) -> dict[str, Any]:
     while status.worst_nodes and _size(rendered) > STATUS_BYTES:
         status = status.model_copy(update={"worst_nodes": status.worst_nodes[:-1]})
         rendered = _dump(status)
-    if known is not None and known.last_change and difference(rendered, before) is not Difference.CONTENT:
-        rendered["lastChange"] = known.last_change
+    if known is not None and known.last_change_time and difference(rendered, before) is not Difference.CONTENT:
+        rendered["lastChangeTime"] = known.last_change_time
     return rendered
 
 
@@ -55,7 +55,7 @@ def difference(rendered: Status, before: Status | None) -> Difference:
     """What would change if `rendered` took the place of `before`. The time of the last change is no change itself."""
     old = before or {}
     differing = {field for field in rendered.keys() | old.keys() if rendered.get(field) != old.get(field)}
-    differing.discard("lastChange")
+    differing.discard("lastChangeTime")
     if not differing:
         return Difference.NOTHING
     return Difference.COUNTS if differing <= _NEVER_AT_REST else Difference.CONTENT
@@ -102,7 +102,7 @@ def _status(summary: Summary, known: PolicyStatus | None, now: str) -> PolicySta
         looksSaved=figures.looks_saved,
         shortfallMebibytes=figures.shortfall_mebibytes,
         stable=f"{figures.stable_domains}/{figures.domains}",
-        lastChange=now,
+        lastChangeTime=now,
         worstNodes=tuple(map(_worst, summary.worst)),
     )
 
@@ -125,7 +125,7 @@ def _worst(share: Share) -> WorstNode:
         name=share.node,
         reason=share.troubles[0].value,
         unknown=unknown,
-        lastReported=share.reported_at or None,
+        lastReportTime=share.reported_at or None,
         domains=figures.domains,
         stableDomains=figures.stable_domains,
         stuckDomains=figures.stuck_domains,

@@ -41,7 +41,7 @@ class WorstNode(StatePart):
     """Why the node is named: `Unknown`, `Stuck`, `Shortfall` and the like."""
     unknown: bool = False
     """The node stopped reporting; then its figures are 0, for nobody knows them."""
-    last_reported: Timestamp | None = None
+    last_report_time: Timestamp | None = None
     """When an unknown node reported last; its age says for how long nothing has been heard."""
     domains: Count = 0
     stable_domains: Count = 0
@@ -77,6 +77,6 @@ class PolicyStatus(StatePart):
     """Demand above allocation, over all domains."""
     stable: Annotated[str, Field(max_length=32)]
     """Stable domains of all domains for people, such as `9/12`."""
-    last_change: Timestamp | None = None
+    last_change_time: Timestamp | None = None
     """When a sum changed last."""
     worst_nodes: Annotated[tuple[WorstNode, ...], Field(strict=False, max_length=WORST_NODES)] = ()

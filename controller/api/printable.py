@@ -1,6 +1,7 @@
 """Text from elsewhere (names of guests, files and policies, words of libvirt) made fit for a terminal, a log, a CSV."""
 
 import re
+from functools import lru_cache
 from typing import Any
 
 _UNSEEN = re.compile(
@@ -16,11 +17,13 @@ def printable(text: str) -> str:
     """
     if text.isprintable() and not _UNSEEN.search(text):
         return text
-    return "".join(char if _is_seen(char) else char.encode("unicode_escape").decode() for char in text)
+    return "".join(map(_shown, text))
 
 
-def _is_seen(char: str) -> bool:
-    return char.isprintable() and not _UNSEEN.match(char)
+@lru_cache(maxsize=256)  # a text has few characters, many times
+def _shown(char: str) -> str:
+    is_seen = char.isprintable() and not _UNSEEN.match(char)
+    return char if is_seen else char.encode("unicode_escape").decode()
 
 
 def for_people(data: Any) -> Any:

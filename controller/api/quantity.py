@@ -2,7 +2,7 @@
 
 import re
 from fractions import Fraction
-from math import ceil, floor
+from math import ceil
 
 from controller.api.problems import InvalidValueError
 
@@ -19,8 +19,6 @@ SMALLEST_BARE = 64 * 2**20
 much."""
 _LONGEST = 32
 """Characters; every size up to the largest fits twice."""
-_FINEST = 10**9
-"""Parts of a byte: Kubernetes rounds what is finer up to one of them."""
 _PLACES = 3
 """Decimal places of a quantity that is written; more are hard to read."""
 
@@ -68,14 +66,13 @@ def _with_unit(value: str | int, size: int) -> str:
 
 
 def _parse_text(text: str) -> Fraction:
-    """Bytes, of which Kubernetes keeps no finer parts."""
+    """Bytes, exactly."""
     if len(text) > _LONGEST:
         raise InvalidValueError(text, f"longer than {_LONGEST} characters", "use a suffix such as Mi or Gi")
     match = _QUANTITY.fullmatch(text)
     if match is None:
         raise InvalidValueError(text, "not a quantity", _nearly(text))
-    exact = Fraction(match["number"]) * _factor(match) * _FINEST
-    return Fraction(ceil(exact) if exact > 0 else floor(exact), _FINEST)
+    return Fraction(match["number"]) * _factor(match)
 
 
 def _factor(match: re.Match[str]) -> Fraction:

@@ -13,6 +13,7 @@ from controller.cli.options import (
     listen_option,
     log_options,
     node_name_option,
+    observe_option,
     proc_option,
 )
 from controller.observe.address import Address
@@ -32,6 +33,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str) -> int:
 
 @click.command()
 @kubevirt_options
+@observe_option
 @node_name_option("Name of this host's Node in the cluster; a pod knows it as spec.nodeName.")
 @kubeconfig_option
 @click.option(
@@ -54,6 +56,12 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str) -> int:
     help="The kubelet's threshold for memory.available, the larger of hard and soft: so much is kept free whatever "
     "policies say. 0 if it evicts nobody.",
 )
+@click.option(
+    "--label-node",
+    is_flag=True,
+    help="Label this host's Node ballast.dev/short=true while its guests have needed more than there is for minutes. "
+    "Needs the right to patch nodes: manifests/overlays/node-label.",
+)
 @proc_option
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics.")
 @domain_metrics_option
@@ -62,10 +70,12 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     uris: tuple[str, ...],
     kubevirt: bool,
     pods: Path,
+    observe: bool,
     node_name: str,
     kubeconfig: Path | None,
     cache_dir: Path,
     eviction: int,
+    label_node: bool,
     proc: Path,
     listen: Address | None,
     domain_metrics: bool,
@@ -76,8 +86,9 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
 
     The same as `ballast run`, with policies from the API server instead of a folder, and node selectors on the
     labels of the Node. Runs on every node, as a DaemonSet. It writes this node's NodeMemoryState and events
-    about the Node, nothing else. When libvirt or the API server is away it waits for it and goes on with what it
-    knows; what it knew last it also knows after a restart. Stopping leaves every guest the memory it has.
+    about the Node, nothing else (with --label-node: one label). When libvirt or the API server is away it waits
+    for it and goes on with what it knows; what it knew last it also knows after a restart. Stopping leaves every
+    guest the memory it has.
 
     \b
     What it tells:
@@ -96,5 +107,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     configure(log_format, log_level or "info")
     if not kubevirt:
         uris = uris or (DEFAULT_CONNECT,)
-    site = agent_service.Site(kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None, eviction)
+    site = agent_service.Site(
+        kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None, eviction, observe, label_node
+    )
     agent_service.serve(site, listen, domain_metrics=domain_metrics)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from controller.agent import Agent
+from controller.agent import Agent, Options
 from controller.cli.signals import stopped_by_signals
 from controller.cluster.access import AccessError, access
 from controller.cluster.cache import CacheError
@@ -43,6 +43,10 @@ class Site:
     """The kubelet's folder of pods, where the libvirt of each virt-launcher pod is to be connected to, too."""
     eviction: int
     """Bytes of available memory below which the kubelet evicts pods."""
+    observe: bool
+    """Nothing is changed, whatever a policy's mode."""
+    label_node: bool
+    """The Node gets a label while its guests need more than there is."""
 
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
@@ -53,8 +57,14 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
             host = Host(fixed(site.uris), site.proc, clock.wake)
             host.read()
             launchers = None if site.pods is None else _connecting(host, site.uris, site.pods)
-            node = NodeIdentity(site.node_name, eviction=site.eviction)
-            agent = Agent(access(site.kubeconfig), node, site.cache_dir, host, clock, launchers)
+            agent = Agent(
+                access(site.kubeconfig),
+                NodeIdentity(site.node_name, eviction=site.eviction),
+                site.cache_dir,
+                host,
+                clock,
+                Options(launchers, site.observe, site.label_node),
+            )
             if listen is not None:
                 collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
                 stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))

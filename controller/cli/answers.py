@@ -55,12 +55,13 @@ def _holds(value: Any, shape: Mapping[str, Check]) -> bool:
     return isinstance(value, dict) and all(name in value and check(value[name]) for name, check in shape.items())
 
 
-_SIZES = ("demand", "forecast", "allocation", "target")
+_SIZES = ("demand", "forecast", "upper", "allocation", "target", "minimum", "maximum")
 _ACTION = dict.fromkeys(("age_s", "from", "to"), _maybe_number) | dict.fromkeys(("reason", "reason_text"), _text)
 _DOMAIN: Mapping[str, Check] = {
-    **dict.fromkeys(("name", "reason", "reason_text", "advice"), _text),
-    "policy": _maybe_text,
+    **dict.fromkeys(("key", "name", "uuid", "reason", "reason_text", "advice"), _text),
+    **dict.fromkeys(("policy", "mode"), _maybe_text),
     **dict.fromkeys((*_SIZES, "interval_s"), _maybe_number),
+    "reallocations": _number,
     **dict.fromkeys(("stable", "pressure"), _flag),
     "last_action": lambda value: value is None or _holds(value, _ACTION),
 }
@@ -80,12 +81,17 @@ _STATE: Mapping[str, Check] = {
 }
 _LINES = ("demand", "forecast", "allocation")
 _TRAIL = {"step_s": _number, **dict.fromkeys(_LINES, _list_of(_maybe_number))}
-_DECISION = {"age_s": _number, "sentences": lambda value: _list_of(_text)(value) and bool(value)}
+_DECISION = {
+    "age_s": _number,
+    **dict.fromkeys(("outcome", "reason", "error"), _text),
+    **dict.fromkeys(("allocation", "target"), _maybe_number),
+    "sentences": lambda value: _list_of(_text)(value) and bool(value),
+}
 _EXPLANATION: Mapping[str, Check] = {
     "domains": _list_of(
         _dict_of(
             {
-                "domain": _dict_of({"name": _text, **dict.fromkeys(_LINES, _maybe_number)}),
+                "domain": _dict_of(_DOMAIN),
                 "standing": _list_of(_text),
                 "trail": _dict_of(_TRAIL),
                 "decisions": _list_of(_dict_of(_DECISION)),

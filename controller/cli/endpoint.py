@@ -1,6 +1,7 @@
 """Asks a running Ballast's HTTP endpoint: what `top` and `explain` share."""
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from http.client import HTTPException
@@ -10,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
 
 import click
+from click.shell_completion import CompletionItem
 
 from controller.api.printable import printable
 from controller.cli.answers import is_explanation, is_state
@@ -34,9 +36,23 @@ def url_option(command: Command) -> Command:
         "--url",
         default=f"http://{DEFAULT_LISTEN}",
         show_default=True,
+        envvar="BALLAST_URL",
         metavar="URL",
         help="Address of the running Ballast (its --listen).",
     )(command)
+
+
+def complete_domains(context: click.Context, _argument: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: domains that the running Ballast knows. One whose name a shell would take for more is not among
+    them, as it is put into the command line as it is.
+    """
+    try:
+        names = {
+            str(each["name"]) for each in fetch(context.params.get("url") or f"http://{DEFAULT_LISTEN}")["domains"]
+        }
+    except click.ClickException:
+        return []
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete) and shlex.quote(name) == name]
 
 
 def fetch(url: str, page: str = "/state", expected: Callable[[Any], bool] = is_state) -> dict[str, Any]:

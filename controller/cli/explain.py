@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from controller.cli.endpoint import explained, url_option
+from controller.cli.endpoint import complete_domains, explained, url_option
 from controller.cli.output import document, output_option, say
 from controller.observe.text import seconds
 
 
 @click.command()
-@click.argument("domain")
+@click.argument("domain", shell_complete=complete_domains)
 @url_option
 @output_option("What to print.", "text", ("text", "json", "yaml"))
 def explain(domain: str, url: str, output: str) -> None:

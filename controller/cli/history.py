@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from controller.api.printable import for_people
@@ -34,8 +35,12 @@ def _domain(each: dict[str, Any], columns: int) -> Iterator[RenderableType]:
         drawn = "".join(" " if size is None else BLOCKS[round(size / most * (len(BLOCKS) - 1))] for size in shown[name])
         label = f"  {name:<10} {mib(each['domain'][name]):>10}"
         yield Text.assemble(label.ljust(LABEL), (drawn, style), no_wrap=True)
-    yield from (Text(f"  {sentence}") for sentence in each["standing"])
+    yield from (_indented(sentence) for sentence in each["standing"])
     for decision in each["decisions"]:
         head, *rest = decision["sentences"]
         yield Text(f"{seconds(decision['age_s'])} ago: {head}", style=NEWS)
-        yield from (Text(f"  {sentence}") for sentence in rest)
+        yield from (_indented(sentence) for sentence in rest)
+
+
+def _indented(sentence: str) -> RenderableType:
+    return Padding.indent(Text(sentence), 2)

@@ -1,5 +1,6 @@
 """The group `ballast` and the table of its commands."""
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -7,6 +8,7 @@ import click
 
 from controller import __version__
 from controller.api.printable import printable
+from controller.cli.environment import meant, named, unknown
 from controller.cli.output import Problems
 
 COMMANDS = {
@@ -14,6 +16,7 @@ COMMANDS = {
     "agent": "Keep memory where it is needed, on this node of a cluster.",
     "check": "Check policy files, offline.",
     "top": "Show the live table of a running Ballast.",
+    "describe": "Show all that is known of a domain.",
     "explain": "Say why a domain has the memory it has.",
     "record": "Write this host's memory demand to a trace file.",
     "backtest": "Replay a policy and its peers on traces, and compare.",
@@ -23,6 +26,8 @@ COMMANDS = {
     "completion": "Print the shell completion script.",
 }
 """Command `x` is `controller.cli.x:x`; its line of help is here so that the overview imports none of them."""
+CLUSTER_CLIENT = {"aiohttp", "kopf", "kubernetes", "urllib3"}
+"""What the extra `cluster` brings: a host without a cluster needs none of it."""
 
 
 class Commands(click.Group):
@@ -36,8 +41,20 @@ class Commands(click.Group):
         """None for a name that is no command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"controller.cli.{cmd_name}"), cmd_name)
-        return command
+        return named(getattr(import_module(f"controller.cli.{cmd_name}"), cmd_name), cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Fails, with what may have been meant, for a command that there is not, and for variables that set nothing."""
+        wanted = args[0]
+        if wanted not in COMMANDS and not wanted.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"No such command {wanted!r}.{meant(wanted, COMMANDS)}")
+        name, command, rest = super().resolve_command(ctx, args)
+        asks_for_help = any(each in ctx.help_option_names for each in rest)
+        if name and command and not asks_for_help and (problem := unknown(command, name, os.environ)):
+            ctx.fail(problem)
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         """What is said of an error is one line, or as many as `Problems` has, whatever names are in it."""
@@ -48,6 +65,11 @@ class Commands(click.Group):
         except click.ClickException as error:
             vars(error)["message"] = printable(error.message)  # click calls it final for its own sake
             raise
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] not in CLUSTER_CLIENT:
+                raise
+            remedy = "install ballast-libvirt[cluster], which has it"
+            raise click.ClickException(f"{error.name} is not installed; {remedy}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """The overview, from the table alone."""
@@ -71,4 +93,7 @@ def main() -> None:
       echo '{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}' > policies/all.yaml
       ballast check policies/
       ballast run --policies policies/ --once
+
+    Each option of each command can be set by an environment variable too, which its --help names. An option that
+    is given counts before it. Several values are separated by blanks, several files by colons.
     """

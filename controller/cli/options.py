@@ -32,8 +32,8 @@ class NumberRange(click.FloatRange):
 
 
 def connect_option(command: Command) -> Command:
-    """`--connect`: the libvirt URIs, as `uris`; each once, and at least one."""
-    return _connect((DEFAULT_CONNECT,), DEFAULT_CONNECT)(command)
+    """`-c`, `--connect`: the libvirt URIs, as `uris`; each once, and at least one."""
+    return _connect((DEFAULT_CONNECT,), DEFAULT_CONNECT, "LIBVIRT_DEFAULT_URI")(command)
 
 
 def kubevirt_options(command: Command) -> Command:
@@ -56,14 +56,16 @@ def kubevirt_options(command: Command) -> Command:
     return _connect((), f"{DEFAULT_CONNECT}; with --kubevirt: none")(kubevirt)
 
 
-def _connect(default: tuple[str, ...], shown: str) -> Callable[[Command], Command]:
+def _connect(default: tuple[str, ...], shown: str, variable: str | None = None) -> Callable[[Command], Command]:
     return click.option(
+        "-c",
         "--connect",
         "uris",
         metavar="URI",
         multiple=True,
         default=default,
         show_default=shown,
+        envvar=variable,
         callback=_distinct_uris,
         help="libvirt connection; may be given several times.",
     )
@@ -72,6 +74,18 @@ def _connect(default: tuple[str, ...], shown: str) -> Callable[[Command], Comman
 def node_name_option(text: str) -> Callable[[Command], Command]:
     """`--node-name`: the host name, if not given."""
     return click.option("--node-name", metavar="NAME", default=socket.gethostname, show_default="host name", help=text)
+
+
+def node_label_option(command: Command) -> Command:
+    """`--node-label`: a dict, as `node_labels`."""
+    return click.option(
+        "--node-label",
+        "node_labels",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_labels,
+        help="Label of this node, for a policy's nodeSelector; may be given several times.",
+    )(command)
 
 
 def proc_option(command: Command) -> Command:
@@ -111,6 +125,11 @@ def listen_option(text: str) -> Callable[[Command], Command]:
         )(named)
 
     return decorate
+
+
+def observe_option(command: Command) -> Command:
+    """`--observe`: False if not given."""
+    return click.option("--observe", is_flag=True, help="Change nothing, whatever the mode of a policy.")(command)
 
 
 def domain_metrics_option(command: Command) -> Command:
@@ -161,6 +180,31 @@ def _distinct_uris(_context: click.Context, _option: click.Parameter, uris: tupl
         if refused := refusal(uri):
             raise click.BadParameter(refused)
     return tuple(dict.fromkeys(uris))
+
+
+def _labels(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """As Kubernetes takes them; each key once."""
+    labels: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise click.BadParameter(f"{text!r} is not a label; write it like disk=ssd")
+        if labels.setdefault(key, value) != value:
+            raise click.BadParameter(f"{key!r} has two values, {labels[key]!r} and {value!r}; give it one")
+    if labels:
+        _check_labels(labels)
+    return labels
+
+
+def _check_labels(labels: dict[str, str]) -> None:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - not for the sake of --help
+
+    from controller.api.policy import LabelKey, LabelValue  # noqa: PLC0415 - as above
+
+    try:
+        TypeAdapter(dict[LabelKey, LabelValue]).validate_python(labels)
+    except ValidationError as error:
+        raise click.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
 
 
 def _listen_names(context: click.Context, _option: click.Parameter, names: tuple[str, ...]) -> None:

@@ -10,7 +10,9 @@ from controller.cli.options import (
     domain_metrics_option,
     listen_option,
     log_options,
+    node_label_option,
     node_name_option,
+    observe_option,
     proc_option,
 )
 from controller.cli.output import output_option
@@ -28,23 +30,27 @@ from controller.observe.log import configure
     help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; what is written to its end counts.",
 )
 @connect_option
-@click.option(
-    "--once", is_flag=True, help="Make one decision, carry it out where a policy says Enforce, print it, and exit."
-)
+@observe_option
+@click.option("--once", is_flag=True, help="Make one decision, change nothing, print it, and exit.")
+@click.option("--enforce", is_flag=True, help="With --once: carry the decision out where a policy says Enforce.")
 @output_option("With --once: what to print.")
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.")
 @domain_metrics_option
 @node_name_option("Name of this node, for a policy's nodeSelector.")
+@node_label_option
 @proc_option
 @log_options("Least level to log; info if not given, with --once nothing.")
 def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     policies: Path,
     uris: tuple[str, ...],
+    observe: bool,
     once: bool,
+    enforce: bool,
     output: str,
     listen: Address | None,
     domain_metrics: bool,
     node_name: str,
+    node_labels: dict[str, str],
     proc: Path,
     log_format: str,
     log_level: str | None,
@@ -59,14 +65,17 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     Examples:
       ballast run --policies /etc/ballast/policies
       ballast run --policies policies/ --once -o json
+      ballast run --policies policies/ --once --enforce
       ballast run --policies policies/ --connect qemu:///session --listen none
     """
+    if enforce and (observe or not once):
+        raise click.UsageError("--enforce is for --once alone; else the mode of each policy says whether it enforces")
     if output != "table" and not once:
         raise click.UsageError(f"-o {output} needs --once; a Ballast that keeps running answers at --listen")
     from controller.cli import service  # noqa: PLC0415 - numpy, pydantic and libvirt: not for the sake of --help
 
     configure(log_format, log_level or ("critical" if once else "info"))
-    site = service.Site(policies, uris, node_name, proc)
+    site = service.Site(policies, uris, node_name, node_labels, proc, observe=observe or (once and not enforce))
     if once:
         click.echo(service.once(site, output))
     else:

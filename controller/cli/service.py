@@ -1,17 +1,18 @@
 """Wires the loop to this host: folder, libvirt, HTTP endpoint, signals. What `ballast run` sets in motion."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from controller.cli.output import Problems, document
+from controller.cli.service_manager import ServiceManager
 from controller.cli.signals import stopped_by_signals
-from controller.cli.watchdog import heartbeat
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.host.host import Host
@@ -24,6 +25,7 @@ from controller.observe.board import Board, lost
 from controller.observe.http import Endpoint, ListenError
 from controller.observe.metrics import loop_metrics
 from controller.observe.site import node_pages
+from controller.observe.text import mib
 from controller.standalone import FolderError, FolderReader, PolicyFolder
 
 _log = logging.getLogger(__name__)
@@ -39,19 +41,24 @@ class Site:
     policies: Path
     uris: tuple[str, ...]
     node_name: str
+    node_labels: Mapping[str, str]
     proc: Path
+    observe: bool
+    """Nothing is changed, whatever a policy's mode."""
 
 
 class _Wired:
     """Everything one loop needs, started; closed by the stack it was given."""
 
-    def __init__(self, site: Site, stack: ExitStack, clock: SystemClock, folder: PolicyFolder) -> None:
+    def __init__(
+        self, site: Site, stack: ExitStack, clock: SystemClock, folder: PolicyFolder, manager: ServiceManager
+    ) -> None:
         """Raises MeminfoError, or ClickException when no connection works."""
         self.clock = clock
         self.folder = folder
-        self.board = Board(site.node_name, clock.monotonic, heartbeat())
+        self.board = Board(site.node_name, clock.monotonic, lambda: manager.turned(self._status))
         self.host = Host(fixed(site.uris), site.proc, clock.wake)
-        self.loop = ControlLoop(self.host, self.folder, clock, self.board)
+        self.loop = ControlLoop(self.host, self.folder, clock, self.board, observe=site.observe)
         self.host.read()
         stack.callback(self.host.close)
         self.host.start()
@@ -59,14 +66,32 @@ class _Wired:
         if not any(each.connected for each in connections):
             raise click.ClickException("; ".join(lost(connections)))
 
+    def _status(self) -> str:
+        """How it is, in a line."""
+        verdict, latest = self.board.readiness(), self.board.latest
+        if latest is None or not verdict.ok:
+            return f"not ready: {'; '.join(verdict.reasons)}"
+        state = latest.state
+        allocated = float(np.nansum(state.observation.allocation))
+        return (
+            f"{int(state.stable.sum())} of {len(state.inventory)} domains stable; "
+            f"{mib(allocated)} of {mib(state.host.budget)} allocated"
+        )
+
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
     """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used."""
     clock = SystemClock()
-    with _plainly(), stopped_by_signals(clock.stop), ExitStack() as stack:
-        node = NodeIdentity(site.node_name)
+    manager = ServiceManager(clock.monotonic)
+
+    def stop() -> None:
+        manager.stopping()
+        clock.stop()
+
+    with _plainly(), stopped_by_signals(stop), ExitStack() as stack:
+        node = NodeIdentity(site.node_name, site.node_labels)
         reader = stack.enter_context(FolderReader(site.policies, node, clock.monotonic, clock.wall, clock.wake))
-        wired = _Wired(site, stack, clock, reader.folder)
+        wired = _Wired(site, stack, clock, reader.folder, manager)
         if listen is not None:
             collecting = loop_metrics(wired.loop.tally, per_domain=domain_metrics)
             stack.enter_context(Endpoint(listen, wired.board, collecting, more=node_pages(wired.board)))
@@ -78,12 +103,13 @@ def once(site: Site, form: str) -> str:
     """One decision, as text in `form`. Raises ClickException for a refused policy or libvirt out of reach."""
     clock = SystemClock()
     with _plainly(), ExitStack() as stack:
-        folder = PolicyFolder(site.policies, NodeIdentity(site.node_name), clock.monotonic, clock.wall)
+        node = NodeIdentity(site.node_name, site.node_labels)
+        folder = PolicyFolder(site.policies, node, clock.monotonic, clock.wall)
         folder.scan()
         while not folder.ready:
             clock.wait(0.0, folder.due() - clock.monotonic())
             folder.scan()
-        wired = _Wired(site, stack, clock, folder)
+        wired = _Wired(site, stack, clock, folder, ServiceManager(clock.monotonic))
         folder.current()
         if problems := [*filter(None, [wired.folder.outage]), *wired.folder.problems]:
             raise Problems(problems)

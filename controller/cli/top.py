@@ -1,21 +1,28 @@
 """`ballast top`: the live table of a running Ballast, read from its local HTTP endpoint."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from controller.api.printable import printable
 from controller.cli.arrange import SORTS, arranged
-from controller.cli.endpoint import explained, fetch, url_option
+from controller.cli.endpoint import complete_domains, explained, fetch, url_option
 from controller.cli.options import NumberRange
-from controller.cli.output import document, output_option, terminal
+from controller.cli.output import document, output_option, say, terminal
+from controller.cli.screen import HELP, Screen
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+FORMS = ("table", "wide", "name", "json", "yaml")
+UNBOUNDED = 1000
+"""Columns of what is no terminal: nothing is left out of a file."""
 
 
 @click.command()
 @url_option
-@click.option("--once", is_flag=True, help="Print the table once and exit; implied by -o json and -o yaml.")
+@click.option("--once", is_flag=True, help="Print the table once and exit; implied by -o name, json and yaml.")
 @click.option(
     "--interval",
     type=NumberRange(min=0.1, max=3600),
@@ -28,54 +35,112 @@ from controller.cli.output import document, output_option, terminal
 @click.option(
     "--filter", "wanted", metavar="TEXT", default="", help="Only domains with TEXT in name, policy or reason."
 )
-@click.argument("domain", required=False)
-@output_option("What to print.")
+@click.argument("domain", required=False, shell_complete=complete_domains)
+@output_option("What to print; wide: more columns, as far as they fit.", "table", FORMS)
 def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, domain: str | None, output: str) -> None:
-    """Show demand, forecast, allocation and the last action of every domain, live; or DOMAIN's history. Ctrl-C ends it.
+    """Show policy, demand, allocation, the last change and the reason of every domain, live; or DOMAIN's history.
+
+    q ends it, ? shows the keys: filter, sort, choose a domain and explain it. A narrow terminal gets fewer columns;
+    a reason is never cut.
 
     \b
     Examples:
       ballast top
       ballast top --sort demand --filter web
       ballast top web-1
-      ballast top --once
+      ballast top --once -o wide
       ballast top -o json | jq '.domains[].demand'
     """
-    if domain and (sort or wanted):
-        raise click.UsageError("--sort and --filter arrange the table of all domains; leave them out with DOMAIN")
+    if domain and (sort or wanted or output in {"wide", "name"}):
+        raise click.UsageError(
+            "--sort, --filter, -o wide and -o name are for the table of all domains; leave them out with DOMAIN"
+        )
+    screen = Screen(sort=sort, wanted=wanted)
+    if output in {"json", "yaml"}:
+        click.echo(document(explained(url, domain) if domain else arranged(fetch(url), sort, wanted), output))
+    elif output == "name":
+        say(*(each["name"] for each in arranged(fetch(url), sort, wanted)["domains"]))
+    else:
+        console, source = terminal(), _Source(url, domain, output == "wide")
+        source.read(screen)
+        if once:
+            if domain is None and (output == "wide" or not console.is_terminal):
+                console.width = UNBOUNDED
+            console.print(source.drawn(screen, console.width))
+            return
+        try:
+            _follow(console, source, screen, interval)
+        except KeyboardInterrupt:
+            return
 
-    def read() -> dict[str, Any]:
-        return explained(url, domain) if domain else arranged(fetch(url), sort, wanted)
 
-    if output != "table":
-        click.echo(document(read(), output))
-        return
-    from controller.cli.history import history  # noqa: PLC0415 - only where there is a table to draw
-    from controller.cli.table import render  # noqa: PLC0415 - as above
+class _Source:
+    """What is drawn, and where it comes from."""
 
-    console = terminal()
+    def __init__(self, url: str, domain: str | None, wide: bool) -> None:
+        """`domain`: the only one that is asked for."""
+        self.domain = domain
+        self._url, self._wide = url, wide
+        self._state: dict[str, Any] = {"domains": []}
+        self._told: dict[str, Any] | None = None
 
-    def draw() -> Any:
-        return history(read(), console.width) if domain else render(read())
+    def read(self, screen: Screen) -> None:
+        """Ask Ballast. Raises ClickException."""
+        about = self.domain or (screen.chosen if screen.opened else None)
+        self._told = explained(self._url, about) if about else None
+        if not self.domain:
+            self._state = fetch(self._url)
 
-    if once:
-        console.print(draw())
-        return
+    def keys(self, screen: Screen) -> list[str]:
+        """Of the domains that are shown, in their order."""
+        return [each["key"] for each in arranged(self._state, screen.sort, screen.wanted)["domains"]]
+
+    def drawn(self, screen: Screen, width: int, lines: int | None = None) -> "RenderableType":
+        """The table, or one domain, in so many columns and lines."""
+        from controller.cli.history import history  # noqa: PLC0415 - rich: only where there is a table to draw
+        from controller.cli.table import View, render  # noqa: PLC0415 - as above
+
+        if self._told:
+            return history(self._told, width)
+        return render(self._state, View(screen.sort, screen.wanted, self._wide, screen.chosen, lines))
+
+
+def _follow(console: "Console", source: _Source, screen: Screen, interval: float) -> None:
+    """Redraw until it is ended; a Ballast, or a domain, that goes away is said and waited for."""
+    from rich.live import Live  # noqa: PLC0415 - see `_Source.drawn`
+
+    from controller.cli.keyboard import Keyboard  # noqa: PLC0415 - as above
+
+    problem, due = "", time.monotonic() + interval
+    with Keyboard() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
+        while not screen.ended:
+            live.update(_page(console, source, screen, problem), refresh=True)
+            before = screen
+            for key in keyboard.keys(max(due - time.monotonic(), 0.0)):
+                if key == "q" or not source.domain:
+                    screen = screen.pressed(key, source.keys(screen))
+            if time.monotonic() >= due or screen.opened != before.opened:
+                due = time.monotonic() + interval
+                problem = _problem(source, screen)
+
+
+def _problem(source: _Source, screen: Screen) -> str:
+    """Read anew; why that did not work, if so."""
     try:
-        _follow(console, draw, interval)
-    except KeyboardInterrupt:
-        return
+        source.read(screen)
+    except click.ClickException as error:
+        return printable(error.message)
+    return ""
 
 
-def _follow(console: Any, draw: Callable[[], Any], interval: float) -> None:
-    """Redraw until interrupted; a Ballast, or a domain, that goes away is said and waited for."""
-    from rich.live import Live  # noqa: PLC0415 - see `top`
-    from rich.text import Text  # noqa: PLC0415 - see `top`
+def _page(console: "Console", source: _Source, screen: Screen, problem: str) -> "RenderableType":
+    """The whole terminal: a body, and on the last line what keys do."""
+    from rich.console import Group  # noqa: PLC0415 - see `_Source.drawn`
+    from rich.segment import SegmentLines  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
 
-    with Live(draw(), console=console, screen=True, auto_refresh=False) as live:
-        while True:
-            time.sleep(interval)  # the pace of the display; Ctrl-C ends it
-            try:
-                live.update(draw(), refresh=True)
-            except click.ClickException as error:
-                live.update(Text(printable(error.message)), refresh=True)
+    width, height = console.size
+    body = Text(HELP) if screen.helping else Text(problem) if problem else source.drawn(screen, width, height - 1)
+    lines = console.render_lines(body, console.options.update(height=None), pad=False)[: height - 1]
+    footer = Text("q quit" if source.domain else screen.footer, style="dim", no_wrap=True, overflow="crop")
+    return Group(SegmentLines([*lines, *([[]] * (height - 1 - len(lines)))], new_lines=True), footer)

@@ -1,6 +1,6 @@
 """Sends what the node reports: the newest state, on change or now and then, and events for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from controller.cluster.errors import ApiError
 from controller.cluster.findings import Finding
 from controller.cluster.nodeevents import NodeEvents, event_remedy
 from controller.cluster.report import Context, aged, report, settled, urgent
-from controller.cluster.resources import NODE_MEMORY_STATES, Object
+from controller.cluster.resources import NODE_MEMORY_STATES, NODES, Object
 from controller.cluster.retry import Retry, part_of, spread
 from controller.cluster.shape import version_of
 from controller.cluster.worker import Worker
@@ -30,6 +30,9 @@ REFRESH_S = 300.0
 """Seconds between two writes without a change, so that a node that ceased to report can be told."""
 
 
+SHORT_LABEL = "ballast.dev/short"
+"""On a Node that stays short, if agents are to label it."""
+
 STANDS_S = 60.0
 """Seconds between two questions whether what was written still stands: it may have been deleted, or the cluster
 restored from a backup, and nobody tells."""
@@ -41,15 +44,24 @@ class News(NamedTuple):
     state: State
     context: Context
     found: list[Finding]
+    labels: Mapping[str, str]
+    """Of the Node, as they are now."""
 
 
 class Reporter:
-    """One thread that writes the node's own state and events, and nothing else. `worker` is to be entered."""
+    """One thread that writes the node's own state, events and perhaps a label. `worker` is to be entered."""
 
     def __init__(
-        self, client: Client, node: str, news: Callable[[], News | None], monotonic: Callable[[], float]
+        self,
+        client: Client,
+        node: str,
+        news: Callable[[], News | None],
+        monotonic: Callable[[], float],
+        *,
+        label_node: bool = False,
     ) -> None:
-        """`news` gives the newest, or None while nothing is known."""
+        """`news` gives the newest, or None while nothing is known; `label_node`: the Node gets SHORT_LABEL."""
+        self._label_node = label_node
         self._client = client
         self._node = node
         self._news = news
@@ -57,6 +69,7 @@ class Reporter:
         self._events = NodeEvents(client, node)
         self._state_retry = Retry("reporting the node's state")
         self._event_retry = Retry("writing events")
+        self._label_retry = Retry("labelling the Node")
         self._sent: Object | None = None
         self._version = ""
         self._stood_at = 0.0
@@ -65,7 +78,7 @@ class Reporter:
         self._turned_at: float | None = None
         self._apart_s = 0.0
         self._looked_at = 0.0
-        self._not_before = {"state": 0.0, "events": 0.0}
+        self._not_before = {"state": 0.0, "events": 0.0, "label": 0.0}
         self.worker = Worker("report", self.turn)
 
     def turn(self) -> float:
@@ -79,6 +92,8 @@ class Reporter:
             return SETTLED_S
         wait = self._tell_state(news, now)
         self._tell_events(news, now)
+        if self._label_node:
+            self._tell_label(news, now)
         return min(wait, SETTLED_S)
 
     def _tell_state(self, news: News, now: float) -> float:
@@ -154,6 +169,20 @@ class Reporter:
             self._not_before["events"] = now + pause
         else:
             self._event_retry.worked()
+
+    def _tell_label(self, news: News, now: float) -> None:
+        """Make it as it should be, whoever changed it; the watch of the Node soon tells that it is."""
+        short = bool(news.context.short)
+        if short == (SHORT_LABEL in news.labels) or now < self._not_before["label"]:
+            return
+        try:
+            self._client.merge(NODES, self._node, {"metadata": {"labels": {SHORT_LABEL: "true" if short else None}}})
+        except ApiError as error:
+            pause = self._label_retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
+            self._not_before["label"] = now + pause
+        else:
+            self._label_retry.worked()
+            self._not_before["label"] = now + URGENT_S
 
 
 def _wall(precision: str) -> str:

@@ -226,11 +226,13 @@ def _kept(known: Known, wanted: Floats) -> Floats:
 def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float, elapsed: float) -> Exposure:
     """What it costs, and has cost for `elapsed` seconds, that domains have not got their plan.
 
-    The expected shortfall is the foot above the allocation, and the learnt tail beyond it. A move is expected to save
-    for as long as the domain has not been moved.
+    The expected shortfall is the foot above the allocation, and the learnt tail beyond it, as far as memory could spare
+    it: all that a domain may have, and the others leave of the budget. A move is expected to save for as long as the
+    domain has not been moved.
     """
     estimate, base = known.estimate, known.going_to
-    as_is, as_planned, at_most = _excess(tail, estimate, np.array([base, plan.size, known.bounds.top]), known.tuning)
+    most = np.fmin(known.bounds.top, known.host.budget - plan.need.sum() + plan.need)
+    as_is, as_planned, at_most = _excess(tail, estimate, np.array([base, plan.size, most]), known.tuning)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
     if np.count_nonzero(gain):

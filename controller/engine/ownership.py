@@ -53,6 +53,8 @@ class Assignment:
     """Names of the policies that are for this node and select no domain."""
     pausing: tuple[str, ...] = ()
     """Names of the policies that keep all others of this node from enforcing."""
+    overruled: tuple[str, ...] = ()
+    """Names of the policies of this node that would enforce, and may not as it was started to observe."""
 
 
 def assign(
@@ -60,15 +62,21 @@ def assign(
     policies: Sequence[MemoryPolicy],
     node: NodeIdentity,
     unowned: Reason = Reason.NO_POLICY,
+    *,
+    observe: bool = False,
 ) -> Assignment:
-    """Give every domain its owner and its settings; `unowned` is why a domain that gets no owner has none."""
+    """Give every domain its owner and its settings; `unowned` is why a domain that gets no owner has none.
+
+    `observe`: nothing is enforced, whatever a policy's mode; the budget is what it would be if it were.
+    """
     ranked = sorted(
         (policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)),
         key=_rank,
     )
     pausing = tuple(policy.metadata.name for policy in ranked if policy.spec.mode == "Pause")
+    overruled = tuple(policy.metadata.name for policy in ranked if observe and policy.spec.mode == "Enforce")
     owners, lost, matched = _owners(facts, ranked)
-    modes = [_mode(policy.spec, paused=bool(pausing)) for policy in ranked]
+    modes = [_mode(policy.spec, paused=observe or bool(pausing)) for policy in ranked]
     specs = [
         *(policy.spec.model_copy(update={"mode": mode}) for policy, mode in zip(ranked, modes, strict=True)),
         _UNOWNED,
@@ -97,11 +105,11 @@ def assign(
     unmatched = tuple(
         name for number, name in enumerate(inventory.policies) if number not in matched and modes[number] != "Pause"
     )
-    return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched, pausing)
+    return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched, pausing, overruled)
 
 
 def _mode(spec: Spec, *, paused: bool) -> Mode:
-    """The mode in force: whatever a policy says, a pause leaves it to observe."""
+    """The mode in force: whatever a policy says, a pause, or a start to observe, leaves it to observe."""
     return "Observe" if paused and spec.mode == "Enforce" else spec.mode
 
 

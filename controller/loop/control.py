@@ -51,11 +51,13 @@ class Iteration:
 class ControlLoop:
     """Runs the engine against a host. Not thread-safe: `run` and `iterate` belong to one thread."""
 
-    def __init__(self, host: Host, source: PolicySource, clock: Clock, board: Board) -> None:
+    def __init__(self, host: Host, source: PolicySource, clock: Clock, board: Board, *, observe: bool = False) -> None:
+        """`observe`: nothing is changed, whatever the policies' modes."""
         self._host = host
         self._source = source
         self._clock = clock
         self._board = board
+        self._observe = observe
         self.tally = Tally(clock.monotonic)
         """For the metrics."""
         self._journal = Journal()
@@ -137,7 +139,7 @@ class ControlLoop:
             return self._inventory
         node = self._source.node
         unowned = Reason.AWAITING_POLICIES if self._source.awaited else Reason.NO_POLICY
-        assignment = assign(facts, policies, node, unowned)
+        assignment = assign(facts, policies, node, unowned, observe=self._observe)
         gone = () if self._inventory is None else self._inventory.index.keys() - assignment.inventory.index.keys()
         self._journal.forget(gone)
         self._refusals = {key: said for key, said in self._refusals.items() if key not in gone}
@@ -157,7 +159,7 @@ class ControlLoop:
         if self._succeeded or self._source.awaited or not facts:
             return
         self._succeeded = True
-        if inherited := self._source.inherited:
+        if (inherited := self._source.inherited) and not self._observe:
             before = assign(facts, inherited, self._source.node).inventory
             self._state = align(self._state, before, now)
             self._periods = _periods(before)

@@ -70,15 +70,25 @@ def explanation(domain: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
 
 
 def standing(domain: Mapping[str, Any], seen: Figures, reason: Reason) -> list[str]:
-    """What holds now, a sentence each; `seen` and `reason` are those of the newest decision."""
+    """What holds now, a sentence each. `seen` is of the newest look, `reason` of the newest decision: a move is older
+    than that look, and its own numbers are told with it.
+    """
     owner = f"MemoryPolicy {domain['policy']} ({domain['mode']})" if domain["policy"] else "No MemoryPolicy"
     pace = "stable" if domain["stable"] else "unstable"
     return [
         f"{owner} owns it; it is {pace} and looked at every {seconds(domain['interval_s'])}.",
         f"Allocation {mib(domain['allocation'])}, between {mib(domain['minimum'])} and {mib(domain['maximum'])}.",
+        *_under_enforce(domain),
         *_grounds(seen, reason),
+        *(() if reason.moves else weighed(seen, reason)),
         f"Now: {reason_with_advice(domain)} [{domain['reason']}].",
     ]
+
+
+def _under_enforce(domain: Mapping[str, Any]) -> Iterator[str]:
+    """What the proposals come to so far: the newest numbers are of a domain that has it."""
+    if domain["mode"] == "Observe" and domain["target"] != domain["allocation"]:
+        yield f"Under Enforce it would have {mib(domain['target'])} by now."
 
 
 def _decision(entry: Entry, others: list[dict[str, Any]], more: int, now: float) -> dict[str, Any]:
@@ -91,7 +101,12 @@ def _decision(entry: Entry, others: list[dict[str, Any]], more: int, now: float)
         **{name: round(size) if isfinite(size) else None for name, size in seen._asdict().items()},
         "others": others,
         "more_others": more,
-        "sentences": [_headline(entry, seen), *_grounds(seen, entry.reason), *_told(others, more, entry)],
+        "sentences": [
+            _headline(entry, seen),
+            *_grounds(seen, entry.reason),
+            *weighed(seen, entry.reason),
+            *_told(others, more, entry),
+        ],
     }
 
 
@@ -110,19 +125,19 @@ def _headline(entry: Entry, seen: Figures) -> str:
 
 
 def _grounds(seen: Figures, reason: Reason) -> Iterator[str]:
-    """The numbers that decided, from demand to what the node can give, and why that was enough, or was not."""
+    """The numbers that decided, from demand to what the node can give; that is nothing to one that is left alone."""
     if not isfinite(seen.demand):
         yield "The guest's demand is not known."
-    elif not isfinite(seen.wanted):
+        return
+    if not isfinite(seen.wanted):
         yield f"Demand {mib(seen.demand)}; there is no forecast."
     else:
         yield (
             f"Demand {mib(seen.demand)}, forecast {mib(seen.forecast)}, upper forecast {mib(seen.upper)}; "
             f"headroom {mib(seen.headroom)}: it wants {mib(seen.wanted)}{_apart(seen)}."
         )
-    if isfinite(seen.budget) and isfinite(seen.planned):
+    if isfinite(seen.budget + seen.planned) and not reason.skips:
         yield f"Of the node's budget of {mib(seen.budget)}, {_free(seen)}, its share is {mib(seen.planned)}."
-        yield from _weighed(seen, reason)
 
 
 def _apart(seen: Figures) -> str:
@@ -137,21 +152,30 @@ def _free(seen: Figures) -> str:
     return f"{mib(seen.free)} of it free" if seen.free >= 0 else f"{mib(-seen.free)} more than that given away"
 
 
-def _weighed(seen: Figures, reason: Reason) -> Iterator[str]:
+def weighed(seen: Figures, reason: Reason) -> Iterator[str]:
     """The difference to the share, against the threshold and the price, as the rule behind `reason` weighs it."""
     lacks = seen.planned - seen.allocation
-    if reason in {Reason.FORECAST_GROW, Reason.SPARE_LENT}:
-        yield from _grown(seen, lacks)
-    elif reason in AT_ONCE:
+    if reason in AT_ONCE:
         yield "Such a move is made at once: it is not weighed against its price."
+    elif not isfinite(seen.budget + lacks):
+        return
+    elif reason in {Reason.FORECAST_GROW, Reason.SPARE_LENT}:
+        yield from _grown(seen, lacks)
     elif reason.moves:
-        beyond = f"beyond the threshold of {mib(seen.threshold)}"
-        waived = "and guests in need do not wait for a threshold"
-        yield f"It has {mib(-lacks)} more than that, {beyond if -lacks > seen.threshold else waived}."
+        yield _shrunk(seen)
     elif reason is Reason.WITHIN_THRESHOLD:
         yield from _left(seen, lacks)
     elif reason in {Reason.AWAITING_MEMORY, Reason.NO_BUDGET} and lacks > MIB:
         yield f"It lacks {mib(lacks)} of that."
+
+
+def _shrunk(seen: Figures) -> str:
+    """What a guest had beyond what it is left: its share, or what it wants of that where others are in need."""
+    least, word = (seen.planned, "that") if seen.target >= seen.planned - MIB else (seen.wanted, "it wants")
+    over = seen.allocation - least
+    if over > seen.threshold:
+        return f"It has {mib(over)} more than {word}, beyond the threshold of {mib(seen.threshold)}."
+    return f"It has {mib(over)} more than {word}, and guests in need do not wait for a threshold."
 
 
 def _grown(seen: Figures, lacks: float) -> Iterator[str]:

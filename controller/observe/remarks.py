@@ -16,7 +16,7 @@ class Remark:
     """One line, as it stands in the log, in `/state` and above the table."""
 
     event: str
-    """`paused`, `conflict`, `overridden`, `unmatched`, `elsewhere` or `no policy`."""
+    """`paused`, `conflict`, `overridden`, `overruled`, `unmatched`, `elsewhere` or `no policy`."""
     policy: str
     """Name of the MemoryPolicy it is about; empty without one, or with several."""
     text: str
@@ -66,6 +66,12 @@ def _remarks(assignment: Assignment, policies: Collection[str], node: str) -> It
         assignment.pausing,
         "pauses this node: nothing is enforced until it is deleted",
         "pause this node: nothing is enforced until they are deleted",
+    )
+    yield from _of_all(
+        "overruled",
+        assignment.overruled,
+        "says Enforce, and is only observed: Ballast was started to change nothing",
+        "say Enforce, and are only observed: Ballast was started to change nothing",
     )
     yield from _conflicts(assignment)
     if assignment.inventory.keys:

@@ -120,8 +120,8 @@ class FakeApi:
     def create(self, resource: Resource, body: Object, *, namespace: str) -> Object:
         return self._write(f"create {resource.plural} in {namespace}", body)
 
-    def merge(self, resource: Resource, name: str, patch: Object, *, namespace: str) -> Object:
-        return self._write(f"merge {resource.plural} {name} in {namespace}", patch)
+    def merge(self, resource: Resource, name: str, patch: Object, *, namespace: str = "") -> Object:
+        return self._write(f"merge {resource.plural} {name}{namespace and ' in '}{namespace}", patch)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -166,6 +166,7 @@ def test_a_server_that_is_not_verified_is_said_once(kubeconfig, caplog):
     assert len(caplog.records) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("watched", [False, True], ids=["list", "watch"])
 def test_an_answer_without_end_ends_the_run_and_is_not_kept(watched):
     sent = []

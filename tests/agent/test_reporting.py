@@ -16,7 +16,17 @@ from controller.cluster.errors import ApiError
 from controller.cluster.findings import HOST_PRESSURE, NOTE_BYTES, Finding, findings
 from controller.cluster.nodeevents import QUIET_S, REPEAT_S, NodeEvents
 from controller.cluster.report import MAXIMUM_SIZE, Context, report, urgent
-from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S, News, Reporter
+from controller.cluster.reporter import (
+    GAP_S,
+    HERD_S,
+    REFRESH_S,
+    SETTLED_S,
+    SHORT_LABEL,
+    STANDS_S,
+    URGENT_S,
+    News,
+    Reporter,
+)
 from controller.cluster.resources import NODE_MEMORY_STATES
 from controller.cluster.retry import FIRST_S
 from controller.engine.guest_pressure import Level
@@ -249,13 +259,14 @@ def test_a_generation_that_is_told_in_brief_is_told_at_once():
 class Desk:
     """A Reporter whose thread does not run."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, label_node: bool = False) -> None:
         self.now = 1000.0
+        self.labels: dict[str, str] = {}
         self.api = FakeApi()
         self.state = state(["a", "b"], [policy("all", "*", mode="Enforce")])
         self.context = context(self.state)
         self.found: list[Finding] = []
-        self.reporter = Reporter(self.api, "here", self._news, lambda: self.now)
+        self.reporter = Reporter(self.api, "here", self._news, lambda: self.now, label_node=label_node)
 
     def after(self, seconds: float, step: float = 1.0) -> list[str]:
         """What is written in that time, with a publication every `step` seconds."""
@@ -267,7 +278,7 @@ class Desk:
         return [what for what, _ in self.api.written[before:]]
 
     def _news(self) -> News:
-        return News(self.state, self.context, self.found)
+        return News(self.state, self.context, self.found, self.labels)
 
 
 STATE = "apply nodememorystates/status"
@@ -438,6 +449,54 @@ def test_a_storm_of_publications_is_looked_at_once_a_second(desk):
     desk.now += GAP_S
     desk.reporter.turn()
     assert 0 < desk.reporter.turn() <= GAP_S
+
+
+LABELLED = "merge nodes here"
+
+
+def label_of(desk: Desk) -> dict[str, str | None]:
+    """As the newest patch of the Node has it; the watch tells of it from now on."""
+    patch = next(body for what, body in reversed(desk.api.written) if what == LABELLED)
+    desk.labels = {key: value for key, value in patch["metadata"]["labels"].items() if value is not None}
+    assert list(patch) == ["metadata"]
+    return dict(patch["metadata"]["labels"])
+
+
+def test_a_node_that_stays_short_has_a_label_for_as_long_if_it_is_wanted():
+    desk = Desk(label_node=True)
+    assert LABELLED not in desk.after(60)
+    desk.context = desk.context._replace(short="guests need more")
+    assert LABELLED in desk.after(GAP_S)
+    assert label_of(desk) == {SHORT_LABEL: "true"}
+    assert LABELLED not in desk.after(60)
+    desk.context = desk.context._replace(short="")
+    assert LABELLED in desk.after(GAP_S)
+    assert label_of(desk) == {SHORT_LABEL: None}
+    assert LABELLED not in desk.after(60)
+
+
+def test_a_label_that_somebody_takes_away_or_that_was_left_behind_is_put_right():
+    desk = Desk(label_node=True)
+    desk.labels = {SHORT_LABEL: "true"}
+    assert LABELLED in desk.after(GAP_S)
+    assert label_of(desk) == {SHORT_LABEL: None}
+
+
+def test_a_node_is_not_labelled_unless_that_is_wanted(desk):
+    desk.context = desk.context._replace(short="guests need more")
+    assert LABELLED not in desk.after(600)
+
+
+def test_a_label_without_the_right_to_it_is_said_once_and_keeps_nothing_else_back(caplog):
+    desk = Desk(label_node=True)
+
+    def merge(*_: Any, **__: Any) -> None:
+        raise ApiError(403, "Forbidden", "nodes is forbidden")
+
+    desk.api.merge = merge
+    desk.context = desk.context._replace(short="guests need more")
+    assert STATE in desk.after(60)
+    assert [record.message.startswith("labelling the Node: nodes is forbidden") for record in caplog.records] == [True]
 
 
 EVENT = "create events in default"

@@ -49,13 +49,13 @@ def test_the_whole_status():
         "looksSaved": 8000,
         "shortfallMebibytes": 0,
         "stable": "9/12",
-        "lastChange": T2,
+        "lastChangeTime": T2,
         "worstNodes": [
             {
                 "name": "b",
                 "reason": "Unknown",
                 "unknown": True,
-                "lastReported": T1,
+                "lastReportTime": T1,
                 "domains": 0,
                 "stableDomains": 0,
                 "stuckDomains": 0,
@@ -91,7 +91,7 @@ def test_only_the_condition_that_turned_gets_a_new_time():
     first = render(summary(), None, T1)
     second = render(summary(WELL._replace(stable_domains=12)), first, T2)
     assert transitions(second) == dict.fromkeys(("Ready", "Degraded", "Conflicted"), T1) | {"Stable": T2}
-    assert second["lastChange"] == T2
+    assert second["lastChangeTime"] == T2
 
 
 def test_a_new_message_or_generation_alone_is_no_transition():
@@ -104,7 +104,7 @@ def test_a_new_message_or_generation_alone_is_no_transition():
 def test_counts_that_never_rest_do_not_make_a_change():
     first = render(summary(), None, T1)
     second = render(summary(WELL._replace(looks=901, looks_saved=8001)), first, T2)
-    assert (second["looks"], second["lastChange"]) == (901, T1)
+    assert (second["looks"], second["lastChangeTime"]) == (901, T1)
     assert difference(second, first) is Difference.COUNTS
 
 
@@ -113,7 +113,7 @@ def test_everything_else_does(field):
     first = render(summary(), None, T1)
     second = render(summary(WELL._replace(**{field: 99})), first, T2)
     assert difference(second, first) is Difference.CONTENT
-    assert second["lastChange"] == T2
+    assert second["lastChangeTime"] == T2
 
 
 def test_nothing_differs_from_itself():

@@ -142,6 +142,10 @@ class TestModel:
         with nullcontext() if taken else pytest.raises(ValidationError, match=f"only counts with type {BLOCKS[name]}"):
             policy({"model": {"type": kind, to_camel(name): {"decisionPoints": 5}}})
 
+    def test_the_block_counts_with_the_defaults_of_what_it_leaves_out(self) -> None:
+        model = policy({"model": {"type": "Ridge", "ridge": {"penaltyPoints": 9}}}).spec.model
+        assert model.chosen.model_dump() == {"decision_points": 12, "penalty_points": 9}
+
     def test_a_block_that_is_null_is_absent(self) -> None:
         assert policy({"model": {"type": "OLS", "wls": None}}) == policy({"model": {"type": "OLS"}})
 

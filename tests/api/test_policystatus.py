@@ -28,7 +28,7 @@ def worst(name: str) -> dict[str, Any]:
         "name": name,
         "reason": "Unknown",
         "unknown": True,
-        "lastReported": TIME,
+        "lastReportTime": TIME,
         "domains": 0,
         "stableDomains": 0,
         "stuckDomains": 0,
@@ -53,7 +53,7 @@ def status() -> dict[str, Any]:
         "looksSaved": 8000,
         "shortfallMebibytes": 64,
         "stable": "9/12",
-        "lastChange": TIME,
+        "lastChangeTime": TIME,
         "worstNodes": [worst("node-1")],
     }
 

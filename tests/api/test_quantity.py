@@ -162,7 +162,7 @@ def test_parts_of_a_byte_count_as_one(whole: int, suffix: str, tenth: int) -> No
 @pytest.mark.parametrize(
     "text", ["67108864.0000000001", "67108864.1", "67108864.000000001", "67108864001m", "67108864000000001n"]
 )
-def test_whatever_is_finer_than_a_billionth_of_a_byte_counts_as_one_of_them(text: str) -> None:
+def test_the_smallest_part_of_a_byte_counts_as_one(text: str) -> None:
     assert parse_quantity(text) == 2**26 + 1
 
 

@@ -79,3 +79,31 @@ def test_help_imports_nothing_heavy():
 def test_run_imports_nothing_that_only_others_need():
     loaded = modules_after("import controller.cli.service")
     assert loaded & {"rich", "matplotlib", "sklearn", "scipy", "pandas", "kopf", "kubernetes"} == set()
+
+
+WITHOUT = """
+import sys
+
+for name in ("aiohttp", "kopf", "kubernetes", "urllib3", "requests"):
+    sys.modules[name] = None  # as where it is not installed
+from controller.cli.main import COMMANDS, main
+
+main(sys.argv[1:])
+"""
+
+
+def without_the_extra(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """In an interpreter that has nothing of what only the extra `cluster` brings."""
+    return subprocess.run([sys.executable, "-c", WITHOUT, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_host_without_a_cluster_needs_no_client_of_one(name):
+    assert without_the_extra(name, "--help").returncode == 0
+
+
+@pytest.mark.parametrize("line", [("agent", "--node-name=node-1"), ("aggregator",)])
+def test_a_command_for_clusters_says_what_to_install(line):
+    done = without_the_extra(*line)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("is not installed; install ballast-libvirt[cluster], which has it\n")

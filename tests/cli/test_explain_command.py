@@ -58,6 +58,31 @@ def test_what_holds_now_comes_first_then_the_decisions(url):
     assert grown > lines.index("  Now: no decision yet [None].")
 
 
+def test_describe_has_the_figures_and_a_line_for_each_decision(url):
+    result = CliRunner().invoke(main, ["describe", "web-1", "--url", url])
+    lines = result.output.splitlines()
+    assert result.exit_code == 0
+    assert lines[:5] == [
+        "Name:            web-1",
+        "UUID:            u0",
+        "Node:            node-1",
+        "Policy:          -",
+        "Mode:            -",
+    ]
+    assert "Maximum:         1024 MiB" in lines
+    assert lines[-3:] == [
+        "Decisions:",
+        "  AGE  OUTCOME  REASON        FROM     TO",
+        "  4s   done     ForecastGrow  512 MiB  768 MiB",
+    ]
+
+
+def test_describe_says_that_there_is_no_decision_and_that_there_is_no_such_domain(url):
+    assert CliRunner().invoke(main, ["describe", "web-2", "--url", url]).output.endswith("Decisions:       none\n")
+    result = CliRunner().invoke(main, ["describe", "web1", "--url", url])
+    assert (result.exit_code, "is it one of web-1, web-2?" in result.output) == (1, True)
+
+
 def test_without_a_decision_that_is_said(url):
     assert "No decision changed it" in explain("web-2", "--url", url).output
 
@@ -98,3 +123,19 @@ def test_no_agent_is_an_error_with_the_remedy():
 
 def test_a_domain_has_to_be_named():
     assert explain().exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["describe", "explain", "top"])
+@pytest.mark.parametrize(("begun", "offered"), [("", ["web-1", "web-2"]), ("web-2", ["web-2"]), ("x", [])])
+def test_the_shell_is_offered_domains_whose_names_are_one_word_to_it(url, command, begun, offered):
+    words = f"ballast {command} --url {url} {begun}"
+    variables = {"_BALLAST_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "4"}
+    result = CliRunner().invoke(main, prog_name="ballast", env=variables)
+    assert result.output.split() == [f"plain,{name}" for name in offered]
+
+
+def test_the_shell_is_offered_no_domain_where_nothing_answers():
+    words = "ballast explain --url http://127.0.0.1:1 "
+    variables = {"_BALLAST_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "4"}
+    result = CliRunner().invoke(main, prog_name="ballast", env=variables)
+    assert (result.exit_code, result.output.strip()) == (0, "")

@@ -36,7 +36,12 @@ EXPLAINED = {
             "domain": DOMAIN,
             "standing": [ODD],
             "trail": {"step_s": 15, "demand": [1], "forecast": [None], "allocation": [2]},
-            "decisions": [{"age_s": 1.0, "sentences": [ODD, ODD]}],
+            "decisions": [
+                {
+                    **dict.fromkeys(("outcome", "reason", "error"), ODD),
+                    **{"age_s": 1.0, "allocation": 1, "target": None, "sentences": [ODD, ODD]},
+                }
+            ],
         }
     ],
     "near": [],
@@ -96,7 +101,7 @@ def test_the_table_of_top(url, columns, monkeypatch):
 
 
 @pytest.mark.parametrize("url", [answering(EXPLAINED)], indirect=True)
-@pytest.mark.parametrize("arguments", [("top", "--once"), ("explain",)])
+@pytest.mark.parametrize("arguments", [("top", "--once"), ("explain",), ("describe",)])
 def test_one_domains_history(url, arguments):
     result = ballast(*arguments, "--url", url, "web")
     assert result.exit_code == 0

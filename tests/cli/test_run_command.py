@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 
 from controller.cli.main import main
 from controller.cli.once import table
+from controller.host.host import Host
 
 TEST_DRIVER = "test:///default"
 """One running domain, `test`, inside the libvirt library."""
@@ -24,7 +26,9 @@ MIB = 2**20
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """With one policy, so old that nobody can still be writing it."""
     (tmp_path / "all.yaml").write_text(POLICY)
+    os.utime(tmp_path / "all.yaml", (0, 0))
     return tmp_path
 
 
@@ -53,6 +57,25 @@ def test_once_as_a_document(folder, form, parse):
     assert state["refused"] == {}
 
 
+@pytest.mark.parametrize(("words", "mode"), [((), "Observe"), (("--observe",), "Observe"), (("--enforce",), "Enforce")])
+def test_once_enforces_with_the_word_that_says_so_alone(folder, monkeypatch, words, mode):
+    (folder / "all.yaml").write_text(POLICY.replace("all}", "all}, spec: {mode: Enforce}"))
+    asked: list[str] = []
+    monkeypatch.setattr(Host, "ensure_statistics", lambda _self, key, _seconds: asked.append(key))
+    state = json.loads(once(folder, "-o", "json", *words).output)
+    assert [each["mode"] for each in state["domains"]] == [mode]
+    assert bool(asked) == (mode == "Enforce")
+    overruled = [each for each in state["warnings"] if "only observed" in each]
+    assert len(overruled) == (mode == "Observe")
+
+
+@pytest.mark.parametrize("words", [("--enforce",), ("--once", "--enforce", "--observe")])
+def test_enforce_is_a_word_of_once_alone(folder, words):
+    result = CliRunner().invoke(main, ["run", "--policies", str(folder), *words])
+    assert result.exit_code == 2
+    assert "--enforce is for --once alone" in result.output
+
+
 def test_once_says_which_policies_are_without_effect(folder):
     (folder / "b.yaml").write_text(POLICY.replace("all}", "b}"))
     (folder / "c.yaml").write_text(POLICY.replace("all}", "c}, spec: {domainSelector: {names: [tset]}}"))
@@ -60,8 +83,16 @@ def test_once_says_which_policies_are_without_effect(folder):
     lines = once(folder, "--node-name", "here").output.splitlines()
     assert [line[:70] for line in lines if line.startswith("! ")] == [
         "! MemoryPolicy b is Conflicted: MemoryPolicy all owns test (of the sam",
-        "! MemoryPolicy c selects no domain of this node; check its domainSelec",
+        "! MemoryPolicy c selects no domain of this node; check its selectors",
     ]
+
+
+@pytest.mark.parametrize(("labels", "owner"), [(("disk=ssd", "zone="), "labelled"), (("disk=hdd",), None), ((), None)])
+def test_a_label_given_to_the_host_is_selected_by(folder, labels, owner):
+    selector = "{matchLabels: {disk: ssd}, matchExpressions: [{key: zone, operator: Exists}]}"
+    (folder / "all.yaml").write_text(POLICY.replace("all}", f"labelled}}, spec: {{nodeSelector: {selector}}}"))
+    given = [word for label in labels for word in ("--node-label", label)]
+    assert [each["policy"] for each in json.loads(once(folder, "-o", "json", *given).output)["domains"]] == [owner]
 
 
 def test_once_says_that_there_is_no_policy_at_all(folder):
@@ -107,6 +138,11 @@ def test_a_proc_without_meminfo_is_refused(folder, tmp_path):
             "transport 'ssh' leads to another host, or may; run Ballast on",
         ),
         (["-o", "json"], "-o json needs --once"),
+        (["--node-label", "disk"], "'disk' is not a label; write it like disk=ssd"),
+        (["--node-label", "a=1", "--node-label", "a=2"], "'a' has two values, '1' and '2'; give it one"),
+        (["--node-label", "=ssd"], "Invalid value for '--node-label'"),
+        (["--node-label", "disk=s s"], "'s s': not a label value that Kubernetes takes"),
+        (["--node-label", "a b=1"], "'a b': not a label key that Kubernetes takes"),
     ],
 )
 def test_options_without_sense_are_usage_errors(folder, arguments, message):
@@ -135,7 +171,7 @@ def _await_line(process: subprocess.Popen[str], part: str) -> str:
     return json.loads(line)["message"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_it_cleanly(folder, number):
     with running(folder) as process:
         process.send_signal(number)

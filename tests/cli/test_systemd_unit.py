@@ -6,6 +6,7 @@ import subprocess
 from configparser import RawConfigParser
 from pathlib import Path
 
+import click
 import pytest
 
 from controller.cli.main import main
@@ -34,12 +35,22 @@ def installed(tmp_path: Path) -> Path:
     return copy
 
 
-def test_it_starts_a_command_line_that_ballast_takes(service):
+def test_it_starts_a_command_line_that_ballast_takes(service, monkeypatch):
     binary, command, *arguments = shlex.split(service["ExecStart"])
     assert (binary, command) == ("/usr/local/bin/ballast", "run")
-    context = main.get_command(None, "run").make_context("run", arguments)
+    for setting in shlex.split(service["Environment"]):
+        monkeypatch.setenv(*setting.split("=", 1))
+    context = main.get_command(click.Context(main), "run").make_context("run", arguments)
     assert context.params["policies"] == Path("/etc/ballast/policies")
     assert context.params["listen"] == Address("127.0.0.1", 9178)
+
+
+def test_its_options_are_set_in_a_file_that_may_be_missing(service):
+    assert service["EnvironmentFile"] == "-/etc/ballast/ballast.env"
+
+
+def test_it_has_started_when_ballast_says_so_itself(service):
+    assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
 
 
 def test_the_hosts_memory_stays_readable_and_pressure_triggers_writable(service):

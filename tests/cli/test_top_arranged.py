@@ -87,7 +87,7 @@ def test_an_unknown_sort_is_a_usage_error_that_lists_those_there_are(url):
     assert all(sort in result.output for sort in SORTS)
 
 
-@pytest.mark.parametrize("option", [("--sort", "name"), ("--filter", "big")])
+@pytest.mark.parametrize("option", [("--sort", "name"), ("--filter", "big"), ("-o", "wide"), ("-o", "name")])
 def test_one_domain_with_an_order_or_a_filter_is_a_usage_error(url, option):
     result = top("--url", url, "--once", "big", *option)
     assert result.exit_code == 2

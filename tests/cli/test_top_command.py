@@ -11,9 +11,8 @@ import yaml
 from click.testing import CliRunner
 from rich.console import Console
 
-from controller.cli.arrange import arranged
 from controller.cli.main import main
-from controller.cli.table import render
+from controller.cli.table import View, render
 
 MIB = 2**20
 NODE = {
@@ -31,9 +30,16 @@ NODE = {
     "reallocations_total": 3,
 }
 WEB = {
+    "key": "web@qemu:///system",
+    "uuid": "4dea22b3-1d52-d8f3-2516-782e98ab3fa0",
     "name": "web",
+    "mode": "Enforce",
     "demand": 490 * MIB,
     "forecast": 620 * MIB,
+    "upper": 640 * MIB,
+    "minimum": 64 * MIB,
+    "maximum": 2048 * MIB,
+    "reallocations": 3,
     "allocation": 512 * MIB,
     "target": 768 * MIB,
     "interval_s": 1.0,
@@ -52,7 +58,9 @@ WEB = {
     "advice": "",
 }
 DB = WEB | {
+    "key": "db@qemu:///system",
     "name": "db",
+    "mode": "Observe",
     "demand": None,
     "forecast": None,
     "allocation": 1024 * MIB,
@@ -74,9 +82,9 @@ STATE = {
 }
 
 
-def drawn(state: dict[str, object], width: int = 160) -> list[str]:
+def drawn(state: dict[str, object], width: int = 160, view: View | None = None) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
-    console.print(render(state))
+    console.print(render(state, view))
     return console.file.getvalue().splitlines()
 
 
@@ -84,26 +92,75 @@ def row(name: str, lines: list[str]) -> list[str]:
     return next(line.split() for line in lines if line.startswith(name))
 
 
-def test_the_nodes_line_is_on_top():
-    top = drawn(STATE, 400)[0]
-    assert top.startswith("node-1  budget 4096 MiB, allocated 1536 MiB, spare 2560 MiB, host uses 700 MiB of 8192 MiB")
-    assert "1 of 2 domains stable, 3 reallocations, 40 looks (fixed: 200)" in top
+def titles(lines: list[str]) -> list[str]:
+    return next(line.split() for line in lines if line.startswith("NAME"))
 
 
-def test_a_domain_has_its_numbers_and_its_last_action_with_the_reason():
+def test_the_nodes_lines_are_on_top():
+    first, second = drawn(STATE)[:2]
+    assert first == "node-1  1 of 2 domains stable, 3 reallocations, 40 looks (fixed: 200)"
+    assert second.startswith("budget [")
+    assert second.endswith("] 1536 of 4096 MiB allocated, 2560 spare; host uses 700 of 8192 MiB")
+
+
+@pytest.mark.parametrize(
+    ("node", "bar"),
+    [
+        ({}, "█" * 7 + "▒" * 15 + "·" * 38),
+        ({"allocated": 0}, "·" * 60),
+        ({"allocated": 8192 * MIB}, "█" * 7 + "▒" * 53),
+        ({"budget": 0, "allocated": None, "spare": None}, "·" * 60),
+    ],
+)
+def test_the_bar_shows_what_of_the_budget_guests_use_have_beyond_that_and_leave(node, bar):
+    assert drawn(STATE | {"node": NODE | node})[1].partition("[")[2].partition("]")[0] == bar
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_the_bar_takes_the_room_there_is(width):
+    line = next(line for line in drawn(STATE, width) if line.startswith("budget"))
+    assert 9 <= len(line.partition("[")[2].partition("]")[0]) <= 60
+    assert len(line) <= width
+
+
+def test_a_domain_has_its_policy_its_numbers_and_its_last_change_with_the_reason():
     words = " ".join(row("web", drawn(STATE)))
     assert words == (
-        "web 490 MiB 620 MiB 512 MiB 768 MiB 1s ~ unstable ▲ +256 MiB 4s ago: forecast demand needs more memory"
+        "web all Enforce 490 MiB 620 MiB 512 MiB 768 MiB 1s ~ unstable ▲ +256 MiB 4s ago "
+        "forecast demand needs more memory"
     )
 
 
 def test_a_domain_that_is_left_alone_says_why():
-    assert " ".join(row("db", drawn(STATE))) == "db - - 1024 MiB 1024 MiB 1m00s = stable the domain is paused"
+    assert " ".join(row("db", drawn(STATE))) == (
+        "db all Observe - - 1024 MiB 1024 MiB 1m00s = stable - the domain is paused"
+    )
 
 
-def test_what_can_be_done_about_a_domain_that_is_left_alone_follows_the_reason():
-    lines = drawn(STATE | {"domains": [DB | {"advice": "wake it"}]})
-    assert " ".join(row("db", lines)).endswith("the domain is paused: wake it")
+def test_a_domain_without_a_policy_has_neither_its_name_nor_a_mode():
+    lines = drawn(STATE | {"domains": [DB | {"policy": None, "mode": None}]})
+    assert row("db", lines)[1:3] == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"reason": "Paused", "reason_text": "the domain is paused"}, "the domain is paused"),
+        ({"last_action": WEB["last_action"] | {"age_s": 61.0}}, "the balloon is moving"),
+        ({}, "forecast demand needs more memory"),
+    ],
+)
+def test_a_change_is_the_reason_while_it_is_new_and_nothing_else_holds(changes, told):
+    assert " ".join(row("web", drawn(STATE | {"domains": [WEB | changes]}))).endswith(f" ago {told}")
+
+
+def test_what_can_be_done_about_a_domain_that_is_left_alone_follows_the_reason_where_there_is_room():
+    state = STATE | {
+        "domains": [DB | {"reason_text": "the domain is paused by somebody", "advice": "wake it up again"}]
+    }
+    assert " ".join(row("db", drawn(state))).endswith("- the domain is paused by somebody: wake it up again")
+    assert " ".join(row("db", drawn(state, 120))).endswith("- the domain is paused by somebody")
+    assert " ".join(row("db", drawn(state, 60))).endswith("- Paused")
 
 
 def test_a_shrink_looks_like_one():
@@ -112,19 +169,59 @@ def test_a_shrink_looks_like_one():
 
 
 def test_pressure_is_said_in_words():
-    lines = drawn(STATE | {"node": NODE | {"pressure": True}, "domains": [WEB | {"pressure": True}]}, 400)
+    lines = drawn(STATE | {"node": NODE | {"pressure": True}, "domains": [WEB | {"pressure": True}]})
     assert "HOST UNDER PRESSURE" in lines[0]
     assert "! pressure" in " ".join(row("web", lines))
 
 
-@pytest.mark.parametrize("width", [60, 80, 99])
-def test_a_narrow_terminal_gets_one_short_line_a_domain(width):
-    lines = drawn(STATE, width)
+ALL = ["NAME", "POLICY", "MODE", "DEMAND", "FORECAST", "ALLOC", "TARGET", "EVERY"]
+
+
+@pytest.mark.parametrize(
+    ("width", "view", "expected"),
+    [
+        (200, View(wide=True), [*ALL[:5], "UPPER", *ALL[5:7], "MIN", "MAX", "EVERY", "MOVES", "CHANGE", "UUID"]),
+        (
+            400,
+            View(wide=True),
+            [*ALL[:5], "UPPER", *ALL[5:7], "MIN", "MAX", "EVERY", "STABILITY", "MOVES", "CHANGE", "UUID"],
+        ),
+        (160, View(), [*ALL, "STABILITY", "CHANGE"]),
+        (120, View(), [*ALL, "CHANGE"]),
+        (80, View(), ["NAME", "POLICY", "MODE", "DEMAND", "ALLOC", "TARGET", "CHANGE"]),
+        (60, View(), ["NAME", "MODE", "ALLOC", "CHANGE"]),
+        (40, View(), ["NAME", "ALLOC"]),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns_and_every_reason_whole(width, view, expected):
+    longest = DB | {"reason": "HostPressureShrink", "reason_text": "the host is short of memory"}
+    lines = drawn(STATE | {"domains": [WEB, longest]}, width, view)
+    assert titles(lines) == [*expected, "REASON"]
     assert all(len(line) <= width for line in lines)
-    web = row("web", lines)
-    assert web[:7] == ["web", "490", "620", "512", "768", "1s", "~"]
+    assert lines[-1].rstrip().endswith(("HostPressureShrink", "the host is short of memory"))
     assert len([line for line in lines if line.startswith(("web", "db"))]) == 2
-    assert lines[-1].startswith("db")
+
+
+def test_long_names_are_cut_in_the_middle_where_their_ends_tell_them_apart():
+    named = [WEB | {"name": f"machine-of-the-build-farm-{n}", "policy": "p" * 62 + str(n)} for n in (1, 2)]
+    assert [line.split()[:2] for line in drawn(STATE | {"domains": named}, 120)[-2:]] == [
+        ["machine-of-t…uild-farm-1", "ppppppp…pppppp1"],
+        ["machine-of-t…uild-farm-2", "ppppppp…pppppp2"],
+    ]
+
+
+def test_the_column_that_is_sorted_by_is_marked():
+    assert "NAME▴" in titles(drawn(STATE, view=View(sort="name")))
+    assert "ALLOC▾" in titles(drawn(STATE, view=View(sort="allocation")))
+    assert "▾" in titles(drawn(STATE, 80, view=View(sort="stability")))
+
+
+def test_as_many_rows_as_there_is_room_for_with_the_chosen_one_among_them():
+    many = STATE | {"domains": [WEB | {"name": f"vm-{n}", "key": f"k{n}"} for n in range(20)]}
+    lines = drawn(many, view=View(chosen="k12", lines=8))
+    assert [line.split()[0] for line in lines[3:]] == ["vm-10", "vm-11", "vm-12", "vm-13", "vm-14"]
+    assert [line.split()[0] for line in drawn(many, view=View(lines=8))[3:]] == [f"vm-{n}" for n in range(5)]
+    assert drawn(many, view=View(chosen="k19", lines=8))[-1].startswith("vm-19")
 
 
 def test_lost_connections_refused_policies_and_policies_without_effect_stand_above_the_table():
@@ -143,7 +240,7 @@ def test_a_node_without_domains_and_one_that_just_started():
 
 
 def test_a_filter_that_no_domain_matches_does_not_look_like_a_node_without_domains():
-    assert drawn(arranged(STATE, None, "nobody"))[-1] == "no domain matches the filter"
+    assert drawn(STATE, view=View(wanted="nobody"))[-1] == "no domain matches the filter"
 
 
 def test_a_name_is_text_not_markup():
@@ -191,6 +288,18 @@ def top(*arguments: str):
 def test_the_state_as_a_document(url, form, parse):
     result = top("--url", url, "-o", form)
     assert (result.exit_code, parse(result.output)) == (0, STATE)
+
+
+@pytest.mark.parametrize("url", [(200, json.dumps(STATE).encode())], indirect=True)
+def test_names_alone(url):
+    result = top("--url", url, "-o", "name", "--sort", "name")
+    assert (result.exit_code, result.output) == (0, "db\nweb\n")
+
+
+@pytest.mark.parametrize("url", [(200, json.dumps(STATE).encode())], indirect=True)
+def test_a_file_gets_every_column_of_wide_output(url):
+    result = top("--url", url, "--once", "-o", "wide")
+    assert titles(result.output.splitlines())[-3:] == ["CHANGE", "UUID", "REASON"]
 
 
 @pytest.mark.parametrize("url", [(200, json.dumps(STATE).encode())], indirect=True)

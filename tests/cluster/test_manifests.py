@@ -116,7 +116,7 @@ STATUS = {
     "looksSaved": 8000,
     "overriddenDomains": 3,
     "shortfallMebibytes": 64,
-    "lastChange": "2026-01-31T12:00:00Z",
+    "lastChangeTime": "2026-01-31T12:00:00Z",
 }
 STATE = {
     "apiVersion": "ballast.dev/v1alpha1",

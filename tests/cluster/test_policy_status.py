@@ -357,7 +357,7 @@ def test_a_node_that_stops_reporting_becomes_unknown_with_the_time_of_its_last_r
         assert cluster.condition("Ready") == ("False", "NodesUnknown")
         (worst,) = cluster.status()["worstNodes"]
         written = cluster.client.get(NODE_MEMORY_STATES, "node-b")["metadata"]["managedFields"][0]["time"]
-        assert (worst["name"], worst["unknown"], worst["lastReported"]) == ("node-b", True, written)
+        assert (worst["name"], worst["unknown"], worst["lastReportTime"]) == ("node-b", True, written)
         cluster.report("node-b", "1999-01-01T00:00:00Z")
         cluster.becomes(reportingNodes=2, unknownNodes=0, domains=8)
 
@@ -382,7 +382,7 @@ def test_a_write_of_a_former_leader_is_refused_once_the_next_has_written(cluster
     with pytest.raises(ApiError) as overtaken:
         writer.write("all", metadata["resourceVersion"], late)
     assert overtaken.value.conflict
-    assert cluster.status()["lastChange"] == OBSERVED
+    assert cluster.status()["lastChangeTime"] == OBSERVED
 
 
 def test_a_status_is_not_written_to_another_policy_of_the_same_name_nor_does_it_make_one(cluster):

@@ -1,6 +1,7 @@
 """Real tokens against real RBAC and admission: what Ballast's service accounts need is allowed, and nothing else."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from api_client import STATES, STATUS, Answer, ApiClient
 
 from lab.daemons import until
 
+ROOT = Path(__file__).parents[2]
 SYSTEM = "ballast-system"
 POLICIES = "/apis/ballast.dev/v1alpha1/memorypolicies"
 LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"
@@ -215,6 +217,58 @@ class TestAgent:
         answer = apply_state(homeless, "node-a")
         assert answer.status == 403
         assert "not bound to a pod on a node" in answer.message
+
+
+@pytest.fixture(scope="class")
+def labelling(installed, agent) -> Iterator[ApiClient]:
+    """The agent, with the overlay that lets it label its node; once admission knows its policy."""
+    folder = str(ROOT / "manifests" / "overlays" / "node-label")
+    installed.kubectl("apply", "-f", f"{folder}/rbac.yaml", "-f", f"{folder}/admission.yaml")
+    short = {"ballast.dev/short": "true"}
+    until(lambda: label(agent, "node-b", short).message.endswith(OWN_NODE), ADMISSION_S, "admission policy in force")
+    yield agent
+    installed.kubectl("delete", "-f", f"{folder}/rbac.yaml", "-f", f"{folder}/admission.yaml")
+
+
+OWN_NODE = "an agent may label the node its pod is on, and no other"
+
+
+def label(client: ApiClient, node: str, labels: dict[str, str | None]) -> Answer:
+    return client.ask("PATCH", f"/api/v1/nodes/{node}", {"metadata": {"labels": labels}}, MERGE)
+
+
+class TestLabellingAgent:
+    """With the overlay `node-label`."""
+
+    def test_it_labels_its_node_and_takes_the_label_away(self, labelling):
+        assert label(labelling, "node-a", {"ballast.dev/short": "true"}).body["metadata"]["labels"] == {
+            "ballast.dev/short": "true"
+        }
+        assert label(labelling, "node-a", {"ballast.dev/short": None}).status == 200
+
+    def test_it_labels_no_other_node(self, labelling):
+        assert label(labelling, "node-b", {"ballast.dev/short": "true"}).status == 403
+
+    @pytest.mark.parametrize(
+        "patch",
+        [
+            {"metadata": {"labels": {"ballast.dev/short": "true", "role": "x"}}},
+            {"metadata": {"labels": {"keep": None}}},
+            {"metadata": {"labels": {"keep": "other"}}},
+            {"metadata": {"annotations": {"a": "b"}}},
+            {"metadata": {"finalizers": ["ballast.dev/mine"]}},
+            {"spec": {"unschedulable": True}},
+            {"spec": {"taints": [{"key": "ballast.dev/short", "effect": "NoSchedule"}]}},
+        ],
+    )
+    def test_it_changes_nothing_else_of_its_node(self, labelling, admin, patch):
+        assert label(admin, "node-a", {"keep": "this"}).status == 200
+        assert labelling.ask("PATCH", "/api/v1/nodes/node-a", patch, MERGE).status == 403
+        assert label(admin, "node-a", {"keep": None}).status == 200
+
+    @pytest.mark.parametrize("path", ["/api/v1/nodes/node-a/status", "/api/v1/nodes/node-b/status"])
+    def test_it_does_not_write_a_nodes_status(self, labelling, path):
+        assert labelling.ask("PATCH", path, {"status": {"phase": "x"}}, MERGE).status == 403
 
 
 class TestAggregator:

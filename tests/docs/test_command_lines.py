@@ -11,11 +11,25 @@ import click
 import pytest
 from doc_pages import PAGES, ROOT, commands, read
 
+from controller.cli.kubectl_ballast import main as plugin
 from controller.cli.main import main
 
 LINES = [(page, line) for page in PAGES for line in commands(read(page))]
 PROGRAMS = {
-    *("apt-get", "echo", "install", "journalctl", "kind", "mkdir", "pipx", "systemctl", "useradd", "virsh"),
+    *(
+        "apt-get",
+        "echo",
+        "helm",
+        "install",
+        "journalctl",
+        "kind",
+        "mkdir",
+        "pipx",
+        "skopeo",
+        "systemctl",
+        "useradd",
+        "virsh",
+    ),
     *("ballast", "kubectl", ".venv/bin/pytest"),
 }
 """Besides the scripts of `hack`: what a reader has, or is told to install."""
@@ -81,7 +95,12 @@ def entered(command: click.Command, arguments: list[str]) -> None:
     command.make_context("hack", list(arguments))
 
 
-@pytest.mark.parametrize("line", lines_of("kubectl "))
+@pytest.mark.parametrize("line", lines_of("kubectl ballast "))
+def test_the_plugin_takes_the_line(line):
+    entered(plugin, words(line)[2:])
+
+
+@pytest.mark.parametrize("line", [line for line in lines_of("kubectl ") if not line.startswith("kubectl ballast ")])
 def test_kubectl_is_asked_for_what_is_installed(line):
     _, verb, *arguments = words(line)
     assert verb in VERBS

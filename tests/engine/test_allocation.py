@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from stages import MIB, NOW, known, mib, moving, planned, pressed
+from stages import MIB, NOW, POOLLESS, known, mib, moving, planned, pressed
 
 from controller.engine.allocation import Exposure, Plan, expose
 from controller.engine.guest_pressure import Level
@@ -372,6 +372,14 @@ def test_excess_is_the_rise_expected_between_allocation_and_maximum(base: float,
 def test_nothing_is_to_be_spared_a_domain_that_has_its_maximum() -> None:
     most = mib(100 + 64 * EDGES[-1])
     assert exposed(most, most).excess.tolist() == [0.0]
+
+
+def test_nothing_is_to_be_spared_a_domain_that_has_all_that_others_leave_of_the_budget() -> None:
+    budget = known(mib(1), mib(1)).host.budget
+    others = known(mib(200), mib(97)).observation.demand / (1 - POOLLESS.low)
+    made = exposed(np.array([budget - others[0], 200 * MIB]), np.array([budget - others[0], 200 * MIB]))
+    assert made.excess[0] == pytest.approx(0.0, abs=1.0)
+    assert made.excess[1] > MIB / 4
 
 
 @pytest.mark.parametrize("unknown", [{"reach": np.nan}, {"reach": np.nan, "foot": np.nan}])

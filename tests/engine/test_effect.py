@@ -165,6 +165,7 @@ class TestAGuestWhoseMemoryIsPinned:
         world.tick(300)
         assert world.guests["g"].actual == size
 
+    @pytest.mark.slow
     def test_is_tried_again_when_its_rest_is_over(self):
         world = self.world().tick(120)
         guest = world.guests["g"]
@@ -189,7 +190,12 @@ class TestAGuestWhoseMemoryIsPinned:
 
 @pytest.mark.parametrize(
     "guest",
-    [{"touched": 1100, "overhead": 200}, {"overhead": 200}, {"overhead": 60, "merged": 3000}, {"moves_at": 100}],
+    [
+        {"touched": 1100, "overhead": 200},
+        pytest.param({"overhead": 200}, marks=pytest.mark.slow),
+        {"overhead": 60, "merged": 3000},
+        pytest.param({"moves_at": 100}, marks=pytest.mark.slow),
+    ],
 )
 def test_guests_that_give_back_what_they_have_are_shrunk_as_ever(guest):
     world = node(Guest("g", 1000, 4000, **guest), policies=[CALM]).tick(120)

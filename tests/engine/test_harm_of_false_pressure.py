@@ -56,18 +56,16 @@ class TestPagesReadBack:
         world.tick(60)
         assert sum(abs(move.target - move.before) for move in moves_after(world, 540)) <= 1024 * MIB
 
+    @pytest.mark.slow
     def test_from_files_as_windows_counts_them_are_no_pressure_while_plenty_is_usable(self):
         world = Node([Guest("windows", demand=1200, actual=2000, reads=50 * MIB)], [default_policy()]).tick(WARM_UP)
         assert Reason.PRESSURE_GROW not in {move.reason for move in world.moves()}
         assert len(moves_after(world, 1200)) <= 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("chosen", "budget", "pressed"),
-        [
-            ("Reclaim", "3200Mi", False),
-            pytest.param("Reclaim", "9Gi", True, marks=pytest.mark.slow),
-            pytest.param("Share", "9Gi", True, marks=pytest.mark.slow),
-        ],
+        [("Reclaim", "3200Mi", False), ("Reclaim", "9Gi", True), ("Share", "9Gi", True)],
     )
     def test_from_files_of_a_guest_with_as_little_usable_as_it_is_left_do_not_pump_it(self, chosen, budget, pressed):
         """Growing it does not end that: what it does with the memory shows in no demand."""

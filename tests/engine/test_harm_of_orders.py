@@ -112,24 +112,24 @@ class TestBalloonOfACoarseDriver:
 class TestGuestThatTakesItsMemoryBack:
     """It deflates its balloon against every order."""
 
-    @pytest.fixture
-    def world(self):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls):
+        """After a quarter of an hour."""
         limited = policy(
             limits={"maximum": "1Gi", "minimumPercent": 1}, domainSelector={"names": ["greedy"]}, priority=1
         )
         guests = [Guest("greedy", 300, 1000, deflates_to=4096), Guest("honest", 900, 1100)]
-        return Node(guests, [limited, policy("others", budget={"maximum": "3000Mi"})])
+        return Node(guests, [limited, policy("others", budget={"maximum": "3000Mi"})]).tick(900)
 
     def test_is_no_administrator(self, world):
-        world.tick(900)
         assert world.notices().count(Reason.OUTSIDE_CHANGE) <= 1
         assert world.reason("greedy") is Reason.STUCK
 
     def test_is_asked_again_and_not_hammered(self, world):
-        orders = len(world.tick(900).moves("greedy"))
+        orders = len(world.moves("greedy"))
         assert 2 <= orders <= 8
 
     def test_takes_nothing_that_others_need(self, world):
-        world.tick(900)
         assert world.guests["honest"].actual >= 900
         assert min(action.target for action in world.actions("honest") or world.actions()) >= 300 * MIB

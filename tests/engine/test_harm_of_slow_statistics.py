@@ -1,5 +1,7 @@
 """Guests that report every few seconds, or minutes: the age of a report counts, not that of the look that found it."""
 
+from functools import cache
+
 import pytest
 from scripted_node import Guest, Node, default_policy, policy
 
@@ -37,12 +39,15 @@ def test_memory_is_taken_from_a_guest_that_reports_seldom_all_the_same():
     assert 500 <= world.guests["slow"].actual < 700
 
 
+@cache
+def lived(period: float) -> Node:
+    """Twenty minutes with a guest that reports so seldom."""
+    return Node([Guest("guest", 500, 700, period=period), Guest("other", 500, 700)], [default_policy()]).tick(1200)
+
+
 class TestGuestThatReportsSeldom:
     def looks(self, period: float) -> int:
-        world = Node([Guest("guest", 500, 700, period=period), Guest("other", 500, 700)], [default_policy()])
-        world.tick(1200)
-        self.notices = world.notices()
-        return len([when for when, name in world.looks if name == "guest"])
+        return len([when for when, name in lived(period).looks if name == "guest"])
 
     @pytest.mark.parametrize("period", [5, 10, 15, 60])
     def test_is_looked_at_no_more_often_than_one_that_reports_every_second(self, period):
@@ -51,8 +56,7 @@ class TestGuestThatReportsSeldom:
 
     @pytest.mark.parametrize("period", [5, 10, 15, 60])
     def test_is_not_said_to_have_fallen_silent(self, period):
-        self.looks(period)
-        assert self.notices == []
+        assert lived(period).notices() == []
 
     def test_that_falls_silent_is_said_to_in_time(self):
         world = Node([Guest("guest", 500, 700, period=15)]).tick(60)

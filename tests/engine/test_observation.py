@@ -180,6 +180,7 @@ def test_an_observation_is_never_written_into():
     assert before.dump() == kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("since_report", range(5))
 def test_memory_is_taken_on_a_sample_two_seconds_old_at_most(since_report):
     chosen = policy(

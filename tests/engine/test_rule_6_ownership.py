@@ -98,6 +98,16 @@ class TestBudgetOfSeveralPolicies:
         careful = policy("careful", mode="Observe", priority=1, budget={"maximum": "1Gi", "reserve": "32Gi"})
         assert self.budget(careful, policy("acts", domainSelector={"names": ["guest"]})) == round(0.95 * self.HOST)
 
+    def test_is_the_same_where_nothing_may_be_enforced(self):
+        policies = [policy("acts", budget={"reserve": "1Gi"}), policy("b", mode="Observe", budget={"reserve": "2Gi"})]
+        facts = [Guest("guest", 1, 1).facts()]
+        acting, observed = (
+            assign(facts, policies, NodeIdentity("node"), observe=each).inventory for each in (False, True)
+        )
+        assert observed.budget == acting.budget
+        assert (acting.enforce.tolist(), observed.enforce.tolist()) == ([True], [False])
+        assert observed.modes == ("Observe", "Observe")
+
     def test_is_that_of_all_where_none_acts(self):
         assert self.between({"maximum": "1Gi"}, {"reserve": "8Gi"}, mode="Observe") == {1024}
 

@@ -326,6 +326,7 @@ class TestReport:
         assert found["together"]["demo"]["mom"]["short_s"] == {"mean": 2.0, "half": 12.71}
         assert document(turns[:1], {})["together"]["demo"]["mom"]["short_s"] == {"mean": 1.0, "half": None}
 
+    @pytest.mark.slow
     def test_a_picture_has_a_row_a_cast(self, tmp_path):
         turns = [turn("ballast"), turn("mom", reaction_p95_s=None), turn("mom", 1), turn("pi", cast="other")]
         standings = {cast: standing(turns, cast) for cast in ("demo", "other")}

@@ -159,6 +159,7 @@ def brief(monkeypatch):
 
 
 @pytest.mark.usefixtures("brief")
+@pytest.mark.slow
 def test_a_run_prints_worlds_and_a_table_and_writes_figures_and_a_picture(tmp_path):
     names = {"json": tmp_path / "figures.json", "png": tmp_path / "ratios.png"}
 
@@ -185,6 +186,7 @@ def test_a_run_gives_the_same_lines_each_time():
     assert first.output.splitlines()[0] == again.output.splitlines()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("brief")
 def test_a_run_takes_peers_and_probe_of_an_earlier_one_as_long_as_the_world_is_the_same(tmp_path):
     path = tmp_path / "known.json"

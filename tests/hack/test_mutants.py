@@ -267,6 +267,7 @@ def command(project: Path, folder: Path, *options: str, accepted: str = "") -> s
     )
 
 
+@pytest.mark.slow
 def test_verdicts_on_a_small_project_which_stays_as_it_is(project, tmp_path):
     before = content(project)
     equivalent = entry(file="controller/small.py", function="larger", before="a > b", after="a >= b")

@@ -15,6 +15,7 @@ from drawing.__main__ import main
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.slow
 def test_the_command_draws_both(tmp_path):
     result = CliRunner().invoke(main, ["--to", str(tmp_path)], catch_exceptions=False)
     assert (result.exit_code, result.output) == (0, "")
@@ -30,6 +31,7 @@ def lived() -> life.Life:
 
 
 class TestLife:
+    @pytest.mark.slow
     def test_it_is_what_the_engine_does_unwatched(self, lived):
         (policy,) = load(life.POLICY, "picture").policies
         unwatched = replay(lived.trace, Ballast(policy), life.HOST_MIB)

@@ -32,6 +32,7 @@ def test_turns_end_while_guests_hang_and_know_that_those_do(crowd):
     assert {*life[::EACH]} == {Life.UNRESPONSIVE}
 
 
+@pytest.mark.slow
 def test_those_that_answer_are_seen_and_moved_while_more_hang_than_one_connection_bears(crowd):
     hung = crowd.domains[:2] + crowd.domains[500:504]
     assert LIMIT < len(hung) < MOST_HANGING
@@ -73,6 +74,7 @@ def test_orders_that_wait_are_not_sent_when_ballast_ends(crowd):
     assert sum(len(domain.set) for domain in crowd.domains) == sent
 
 
+@pytest.mark.slow
 def test_the_periods_of_all_that_answer_are_put_back_in_the_end(crowd, monkeypatch):
     monkeypatch.setattr(periods, "CLOSING_SET_SECONDS", 0.2)  # 7 s with the second that it is, 50 of which hang
     monkeypatch.setattr(periods, "CLOSING_SECONDS", 100.0)  # a busy machine takes longer for the 950

@@ -223,13 +223,13 @@ class FakeSource:
 class Site:
     """A loop with everything around it."""
 
-    def __init__(self, *specs: str) -> None:
+    def __init__(self, *specs: str, observe: bool = False) -> None:
         self.clock = FakeClock()
         self.host = FakeHost(self.clock)
         self.source = FakeSource()
         self.source.set(*specs)
         self.board = Board("node", self.clock.monotonic)
-        self.loop = ControlLoop(self.host, self.source, self.clock, self.board)
+        self.loop = ControlLoop(self.host, self.source, self.clock, self.board, observe=observe)
 
     def turn(self, times: int = 1) -> None:
         """Iterate, waiting in between as `run` does."""

@@ -9,6 +9,7 @@ from fake_site import MIB, FakeConnection, Site
 
 from controller.api.policy import Metadata
 from controller.api.wishes import Wishes
+from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Outcome, Result
@@ -102,7 +103,7 @@ def test_ownership_is_worked_out_only_when_facts_or_policies_change(monkeypatch)
     site.host.add("a")
     built = []
     assign = control.assign
-    monkeypatch.setattr(control, "assign", lambda *inputs: built.append(1) or assign(*inputs))
+    monkeypatch.setattr(control, "assign", lambda *inputs, **options: built.append(1) or assign(*inputs, **options))
     site.turn(3)
     assert len(built) == 1
     site.source.set(ENFORCE)
@@ -144,6 +145,32 @@ def test_a_pause_stops_what_is_enforced_with_the_next_turn_and_says_so(caplog):
     site.source.set(ENFORCE)
     site.turn(10)
     assert (site.host.applied != applied, site.board.document()["node"]["paused"]) == (True, False)
+
+
+def test_a_ballast_started_to_observe_changes_nothing_and_says_which_policies_it_overrules():
+    site = Site(ENFORCE, "{mode: Observe, domainSelector: {names: [z]}}", observe=True)
+    site.host.add("a", actual=512, demand=505)
+    site.turn(5)
+    site.loop.release()
+    assert (site.host.applied, site.host.ensured, site.host.restored) == ([], {}, [])
+    assert (site.domain("a")["mode"], site.domain("a")["target"] > 512 * MIB) == ("Observe", True)
+    overruled = [each for each in site.board.document()["warnings"] if "started to change nothing" in each]
+    assert overruled == ["MemoryPolicy p0 says Enforce, and is only observed: Ballast was started to change nothing"]
+
+
+def test_a_ballast_started_to_observe_says_nothing_of_policies_that_observe_anyhow():
+    site = Site("{mode: Observe}", observe=True)
+    site.host.add("a")
+    site.turn()
+    assert site.board.document()["warnings"] == []
+
+
+def test_a_ballast_started_to_observe_releases_nothing_of_an_earlier_run():
+    site = Site(observe=True)
+    inherit(site, "{mode: Enforce}")
+    site.host.add("a", actual=700)
+    site.turn(3)
+    assert (site.host.applied, site.host.ensured, site.host.restored) == ([], {}, [])
 
 
 def test_statistics_are_asked_for_where_ballast_may_act_at_the_shortest_interval():
@@ -428,6 +455,16 @@ def test_wishes_that_cannot_be_understood_are_explained_on_the_domain_and_in_the
     site.turn()
     assert (site.domain("a")["reason"], site.domain("a")["advice"]) == ("InvalidWishes", "weight 'x': not a weight")
     assert "not valid: weight 'x': not a weight [InvalidWishes]" in caplog.text
+
+
+def test_an_annotation_of_its_pod_that_cannot_be_understood_is_explained_on_the_domain():
+    site = Site(CALM)
+    site.host.add("a")
+    (facts,) = site.host.facts
+    site.host.facts = (replace(facts, pod=Pod("u", "n", "p", annotations={"ballast.dev/mode": "off"})),)
+    site.turn()
+    told = "ballast.dev/mode 'off': not what an owner can ask for; use Off or Observe; only a policy enforces"
+    assert (site.domain("a")["reason"], site.domain("a")["advice"]) == ("InvalidWishes", told)
 
 
 def test_policies_without_effect_are_published_with_their_conflicts(caplog):
@@ -748,7 +785,7 @@ def test_a_late_refusal_is_told_too():
     assert (site.domain("a")["reason"], site.domain("a")["advice"]) == ("Refused", "device busy")
 
 
-@pytest.mark.parametrize("period", [5, 10, 15, 60, 300])
+@pytest.mark.parametrize("period", [5, *(pytest.param(each, marks=pytest.mark.slow) for each in (10, 15, 60)), 300])
 def test_a_guest_that_reports_seldom_is_neither_looked_at_more_often_nor_taken_for_silent(period):
     looks = {}
     for seconds in (1, period):

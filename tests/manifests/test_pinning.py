@@ -31,7 +31,7 @@ def test_whatever_the_project_asks_for_has_one_version():
 
 def test_the_places_that_tell_how_to_install_are_known():
     names = {str(path.relative_to(ROOT)) for path in PLACES}
-    pages = {"README.md", "controller/replay/README.md", "manifests/systemd/README.md"}
+    pages = {"controller/replay/README.md", "manifests/systemd/README.md"}
     assert names == pages | {"hack/setup", "manifests/image/Containerfile", "manifests/systemd/ballast.service"}
 
 

@@ -63,6 +63,7 @@ def test_intervals_are_never_shorter_than_the_statistics_period():
     assert (monitoring.minimum_interval_seconds, monitoring.maximum_interval_seconds) == (300, 300)
 
 
+@pytest.mark.slow
 def test_a_recorders_jitter_leaves_looks_and_what_they_see_as_they_are():
     values = np.random.default_rng(4).uniform(100, 1500, (2, 300)).tolist()
 

