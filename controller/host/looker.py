@@ -268,7 +268,7 @@ class Looker:
         calls, wanted = question.link.calls, question.unheard & pending.keys.keys()
         if question.late:
             slow = call.age < LATE_SECONDS
-            calls.slow |= slow
+            calls.slow |= slow and (not self._shared or call.age >= self._seconds[0])
             wanted = {key for key in wanted if slow and self._moved_at(key) < call.began}
         else:
             calls.slow &= call.age >= self._seconds[0]

@@ -1,26 +1,42 @@
-"""The lab's virt-launcher pods are laid out as KubeVirt's: what a node sees of them, and how they end."""
+"""The lab's virt-launcher pods are laid out as KubeVirt's: what a node sees of them, and what its agent does there."""
 
+import os
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from datetime import datetime
+from pathlib import Path
 
 import libvirt
 import pytest
+from installation import PATIENCE_S, QUICK, Installation
 
 from lab.daemons import until
 from lab.kubernetes import virtlauncher
+from lab.kubernetes.cluster import NAMESPACE, apply
 from lab.kubernetes.node import Node
-from lab.kubernetes.virtlauncher import USER, VirtLauncher, VirtualMachine
+from lab.kubernetes.virtlauncher import OVERHEAD_MIB, USER, VirtLauncher, VirtualMachine
 
-PATIENCE_S = 60.0
+KUBEVIRT = Path(__file__).parents[2] / "manifests" / "kubevirt"
+MEMORY_MIB = 256
+PROMISED_MIB = 128
+"""Of a guest's memory, by its pod's request."""
+FIRST_LOOK_S = 3.0
 
 
-@pytest.fixture
-def launcher(node: Node) -> Iterator[VirtLauncher]:
-    """A pod with its guest, on a node that runs virtual machines."""
+@pytest.fixture(scope="module")
+def virtualized(node: Node) -> Node:
+    """A node that runs virtual machines."""
     virtlauncher.install(node)
     node.plane.kubectl("label", "node", node.name, "kubevirt.io/schedulable=true", "--overwrite")
     node.plane.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
-    with VirtLauncher(node, VirtualMachine("web-1", limit=600)) as launcher:
+    return node
+
+
+@pytest.fixture
+def launcher(virtualized: Node) -> Iterator[VirtLauncher]:
+    """A pod with its guest."""
+    with VirtLauncher(virtualized, VirtualMachine("web-1", limit=600)) as launcher:
         yield launcher.wait_up()
 
 
@@ -51,3 +67,121 @@ def test_a_killed_pod_takes_its_guest_along_and_is_gone_when_deleted(launcher):
     guest.close()
     launcher.delete()
     until(lambda: not launcher.folder.exists(), PATIENCE_S, "end of its folder")
+
+
+class Site(Installation):
+    """Ballast on a node of KubeVirt."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(node.plane)
+        self._node = node
+        self._stack = ExitStack()
+
+    def start(self, name: str) -> VirtLauncher:
+        """A pod with a guest that is promised half of its memory; it ends with the test."""
+        machine = VirtualMachine(
+            name,
+            memory=MEMORY_MIB,
+            request=PROMISED_MIB + OVERHEAD_MIB,
+            limit=MEMORY_MIB + OVERHEAD_MIB,
+            labels={"tier": "web"},
+            period=1,
+        )
+        return self._stack.enter_context(VirtLauncher(self._node, machine))
+
+    def end(self) -> None:
+        """All pods."""
+        self._stack.close()
+
+    def looks(self) -> dict[str, int]:
+        """How often each domain was looked at, by its pod."""
+        return {each["key"].partition("@")[2]: each["looks"] for each in self.state()["domains"]}
+
+    def until_seen(self, *launchers: VirtLauncher) -> None:
+        names = {f"default/{each.name}" for each in launchers}
+        until(lambda: {name for name, looks in self.looks().items() if looks} == names, PATIENCE_S, f"{names} seen")
+
+    def connections(self) -> dict[str, str]:
+        """Errors by name, of those that are told of."""
+        return {each["uri"]: each["error"] for each in self.state()["connections"]}
+
+    def log(self) -> str:
+        return self.kubectl("logs", "-n", NAMESPACE, "daemonset/ballast-agent", "--timestamps")
+
+
+@pytest.fixture(scope="module")
+def running(virtualized: Node) -> Site:
+    """`kubectl apply -k`."""
+    apply(virtualized.plane, KUBEVIRT)
+    return Site(virtualized)
+
+
+@pytest.fixture
+def site(running: Site) -> Iterator[Site]:
+    """Without policies and pods before and after."""
+    yield running
+    running.end()
+    running.kubectl("delete", "mpol", "--all")
+
+
+def began(launcher: VirtLauncher) -> float:
+    """Seconds since the epoch; of the pod's first process."""
+    starts = [
+        int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) for pid in launcher.processes("sh")
+    ]
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    return time.time() - uptime + min(starts) / os.sysconf("SC_CLK_TCK")
+
+
+def connected(site: Site, launcher: VirtLauncher) -> float:
+    """Seconds since the epoch; the look follows at once."""
+    line = next(line for line in site.log().splitlines() if f"default/{launcher.name}: connected" in line)
+    return datetime.fromisoformat(line.split()[0][:26] + "+00:00").timestamp()
+
+
+class TestAgent:
+    def test_a_node_without_virtual_machines_is_ready_and_nothing_is_wrong(self, site):
+        state = site.state()
+        assert (state["connections"], state["domains"]) == ([], [])
+
+    def test_a_guest_is_looked_at_within_seconds_of_its_pods_start(self, site):
+        launcher = site.start("first").wait_up()
+        site.until_seen(launcher)
+        assert connected(site, launcher) - began(launcher) < FIRST_LOOK_S
+
+    def test_a_guest_gives_what_its_pod_was_not_promised_and_gets_it_back_when_it_needs_it(self, site):
+        idle, other = site.start("idle"), site.start("other")
+        with closing(idle.guest()) as guest, closing(other.guest()) as second:
+            site.apply(
+                "web",
+                mode="Enforce",
+                selectors={"virtualMachineInstanceSelector": {"matchLabels": {"tier": "web"}}},
+                **QUICK,
+            )
+            for each in (guest, second):
+                each.wait_until(lambda each: each.actual() < MEMORY_MIB - 64, PATIENCE_S, "shrunk")
+                assert each.actual() >= PROMISED_MIB
+            guest.use(120)
+            guest.wait_until(lambda guest: guest.actual() > 170, PATIENCE_S, "grown")
+            assert second.actual() < MEMORY_MIB - 64
+
+    def test_a_pod_that_is_deleted_is_gone_and_not_lost(self, site):
+        launcher, stays = site.start("goes").wait_up(), site.start("stays").wait_up()
+        site.until_seen(launcher, stays)
+        launcher.delete()
+        site.until_seen(stays)
+        assert set(site.connections()) == {f"default/{stays.name}"}
+        assert "WARNING" not in "".join(line for line in site.log().splitlines() if launcher.name in line)
+
+    def test_a_link_to_another_pods_socket_is_not_followed_by_an_agent_that_starts_anew(self, site):
+        hostile, victim = site.start("hostile").wait_up(), site.start("victim").wait_up()
+        site.until_seen(hostile, victim)
+        socket = hostile.folder / "volumes/kubernetes.io~empty-dir/libvirt-runtime/virtqemud-sock"
+        socket.unlink()
+        socket.symlink_to(f"../../../../{victim.uid}/volumes/kubernetes.io~empty-dir/libvirt-runtime/virtqemud-sock")
+        (agent,) = site.pod("agent")
+        site.kubectl("delete", "-n", NAMESPACE, agent)
+        site.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/ballast-agent", "--timeout=90s")
+        name = f"default/{hostile.name}"
+        until(lambda: "a link out of its folder" in site.connections().get(name, ""), PATIENCE_S, "refused")
+        site.until_seen(victim)
