@@ -22,7 +22,7 @@ PLACE = "/opt/ballast"
 PYTHON = "/usr/bin/python3.11"
 SITE = Path("lib/python3.11/site-packages")
 FOLDER = CACHE / "virtualenvs"
-KEPT = 4
+KEPT = 6
 """Of them in the cache, 200 MB each: those of branches that are worked on."""
 NOT_NEEDED = ("tests", "test", "aio")
 """Folders that nothing of ours imports; the last is half of the Kubernetes client."""

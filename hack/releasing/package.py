@@ -13,8 +13,11 @@ from lab.command import run
 from releasing.source import Source
 
 SCRIPTS = ("postinst", "prerm", "postrm")
-CONFIGURATION = Path("etc/ballast/policies/observe-everything.yaml")
-"""A policy that changes nothing; the administrator's as soon as it is installed."""
+POLICY = Path("etc/ballast/policies/observe-everything.yaml")
+"""It changes nothing."""
+OPTIONS = Path("etc/ballast/ballast.env")
+CONFIGURATION = (OPTIONS, POLICY)
+"""The administrator's as soon as they are installed."""
 
 
 def build(source: Source, packages: Iterable[Path], scratch: Path, out: Path) -> Path:
@@ -41,7 +44,8 @@ def _lay_out(source: Source, tree: Path) -> None:
     unit = (manifests / "systemd" / "ballast.service").read_text()
     own = unit[unit.index("[Unit]") :].replace("/usr/local/bin/", "/usr/bin/")
     _write(tree / "lib/systemd/system/ballast.service", own)
-    _write(tree / CONFIGURATION, (manifests / "samples" / CONFIGURATION.name).read_text())
+    _write(tree / POLICY, (manifests / "samples" / POLICY.name).read_text())
+    _write(tree / OPTIONS, (Path(__file__).parent / "debian" / OPTIONS.name).read_text())
     _write(tree / "usr/share/polkit-1/rules.d/50-ballast.rules", (manifests / "polkit/50-ballast.rules").read_text())
     (tree / "usr/bin").mkdir()
     (tree / "usr/bin/ballast").symlink_to(f"{virtualenv.PLACE}/bin/ballast")
@@ -62,9 +66,9 @@ def _control(source: Source, tree: Path) -> None:
     template = (Path(__file__).parent / "debian" / "control").read_text()
     size = sum(path.stat().st_size for path in files) // 1024
     _write(tree / "DEBIAN/control", template.replace("@VERSION@", source.version).replace("@SIZE@", str(size)))
-    _write(tree / "DEBIAN/conffiles", f"/{CONFIGURATION}\n")
-    sums = [f"{_md5(path)}  {path.relative_to(tree)}\n" for path in files if path != tree / CONFIGURATION]
-    _write(tree / "DEBIAN/md5sums", "".join(sums))
+    _write(tree / "DEBIAN/conffiles", "".join(f"/{path}\n" for path in CONFIGURATION))
+    sums = {path.relative_to(tree): _md5(path) for path in files}
+    _write(tree / "DEBIAN/md5sums", "".join(f"{sums[path]}  {path}\n" for path in sums if path not in CONFIGURATION))
     for script in SCRIPTS:
         _write(tree / "DEBIAN" / script, (Path(__file__).parent / "debian" / script).read_text())
         (tree / "DEBIAN" / script).chmod(0o755)

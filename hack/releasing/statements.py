@@ -61,7 +61,7 @@ def provenance(
 ) -> dict[str, Any]:
     """An in-toto statement about the files, not signed: https://slsa.dev/spec/v1.0/provenance."""
     resolved = [
-        {"uri": f"git+https://ballast.dev@{source.commit}", "digest": {"gitCommit": source.commit}},
+        {"uri": f"git:{source.commit}", "digest": {"gitCommit": source.commit}},
         *(_resolved(each["metadata"], each["download_info"]) for each in python.sources()),
         *({"uri": _of_debian(each)["purl"], "digest": {"sha256": each.sha256}} for each in system),
     ]

@@ -189,7 +189,7 @@ def test_the_debian_package_is_installed_used_upgraded_removed_and_purged_withou
 
     machine.dpkg("--remove", "ballast")
     left = {path for path in machine.files() - before if not (machine.root / path).is_dir()}
-    assert left == {"etc/ballast/policies/observe-everything.yaml"}
+    assert left == {"etc/ballast/ballast.env", "etc/ballast/policies/observe-everything.yaml"}
     machine.dpkg("--purge", "ballast")
     assert machine.files() - before == set()
 
@@ -199,4 +199,6 @@ def test_the_unit_of_the_package_starts_the_command_of_the_package(releases, tmp
     unit = (tmp_path / "lib/systemd/system/ballast.service").read_text()
     assert "ExecStart=/usr/bin/ballast run" in unit
     assert "/usr/local" not in unit
+    (options,) = re.findall(r"EnvironmentFile=-(.*)", unit)
+    assert (tmp_path / options.lstrip("/")).is_file()
     assert (tmp_path / "usr/bin/ballast").readlink() == Path("/opt/ballast/bin/ballast")
