@@ -21,6 +21,7 @@ VALUES = {
     "overlays/libvirt-socket": {"agent": {"socketFolder": "/opt/libvirt/run"}},
     "overlays/meminfo": {"agent": {"proc": "Meminfo"}},
     "overlays/monitoring": {"monitoring": {"enabled": True}},
+    "overlays/node-label": {"agent": {"labelNode": True}},
     "overlays/pressure": {"agent": {"pressure": True}},
 }
 """By kustomization: what the chart is given to be the same."""
