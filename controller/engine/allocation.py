@@ -227,11 +227,11 @@ def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float
     """What it costs, and has cost for `elapsed` seconds, that domains have not got their plan.
 
     The expected shortfall is the foot above the allocation, and the learnt tail beyond it, as far as memory could spare
-    it: all that a domain may have, and the others leave of the budget. A move is expected to save for as long as the
+    it: all that a domain may have, and the host has to give. A move is expected to save for as long as the
     domain has not been moved.
     """
     estimate, base = known.estimate, known.going_to
-    most = np.fmin(known.bounds.top, known.host.budget - plan.need.sum() + plan.need)
+    most = np.fmin(known.bounds.top, known.host.budget)
     as_is, as_planned, at_most = _excess(tail, estimate, np.array([base, plan.size, most]), known.tuning)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)

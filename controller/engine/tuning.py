@@ -155,5 +155,5 @@ class Tuning:
     # Prices, in seconds of the mean demand of the node's domains.
     move_price: float = 0.3
     """What a move has to save of expected shortfall."""
-    look_price: float = 0.002
+    look_price: float = 0.001
     """What a look has to save."""

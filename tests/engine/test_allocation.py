@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from stages import MIB, NOW, POOLLESS, known, mib, moving, planned, pressed
+from stages import MIB, NOW, known, mib, moving, planned, pressed
 
 from controller.engine.allocation import Exposure, Plan, expose
 from controller.engine.guest_pressure import Level
@@ -357,7 +357,9 @@ def exposed(
     n = len(base)
     movable, free = np.resize(of.pop("movable", True), n), of.pop("free", np.inf)
     largest = {"maximum": (100 + 64 * EDGES[-1]) * MIB}
-    at = known(base, mib(*[97] * n), settings=largest, estimate={"foot": 100 * MIB, "reach": 64 * MIB} | of)
+    host = of.pop("host", None)
+    estimate = {"foot": 100 * MIB, "reach": 64 * MIB} | of
+    at = known(base, mib(*[97] * n), settings=largest, estimate=estimate, host=host)
     plan = planned(at)
     wish = Plan(size, plan.need, plan.wanted, plan.reach, movable, plan.returns, True)
     return expose(before or Exposure.blank(n), wish, at, tail or Tail.empty(n), free, 2.0)
@@ -374,12 +376,10 @@ def test_nothing_is_to_be_spared_a_domain_that_has_its_maximum() -> None:
     assert exposed(most, most).excess.tolist() == [0.0]
 
 
-def test_nothing_is_to_be_spared_a_domain_that_has_all_that_others_leave_of_the_budget() -> None:
-    budget = known(mib(1), mib(1)).host.budget
-    others = known(mib(200), mib(97)).observation.demand / (1 - POOLLESS.low)
-    made = exposed(np.array([budget - others[0], 200 * MIB]), np.array([budget - others[0], 200 * MIB]))
-    assert made.excess[0] == pytest.approx(0.0, abs=1.0)
-    assert made.excess[1] > MIB / 4
+def test_nothing_is_to_be_spared_a_domain_that_has_all_of_the_budget() -> None:
+    budget = mib(164)
+    assert exposed(budget, budget, host={"budget": budget[0]}).excess.tolist() == [0.0]
+    assert exposed(budget, budget).excess[0] > 0
 
 
 @pytest.mark.parametrize("unknown", [{"reach": np.nan}, {"reach": np.nan, "foot": np.nan}])

@@ -23,9 +23,9 @@ def test_a_move_costs_three_tenths_of_a_second_of_the_mean_demand() -> None:
     assert calm().state.grounds.price[:2] == pytest.approx([0.3 * MEAN] * 2)
 
 
-def test_a_look_costs_two_thousandths_of_a_second_of_the_mean_demand() -> None:
+def test_a_look_costs_a_thousandth_of_a_second_of_the_mean_demand() -> None:
     world = calm()
     while not (world.state.observation.fresh[0] and world.state.polling.interval[0] > 2):
         world.tick()
     state = world.state
-    assert state.polling.interval[0] == pytest.approx((2 * 0.002 * MEAN / state.exposure.excess[0]) ** 0.5)
+    assert state.polling.interval[0] == pytest.approx((2 * 0.001 * MEAN / state.exposure.excess[0]) ** 0.5)
