@@ -207,7 +207,7 @@ def _send(handle: Any, domain: Any, size: int) -> None:
 def _lives(handle: Any) -> bool:
     """Whether a connection still is one; of one that its keeper has closed meanwhile libvirt says nothing."""
     try:
-        return handle.isAlive() == 1
+        return bool(handle.isAlive())
     except libvirt.libvirtError:
         return False
 

@@ -116,7 +116,7 @@ def test_a_link_to_a_name_in_the_same_folder_is_followed_once(kubelet, connected
         open_pod(kubelet.root, UID)
 
 
-def test_a_link_to_a_socket_that_is_yet_to_come_closes_what_it_opened_once(kubelet, monkeypatch):
+def test_a_link_to_a_socket_that_is_yet_to_come_closes_what_it_opened_once(kubelet):
     (kubelet.volume / SOCKET).symlink_to("libvirt-sock")
     before = os.listdir("/proc/self/fd")
     with pytest.raises(AbsentError):
