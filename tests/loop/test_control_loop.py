@@ -549,15 +549,31 @@ def test_what_an_earlier_run_left_is_asked_for_once_the_policies_are_known():
     assert [(action.name, action.reason) for action in site.host.applied] == [("a", Reason.RELEASE_RESTORE)]
 
 
-def test_it_does_so_too_when_libvirt_comes_later_than_the_policies_but_not_for_domains_that_come_later():
+def test_domains_whose_libvirt_comes_later_are_released_too_but_not_those_that_were_started_since():
     site = Site()
     inherit(site, "{mode: Enforce}")
     site.turn()
     site.host.add("a", actual=700)
     site.turn(3)
     site.host.add("b", actual=700)
+    site.host.add("c", actual=700, started_at=site.clock.wall())
     site.turn(3)
-    assert [action.name for action in site.host.applied] == ["a"]
+    assert [action.name for action in site.host.applied] == ["a", "b"]
+    assert site.host.restored == ["a", "b"]
+
+
+def test_a_domain_that_comes_later_changes_nothing_for_those_that_are_there():
+    site, calm = Site(), Site()
+    inherit(site, "{mode: Enforce, domainSelector: {names: [b]}}", "{mode: Observe, domainSelector: {names: [a]}}")
+    calm.source.set("{mode: Observe, domainSelector: {names: [a]}}")
+    for each in (site, calm):
+        each.host.add("a", actual=700)
+        each.turn(5)
+        each.host.add("b", actual=700)
+        each.turn(1)
+    states = [each.loop._state for each in (site, calm)]
+    assert [state.balloon.proposed[0] for state in states] == [states[0].balloon.proposed[0]] * 2
+    assert [state.balloon.release.tolist() for state in states] == [[False, True], [False, False]]
 
 
 @pytest.mark.parametrize(
