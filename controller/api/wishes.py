@@ -53,18 +53,18 @@ class Wishes:
         A pod's owner is no administrator: what is asked for there only narrows, the weight too. What cannot be
         understood is in `error`, an annotation of ours that does not exist as well: a misspelt `Off` is no consent.
         """
-        asked = {key.removeprefix(PREFIX): text for key, text in annotations.items() if key.startswith(PREFIX)}
+        asked = addressed(annotations)
         if not asked:
             return self
         errors = [self.error] if self.error else []
         errors += [_unknown(name) for name in sorted(asked.keys() - _ANNOTATIONS)]
-        read = _Reader(asked, PREFIX, errors)
-        mode, least = read("mode", _mode), read("min-memory", parse_quantity)
+        read = _Reader(asked, errors)
+        mode, least = read(_MODE, _mode), read(_LEAST, parse_quantity)
         return replace(
             self,
             opt_out=self.opt_out or mode == "Off",
             observe=mode == "Observe",
-            heaviest=read("weight", _weight),
+            heaviest=read(_HEAVIEST_ASKED, _weight),
             minimum=max((size for size in (self.minimum, least) if size is not None), default=None),
             error=". ".join(errors),
         )
@@ -75,7 +75,6 @@ class _Reader:
     """Reads texts by name; each that cannot be understood leaves an error that names it, its value and a remedy."""
 
     texts: Mapping[str, str | None]
-    prefix: str
     errors: list[str]
 
     def __call__(self, name: str, parse: Callable[[str], _Read]) -> _Read | None:
@@ -83,16 +82,22 @@ class _Reader:
         try:
             return None if text is None else parse(text)
         except InvalidValueError as error:
-            self.errors.append(f"{self.prefix}{name} {error}")
+            self.errors.append(f"{name} {error}")
             return None
 
 
-_ANNOTATIONS = frozenset({"mode", "min-memory", "weight"})
+_MODE, _LEAST, _HEAVIEST_ASKED = (f"{PREFIX}{name}" for name in ("mode", "min-memory", "weight"))
+_ANNOTATIONS = frozenset({_MODE, _LEAST, _HEAVIEST_ASKED})
 _MODES = ("Off", "Observe")
 
 _ANSWERS = {"yes": True, "true": True, "no": False, "false": False}
 _HEAVIEST = 10_000
 """Bound of a policy's weight too."""
+
+
+def addressed(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Those that are meant for Ballast, by their whole name: Kubernetes takes capital letters there, too."""
+    return {name: text for name, text in annotations.items() if name.lower().startswith(PREFIX)}
 
 
 def parse_wishes(
@@ -109,7 +114,7 @@ def parse_wishes(
     """
     errors: list[str] = []
     texts = {"optOut": opt_out, "weight": weight, "minimum": minimum, "maximum": maximum}
-    read = _Reader(texts, "", errors)
+    read = _Reader(texts, errors)
     lower, upper = read("minimum", parse_quantity), read("maximum", parse_quantity)
     if lower is not None and upper is not None and upper < lower:
         error = InvalidValueError(maximum, f"less than minimum {minimum}", "raise it or lower minimum")
@@ -137,8 +142,7 @@ def _mode(text: str) -> str:
 
 
 def _unknown(name: str) -> str:
-    known = ", ".join(f"{PREFIX}{each}" for each in sorted(_ANNOTATIONS))
-    return f"annotation {shown(PREFIX + name)}: unknown; known are {known}"
+    return f"annotation {shown(name)}: unknown; known are {', '.join(sorted(_ANNOTATIONS))}"
 
 
 def _weight(text: str) -> int:

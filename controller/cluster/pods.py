@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from controller.api.problems import InvalidValueError
 from controller.api.quantity import parse_quantity
-from controller.api.wishes import PREFIX
+from controller.api.wishes import addressed
 from controller.cluster.errors import invalid
 from controller.cluster.resources import Object
 from controller.engine.inventory import Pod
@@ -93,7 +93,7 @@ def launcher(sound: Object, node_name: str) -> Launcher | None:
         namespace=metadata.get("namespace", ""),
         name=metadata["name"],
         labels=metadata.get("labels") or {},
-        annotations={name: text for name, text in annotations.items() if name.startswith(PREFIX)},
+        annotations=addressed(annotations),
         request=request,
         limit=limit,
         qos=status.qosClass,

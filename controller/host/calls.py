@@ -32,8 +32,9 @@ LATE_SECONDS = 10.0
 TOGETHER_SECONDS = 0.005
 """Calls to many libvirts end one after another within some ten milliseconds: each is not worth a turn of its own."""
 
-FAILURES = (libvirt.libvirtError, OSError, MemoryError)
-"""What a call may raise: a machine that is out of descriptors or memory must not end Ballast."""
+FAILURES = (libvirt.libvirtError, OSError, MemoryError, UnicodeError)
+"""What a call may raise. A machine that is out of descriptors or memory must not end Ballast, and neither must a pod's
+libvirt, the pod's own, whose text is none."""
 
 
 class NotStartedError(Exception):

@@ -37,12 +37,12 @@ STATISTICS: tuple[tuple[str, float], ...] = (
 
 _NAMES = tuple(name for name, _ in STATISTICS)
 _FACTORS = np.array([factor for _, factor in STATISTICS])
-_STATE, _REASON, _TOLD = map(_NAMES.index, ("state.state", "state.reason", "balloon.usable"))
+_STATE, _REASON, _SIZE, _TOLD = map(_NAMES.index, ("state.state", "state.reason", "balloon.current", "balloon.usable"))
 _ASKED = frozenset(_NAMES[_TOLD:])
 """What only QEMU and its guest can tell, and the resident size, which libvirt gives with it."""
 _MOST = 2.0**53
-"""Of any number that a guest tells, in libvirt's units. More is the -1 of a tag that its driver does not set: libvirt
-leaves -1 bytes out, but some count in other units."""
+"""Of any size or count, in libvirt's units. Of what a guest tells more is the -1 of a tag that its driver does not set:
+libvirt leaves -1 bytes out, but some count in other units. Of the rest only a false libvirt tells more."""
 
 _RUNNING_STATES = (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED)
 _PAUSED_STATES = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED)
@@ -71,6 +71,11 @@ class Look:
     """False when domains were left out because their connection is down: nothing is known about those."""
 
 
+def numbers(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """What a look needs of libvirt's reply about a domain, as far as it is a number."""
+    return {name: reply[name] for name in _NAMES if isinstance(reply.get(name), int | float)}
+
+
 def passed_over(reply: Mapping[str, Any]) -> bool:
     """Running, but with nothing that its QEMU was asked for: libvirt gives that where a call of anybody's holds it.
 
@@ -86,8 +91,8 @@ def read(keys: Sequence[str], replies: Collection[Mapping[str, Any]], in_job: Co
     """
     rows = [list(map(reply.get, _NAMES, repeat(np.nan))) for reply in replies]
     values = np.array(rows, dtype=np.float64).reshape(-1, len(STATISTICS))
-    told = values[:, _TOLD:]
-    told[(told < 0) | (told >= _MOST)] = np.nan
+    sizes = values[:, _SIZE:]
+    sizes[(sizes < 0) | (sizes >= _MOST)] = np.nan
     life = _lives(values)
     running = life == Life.RUNNING
     life[running & np.fromiter(map(passed_over, replies), dtype=np.bool_, count=len(keys))] = Life.UNRESPONSIVE

@@ -22,7 +22,7 @@ import numpy as np
 from controller.engine.snapshot import Life
 from controller.host.calls import FAILURES, LATE_SECONDS, NUDGE_SECONDS, Call, NotStartedError, wait_any
 from controller.host.connection import Connection, Link
-from controller.host.look import GROUPS, Look, arranged, join, passed_over, read, unanswered
+from controller.host.look import GROUPS, Look, arranged, join, numbers, passed_over, read, unanswered
 from controller.host.remedies import said
 from controller.host.sources import source_of
 from controller.host.trouble import Trouble, barred, job_runs
@@ -202,7 +202,8 @@ class Looker:
         asked = []
         for name, keys in pending.by_connection().items():
             connection = self._connections.get(name)
-            if connection is None or (link := connection.link) is None:
+            if connection is None or (link := connection.link) is None:  # it has gone, or was lost, just now
+                pending.drop(keys)
                 continue
             if (call := self._start(connection, link, keys)) is not None:
                 asked.append(call)
@@ -315,10 +316,12 @@ def _ask(question: Question) -> Answer:
 
 
 def _replies(question: Question, domains: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
-    """libvirt's, by key."""
+    """libvirt's, by key. What was not asked for is left out: a pod's libvirt is the pod's, and may answer anything."""
     flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
     replies = question.link.handle.domainListGetStats(domains, GROUPS, flags) if domains else []
-    return {question.connection.key(domain): reply for domain, reply in replies}
+    asked = frozenset(question.keys)
+    by_key = ((question.connection.key(domain), reply) for domain, reply in replies)
+    return {key: numbers(reply) for key, reply in by_key if key in asked}
 
 
 def _passed_over(replies: Mapping[str, Mapping[str, Any]]) -> Set[str]:

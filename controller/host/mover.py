@@ -146,7 +146,7 @@ class Mover:
         except NotStartedError as error:
             why = str(error)
         except FAILURES as error:
-            if not order.link.handle.isAlive():
+            if not _lives(order.link.handle):
                 return Result.UNKNOWN, f"the connection broke under the order of {order.size}; QEMU may have taken it"
             why = said(error)
         else:
@@ -199,9 +199,17 @@ def _not_set(action: Action, why: str) -> str:
 
 def _send(handle: Any, domain: Any, size: int) -> None:
     """It may have waited; runs in a thread that may hang."""
-    if not handle.isAlive():
+    if not _lives(handle):
         raise _LostError
     _set(domain, size)
+
+
+def _lives(handle: Any) -> bool:
+    """Whether a connection still is one; of one that its keeper has closed meanwhile libvirt says nothing."""
+    try:
+        return bool(handle.isAlive())
+    except libvirt.libvirtError:
+        return False
 
 
 def _set(domain: Any, size: int) -> None:

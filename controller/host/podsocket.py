@@ -70,8 +70,9 @@ def _socket(folder: int, place: Path) -> Iterator[int]:
             name = os.readlink("", dir_fd=descriptor)
             if not _plain(name):
                 raise UnsafeSocketError(f"{place}: a link out of its folder; it is not followed")
+            target = os.open(name, _ENTRY, dir_fd=folder)
             os.close(descriptor)
-            descriptor = os.open(name, _ENTRY, dir_fd=folder)
+            descriptor = target
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             raise UnsafeSocketError(f"{place}: not a socket; it is left alone")
         yield descriptor

@@ -43,7 +43,7 @@ def find(proc: Path, names: Mapping[str, str], pid_files: Path = PID_FILES) -> d
 
     `proc` and `names` as of `started`.
     """
-    found = {uuid: _noted_pid(proc, pid_files / f"{name}.pid", uuid) for uuid, name in names.items()}
+    found = {uuid: _noted_pid(proc, _pid_file(pid_files, name), uuid) for uuid, name in names.items()}
     unknown = {uuid for uuid, pids in found.items() if not pids}
     for folder, uuid in _running(proc, unknown) if unknown else ():
         found[uuid] += (int(folder.name),)
@@ -102,6 +102,11 @@ def _many(pids: Collection[int]) -> str:
     return f"processes {', '.join(map(str, sorted(pids)[:4]))} were all started with its UUID"
 
 
+def _pid_file(folder: Path, name: str) -> Path:
+    """Of a domain. libvirt lets no name lead elsewhere, but one that is false may: it is looked for in vain."""
+    return folder / f"{name.replace('/', '')}.pid"
+
+
 def _noted_pid(proc: Path, path: Path, uuid: str) -> tuple[int, ...]:
     """What libvirt noted, unless it is of another life, or of another container, where numbers mean others."""
     with suppress(OSError, ValueError):  # there is none, or the process is not there
@@ -120,7 +125,7 @@ def _noted(names: Mapping[str, str], pid_files: Path) -> dict[str, float]:
     found = {}
     for uuid, name in names.items():
         with suppress(OSError, ValueError):  # it is not there, or has a name that no file can have
-            found[uuid] = (pid_files / f"{name}.pid").stat().st_mtime
+            found[uuid] = _pid_file(pid_files, name).stat().st_mtime
     return found
 
 

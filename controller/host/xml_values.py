@@ -8,6 +8,8 @@ Element = ElementTree.Element
 
 LONGEST_NUMBER = 20
 """Digits: as many as 2^64 - 1 has, which libvirt counts with."""
+_MOST = 2**63
+"""Bytes, with libvirt's sign (`virMemoryMaxValue`): only one that is false tells more, and no order can be of more."""
 
 _PREFIXES = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
 
@@ -28,7 +30,10 @@ def whole(text: str, of: str) -> int:
 def size(text: str, unit: str) -> int:
     """Bytes of a scaled integer (https://libvirt.org/formatdomain.html#memory-allocation). Raises XmlError."""
     scale = _scale(unit)
-    return whole(text, unit) * scale
+    number = whole(text, unit) * scale
+    if number >= _MOST:
+        raise XmlError(f"{shown(text)} {unit} are 2^63 bytes or more")
+    return number
 
 
 def size_at(root: Element, path: str) -> int:

@@ -1,7 +1,7 @@
 """The control loop: wait, look at who is due, step, act, publish. One thread; all others only wake it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import numpy as np
@@ -68,7 +68,9 @@ class ControlLoop:
         self._inventory: Inventory | None = None
         self._facts: tuple[DomainFacts, ...] | None = None
         self._version: int | None = None
-        self._succeeded = False
+        self._began = clock.wall()
+        self._succeeded: set[str] = set()
+        """Keys of the domains that were taken over from an earlier run, if there was one."""
         self._ownership = Ownership()
         self._in_force: dict[str, Metadata] = {}
         self._wishes_errors: dict[str, str] = {}
@@ -149,20 +151,31 @@ class ControlLoop:
         self._wishes_errors = {domain.key: domain.asked.error for domain in facts}
         self._journal.remarks(self._ownership.remarks)
         now = self._clock.monotonic()
-        self._succeed(facts, now)
+        self._succeed(facts, assignment.inventory, now)
         self._let_go(assignment.inventory)
         self._state = align(self._state, assignment.inventory, now)
         return assignment.inventory
 
-    def _succeed(self, facts: tuple[DomainFacts, ...], now: float) -> None:
-        """Take the domains over from an earlier run, once: what it acted on and nobody acts on any more is released."""
-        if self._succeeded or self._source.awaited or not facts:
+    def _succeed(self, facts: Sequence[DomainFacts], inventory: Inventory, now: float) -> None:
+        """Take over from an earlier run who ran before this one, each once its libvirt has come: what it acted on and
+        nobody acts on any more is released.
+        """
+        inherited = self._source.inherited
+        if not inherited or self._source.awaited or self._observe:
             return
-        self._succeeded = True
-        if (inherited := self._source.inherited) and not self._observe:
-            before = assign(facts, inherited, self._source.node).inventory
-            self._state = align(self._state, before, now)
-            self._periods = _periods(before)
+        heirs = {each.key for each in facts if each.started_at < self._began} - self._succeeded
+        if not heirs:
+            return
+        self._succeeded |= heirs
+        theirs, taken = np.array([each.key in heirs for each in facts]), assign(facts, inherited, self._source.node)
+        before = replace(
+            inventory,
+            policy=np.where(theirs, taken.inventory.policy, inventory.policy),
+            enforce=np.where(theirs, taken.inventory.enforce, inventory.enforce),
+            restore=np.where(theirs, taken.inventory.restore, inventory.restore),
+        )
+        self._state = align(self._state, before, now)
+        self._periods |= {key: each for key, each in _periods(taken.inventory).items() if key in heirs}
 
     def _let_go(self, inventory: Inventory) -> None:
         """Domains that may no longer be changed get their own statistics period back."""

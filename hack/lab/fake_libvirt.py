@@ -141,6 +141,7 @@ class FakeHandle:
     def __init__(self, *domains: FakeDomain) -> None:
         self.domains = list(domains)
         self.alive = True
+        self.closed = False
         self.answers = threading.Event()
         """While clear, libvirtd is frozen."""
         self.answers.set()
@@ -155,6 +156,8 @@ class FakeHandle:
         self.on_close(self, reason, None)
 
     def isAlive(self) -> bool:  # noqa: N802 - libvirt's name
+        if self.closed:
+            raise error(libvirt.VIR_ERR_INVALID_CONN, "invalid connection pointer in virConnectIsAlive")
         return self.alive
 
     def getLibVersion(self) -> int:  # noqa: N802 - libvirt's name
@@ -190,4 +193,4 @@ class FakeHandle:
         return event
 
     def close(self) -> None:
-        self.alive = False
+        self.alive, self.closed = False, True

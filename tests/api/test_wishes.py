@@ -117,6 +117,11 @@ class TestAnnotationsOfThePod:
     def test_what_cannot_be_understood_is_an_error(self, name: str, text: str, error: str) -> None:
         assert self.narrowed(**{name: text}).error.startswith(error)
 
+    def test_capital_letters_which_kubernetes_takes_in_its_prefix_are_no_consent(self) -> None:
+        told = Wishes().narrowed({"Ballast.dev/mode": "Off", "ballast.dev/mode": "Observe"})
+        assert (told.opt_out, told.observe) == (False, True)
+        assert told.error.startswith("annotation 'Ballast.dev/mode': unknown; known are ballast.dev/min-memory")
+
     def test_errors_of_the_metadata_are_told_as_well(self) -> None:
         told = self.narrowed(Wishes(error="weight '0': not a weight"), mode="no", weight="no").error
         assert told.startswith("weight '0': not a weight. ballast.dev/mode 'no': ")

@@ -55,7 +55,11 @@ def test_every_unit_of_libvirt(text, unit, bytes_):
 
 
 @pytest.mark.parametrize(
-    ("text", "unit"), [("-1", "KiB"), ("1.5", "KiB"), ("", "KiB"), ("٣", "KiB"), ("1", "XiB"), ("1", "")]
+    ("text", "unit"),
+    [
+        *(("-1", "KiB"), ("1.5", "KiB"), ("", "KiB"), ("٣", "KiB"), ("1", "XiB"), ("1", "")),
+        *((str(2**53), "KiB"), ("8", "EiB")),
+    ],
 )
 def test_what_is_no_size(text, unit):
     with pytest.raises(XmlError):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.engine.snapshot import Life
-from controller.host.look import Look, join, read, to_samples, unanswered
+from controller.host.look import Look, join, numbers, read, to_samples, unanswered
 from lab.fake_libvirt import REPLY, WITHOUT_JOB
 
 KIB = 1024
@@ -48,6 +48,14 @@ def test_what_the_guest_did_not_say_is_nan():
 @pytest.mark.parametrize("name", sorted(name for name in REPLY if name not in WITHOUT_JOB))
 def test_what_a_driver_does_not_set_is_nan(name, absent):
     as_told, without = ({**REPLY, name: value} for value in (absent, np.nan))
+    samples, expected = (to_samples(read(["a"], [reply]), {"a": 0}) for reply in (as_told, without))
+    np.testing.assert_equal(columns(samples), columns(expected))
+
+
+@pytest.mark.parametrize("told", [-1, 2**53, 2**64 - 1, float("inf"), "262144", "text", None, b"1"])
+@pytest.mark.parametrize("name", sorted(name for name in REPLY if name.startswith("balloon.")))
+def test_what_a_false_libvirt_tells_is_a_size_or_nan(name, told):
+    as_told, without = numbers({**REPLY, name: told}), {**REPLY, name: np.nan}
     samples, expected = (to_samples(read(["a"], [reply]), {"a": 0}) for reply in (as_told, without))
     np.testing.assert_equal(columns(samples), columns(expected))
 

@@ -256,6 +256,43 @@ def test_a_connection_that_is_gone_is_no_loss(shared):
     assert looker._trouble.unresponsive == set()
 
 
+@pytest.mark.parametrize("end", [lambda connections: connections.pop("b"), lambda connections: lose(connections["b"])])
+def test_a_connection_that_ends_as_it_is_to_be_asked_tells_nothing_of_its_guests(shared, monkeypatch, end):
+    looker, fine, hung = shared
+    collect = looker._collect
+
+    def ends(pending) -> bool:
+        if "b" in looker._connections:
+            end(looker._connections)
+        return collect(pending)
+
+    monkeypatch.setattr(looker, "_collect", ends)
+    assert lives(looker.look([key_of(fine, "a"), key_of(hung, "b")])) == {key_of(fine, "a"): Life.RUNNING}
+    assert looker._trouble.unresponsive == set()
+
+
+def lose(connection) -> None:
+    connection.link = None
+
+
+def test_what_a_false_libvirt_tells_of_others_and_in_words_is_not_heard(connect, domains, monkeypatch):
+    handle = FakeHandle(*domains)
+    looker = Looker({SOURCE: connect(handle)}, Trouble())
+    passed_over = {name: REPLY[name] for name in WITHOUT_JOB}
+    replies = [(domains[0], {**REPLY, "balloon.current": "much"}), (domains[1], passed_over)]
+    monkeypatch.setattr(handle, "domainListGetStats", lambda *_: replies)
+    look = looker.look([key_of(domains[0])])
+    assert lives(look) == {key_of(domains[0]): Life.RUNNING}
+    assert math.isnan(look.values[0, 2])
+
+
+def test_a_libvirt_whose_text_is_none_tells_nothing(connect, domains, monkeypatch):
+    handle = FakeHandle(*domains)
+    looker = Looker({SOURCE: connect(handle)}, Trouble())
+    monkeypatch.setattr(handle, "domainListGetStats", lambda *_: b"\xff".decode())
+    assert looker.look(map_keys(domains)).keys == ()
+
+
 def test_a_libvirt_that_answers_in_time_again_is_slow_no_longer(slow, domains):
     handle, looker, woken = slow
     looker.look(map_keys(domains))

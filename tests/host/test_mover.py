@@ -164,9 +164,10 @@ def test_a_domain_whose_order_waits_gets_no_other(connect):
     assert refusal.message.endswith("it is still busy with the previous change")
 
 
-def test_an_order_that_waits_is_not_sent_on_a_connection_that_has_broken(connect):
+@pytest.mark.parametrize("end", [lambda handle: setattr(handle, "alive", False), FakeHandle.close])
+def test_an_order_that_waits_is_not_sent_on_a_connection_that_has_ended(connect, end):
     domains, handle, mover = crowded(connect)
-    handle.alive = False
+    end(handle)
     for domain in domains:
         domain.answers.set()
     answers = drained(mover, len(domains))
@@ -217,14 +218,15 @@ def test_the_end_of_a_late_order_wakes_the_loop(connect, domains):
     assert woken.acquire(timeout=10)
 
 
-def test_an_order_under_which_the_connection_breaks_may_have_been_taken(connect, domains):
+@pytest.mark.parametrize("end", [lambda handle: setattr(handle, "alive", False), FakeHandle.close])
+def test_an_order_under_which_the_connection_ends_may_have_been_taken(connect, domains, end):
     handle = FakeHandle(*domains)
     domains[0].refusal = error(libvirt.VIR_ERR_RPC, "connection reset")
     mover = Mover({SOURCE: connect(handle)}, Trouble())
     order = domains[0].setMemoryFlags
 
     def broken(*what):
-        handle.alive = False
+        end(handle)
         order(*what)
 
     domains[0].setMemoryFlags = broken

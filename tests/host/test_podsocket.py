@@ -116,6 +116,14 @@ def test_a_link_to_a_name_in_the_same_folder_is_followed_once(kubelet, connected
         open_pod(kubelet.root, UID)
 
 
+def test_a_link_to_a_socket_that_is_yet_to_come_closes_what_it_opened_once(kubelet):
+    (kubelet.volume / SOCKET).symlink_to("libvirt-sock")
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(AbsentError):
+        open_pod(kubelet.root, UID)
+    assert os.listdir("/proc/self/fd") == before
+
+
 @pytest.mark.parametrize(
     "target", ["{host}", "../libvirt-runtime/own", "./own", "..", ".", "/", "/proc/self/fd/0", "own/"]
 )

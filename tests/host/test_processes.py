@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.host.processes import started
+from controller.host.processes import find, started
 
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 PROC = Path("/proc")
@@ -82,3 +82,11 @@ def test_where_processes_are_not_to_be_seen_the_file_tells_that_libvirt_wrote_at
     (tmp_path / "a.pid").write_text("7")
     os.utime(tmp_path / "a.pid", (1.6e9, 1.6e9))
     assert started(tmp_path / "none", {UUID: "a", "another": "b", "third": "c\0"}, tmp_path) == {UUID: 1.6e9}
+
+
+def test_a_false_name_leads_to_no_file_elsewhere(tmp_path):
+    (tmp_path / "notes").mkdir()
+    os.mkfifo(tmp_path / "a.pid")  # who opens it waits for ever
+    names = {UUID: "../a"}
+    assert started(tmp_path, names, tmp_path / "notes") == {}
+    assert find(tmp_path, names, tmp_path / "notes") == {UUID: ()}

@@ -85,9 +85,11 @@ class FakeHost:
     stalled: set[str] = field(default_factory=set)
     """Guests whose QEMU has just stalled for memory; told once."""
 
-    def add(self, name: str, actual: int = 1024, demand: int = 256, maximum: int = 2048) -> str:
+    def add(
+        self, name: str, actual: int = 1024, demand: int = 256, maximum: int = 2048, started_at: float = 0.0
+    ) -> str:
         """A running domain; sizes in MiB. Its key is its name."""
-        domain = DomainFacts(name, name, name, 1, maximum * MIB, maximum * MIB)
+        domain = DomainFacts(name, name, name, 1, maximum * MIB, maximum * MIB, started_at=started_at)
         self.facts = (*self.facts, domain)
         self.actual[name], self.demand[name] = actual * MIB, demand * MIB
         return name

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_site import MIB, FakeConnection, Site
 
@@ -549,15 +550,27 @@ def test_what_an_earlier_run_left_is_asked_for_once_the_policies_are_known():
     assert [(action.name, action.reason) for action in site.host.applied] == [("a", Reason.RELEASE_RESTORE)]
 
 
-def test_it_does_so_too_when_libvirt_comes_later_than_the_policies_but_not_for_domains_that_come_later():
+def test_domains_whose_libvirt_comes_later_are_released_too_but_not_those_that_were_started_since():
     site = Site()
     inherit(site, "{mode: Enforce}")
     site.turn()
     site.host.add("a", actual=700)
     site.turn(3)
     site.host.add("b", actual=700)
+    site.host.add("c", actual=700, started_at=site.clock.wall())
     site.turn(3)
-    assert [action.name for action in site.host.applied] == ["a"]
+    assert [action.name for action in site.host.applied] == ["a", "b"]
+    assert site.host.restored == ["a", "b"]
+
+
+def test_a_domain_that_comes_later_changes_nothing_for_those_that_are_there():
+    site = Site()
+    inherit(site, "{mode: Enforce, domainSelector: {names: [b]}}", "{mode: Enforce, domainSelector: {names: [a]}}")
+    for name in "ab":
+        site.host.add(name, actual=700)
+        site.turn(5)
+    balloon = site.loop._state.balloon
+    assert np.isneginf(balloon.release_until).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
