@@ -44,7 +44,7 @@ GRACE_SECONDS = 30
         ("controller/README.md", f"if it is less than {LATE_SECONDS:g} s old"),
         (
             "controller/README.md",
-            f"a shrink after {SHRINK_WAITS_SECONDS:g} s, as it would take memory on an old word, "
+            f"a shrink after {SHRINK_WAITS_SECONDS:g} s, as its sample is too old then, "
             f"a grow after {GROW_WAITS_SECONDS:g} s",
         ),
         ("controller/README.md", f"those that hang last, within {CLOSING_SECONDS:g} s"),
