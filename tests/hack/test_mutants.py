@@ -217,10 +217,12 @@ def test_negative():
 """
 CONFTEST = "from hypothesis import settings\nsettings.register_profile('ballast', database=None)\n"
 DRIVER = """\
+import signal
 import sys
 from pathlib import Path
 from mutating import __main__, children, packages, trials
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have it ignored
 __main__.ROOT = Path.cwd()
 children.PRELOADED = ()
 trials.SPARE = 1
