@@ -34,37 +34,37 @@ Collecting = Callable[[Documented], Collector]
 
 _NODE_GAUGES = {
     "total": ("ballast_node_memory_bytes", "Memory of the host."),
-    "available": ("ballast_node_available_bytes", "Memory the host could still hand out (MemAvailable)."),
-    "host_use": ("ballast_node_host_use_bytes", "Memory that the host itself uses, its guests apart."),
-    "reserve": ("ballast_node_reserve_bytes", "Memory the node keeps for itself."),
+    "available": ("ballast_node_available_bytes", "Memory available on the host (MemAvailable)."),
+    "host_use": ("ballast_node_host_use_bytes", "Memory that the host itself uses, without its guests."),
+    "reserve": ("ballast_node_reserve_bytes", "Memory that the node keeps free."),
     "budget": ("ballast_node_budget_bytes", "Memory the node may give to its domains."),
     "allocated": ("ballast_node_allocated_bytes", "Sum of the domains' allocations."),
-    "spare": ("ballast_node_spare_bytes", "Budget that no domain has, nor has been promised."),
+    "spare": ("ballast_node_spare_bytes", "Budget that is neither allocated nor promised to a domain."),
     "demand": ("ballast_node_demand_bytes", "Memory that the guests need together."),
     "short": ("ballast_node_short_bytes", "How much of that is above the budget."),
-    "stays_short": ("ballast_node_short", "1 while the guests have needed more than there is for three minutes."),
-    "paused": ("ballast_node_paused", "1 while a MemoryPolicy of mode Pause keeps the node from enforcing any."),
+    "stays_short": ("ballast_node_short", "1 while the guests have needed more than the budget for three minutes."),
+    "paused": ("ballast_node_paused", "1 while a MemoryPolicy of mode Pause keeps the node from enforcing."),
     "reclaimable": (
         "ballast_reclaimable_bytes",
-        "What guests have above what they want: Enforce could give it back.",
+        "What guests have beyond what they want, which Enforce could give back.",
     ),
     "pressure": ("ballast_node_pressure", "1 while the host stalls for memory."),
     "minimums_fit": ("ballast_node_minimums_fit", "1 while all minimums are within the budget."),
     "stable": ("ballast_node_stable", "1 while every domain of the node is stable."),
     "domains": ("ballast_domains", "Domains Ballast knows."),
     "stable_domains": ("ballast_stable_domains", "Domains that are stable."),
-    "looks_saved": ("ballast_looks_saved", "Looks not made since the start, of those at a fixed minimum interval."),
+    "looks_saved": ("ballast_looks_saved", "Looks saved since the start, compared with one at every minimum interval."),
 }
 _NODE_COUNTERS = {
     "looks_total": ("ballast_looks", "Looks at a domain."),
-    "fixed_looks_total": ("ballast_fixed_looks", "Looks a fixed minimum interval would have cost."),
+    "fixed_looks_total": ("ballast_fixed_looks", "Looks that one at every minimum interval would have taken."),
     "shortfall_byte_seconds_total": ("ballast_shortfall_byte_seconds", "Demand above allocation, over time."),
     "slack_byte_seconds_total": ("ballast_slack_byte_seconds", "Allocation above demand, over time."),
-    "forecasts_total": ("ballast_forecasts", "Forecasts that a later sample has put to the test."),
+    "forecasts_total": ("ballast_forecasts", "Forecasts that were compared with a later sample."),
     "forecast_error_total": ("ballast_forecast_error_bytes", "Sum of the forecasts' absolute errors."),
     "last_value_error_total": (
         "ballast_last_value_error_bytes",
-        "The same had each demand been expected to stay as it was: what a model has to beat.",
+        "The same for forecasts that demand stays the same, which a model has to beat.",
     ),
     "broken_bounds_total": ("ballast_broken_bounds", "Demands above their upper forecast."),
 }
@@ -75,8 +75,8 @@ _DOMAIN_GAUGES = {
     "upper": ("ballast_domain_upper_forecast_bytes", "Upper bound of the forecast, which decisions use."),
     "allocation": ("ballast_domain_allocation_bytes", "Current size of the balloon."),
     "target": ("ballast_domain_target_bytes", "Allocation wanted."),
-    "minimum": ("ballast_domain_minimum_bytes", "Least the domain may have."),
-    "maximum": ("ballast_domain_maximum_bytes", "Most the domain may have."),
+    "minimum": ("ballast_domain_minimum_bytes", "Smallest allocation of the domain."),
+    "maximum": ("ballast_domain_maximum_bytes", "Largest allocation of the domain."),
     "shortfall": ("ballast_domain_shortfall_bytes", "Demand above allocation."),
     "slack": ("ballast_domain_slack_bytes", "Allocation above demand."),
     "interval_s": ("ballast_domain_interval_seconds", "Time between looks."),
@@ -159,7 +159,7 @@ class StateCollector(DocumentCollector):
         yield family(
             GaugeMetricFamily,
             "ballast_policies_in_reach",
-            "1 while policies can be asked for; at 0 those known last count.",
+            "1 while policies can be read; at 0 the last known ones apply.",
             {},
             [] if outage is None else [({}, not outage)],
         )
@@ -198,7 +198,7 @@ class ListenCollector(Collector):
         yield family(
             CounterMetricFamily,
             "ballast_listen_failures",
-            "Tries in which somebody else had the address of --listen.",
+            "Failed attempts to listen, as another process had the address of --listen.",
             {},
             [({}, self._failures())],
         )
@@ -254,7 +254,7 @@ def _domains(domains: list[Document]) -> Iterator[Metric]:
     yield family(
         GaugeMetricFamily,
         "ballast_domain_info",
-        "Who owns the domain, and the outcome of the last decision about it.",
+        "The policy that owns the domain, and the outcome of the last decision about it.",
         labels,
         ((_labels(each, labels), 1) for each in domains),
     )

@@ -50,28 +50,30 @@ class Tally:
         self._clock = clock
         moves = ["reason", "direction"]
         self._reallocations = Counter(
-            "ballast_reallocations", "Changes of a domain's allocation that libvirt took.", moves, registry=None
+            "ballast_reallocations", "Changes of a domain's allocation that libvirt accepted.", moves, registry=None
         )
         self._proposals = Counter(
             "ballast_proposals", "Changes that Enforce would have made, of domains under Observe.", moves, registry=None
         )
-        self._moved = Counter("ballast_moved_bytes", "Memory asked of balloons.", ["direction"], registry=None)
+        self._moved = Counter(
+            "ballast_moved_bytes", "Memory that balloons were asked to move.", ["direction"], registry=None
+        )
         self._refused = Counter(
             "ballast_refused_orders", "Changes of an allocation that libvirt refused.", registry=None
         )
         self._alarms = Counter(
             "ballast_felt_growths",
-            "Domains that the host felt to grow, and that were looked at because of that.",
+            "Looks at domains because the host saw them grow.",
             registry=None,
         )
         self._stalls = Counter(
             "ballast_felt_stalls",
-            "Domains whose QEMU stalled for memory, and that were looked at because of that.",
+            "Looks at domains because their QEMU stalled for memory.",
             registry=None,
         )
         self._false_alarms = Counter(
             "ballast_false_growths",
-            "Of ballast_felt_growths_total, those whose guests then told of no such demand.",
+            "Of ballast_felt_growths_total, those whose guests then reported no such demand.",
             registry=None,
         )
         self._skips = Counter(

@@ -89,7 +89,7 @@ _POLICY_GAUGES = {
     "reporting_nodes": ("ballast_cluster_reporting_nodes", "Nodes that report."),
     "unknown_nodes": ("ballast_cluster_unknown_nodes", "Nodes that stopped reporting."),
     "unreadable_nodes": ("ballast_cluster_unreadable_nodes", "Nodes whose state cannot be read."),
-    "pending_nodes": ("ballast_cluster_pending_nodes", "Nodes that have not taken up the policy's generation."),
+    "pending_nodes": ("ballast_cluster_pending_nodes", "Nodes that have not yet applied the policy's generation."),
     "left_out_nodes": ("ballast_cluster_left_out_nodes", "Nodes whose state has no room for the policy."),
     "domains": ("ballast_cluster_domains", "Domains the policy owns."),
     "stable_domains": ("ballast_cluster_stable_domains", "Domains the policy owns that are stable."),
