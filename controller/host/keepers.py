@@ -29,7 +29,8 @@ class Task:
         self.woken = False
         """It was woken while it ran."""
         self.ended = threading.Event()
-        """Set after its last turn."""
+        """Set before it is started, and after its last turn."""
+        self.ended.set()
         self._wake = wake
 
     def wake(self) -> None:
@@ -48,16 +49,16 @@ class Keepers:
         self._until = math.inf
         """Monotonic seconds until which one of them waits; the others wait only for news."""
 
-    def start(self, turn: Callable[[], float | None]) -> Task:
-        """Call `turn` now, and again after the seconds it returns or when woken; None was the last one.
+    def task(self, turn: Callable[[], float | None]) -> Task:
+        """One to be started: `turn` may have it woken from its first moment on. It must not raise."""
+        return Task(turn, self._wake)
 
-        It must not raise.
-        """
-        task = Task(turn, self._wake)
+    def start(self, task: Task) -> None:
+        """Call its turn now, and again after the seconds that returns or when woken; None was the last one."""
         with self._changed:
+            task.ended.clear()
             self._tasks.add(task)
             self._call()
-        return task
 
     def _wake(self, task: Task) -> None:
         with self._changed:
