@@ -3,10 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
-from itertools import count
+from itertools import count, pairwise
 
 from controller.host import keepers as module
-from controller.host.keepers import AT_ONCE, HANGS_SECONDS, IDLE, Keepers, Task
+from controller.host.keepers import APART_SECONDS, AT_ONCE, HANGS_SECONDS, IDLE, Keepers, Task
 from lab.daemons import until
 
 
@@ -68,6 +68,21 @@ def test_a_task_that_is_woken_during_its_turn_has_another_one_at_once():
     task.wake()
     going_on.set()
     assert task.ended.wait(10)
+
+
+def test_a_task_that_is_woken_without_end_has_a_turn_now_and_then():
+    keepers, turns = Keepers(), []
+
+    def turn() -> float | None:
+        turns.append(time.monotonic())
+        task.wake()
+        return None if len(turns) == 6 else 60.0
+
+    task = keepers.task(turn)
+    keepers.start(task)
+    until(lambda: task.ended.wait(0) or task.wake(), 10, "it has ended")
+    assert all(later - former > 0.9 * APART_SECONDS for former, later in pairwise(turns))
+    assert turns[-1] - turns[0] < 10 * 5 * APART_SECONDS
 
 
 def test_turns_that_hang_keep_no_other_waiting_but_for_a_moment():
