@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.calls import NUDGE_SECONDS, Call, Calls, NotStartedError
+from controller.host.calls import FAILURES, NUDGE_SECONDS, Call, Calls, NotStartedError
 from controller.host.keepers import Keepers
 from controller.host.news import News
 from controller.host.opening import AbsentError
@@ -446,11 +446,11 @@ class Connection:
 def _part(handle: Handle) -> None:
     """Let go of a connection: the binding keeps it alive, and calls back, while anything is registered on it."""
     for identifier in list(getattr(handle, "domainEventCallbackID", ())):
-        with suppress(libvirt.libvirtError):
+        with suppress(*FAILURES):
             handle.domainEventDeregisterAny(identifier)
-    with suppress(libvirt.libvirtError):
+    with suppress(*FAILURES):
         handle.unregisterCloseCallback()
-    with suppress(libvirt.libvirtError):
+    with suppress(*FAILURES):
         handle.close()
 
 
