@@ -48,6 +48,7 @@ class _Container(_Part):
 class _Spec(_Part):
     nodeName: str = ""  # noqa: N815 - as the API server spells it
     containers: Annotated[list[_Container], Field(min_length=1)]
+    resources: _Resources | None = None
 
 
 class _State(_Part):
@@ -56,6 +57,7 @@ class _State(_Part):
 
 class _ContainerStatus(_Part):
     name: str
+    resources: _Resources | None = None
     state: _State | None = None
 
 
@@ -78,7 +80,7 @@ def launcher(sound: Object, node_name: str) -> Launcher | None:
     """
     try:
         told = _Pod.model_validate(sound)
-        request, limit = _memory(told.spec.containers)
+        request, limit = _memory(told)
     except ValidationError as errors:
         error = errors.errors(include_url=False)[0]
         raise invalid(f"{'.'.join(map(str, error['loc']))}: {error['msg'].lower()}") from errors
@@ -107,12 +109,19 @@ def _runs(status: _Status) -> bool:
     return status.phase == "Running" and state is not None and state.running is not None
 
 
-def _memory(containers: list[_Container]) -> tuple[int, int | None]:
-    """Request and limit of the container that runs QEMU, in bytes. Raises InvalidValueError."""
-    named = {container.name: container for container in containers}
-    resources = named.get(COMPUTE, containers[0]).resources or _Resources()
-    request, limit = (_size((sizes or {}).get("memory")) for sizes in (resources.requests, resources.limits))
-    return request or 0, limit
+def _memory(pod: _Pod) -> tuple[int, int | None]:
+    """Request and limit of the container that runs QEMU, in bytes. Raises InvalidValueError.
+
+    The limit is the least of those that the kernel keeps to: of a container that is being resized the present one, too,
+    and that of all containers together (https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/).
+    """
+    named = {container.name: container for container in pod.spec.containers}
+    own = named.get(COMPUTE, pod.spec.containers[0])
+    present = [each.resources for each in pod.status.containerStatuses or () if each.name == own.name]
+    kept_to = filter(None, (own.resources, *present, pod.spec.resources))
+    limits = [_size((each.limits or {}).get("memory")) for each in kept_to]
+    requests = (own.resources and own.resources.requests) or {}
+    return _size(requests.get("memory")) or 0, min((limit for limit in limits if limit is not None), default=None)
 
 
 def _size(quantity: Any) -> int | None:

@@ -83,6 +83,8 @@ class PodWatch:
                 case Complete(kind, names):
                     for name in self._of(kind).keys() - names:
                         del self._of(kind)[name]
+                    if kind == PODS.kind:
+                        self._refused = {name: said for name, said in self._refused.items() if name in names}
                     self._listed |= {kind}
             self._publish()
 

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.calls import NUDGE_SECONDS, Call, Calls, NotStartedError
-from controller.host.keepers import Keepers, Task
+from controller.host.calls import FAILURES, NUDGE_SECONDS, Call, Calls, NotStartedError
+from controller.host.keepers import Keepers
 from controller.host.news import News
 from controller.host.opening import AbsentError
 from controller.host.periods import CLOSING_LIMIT, Periods
@@ -176,11 +176,11 @@ class Connection:
         self._to_read = secrets.SystemRandom().random()
         """How many are to be read at the next tick: of many connections with a domain each, some at a time."""
         self._unresponsive: frozenset[str] = frozenset()
-        self._task: Task | None = None
+        self._task = keepers.task(self._turn)
 
     def start(self) -> None:
         """Begin to connect, in the background."""
-        self._task = self._keepers.start(self._turn)
+        self._keepers.start(self._task)
 
     def follow(self, source: Source) -> None:
         """What is known of its source now. One that was not there may be now."""
@@ -212,8 +212,7 @@ class Connection:
         """Wait for the end, that of `begin_close` or of its own; `waited` seconds are over."""
         self._news.tell_closing()
         seconds = CLOSE_SECONDS if self._periods.pending() else PART_SECONDS
-        if self._task is not None:
-            self._task.ended.wait(max(seconds - waited, 0.0))
+        self._task.ended.wait(max(seconds - waited, 0.0))
 
     def key(self, domain: Any) -> str:
         """Key of one of this connection's libvirt.virDomain."""
@@ -245,8 +244,7 @@ class Connection:
 
     def _call(self) -> None:
         """Have its next turn now."""
-        if self._task is not None:
-            self._task.wake()
+        self._task.wake()
 
     def _turn(self) -> float | None:
         """Connect, if need be, and see to the connection. Seconds to the next turn, or None after the last one."""
@@ -448,11 +446,11 @@ class Connection:
 def _part(handle: Handle) -> None:
     """Let go of a connection: the binding keeps it alive, and calls back, while anything is registered on it."""
     for identifier in list(getattr(handle, "domainEventCallbackID", ())):
-        with suppress(libvirt.libvirtError):
+        with suppress(*FAILURES):
             handle.domainEventDeregisterAny(identifier)
-    with suppress(libvirt.libvirtError):
+    with suppress(*FAILURES):
         handle.unregisterCloseCallback()
-    with suppress(libvirt.libvirtError):
+    with suppress(*FAILURES):
         handle.close()
 
 

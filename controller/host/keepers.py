@@ -12,6 +12,10 @@ AT_ONCE = 4
 HANGS_SECONDS = 0.2
 """A turn that takes longer waits for a libvirt: it does not count as one of AT_ONCE any more."""
 
+APART_SECONDS = 0.1
+"""Between the beginnings of two turns of one keeper at least, however often it is woken: news come in bursts, and a
+false libvirt tells some without end."""
+
 IDLE = 2
 """Threads that stay without a turn: one takes the next, the other waits for the one after it."""
 
@@ -24,16 +28,17 @@ class Task:
         self.due = 0.0
         """Monotonic seconds from which on it may have its next turn."""
         self.began = -math.inf
-        """Monotonic seconds; of the turn that runs."""
+        """Monotonic seconds; of the newest turn."""
         self.running = False
         self.woken = False
         """It was woken while it ran."""
         self.ended = threading.Event()
-        """Set after its last turn."""
+        """Set before it is started, and after its last turn."""
+        self.ended.set()
         self._wake = wake
 
     def wake(self) -> None:
-        """Have its next turn now, or at once after the present one. From any thread."""
+        """Have its next turn now, or after the present one; APART_SECONDS after the last one began. From any thread."""
         self._wake(self)
 
 
@@ -48,23 +53,23 @@ class Keepers:
         self._until = math.inf
         """Monotonic seconds until which one of them waits; the others wait only for news."""
 
-    def start(self, turn: Callable[[], float | None]) -> Task:
-        """Call `turn` now, and again after the seconds it returns or when woken; None was the last one.
+    def task(self, turn: Callable[[], float | None]) -> Task:
+        """One to be started: `turn` may have it woken from its first moment on. It must not raise."""
+        return Task(turn, self._wake)
 
-        It must not raise.
-        """
-        task = Task(turn, self._wake)
+    def start(self, task: Task) -> None:
+        """Call its turn now, and again after the seconds that returns or when woken; None was the last one."""
         with self._changed:
+            task.ended.clear()
             self._tasks.add(task)
             self._call()
-        return task
 
     def _wake(self, task: Task) -> None:
         with self._changed:
             if task.running:
                 task.woken = True
             elif task in self._tasks:
-                task.due = 0.0
+                task.due = task.began + APART_SECONDS
                 self._call()
 
     def _call(self) -> None:
@@ -101,7 +106,7 @@ class Keepers:
             self._idle += 1
             task.running = False
             if seconds is not None:
-                task.due = 0.0 if task.woken else time.monotonic() + seconds
+                task.due = task.began + APART_SECONDS if task.woken else time.monotonic() + seconds
                 return
             self._tasks.discard(task)
             task.ended.set()

@@ -259,7 +259,8 @@ class Looker:
         """A call broke: nothing is known of those it was about."""
         if question.late:
             return
-        LOG.warning("%s: nothing was looked at: %s", question.connection.name, said(error))
+        level = logging.WARNING if question.connection.source.pod is None else logging.INFO  # it ends with its pod
+        LOG.log(level, "%s: nothing was looked at: %s", question.connection.name, said(error))
         question.connection.doubt()
         pending.drop(question.keys)
         pending.connected = False

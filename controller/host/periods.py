@@ -121,7 +121,8 @@ class Periods:
                     self._set(calls, key, entries[key], seconds, CLOSING_SET_SECONDS, 0)
 
         helpers = [
-            threading.Thread(target=some, name="ballast-periods", daemon=True) for _ in range(1, CLOSING_AT_ONCE)
+            threading.Thread(target=some, name="ballast-periods", daemon=True)
+            for _ in range(1, min(CLOSING_AT_ONCE, len(due)))
         ]
         with suppress(RuntimeError):  # out of threads: fewer will do
             for helper in helpers:

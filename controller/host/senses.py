@@ -53,6 +53,9 @@ waiting. Ten thousand domains take 2 s from pass to pass."""
 RESIDENT, SWAP, PRESSURE = "resident", "swap", "pressure"
 """Names of the senses."""
 
+CONNECTION_DESCRIPTORS = 2
+"""Of a connection to libvirt, which each domain in a pod has for itself: its socket, and what wakes who waits there."""
+
 CLOSE_SECONDS = 1.0
 """The thread only reads /proc, so it ends at once; longer means a bug, and it is a daemon."""
 
@@ -242,7 +245,8 @@ class Senses:
         """One pass over all domains."""
         facts = self._inventory()
         if facts is not self._facts:
-            allow_descriptors(2 * len(facts) + OTHER_DESCRIPTORS)
+            own = sum(each.pod is not None for each in facts)
+            allow_descriptors(2 * len(facts) + CONNECTION_DESCRIPTORS * own + OTHER_DESCRIPTORS)
         self._resident.watch(facts)
         self._stalls.watch(facts)
         resident, stalls = self._resident.read(), self._stalls.read()

@@ -24,7 +24,7 @@ def pod(name: str = "launcher-web", **changes: Any) -> dict[str, Any]:
         "uid": f"uid-{name}",
         "resourceVersion": "7",
         "labels": {"kubevirt.io": "virt-launcher"},
-        "annotations": {"ballast.dev/mode": "Off", "kubevirt.io/domain": "web"},
+        "annotations": {"ballast.dev/mode": "Off", "Ballast.dev/mode": "off", "kubevirt.io/domain": "web"},
     }
     memory = {"requests": {"memory": "1200Mi", "cpu": "100m"}, "limits": {"memory": "2Gi"}}
     spec = {"nodeName": "here", "containers": [{"name": "log"}, {"name": "compute", "resources": memory}]}
@@ -49,7 +49,7 @@ WEB = Pod(
     namespace="prod",
     name="launcher-web",
     labels={"kubevirt.io": "virt-launcher"},
-    annotations={"ballast.dev/mode": "Off"},
+    annotations={"ballast.dev/mode": "Off", "Ballast.dev/mode": "off"},
     request=1200 * MIB,
     limit=2048 * MIB,
     qos="Burstable",
@@ -104,6 +104,17 @@ def test_what_a_pod_asks_for(resources, request_, limit):
     containers = [{"name": "compute", "resources": resources}]
     read = launcher(pod(spec={"containers": containers}), "here").pod
     assert (read.request, read.limit) == (request_, limit)
+
+
+@pytest.mark.parametrize(
+    ("of_all", "present", "limit"),
+    [(None, None, 2048), ("1Gi", "1536Mi", 1024), ("3Gi", "1536Mi", 1536), ("3Gi", "3Gi", 2048)],
+)
+def test_the_least_limit_that_the_kernel_keeps_to_counts(of_all, present, limit):
+    told = pod(spec={"resources": {"limits": {"memory": of_all}}})
+    log, compute = told["status"]["containerStatuses"]
+    log["resources"], compute["resources"] = ({"limits": {"memory": each}} for each in ("64Mi", present))
+    assert launcher(told, "here").pod.limit == limit * MIB
 
 
 def test_a_pod_that_does_not_tell_its_quality_is_read_in_the_most_careful_way():
@@ -229,6 +240,9 @@ def test_a_pod_that_makes_no_sense_is_left_alone_and_that_is_said_once(watched, 
     watched.change(odd)
     assert watched.told[-2:] == [["launcher-db", "launcher-web"], ["launcher-db"]]
     assert len(caplog.records) == 2
+    watched.list(pod("launcher-db"))
+    watched.change(odd)  # another one of its name
+    assert len(caplog.records) == 3
 
 
 def test_at_the_start_nothing_is_known_and_why_is_told(watched):

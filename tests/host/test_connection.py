@@ -330,6 +330,28 @@ def test_periods_that_there_was_no_time_for_are_set_in_the_next_round(daemons, m
     hung.answers.set()
 
 
+def test_what_is_told_before_its_start_has_returned_is_not_lost(monkeypatch):
+    handle, listed, start = FakeHandle(), threading.Semaphore(0), Keepers.start
+
+    def list_all(_flags: int) -> list[FakeDomain]:
+        listed.release()
+        return []
+
+    def start_slowly(keepers: Keepers, *what) -> object:
+        begun = start(keepers, *what)
+        assert connection.settled.wait(10)
+        connection.doubt()
+        return begun
+
+    monkeypatch.setattr(handle, "listAllDomains", list_all)
+    monkeypatch.setattr(Keepers, "start", start_slowly)
+    connection = Connection(Source(SOURCE, lambda: handle), lambda: None, lambda *_: None, KEEPING, Keepers())
+    connection.start()
+    for _ in range(4):  # persistent and transient ones, twice
+        assert listed.acquire(timeout=5)
+    connection.close()
+
+
 @pytest.mark.parametrize(("asked", "seconds"), [(True, CLOSE_SECONDS - 1), (False, PART_SECONDS - 1)])
 def test_closing_waits_longer_where_there_is_something_to_put_back(monkeypatch, asked, seconds):
     connection = Connection(Source(SOURCE, FakeHandle), lambda: None, lambda *_: None, KEEPING, Keepers())

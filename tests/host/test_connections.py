@@ -202,6 +202,16 @@ def test_an_opening_that_fails_of_a_defect_is_tried_again(node, caplog):
     assert "prod/launcher-web: OSError('out of descriptors'); connecting again" in caplog.text
 
 
+def test_a_libvirt_whose_last_words_are_no_text_is_connected_to_again(node, monkeypatch):
+    first, second = FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(2))
+    monkeypatch.setattr(first, "close", b"\xff".decode)
+    handles = iter([first, second])
+    node.host.connect([replace(source(first), open=lambda: next(handles))])
+    until(lambda: len(node.names()) == 1, 10, "it is seen")
+    first.break_(libvirt.VIR_CONNECT_CLOSE_REASON_EOF)
+    node.until_seen(key_of(second.domains[0], "prod/launcher-web"))
+
+
 def test_a_pod_with_more_than_one_domain_is_left_alone(node, monkeypatch):
     monkeypatch.setattr(connection_module, "EXCUSED_SECONDS", 0.0)
     node.host.connect([source(FakeHandle(FakeDomain(1), FakeDomain(2)))])

@@ -2,10 +2,11 @@
 
 import threading
 import time
-from itertools import count
+from collections.abc import Callable
+from itertools import count, pairwise
 
 from controller.host import keepers as module
-from controller.host.keepers import AT_ONCE, HANGS_SECONDS, IDLE, Keepers
+from controller.host.keepers import APART_SECONDS, AT_ONCE, HANGS_SECONDS, IDLE, Keepers, Task
 from lab.daemons import until
 
 
@@ -25,23 +26,29 @@ class Turns:
         return self.answers.pop(0)
 
 
+def begun(keepers: Keepers, turn: Callable[[], float | None]) -> Task:
+    task = keepers.task(turn)
+    keepers.start(task)
+    return task
+
+
 def test_a_task_has_its_next_turn_after_the_seconds_it_asked_for():
     turns = Turns(0.2, None)
-    assert Keepers().start(turns).ended.wait(10)
+    assert begun(Keepers(), turns).ended.wait(10)
     assert 0.2 <= turns.at[1] - turns.at[0] < 5
 
 
 def test_a_task_is_not_late_because_another_one_waits_longer():
     keepers, early = Keepers(), Turns(0.1, 0.1, None)
-    later = keepers.start(Turns(60.0, None))
+    later = begun(keepers, Turns(60.0, None))
     until(lambda: not later.running, 10, "it rests")
-    assert keepers.start(early).ended.wait(5)
+    assert begun(keepers, early).ended.wait(5)
     later.wake()
     assert later.ended.wait(10)
 
 
 def test_a_task_that_is_woken_has_its_turn_now():
-    task = Keepers().start(Turns(60.0, None))
+    task = begun(Keepers(), Turns(60.0, None))
     until(lambda: task.due > 0, 10, "it has had a turn, and rests")
     task.wake()
     assert task.ended.wait(10)
@@ -56,17 +63,32 @@ def test_a_task_that_is_woken_during_its_turn_has_another_one_at_once():
         assert going_on.wait(10)
         return 60.0
 
-    task = Keepers().start(turn)
+    task = begun(Keepers(), turn)
     until(lambda: task.running, 10, "it runs")
     task.wake()
     going_on.set()
     assert task.ended.wait(10)
 
 
+def test_a_task_that_is_woken_without_end_has_a_turn_now_and_then():
+    keepers, turns = Keepers(), []
+
+    def turn() -> float | None:
+        turns.append(time.monotonic())
+        task.wake()
+        return None if len(turns) == 6 else 60.0
+
+    task = keepers.task(turn)
+    keepers.start(task)
+    until(lambda: task.ended.wait(0) or task.wake(), 10, "it has ended")
+    assert all(later - former > 0.9 * APART_SECONDS for former, later in pairwise(turns))
+    assert turns[-1] - turns[0] < 10 * 5 * APART_SECONDS
+
+
 def test_turns_that_hang_keep_no_other_waiting_but_for_a_moment():
     keepers, gate = Keepers(), threading.Event()
-    hanging = [keepers.start(lambda: gate.wait(20) and None) for _ in range(3 * AT_ONCE)]
-    assert keepers.start(Turns(None)).ended.wait(10 * HANGS_SECONDS)
+    hanging = [begun(keepers, lambda: gate.wait(20) and None) for _ in range(3 * AT_ONCE)]
+    assert begun(keepers, Turns(None)).ended.wait(10 * HANGS_SECONDS)
     gate.set()
     assert all(task.ended.wait(10) for task in hanging)
 
@@ -84,7 +106,7 @@ def test_many_that_are_due_at_once_take_their_turns_in_a_few_threads(monkeypatch
             running.pop()
         return None
 
-    tasks = [keepers.start(turn) for _ in range(50)]
+    tasks = [begun(keepers, turn) for _ in range(50)]
     assert all(task.ended.wait(10) for task in tasks)
     assert max(at_once for at_once, _ in most) <= AT_ONCE
     assert max(number for _, number in most) <= AT_ONCE + IDLE + 1
@@ -92,8 +114,8 @@ def test_many_that_are_due_at_once_take_their_turns_in_a_few_threads(monkeypatch
 
 def test_threads_that_have_nothing_to_do_end():
     before, gate, keepers = threads(), threading.Event(), Keepers()
-    resting = keepers.start(Turns(60.0, None))
-    hanging = [keepers.start(lambda: gate.wait(20) and None) for _ in range(10)]
+    resting = begun(keepers, Turns(60.0, None))
+    hanging = [begun(keepers, lambda: gate.wait(20) and None) for _ in range(10)]
     gate.set()
     assert all(task.ended.wait(10) for task in hanging)
     until(lambda: threads() <= before + IDLE, 10, "as many are left as wait for turns")
@@ -104,7 +126,7 @@ def test_threads_that_have_nothing_to_do_end():
 
 def test_a_task_that_has_ended_is_not_woken():
     turns = Turns(None)
-    task = Keepers().start(turns)
+    task = begun(Keepers(), turns)
     assert task.ended.wait(10)
     task.wake()
     assert len(turns.at) == 1

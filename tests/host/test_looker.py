@@ -4,11 +4,13 @@ import math
 import threading
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from queue import SimpleQueue
 
 import libvirt
 import pytest
 
+from controller.engine.inventory import Pod
 from controller.engine.snapshot import Life
 from controller.host import looker as looker_module
 from controller.host.calls import LIMIT, NUDGE_SECONDS
@@ -540,6 +542,17 @@ def test_a_call_that_breaks_looks_at_nothing(connect, domains):
     handle.bulk_error = error(libvirt.VIR_ERR_RPC, "connection reset")
     look = looker.look(map_keys(domains))
     assert (look.keys, look.connected) == ((), False)
+
+
+@pytest.mark.parametrize(("pod", "level"), [(None, "WARNING"), (Pod("1234", "prod", "launcher-web"), "INFO")])
+def test_a_call_that_breaks_is_a_warning_where_no_pod_ends_with_its_libvirt(connect, domains, caplog, pod, level):
+    caplog.set_level("INFO", "controller")
+    connection = connect(handle := FakeHandle(*domains))
+    connection.source = replace(connection.source, pod=pod)
+    handle.bulk_error = error(libvirt.VIR_ERR_RPC, "connection reset")
+    Looker({SOURCE: connection}, Trouble()).look(map_keys(domains))
+    told = [(record.levelname, record.message) for record in caplog.records if record.name == looker_module.__name__]
+    assert told == [(level, f"{SOURCE}: nothing was looked at: connection reset")]
 
 
 def test_each_connection_gets_its_own_call(connect):

@@ -316,6 +316,13 @@ def test_domains_that_are_known_to_hang_come_last(monkeypatch):
     assert order == [1, 2, 0]
 
 
+def test_where_nothing_is_to_be_put_back_no_thread_begins(monkeypatch):
+    begun = []
+    monkeypatch.setattr(periods.threading, "Thread", lambda **options: begun.append(options["name"]))
+    Periods().put_back({}, Calls(int), ())
+    assert begun == []
+
+
 def test_a_period_that_is_set_late_is_put_back(monkeypatch):
     monkeypatch.setattr(periods, "SET_SECONDS", 0.01)
     domain = FakeDomain(1)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fake_proc import MIB, FakeProc, Triggers, facts
 
+from controller.engine.inventory import Pod
 from controller.host.senses import (
     BURST,
     HANGS_SECONDS,
@@ -240,12 +241,14 @@ class TestStalls:
         assert host.wakes == pytest.approx(BURST + 60 * 0.25 * REFILL, abs=2)
 
 
-def test_two_files_are_allowed_for_every_domain_and_some_for_what_else_is_open(host, monkeypatch):
+def test_two_files_are_allowed_for_every_domain_two_for_its_own_connection_and_some_for_what_else_is_open(
+    host, monkeypatch
+):
     allowed = []
     monkeypatch.setattr("controller.host.senses.allow_descriptors", allowed.append)
-    host.domains = (facts("a"), facts("b"), facts("c"))
+    host.domains = (facts("a"), facts("b"), facts("c", pod=Pod("1234", "prod", "launcher-c")))
     host.senses.turn()
-    assert allowed == [2 * 3 + 256]
+    assert allowed == [2 * 3 + 2 + 256]
 
 
 def test_a_domain_that_was_started_anew_has_not_grown(host):
