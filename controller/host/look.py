@@ -60,15 +60,15 @@ _RUNNING_IN_JOB = (libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, libvirt.VIR_DOMAIN_RUNNI
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Raw statistics of m domains, in libvirt's units."""
+    """Raw statistics of m domains, in libvirt's units. Of a domain that is asked for and missing nothing is known: its
+    connection is down.
+    """
 
     keys: tuple[str, ...] = ()
     life: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """(m,) `Life` codes."""
     values: Floats = field(default_factory=lambda: np.empty((0, len(STATISTICS))))
     """(m, len(STATISTICS)); NaN where libvirt or the guest gave nothing."""
-    connected: bool = True
-    """False when domains were left out because their connection is down: nothing is known about those."""
 
 
 def numbers(reply: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,21 +107,21 @@ def unanswered(keys: Sequence[str], life: Life) -> Look:
     return Look(tuple(keys), np.full(len(keys), life, dtype=np.int64), values)
 
 
-def join(looks: Sequence[Look], *, connected: bool) -> Look:
+def join(looks: Sequence[Look]) -> Look:
     """One look from several that have no domain in common."""
     parts = [look for look in looks if look.keys]
     if not parts:
-        return Look(connected=connected)
+        return Look()
     keys = tuple(key for look in parts for key in look.keys)
     life = np.concatenate([look.life for look in parts])
-    return Look(keys, life, np.concatenate([look.values for look in parts]), connected)
+    return Look(keys, life, np.concatenate([look.values for look in parts]))
 
 
 def arranged(look: Look, keys: Iterable[str]) -> Look:
     """The same look, its domains in the order of `keys`."""
     place = {key: position for position, key in enumerate(keys)}
     order = np.argsort([place[key] for key in look.keys], kind="stable")
-    return Look(tuple(look.keys[row] for row in order), look.life[order], look.values[order], look.connected)
+    return Look(tuple(look.keys[row] for row in order), look.life[order], look.values[order])
 
 
 def to_samples(look: Look, index: Mapping[str, int]) -> Samples:

@@ -95,7 +95,6 @@ class _Pending:
         self.held_until = math.inf
         """Monotonic seconds from which on they count as hanging."""
         self.found: list[Look] = []
-        self.connected = True
 
     def hold(self, held: Mapping[str, Mapping[str, Any]]) -> None:
         """They were passed over; the earlier call may tell of them yet."""
@@ -164,7 +163,7 @@ class Looker:
                 self._hear(pending, asked, seconds, end)
         self._leave_out_expected(pending)
         pending.give_up()
-        look = join(pending.found, connected=pending.connected)
+        look = join(pending.found)
         if pending.held:
             look = arranged(look, keys)
         self._note_unresponsive(look)
@@ -180,7 +179,6 @@ class Looker:
             connection = self._connections.get(name)
             if connection is None or connection.link is None:
                 pending.drop(keys)
-                pending.connected &= connection is None
 
     def _leave_out_expected(self, pending: _Pending) -> None:
         """Domains that a libvirt was asked about a moment ago: one that is slow, or that others did not wait for. What
@@ -263,7 +261,6 @@ class Looker:
         LOG.log(level, "%s: nothing was looked at: %s", question.connection.name, said(error))
         question.connection.doubt()
         pending.drop(question.keys)
-        pending.connected = False
 
     def _take(self, pending: _Pending, question: Question, answer: Answer, call: Call[Answer]) -> None:
         """What an answer tells of those that are still to be heard of, if it is not old news."""

@@ -136,7 +136,7 @@ def test_the_connection_is_part_of_the_key(tmp_path, test_uri):
     assert facts.key == f"{facts.uuid}@{test_uri}"
     assert [status.connected for status in host.status()] == [True, False]
     assert host.look([facts.key]).keys == (facts.key,)
-    assert not host.look([f"{facts.uuid}@{down}"]).connected
+    assert host.look([f"{facts.uuid}@{down}"]).keys == ()
     host.close()
 
 

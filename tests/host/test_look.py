@@ -120,15 +120,14 @@ def test_a_domain_known_to_have_a_job_is_busy_although_it_answers():
 
 
 def test_looks_are_joined_in_order():
-    look = join([read(["a"], [REPLY]), Look(), unanswered(["b"], Life.NOT_RUNNING)], connected=True)
+    look = join([read(["a"], [REPLY]), Look(), unanswered(["b"], Life.NOT_RUNNING)])
     assert look.keys == ("a", "b")
     assert look.life.tolist() == [Life.RUNNING, Life.NOT_RUNNING]
     assert np.isnan(look.values[1]).all()
 
 
 def test_nothing_joined_is_an_empty_look():
-    look = join([], connected=False)
-    assert not look.connected
+    look = join([])
     assert columns(to_samples(look, {})) == {name: [] for name in look_columns()}
 
 

@@ -103,7 +103,7 @@ class FakeHost:
     def look(self, keys: Collection[str]) -> Look:
         self.looks.append(list(keys))
         if not self.connection.connected:
-            return Look(connected=False)
+            return Look()
         return read(list(keys), [self._reply(key) for key in keys])
 
     def _reply(self, key: str) -> dict[str, float]:
