@@ -52,7 +52,7 @@ class TestKinds:
         explain = ("explain", "memorypolicy.spec.headroom")
         until(lambda: "FIELDS" in contract.kubectl(*explain, check=False), PUBLISHED_S, "schema published")
         explained = contract.kubectl(*explain)
-        assert "What a domain gets on top of the upper forecast" in explained
+        assert "What a domain gets in addition to the upper forecast." in explained
         assert "An absolute size, such as 512Mi" in explained
 
     @pytest.mark.parametrize("short", ["mpol", "nms", "ballast"])
