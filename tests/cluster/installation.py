@@ -18,6 +18,12 @@ QUICK = {
 """A policy that is quick in all respects."""
 
 
+def apply_policy(plane: ControlPlane, name: str, **spec: Any) -> None:
+    """As an administrator does with a file."""
+    head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": name}}
+    plane.kubectl("apply", "-f", "-", input=json.dumps(head | {"spec": spec}))
+
+
 class Installation:
     """What was applied to `plane`, and what it says."""
 
@@ -27,8 +33,7 @@ class Installation:
 
     def apply(self, name: str, **spec: Any) -> None:
         """A policy; returns when it is Ready as it is now."""
-        head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": name}}
-        self.kubectl("apply", "-f", "-", input=json.dumps(head | {"spec": spec}))
+        apply_policy(self.plane, name, **spec)
         until(lambda: self._follows(name), PATIENCE_S, f"{name} Ready")
 
     def policy(self, name: str) -> dict[str, Any]:

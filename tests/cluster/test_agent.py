@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import installation
 import pytest
 from another_schema import odd_policy
 
@@ -36,15 +37,7 @@ PAUSED_S = 10.0
 """Deadline for a pause to hold, or to end; it takes a second or two."""
 CRDS = Path(__file__).parents[2] / "crds"
 NODE = "node-a"
-QUICK = {
-    "mode": "Enforce",
-    "limits": {"minimum": "96Mi", "minimumPercent": 1},
-    "headroom": {"quantity": "48Mi"},
-    "shrink": {"stabilizationSeconds": 3},
-    "spare": "Reclaim",
-    "monitoring": {"maximumIntervalSeconds": 1},
-}
-"""A policy that is quick in all respects."""
+QUICK = {"mode": "Enforce"} | installation.QUICK
 
 
 class Cluster:
@@ -55,8 +48,7 @@ class Cluster:
         self.kubectl = plane.kubectl
 
     def apply(self, name: str, **spec: Any) -> None:
-        head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": name}}
-        self.kubectl("apply", "-f", "-", input=json.dumps(head | {"spec": spec}))
+        installation.apply_policy(self.plane, name, **spec)
 
     def delete(self, name: str) -> None:
         self.kubectl("delete", "memorypolicy", name)
