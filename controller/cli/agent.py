@@ -15,6 +15,7 @@ from controller.cli.options import (
     node_name_option,
     observe_option,
     proc_option,
+    size_bytes,
 )
 from controller.observe.address import Address
 from controller.observe.log import configure
@@ -23,12 +24,7 @@ DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
 
 
 def _bytes(_context: click.Context, _option: click.Parameter, text: str) -> int:
-    from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
-
-    try:
-        return parse_quantity(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    return size_bytes(text)
 
 
 @click.command()

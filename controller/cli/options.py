@@ -173,6 +173,16 @@ def complete_folders(_context: click.Context, _option: click.Parameter, incomple
     return [CompletionItem(incomplete, type="dir")]
 
 
+def size_bytes(text: str, *least: int) -> int:
+    """Bytes of a quantity, which is bounded as `parse_quantity` says. Raises BadParameter."""
+    from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
+
+    try:
+        return parse_quantity(text, *least)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 def _distinct_uris(_context: click.Context, _option: click.Parameter, uris: tuple[str, ...]) -> tuple[str, ...]:
     if "" in uris:
         raise click.BadParameter(f"'' is not a libvirt URI; write it like {DEFAULT_CONNECT}")

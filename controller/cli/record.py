@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from controller.cli.options import NumberRange, connect_option
+from controller.cli.options import NumberRange, connect_option, size_bytes
 from controller.cli.output import say
 
 if TYPE_CHECKING:
@@ -19,12 +19,9 @@ SMALLEST_TRACE = 2**10
 
 
 def _limit(_context: click.Context, _option: click.Parameter, text: str) -> int:
-    from controller.api.quantity import SMALLEST, parse_quantity  # noqa: PLC0415 - not for the sake of --help
+    from controller.api.quantity import SMALLEST  # noqa: PLC0415 - not for the sake of --help
 
-    try:
-        limit = parse_quantity(text, SMALLEST_TRACE, SMALLEST)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    limit = size_bytes(text, SMALLEST_TRACE, SMALLEST)
     if limit == 0:
         raise click.BadParameter(f"{text!r} holds no trace; use at least 1Ki")
     return limit

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from controller.cli.options import size_bytes
 from controller.cli.output import terminal
 
 if TYPE_CHECKING:
@@ -34,12 +35,7 @@ autodeflate_option = click.option(
 
 def size_mib(text: str) -> float:
     """A host's memory in MiB from a quantity. Raises BadParameter."""
-    from controller.api.quantity import parse_quantity  # noqa: PLC0415 - not for the sake of --help
-
-    try:
-        size = parse_quantity(text) / MIB
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    size = size_bytes(text) / MIB
     if size == 0:
         raise click.BadParameter("a host has at least 1Mi; write it like 24Gi")
     return size
