@@ -44,7 +44,7 @@ class Growth(Table):
     claimed_at: Floats = column(np.nan)
     """When that began."""
     claimed_from: Floats = column(np.nan)
-    """Demand before."""
+    """What was used before."""
     doubt: Floats = column(0.0)
     """Seconds for which it was not believed the last time."""
     doubted_until: Floats = column(-np.inf)
@@ -107,24 +107,33 @@ def _conclude(
     believed = sound & (observation.fresh_count > 0) & (now >= growth.doubted_until)
     taken = np.fmax(grew - observation.swapped, 0.0)  # what comes home from swap is counted in demand already
     least = np.where(believed & (grew >= tuning.felt_least), observation.demand + taken, np.nan)
-    ahead = inventory.statistics_period + tuning.felt_answer
-    coming = np.fmin(np.fmax(rate, 0.0) * ahead, grew)
+    coming = np.fmin(np.fmax(rate, 0.0) * tuning.felt_answer, grew)
+    likely = least + _reused(growth, observation) + coming
     full = (1.0 - tuning.low) * size
-    short = least + coming > full
+    short = likely > full
     searched = size * (1.0 + np.where(least > full, tuning.growth, tuning.growth_known))
-    wanted = least + coming + np.maximum(inventory.headroom, inventory.headroom_fraction * (least + coming))
+    wanted = likely + np.maximum(inventory.headroom, inventory.headroom_fraction * likely)
     begins = short & (growth.claimed == 0.0)
-    growth = growth.put(begins, claimed_at=now, claimed_from=observation.demand)
+    growth = growth.put(begins, claimed_at=now, claimed_from=observation.used + observation.swapped)
     growth = growth.put(short, claimed=np.maximum(growth.claimed, grew))
     return growth.having(least=least, short=short, sought=np.where(short, np.maximum(wanted, searched), 0.0))
 
 
+def _reused(growth: Growth, observation: Observation) -> Floats:
+    """(n,) bytes that guests had free when they last told, and had used before: their kernels give these out first, so
+    whoever takes memory that is new to it has probably taken these unfelt. 0 where QEMU's own part is not known.
+    """
+    free = growth.base - growth.own - observation.demand - observation.promised
+    return np.where(growth.own > 0.0, np.fmax(free, 0.0), 0.0)
+
+
 def _judge(growth: Growth, observation: Observation, now: float, tuning: Tuning) -> Growth:
     """What the guest's own statistics say of what was felt: it is believed less, or again."""
-    told = observation.fresh & (growth.claimed > 0.0) & (observation.sent_at >= growth.claimed_at)
+    rose = observation.used + observation.swapped - growth.claimed_from
+    told = (growth.claimed > 0.0) & (observation.sent_at >= growth.claimed_at) & np.isfinite(rose)
     if not np.count_nonzero(told):
         return growth
-    false = told & (observation.demand - growth.claimed_from < tuning.failed * growth.claimed)
-    doubt = (2 * growth.doubt).clip(tuning.rest_first, tuning.rest_longest)
+    false = told & (rose < tuning.failed * growth.claimed)
+    doubt = (2 * growth.doubt).clip(tuning.deadline, tuning.rest_longest)
     growth = growth.put(told, claimed=0.0, doubt=0.0)
     return growth.put(false, doubt=doubt, doubted_until=now + doubt)

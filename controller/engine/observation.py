@@ -68,6 +68,8 @@ class Observation(Table):
     """Last look that brought statistics, new ones or not: others than those were sent after it."""
     available: Floats = column(np.nan)
     """The guest's own size."""
+    used: Floats = column(np.nan)
+    """Of that it used so much, whether its balloon moved or not."""
     spent: Bools = column(False)
     """It has next to nothing free: what its balloon gets now has to be reclaimed."""
     choked_at: Floats = column(np.nan)
@@ -295,7 +297,9 @@ def _breathe(
     choked = spent & observation.spent & same & (observation.heard_at > asked_at)
     promised = np.fmax(look.usable - look.unused, 0.0)
     choked_at = np.where(choked, now, np.nan)
-    return observation.put(news, spent=spent, choked_at=choked_at, available=look.available, promised=promised)
+    used = np.where(np.isfinite(look.available), look.available, look.actual) - look.usable
+    observation = observation.put(news, available=look.available, used=used)
+    return observation.put(news, spent=spent, choked_at=choked_at, promised=promised)
 
 
 def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning) -> Observation:

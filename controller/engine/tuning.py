@@ -16,9 +16,8 @@ class Tuning:
     # Everywhere: what failed, or did harm, is tried again after a while, and after twice that if it fails again.
     rest_first: float = 60.0
     rest_longest: float = 3600.0
-    """Of a balloon that is stuck, of growth that was felt falsely, of lending that the host had no room for, and of the
-    pressure of guests that were short before: what could not be done now seldom can be a second later, and each try
-    costs a guest reclaim."""
+    """Of a balloon that is stuck, of lending that the host had no room for, and of pressure of guests that were short
+    before: what could not be done now seldom can be a second later, and each try costs a guest reclaim."""
 
     # Observation: which statistics count.
     stale_after: float = 10.0
@@ -60,14 +59,15 @@ class Tuning:
     felt_least: float = 8 * MIB
     """Growth of QEMU's resident size that counts: its own memory comes and goes by a few MiB."""
     felt_answer: float = 0.5
-    """From a guest's next statistics until its balloon has moved: a look, a decision, 0.2 s of the balloon."""
+    """From a guest's growth until its balloon has moved: a pass of the senses, a look, a decision, 0.2 s of the
+    balloon."""
 
     # Balloon.
     deadline: float = 5.0
     """Without progress, after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer. For so
     long after a guest's first statistics, and every move after that, its balloon may move by itself: it follows what
     was ordered before the guest booted anew, or before Ballast started. And so soon libvirt is asked again that refused
-    an order."""
+    an order, and growth is believed again that was felt falsely: twice as late each time, as with `rest_longest`."""
     refusal_in_need: float = 30.0
     """The longest rest after a refusal for a guest under pressure: the job on its domain may end at any time."""
     outside_hold: float = 30.0
