@@ -14,9 +14,10 @@ from controller.engine.inventory import Inventory
 from controller.engine.observation import ROUNDING, Observation
 from controller.engine.phases import Balloon
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Felt, Life
+from controller.engine.snapshot import TOLERANCE, Felt, Life
 from controller.engine.tables import Bools, Floats, Table, column, spread
 from controller.engine.tuning import Tuning
+from controller.forecast.bound import FOREVER
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,26 @@ class Growth(Table):
     """When that began."""
     claimed_from: Floats = column(np.nan)
     """What was used before."""
+    claimed_burst: Floats = column(0.0)
+    """Of that, the most that it took until its statistics and memory could come."""
     doubt: Floats = column(0.0)
     """Seconds for which it was not believed the last time."""
     doubted_until: Floats = column(-np.inf)
+
+    # How fast it is.
+    answer: Floats = column(np.nan)
+    """Seconds that its balloon took for the newest move that it was felt to need; NaN before."""
+    burst: Floats = column(0.0)
+    """The most that it took until its statistics and memory could come, if they confirmed it."""
+    burst_at: Floats = column(-np.inf)
+    """When that was."""
+
+    def coming(self, now: float, tuning: Tuning) -> Floats:
+        """(n,) bytes that guests may take before memory that is sent because of it can arrive; 0 where none was ever
+        felt to take any.
+        """
+        elapsed = np.fmin(now - self.burst_at, FOREVER)
+        return np.asarray(self.burst * np.exp2(-elapsed / tuning.burst_half_life))
 
     def silent(self, demand: Floats) -> Floats:
         """(n,) bytes that guests of `demand`, (n,) bytes, can take into use unfelt, at most; NaN where nothing is felt:
@@ -71,7 +89,7 @@ def feel(
     n = len(inventory)
     resident, grew, since = spread(felt.rows, np.array([felt.resident, felt.grew, felt.since]), n)
     resident = np.where(inventory.resident, resident, np.nan)
-    growth = _judge(growth, observation, now, tuning)
+    growth = _judge(_timed(growth, observation, balloon, now, tuning), observation, now, tuning)
     base = np.where(observation.fresh | np.isnan(growth.base), _told(observation, resident, grew, since), growth.base)
     base = np.where(np.isnan(resident), np.nan, np.fmin(base, resident))
     size = observation.allocation
@@ -79,6 +97,14 @@ def feel(
     own = np.where(at_rest, np.maximum(growth.own, resident - size), growth.own)
     made = growth.having(resident=resident, own=own, base=base, grew=np.fmax(resident - base, 0.0))
     return _conclude(made, grew / np.maximum(now - since, 1e-3), observation, balloon, inventory, now, tuning)
+
+
+def _timed(growth: Growth, observation: Observation, balloon: Balloon, now: float, tuning: Tuning) -> Growth:
+    """With how long balloons took that have just come to where they were sent."""
+    took = now - balloon.last_at
+    sent = (balloon.last_reason == int(Reason.FELT_GROW)) & (took < tuning.deadline)
+    arrived = (observation.moved_at >= now) & (observation.allocation >= balloon.last_to - TOLERANCE)
+    return growth.put(sent & arrived, answer=took)
 
 
 def _told(observation: Observation, resident: Floats, grew: Floats, since: Floats) -> Floats:
@@ -107,7 +133,8 @@ def _conclude(
     believed = sound & (observation.fresh_count > 0) & (now >= growth.doubted_until)
     taken = np.fmax(grew - observation.swapped, 0.0)  # what comes home from swap is counted in demand already
     least = np.where(believed & (grew >= tuning.felt_least), observation.demand + taken, np.nan)
-    coming = np.fmin(np.fmax(rate, 0.0) * tuning.felt_answer, grew)
+    ahead = inventory.statistics_period + np.fmax(growth.answer, tuning.felt_answer)
+    coming = np.fmin(np.fmax(rate, 0.0) * ahead, grew)
     likely = least + _reused(growth, observation) + coming
     full = (1.0 - tuning.low) * size
     short = likely > full
@@ -115,7 +142,11 @@ def _conclude(
     wanted = likely + np.maximum(inventory.headroom, inventory.headroom_fraction * likely)
     begins = short & (growth.claimed == 0.0)
     growth = growth.put(begins, claimed_at=now, claimed_from=observation.used + observation.swapped)
-    growth = growth.put(short, claimed=np.maximum(growth.claimed, grew))
+    growth = growth.put(
+        short,
+        claimed=np.maximum(growth.claimed, grew),
+        claimed_burst=np.maximum(np.where(begins, 0.0, growth.claimed_burst), coming),
+    )
     return growth.having(least=least, short=short, sought=np.where(short, np.maximum(wanted, searched), 0.0))
 
 
@@ -135,5 +166,7 @@ def _judge(growth: Growth, observation: Observation, now: float, tuning: Tuning)
         return growth
     false = told & (rose < tuning.failed * growth.claimed)
     doubt = (2 * growth.doubt).clip(tuning.deadline, tuning.rest_longest)
+    faster = told & ~false & (growth.claimed_burst > growth.coming(now, tuning))
+    growth = growth.put(faster, burst=growth.claimed_burst, burst_at=now)
     growth = growth.put(told, claimed=0.0, doubt=0.0)
     return growth.put(false, doubt=doubt, doubted_until=now + doubt)

@@ -84,8 +84,11 @@ class Known:
 
     @cached_property
     def foreseen(self) -> Floats:
-        """(n,) bytes that domains want, see `Estimate.wanted`."""
-        return self.estimate.wanted(self.inventory)
+        """(n,) bytes that domains want, see `Estimate.wanted`, and what they may take before more can arrive."""
+        wanted = self.estimate.wanted(self.inventory)
+        if not np.count_nonzero(self.growth.burst):
+            return wanted
+        return np.fmax(wanted, self.observation.demand + self.growth.coming(self.now, self.tuning))
 
     @cached_property
     def eased(self) -> Floats:

@@ -59,8 +59,10 @@ class Tuning:
     felt_least: float = 8 * MIB
     """Growth of QEMU's resident size that counts: its own memory comes and goes by a few MiB."""
     felt_answer: float = 0.5
-    """From a guest's growth until its balloon has moved: a pass of the senses, a look, a decision, 0.2 s of the
-    balloon."""
+    """From a guest's next statistics until its balloon has moved, if that was not timed: a look, a decision, 0.2 s of
+    the balloon."""
+    burst_half_life: float = 3600.0
+    """After which half of a burst is forgotten, as of the peak of an hour: guests come back to what they did."""
 
     # Balloon.
     deadline: float = 5.0

@@ -479,3 +479,8 @@ class TestFelt:
             mib(200, 600), mib(100, 100), budget=800 * MIB, growth=self.FELT, settings={"ceiling": mib(220, 1024)}
         )
         assert planned(of).size[0] == 220 * MIB
+
+
+def test_a_guest_wants_room_for_what_it_once_took_before_memory_could_come() -> None:
+    of = known(mib(200, 200), mib(100, 100), growth={"burst": mib(80, 0), "burst_at": NOW - 3600})
+    assert planned(of).wanted / MIB == pytest.approx([140, 100 / 0.97])
