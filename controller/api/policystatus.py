@@ -14,6 +14,9 @@ from controller.api.policy import Name
 WORST_NODES = 10
 """Most nodes named in one status; the rest is for the metrics."""
 
+NAMED_NODES = 256
+"""Most nodes of a rollout: names of one character, with what JSON puts around them, in a KiB."""
+
 Count = Annotated[int, Field(ge=0)]
 
 ConditionType = Literal["Ready", "Stable", "Degraded", "Conflicted"]
@@ -79,4 +82,8 @@ class PolicyStatus(StatePart):
     """Stable domains of all domains for people, such as `9/12`."""
     last_change_time: Timestamp | None = None
     """When a sum changed last."""
+    enforcing: Annotated[str, Field(max_length=32)] | None = None
+    """Under a rollout, nodes that may enforce of all nodes for people, such as `2/12`."""
+    enforcing_nodes: Annotated[tuple[Name, ...], Field(strict=False, max_length=NAMED_NODES)] | None = None
+    """Under a rollout, names of the nodes that may enforce, sorted."""
     worst_nodes: Annotated[tuple[WorstNode, ...], Field(strict=False, max_length=WORST_NODES)] = ()

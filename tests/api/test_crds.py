@@ -70,7 +70,7 @@ ALL = {f"{name}{path}": node for name in ("memorypolicies", "nodememorystates") 
 
 
 def is_quantity(node: Schema) -> bool:
-    return bool(node.get("x-kubernetes-int-or-string"))
+    return "x-kubernetes-int-or-string" in node and "x-kubernetes-validations" in node
 
 
 @pytest.mark.parametrize(

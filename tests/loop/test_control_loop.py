@@ -148,6 +148,21 @@ def test_a_pause_stops_what_is_enforced_with_the_next_turn_and_says_so(caplog):
     assert (site.host.applied != applied, site.board.document()["node"]["paused"]) == (True, False)
 
 
+def test_where_a_rollout_has_not_come_nothing_is_changed_and_the_domain_says_why(caplog):
+    caplog.set_level("INFO")
+    site = Site(ENFORCE.replace("{", "{rollout: {maximumNodes: 1}, ", 1))
+    site.host.add("a", actual=512, demand=505)
+    site.turn(5)
+    assert (site.host.applied, site.host.ensured) == ([], {})
+    domain = site.domain("a")
+    assert (domain["mode"], domain["target"] > 512 * MIB) == ("Observe", True)
+    assert domain["advice"].startswith("its policy's rollout does not name this node")
+    assert "MemoryPolicy p0 says Enforce, and is only observed here" in caplog.text
+    site.source.set(ENFORCE)
+    site.turn(5)
+    assert (site.host.applied != [], site.domain("a")["advice"]) == (True, "")
+
+
 def test_a_ballast_started_to_observe_changes_nothing_and_says_which_policies_it_overrules():
     site = Site(ENFORCE, "{mode: Observe, domainSelector: {names: [z]}}", observe=True)
     site.host.add("a", actual=512, demand=505)
