@@ -6,7 +6,7 @@ on real guests.
 
 import random
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +173,9 @@ class RecordedHost:
         for action in actions:
             self._player.move(self._numbers[action.key], action.target)
         return ()
+
+    def withdraw(self, stands: Callable[[Action], bool]) -> None:
+        """Nothing waits."""
 
     def drain_answers(self) -> Mapping[str, tuple[Result, str]]:
         """None: nothing is late."""
