@@ -35,6 +35,11 @@ class _Entry:
     problems: tuple[str, ...] = field(default=())
     """Why the present content is refused."""
 
+    @property
+    def uid(self) -> object:
+        """Tells it from a successor of the same name."""
+        return self.content["metadata"].get("uid")
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -84,7 +89,7 @@ class PolicyStore:
         with self._lock:
             metadata = told["metadata"]
             entry = self._entries.get(metadata["name"])
-            if entry is None or entry.version > _version(metadata):
+            if entry is None or entry.uid != metadata.get("uid") or entry.version > _version(metadata):
                 return False
             del self._entries[metadata["name"]]
             self._told += 1
@@ -116,7 +121,7 @@ class PolicyStore:
         name, version = metadata["name"], _version(metadata)
         before = self._entries.get(name)
         content = _trimmed(told)
-        if before is not None and before.content["metadata"].get("uid") != metadata.get("uid"):
+        if before is not None and before.uid != metadata.get("uid"):
             before = None  # deleted and made anew: what its predecessor said counts no more
         if before is not None and (version < before.version or content == before.content):
             before.version = max(version, before.version)

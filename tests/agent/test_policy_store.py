@@ -152,6 +152,14 @@ def test_listed_objects_may_leave_out_their_kind(store):
     assert weights(store) == {"b": 100}
 
 
+@pytest.mark.parametrize("version", [19, 20, 21, 99])
+def test_the_end_of_a_predecessor_is_not_that_of_the_policy_that_has_its_name_whenever_it_is_told(store, version):
+    store.put(policy(version=20, uid="u2", weight=2))
+    before = store.told
+    assert not store.remove(policy(version=version))
+    assert (weights(store), store.told) == ({"a": 2}, before)
+
+
 ROLLED = {"mode": "Enforce", "rollout": {"maximumNodes": 1}}
 
 
