@@ -11,6 +11,7 @@ from controller.aggregation.conditions import Verdict, conditions
 from controller.aggregation.figures import Share, Trouble
 from controller.aggregation.ledger import Summary
 from controller.aggregation.rollout import enforcing
+from controller.api.nodestate import MOST
 from controller.api.policystatus import Condition, PolicyStatus, WorstNode
 
 STATUS_BYTES = 4096
@@ -102,7 +103,7 @@ def _status(summary: Summary, known: PolicyStatus | None, now: str) -> PolicySta
         reallocations=figures.reallocations,
         looks=figures.looks,
         looksSaved=figures.looks_saved,
-        shortfallMebibytes=figures.shortfall_mebibytes,
+        shortfall=min(figures.shortfall_mebibytes, MOST),
         stable=f"{figures.stable_domains}/{figures.domains}",
         lastChangeTime=now,
         worstNodes=tuple(map(_worst, summary.worst)),
@@ -141,7 +142,7 @@ def _worst(share: Share) -> WorstNode:
         domains=figures.domains,
         stableDomains=figures.stable_domains,
         stuckDomains=figures.stuck_domains,
-        shortfallMebibytes=figures.shortfall_mebibytes,
+        shortfall=min(figures.shortfall_mebibytes, MOST),
     )
 
 

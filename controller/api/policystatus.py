@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.api.nodestate import MESSAGE_CHARACTERS, ConditionStatus, Reason, StatePart, Timestamp
+from controller.api.nodestate import MESSAGE_CHARACTERS, ConditionStatus, Mebibytes, Reason, StatePart, Timestamp
 from controller.api.policy import Name
 
 WORST_NODES = 10
@@ -49,7 +49,7 @@ class WorstNode(StatePart):
     domains: Count = 0
     stable_domains: Count = 0
     stuck_domains: Count = 0
-    shortfall_mebibytes: Count = 0
+    shortfall: Mebibytes = 0
 
 
 class PolicyStatus(StatePart):
@@ -76,7 +76,7 @@ class PolicyStatus(StatePart):
     looks: Count
     looks_saved: Count
     """Against looking at the minimum interval all the time."""
-    shortfall_mebibytes: Count
+    shortfall: Mebibytes
     """Demand above allocation, over all domains."""
     stable: Annotated[str, Field(max_length=32)]
     """Stable domains of all domains for people, such as `9/12`."""

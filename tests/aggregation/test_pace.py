@@ -82,7 +82,6 @@ def test_a_policy_that_is_gone_is_due_no_more():
     pace = Pace()
     pace.touch(P, 0.0)
     pace.keep({Identity("p", "another uid")})
-    pace.forget("never seen")
     assert pace.take(1e9) is None
 
 

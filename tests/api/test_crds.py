@@ -225,6 +225,15 @@ def test_quantities_are_all_of_one_kind() -> None:
     assert rules == rules[:1] * 6
 
 
+def test_memory_in_a_status_is_a_quantity_in_whole_mebibytes() -> None:
+    names = {"total", "budget", "allocated", "demand", "short", "reclaimable", "shortfall", "allocation"}
+    sizes = {path: node for path, node in ALL.items() if ".status." in path and path.rpartition(".")[2] in names}
+    assert len(sizes) == 11
+    for path, node in sizes.items():
+        assert (path, node["type"], node.get("pattern")) == (path, "string", "^[0-9]{1,16}Mi$")
+    assert [path for path in ALL if "bytes" in path.lower()] == []
+
+
 def test_every_rule_says_what_to_do() -> None:
     rules = [rule for node in ALL.values() for rule in node.get("x-kubernetes-validations", [])]
     assert rules
