@@ -282,7 +282,7 @@ def _entry(player: Player, number: int) -> Entry:
     domain = player.domains[number]
     uuid, size = domain.UUIDString(), player.maximum(number)
     facts = DomainFacts(f"{uuid}@{SOURCE}", uuid, f"domain-{number}", incarnation=1, maximum=size, definition=size)
-    return Entry(domain, persistent=True, facts=facts)
+    return Entry(domain, persistent=True, facts=facts, identifier=facts.incarnation)
 
 
 def _meminfo() -> str:
