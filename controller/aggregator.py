@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from controller.aggregation.desk import Desk, Draft
 from controller.aggregation.figures import Figures
+from controller.aggregation.identity import Identity
 from controller.aggregation.news import News
 from controller.aggregation.picture import Picture
 from controller.api.policy import MEBIBYTE
@@ -86,7 +87,7 @@ class Aggregator:
         self._led = False
         self._hold_until = float("-inf")
         self._writes = 0
-        self._failures: dict[str, str] = {}
+        self._failures: dict[Identity, str] = {}
         self._failed_writes = 0
 
     def hear(self, news: News) -> None:
@@ -147,7 +148,7 @@ class Aggregator:
         self._writes += 1
         for condition in draft.turned:
             self._teller.tell(draft.policy, draft.uid, condition)
-        if self._failures.pop(draft.policy, None):
+        if self._failures.pop(draft.identity, None):
             _log.info("MemoryPolicy %s: its status can be written again", draft.policy)
 
     def _not_written(self, draft: Draft, error: ApiError) -> None:
@@ -162,13 +163,14 @@ class Aggregator:
             self._hold_until = now + HEARTBEAT_S
             return
         problem = f"MemoryPolicy {draft.policy}: its status cannot be written: {error}"
-        if draft.policy not in self._failures:
+        if draft.identity not in self._failures:
             _log.warning("%s; tried again until it works", problem, extra={"fields": {"event": "failed write"}})
-        self._failures[draft.policy] = problem
+        self._failures[draft.identity] = problem
 
     def _report(self) -> None:
         figures = self._picture.ledger.figures()
-        self._failures = {name: problem for name, problem in self._failures.items() if name in figures}
+        there = self._picture.identities()
+        self._failures = {policy: problem for policy, problem in self._failures.items() if policy in there}
         self._publish(
             Totals(
                 at=self._clock.monotonic(),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from controller.aggregation.figures import Figures, Report, Share, share
-from controller.api.policy import NodeSelector
+from controller.api.policy import NodeSelector, Rollout
 from controller.api.policystatus import WORST_NODES
 from controller.api.selectors import matches_node
 
@@ -26,6 +26,8 @@ class Policy:
     """None when the policy cannot be read: then it is for no node."""
     problem: str = ""
     """Why the policy cannot be read: one line that names field, value and remedy."""
+    rollout: Rollout | None = None
+    """How many of its nodes enforce it; None where all of them may, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Summary:
     figures: Figures
     worst: tuple[Share, ...]
     """Shares of the nodes that a person should look at, the worst first, at most WORST_NODES."""
+    nodes: tuple[str, ...] = ()
+    """Names of all of its nodes, under a rollout."""
 
 
 @dataclass(slots=True)
@@ -179,7 +183,8 @@ class Ledger:
         if account is None:
             return None
         worst = heapq.nsmallest(WORST_NODES, account.troubled.values(), key=lambda each: each.badness)
-        return Summary(account.policy, account.figures, tuple(worst))
+        nodes = tuple(account.shares) if account.policy.rollout else ()
+        return Summary(account.policy, account.figures, tuple(worst), nodes)
 
     def _match(self, policy: Policy) -> None:
         for name, node in self._nodes.items():

@@ -1,6 +1,9 @@
 """When to write which policy's status: soon after a change, never in a rush, ever later while writing fails."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
+
+from controller.aggregation.identity import Identity
 
 GATHER_S = 0.5
 """Seconds from a change to its write: changes of many nodes come together and make one write."""
@@ -26,46 +29,46 @@ class _Turn:
 
 @dataclass(slots=True)
 class Pace:
-    """Due times by name. Times are seconds of one clock of the caller's that never jumps."""
+    """Due times by policy. Times are seconds of one clock of the caller's that never jumps."""
 
-    _turns: dict[str, _Turn] = field(default_factory=dict)
+    _turns: dict[Identity, _Turn] = field(default_factory=dict)
 
-    def touch(self, name: str, now: float, within: float = GATHER_S) -> None:
+    def touch(self, policy: Identity, now: float, within: float = GATHER_S) -> None:
         """There is something to write, within so many seconds if the spacing allows it."""
-        turn = self._turns.setdefault(name, _Turn())
+        turn = self._turns.setdefault(policy, _Turn())
         due = max(now + within, turn.earliest)
         turn.due = due if turn.due is None else min(turn.due, due)
 
-    def take(self, now: float) -> str | None:
-        """The name that is due and waits longest, once; None when none is due."""
-        due = [(turn.due, name) for name, turn in self._turns.items() if turn.due is not None and turn.due <= now]
+    def take(self, now: float) -> Identity | None:
+        """The policy that is due and waits longest, once; None when none is due."""
+        due = [(turn.due, policy) for policy, turn in self._turns.items() if turn.due is not None and turn.due <= now]
         if not due:
             return None
-        _, name = min(due)
-        self._turns[name].due = None
-        return name
+        _, policy = min(due)
+        self._turns[policy].due = None
+        return policy
 
-    def since(self, name: str, now: float) -> float:
+    def since(self, policy: Identity, now: float) -> float:
         """Seconds since it was last tried to be written; infinite if it never was."""
-        turn = self._turns.get(name)
+        turn = self._turns.get(policy)
         return float("inf") if turn is None else now - turn.last
 
-    def wrote(self, name: str, now: float) -> None:
+    def wrote(self, policy: Identity, now: float) -> None:
         """It was written."""
-        turn = self._turns.setdefault(name, _Turn())
+        turn = self._turns.setdefault(policy, _Turn())
         turn.last, turn.failures = now, 0
 
-    def failed(self, name: str, now: float) -> None:
+    def failed(self, policy: Identity, now: float) -> None:
         """It could not be written: try again, later each time."""
-        turn = self._turns.setdefault(name, _Turn())
+        turn = self._turns.setdefault(policy, _Turn())
         turn.last, turn.failures = now, min(turn.failures + 1, 8)
         turn.due = turn.earliest
 
-    def forget(self, name: str) -> None:
-        """Nothing is to be written for this name any more."""
-        self._turns.pop(name, None)
+    def keep(self, policies: Collection[Identity]) -> None:
+        """Forget all but these: the others are gone."""
+        self._turns = {policy: turn for policy, turn in self._turns.items() if policy in policies}
 
     @property
     def next_due(self) -> float:
-        """When the next name is due; infinite when nothing is."""
+        """When the next policy is due; infinite when nothing is."""
         return min((turn.due for turn in self._turns.values() if turn.due is not None), default=float("inf"))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from controller.aggregation.identity import Identity
 from controller.aggregation.ledger import Ledger
 from controller.aggregation.news import Changed, Complete, Lost, News, Raw, Removed, Resumed, Seen
 from controller.aggregation.reading import age_s, read_labels, read_policy, read_state, written_at
@@ -37,6 +38,10 @@ class Picture:
     def complete(self) -> bool:
         """Everything has been heard once: from now on sums are sums of everything."""
         return self._complete == KINDS
+
+    def identities(self) -> frozenset[Identity]:
+        """All policies that there are."""
+        return frozenset(Identity(name, stored.uid) for name, stored in self.stored.items())
 
     def hear(self, news: News, now: float) -> None:
         """Take in one piece of news."""

@@ -22,7 +22,8 @@ def read_policy(raw: Raw) -> Policy:
         policy = MemoryPolicy.model_validate(raw)
     except ValidationError as errors:
         return Policy(*identity, None, _said(errors, MemoryPolicy))
-    return Policy(*identity, policy.spec.node_selector)
+    rollout = policy.spec.rollout if policy.spec.mode == "Enforce" else None
+    return Policy(*identity, policy.spec.node_selector, rollout=rollout)
 
 
 def read_state(raw: Raw) -> Report:

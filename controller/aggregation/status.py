@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from controller.aggregation.conditions import Verdict, conditions
 from controller.aggregation.figures import Share, Trouble
 from controller.aggregation.ledger import Summary
+from controller.aggregation.rollout import enforcing
+from controller.api.nodestate import MOST
 from controller.api.policystatus import Condition, PolicyStatus, WorstNode
 
 STATUS_BYTES = 4096
@@ -87,6 +89,7 @@ def _status(summary: Summary, known: PolicyStatus | None, now: str) -> PolicySta
     figures, generation = summary.figures, summary.policy.generation
     before = {condition.type: condition for condition in known.conditions} if known else {}
     return PolicyStatus(
+        **_rollout(summary, known),
         observedGeneration=generation,
         conditions=tuple(_condition(each, generation, before.get(each.type), now) for each in conditions(summary)),
         nodes=figures.nodes,
@@ -100,11 +103,21 @@ def _status(summary: Summary, known: PolicyStatus | None, now: str) -> PolicySta
         reallocations=figures.reallocations,
         looks=figures.looks,
         looksSaved=figures.looks_saved,
-        shortfallMebibytes=figures.shortfall_mebibytes,
+        shortfall=min(figures.shortfall_mebibytes, MOST),
         stable=f"{figures.stable_domains}/{figures.domains}",
         lastChangeTime=now,
         worstNodes=tuple(map(_worst, summary.worst)),
     )
+
+
+def _rollout(summary: Summary, known: PolicyStatus | None) -> dict[str, Any]:
+    """Of a policy under one, which nodes may enforce it."""
+    rollout = summary.policy.rollout
+    if rollout is None:
+        return {}
+    before = (known.enforcing_nodes or ()) if known else ()
+    chosen = enforcing(rollout.most(len(summary.nodes)), summary.policy.uid, summary.nodes, before)
+    return {"enforcingNodes": chosen, "enforcing": f"{len(chosen)}/{len(summary.nodes)}"}
 
 
 def _condition(verdict: Verdict, generation: int, before: Condition | None, now: str) -> Condition:
@@ -129,7 +142,7 @@ def _worst(share: Share) -> WorstNode:
         domains=figures.domains,
         stableDomains=figures.stable_domains,
         stuckDomains=figures.stuck_domains,
-        shortfallMebibytes=figures.shortfall_mebibytes,
+        shortfall=min(figures.shortfall_mebibytes, MOST),
     )
 
 

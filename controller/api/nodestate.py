@@ -19,7 +19,9 @@ WORST_DOMAINS = 10
 BRIEF_UID = 13
 """Characters of a UID, of which 12 are hexadecimal digits: no two policies of a cluster are alike in them."""
 
-Count = Annotated[int, Field(ge=0, le=2**50)]
+MOST = 2**50
+"""Of whatever is counted; more MiB than all computers have."""
+Count = Annotated[int, Field(ge=0, le=MOST)]
 """What a node may say it has at most, so that sums over nodes stay within the API server's integers of 64 bits."""
 
 _MEBI = "Mi"

@@ -7,6 +7,7 @@ the API server takes by the CRDs, and nothing else; `null` counts as absent, but
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -18,6 +19,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -134,7 +136,7 @@ _ITEMS = 64
 def _not_null(value: object) -> object:
     """What narrows is there or not: null, as from a template, would select more than whoever wrote it meant."""
     if value is None:
-        raise InvalidValueError("", "null, which is no selector", "give it entries, or remove it")
+        raise InvalidValueError("", "null, which narrows nothing", "give it entries, or remove it")
     return value
 
 
@@ -230,6 +232,38 @@ class Selectors(Part):
         """True when there are label selectors, and none of them is empty."""
         written = [each for each in (self.namespace_selector, self.virtual_machine_instance_selector) if each]
         return bool(written) and LabelSelector() not in written
+
+
+MOST_NODES = 1000
+"""That a rollout can ask for as a number; their names do not all go into a status."""
+_SHARE = re.compile("(100|[1-9][0-9]?)%")
+
+
+def _some_nodes(value: object) -> object:
+    """A number of nodes, or a share of them, as Kubernetes writes `maxUnavailable`."""
+    number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_NODES
+    if number or (isinstance(value, str) and _SHARE.fullmatch(value)):
+        return value
+    message = f"neither a number of nodes, 1 to {MOST_NODES}, nor a share of them, 1% to 100%"
+    raise InvalidValueError(value if isinstance(value, int | float | str) else "", message, 'write 2 or "10%"')
+
+
+SomeNodes = Annotated[
+    int | str,
+    BeforeValidator(_some_nodes),
+    WithJsonSchema({"minimum": 1, "maximum": MOST_NODES, "pattern": _SHARE.pattern, "maxLength": 4}),
+]
+
+
+class Rollout(Part):
+    """How many nodes enforce a policy for now. Who counts the nodes of a cluster chooses them."""
+
+    maximum_nodes: SomeNodes
+
+    def most(self, nodes: int) -> int:
+        """Nodes that may enforce, of so many; at least one."""
+        asked = self.maximum_nodes
+        return asked if isinstance(asked, int) else ceil(nodes * int(asked.removesuffix("%")) / 100) or 1
 
 
 class WeightedLeastSquares(Part):
@@ -405,6 +439,7 @@ class Spec(Part):
     node_selector: Annotated[NodeSelector, _SELECTOR] = NodeSelector()
     domain_selector: Annotated[DomainSelector, _SELECTOR] = DomainSelector()
     selectors: Annotated[Selectors | None, _SELECTOR] = None
+    rollout: Annotated[Rollout | None, _SELECTOR] = None
     model: ForecastModel = ForecastModel()
     threshold: Threshold = Threshold()
     headroom: Headroom = Headroom()

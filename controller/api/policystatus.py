@@ -8,11 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.api.nodestate import MESSAGE_CHARACTERS, ConditionStatus, Reason, StatePart, Timestamp
+from controller.api.nodestate import MESSAGE_CHARACTERS, ConditionStatus, Mebibytes, Reason, StatePart, Timestamp
 from controller.api.policy import Name
 
 WORST_NODES = 10
 """Most nodes named in one status; the rest is for the metrics."""
+
+NAMED_NODES = 256
+"""Most nodes of a rollout: names of one character, with what JSON puts around them, in a KiB."""
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -46,7 +49,7 @@ class WorstNode(StatePart):
     domains: Count = 0
     stable_domains: Count = 0
     stuck_domains: Count = 0
-    shortfall_mebibytes: Count = 0
+    shortfall: Mebibytes = 0
 
 
 class PolicyStatus(StatePart):
@@ -73,10 +76,14 @@ class PolicyStatus(StatePart):
     looks: Count
     looks_saved: Count
     """Against looking at the minimum interval all the time."""
-    shortfall_mebibytes: Count
+    shortfall: Mebibytes
     """Demand above allocation, over all domains."""
     stable: Annotated[str, Field(max_length=32)]
     """Stable domains of all domains for people, such as `9/12`."""
     last_change_time: Timestamp | None = None
     """When a sum changed last."""
+    enforcing: Annotated[str, Field(max_length=32)] | None = None
+    """Under a rollout, nodes that may enforce of all nodes for people, such as `2/12`."""
+    enforcing_nodes: Annotated[tuple[Name, ...], Field(strict=False, max_length=NAMED_NODES)] | None = None
+    """Under a rollout, names of the nodes that may enforce, sorted."""
     worst_nodes: Annotated[tuple[WorstNode, ...], Field(strict=False, max_length=WORST_NODES)] = ()

@@ -105,6 +105,8 @@ def _print_lines(report: Report) -> None:
         if not problems:
             count = len(found.policies)
             say(f"{source}: ok ({count} {'policy' if count == 1 else 'policies'})")
+        for note in _notes(found):
+            say(f"{source}: {note}")
 
 
 def _data(report: Report) -> dict[str, object]:
@@ -113,10 +115,20 @@ def _data(report: Report) -> dict[str, object]:
             "file": source,
             "policies": [policy.name for policy in found.policies],
             "problems": [_fields(problem) for problem in problems],
+            "notes": _notes(found),
         }
         for source, found, problems in report
     ]
     return {"ok": not any(problems for _, _, problems in report), "files": files}
+
+
+def _notes(found: Loaded) -> list[str]:
+    """What is right, and may not do what is meant."""
+    return [
+        f"MemoryPolicy {policy.name}: spec.rollout needs a cluster; on a host without one the policy only observes"
+        for policy in found.policies
+        if policy.spec.mode == "Enforce" and policy.spec.rollout is not None
+    ]
 
 
 def _fields(problem: Problem) -> dict[str, object]:

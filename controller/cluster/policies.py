@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
-from controller.api.documents import load_object
 from controller.api.policy import MemoryPolicy
 from controller.cluster.access import Load
 from controller.cluster.cache import Cache, Remembered
@@ -21,7 +20,7 @@ from controller.cluster.nodewatch import NodeWatch
 from controller.cluster.resources import MEMORY_POLICIES, Object
 from controller.cluster.retry import Retry, spread
 from controller.cluster.shape import all_sound, sound
-from controller.cluster.store import Known, PolicyStore
+from controller.cluster.store import Known, PolicyStore, load_here
 from controller.cluster.worker import Worker
 from controller.engine.ownership import NodeIdentity
 
@@ -55,7 +54,7 @@ class ClusterPolicies:
         self._identity = node
         self._cache = cache
         self._wake = wake
-        self._store = PolicyStore()
+        self._store = PolicyStore(node.name)
         self._retry = Retry("MemoryPolicies")
         self._odd_news = Retry("news of MemoryPolicies")
         self._listed = False
@@ -176,7 +175,7 @@ class ClusterPolicies:
         if self._listed or self._lister.stopped:
             return
         if self._last_known is not None:
-            self._inherited, self._last_known = _readable(self._last_known.policies), None
+            self._inherited, self._last_known = _readable(self._last_known.policies, self._identity.name), None
         self._listed = True  # from now on the loop may ask, once, what it inherits
         self._stack.enter_context(self._kopf.worker)
         self._wake()
@@ -210,8 +209,8 @@ class ClusterPolicies:
             self._cache.write(Remembered(self._metadata, self._store.known.contents))
 
 
-def _readable(contents: Iterable[Object]) -> tuple[MemoryPolicy, ...]:
-    loaded = [load_object(content, "the cache") for content in contents]
+def _readable(contents: Iterable[Object], node: str) -> tuple[MemoryPolicy, ...]:
+    loaded = [load_here(content, "the cache", node) for content in contents]
     return tuple(policy for each in loaded if not each.problems for policy in each.policies)
 
 

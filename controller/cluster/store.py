@@ -4,14 +4,16 @@ A policy that cannot be read is refused, and its last good version stays in forc
 counting. A list takes the place of everything that was known before it was asked for. Resource versions, which are
 numbers that grow with every write, order what a watch tells after a list, and nothing else: a cluster restored from a
 backup goes back in them.
+
+A policy that is rolled out to some nodes keeps its rollout until its status names this node.
 """
 
 import logging
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
-from controller.api.documents import load_object
+from controller.api.documents import Loaded, load_object
 from controller.api.policy import MemoryPolicy
 from controller.cluster.resources import MEMORY_POLICIES, Object
 
@@ -33,6 +35,11 @@ class _Entry:
     problems: tuple[str, ...] = field(default=())
     """Why the present content is refused."""
 
+    @property
+    def uid(self) -> object:
+        """Tells it from a successor of the same name."""
+        return self.content["metadata"].get("uid")
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -50,7 +57,9 @@ class Known:
 class PolicyStore:
     """Thread-safe. Every method that takes news returns True when the policies in force or the problems changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str) -> None:
+        """`node` is the name of the one that the policies are known on."""
+        self._node = node
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._listed = 0
@@ -80,7 +89,7 @@ class PolicyStore:
         with self._lock:
             metadata = told["metadata"]
             entry = self._entries.get(metadata["name"])
-            if entry is None or entry.version > _version(metadata):
+            if entry is None or entry.uid != metadata.get("uid") or entry.version > _version(metadata):
                 return False
             del self._entries[metadata["name"]]
             self._told += 1
@@ -112,12 +121,12 @@ class PolicyStore:
         name, version = metadata["name"], _version(metadata)
         before = self._entries.get(name)
         content = _trimmed(told)
-        if before is not None and before.content["metadata"].get("uid") != metadata.get("uid"):
+        if before is not None and before.uid != metadata.get("uid"):
             before = None  # deleted and made anew: what its predecessor said counts no more
         if before is not None and (version < before.version or content == before.content):
             before.version = max(version, before.version)
             return False
-        loaded = load_object(content, f"MemoryPolicy {name}")
+        loaded = load_here(content, f"MemoryPolicy {name}", self._node)
         problems = tuple(map(str, loaded.problems))
         entry = _Entry(version, content, problems=problems)
         if not problems:
@@ -146,6 +155,37 @@ class PolicyStore:
         return True
 
 
+def load_here(content: Object, source: str, node: str) -> Loaded:
+    """As `load_object`, without the rollout of a policy that names `node` among those that enforce it.
+
+    What was said of another generation of the policy counts for nothing.
+    """
+    loaded = load_object(content, source)
+    named = node in _enforcing_nodes(content)
+    return replace(loaded, policies=tuple(map(_everywhere, loaded.policies))) if named else loaded
+
+
+def _everywhere(policy: MemoryPolicy) -> MemoryPolicy:
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"rollout": None})})
+
+
+def _enforcing_nodes(content: Object) -> Sequence[str]:
+    """What the status names; nothing where it makes no sense."""
+    status, generation = content.get("status"), content["metadata"].get("generation")
+    if not isinstance(status, dict) or generation is None or status.get("observedGeneration") != generation:
+        return ()
+    named = status.get("enforcingNodes")
+    return named if isinstance(named, list) else ()
+
+
+def _rollout_of(told: Object) -> Object:
+    """What a status says of a rollout, where there is one: the rest changes often, and counts for nothing here."""
+    spec, status = told.get("spec"), told.get("status")
+    if not isinstance(spec, dict) or "rollout" not in spec or not isinstance(status, dict):
+        return {}
+    return {"status": {name: status[name] for name in ("observedGeneration", "enforcingNodes") if name in status}}
+
+
 def _say(name: str, entry: _Entry, before: _Entry | None) -> None:
     for problem in entry.problems:
         _log.error("%s", problem, extra={"fields": {"event": "refused policy"}})
@@ -160,7 +200,7 @@ def _trimmed(told: Object) -> Object:
     """What a policy is read from."""
     metadata = {name: told["metadata"][name] for name in _KEPT if name in told["metadata"]}
     content = {"apiVersion": told.get("apiVersion"), "kind": told.get("kind"), "metadata": metadata}
-    return content | ({"spec": told["spec"]} if "spec" in told else {})
+    return content | ({"spec": told["spec"]} if "spec" in told else {}) | _rollout_of(told)
 
 
 def _version(metadata: Object) -> int:

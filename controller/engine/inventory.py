@@ -46,7 +46,7 @@ class DomainFacts:
     uuid: str
     name: str
     incarnation: int
-    """Changes whenever the domain is started anew (libvirt's domain id); its history does not survive that."""
+    """Changes whenever the domain is started anew; its history does not survive that."""
     maximum: int
     """The most its balloon can give it: `<memory>` without the memory devices that are none of the balloon's."""
     definition: int

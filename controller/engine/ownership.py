@@ -3,7 +3,8 @@
 One policy owns a domain: highest `priority`, then oldest, then name (rule 6). Others that select it are overridden
 there if their priority is lower, as layers are meant to be, and conflicted if it is the same.
 
-A policy of mode Pause owns nothing: wherever it is for the node, no other enforces.
+A policy of mode Pause owns nothing: wherever it is for the node, no other enforces. One with a rollout observes: who
+brings policies takes the rollout off where it has come to this node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,6 +56,8 @@ class Assignment:
     """Names of the policies that keep all others of this node from enforcing."""
     overruled: tuple[str, ...] = ()
     """Names of the policies of this node that would enforce, and may not as it was started to observe."""
+    held: tuple[str, ...] = ()
+    """Names of the policies of this node that enforce on others for now."""
 
 
 def assign(
@@ -69,10 +72,9 @@ def assign(
 
     `observe`: nothing is enforced, whatever a policy's mode; the budget is what it would be if it were.
     """
-    ranked = sorted(
-        (policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)),
-        key=_rank,
-    )
+    here = [policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)]
+    held = tuple(policy.metadata.name for policy in here if _held(policy.spec))
+    ranked = sorted(map(_observed_if_held, here), key=_rank)
     pausing = tuple(policy.metadata.name for policy in ranked if policy.spec.mode == "Pause")
     overruled = tuple(policy.metadata.name for policy in ranked if observe and policy.spec.mode == "Enforce")
     owners, lost, matched = _owners(facts, ranked)
@@ -105,7 +107,18 @@ def assign(
     unmatched = tuple(
         name for number, name in enumerate(inventory.policies) if number not in matched and modes[number] != "Pause"
     )
-    return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched, pausing, overruled)
+    return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched, pausing, overruled, held)
+
+
+def _held(spec: Spec) -> bool:
+    """Whether it says Enforce, but not on this node yet."""
+    return spec.mode == "Enforce" and spec.rollout is not None
+
+
+def _observed_if_held(policy: MemoryPolicy) -> MemoryPolicy:
+    if not _held(policy.spec):
+        return policy
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"mode": "Observe"})})
 
 
 def _mode(spec: Spec, *, paused: bool) -> Mode:

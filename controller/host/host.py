@@ -123,6 +123,12 @@ class Host:
         """
         return self._mover.apply(actions)
 
+    def withdraw(self, stands: Callable[[Action], bool]) -> None:
+        """Orders that were not sent yet are not to be where their decision does not stand any more, or where their
+        domain was started anew; `drain_answers` tells of them.
+        """
+        self._mover.withdraw(stands)
+
     def drain_answers(self) -> dict[str, tuple[Result, str]]:
         """libvirt's late answers to orders whose outcome was unknown, since the last call, by key."""
         return self._mover.drain_answers()

@@ -78,6 +78,13 @@ class Lane:
         with self._changed:
             self._begin()
 
+    def withdraw(self, errand: Errand, why: str) -> None:
+        """Never begin it, if it still waits."""
+        with self._changed:
+            kept = deque(each for each in self._waiting if each[0] is not errand)
+            if len(kept) < len(self._waiting):
+                self._waiting, errand.withdrawn = kept, why
+
     def close(self) -> None:
         """Begin nothing any more."""
         with self._changed:

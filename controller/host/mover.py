@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,10 @@ ORDERS_AT_ONCE = 3
 """On one connection; one of the calls that may be left behind (`calls.LIMIT`) stays for looks."""
 
 
+WITHDRAWN = "it was taken back before it was sent, as what it was decided on has changed"
+"""Said of an order to which its decision no longer holds."""
+
+
 class NotMovedError(Exception):
     """A balloon was left as it is; the message says why."""
 
@@ -60,9 +64,17 @@ class _Order:
     """One that was sent, or is to be."""
 
     action: Action
+    entry: Entry
+    """The domain as it was then."""
     link: Link
     lane: Lane
     errand: Errand
+
+    @property
+    def same_life(self) -> bool:
+        """Whether the domain still runs as it did, neither started anew nor reset."""
+        now = self.link.entries.get(self.action.key)
+        return now is not None and _life(now) == _life(self.entry)
 
     @property
     def size(self) -> str:
@@ -107,6 +119,12 @@ class Mover:
     def _patience(self) -> float:
         """Seconds that a turn waits for its orders."""
         return min(self._seconds, SHARED_SECONDS) if len(self._connections) > 1 else self._seconds
+
+    def withdraw(self, stands: Callable[[Action], bool]) -> None:
+        """Orders that still wait are not to be sent where their decision does not stand any more."""
+        for order in self._late.values():
+            if not order.same_life or not stands(order.action):
+                order.lane.withdraw(order.errand, WITHDRAWN)
 
     def drain_answers(self) -> dict[str, tuple[Result, str]]:
         """What has become of late orders since the last call, by key."""
@@ -167,7 +185,7 @@ class Mover:
         errand = Errand(action.key, time.monotonic() + waits)
         lane = self._lane(connection, link)
         lane.add(errand, lambda: _send(handle, entry.domain, size))
-        return _Order(action, link, lane, errand)
+        return _Order(action, entry, link, lane, errand)
 
     def _lane(self, connection: Connection, link: Link) -> Lane:
         """The orders of an open connection."""
@@ -185,6 +203,10 @@ class Mover:
         if key in self._trouble.unresponsive:
             raise NotMovedError(Reason.UNRESPONSIVE.text)
         return link.entries[key]
+
+
+def _life(entry: Entry) -> tuple[int, float]:
+    return entry.facts.incarnation, entry.facts.reset_at
 
 
 def kibibytes(action: Action, maximum: int) -> int:

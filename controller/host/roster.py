@@ -21,6 +21,11 @@ Handle = Any
 Starts = Callable[[Mapping[str, str]], Mapping[str, float]]
 """Names by UUID, to when the QEMU of each began, seconds since the epoch, by UUID; as far as that is known."""
 
+SAME_START_S = 2.0
+"""Seconds by which two readings of one QEMU's start may differ: clock ticks, and a clock that was set."""
+ANOTHER_LIFE = 2**32
+"""Added to the incarnation of a domain that has got the libvirt ID of its life before; no ID is as large."""
+
 _ACTIVE = (
     (True, libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT),
     (False, libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE | libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT),
@@ -39,6 +44,8 @@ class Entry:
     """Its libvirt.virDomain, of the connection that is open now; None while none is."""
     persistent: bool
     facts: DomainFacts
+    identifier: int
+    """libvirt's, which begins anew with libvirt."""
     marked: int = 0
     """Seconds of the statistics period that Ballast has set, 0 where it has set none; see `marks`."""
 
@@ -103,8 +110,10 @@ class Roster:
             raise CrowdedPodError(message)
         keys = {self.key(domain) for _, domain in listed}
         self._refusals = {key: message for key, message in self._refusals.items() if key in keys}
-        new = [domain for _, domain in listed if self._known(domain) is None]
-        self._started = self._starts({domain.UUIDString(): domain.name() for domain in new}) if new else {}
+        self._started = {}
+        unsure = [domain for _, domain in listed if not self._followed(domain)]
+        if unsure:
+            self._started = self._starts({domain.UUIDString(): domain.name() for domain in unsure})
         read = [self._entry(handle, domain, persistent, changed) for persistent, domain in listed]
         present = sorted((entry for entry in read if entry is not None), key=_order)
         return {entry.facts.key: entry for entry in present}
@@ -135,10 +144,28 @@ class Roster:
         self._refusals.pop(key, None)
         return entry
 
+    def _followed(self, domain: Any) -> bool:
+        """Whether it is known, and its libvirt was never out of sight."""
+        known = self._known(domain)
+        return known is not None and known.domain is not None
+
     def _known(self, domain: Any) -> Entry | None:
         """What was read before of a domain, if it has not been started anew since."""
         known = self.entries.get(self.key(domain))
-        return None if known is None or known.facts.incarnation != domain.ID() else known
+        same = known is not None and known.identifier == domain.ID() and not self._began_anew(domain, known)
+        return known if same else None
+
+    def _began_anew(self, domain: Any, known: Entry) -> bool:
+        """Whether it has another QEMU than when libvirt was last seen; one that was restarted gives its IDs again."""
+        before, now = known.facts.started_at, self._started.get(domain.UUIDString(), 0.0)
+        return bool(known.domain is None and before and now and abs(now - before) > SAME_START_S)
+
+    def _incarnation(self, domain: Any) -> int:
+        """Another one than that of its life before."""
+        before, identifier = self.entries.get(self.key(domain)), int(domain.ID())
+        if before is None or before.identifier != identifier:
+            return identifier
+        return before.facts.incarnation + ANOTHER_LIFE
 
     def _refuse(self, key: str, name: str, message: str) -> None:
         """Say that a domain's XML cannot be read; once, for it is tried at every listing."""
@@ -149,7 +176,8 @@ class Roster:
     def _read(self, domain: Any, persistent: bool, known: Entry | None) -> Entry:
         uuid, name = domain.UUIDString(), domain.name()
         xml = domain.XMLDesc()
-        description = describe(xml, self.key(domain), uuid, name, domain.ID())
+        incarnation = self._incarnation(domain) if known is None else known.facts.incarnation
+        description = describe(xml, self.key(domain), uuid, name, incarnation)
         if description.error:
             LOG.warning("domain %s: %s", description.facts.name, description.error)
         definition = self._definition(domain, persistent, known, description)
@@ -159,7 +187,7 @@ class Roster:
             reset_at=0.0 if known is None else known.facts.reset_at,
             started_at=self._started_at(uuid, known),
         )
-        return Entry(domain, persistent, facts, 0 if description.error else marked(xml))
+        return Entry(domain, persistent, facts, domain.ID(), 0 if description.error else marked(xml))
 
     def _started_at(self, uuid: str, known: Entry | None) -> float:
         """With its QEMU. Where that is not to be seen, one that no earlier listing had was started a moment ago."""

@@ -8,11 +8,12 @@ import numpy as np
 
 from controller.api.policy import Metadata
 from controller.engine.balance import Shortage
-from controller.engine.decision import Decision, Notice
+from controller.engine.decision import Action, Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import BalloonEvents, Felt, HostReading, Outcome, Result, Samples, Snapshot
+from controller.engine.standing import stands
 from controller.engine.state import State
 from controller.engine.step import align, due, next_due, parting, step
 from controller.host.look import to_samples
@@ -97,6 +98,7 @@ class ControlLoop:
     def iterate(self) -> Iteration:
         """One round: whoever is due is looked at, and what the engine decides is carried out."""
         inventory = self._refresh()
+        self._host.withdraw(self._stands)
         self._feel()
         asked = self._whom_to_ask(inventory)
         self._ensure_statistics(asked)
@@ -104,6 +106,7 @@ class ControlLoop:
         felt = self._feel()
         now = self._clock.monotonic()
         decision = self._decide(inventory, samples, felt, now)
+        self._host.withdraw(self._stands)
         self.tally.false_alarms(self._alarms.settle(self._state, asked, now))
         refused = self._apply(decision, inventory)
         self.tally.looked(self._state.reason[samples.rows])
@@ -241,6 +244,10 @@ class ControlLoop:
         refused = {key: message for key, (result, message) in self._answers.items() if result is Result.REFUSED}
         self.tally.orders(decision.actions, refused)
         return refused
+
+    def _stands(self, action: Action) -> bool:
+        """Whether an order that waits would be given by what is known now."""
+        return stands(action, self._state)
 
     def _note_refusals(self, answers: Mapping[str, tuple[Result, str]]) -> None:
         new = {key: message for key, (result, message) in answers.items() if result is Result.REFUSED}

@@ -1,6 +1,6 @@
 """What the loop needs of the world: a host with domains, and someone who knows the policies."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from controller.api.policy import MemoryPolicy
@@ -29,6 +29,10 @@ class Host(Protocol):
 
     def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
         """Change balloons, in order; what was not done, or may not have been."""
+        ...
+
+    def withdraw(self, stands: Callable[[Action], bool]) -> None:
+        """Send none of the orders that wait for their turn and whose decision does not stand any more."""
         ...
 
     def drain_answers(self) -> Mapping[str, tuple[Result, str]]:

@@ -13,7 +13,7 @@ from controller.api.printable import LONGEST_NAME, LONGEST_PART, bounded
 from controller.engine.balance import Shortage, shortage
 from controller.engine.state import State
 from controller.engine.view import view
-from controller.observe.advice import advice
+from controller.observe.advice import HELD, advice
 from controller.observe.chronicle import Chronicle
 from controller.observe.explain import EXPLAINED, Scene, explanation, matching, near
 from controller.observe.remarks import Ownership
@@ -235,6 +235,8 @@ def _generation(latest: Publication, policy: str) -> int:
 def _domain(domain: dict[str, Any], latest: Publication) -> dict[str, Any]:
     error, refusal = (said.get(domain["key"], "") for said in (latest.wishes_errors, latest.refusals))
     told = advice(domain["reason"], domain["name"], domain["mode"], error, refusal)
+    if domain["policy"] in latest.ownership.held:
+        told = told or HELD
     return domain | {"name": bounded(domain["name"], LONGEST_NAME), "advice": bounded(told, LONGEST_PART)}
 
 

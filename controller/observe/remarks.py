@@ -16,7 +16,7 @@ class Remark:
     """One line, as it stands in the log, in `/state` and above the table."""
 
     event: str
-    """`paused`, `conflict`, `overridden`, `overruled`, `unmatched`, `elsewhere` or `no policy`."""
+    """`paused`, `conflict`, `overridden`, `overruled`, `held`, `unmatched`, `elsewhere` or `no policy`."""
     policy: str
     """Name of the MemoryPolicy it is about; empty without one, or with several."""
     text: str
@@ -24,7 +24,7 @@ class Remark:
     @property
     def ordinary(self) -> bool:
         """As it is meant to be, where policies are layers or for other nodes: worth a line in the log, and no more."""
-        return self.event in {"overridden", "elsewhere"}
+        return self.event in {"overridden", "held", "elsewhere"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Ownership:
     overridden: Mapping[str, int] = field(default_factory=dict)
     """By policy, how many domains it selects and a policy of higher priority owns."""
     remarks: tuple[Remark, ...] = ()
+    held: frozenset[str] = frozenset()
+    """Names of the policies that enforce on other nodes for now."""
 
     @property
     def paused(self) -> str:
@@ -54,6 +56,7 @@ def ownership(assignment: Assignment, policies: Collection[str], node: str) -> O
         conflicted={policy: len(keys) for policy, keys in assignment.conflicted.items()},
         overridden={policy: len(keys) for policy, keys in assignment.overridden.items()},
         remarks=tuple(_remarks(assignment, policies, node)),
+        held=frozenset(assignment.held),
     )
 
 
@@ -72,6 +75,12 @@ def _remarks(assignment: Assignment, policies: Collection[str], node: str) -> It
         assignment.overruled,
         "says Enforce, and is only observed: Ballast was started to change nothing",
         "say Enforce, and are only observed: Ballast was started to change nothing",
+    )
+    yield from _of_all(
+        "held",
+        assignment.held,
+        "says Enforce, and is only observed here: its rollout does not name this node (status.enforcingNodes)",
+        "say Enforce, and are only observed here: their rollouts do not name this node (status.enforcingNodes)",
     )
     yield from _conflicts(assignment)
     if assignment.inventory.keys:

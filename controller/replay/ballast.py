@@ -130,13 +130,17 @@ class Ballast:
         return BalloonEvents(places, world.allocation[moved] * MIB)
 
 
+_HERE = {"mode": "Enforce", "node_selector": NodeSelector(), "rollout": None}
+"""Of a spec, what has it act on whatever node a trace is of."""
+
+
 def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
     """`policy` in Enforce on whatever node a trace is of, its intervals no shorter than `period_s` seconds."""
     monitoring = policy.spec.monitoring
     shortest = max(monitoring.minimum_interval_seconds, int(np.ceil(period_s)))
     longest = max(monitoring.maximum_interval_seconds, shortest)
     fitted = monitoring.model_copy(update={"minimum_interval_seconds": shortest, "maximum_interval_seconds": longest})
-    spec = policy.spec.model_copy(update={"mode": "Enforce", "monitoring": fitted, "node_selector": NodeSelector()})
+    spec = policy.spec.model_copy(update=_HERE | {"monitoring": fitted})
     return policy.model_copy(update={"spec": spec})
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +87,9 @@ class FakeHost:
     def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:  # noqa: ARG002 - the port's signature
         """Nothing is asked for: the policy observes."""
         return ()
+
+    def withdraw(self, stands: Callable[[Action], bool]) -> None:
+        """Nothing waits."""
 
     def drain_answers(self) -> Mapping[str, tuple[Result, str]]:
         """None: nothing is late."""

@@ -6,7 +6,7 @@ on real guests.
 
 import random
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +174,9 @@ class RecordedHost:
             self._player.move(self._numbers[action.key], action.target)
         return ()
 
+    def withdraw(self, stands: Callable[[Action], bool]) -> None:
+        """Nothing waits."""
+
     def drain_answers(self) -> Mapping[str, tuple[Result, str]]:
         """None: nothing is late."""
         return {}
@@ -279,7 +282,7 @@ def _entry(player: Player, number: int) -> Entry:
     domain = player.domains[number]
     uuid, size = domain.UUIDString(), player.maximum(number)
     facts = DomainFacts(f"{uuid}@{SOURCE}", uuid, f"domain-{number}", incarnation=1, maximum=size, definition=size)
-    return Entry(domain, persistent=True, facts=facts)
+    return Entry(domain, persistent=True, facts=facts, identifier=facts.incarnation)
 
 
 def _meminfo() -> str:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from fake_api import AWAY, FakeApi, policy
 
-from controller.api.documents import Loaded, load_object
+from controller.api.documents import Loaded
 from controller.cluster.cache import FILE, Cache
 from controller.cluster.errors import ApiError
 from controller.cluster.kopfwatch import BEGIN_S
 from controller.cluster.policies import RELIST_S, ClusterPolicies
-from controller.cluster.store import PolicyStore
+from controller.cluster.resources import Object
+from controller.cluster.store import PolicyStore, load_here
 from controller.engine.ownership import NodeIdentity
 
 NODE = NodeIdentity("here", eviction=100)
@@ -207,7 +208,7 @@ def test_what_the_list_knew_already_is_let_pass_when_it_is_told_late(source):
 
 
 def test_old_news_does_not_undo_new():
-    store = PolicyStore()
+    store = PolicyStore("node-a")
     store.put(policy("a", 20, mode="Enforce"))
     assert not store.put(policy("a", 10, mode="Observe"))
     assert not store.remove(policy("a", 15))
@@ -310,17 +311,29 @@ def test_what_the_cache_knew_is_inherited_as_soon_as_the_list_is_there(tmp_path)
     assert [(each.name, each.spec.mode) for each in after.policies.inherited] == [("a", "Enforce"), ("b", "Observe")]
 
 
+def test_a_policy_that_had_come_to_this_node_is_inherited_as_one_that_enforced(tmp_path):
+    rolled = [policy(name, 1, mode="Enforce", rollout={"maximumNodes": 1}) for name in ("a", "b")]
+    named = [
+        each | {"status": {"observedGeneration": 1, "enforcingNodes": [node]}}
+        for each, node in zip(rolled, ("here", "there"), strict=True)
+    ]
+    Source(tmp_path).know(*named)
+    after = Source(tmp_path)
+    after.know()
+    assert [(each.name, each.spec.rollout is None) for each in after.policies.inherited] == [("a", True), ("b", False)]
+
+
 def test_nobody_is_told_that_all_is_known_before_what_is_inherited_is(tmp_path, monkeypatch):
     Source(tmp_path).know(policy("a", 1))
     after, awaited = Source(tmp_path), []
     after.policies.node_told({"name": "here", "uid": "node-uid", "labels": {}, "withheld": 0})
 
-    def slow(content: object, where: str) -> Loaded:
+    def slow(content: Object, where: str, node: str) -> Loaded:
         after.policies.current()
         awaited.append(after.policies.awaited)
-        return load_object(content, where)
+        return load_here(content, where, node)
 
-    monkeypatch.setattr("controller.cluster.policies.load_object", slow)
+    monkeypatch.setattr("controller.cluster.policies.load_here", slow)
     after.policies.relist()
     assert awaited == ["the first list of MemoryPolicies"]
 

@@ -21,7 +21,7 @@ def broken(name: str = "a", version: int = 1, **more: str) -> dict:
 @pytest.fixture
 def store() -> PolicyStore:
     """One policy, listed at version 10."""
-    store = PolicyStore()
+    store = PolicyStore("node-a")
     assert store.replace([policy(version=5)], "10", store.told) is True
     return store
 
@@ -150,3 +150,87 @@ def test_listed_objects_may_leave_out_their_kind(store):
     listed = {name: value for name, value in policy("b").items() if name not in {"kind", "apiVersion"}}
     assert store.replace([listed], "11", store.told) is True
     assert weights(store) == {"b": 100}
+
+
+@pytest.mark.parametrize("version", [19, 20, 21, 99])
+def test_the_end_of_a_predecessor_is_not_that_of_the_policy_that_has_its_name_whenever_it_is_told(store, version):
+    store.put(policy(version=20, uid="u2", weight=2))
+    before = store.told
+    assert not store.remove(policy(version=version))
+    assert (weights(store), store.told) == ({"a": 2}, before)
+
+
+ROLLED = {"mode": "Enforce", "rollout": {"maximumNodes": 1}}
+
+
+def rolled(status: object, version: int = 20, generation: int = 3, **spec: object) -> dict:
+    told = policy(version=version, **(ROLLED | spec))
+    told["metadata"]["generation"] = generation
+    return told | {"status": status}
+
+
+def holds_back(store: PolicyStore) -> bool:
+    (known,) = store.known.policies
+    return known.spec.rollout is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "held"),
+    [
+        ({"observedGeneration": 3, "enforcingNodes": ["a", "node-a"]}, False),
+        ({"observedGeneration": 3, "enforcingNodes": ["a", "node-b"]}, True),
+        ({"observedGeneration": 2, "enforcingNodes": ["node-a"]}, True),
+        ({"observedGeneration": 4, "enforcingNodes": ["node-a"]}, True),
+        ({"enforcingNodes": ["node-a"]}, True),
+        ({"observedGeneration": 3}, True),
+        ({"observedGeneration": 3, "enforcingNodes": "node-a"}, True),
+        ({"observedGeneration": 3, "enforcingNodes": None}, True),
+        ({"observedGeneration": 3, "enforcingNodes": [["node-a"], None, {}]}, True),
+        (["node-a"], True),
+        (None, True),
+    ],
+)
+def test_a_rollout_holds_until_the_status_of_this_generation_names_the_node(store, status, held):
+    assert store.put(rolled(status))
+    assert holds_back(store) is held
+
+
+def test_a_policy_whose_generation_is_not_told_is_held_back(store):
+    told = rolled({"enforcingNodes": ["node-a"], "observedGeneration": None})
+    del told["metadata"]["generation"]
+    store.put(told)
+    assert holds_back(store)
+
+
+def test_a_node_that_is_named_and_then_no_longer_is_news_each_time(store):
+    store.put(rolled({"observedGeneration": 3, "enforcingNodes": []}))
+    assert store.put(rolled({"observedGeneration": 3, "enforcingNodes": ["node-a"]}, version=21))
+    assert not holds_back(store)
+    assert store.put(rolled({"observedGeneration": 3, "enforcingNodes": ["node-b"]}, version=22))
+    assert holds_back(store)
+
+
+def test_a_changed_spec_holds_back_until_its_own_status_names_the_node(store):
+    status = {"observedGeneration": 3, "enforcingNodes": ["node-a"]}
+    store.put(rolled(status))
+    store.put(rolled(status, version=21, generation=4, weight=7))
+    assert holds_back(store)
+    store.put(rolled(status | {"observedGeneration": 4}, version=22, generation=4, weight=7))
+    assert not holds_back(store)
+
+
+def test_the_rest_of_a_status_is_no_news(store):
+    status = {"observedGeneration": 3, "enforcingNodes": ["node-a"]}
+    store.put(rolled(status))
+    assert not store.put(rolled(status | {"looks": 7}, version=21))
+    store.put(policy(version=30))
+    before = store.told
+    assert not store.put(policy(version=31) | {"status": status})
+    assert store.told == before
+
+
+def test_what_a_status_named_is_kept_with_the_policy_for_the_cache(store):
+    status = {"observedGeneration": 3, "enforcingNodes": ["node-a"]}
+    store.put(rolled(status | {"looks": 7}))
+    (content,) = store.known.contents
+    assert content["status"] == status

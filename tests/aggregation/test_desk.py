@@ -125,6 +125,30 @@ def test_a_policy_of_the_same_name_is_another_one(office):
     assert (draft.uid, draft.version) == ("new", "8")
 
 
+def test_a_policy_made_anew_waits_neither_for_the_turn_of_its_predecessor_nor_for_what_failed_of_it(office):
+    for _ in range(5):
+        office.now = office.desk.next_due
+        failing = office.draft()
+        assert failing is not None
+        office.desk.failed(failing, office.now)
+    office.picture.hear(Removed(POLICY, "all"), office.now)
+    office.hear(POLICY, policy(uid="new", version="8"))
+    assert office.desk.next_due == office.now + GATHER_S
+    office.now += GATHER_S
+    draft = office.draft()
+    assert draft is not None
+    assert draft.uid == "new"
+
+
+def test_of_policies_that_are_gone_nothing_is_kept(office):
+    for number in range(20):
+        office.settle()
+        office.picture.hear(Removed(POLICY, "all"), office.now)
+        office.hear(POLICY, policy(uid=f"new-{number}", version="8"))
+    office.settle()
+    assert (len(office.desk._pace._turns), len(office.desk._answers)) == (1, 1)
+
+
 def test_an_answer_that_comes_after_the_policy_was_made_anew_is_not_taken_for_its_own(office):
     office.now += GATHER_S
     late = office.draft()

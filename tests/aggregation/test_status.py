@@ -47,7 +47,7 @@ def test_the_whole_status():
         "reallocations": 40,
         "looks": 900,
         "looksSaved": 8000,
-        "shortfallMebibytes": 0,
+        "shortfall": "0Mi",
         "stable": "9/12",
         "lastChangeTime": T2,
         "worstNodes": [
@@ -59,7 +59,7 @@ def test_the_whole_status():
                 "domains": 0,
                 "stableDomains": 0,
                 "stuckDomains": 0,
-                "shortfallMebibytes": 0,
+                "shortfall": "0Mi",
             },
             {
                 "name": "a",
@@ -68,7 +68,7 @@ def test_the_whole_status():
                 "domains": 4,
                 "stableDomains": 1,
                 "stuckDomains": 1,
-                "shortfallMebibytes": 7,
+                "shortfall": "7Mi",
             },
         ],
     }
@@ -161,3 +161,13 @@ def test_ten_nodes_of_usual_names_fit():
     worst = [Share(f"node-{number:04}.example.org", WELL, (Trouble.SHORTFALL,)) for number in range(10)]
     for problem in ("", "\u0436" * 200):
         assert len(render(summary(WELL, *worst, problem=problem), None, T1)["worstNodes"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("short", "told"), [(7, "7Mi"), (2**50, "1125899906842624Mi"), (10**4 * 2**50, "1125899906842624Mi")]
+)
+def test_a_size_is_a_quantity_however_much_nodes_claim(short, told):
+    worst = Share("a", Figures(shortfall_mebibytes=short), (Trouble.SHORTFALL,))
+    status = render(summary(WELL._replace(shortfall_mebibytes=short, short_nodes=1), worst), None, T1)
+    assert (status["shortfall"], status["worstNodes"][0]["shortfall"]) == (told, told)
+    assert render(summary(WELL._replace(shortfall_mebibytes=short, short_nodes=1), worst), status, T2) == status

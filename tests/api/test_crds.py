@@ -70,7 +70,7 @@ ALL = {f"{name}{path}": node for name in ("memorypolicies", "nodememorystates") 
 
 
 def is_quantity(node: Schema) -> bool:
-    return bool(node.get("x-kubernetes-int-or-string"))
+    return "x-kubernetes-int-or-string" in node and "x-kubernetes-validations" in node
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,15 @@ def test_quantities_are_all_of_one_kind() -> None:
     ]
     assert len(rules) == 6
     assert rules == rules[:1] * 6
+
+
+def test_memory_in_a_status_is_a_quantity_in_whole_mebibytes() -> None:
+    names = {"total", "budget", "allocated", "demand", "short", "reclaimable", "shortfall", "allocation"}
+    sizes = {path: node for path, node in ALL.items() if ".status." in path and path.rpartition(".")[2] in names}
+    assert len(sizes) == 11
+    for path, node in sizes.items():
+        assert (path, node["type"], node.get("pattern")) == (path, "string", "^[0-9]{1,16}Mi$")
+    assert [path for path in ALL if "bytes" in path.lower()] == []
 
 
 def test_every_rule_says_what_to_do() -> None:

@@ -204,7 +204,7 @@ def test_a_problem_has_all_its_parts() -> None:
             "domainSelector: {names: []}",
             "spec.domainSelector.names: without entries; give it at least one, or remove it",
         ),
-        ("nodeSelector: null", "spec.nodeSelector: 'null': null, which is no selector; give it entries, or remove it"),
+        ("nodeSelector: null", "spec.nodeSelector: 'null': null, which narrows nothing; give it entries, or remove it"),
         (
             "selectors: {all: 'yes'}",
             "spec.selectors.all: 'yes': not true or false but text; use true or false, without",

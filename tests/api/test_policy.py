@@ -75,14 +75,14 @@ SELECTS_EVERYTHING = "would select everything for Enforce"
 @pytest.mark.parametrize(
     ("entries", "told"),
     [
-        (None, "null, which is no selector"),
-        ({"matchLabels": None}, "null, which is no selector"),
-        ({"matchExpressions": None}, "null, which is no selector"),
+        (None, "null, which narrows nothing"),
+        ({"matchLabels": None}, "null, which narrows nothing"),
+        ({"matchExpressions": None}, "null, which narrows nothing"),
         ({"matchLabels": {"tier": None}}, "valid string"),
         ({"matchLabels": {}}, "without entries"),
         ({"matchExpressions": []}, "without entries"),
         (LABELS | {"matchExpressions": []}, "without entries"),
-        (LABELS | {"matchExpressions": None}, "null, which is no selector"),
+        (LABELS | {"matchExpressions": None}, "null, which narrows nothing"),
         (LABELS | {"matchLabel": {"a": "b"}}, "Extra inputs are not permitted"),
         ({"tier": "db"}, "Extra inputs are not permitted"),
     ],

@@ -32,7 +32,7 @@ def worst(name: str) -> dict[str, Any]:
         "domains": 0,
         "stableDomains": 0,
         "stuckDomains": 0,
-        "shortfallMebibytes": 0,
+        "shortfall": "0Mi",
     }
 
 
@@ -51,7 +51,7 @@ def status() -> dict[str, Any]:
         "reallocations": 40,
         "looks": 900,
         "looksSaved": 8000,
-        "shortfallMebibytes": 64,
+        "shortfall": "64Mi",
         "stable": "9/12",
         "lastChangeTime": TIME,
         "worstNodes": [worst("node-1")],

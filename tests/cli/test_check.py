@@ -49,6 +49,17 @@ def test_a_problem_is_told_and_fails_without_hiding_good_files() -> None:
     assert outcome(run("b.yaml", "a.yaml")) == (1, "a.yaml: ok (1 policy)\n", f"b.yaml:4: {COMPLAINT}\n")
 
 
+@pytest.mark.parametrize(("mode", "told"), [("Enforce", True), ("Observe", False), ("Pause", False)])
+def test_a_rollout_is_all_right_and_said_to_need_a_cluster_where_the_policy_would_enforce(
+    mode: str, told: bool
+) -> None:
+    rolled = GOOD + f"spec: {{mode: {mode}, rollout: {{maximumNodes: 10%}}}}\n"
+    note = "MemoryPolicy good: spec.rollout needs a cluster; on a host without one the policy only observes"
+    lines = ["-: ok (1 policy)", *([f"-: {note}"] if told else [])]
+    assert outcome(run("-", stdin=rolled)) == (0, "".join(f"{line}\n" for line in lines), "")
+    assert json.loads(run("-", "-o", "json", stdin=rolled).stdout)["files"][0]["notes"] == [note] * told
+
+
 def test_standard_input_is_read() -> None:
     assert outcome(run("-", stdin=BAD)) == (1, "", f"-:4: {COMPLAINT}\n")
 
@@ -136,8 +147,8 @@ def test_programs_get_one_document(form: str, parse: object) -> None:
     assert parse(result.stdout) == {
         "ok": False,
         "files": [
-            {"file": "a.yaml", "policies": ["good"], "problems": []},
-            {"file": "b.yaml", "policies": [], "problems": [problem]},
+            {"file": "a.yaml", "policies": ["good"], "problems": [], "notes": []},
+            {"file": "b.yaml", "policies": [], "problems": [problem], "notes": []},
         ],
     }
 
@@ -146,7 +157,7 @@ def test_programs_see_success_too() -> None:
     result = run("-", "-o", "json", stdin=GOOD)
     assert json.loads(result.stdout) == {
         "ok": True,
-        "files": [{"file": "-", "policies": ["good"], "problems": []}],
+        "files": [{"file": "-", "policies": ["good"], "problems": [], "notes": []}],
     }
     assert result.exit_code == 0
 

@@ -94,6 +94,13 @@ QUANTITIES = (
 )
 
 
+NODE_COUNTS = (
+    *(1, 2, 10, 999, 1000, "1%", "10%", "100%", 0, -1, 1001, 1.5, 2**63, "0%", "00%", "01%", "101%", "1000%", "%"),
+    *("10", "10 %", "+10%", "-1%", "1.5%", "10%\n", " 10%", "\N{FULLWIDTH DIGIT ONE}%", "ten%", "10%%"),
+)
+"""Of a rollout."""
+
+
 def part_of(schema: dict[str, Any]) -> dict[str, Any] | None:
     """The schema of the object that a field holds; None where it holds something else."""
     reference = next((each["$ref"] for each in (schema, *schema.get("anyOf", ())) if "$ref" in each), None)
@@ -147,6 +154,8 @@ class _Chance:
             return self._one(ANYTHING)
         if name in ("quantity", "reserve", "minimum", "maximum"):
             return self._quantity()
+        if name == "maximumNodes":
+            return self._one(NODE_COUNTS[:8]) if self._chance(0.96) else self._one(NODE_COUNTS)
         inner = part_of(schema)
         if inner is not None:
             return self._part(inner)

@@ -10,6 +10,7 @@ from random_policies import (
     GLOBS,
     KEYS,
     LABELS,
+    NODE_COUNTS,
     QUANTITIES,
     SPEC,
     SUFFIXES,
@@ -18,7 +19,12 @@ from random_policies import (
     part_of,
 )
 
-QUANTITY_FIELDS = ("quantity", "reserve", "minimum", "maximum")
+SIZES = [*QUANTITIES, *(f"1{suffix}" for suffix in (*SUFFIXES, *WRONG_SUFFIXES))]
+OF_TWO_TYPES: dict[str, list[Any]] = {
+    **dict.fromkeys(("quantity", "reserve", "minimum", "maximum"), SIZES),
+    "maximumNodes": [*NODE_COUNTS],
+}
+"""Values of the fields that take a number or text."""
 FRACTIONS = [f"1.{digits:0{places}}Mi" for places in (1, 2, 5) for digits in range(0, 10**places, 1 + 10**places // 99)]
 """Few of them are whole bytes."""
 EXPRESSIONS = [
@@ -78,8 +84,8 @@ def _places(schema: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[tup
 
 
 def _values(name: str, schema: dict[str, Any]) -> list[Any]:
-    if name in QUANTITY_FIELDS:
-        return [*QUANTITIES, *(f"1{suffix}" for suffix in (*SUFFIXES, *WRONG_SUFFIXES))]
+    if name in OF_TWO_TYPES:
+        return OF_TWO_TYPES[name]
     match schema:
         case {"type": "boolean"}:
             return ["true"]

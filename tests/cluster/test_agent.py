@@ -377,6 +377,21 @@ def test_of_more_policies_than_a_state_has_room_for_in_full_every_generation_is_
     )
 
 
+def test_a_policy_deleted_and_made_anew_is_ready_each_time_whatever_was_being_written_of_its_predecessor(
+    cluster, start, tmp_path
+):
+    start()
+    cluster.kubectl("create", "namespace", "ballast-system", check=False)
+    manifest = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "again"}}
+    with Aggregator("a", cluster.plane.kubeconfig, tmp_path / "aggregator.log"):
+        for weight in range(100, 103):
+            text = json.dumps(manifest | {"spec": {"weight": weight}})
+            cluster.kubectl("replace", "--force", "-f", "-", input=text) if weight > 100 else cluster.apply("again")
+            uid = cluster.get("mpol", "again")["metadata"]["uid"]
+            cluster.kubectl("wait", "--for=condition=Ready", "mpol/again", f"--timeout={PATIENCE_S:.0f}s")
+            assert cluster.reported()["policies"][0]["uid"] == uid
+
+
 def condition(cluster: Cluster, policy: str, kind: str) -> tuple[str, str]:
     """Status and reason."""
     listed = cluster.get("mpol", policy)["status"]["conditions"]

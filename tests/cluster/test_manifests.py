@@ -115,7 +115,7 @@ STATUS = {
     "reallocations": 40,
     "looksSaved": 8000,
     "overriddenDomains": 3,
-    "shortfallMebibytes": 64,
+    "shortfall": "64Mi",
     "lastChangeTime": "2026-01-31T12:00:00Z",
 }
 STATE = {

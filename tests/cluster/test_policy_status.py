@@ -28,6 +28,8 @@ from controller.cluster.errors import ApiError
 from controller.cluster.policyevents import PolicyEvents
 from controller.cluster.resources import EVENTS, LEASES, MEMORY_POLICIES, NODE_MEMORY_STATES, NODES
 from controller.cluster.statuswriter import StatusWriter
+from controller.cluster.store import PolicyStore
+from controller.engine.ownership import NodeIdentity, assign
 from controller.loop.clock import SystemClock
 from lab.daemons import until
 from lab.kubernetes.controlplane import ControlPlane
@@ -242,6 +244,43 @@ def test_only_selected_nodes_count_and_labels_are_followed(cluster, start):
     cluster.becomes(nodes=1, domains=4)
     cluster.plane.kubectl("label", "node", "node-b", "tier=gold", "--overwrite")
     cluster.becomes(nodes=2, domains=8)
+
+
+def test_a_rollout_is_enforced_by_as_many_nodes_as_it_says_which_stay_until_they_are_gone(cluster, start):
+    for name in ("node-c", "node-d", "node-e"):
+        cluster.add_node(name)
+        cluster.report(name)
+    cluster.apply(mode="Enforce", rollout={"maximumNodes": 2})
+    assert enforcing(cluster) == set()
+    start("a")
+    cluster.becomes(enforcing="2/5", observedGeneration=1)
+    first = enforcing(cluster)
+    assert (len(first), sorted(first)) == (2, cluster.status()["enforcingNodes"])
+    gone, stays = sorted(first)
+    cluster.plane.kubectl("delete", "node", gone)
+    cluster.becomes(enforcing="2/4")
+    second = enforcing(cluster)
+    assert (gone in second, stays in second, len(second)) == (False, True, 2)
+    cluster.apply(mode="Enforce", rollout={"maximumNodes": "70%"})
+    cluster.becomes(enforcing="3/4", observedGeneration=2)
+    assert second < enforcing(cluster)
+    assert cluster.plane.kubectl("get", "mpol", "all", "-o", "wide", "--no-headers").split().count("3/4") == 1
+    cluster.apply(mode="Enforce")
+    until(lambda: "enforcing" not in cluster.status(), SOON_S, "no rollout any more")
+    assert "enforcingNodes" not in cluster.status()
+    assert len(enforcing(cluster)) == 5
+
+
+def enforcing(cluster: Cluster) -> set[str]:
+    """Nodes whose agents enforce the policy `all` as it is now."""
+    page = cluster.client.list(MEMORY_POLICIES)
+
+    def enforces(node: str) -> bool:
+        store = PolicyStore(node)
+        store.replace(page.items, page.resource_version, store.told)
+        return assign((), store.known.policies, NodeIdentity(node)).inventory.modes == ("Enforce",)
+
+    return {name for name in (*NAMES, "node-c", "node-d", "node-e") if enforces(name)}
 
 
 def test_what_is_wrong_on_a_node_is_told_with_the_nodes_name(cluster, start):

@@ -18,7 +18,7 @@ from controller.aggregation.conditions import conditions
 from controller.aggregation.figures import Figures, Trouble
 from controller.aggregation.ledger import Policy, Summary
 from controller.api.documents import load
-from controller.api.policy import Expression, LabelSelector, Metadata, NodeSelector, Spec
+from controller.api.policy import MOST_NODES, Expression, LabelSelector, Metadata, NodeSelector, Spec
 from controller.api.quantity import format_quantity, parse_quantity
 from controller.cluster.findings import findings
 from controller.cluster.report import Context, report
@@ -73,6 +73,8 @@ def _takes(info: FieldInfo) -> str:
         return _one_of(get_args(info.annotation))
     if _is_quantity(info):
         return "quantity"
+    if info.annotation == int | str:
+        return f"integer, 1 to {MOST_NODES}, or percentage, `1%` to `100%`"
     if kind in (tuple, dict):
         most = next(each.max_length for each in info.metadata if isinstance(each, annotated_types.MaxLen))
         return f"{'list' if kind is tuple else 'map'}, at most {most}"

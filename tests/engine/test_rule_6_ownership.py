@@ -53,6 +53,26 @@ def test_a_policy_with_selectors_owns_domains_of_pods_alone():
     assert (assigned.overridden, assigned.unmatched) == ({"all": ("db",)}, ())
 
 
+def test_a_policy_owns_what_it_selects_but_observes_where_its_rollout_has_not_come():
+    rolled = policy("new", priority=1, mode="Enforce", rollout={"maximumNodes": 1}, budget={"reserve": "30Gi"})
+    guest, other = [Guest("db", 1, 1).facts()], policy("old", mode="Enforce")
+    assigned = assign(guest, [rolled, other], NodeIdentity("node"))
+    assert (assigned.inventory.modes, assigned.held) == (("Observe", "Enforce"), ("new",))
+    assert (assigned.inventory.policy.tolist(), assigned.inventory.enforce.tolist()) == ([0], [False])
+    assert assigned.inventory.budget.reserve == 512 * MIB
+    come = policy("new", priority=1, mode="Enforce", budget={"reserve": "30Gi"})
+    assigned = assign(guest, [come, other], NodeIdentity("node"))
+    assert (assigned.inventory.enforce.tolist(), assigned.held) == ([True], ())
+    assert assigned.inventory.budget.reserve == 30 * 1024 * MIB
+
+
+@pytest.mark.parametrize("mode", ["Observe", "Pause"])
+def test_a_rollout_changes_nothing_of_a_policy_that_does_not_enforce(mode):
+    rolled = policy("new", mode=mode, rollout={"maximumNodes": 1})
+    assigned = assign([Guest("db", 1, 1).facts()], [rolled], NodeIdentity("node"))
+    assert (assigned.inventory.modes, assigned.held) == ((mode,), ())
+
+
 def test_owners_of_many_domains_under_many_policies_are_found_in_the_time_of_a_look():
     """It is done by the loop's thread whenever a policy or a domain changes; two seconds of it once."""
     guests = [Guest(f"vm-{number % 500}-{number}", 1, 1).facts() for number in range(5000)]

@@ -89,6 +89,19 @@ def test_the_balloon(balloon, period, autodeflate, obstacle):
     assert (description.facts.autodeflate, description.facts.obstacle) == (autodeflate, obstacle)
 
 
+def test_a_domain_as_kubevirt_defines_it_is_understood_with_all_of_its_memory():
+    kubevirts = (
+        "<memballoon model='virtio-non-transitional' freePageReporting='on'><stats period='10'/></memballoon>"
+        "<interface type='ethernet'/>"
+    )
+    memory = "<maxMemory slots='16' unit='KiB'>16777216</maxMemory><memory unit='b'>4294967296</memory>"
+    metadata = "<metadata><kubevirt xmlns='http://kubevirt.io'><uid>1</uid></kubevirt></metadata>"
+    description = described(domain(kubevirts, rest=metadata, memory=memory))
+    facts = description.facts
+    assert (description.error, facts.obstacle, facts.wishes) == ("", Reason.NONE, Wishes())
+    assert (facts.maximum, facts.definition, facts.statistics_period) == (4096 * MIB, 4096 * MIB, 10)
+
+
 @pytest.mark.parametrize(
     ("rest", "obstacle"),
     [

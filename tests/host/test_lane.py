@@ -83,6 +83,20 @@ def test_what_waited_too_long_is_never_begun(gate):
     assert begun == []
 
 
+def test_what_is_withdrawn_while_it_waits_is_never_begun_and_what_runs_goes_on(gate):
+    bench, begun = Bench(), []
+    runs, waits, other = bench.add("a", gate.wait), bench.add("b", lambda: begun.append("b")), bench.add("c")
+    for errand in (runs, waits):
+        bench.lane.withdraw(errand, "it is not wanted any more")
+    gate.set()
+    bench.lane.wait([runs, waits, other], SOON)
+    runs.outcome()
+    other.outcome()
+    with pytest.raises(NotStartedError, match="not wanted any more"):
+        waits.outcome()
+    assert begun == []
+
+
 def test_behind_errands_that_hang_nobody_waits(monkeypatch, gate):
     monkeypatch.setattr(lane, "LATE_SECONDS", 0.0)
     bench = Bench()

@@ -164,6 +164,48 @@ def test_a_domain_whose_order_waits_gets_no_other(connect):
     assert refusal.message.endswith("it is still busy with the previous change")
 
 
+TAKEN_BACK = (
+    Result.REFUSED,
+    "the balloon was not set to 200 MiB: it was taken back before it was sent, as what it was decided on has changed",
+)
+
+
+def test_an_order_that_waits_is_not_sent_once_its_decision_does_not_stand(connect):
+    domains, _, mover = crowded(connect)
+    asked = []
+    mover.withdraw(lambda action: asked.append(action.key))
+    assert sorted(asked) == sorted(map(key_of, domains))
+    assert mover.drain_answers() == {key_of(domains[-1]): TAKEN_BACK}
+    for domain in domains:
+        domain.answers.set()
+    assert drained(mover, ORDERS_AT_ONCE) == {key_of(domain): (Result.DONE, "") for domain in domains[:-1]}
+    assert domains[-1].set == []
+
+
+def test_an_order_that_waits_is_sent_while_its_decision_stands(connect):
+    domains, _, mover = crowded(connect)
+    mover.withdraw(lambda action: action.target == 200 * MIB)
+    for domain in domains:
+        domain.answers.set()
+    assert drained(mover, len(domains)) == {key_of(domain): (Result.DONE, "") for domain in domains}
+
+
+@pytest.mark.parametrize("change", [{"incarnation": 99}, {"reset_at": 7.0}])
+def test_an_order_that_waits_is_not_sent_to_a_domain_that_was_started_anew(connect, change):
+    domains, _, mover = crowded(connect)
+    link, key = mover._connections[SOURCE].link, key_of(domains[-1])
+    link.entries[key] = replace(link.entries[key], facts=replace(link.entries[key].facts, **change))
+    mover.withdraw(lambda _: True)
+    assert mover.drain_answers() == {key: TAKEN_BACK}
+
+
+def test_an_order_that_waits_is_not_sent_to_a_domain_that_is_gone(connect):
+    domains, _, mover = crowded(connect)
+    del mover._connections[SOURCE].link.entries[key_of(domains[-1])]
+    mover.withdraw(lambda _: True)
+    assert mover.drain_answers() == {key_of(domains[-1]): TAKEN_BACK}
+
+
 @pytest.mark.parametrize("end", [lambda handle: setattr(handle, "alive", False), FakeHandle.close])
 def test_an_order_that_waits_is_not_sent_on_a_connection_that_has_ended(connect, end):
     domains, handle, mover = crowded(connect)

@@ -57,6 +57,46 @@ def test_a_domain_that_ran_before_has_started_with_its_qemu(test_node):
     assert asked == [{uuid: "test"}]
 
 
+@pytest.mark.parametrize(("start", "lives"), [(1.6e9, 1), (1.6e9 + 1, 1), (1.6e9 + 3, 2), (0.0, 1)])
+def test_a_domain_with_another_qemu_after_its_libvirt_came_back_is_another_life_though_it_has_the_same_id(start, lives):
+    domain, begun = FakeDomain(1), [1.6e9]
+    handle = FakeHandle(domain)
+    roster = Roster("", lambda: 1.7e9, lambda names: {uuid: begun[0] for uuid in names if begun[0]})
+    refresh(roster, handle, ())
+    before = roster.facts[0]
+    roster.let_go()
+    begun[0] = start
+    refresh(roster, handle, ())
+    refresh(roster, handle, roster.entries)
+    after = roster.facts[0]
+    assert len({before.incarnation, after.incarnation}) == lives
+    assert after.started_at == (start if lives == 2 else 1.6e9)
+
+
+def test_each_further_life_under_one_id_is_another_one():
+    begun, seen = [1.6e9], []
+    handle = FakeHandle(FakeDomain(1))
+    roster = Roster("", lambda: 1.7e9, lambda names: dict.fromkeys(names, begun[0]))
+    for _ in range(3):
+        refresh(roster, handle, ())
+        seen.append(roster.facts[0].incarnation)
+        roster.let_go()
+        begun[0] += 60
+    assert len(set(seen)) == 3
+
+
+def test_while_its_libvirt_stays_in_sight_nobody_asks_when_a_qemu_began():
+    asked = []
+    handle = FakeHandle(FakeDomain(1))
+    roster = Roster("", lambda: 1.7e9, lambda names: asked.append(dict(names)) or {})
+    refresh(roster, handle, ())
+    refresh(roster, handle, roster.entries)
+    roster.let_go()
+    refresh(roster, handle, ())
+    refresh(roster, handle, ())
+    assert len(asked) == 2
+
+
 def test_the_definition_is_not_the_live_allocation(test_node, roster):
     set_size(test_node.lookupByName("test"), 1024)
     assert not refresh(roster, test_node, roster.entries)

@@ -74,6 +74,8 @@ class FakeHost:
     """Domains whose orders libvirt does not answer in time; `take` has one taken after all."""
     pending: dict[str, Action] = field(default_factory=dict)
     """Their orders, by key."""
+    withdrawn_at: int | None = None
+    """How many looks there were when the last of them was taken back."""
     looks: list[list[str]] = field(default_factory=list)
     applied: list[Action] = field(default_factory=list)
     ensured: dict[str, int] = field(default_factory=dict)
@@ -96,6 +98,9 @@ class FakeHost:
 
     def remove(self, key: str) -> None:
         self.facts = tuple(each for each in self.facts if each.key != key)
+
+    def change(self, key: str, **facts: object) -> None:
+        self.facts = tuple(replace(each, **facts) if each.key == key else each for each in self.facts)
 
     def inventory(self) -> tuple[DomainFacts, ...]:
         return self.facts
@@ -144,6 +149,12 @@ class FakeHost:
                 self._carry_out(action)
         unknown = tuple(Outcome(each.row, Result.UNKNOWN, "no answer") for each in actions if each.key in self.late)
         return refused + unknown
+
+    def withdraw(self, stands: Callable[[Action], bool]) -> None:
+        for key in [key for key, action in self.pending.items() if not stands(action)]:
+            del self.pending[key]
+            self.answers[key] = (Result.REFUSED, "taken back")
+            self.withdrawn_at = len(self.looks)
 
     def take(self, key: str) -> None:
         """QEMU takes the late order to a domain, and libvirt answers."""

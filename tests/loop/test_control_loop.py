@@ -148,6 +148,21 @@ def test_a_pause_stops_what_is_enforced_with_the_next_turn_and_says_so(caplog):
     assert (site.host.applied != applied, site.board.document()["node"]["paused"]) == (True, False)
 
 
+def test_where_a_rollout_has_not_come_nothing_is_changed_and_the_domain_says_why(caplog):
+    caplog.set_level("INFO")
+    site = Site(ENFORCE.replace("{", "{rollout: {maximumNodes: 1}, ", 1))
+    site.host.add("a", actual=512, demand=505)
+    site.turn(5)
+    assert (site.host.applied, site.host.ensured) == ([], {})
+    domain = site.domain("a")
+    assert (domain["mode"], domain["target"] > 512 * MIB) == ("Observe", True)
+    assert domain["advice"].startswith("its policy's rollout does not name this node")
+    assert "MemoryPolicy p0 says Enforce, and is only observed here" in caplog.text
+    site.source.set(ENFORCE)
+    site.turn(5)
+    assert (site.host.applied != [], site.domain("a")["advice"]) == (True, "")
+
+
 def test_a_ballast_started_to_observe_changes_nothing_and_says_which_policies_it_overrules():
     site = Site(ENFORCE, "{mode: Observe, domainSelector: {names: [z]}}", observe=True)
     site.host.add("a", actual=512, demand=505)
@@ -307,6 +322,57 @@ def test_an_order_without_an_answer_is_no_refusal():
     latest = site.board.latest
     assert latest is not None
     assert ({*map(len, refused)}, latest.refusals) == ({0}, {})
+
+
+def held_up(demand: int) -> Site:
+    """A site whose order for `a`, of 1024 MiB, waits for its turn: a shrink where little is demanded, else a grow."""
+    site = Site("{mode: Enforce, spare: Reclaim, shrink: {stabilizationSeconds: 0}}")
+    site.host.add("a", actual=1024, demand=demand)
+    site.host.late = {"a"}
+    for _ in range(60):
+        site.turn()
+        if site.host.pending:
+            break
+    assert (site.host.pending["a"].grows, site.host.applied) == (demand > 512, [])
+    return site
+
+
+NO_LONGER = {
+    "Observe": lambda site: site.source.set("{spare: Reclaim}"),
+    "Pause": lambda site: site.source.set("{mode: Enforce}", "{mode: Pause}"),
+    "opt-out": lambda site: site.host.change("a", wishes=Wishes(opt_out=True)),
+    "observed by its owner": lambda site: site.host.change("a", wishes=Wishes(observe=True)),
+    "no policy": lambda site: site.source.set(),
+}
+
+
+@pytest.mark.parametrize("demand", [200, 1000], ids=["shrink", "grow"])
+@pytest.mark.parametrize("change", NO_LONGER)
+def test_an_order_that_waits_is_taken_back_when_its_domain_is_no_longer_to_be_changed(change, demand):
+    site = held_up(demand)
+    looks = len(site.host.looks)
+    NO_LONGER[change](site)
+    site.host.withdrawn_at = None
+    site.loop.iterate()
+    assert (site.host.pending, site.host.applied) == ({}, [])
+    assert site.host.withdrawn_at == looks
+
+
+def test_a_shrink_that_waits_is_taken_back_when_its_guest_comes_into_need():
+    site = held_up(demand=200)
+    site.host.demand["a"] = 1020 * MIB
+    while not site.board.latest.state.pressure.pressed[0]:
+        assert not site.host.pending["a"].grows
+        site.turn()
+    assert [action for action in site.host.pending.values() if not action.grows] == []
+
+
+def test_an_order_that_waits_is_given_once_it_is_its_turn_while_nothing_changes():
+    site = held_up(demand=200)
+    site.turn()
+    site.host.take("a")
+    site.turn()
+    assert [action.key for action in site.host.applied] == ["a"]
 
 
 def test_what_a_late_order_may_give_is_given_to_nobody_else():

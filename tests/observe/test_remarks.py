@@ -29,6 +29,13 @@ def test_a_policy_that_owns_what_it_selects_needs_no_word():
     assert (outcome.remarks, outcome.conflicted) == ((), {})
 
 
+def test_a_policy_whose_rollout_does_not_name_the_node_is_said_to_observe_and_is_no_matter_for_a_person():
+    outcome = told(["web"], mine="{mode: Enforce, rollout: {maximumNodes: 1}}")
+    line = "MemoryPolicy mine says Enforce, and is only observed here: its rollout does not name this node"
+    assert [remark.text for remark in outcome.remarks] == [f"{line} (status.enforcingNodes)"]
+    assert (outcome.warnings, outcome.held) == ((), {"mine"})
+
+
 def test_a_conflict_names_both_policies_and_the_domain():
     specs = {"first": "{}", "second": "{domainSelector: {names: [w*]}}"}
     assert lines(["web", "db"], **specs) == [

@@ -1,0 +1,10 @@
+"""Which policy is meant."""
+
+from typing import NamedTuple
+
+
+class Identity(NamedTuple):
+    """A policy: one that is deleted and made anew under its name is another."""
+
+    name: str
+    uid: str
