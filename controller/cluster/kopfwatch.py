@@ -47,6 +47,11 @@ ENDING_S = 5.0
 BACKOFFS_S = (1, 2, 4, 8, 8, 8)
 """Seconds between kopf's tries of one request; its own go up to ten minutes."""
 
+IDENTITY = cast(Any, "ballast")
+"""For other operators, whom `standalone` does not tell. kopf would ask for the user's name, and uid 107 of agents for
+KubeVirt has none.
+"""
+
 Tell = Callable[[str | None, Object], None]
 """Called with an event's type and the object; with None and nothing when a watch begins."""
 
@@ -182,7 +187,14 @@ async def _operate(load: Load, tell: Tell, stop: StopFlag) -> None:
     with stop.in_loop() as flag:
         registry, settings = _registry(load, tell), _settings()
         operator = asyncio.create_task(
-            kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True, stop_flag=flag)
+            kopf.operator(
+                registry=registry,
+                settings=settings,
+                standalone=True,
+                clusterwide=True,
+                identity=IDENTITY,
+                stop_flag=flag,
+            )
         )
         asked = asyncio.create_task(flag.wait())
         await asyncio.wait((operator, asked), return_when=asyncio.FIRST_COMPLETED)

@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from benchmarks import away, cluster, engine, idle, look, memory, reaction, scrape, senses
+from benchmarks import away, cluster, connections, engine, idle, look, memory, reaction, returned, scrape, senses
 from benchmarks.figures import Figure, table
 from benchmarks.site import Site
 from lab.errors import LabError
 
 PARTS: dict[str, Callable[[Site], list[Figure]]] = {
-    each.PART: each.measure for each in (engine, look, away, senses, scrape, memory, reaction, idle, cluster)
+    each.PART: each.measure
+    for each in (engine, look, away, senses, scrape, memory, reaction, returned, connections, idle, cluster)
 }
 UNASKED = [part for part in PARTS if part != cluster.PART]
 """Parts that are measured if none is named; the cluster takes too long to come unasked."""
@@ -37,16 +38,18 @@ def main(parts: tuple[str, ...], json_file: Path | None) -> None:
     """Measure Ballast on this machine, with the baseline of each figure from the same run.
 
     \b
-    Parts; if none is named all but the last (a quarter of an hour):
-      engine    one step for 1,000 to 100,000 domains
-      look      CPU of one look of the whole process at 1,000 domains
-      away      the loop's longest turn with 1,000 domains of which 50 hang
-      senses    CPU of feeling 1,000 domains between looks
-      scrape    one scrape of /metrics at 1,000 domains
-      memory    resident memory of the process
-      reaction  from a step of demand in a real guest to the memory it needs
-      idle      CPU of an agent with 50 stable domains (seven minutes)
-      cluster   up to 1,000 agents on fake hosts and one real API server (half an hour)
+    Parts; if none is named all but the last (20 minutes):
+      engine       one step for 1,000 to 100,000 domains
+      look         CPU of one look of the whole process at 1,000 domains
+      away         the loop's longest turn with 1,000 domains of which 50 hang
+      senses       CPU of feeling 1,000 domains between looks
+      scrape       one scrape of /metrics at 1,000 domains
+      memory       resident memory of the process
+      reaction     from a step of demand in a real guest to the memory it needs
+      returned     resident memory of guests whose workloads have ended (three minutes)
+      connections  an agent with the libvirt of each of 110 pods (five minutes)
+      idle         CPU of an agent with 50 stable domains (seven minutes)
+      cluster      up to 1,000 agents on fake hosts and one real API server (half an hour)
 
     A figure that misses its goal is printed as such; it is no error.
     """

@@ -164,7 +164,7 @@ class Cluster:
 
     def apiserver_mib(self) -> float:
         """Resident memory of the API server now."""
-        return _resident_mib(self._plane.apiserver_pid)
+        return resident_mib(self._plane.apiserver_pid)
 
     def list_states(self) -> tuple[float, float]:
         """Seconds to list all states, and their bytes."""
@@ -213,7 +213,7 @@ class Cluster:
 
     def _cpu_s(self) -> "Cpu":
         """Seconds so far."""
-        return Cpu(sum(_cpu_s(fleet.pid) for fleet in self._fleets), _cpu_s(self._plane.apiserver_pid))
+        return Cpu(sum(cpu_s(fleet.pid) for fleet in self._fleets), cpu_s(self._plane.apiserver_pid))
 
     def _writes(self) -> float:
         """Requests so far that change Ballast's kinds, its Lease and events."""
@@ -294,12 +294,14 @@ def _is_write(labels: str) -> bool:
     return changes and resource is not None and resource[1] in {MEMORY_POLICIES.plural, NODE_MEMORY_STATES.plural}
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """Seconds of processors that a process has had so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _resident_mib(pid: int) -> float:
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process now."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / KIB_IN_MIB
 

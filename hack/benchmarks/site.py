@@ -1,7 +1,7 @@
 """The real guests that several parts share, started when the first of them asks."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +24,10 @@ KIND = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata"
 
 
 class Site:
-    """A private libvirtd with GUESTS guests; the `with` block ends them."""
+    """A private libvirtd with guests; the `with` block ends them."""
 
-    def __init__(self) -> None:
+    def __init__(self, specs: Sequence[GuestSpec] = SPECS) -> None:
+        self._specs = specs
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -45,7 +46,7 @@ class Site:
     @cached_property
     def guests(self) -> list[Guest]:
         """All of them, booted, their balloons at rest, with fresh statistics."""
-        booting = [self._stack.enter_context(Guest(self.libvirtd, spec)) for spec in SPECS]
+        booting = [self._stack.enter_context(Guest(self.libvirtd, spec)) for spec in self._specs]
         return [guest.wait_ready() for guest in booting]
 
     @contextmanager

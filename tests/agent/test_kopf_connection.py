@@ -195,6 +195,23 @@ def test_an_answer_without_end_ends_the_run_and_is_not_kept(watched):
     assert sum(sent) < 4 * MAXIMUM_ANSWER
 
 
+def test_a_user_without_a_name_watches(monkeypatch):
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 107")
+
+    def answer(handler: Any) -> None:
+        listed = {"metadata": {"resourceVersion": "1"}, "items": []} if "memorypolicies" in handler.path else {}
+        says(json.dumps(DISCOVERY.get(handler.path, listed)).encode())(handler)
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    stop, told = StopFlag(), []
+    with serving(answer) as port:
+        run_kopf(
+            lambda: Configuration(host=f"http://127.0.0.1:{port}"), lambda *news: told.append(news) or stop.set(), stop
+        )
+    assert told[0] == (None, {})
+
+
 class Pieces:
     """A StreamReader that gives these."""
 

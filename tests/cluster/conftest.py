@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from virtualization import KUBEVIRT, Site
 
-from lab.kubernetes import image
+from lab.kubernetes import image, virtlauncher
+from lab.kubernetes.cluster import apply
 from lab.kubernetes.controlplane import ControlPlane
 from lab.kubernetes.node import Node
 
@@ -43,3 +45,29 @@ def node() -> Iterator[Node]:
         node = Node(plane, "lab")
         image.install(node)
         yield node
+
+
+@pytest.fixture(scope="module")
+def virtualized(node: Node) -> Node:
+    """A node that runs virtual machines."""
+    virtlauncher.install(node)
+    node.plane.kubectl("label", "node", node.name, "kubevirt.io/schedulable=true", "--overwrite")
+    node.plane.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+    return node
+
+
+@pytest.fixture(scope="module")
+def running(virtualized: Node) -> Iterator[Site]:
+    """`kubectl apply -k manifests/kubevirt`; pods that a test does not end, the module does."""
+    apply(virtualized.plane, KUBEVIRT)
+    site = Site(virtualized)
+    yield site
+    site.end()
+
+
+@pytest.fixture
+def site(running: Site) -> Iterator[Site]:
+    """Without policies and pods before and after."""
+    yield running
+    running.end()
+    running.kubectl("delete", "mpol", "--all")

@@ -3,36 +3,22 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import libvirt
 import pytest
-from installation import PATIENCE_S, QUICK, Installation
+from installation import PATIENCE_S
+from virtualization import MEMORY_MIB, PROMISED_MIB, Site
 
 from lab.daemons import until
-from lab.kubernetes import virtlauncher
-from lab.kubernetes.cluster import NAMESPACE, apply
 from lab.kubernetes.node import Node
-from lab.kubernetes.virtlauncher import OVERHEAD_MIB, USER, VirtLauncher, VirtualMachine
+from lab.kubernetes.virtlauncher import USER, VirtLauncher, VirtualMachine
 
-KUBEVIRT = Path(__file__).parents[2] / "manifests" / "kubevirt"
-MEMORY_MIB = 256
-PROMISED_MIB = 128
-"""Of a guest's memory, by its pod's request."""
 ROOM_MIB = 100
 """Beside what its workload holds: its kernel's own, and the next step."""
 FIRST_LOOK_S = 3.0
-
-
-@pytest.fixture(scope="module")
-def virtualized(node: Node) -> Node:
-    """A node that runs virtual machines."""
-    virtlauncher.install(node)
-    node.plane.kubectl("label", "node", node.name, "kubevirt.io/schedulable=true", "--overwrite")
-    node.plane.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
-    return node
 
 
 @pytest.fixture
@@ -71,61 +57,6 @@ def test_a_killed_pod_takes_its_guest_along_and_is_gone_when_deleted(launcher):
     until(lambda: not launcher.folder.exists(), PATIENCE_S, "end of its folder")
 
 
-class Site(Installation):
-    """Ballast on a node of KubeVirt."""
-
-    def __init__(self, node: Node) -> None:
-        super().__init__(node.plane)
-        self._node = node
-        self._stack = ExitStack()
-
-    def start(self, name: str) -> VirtLauncher:
-        """A pod with a guest that is promised half of its memory; it ends with the test."""
-        machine = VirtualMachine(
-            name,
-            memory=MEMORY_MIB,
-            request=PROMISED_MIB + OVERHEAD_MIB,
-            limit=MEMORY_MIB + OVERHEAD_MIB,
-            labels={"tier": "web"},
-            period=1,
-        )
-        return self._stack.enter_context(VirtLauncher(self._node, machine))
-
-    def end(self) -> None:
-        """All pods."""
-        self._stack.close()
-
-    def looks(self) -> dict[str, int]:
-        """How often each domain was looked at, by its pod."""
-        return {each["key"].partition("@")[2]: each["looks"] for each in self.state()["domains"]}
-
-    def until_seen(self, *launchers: VirtLauncher) -> None:
-        names = {f"default/{each.name}" for each in launchers}
-        until(lambda: {name for name, looks in self.looks().items() if looks} == names, PATIENCE_S, f"{names} seen")
-
-    def connections(self) -> dict[str, str]:
-        """Errors by name, of those that are told of."""
-        return {each["uri"]: each["error"] for each in self.state()["connections"]}
-
-    def log(self) -> str:
-        return self.kubectl("logs", "-n", NAMESPACE, "daemonset/ballast-agent", "--timestamps")
-
-
-@pytest.fixture(scope="module")
-def running(virtualized: Node) -> Site:
-    """`kubectl apply -k`."""
-    apply(virtualized.plane, KUBEVIRT)
-    return Site(virtualized)
-
-
-@pytest.fixture
-def site(running: Site) -> Iterator[Site]:
-    """Without policies and pods before and after."""
-    yield running
-    running.end()
-    running.kubectl("delete", "mpol", "--all")
-
-
 def began(launcher: VirtLauncher) -> float:
     """Seconds since the epoch; of the pod's first process."""
     starts = [
@@ -154,12 +85,7 @@ class TestAgent:
     def test_a_guest_gives_what_its_pod_was_not_promised_and_gets_it_back_when_it_needs_it(self, site):
         idle, other = site.start("idle"), site.start("other")
         with closing(idle.guest()) as guest, closing(other.guest()) as second:
-            site.apply(
-                "web",
-                mode="Enforce",
-                selectors={"virtualMachineInstanceSelector": {"matchLabels": {"tier": "web"}}},
-                **QUICK,
-            )
+            site.enforce()
             for each in (guest, second):
                 each.wait_until(lambda each: each.actual() < MEMORY_MIB - 64, PATIENCE_S, "shrunk")
                 assert each.actual() >= PROMISED_MIB
@@ -182,9 +108,7 @@ class TestAgent:
         socket = hostile.folder / "volumes/kubernetes.io~empty-dir/libvirt-runtime/virtqemud-sock"
         socket.unlink()
         socket.symlink_to(f"../../../../{victim.uid}/volumes/kubernetes.io~empty-dir/libvirt-runtime/virtqemud-sock")
-        (agent,) = site.pod("agent")
-        site.kubectl("delete", "-n", NAMESPACE, agent)
-        site.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/ballast-agent", "--timeout=90s")
+        site.restart_agent()
         name = f"default/{hostile.name}"
         until(lambda: "a link out of its folder" in site.connections().get(name, ""), PATIENCE_S, "refused")
         site.until_seen(victim)

@@ -21,11 +21,13 @@ import libvirt
 from lab import image as boot
 from lab.cache import CACHE, cached
 from lab.daemons import until
+from lab.errors import LabError
 from lab.guest import Guest, GuestSpec, definition
 from lab.kubernetes.elf import shared_libraries
 from lab.kubernetes.node import Node
 from lab.kubernetes.oci import Layer, write_archive
 from lab.libvirtd import LIBVIRTD_CONF, QEMU_CONF
+from lab.reaper import CGROUPS
 
 NAME = "ballast.dev/lab/virt-launcher:1"
 SCRIPT = Path(__file__).parent / "virtlauncher.sh"
@@ -37,6 +39,8 @@ START_S = 120
 """Deadline from a pod's creation until its libvirt knows its guest; 5 s on an idle machine."""
 END_S = 60
 """Deadline for a pod to be gone."""
+ASK_S = 1.0
+"""A guest's agent has for an answer, until it is asked again."""
 GRACE_S = 5
 """A pod has between SIGTERM and SIGKILL; its guest ends at once."""
 OVERHEAD_MIB = 256
@@ -166,6 +170,22 @@ class VirtLauncher:
         for program in ("sh", "libvirtd", "qemu-system-x86_64"):
             self._signal(program, signal.SIGKILL)
 
+    def evict(self) -> None:
+        """Have it evicted, by the API of that name, and wait until it is gone."""
+        head = {"apiVersion": "policy/v1", "kind": "Eviction"}
+        metadata = {"name": self.name, "namespace": self.machine.namespace}
+        path = f"/api/v1/namespaces/{self.machine.namespace}/pods/{self.name}/eviction"
+        self._kubectl("create", "--raw", path, "-f", "-", input=json.dumps(head | {"metadata": metadata}))
+        self.delete()
+
+    def memory_limit(self) -> int:
+        """Bytes that its cgroup may have, by the kernel's word. Raises IndexError when its guest does not run."""
+        lines = Path(f"/proc/{self.processes('qemu-system-x86_64')[0]}/cgroup").read_text().splitlines()
+        groups = {name: group.lstrip("/") for _, name, group in (line.split(":", 2) for line in lines)}
+        if "memory" in groups:
+            return int((CGROUPS / "memory" / groups["memory"]).with_name("memory.limit_in_bytes").read_text())
+        return int((CGROUPS / groups[""]).with_name("memory.max").read_text())
+
     def delete(self) -> None:
         """Delete it, and wait until it is gone."""
         self._kubectl("delete", "pod", "-n", self.machine.namespace, self.name, "--ignore-not-found", "--wait=false")
@@ -205,6 +225,16 @@ class PodGuest(Guest):
     def __init__(self, launcher: VirtLauncher) -> None:
         folder = launcher.sockets.with_name("private")
         self._take(launcher, launcher.machine.spec, folder)
+
+    def wait_booted(self) -> None:
+        """Wait until the agent answers: it may have said `ready` before anybody listened, and is asked."""
+        until(self._answers, START_S, f"boot of guest {self.spec.name}")
+
+    def _answers(self) -> bool:
+        mark = self._agent.order("evidence")
+        with suppress(LabError):
+            self._agent.wait(lambda _event: True, ASK_S, "an answer", mark)
+        return bool(self.events())
 
 
 def pod(machine: VirtualMachine, name: str) -> dict[str, Any]:

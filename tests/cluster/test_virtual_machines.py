@@ -1,0 +1,168 @@
+"""Virtual machines of ten pods under one policy: real guests, each with a libvirt of its own, on a real kubelet."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from os import kill
+
+import pytest
+from installation import PATIENCE_S
+from virtualization import MIB, Site
+
+from lab.daemons import until
+from lab.guest import Guest
+from lab.kubernetes.virtlauncher import VirtLauncher
+
+pytestmark = pytest.mark.timeout(900)
+"""Seconds of a test, and of what is started for the first of them: on a busy machine guests boot for minutes."""
+
+PODS = 10
+MEMORY_MIB, PROMISED_MIB = 320, 176
+"""Of each guest, and of that by its pod's request: more than it needs at rest."""
+THRESHOLD_MIB = 10
+"""By how much more a guest at rest may have: so little is not worth a move."""
+BUDGET_MIB = PODS * PROMISED_MIB + 250
+"""What two workloads at a time need, and three do not."""
+HELD_MIB = (100, 120, 140, 160, 180)
+"""What a workload holds, step by step: without swap, the next has to have room when it comes."""
+ROOM_MIB = 100
+"""Beside what its workload holds: its kernel's own, and the next step."""
+IDLE_MIB = 10
+
+
+class Fleet:
+    """PODS pods with their guests, ready."""
+
+    def __init__(self, site: Site, stack: ExitStack) -> None:
+        self.site = site
+        self.launchers = [start(site, f"web-{number}") for number in range(PODS)]
+        self.guests = [stack.enter_context(closing(each.guest())) for each in self.launchers]
+        for guest in self.guests:
+            guest.wait_booted()
+
+    def sizes(self) -> list[int]:
+        """MiB of their balloons."""
+        return [size(guest) for guest in self.guests]
+
+    def rest(self, *others: Guest) -> None:
+        """Workloads end, and every guest has what it was promised."""
+        guests = [*self.guests, *others]
+        for guest in guests:
+            guest.use(IDLE_MIB)
+        until(lambda: max(map(size, guests)) <= PROMISED_MIB + THRESHOLD_MIB, PATIENCE_S, "all at rest")
+
+
+def start(site: Site, name: str) -> VirtLauncher:
+    """A pod as all of them."""
+    return site.start(name, memory=MEMORY_MIB, promised=PROMISED_MIB)
+
+
+def size(guest: Guest) -> int:
+    """MiB of its balloon, by libvirt's last word: QEMU is not asked."""
+    return int(guest.domain.info()[2]) // 1024
+
+
+@pytest.fixture(scope="module")
+def fleet(running: Site) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        yield Fleet(running, stack)
+    running.kubectl("delete", "mpol", "--all")
+
+
+def take(guests: Sequence[Guest], sampled: Callable[[], object] = lambda: None) -> None:
+    """Their workloads grow, all at a time, as far as HELD_MIB; returns when all have the memory for it."""
+    for held in HELD_MIB:
+        for guest in guests:
+            guest.use(held)
+
+        def grown(wanted: int = held + ROOM_MIB) -> bool:
+            sampled()
+            return all(size(guest) >= wanted for guest in guests)
+
+        until(grown, PATIENCE_S, f"{[guest.spec.name for guest in guests]} grown for {held} MiB")
+
+
+def test_ten_guests_move_memory_among_them_within_the_budget_and_keep_what_their_pods_request(fleet):
+    fleet.site.enforce(budget={"maximum": f"{BUDGET_MIB}Mi"})
+    fleet.rest()
+    samples: list[list[int]] = []
+    first, second = fleet.guests[:2], fleet.guests[5:7]
+    for takers, givers in ((first, second), (second, first), (first, second)):
+        for guest in givers:
+            guest.use(IDLE_MIB)
+        take(takers, lambda: samples.append(fleet.sizes()))
+    assert max(map(sum, samples)) <= BUDGET_MIB
+    assert min(map(min, samples)) >= PROMISED_MIB
+    assert {guest.evidence().oom_kills for guest in fleet.guests} == {0}
+    assert fleet.site.state()["node"]["budget"] == BUDGET_MIB * MIB
+
+
+def test_a_libvirt_that_hangs_keeps_no_look_at_another_guest_waiting(fleet):
+    """How long a look may wait is measured by `./hack/bench connections`."""
+    hung, *others = fleet.launchers
+    fleet.site.enforce(budget={"maximum": f"{BUDGET_MIB}Mi"})
+    fleet.site.until_looked_at(*fleet.launchers)
+    hung.stop_libvirt()
+    try:
+        until(lambda: any(fleet.site.connections().values()), PATIENCE_S, "told of")
+        before = fleet.site.looks()
+        fleet.site.until_looked_at(*others, times=10)
+        assert fleet.site.looks()[hung.name] == before[hung.name]
+        assert {name for name, error in fleet.site.connections().items() if error} == {f"default/{hung.name}"}
+    finally:
+        hung.resume_libvirt()
+    fleet.site.until_looked_at(hung)
+
+
+def test_a_virtual_machine_whose_pod_opts_out_gets_all_its_memory_and_keeps_it(fleet):
+    out, guest = fleet.launchers[3], fleet.guests[3]
+    fleet.site.enforce(budget={"maximum": f"{BUDGET_MIB}Mi"})
+    fleet.rest()
+    fleet.site.annotate(out, "ballast.dev/mode=Off")
+    guest.wait_until(lambda guest: guest.actual() == MEMORY_MIB, PATIENCE_S, "released")
+    fleet.site.restart_agent()
+    fleet.site.until_looked_at(*(each for each in fleet.launchers if each is not out), times=5)
+    assert fleet.site.domain(out)["reason"] == "OptedOut"
+    assert size(guest) == MEMORY_MIB
+    assert max(size(each) for each in fleet.guests if each is not guest) <= PROMISED_MIB + THRESHOLD_MIB
+    fleet.site.annotate(out, "ballast.dev/mode-")
+    guest.wait_until(lambda guest: size(guest) <= PROMISED_MIB + THRESHOLD_MIB, PATIENCE_S, "minded again")
+
+
+def test_a_guest_never_gets_more_than_the_memory_limit_of_its_pod_leaves_it(fleet):
+    limit = 448
+    large = fleet.site.start("large", memory=512, limit=limit)
+    with closing(large.guest()) as guest:
+        assert large.memory_limit() == limit * MIB
+        fleet.site.enforce(spare="Share")
+        room = limit - 64 - 1
+        guest.wait_until(lambda guest: guest.actual() <= room, PATIENCE_S, "no more than its pod has room for")
+        fleet.site.enforce()
+        guest.wait_until(lambda guest: guest.actual() < 200, PATIENCE_S, "shrunk")
+        fleet.site.enforce(spare="Share")
+        guest.wait_until(lambda guest: guest.actual() >= room, PATIENCE_S, "grown as far as it may be")
+        fleet.site.until_looked_at(large, times=3)
+        assert max(fleet.site.orders(large)) == room == guest.actual()
+    large.delete()
+
+
+def test_memory_of_a_pod_that_is_evicted_amid_a_move_goes_to_the_others_once(fleet):
+    leaving, first = start(fleet.site, "leaving"), fleet.guests[:2]
+    fleet.site.enforce(budget={"maximum": f"{BUDGET_MIB}Mi"})
+    with closing(leaving.guest()) as guest:
+        guest.wait_booted()
+        fleet.rest(guest)
+        before = fleet.site.log()
+        take([guest])
+        large = size(guest)
+        guest.use(IDLE_MIB)
+        until(lambda: size(guest) < large, PATIENCE_S, "its move")
+        for pid in leaving.processes("qemu-system-x86_64"):
+            kill(pid, signal.SIGSTOP)
+    leaving.evict()
+    take(first)
+    fleet.site.until_looked_at(*fleet.launchers)
+    node = fleet.site.state()["node"]
+    assert node["allocated"] <= node["budget"]
+    assert node["allocated"] == sum(fleet.sizes()) * MIB
+    assert [line for line in fleet.site.log().removeprefix(before).splitlines() if " WARNING " in line] == []
