@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from controller.cli.output import Problems, document
-from controller.cli.service_manager import ServiceManager
+from controller.cli.service_manager import ServiceManager, status_line
 from controller.cli.signals import stopped_by_signals
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
@@ -25,7 +24,6 @@ from controller.observe.board import Board, lost
 from controller.observe.http import Endpoint, ListenError
 from controller.observe.metrics import loop_metrics
 from controller.observe.site import node_pages
-from controller.observe.text import mib
 from controller.standalone import FolderError, FolderReader, PolicyFolder
 
 _log = logging.getLogger(__name__)
@@ -61,7 +59,7 @@ class _Wired:
         """Raises MeminfoError, or ClickException when no connection works."""
         self.clock = clock
         self.folder = folder
-        self.board = Board(site.node_name, clock.monotonic, lambda: manager.turned(self._status))
+        self.board = Board(site.node_name, clock.monotonic, lambda: manager.turned(lambda: status_line(self.board)))
         self.host = Host(fixed(site.uris), site.proc, clock.wake)
         self.loop = ControlLoop(self.host, self.folder, clock, self.board, observe=site.observe)
         self.host.read()
@@ -70,18 +68,6 @@ class _Wired:
         connections = self.host.status()
         if not any(each.connected for each in connections):
             raise click.ClickException("; ".join(lost(connections)))
-
-    def _status(self) -> str:
-        """How it is, in a line."""
-        verdict, latest = self.board.readiness(), self.board.latest
-        if latest is None or not verdict.ok:
-            return f"not ready: {'; '.join(verdict.reasons)}"
-        state = latest.state
-        allocated = float(np.nansum(state.observation.allocation))
-        return (
-            f"{int(state.stable.sum())} of {len(state.inventory)} domains stable; "
-            f"{mib(allocated)} of {mib(state.host.budget)} allocated"
-        )
 
 
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:

@@ -178,6 +178,7 @@ def test_the_debian_package_is_installed_used_upgraded_removed_and_purged_withou
     machine.dpkg("--install", releases.plain / DEB)
     assert machine.run("/usr/bin/ballast", "--version") == f"ballast, version {__version__}\n"
     assert "1 policy" in machine.run("/usr/bin/ballast", "check", "/etc/ballast/policies")
+    assert "1 policy" in machine.run("/usr/bin/kubectl-ballast", "check", "/etc/ballast/policies")
     once = ("run", "--once", "--connect=test:///default", "--policies=/etc/ballast/policies")
     assert "test" in machine.run("/usr/bin/ballast", *once)
     assert machine.dpkg("--verify", "ballast") == ""
@@ -201,4 +202,5 @@ def test_the_unit_of_the_package_starts_the_command_of_the_package(releases, tmp
     assert "/usr/local" not in unit
     (options,) = re.findall(r"EnvironmentFile=-(.*)", unit)
     assert (tmp_path / options.lstrip("/")).is_file()
-    assert (tmp_path / "usr/bin/ballast").readlink() == Path("/opt/ballast/bin/ballast")
+    for command in ("ballast", "kubectl-ballast"):
+        assert (tmp_path / "usr/bin" / command).readlink() == Path("/opt/ballast/bin") / command
