@@ -263,6 +263,22 @@ class TestInstallation:
         assert writable & volumes.keys() <= {"pressure"}
 
 
+def kustomizations() -> list[dict[str, Any]]:
+    """Those on the page, which the reader has at the top of a clone."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (MANIFESTS / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [each for block in blocks for each in yaml.safe_load_all(block) if "resources" in each]
+
+
+@pytest.mark.parametrize("written", kustomizations(), ids=lambda each: "+".join(each.get("components", ["plain"])))
+def test_every_kustomization_of_the_page_is_one(written, tmp_path):
+    there = os.path.relpath(ROOT, tmp_path.resolve())
+    paths = {
+        part: [f"{there}/{path}" for path in written[part]] for part in ("resources", "components") if part in written
+    }
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(written | paths))
+    assert ("DaemonSet", "ballast-agent") in {(each["kind"], each["metadata"]["name"]) for each in rendered(tmp_path)}
+
+
 class TestPodSecurity:
     """Only the agent's hostPath volumes need a namespace without limits."""
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 MANIFESTS = Path(__file__).parents[2] / "manifests"
-PARTS = {Path("overlays"), Path("helm/crds"), Path("helm/templates")}
+PARTS = {Path("helm/crds"), Path("helm/templates")}
 """Folders of which the page tells what they are part of."""
 
 
