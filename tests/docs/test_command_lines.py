@@ -17,6 +17,7 @@ from controller.cli.main import main
 LINES = [(page, line) for page in PAGES for line in commands(read(page))]
 PROGRAMS = {
     *(
+        "ansible-playbook",
         "apt-get",
         "echo",
         "helm",
