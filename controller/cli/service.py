@@ -24,6 +24,7 @@ from controller.observe.board import Board, lost
 from controller.observe.http import Endpoint, ListenError
 from controller.observe.metrics import loop_metrics
 from controller.observe.site import node_pages
+from controller.observe.webconfig import WebConfig, WebConfigError
 from controller.standalone import FolderError, FolderReader, PolicyFolder
 
 _log = logging.getLogger(__name__)
@@ -70,8 +71,13 @@ class _Wired:
             raise click.ClickException("; ".join(lost(connections)))
 
 
-def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
-    """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used."""
+def serve(
+    site: Site, listen: Address | None, secured: tuple[Address, Path] | None = None, *, domain_metrics: bool
+) -> None:
+    """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used.
+
+    `secured`: where there is TLS, and the file that says how.
+    """
     clock = SystemClock()
     manager = ServiceManager(clock.monotonic)
 
@@ -80,11 +86,14 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
         clock.stop()
 
     with _plainly(), stopped_by_signals(stop), ExitStack() as stack:
+        endpoints: list[tuple[Address, WebConfig | None]] = [(listen, None)] if listen else []
+        if secured:
+            endpoints.append((secured[0], WebConfig(secured[1])))
         reader = stack.enter_context(FolderReader(site.policies, site.node, clock.monotonic, clock.wall, clock.wake))
         wired = _Wired(site, stack, clock, reader.folder, manager)
-        if listen is not None:
-            collecting = loop_metrics(wired.loop.tally, per_domain=domain_metrics)
-            stack.enter_context(Endpoint(listen, wired.board, collecting, more=node_pages(wired.board)))
+        collecting = loop_metrics(wired.loop.tally, per_domain=domain_metrics)
+        for address, config in endpoints:
+            stack.enter_context(Endpoint(address, wired.board, collecting, node_pages(wired.board), config))
         wired.loop.run()
     _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})
 
@@ -142,5 +151,5 @@ def _plainly() -> Iterator[None]:
     """What is wrong with the site is said in one line, not in a traceback."""
     try:
         yield
-    except (FolderError, ListenError, MeminfoError) as error:
+    except (FolderError, ListenError, MeminfoError, WebConfigError) as error:
         raise click.ClickException(str(error)) from error

@@ -5,7 +5,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -301,7 +300,7 @@ class TestPodSecurity:
         yield attempt
         installed.kubectl("delete", "namespace", "at-baseline", "at-restricted")
 
-    def test_it_is_host_paths_and_nothing_else(self, installed, pods):
+    def test_it_is_host_paths_and_nothing_else(self, pods):
         objects = rendered(MANIFESTS / "base")
         agent = find(objects, "DaemonSet", "ballast-agent")["spec"]["template"]
         aggregator = find(objects, "Deployment", "ballast-aggregator")["spec"]["template"]

@@ -19,8 +19,10 @@ PROGRAMS = {
     *(
         "ansible-playbook",
         "apt-get",
+        "curl",
         "echo",
         "helm",
+        "htpasswd",
         "install",
         "journalctl",
         "kind",
