@@ -163,7 +163,8 @@ def _row(host: Host, whole_s: float) -> Row:
     try:
         state = fetch(host.url, most=LONGEST_ANSWER, whole_s=whole_s, parsing=_PARSING)
     except click.ClickException as error:
-        return Row(host.name, error=bounded(printable(error.message), LONGEST_ERROR))
+        cause, _, _remedy = error.message.partition("; is ")  # which is for a host of one's own
+        return Row(host.name, error=bounded(printable(cause), LONGEST_ERROR))
     with _PARSING:
         return row(host.name, state)
 

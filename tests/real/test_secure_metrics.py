@@ -1,5 +1,7 @@
-"""A real Prometheus scrapes a real run over TLS with a login, as the page about hosts without a cluster shows it."""
+"""A real Prometheus and `ballast top --hosts` ask a real run over TLS with a login, as its page shows it."""
 
+import json
+import socket
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,7 +9,9 @@ from pathlib import Path
 import bcrypt
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from controller.cli.main import main
 from lab.ballast import Ballast, free_port
 from lab.daemons import until
 from lab.prometheus.server import Prometheus
@@ -46,3 +50,27 @@ def test_prometheus_gets_metrics_with_the_login_and_none_with_another(secured, t
         until(lambda: bool(right.query("ballast_build_info")), PATIENCE_S, "scraped")
         until(lambda: bool(wrong.query("up == 0")), PATIENCE_S, "refused")
         assert wrong.query("ballast_build_info") == []
+
+
+def listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with socket.socket() as client:
+        return client.connect_ex((host, int(port))) == 0
+
+
+def test_the_fleet_is_seen_with_the_login_and_the_authority_that_is_trusted(secured, tmp_path, monkeypatch):
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    hosts = tmp_path / "hosts.txt"
+    hosts.write_text(f"right https://prometheus:secret@{secured}\nwrong https://prometheus:guessed@{secured}\n")
+    with Ballast(policies, "test:///default", tmp_path / "ballast.log", keep=False):
+        until(lambda: listens(secured), PATIENCE_S, "listens")
+        told = []
+        for trusted in (tmp_path / "nobody.crt", tmp_path / "tls.crt"):
+            monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+            told.append(
+                json.loads(CliRunner().invoke(main, ["top", "--hosts", str(hosts), "-o", "json"]).output)["hosts"]
+            )
+    assert ["certificate verify failed" in each["error"] for each in told[0]] == [True, True], told[0]
+    assert [(each["host"], each["domains"]) for each in told[1]] == [("right", 1), ("wrong", None)]
+    assert "401" in told[1][1]["error"]
