@@ -3,6 +3,7 @@
 Neither kopf nor the API server is in the loop's way: they wake it, and it leaves what there is to report on a board.
 """
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +50,10 @@ class Agent:
         host: Host,
         clock: WakeableClock,
         options: Options = PLAIN,
+        turned: Callable[[Board], None] = lambda _board: None,
     ) -> None:
-        """`load` reads the access to the API server, `node` is what is known of it without. Raises AccessError,
-        CacheError.
+        """`load` reads the access to the API server, `node` is what is known of it without; `turned` is called each
+        time the loop came round. Raises AccessError, CacheError.
         """
         self._node_name = node.name
         self._client = Client(load)
@@ -59,7 +61,8 @@ class Agent:
             self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic
         )
         self.reporter = Reporter(self._client, node.name, self._news, clock.monotonic, label_node=options.label_node)
-        self.board = Board(node.name, clock.monotonic, self.reporter.worker.wake)
+        self.board = Board(node.name, clock.monotonic, self._published)
+        self._turned = turned
         self.loop = ControlLoop(host, self.policies, clock, self.board, observe=options.observe)
         tell = options.launchers
         self._pods = None if tell is None else PodWatch(self._client, node.name, tell, clock.monotonic)
@@ -75,6 +78,10 @@ class Agent:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _published(self) -> None:
+        self.reporter.worker.wake()
+        self._turned(self.board)
 
     def _news(self) -> News | None:
         """What the loop published last; nothing before the policies are known and the domains were looked at."""

@@ -56,7 +56,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str) -> int:
     "--label-node",
     is_flag=True,
     help="Label this host's Node ballast.dev/short=true while its guests have needed more than there is for minutes. "
-    "Needs the right to patch nodes: manifests/overlays/node-label.",
+    "Needs the right to patch nodes: manifests/components/node-label.",
 )
 @proc_option
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics.")

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from controller.agent import Agent, Options
+from controller.cli.service_manager import ServiceManager, status_line
 from controller.cli.signals import stopped_by_signals
 from controller.cluster.access import AccessError, access
 from controller.cluster.cache import CacheError
@@ -52,8 +53,14 @@ class Site:
 def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
     """Run until SIGTERM or SIGINT; libvirt and the API server are waited for. Raises ClickException."""
     clock = SystemClock()
+    manager = ServiceManager(clock.monotonic)
+
+    def stop() -> None:
+        manager.stopping()
+        clock.stop()
+
     try:
-        with stopped_by_signals(clock.stop), ExitStack() as stack:
+        with stopped_by_signals(stop), ExitStack() as stack:
             host = Host(fixed(site.uris), site.proc, clock.wake)
             host.read()
             launchers = None if site.pods is None else _connecting(host, site.uris, site.pods)
@@ -64,6 +71,7 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
                 host,
                 clock,
                 Options(launchers, site.observe, site.label_node),
+                lambda board: manager.turned(lambda: status_line(board)),
             )
             if listen is not None:
                 collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)

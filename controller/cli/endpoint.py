@@ -3,12 +3,14 @@
 import json
 import shlex
 import time
+from base64 import b64encode
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from http.client import HTTPException
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.error import HTTPError, URLError
-from urllib.parse import quote, urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, build_opener
+from urllib.parse import quote, unquote, urlsplit
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import click
 from click.shell_completion import CompletionItem
@@ -24,6 +26,7 @@ WHOLE_S = 30.0
 """Seconds that all of it may take."""
 PART = 2**16
 """Bytes."""
+NO_LOCK: AbstractContextManager[Any] = nullcontext()
 LONGEST_ANSWER = 2**26
 """Bytes; 64 MiB. A domain has less than one KiB of the state."""
 
@@ -38,7 +41,8 @@ def url_option(command: Command) -> Command:
         show_default=True,
         envvar="BALLAST_URL",
         metavar="URL",
-        help="Address of the running Ballast (its --listen).",
+        help="Address of the running Ballast: its --listen, or https://USER:PASSWORD@HOST:PORT for its "
+        "--secure-listen, whose certificate the system or the file in SSL_CERT_FILE must trust.",
     )(command)
 
 
@@ -55,17 +59,32 @@ def complete_domains(context: click.Context, _argument: click.Parameter, incompl
     return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete) and shlex.quote(name) == name]
 
 
-def fetch(url: str, page: str = "/state", expected: Callable[[Any], bool] = is_state) -> dict[str, Any]:
-    """The document at `page` of the Ballast at `url`. Raises ClickException where there is no `expected` one."""
-    if not _is_url(url):
+def fetch(
+    url: str,
+    page: str = "/state",
+    expected: Callable[[Any], bool] = is_state,
+    *,
+    most: int = LONGEST_ANSWER,
+    whole_s: float = WHOLE_S,
+    parsing: AbstractContextManager[Any] = NO_LOCK,
+) -> dict[str, Any]:
+    """The document at `page` of the Ballast at `url`, of at most so many bytes, here within so many seconds.
+
+    `parsing` is held while it is read. Raises ClickException where there is no `expected` one.
+    """
+    if not is_url(url):
         raise click.UsageError(f"--url {url!r} is not a URL; write it like http://{DEFAULT_LISTEN}")
+    url, login = _apart(url)
     stranger = listener(url)
     if stranger:
         raise click.ClickException(
             f"what answers at {url} belongs to user {stranger}, not to root, {SERVICE_USER!r} or you: it is not Ballast"
         )
     try:
-        state = json.loads(_asked(f"{url.rstrip('/')}{page}"))
+        answer = _asked(f"{url.rstrip('/')}{page}", login, _Limits(most, whole_s))
+        with parsing:
+            state = json.loads(answer)
+            is_expected = expected(state)
     except HTTPError as error:
         error.close()
         raise click.ClickException(f"{url} answers {error.code} {error.reason}; is that a Ballast?") from error
@@ -76,7 +95,7 @@ def fetch(url: str, page: str = "/state", expected: Callable[[Any], bool] = is_s
         ) from error
     except (ValueError, RecursionError) as error:
         raise click.ClickException(f"{url} does not answer with JSON; is that a Ballast?") from error
-    if not expected(state):
+    if not is_expected:
         raise click.ClickException(f"{url} answers with something else; is that a Ballast?")
     return dict(state)
 
@@ -86,22 +105,40 @@ class _NoRedirect(HTTPRedirectHandler):
         """Ballast sends nobody elsewhere."""
 
 
-def _asked(address: str) -> bytes:
+def _apart(url: str) -> tuple[str, str]:
+    """The URL without user and password, and these as the header of a request; empty without them."""
+    parts = urlsplit(url)
+    user, at, place = parts.netloc.rpartition("@")
+    login = b64encode(unquote(user).encode()).decode() if at else ""
+    return parts._replace(netloc=place).geturl(), login and f"Basic {login}"
+
+
+class _Limits(NamedTuple):
+    """Of an answer."""
+
+    most: int
+    """Bytes."""
+    whole_s: float
+
+
+def _asked(address: str, login: str, limits: _Limits) -> bytes:
     """The answer's body. Raises URLError, HTTPError, OSError, HTTPException, ValueError for one that has no end."""
     proxies = ProxyHandler({}) if loopback(address) else ProxyHandler()
-    end = time.monotonic() + WHOLE_S
+    end = time.monotonic() + limits.whole_s
+    asked = Request(address, headers={"Authorization": login} if login else {})  # noqa: S310 - `is_url` looked at it
     body = bytearray()
-    with build_opener(proxies, _NoRedirect).open(address, timeout=TIMEOUT_S) as reply:
+    with build_opener(proxies, _NoRedirect).open(asked, timeout=min(TIMEOUT_S, limits.whole_s)) as reply:
         while part := reply.read1(PART):
             body += part
-            if len(body) > LONGEST_ANSWER:
+            if len(body) > limits.most:
                 raise ValueError("too long")
             if time.monotonic() > end:
-                raise TimeoutError(f"its answer took longer than {WHOLE_S:g} s")
+                raise TimeoutError(f"its answer took longer than {limits.whole_s:g} s")
     return bytes(body)
 
 
-def _is_url(url: str) -> bool:
+def is_url(url: str) -> bool:
+    """Whether it can be asked."""
     try:
         parts = urlsplit(url)
         return parts.scheme in {"http", "https"} and bool(parts.netloc) and parts.port != 0

@@ -127,6 +127,24 @@ def listen_option(text: str) -> Callable[[Command], Command]:
     return decorate
 
 
+def secure_options(command: Command) -> Command:
+    """`--secure-listen`: an Address or None; `--web-config-file`: a Path or None. Together or neither."""
+    configured = click.option(
+        "--web-config-file",
+        metavar="FILE",
+        type=click.Path(path_type=Path, readable=False),
+        help="Certificate, key and logins for --secure-listen, in the format of Prometheus' exporters; read anew when "
+        "it changes.",
+    )(command)
+    return click.option(
+        "--secure-listen",
+        metavar="HOST:PORT",
+        callback=_address,
+        help="Where to serve the same as at --listen with TLS and login, for others than this host. Needs "
+        "--web-config-file.",
+    )(configured)
+
+
 def observe_option(command: Command) -> Command:
     """`--observe`: False if not given."""
     return click.option("--observe", is_flag=True, help="Change nothing, whatever the mode of a policy.")(command)
@@ -225,7 +243,9 @@ def _listen_names(context: click.Context, _option: click.Parameter, names: tuple
 _NAMES = "controller.cli.options.listen_names"
 
 
-def _address(context: click.Context, _option: click.Parameter, text: str) -> Address | None:
+def _address(context: click.Context, _option: click.Parameter, text: str | None) -> Address | None:
+    if text is None:
+        return None
     try:
         address = Address.parse(text)
     except ValueError as error:

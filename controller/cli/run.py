@@ -14,6 +14,7 @@ from controller.cli.options import (
     node_name_option,
     observe_option,
     proc_option,
+    secure_options,
 )
 from controller.cli.output import output_option
 from controller.observe.address import Address
@@ -35,6 +36,7 @@ from controller.observe.log import configure
 @click.option("--enforce", is_flag=True, help="With --once: carry the decision out where a policy says Enforce.")
 @output_option("With --once: what to print.")
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.")
+@secure_options
 @domain_metrics_option
 @node_name_option("Name of this node, for a policy's nodeSelector.")
 @node_label_option
@@ -48,6 +50,8 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     enforce: bool,
     output: str,
     listen: Address | None,
+    secure_listen: Address | None,
+    web_config_file: Path | None,
     domain_metrics: bool,
     node_name: str,
     node_labels: dict[str, str],
@@ -72,6 +76,8 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         raise click.UsageError("--enforce is for --once alone; else the mode of each policy says whether it enforces")
     if output != "table" and not once:
         raise click.UsageError(f"-o {output} needs --once; a Ballast that keeps running answers at --listen")
+    if (secure_listen is None) != (web_config_file is None):
+        raise click.UsageError("--secure-listen and --web-config-file belong together; give both or neither")
     from controller.cli import service  # noqa: PLC0415 - numpy, pydantic and libvirt: not for the sake of --help
 
     configure(log_format, log_level or ("critical" if once else "info"))
@@ -79,4 +85,5 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     if once:
         click.echo(service.once(site, output))
     else:
-        service.serve(site, listen, domain_metrics=domain_metrics)
+        secured = None if secure_listen is None or web_config_file is None else (secure_listen, web_config_file)
+        service.serve(site, listen, secured, domain_metrics=domain_metrics)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from controller.cli.output import Problems, document
-from controller.cli.service_manager import ServiceManager
+from controller.cli.service_manager import ServiceManager, status_line
 from controller.cli.signals import stopped_by_signals
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
@@ -25,7 +24,7 @@ from controller.observe.board import Board, lost
 from controller.observe.http import Endpoint, ListenError
 from controller.observe.metrics import loop_metrics
 from controller.observe.site import node_pages
-from controller.observe.text import mib
+from controller.observe.webconfig import WebConfig, WebConfigError
 from controller.standalone import FolderError, FolderReader, PolicyFolder
 
 _log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class _Wired:
         """Raises MeminfoError, or ClickException when no connection works."""
         self.clock = clock
         self.folder = folder
-        self.board = Board(site.node_name, clock.monotonic, lambda: manager.turned(self._status))
+        self.board = Board(site.node_name, clock.monotonic, lambda: manager.turned(lambda: status_line(self.board)))
         self.host = Host(fixed(site.uris), site.proc, clock.wake)
         self.loop = ControlLoop(self.host, self.folder, clock, self.board, observe=site.observe)
         self.host.read()
@@ -71,21 +70,14 @@ class _Wired:
         if not any(each.connected for each in connections):
             raise click.ClickException("; ".join(lost(connections)))
 
-    def _status(self) -> str:
-        """How it is, in a line."""
-        verdict, latest = self.board.readiness(), self.board.latest
-        if latest is None or not verdict.ok:
-            return f"not ready: {'; '.join(verdict.reasons)}"
-        state = latest.state
-        allocated = float(np.nansum(state.observation.allocation))
-        return (
-            f"{int(state.stable.sum())} of {len(state.inventory)} domains stable; "
-            f"{mib(allocated)} of {mib(state.host.budget)} allocated"
-        )
 
+def serve(
+    site: Site, listen: Address | None, secured: tuple[Address, Path] | None = None, *, domain_metrics: bool
+) -> None:
+    """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used.
 
-def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
-    """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used."""
+    `secured`: where there is TLS, and the file that says how.
+    """
     clock = SystemClock()
     manager = ServiceManager(clock.monotonic)
 
@@ -94,11 +86,14 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
         clock.stop()
 
     with _plainly(), stopped_by_signals(stop), ExitStack() as stack:
+        endpoints: list[tuple[Address, WebConfig | None]] = [(listen, None)] if listen else []
+        if secured:
+            endpoints.append((secured[0], WebConfig(secured[1])))
         reader = stack.enter_context(FolderReader(site.policies, site.node, clock.monotonic, clock.wall, clock.wake))
         wired = _Wired(site, stack, clock, reader.folder, manager)
-        if listen is not None:
-            collecting = loop_metrics(wired.loop.tally, per_domain=domain_metrics)
-            stack.enter_context(Endpoint(listen, wired.board, collecting, more=node_pages(wired.board)))
+        collecting = loop_metrics(wired.loop.tally, per_domain=domain_metrics)
+        for address, config in endpoints:
+            stack.enter_context(Endpoint(address, wired.board, collecting, node_pages(wired.board), config))
         wired.loop.run()
     _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})
 
@@ -156,5 +151,5 @@ def _plainly() -> Iterator[None]:
     """What is wrong with the site is said in one line, not in a traceback."""
     try:
         yield
-    except (FolderError, ListenError, MeminfoError) as error:
+    except (FolderError, ListenError, MeminfoError, WebConfigError) as error:
         raise click.ClickException(str(error)) from error

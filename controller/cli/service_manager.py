@@ -9,10 +9,27 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+import numpy as np
+
 from controller.api.printable import bounded, printable
+from controller.observe.board import Board
+from controller.observe.text import mib
 
 STATUS_S = 5.0
 """Seconds between two status texts: systemd tells everybody who listens of each."""
+
+
+def status_line(board: Board) -> str:
+    """How a node's Ballast is."""
+    verdict, latest = board.readiness(), board.latest
+    if latest is None or not verdict.ok:
+        return f"not ready: {'; '.join(verdict.reasons)}"
+    state = latest.state
+    allocated = float(np.nansum(state.observation.allocation))
+    return (
+        f"{int(state.stable.sum())} of {len(state.inventory)} domains stable; "
+        f"{mib(allocated)} of {mib(state.host.budget)} allocated"
+    )
 
 
 class ServiceManager:

@@ -1,13 +1,20 @@
 """`ballast top`: the live table of a running Ballast, read from its local HTTP endpoint."""
 
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
+from click.core import ParameterSource
 
 from controller.api.printable import printable
 from controller.cli.arrange import SORTS, arranged
 from controller.cli.endpoint import complete_domains, explained, fetch, url_option
+from controller.cli.fleet import Fleet, read_hosts
+from controller.cli.fleet import document as fleet_document
+from controller.cli.fleet import table as fleet_table
 from controller.cli.options import NumberRange
 from controller.cli.output import document, output_option, say, terminal
 from controller.cli.screen import HELP, Screen
@@ -22,6 +29,13 @@ UNBOUNDED = 1000
 
 @click.command()
 @url_option
+@click.option(
+    "--hosts",
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    help="A row for each host in FILE instead, which has a name and a URL a line, as --url takes it. Fifty are asked "
+    "at a time.",
+)
 @click.option("--once", is_flag=True, help="Print the table once and exit; implied by -o name, json and yaml.")
 @click.option(
     "--interval",
@@ -37,7 +51,16 @@ UNBOUNDED = 1000
 )
 @click.argument("domain", required=False, shell_complete=complete_domains)
 @output_option("What to print; wide: more columns, as far as they fit.", "table", FORMS)
-def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, domain: str | None, output: str) -> None:
+def top(  # noqa: PLR0913, PLR0917 - click passes one argument an option
+    url: str,
+    hosts: Path | None,
+    once: bool,
+    interval: float,
+    sort: str | None,
+    wanted: str,
+    domain: str | None,
+    output: str,
+) -> None:
     """Show policy, demand, allocation, the last change and the reason of every domain, live; or DOMAIN's history.
 
     q ends it, ? shows the keys: filter, sort, choose a domain and explain it. A narrow terminal gets fewer columns;
@@ -50,7 +73,11 @@ def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, do
       ballast top web-1
       ballast top --once -o wide
       ballast top -o json | jq '.domains[].demand'
+      ballast top --hosts hosts.txt
     """
+    if hosts is not None:
+        _show_hosts(hosts, once or output != "table", interval, sort, wanted, domain, output)
+        return
     if domain and (sort or wanted or output in {"wide", "name"}):
         raise click.UsageError(
             "--sort, --filter, -o wide and -o name are for the table of all domains; leave them out with DOMAIN"
@@ -74,12 +101,82 @@ def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, do
             return
 
 
-class _Source:
+def _show_hosts(
+    file: Path, once: bool, interval: float, sort: str | None, wanted: str, domain: str | None, output: str
+) -> None:
+    single = click.get_current_context().get_parameter_source("url") is ParameterSource.COMMANDLINE
+    if single or domain or sort or wanted or output in {"wide", "name"}:
+        raise click.UsageError(
+            "--url, --sort, --filter, -o wide, -o name and DOMAIN are for one host; leave them out with --hosts"
+        )
+    source = _Hosts(Fleet(read_hosts(file)))
+    if not once:
+        source.read(Screen())
+        with suppress(KeyboardInterrupt):
+            _follow(terminal(), source, Screen(), interval)
+        return
+    source.fleet.read()
+    if output == "table":
+        console = terminal()
+        if not console.is_terminal:
+            console.width = UNBOUNDED
+        console.print(source.drawn(Screen(), console.width))
+    else:
+        click.echo(document(fleet_document(source.fleet.rows), output))
+
+
+class _Shown(Protocol):
     """What is drawn, and where it comes from."""
+
+    @property
+    def single(self) -> bool:
+        """There is nothing to choose from."""
+        ...
+
+    def read(self, screen: Screen) -> None:
+        """Ask Ballast. Raises ClickException."""
+        ...
+
+    def keys(self, screen: Screen) -> list[str]:
+        """Of the domains that are shown, in their order."""
+        ...
+
+    def drawn(self, screen: Screen, width: int, lines: int | None = None) -> "RenderableType":
+        """All of it, in so many columns and lines."""
+        ...
+
+
+class _Hosts:
+    """A row a host. They are asked beside the screen: who is slow keeps no key waiting."""
+
+    single = True
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self._reading: threading.Thread | None = None
+
+    def read(self, screen: Screen) -> None:  # noqa: ARG002 - as `_Shown` has it
+        """Begin to ask them, unless that is going on."""
+        if self._reading is None or not self._reading.is_alive():
+            self._reading = threading.Thread(target=self.fleet.read, name="hosts", daemon=True)
+            self._reading.start()
+
+    def keys(self, screen: Screen) -> list[str]:  # noqa: ARG002 - as `_Shown` has it
+        """None."""
+        return []
+
+    def drawn(self, screen: Screen, width: int, lines: int | None = None) -> "RenderableType":  # noqa: ARG002 - as above
+        """The table as far as hosts have answered."""
+        return fleet_table(self.fleet.rows, width)
+
+
+class _Source:
+    """One Ballast, or one of its domains."""
 
     def __init__(self, url: str, domain: str | None, wide: bool) -> None:
         """`domain`: the only one that is asked for."""
         self.domain = domain
+        self.single = domain is not None
         self._url, self._wide = url, wide
         self._state: dict[str, Any] = {"domains": []}
         self._told: dict[str, Any] | None = None
@@ -105,7 +202,7 @@ class _Source:
         return render(self._state, View(screen.sort, screen.wanted, self._wide, screen.chosen, lines))
 
 
-def _follow(console: "Console", source: _Source, screen: Screen, interval: float) -> None:
+def _follow(console: "Console", source: _Shown, screen: Screen, interval: float) -> None:
     """Redraw until it is ended; a Ballast, or a domain, that goes away is said and waited for."""
     from rich.live import Live  # noqa: PLC0415 - see `_Source.drawn`
 
@@ -117,14 +214,14 @@ def _follow(console: "Console", source: _Source, screen: Screen, interval: float
             live.update(_page(console, source, screen, problem), refresh=True)
             before = screen
             for key in keyboard.keys(max(due - time.monotonic(), 0.0)):
-                if key == "q" or not source.domain:
+                if key == "q" or not source.single:
                     screen = screen.pressed(key, source.keys(screen))
             if time.monotonic() >= due or screen.opened != before.opened:
                 due = time.monotonic() + interval
                 problem = _problem(source, screen)
 
 
-def _problem(source: _Source, screen: Screen) -> str:
+def _problem(source: _Shown, screen: Screen) -> str:
     """Read anew; why that did not work, if so."""
     try:
         source.read(screen)
@@ -133,7 +230,7 @@ def _problem(source: _Source, screen: Screen) -> str:
     return ""
 
 
-def _page(console: "Console", source: _Source, screen: Screen, problem: str) -> "RenderableType":
+def _page(console: "Console", source: _Shown, screen: Screen, problem: str) -> "RenderableType":
     """The whole terminal: a body, and on the last line what keys do."""
     from rich.console import Group  # noqa: PLC0415 - see `_Source.drawn`
     from rich.segment import SegmentLines  # noqa: PLC0415 - as above
@@ -142,5 +239,5 @@ def _page(console: "Console", source: _Source, screen: Screen, problem: str) -> 
     width, height = console.size
     body = Text(HELP) if screen.helping else Text(problem) if problem else source.drawn(screen, width, height - 1)
     lines = console.render_lines(body, console.options.update(height=None), pad=False)[: height - 1]
-    footer = Text("q quit" if source.domain else screen.footer, style="dim", no_wrap=True, overflow="crop")
+    footer = Text("q quit" if source.single else screen.footer, style="dim", no_wrap=True, overflow="crop")
     return Group(SegmentLines([*lines, *([[]] * (height - 1 - len(lines)))], new_lines=True), footer)

@@ -27,6 +27,7 @@ from controller.api.printable import printable
 from controller.observe.address import Address
 from controller.observe.board import Verdict
 from controller.observe.metrics import Collecting, StateCollector, registry
+from controller.observe.webconfig import WebConfig
 from controller.observe.wire import REQUEST_LIMIT, Clients
 
 _log = logging.getLogger(__name__)
@@ -127,15 +128,21 @@ class Endpoint:
         board: Shown,
         collecting: Collecting = StateCollector,
         more: Mapping[str, Page] = NO_PAGES,
+        secured: WebConfig | None = None,
     ) -> None:
-        """Bind at once; an address that somebody else has is tried again. Raises ListenError for one of no use."""
+        """Bind at once; an address that somebody else has is tried again. Raises ListenError for one of no use.
+
+        With `secured` there is TLS, and each request needs a login.
+        """
         self._address = address
+        self._secured = secured
+        self._option = "--secure-listen" if secured else "--listen"
         self._failures = 0
         """Tries in which the address could not be had."""
         self._listener: socket.socket | None = None
         self._listen()
         self._pages = Pages(board, collecting, more, lambda: self._failures)
-        if not address.loopback:
+        if not address.loopback and secured is None:
             _log.warning("--listen %s: whoever reaches this address can read the state; there is no login", address)
 
     @property
@@ -148,7 +155,7 @@ class Endpoint:
         try:
             self._listener = _listening(self._address)
         except OSError as error:
-            problem = f"--listen {self._address}: {error.strerror or error}; {_remedy(error)}"
+            problem = f"{self._option} {self._address}: {error.strerror or error}; {_remedy(error)}"
             if error.errno not in _PASSING:
                 raise ListenError(problem) from error
             if not self._failures:
@@ -156,7 +163,7 @@ class Endpoint:
             self._failures += 1
         else:
             if self._failures:
-                _log.info("--listen %s: works now", self._address)
+                _log.info("%s %s: works now", self._option, self._address)
 
     def __enter__(self) -> "Endpoint":
         self._loop = asyncio.new_event_loop()
@@ -183,24 +190,31 @@ class Endpoint:
             except ListenError as error:
                 _log.error("%s. Not tried any more", error)
                 return
-        await Clients(self._listener, Answers(self._pages, self._address)).serve(self._stop)
+        answers = Answers(self._pages, self._address, self._secured)
+        if self._secured is None:
+            await Clients(self._listener, answers).serve(self._stop)
+        else:
+            await Clients(self._listener, answers, self._secured.context).serve(self._stop)
 
 
 class Answers:
     """Requests and answers as bytes."""
 
-    def __init__(self, pages: Pages, address: Address) -> None:
+    def __init__(self, pages: Pages, address: Address, secured: WebConfig | None = None) -> None:
         self._pages = pages
         self._address = address
+        self._secured = secured
 
     def prompt(self, request: bytes) -> bool:
-        """The probes: they cost nothing, and who asks them acts on silence."""
+        """The probes: they cost nothing, and who asks them acts on silence. A login costs time."""
+        if self._secured is not None:
+            return False
         line = request.partition(b"\n")[0].split()
         return len(line) > 1 and line[1].partition(b"?")[0].decode(errors="replace") in PROBES
 
     def answer(self, request: bytes) -> tuple[bytes, bytes]:
         """Headers and body."""
-        exchange = _Exchange(request, self._pages, self._address)
+        exchange = _Exchange(request, self._pages, self._address, self._secured)
         exchange.handle()
         return exchange.wfile.getvalue(), exchange.body
 
@@ -212,11 +226,12 @@ class _Exchange(BaseHTTPRequestHandler):
     rfile: BytesIO
     wfile: BytesIO
 
-    def __init__(self, request: bytes, pages: Pages, address: Address) -> None:
+    def __init__(self, request: bytes, pages: Pages, address: Address, secured: WebConfig | None) -> None:
         # The base class would read from a socket at once.
         self.rfile, self.wfile = BytesIO(request), BytesIO()
         self._pages = pages
         self._address = address
+        self._secured = secured
         self._size = len(request)
         self.body = b""
 
@@ -240,7 +255,14 @@ class _Exchange(BaseHTTPRequestHandler):
             text = "this is not the host that was asked for; use an address, or name it with --listen-name"
             self._send(_text(HTTPStatus.MISDIRECTED_REQUEST, text))
             return False
-        return True
+        return self._admitted()
+
+    def _admitted(self) -> bool:
+        if self._secured is None or self._secured.admits(self.headers.get("Authorization", "")):
+            return True
+        asked = (("WWW-Authenticate", 'Basic realm="ballast"'),)
+        self._send(Reply(HTTPStatus.UNAUTHORIZED, "text/plain; charset=utf-8", b"no login\n", asked))
+        return False
 
     def do_GET(self) -> None:
         """Answer with the page; for HEAD `_send` leaves the body out."""

@@ -7,6 +7,8 @@ loop reads and sends; a few others make the answers.
 import asyncio
 import logging
 import socket
+import ssl
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
@@ -57,10 +59,15 @@ class Answering(Protocol):
 class Clients:
     """Everybody who connects to one socket. Belongs to one thread with an event loop."""
 
-    def __init__(self, listener: socket.socket, answering: Answering) -> None:
-        """`listener` is bound, and closed when `serve` ends."""
+    def __init__(
+        self, listener: socket.socket, answering: Answering, context: Callable[[], ssl.SSLContext | None] = lambda: None
+    ) -> None:
+        """`listener` is bound, and closed when `serve` ends. `context` is asked for each client; without one there is
+        no TLS.
+        """
         self._listener = listener
         self._answering = answering
+        self._context = context
         self._pool = ThreadPoolExecutor(THREADS, "http")
         self._idle: dict[Task, None] = {}
         self._queued = 0
@@ -88,23 +95,22 @@ class Clients:
         while not stop.is_set():
             try:
                 client, _ = await loop.sock_accept(self._listener)
-                reader, writer = await asyncio.open_connection(sock=client)
             except OSError as error:
                 if not stop.is_set():
                     _log.warning("HTTP: no client is let in for %g s: %s", PAUSE_S, error)
                     await asyncio.sleep(PAUSE_S)
             else:
-                self._let_in(reader, writer)
+                self._let_in(client)
 
-    def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
+    def _let_in(self, client: socket.socket) -> None:
+        task = asyncio.create_task(self._serve(client))
         self._all.add(task)
-        task.add_done_callback(partial(self._ended, writer))
+        task.add_done_callback(partial(self._ended, client))
         _admit(task, self._idle, IDLE_CLIENTS)
 
-    def _ended(self, writer: asyncio.StreamWriter, task: Task) -> None:
+    def _ended(self, client: socket.socket, task: Task) -> None:
         """A client that went away is no news; anything else is logged, and the server goes on."""
-        writer.transport.abort()
+        client.close()
         self._all.discard(task)
         self._idle.pop(task, None)
         self._taking.pop(task, None)
@@ -114,12 +120,16 @@ class Clients:
         elif error is not None:
             _log.error("HTTP request failed", exc_info=error)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await _request(reader)
-        if self._answering.prompt(request):
-            await _send(writer, self._answering.answer(request))
-        elif request:
-            await self._answer(request, writer)
+    async def _serve(self, client: socket.socket) -> None:
+        reader, writer = await _opened(client, self._context())
+        try:
+            request = await _request(reader)
+            if self._answering.prompt(request):
+                await _send(writer, self._answering.answer(request))
+            elif request:
+                await self._answer(request, writer)
+        finally:
+            writer.transport.abort()
 
     async def _answer(self, request: bytes, writer: asyncio.StreamWriter) -> None:
         if self._queued >= QUEUED_REQUESTS:
@@ -148,6 +158,20 @@ def _this_task() -> Task:
     task = asyncio.current_task()
     assert task is not None
     return task
+
+
+async def _opened(
+    client: socket.socket, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Streams to a client that was let in, after the handshake where there is TLS. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    patience = REQUEST_TIMEOUT_S if context else None
+    transport, _ = await loop.connect_accepted_socket(
+        lambda: protocol, client, ssl=context, ssl_handshake_timeout=patience
+    )
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def _request(reader: asyncio.StreamReader) -> bytes:

@@ -35,10 +35,11 @@ COMMAND = f"""\
 #!{PLACE}/bin/python3
 import sys
 
-from controller.cli.main import main
+from @MODULE@ import @NAME@
 
-sys.exit(main())
+sys.exit(@NAME@())
 """
+"""What each of the project's commands runs; pip would write the same."""
 
 
 class Dependencies(NamedTuple):
@@ -76,13 +77,24 @@ def dependencies(source: Path, *extras: str) -> Dependencies:
 
 
 def project(packages: Iterable[Path], result: Path) -> None:
-    """Lay out at `result` what the project adds to its dependencies: these folders of Python files, and the command."""
+    """Lay out at `result` what the project adds to its dependencies: these folders of Python files, and its
+    commands.
+    """
     for package in packages:
         shutil.copytree(package, result / SITE / package.name, ignore=shutil.ignore_patterns("__pycache__"))
     (result / "bin").mkdir()
-    (result / "bin" / "ballast").write_text(COMMAND)
+    for name, entry in commands().items():
+        module, _, function = entry.partition(":")
+        (result / "bin" / name).write_text(COMMAND.replace("@MODULE@", module).replace("@NAME@", function))
     _finish(result)
-    (result / "bin" / "ballast").chmod(0o755)
+    for name in commands():
+        (result / "bin" / name).chmod(0o755)
+
+
+def commands() -> dict[str, str]:
+    """`MODULE:FUNCTION` by name, of all commands that the project has."""
+    found: dict[str, str] = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["scripts"]
+    return found
 
 
 def _install(result: Path, asked: list[str], pinned: Path) -> None:

@@ -48,7 +48,8 @@ def _lay_out(source: Source, tree: Path) -> None:
     _write(tree / OPTIONS, (Path(__file__).parent / "debian" / OPTIONS.name).read_text())
     _write(tree / "usr/share/polkit-1/rules.d/50-ballast.rules", (manifests / "polkit/50-ballast.rules").read_text())
     (tree / "usr/bin").mkdir()
-    (tree / "usr/bin/ballast").symlink_to(f"{virtualenv.PLACE}/bin/ballast")
+    for command in virtualenv.commands():
+        (tree / "usr/bin" / command).symlink_to(f"{virtualenv.PLACE}/bin/{command}")
     documents = tree / "usr/share/doc/ballast"
     shutil.copytree(manifests / "samples", documents / "examples")
     _write(documents / "copyright", (Path(__file__).parent / "debian" / "copyright").read_text())

@@ -265,3 +265,17 @@ class TestTableOfOneDecision:
 
     def test_a_node_without_domains(self):
         assert table(FINE | {"domains": []}, {}).endswith("\nno running domains")
+
+
+@pytest.mark.parametrize("given", [["--secure-listen", "127.0.0.1:0"], ["--web-config-file", "web.yaml"]])
+def test_an_address_with_tls_and_the_file_that_says_how_belong_together(tmp_path, given):
+    result = CliRunner().invoke(main, ["run", "--policies", str(tmp_path), *given])
+    assert result.exit_code == 2
+    assert "--secure-listen and --web-config-file belong together; give both or neither" in result.output
+
+
+def test_a_file_for_tls_that_cannot_be_used_is_refused_in_one_line(tmp_path):
+    given = ["--secure-listen", "127.0.0.1:0", "--web-config-file", str(tmp_path / "web.yaml")]
+    result = CliRunner().invoke(main, ["run", "--policies", str(tmp_path), "--connect", "test:///default", *given])
+    assert result.exit_code == 1
+    assert f"Error: --web-config-file {tmp_path}/web.yaml: No such file or directory" in result.output

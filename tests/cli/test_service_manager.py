@@ -86,12 +86,26 @@ def test_nobody_is_told_without_a_service_manager(monkeypatch):
     manager.stopping()
 
 
-def test_ballast_run_tells_that_it_has_looked_how_it_is_and_that_it_ends(listener, tmp_path):
-    (tmp_path / "all.yaml").write_text(
-        "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}\n"
-    )
-    command = [sys.executable, "-m", "controller", "run", "-c", "test:///default", "--listen", "none"]
-    environment = os.environ | {"BALLAST_RUN_POLICIES": str(tmp_path)}
+AWAY = (
+    "{apiVersion: v1, kind: Config, clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}], users: [],"
+    " contexts: [{name: x, context: {cluster: c, user: u}}], current-context: x}"
+)
+"""A kubeconfig of an API server that does not answer."""
+POLICY = "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}\n"
+SERVICES = {
+    "run": ("all.yaml", POLICY, "--policies"),
+    "agent": ("config", AWAY, "--kubeconfig"),
+}
+"""By command: a file, what is in it, and the option that names it or its folder."""
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_tells_that_it_has_looked_how_it_is_and_that_it_ends(listener, tmp_path, name):
+    file, text, option = SERVICES[name]
+    (tmp_path / file).write_text(text)
+    given = tmp_path if name == "run" else tmp_path / file
+    command = [sys.executable, "-m", "controller", name, "-c", "test:///default", "--listen", "none", option, given]
+    environment = os.environ | {"BALLAST_AGENT_CACHE_DIR": str(tmp_path / "cache")}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         first = heard(listener)
         process.send_signal(signal.SIGTERM)

@@ -1,5 +1,6 @@
 """The systemd unit in `manifests`."""
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -11,20 +12,28 @@ import pytest
 
 from controller.cli.main import main
 from controller.observe.address import Address
+from controller.observe.webconfig import WebConfig, WebConfigError
 
 UNIT = Path(__file__).parents[2] / "manifests" / "systemd" / "ballast.service"
+TLS = UNIT.with_name("tls.conf")
+PAGE = UNIT.with_name("README.md")
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is part of systemd, which not every machine has"
 )
 
 
-@pytest.fixture
-def service() -> dict[str, str]:
+def read(file: Path) -> dict[str, str]:
+    """The settings of the service."""
     parser = RawConfigParser(strict=False, delimiters=("=",), comment_prefixes=("#",))
     parser.optionxform = str
-    parser.read(UNIT)
+    parser.read(file)
     return dict(parser["Service"])
+
+
+@pytest.fixture
+def service() -> dict[str, str]:
+    return read(UNIT)
 
 
 @pytest.fixture
@@ -43,6 +52,25 @@ def test_it_starts_a_command_line_that_ballast_takes(service, monkeypatch):
     context = main.get_command(click.Context(main), "run").make_context("run", arguments)
     assert context.params["policies"] == Path("/etc/ballast/policies")
     assert context.params["listen"] == Address("127.0.0.1", 9178)
+
+
+def test_with_the_drop_in_for_tls_it_serves_one_more_address_by_the_file_of_the_page(service, monkeypatch, tmp_path):
+    settings = read(TLS)
+    for setting in shlex.split(service["Environment"]) + shlex.split(settings["Environment"]):
+        monkeypatch.setenv(*setting.split("=", 1))
+    context = main.get_command(click.Context(main), "run").make_context("run", [])
+    assert context.params["listen"].loopback
+    assert context.params["secure_listen"] == Address.parse("0.0.0.0:9179")
+    assert context.params["web_config_file"] == Path("/etc/ballast/web.yaml")
+    assert service["IPAddressDeny"] == settings["IPAddressAllow"] == "any"
+    (shown,) = (block for block in blocks(PAGE.read_text()) if "tls_server_config" in block)
+    (tmp_path / "web.yaml").write_text(shown)
+    with pytest.raises(WebConfigError, match=r"/etc/ballast/tls.crt, /etc/ballast/tls.key: No such file"):
+        WebConfig(tmp_path / "web.yaml")
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
 def test_its_options_are_set_in_a_file_that_may_be_missing(service):

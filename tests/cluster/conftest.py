@@ -1,15 +1,19 @@
-"""A real control plane and a real node for tests, one of each a session."""
+"""A real control plane, a real node and two releases for tests, one of each a session."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from releases import HOME, Releases
 from virtualization import KUBEVIRT, Site
 
 from lab.kubernetes import image, virtlauncher
 from lab.kubernetes.cluster import apply
 from lab.kubernetes.controlplane import ControlPlane
 from lab.kubernetes.node import Node
+from releasing.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 CRDS = ("crd/memorypolicies.ballast.dev", "crd/nodememorystates.ballast.dev")
@@ -71,3 +75,16 @@ def site(running: Site) -> Iterator[Site]:
     yield running
     running.end()
     running.kubectl("delete", "mpol", "--all")
+
+
+@pytest.fixture(scope="session")
+def releases(tmp_path_factory) -> Releases:
+    """They are made under different masks of modes."""
+    folder = tmp_path_factory.mktemp("releases")
+    made = Releases(folder / "plain", folder / "named")
+    for out, umask, more in ((made.plain, 0o022, ()), (made.named, 0o077, ("--image", HOME))):
+        before = os.umask(umask)
+        result = CliRunner().invoke(main, ["--out", str(out), *more], catch_exceptions=False)
+        os.umask(before)
+        assert result.exit_code == 0, result.output
+    return made

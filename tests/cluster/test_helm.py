@@ -3,28 +3,40 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import combinations
 from typing import Any
 
 import pytest
 import yaml
+from kustomized import COMPONENTS, MANIFESTS, kustomization, rendered
 
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.controlplane import ControlPlane
 from lab.kubernetes.node import Node
 
-MANIFESTS = Path(__file__).parents[2] / "manifests"
 CHART = MANIFESTS / "helm"
 NAMESPACE = "ballast-system"
-VALUES = {
-    "default": {},
-    "overlays/libvirt-socket": {"agent": {"socketFolder": "/opt/libvirt/run"}},
-    "overlays/meminfo": {"agent": {"proc": "Meminfo"}},
-    "overlays/monitoring": {"monitoring": {"enabled": True}},
-    "overlays/node-label": {"agent": {"labelNode": True}},
-    "overlays/pressure": {"agent": {"pressure": True}},
+VALUES: dict[str, dict[str, Any]] = {
+    "kubevirt": {"kubevirt": {"enabled": True}},
+    "libvirt-socket": {"agent": {"socketFolder": "/opt/libvirt/run"}},
+    "meminfo": {"agent": {"proc": "Meminfo"}},
+    "monitoring": {"monitoring": {"enabled": True}},
+    "node-label": {"agent": {"labelNode": True}},
+    "openshift": {"openshift": {"enabled": True}},
+    "pressure": {"agent": {"pressure": True}},
+    "selinux": {"agent": {"selinux": True}},
 }
-"""By kustomization: what the chart is given to be the same."""
+"""By component: what the chart is given to be the same."""
+SMALL = ["libvirt-socket", "selinux"]
+"""Components that change one value, which no other changes otherwise."""
+OTHERS = sorted(VALUES.keys() - {"kubevirt", *SMALL})
+COMBINATIONS = [
+    [*where, *chosen]
+    for where in ([], ["kubevirt"])
+    for count in range(len(OTHERS) + 1)
+    for chosen in combinations(OTHERS, count)
+] + [[*SMALL, *chosen] for chosen in ([], OTHERS)]
+"""All there are of the others. KubeVirt has no libvirt on the node, whose socket could be elsewhere."""
 WRONG = [
     ({"image": {"digest": "latest"}}, "digest"),
     ({"agent": {"proc": "Some"}}, "proc"),
@@ -33,6 +45,11 @@ WRONG = [
     ({"aggregator": {"replica": 3}}, "replica"),
     ({"monitor": {"enabled": True}}, "monitor"),
     ({"networkPolicy": {"apiServerPorts": [0]}}, "apiServerPorts"),
+    ({"agent": {"connections": ["qemu:///system qemu:///session"]}}, "connections"),
+    ({"kubevirt": {"enabled": "yes"}}, "enabled"),
+    ({"kubevirt": {"podsFolder": "pods"}}, "podsFolder"),
+    ({"openshift": True}, "openshift"),
+    ({"agent": {"extraEnv": [{"value": "1"}]}}, "name"),
 ]
 
 Identity = tuple[str, str, str]
@@ -45,41 +62,85 @@ def helm(*arguments: str, values: dict[str, Any] | None = None) -> subprocess.Co
 
 
 def template(values: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = ("template", "ballast", str(CHART), f"--namespace={NAMESPACE}", "--include-crds", "--kube-version=1.34")
+    line = ("template", "ballast", str(CHART), f"--namespace={NAMESPACE}", "--kube-version=1.34")
     return helm(*line, *arguments, values=values)
 
 
-def by_identity(text: str) -> dict[Identity, dict[str, Any]]:
+def by_identity(objects: list[dict[str, Any]]) -> dict[Identity, dict[str, Any]]:
     """Objects by kind, namespace and name. The namespace itself is Helm's to make."""
-    objects = [each for each in yaml.safe_load_all(text) if each and each["kind"] != "Namespace"]
     return {
         (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]): in_order(each)
         for each in objects
+        if each and each["kind"] != "Namespace"
     }
 
 
 def in_order(found: dict[str, Any]) -> dict[str, Any]:
-    """Mounts and volumes have names: their order means nothing."""
-    if found["kind"] == "DaemonSet":
+    """Mounts, volumes and variables have names: their order means nothing."""
+    if found["kind"] in {"DaemonSet", "Deployment"}:
         pod = found["spec"]["template"]["spec"]
-        pod["volumes"].sort(key=lambda volume: volume["name"])
-        pod["containers"][0]["volumeMounts"].sort(key=lambda mount: mount["name"])
+        pod.get("volumes", []).sort(key=lambda volume: volume["name"])
+        pod["containers"][0].get("volumeMounts", []).sort(key=lambda mount: mount["name"])
+        pod["containers"][0]["env"].sort(key=lambda variable: variable["name"])
     return found
 
 
-def test_every_kustomization_for_users_has_its_values():
-    assert {f"overlays/{path.name}" for path in (MANIFESTS / "overlays").iterdir()} == VALUES.keys() - {"default"}
+def test_every_component_has_its_values():
+    assert VALUES.keys() == set(COMPONENTS)
 
 
-@pytest.mark.parametrize("kustomization", VALUES)
-def test_the_chart_says_what_the_kustomization_says(kustomization):
-    command = [str(binary("kubectl")), "kustomize", str(MANIFESTS / kustomization)]
-    expected = by_identity(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    rendered = template(VALUES[kustomization])
-    assert rendered.returncode == 0, rendered.stderr
-    found = by_identity(rendered.stdout)
-    assert found.keys() == expected.keys()
-    assert [identity for identity in expected if found[identity] != expected[identity]] == []
+def test_whatever_components_are_combined_the_chart_says_the_same(tmp_path):
+    for chosen in COMBINATIONS:
+        expected = by_identity(rendered(kustomization(tmp_path, chosen, "base")))
+        found = by_identity(documents(template(values_of(chosen))))
+        assert found.keys() == expected.keys(), chosen
+        assert [(identity, chosen) for identity in expected if found[identity] != expected[identity]] == []
+
+
+@pytest.mark.parametrize("where", [SMALL, ["kubevirt"]])
+def test_the_order_of_components_means_nothing(where, tmp_path):
+    orders = [*where, *OTHERS], [*reversed(OTHERS), *reversed(where)]
+    forward, backward = (by_identity(rendered(kustomization(tmp_path, each, "base"))) for each in orders)
+    assert forward == backward
+
+
+def test_the_chart_has_the_kinds_and_the_folder_of_kubevirt_is_the_component(tmp_path):
+    expected = by_identity(rendered(MANIFESTS / "kubevirt"))
+    assert by_identity(rendered(kustomization(tmp_path, ["kubevirt"]))) == expected
+    assert by_identity(documents(template(VALUES["kubevirt"], "--include-crds"))) == expected
+
+
+def values_of(components: list[str]) -> dict[str, Any]:
+    """What the chart is given for all of them."""
+    found: dict[str, Any] = {}
+    for part, value in (each for name in components for each in VALUES[name].items()):
+        found[part] = found.get(part, {}) | value
+    return found
+
+
+def documents(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    return list(yaml.load_all(done.stdout, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def test_where_kubevirt_runs_libvirt_as_root_the_agent_is_root_with_the_power_to_open_its_sockets():
+    objects = by_identity(documents(template({"kubevirt": {"enabled": True, "root": True, "podsFolder": "/k/pods"}})))
+    pod = objects["DaemonSet", NAMESPACE, "ballast-agent"]["spec"]["template"]["spec"]
+    allowed = pod["containers"][0]["securityContext"]
+    assert (allowed["runAsUser"], allowed["capabilities"]) == (0, {"drop": ["ALL"], "add": ["DAC_OVERRIDE"]})
+    assert "/k/pods" in {volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume}
+
+
+def test_what_is_added_to_the_environment_is_there():
+    option = {"name": "BALLAST_AGENT_EVICTION_THRESHOLD", "value": "500Mi"}
+    values = {"agent": {"extraEnv": [option]}, "aggregator": {"extraEnv": [{"name": "A", "value": "1"}]}}
+    objects = by_identity(documents(template(values)))
+    agent, aggregator = (
+        objects[kind, NAMESPACE, f"ballast-{name}"]["spec"]["template"]["spec"]["containers"][0]["env"]
+        for kind, name in (("DaemonSet", "agent"), ("Deployment", "aggregator"))
+    )
+    assert option in agent
+    assert {"name": "A", "value": "1"} in aggregator
 
 
 def test_helm_finds_nothing_to_complain_about():
@@ -95,19 +156,18 @@ def test_a_value_that_makes_no_sense_is_refused_by_its_name(values, named):
 
 
 def test_everything_of_a_release_in_another_namespace_is_there_but_the_rights_to_events():
-    command = ("template", "ballast", str(CHART), "--namespace=memory", "--kube-version=1.34")
-    namespaces = {namespace for _, namespace, _ in by_identity(helm(*command).stdout)}
-    assert namespaces == {"", "memory", "default"}
-    assert NAMESPACE not in helm(*command).stdout
+    done = template(values_of(COMPONENTS), "--namespace=memory")
+    assert {namespace for _, namespace, _ in by_identity(documents(done))} == {"", "memory", "default"}
+    assert NAMESPACE not in done.stdout
 
 
 def test_an_image_by_digest_is_asked_for_by_it_and_with_its_secret():
     digest = f"sha256:{'a' * 64}"
     image = {"repository": "registry.example.org/ballast", "digest": digest}
-    rendered = template({"image": image, "imagePullSecrets": [{"name": "login"}]})
+    done = template({"image": image, "imagePullSecrets": [{"name": "login"}]})
     pods = [
         each["spec"]["template"]["spec"]
-        for each in by_identity(rendered.stdout).values()
+        for each in by_identity(documents(done)).values()
         if "template" in each.get("spec", {})
     ]
     assert len(pods) == 2

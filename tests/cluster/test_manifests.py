@@ -5,20 +5,18 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from api_client import STATUS as AGENT_SAYS
+from kustomized import COMPONENTS, MANIFESTS, kustomization, rendered
 
 from lab.daemons import until
 
 PUBLISHED_S = 30
 """Deadline for the API server to publish a new schema; it takes a few seconds."""
-ROOT = Path(__file__).parents[2]
-MANIFESTS = ROOT / "manifests"
-OVERLAYS = sorted(path.name for path in (MANIFESTS / "overlays").iterdir())
+ROOT = MANIFESTS.parent
 SAMPLES = [path.read_text() for path in (MANIFESTS / "samples").glob("*.yaml")]
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 GAP = re.compile(r" {2,}")
@@ -30,10 +28,6 @@ def policies(contract) -> Iterator[Any]:
     """The control plane, without policies afterwards."""
     yield contract
     contract.kubectl("delete", "memorypolicies", "--all")
-
-
-def everything(installed: Any, overlay: str = "default") -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all(installed.kubectl("kustomize", str(MANIFESTS / overlay))))
 
 
 def find(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
@@ -230,42 +224,58 @@ class TestInstallation:
         installed.kubectl("apply", "-k", str(MANIFESTS / "default"))
         assert installed.kubectl("diff", "-k", str(MANIFESTS / "default")) == ""
 
-    @pytest.mark.parametrize("overlay", OVERLAYS)
-    def test_every_overlay_can_be_applied(self, installed, overlay):
-        answer = installed.kubectl("apply", "--dry-run=server", "-k", str(MANIFESTS / "overlays" / overlay))
+    @pytest.mark.parametrize("component", sorted({*COMPONENTS} - {"openshift"}))
+    def test_every_component_can_be_applied(self, installed, component, tmp_path):
+        folder = kustomization(tmp_path, [component])
+        answer = installed.kubectl("apply", "--dry-run=server", "-k", str(folder))
         assert "daemonset.apps/ballast-agent" in answer
 
-    def test_that_for_kubevirt_can_be_applied(self, installed):
-        answer = installed.kubectl("apply", "--dry-run=server", "-k", str(MANIFESTS / "kubevirt"))
-        assert "clusterrole.rbac.authorization.k8s.io/ballast-agent-kubevirt" in answer
-
-    def test_the_monitoring_overlay_lets_metrics_out(self, installed):
-        objects = everything(installed, "overlays/monitoring")
-        for kind, name in (("DaemonSet", "ballast-agent"), ("Deployment", "ballast-aggregator")):
-            (container,) = find(objects, kind, name)["spec"]["template"]["spec"]["containers"]
-            assert "--listen=0.0.0.0:9178" in container["args"]
+    def test_with_the_component_for_monitoring_metrics_can_be_had(self, tmp_path):
+        objects = rendered(kustomization(tmp_path, ["monitoring"], "base"))
+        for kind, name in (("DaemonSet", "agent"), ("Deployment", "aggregator")):
+            (container,) = find(objects, kind, f"ballast-{name}")["spec"]["template"]["spec"]["containers"]
+            listen = {"name": f"BALLAST_{name.upper()}_LISTEN", "value": "0.0.0.0:9178"}
+            assert listen in container["env"]
             assert container["ports"] == [{"name": "metrics", "containerPort": 9178}]
 
-    def test_what_the_prometheus_operator_and_grafana_take_can_be_rendered(self, installed):
-        kinds = [(each["kind"], each["metadata"]["name"]) for each in everything(installed, "monitoring")]
+    def test_what_the_prometheus_operator_and_grafana_take_can_be_rendered(self):
+        kinds = [(each["kind"], each["metadata"]["name"]) for each in rendered(MANIFESTS / "monitoring")]
         assert kinds == [("ConfigMap", "ballast-dashboard"), ("PodMonitor", "ballast"), ("PrometheusRule", "ballast")]
 
     @pytest.mark.parametrize(
-        ("overlay", "paths"),
+        ("components", "paths"),
         [
-            ("default", {"/run/libvirt", "/proc"}),
-            ("overlays/libvirt-socket", {"/opt/libvirt/run", "/proc"}),
-            ("overlays/meminfo", {"/run/libvirt", "/proc/meminfo"}),
-            ("overlays/pressure", {"/run/libvirt", "/proc", "/proc/pressure"}),
-            ("kubevirt", {"/var/lib/kubelet/pods", "/proc"}),
+            ([], {"/run/libvirt", "/proc"}),
+            (["libvirt-socket"], {"/opt/libvirt/run", "/proc"}),
+            (["meminfo"], {"/run/libvirt", "/proc/meminfo"}),
+            (["pressure"], {"/run/libvirt", "/proc", "/proc/pressure"}),
+            (["kubevirt"], {"/var/lib/kubelet/pods", "/proc"}),
+            (["kubevirt", "meminfo", "pressure"], {"/var/lib/kubelet/pods", "/proc/meminfo", "/proc/pressure"}),
         ],
     )
-    def test_the_agent_sees_of_its_node_what_it_needs(self, installed, overlay, paths):
-        spec = find(everything(installed, overlay), "DaemonSet", "ballast-agent")["spec"]["template"]["spec"]
+    def test_the_agent_sees_of_its_node_what_it_needs(self, components, paths, tmp_path):
+        objects = rendered(kustomization(tmp_path, components, "base"))
+        spec = find(objects, "DaemonSet", "ballast-agent")["spec"]["template"]["spec"]
         volumes = {each["name"]: each["hostPath"]["path"] for each in spec["volumes"] if "hostPath" in each}
         writable = {each["name"] for each in spec["containers"][0]["volumeMounts"] if not each.get("readOnly")}
         assert set(volumes.values()) == paths
         assert writable & volumes.keys() <= {"pressure"}
+
+
+def kustomizations() -> list[dict[str, Any]]:
+    """Those on the page, which the reader has at the top of a clone."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", (MANIFESTS / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [each for block in blocks for each in yaml.safe_load_all(block) if "resources" in each]
+
+
+@pytest.mark.parametrize("written", kustomizations(), ids=lambda each: "+".join(each.get("components", ["plain"])))
+def test_every_kustomization_of_the_page_is_one(written, tmp_path):
+    there = os.path.relpath(ROOT, tmp_path.resolve())
+    paths = {
+        part: [f"{there}/{path}" for path in written[part]] for part in ("resources", "components") if part in written
+    }
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(written | paths))
+    assert ("DaemonSet", "ballast-agent") in {(each["kind"], each["metadata"]["name"]) for each in rendered(tmp_path)}
 
 
 class TestPodSecurity:
@@ -290,8 +300,8 @@ class TestPodSecurity:
         yield attempt
         installed.kubectl("delete", "namespace", "at-baseline", "at-restricted")
 
-    def test_it_is_host_paths_and_nothing_else(self, installed, pods):
-        objects = everything(installed)
+    def test_it_is_host_paths_and_nothing_else(self, pods):
+        objects = rendered(MANIFESTS / "base")
         agent = find(objects, "DaemonSet", "ballast-agent")["spec"]["template"]
         aggregator = find(objects, "Deployment", "ballast-aggregator")["spec"]["template"]
         refusal = pods("baseline", agent)

@@ -1,17 +1,16 @@
 """What `./hack/release` leaves in its folder is the same each time; each part is installed, used and removed once."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner
+from releases import HOME
 
 from controller import __version__
 from lab import debian
@@ -21,7 +20,6 @@ from lab.kubernetes.node import Node
 from releasing.__main__ import main
 
 ROOT = Path(__file__).parents[2]
-HOME = "registry.example.org/ballast"
 BUSYBOX = Path("/bin/busybox")
 DEB = f"ballast_{__version__}_amd64.deb"
 CHART = f"ballast-{__version__}.tgz"
@@ -30,26 +28,6 @@ NAMED = {"install.yaml", CHART, IMAGE, "provenance.json", "SHA256SUMS"}
 """Files in which the image's name is."""
 ENTER = 'mount --rbind /proc "$1/proc"; exec chroot "$@"'
 """In a mount namespace that ends with the command."""
-
-
-class Releases(NamedTuple):
-    """Two of the same commit."""
-
-    plain: Path
-    named: Path
-    """With `--image`."""
-
-
-@pytest.fixture(scope="module")
-def releases(tmp_path_factory) -> Releases:
-    folder = tmp_path_factory.mktemp("releases")
-    made = Releases(folder / "plain", folder / "named")
-    for out, umask, more in ((made.plain, 0o022, ()), (made.named, 0o077, ("--image", HOME))):
-        before = os.umask(umask)
-        result = CliRunner().invoke(main, ["--out", str(out), *more], catch_exceptions=False)
-        os.umask(before)
-        assert result.exit_code == 0, result.output
-    return made
 
 
 def run(*command: str | Path, **more) -> str:
@@ -178,6 +156,7 @@ def test_the_debian_package_is_installed_used_upgraded_removed_and_purged_withou
     machine.dpkg("--install", releases.plain / DEB)
     assert machine.run("/usr/bin/ballast", "--version") == f"ballast, version {__version__}\n"
     assert "1 policy" in machine.run("/usr/bin/ballast", "check", "/etc/ballast/policies")
+    assert "1 policy" in machine.run("/usr/bin/kubectl-ballast", "check", "/etc/ballast/policies")
     once = ("run", "--once", "--connect=test:///default", "--policies=/etc/ballast/policies")
     assert "test" in machine.run("/usr/bin/ballast", *once)
     assert machine.dpkg("--verify", "ballast") == ""
@@ -201,4 +180,5 @@ def test_the_unit_of_the_package_starts_the_command_of_the_package(releases, tmp
     assert "/usr/local" not in unit
     (options,) = re.findall(r"EnvironmentFile=-(.*)", unit)
     assert (tmp_path / options.lstrip("/")).is_file()
-    assert (tmp_path / "usr/bin/ballast").readlink() == Path("/opt/ballast/bin/ballast")
+    for command in ("ballast", "kubectl-ballast"):
+        assert (tmp_path / "usr/bin" / command).readlink() == Path("/opt/ballast/bin") / command

@@ -221,8 +221,8 @@ class TestAgent:
 
 @pytest.fixture(scope="class")
 def labelling(installed, agent) -> Iterator[ApiClient]:
-    """The agent, with the overlay that lets it label its node; once admission knows its policy."""
-    folder = str(ROOT / "manifests" / "overlays" / "node-label")
+    """The agent, with the component that lets it label its node; once admission knows its policy."""
+    folder = str(ROOT / "manifests" / "components" / "node-label")
     installed.kubectl("apply", "-f", f"{folder}/rbac.yaml", "-f", f"{folder}/admission.yaml")
     short = {"ballast.dev/short": "true"}
     until(lambda: label(agent, "node-b", short).message.endswith(OWN_NODE), ADMISSION_S, "admission policy in force")
@@ -238,7 +238,7 @@ def label(client: ApiClient, node: str, labels: dict[str, str | None]) -> Answer
 
 
 class TestLabellingAgent:
-    """With the overlay `node-label`."""
+    """With the component `node-label`."""
 
     def test_it_labels_its_node_and_takes_the_label_away(self, labelling):
         assert label(labelling, "node-a", {"ballast.dev/short": "true"}).body["metadata"]["labels"] == {

@@ -17,9 +17,12 @@ from controller.cli.main import main
 LINES = [(page, line) for page in PAGES for line in commands(read(page))]
 PROGRAMS = {
     *(
+        "ansible-playbook",
         "apt-get",
+        "curl",
         "echo",
         "helm",
+        "htpasswd",
         "install",
         "journalctl",
         "kind",
@@ -33,8 +36,8 @@ PROGRAMS = {
     *("ballast", "kubectl", ".venv/bin/pytest"),
 }
 """Besides the scripts of `hack`: what a reader has, or is told to install."""
-VERBS = {"annotate", "apply", "delete", "describe", "explain", "get", "wait"}
-KINDS = {"mpol", "nms", "crd", "events", "memorypolicy.spec.model"}
+VERBS = {"annotate", "apply", "delete", "describe", "explain", "get", "label", "wait"}
+KINDS = {"mpol", "nms", "crd", "events", "node", "memorypolicy.spec.model"}
 """Kinds and fields of them that `kubectl` is asked for."""
 
 
@@ -104,7 +107,8 @@ def test_the_plugin_takes_the_line(line):
 def test_kubectl_is_asked_for_what_is_installed(line):
     _, verb, *arguments = words(line)
     assert verb in VERBS
-    kinds = {each for kind in plain(arguments) for each in kind.split("/")[0].split(",")}
+    named = plain(arguments)[:1] if verb == "label" else plain(arguments)  # then a name and labels follow
+    kinds = {each for kind in named for each in kind.split("/")[0].split(",")}
     assert {kind for kind in kinds if kind not in names_of_policies()} <= KINDS
 
 

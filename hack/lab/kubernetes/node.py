@@ -93,7 +93,8 @@ class Node:
     def _register(self) -> None:
         """Make the Node before kubelet does: it takes no address of the loopback range, but keeps one it finds, as long
         as it believes that a cloud provider gave it."""
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.name}}
+        metadata = {"name": self.name, "labels": {"ballast.dev/libvirt": "true"}}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
         self.plane.kubectl("create", "--filename=-", input=json.dumps(node))
         addresses = [{"type": "InternalIP", "address": self.address}, {"type": "Hostname", "address": self.name}]
         patch = json.dumps({"status": {"addresses": addresses}})

@@ -27,13 +27,15 @@ ANSWER_S = 10
 class Prometheus:
     """Up inside the `with` block, and gone with its data after it."""
 
-    def __init__(self, targets: Sequence[str], rules: Path) -> None:
-        """`targets`: each a HOST:PORT that serves /metrics. `rules`: a file of alerts. Raises LabError."""
+    def __init__(self, targets: Sequence[str], rules: Path, **job: Any) -> None:
+        """`targets`: each a HOST:PORT that serves /metrics. `rules`: a file of alerts. `job`: how they are scraped
+        otherwise than usual, in Prometheus' words. Raises LabError.
+        """
         self._daemons = Daemons()
         root = self._daemons.root
         try:
             shutil.copy(rules, root / "rules.yaml")
-            (root / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(targets)))
+            (root / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(targets, job)))
             address = f"127.0.0.1:{free_port()}"
             self.url = f"http://{address}"
             log = root / "prometheus.log"
@@ -76,9 +78,9 @@ class Prometheus:
             return False
 
 
-def _configuration(targets: Sequence[str]) -> dict[str, Any]:
+def _configuration(targets: Sequence[str], job: dict[str, Any]) -> dict[str, Any]:
     return {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yaml"],
-        "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": list(targets)}]}],
+        "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": list(targets)}], **job}],
     }

@@ -9,7 +9,7 @@ app.kubernetes.io/part-of: ballast
 {{- end }}
 
 {{- define "ballast.listen" -}}
---listen={{ ternary "0.0.0.0" "127.0.0.1" .Values.monitoring.enabled }}:9178
+{{ ternary "0.0.0.0" "127.0.0.1" .Values.monitoring.enabled }}:9178
 {{- end }}
 
 {{- define "ballast.annotations" -}}
