@@ -22,12 +22,10 @@ from controller.cluster.statuswriter import StatusWriter
 from controller.loop.clock import SystemClock
 from controller.observe.address import Address
 from controller.observe.http import Endpoint, ListenError
-from controller.observe.totals import TotalsBoard, TotalsCollector
+from controller.observe.totals import LEASE, TotalsBoard, TotalsCollector
 
 _log = logging.getLogger(__name__)
 
-LEASE = "ballast-aggregator"
-"""Name of the Lease that replicas lead by."""
 WRITE_S = 4.0
 """Seconds that a request of the leader may take: less than from the end of one leader to the start of the next."""
 

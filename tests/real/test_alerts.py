@@ -20,6 +20,11 @@ LATER = "10h"
 """When it is looked at; longer than any alert waits."""
 
 
+def leads(pod: str) -> str:
+    """Whether this replica of the aggregator leads."""
+    return f'leader_election_master_status{{name="ballast-aggregator", pod="{pod}"}}'
+
+
 class Case(NamedTuple):
     """Series (without the node's labels) and their values."""
 
@@ -30,7 +35,8 @@ class Case(NamedTuple):
 CASES = {
     "BallastDown": Case({"up": "1x590 0x10"}, {"up": "1x590 0x2 1x10"}),
     "BallastLoopHangs": Case(
-        {"ballast_loop_silence_seconds": "0x590 35+60x10"}, {"ballast_loop_silence_seconds": "12x600"}
+        {"ballast_loop_last_run_timestamp_seconds": "0+60x590 35400x10"},
+        {"ballast_loop_last_run_timestamp_seconds": "-12+60x600"},
     ),
     "BallastLibvirtDisconnected": Case(
         {'ballast_libvirt_connected{uri="qemu:///system"}': "1x590 0x10"},
@@ -58,7 +64,7 @@ CASES = {
             'ballast_domains_by_reason{reason="NoStatistics"}': "0x600",
         },
     ),
-    "BallastPolicyRefused": Case({"ballast_refused_policies": "1x600"}, {"ballast_refused_policies": "1x590 0x10"}),
+    "BallastPolicyRefused": Case({"ballast_policy_problems": "1x600"}, {"ballast_policy_problems": "1x590 0x10"}),
     "BallastPolicyConflict": Case(
         {'ballast_policy_conflicted_domains{policy="a", mode="Enforce"}': "3x600"},
         {'ballast_policy_conflicted_domains{policy="a", mode="Enforce"}': "0x600"},
@@ -99,10 +105,10 @@ CASES = {
             'ballast_libvirt_call_duration_seconds_bucket{call="look", le="+Inf"}': "0+10x600",
         },
     ),
-    "BallastCutOff": Case({"ballast_policies_in_reach": "1x580 0x20"}, {"ballast_policies_in_reach": "0x580 1x20"}),
+    "BallastCutOff": Case({"ballast_policy_source_up": "1x580 0x20"}, {"ballast_policy_source_up": "0x580 1x20"}),
     "BallastNoLeader": Case(
-        {"ballast_aggregator_leading": "0x600", 'ballast_aggregator_leading{pod="b"}': "1x590 0x10"},
-        {"ballast_aggregator_leading": "0x600", 'ballast_aggregator_leading{pod="b"}': "1x600"},
+        {leads("a"): "0x600", leads("b"): "1x590 0x10"},
+        {leads("a"): "0x600", leads("b"): "1x600"},
     ),
     "BallastNodesSilent": Case(
         {'ballast_cluster_unknown_nodes{policy="a"}': "0x580 4x20"},
