@@ -11,6 +11,7 @@ from controller.cli.endpoint import complete_domains, explained, fetch, url_opti
 from controller.cli.options import NumberRange
 from controller.cli.output import document, output_option, say, terminal
 from controller.cli.screen import HELP, Screen
+from controller.observe.text import display_name
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -59,7 +60,7 @@ def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, do
     if output in {"json", "yaml"}:
         click.echo(document(explained(url, domain) if domain else arranged(fetch(url), sort, wanted), output))
     elif output == "name":
-        say(*(each["name"] for each in arranged(fetch(url), sort, wanted)["domains"]))
+        say(*(display_name(each) for each in arranged(fetch(url), sort, wanted)["domains"]))
     else:
         console, source = terminal(), _Source(url, domain, output == "wide")
         source.read(screen)

@@ -250,7 +250,7 @@ def _kubevirt(key: str, name: str) -> tuple[str | None, str | None]:
     Only the key of a domain in a pod, `UUID@NAMESPACE/POD`, has a namespace.
     """
     namespace, _, rest = key.partition("@")[2].partition("/")
-    if not rest or ":" in namespace or not name.startswith(f"{namespace}_"):
+    if not (namespace and rest) or ":" in namespace or not name.startswith(f"{namespace}_"):
         return None, None
     return namespace, bounded(name.removeprefix(f"{namespace}_"), LONGEST_NAME)
 

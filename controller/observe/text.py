@@ -24,10 +24,10 @@ def change(before: float, after: float) -> str:
     return f"{mib(before)} -> {mib(after)} ({round((after - before) / MIB):+d} MiB)"
 
 
-def title(domain: Mapping[str, Any]) -> str:
+def display_name(domain: Mapping[str, Any]) -> str:
     """What people know a domain of the `/state` document by: in KubeVirt `NAMESPACE/NAME`, as kubectl does."""
-    machine = domain["virtual_machine"]
-    return f"{domain['namespace']}/{machine}" if machine else str(domain["name"])
+    namespace, machine = domain.get("namespace"), domain.get("virtual_machine")
+    return f"{namespace}/{machine}" if namespace and machine else str(domain["name"])
 
 
 def reason_with_advice(domain: Mapping[str, Any]) -> str:
