@@ -66,7 +66,7 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
                 Options(launchers, site.observe, site.label_node),
             )
             if listen is not None:
-                collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
+                collecting = loop_metrics(agent.loop.tally, agent.requests, per_domain=domain_metrics)
                 stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))
             stack.callback(host.close)
             host.start()

@@ -56,7 +56,8 @@ def wire(site: Site, listen: Address | None, clock: SystemClock, stack: ExitStac
     Raises AccessError, ListenError.
     """
     load = access(site.kubeconfig)
-    reader, writer = Client(load), Client(load, WRITE_S)
+    reader = Client(load)
+    writer = Client(load, WRITE_S, requests=reader.requests)
     stack.callback(reader.close)
     stack.callback(writer.close)
     board = TotalsBoard(site.identity, clock.monotonic)
@@ -72,7 +73,7 @@ def wire(site: Site, listen: Address | None, clock: SystemClock, stack: ExitStac
         lambda: [member.problem for member in members if member.problem],
     )
     if listen is not None:
-        stack.enter_context(Endpoint(listen, board, TotalsCollector))
+        stack.enter_context(Endpoint(listen, board, lambda shown: TotalsCollector(shown, reader.requests)))
     for feed in _feeds(reader, aggregator, clock):
         members.append(feed)
         stack.enter_context(feed.worker)

@@ -19,7 +19,6 @@ from prometheus_client.registry import Collector
 
 from controller import __version__
 from controller.engine.reasons import Reason
-from controller.observe.tally import Tally
 
 Document = dict[str, Any]
 
@@ -29,6 +28,14 @@ class Documented(Protocol):
 
     def document(self) -> Document:
         """The document as of now."""
+        ...
+
+
+class Counting(Protocol):
+    """Counts as things happen: a `Tally`, or a counter of prometheus_client."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Families of metrics."""
         ...
 
 
@@ -106,14 +113,18 @@ _POLICY_GAUGES = {
 class DocumentCollector(Collector, ABC):
     """Turns a board's `/state` document into metric families. A figure that is not known has no sample."""
 
-    def __init__(self, board: Documented) -> None:
+    def __init__(self, board: Documented, *counting: Counting) -> None:
+        """`counting` count what stands in no document."""
         self._board = board
+        self._counting = counting
 
     def collect(self) -> Iterator[Metric]:
-        """All families of one consistent publication."""
+        """All families of one consistent publication, and what was counted beside it."""
         build = {"version": __version__, "python": platform.python_version()}
         yield family(InfoMetricFamily, "ballast_build", "The running Ballast.", build, [(build, 1)])
         yield from self.figures(self._board.document())
+        for each in self._counting:
+            yield from each.collect()
 
     @abstractmethod
     def figures(self, document: Document) -> Iterator[Metric]:
@@ -126,17 +137,12 @@ class StateCollector(DocumentCollector):
     def __init__(
         self,
         board: Documented,
-        tally: Tally | None = None,
-        *,
+        *counting: Counting,
         per_domain: bool = True,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Without `tally` its families are missing; without `per_domain` those that have a series a domain.
-
-        `wall`: seconds since the epoch.
-        """
-        super().__init__(board)
-        self._tally = tally
+        """Without `per_domain` the families of domains are missing. `wall`: seconds since the epoch."""
+        super().__init__(board, *counting)
         self._per_domain = per_domain
         self._wall = wall
 
@@ -157,8 +163,6 @@ class StateCollector(DocumentCollector):
         yield from families(GaugeMetricFamily, _POLICY_GAUGES, {"policy": "name"}, policies)
         yield info("ballast_policy", "Mode of the policy.", {"policy": "name", "mode": "mode"}, policies)
         yield from _outcomes(document["domains"])
-        if self._tally is not None:
-            yield from self._tally.collect()
         if self._per_domain:
             domains = document["domains"]
             yield from families(GaugeMetricFamily, _DOMAIN_GAUGES, _DOMAIN_LABELS, domains)
@@ -185,9 +189,9 @@ class StateCollector(DocumentCollector):
             yield family(GaugeMetricFamily, name, text, {}, [({}, figure)])
 
 
-def loop_metrics(tally: Tally, *, per_domain: bool) -> Collecting:
-    """The metrics of a control loop, with or without a series a domain."""
-    return lambda board: StateCollector(board, tally, per_domain=per_domain)
+def loop_metrics(*counting: Counting, per_domain: bool) -> Collecting:
+    """The metrics of a control loop, with or without series for each domain."""
+    return lambda board: StateCollector(board, *counting, per_domain=per_domain)
 
 
 class ListenCollector(Collector):
