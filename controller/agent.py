@@ -57,6 +57,7 @@ class Agent:
         """
         self._node_name = node.name
         self._client = Client(load)
+        self.requests = self._client.requests
         self.policies = ClusterPolicies(
             self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic
         )

@@ -74,7 +74,7 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
                 lambda board: manager.turned(lambda: status_line(board)),
             )
             if listen is not None:
-                collecting = loop_metrics(agent.loop.tally, per_domain=domain_metrics)
+                collecting = loop_metrics(agent.loop.tally, agent.requests, per_domain=domain_metrics)
                 stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))
             stack.callback(host.close)
             host.start()

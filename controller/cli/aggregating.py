@@ -22,12 +22,10 @@ from controller.cluster.statuswriter import StatusWriter
 from controller.loop.clock import SystemClock
 from controller.observe.address import Address
 from controller.observe.http import Endpoint, ListenError
-from controller.observe.totals import TotalsBoard, TotalsCollector
+from controller.observe.totals import LEASE, TotalsBoard, TotalsCollector
 
 _log = logging.getLogger(__name__)
 
-LEASE = "ballast-aggregator"
-"""Name of the Lease that replicas lead by."""
 WRITE_S = 4.0
 """Seconds that a request of the leader may take: less than from the end of one leader to the start of the next."""
 
@@ -58,7 +56,8 @@ def wire(site: Site, listen: Address | None, clock: SystemClock, stack: ExitStac
     Raises AccessError, ListenError.
     """
     load = access(site.kubeconfig)
-    reader, writer = Client(load), Client(load, WRITE_S)
+    reader = Client(load)
+    writer = Client(load, WRITE_S, requests=reader.requests)
     stack.callback(reader.close)
     stack.callback(writer.close)
     board = TotalsBoard(site.identity, clock.monotonic)
@@ -74,7 +73,7 @@ def wire(site: Site, listen: Address | None, clock: SystemClock, stack: ExitStac
         lambda: [member.problem for member in members if member.problem],
     )
     if listen is not None:
-        stack.enter_context(Endpoint(listen, board, TotalsCollector))
+        stack.enter_context(Endpoint(listen, board, lambda shown: TotalsCollector(shown, reader.requests)))
     for feed in _feeds(reader, aggregator, clock):
         members.append(feed)
         stack.enter_context(feed.worker)

@@ -1,6 +1,9 @@
 """Which domains `ballast top` shows, and in which order."""
 
+from collections.abc import Iterator
 from typing import Any
+
+from controller.observe.text import display_name
 
 SORTS = ("name", "demand", "forecast", "allocation", "target", "interval", "stability", "change")
 """What domains can be sorted by."""
@@ -13,15 +16,17 @@ def arranged(state: dict[str, Any], sort: str | None, wanted: str) -> dict[str, 
     the last change (newest first). What is not known comes last. Without `sort` the order stays.
     """
     text = wanted.lower()
-    domains = [each for each in state["domains"] if any(text in str(each[field]).lower() for field in _SEARCHED)]
+    domains = [each for each in state["domains"] if any(text in said.lower() for said in _said(each))]
     if sort == "name":
-        domains.sort(key=lambda each: str(each["name"]))
+        domains.sort(key=display_name)
     elif sort is not None:
         domains.sort(key=lambda each: _rank(each, sort))
     return state | {"domains": domains}
 
 
-_SEARCHED = ("name", "policy", "reason", "reason_text")
+def _said(domain: dict[str, Any]) -> Iterator[str]:
+    yield display_name(domain)
+    yield from (str(domain[field]) for field in ("name", "policy", "reason", "reason_text"))
 
 
 def _rank(domain: dict[str, Any], sort: str) -> tuple[bool, float]:

@@ -7,7 +7,7 @@ import click
 
 from controller.cli.endpoint import complete_domains, explained, url_option
 from controller.cli.output import say
-from controller.observe.text import mib, reason_with_advice, seconds
+from controller.observe.text import display_name, mib, reason_with_advice, seconds
 
 LABEL = 16
 """Columns before a value."""
@@ -34,7 +34,7 @@ def describe(domain: str, url: str) -> None:
 
 def _fields(domain: dict[str, Any], node: str) -> Iterator[str]:
     values = {
-        "Name": domain["name"],
+        "Name": display_name(domain),
         "UUID": domain["uuid"],
         "Node": node,
         "Policy": domain["policy"] or "-",

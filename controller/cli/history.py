@@ -9,7 +9,7 @@ from rich.text import Text
 
 from controller.api.printable import for_people
 from controller.cli.table import CALM, NEWS
-from controller.observe.text import mib, seconds
+from controller.observe.text import display_name, mib, seconds
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 """Eighths, from nothing to the highest of all lines."""
@@ -29,7 +29,7 @@ def _domain(each: dict[str, Any], columns: int) -> Iterator[RenderableType]:
     trail = each["trail"]
     shown = {name: trail[name][-columns:] for name in LINES}
     most = max((size or 0 for sizes in shown.values() for size in sizes), default=0) or 1
-    yield Text(each["domain"]["name"], style="bold")
+    yield Text(display_name(each["domain"]), style="bold")
     yield Text(f"the last {seconds(trail['step_s'] * len(shown['demand']))}:", style="dim")
     for name, style in LINES.items():
         drawn = "".join(" " if size is None else BLOCKS[round(size / most * (len(BLOCKS) - 1))] for size in shown[name])

@@ -156,7 +156,7 @@ def domain_metrics_option(command: Command) -> Command:
         "--domain-metrics/--no-domain-metrics",
         default=True,
         show_default=True,
-        help="Whether /metrics has series for each domain, or only the node's: some 20 a domain.",
+        help="Whether /metrics has series for each domain, or only the node's: 8 a domain.",
     )(command)
 
 

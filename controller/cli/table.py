@@ -16,7 +16,7 @@ from rich.text import Text
 from controller.api.printable import for_people
 from controller.cli.arrange import arranged
 from controller.engine.reasons import Reason
-from controller.observe.text import mib, reason_with_advice, seconds, troubles_of
+from controller.observe.text import display_name, mib, reason_with_advice, seconds, troubles_of
 
 State = dict[str, Any]
 
@@ -123,7 +123,7 @@ def _change(domain: State, brief: bool) -> Text:
 
 
 _CELLS: Mapping[str, Cell] = {
-    "NAME": lambda domain, _brief: Text(domain["name"]),
+    "NAME": lambda domain, _brief: Text(display_name(domain)),
     "POLICY": lambda domain, _brief: Text(domain["policy"] or "-"),
     "MODE": lambda domain, _brief: Text(domain["mode"] or "-"),
     "DEMAND": _size("demand"),

@@ -18,6 +18,7 @@ from controller.cli.fleet import table as fleet_table
 from controller.cli.options import NumberRange
 from controller.cli.output import document, output_option, say, terminal
 from controller.cli.screen import HELP, Screen
+from controller.observe.text import display_name
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -86,7 +87,7 @@ def top(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     if output in {"json", "yaml"}:
         click.echo(document(explained(url, domain) if domain else arranged(fetch(url), sort, wanted), output))
     elif output == "name":
-        say(*(each["name"] for each in arranged(fetch(url), sort, wanted)["domains"]))
+        say(*(display_name(each) for each in arranged(fetch(url), sort, wanted)["domains"]))
     else:
         console, source = terminal(), _Source(url, domain, output == "wide")
         source.read(screen)

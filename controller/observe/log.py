@@ -14,6 +14,8 @@ from controller.api.printable import bounded, printable
 
 FORMATS = ("human", "json")
 LEVELS = ("debug", "info", "warning", "error")
+PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
+"""Lowest level of a record, and syslog(3)'s number for it, most urgent first."""
 
 
 class JsonLines(logging.Formatter):
@@ -52,11 +54,38 @@ class HumanLines(logging.Formatter):
         return bounded(printable(text))
 
 
+class JournalLines(logging.Formatter):
+    """Lines of another format, each with its priority in front as sd-daemon(3) has it, for `journalctl --priority`."""
+
+    def __init__(self, lines: logging.Formatter) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The journal makes an entry of every line of a traceback, too."""
+        priority = next(number for level, number in PRIORITIES if record.levelno >= level)
+        return "\n".join(f"<{priority}>{line}" for line in self._lines.format(record).split("\n"))
+
+
 def configure(style: str, level: str, stream: TextIO = sys.stderr) -> None:
     """Send everything Ballast logs to `stream`. `style` is one of FORMATS, `level` one of LEVELS."""
+    journal = _is_journal(stream)
+    lines = JsonLines() if style == "json" else HumanLines(timestamps=not journal)
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines() if style == "json" else HumanLines("JOURNAL_STREAM" not in os.environ))
+    handler.setFormatter(JournalLines(lines) if journal else lines)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("controller").setLevel(level.upper())
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """systemd names device and inode of its socket to the journal; a stream that was redirected has others."""
+    named = os.environ.get("JOURNAL_STREAM")
+    if not named:
+        return False
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:  # a stream without a descriptor, or with one that is closed
+        return False
+    return named == f"{status.st_dev}:{status.st_ino}"

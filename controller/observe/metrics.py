@@ -1,22 +1,24 @@
 """Prometheus metrics, computed from the published state when scraped; what stands in no state is in the `Tally`.
 
-Names follow Prometheus: base units, `_total` for counters only. Per-domain series carry `domain` (libvirt's
-name, for people) and `key` (UUID, with the connection where there are several: unique). They can be left out; every
-other label has few values: reasons, directions, policies, connections.
+Names follow Prometheus: base units, `_total` for counters and `_info` for labels only. Per-domain series carry `domain`
+(libvirt's name, for people) and `key` (UUID, with the connection where there are several: unique). They are few, and
+can be left out: what a query can make of others is none of them. Every other label has few values (reasons, directions,
+policies, connections), and none changes while nobody changes a policy or a domain.
 """
 
+import platform
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from controller import __version__
 from controller.engine.reasons import Reason
-from controller.observe.tally import Tally
 
 Document = dict[str, Any]
 
@@ -26,6 +28,14 @@ class Documented(Protocol):
 
     def document(self) -> Document:
         """The document as of now."""
+        ...
+
+
+class Counting(Protocol):
+    """Counts as things happen: a `Tally`, or a counter of prometheus_client."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Families of metrics."""
         ...
 
 
@@ -45,15 +55,14 @@ _NODE_GAUGES = {
     "stays_short": ("ballast_node_short", "1 while the guests have needed more than the budget for three minutes."),
     "paused": ("ballast_node_paused", "1 while a MemoryPolicy of mode Pause keeps the node from enforcing."),
     "reclaimable": (
-        "ballast_reclaimable_bytes",
-        "What guests have beyond what they want, which Enforce could give back.",
+        "ballast_node_reclaimable_bytes",
+        "Allocation above what guests want, which Enforce could take back; under Observe, what it would save.",
     ),
     "pressure": ("ballast_node_pressure", "1 while the host stalls for memory."),
     "minimums_fit": ("ballast_node_minimums_fit", "1 while all minimums are within the budget."),
     "stable": ("ballast_node_stable", "1 while every domain of the node is stable."),
     "domains": ("ballast_domains", "Domains Ballast knows."),
     "stable_domains": ("ballast_stable_domains", "Domains that are stable."),
-    "looks_saved": ("ballast_looks_saved", "Looks saved since the start, compared with one at every minimum interval."),
 }
 _NODE_COUNTERS = {
     "looks_total": ("ballast_looks", "Looks at a domain."),
@@ -70,24 +79,21 @@ _NODE_COUNTERS = {
 }
 _DOMAIN_GAUGES = {
     "demand": ("ballast_domain_demand_bytes", "Memory the guest cannot give up."),
-    "forecast": ("ballast_domain_forecast_bytes", "Demand expected at the next look."),
-    "forecast_error": ("ballast_domain_forecast_error_bytes", "Demand last seen less its forecast."),
-    "upper": ("ballast_domain_upper_forecast_bytes", "Upper bound of the forecast, which decisions use."),
+    "upper": ("ballast_domain_upper_forecast_bytes", "Upper bound of the demand forecast, which decisions use."),
     "allocation": ("ballast_domain_allocation_bytes", "Current size of the balloon."),
     "target": ("ballast_domain_target_bytes", "Allocation wanted."),
-    "minimum": ("ballast_domain_minimum_bytes", "Smallest allocation of the domain."),
-    "maximum": ("ballast_domain_maximum_bytes", "Largest allocation of the domain."),
-    "shortfall": ("ballast_domain_shortfall_bytes", "Demand above allocation."),
-    "slack": ("ballast_domain_slack_bytes", "Allocation above demand."),
-    "interval_s": ("ballast_domain_interval_seconds", "Time between looks."),
-    "stable": ("ballast_domain_stable", "1 while the domain is stable."),
     "pressure": ("ballast_domain_pressure", "1 while the guest is under memory pressure."),
 }
 _DOMAIN_COUNTERS = {
-    "looks": ("ballast_domain_looks", "Looks at the domain."),
     "reallocations": ("ballast_domain_reallocations", "Changes of the domain's allocation."),
     "shortfall_byte_seconds": ("ballast_domain_shortfall_byte_seconds", "Demand above allocation, over time."),
-    "slack_byte_seconds": ("ballast_domain_slack_byte_seconds", "Allocation above demand, over time."),
+}
+_DOMAIN_LABELS = {"domain": "name", "key": "key"}
+_DOMAIN_INFO = _DOMAIN_LABELS | {
+    "uuid": "uuid",
+    "policy": "policy",
+    "namespace": "namespace",
+    "name": "virtual_machine",
 }
 _POLICY_GAUGES = {
     "domains": ("ballast_policy_domains", "Domains the policy owns."),
@@ -107,23 +113,18 @@ _POLICY_GAUGES = {
 class DocumentCollector(Collector, ABC):
     """Turns a board's `/state` document into metric families. A figure that is not known has no sample."""
 
-    def __init__(self, board: Documented) -> None:
+    def __init__(self, board: Documented, *counting: Counting) -> None:
+        """`counting` count what stands in no document."""
         self._board = board
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not need a state yet."""
-        return ()
+        self._counting = counting
 
     def collect(self) -> Iterator[Metric]:
-        """All families of one consistent publication."""
-        yield family(
-            GaugeMetricFamily,
-            "ballast_build_info",
-            "Version of the running Ballast.",
-            {"version": ""},
-            [({"version": __version__}, 1)],
-        )
+        """All families of one consistent publication, and what was counted beside it."""
+        build = {"version": __version__, "python": platform.python_version()}
+        yield family(InfoMetricFamily, "ballast_build", "The running Ballast.", build, [(build, 1)])
         yield from self.figures(self._board.document())
+        for each in self._counting:
+            yield from each.collect()
 
     @abstractmethod
     def figures(self, document: Document) -> Iterator[Metric]:
@@ -133,11 +134,17 @@ class DocumentCollector(Collector, ABC):
 class StateCollector(DocumentCollector):
     """The figures of a control loop."""
 
-    def __init__(self, board: Documented, tally: Tally | None = None, *, per_domain: bool = True) -> None:
-        """Without `tally` its families are missing; without `per_domain` those that have a series a domain."""
-        super().__init__(board)
-        self._tally = tally
+    def __init__(
+        self,
+        board: Documented,
+        *counting: Counting,
+        per_domain: bool = True,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Without `per_domain` the families of domains are missing. `wall`: seconds since the epoch."""
+        super().__init__(board, *counting)
         self._per_domain = per_domain
+        self._wall = wall
 
     def figures(self, document: Document) -> Iterator[Metric]:
         """Of the node, its policies and its domains."""
@@ -148,43 +155,43 @@ class StateCollector(DocumentCollector):
             {"uri": ""},
             [({"uri": each["uri"]}, each["connected"]) for each in document["connections"]],
         )
-        yield family(
-            GaugeMetricFamily,
-            "ballast_refused_policies",
-            "Problems in policies that were refused.",
-            {},
-            [({}, len(document["problems"]))],
-        )
-        outage = document["outage"]
-        yield family(
-            GaugeMetricFamily,
-            "ballast_policies_in_reach",
-            "1 while policies can be read; at 0 the last known ones apply.",
-            {},
-            [] if outage is None else [({}, not outage)],
-        )
-        yield family(
-            GaugeMetricFamily,
-            "ballast_loop_silence_seconds",
-            "Time since the loop last ran; more than 30 s means that it hangs.",
-            {},
-            [({}, document["silence_s"])],
-        )
-        node = [_with_saved(document["node"])]
+        yield from self._loop(document)
+        node = [document["node"]]
         yield from families(GaugeMetricFamily, _NODE_GAUGES, {}, node)
         yield from families(CounterMetricFamily, _NODE_COUNTERS, {}, node)
-        policy = {"policy": "name", "mode": "mode"}
-        yield from families(GaugeMetricFamily, _POLICY_GAUGES, policy, document["policies"])
+        policies = document["policies"]
+        yield from families(GaugeMetricFamily, _POLICY_GAUGES, {"policy": "name"}, policies)
+        yield info("ballast_policy", "Mode of the policy.", {"policy": "name", "mode": "mode"}, policies)
         yield from _outcomes(document["domains"])
-        if self._tally is not None:
-            yield from self._tally.collect()
         if self._per_domain:
-            yield from _domains(document["domains"])
+            domains = document["domains"]
+            yield from families(GaugeMetricFamily, _DOMAIN_GAUGES, _DOMAIN_LABELS, domains)
+            yield from families(CounterMetricFamily, _DOMAIN_COUNTERS, _DOMAIN_LABELS, domains)
+            yield info(
+                "ballast_domain", "Policy that owns the domain; in KubeVirt, its machine.", _DOMAIN_INFO, domains
+            )
+
+    def _loop(self, document: Document) -> Iterator[Metric]:
+        silence, outage = document["silence_s"], document["outage"]
+        for name, text, figure in (
+            ("ballast_policy_problems", "Problems of policies that were refused.", len(document["problems"])),
+            (
+                "ballast_policy_source_up",
+                "1 while policies can be read; at 0 the last known ones apply.",
+                None if outage is None else not outage,
+            ),
+            (
+                "ballast_loop_last_run_timestamp_seconds",
+                "When the loop last ran; more than 30 s ago means that it hangs.",
+                None if silence is None else self._wall() - silence,
+            ),
+        ):
+            yield family(GaugeMetricFamily, name, text, {}, [({}, figure)])
 
 
-def loop_metrics(tally: Tally, *, per_domain: bool) -> Collecting:
-    """The metrics of a control loop, with or without a series a domain."""
-    return lambda board: StateCollector(board, tally, per_domain=per_domain)
+def loop_metrics(*counting: Counting, per_domain: bool) -> Collecting:
+    """The metrics of a control loop, with or without series for each domain."""
+    return lambda board: StateCollector(board, *counting, per_domain=per_domain)
 
 
 class ListenCollector(Collector):
@@ -207,7 +214,11 @@ class ListenCollector(Collector):
 def registry(
     board: Documented, collecting: Collecting = StateCollector, failures: Callable[[], int] = lambda: 0
 ) -> CollectorRegistry:
-    """A registry of Ballast's own: the state, the endpoint, and the process's CPU and memory."""
+    """A registry of Ballast's own: the state, the endpoint, and the process's CPU and memory.
+
+    The library's series of when each counter began are left out, in the whole process: they all tell of its start.
+    """
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no types
     own = CollectorRegistry()
     own.register(collecting(board))
     own.register(ListenCollector(failures))
@@ -215,14 +226,9 @@ def registry(
     return own
 
 
-Family = type[GaugeMetricFamily] | type[CounterMetricFamily]
-
-
-def _with_saved(node: Document) -> Document:
-    """The node with the looks it saved, where they are known."""
-    if "fixed_looks_total" not in node or "looks_total" not in node:
-        return node
-    return node | {"looks_saved": node["fixed_looks_total"] - node["looks_total"]}
+Family = type[GaugeMetricFamily] | type[CounterMetricFamily] | type[InfoMetricFamily]
+_SUFFIXES: dict[Family, str] = {GaugeMetricFamily: "", CounterMetricFamily: "_total", InfoMetricFamily: "_info"}
+"""What a sample's name has beside that of its family."""
 
 
 def _outcomes(domains: list[Document]) -> Iterator[Metric]:
@@ -246,20 +252,6 @@ def _outcomes(domains: list[Document]) -> Iterator[Metric]:
         yield family(GaugeMetricFamily, name, text, {}, [({}, count)])
 
 
-def _domains(domains: list[Document]) -> Iterator[Metric]:
-    identity = {"domain": "name", "key": "key"}
-    yield from families(GaugeMetricFamily, _DOMAIN_GAUGES, identity, domains)
-    yield from families(CounterMetricFamily, _DOMAIN_COUNTERS, identity, domains)
-    labels = identity | {"uuid": "uuid", "policy": "policy", "mode": "mode", "reason": "reason"}
-    yield family(
-        GaugeMetricFamily,
-        "ballast_domain_info",
-        "The policy that owns the domain, and the outcome of the last decision about it.",
-        labels,
-        ((_labels(each, labels), 1) for each in domains),
-    )
-
-
 def families(
     kind: Family, figures: dict[str, tuple[str, str]], labels: dict[str, str], rows: list[Document]
 ) -> Iterator[Metric]:
@@ -273,8 +265,13 @@ def families(
         yield family(kind, name, text, labels, samples)
 
 
+def info(name: str, text: str, labels: dict[str, str], rows: list[Document]) -> Metric:
+    """A family whose samples say nothing but their labels, one a row."""
+    return family(InfoMetricFamily, name, text, labels, ((_labels(row, labels), 1) for row in rows))
+
+
 def _labels(row: Document, labels: dict[str, str]) -> dict[str, str]:
-    return {label: _encodable(str(row[field] or "")) for label, field in labels.items()}
+    return {label: _encodable(str(row.get(field) or "")) for label, field in labels.items()}
 
 
 def _encodable(text: str) -> str:
@@ -291,10 +288,7 @@ def family(
 ) -> Metric:
     """One family; a figure that is None has no sample."""
     made = kind(name, text, labels=list(labels))
-    sample_name = f"{name}_total" if kind is CounterMetricFamily else name
     for values, figure in samples:
-        if figure is not None:
-            made.add_sample(
-                sample_name, values, float(figure)
-            )  # not add_metric: it would make each series its own labels
+        if figure is not None:  # and not add_metric, which would make each series its own labels
+            made.add_sample(name + _SUFFIXES[kind], values, float(figure))
     return made

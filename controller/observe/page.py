@@ -9,16 +9,18 @@ from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from controller.api.printable import printable
 from controller.observe.sparkline import sparkline
-from controller.observe.text import MIB, mib, reason_with_advice, seconds, troubles_of
-from controller.observe.trail import POINTS, STEP_S, Trail
+from controller.observe.text import MIB, display_name, mib, reason_with_advice, seconds, troubles_of
+from controller.observe.trail import STEP_S, Trail
 
 Document = Mapping[str, Any]
 
 COLUMNS = (
     ("Domain", "text"),
-    ("Last quarter of an hour", ""),
+    ("", ""),
     ("Demand", "number"),
     ("Forecast", "number"),
     ("Allocation", "number"),
@@ -27,8 +29,9 @@ COLUMNS = (
     ("Stability", "text"),
     ("Why", "text"),
 )
-"""Title, and how the column is sorted; empty: it is not. On a narrow screen, where a domain is a card, not a row, each
-figure has its title beside it: the style sheet takes it from `data-title`."""
+"""Title, and how the column is sorted; empty: it is not, and its title is the time that the charts show. On a narrow
+screen, where a domain is a card, not a row, each figure has its title beside it: the style sheet takes it from
+`data-title`."""
 
 
 def overview(state: Document, trail: Trail) -> Iterator[str]:
@@ -48,21 +51,25 @@ def detail(explained: Document, trail: Trail, version: str) -> Iterator[str]:
     parts = [_back()]
     for each in explained["domains"]:
         domain = each["domain"]
-        parts.append(f"<h1>{_text(domain['name'])}</h1>{_legend()}<div class=large>{_chart(domain, trail)}</div>")
+        points = trail.points(domain["key"])
+        parts.append(
+            f"<h1>{_text(display_name(domain))}</h1>{_legend()}<div class=large>{_chart(domain, trail, points)}</div>"
+        )
+        parts.append(_axes(domain, trail, points))
         parts.append(f"<h2>What holds now</h2>{_sentences(each['standing'])}<h2>Last decisions</h2>")
         parts.append("".join(map(_decision, each["decisions"])) or "<p>None yet: it was left as it is.</p>")
     if not explained["domains"]:
         parts.append("<h1>No such domain</h1><p>It may have been shut down, or undefined.</p>")
-    title = explained["domains"][0]["domain"]["name"] if explained["domains"] else "No such domain"
-    return _page(f"{title} - Ballast", parts, version)
+    heading = display_name(explained["domains"][0]["domain"]) if explained["domains"] else "No such domain"
+    return _page(f"{heading} - Ballast", parts, version)
 
 
-def _page(title: str, body: Iterable[str], version: str) -> Iterator[str]:
+def _page(heading: str, body: Iterable[str], version: str) -> Iterator[str]:
     yield (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(printable(title))}</title>"
+        f"<title>{escape(printable(heading))}</title>"
         '<link rel="icon" href="/icon.svg" type="image/svg+xml"><link rel="stylesheet" href="/page.css">'
         '<script src="/page.js" defer></script></head>'
         '<body><main id="main">'
@@ -96,7 +103,7 @@ def _summary(node: Document) -> str:
     ]
     pressure = '<p class="pressure">! The host is under memory pressure.</p>' if node["pressure"] else ""
     unmet = "" if node["minimums_fit"] else '<p class="pressure">! The minimums here are more than the budget.</p>'
-    items = "".join(f"<div><dt>{title}</dt><dd>{_text(figure)}</dd></div>" for title, figure in figures)
+    items = "".join(f"<div><dt>{name}</dt><dd>{_text(figure)}</dd></div>" for name, figure in figures)
     return f'{pressure}{unmet}<dl class="summary">{items}</dl>'
 
 
@@ -116,7 +123,8 @@ def _domains(domains: list[Document], trail: Trail) -> Iterator[str]:
     if not domains:
         yield "<p>No running domains.</p>"
         return
-    heads = "".join(_head(title, kind) for title, kind in COLUMNS)
+    points = trail.points()
+    heads = "".join(_head(name or _span(points), kind) for name, kind in COLUMNS)
     yield (
         '<div class="tools"><label id="filter" hidden>Filter '
         '<input type="search" name="filter" autocomplete="off"></label>'
@@ -124,7 +132,7 @@ def _domains(domains: list[Document], trail: Trail) -> Iterator[str]:
         '<div class="scroll" tabindex="0" role="region" aria-label="Domains"><table>'
         f"<thead><tr>{heads}</tr></thead><tbody>"
     )
-    yield from (_row(domain, trail) for domain in domains)
+    yield from (_row(domain, trail, points) for domain in domains)
     yield "</tbody></table></div>"
 
 
@@ -134,18 +142,31 @@ def _legend() -> str:
         f'<li><svg viewBox="0 0 24 10" aria-hidden="true"><path class="{name}" d="{_sample(name)}"/></svg>{name}</li>'
         for name in names
     )
-    return f'<ul class="legend" aria-label="Lines of the charts, {POINTS * STEP_S / 60:.0f} minutes">{keys}</ul>'
+    return f'<ul class="legend" aria-label="Lines of the charts">{keys}</ul>'
 
 
 def _sample(name: str) -> str:
     return "M0 10 L0 2 L24 2 L24 10 Z" if name == "allocation" else "M0 5 L24 5"
 
 
-def _head(title: str, kind: str) -> str:
-    return f'<th scope="col" class="{kind}" data-sort="{kind}">{title}</th>'
+def _span(points: int) -> str:
+    minutes = round(points * STEP_S / 60)
+    return "Last minute" if minutes == 1 else f"Last {minutes} minutes"
 
 
-def _row(domain: Document, trail: Trail) -> str:
+def _axes(domain: Document, trail: Trail, points: int) -> str:
+    """What a chart alone does not tell; nothing of an empty one."""
+    known = trail.of(domain["key"])
+    if not np.isfinite(known).any():
+        return ""
+    return f'<p class="more">{_span(points)}, 0 to {mib(float(np.nanmax(known)))}</p>'
+
+
+def _head(name: str, kind: str) -> str:
+    return f'<th scope="col" class="{kind}" data-sort="{kind}">{name}</th>'
+
+
+def _row(domain: Document, trail: Trail, points: int) -> str:
     sizes = "".join(_size(name, domain[name]) for name in ("demand", "forecast", "allocation", "target"))
     word, kind = ("stable", "calm") if domain["stable"] else ("unstable", "restless")
     if domain["pressure"]:
@@ -153,11 +174,11 @@ def _row(domain: Document, trail: Trail) -> str:
     sign = {"calm": "=", "restless": "~", "pressed": "!"}[kind]
     interval = domain["interval_s"]
     return (
-        f'<tr><th scope="row"><a href="/domain?key={_address(domain["key"])}">{_text(domain["name"])}</a>'
+        f'<tr><th scope="row"><a href="/domain?key={_address(domain["key"])}">{_text(display_name(domain))}</a>'
         f'<span class="more">{_owner(domain)}</span></th>'
-        f'<td class="wide">{_chart(domain, trail)}</td>{sizes}'
+        f'<td class="wide" data-title="{_span(points)}">{_chart(domain, trail, points)}</td>{sizes}'
         f'<td class="number wide" data-title="Looks every" data-value="{interval}">{escape(seconds(interval))}</td>'
-        f'<td class="{kind} wide" data-title="Stability"><span aria-hidden="true">{sign}</span> {word}</td>'
+        f'<td class="{kind} wide" data-title="Stability"><span aria-hidden="true">{sign}</span>&nbsp;{word}</td>'
         f'<td class="why">{_why(domain)}</td></tr>'
     )
 
@@ -181,9 +202,9 @@ def _size(name: str, size: int | None) -> str:
     return f'<td class="number" data-title="{name.capitalize()}" data-value="{value}">{escape(mib(size))}</td>'
 
 
-def _chart(domain: Document, trail: Trail) -> str:
+def _chart(domain: Document, trail: Trail, points: int) -> str:
     sizes = ", ".join(f"{name} {mib(domain[name])}" for name in ("demand", "forecast", "allocation"))
-    return sparkline(trail.of(domain["key"]), escape(f"Now: {sizes}"))
+    return sparkline(trail.of(domain["key"])[:, -points:], escape(f"Now: {sizes}"))
 
 
 def _decision(decision: Document) -> str:

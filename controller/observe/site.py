@@ -10,7 +10,7 @@ from importlib.resources import files
 from urllib.parse import parse_qs
 
 from controller.observe.board import Board
-from controller.observe.http import Page, Reply, together
+from controller.observe.http import Page, Reply, Request, together
 from controller.observe.page import detail, overview
 from controller.observe.trail import Trail
 
@@ -37,17 +37,17 @@ def node_pages(board: Board) -> Mapping[str, Page]:
     folder = files("controller.observe") / "static"
     assets = {f"/{name}": _asset((folder / name).read_bytes(), kind) for name, kind in ASSETS.items()}
     return {
-        "/": lambda _query: _html(overview(board.document(), _trail(board))),
-        "/domain": lambda query: _domain(board, _asked(query, "key")),
-        "/explain": lambda query: _explain(board, _asked(query, "domain")),
+        "/": lambda _: _html(overview(board.document(), _trail(board))),
+        "/domain": lambda request: _domain(board, _asked(request, "key")),
+        "/explain": lambda request: _explain(board, _asked(request, "domain")),
         **assets,
     }
 
 
-def _asked(query: str, field: str) -> str:
+def _asked(request: Request, field: str) -> str:
     """The first value of a field; empty without one."""
     try:
-        return parse_qs(query, max_num_fields=4).get(field, [""])[0]
+        return parse_qs(request.query, max_num_fields=4).get(field, [""])[0]
     except ValueError:
         return ""
 
@@ -68,7 +68,7 @@ def _explain(board: Board, wanted: str) -> Reply:
 
 
 def _asset(body: bytes, kind: str) -> Page:
-    return lambda _query: Reply(HTTPStatus.OK, kind, body, HEADERS)
+    return lambda _: Reply(HTTPStatus.OK, kind, body, HEADERS)
 
 
 def _html(parts: Iterable[str], status: HTTPStatus = HTTPStatus.OK) -> Reply:

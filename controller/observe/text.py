@@ -24,6 +24,12 @@ def change(before: float, after: float) -> str:
     return f"{mib(before)} -> {mib(after)} ({round((after - before) / MIB):+d} MiB)"
 
 
+def display_name(domain: Mapping[str, Any]) -> str:
+    """What people know a domain of the `/state` document by: in KubeVirt `NAMESPACE/NAME`, as kubectl does."""
+    namespace, machine = domain.get("namespace"), domain.get("virtual_machine")
+    return f"{namespace}/{machine}" if namespace and machine else str(domain["name"])
+
+
 def reason_with_advice(domain: Mapping[str, Any]) -> str:
     """Why a domain of the `/state` document is left alone, and what its user can do about it."""
     return f"{domain['reason_text']}: {domain['advice']}" if domain["advice"] else str(domain["reason_text"])

@@ -50,6 +50,7 @@ class TotalsBoard:
             "version": __version__,
             "identity": self._identity,
             "leader": latest.leader,
+            "lease": LEASE,
             "leading": latest.leading,
             "complete": latest.complete,
             "problems": list(latest.problems),
@@ -76,8 +77,11 @@ class TotalsBoard:
         return self.health()
 
 
+LEASE = "ballast-aggregator"
+"""Name of the Lease that replicas lead by."""
+
+_LEADING = {"leading": ("leader_election_master_status", "1 while this replica leads and writes, as client-go has it.")}
 _GAUGES = {
-    "leading": ("ballast_aggregator_leading", "1 while this replica leads and writes."),
     "complete": ("ballast_aggregator_complete", "1 once policies, Nodes and states have all been listed."),
 }
 _COUNTERS = {
@@ -111,6 +115,7 @@ class TotalsCollector(DocumentCollector):
 
     def figures(self, document: Document) -> Iterator[Metric]:
         """Of the replica and of the policies."""
+        yield from families(GaugeMetricFamily, _LEADING, {"name": "lease"}, [document])
         yield from families(GaugeMetricFamily, _GAUGES, {}, [document])
         yield from families(CounterMetricFamily, _COUNTERS, {}, [document])
         yield from families(GaugeMetricFamily, _POLICY_GAUGES, {"policy": "name"}, document["policies"])

@@ -11,6 +11,8 @@ from controller.engine.state import State
 POINTS = 60
 STEP_S = 15.0
 """Seconds between two points, at least: a quarter of an hour in all, some 700 bytes a domain."""
+FEWEST = 4
+"""Points of a chart: a minute. Of less than that a chart would show no more than a figure does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,12 @@ class Trail:
         """(3, POINTS) bytes of one domain; all NaN while it has no point."""
         row = self.index.get(key)
         return np.full((3, POINTS), np.nan, dtype=np.float32) if row is None else self.values[:, row]
+
+    def points(self, *keys: str) -> int:
+        """How many of the newest points there are to show of these domains, or of all: from the first known one on."""
+        rows = [self.index[key] for key in keys if key in self.index] if keys else slice(None)
+        known = np.isfinite(self.values[:, rows]).any(axis=(0, 1))
+        return max(POINTS - int(known.argmax()) if known.any() else 0, FEWEST)
 
     def document(self, key: str) -> dict[str, Any]:
         """One domain's, JSON-able: bytes, oldest first, null where unknown."""

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -55,6 +55,7 @@ def measure(site: Site) -> list[Figure]:
             works = (lambda: _get(url), lambda: _get(node_url), lambda: generate_latest(ready))
             whole, node, bare = _in_turn(works)
             size, node_size = (len(_get(each)) / MIB for each in (url, node_url))
+            packed = len(_get(url, "gzip")) / MIB
     every = f"{DOMAINS:,} domains"
     without = f"{every}, --no-domain-metrics"
     alone = "prometheus_client writing the same from ready figures"
@@ -62,6 +63,7 @@ def measure(site: Site) -> list[Figure]:
         Figure(PART, f"a scrape, {every}", whole.wall, "ms", Baseline(alone, bare.wall), GOAL_MS),
         Figure(PART, f"its CPU, {every}", whole.cpu, "ms", Baseline(f"{alone}, CPU", bare.cpu)),
         Figure(PART, f"its size, {every}", size, "MiB", Baseline(f"its size, {without}", node_size), GOAL_MIB),
+        Figure(PART, f"its size with gzip, {every}", packed, "MiB", Baseline("without", size)),
         Figure(PART, f"a scrape, {without}", node.wall, "ms", Baseline("with their series", whole.wall), GOAL_MS),
     ]
 
@@ -78,8 +80,8 @@ def _served(recorded: Recorded, collecting: Collecting) -> Iterator[str]:
         yield f"http://127.0.0.1:{endpoint.port}/metrics"
 
 
-def _get(url: str) -> bytes:
-    with urlopen(url) as answer:  # noqa: S310 - http, and our own
+def _get(url: str, encoding: str = "identity") -> bytes:
+    with urlopen(Request(url, headers={"Accept-Encoding": encoding})) as answer:  # noqa: S310 - http, and our own
         body: bytes = answer.read()
         return body
 

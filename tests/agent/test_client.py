@@ -124,6 +124,45 @@ def test_an_object_is_got_with_the_token(server, client):
     assert headers["User-Agent"].startswith("ballast/")
 
 
+def counted(client: Client) -> dict[tuple[str, str], float]:
+    """Requests by code and method."""
+    (family,) = client.requests.collect()
+    return {
+        (sample.labels["code"], sample.labels["method"]): sample.value
+        for sample in family.samples
+        if sample.name == "rest_client_requests_total"
+    }
+
+
+def test_requests_are_counted_by_code_and_method(server, client):
+    server.says(NODE)
+    server.says({"message": "who?"}, 401)
+    server.says(NODE)
+    server.says({"message": "no"}, 403)
+    client.get(NODES, "a")
+    client.get(NODES, "a")
+    with pytest.raises(ApiError):
+        client.merge(NODES, "a", {})
+    assert counted(client) == {("200", "GET"): 2, ("401", "GET"): 1, ("403", "PATCH"): 1}
+
+
+def test_a_request_that_nobody_answers_is_counted_as_client_go_does():
+    with serving() as server:
+        client = Client(server.load)
+    with pytest.raises(ApiError):
+        client.get(NODES, "a")
+    assert counted(client) == {("<error>", "GET"): 1}
+
+
+def test_requests_of_two_clients_can_be_counted_together(server, client):
+    other = Client(server.load, requests=client.requests)
+    for each in (client, other):
+        server.says(NODE)
+        each.get(NODES, "a")
+    other.close()
+    assert counted(client) == {("200", "GET"): 2}
+
+
 def test_a_list_comes_page_by_page(server, client):
     kind = "MemoryPolicyList"
     server.says({"kind": kind, "items": [{"n": 1}], "metadata": {"resourceVersion": "7", "continue": "next"}})

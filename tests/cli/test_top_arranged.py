@@ -52,6 +52,27 @@ def url() -> Iterator[str]:
         yield f"http://127.0.0.1:{endpoint.port}"
 
 
+@pytest.fixture(scope="module")
+def kubevirt() -> Iterator[str]:
+    """Two virtual machines of KubeVirt, in two namespaces, and a domain that has no pod."""
+    found = [("u1@shop/launcher-1", "shop_web"), ("u2@bank/launcher-2", "bank_web"), ("u3@qemu:///system", "shop_old")]
+    facts = [DomainFacts(key, key[:2], name, 1, 4096 * MIB, 4096 * MIB) for key, name in found]
+    state = align(State.initial(), assign(facts, (), NodeIdentity("node-1")).inventory, 0.0)
+    board = Board("node-1", lambda: 0.0)
+    board.publish(Publication(0.0, state, (FakeConnection(),), (), True))
+    with Endpoint(Address("127.0.0.1", 0), board, more=node_pages(board)) as endpoint:
+        yield f"http://127.0.0.1:{endpoint.port}"
+
+
+def test_virtual_machines_of_kubevirt_have_the_names_that_kubectl_knows(kubevirt):
+    assert top("--url", kubevirt, "-o", "name", "--sort", "name").output.split() == ["bank/web", "shop/web", "shop_old"]
+    assert top("--url", kubevirt, "-o", "name", "--filter", "shop/").output.split() == ["shop/web"]
+    assert top("--url", kubevirt, "-o", "name", "--filter", "shop_").output.split() == ["shop/web", "shop_old"]
+    table = top("--url", kubevirt, "--once").output
+    assert ("bank/web" in table, "bank_web" in table) == (True, False)
+    assert "bank/web" in top("--url", kubevirt, "bank/web", "--once").output
+
+
 def top(*arguments: str):
     return CliRunner().invoke(main, ["top", *arguments])
 

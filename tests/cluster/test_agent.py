@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import installation
 import pytest
@@ -23,7 +24,7 @@ from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 from controller.engine.step import align
-from lab.ballast import Aggregator, NodeAgent
+from lab.ballast import Aggregator, Ballast, NodeAgent
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec
 from lab.kubernetes.controlplane import ControlPlane
@@ -390,6 +391,26 @@ def test_a_policy_deleted_and_made_anew_is_ready_each_time_whatever_was_being_wr
             uid = cluster.get("mpol", "again")["metadata"]["uid"]
             cluster.kubectl("wait", "--for=condition=Ready", "mpol/again", f"--timeout={PATIENCE_S:.0f}s")
             assert cluster.reported()["policies"][0]["uid"] == uid
+
+
+def test_agent_and_aggregator_count_what_they_ask_of_the_api_server(cluster, start, tmp_path):
+    agent = start()
+    until(lambda: cluster.reported() != {}, PATIENCE_S, "the node's state")
+    assert figures(agent)['rest_client_requests_total{code="200",method="GET"}'] > 0
+    with Aggregator("a", cluster.plane.kubeconfig, tmp_path / "aggregator.log") as aggregator:
+        until(aggregator.leads, PATIENCE_S, "an aggregator that leads")
+        served = figures(aggregator)
+        assert served['leader_election_master_status{name="ballast-aggregator"}'] == 1
+        assert served['rest_client_requests_total{code="200",method="GET"}'] > 0  # it lists
+        assert sum(number for name, number in served.items() if 'total{code="20' in name and '"GET"' not in name) > 0
+
+
+def figures(ballast: Ballast) -> dict[str, float]:
+    """What its `/metrics` has, by name and labels."""
+    with urlopen(f"{ballast.url}/metrics") as answer:  # noqa: S310 - http, and our own
+        lines = answer.read().decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(number) for name, _, number in pairs}
 
 
 def condition(cluster: Cluster, policy: str, kind: str) -> tuple[str, str]:

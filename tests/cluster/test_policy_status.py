@@ -20,7 +20,7 @@ from controller.aggregation.figures import Figures
 from controller.aggregation.ledger import SILENCE_S, Policy, Summary
 from controller.aggregation.status import STATUS_BYTES, render
 from controller.api.policy import NodeSelector
-from controller.cli.aggregating import LEASE, Site, wire
+from controller.cli.aggregating import Site, wire
 from controller.cluster.access import access
 from controller.cluster.client import Client
 from controller.cluster.election import LEASE_DURATION_S
@@ -31,6 +31,7 @@ from controller.cluster.statuswriter import StatusWriter
 from controller.cluster.store import PolicyStore
 from controller.engine.ownership import NodeIdentity, assign
 from controller.loop.clock import SystemClock
+from controller.observe.totals import LEASE
 from lab.daemons import until
 from lab.kubernetes.controlplane import ControlPlane
 

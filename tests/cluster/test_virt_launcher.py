@@ -81,6 +81,8 @@ class TestAgent:
         launcher = site.start("first").wait_up()
         site.until_seen(launcher)
         assert connected(site, launcher) - began(launcher) < FIRST_LOOK_S
+        (domain,) = site.state()["domains"]
+        assert (domain["namespace"], domain["virtual_machine"]) == ("default", "first")
 
     def test_a_guest_gives_what_its_pod_was_not_promised_and_gets_it_back_when_it_needs_it(self, site):
         idle, other = site.start("idle"), site.start("other")

@@ -16,6 +16,7 @@ PAGES = (
     "hack/README.md",
     "manifests/README.md",
     "manifests/monitoring/README.md",
+    "manifests/monitoring/runbooks.md",
     "manifests/systemd/README.md",
 )
 """All there are."""

@@ -3,13 +3,18 @@
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
 from doc_pages import ROOT, read, table
 from prometheus_client.metrics_core import Metric
 
-from controller.observe.metrics import ListenCollector, StateCollector
+from controller.cluster.client import request_counter
+from controller.observe.address import Address
+from controller.observe.board import Verdict
+from controller.observe.http import Endpoint
+from controller.observe.metrics import Collecting, ListenCollector, StateCollector, loop_metrics
 from controller.observe.tally import Tally
 from controller.observe.totals import TotalsCollector
 
@@ -37,27 +42,79 @@ class Everything(dict[str, Any]):
 class Known:
     """A board on which every figure is known."""
 
+    def __init__(self, connections: int = 1, policies: int = 1, domains: int = 1) -> None:
+        self._document = Everything(
+            node=Everything(),
+            connections=[Everything(uri=f"test:///{number}") for number in range(connections)],
+            problems=[],
+            policies=[Everything(name=f"p{number}") for number in range(policies)],
+            domains=[Everything(key=f"k{number}") for number in range(domains)],
+        )
+
     def document(self) -> dict[str, Any]:
-        one = [Everything()]
-        return Everything(node=Everything(), connections=one, problems=[], policies=one, domains=one)
+        return self._document
+
+    def health(self) -> Verdict:
+        return Verdict()
+
+    readiness = health
 
 
 def families() -> Iterator[Metric]:
     """All that an agent and an aggregator serve, each once."""
-    yield from StateCollector(Known(), Tally(lambda: 0.0)).collect()
+    requests = request_counter()
+    requests.labels("200", "GET").inc()
+    yield from StateCollector(Known(), Tally(lambda: 0.0), requests).collect()
     yield from ListenCollector(lambda: 0).collect()
-    yield from (each for each in TotalsCollector(Known()).collect() if each.name != "ballast_build_info")
+    yield from (each for each in TotalsCollector(Known()).collect() if each.name != "ballast_build")
 
 
 def row(metric: Metric) -> list[str]:
     """As the page writes it."""
-    name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+    name = metric.name + {"counter": "_total", "info": "_info"}.get(metric.type, "")
     labels = list(dict.fromkeys(label for sample in metric.samples for label in sample.labels if label != "le"))
     return [f"`{name}`", metric.type, ", ".join(f"`{label}`" for label in labels), metric.documentation]
 
 
 def test_every_metric_is_listed_with_its_type_its_labels_and_its_meaning():
     assert table(PAGE, "Metric") == [row(metric) for metric in families()]
+
+
+def series(collecting: Collecting, **there_are: int) -> int:
+    """How many come with a scrape."""
+    with Endpoint(Address("127.0.0.1", 0), Known(**there_are), collecting) as endpoint:
+        text = urlopen(f"http://127.0.0.1:{endpoint.port}/metrics").read().decode()
+    named = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(set(named)) == len(named)
+    return len(named)
+
+
+NOTHING = {"connections": 0, "policies": 0, "domains": 0}
+
+
+def each_adds(collecting: Collecting, what: str) -> int:
+    """Series, the same of the first and of the seventh."""
+    few, some, many = (series(collecting, **NOTHING | {what: number}) for number in (0, 1, 7))
+    assert many - few == 7 * (some - few)
+    return some - few
+
+
+def test_how_many_series_there_are_is_what_a_scrape_has():
+    tally = Tally(lambda: 0.0)
+    whole, without = (loop_metrics(tally, per_domain=per_domain) for per_domain in (True, False))
+    assert {row[0]: int(row[1]) for row in table(PAGE, "For each")} == {
+        "`ballast run` or agent": series(whole, **NOTHING),
+        "libvirt connection of it": each_adds(whole, "connections"),
+        "policy on it": each_adds(whole, "policies"),
+        "domain on it": each_adds(whole, "domains"),
+        "domain on it, with `--no-domain-metrics`": each_adds(without, "domains"),
+        "aggregator": series(TotalsCollector, **NOTHING),
+        "policy at an aggregator": each_adds(TotalsCollector, "policies"),
+    }
+
+
+def test_a_domain_has_at_most_eight_series():
+    assert each_adds(loop_metrics(Tally(lambda: 0.0), per_domain=True), "domains") <= 8
 
 
 def test_every_alert_is_listed_with_its_severity_and_how_long_it_waits():
@@ -68,7 +125,9 @@ def test_every_alert_is_listed_with_its_severity_and_how_long_it_waits():
 @pytest.mark.parametrize("file", ["alerts.yaml", "dashboard.json"])
 def test_alerts_and_dashboard_ask_for_metrics_that_exist(file):
     served = {row(metric)[0].strip("`") for metric in families()}
-    used = set(re.findall(r"\b(?<!:)ballast_[a-z_]+\b(?=[{\[ )<>]|$)", "\n".join(expressions(file))))
+    used = set(
+        re.findall(r"\b(?<!:)(?:ballast|leader_election)_[a-z_]+\b(?=[{\[ )<>]|$)", "\n".join(expressions(file)))
+    )
     assert used
     assert {name.removesuffix("_bucket") for name in used} <= served
 
@@ -84,4 +143,6 @@ def expressions(file: str) -> list[str]:
 def test_the_dashboard_shows_everything_that_an_aggregator_serves():
     shown = "\n".join(expressions("dashboard.json"))
     served = [row(metric)[0].strip("`") for metric in families()]
-    assert [name for name in served if re.match("ballast_(aggregator|cluster)_", name) and name not in shown] == []
+    assert [
+        name for name in served if re.match("leader_|ballast_(aggregator|cluster)_", name) and name not in shown
+    ] == []

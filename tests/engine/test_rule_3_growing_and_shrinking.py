@@ -40,6 +40,18 @@ class TestInNeed:
         world._step({"auto": world.guests["auto"].actual})
         assert world.actions()[before:][0].reason is Reason.PRESSURE_GROW
 
+    def test_a_guest_under_pressure_is_shown_as_such_while_it_is_served(self):
+        world = node(Guest("guest", 500, 1000)).tick(20)
+        world.guests["guest"].demand = 3000
+        shown = []
+        for _ in range(8):
+            before = len(world.actions())
+            world.tick()
+            if Reason.PRESSURE_GROW in {action.reason for action in world.actions()[before:]}:
+                shown.append(world.domain("guest")["pressure"])
+        assert len(shown) >= 3
+        assert all(shown)
+
     @pytest.mark.parametrize("sign", ["swap_in", "major_faults"])
     def test_a_guest_that_swaps_in_or_thrashes_grows(self, sign):
         world = node(Guest("guest", 920, 1000)).tick(3)

@@ -19,11 +19,13 @@ class FakeConnection:
         self.uri, self.connected, self.error = "qemu:///system", connected, error
 
 
-def board(*connections: FakeConnection, age: float = 0.0, **published: object) -> Board:
+def board(
+    *connections: FakeConnection, age: float = 0.0, key: str = "k", name: str = "web", **published: object
+) -> Board:
     """Of a node with one domain, as it is `age` seconds after its publication."""
     now = 1000.0
     made = Board("node-1", lambda: now)
-    facts = [DomainFacts("k", "u", "web", 1, MIB, MIB)]
+    facts = [DomainFacts(key, "u", name, 1, MIB, MIB)]
     state = align(State.initial(), assign(facts, (), NodeIdentity("node-1")).inventory, 0.0)
     made.publish(Publication(now - age, state, connections, **{"problems": (), "looked": True, **published}))
     return made
@@ -37,6 +39,33 @@ def test_a_loop_is_alive_for_three_heartbeats(age, reasons):
 
 def test_the_age_of_the_publication_is_told():
     assert board(FakeConnection(), age=1.23456).document()["silence_s"] == 1.235
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "machine"),
+    [
+        ("u@shop/virt-launcher-web-1-x7k2p", "shop_web-1", ("shop", "web-1")),
+        ("u@shop/virt-launcher-a_b", "shop_a_b", ("shop", "a_b")),
+        ("u@shop/virt-launcher-web-1-x7k2p", "other_web-1", (None, None)),
+        ("u@shop/virt-launcher-web-1-x7k2p", "shop", (None, None)),
+        ("u@shop/", "shop_web-1", (None, None)),
+        ("u@qemu:///system", "qemu:_web-1", (None, None)),
+        ("u@qemu:///system", "shop_web-1", (None, None)),
+        ("u", "shop_web-1", (None, None)),
+        ("u@/pod", "_web-1", (None, None)),
+    ],
+)
+def test_a_domain_in_a_pod_of_kubevirt_has_the_name_of_its_machine_and_no_other_has(key, name, machine):
+    (domain,) = board(FakeConnection(), key=key, name=name).document()["domains"]
+    assert (domain["namespace"], domain["virtual_machine"], domain["name"]) == (*machine, name)
+
+
+def test_a_machine_of_kubevirt_is_explained_by_any_of_its_names():
+    made = board(FakeConnection(), key="u@shop/virt-launcher-web-1-x7k2p", name="shop_web-1")
+    for wanted in ("shop/web-1", "shop_web-1", "u", "u@shop/virt-launcher-web-1-x7k2p"):
+        assert [each["domain"]["name"] for each in made.explain(wanted)["domains"]] == ["shop_web-1"]
+    assert made.explain("web-1")["domains"] == []
+    assert made.explain("shop/web-2")["near"] == ["shop/web-1"]
 
 
 @pytest.mark.parametrize(

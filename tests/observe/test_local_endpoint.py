@@ -1,5 +1,6 @@
 """The HTTP endpoint over a real socket, on a port the system chooses."""
 
+import gzip
 import http.client
 import json
 import re
@@ -10,6 +11,7 @@ from contextlib import closing
 from http import HTTPStatus
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from controller.engine.state import State
 from controller.observe import http as http_module
@@ -374,6 +376,61 @@ def test_an_address_that_is_not_here_yet_is_waited_for(served, caplog):
 def test_an_address_that_makes_no_sense_is_refused_with_the_remedy(served):
     with pytest.raises(ListenError, match=r"--listen nowhere\.invalid:9178: .*; choose another address, or none"):
         Endpoint(Address("nowhere.invalid", 9178), served.board)
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind", "end"),
+    [
+        ("", "text/plain; version=0.0.4; charset=utf-8", ""),
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8", ""),
+        ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "text/plain; version=0.0.4; charset=utf-8", ""),
+        (
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.3",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "# EOF\n",
+        ),
+        *(
+            (
+                f"application/openmetrics-text{parameters}",
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                "# EOF\n",
+            )
+            for parameters in (
+                "",
+                ";version=x",
+                f";version={'9' * 5000}",
+                ";version=2\r\n X-Evil: 1",
+                ";version",
+                ";=;;,",
+            )
+        ),
+    ],
+)
+def test_metrics_are_in_the_format_that_is_asked_for_whatever_its_parameters(served, caplog, accept, kind, end):
+    raw = served.send(f"GET /metrics HTTP/1.0\r\nAccept: {accept}\r\n\r\n".encode())
+    head, _, body = raw.decode().partition("\r\n\r\n")
+    assert f"Content-Type: {kind}\r\n" in head
+    assert "X-Evil" not in head
+    assert ("ballast_looks_total 0.0\n" in body, body.count("# EOF"), body.endswith(end)) == (True, bool(end), True)
+    assert caplog.records == []
+
+
+def test_openmetrics_have_types_that_the_text_format_lacks(served):
+    openmetrics = served.send(b"GET /metrics HTTP/1.0\r\nAccept: application/openmetrics-text\r\n\r\n").decode()
+    families = {each.name: each.type for each in text_string_to_metric_families(openmetrics.partition("\r\n\r\n")[2])}
+    assert (families["ballast_build"], families["ballast_looks"]) == ("info", "counter")
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text", "text/plain"])
+def test_metrics_are_packed_for_whoever_unpacks_them(served, accept):
+    ask = f"GET /metrics HTTP/1.0\r\nAccept: {accept}\r\n"
+    plain = served.send(f"{ask}\r\n".encode()).partition(b"\r\n\r\n")[2]
+    head, _, packed = served.send(f"{ask}Accept-Encoding: br, gzip\r\n\r\n".encode()).partition(b"\r\n\r\n")
+    assert b"Content-Encoding: gzip" in head.split(b"\r\n")
+    assert f"Content-Length: {len(packed)}".encode() in head.split(b"\r\n")
+    names = [line.rpartition(b" ")[0] for line in plain.splitlines()]
+    assert [line.rpartition(b" ")[0] for line in gzip.decompress(packed).splitlines()] == names
+    assert len(packed) < len(plain) / 3
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -152,11 +153,69 @@ def test_human_lines_have_time_level_and_message(lines):
     assert line[19:] == " INFO db: the domain is paused [Paused]"
 
 
-def test_the_journal_of_systemd_writes_the_time_itself(lines, monkeypatch):
+@pytest.fixture
+def to_file(lines, monkeypatch, tmp_path) -> Iterator[Callable[..., list[str]]]:
+    """Logs one record of each level and an exception to a file, with a JOURNAL_STREAM; gives the lines of the file."""
+    lines()
+
+    def log(style: str, journal: Callable[[os.stat_result], str]) -> list[str]:
+        path = tmp_path / "stderr"
+        with path.open("w") as stream:
+            monkeypatch.setenv("JOURNAL_STREAM", journal(os.fstat(stream.fileno())))
+            configure(style, "debug", stream)
+            for level in ("debug", "info", "warning", "error", "critical"):
+                logging.getLogger("controller.x").log(getattr(logging, level.upper()), "a %s", level)
+            try:
+                raise ValueError("two\nlines")
+            except ValueError:
+                logging.getLogger("controller.x").exception("broken")
+        return path.read_text().splitlines()
+
+    return log
+
+
+def itself(status: os.stat_result) -> str:
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def test_each_line_to_the_journal_has_its_priority_and_no_time(to_file):
+    told = to_file("human", itself)
+    assert told[:6] == [
+        *("<7>DEBUG a debug", "<6>INFO a info", "<4>WARNING a warning", "<3>ERROR a error", "<2>CRITICAL a critical"),
+        "<3>ERROR broken",
+    ]
+    assert told[-1] == "<3>lines"
+    assert {line[:3] for line in told[5:]} == {"<3>"}
+
+
+def test_json_lines_to_the_journal_have_their_priority(to_file):
+    told = to_file("json", itself)
+    assert [line[:4] for line in told] == ["<7>{", "<6>{", "<4>{", "<3>{", "<2>{", "<3>{"]
+    assert json.loads(told[2].removeprefix("<4>"))["message"] == "a warning"
+
+
+@pytest.mark.parametrize(
+    "journal",
+    [
+        lambda _: "",
+        lambda _: "8:1",
+        lambda _: "no number",
+        lambda status: f"{status.st_dev}:{status.st_ino + 1}",
+        lambda status: f"{itself(status)}\n",
+    ],
+)
+def test_a_stream_that_is_not_the_journal_has_times_and_no_priorities(to_file, journal):
+    told = to_file("human", journal)
+    assert [line[19:] for line in told[:2]] == [" DEBUG a debug", " INFO a info"]
+    assert all(line.startswith("{") for line in to_file("json", journal))
+
+
+def test_a_stream_without_a_descriptor_is_not_the_journal(lines, monkeypatch):
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     take = lines("human")
     notices([Notice("u2", "db", Reason.PAUSED)])
-    assert take() == ["INFO db: the domain is paused [Paused]"]
+    (line,) = take()
+    assert line[19:] == " INFO db: the domain is paused [Paused]"
 
 
 @pytest.mark.parametrize("style", ["human", "json"])

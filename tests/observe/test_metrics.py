@@ -1,5 +1,7 @@
 """Prometheus metrics of a published state."""
 
+import platform
+
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -48,15 +50,11 @@ def scrape(board: FakeBoard) -> CollectorRegistry:
     ("field", "metric"),
     [
         ("demand", "ballast_domain_demand_bytes"),
-        ("forecast", "ballast_domain_forecast_bytes"),
         ("upper", "ballast_domain_upper_forecast_bytes"),
         ("allocation", "ballast_domain_allocation_bytes"),
         ("target", "ballast_domain_target_bytes"),
-        ("looks", "ballast_domain_looks_total"),
         ("reallocations", "ballast_domain_reallocations_total"),
-        ("forecast_error", "ballast_domain_forecast_error_bytes"),
         ("shortfall_byte_seconds", "ballast_domain_shortfall_byte_seconds_total"),
-        ("slack_byte_seconds", "ballast_domain_slack_byte_seconds_total"),
     ],
 )
 def test_a_domains_figures(field, metric):
@@ -73,7 +71,7 @@ def test_a_domains_figures(field, metric):
         ("demand", "ballast_node_demand_bytes"),
         ("short", "ballast_node_short_bytes"),
         ("stays_short", "ballast_node_short"),
-        ("reclaimable", "ballast_reclaimable_bytes"),
+        ("reclaimable", "ballast_node_reclaimable_bytes"),
         ("paused", "ballast_node_paused"),
         ("minimums_fit", "ballast_node_minimums_fit"),
         ("looks_total", "ballast_looks_total"),
@@ -100,10 +98,29 @@ def test_domains_of_one_name_are_told_apart_by_key():
     assert own.get_sample_value("ballast_domain_demand_bytes", {"domain": "web", "key": "u1@b"}) == 2
 
 
-def test_the_owner_and_the_outcome_are_labels_of_one_series():
+def test_the_owner_is_told_and_nothing_that_changes_with_each_decision():
+    outcomes = [("Moving", "Enforce"), ("Stuck", "Observe"), ("Unresponsive", "Enforce")]
+    told = [scrape(FakeBoard(domains=[domain(reason=reason, mode=mode)])) for reason, mode in outcomes]
+    labels = {"domain": "web", "key": "u1", "uuid": "u1", "policy": "p", "namespace": "", "name": ""}
+    assert [own.get_sample_value("ballast_domain_info", labels) for own in told] == [1, 1, 1]
+
+
+def test_a_domain_without_an_owner_has_no_policy():
     own = scrape(FakeBoard(domains=[domain(policy=None, mode=None, reason="NoPolicy")]))
-    labels = {"domain": "web", "key": "u1", "uuid": "u1", "policy": "", "mode": "", "reason": "NoPolicy"}
+    labels = {"domain": "web", "key": "u1", "uuid": "u1", "policy": "", "namespace": "", "name": ""}
     assert own.get_sample_value("ballast_domain_info", labels) == 1
+
+
+def test_a_machine_of_kubevirt_has_the_labels_of_kubevirts_own_metrics():
+    own = scrape(FakeBoard(domains=[domain(name="shop_web-1", namespace="shop", virtual_machine="web-1")]))
+    labels = {"domain": "shop_web-1", "key": "u1", "uuid": "u1", "policy": "p", "namespace": "shop", "name": "web-1"}
+    assert own.get_sample_value("ballast_domain_info", labels) == 1
+
+
+def test_a_change_of_mode_breaks_no_other_series_of_a_policy():
+    own = [scrape(FakeBoard(policies=[{"name": "p", "mode": mode, "domains": 3}])) for mode in ("Observe", "Enforce")]
+    assert [each.get_sample_value("ballast_policy_domains", {"policy": "p"}) for each in own] == [3, 3]
+    assert own[1].get_sample_value("ballast_policy_info", {"policy": "p", "mode": "Enforce"}) == 1
 
 
 def test_domains_are_counted_by_the_outcome_of_their_last_decision():
@@ -112,12 +129,6 @@ def test_domains_are_counted_by_the_outcome_of_their_last_decision():
     assert {reason: count for reason, count in by_reason.items() if count} == {"Stuck": 2, "Moving": 1}
     assert own.get_sample_value("ballast_stuck_domains") == 2
     assert own.get_sample_value("ballast_pressed_domains") == 1
-
-
-def test_looks_saved_are_those_of_a_fixed_interval_that_were_not_made():
-    own = scrape(FakeBoard(node={"name": "n", "looks_total": 30, "fixed_looks_total": 100}))
-    assert own.get_sample_value("ballast_looks_saved") == 70
-    assert own.get_sample_value("ballast_looks_total") == 30
 
 
 def test_series_of_domains_can_be_left_out():
@@ -130,9 +141,25 @@ def test_series_of_domains_can_be_left_out():
     assert own.get_sample_value("ballast_skips_total", {"reason": "Stuck"}) == 0
 
 
-def test_a_loop_that_has_not_run_has_no_age():
-    assert scrape(FakeBoard(silence_s=None)).get_sample_value("ballast_loop_silence_seconds") is None
-    assert scrape(FakeBoard(silence_s=1.5)).get_sample_value("ballast_loop_silence_seconds") == 1.5
+def test_when_the_loop_last_ran_is_told_by_the_wall_clock():
+    own = CollectorRegistry()
+    own.register(StateCollector(FakeBoard(silence_s=1.5), wall=lambda: 1e9))
+    assert own.get_sample_value("ballast_loop_last_run_timestamp_seconds") == 1e9 - 1.5
+
+
+def test_a_loop_that_has_not_run_has_no_time():
+    assert scrape(FakeBoard(silence_s=None)).get_sample_value("ballast_loop_last_run_timestamp_seconds") is None
+
+
+def test_no_series_tells_when_a_counter_began():
+    tally = Tally(lambda: 0.0)
+    series = [
+        sample.name
+        for each in registry(FakeBoard(), loop_metrics(tally, per_domain=True)).collect()
+        for sample in each.samples
+    ]
+    assert "ballast_step_duration_seconds_count" in series
+    assert [name for name in series if name.endswith("_created")] == []
 
 
 def test_connections_and_refused_policies():
@@ -140,20 +167,21 @@ def test_connections_and_refused_policies():
     own = scrape(FakeBoard(connections=connections, problems=["one", "two"]))
     assert own.get_sample_value("ballast_libvirt_connected", {"uri": "a:///"}) == 1
     assert own.get_sample_value("ballast_libvirt_connected", {"uri": "b:///"}) == 0
-    assert own.get_sample_value("ballast_refused_policies") == 2
-    assert own.get_sample_value("ballast_policies_in_reach") == 1
+    assert own.get_sample_value("ballast_policy_problems") == 2
+    assert own.get_sample_value("ballast_policy_source_up") == 1
 
 
 def test_an_outage_is_no_refusal():
     own = scrape(FakeBoard(outage="MemoryPolicies: connection refused"))
-    assert own.get_sample_value("ballast_policies_in_reach") == 0
-    assert own.get_sample_value("ballast_refused_policies") == 0
-    assert scrape(FakeBoard(outage=None)).get_sample_value("ballast_policies_in_reach") is None
+    assert own.get_sample_value("ballast_policy_source_up") == 0
+    assert own.get_sample_value("ballast_policy_problems") == 0
+    assert scrape(FakeBoard(outage=None)).get_sample_value("ballast_policy_source_up") is None
 
 
 def test_version_and_process_are_told_before_any_look():
     own = registry(FakeBoard())
-    assert own.get_sample_value("ballast_build_info", {"version": __version__}) == 1
+    labels = {"version": __version__, "python": platform.python_version()}
+    assert own.get_sample_value("ballast_build_info", labels) == 1
     assert own.get_sample_value("process_resident_memory_bytes") > 0
 
 

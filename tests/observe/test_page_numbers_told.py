@@ -32,7 +32,7 @@ QUARTER_OF_AN_HOUR = 900
         ("SECURITY.md", f"{wire.QUEUED_REQUESTS} requests wait for the {wire.THREADS} threads that make answers"),
         ("controller/README.md", f"Memory given in the {TOGETHER_S:g} s before"),
         ("controller/README.md", f"twelve a domain, and a point of the chart every {STEP_S:g} s"),
-        ("manifests/monitoring/README.md", f"more than {SILENCE_S:g} s means that it hangs"),
+        ("manifests/monitoring/README.md", f"more than {SILENCE_S:g} s ago means that it hangs"),
     ],
 )
 def test_a_number_of_the_code_is_the_one_that_is_told(page, path, sentence):

@@ -2,10 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from controller.observe.page import detail, overview
-from controller.observe.trail import Trail
+from controller.observe.trail import FEWEST, POINTS, Trail
 
 MIB = 2**20
 NODE = {
@@ -28,6 +29,8 @@ NODE = {
 DOMAIN = {
     "key": "k0",
     "name": "web",
+    "namespace": None,
+    "virtual_machine": None,
     "policy": "gold",
     "mode": "Enforce",
     "demand": 400 * MIB,
@@ -42,10 +45,20 @@ DOMAIN = {
     "advice": "",
     "last_action": None,
 }
+NO_HISTORY = Trail()
 GROWN = {"from": 256 * MIB, "to": 512 * MIB, "age_s": 125.0, "reason": "ForecastGrow", "reason_text": "more is needed"}
 
 
-def page(*domains: dict, senses: tuple[dict, ...] = (), **node: object) -> str:
+def history(points: int, begun: dict[str, int]) -> Trail:
+    """Of a node for so many points, and of its domains for the newest ones only; all sizes 512 MiB."""
+    values = np.full((3, len(begun), POINTS), np.nan, dtype=np.float32)
+    for row, known in enumerate(begun.values()):
+        assert known <= points
+        values[:, row, POINTS - known :] = 512 * MIB
+    return Trail(0.0, {key: row for row, key in enumerate(begun)}, values)
+
+
+def page(*domains: dict, senses: tuple[dict, ...] = (), trail: Trail = NO_HISTORY, **node: object) -> str:
     state = {
         "node": NODE | node,
         "version": "1.2",
@@ -56,7 +69,7 @@ def page(*domains: dict, senses: tuple[dict, ...] = (), **node: object) -> str:
         "domains": [*domains],
         "senses": [*senses],
     }
-    return "".join(overview(state, Trail()))
+    return "".join(overview(state, trail))
 
 
 def row(**changes: object) -> str:
@@ -115,9 +128,9 @@ def test_a_domain_is_a_row_with_its_sizes():
 @pytest.mark.parametrize(
     ("changes", "kind", "shown"),
     [
-        ({}, "calm", "=</span> stable"),
-        ({"stable": False}, "restless", "~</span> unstable"),
-        ({"pressure": True}, "pressed", "!</span> under pressure"),
+        ({}, "calm", "=</span>&nbsp;stable"),
+        ({"stable": False}, "restless", "~</span>&nbsp;unstable"),
+        ({"pressure": True}, "pressed", "!</span>&nbsp;under pressure"),
     ],
 )
 def test_how_a_domain_is_has_a_colour_a_sign_and_a_word(changes, kind, shown):
@@ -140,18 +153,50 @@ def test_why_a_domain_is_as_it_is_stands_in_the_last_cell(changes, shown):
     assert row(**changes).endswith(f'<td class="why">{shown}</td>')
 
 
+def test_a_machine_of_kubevirt_has_the_name_that_kubectl_knows():
+    machine = {"name": "shop_web-1", "namespace": "shop", "virtual_machine": "web-1"}
+    assert '<a href="/domain?key=k0">shop/web-1</a>' in row(**machine)
+    shown = explained(domain=DOMAIN | machine)
+    assert "<h1>shop/web-1</h1>" in shown
+    assert "<title>shop/web-1 - Ballast</title>" in shown
+
+
+EDGES = {"whole": "M2 34 ", "later": r"M\d{2,}\S* 34 "}
+"""Where an area begins."""
+
+
+@pytest.mark.parametrize(
+    ("points", "span"), [(60, "Last 15 minutes"), (20, "Last 5 minutes"), (4, "Last minute"), (1, "Last minute")]
+)
+def test_charts_begin_where_the_history_of_the_node_begins(points, span):
+    trail = history(points, {"k0": points, "k1": max(points // 2, 1)})
+    shown = page(DOMAIN, DOMAIN | {"key": "k1"}, trail=trail)
+    assert f'data-sort="">{span}</th>' in shown
+    assert f'<td class="wide" data-title="{span}">' in shown
+    old, young = re.findall('<path class="allocation" d="([^"]*)"', shown.partition("<tbody>")[2])
+    assert re.match(EDGES["whole" if points >= FEWEST else "later"], old)
+    assert re.match(EDGES["later"], young)
+
+
+def test_the_chart_of_a_domain_alone_begins_where_its_own_history_begins():
+    trail = history(60, {"k1": 60, "k0": 20})
+    shown = explained(trail=trail)
+    assert '<path class="allocation" d="M2 34 ' in shown
+    assert '<p class="more">Last 5 minutes, 0 to 512 MiB</p>' in shown
+    assert '<p class="more">' not in explained()
+
+
 def test_lines_of_the_charts_are_explained():
     assert re.findall(r'path class="(\w+)" d="([^"]*)"/></svg>(\w+)</li>', page(DOMAIN)) == [
         ("allocation", "M0 10 L0 2 L24 2 L24 10 Z", "allocation"),
         ("demand", "M0 5 L24 5", "demand"),
         ("forecast", "M0 5 L24 5", "forecast"),
     ]
-    assert 'aria-label="Lines of the charts, 15 minutes"' in page(DOMAIN)
 
 
-def explained(*decisions: dict) -> str:
-    told = {"domains": [{"domain": DOMAIN, "standing": ["It is so."], "decisions": [*decisions]}]}
-    return re.sub("</?bdi>", "", "".join(detail(told, Trail(), "1.2")))
+def explained(*decisions: dict, trail: Trail = NO_HISTORY, domain: dict = DOMAIN) -> str:
+    told = {"domains": [{"domain": domain, "standing": ["It is so."], "decisions": [*decisions]}]}
+    return re.sub("</?bdi>", "", "".join(detail(told, trail, "1.2")))
 
 
 def test_decisions_about_a_domain_are_told_with_their_age():

@@ -52,6 +52,7 @@ def test_the_document():
     assert document == {
         "identity": "me",
         "leader": "other",
+        "lease": "ballast-aggregator",
         "leading": False,
         "complete": True,
         "problems": [],
@@ -59,6 +60,11 @@ def test_the_document():
         "failed_writes": 0,
         "policies": [{"name": "a", "nodes": 2}, {"name": "b", "nodes": 1}],
     }
+
+
+def test_who_leads_is_told_as_by_client_go():
+    text = Pages(board_with(leading=True), TotalsCollector).get("/metrics").body.decode()
+    assert 'leader_election_master_status{name="ballast-aggregator"} 1.0\n' in text
 
 
 def test_the_metrics():
@@ -69,7 +75,6 @@ def test_the_metrics():
         for metric in text_string_to_metric_families(text)
         for sample in metric.samples
     }
-    assert samples["ballast_aggregator_leading", None] == 1
     assert samples["ballast_aggregator_writes_total", None] == 3
     assert samples["ballast_cluster_nodes", "a"] == 7
     assert samples["ballast_cluster_shortfall_bytes", "a"] == 1024

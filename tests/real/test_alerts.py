@@ -3,6 +3,7 @@
 Series are in promtool's notation, a value a minute: `0+5x90` is 0, 5, 10 and so on for 90 minutes.
 """
 
+import re
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +17,14 @@ RULES = Path(__file__).parents[2] / "manifests" / "monitoring" / "alerts.yaml"
 ALERTS = [rule["alert"] for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]]
 NODE = 'instance="node-1", job="ballast"'
 MIB = 2**20
+UP = "up"
 LATER = "10h"
 """When it is looked at; longer than any alert waits."""
+
+
+def leads(pod: str) -> str:
+    """Whether this replica of the aggregator leads."""
+    return f'leader_election_master_status{{name="ballast-aggregator", pod="{pod}"}}'
 
 
 class Case(NamedTuple):
@@ -28,9 +35,21 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "BallastDown": Case({"up": "1x590 0x10"}, {"up": "1x590 0x2 1x10"}),
+    "BallastDown": Case({UP: "1x590 0x10"}, {UP: "1x590 0x2 1x10"}),
+    "BallastAbsent": Case({UP: "_x600"}, {UP: "0x595 1x5"}),
+    "BallastAgentMissing": Case(
+        {
+            'kube_daemonset_status_desired_number_scheduled{daemonset="ballast-agent"}': "3x600",
+            'kube_daemonset_status_number_ready{daemonset="ballast-agent"}': "3x580 2x20",
+        },
+        {
+            'kube_daemonset_status_desired_number_scheduled{daemonset="ballast-agent"}': "3x600",
+            'kube_daemonset_status_number_ready{daemonset="ballast-agent"}': "2x580 3x20",
+        },
+    ),
     "BallastLoopHangs": Case(
-        {"ballast_loop_silence_seconds": "0x590 35+60x10"}, {"ballast_loop_silence_seconds": "12x600"}
+        {"ballast_loop_last_run_timestamp_seconds": "0+60x590 35400x10"},
+        {"ballast_loop_last_run_timestamp_seconds": "-12+60x600"},
     ),
     "BallastLibvirtDisconnected": Case(
         {'ballast_libvirt_connected{uri="qemu:///system"}': "1x590 0x10"},
@@ -58,7 +77,7 @@ CASES = {
             'ballast_domains_by_reason{reason="NoStatistics"}': "0x600",
         },
     ),
-    "BallastPolicyRefused": Case({"ballast_refused_policies": "1x600"}, {"ballast_refused_policies": "1x590 0x10"}),
+    "BallastPolicyRefused": Case({"ballast_policy_problems": "1x600"}, {"ballast_policy_problems": "1x590 0x10"}),
     "BallastPolicyConflict": Case(
         {'ballast_policy_conflicted_domains{policy="a", mode="Enforce"}': "3x600"},
         {'ballast_policy_conflicted_domains{policy="a", mode="Enforce"}': "0x600"},
@@ -99,10 +118,10 @@ CASES = {
             'ballast_libvirt_call_duration_seconds_bucket{call="look", le="+Inf"}': "0+10x600",
         },
     ),
-    "BallastCutOff": Case({"ballast_policies_in_reach": "1x580 0x20"}, {"ballast_policies_in_reach": "0x580 1x20"}),
+    "BallastCutOff": Case({"ballast_policy_source_up": "1x580 0x20"}, {"ballast_policy_source_up": "0x580 1x20"}),
     "BallastNoLeader": Case(
-        {"ballast_aggregator_leading": "0x600", 'ballast_aggregator_leading{pod="b"}': "1x590 0x10"},
-        {"ballast_aggregator_leading": "0x600", 'ballast_aggregator_leading{pod="b"}': "1x600"},
+        {leads("a"): "0x600", leads("b"): "1x590 0x10"},
+        {leads("a"): "0x600", leads("b"): "1x600"},
     ),
     "BallastNodesSilent": Case(
         {'ballast_cluster_unknown_nodes{policy="a"}': "0x580 4x20"},
@@ -129,11 +148,36 @@ def test_it_stays_silent_as_all_others_do(alert, tmp_path):
     judge(CASES[alert].silent, [], tmp_path)
 
 
+def test_the_scrape_jobs_of_the_page_are_valid(tmp_path):
+    page = (RULES.parent / "README.md").read_text()
+    jobs = re.findall(r"^```yml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(jobs) == 2
+    for number, job in enumerate(jobs):
+        path = tmp_path / f"{number}.yaml"
+        here = re.sub("kubernetes_sd_configs: .*", "static_configs: []", job)  # Debian builds Prometheus without
+        path.write_text(here.replace("/etc/prometheus/ballast-alerts.yaml", str(RULES)))
+        command = [program("promtool"), "check", "config", "--lint-fatal", path]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+NO_AGGREGATOR_IN_SIGHT = {'ballast_policy_generation{policy="a"}': "7x600"}
+
+
+def test_an_aggregator_that_is_gone_leads_no_more_where_there_is_a_cluster(tmp_path):
+    alert = {"labels": '{alertname="BallastNoLeader"}', "value": 1}
+    judge(NO_AGGREGATOR_IN_SIGHT, [alert], tmp_path)
+    judge(NO_AGGREGATOR_IN_SIGHT | {leads("a"): "1x600"}, [], tmp_path)
+    judge({'ballast_policy_generation{policy="from a folder"}': "0x600"}, [], tmp_path)
+
+
 def judge(series: dict[str, str], firing: list[dict[str, object]], folder: Path) -> None:
     """Fails with promtool's words unless exactly these alerts fire, each for one set of labels."""
     case = {
         "interval": "1m",
-        "input_series": [{"series": on_node(name), "values": values} for name, values in series.items()],
+        "input_series": [
+            {"series": on_node(name), "values": values} for name, values in ({UP: "1x600"} | series).items()
+        ],
         "promql_expr_test": [
             {
                 "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',

@@ -132,6 +132,80 @@ def test_on_a_phone_nothing_is_scrolled_sideways_for(phone, count, scheme):
         assert phone.complaints == []
 
 
+CUT = """
+[...document.querySelectorAll('th, td, .scroll, dd, li, h1, p, a, button, label')]
+    .filter(each => each.offsetParent !== null)
+    .filter(each => each.scrollWidth > each.clientWidth && getComputedStyle(each).display !== 'inline')
+    .map(each => each.outerHTML.slice(0, 80))
+"""
+"""What is wider than its place, so that it is cut, or lies over its neighbour."""
+LONG = [
+    "a-virtual-machine-with-a-rather-long-name-of-production-frontend-eu-central-1a-0123456789",
+    "x" * 255,
+    "Datenbank für Auswertungen (nachts)",
+]
+WIDTHS = (1200, 1120, 820, 400, 320)
+
+
+@pytest.fixture(params=WIDTHS)
+def sized(request, tab) -> Iterator[Tab]:
+    """The tab, in one of the widths that screens and their halves have."""
+    tab.resize(request.param, HEIGHT)
+    yield tab
+    tab.resize(WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("domains", [names(1), names(10), names(60), LONG], ids=["one", "ten", "sixty", "long names"])
+def test_every_column_can_be_read_in_every_width(sized, domains):
+    with node(domains) as (url, _):
+        sized.open(url)
+        assert sized.run(OVERFLOWING) == []
+        assert sized.run(CUT) == []
+        sized.open(f"{url}/domain?key=k0")
+        assert sized.run(OVERFLOWING) == []
+
+
+def test_whatever_goes_wrong_can_be_read_in_every_width(sized):
+    with node(names(10)) as (url, board):
+        latest = board.latest
+        assert latest is not None
+        state = deepcopy(latest.state)
+        state.reason[:] = np.resize([int(Reason.REFUSED), int(Reason.NO_STATISTICS), int(Reason.STUCK)], 10)
+        state.observation.demand[::2] = np.nan
+        host = replace(state.host, reading=replace(state.host.reading, pressure=True))
+        board.publish(
+            replace(
+                latest,
+                state=replace(state, host=host, minimums_fit=False),
+                problems=("/etc/ballast/policies/production/batch-guests.yaml:14: spec.limits.minimum: broken",) * 3,
+                refusals=dict.fromkeys(
+                    state.inventory.keys, "internal error: unable to execute QEMU command 'balloon'"
+                ),
+                outage="MemoryPolicies: https://10.0.0.1:6443: connection refused",
+            )
+        )
+        sized.open(url)
+        assert sized.run("document.querySelectorAll('.pressure').length") == 2
+        assert sized.run(OVERFLOWING) == []
+        assert sized.run(CUT) == []
+
+
+def test_the_time_that_charts_show_grows_with_the_history_while_the_page_is_open(tab):
+    with node(names(3)) as (url, board):
+        latest = board.latest
+        assert latest is not None
+        young = deepcopy(latest.trail.values)
+        young[:, :, : POINTS - 8] = np.nan
+        board.publish(replace(latest, trail=replace(latest.trail, values=young)))
+        tab.open(url)
+        span = "document.querySelector('thead [data-sort=\"\"]').textContent"
+        assert tab.run(span) == "Last 2 minutes"
+        board.publish(latest)
+        tab.run("refresh()")
+        assert tab.run(span) == "Last 15 minutes"
+        assert tab.complaints == []
+
+
 def test_on_a_phone_neither_troubles_nor_terabytes_nor_long_names_are_cut(phone):
     with node(["n" * 255]) as (url, board):
         latest = board.latest

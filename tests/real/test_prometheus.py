@@ -28,6 +28,7 @@ from lab.prometheus.programs import program
 from lab.prometheus.server import Prometheus
 
 MONITORING = Path(__file__).parents[2] / "manifests" / "monitoring"
+DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 PATIENCE_S = 60.0
 
 
@@ -91,12 +92,17 @@ def test_metrics_dashboard_and_alerts_of_a_real_run(watched):
     )
     until(lambda: without_data(watched.prometheus) == [], PATIENCE_S, "data for every query of the dashboard")
     assert lint(watched.ballast) == ""
+    node = watched.ballast.url.removeprefix("http://")
+    assert choices(watched.prometheus) == {"node": {node}, "domain": {"stiff", "willing"}}
+    assert watched.value(f'scrape_samples_scraped{{instance="{node}"}}') == documented_series(policies=1, domains=2)
 
     until(lambda: "BallastBalloonStuck" in watched.prometheus.firing(), PATIENCE_S, "alert of a stuck balloon")
     firing = watched.prometheus.firing()
     assert firing["BallastBalloonStuck"]["summary"].startswith("1 balloons on 127.0.0.1:")
     quiet = {
         "BallastDown",
+        "BallastAbsent",
+        "BallastLoopHangs",
         "BallastLibvirtDisconnected",
         "BallastNoStatistics",
         "BallastNoLeader",
@@ -108,6 +114,14 @@ def test_metrics_dashboard_and_alerts_of_a_real_run(watched):
     until(lambda: "BallastDown" in watched.prometheus.firing(), PATIENCE_S, "alert of a Ballast that is gone")
 
 
+def documented_series(*, policies: int, domains: int) -> int:
+    """Of a run with one connection, by the table of the page."""
+    rows = re.findall(r"^\| (.*?) \| (\d+) \|", (MONITORING / "README.md").read_text(), re.MULTILINE)
+    each = {what: int(number) for what, number in rows}
+    own, connection = each["`ballast run` or agent"], each["libvirt connection of it"]
+    return own + connection + policies * each["policy on it"] + domains * each["domain on it"]
+
+
 def without_data(prometheus: Prometheus) -> list[str]:
     """Queries of the dashboard that give nothing."""
     return [query for query in queries() if not prometheus.query(query)]
@@ -115,11 +129,26 @@ def without_data(prometheus: Prometheus) -> list[str]:
 
 def queries() -> list[str]:
     """All queries of the dashboard, of every node and domain."""
-    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
-    values = {"$instance": ".*", "$domain": ".*", "$__rate_interval": "30s"}
-    found = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    found = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
     assert found
-    return [re.sub(r"\$\w+", lambda variable: values[variable[0]], query) for query in found]
+    return list(map(of_all, found))
+
+
+def of_all(query: str) -> str:
+    """A query of the dashboard as Grafana asks it before anybody has chosen a node."""
+    values = {"$node": ".*", "$domain": ".*", "$__rate_interval": "30s"}
+    return re.sub(r"\$\w+", lambda variable: values[variable[0]], query)
+
+
+def choices(prometheus: Prometheus) -> dict[str, set[str]]:
+    """What a user can choose from, by variable of the dashboard."""
+    asked = {each["name"]: each["definition"] for each in DASHBOARD["templating"]["list"] if "definition" in each}
+    split = {name: re.fullmatch(r"label_values\((.*), (\w+)\)", text) for name, text in asked.items()}
+    return {
+        name: {series["metric"][text[2]] for series in prometheus.query(of_all(text[1]))}
+        for name, text in split.items()
+        if text
+    }
 
 
 def lint(ballast: Ballast) -> str:

@@ -69,6 +69,8 @@ function show(fresh) {
   } else {
     for (const part of [".summary", ".troubles", ".pressure", ".senses"]) exchange(fresh, part);
     before.replaceWith(document.adoptNode(after));
+    const span = "thead [data-sort='']";
+    document.querySelector(span).textContent = fresh.querySelector(span).textContent;
   }
   arrange();
   if (focused) document.querySelector(`tbody a[href="${CSS.escape(focused)}"]`)?.focus();
