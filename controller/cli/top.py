@@ -31,7 +31,9 @@ UNBOUNDED = 1000
     metavar="SECONDS",
     help="Seconds between two readings.",
 )
-@click.option("--sort", type=click.Choice(SORTS), help="Largest, most restless or newest change first; names from A.")
+@click.option(
+    "--sort", type=click.Choice(SORTS), help="Largest, least stable or latest change first; names from A to Z."
+)
 @click.option(
     "--filter", "wanted", metavar="TEXT", default="", help="Only domains with TEXT in name, policy or reason."
 )
@@ -40,8 +42,8 @@ UNBOUNDED = 1000
 def top(url: str, once: bool, interval: float, sort: str | None, wanted: str, domain: str | None, output: str) -> None:
     """Show policy, demand, allocation, the last change and the reason of every domain, live; or DOMAIN's history.
 
-    q ends it, ? shows the keys: filter, sort, choose a domain and explain it. A narrow terminal gets fewer columns;
-    a reason is never cut.
+    Press q to quit, and ? for the keys: filter, sort, choose a domain and explain it. A narrow terminal shows fewer
+    columns, but never cuts a reason.
 
     \b
     Examples:
