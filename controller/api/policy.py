@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from math import ceil
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -266,37 +266,57 @@ class Rollout(Part):
         return asked if isinstance(asked, int) else ceil(nodes * int(asked.removesuffix("%")) / 100) or 1
 
 
-class WeightedLeastSquares(Part):
-    """A line in which a point counts half as much every `half_life_seconds`."""
+class ModelParameters(Part):
+    """Parameters of one forecast model. The first line of the class's docstring says in the CRD what the model is."""
 
-    decision_points: Points = 12
-    half_life_seconds: Annotated[int, Field(ge=1, le=86400)] = 60
-
-
-class OrdinaryLeastSquares(Part):
-    """A line in which every point counts the same."""
-
-    decision_points: Points = 12
+    kind: ClassVar[ModelType]
+    """The model's name, which is also that of its class in `controller/forecast`."""
+    decision_points: Annotated[Points, Field(description="Number of previous samples that the model uses.")] = 12
 
 
-class Ridge(Part):
-    """A line pulled towards flat as if `penalty_points` points said that nothing changes."""
+class WLSParameters(ModelParameters):
+    """Weighted least squares: a line that weighs recent samples more."""
 
-    decision_points: Points = 12
-    penalty_points: Annotated[int, Field(ge=0, le=1000)] = 4
-
-
-class Lasso(Part):
-    """A line that stays flat while demand and time correlate less than `penalty_percent`."""
-
-    decision_points: Points = 12
-    penalty_percent: Percent = 30
+    kind = "WLS"
+    half_life_seconds: Annotated[
+        int, Field(ge=1, le=86400, description="Age at which a sample has half of its weight; at least three looks.")
+    ] = 60
 
 
-class LastValue(Part):
-    """No line: the newest point is the forecast; the points give its scatter."""
+class OLSParameters(ModelParameters):
+    """Ordinary least squares: a line that weighs all samples the same."""
 
-    decision_points: Points = 12
+    kind = "OLS"
+
+
+class RidgeParameters(ModelParameters):
+    """Least squares with an L2 penalty: a line pulled towards flat."""
+
+    kind = "Ridge"
+    penalty_points: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1000,
+            description="Weight of the penalty, as a number of samples without change; it flattens the line.",
+        ),
+    ] = 4
+
+
+class LassoParameters(ModelParameters):
+    """Least squares with an L1 penalty: a line that stays flat unless demand correlates with time."""
+
+    kind = "Lasso"
+    penalty_percent: Annotated[
+        Percent, Field(description="Below this correlation of demand and time the line is flat.")
+    ] = 30
+
+
+class LastValueParameters(ModelParameters):
+    """No line: the newest sample is the forecast."""
+
+    kind = "LastValue"
+    decision_points: Annotated[Points, Field(description="Number of samples that give the scatter.")] = 12
 
 
 class ForecastModel(Part):
@@ -304,29 +324,29 @@ class ForecastModel(Part):
 
     type: ModelType = "WLS"
     upper_percentile: Annotated[int, Field(ge=50, le=99)] = 95
-    wls: WeightedLeastSquares | None = None
-    ols: OrdinaryLeastSquares | None = None
-    ridge: Ridge | None = None
-    lasso: Lasso | None = None
-    last_value: LastValue | None = None
+    wls: WLSParameters | None = None
+    ols: OLSParameters | None = None
+    ridge: RidgeParameters | None = None
+    lasso: LassoParameters | None = None
+    last_value: LastValueParameters | None = None
 
-    @field_validator("wls", "ols", "ridge", "lasso", "last_value")
+    @field_validator("*")
     @classmethod
-    def _of_the_type(cls, block: Part | None, info: ValidationInfo) -> Part | None:
-        chosen, own = info.data.get("type"), BLOCKS[str(info.field_name)]
-        if block is not None and chosen not in (None, own):
-            message = f"only counts with type {own}, but type is {chosen}"
-            raise InvalidValueError("", message, f"remove it, or set type: {own}")
+    def _of_the_type(cls, block: object, info: ValidationInfo) -> object:
+        chosen = info.data.get("type")
+        if isinstance(block, ModelParameters) and chosen not in (None, block.kind):
+            message = f"only counts with type {block.kind}, but type is {chosen}"
+            raise InvalidValueError("", message, f"remove it, or set type: {block.kind}")
         return block
 
     @property
     def chosen(self) -> Part:
         """The block of parameters of the chosen type; empty where policies cannot choose the model (yet)."""
-        name = next((name for name, kind in BLOCKS.items() if kind == self.type), None)
+        name = next((name for name, block in BLOCKS.items() if block.kind == self.type), None)
         if name is None:
             return Part()
         block: Part | None = getattr(self, name)
-        return _DEFAULTS[name] if block is None else block
+        return BLOCKS[name]() if block is None else block
 
     def turned(self, kind: str) -> "ForecastModel":
         """The same with another type, so without the parameters of the present one."""
@@ -334,21 +354,14 @@ class ForecastModel(Part):
         return ForecastModel.model_construct(**{**kept, "type": kind})
 
 
-BLOCKS: dict[str, ModelType] = {
-    "wls": "WLS",
-    "ols": "OLS",
-    "ridge": "Ridge",
-    "lasso": "Lasso",
-    "last_value": "LastValue",
+BLOCKS: dict[str, type[ModelParameters]] = {
+    name: each
+    for name, field in ForecastModel.model_fields.items()
+    for each in get_args(field.annotation)
+    if isinstance(each, type) and issubclass(each, ModelParameters)
 }
-"""Which type the fields of `ForecastModel` with parameters belong to."""
-_DEFAULTS: dict[str, Part] = {
-    "wls": WeightedLeastSquares(),
-    "ols": OrdinaryLeastSquares(),
-    "ridge": Ridge(),
-    "lasso": Lasso(),
-    "last_value": LastValue(),
-}
+"""The fields of `ForecastModel` that hold parameters. A model is the class of its `kind` in
+`controller/forecast`, in a file with the name of the field."""
 
 
 def _ordered(maximum: int, minimum: str, info: ValidationInfo, text: Callable[[int], str]) -> int:

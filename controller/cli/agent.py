@@ -39,8 +39,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str) -> int:
     default=DEFAULT_CACHE_DIR,
     show_default=True,
     shell_complete=complete_folders,
-    help="Where the policies known last are kept, for a start while the API server is away; nobody else may write to "
-    "it.",
+    help="Folder for the last known policies, for a start while the API server is away; nobody else may write to it.",
 )
 @click.option(
     "--eviction-threshold",
@@ -49,19 +48,19 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str) -> int:
     default="100Mi",
     show_default=True,
     callback=_bytes,
-    help="The kubelet's threshold for memory.available, the larger of hard and soft: so much is kept free whatever "
-    "policies say. 0 if it evicts nobody.",
+    help="The kubelet's eviction threshold for memory.available (the larger of hard and soft). This much is kept "
+    "free, whatever policies say. 0 if it never evicts.",
 )
 @click.option(
     "--label-node",
     is_flag=True,
-    help="Label this host's Node ballast.dev/short=true while its guests have needed more than there is for minutes. "
-    "Needs the right to patch nodes: manifests/components/node-label.",
+    help="Label this host's Node ballast.dev/short=true while its guests have needed more memory than there is for "
+    "minutes. Needs the right to patch nodes: manifests/components/node-label.",
 )
 @proc_option
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics.")
 @domain_metrics_option
-@log_options("Least level to log; info if not given.")
+@log_options("Lowest level to log; info if not given.")
 def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     uris: tuple[str, ...],
     kubevirt: bool,
@@ -80,16 +79,15 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
 ) -> None:
     """Watch this node's domains and move memory between them as the cluster's MemoryPolicies say.
 
-    The same as `ballast run`, with policies from the API server instead of a folder, and node selectors on the
-    labels of the Node. Runs on every node, as a DaemonSet. It writes this node's NodeMemoryState and events
-    about the Node, nothing else (with --label-node: one label). When libvirt or the API server is away it waits
-    for it and goes on with what it knows; what it knew last it also knows after a restart. Stopping leaves every
-    guest the memory it has.
+    Like `ballast run`, but policies come from the API server, and their node selectors match the labels of the Node.
+    Runs on every node, as a DaemonSet. It writes only this node's NodeMemoryState and events about the Node (with
+    --label-node also one label). While libvirt or the API server is away, it waits, and goes on with the policies it
+    knows, also after a restart. When it stops, every guest keeps the memory it has.
 
     \b
-    What it tells:
-      kubectl get nodememorystates                                   one line a node
-      kubectl get events --field-selector involvedObject.kind=Node   what a person should look at
+    Where to look:
+      kubectl get nodememorystates                                   one line per node
+      kubectl get events --field-selector involvedObject.kind=Node   what needs a person
       curl http://HOST:PORT/readyz                                   ready, or what is missing
 
     \b

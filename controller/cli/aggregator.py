@@ -53,7 +53,7 @@ def _identity(_context: click.Context, _option: click.Parameter, name: str) -> s
     default=_own_namespace,
     show_default=f"the pod's own, or {DEFAULT_NAMESPACE}",
     callback=_namespace,
-    help="Where the Lease lies that replicas agree by on who leads.",
+    help="Namespace of the Lease by which the replicas elect a leader.",
 )
 @click.option(
     "--identity",
@@ -64,7 +64,7 @@ def _identity(_context: click.Context, _option: click.Parameter, name: str) -> s
     help="This replica's name in the Lease. No two may share one.",
 )
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics.")
-@log_options("Least level to log; info if not given.")
+@log_options("Lowest level to log; info if not given.")
 def aggregator(
     kubeconfig: Path | None,
     namespace: str,
@@ -75,13 +75,12 @@ def aggregator(
 ) -> None:
     """Sum what every node reports into the status of each MemoryPolicy.
 
-    Run two replicas: one leads and writes, the other knows as much and takes over within 20 seconds, at once when
-    the leader is stopped. They write `status` and the Lease `ballast-aggregator`, nothing else. Guests do not
-    depend on it: without an aggregator nodes go on, and only the status grows old. An API server that is away is
-    waited for.
+    Run two replicas: one leads and writes; the other takes over within 20 seconds, or at once when the leader is
+    stopped. They write only `status` and the Lease `ballast-aggregator`. Guests do not depend on it: without an
+    aggregator the nodes work on, and only the status becomes old. While the API server is away, it waits.
 
     \b
-    What it tells:
+    Where to look:
       kubectl get memorypolicies -o wide
       kubectl describe memorypolicy NAME        conditions with what to do, and the worst nodes
       kubectl wait --for=condition=Ready memorypolicy/NAME

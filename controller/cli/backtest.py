@@ -62,7 +62,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     multiple=True,
     callback=_sizes,
     help="What the host can give its guests, such as 24Gi; may be given several times. "
-    "Of it Ballast keeps the policy's budget.reserve, and no other controller does.  "
+    "Ballast keeps the policy's budget.reserve of it free; other controllers keep nothing.  "
     "[default: 110, 125 and 150 % of the trace's peak]",
 )
 @click.option(
@@ -75,7 +75,9 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     "static, max, mom, proxmox, qmemman, pi, vpa, virtui, probe (no forecast), clairvoyant.  [default: all]",
 )
 @autodeflate_option
-@click.option("--sweep", is_flag=True, help="Find the host memory each needs for harm of 0.1 % of demand, too (slow).")
+@click.option(
+    "--sweep", is_flag=True, help="Also find the host memory that each needs for a harm of 0.1 % of demand (slow)."
+)
 @click.option(
     "--out",
     metavar="DIR",
@@ -93,10 +95,10 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     out: Path | None,
     output: str,
 ) -> None:
-    """Replay a policy, and the controllers others use, on recorded demand, and say how each served the guests.
+    """Replay a policy and other projects' controllers on recorded demand, and show how each served the guests.
 
-    Harm is demand that was not met and memory the host did not have, in percent of demand. Ends with 1 for a
-    trace or policy that cannot be used, naming file, line, value and remedy.
+    Harm is demand that was not met, and memory that the host did not have, in percent of demand. Exits with 1 if a
+    trace or policy cannot be used, and names file, line, value and remedy.
 
     \b
     Examples:

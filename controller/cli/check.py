@@ -31,9 +31,9 @@ Report = list[tuple[str, Loaded, list[Problem]]]
 def check(files: tuple[str, ...], output: str) -> None:
     """Check MemoryPolicy files and name every problem with file, line, field, value and remedy.
 
-    FILE is a YAML file, a directory, read as `ballast run` reads it (every *.yaml and *.yml right in it that is not
-    hidden), or - for standard input. Nothing is changed, and neither a cluster nor libvirt is asked. Exits with 1
-    when there is any problem.
+    FILE is a YAML file, a folder, or - for standard input. Of a folder it reads what `ballast run` reads: every
+    *.yaml and *.yml directly in it that is not hidden. It changes nothing, and needs neither a cluster nor libvirt.
+    Exits with 1 if there is a problem.
 
     \b
     Examples:

@@ -43,19 +43,19 @@ HEADINGS = (
     "--policy",
     metavar="FILE",
     type=click.Path(path_type=Path, readable=False),
-    help="MemoryPolicy whose threshold, intervals and model parameters hold; the defaults if not given.",
+    help="MemoryPolicy with the threshold, intervals and model parameters; the defaults if not given.",
 )
 @output_option("A table for people, or a document for programs.")
 def compare(traces: tuple[Path, ...], policy: Path | None, output: str) -> None:
-    """Compare the forecast models on recorded demand: use at the next look, at the policy's threshold.
+    """Compare the forecast models on recorded demand: how well each predicts use at the next look.
 
     The engine runs every domain alone, on a host as large as the domain may become, once with each model. Its
     forecasts decide when it looks and what it moves; memory is not lent. Brackets are 95 % bootstrap intervals over
-    blocks of time of each domain: a ratio whose bracket holds 1 is no difference, and one to a last value that never
-    erred is inf, in documents null.
+    blocks of time of each domain. A ratio whose bracket holds 1 is no difference. A ratio is inf (in documents null)
+    where the last value never erred.
 
     \b
-    COVERED   forecasts whose upper bound held; meant is model.upperPercentile
+    COVERED   forecasts whose upper bound held; the goal is model.upperPercentile
     PINBALL   loss of that bound: too low costs most, too high a little
     LOOKS/H   looks, and MOVES/H changes of the allocation, per domain and hour
 

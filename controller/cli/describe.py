@@ -17,9 +17,9 @@ LABEL = 16
 @click.argument("domain", shell_complete=complete_domains)
 @url_option
 def describe(domain: str, url: str) -> None:
-    """Show all figures of DOMAIN (name or UUID), and its last decisions, a line each.
+    """Show all figures of DOMAIN (name or UUID), and its last decisions, one line each.
 
-    `ballast explain` says in sentences why; for programs it has -o json.
+    `ballast explain` gives the reasons in sentences, and with -o json for programs.
 
     \b
     Examples:

@@ -88,12 +88,12 @@ def main() -> None:
     when the difference is worth it. A MemoryPolicy in YAML says how.
 
     \b
-    Begin with a look that changes nothing (an empty spec observes every domain):
+    To begin, look without changing anything (an empty spec observes every domain):
       mkdir policies
       echo '{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}' > policies/all.yaml
       ballast check policies/
       ballast run --policies policies/ --once
 
-    Each option of each command can be set by an environment variable too, which its --help names. An option that
-    is given counts before it. Several values are separated by blanks, several files by colons.
+    Every option can also be set by an environment variable, which --help names. Options on the command line take
+    precedence. Separate several values by spaces, and several files by colons.
     """

@@ -46,7 +46,7 @@ def kubevirt_options(command: Command) -> Command:
         default=DEFAULT_PODS,
         show_default=True,
         shell_complete=complete_folders,
-        help="With --kubevirt: the kubelet's folder of pods, where it is mounted elsewhere.",
+        help="With --kubevirt: the kubelet's folder of pods, if it is mounted elsewhere.",
     )(command)
     kubevirt = click.option(
         "--kubevirt",
@@ -97,7 +97,7 @@ def proc_option(command: Command) -> Command:
         default=Path("/proc"),
         show_default=True,
         shell_complete=complete_folders,
-        help="The host's /proc, where it is mounted elsewhere (in a container).",
+        help="The host's /proc, if it is mounted elsewhere (in a container).",
     )(command)
 
 
@@ -112,8 +112,8 @@ def listen_option(text: str) -> Callable[[Command], Command]:
             is_eager=True,
             expose_value=False,
             callback=_listen_names,
-            help="Name by which others ask for --listen; may be given several times. Addresses, localhost, the host "
-            "name and the name in --listen are answered to anyhow, other names never are.",
+            help="Further name of this host that requests may use; may be given several times. Addresses, localhost, "
+            "the host name and the name in --listen are always accepted, other names never.",
         )(command)
         return click.option(
             "--listen",
@@ -170,7 +170,7 @@ def log_options(level_text: str) -> Callable[[Command], Command]:
             type=click.Choice(FORMATS),
             default="human",
             show_default=True,
-            help="Lines for people, or a JSON object a line.",
+            help="Lines for people, or one JSON object per line.",
         )(leveled)
 
     return decorate
@@ -182,7 +182,8 @@ def kubeconfig_option(command: Command) -> Command:
         "--kubeconfig",
         metavar="FILE",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="How to reach the API server. Without it: the pod's service account, or as kubectl would outside of one.",
+        help="Kubeconfig of the API server. Without it: the pod's service account, or outside of a pod that of "
+        "kubectl.",
     )(command)
 
 

@@ -59,13 +59,13 @@ def _limit(_context: click.Context, _option: click.Parameter, text: str) -> int:
     default="256Mi",
     show_default=True,
     callback=_limit,
-    help="Size at which the file is complete.",
+    help="Stop when the file has this size.",
 )
 def record(out: Path, uris: tuple[str, ...], interval: float, duration: float, limit: int) -> None:
     """Write the memory demand of this host's domains to a trace for `ballast backtest`. Changes nothing.
 
-    Ctrl-C and SIGTERM end it; the file can be used at any moment, whatever ends the recording. Guests that send
-    no statistics are named, with the command that makes them. An existing file is never overwritten.
+    Stop it with Ctrl-C or SIGTERM. The file can be used at any moment, however the recording ends. Guests that send
+    no statistics are listed with the command that makes them send some. An existing file is never overwritten.
 
     \b
     Examples:

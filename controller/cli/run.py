@@ -28,12 +28,12 @@ from controller.observe.log import configure
     type=click.Path(path_type=Path, readable=False),
     required=True,
     shell_complete=complete_folders,
-    help="Folder with MemoryPolicy files (*.yaml, *.yml). It is watched; what is written to its end counts.",
+    help="Folder with MemoryPolicy files (*.yaml, *.yml). Changes take effect once a file is completely written.",
 )
 @connect_option
 @observe_option
 @click.option("--once", is_flag=True, help="Make one decision, change nothing, print it, and exit.")
-@click.option("--enforce", is_flag=True, help="With --once: carry the decision out where a policy says Enforce.")
+@click.option("--enforce", is_flag=True, help="With --once: carry out the decision where a policy says Enforce.")
 @output_option("With --once: what to print.")
 @listen_option("Where to serve /state, /healthz, /readyz and /metrics. Not used with --once.")
 @secure_options
@@ -41,7 +41,7 @@ from controller.observe.log import configure
 @node_name_option("Name of this node, for a policy's nodeSelector.")
 @node_label_option
 @proc_option
-@log_options("Least level to log; info if not given, with --once nothing.")
+@log_options("Lowest level to log; info if not given, with --once nothing.")
 def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     policies: Path,
     uris: tuple[str, ...],
@@ -61,9 +61,9 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
 ) -> None:
     """Watch this host's domains and move memory between them as the policies in DIR say.
 
-    A policy observes unless its spec says `mode: Enforce`: what it would do is logged, and nothing is
-    changed. Stopping (Ctrl-C, SIGTERM) leaves every guest the memory it has. Ends with 1 when DIR or libvirt
-    cannot be used at the start; a libvirt that goes away later is waited for.
+    A policy observes unless its spec says `mode: Enforce`: what it would do is logged, and nothing is changed.
+    Stopping (Ctrl-C, SIGTERM) leaves every guest the memory it has. Exits with 1 if DIR or libvirt cannot be used at
+    the start. If libvirt goes away later, it waits for it.
 
     \b
     Examples:

@@ -46,7 +46,9 @@ UNBOUNDED = 1000
     metavar="SECONDS",
     help="Seconds between two readings.",
 )
-@click.option("--sort", type=click.Choice(SORTS), help="Largest, most restless or newest change first; names from A.")
+@click.option(
+    "--sort", type=click.Choice(SORTS), help="Largest, least stable or latest change first; names from A to Z."
+)
 @click.option(
     "--filter", "wanted", metavar="TEXT", default="", help="Only domains with TEXT in name, policy or reason."
 )
@@ -64,8 +66,8 @@ def top(  # noqa: PLR0913, PLR0917 - click passes one argument an option
 ) -> None:
     """Show policy, demand, allocation, the last change and the reason of every domain, live; or DOMAIN's history.
 
-    q ends it, ? shows the keys: filter, sort, choose a domain and explain it. A narrow terminal gets fewer columns;
-    a reason is never cut.
+    Press q to quit, and ? for the keys: filter, sort, choose a domain and explain it. A narrow terminal shows fewer
+    columns, but never cuts a reason.
 
     \b
     Examples:

@@ -43,7 +43,7 @@ def _size(_context: click.Context, _option: click.Parameter, text: str | None) -
     "host_mib",
     metavar="QUANTITY",
     callback=_size,
-    help="What the host can give its guests, such as 24Gi. Of it Ballast keeps the policy's budget.reserve.  "
+    help="What the host can give its guests, such as 24Gi. Ballast keeps the policy's budget.reserve of it free.  "
     "[default: 125 % of the trace's peak]",
 )
 @autodeflate_option
@@ -58,11 +58,11 @@ def tune(
     """Propose parameters of a policy for recorded demand, and say what they gain.
 
     They are chosen on the first two thirds of each trace and judged on the last third. What gains nothing there is
-    not proposed: the policy stays as it was. Of long traces evenly spread pieces are replayed; takes minutes.
+    not proposed. Of long traces, evenly spread pieces are replayed. This takes minutes.
 
-    What counts is harm, as `ballast backtest` defines it. Half the moves are worth a tenth of it, half the looks a
-    twentieth, but harm never rises by more than 5 % for their sake, and slack is given up for clearly less harm only.
-    The mode stays what it was.
+    What counts is harm, as `ballast backtest` defines it. Halving the moves is worth a tenth of it, and halving the
+    looks a twentieth, but harm never rises by more than 5 % for that. Slack falls by more than a tenth only if harm
+    falls clearly. The mode is not changed.
 
     \b
     Examples:

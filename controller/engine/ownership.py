@@ -8,7 +8,7 @@ brings policies takes the rollout off where it has come to this node.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from controller.api.policy import ForecastModel, MemoryPolicy, Mode, Spec
 from controller.api.selectors import Candidate, Candidates, matches_node
 from controller.api.wishes import Wishes
-from controller.engine.inventory import Budget, DomainFacts, Ints, Inventory
+from controller.engine.inventory import Bools, Budget, DomainFacts, Floats, Ints, Inventory
 from controller.engine.pods import promised_by_pod, room_in_pod
 from controller.engine.reasons import Reason
 from controller.forecast import registry
@@ -177,38 +177,13 @@ def _losses(
     return conflicted, overridden
 
 
-_COLUMNS: dict[str, type] = {
-    "incarnation": np.int64,
-    "reset_at": np.float64,
-    "started_at": np.float64,
-    "statistics_period": np.float64,
-    "maximum": np.float64,
-    "definition": np.float64,
-    "autodeflate": np.bool_,
-    "resident": np.bool_,
-    "in_file": np.bool_,
-    "devices": np.float64,
-    "plugged": np.float64,
-    "obstacle": np.int64,
-    "model": np.int64,
-    "enforce": np.bool_,
-    "share": np.bool_,
-    "restore": np.bool_,
-    "minimum": np.float64,
-    "ceiling": np.float64,
-    "weight": np.float64,
-    "percentile": np.float64,
-    "threshold": np.float64,
-    "threshold_fraction": np.float64,
-    "headroom": np.float64,
-    "headroom_fraction": np.float64,
-    "stabilization": np.float64,
-    "interval_minimum": np.float64,
-    "interval_maximum": np.float64,
-    "stability_window": np.float64,
-    "stability_reallocations": np.float64,
-    "stability_change": np.float64,
+_DTYPES: dict[Any, type] = {Floats: np.float64, Ints: np.int64, Bools: np.bool_}
+_COLUMNS = {
+    each.name: _DTYPES[each.type]
+    for each in fields(Inventory)
+    if each.type in _DTYPES and each.init and each.name != "policy"
 }
+"""Settings of domains, with their types: the arrays of `Inventory` but for who owns what."""
 
 _UNOWNED = MemoryPolicy.model_validate(
     {

@@ -1,22 +1,16 @@
-"""Forecast models by name. A new model is one file with one dataclass, and one line in `KINDS`."""
+"""Forecast models by name: those that policies can choose, each a dataclass in a file of its own."""
 
 from collections.abc import Callable
+from importlib import import_module
 from inspect import signature
 
-from controller.forecast.lasso import Lasso
-from controller.forecast.last_value import LastValue
+from controller.api.policy import BLOCKS
 from controller.forecast.model import Model
-from controller.forecast.ols import OLS
-from controller.forecast.ridge import Ridge
-from controller.forecast.wls import WLS
 
 KINDS: dict[str, Callable[..., Model]] = {
-    "WLS": WLS,
-    "OLS": OLS,
-    "Ridge": Ridge,
-    "Lasso": Lasso,
-    "LastValue": LastValue,
+    block.kind: getattr(import_module(f"controller.forecast.{name}"), block.kind) for name, block in BLOCKS.items()
 }
+"""The block `last_value` of a policy has the parameters of the class `LastValue` in `last_value.py`."""
 
 
 def model(kind: str, **parameters: float) -> Model:

@@ -333,7 +333,6 @@ class _Instants:
         lasts = np.zeros(len(times), dtype=np.bool_)
         lasts[np.cumsum(sizes) - 1] = True
         self._lasts = lasts[order]
-        self._has_lasts = np.flatnonzero(self._lasts)
         sample_times = np.unique(times)
         reports = _report_times(sample_times, period_s)
         instants = np.union1d(sample_times, reports)

@@ -51,7 +51,7 @@ def main(parts: tuple[str, ...], json_file: Path | None) -> None:
       idle         CPU of an agent with 50 stable domains (seven minutes)
       cluster      up to 1,000 agents on fake hosts and one real API server (half an hour)
 
-    A figure that misses its goal is printed as such; it is no error.
+    A figure that misses its goal is marked, but is no error.
     """
     figures: list[Figure] = []
     try:
@@ -77,4 +77,4 @@ def _print(figures: list[Figure]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="./hack/bench")

@@ -91,7 +91,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
       demo      the demo's five guests
       fourteen  guests whose workloads jump every 6 to 25 s
       builder   seven services and a bursty builder on a host of half the sum of their maxima
-    With `max` as a controller everybody has the maximum: what guests can do at best.
+    The controller `max` gives every guest its maximum, which shows the best that guests can do.
 
     \b
     Examples:

@@ -37,9 +37,9 @@ FILE_WIDTH = 200
     "--seconds",
     type=click.FloatRange(min=1),
     metavar="SECONDS",
-    help="How long the faults go on that just go on (guest-trickles; two minutes unless told).",
+    help="Duration of faults that have no end of their own (guest-trickles). Default: two minutes.",
 )
-@click.option("--list", "listed", is_flag=True, help="List the faults and end.")
+@click.option("--list", "listed", is_flag=True, help="List the faults and exit.")
 @click.option(
     "--json",
     "json_file",
@@ -50,11 +50,11 @@ FILE_WIDTH = 200
 def main(
     only: tuple[str, ...], family: str | None, seconds: float | None, listed: bool, json_file: Path | None
 ) -> None:
-    """Make faults on real guests under Ballast's control, and show what became of the guests.
+    """Cause faults while Ballast controls real guests, and show what became of the guests.
 
-    Each has a libvirtd, guests with a workload and a Ballast of its own. Ends with 1 when a guest came to harm, an
-    order was lost, given twice or gave too much, or Ballast did not recover. Those of the host take about twenty
-    minutes all together, those of a cluster half an hour.
+    Each fault has its own libvirtd, guests with a workload, and Ballast. Exits with 1 if a guest was harmed, an order
+    was lost, sent twice or gave too much, or Ballast did not recover. The faults of the host take about twenty
+    minutes, those of a cluster half an hour.
     """
     chosen = [FAULTS[name] for name in only] or [*(FAMILIES[family] if family else FAULTS.values())]
     if seconds is not None:
@@ -98,4 +98,4 @@ def _print(results: list[Result]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="./hack/faults")

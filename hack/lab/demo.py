@@ -50,7 +50,7 @@ def _new(context: click.Context, option: click.Parameter, path: Path | None) -> 
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--minutes", type=NumberRange(0.5, 1440), default=2, show_default=True, help="How long.")
+@click.option("--minutes", type=NumberRange(0.5, 1440), default=2, show_default=True, help="How long to run.")
 @click.option(
     "--json",
     "json_file",
@@ -66,7 +66,7 @@ def _new(context: click.Context, option: click.Parameter, path: Path | None) -> 
     default=Path("ballast-demo.png"),
     show_default=True,
     metavar="FILE",
-    help="Where the picture goes.",
+    help="File of the chart.",
 )
 @click.option(
     "--trace",
@@ -75,7 +75,7 @@ def _new(context: click.Context, option: click.Parameter, path: Path | None) -> 
     metavar="FILE",
     help="Write the guests' demand as a trace for `ballast backtest`.",
 )
-@click.option("--keep", is_flag=True, help="Leave it all running at the end, and say how to end it.")
+@click.option("--keep", is_flag=True, help="Leave everything running at the end, and print how to stop it.")
 def main(minutes: float, json_file: Path | None, png: Path, trace: Path | None, keep: bool) -> None:
     """Start real guests, let Ballast move memory between them, and show how it went."""
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -203,4 +203,4 @@ def _say_how_to_end(console: Console, host: PrivateLibvirtd, ballast: Ballast) -
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="./hack/demo")

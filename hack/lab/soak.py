@@ -122,4 +122,4 @@ def _show(console: Console, lines: Sequence[Line], reallocations: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="./hack/soak")

@@ -39,7 +39,7 @@ class _Packages(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--only", type=_Packages(), default=",".join(PACKAGES), show_default=True, help="Packages, separated by commas."
 )
-@click.option("--sample", "size", type=click.IntRange(1), help="So many mutants, by chance; all if not given.")
+@click.option("--sample", "size", type=click.IntRange(1), help="This many mutants, chosen at random; all if not given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of that choice.")
 @click.option("--jobs", type=click.IntRange(1), help="Mutants tried at a time; one per core if not given.")
 @click.option("--least", type=click.FloatRange(0, 100), default=90, show_default=True, help="Percent to be killed.")
@@ -65,12 +65,12 @@ def main(
     json_file: Path | None,
     accepted_file: Path,
 ) -> None:
-    """Put faults into Ballast's code, one at a time, and see whether a fast test notices.
+    """Put faults into Ballast's code, one at a time, and see whether a fast test fails.
 
     Operators, masks, comparisons and their bounds, constants, conditions, opposites such as minimum and maximum, and
     statements left out. Each mutant runs the tests that call its function, in a process and on a copy of its own.
 
-    Ends with 1 if fewer than --least percent are killed, or an accepted survivor is no longer in the code.
+    Exits with 1 if fewer than --least percent are killed, or an accepted survivor is no longer in the code.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -80,4 +80,4 @@ def _labels(commit: source.Source) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(prog_name="./hack/release"))

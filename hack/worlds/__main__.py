@@ -82,7 +82,7 @@ def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
     multiple=True,
     help="Other values of a constant; as often as wanted.",
 )
-@click.option("--constants", "listed", is_flag=True, help="List the engine's constants, and end.")
+@click.option("--constants", "listed", is_flag=True, help="List the engine's constants, and exit.")
 @click.option(
     "--sensitivity", is_flag=True, help="Every constant halved and doubled, beside Ballast as it is; no peers."
 )
@@ -111,7 +111,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     known_file: Path | None,
     png_file: Path | None,
 ) -> None:
-    """Replay Ballast, its peers and the probe in made-up worlds, and say who served the guests best.
+    """Replay Ballast, its peers and the probe in simulated worlds, and show which served the guests best.
 
     A seed makes the same worlds each time. Without a policy Ballast has the default one, and no reserve.
 

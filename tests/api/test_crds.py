@@ -125,7 +125,7 @@ def test_the_defaults_are_those_of_the_model_without_selectors_and_blocks_of_mod
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_block_of_a_model_has_the_defaults_of_the_model(name: str) -> None:
     path = f".model.{to_camel(name)}"
-    chosen = ForecastModel(type=BLOCKS[name]).chosen
+    chosen = ForecastModel(type=BLOCKS[name].kind).chosen
     assert defaulted({}, SPEC[path]) == chosen.model_dump(mode="json", by_alias=True)
 
 

@@ -21,7 +21,7 @@ def agent(*arguments: str):
 
 def test_the_help_names_what_it_writes_and_how_to_see_it():
     text = " ".join(agent("--help").output.split())
-    assert "writes this node's NodeMemoryState and events about the Node, nothing else" in text
+    assert "writes only this node's NodeMemoryState and events about the Node" in text
     assert "kubectl get nodememorystates" in text
 
 

@@ -78,7 +78,7 @@ def test_a_sweep_says_how_much_host_each_needs() -> None:
 @pytest.mark.parametrize("command", ["backtest", "tune"])
 def test_help_says_what_ballast_keeps_of_the_hosts_memory(command: str) -> None:
     text = " ".join(CliRunner().invoke(main, [command, "--help"], catch_exceptions=False).stdout.split())
-    assert "Of it Ballast keeps the policy's budget.reserve" in text
+    assert "Ballast keeps the policy's budget.reserve of it free" in text
 
 
 RESERVES = {

@@ -15,7 +15,7 @@ from controller.api import policy
 from controller.api.policy import Spec
 
 SPEC = Spec.model_json_schema()
-BLOCKS = {to_camel(name): kind for name, kind in policy.BLOCKS.items()}
+BLOCKS = {to_camel(name): block.kind for name, block in policy.BLOCKS.items()}
 """Which type each block of `spec.model` belongs to."""
 
 ODD = 0.004

@@ -1,26 +1,18 @@
 """The pages say what is so: examples, reasons, addresses and layers are held to the code."""
 
 import re
-import sys
-from types import ModuleType
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from doc_pages import PAGES, ROOT, blocks, read, table
 
 from controller.api.documents import load
 from controller.api.wishes import Wishes
-from controller.cli.policyfile import DEFAULTS
-from controller.engine.ownership import forecaster
 from controller.engine.reasons import Reason
-from controller.forecast import registry
-from controller.forecast.model import Model, Points
 from controller.host.domain_xml import describe
 from controller.observe.board import Board
 from controller.observe.http import Pages
 from controller.observe.site import ASSETS, node_pages
-from controller.replay.ballast import with_model
 
 RESOURCES = read("crds/README.md")
 HOST = read("manifests/systemd/README.md")
@@ -89,29 +81,3 @@ def test_every_layer_is_listed_in_order():
     contract = (ROOT / "pyproject.toml").read_text().split("layers = [")[1].split("]")[0]
     listed = " ".join(row[0] for row in table(CONTRIBUTING, "Package"))
     assert re.findall(r"\.(\w+)\b", listed) == re.findall(r"controller\.(\w+)", contract)
-
-
-class TestForecastModelOfTheContributorsPage:
-    """Following the page gives a model that policies could use."""
-
-    @pytest.fixture
-    def mean(self, monkeypatch: pytest.MonkeyPatch) -> Model:
-        (source,) = blocks(CONTRIBUTING, "python")
-        module = ModuleType("controller.forecast.mean")
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        exec(source, module.__dict__)  # noqa: S102 - our own page
-        monkeypatch.setitem(registry.KINDS, "Mean", module.Mean)
-        return registry.model("Mean", decision_points=3)
-
-    def test_it_is_a_model_by_its_name(self, mean):
-        assert mean == registry.model("Mean", decision_points=3)
-
-    @pytest.mark.usefixtures("mean")
-    def test_traces_can_be_replayed_with_it_before_policies_can_choose_it(self):
-        policy = with_model(DEFAULTS, "Mean")
-        assert forecaster(policy.spec.model) == registry.model("Mean")
-
-    def test_it_forecasts_the_mean_of_its_points(self, mean):
-        ages, values = np.array([[1.0, 5.0, 9.0, 12.0]]), np.array([[40.0, 10.0, 70.0, 900.0]])
-        line = mean.fit(Points(ages, values, np.ones((1, 4), dtype=bool)))
-        assert (line.level[0], line.slope[0]) == (40.0, 0.0)

@@ -6,16 +6,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from controller.forecast.lasso import Lasso
-from controller.forecast.last_value import LastValue
 from controller.forecast.model import Floats, Line, Model, Points
 from controller.forecast.ols import OLS
+from controller.forecast.registry import KINDS
 from controller.forecast.ridge import Ridge
-from controller.forecast.wls import WLS
 
 MIB = 2.0**20
 ORDERLESS: tuple[Model, ...] = (OLS(), Ridge(), Lasso())
 """Models to which a point is its age and its value, whatever came before and after it."""
-MODELS: tuple[Model, ...] = (*ORDERLESS, WLS(), LastValue())
+MODELS: tuple[Model, ...] = tuple(kind() for kind in KINDS.values())
 FIELDS = ("level", "slope", "sigma", "weight", "centre", "spread")
 
 Row = Sequence[tuple[float, float]]

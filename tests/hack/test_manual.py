@@ -23,7 +23,7 @@ def test_a_page_tells_usage_options_and_the_version():
 
 
 def test_lines_that_stay_as_they_are_in_the_help_stay_so():
-    assert "\n.nf\nBegin with a look that changes nothing" in PAGES["ballast.1"]
+    assert "\n.nf\nTo begin, look without changing anything" in PAGES["ballast.1"]
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff formats manual pages, and not every machine has it")

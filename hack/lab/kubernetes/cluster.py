@@ -155,4 +155,4 @@ def _end(number: int, _frame: object) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="./hack/cluster")

@@ -1,10 +1,10 @@
 """Lists and watches become news in order, across watches that end, an API server that goes away, versions too old."""
 
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fake_api import FakeWatch, WaitingWatch
 
 from controller.aggregation.news import Changed, Complete, Lost, News, Removed, Resumed, Seen
 from controller.cluster.client import Event, Page
@@ -36,9 +36,9 @@ class Server:
                 raise page
             yield page
 
-    def watch(self, _resource: Any, resource_version: str, **_: Any) -> "Watch":
+    def watch(self, _resource: Any, resource_version: str, **_: Any) -> FakeWatch:
         self.asked.append(f"watch {resource_version}")
-        return Watch(self._next("watch"))
+        return FakeWatch(self._next("watch"))
 
     def _next(self, kind: str) -> list[Any]:
         expected, answer = self._script.pop(0)
@@ -46,20 +46,6 @@ class Server:
         if isinstance(answer, ApiError):
             raise answer
         return answer
-
-
-class Watch:
-    def __init__(self, events: list[Any]) -> None:
-        self._events = events
-
-    def __iter__(self) -> Iterator[Event]:
-        for event in self._events:
-            if isinstance(event, ApiError):
-                raise event
-            yield event
-
-    def close(self) -> None:
-        raise NotImplementedError
 
 
 class Listener:
@@ -210,7 +196,7 @@ def test_a_server_that_asks_to_be_left_alone_is():
 def test_watches_that_end_at_once_are_not_begun_in_a_rush():
     listener = Listener(ONE_PAGE, ("watch", []), ("watch", []))
     assert listener.feed.turn() == FIRST_S
-    listener.server.watch = lambda *_, **__: setattr(listener, "now", 300.0) or Watch([])
+    listener.server.watch = lambda *_, **__: setattr(listener, "now", 300.0) or FakeWatch([])
     assert listener.feed.turn() == 0.0
 
 
@@ -223,21 +209,15 @@ def test_what_is_wrong_is_told_as_long_as_it_is():
 
 
 class QuietServer(Server):
-    """Its watches hear nothing until they are closed, and fail then."""
+    """Its watch hears nothing until it is closed, and fails then."""
 
     def __init__(self, *script: Any) -> None:
         super().__init__(*script)
-        self.waits, self.closed = threading.Event(), threading.Event()
-        self.close = self.closed.set
+        self.quiet = WaitingWatch(AWAY)
 
-    def watch(self, _resource: Any, resource_version: str, **_: Any) -> "QuietServer":
+    def watch(self, _resource: Any, resource_version: str, **_: Any) -> WaitingWatch:
         self.asked.append(f"watch {resource_version}")
-        return self
-
-    def __iter__(self) -> Iterator[Event]:
-        self.waits.set()
-        assert self.closed.wait(30)
-        raise AWAY
+        return self.quiet
 
 
 def test_a_watch_that_waits_for_news_is_ended_with_the_thread_and_that_is_no_outage(caplog):
@@ -245,9 +225,9 @@ def test_a_watch_that_waits_for_news_is_ended_with_the_thread_and_that_is_no_out
     server = QuietServer(ONE_PAGE)
     feed = Feed(server, NODES, listener.heard.append, lambda: listener.now)
     with feed.worker:
-        assert server.waits.wait(10)
+        assert server.quiet.waits.wait(10)
     assert not feed.worker._thread.is_alive()
-    assert (server.closed.is_set(), listener.heard, feed.problem, caplog.records) == (True, LISTED, "", [])
+    assert (server.quiet.closed.is_set(), listener.heard, feed.problem, caplog.records) == (True, LISTED, "", [])
 
 
 def test_a_watch_begun_while_the_thread_is_ended_is_ended_too():
@@ -255,7 +235,7 @@ def test_a_watch_begun_while_the_thread_is_ended_is_ended_too():
     server = QuietServer(ONE_PAGE, ONE_PAGE)
     feed = Feed(server, NODES, listener.heard.append, lambda: listener.now)
     with feed.worker:
-        assert server.waits.wait(10)
-    server.closed.clear()
+        assert server.quiet.waits.wait(10)
+    server.quiet.closed.clear()
     assert feed.turn() == 0.0
-    assert server.closed.is_set()
+    assert server.quiet.closed.is_set()

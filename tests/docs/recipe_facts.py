@@ -1,0 +1,57 @@
+"""Run by `test_recipes.py` on a copy of the code in which the recipes were followed: prints what it does now."""
+
+import json
+
+import numpy as np
+
+from controller.api.documents import load
+from controller.engine.ownership import NodeIdentity, assign, forecaster
+from controller.engine.state import State
+from controller.engine.step import align
+from controller.forecast import registry
+from controller.forecast.model import Points
+from controller.host.domain_xml import describe
+from controller.observe.board import Board, Publication
+from controller.observe.metrics import StateCollector
+
+POLICY = """
+apiVersion: ballast.dev/v1alpha1
+kind: MemoryPolicy
+metadata: {name: all}
+spec:
+  domainSelector: {names: ["*"]}
+  model: {type: Mean, mean: {decisionPoints: 3}}
+  shrink: {graceSeconds: 7}
+"""
+POINTS = Points(np.array([[1.0, 5.0, 9.0, 12.0]]), np.array([[40.0, 10.0, 70.0, 900.0]]), np.ones((1, 4), dtype=bool))
+XML = """<domain><memory>1024</memory><currentMemory>512</currentMemory>{}
+<devices><memballoon model='virtio'/></devices></domain>"""
+
+
+def main() -> None:
+    """As JSON."""
+    loaded = load(POLICY, "policy.yaml")
+    (policy,) = loaded.policies
+    line = forecaster(policy.spec.model).fit(POINTS)
+    free, limited = (
+        describe(XML.format(part), "key", "uuid", "name", 1).facts
+        for part in ("", "<memtune><hard_limit>1024</hard_limit></memtune>")
+    )
+    inventory = assign([free], loaded.policies, NodeIdentity("node")).inventory
+    board = Board("node", lambda: 0.0)
+    board.publish(Publication(0.0, align(State.initial(), inventory, 0.0), (), (), looked=True))
+    facts = {
+        "problems": loaded.problems,
+        "kinds": list(registry.KINDS),
+        "line": [line.level[0], line.slope[0]],
+        "reason": [str(limited.obstacle), limited.obstacle.skips, limited.obstacle.text],
+        "column": inventory.grace.tolist(),
+        "metrics": {
+            family.name: [sample.value for sample in family.samples] for family in StateCollector(board).collect()
+        },
+    }
+    print(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main()
