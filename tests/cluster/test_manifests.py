@@ -67,7 +67,7 @@ class TestKinds:
     def test_kubectl_shows_more_when_asked(self, policies):
         policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
         assert columns(policies, "mpol", "-o", "wide")[7:] == [
-            *("REALLOCATIONS", "SHORTFALL MIB", "LOOKS SAVED", "OVERRIDDEN", "LAST CHANGE", "AGE")
+            *("REALLOCATIONS", "SHORTFALL", "LOOKS SAVED", "ENFORCING", "OVERRIDDEN", "LAST CHANGE", "AGE")
         ]
         assert row(policies, "mpol", "-o", "wide")[7:11] == ["40", "64", "8000", "3"]
 
