@@ -236,7 +236,7 @@ def _domain(domain: dict[str, Any], latest: Publication) -> dict[str, Any]:
     error, refusal = (said.get(domain["key"], "") for said in (latest.wishes_errors, latest.refusals))
     told = advice(domain["reason"], domain["name"], domain["mode"], error, refusal)
     if domain["policy"] in latest.ownership.held:
-        told = told or HELD
+        told = f"{told}; {HELD}" if told else HELD
     namespace, machine = _kubevirt(domain["key"], domain["name"])
     return domain | {
         "name": bounded(domain["name"], LONGEST_NAME),

@@ -378,6 +378,23 @@ def test_of_more_policies_than_a_state_has_room_for_in_full_every_generation_is_
     )
 
 
+def test_a_rollout_comes_to_the_node_once_the_aggregator_names_it_and_again_after_each_change(cluster, start, tmp_path):
+    cluster.apply("all", mode="Enforce", rollout={"maximumNodes": 1})
+    agent = start()
+    wait_owner(agent, "all")
+    assert (mode(agent), agent.state()["warnings"]) == ("Observe", [])
+    assert "does not name this node" in agent.state()["domains"][0]["advice"]
+    cluster.kubectl("create", "namespace", "ballast-system", check=False)
+    with Aggregator("a", cluster.plane.kubeconfig, tmp_path / "aggregator.log"):
+        until(lambda: mode(agent) == "Enforce", PATIENCE_S, "named")
+        cluster.apply("all", mode="Enforce", rollout={"maximumNodes": "100%"}, weight=7)
+        cluster.kubectl("wait", "--for=jsonpath={.status.observedGeneration}=2", "mpol/all", "--timeout=60s")
+        until(lambda: agent.state()["policies"][0]["generation"] == 2, PATIENCE_S, "the new spec")
+        until(lambda: mode(agent) == "Enforce", PATIENCE_S, "named again")
+    cluster.apply("all", mode="Enforce", rollout={"maximumNodes": 1}, weight=8)
+    until(lambda: mode(agent) == "Observe", PATIENCE_S, "nobody says who enforces the newest spec")
+
+
 def test_a_policy_deleted_and_made_anew_is_ready_each_time_whatever_was_being_written_of_its_predecessor(
     cluster, start, tmp_path
 ):

@@ -61,9 +61,9 @@ class TestKinds:
     def test_kubectl_shows_more_when_asked(self, policies):
         policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
         assert columns(policies, "mpol", "-o", "wide")[7:] == [
-            *("REALLOCATIONS", "SHORTFALL MIB", "LOOKS SAVED", "OVERRIDDEN", "LAST CHANGE", "AGE")
+            *("REALLOCATIONS", "SHORTFALL", "LOOKS SAVED", "ENFORCING", "OVERRIDDEN", "LAST CHANGE", "AGE")
         ]
-        assert row(policies, "mpol", "-o", "wide")[7:11] == ["40", "64", "8000", "3"]
+        assert row(policies, "mpol", "-o", "wide")[7:12] == ["40", "64Mi", "8000", "1/2", "3"]
 
     def test_kubectl_shows_what_a_node_reports(self, contract):
         contract.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(STATE))
@@ -110,6 +110,8 @@ STATUS = {
     "looksSaved": 8000,
     "overriddenDomains": 3,
     "shortfall": "64Mi",
+    "enforcing": "1/2",
+    "enforcingNodes": ["node-1"],
     "lastChangeTime": "2026-01-31T12:00:00Z",
 }
 STATE = {
