@@ -28,7 +28,8 @@ def sparkline(values: Floats, label: str) -> str:
         *((name, " ".join(map(_line, runs))) for name, runs in (("forecast", forecast), ("demand", demand))),
     ]
     drawn = "".join(f'<path class="{name}" d="{path}"/>' for name, path in paths if path)
-    return f'<svg class="spark" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{drawn}</svg>'
+    view = f'viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none"'
+    return f'<svg class="spark" {view} role="img" aria-label="{label}">{drawn}</svg>'
 
 
 Run = list[tuple[float, float]]

@@ -12,7 +12,8 @@ UNKNOWN = np.nan
 def paths(demand: list[float], forecast: list[float], allocation: list[float]) -> dict[str, str]:
     """By class, the outlines drawn, in the order in which they are."""
     drawn = sparkline(np.array([demand, forecast, allocation], dtype=np.float32), "demand &amp; more")
-    assert drawn.startswith('<svg class="spark" viewBox="0 0 140 34" role="img" aria-label="demand &amp; more">')
+    view = 'viewBox="0 0 140 34" preserveAspectRatio="none"'
+    assert drawn.startswith(f'<svg class="spark" {view} role="img" aria-label="demand &amp; more">')
     assert drawn.endswith("</svg>")
     return dict(re.findall(r'<path class="(\w+)" d="([^"]*)"/>', drawn))
 

@@ -155,6 +155,17 @@ def sized(request, tab) -> Iterator[Tab]:
     tab.resize(WIDTH, HEIGHT)
 
 
+def test_a_chart_is_as_wide_as_its_place_in_every_width(sized):
+    with node(names(10)) as (url, _):
+        sized.open(url)
+        chart, area = (
+            sized.run(f"(box => [box.left, box.right])(document.querySelector('tbody {part}').getBoundingClientRect())")
+            for part in ("svg", "svg path.allocation")
+        )
+        edge = 2 / 140 * (chart[1] - chart[0])
+        assert area == pytest.approx([chart[0] + edge, chart[1] - edge], abs=1)
+
+
 @pytest.mark.parametrize("domains", [names(1), names(10), names(60), LONG], ids=["one", "ten", "sixty", "long names"])
 def test_every_column_can_be_read_in_every_width(sized, domains):
     with node(domains) as (url, _):
