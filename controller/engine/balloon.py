@@ -9,7 +9,7 @@ from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Event, Phase, after
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, Life, Outcome, Result
-from controller.engine.tables import Bools, Floats, Ints, mask, spread
+from controller.engine.tables import Bools, Floats, Ints
 from controller.engine.tuning import Tuning
 
 LATE_NEWS = 2 * EVENT_SPACING
@@ -217,45 +217,31 @@ def _come_home(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
 
 
 def ordered(
-    balloon: Balloon, observation: Observation, rows: Ints, targets: Floats, reasons: Ints, now: float
+    balloon: Balloon, observation: Observation, chosen: Bools, target: Floats, reason: Ints, now: float
 ) -> Balloon:
-    """Balloon changes that are about to be carried out; `targets` (bytes) and `reasons` are those of `rows`."""
-    chosen, size = mask(rows, len(balloon.phase)), observation.allocation
-    target, reason = spread(rows, targets, len(size)), balloon.last_reason.copy()
-    reason[rows] = reasons
+    """Balloons that are `chosen`, (n,), are about to be told to go to `target`, (n,) bytes, for a `reason`, (n,)."""
+    size = observation.allocation
     stood = (balloon.last_to < balloon.last_from) & ~(balloon.reverted_at > balloon.last_at)
     told = _told(balloon, chosen, target, size, now).put(chosen & stood, reverted_at=-np.inf)
-    told = told.put(chosen, last_at=now, last_from=size, last_to=target, last_reason=reason)
     told = told.put(chosen & (target < size), origin=size)
-    return told.put(chosen, reallocations=balloon.reallocations + 1)
+    count = balloon.reallocations + 1
+    return told.put(chosen, last_at=now, last_from=size, last_to=target, last_reason=reason, reallocations=count)
 
 
 def halted(
-    balloon: Balloon, observation: Observation, rows: Ints, targets: Floats, now: float, tuning: Tuning
+    balloon: Balloon, observation: Observation, chosen: Bools, target: Floats, now: float, tuning: Tuning
 ) -> Balloon:
-    """Balloons whose shrink ends: they are about to be told to go to `targets` (bytes, of `rows`), where they are or
-    have come from. They may have come further than is known, and come back.
+    """Balloons whose shrink ends: they are about to be told to go to `target` (n,) bytes, where they are or have come
+    from. They may have come further than is known, and come back.
     """
-    chosen, size = mask(rows, len(balloon.phase)), observation.allocation
     settles_at = np.fmax(balloon.settles_at, now + tuning.deadline)
-    told = _told(balloon, chosen, spread(rows, targets, len(size)), size, now)
+    told = _told(balloon, chosen, target, observation.allocation, now)
     return told.put(chosen, settles_at=settles_at)
 
 
-def relieved(balloon: Balloon, rows: Ints, sizes: Floats) -> Balloon:
-    """Stuck balloons that are about to be told to stay as they are, or to grow to `sizes` if they can, bytes."""
-    return balloon.put(mask(rows, len(balloon.phase)), allowance=spread(rows, sizes, len(balloon.phase)))
-
-
-def proposed(balloon: Balloon, rows: Ints, targets: Floats, reasons: Ints) -> Balloon:
-    """What Enforce would have ordered."""
-    reason = balloon.proposed_reason.copy()
-    reason[rows] = reasons
-    target = spread(rows, targets, len(reason))
-    return balloon.put(mask(rows, len(reason)), proposed=target, proposed_reason=reason)
-
-
 def _told(balloon: Balloon, chosen: Bools, target: Floats, size: Floats, now: float) -> Balloon:
+    if not np.count_nonzero(chosen):
+        return balloon
     told = balloon.having(phase=after(balloon.phase, np.where(chosen, int(Event.ORDERED), int(Event.NONE))))
     return told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
 
@@ -291,12 +277,6 @@ def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, 
     reachable = (observation.life == int(Life.RUNNING)) & (size > 0)
     gives = np.where(balloon.under_way, size - balloon.target, balloon.origin - size) > TOLERANCE
     return np.asarray(strays & ~goes_home & reachable & gives & ~resting(balloon, strays, now, tuning))
-
-
-def owed(balloon: Balloon, observation: Observation, inventory: Inventory) -> Floats:
-    """(n,) bytes that a balloon has less than before its shrink; than its definition, where its domain is released."""
-    belongs = np.where(balloon.release, inventory.definition, balloon.origin)
-    return np.fmax(np.fmin(belongs, inventory.maximum) - observation.allocation, 0.0)
 
 
 def committed(balloon: Balloon, observation: Observation, inventory: Inventory) -> Floats:

@@ -4,13 +4,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.engine.allocation import Exposure
+from controller.engine.decision import Figures
 from controller.engine.effect import Effect
 from controller.engine.estimate import Accuracy, Estimate
 from controller.engine.felt import Growth
-from controller.engine.grounds import Grounds
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
 from controller.engine.inventory import Inventory
@@ -19,12 +18,9 @@ from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.phases import Balloon
 from controller.engine.polling import Polling
 from controller.engine.reasons import Reason
-from controller.engine.tables import Frozen, plain
+from controller.engine.tables import Bools, Floats, Frozen, Ints, plain
 from controller.forecast.history import History
 from controller.forecast.tail import Tail
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,8 @@ class State(Frozen):
     polling: Polling
     reason: Ints
     """(n,) `Reason` of each domain's newest decision."""
-    grounds: Grounds
-    """The numbers that decision came from."""
+    grounds: Floats
+    """(m, n) the m numbers that decision came from, as in `Figures`."""
     host: Host
     minimums_fit: bool = True
     """All minimums were within the budget at the last step; where not, they are met in proportion."""
@@ -87,9 +83,13 @@ class State(Frozen):
             Exposure.blank(0),
             Polling.blank(0),
             np.empty(0, dtype=np.int64),
-            Grounds.blank(0),
+            np.empty((len(Figures._fields), 0)),
             Host(),
         )
+
+    def figures(self, row: int) -> Figures:
+        """The numbers that the newest decision about one domain came from."""
+        return Figures._make(self.grounds[:, row].tolist())
 
     @property
     def stable(self) -> Bools:

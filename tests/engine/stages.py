@@ -121,8 +121,10 @@ def known(
     foreseen = {"foot": demand, "forecast": demand, "upper": demand, "reach": 100 * MIB, "at": NOW, "since": 0.0}
     observed = rows(Observation, n, **observation | times | (seen or {}))
     return Known(
-        listed,
         bounds(listed, observed),
+        NOW,
+        tuning,
+        listed,
         observed,
         rows(GuestPressure, n, **pressure or {}),
         rows(Balloon, n, **balloon or {}),
@@ -130,8 +132,6 @@ def known(
         rows(Estimate, n, **foreseen | (estimate or {})),
         Host(**{"reading": HostReading(budget, 0.0), "budget": budget, "lendable": budget} | (host or {})),
         rows(Growth, n, **growth or {}),
-        NOW,
-        tuning,
     )
 
 

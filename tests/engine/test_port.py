@@ -8,11 +8,10 @@ import stages
 from scripted_node import MIB, Guest, Node, node
 
 from controller.engine.allocation import Exposure
-from controller.engine.decision import Decision
+from controller.engine.decision import Decision, Figures
 from controller.engine.effect import Effect
 from controller.engine.estimate import Estimate
 from controller.engine.felt import Growth
-from controller.engine.grounds import Grounds
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
@@ -62,7 +61,7 @@ def standing(listed: Inventory, observed: dict[str, Any]) -> State:
         Tail.empty(n),
         *(stages.rows(kind, n) for kind in (Estimate, Exposure, Polling)),
         np.zeros(n, dtype=np.int64),
-        Grounds.blank(n),
+        np.full((len(Figures._fields), n), np.nan),
         State.initial().host,
         totals=Totals(at=NOW - 10, looks=7, fixed_looks=2.0, shortfall_time=3.0, slack_time=5.0),
     )
@@ -101,8 +100,9 @@ def test_looks_count_of_domains_that_are_owned_beside_those_of_fixed_intervals()
 
 def test_at_first_no_domain_is_known():
     state = State.initial()
-    names = ("observation", "pressure", "balloon", "effect", "growth", "estimate", "exposure", "polling", "grounds")
+    names = ("observation", "pressure", "balloon", "effect", "growth", "estimate", "exposure", "polling")
     assert {len(column) for name in names for column in getattr(state, name).dump().values()} == {0}
+    assert state.grounds.shape[1] == 0
     assert [len(state.inventory), len(state.history), len(state.tail.intervals), len(state.reason)] == [0] * 4
 
 

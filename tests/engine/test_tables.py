@@ -9,10 +9,8 @@ from controller.engine.allocation import Exposure
 from controller.engine.effect import Effect
 from controller.engine.estimate import Estimate
 from controller.engine.felt import Growth
-from controller.engine.grounds import Grounds
 from controller.engine.guest_pressure import GuestPressure
-from controller.engine.held import Held
-from controller.engine.host import Host
+from controller.engine.host import Held, Host
 from controller.engine.inventory import Budget, DomainFacts
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
@@ -51,9 +49,7 @@ BEGINS_OTHERWISE = {"width": 1.0, "exhausted_at": np.inf}
 """Bounds are as wide as the model has them, and nobody is foreseen to run out."""
 
 
-@pytest.mark.parametrize(
-    "kind", [Observation, GuestPressure, Balloon, Effect, Growth, Estimate, Exposure, Polling, Grounds]
-)
+@pytest.mark.parametrize("kind", [Observation, GuestPressure, Balloon, Effect, Growth, Estimate, Exposure, Polling])
 def test_of_a_new_domain_nothing_is_known_nothing_has_happened_and_nothing_is_awaited(kind: type[Table]) -> None:
     blank = {name: values[0] for name, values in vars(kind.blank(1)).items()}
     others = {name: value for name, value in blank.items() if value != 0 and not np.isnan(value) and value != -np.inf}
