@@ -158,8 +158,9 @@ def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
     released = known.balloon.release
     shares = inventory.share & ~released
     if np.count_nonzero(shares) < len(shares):
+        held = np.maximum(known.estimate.bucket, known.estimate.bucket_before)
         young = ~(known.now - known.estimate.since >= inventory.stabilization)
-        kept = np.fmax(np.fmax(wanted, known.estimate.held), np.where(young, size, 0.0))
+        kept = np.fmax(np.fmax(wanted, held), np.where(young, size, 0.0))
         top = np.where(shares, top, np.where(released, inventory.definition, kept))
     if known.host.reading.pressure:
         top = wanted

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from forecast_data import line_of, row_of
 
-from controller.forecast.calibration import widened, width
+from controller.forecast.bound import widened, width
 
 
 def test_a_broken_bound_widens_and_a_kept_one_narrows_the_next() -> None:
