@@ -80,7 +80,9 @@ def mask(rows: Ints, length: int) -> Bools:
 
 
 def spread(rows: Ints, values: Floats, length: int) -> Floats:
-    """(length,) `values` in `rows`, NaN elsewhere; with a leading axis, each row of it."""
+    """(length,) `values` in `rows`, without duplicates, NaN elsewhere; with a leading axis, each row of it."""
+    if len(rows) == length and (rows[1:] > rows[:-1]).all():
+        return values
     dense = np.full((*values.shape[:-1], length), np.nan)
     dense[..., rows] = values
     return dense
