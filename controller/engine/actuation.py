@@ -237,7 +237,7 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
     seen, balloon, size = known.observation, known.balloon, known.observation.allocation
     threshold, foreseen = known.bounds.threshold, known.foreseen
     cases: list[tuple[Bools, Reason | Ints]] = []
-    if not known.at_ease or not plan.movable.all():
+    if np.count_nonzero(known.pressed | balloon.under_way | balloon.release | ~plan.movable):
         cases = [
             (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
             (seen.trouble != int(Reason.NONE), seen.trouble),

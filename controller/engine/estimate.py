@@ -5,7 +5,7 @@ far demand may jump from there: the reach. It is scale-free: where demand has be
 domains of this node come to by their maximum, as far as they agree in that.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -150,7 +150,8 @@ def update(
     percentile = inventory.percentile[rows]
     held = bound.width(estimate.width, demand > estimate.upper, inventory.percentile)
     width = np.where(np.isnan(estimate.upper), estimate.width, held)
-    line = bound.widened(fit(history, inventory, rows, now), width[rows])
+    line = fit(history, inventory, rows, now)
+    line = replace(line, sigma=line.sigma * width[rows])
     upper = np.maximum(bound.upper(line, ahead[rows], percentile), demand[rows])
     exhausted = now + bound.time_to_reach(line, size[rows], percentile)
     forecast, upper, exhausted = spread(

@@ -55,16 +55,6 @@ class GuestPressure(Table):
         """(n,) guests that are short of memory."""
         return np.asarray(self.level > int(Level.NONE))
 
-    @property
-    def exhausted(self) -> Bools:
-        """(n,) guests that have nothing left."""
-        return np.asarray(self.level == int(Level.EXHAUSTED))
-
-    @property
-    def mildly(self) -> bool:
-        """None is shorter than those were that had too little for what they read."""
-        return int(self.level.max(initial=int(Level.NONE))) <= int(Level.LOW)
-
     def holds(self, now: float) -> Bools:
         """(n,) guests that keep what they have: they were short a while ago."""
         return np.asarray(now - self.ended_at < self.hold)

@@ -106,11 +106,6 @@ class Known:
         return np.asarray((self.in_need | self.pressure.robbed) & self.shrinking)
 
     @cached_property
-    def at_ease(self) -> bool:
-        """No guest is short of memory, no balloon is on its way, and none is to be given back."""
-        return not np.count_nonzero(self.pressed | self.balloon.under_way | self.balloon.release)
-
-    @cached_property
     def follows(self) -> Bools:
         """(n,) balloons that are on their way to where their guests may be."""
         return np.asarray(self.balloon.under_way & ~self.turning)

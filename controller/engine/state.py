@@ -1,6 +1,6 @@
 """All the engine remembers between steps: one dataclass of arrays keyed by domain."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.phases import Balloon
 from controller.engine.polling import Polling
 from controller.engine.reasons import Reason
-from controller.engine.tables import Bools, Floats, Frozen, Ints, plain
+from controller.engine.tables import Bools, Floats, Frozen, Ints, Table
 from controller.forecast.history import History
 from controller.forecast.tail import Tail
 
@@ -70,21 +70,19 @@ class State(Frozen):
     @classmethod
     def initial(cls) -> "State":
         """Nothing known, no domains."""
+        tables: dict[str, Any] = {
+            item.name: item.type.blank(0)
+            for item in fields(cls)
+            if isinstance(item.type, type) and issubclass(item.type, Table)
+        }
         return cls(
-            assign((), (), NodeIdentity("")).inventory,
-            Observation.blank(0),
-            GuestPressure.blank(0),
-            Balloon.blank(0),
-            Effect.blank(0),
-            Growth.blank(0),
-            History.empty(0),
-            Tail.empty(0),
-            Estimate.blank(0),
-            Exposure.blank(0),
-            Polling.blank(0),
-            np.empty(0, dtype=np.int64),
-            np.empty((len(Figures._fields), 0)),
-            Host(),
+            inventory=assign((), (), NodeIdentity("")).inventory,
+            history=History.empty(0),
+            tail=Tail.empty(0),
+            reason=np.empty(0, dtype=np.int64),
+            grounds=np.empty((len(Figures._fields), 0)),
+            host=Host(),
+            **tables,
         )
 
     def figures(self, row: int) -> Figures:
@@ -95,26 +93,3 @@ class State(Frozen):
     def stable(self) -> Bools:
         """(n,) domains that are stable; one that must not be touched is, whatever its demand does."""
         return np.asarray(self.polling.stable | (self.inventory.obstacle != int(Reason.NONE)))
-
-    def dump(self) -> dict[str, Any]:
-        """Everything, as plain lists for JSON."""
-        parts = {
-            name: getattr(self, name).dump()
-            for name in ("observation", "pressure", "balloon", "effect", "growth", "estimate", "exposure", "polling")
-        }
-        return {
-            "keys": list(self.inventory.keys),
-            "names": list(self.inventory.names),
-            "budget": self.host.budget,
-            "reason": [str(Reason(code)) for code in self.reason.tolist()],
-            "history": self.history.to_dict(),
-            "host": {
-                "total": self.host.reading.total,
-                "available": self.host.reading.available,
-                "pressure": self.host.reading.pressure,
-                "own_use": self.host.own_use,
-                "own_forecast": self.host.own_forecast,
-                "history": plain(self.host.history.values[0]),
-            },
-            **parts,
-        }

@@ -105,8 +105,3 @@ def _quantiles_of(percentiles: bytes) -> Floats:
 def width(before: Floats, broken: Bools, percentile: Floats | float) -> Floats:
     """(n,) times the model's own standard error to use next, once it is known which bounds were `broken`."""
     return (before + RATE * (broken - (1.0 - percentile))).clip(NARROWEST, WIDEST)
-
-
-def widened(line: Line, by: Floats) -> Line:
-    """The line with `by` (n,) times its scatter."""
-    return Line(line.level, line.slope, line.sigma * by, line.weight, line.centre, line.spread)

@@ -63,13 +63,6 @@ class History:
             times, values, count = times[rows], values[rows], count[rows]
         return Points(now - times, values, np.arange(times.shape[1]) < count[:, None])
 
-    def to_dict(self) -> dict[str, list[list[float]]]:
-        """JSON-able: `times` and `values`, one list for each domain with its present points only."""
-        return {
-            name: [row[:count].tolist() for row, count in zip(array, self.count.tolist(), strict=True)]
-            for name, array in (("times", self.times), ("values", self.values))
-        }
-
 
 def _shifted(array: Floats, rows: Ints, newest: Floats | float) -> Floats:
     """A copy in which `rows` moved one column towards the past, with `newest` in front."""

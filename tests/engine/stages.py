@@ -42,6 +42,14 @@ def rows(kind: type[T], n: int, **columns: Any) -> T:
     )
 
 
+def plain(table: Table) -> dict[str, Any]:
+    """All there is, as plain lists by name; None for what is no finite number."""
+    columns = {name: np.asarray(values) for name, values in vars(table).items() if isinstance(values, np.ndarray)}
+    return {
+        name: [value if np.isfinite(value) else None for value in values.tolist()] for name, values in columns.items()
+    }
+
+
 def inventory(n: int, **columns: Any) -> Inventory:
     """`n` domains of 1 GiB under one policy without headroom or minimum, looked at every 1 to 60 s."""
     given: dict[str, Any] = {

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, policy, to_the_first_order
-from stages import inventory, rows
+from stages import inventory, plain, rows
 
 from controller.api.wishes import Wishes
 from controller.engine import balloon as stage
@@ -677,7 +677,7 @@ class TestHandingOver:
     def handed(self, *, kept: int = 0, old: dict | None = None, new: dict | None = None, **columns) -> dict:
         before = rows(Balloon, 1, **columns)
         made = stage.hand_over(before, inventory(1, **old or {}), inventory(1, **new or {}), ROW, np.array([kept]), NOW)
-        return {name: values[0] for name, values in made.dump().items()}
+        return {name: values[0] for name, values in plain(made).items()}
 
     @pytest.mark.parametrize(
         ("before", "after"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stages import MIB, NOW, inventory, mib, rows
+from stages import MIB, NOW, inventory, mib, plain, rows
 
 from controller.engine import estimate as estimating
 from controller.engine.estimate import Accuracy, Estimate
@@ -273,7 +273,7 @@ def test_the_allocation_is_exhausted_when_the_upper_forecast_reaches_it() -> Non
 
 
 def test_of_a_new_domain_nothing_is_known() -> None:
-    new = {name: values[0] for name, values in Estimate.blank(1).dump().items()}
+    new = {name: values[0] for name, values in plain(Estimate.blank(1)).items()}
     zero = ("firm", *PEAKS, "highest", "bucket", "bucket_before")
     unknown = ("at", "since", "forecast", "upper", "exhausted_at", "error", "foot", "reach", "bucket_start")
     assert new == dict.fromkeys(zero, 0.0) | dict.fromkeys(unknown) | {"width": 1.0}
