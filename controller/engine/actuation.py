@@ -10,11 +10,12 @@ import numpy as np
 
 from controller.engine.allocation import FRESH_TO_SHRINK, Exposure, Plan
 from controller.engine.balloon import resting
+from controller.engine.decision import Figures
 from controller.engine.estimate import headroom
 from controller.engine.known import Known
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import TOLERANCE
-from controller.engine.tables import Bools, Floats, Ints, rows_of
+from controller.engine.tables import Bools, Floats, Ints, mask, rows_of
 
 GRAIN = 2**20
 """Bytes: targets are whole MiB, as people read them."""
@@ -52,17 +53,29 @@ class Moves:
     """Shrinks wanted by domains whose newest sample is too old to shrink on."""
 
 
+def figures(at: Situation) -> Floats:
+    """(m, n) the numbers that decisions come from, in the order of `Figures`; nothing is moved yet."""
+    known = at.known
+    size, estimate = known.observation.allocation, known.estimate
+    made = np.empty((len(Figures._fields), len(size)))
+    made[:4] = known.observation.demand, estimate.forecast, estimate.upper, headroom(known.inventory, estimate.upper)
+    made[4:8] = np.where(np.isfinite(estimate.foot), at.plan.wanted, np.nan), at.plan.size, size, size
+    made[8:11] = known.bounds.threshold, at.exposure.excess, at.exposure.saving
+    made[11:] = np.array([at.price, known.host.budget, at.free])[:, None]
+    return made
+
+
 def choose(at: Situation) -> Moves:
     """Balloon changes that bring the node closer to its plan without the sum of allocations passing the budget."""
-    known = at.known
-    size, base, plan = known.observation.allocation, known.going_to, at.plan
+    known, plan = at.known, at.plan
+    size, base = known.observation.allocation, known.going_to
     wishes, hopes = _wishes(at, base)
     still = plan.movable & ~known.balloon.under_way & (wishes + hopes == 0)
     returns, shrink, less = _shrinks(at, still, wishes)
     if not np.count_nonzero((wishes + hopes > 0) | shrink | known.turning):  # mostly so
-        return Moves(shrink, shrink, size, _why_kept(at, shrink, _gives(known)), shrink, shrink)
+        return Moves(shrink, shrink, size, _why_kept(at, shrink, known.gives), shrink, shrink)
     verified = _verified(at)
-    coming = _gives(known) or bool(np.count_nonzero(shrink & verified))
+    coming = known.gives or bool(np.count_nonzero(shrink & verified))
     granted = _grant(at, wishes, hopes, coming)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
     grow = (granted > 0) & (more - base >= TOLERANCE) & ~shrink
@@ -77,29 +90,23 @@ def choose(at: Situation) -> Moves:
     return Moves(shrink_now, grow, target, reason, halt, unverified)
 
 
-def _gives(known: Known) -> bool:
-    """True where memory is on its way back."""
-    return bool(np.count_nonzero(known.balloon.shrinks(known.observation.allocation) & ~known.turning))
-
-
 def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     """(n,) bytes by which domains are to grow to their plan from `base`: all of it, so that the next moves of a ramp
     are saved. First what memory is asked of others for: where that is worth its price, or they are in need; then what
     they get only of memory that is left over.
     """
-    known, plan = at.known, at.plan
-    shrinking = known.balloon.shrinks(known.observation.allocation)
-    lacking = np.where(plan.movable & (~shrinking | known.in_need), plan.size - base, 0.0)
-    lacking = np.where(lacking > np.where(known.in_need, _useful(known), TOLERANCE), lacking, 0.0)
+    known, plan, in_need = at.known, at.plan, at.known.in_need
+    lacking = np.where(plan.movable & (~known.shrinking | in_need), plan.size - base, 0.0)
+    lacking = np.where(lacking > np.where(in_need, known.useful, TOLERANCE), lacking, 0.0)
     narrow = plan.returns
     if np.count_nonzero(narrow):
         near = (1.0 - known.tuning.safety) * headroom(known.inventory, known.estimate.upper)
         narrow = narrow & (base - known.estimate.upper < near)
         least = np.minimum(known.bounds.threshold, known.bounds.top - base)
-        lacking = np.where(narrow & ~shrinking & plan.movable, np.maximum(lacking, least), lacking)
+        lacking = np.where(narrow & ~known.shrinking & plan.movable, np.maximum(lacking, least), lacking)
     if not np.count_nonzero(lacking):
         return lacking, lacking
-    must = known.in_need | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
+    must = in_need | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
     beyond = lacking > known.bounds.threshold
     worth = must | (beyond & ((at.exposure.saving >= at.price) | plan.returns))
     far = beyond & (base < known.tuning.far * plan.size) & ~(plan.returns | worth)
@@ -112,21 +119,20 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     Donors are those with the most above their plan, as few as will do: moves have a price.
     """
     known, plan = at.known, at.plan
-    size, balloon = known.observation.allocation, known.balloon
+    size, release, pool = known.observation.allocation, known.balloon.release, known.tuning.pool * known.host.budget
     pressed, wished = float(wishes[known.pressed].sum()), float(wishes.sum())
-    short = TOLERANCE if wished > 0 else known.tuning.pool * known.host.budget / 2
+    short = TOLERANCE if wished > 0 else pool / 2
     nobody = still & plan.returns
     if not np.count_nonzero(nobody) and wished - at.free - _coming(at, pressed - at.free) < short:
         return nobody, nobody, size
     kept = np.where(plan.returns | (pressed > 0), 0.0, np.fmin(known.estimate.firm, size))
-    held = np.where(
-        pressed > 0,
-        np.minimum(plan.size, np.maximum(plan.wanted, known.bounds.minimum)),
-        np.maximum(plan.size, kept),
-    )
-    least = np.ceil(np.where(known.inventory.share, np.maximum(plan.size, kept), held) / GRAIN) * GRAIN
+    held = np.maximum(plan.size, kept)
+    if pressed > 0:
+        promised = np.minimum(plan.size, np.maximum(plan.wanted, known.bounds.minimum))
+        held = np.where(known.inventory.share, held, promised)
+    least = np.ceil(held / GRAIN) * GRAIN
     spare = np.where(still, size - least, 0.0)
-    prompt = (size > known.bounds.top + TOLERANCE) | balloon.release
+    prompt = (size > known.bounds.top + TOLERANCE) | release
     returns = plan.returns & (spare > np.where(prompt, TOLERANCE, known.bounds.threshold))
     less = np.where(returns, least, size)
     given = at.free + float(spare[returns].sum())
@@ -134,17 +140,15 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     lacking = wished - given
     if lacking < short:
         return returns, returns, less
-    lacking += known.tuning.pool * known.host.budget
-    gift = np.where(pressed > given, _useful(known), known.bounds.threshold)
-    donors = rows_of(~returns & still & (spare >= np.maximum(gift, TOLERANCE)) & ~balloon.release)
+    lacking += pool
+    gift = known.useful if pressed > given else known.bounds.threshold
+    donors = rows_of(~returns & still & (spare >= np.maximum(gift, TOLERANCE)) & ~release)
     donors = donors[np.argsort(-spare[donors], kind="stable")]
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
     donors = donors[before < lacking]
     gives = np.minimum(spare[donors], np.maximum(lacking - before[: len(donors)], gift[donors]))
     less[donors] = np.maximum(np.floor((size[donors] - gives) / GRAIN) * GRAIN, least[donors])
-    shrink = returns.copy()
-    shrink[donors] = True
-    return returns, shrink, less
+    return returns, returns | mask(donors, len(size)), less
 
 
 def _coming(at: Situation, lacking: float) -> float:
@@ -169,14 +173,11 @@ def _verified(at: Situation) -> Bools:
 
     A released domain is looked at seldom, and may send no statistics any more.
     """
-    known = at.known
-    seen = known.observation
-    usual = np.maximum(known.tuning.newest, 2 * known.inventory.interval_minimum)
-    newest = np.where(known.balloon.release, known.tuning.newest, usual)
-    young = (known.now - seen.reported_at <= newest) & (
-        seen.fresh_at >= np.fmax(seen.moved_at, known.balloon.rest_from)
-    )
-    return np.asarray(young & (seen.trouble == int(Reason.NONE)))
+    seen, balloon, newest = at.known.observation, at.known.balloon, at.known.tuning.newest
+    usual = np.maximum(newest, 2 * at.known.inventory.interval_minimum)
+    young = at.known.now - seen.reported_at <= np.where(balloon.release, newest, usual)
+    at_rest = seen.fresh_at >= np.fmax(seen.moved_at, balloon.rest_from)
+    return np.asarray(young & at_rest & (seen.trouble == int(Reason.NONE)))
 
 
 def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats:
@@ -189,22 +190,15 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     known = at.known
     if not np.count_nonzero(wishes + hopes):
         return wishes
-    urgent, free = known.in_need, max(at.free, 0.0)
-    first, rest = np.where(urgent, wishes, 0.0), np.where(urgent, 0.0, wishes)
-    weight = known.inventory.weight
-    granted = _in_turn(first, weight, free)
-    granted = granted + _in_turn(rest, weight, free - float(granted.sum()))
+    urgent, weight = known.in_need, known.inventory.weight
+    granted = _in_turn(np.where(urgent, wishes, 0.0), weight, max(at.free, 0.0))
+    granted = granted + _in_turn(np.where(urgent, 0.0, wishes), weight, max(at.free, 0.0) - float(granted.sum()))
     left = at.free - float(wishes.sum()) - known.tuning.pool * known.host.budget
     granted = granted + hopes * min(1.0, max(left, 0.0) / max(float(hopes.sum()), 1.0))
     patient = coming & (known.now - known.balloon.last_at < known.inventory.interval_minimum)
-    trifle = np.where(urgent & ~patient, _useful(known), known.bounds.threshold)
+    trifle = np.where(urgent & ~patient, known.useful, known.bounds.threshold)
     least = np.where(known.balloon.release, TOLERANCE, np.minimum(wishes + hopes, trifle))
     return np.where(~known.follows & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
-
-
-def _useful(known: Known) -> Floats:
-    """(n,) bytes that are worth a move to a guest in need: what keeps one of its size out of reclaim."""
-    return np.fmax(np.fmin(known.tuning.low * known.observation.allocation, known.bounds.threshold), TOLERANCE)
 
 
 def _in_turn(wishes: Floats, weight: Floats, free: float) -> Floats:
@@ -243,7 +237,7 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
     seen, balloon, size = known.observation, known.balloon, known.observation.allocation
     threshold, foreseen = known.bounds.threshold, known.foreseen
     cases: list[tuple[Bools, Reason | Ints]] = []
-    if not known.at_ease or not plan.movable.all():
+    if np.count_nonzero(known.pressed | balloon.under_way | balloon.release | ~plan.movable):
         cases = [
             (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
             (seen.trouble != int(Reason.NONE), seen.trouble),

@@ -7,17 +7,16 @@ Contention, spare memory, `Reclaim` and a host under pressure are this one rule 
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from controller import planner
-from controller.engine.estimate import Estimate, headroom
+from controller.engine.estimate import headroom
+from controller.engine.guest_pressure import Level
 from controller.engine.host import allowed
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
-from controller.engine.tables import Bools, Floats, Ints, Table, column, rows_of
-from controller.engine.tuning import Tuning
+from controller.engine.tables import Bools, Floats, Table, column, rows_of
 from controller.forecast.tail import Tail
 
 FRESH_TO_SHRINK = 3
@@ -62,77 +61,57 @@ class Exposure(Table):
         return self.put(rows, regret=0.0, moved_at=now)
 
 
-class _Levels(NamedTuple):
-    """Up to which each domain is served before any is served more. Arrays of (m,), bytes."""
-
-    need: Floats
-    kept: Floats
-    """What a guest in need has already, wherever it is in its search."""
-    sought: Floats
-    """Need, and what a guest under pressure searches for."""
-    least: Floats
-    """Need, and the minimum."""
-    foot: Floats
-    """That, present demand and that of a minute ago; of a guest under pressure, headroom beyond what it has."""
-    top: Floats
-    reach: Floats
-    weight: Floats
-
-    def of(self, rows: Ints) -> "_Levels":
-        return _Levels(*(values[rows] for values in self))
-
-
 def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     """The plan for the `movable` domains; the others keep what they have, or are getting: `committed` (n,) bytes."""
-    seen, estimate, host, tuning, bounds = known.observation, known.estimate, known.host, known.tuning, known.bounds
-    need = _need(known)
+    seen, inventory, bounds, host, tuning = known.observation, known.inventory, known.bounds, known.host, known.tuning
+    need, weight = _need(known), inventory.weight
     demand = np.maximum(need, np.fmin(seen.demand, bounds.top))
     wanted = np.fmax(np.minimum(np.fmax(known.foreseen, known.eased), bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
-    pressing = np.fmin(searched, need + headroom(known.inventory, need))
-    foot = np.fmax(np.fmax(demand, np.fmin(estimate.peak_minute / (1.0 - tuning.low), top)), pressing)
+    pressing = np.fmin(searched, need + headroom(inventory, need))
+    foot = np.fmax(np.fmax(demand, np.fmin(known.estimate.peak_minute / (1.0 - tuning.low), top)), pressing)
     if np.count_nonzero(known.balloon.release):
-        given_back = np.minimum(np.fmax(need, known.inventory.definition), np.fmax(need, top))
+        given_back = np.minimum(np.fmax(need, inventory.definition), np.fmax(need, top))
         foot = np.where(known.balloon.release, given_back, foot)
-    reach = np.fmax(np.fmax(estimate.reach, tuning.search_reach * (searched - foot)), 1.0) * known.inventory.weight
+    reach = np.fmax(np.fmax(known.estimate.reach, tuning.search_reach * (searched - foot)), 1.0) * weight
+    planned, fits, rows = committed.copy(), True, rows_of(movable)
     capacity = host.budget - float(committed[~movable].sum())
     spread = min(capacity - tuning.pool * host.budget, capacity - host.budget + host.lendable)
-    planned, fits, rows = committed.copy(), True, rows_of(movable)
     if len(rows):
         least = np.maximum(need, bounds.minimum)
-        levels = _Levels(
-            need,
-            np.where(known.in_need, np.maximum(need, known.going_to), need),
-            np.maximum(need, searched),
-            least,
-            np.maximum(foot, least),
-            np.maximum(top, least),
-            reach,
-            known.inventory.weight,
-        )
-        fits = float(_indispensable(known, committed).sum()) <= _present_budget(known)
-        planned[rows] = _filled(levels.of(rows), fits, capacity, spread)
+        kept = np.where(known.in_need, np.maximum(need, known.going_to), need)
+        levels = [kept, np.maximum(need, searched), least, np.maximum(foot, least), np.maximum(top, least)]
+        # Nobody can take minimums and present demand, nor what those have who are not Ballast's to move. It is the
+        # budget as the host is now that has to hold them, not less for what the host may come to use.
+        used = np.where(known.pressed, seen.allocation, np.where(np.isnan(known.used), 0.0, known.used))
+        indispensable = np.where(inventory.acted_on, np.maximum(used, bounds.minimum), committed)
+        fits = float(indispensable.sum()) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
+        planned[rows] = _filled(np.array([*levels, reach, weight]).take(rows, axis=1), fits, capacity, spread)
         fits = fits or bool((least <= need)[rows].all())
     return Plan(planned, need, wanted, reach, movable & (seen.allocation > 0), returns & movable, fits)
 
 
-def _filled(levels: _Levels, fits: bool, capacity: float, spread: float) -> Floats:
-    """(m,) planned sizes. Where not all minimums fit, they are met in proportion, once everybody has what it needs and
-    those in need what they search for.
+def _filled(levels: Floats, fits: bool, capacity: float, spread: float) -> Floats:
+    """(m,) planned sizes of m domains. Rows of `levels` (7, m) up to which each is served before any is served more:
+
+    need, and what a guest in need has already, wherever it is in its search; need, and what a guest under pressure
+    searches for; need and minimum; that, present demand and that of a minute ago, of a guest under pressure headroom
+    beyond what it has; the most it may have. And its reach and weight.
+
+    Where not all minimums fit, they are met in proportion, once everybody has what it needs and those in need what they
+    search for.
     """
-    need, least, weight = levels.need, levels.least, levels.weight
+    kept, sought, least, foot, top, reach, weight = levels
     if not fits:
-        need = levels.kept
-        left = max(capacity - float(need.sum()), 0.0)
-        served = need + planner.share(np.maximum(levels.sought - need, 0.0), weight, left)
+        left = max(capacity - float(kept.sum()), 0.0)
+        served = kept + planner.share(np.maximum(sought - kept, 0.0), weight, left)
         lacking = np.maximum(least - served, 0.0)
         left = max(capacity - float(served.sum()), 0.0)
-        return served + lacking * min(1.0, left / max(float(lacking.sum()), 1.0))
-    held = least + planner.share(levels.foot - least, weight, capacity - float(least.sum()))
-    kept = np.maximum(levels.kept - held, 0.0)
-    room = np.maximum(levels.top - held, kept)
-    return held + planner.level(kept, room, levels.reach, spread - float(held.sum()))
+        return np.asarray(served + lacking * min(1.0, left / max(float(lacking.sum()), 1.0)))
+    held = least + planner.share(foot - least, weight, capacity - float(least.sum()))
+    more = np.maximum(kept - held, 0.0)
+    return np.asarray(held + planner.level(more, np.maximum(top - held, more), reach, spread - float(held.sum())))
 
 
 def _need(known: Known) -> Floats:
@@ -142,38 +121,14 @@ def _need(known: Known) -> Floats:
     """
     seen = known.observation
     told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at) & ~known.fruitless
-    need = np.where(told, _used(known), seen.allocation)
+    need = np.where(told, known.used, seen.allocation)
     if np.count_nonzero(known.pressed):
-        need = np.where(known.pressed, _told(known), need)
-    if known.pressure.mildly:
+        need = np.where(known.pressed, known.told, need)
+    if not np.count_nonzero(
+        known.pressure.level > int(Level.LOW)
+    ):  # none is shorter than those were that had too little
         need = np.fmax(need, known.eased)
-    felt = np.minimum(known.growth.least, seen.allocation)
-    return np.fmax(np.fmax(need, 0.0), felt)
-
-
-def _told(known: Known) -> Floats:
-    """(n,) bytes that each domain had when it last told of its memory, at most what it has."""
-    seen = known.observation
-    return np.where(known.pressure.samples > 0, np.fmin(seen.allocation, seen.told_size), seen.allocation)
-
-
-def _used(known: Known) -> Floats:
-    """(n,) bytes: present demand and what keeps a guest out of reclaim, as far as known; at most what it has."""
-    return np.fmin(known.observation.demand / (1.0 - known.tuning.low), known.observation.allocation)
-
-
-def _indispensable(known: Known, committed: Floats) -> Floats:
-    """(n,) bytes that nobody can take: minimums and present demand, as far as it is known; all that those have who are
-    not Ballast's to move.
-    """
-    used = _used(known)
-    used = np.where(known.pressed, known.observation.allocation, np.where(np.isnan(used), 0.0, used))
-    return np.where(known.inventory.acted_on, np.maximum(used, known.bounds.minimum), committed)
-
-
-def _present_budget(known: Known) -> float:
-    """Bytes of the budget as the host is now: nobody goes below a minimum for what the host may come to use."""
-    return max(known.host.budget, allowed(known.host, known.host.own_use, known.inventory.budget))
+    return np.fmax(np.fmax(need, 0.0), np.minimum(known.growth.least, seen.allocation))
 
 
 def _searched(known: Known) -> Floats:
@@ -185,11 +140,10 @@ def _searched(known: Known) -> Floats:
     """
     if not np.count_nonzero(known.in_need):
         return np.zeros(len(known.in_need))
-    seen, pressure, tuning, peak = known.observation, known.pressure, known.tuning, known.estimate.peak_hour
+    pressure, tuning, peak, size = known.pressure, known.tuning, known.estimate.peak_hour, known.told
     felt = np.where(known.growth.short, np.fmax(known.growth.sought, peak), 0.0)
-    size = _told(known)
-    silent = seen.trouble != int(Reason.NONE)
-    lost = silent | (pressure.exhausted & (peak < size * (1.0 + tuning.low)))
+    silent = known.observation.trouble != int(Reason.NONE)
+    lost = silent | ((pressure.level == int(Level.EXHAUSTED)) & (peak < size * (1.0 + tuning.low)))
     doublings = np.exp2((pressure.samples - 1).clip(0, tuning.most_doublings))
     sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
     told = np.where(known.pressed, np.fmax(sought, peak), 0.0)
@@ -200,27 +154,23 @@ def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
     """Who gives back what it has above its plan, (n,), and the most that is planned for each, (n,) bytes.
 
     Where the spare is shared, all that a domain may have. Where it is kept (`Reclaim`), what was `wanted` (n,) in the
-    last stabilisation windows. While the host is under pressure nobody gets more than is `wanted` now.
+    last stabilisation windows, and all it has until one of these has passed. While the host is under pressure nobody
+    gets more than is `wanted` now.
     """
     inventory, size, top = known.inventory, known.observation.allocation, known.bounds.top
     released = known.balloon.release
     shares = inventory.share & ~released
     if np.count_nonzero(shares) < len(shares):
-        top = np.where(shares, top, np.where(released, inventory.definition, _kept(known, wanted)))
+        held = np.maximum(known.estimate.bucket, known.estimate.bucket_before)
+        young = ~(known.now - known.estimate.since >= inventory.stabilization)
+        kept = np.fmax(np.fmax(wanted, held), np.where(young, size, 0.0))
+        top = np.where(shares, top, np.where(released, inventory.definition, kept))
     if known.host.reading.pressure:
         top = wanted
     elif not known.host.lends(known.now):
         top = np.where(released, top, np.minimum(top, np.fmax(wanted, size)))
     returns = ~shares | (size > known.bounds.top) | known.host.reading.pressure
     return np.asarray(returns), np.fmin(top, known.bounds.top)
-
-
-def _kept(known: Known, wanted: Floats) -> Floats:
-    """(n,) bytes that domains keep while spare memory is not shared: what was wanted in the last windows, and all they
-    have until one of these has passed.
-    """
-    young = ~(known.now - known.estimate.since >= known.inventory.stabilization)
-    return np.fmax(np.fmax(wanted, known.estimate.held), np.where(young, known.observation.allocation, 0.0))
 
 
 def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float, elapsed: float) -> Exposure:
@@ -231,8 +181,10 @@ def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float
     domain has not been moved.
     """
     estimate, base = known.estimate, known.going_to
-    most = np.fmin(known.bounds.top, known.host.budget)
-    as_is, as_planned, at_most = _excess(tail, estimate, np.array([base, plan.size, most]), known.tuning)
+    room = np.array([base, plan.size, np.fmin(known.bounds.top, known.host.budget)]) - estimate.foot
+    unit = np.fmax(estimate.reach, 1.0)
+    beyond = unit * tail.excess(np.fmax(room, 0.0) / unit, known.tuning.borrowed, known.tuning.prior)
+    as_is, as_planned, at_most = np.where(np.isfinite(estimate.reach), beyond + np.fmax(-room, 0.0), 0.0)
     short = plan.movable & (plan.size > base)
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
     if np.count_nonzero(gain):
@@ -251,9 +203,3 @@ def _net(plan: Plan, base: Floats, gain: Floats, loss: Floats, free: float) -> f
         return 1.0
     lost = float(np.maximum(loss[gives], 0.0).sum()) * min(asked / spare, 1.0)
     return max(1.0 - lost / max(float(gain.sum()), 1e-9), 0.0)
-
-
-def _excess(tail: Tail, estimate: Estimate, size: Floats, tuning: Tuning) -> Floats:
-    room, reach = size - estimate.foot, np.fmax(estimate.reach, 1.0)
-    beyond = tail.excess(np.fmax(room, 0.0) / reach, tuning.borrowed, tuning.prior)
-    return np.where(np.isfinite(estimate.reach), reach * beyond + np.fmax(-room, 0.0), 0.0)

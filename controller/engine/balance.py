@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from controller.api.policy import MEBIBYTE
+from controller.engine.decision import Figures
 from controller.engine.known import bounds
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life
@@ -17,6 +18,9 @@ LASTS_S = 180.0
 virtual machine that is moved away for less comes back."""
 RELIEF_S = 60.0
 """Seconds without shortage that end it: one look at which the guests just fit is no relief."""
+
+
+_WANTED = Figures._fields.index("wanted")
 
 
 class Balance(NamedTuple):
@@ -45,10 +49,10 @@ def _demand(state: State) -> Floats:
 
 def _reclaimable(state: State) -> Floats:
     """(n,) bytes: nothing of a guest that is short, has told too little, or whose memory does not come back."""
-    seen, grounds, balloon = state.observation, state.grounds, state.balloon
+    seen = state.observation
     gives = state.inventory.acted_on & (seen.life == int(Life.RUNNING)) & (seen.trouble == int(Reason.NONE))
-    gives &= ~(state.pressure.pressed | state.effect.fruitless(state.totals.at) | balloon.failed)
-    kept = np.maximum(grounds.wanted, bounds(state.inventory, seen).minimum)
+    gives &= ~(state.pressure.pressed | state.effect.fruitless(state.totals.at) | state.balloon.failed)
+    kept = np.maximum(state.grounds[_WANTED], bounds(state.inventory, seen).minimum)
     return np.where(gives & np.isfinite(kept), np.fmax(seen.allocation - kept, 0.0), 0.0)
 
 

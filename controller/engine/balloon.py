@@ -9,7 +9,7 @@ from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Event, Phase, after
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, Life, Outcome, Result
-from controller.engine.tables import Bools, Floats, Ints, mask, spread
+from controller.engine.tables import Bools, Floats, Ints
 from controller.engine.tuning import Tuning
 
 LATE_NEWS = 2 * EVENT_SPACING
@@ -68,41 +68,36 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
 
 def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Compare orders with the newest sizes: `phase` and `event` tell what became of them."""
-    event, size = _events(balloon, observation, inventory, now, tuning), observation.allocation
+    event = _events(balloon, observation, inventory, now, tuning)
     phase = after(balloon.phase, event)
     balloon = _track(balloon, observation, inventory, now, tuning).having(event=event, phase=phase)
-    if not np.count_nonzero(event):
-        return balloon
-    balloon = _arrive(balloon, event == int(Event.ARRIVED), size)
-    balloon = _fail(balloon, size, now, tuning)
-    balloon = _surprise(balloon, observation, inventory, now, tuning)
-    balloon = balloon.put(event == int(Event.EXPIRED), origin=np.nan)
-    return _come_home(balloon, event == int(Event.FOLLOWED), size)
+    return _conclude(balloon, observation, inventory, now, tuning) if np.count_nonzero(event) else balloon
 
 
 def _events(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Ints:
     """(n,) what became of each balloon, the first that applies."""
-    size, last_to = observation.allocation, balloon.last_to
+    size, under_way, phase = observation.allocation, balloon.under_way, balloon.phase
     changed = np.abs(size - balloon.settled) >= TOLERANCE
-    if not np.count_nonzero(changed | balloon.under_way | (balloon.phase != int(Phase.IDLE))):
+    if not np.count_nonzero(changed | under_way | (phase != int(Phase.IDLE))):
         return np.full(len(size), int(Event.NONE))
-    moving = balloon.phase == int(Phase.MOVING)
+    moving = phase == int(Phase.MOVING)
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     near = (gap < TOLERANCE) & (moving | (closest >= TOLERANCE))  # a late order to stay put shows in no size
     rested = observation.seen_at - balloon.progress_at
     missed = moving & (gap <= tuning.miss) & (gap >= closest - TOLERANCE / 2) & (rested >= LATE_NEWS)
     away = moving & (gap > closest + TOLERANCE) & ~_late_news(balloon, now)
-    changed &= ~balloon.under_way
+    changed &= ~under_way
     allowed = (size > balloon.settled) & (size < balloon.allowance + TOLERANCE)
-    ours = changed & (allowed | (np.abs(size - last_to) <= tuning.miss))
+    ours = changed & (allowed | (np.abs(size - balloon.last_to) <= tuning.miss))
     surprise = away | (changed & ~ours)
-    before = _before(balloon)
-    foreign = surprise & ~_settling(balloon, now) & (size > 0) & (before > 0)
+    before = np.where(under_way, balloon.progress, balloon.settled)
+    foreign = surprise & (now >= balloon.settles_at) & (size > 0) & (before > 0)
     grew = foreign & (size > before)
     again = grew & _gave(balloon, now, tuning) & np.isfinite(balloon.reverted_at)
     late = rested > np.maximum(tuning.deadline, 2 * inventory.interval_minimum)
     running = moving & (observation.life == int(Life.RUNNING))
-    choked = running & _choked(balloon, observation) & ~inventory.autodeflate
+    # Given what was free, and has to give more, and cannot.
+    choked = balloon.shrinks(size) & (size < balloon.last_from - TOLERANCE) & (observation.choked_at > balloon.last_at)
     waited = (now >= balloon.retry_at) & (now >= balloon.hold_until)
     cases = [
         (near | missed, Event.ARRIVED),
@@ -111,26 +106,16 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
         (foreign, Event.RESIZED),
         (surprise, Event.DRIFTED),
         (ours, Event.FOLLOWED),
-        (choked, Event.CHOKED),
+        (running & choked & ~inventory.autodeflate, Event.CHOKED),
         (running & late, Event.STALLED),
-        (((balloon.phase == int(Phase.STUCK)) | (balloon.phase == int(Phase.OVERRULED))) & waited, Event.EXPIRED),
+        (((phase == int(Phase.STUCK)) | (phase == int(Phase.OVERRULED))) & waited, Event.EXPIRED),
     ]
     return first_that_applies(cases, Event.NONE)
 
 
-def _before(balloon: Balloon) -> Floats:
-    """(n,) size that each had until now, as far as it was ordered."""
-    return np.where(balloon.under_way, balloon.progress, balloon.settled)
-
-
-def _settling(balloon: Balloon, now: float) -> Bools:
-    """(n,) balloons that may move by themselves."""
-    return np.asarray(~(now >= balloon.settles_at))
-
-
 def _late_news(balloon: Balloon, now: float) -> Bools:
-    """(n,) balloons whose size may still tell of what they did before the newest order."""
-    return np.asarray((now - balloon.last_at <= LATE_NEWS) | _settling(balloon, now))
+    """(n,) balloons whose size may still tell of what they did before the newest order, or that move by themselves."""
+    return np.asarray((now - balloon.last_at <= LATE_NEWS) | ~(now >= balloon.settles_at))
 
 
 def _gave(balloon: Balloon, now: float, tuning: Tuning) -> Bools:
@@ -139,123 +124,86 @@ def _gave(balloon: Balloon, now: float, tuning: Tuning) -> Bools:
     return np.asarray(shrunk & (now - np.fmax(balloon.last_at, balloon.progress_at) <= tuning.outside_hold))
 
 
-def _choked(balloon: Balloon, observation: Observation) -> Bools:
-    """(n,) guests that have given what was free, have to give more, and cannot."""
-    size = observation.allocation
-    gave = balloon.shrinks(size) & (size < balloon.last_from - TOLERANCE)
-    return np.asarray(gave & (observation.choked_at > balloon.last_at))
-
-
 def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Progress, the first sight of a balloon, and the end of releases."""
+    size = observation.allocation
     if np.count_nonzero(balloon.under_way):
-        balloon = _progress(balloon, observation, now)
+        moving, unknown = balloon.phase == int(Phase.MOVING), balloon.phase == int(Phase.UNKNOWN)
+        gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
+        closer = moving & (gap < closest - TOLERANCE / 2)
+        old = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
+        elsewhere = unknown & (gap >= TOLERANCE)  # it may follow an earlier order
+        barred = moving & (observation.life != int(Life.RUNNING))  # paused or in another job: it cannot move yet
+        balloon = balloon.put(closer | old | elsewhere, progress=size).put(closer | barred, progress_at=now)
     begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
     balloon = balloon.put(begun, settles_at=now + tuning.deadline)
     if np.count_nonzero(balloon.release):
-        home = np.abs(observation.allocation - inventory.definition) < TOLERANCE
+        home = np.abs(size - inventory.definition) < TOLERANCE
         balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
-    return balloon.put(np.isnan(balloon.settled), settled=observation.allocation)
+    return balloon.put(np.isnan(balloon.settled), settled=size)
 
 
-def _progress(balloon: Balloon, observation: Observation, now: float) -> Balloon:
-    size, moving = observation.allocation, balloon.phase == int(Phase.MOVING)
-    gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
-    closer = moving & (gap < closest - TOLERANCE / 2)
-    late_news = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
-    elsewhere = (balloon.phase == int(Phase.UNKNOWN)) & (gap >= TOLERANCE)  # it may follow an earlier order
-    barred = moving & (observation.life != int(Life.RUNNING))  # paused or in another job: it cannot move yet
-    return balloon.put(closer | late_news | elsewhere, progress=size).put(closer | barred, progress_at=now)
+def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
+    """What follows from each balloon's event.
 
-
-def _settle(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
-    """Balloons that are at rest, whatever they were told."""
-    return balloon.put(where, target=np.nan, previous=np.nan, origin=np.nan, settled=size, allowance=np.nan)
-
-
-def _arrive(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
-    """One that stays short of a larger target by a page may get it yet: that much stays its own.
-
-    Where the guest took back what it gave the last time, it has yet to be seen whether it gives.
+    One that has failed is about to be told to stay where it is: should libvirt refuse that, it goes on. What was given
+    stays the guest's own though it does not take it, or all but a page, until it is told otherwise. Sizes that nobody
+    here asked for may not be the last ones, and are left alone where someone else set them.
     """
-    short = where & (balloon.target - size >= TOLERANCE)
-    settled = _settle(balloon, where, size).put(short, allowance=balloon.target).put(where, refusal_rest=0.0)
-    return settled.put(where & np.isneginf(balloon.reverted_at), backoff=0.0)
-
-
-def _fail(balloon: Balloon, size: Floats, now: float, tuning: Tuning) -> Balloon:
-    """Balloons that are about to be told to stay where they are: should libvirt refuse that, they go on.
-
-    What was given stays the guest's own, though it does not take it, until it is told otherwise.
-    """
-    where, backoff = balloon.failed, (2 * balloon.backoff).clip(tuning.rest_first, tuning.rest_longest)
-    settled = _settle(balloon, where, size)
-    settled = settled.put(where, previous=balloon.target, backoff=backoff, retry_at=now + backoff)
-    given = where & (balloon.target > size)
-    return settled.put(where & ~given, origin=balloon.origin).put(given, allowance=balloon.target)
-
-
-def _surprise(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
-    """Sizes nobody here asked for: they may not be the last ones, and are left alone where someone else set them."""
-    event, size = balloon.event, observation.allocation
-    resized, reverted = event == int(Event.RESIZED), event == int(Event.REVERTED)
-    drifted = (event == int(Event.DEFLATED)) | (event == int(Event.DRIFTED))
-    grew = resized & (size > _before(balloon)) & _gave(balloon, now, tuning)
-    settling = drifted & _settling(balloon, now)
-    hold = now + np.maximum(inventory.stabilization, tuning.outside_hold)
+    event, size, target, failed = balloon.event, observation.allocation, balloon.target, balloon.failed
+    arrived, resized, followed = (event == int(each) for each in (Event.ARRIVED, Event.RESIZED, Event.FOLLOWED))
+    by_itself = event == int(Event.DRIFTED)  # QEMU goes on to ask for what it was told
+    drifted, reverted = by_itself | (event == int(Event.DEFLATED)), event == int(Event.REVERTED)
+    grew = resized & (size > np.where(balloon.under_way, balloon.progress, balloon.settled))
+    reverts = reverted | (grew & _gave(balloon, now, tuning))
+    given = (arrived & (target - size >= TOLERANCE)) | (failed & (target > size))
+    balloon = balloon.put(
+        arrived | failed | resized | drifted,
+        target=np.nan,
+        previous=np.where(failed, target, np.nan),
+        origin=np.where((failed & ~given) | by_itself, balloon.origin, np.nan),
+        settled=size,
+        allowance=np.where(given, target, np.nan),
+    ).put(arrived, refusal_rest=0.0)
+    # Where the guest took back what it gave the last time, it has yet to be seen whether it gives.
+    balloon = balloon.put(arrived & np.isneginf(balloon.reverted_at), backoff=0.0)
+    backoff = (2 * balloon.backoff).clip(tuning.rest_first, tuning.rest_longest)
+    balloon = balloon.put(failed, backoff=backoff, retry_at=now + backoff)
+    settling = drifted & ~(now >= balloon.settles_at)
     balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + tuning.deadline))
-    balloon = balloon.put(resized, hold_until=hold).put(grew | reverted, reverted_at=now)
-    origin = np.where(event == int(Event.DRIFTED), balloon.origin, np.nan)  # QEMU goes on to ask for what it was told
-    balloon = _settle(balloon, resized | drifted, size).put(drifted, origin=origin)
-    return balloon.put(resized | drifted | reverted, rest_from=now + EVENT_SPACING, proposed=np.nan)
-
-
-def _come_home(balloon: Balloon, where: Bools, size: Floats) -> Balloon:
-    """Balloons that went on to where they had been told to go before."""
-    complete = where & (size > balloon.allowance - TOLERANCE)
-    return balloon.put(where, settled=size).put(complete, allowance=np.nan)
+    balloon = balloon.put(resized, hold_until=now + np.maximum(inventory.stabilization, tuning.outside_hold))
+    balloon = balloon.put(reverts, reverted_at=now)
+    balloon = balloon.put(resized | drifted | reverted, rest_from=now + EVENT_SPACING, proposed=np.nan)
+    balloon = balloon.put(event == int(Event.EXPIRED), origin=np.nan).put(followed, settled=size)
+    return balloon.put(followed & (size > balloon.allowance - TOLERANCE), allowance=np.nan)
 
 
 def ordered(
-    balloon: Balloon, observation: Observation, rows: Ints, targets: Floats, reasons: Ints, now: float
+    balloon: Balloon, observation: Observation, chosen: Bools, target: Floats, reason: Ints, now: float
 ) -> Balloon:
-    """Balloon changes that are about to be carried out; `targets` (bytes) and `reasons` are those of `rows`."""
-    chosen, size = mask(rows, len(balloon.phase)), observation.allocation
-    target, reason = spread(rows, targets, len(size)), balloon.last_reason.copy()
-    reason[rows] = reasons
+    """Balloons that are `chosen`, (n,), are about to be told to go to `target`, (n,) bytes, for a `reason`, (n,)."""
+    size = observation.allocation
     stood = (balloon.last_to < balloon.last_from) & ~(balloon.reverted_at > balloon.last_at)
     told = _told(balloon, chosen, target, size, now).put(chosen & stood, reverted_at=-np.inf)
-    told = told.put(chosen, last_at=now, last_from=size, last_to=target, last_reason=reason)
     told = told.put(chosen & (target < size), origin=size)
-    return told.put(chosen, reallocations=balloon.reallocations + 1)
+    count = balloon.reallocations + 1
+    return told.put(chosen, last_at=now, last_from=size, last_to=target, last_reason=reason, reallocations=count)
 
 
 def halted(
-    balloon: Balloon, observation: Observation, rows: Ints, targets: Floats, now: float, tuning: Tuning
+    balloon: Balloon, observation: Observation, chosen: Bools, target: Floats, now: float, tuning: Tuning
 ) -> Balloon:
-    """Balloons whose shrink ends: they are about to be told to go to `targets` (bytes, of `rows`), where they are or
-    have come from. They may have come further than is known, and come back.
+    """Balloons whose shrink ends: they are about to be told to go to `target` (n,) bytes, where they are or have come
+    from. They may have come further than is known, and come back.
     """
-    chosen, size = mask(rows, len(balloon.phase)), observation.allocation
     settles_at = np.fmax(balloon.settles_at, now + tuning.deadline)
-    told = _told(balloon, chosen, spread(rows, targets, len(size)), size, now)
+    told = _told(balloon, chosen, target, observation.allocation, now)
     return told.put(chosen, settles_at=settles_at)
 
 
-def relieved(balloon: Balloon, rows: Ints, sizes: Floats) -> Balloon:
-    """Stuck balloons that are about to be told to stay as they are, or to grow to `sizes` if they can, bytes."""
-    return balloon.put(mask(rows, len(balloon.phase)), allowance=spread(rows, sizes, len(balloon.phase)))
-
-
-def proposed(balloon: Balloon, rows: Ints, targets: Floats, reasons: Ints) -> Balloon:
-    """What Enforce would have ordered."""
-    reason = balloon.proposed_reason.copy()
-    reason[rows] = reasons
-    target = spread(rows, targets, len(reason))
-    return balloon.put(mask(rows, len(reason)), proposed=target, proposed_reason=reason)
-
-
 def _told(balloon: Balloon, chosen: Bools, target: Floats, size: Floats, now: float) -> Balloon:
+    if not np.count_nonzero(chosen):
+        return balloon
     told = balloon.having(phase=after(balloon.phase, np.where(chosen, int(Event.ORDERED), int(Event.NONE))))
     return told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
 
@@ -291,12 +239,6 @@ def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, 
     reachable = (observation.life == int(Life.RUNNING)) & (size > 0)
     gives = np.where(balloon.under_way, size - balloon.target, balloon.origin - size) > TOLERANCE
     return np.asarray(strays & ~goes_home & reachable & gives & ~resting(balloon, strays, now, tuning))
-
-
-def owed(balloon: Balloon, observation: Observation, inventory: Inventory) -> Floats:
-    """(n,) bytes that a balloon has less than before its shrink; than its definition, where its domain is released."""
-    belongs = np.where(balloon.release, inventory.definition, balloon.origin)
-    return np.fmax(np.fmin(belongs, inventory.maximum) - observation.allocation, 0.0)
 
 
 def committed(balloon: Balloon, observation: Observation, inventory: Inventory) -> Floats:

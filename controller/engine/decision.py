@@ -1,9 +1,46 @@
 """What one step decided: the engine's only output besides its own state."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from controller.engine.grounds import UNKNOWN, Figures
+import numpy as np
+
 from controller.engine.reasons import Reason
+
+
+class Figures(NamedTuple):
+    """Of one domain; bytes, NaN where unknown."""
+
+    demand: float = np.nan
+    """As last seen."""
+    forecast: float = np.nan
+    """Demand expected at the next look."""
+    upper: float = np.nan
+    """The quantile of it that decisions use."""
+    headroom: float = np.nan
+    wanted: float = np.nan
+    """Upper forecast (or memory that a balloon might not get) and headroom, within the limits."""
+    planned: float = np.nan
+    """What it should have by its share of the budget."""
+    allocation: float = np.nan
+    """Before the decision."""
+    target: float = np.nan
+    """As decided; the allocation where nothing was changed."""
+    threshold: float = np.nan
+    """By which the two differ at least where the domain is moved."""
+    excess: float = np.nan
+    """Shortfall expected to begin in one shortest interval, as things were."""
+    saving: float = np.nan
+    """What the plan would have saved of that so far, and is expected to save, byte-seconds."""
+    price: float = np.nan
+    """What that has to come to for a move, byte-seconds."""
+    budget: float = np.nan
+    free: float = np.nan
+    """Of the budget, before the decisions of the step; negative where more was given away."""
+
+
+UNKNOWN = Figures()
+"""Of a domain of which nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,20 +46,15 @@ def assess(effect: Effect, observation: Observation, now: float, tuning: Tuning)
     effect = effect.put(shrunk, size_before=effect.size, rss_before=effect.rss)
     asked = seen & np.isfinite(effect.size_before)
     if np.count_nonzero(asked):
-        effect = _judge(effect, asked, size, rss, now, tuning)
+        taken, fallen = effect.size_before - size, effect.rss_before - rss
+        owed = effect.rss_before - size - np.fmax(effect.rss_before - effect.size_before, tuning.own_memory)
+        works = asked & (taken >= TOLERANCE) & (fallen >= tuning.worked * taken)
+        regrown = asked & (taken < TOLERANCE)
+        fails = asked & (owed >= tuning.own_varies) & (fallen < tuning.failed * owed)
+        missed = np.where(fails, effect.missed + 1, 0)
+        found = fails & (missed >= tuning.confirmed)
+        rest = (2 * effect.rest).clip(tuning.doubt_first, tuning.doubt_longest)
+        effect = effect.put(asked, missed=missed).put(works, rest=0.0, rest_until=-np.inf)
+        effect = effect.put(works | regrown | found, size_before=np.nan, rss_before=np.nan)
+        effect = effect.put(found, missed=0, rest=rest, rest_until=now + rest)
     return effect.put(seen, size=size, rss=rss)
-
-
-def _judge(effect: Effect, asked: Bools, size: Floats, rss: Floats, now: float, tuning: Tuning) -> Effect:
-    """`asked`: (n,) guests of `size` that have shrunk and whose `rss`, bytes, tells what came of it."""
-    taken, fallen = effect.size_before - size, effect.rss_before - rss
-    owed = effect.rss_before - size - np.fmax(effect.rss_before - effect.size_before, tuning.own_memory)
-    works = asked & (taken >= TOLERANCE) & (fallen >= tuning.worked * taken)
-    regrown = asked & (taken < TOLERANCE)
-    fails = asked & (owed >= tuning.own_varies) & (fallen < tuning.failed * owed)
-    missed = np.where(fails, effect.missed + 1, 0)
-    found = fails & (missed >= tuning.confirmed)
-    rest = (2 * effect.rest).clip(tuning.doubt_first, tuning.doubt_longest)
-    effect = effect.put(asked, missed=missed).put(works, rest=0.0, rest_until=-np.inf)
-    effect = effect.put(works | regrown | found, size_before=np.nan, rss_before=np.nan)
-    return effect.put(found, missed=0, rest=rest, rest_until=now + rest)

@@ -5,16 +5,16 @@ far demand may jump from there: the reach. It is scale-free: where demand has be
 domains of this node come to by their maximum, as far as they agree in that.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.snapshot import TOLERANCE
-from controller.engine.tables import Bools, Floats, Ints, Table, column, mask, rows_of, spread
+from controller.engine.tables import Bools, Floats, Ints, Table, column, rows_of, spread
 from controller.engine.tuning import Tuning
-from controller.forecast import bound, calibration
+from controller.forecast import bound
 from controller.forecast.history import History
 from controller.forecast.model import Line
 from controller.forecast.tail import Tail
@@ -52,7 +52,8 @@ class Estimate(Table):
     foot: Floats = column(np.nan)
     """Demand at the newest look: what rises are counted from."""
     firm: Floats = column(0.0)
-    """What is kept, as long as nobody is in need, for memory that a balloon might not get."""
+    """What is kept of what it has, as long as nobody is in need, for headroom beside memory that a balloon might not
+    get; 0 where there is none."""
     reach: Floats = column(np.nan)
     """How far demand may rise beyond the foot: the unit of the learnt tail."""
     peak_minute: Floats = column(0.0)
@@ -72,11 +73,6 @@ class Estimate(Table):
         """(n,) upper forecast, or memory that a balloon might not get, and headroom."""
         return np.maximum(self.upper + headroom(inventory, self.upper), self.firm)
 
-    @property
-    def held(self) -> Floats:
-        """(n,) the most that was to be held in the last one to two stabilisation windows."""
-        return np.maximum(self.bucket, self.bucket_before)
-
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
@@ -90,11 +86,6 @@ class Accuracy:
     """The same had each demand been expected to stay as it was: what a model has to beat."""
     broken_bounds: int = 0
     """Demands above their upper forecast."""
-
-
-def fresh(observation: Observation, inventory: Inventory) -> Ints:
-    """(m,) rows of the domains that a policy owns and that this step brought a fresh sample of."""
-    return rows_of(observation.fresh & (inventory.policy >= 0))
 
 
 def judge(accuracy: Accuracy, estimate: Estimate, observation: Observation, rows: Ints) -> Accuracy:
@@ -121,25 +112,22 @@ def learn(
 
 
 def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
-    """Lines through the decision points of `rows`, each domain by its own policy's model."""
-    if len(inventory.models) == 1 and len(rows) <= BLOCK:
-        model = inventory.models[0]
-        return model.fit(history.points(now, _contiguous(rows), model.decision_points))
-    line = Line(*(np.empty(len(rows)) for _ in fields(Line)))
+    """Lines through the decision points of `rows`, ascending, each domain by its own policy's model."""
+    line = None
     for number, model in enumerate(inventory.models):
         mine = rows_of(inventory.model[rows] == number)
         for start in range(0, len(mine), BLOCK):
             block = mine[start : start + BLOCK]
-            part = model.fit(history.points(now, _contiguous(rows[block]), model.decision_points))
+            first, last = int(rows[block[0]]), int(rows[block[-1]])  # none between is left out: views instead of copies
+            chosen = slice(first, last + 1) if last - first == len(block) - 1 else rows[block]
+            part = model.fit(history.points(now, chosen, model.decision_points))
+            if len(block) == len(rows):
+                return part
+            line = line or Line(*(np.empty(len(rows)) for _ in fields(Line)))
             for item in fields(Line):
                 getattr(line, item.name)[block] = getattr(part, item.name)
+    assert line is not None
     return line
-
-
-def _contiguous(rows: Ints) -> Ints | slice:
-    """`rows`, ascending; as a slice where none between them is left out, which makes views instead of copies."""
-    first, last = int(rows[0]), int(rows[-1])
-    return slice(first, last + 1) if last - first == len(rows) - 1 else rows
 
 
 def update(
@@ -151,49 +139,44 @@ def update(
     now: float,
     tuning: Tuning,
 ) -> Estimate:
-    """Estimates, new ones of `fresh` domains. `ahead`: (n,) seconds until the next look."""
-    n, rows = len(inventory), fresh(observation, inventory)
-    chosen, percentile = mask(rows, n), inventory.percentile[rows]
-    width = _width(estimate, observation, inventory)[rows]
-    line = calibration.widened(fit(history, inventory, rows, now), width)
-    forecast = bound.predict(line, ahead[rows])
-    upper = np.maximum(bound.upper(line, ahead[rows], percentile), observation.demand[rows])
-    exhausted = now + bound.time_to_reach(line, observation.allocation[rows], percentile)
-    dense = spread(rows, np.array([forecast, upper, exhausted, width]), n)
+    """Estimates, new ones of domains with a fresh sample and a policy. `ahead`: (n,) seconds until the next look.
+
+    What peaks are above demand fades: a guest that swings by a tenth comes back to its peak no less than one that
+    doubles. What is not free when a balloon asks for it has to be reclaimed; where that fails, a kernel kills.
+    """
+    demand, size, doubtful = observation.demand, observation.allocation, observation.doubtful
+    chosen = observation.fresh & (inventory.policy >= 0)
+    rows = rows_of(chosen)
+    percentile = inventory.percentile[rows]
+    held = bound.width(estimate.width, demand > estimate.upper, inventory.percentile)
+    width = np.where(np.isnan(estimate.upper), estimate.width, held)
+    line = fit(history, inventory, rows, now)
+    line = replace(line, sigma=line.sigma * width[rows])
+    upper = np.maximum(bound.upper(line, ahead[rows], percentile), demand[rows])
+    exhausted = now + bound.time_to_reach(line, size[rows], percentile)
+    forecast, upper, exhausted = spread(
+        rows, np.array([bound.predict(line, ahead[rows]), upper, exhausted]), len(inventory)
+    )
+    elapsed = np.fmin(now - estimate.at, bound.FOREVER)
+    half_lives = np.maximum(_HALF_LIVES, tuning.peak_looks * inventory.interval_minimum)
+    peaks = demand + np.maximum(_peaks(estimate) - demand, 0.0) * np.exp2(-elapsed / half_lives)
+    kept = demand + doubtful
+    firm = np.where(doubtful > TOLERANCE, np.fmin(kept + headroom(inventory, kept), size), 0.0)
     made = estimate.put(
         chosen,
-        **_peaks_raised(estimate, observation, inventory, now, tuning),
+        **dict(zip(PEAK_HALF_LIVES, peaks, strict=True)),
+        highest=np.maximum(demand, estimate.highest),
         at=now,
-        error=observation.demand - estimate.forecast,
-        forecast=dense[0],
-        upper=dense[1],
-        exhausted_at=dense[2],
-        width=dense[3],
-        foot=observation.demand,
-        firm=_firm(observation, inventory),
+        error=demand - estimate.forecast,
+        forecast=forecast,
+        upper=upper,
+        exhausted_at=exhausted,
+        width=width,
+        foot=demand,
+        firm=firm,
     )
     made = _hold(made, inventory, chosen, now)
     return made.having(reach=_reach(made, observation, inventory, tuning))
-
-
-def _width(estimate: Estimate, observation: Observation, inventory: Inventory) -> Floats:
-    """(n,) of upper forecasts, now that the last ones have held or not."""
-    after = calibration.width(estimate.width, observation.demand > estimate.upper, inventory.percentile)
-    return np.where(np.isnan(estimate.upper), estimate.width, after)
-
-
-def _peaks_raised(
-    estimate: Estimate, observation: Observation, inventory: Inventory, now: float, tuning: Tuning
-) -> dict[str, Floats]:
-    """Peaks as they have faded, and the newest demand among them, by column.
-
-    What they are above demand fades: a guest that swings by a tenth comes back to its peak no less than one that
-    doubles.
-    """
-    demand, elapsed = observation.demand, np.fmin(now - estimate.at, bound.FOREVER)
-    half_lives = np.maximum(_HALF_LIVES, tuning.peak_looks * inventory.interval_minimum)
-    peaks = demand + np.maximum(_peaks(estimate) - demand, 0.0) * np.exp2(-elapsed / half_lives)
-    return dict(zip(PEAK_HALF_LIVES, peaks, strict=True)) | {"highest": np.maximum(demand, estimate.highest)}
 
 
 def _peaks(estimate: Estimate) -> Floats:
@@ -239,15 +222,6 @@ def _expected_highest(estimate: Estimate, observation: Observation, inventory: I
     mills = (score + np.sqrt(score * score + 8.0 / np.pi)) / 2.0
     highest = np.exp(mean + deviation * mills) * maximum
     return np.asarray(highest.clip(estimate.highest, np.maximum(maximum, estimate.highest)))
-
-
-def _firm(observation: Observation, inventory: Inventory) -> Floats:
-    """(n,) bytes that domains keep, of what they have, for headroom beside memory that a balloon might not get; 0 where
-    there is none. What is not free when a balloon asks for it has to be reclaimed; where that fails, a kernel kills.
-    """
-    held = observation.demand + observation.doubtful
-    kept = np.fmin(held + headroom(inventory, held), observation.allocation)
-    return np.where(observation.doubtful > TOLERANCE, kept, 0.0)
 
 
 def headroom(inventory: Inventory, base: Floats) -> Floats:

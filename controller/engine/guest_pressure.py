@@ -55,16 +55,6 @@ class GuestPressure(Table):
         """(n,) guests that are short of memory."""
         return np.asarray(self.level > int(Level.NONE))
 
-    @property
-    def exhausted(self) -> Bools:
-        """(n,) guests that have nothing left."""
-        return np.asarray(self.level == int(Level.EXHAUSTED))
-
-    @property
-    def mildly(self) -> bool:
-        """None is shorter than those were that had too little for what they read."""
-        return int(self.level.max(initial=int(Level.NONE))) <= int(Level.LOW)
-
     def holds(self, now: float) -> Bools:
         """(n,) guests that keep what they have: they were short a while ago."""
         return np.asarray(now - self.ended_at < self.hold)
@@ -82,13 +72,22 @@ def assess(
 
     A guest that is short while its balloon moves tells so, although its demand cannot be told.
     """
-    paging = _reads_back(observation, tuning)
-    level = _level(observation, paging, tuning)
-    samples = np.where(level > int(Level.NONE), pressure.samples + 1, 0)
-    since = np.where(level > int(Level.NONE), np.fmin(pressure.since, now), np.nan)
-    robbed = observation.swap_out_rate > _much(observation, tuning)
-    told = pressure.put(observation.telling, level=level, samples=samples, since=since, heard_at=now)
-    told = told.put(observation.telling, paging=paging, robbed=robbed)
+    told_size, usable, swapped = observation.told_size, observation.usable, observation.swapped
+    much = np.fmax(tuning.read_back_bytes, tuning.read_back * told_size)  # bytes a second from disk, or to it
+    # A page from swap is a major fault, too. What comes home into memory that has room for all that is still there
+    # shows nothing.
+    home = np.where(usable - tuning.low * told_size >= swapped, observation.home_rate, 0.0)
+    paging = np.maximum(observation.swap_in_rate, PAGE * observation.fault_rate) - home > much
+    cases = [
+        (usable < np.maximum(tuning.nothing_left * told_size, tuning.nothing_left_bytes), Level.EXHAUSTED),
+        (usable < tuning.low * told_size, Level.SHORT),
+        (paging & (usable < tuning.easy * told_size), Level.LOW),
+    ]
+    level = first_that_applies(cases, Level.NONE)
+    short, telling = level > int(Level.NONE), observation.telling
+    samples, since = np.where(short, pressure.samples + 1, 0), np.where(short, np.fmin(pressure.since, now), np.nan)
+    robbed = observation.swap_out_rate > much
+    told = pressure.put(telling, level=level, samples=samples, since=since, heard_at=now, paging=paging, robbed=robbed)
     told = told.put(balloon.event == int(Event.DEFLATED), level=np.maximum(told.level, int(Level.LOW)), heard_at=now)
     over = (now - told.heard_at > tuning.silent_need) | (observation.life == int(Life.NOT_RUNNING))
     return _ended(told.put(over, level=int(Level.NONE)), pressure, inventory, now, tuning)
@@ -108,29 +107,3 @@ def _ended(
     longer = (2 * before.hold).clip(first, np.maximum(first, tuning.rest_longest))
     again = np.where(without < np.maximum(before.hold, tuning.rest_first), longer, first)
     return pressure.put(ended, ended_at=now, hold=np.where(without < 0, before.hold, again))
-
-
-def _reads_back(observation: Observation, tuning: Tuning) -> Bools:
-    """(n,) guests that read back at a rate that shows them short of memory. A page from swap is a major fault, too.
-
-    What comes home from swap into memory that has room for all that is still there shows nothing.
-    """
-    room = observation.usable - tuning.low * observation.told_size
-    home = np.where(room >= observation.swapped, observation.home_rate, 0.0)
-    rate = np.maximum(observation.swap_in_rate, PAGE * observation.fault_rate) - home
-    return np.asarray(rate > _much(observation, tuning))
-
-
-def _much(observation: Observation, tuning: Tuning) -> Floats:
-    """(n,) bytes a second from disk, or to it, that show a guest short of memory."""
-    return np.fmax(tuning.read_back_bytes, tuning.read_back * observation.told_size)
-
-
-def _level(observation: Observation, reads_back: Bools, tuning: Tuning) -> Ints:
-    usable, size = observation.usable, observation.told_size
-    cases = [
-        (usable < np.maximum(tuning.nothing_left * size, tuning.nothing_left_bytes), Level.EXHAUSTED),
-        (usable < tuning.low * size, Level.SHORT),
-        (reads_back & (usable < tuning.easy * size), Level.LOW),
-    ]
-    return first_that_applies(cases, Level.NONE)

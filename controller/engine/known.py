@@ -13,6 +13,8 @@ from controller.engine.host import Host
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
+from controller.engine.reasons import Reason
+from controller.engine.snapshot import TOLERANCE, Life
 from controller.engine.tables import Bools, Floats
 from controller.engine.tuning import Tuning
 
@@ -33,8 +35,11 @@ class Bounds:
 class Known:
     """Of all n domains and their host. What follows from that is worked out once, by whoever asks first."""
 
-    inventory: Inventory
     bounds: Bounds
+    now: float
+    """Monotonic seconds."""
+    tuning: Tuning
+    inventory: Inventory
     observation: Observation
     pressure: GuestPressure
     balloon: Balloon
@@ -42,9 +47,6 @@ class Known:
     estimate: Estimate
     host: Host
     growth: Growth
-    now: float
-    """Monotonic seconds."""
-    tuning: Tuning
 
     @cached_property
     def pressed(self) -> Bools:
@@ -57,6 +59,43 @@ class Known:
         return np.asarray(self.pressed | self.growth.short)
 
     @cached_property
+    def usable(self) -> Bools:
+        """(n,) domains whose numbers may be acted on; who fell silent in need may be grown on its last word."""
+        seen = self.observation
+        told = seen.trouble == int(Reason.NONE)
+        if np.count_nonzero(told) < len(told):
+            silent = (seen.trouble == int(Reason.STALE_STATISTICS)) | (seen.trouble == int(Reason.NO_STATISTICS))
+            told |= silent & self.pressed
+        return np.asarray(told & (seen.life == int(Life.RUNNING)) & (seen.fresh_count > 0) & (seen.allocation > 0))
+
+    @cached_property
+    def told(self) -> Floats:
+        """(n,) bytes that each domain had when it last told of its memory, at most what it has."""
+        seen = self.observation
+        return np.where(self.pressure.samples > 0, np.fmin(seen.allocation, seen.told_size), seen.allocation)
+
+    @cached_property
+    def used(self) -> Floats:
+        """(n,) bytes: present demand and what keeps a guest out of reclaim, as far as known; at most what it has."""
+        return np.fmin(self.observation.demand / (1.0 - self.tuning.low), self.observation.allocation)
+
+    @cached_property
+    def useful(self) -> Floats:
+        """(n,) bytes that are worth a move to a guest in need: what keeps one of its size out of reclaim."""
+        low = self.tuning.low * self.observation.allocation
+        return np.fmax(np.fmin(low, self.bounds.threshold), TOLERANCE)
+
+    @cached_property
+    def shrinking(self) -> Bools:
+        """(n,) balloons that have been told a smaller size than they have."""
+        return self.balloon.shrinks(self.observation.allocation)
+
+    @cached_property
+    def gives(self) -> bool:
+        """Memory is on its way back."""
+        return bool(np.count_nonzero(self.shrinking & ~self.turning))
+
+    @cached_property
     def fruitless(self) -> Bools:
         """(n,) guests whose memory does not come back to the host when they shrink."""
         return self.effect.fruitless(self.now)
@@ -64,13 +103,7 @@ class Known:
     @cached_property
     def turning(self) -> Bools:
         """(n,) guests that have come under pressure, swap out, or are felt to grow, while they shrink."""
-        shrinks = self.balloon.shrinks(self.observation.allocation)
-        return np.asarray((self.in_need | self.pressure.robbed) & shrinks)
-
-    @cached_property
-    def at_ease(self) -> bool:
-        """No guest is short of memory, no balloon is on its way, and none is to be given back."""
-        return not np.count_nonzero(self.pressed | self.balloon.under_way | self.balloon.release)
+        return np.asarray((self.in_need | self.pressure.robbed) & self.shrinking)
 
     @cached_property
     def follows(self) -> Bools:

@@ -10,6 +10,7 @@ old as the wall clock says at the look that finds it, so a wall clock that is se
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -127,9 +128,8 @@ class Observation(Table):
     """Byte-seconds that the allocation was above demand."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """A look's samples, all (n,), NaN where a domain was not looked at."""
+class _Look(NamedTuple):
+    """A look's samples, all (n,), NaN where a domain was not looked at. Sizes are the balloon's alone."""
 
     looked: Bools
     life: Ints
@@ -147,22 +147,29 @@ class _Look:
     stamp: Floats
     """Of statistics of this life of the guest: QEMU repeats what it told before a reset until it tells anew."""
     sent_at: Floats
-
-    @property
-    def demand(self) -> Floats:
-        return self.actual - self.usable
+    demand: Floats
 
 
 def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now: float, tuning: Tuning) -> Observation:
     """What is known after a look and the events since the last one. `balloon` is as before this step."""
     nobody = np.zeros(len(snapshot.inventory), dtype=np.bool_)
-    observation = observation.having(fresh=nobody, telling=nobody)
-    observation = _born(doubt(observation, balloon.event == int(Event.CHOKED), now, tuning), snapshot, now)
-    if len(snapshot.samples.rows) == 0:
-        return _hear(observation, snapshot, now)
-    look = _dense(snapshot, observation, now)
-    before, measured = observation, _measure(observation, look, now)
-    observation = _hear(measured, snapshot, now)  # strictly after: an event that differs from the look came later
+    choked = balloon.event == int(Event.CHOKED)
+    before = observation = doubt(observation.having(fresh=nobody, telling=nobody), choked, now, tuning)
+    if np.count_nonzero(np.isnan(observation.booted_at)):
+        booted = np.maximum(snapshot.inventory.reset_at, snapshot.inventory.started_at)
+        ago = np.maximum(snapshot.wall - booted, 0.0)  # not later than now, should the wall clock have been set back
+        born = np.where(booted > 0, now - ago, -np.inf)
+        before = observation = observation.put(np.isnan(observation.booted_at), booted_at=born)
+    look = None
+    if len(snapshot.samples.rows):
+        look = _dense(snapshot, observation, now)
+        observation = _measure(observation, look, now)
+    measured = observation
+    if len(snapshot.events.rows):  # strictly after: an event that differs from the look came later
+        sizes = spread(snapshot.events.rows, snapshot.events.actual, len(nobody))
+        observation = _resized(observation, np.where(np.isnan(observation.allocation), np.nan, sizes), now)
+    if look is None:
+        return observation
     rest_from = np.fmax(observation.moved_at, balloon.rest_from)
     reports = np.isfinite(look.stamp)
     news = reports & (look.stamp != before.stamp)
@@ -182,17 +189,6 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     return _freshen(_tell(observation, look, telling, tuning), look, fresh, now)
 
 
-def silent_after(inventory: Inventory, tuning: Tuning) -> Floats:
-    """(n,) seconds without new statistics after which a guest counts as silent."""
-    period = np.maximum(inventory.interval_minimum, inventory.statistics_period)
-    return np.maximum(tuning.stale_after, tuning.stale_periods * period)
-
-
-def report_due(observation: Observation, inventory: Inventory) -> Floats:
-    """(n,) the earliest time of the guest's next statistics: a look before that brings nothing new."""
-    return np.asarray(observation.sent_at + inventory.statistics_period)
-
-
 def accrue(observation: Observation, counted: Bools, elapsed: float) -> tuple[Observation, float, float]:
     """`elapsed` seconds of shortfall and slack as last seen. Returns the sums added too, byte-seconds.
 
@@ -207,31 +203,18 @@ def accrue(observation: Observation, counted: Bools, elapsed: float) -> tuple[Ob
 
 
 def _dense(snapshot: Snapshot, observation: Observation, now: float) -> _Look:
-    """The look's samples; sizes are the balloon's alone."""
     samples, inventory = snapshot.samples, snapshot.inventory
     n, rows = len(observation.allocation), samples.rows
     given = np.isfinite(samples.usable) & ((samples.usable != 0) | ~(samples.unused > 0))
     actual = np.maximum(samples.actual - inventory.plugged[rows], 0.0)
-    maximum = np.minimum(samples.maximum, inventory.maximum[rows])
-    numbers = [actual, maximum, np.where(given, samples.usable, samples.unused), samples.unused]
-    numbers += [samples.caches, samples.available, samples.swap_in, samples.swap_out, samples.major_faults]
-    dense = spread(rows, np.array([*numbers, samples.rss, samples.updated]), n)
+    usable = np.where(given, samples.usable, samples.unused)
+    numbers = [actual, np.minimum(samples.maximum, inventory.maximum[rows]), usable, samples.unused, samples.caches]
+    numbers += [samples.available, samples.swap_in, samples.swap_out, samples.major_faults, samples.rss]
+    dense = spread(rows, np.array([*numbers, samples.updated, now - (snapshot.wall - samples.updated)]), n)
     life = observation.life.copy()
     life[rows] = samples.life
-    sent_at = now - (snapshot.wall - dense[-1])
-    this_life = sent_at > observation.booted_at
-    stamp, sent_at = np.where(this_life, dense[-1], np.nan), np.where(this_life, sent_at, np.nan)
-    return _Look(mask(rows, n), life, *(*dense[:-1], stamp, sent_at))
-
-
-def _born(observation: Observation, snapshot: Snapshot, now: float) -> Observation:
-    """When each guest began to live, once for each; not later than now, should the wall clock have been set back."""
-    new = np.isnan(observation.booted_at)
-    if not np.count_nonzero(new):
-        return observation
-    booted = np.maximum(snapshot.inventory.reset_at, snapshot.inventory.started_at)
-    at = np.where(booted > 0, now - np.maximum(snapshot.wall - booted, 0.0), -np.inf)
-    return observation.put(new, booted_at=at)
+    dense[-2:, ~(dense[-1] > observation.booted_at)] = np.nan
+    return _Look._make((mask(rows, n), life, *dense, dense[0] - dense[2]))
 
 
 def _resized(observation: Observation, size: Floats, now: float) -> Observation:
@@ -244,19 +227,10 @@ def _measure(observation: Observation, look: _Look, now: float) -> Observation:
     size, stopped = look.actual, look.looked & (look.life == int(Life.NOT_RUNNING))
     if np.count_nonzero(stopped):
         observation, size = observation.put(stopped, allocation=0.0), np.where(stopped, np.nan, size)
-    observation = _resized(observation, size, now)
-    known = np.isfinite(look.rss)
+    observation, known = _resized(observation, size, now), np.isfinite(look.rss)
     observation = observation.put(look.looked, seen_at=now, life=look.life, rss_known=known)
     observation = observation.put(np.isfinite(look.maximum), maximum=look.maximum)
     return observation.put(known, rss=look.rss, rss_size=observation.allocation)
-
-
-def _hear(observation: Observation, snapshot: Snapshot, now: float) -> Observation:
-    """Balloon events, of domains whose size is known."""
-    if len(snapshot.events.rows) == 0:
-        return observation
-    sizes = spread(snapshot.events.rows, snapshot.events.actual, len(observation.allocation))
-    return _resized(observation, np.where(np.isnan(observation.allocation), np.nan, sizes), now)
 
 
 def _judge(
@@ -264,6 +238,7 @@ def _judge(
 ) -> Observation:
     """Why each sample cannot be acted on, the first cause that applies."""
     demand, age = look.demand, now - look.sent_at
+    period = np.maximum(inventory.interval_minimum, inventory.statistics_period)
     missing = ~(np.isfinite(demand) & (look.stamp > 0)) | (look.available == 0)
     absurd = (at_rest & ((demand < 0) | (demand > look.actual))) | (look.available < 0) | ~(look.actual > 0)
     beyond = np.fmax(look.actual, look.available) > inventory.maximum + TOLERANCE
@@ -280,7 +255,7 @@ def _judge(
         ]
     cases += [
         (age < -FUTURE_TOLERANCE, Reason.FUTURE_STATISTICS),
-        (age > silent_after(inventory, tuning), Reason.STALE_STATISTICS),
+        (age > np.maximum(tuning.stale_after, tuning.stale_periods * period), Reason.STALE_STATISTICS),
     ]
     return observation.put(look.looked, trouble=first_that_applies(cases, Reason.NONE), absurd_since=since)
 
@@ -303,12 +278,19 @@ def _breathe(
 
 
 def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning) -> Observation:
-    """What a guest counts, and its rate between two telling samples; 0 where either did not tell."""
-    elapsed = np.maximum(look.sent_at - observation.told_at, ROUNDING)
+    """What a guest counts, and its rate between two telling samples; 0 where either did not tell.
+
+    What it frees, it is taken to free of what is in memory and in swap alike.
+    """
+    elapsed, swapped = np.maximum(look.sent_at - observation.told_at, ROUNDING), observation.swapped
     back = np.fmax(look.swap_in - observation.swap_in, 0.0)
     gone = np.fmax(look.swap_out - observation.swap_out, 0.0)
     gone = np.where(look.usable < tuning.easy * look.actual, gone, 0.0)  # with memory to spare it is the guest's choice
-    swapped = _swapped(observation, look, gone, back, elapsed, tuning)
+    if np.count_nonzero(gone + swapped):
+        used = observation.told_size - observation.usable
+        left = ((look.demand + gone) / np.fmax(used + back, 1.0)).clip(0.0, 1.0)
+        kept = swapped * np.exp2(-elapsed / tuning.swapped_half_life) * left
+        swapped = np.fmin(np.fmax(kept + gone - back, 0.0), observation.maximum)
     return observation.put(
         telling,
         telling=True,
@@ -325,21 +307,6 @@ def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning)
         home_rate=np.minimum(back, observation.swapped) / elapsed,
         fault_rate=np.fmax((look.major_faults - observation.major_faults) / elapsed, 0.0),
     )
-
-
-def _swapped(
-    observation: Observation, look: _Look, gone: Floats, back: Floats, elapsed: Floats, tuning: Tuning
-) -> Floats:
-    """(n,) bytes that guests have in swap and want, after `gone` (n,) bytes went there and `back` (n,) bytes were read.
-
-    What one frees, it is taken to free of what is in memory and in swap alike.
-    """
-    if not np.count_nonzero(gone + observation.swapped):
-        return observation.swapped
-    used = observation.told_size - observation.usable
-    left = ((look.demand + gone) / np.fmax(used + back, 1.0)).clip(0.0, 1.0)
-    kept = observation.swapped * np.exp2(-elapsed / tuning.swapped_half_life) * left
-    return np.asarray(np.fmin(np.fmax(kept + gone - back, 0.0), observation.maximum))
 
 
 def _freshen(observation: Observation, look: _Look, fresh: Bools, now: float) -> Observation:

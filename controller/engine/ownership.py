@@ -7,6 +7,7 @@ A policy of mode Pause owns nothing: wherever it is for the node, no other enfor
 brings policies takes the rollout off where it has come to this node.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -15,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from controller.api.policy import ForecastModel, MemoryPolicy, Mode, Spec
+from controller.api.quantity import SMALLEST_BARE
 from controller.api.selectors import Candidate, Candidates, matches_node
 from controller.api.wishes import Wishes
 from controller.engine.inventory import Bools, Budget, DomainFacts, Floats, Ints, Inventory
-from controller.engine.pods import promised_by_pod, room_in_pod
 from controller.engine.reasons import Reason
 from controller.forecast import registry
 from controller.forecast.model import Model
@@ -27,6 +28,15 @@ UNOWNED_INTERVAL = 60.0
 """Seconds between looks at domains that no policy owns: their size counts against the budget."""
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
+
+_PAGE_TABLES = 512
+"""A page of 4 KiB takes an entry of 8 bytes: that part of a guest's memory, as KubeVirt reckons too."""
+_BESIDE = 64 * 2**20
+"""Bytes that QEMU and libvirt's daemon take beside the guest at least: 30 and 35 MiB in KubeVirt's own sum."""
+_LEAST_BOUND = 2**30
+"""Bytes. KubeVirt adds a few hundred MiB for itself, QEMU and libvirt, and 8 MiB a vCPU."""
+_LARGE_GUEST = 64
+"""Guests of more than 64 GiB have more vCPUs and page tables: up to this part of their memory is overhead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +84,34 @@ def assign(
     """
     here = [policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)]
     held = tuple(policy.metadata.name for policy in here if _held(policy.spec))
-    ranked = sorted(map(_observed_if_held, here), key=_rank)
+    ranked = sorted(
+        map(_observed_if_held, here),
+        key=lambda policy: (
+            -policy.spec.priority,
+            policy.metadata.creation_timestamp or _LATEST,
+            policy.metadata.name,
+        ),
+    )
     pausing = tuple(policy.metadata.name for policy in ranked if policy.spec.mode == "Pause")
     overruled = tuple(policy.metadata.name for policy in ranked if observe and policy.spec.mode == "Enforce")
     owners, lost, matched = _owners(facts, ranked)
-    modes = [_mode(policy.spec, paused=observe or bool(pausing)) for policy in ranked]
+    modes: list[Mode] = [policy.spec.mode for policy in ranked]
+    if observe or pausing:
+        modes = ["Observe" if mode == "Enforce" else mode for mode in modes]
     specs = [
         *(policy.spec.model_copy(update={"mode": mode}) for policy, mode in zip(ranked, modes, strict=True)),
         _UNOWNED,
     ]
     models: dict[Model, int] = {}
     shared = [_of_policy(spec, models) for spec in specs]
-    columns = [
-        shared[owner] | _of_domain(domain, specs[owner], Reason.NONE if owner >= 0 else unowned)
+    settings = [
+        {"policy": owner} | shared[owner] | _of_domain(domain, specs[owner], Reason.NONE if owner >= 0 else unowned)
         for domain, owner in zip(facts, owners.tolist(), strict=True)
     ]
-    arrays: dict[str, Any] = {
-        name: np.array([column[name] for column in columns], dtype=kind) for name, kind in _COLUMNS.items()
+    columns: dict[str, Any] = {
+        name: np.array([each[name] for each in settings], dtype=kind) for name, kind in _COLUMNS.items()
     }
+    in_pods = any(domain.pod is not None for domain in facts)
     inventory = Inventory(
         keys=tuple(domain.key for domain in facts),
         names=tuple(domain.name for domain in facts),
@@ -99,10 +119,10 @@ def assign(
         policies=tuple(policy.metadata.name for policy in ranked),
         modes=tuple(modes),
         models=tuple(models),
-        budget=replace(node_budget(ranked), least=_least(facts, node)),
+        # What pods do not get counts once more where the system uses it, as that is in the host's own use: careful.
+        budget=replace(node_budget(ranked), least=float(max(node.eviction, node.withheld if in_pods else 0))),
         index={domain.key: row for row, domain in enumerate(facts)},
-        policy=owners,
-        **arrays,
+        **columns,
     )
     unmatched = tuple(
         name for number, name in enumerate(inventory.policies) if number not in matched and modes[number] != "Pause"
@@ -121,19 +141,12 @@ def _observed_if_held(policy: MemoryPolicy) -> MemoryPolicy:
     return policy.model_copy(update={"spec": policy.spec.model_copy(update={"mode": "Observe"})})
 
 
-def _mode(spec: Spec, *, paused: bool) -> Mode:
-    """The mode in force: whatever a policy says, a pause, or a start to observe, leaves it to observe."""
-    return "Observe" if paused and spec.mode == "Enforce" else spec.mode
-
-
-def _rank(policy: MemoryPolicy) -> tuple[int, datetime, str]:
-    metadata = policy.metadata
-    return -policy.spec.priority, metadata.creation_timestamp or _LATEST, metadata.name
-
-
 def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tuple[Ints, dict[int, Ints], set[int]]:
     """(n,) places in `ranked` of each domain's owner (-1: none), the rows each policy lost, and who selects any."""
-    candidates = Candidates([_candidate(domain) for domain in facts])
+    named = [Candidate(each.name, each.uuid, each.wishes.labels) for each in facts]
+    for row, pod in ((row, each.pod) for row, each in enumerate(facts) if each.pod is not None):
+        named[row] = named[row]._replace(pod_labels=pod.labels, namespace_labels=pod.namespace_labels)
+    candidates = Candidates(named)
     owners = np.full(len(facts), -1, dtype=np.int64)
     lost: dict[int, Ints] = {}
     matched: set[int] = set()
@@ -150,15 +163,6 @@ def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tup
         if not free.all():
             lost[number] = rows[~free]
     return owners, lost, matched
-
-
-def _candidate(domain: DomainFacts) -> Candidate:
-    name, uuid, labels, pod = domain.name, domain.uuid, domain.wishes.labels, domain.pod
-    return (
-        Candidate(name, uuid, labels)
-        if pod is None
-        else Candidate(name, uuid, labels, pod.labels, pod.namespace_labels)
-    )
 
 
 def _losses(
@@ -178,12 +182,9 @@ def _losses(
 
 
 _DTYPES: dict[Any, type] = {Floats: np.float64, Ints: np.int64, Bools: np.bool_}
-_COLUMNS = {
-    each.name: _DTYPES[each.type]
-    for each in fields(Inventory)
-    if each.type in _DTYPES and each.init and each.name != "policy"
-}
-"""Settings of domains, with their types: the arrays of `Inventory` but for who owns what."""
+_COLUMNS = {item.name: _DTYPES[item.type] for item in fields(Inventory) if item.init and item.type in _DTYPES}
+_FACTS = _COLUMNS.keys() & {item.name for item in fields(DomainFacts)}
+"""Columns that are facts as they are."""
 
 _UNOWNED = MemoryPolicy.model_validate(
     {
@@ -229,18 +230,7 @@ def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, fl
     ceilings = (limits.maximum, limits.maximum_percent * domain.maximum // 100, wishes.maximum)
     allowed = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)
     ceiling = min(max(allowed, promised), room_in_pod(domain))
-    return {
-        "incarnation": domain.incarnation,
-        "reset_at": domain.reset_at,
-        "started_at": domain.started_at,
-        "statistics_period": domain.statistics_period,
-        "maximum": domain.maximum,
-        "definition": domain.definition,
-        "autodeflate": domain.autodeflate,
-        "resident": domain.resident,
-        "in_file": domain.in_file,
-        "devices": domain.devices,
-        "plugged": domain.plugged,
+    return {name: getattr(domain, name) for name in _FACTS} | {
         "obstacle": obstacle,
         "enforce": obstacle is Reason.NONE and spec.mode == "Enforce" and not wishes.observe,
         "minimum": min(minimum, ceiling),
@@ -267,16 +257,6 @@ def forecaster(choice: ForecastModel) -> Model:
     return registry.model(choice.type, **choice.chosen.model_dump())
 
 
-def _least(facts: Sequence[DomainFacts], node: NodeIdentity) -> float:
-    """Bytes that are kept whatever policies say: of domains in pods also what their node gives to no pod.
-
-    What other pods use really is in the host's own use, and what the system uses is too: where it has a reservation in
-    Kubernetes that counts once more, which is careful.
-    """
-    in_pods = any(domain.pod is not None for domain in facts)
-    return float(max(node.eviction, node.withheld if in_pods else 0))
-
-
 def node_budget(policies: Sequence[MemoryPolicy]) -> Budget:
     """The most careful of the policies that act; of all, where none does; as by default, where there is none."""
     owning = [policy for policy in policies if policy.spec.mode != "Pause"]
@@ -287,3 +267,27 @@ def node_budget(policies: Sequence[MemoryPolicy]) -> Budget:
         reserve_fraction=max(budget.reserve_percent for budget in budgets) / 100,
         maximum=min(np.inf if budget.maximum is None else float(budget.maximum) for budget in budgets),
     )
+
+
+def promised_by_pod(domain: DomainFacts) -> int:
+    """Bytes of its maximum that the scheduler guarantees: its pod's request less the overhead; 0 outside of a pod.
+
+    The overhead is what the pod's limit, or its request where it has none, exceeds the guest's memory by. That tells
+    nothing where it is below 0, as with requests of less than the guest, or more than KubeVirt ever adds, as with a
+    limit of a user's own: there all of the request counts, which is the careful reading.
+    """
+    pod = domain.pod
+    if pod is None:
+        return 0
+    guest = domain.maximum + domain.devices
+    beyond = (pod.request if pod.limit is None else pod.limit) - guest
+    overhead = beyond if 0 <= beyond <= max(_LEAST_BOUND, guest // _LARGE_GUEST) else 0
+    return min(max(pod.request - overhead - domain.devices, 0), domain.maximum)
+
+
+def room_in_pod(domain: DomainFacts) -> float:
+    """Bytes that the balloon may give at most, so that the kernel kills nothing in its pod; inf where that is all."""
+    if domain.pod is None or domain.pod.limit is None:
+        return math.inf
+    room = domain.pod.limit - _BESIDE - (domain.maximum + domain.devices) // _PAGE_TABLES - domain.devices
+    return math.inf if room >= domain.maximum else float(max(room, SMALLEST_BARE))

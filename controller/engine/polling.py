@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.engine import observation as observing
 from controller.engine.allocation import Exposure
 from controller.engine.inventory import Inventory
 from controller.engine.known import Known
@@ -75,7 +74,7 @@ def _until_news(known: Known) -> Floats:
     observation, inventory, troubled_interval = known.observation, known.inventory, known.tuning.troubled_interval
     shortest, longest, trouble = inventory.interval_minimum, inventory.interval_maximum, observation.trouble
     troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
-    report_due = observing.report_due(observation, inventory) - known.now
+    report_due = observation.sent_at + inventory.statistics_period - known.now
     awaited = np.where(troubled, troubled_interval, np.minimum(report_due, longest))
     return np.where(troubled, np.minimum(np.maximum(awaited, shortest), longest), np.maximum(awaited, shortest))
 

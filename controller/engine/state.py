@@ -1,16 +1,15 @@
 """All the engine remembers between steps: one dataclass of arrays keyed by domain."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.engine.allocation import Exposure
+from controller.engine.decision import Figures
 from controller.engine.effect import Effect
 from controller.engine.estimate import Accuracy, Estimate
 from controller.engine.felt import Growth
-from controller.engine.grounds import Grounds
 from controller.engine.guest_pressure import GuestPressure
 from controller.engine.host import Host
 from controller.engine.inventory import Inventory
@@ -19,12 +18,9 @@ from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.phases import Balloon
 from controller.engine.polling import Polling
 from controller.engine.reasons import Reason
-from controller.engine.tables import Frozen, plain
+from controller.engine.tables import Bools, Floats, Frozen, Ints, Table
 from controller.forecast.history import History
 from controller.forecast.tail import Tail
-
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,8 @@ class State(Frozen):
     polling: Polling
     reason: Ints
     """(n,) `Reason` of each domain's newest decision."""
-    grounds: Grounds
-    """The numbers that decision came from."""
+    grounds: Floats
+    """(m, n) the m numbers that decision came from, as in `Figures`."""
     host: Host
     minimums_fit: bool = True
     """All minimums were within the budget at the last step; where not, they are met in proportion."""
@@ -74,47 +70,26 @@ class State(Frozen):
     @classmethod
     def initial(cls) -> "State":
         """Nothing known, no domains."""
+        tables: dict[str, Any] = {
+            item.name: item.type.blank(0)
+            for item in fields(cls)
+            if isinstance(item.type, type) and issubclass(item.type, Table)
+        }
         return cls(
-            assign((), (), NodeIdentity("")).inventory,
-            Observation.blank(0),
-            GuestPressure.blank(0),
-            Balloon.blank(0),
-            Effect.blank(0),
-            Growth.blank(0),
-            History.empty(0),
-            Tail.empty(0),
-            Estimate.blank(0),
-            Exposure.blank(0),
-            Polling.blank(0),
-            np.empty(0, dtype=np.int64),
-            Grounds.blank(0),
-            Host(),
+            inventory=assign((), (), NodeIdentity("")).inventory,
+            history=History.empty(0),
+            tail=Tail.empty(0),
+            reason=np.empty(0, dtype=np.int64),
+            grounds=np.empty((len(Figures._fields), 0)),
+            host=Host(),
+            **tables,
         )
+
+    def figures(self, row: int) -> Figures:
+        """The numbers that the newest decision about one domain came from."""
+        return Figures._make(self.grounds[:, row].tolist())
 
     @property
     def stable(self) -> Bools:
         """(n,) domains that are stable; one that must not be touched is, whatever its demand does."""
         return np.asarray(self.polling.stable | (self.inventory.obstacle != int(Reason.NONE)))
-
-    def dump(self) -> dict[str, Any]:
-        """Everything, as plain lists for JSON."""
-        parts = {
-            name: getattr(self, name).dump()
-            for name in ("observation", "pressure", "balloon", "effect", "growth", "estimate", "exposure", "polling")
-        }
-        return {
-            "keys": list(self.inventory.keys),
-            "names": list(self.inventory.names),
-            "budget": self.host.budget,
-            "reason": [str(Reason(code)) for code in self.reason.tolist()],
-            "history": self.history.to_dict(),
-            "host": {
-                "total": self.host.reading.total,
-                "available": self.host.reading.available,
-                "pressure": self.host.reading.pressure,
-                "own_use": self.host.own_use,
-                "own_forecast": self.host.own_forecast,
-                "history": plain(self.host.history.values[0]),
-            },
-            **parts,
-        }

@@ -3,7 +3,9 @@
 Each stage takes what the ones before it have made and returns its own table. The same step runs live and in replay.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
+from operator import attrgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +13,7 @@ from controller import planner
 from controller.engine import actuation, balloon, effect, estimate, felt, guest_pressure, host, observation, polling
 from controller.engine.actuation import Situation
 from controller.engine.allocation import allocate, expose
-from controller.engine.decision import Action, Decision, Notice
-from controller.engine.grounds import grounds
-from controller.engine.held import held
+from controller.engine.decision import Action, Decision, Figures, Notice
 from controller.engine.inventory import Inventory
 from controller.engine.known import Bounds, Known, bounds
 from controller.engine.phases import Event
@@ -33,21 +33,27 @@ FOR_OTHERS = np.isin(
 
 DEFAULT = Tuning()
 
+_KNOWN = attrgetter(*(item.name for item in fields(Known) if item.name not in ("bounds", "now", "tuning")))
+_TAKEN = ("observation", "pressure", "estimate", "exposure", "effect", "growth")
+"""Tables of which a domain keeps its row as long as its guest runs."""
+
 
 def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT) -> tuple[State, Decision]:
     """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
     before = align(state, snapshot.inventory, now)
     elapsed = 0.0 if np.isnan(before.totals.at) else now - before.totals.at
-    state = _estimate(_take_in(_accrue(before, elapsed), snapshot, now, tuning), now, tuning)
+    state = _estimate(_take_in(before, snapshot, elapsed, now, tuning), now, tuning)
     limits = bounds(state.inventory, state.observation)
     state, ended = _end(state, limits, now, tuning)
-    known = _known(state, limits, now, tuning)
+    known = Known(limits, now, tuning, *_KNOWN(state))
     state, made = _enforce(state, known, elapsed)
     state, proposals = _propose(state, known, elapsed)
     looked = mask(snapshot.samples.rows, len(state.inventory))
-    state = _poll(state, known, looked, made, proposals, elapsed)
-    moved = {action.row for action in made.actions}
-    actions = (*(action for action in ended if action.row not in moved), *made.actions)
+    polled = polling.poll(state.polling, known, state.exposure, looked, tuning.look_price * known.mean_demand, elapsed)
+    moved, unverified = made.moved | proposals.moved, made.unverified | proposals.unverified
+    state = state.having(polling=polling.hasten(polled, known, moved, ~FOR_OTHERS[state.reason], unverified))
+    rows = {action.row for action in made.actions}
+    actions = (*(action for action in ended if action.row not in rows), *made.actions)
     state = state.having(totals=_count_up(state, looked, actions, elapsed, now))
     return state, Decision(actions, proposals.actions, _notices(state, before))
 
@@ -59,46 +65,32 @@ def parting(state: State, now: float, tuning: Tuning = DEFAULT) -> tuple[Action,
 
 
 def align(state: State, inventory: Inventory, now: float) -> State:
-    """The state with its rows in the order of `inventory`; one that is new, was started anew or reset begins blank."""
+    """The state with its rows in the order of `inventory`; one that is new, was started anew or reset begins blank.
+
+    Domains whose policy may have changed are looked at soon, those released at once.
+    """
     old = state.inventory
     if inventory is old:
         return state
-    same, rows = _rows_before(old, inventory)
-    aligned = state.having(
+    same = kept = np.array([old.index.get(key, -1) for key in inventory.keys], dtype=np.int64)
+    if len(old):
+        same = np.where(old.incarnation[same] == inventory.incarnation, same, -1)
+        kept = np.where(old.reset_at[same] == inventory.reset_at, same, -1)
+    known = rows_of(kept >= 0)
+    figures, reason = np.full((len(Figures._fields), len(kept)), np.nan), np.zeros(len(kept), dtype=np.int64)
+    figures[:, known], reason[known] = state.grounds[:, kept[known]], state.reason[kept[known]]
+    moves, polled = balloon.hand_over(state.balloon, old, inventory, same, kept, now), state.polling.take(kept)
+    soon = np.where(same >= 0, np.minimum(polled.next_look, now + inventory.interval_minimum), polled.next_look)
+    return state.having(
+        **{name: getattr(state, name).take(kept) for name in _TAKEN},
         inventory=inventory,
-        observation=state.observation.take(rows),
-        pressure=state.pressure.take(rows),
-        history=state.history.select(rows, max(model.decision_points for model in inventory.models)),
-        tail=state.tail.select(rows),
-        estimate=state.estimate.take(rows),
-        exposure=state.exposure.take(rows),
-        balloon=balloon.hand_over(state.balloon, old, inventory, same, rows, now),
-        effect=state.effect.take(rows),
-        growth=state.growth.take(rows),
-        polling=state.polling.take(rows),
-        reason=np.where(rows >= 0, state.reason[rows], 0) if len(old) else np.zeros(len(rows), dtype=np.int64),
-        grounds=state.grounds.take(rows),
+        history=state.history.select(kept, max(model.decision_points for model in inventory.models)),
+        tail=state.tail.select(kept),
+        balloon=moves,
+        polling=polled.having(next_look=np.where(moves.release, now, soon)),
+        reason=reason,
+        grounds=figures,
     )
-    return _look_soon(aligned, same, now)
-
-
-def _rows_before(old: Inventory, new: Inventory) -> tuple[Ints, Ints]:
-    """(n,) the row that each domain of `new` had in `old`, -1 where it was started since; and the same with -1 also
-    where its guest was reset since.
-    """
-    rows = np.array([old.index.get(key, -1) for key in new.keys], dtype=np.int64)
-    if not len(old):
-        return rows, rows
-    same = np.where(old.incarnation[rows] == new.incarnation, rows, -1)
-    return same, np.where(old.reset_at[rows] == new.reset_at, same, -1)
-
-
-def _look_soon(state: State, same: Ints, now: float) -> State:
-    """Domains whose policy may have changed are looked at soon, those released at once."""
-    soon = np.minimum(state.polling.next_look, now + state.inventory.interval_minimum)
-    due_at = np.where(same >= 0, soon, state.polling.next_look)
-    next_look = np.where(state.balloon.release, now, due_at)
-    return state.having(polling=state.polling.having(next_look=next_look))
 
 
 def due(state: State, inventory: Inventory, now: float) -> list[str]:
@@ -114,37 +106,32 @@ def next_due(state: State, inventory: Inventory, now: float) -> float:
     return float(align(state, inventory, now).polling.next_look.min(initial=np.inf))
 
 
-def _accrue(state: State, elapsed: float) -> State:
-    """What was last seen has held since the last step."""
-    counted = state.inventory.acted_on & (state.observation.life == int(Life.RUNNING))
+def _take_in(state: State, snapshot: Snapshot, elapsed: float, now: float, tuning: Tuning) -> State:
+    """What the step is told, stage by stage; each returns its own table. What was last seen has held until now."""
+    inventory, totals = state.inventory, state.totals
+    counted = inventory.acted_on & (state.observation.life == int(Life.RUNNING))
     observed, shortfall, slack = observation.accrue(state.observation, counted, elapsed)
-    totals = state.totals
-    totals = totals.having(shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
-    return state.having(observation=observed, totals=totals)
-
-
-def _take_in(state: State, snapshot: Snapshot, now: float, tuning: Tuning) -> State:
-    """What the step is told, stage by stage; each returns its own table."""
     answered = balloon.answered(state.balloon, snapshot.outcomes, now, tuning)
-    observed = observation.observe(state.observation, answered, snapshot, now, tuning)
-    followed = balloon.follow(answered, observed, state.inventory, now, tuning)
-    pressure = guest_pressure.assess(state.pressure, observed, followed, state.inventory, now, tuning)
-    committed = balloon.committed(followed, observed, state.inventory)
-    taken = held(followed, observed, state.inventory, committed)
-    accounted = host.update(state.host, snapshot.host, taken, state.inventory.budget, now, tuning)
-    shown = effect.assess(state.effect, observed, now, tuning)
-    growth = felt.feel(state.growth, snapshot.felt, observed, followed, state.inventory, now, tuning)
+    observed = observation.observe(observed, answered, snapshot, now, tuning)
+    followed = balloon.follow(answered, observed, inventory, now, tuning)
+    held = host.held(followed, observed, inventory, balloon.committed(followed, observed, inventory))
     return state.having(
-        observation=observed, balloon=followed, effect=shown, pressure=pressure, growth=growth, host=accounted
+        observation=observed,
+        balloon=followed,
+        effect=effect.assess(state.effect, observed, now, tuning),
+        pressure=guest_pressure.assess(state.pressure, observed, followed, inventory, now, tuning),
+        growth=felt.feel(state.growth, snapshot.felt, observed, followed, inventory, now, tuning),
+        host=host.update(state.host, snapshot.host, held, inventory.budget, now, tuning),
+        totals=totals.having(shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack),
     )
 
 
 def _estimate(state: State, now: float, tuning: Tuning) -> State:
     """What fresh samples tell of the next look, and of how far demand rises beyond what was foreseen."""
-    rows = estimate.fresh(state.observation, state.inventory)
+    seen, inventory = state.observation, state.inventory
+    rows = rows_of(seen.fresh & (inventory.policy >= 0))
     if len(rows) == 0:
         return state
-    seen, inventory = state.observation, state.inventory
     history = state.history.append(rows, now, seen.demand[rows])
     ahead = np.maximum(state.polling.interval, inventory.interval_minimum)
     return state.having(
@@ -155,25 +142,6 @@ def _estimate(state: State, now: float, tuning: Tuning) -> State:
     )
 
 
-def _usable(state: State) -> Bools:
-    """(n,) domains whose numbers may be acted on; a guest that fell silent in need may be grown on its last word."""
-    seen = state.observation
-    told = seen.trouble == int(Reason.NONE)
-    if np.count_nonzero(told) < len(told):
-        silent = (seen.trouble == int(Reason.STALE_STATISTICS)) | (seen.trouble == int(Reason.NO_STATISTICS))
-        told |= silent & state.pressure.pressed
-    return np.asarray(told & (seen.life == int(Life.RUNNING)) & (seen.fresh_count > 0) & (seen.allocation > 0))
-
-
-def _releasable(state: State) -> Bools:
-    """(n,) domains that may be given back what they had. That needs no statistics, which may be off by now."""
-    seen, release = state.observation, state.balloon.release
-    if not np.count_nonzero(release):
-        return release
-    untouched = state.inventory.obstacle == int(Reason.NO_POLICY)
-    return np.asarray(release & untouched & (seen.life == int(Life.RUNNING)) & (seen.allocation > 0))
-
-
 def _end(state: State, limits: Bounds, now: float, tuning: Tuning) -> tuple[State, tuple[Action, ...]]:
     """Shrinks end that came to nothing, or whose domains are no longer to be changed: at another size than QEMU was
     told, so that an old order does not take effect at a bad moment.
@@ -181,117 +149,91 @@ def _end(state: State, limits: Bounds, now: float, tuning: Tuning) -> tuple[Stat
     A guest that could not give more has nothing left: it gets its headroom back. One that is not Ballast's any more
     gets all it had. Both as far as memory is free.
     """
-    inventory, size = state.inventory, state.observation.allocation
-    handed = balloon.abandoned(state.balloon, state.observation, inventory, now, tuning)
-    stuck = state.balloon.failed & inventory.enforce
+    inventory, moves, size = state.inventory, state.balloon, state.observation.allocation
+    handed = balloon.abandoned(moves, state.observation, inventory, now, tuning)
+    stuck = moves.failed & inventory.enforce
     rows = rows_of(handed | stuck)
     if len(rows) == 0:
         return state, ()
-    gave = (state.balloon.last_to < size) & (state.balloon.event != int(Event.REVERTED))
+    gave = (moves.last_to < size) & (moves.event != int(Event.REVERTED))
     headroom = np.where(gave, estimate.headroom(inventory, size), 0.0)
     relief = np.clip(headroom, 0.0, np.maximum(limits.top - size, 0.0))
-    back = np.where(handed, balloon.owed(state.balloon, state.observation, inventory), relief)
-    committed = balloon.committed(state.balloon, state.observation, inventory)
-    free = max(state.host.budget - float(committed.sum()), 0.0)
+    # What it has less than before its shrink; than its definition, where its domain is released.
+    belongs = np.fmin(np.where(moves.release, inventory.definition, moves.origin), inventory.maximum)
+    back = np.where(handed, np.fmax(belongs - size, 0.0), relief)
+    free = max(state.host.budget - float(balloon.committed(moves, state.observation, inventory).sum()), 0.0)
     target = size.copy()
     target[rows] += planner.share(back[rows], inventory.weight[rows], free)
-    told = balloon.relieved(state.balloon, rows_of(stuck), target[stuck])
-    told = balloon.halted(told, state.observation, rows_of(handed), target[handed], now, tuning)
+    told = moves.put(stuck, allowance=target)  # they are about to be told to stay, or to grow if they can
+    told = balloon.halted(told, state.observation, handed, target, now, tuning)
     reasons = np.where(handed, int(Reason.HANDED_OVER), int(Reason.STUCK))
     seen = observation.doubt(state.observation, handed, now, tuning)
     return state.having(balloon=told, observation=seen), _actions(state, rows, target, reasons)
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What came of the choice of moves."""
+class _Made(NamedTuple):
+    """What came of the choice of moves. Masks are (n,)."""
 
     actions: tuple[Action, ...]
     moved: Bools
-    """(n,) domains that were, or would be, given a new size."""
+    """Domains that were, or would be, given a new size."""
     unverified: Bools
-    """(n,) domains to look at before memory is taken from them."""
+    """Domains to look at before memory is taken from them."""
 
 
 def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     """Balloon changes to carry out, entered as under way; every domain's reason and its grounds are renewed."""
-    now, tuning = known.now, known.tuning
-    free = balloon.free_to_move(state.balloon, known.pressed, now, tuning)
-    movable = (_releasable(state) | (state.inventory.enforce & _usable(state))) & free
-    committed = balloon.committed(state.balloon, state.observation, state.inventory)
-    at = _situation(state, known, committed, movable, elapsed)
+    inventory, seen, told = state.inventory, state.observation, state.balloon
+    movable = inventory.enforce & known.usable
+    if np.count_nonzero(told.release):  # to give back what it had needs no statistics, which may be off by now
+        untouched = told.release & (inventory.obstacle == int(Reason.NO_POLICY))
+        movable = movable | (untouched & (seen.life == int(Life.RUNNING)) & (seen.allocation > 0))
+    movable = movable & balloon.free_to_move(told, known.pressed, known.now, known.tuning)
+    at = _situation(state, known, balloon.committed(told, seen, inventory), movable, elapsed)
     chosen = actuation.choose(at)
-    state = state.having(
-        exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=grounds(at)
-    )
-    halted = rows_of(chosen.halt)
-    rows = np.concatenate([rows_of(chosen.shrink), rows_of(chosen.grow)])
-    halts = _actions(state, halted, state.observation.allocation, _why_halted(state, chosen.reason))
-    actions = _actions(state, rows, chosen.target, chosen.reason)
-    told = state.balloon
-    if len(halted):
-        sizes = state.observation.allocation[halted]
-        told = balloon.halted(told, state.observation, halted, sizes, now, tuning)
-    if len(rows):
-        told = balloon.ordered(told, state.observation, rows, chosen.target[rows], chosen.reason[rows], now)
     moved = chosen.shrink | chosen.grow
-    settled = at.exposure.moved(moved, known.now)
-    return state.having(balloon=told, exposure=settled), _Made(halts + actions, moved, chosen.unverified)
-
-
-def _why_halted(state: State, reason: Ints) -> Ints:
-    """(n,) `Reason` of ending a shrink; `reason` (n,) where a policy may still change the domain."""
-    return np.where(state.inventory.enforce, reason, int(Reason.HANDED_OVER))
+    state = state.having(
+        exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=actuation.figures(at)
+    )
+    if not np.count_nonzero(moved | chosen.halt):
+        return state, _Made((), moved, chosen.unverified)
+    rows = np.concatenate([rows_of(chosen.shrink), rows_of(chosen.grow)])
+    why = np.where(inventory.enforce, chosen.reason, int(Reason.HANDED_OVER))
+    actions = _actions(state, rows_of(chosen.halt), seen.allocation, why)
+    actions += _actions(state, rows, chosen.target, chosen.reason)
+    told = balloon.halted(told, seen, chosen.halt, seen.allocation, known.now, known.tuning)
+    told = balloon.ordered(told, seen, moved, chosen.target, chosen.reason, known.now)
+    exposure = at.exposure.moved(moved, known.now)
+    return state.having(balloon=told, exposure=exposure), _Made(actions, moved, chosen.unverified)
 
 
 def _propose(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     """What Enforce would do to domains under Observe, each change said once."""
-    inventory, nothing = state.inventory, np.zeros(len(state.inventory), dtype=np.bool_)
+    inventory, moves, size = state.inventory, state.balloon, state.observation.allocation
     observed = inventory.acted_on & ~inventory.enforce
-    if not observed.any():
-        return state, _Made((), nothing, nothing)
-    able = _usable(state) & balloon.free_to_move(state.balloon, known.pressed, known.now, known.tuning)
-    observed, acting = observed & able, inventory.enforce & able
-    if not observed.any():
-        return state, _Made((), nothing, nothing)
-    done = np.isfinite(state.balloon.proposed)
-    committed = balloon.committed(state.balloon, state.observation, inventory)
-    seen = state.observation.put(done, allocation=state.balloon.proposed)
-    shadow = state.having(observation=seen)
-    committed = np.where(done, state.balloon.proposed, committed)
-    known = replace(known, observation=seen, balloon=state.balloon)
-    at = _situation(shadow, known, committed, observed | acting, elapsed)
+    if np.count_nonzero(observed):
+        able = known.usable & balloon.free_to_move(moves, known.pressed, known.now, known.tuning)
+        observed, acting = observed & able, inventory.enforce & able
+    if not np.count_nonzero(observed):
+        return state, _Made((), observed, observed)
+    done = np.isfinite(moves.proposed)
+    committed = np.where(done, moves.proposed, balloon.committed(moves, state.observation, inventory))
+    seen = state.observation.put(done, allocation=moves.proposed)
+    at = _situation(state, replace(known, observation=seen, balloon=moves), committed, observed | acting, elapsed)
     chosen = actuation.choose(at)
     moved = observed & (chosen.shrink | chosen.grow)
-    rows = rows_of(moved)
-    moves = balloon.proposed(state.balloon, rows, chosen.target[rows], chosen.reason[rows])
-    standing = observed & (np.abs(moves.proposed - state.observation.allocation) >= TOLERANCE)
+    moves = moves.put(moved, proposed=chosen.target, proposed_reason=chosen.reason)
+    standing = observed & (np.abs(moves.proposed - size) >= TOLERANCE)
     reason = np.where(observed & ~moved, chosen.reason, state.reason)
     exposure = at.exposure.moved(moved, known.now)
     state = state.having(
         balloon=moves,
         reason=np.where(standing, moves.proposed_reason, reason),
         exposure=state.exposure.put(observed, **vars(exposure)),
-        grounds=state.grounds.put(observed, **vars(grounds(at))),
+        grounds=np.where(observed, actuation.figures(at), state.grounds),
     )
-    actions = _actions(shadow.having(grounds=state.grounds), rows, chosen.target, chosen.reason)
+    actions = _actions(state.having(observation=seen), rows_of(moved), chosen.target, chosen.reason)
     return state, _Made(actions, moved, chosen.unverified & observed)
-
-
-def _known(state: State, limits: Bounds, now: float, tuning: Tuning) -> Known:
-    return Known(
-        state.inventory,
-        limits,
-        state.observation,
-        state.pressure,
-        state.balloon,
-        state.effect,
-        state.estimate,
-        state.host,
-        state.growth,
-        now,
-        tuning,
-    )
 
 
 def _situation(state: State, known: Known, committed: Floats, movable: Bools, elapsed: float) -> Situation:
@@ -300,14 +242,6 @@ def _situation(state: State, known: Known, committed: Floats, movable: Bools, el
     free = known.host.budget - float(committed.sum())
     exposure = expose(state.exposure, plan, known, state.tail, free, elapsed)
     return Situation(known, plan, exposure, free, known.tuning.move_price * known.mean_demand)
-
-
-def _poll(state: State, known: Known, looked: Bools, made: _Made, proposals: _Made, elapsed: float) -> State:
-    """When everybody is looked at next."""
-    price = known.tuning.look_price * known.mean_demand
-    polled = polling.poll(state.polling, known, state.exposure, looked, price, elapsed)
-    moved, unverified = made.moved | proposals.moved, made.unverified | proposals.unverified
-    return state.having(polling=polling.hasten(polled, known, moved, ~FOR_OTHERS[state.reason], unverified))
 
 
 def _actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Action, ...]:
@@ -321,7 +255,7 @@ def _actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Ac
             int(size[row]),
             int(target[row]),
             REASONS[int(reason[row])],
-            state.grounds.of(row)._replace(target=float(target[row])),
+            state.figures(row)._replace(target=float(target[row])),
         )
         for row in rows.tolist()
     )

@@ -62,10 +62,6 @@ class Table(Frozen):
             picked.append(values)
         return type(self)(*picked)
 
-    def dump(self) -> dict[str, list[Any]]:
-        """Plain lists by column name, for JSON; numbers that JSON does not know become None."""
-        return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
-
 
 def rows_of(chosen: Bools) -> Ints:
     """(m,) rows in which `chosen` (n,) is True: `numpy.flatnonzero` at a fraction of its cost."""
@@ -80,15 +76,9 @@ def mask(rows: Ints, length: int) -> Bools:
 
 
 def spread(rows: Ints, values: Floats, length: int) -> Floats:
-    """(length,) `values` in `rows`, NaN elsewhere; with a leading axis, each row of it."""
+    """(length,) `values` in `rows`, without duplicates, NaN elsewhere; with a leading axis, each row of it."""
+    if len(rows) == length and (rows[1:] > rows[:-1]).all():
+        return values
     dense = np.full((*values.shape[:-1], length), np.nan)
     dense[..., rows] = values
     return dense
-
-
-def plain(values: NDArray[Any]) -> list[Any]:
-    """A list for JSON: NaN and infinities become None."""
-    if values.dtype.kind == "f":
-        return [value if np.isfinite(value) else None for value in values.tolist()]
-    listed: list[Any] = values.tolist()
-    return listed

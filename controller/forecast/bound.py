@@ -1,7 +1,11 @@
 """What a fitted line says about the time ahead: forecast, upper bound, and when the bound reaches a limit.
 
 Everywhere `horizon` is seconds from now, >= 0, and `percentile` the quantile, inside (0, 1); both are (n,) or
-scalars. The quantile is the normal one: with few points (below about ten) it promises more than it keeps.
+scalars. The quantile is the normal one: with few points (below about ten) it promises more than it keeps, so upper
+bounds are widened by how often each domain has broken them: adaptive conformal inference (I. Gibbs, E. Candes, NeurIPS
+2021), in the form of quantile tracking (A. Angelopoulos, E. Candes, R. Tibshirani, NeurIPS 2023). After a broken bound
+the width grows by much, after a kept one it shrinks by little, in the proportion that balances at the percentile meant.
+Nothing is assumed about demand.
 """
 
 from functools import lru_cache
@@ -9,10 +13,17 @@ from statistics import NormalDist
 
 import numpy as np
 
-from controller.forecast.model import Floats, Line
+from controller.forecast.model import Bools, Floats, Line
 
 FOREVER = 1e9
 """Seconds (thirty years). A bound that cannot reach its limit within this time never does."""
+
+
+RATE = 0.1
+"""Part of the model's own standard error by which a broken bound, less what is its due, widens the next."""
+
+NARROWEST, WIDEST = 0.25, 4.0
+"""Times the model's own width: what a run of luck, or of bad luck, may do at most."""
 
 
 def predict(line: Line, horizon: Floats | float) -> Floats:
@@ -89,3 +100,8 @@ def _quantiles_of(percentiles: bytes) -> Floats:
     quantiles: Floats = np.array([normal.inv_cdf(percentile) for percentile in distinct.tolist()])[inverse]
     quantiles.setflags(write=False)
     return quantiles
+
+
+def width(before: Floats, broken: Bools, percentile: Floats | float) -> Floats:
+    """(n,) times the model's own standard error to use next, once it is known which bounds were `broken`."""
+    return (before + RATE * (broken - (1.0 - percentile))).clip(NARROWEST, WIDEST)

@@ -38,11 +38,9 @@ class History:
 
         `now` is not before the newest point of these rows. The oldest point of a full row is dropped.
         """
-        return type(self)(
-            _shifted(self.times, rows, now),
-            _shifted(self.values, rows, values),
-            self._counted(rows),
-        )
+        count = self.count.copy()
+        count[rows] = np.minimum(count[rows] + 1, self.times.shape[1])
+        return type(self)(_shifted(self.times, rows, now), _shifted(self.values, rows, values), count)
 
     def select(self, index: Ints, capacity: int = CAPACITY) -> Self:
         """Realign rows: row i of the result is row `index[i]` of this one, or empty where that is -1.
@@ -65,27 +63,14 @@ class History:
             times, values, count = times[rows], values[rows], count[rows]
         return Points(now - times, values, np.arange(times.shape[1]) < count[:, None])
 
-    def to_dict(self) -> dict[str, list[list[float]]]:
-        """JSON-able: `times` and `values`, one list for each domain with its present points only."""
-        return {
-            name: [row[:count].tolist() for row, count in zip(array, self.count.tolist(), strict=True)]
-            for name, array in (("times", self.times), ("values", self.values))
-        }
-
-    def _counted(self, rows: Ints) -> Ints:
-        count = self.count.copy()
-        count[rows] = np.minimum(count[rows] + 1, self.times.shape[1])
-        return count
-
 
 def _shifted(array: Floats, rows: Ints, newest: Floats | float) -> Floats:
     """A copy in which `rows` moved one column towards the past, with `newest` in front."""
-    if len(rows) == len(array):
-        shifted = np.empty_like(array)
-        shifted[:, 1:] = array[:, :-1]
-        shifted[rows, 0] = newest
-        return shifted
-    shifted = array.copy()
-    shifted[rows, 1:] = array[rows, :-1]
+    if len(rows) == len(array):  # in one piece: what comes from the row before is the column that is overwritten
+        shifted = np.empty_like(array, order="C")
+        shifted.reshape(-1)[1:] = array.reshape(-1)[:-1]
+    else:
+        shifted = array.copy()
+        shifted[rows, 1:] = array[rows, :-1]
     shifted[rows, 0] = newest
     return shifted

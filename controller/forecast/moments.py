@@ -116,6 +116,10 @@ def regression(points: Recent, sums: Moments, kept: Floats | float = 1.0) -> Lin
     time: a parabola, described here by its vertex. With equal weights it is the textbook's prediction
     interval. A shrunken slope widens `spread` by `1 / kept`, as the flat evidence that shrinks it would
     (Bayesian ridge).
+
+    `sigma` is the root of the weighted residual sum of squares over its expectation for scatter of variance 1. Two
+    points fit perfectly, which makes it 0 / 0. Its limit for a vanishing ridge penalty is the scatter about the mean,
+    which stands in wherever the slope leaves no freedom: the change may be all trend, or all chance.
     """
     slope = ratio(sums.product, sums.time_square) * kept
     tilt = ratio(sums.square_time, sums.square_time_square)
@@ -125,25 +129,15 @@ def regression(points: Recent, sums: Moments, kept: Floats | float = 1.0) -> Lin
     )
     mean_age = points.age + sums.lag
     variance = (sums.squares - tilt * sums.square_time) / (sums.weight * sums.weight)
+    left = sums.freedom - (2.0 - kept) * kept * ratio(sums.square_time_square, sums.time_square)
+    enough = left > MIN_FREEDOM * sums.freedom
+    explained = slope * (2.0 * sums.product - slope * sums.time_square) * enough
+    residual = np.maximum(sums.value_square - explained, 0.0)
     return Line(
         level=points.value + (sums.change + slope * mean_age),
         slope=slope,
-        sigma=_sigma(sums, slope, kept),
+        sigma=np.sqrt(ratio(residual, np.where(enough, left, sums.freedom))),
         weight=1.0 / np.maximum(variance, 1.0 / points.lags.shape[1]),
         centre=-(mean_age + tilt * sums.time_square / sums.weight),
         spread=spread,
     )
-
-
-def _sigma(sums: Moments, slope: Floats, kept: Floats | float) -> Floats:
-    """Root of the weighted residual sum of squares over its expectation for scatter of variance 1.
-
-    Two points fit perfectly, which makes it 0 / 0. Its limit for a vanishing ridge penalty is the scatter
-    about the mean. This stands in wherever the slope leaves no freedom: the change may be all trend, or all
-    chance.
-    """
-    left = sums.freedom - (2.0 - kept) * kept * ratio(sums.square_time_square, sums.time_square)
-    enough = left > MIN_FREEDOM * sums.freedom
-    explained = slope * (2.0 * sums.product - slope * sums.time_square) * enough
-    freedom = np.where(enough, left, sums.freedom)
-    return np.sqrt(ratio(np.maximum(sums.value_square - explained, 0.0), freedom))

@@ -1,13 +1,33 @@
-"""Weighted least squares: recent decision points count more, and a trend must earn its place."""
+"""Weighted least squares: recent decision points count more, and a trend must earn its place.
+
+Where demand has no trend, the weights of age are those that each domain's own past chooses: of the last value and of
+weighted means whose weights halve every few looks (weighted least squares of a constant: R. G. Brown, Smoothing,
+Forecasting and Prediction, 1963). Each is judged by the absolute errors it would have made within the window, every
+point forecast from those before it (A. P. Dawid's prequential principle, 1984). Absolute, because demand jumps: one
+jump must not outvote ten calm looks.
+"""
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 
-from controller.forecast.level import Level, Window, filled, level
 from controller.forecast.model import Floats, Line, Points
-from controller.forecast.moments import Recent, moments, recent, regression
-from controller.forecast.trend import follows, heads_somewhere
+from controller.forecast.moments import Recent, moments, ratio, recent, regression
+
+HALF_LIVES = (0.0, 1.0, 4.0)
+"""Looks after which a point counts half: the last value alone, one that forgets noise of a look or two, and one for
+steady noise. Looks, not seconds: how much of a change is noise shows from point to point."""
+
+HANDICAP = 1.1
+"""Errors of whatever is not the last value count that much more: of several candidates the best looks better than it
+is, and the last value needs no luck."""
+
+ERROR_HALF_LIFE = 3.0
+"""Looks after which an error counts half for the scatter: a jump widens the next few bounds, not the whole window's."""
+
+ONE_WAY = 0.5
+"""Part of its whole way that demand must have come forward for a trend to be looked for at all."""
 
 LEAST_LOOKS = 3.0
 """Mean intervals that a half-life lasts at least: a line through two points is a guess, however old the third is. So
@@ -29,38 +49,78 @@ class WLS:
     """Seconds after which a point of a trend counts half, > 0; at least `LEAST_LOOKS` looks."""
 
     def fit(self, points: Points) -> Line:
-        """Fit all domains: O(n * decision_points), without a loop over domains."""
+        """Fit all domains: O(n * decision_points), without a loop over domains.
+
+        The standard error of a constant is that of its past forecasts, whatever the horizon. As with the last value,
+        `sigma * sqrt(1 + 1 / 1)` must be that error: hence the root of 2.
+        """
         newest_first = recent(points, self.decision_points)
-        window = filled(newest_first)
-        present = level(newest_first, window)
-        flat = _flat(newest_first, present)
-        rows = np.flatnonzero(heads_somewhere(window, present.way))
+        lags, changes = _filled(newest_first)
+        change, error, loss, way = _level(newest_first, changes)
+        line = Line(
+            level=newest_first.value + change,
+            slope=np.zeros(len(change)),
+            sigma=error / np.sqrt(2.0),
+            weight=np.ones(len(change)),
+            centre=-newest_first.age,
+            spread=np.full(len(change), np.inf),
+        )
+        net = np.abs(changes[:, -1])
+        rows = np.flatnonzero((net > 0) & (net >= ONE_WAY * way))  # a cheap sieve, as few pass it
         if len(rows) == 0:
-            return flat
-        some, part = newest_first.of(rows), Window(window.lags[rows], window.changes[rows])
-        line = regression(some, moments(some, self._weights(some, part.lags[:, -1])))
-        trend = follows(some, part, line.slope, present.loss[rows])
+            return line
+        some, lags, changes = newest_first.of(rows), lags[rows], changes[rows]
+        known = np.add.reduce(some.present, axis=1, dtype=np.int64) - 1
+        half_life = np.maximum(self.half_life_seconds, LEAST_LOOKS * lags[:, -1] / np.maximum(known, 1))
+        trend = regression(some, moments(some, np.exp2(-some.lags / half_life[:, None]) * some.present))
+        # The slope is kept where it would have misled less than the constant from point to point. A single jump makes a
+        # steep line but no trend: every flat stretch around it speaks against the slope. It is fitted to the changes it
+        # is judged by, so its losses count `m / (m - 1)` times with m changes, and one change proves nothing.
+        expected = trend.slope[:, None] * (lags[:, 1:] - lags[:, :-1])
+        own = np.add.reduce(np.abs(changes[:, :-1] - changes[:, 1:] - expected), axis=1) * HANDICAP
+        kept = own * known < loss[rows] * (known - 1)
         for item in fields(Line):
-            getattr(flat, item.name)[rows[trend]] = getattr(line, item.name)[trend]
-        return flat
-
-    def _weights(self, points: Recent, span: Floats) -> Floats:
-        """(n, k), 1 at the newest point and 0 where absent; `span`: (n,) seconds from oldest to newest."""
-        known = np.maximum(np.add.reduce(points.present, axis=1, dtype=np.int64) - 1, 1)
-        half_life = np.maximum(self.half_life_seconds, LEAST_LOOKS * span / known)
-        return np.asarray(np.exp2(-points.lags / half_life[:, None]) * points.present)
+            getattr(line, item.name)[rows[kept]] = getattr(trend, item.name)[kept]
+        return line
 
 
-def _flat(points: Recent, present: Level) -> Line:
-    """A constant whose standard error is that of its past forecasts, whatever the horizon.
+def _filled(points: Recent) -> tuple[Floats, Floats]:
+    """(n, k) lags and changes without holes: nothing changed before the oldest point."""
+    if points.present.all():
+        return points.lags, points.changes
+    oldest = np.maximum(np.add.reduce(points.present, axis=1, dtype=np.int64) - 1, 0)[:, None]
+    lags = np.where(points.present, points.lags, np.take_along_axis(points.lags, oldest, axis=1))
+    oldest_change = np.take_along_axis(points.changes, oldest, axis=1) * points.present[:, :1]
+    return lags, np.where(points.present, points.changes, oldest_change)
 
-    As with the last value, `sigma * sqrt(1 + 1 / 1)` must be that error: hence the root of 2.
+
+def _level(points: Recent, changes: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """The candidate with the least loss, all (n,) bytes: the present level above the newest value; the root mean square
+    of the errors it would have made; the sum of their absolute values, handicap included; and the sum of all changes
+    without their signs.
     """
-    return Line(
-        level=points.value + present.change,
-        slope=np.zeros(len(present.change)),
-        sigma=present.error / np.sqrt(2.0),
-        weight=np.ones(len(present.change)),
-        centre=-points.age,
-        spread=np.full(len(present.change), np.inf),
-    )
+    smoothed = _smoothers(changes.shape[1]) @ changes.T
+    means, errors = smoothed[:, 0], smoothed[:, 1:]
+    counted = np.exp2(-np.arange(changes.shape[1] - 1) / ERROR_HALF_LIFE)
+    sums = np.add.reduce(np.abs(errors), axis=1)
+    losses = np.vstack([sums[:1], sums[1:] * HANDICAP])
+    best = losses.argmin(axis=0), np.arange(losses.shape[1])
+    weight = points.present[:, 1:].astype(np.float64) @ counted
+    return means[best], np.sqrt(ratio((counted @ (errors * errors))[best], weight)), losses[best], sums[0]
+
+
+@lru_cache(maxsize=8)
+def _smoothers(k: int) -> Floats:
+    """(len(HALF_LIVES), k, k): what makes of k changes, the newest first, each candidate's weighted mean, and the
+    errors of its forecasts of each but the oldest from the older ones. Both are sums of changes, whatever these are.
+    """
+    made = []
+    for looks in HALF_LIVES:
+        gain = 1.0 - 0.5 ** (1.0 / looks) if looks else 1.0
+        mean, *newer = np.eye(k)[::-1]
+        errors: list[Floats] = []
+        for change in newer:
+            errors.insert(0, change - mean)
+            mean = mean + gain * errors[0]
+        made.append(np.array([mean, *errors]))
+    return np.array(made)

@@ -9,8 +9,7 @@ from enum import StrEnum
 from struct import Struct
 
 from controller.api.printable import bounded
-from controller.engine.decision import Action, Decision
-from controller.engine.grounds import Figures
+from controller.engine.decision import Action, Decision, Figures
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
@@ -79,7 +78,7 @@ class Chronicle:
         told = {(change.key, change.reason) for change in (*actions, *decision.proposals)}
         for notice in decision.notices:
             if (notice.key, notice.reason) not in told:
-                seen = state.grounds.of(known[notice.key])
+                seen = state.figures(known[notice.key])
                 _append(entries, notice.key, Entry(now, Outcome.NOTED, notice.reason, _FORM.pack(*seen)))
         for action in decision.proposals:
             _append(entries, action.key, _change(action, Outcome.PROPOSED, now))

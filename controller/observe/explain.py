@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from controller.api.printable import LONGEST_NAME, bounded
-from controller.engine.grounds import Figures
+from controller.engine.decision import Figures
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 from controller.engine.tuning import Tuning
@@ -65,7 +65,7 @@ def explanation(domain: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
     entries = reversed(scene.chronicle.entries.get(key, ()))
     return {
         "domain": dict(domain),
-        "standing": standing(domain, scene.state.grounds.of(row), Reason(int(scene.state.reason[row]))),
+        "standing": standing(domain, scene.state.figures(row), Reason(int(scene.state.reason[row]))),
         "trail": scene.trail.document(key),
         "decisions": [_decision(each, *_others(each, key, changes, scene), scene.now) for each in entries],
     }

@@ -81,8 +81,10 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         fresh_count=FRESH_TO_SHRINK * np.ones(n),
     )
     known = Known(
-        inventory,
         bounds(inventory, observation),
+        0.0,
+        Tuning(),
+        inventory,
         observation,
         GuestPressure.blank(n),
         Balloon.blank(n),
@@ -90,8 +92,6 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         Estimate.blank(n).having(at=np.zeros(n), upper=demand, foot=demand, reach=reach, since=np.full(n, -np.inf)),
         Host(budget=budget_mib * MIB, lendable=budget_mib * MIB),
         Growth.blank(n),
-        0.0,
-        Tuning(),
     )
     plan = allocate(known, observation.allocation, everyone)
     return Filled(budget_mib, plan.need / MIB, plan.size / MIB)

@@ -40,10 +40,8 @@ def url() -> Iterator[str]:
     state.polling.interval[:] = [60, 1, 30]
     state.polling.stable[:] = [True, False, True]
     state.pressure.level[1] = Level.SHORT
-    moved = np.array([1])
-    told = balloon.ordered(
-        state.balloon, state.observation, moved, np.array([1000.0 * MIB]), np.array([Reason.PRESSURE_GROW]), 0.0
-    )
+    moved, reasons = np.array([False, True, False]), np.full(3, int(Reason.PRESSURE_GROW))
+    told = balloon.ordered(state.balloon, state.observation, moved, np.full(3, 1000.0 * MIB), reasons, 0.0)
     state = replace(state, balloon=told)
     trail = Trail().extended(state, 0.0).extended(state, STEP_S)
     board = Board("node-1", lambda: 4.0)

@@ -42,6 +42,14 @@ def rows(kind: type[T], n: int, **columns: Any) -> T:
     )
 
 
+def plain(table: Table) -> dict[str, Any]:
+    """All there is, as plain lists by name; None for what is no finite number."""
+    columns = {name: np.asarray(values) for name, values in vars(table).items() if isinstance(values, np.ndarray)}
+    return {
+        name: [value if np.isfinite(value) else None for value in values.tolist()] for name, values in columns.items()
+    }
+
+
 def inventory(n: int, **columns: Any) -> Inventory:
     """`n` domains of 1 GiB under one policy without headroom or minimum, looked at every 1 to 60 s."""
     given: dict[str, Any] = {
@@ -121,8 +129,10 @@ def known(
     foreseen = {"foot": demand, "forecast": demand, "upper": demand, "reach": 100 * MIB, "at": NOW, "since": 0.0}
     observed = rows(Observation, n, **observation | times | (seen or {}))
     return Known(
-        listed,
         bounds(listed, observed),
+        NOW,
+        tuning,
+        listed,
         observed,
         rows(GuestPressure, n, **pressure or {}),
         rows(Balloon, n, **balloon or {}),
@@ -130,8 +140,6 @@ def known(
         rows(Estimate, n, **foreseen | (estimate or {})),
         Host(**{"reading": HostReading(budget, 0.0), "budget": budget, "lendable": budget} | (host or {})),
         rows(Growth, n, **growth or {}),
-        NOW,
-        tuning,
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from stages import MIB, NOW, known, mib, moving, planned, pressed
+from stages import MIB, NOW, known, mib, moving, plain, planned, pressed
 
 from controller.engine.allocation import Exposure, Plan, expose
 from controller.engine.guest_pressure import Level
@@ -453,7 +453,7 @@ def test_limits_are_those_of_the_policy_as_far_as_the_domain_may_have_it() -> No
 
 
 def test_a_new_domain_costs_nothing_yet() -> None:
-    assert Exposure.blank(1).dump() == {"excess": [0.0], "regret": [0.0], "saving": [0.0], "moved_at": [None]}
+    assert plain(Exposure.blank(1)) == {"excess": [0.0], "regret": [0.0], "saving": [0.0], "moved_at": [None]}
 
 
 class TestFelt:

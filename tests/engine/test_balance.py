@@ -6,7 +6,7 @@ from scripted_node import MIB, Guest, Node, node, policy
 from stages import NOW, inventory, rows
 
 from controller.engine.balance import LASTS_S, RELIEF_S, Shortage, balance, shortage
-from controller.engine.grounds import Grounds
+from controller.engine.decision import Figures
 from controller.engine.guest_pressure import GuestPressure, Level
 from controller.engine.host import Host
 from controller.engine.observation import Observation
@@ -21,7 +21,7 @@ def state(demand: list[float], *, budget: float = 1000, **columns: object) -> St
     return State.initial().having(
         inventory=inventory(n, **columns),
         observation=rows(Observation, n, **given),
-        grounds=rows(Grounds, n, wanted=np.array(demand) * MIB),
+        grounds=np.array(Figures(wanted=1.0))[:, None] * np.array(demand) * MIB,
         pressure=GuestPressure.blank(n),
         effect=State.initial().effect.take(np.full(n, -1)),
         balloon=State.initial().balloon.take(np.full(n, -1)),
@@ -56,14 +56,14 @@ def test_nothing_is_reclaimable_of_a_guest_that_is_short():
 
 
 def test_nothing_is_reclaimable_of_a_guest_of_which_nothing_is_known():
-    assert balance(state([100.0]).having(grounds=Grounds.blank(1))).reclaimable == 0
+    assert balance(state([100.0]).having(grounds=np.full((len(Figures._fields), 1), np.nan))).reclaimable == 0
 
 
 @pytest.mark.parametrize("spare", ["Share", "Reclaim"])
 def test_observe_tells_what_enforce_could_give_back(spare):
     world = node(Guest("idle", 200, 4000), policies=[policy(mode="Observe", spare=spare)]).tick(120)
-    (grounds,) = world.state.grounds.wanted
-    assert balance(world.state).reclaimable == 4000 * MIB - grounds > 3000 * MIB
+    wanted = world.state.figures(0).wanted
+    assert balance(world.state).reclaimable == 4000 * MIB - wanted > 3000 * MIB
 
 
 def test_what_was_taken_back_is_no_longer_reclaimable():

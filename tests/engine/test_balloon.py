@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scripted_node import MIB, Guest, Node, policy, to_the_first_order
-from stages import inventory, rows
+from stages import inventory, plain, rows
 
 from controller.api.wishes import Wishes
 from controller.engine import balloon as stage
-from controller.engine.held import held
+from controller.engine.host import held
 from controller.engine.observation import Observation
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.phases import Balloon, Event, Phase, after
@@ -20,6 +20,7 @@ from controller.engine.tuning import Tuning
 TUNING = Tuning()
 NOW = 1000.0
 ROW = np.array([0])
+ALL = np.array([True])
 
 
 class Desk:
@@ -45,7 +46,7 @@ class Desk:
 
     def order(self, target: float, size: float = 2000) -> None:
         reasons = np.array([int(Reason.FORECAST_SHRINK)])
-        self.balloon = stage.ordered(self.balloon, self.seen(size), ROW, np.array([target * MIB]), reasons, self.now)
+        self.balloon = stage.ordered(self.balloon, self.seen(size), ALL, np.array([target * MIB]), reasons, self.now)
 
     def answer(self, result: Result) -> None:
         self.balloon = stage.answered(self.balloon, [Outcome(0, result)], self.now, TUNING)
@@ -204,7 +205,7 @@ class TestUnknownOutcomes:
         desk = Desk()
         desk.order(1000)
         desk.follow(1, 1500)
-        desk.balloon = stage.halted(desk.balloon, desk.seen(1500), ROW, np.array([1500.0 * MIB]), desk.now, TUNING)
+        desk.balloon = stage.halted(desk.balloon, desk.seen(1500), ALL, np.array([1500.0 * MIB]), desk.now, TUNING)
         desk.answer(Result.UNKNOWN)
         assert (desk.follow(1, 1500), desk.phase) == (Event.NONE, Phase.UNKNOWN)
         desk.answer(Result.DONE)
@@ -507,7 +508,7 @@ class TestSurprises:
     )
     def test_statistics_count_again_a_second_later_and_proposals_are_void(self, facts, since_boot, event):
         desk = Desk(**facts)
-        desk.balloon = stage.proposed(desk.balloon, ROW, np.array([1.0]), np.array([int(Reason.FORECAST_SHRINK)]))
+        desk.balloon = replace(desk.balloon, proposed=np.array([1.0]))
         desk.balloon = replace(desk.balloon, settles_at=np.array([NOW + 5.0 - since_boot]))
         assert desk.follow(1, 2100) is event
         assert desk.balloon.rest_from[0] == desk.now + 1
@@ -530,7 +531,7 @@ class TestSurprises:
     )
     def test_what_a_stuck_guest_was_allowed_to_take_is_nobodys_change(self, size, event):
         desk = Desk()
-        desk.balloon = stage.relieved(desk.balloon, ROW, np.array([2200.0 * MIB]))
+        desk.balloon = replace(desk.balloon, allowance=np.array([2200.0 * MIB]))
         assert desk.committed(2000) == 2200
         assert desk.follow(1, size) is event
 
@@ -599,16 +600,11 @@ class TestOneOfTwo:
         followed = stage.follow(pair, seen, inventory(2), NOW, TUNING)
         assert (followed.allowance[0], np.isnan(followed.allowance[1])) == (20 * MIB, True)
 
-    def test_a_proposal_has_its_reason(self):
-        pair = rows(Balloon, 2)
-        made = stage.proposed(pair, np.array([1]), np.array([9.0]), np.array([int(Reason.LIMITS)]))
-        assert made.proposed_reason.tolist() == [Reason.NONE, Reason.LIMITS]
-
     @pytest.mark.parametrize(("settles_at", "then"), [(0, NOW + 5), (np.nan, NOW + 5), (NOW + 9, NOW + 9)])
     def test_a_balloon_that_is_stopped_may_come_back_for_a_while(self, settles_at, then):
         pair = rows(Balloon, 2, phase=Phase.MOVING, target=15 * MIB, settles_at=settles_at)
-        seen, size = rows(Observation, 2, allocation=20 * MIB), np.array([20.0 * MIB])
-        halted = stage.halted(pair, seen, np.array([1]), size, NOW, TUNING)
+        seen = rows(Observation, 2, allocation=20 * MIB)
+        halted = stage.halted(pair, seen, np.array([False, True]), seen.allocation, NOW, TUNING)
         assert halted.settles_at[1] == then
         assert (halted.target / MIB).tolist() == [15, 20]
 
@@ -681,7 +677,7 @@ class TestHandingOver:
     def handed(self, *, kept: int = 0, old: dict | None = None, new: dict | None = None, **columns) -> dict:
         before = rows(Balloon, 1, **columns)
         made = stage.hand_over(before, inventory(1, **old or {}), inventory(1, **new or {}), ROW, np.array([kept]), NOW)
-        return {name: values[0] for name, values in made.dump().items()}
+        return {name: values[0] for name, values in plain(made).items()}
 
     @pytest.mark.parametrize(
         ("before", "after"),

@@ -3,8 +3,7 @@
 import pytest
 from scripted_node import MIB, Guest, Node, policy
 
-from controller.engine.held import Held
-from controller.engine.host import Host, update
+from controller.engine.host import Held, Host, update
 from controller.engine.inventory import Budget
 from controller.engine.snapshot import HostReading
 from controller.engine.tuning import Tuning

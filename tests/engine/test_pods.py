@@ -7,8 +7,7 @@ from scripted_node import MIB, Guest, policy
 
 from controller.api.wishes import Wishes
 from controller.engine.inventory import DomainFacts, Pod
-from controller.engine.ownership import NodeIdentity, assign
-from controller.engine.pods import promised_by_pod, room_in_pod
+from controller.engine.ownership import NodeIdentity, assign, promised_by_pod, room_in_pod
 
 OVERHEAD = 280
 """MiB that KubeVirt adds to a small guest."""

@@ -3,6 +3,7 @@
 import pytest
 from scripted_node import MIB, Guest, Node, default_policy, node
 
+from controller.engine.decision import Figures
 from controller.engine.reasons import Reason
 
 MEAN = 300 * MIB
@@ -20,7 +21,7 @@ def calm() -> Node:
 
 
 def test_a_move_costs_three_tenths_of_a_second_of_the_mean_demand() -> None:
-    assert calm().state.grounds.price[:2] == pytest.approx([0.3 * MEAN] * 2)
+    assert calm().state.grounds[Figures._fields.index("price"), :2] == pytest.approx([0.3 * MEAN] * 2)
 
 
 def test_a_look_costs_a_thousandth_of_a_second_of_the_mean_demand() -> None:

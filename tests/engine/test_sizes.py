@@ -5,7 +5,7 @@ import pytest
 from scripted_node import MIB, Guest, Node, default_policy, node, policy
 from stages import inventory, rows
 
-from controller.engine.held import held
+from controller.engine.host import held
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
 from controller.engine.reasons import Reason

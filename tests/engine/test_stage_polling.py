@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stages import MIB, NOW, known, mib, pressed, rows
+from stages import MIB, NOW, known, mib, plain, pressed, rows
 
 from controller.engine import polling as pacing
 from controller.engine.allocation import Exposure
@@ -245,7 +245,7 @@ def test_one_domain_of_several_is_hastened() -> None:
 
 
 def test_a_new_domain_is_due_at_once_and_has_not_been_moved() -> None:
-    new = {name: values[0] for name, values in Polling.blank(1).dump().items()}
+    new = {name: values[0] for name, values in plain(Polling.blank(1)).items()}
     assert new == {
         "next_look": None,
         "interval": 0.0,

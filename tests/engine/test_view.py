@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from stages import MIB, NOW, inventory, rows
 
+from controller.engine.decision import Figures
 from controller.engine.effect import Effect
 from controller.engine.estimate import Accuracy, Estimate
-from controller.engine.grounds import Grounds
 from controller.engine.guest_pressure import GuestPressure, Level
 from controller.engine.host import Host
 from controller.engine.inventory import Budget
@@ -63,7 +63,7 @@ def state(**parts: object) -> State:
             Polling, 3, interval=[1.0, 2.0, 0.0], next_look=[NOW + 1.5, NOW + 2, -np.inf], stable=[False, True, False]
         ),
         "effect": Effect.blank(3),
-        "grounds": Grounds.blank(3),
+        "grounds": np.full((len(Figures._fields), 3), np.nan),
         "reason": np.array([int(Reason.MOVING), int(Reason.FORECAST_SHRINK), int(Reason.NO_POLICY)]),
         "host": Host(HostReading(2048 * MIB, 900 * MIB), own_use=48 * MIB, own_forecast=50 * MIB, budget=1000 * MIB),
         "totals": Totals(NOW, 5, 7.6, 4, 1.0, 7.0, 9.0, Accuracy(3, 2.0, 4.0, 1)),

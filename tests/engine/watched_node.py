@@ -225,7 +225,6 @@ class WatchedNode(Node):
         self._check_next_look()
         if self.steps % 50 == 0:
             view(self.state, self.now)
-            self.state.dump()
 
     def _agreed(self, name: str) -> Terms:
         agreed = self._book(name).terms

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from forecast_data import line_of, row_of
 
-from controller.forecast.calibration import widened, width
+from controller.forecast.bound import width
 
 
 def test_a_broken_bound_widens_and_a_kept_one_narrows_the_next() -> None:
@@ -15,11 +14,6 @@ def test_a_broken_bound_widens_and_a_kept_one_narrows_the_next() -> None:
 def test_width_stays_between_a_quarter_of_the_models_own_and_four_times_that() -> None:
     after = width(np.array([4.0, 3.9, 0.25, 0.26]), np.array([True, True, False, False]), 0.95)
     assert after.tolist() == pytest.approx([4.0, 3.995, 0.25, 0.255])
-
-
-def test_only_the_scatter_is_widened() -> None:
-    line = line_of(level=7.0, slope=1.0, sigma=3.0, weight=2.0, centre=-5.0, spread=9.0)
-    assert row_of(widened(line, np.array([2.0])), 0) == row_of(line, 0) | {"sigma": 6.0}
 
 
 @pytest.mark.parametrize("percentile", [0.8, 0.95])

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from fake_site import MIB, Site
 
-from controller.engine.decision import Action, Decision, Notice
-from controller.engine.grounds import Figures
+from controller.engine.decision import Action, Decision, Figures, Notice
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason

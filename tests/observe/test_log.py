@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from controller.api.printable import printable
-from controller.engine.decision import Action, Notice
-from controller.engine.grounds import Figures
+from controller.engine.decision import Action, Figures, Notice
 from controller.engine.reasons import Reason
 from controller.observe.journal import Journal
 from controller.observe.log import configure

@@ -10,8 +10,7 @@ import pytest
 
 from controller.api.documents import load
 from controller.api.wishes import NAMESPACE
-from controller.engine.decision import Action, Decision
-from controller.engine.grounds import Figures
+from controller.engine.decision import Action, Decision, Figures
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason

@@ -64,11 +64,8 @@ def node(names: list[str]) -> Iterator[tuple[str, Board]]:
         trail = trail.extended(state, now)
     grown = [Action(0, "k0", names[0], 512 * MIB, 768 * MIB, Reason.FORECAST_GROW)] if names else []
     if names:
-        moved = np.flatnonzero(~state.polling.stable)
-        targets, reasons = (
-            state.observation.allocation[moved] + 128 * MIB,
-            np.full(len(moved), int(Reason.FORECAST_GROW)),
-        )
+        moved, targets = ~state.polling.stable, state.observation.allocation + 128 * MIB
+        reasons = np.full(len(moved), int(Reason.FORECAST_GROW))
         told = balloon.ordered(state.balloon, state.observation, moved, targets, reasons, now - 42)
         state = replace(state, balloon=told)
     chronicle = Chronicle().extended(state, Decision(tuple(grown)), {}, now)
