@@ -73,7 +73,7 @@ def test_a_reason_is_given_to_the_domain_it_is_about(facts):
 
 
 def test_a_metric_is_served(facts):
-    assert facts["metrics"]["ballast_domain_definition_bytes"] == [512 * 1024]
+    assert facts["metrics"]["ballast_owned_domains"] == [1]
 
 
 def test_a_policy_field_reaches_the_engine(facts):
