@@ -1,6 +1,6 @@
-"""Builds the Containerfile with buildah, without a registry: on a Debian of debootstrap's in place of the image it names.
+"""Builds the Containerfile with buildah, without a registry: on a Debian of debootstrap's in place of the image named there.
 
-That image is Debian with a Python of its own; here it is Debian's Python, which is the same version.
+The image is Debian with a Python of its own; here it is Debian's Python, which is the same version.
 """
 
 import os
