@@ -52,6 +52,7 @@ def host(releases: Releases, tmp_path_factory) -> Iterator[Host]:
         yield Host(inside, folder, Path(package))
 
 
+@pytest.mark.timeout(900)
 def test_a_check_a_play_a_second_one_and_one_with_changes(host):
     for name in ("databases.yaml", "observe-everything.yaml"):
         shutil.copy(SAMPLES / name, host.policies)
