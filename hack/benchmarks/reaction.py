@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from typing import TypeVar
 
 from benchmarks.figures import Baseline, Figure, nearest_rank
 from benchmarks.site import Site
-from benchmarks.stepping import Reaction, Stepper
+from benchmarks.stepping import BURST_MIB, Burst, Reaction, Stepper
 
 PART = "reaction"
 GOALS_S = {50: 0.5, 95: 1.0}
@@ -18,6 +19,12 @@ STEPS = 3
 CALM_S = 180.0
 """Before the one step of each guest under default monitoring: calm for minutes, and looked at rarely. A second step
 would find the guest unstable, and so looked at every second."""
+BURSTS = 2
+"""Of each guest: the first that Ballast sees, and one that it may have learnt from."""
+BURST_CALM_S = 90.0
+"""Before each burst."""
+SWAPPED_GOAL = 10.0
+"""% of a burst that may be swapped out."""
 HEADROOM_MIB = 32
 """The default; by hand the guest gets what it wants and as much on top."""
 POLICY = {
@@ -30,6 +37,7 @@ POLICY = {
 EVERY_SECOND = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 1}
 
 Reactions = list[Reaction]
+Seen = TypeVar("Seen", Reaction, Burst)
 
 
 def measure(site: Site) -> list[Figure]:
@@ -39,29 +47,32 @@ def measure(site: Site) -> list[Figure]:
         hand = _all(steppers, lambda stepper: stepper.by_hand(HEADROOM_MIB))
         every_second = _under_ballast(site, steppers, lambda stepper: stepper.steps(STEPS), EVERY_SECOND)
         adaptive = _under_ballast(site, steppers, lambda stepper: stepper.steps(1, CALM_S), {})
+        burst_by_hand = _all(steppers, lambda stepper: stepper.burst_by_hand(HEADROOM_MIB))
+        bursts = _under_ballast(site, steppers, lambda stepper: stepper.bursts(BURSTS, BURST_CALM_S), {})
     kills = sum(guest.evidence().oom_kills for guest in site.guests)
     by_hand = _joined(hand)
     return [
         *_figures("looks every second", _joined(every_second), by_hand, GOALS_S),
         *_figures(f"default intervals, after {CALM_S:g} s calm", _joined(adaptive), by_hand, CALM_GOALS_S),
+        *(_burst(number, [each[number] for each in bursts], _joined(burst_by_hand)) for number in range(BURSTS)),
         Figure(PART, "OOM kills in all these steps", kills, "", Baseline("what is right", 0), 0),
     ]
 
 
 def _under_ballast(
-    site: Site, steppers: Sequence[Stepper], run: Callable[[Stepper], Reactions], monitoring: dict[str, int]
-) -> list[Reactions]:
+    site: Site, steppers: Sequence[Stepper], run: Callable[[Stepper], list[Seen]], monitoring: dict[str, int]
+) -> list[list[Seen]]:
     with site.ballast(**POLICY, monitoring=monitoring):
         return _all(steppers, run)
 
 
-def _all(steppers: Sequence[Stepper], run: Callable[[Stepper], Reactions]) -> list[Reactions]:
+def _all(steppers: Sequence[Stepper], run: Callable[[Stepper], list[Seen]]) -> list[list[Seen]]:
     """All guests at once, each with a thread that watches it."""
     with ThreadPoolExecutor(len(steppers)) as pool:
         return list(pool.map(run, steppers))
 
 
-def _joined(parts: Iterable[Reactions]) -> Reactions:
+def _joined(parts: Iterable[list[Seen]]) -> list[Seen]:
     return [reaction for part in parts for reaction in part]
 
 
@@ -76,6 +87,17 @@ def _figures(case: str, reactions: Reactions, by_hand: Reactions, goals: Mapping
         _figure(what, 100, covered, hand),
         _figure(f"{what}, until all is in use", 95, held, hand_held),
     ]
+
+
+def _burst(number: int, bursts: Sequence[Burst], by_hand: Sequence[Burst]) -> Figure:
+    """The most that was swapped out of the bursts of that number."""
+    rate = nearest_rank([each.rate for each in bursts], 50)
+    what = f"burst {number + 1} of {BURST_MIB} MiB, {rate:.0f} MiB/s, after {BURST_CALM_S:g} s calm: most swapped out"
+    hand = Baseline(
+        f"ordered by hand at once, {nearest_rank([each.rate for each in by_hand], 50):.0f} MiB/s: most",
+        max(each.swapped for each in by_hand),
+    )
+    return Figure(PART, what, max(each.swapped for each in bursts), "%", hand, SWAPPED_GOAL)
 
 
 def _figure(

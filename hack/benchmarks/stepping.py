@@ -14,10 +14,15 @@ LOW_MIB = 20
 """What the workload holds between two steps."""
 STEP_MIB = (64, 96)
 """A step is between the two: more than the headroom, so that the allocation has to grow."""
+CALM_BY_HAND_S = 2.0
+"""Before a burst whose size is ordered by hand: its balloon has come to rest."""
 AT_ONCE = 2
 """Steps under way at once, of all guests: a guest is to wait for memory, not for an emulated CPU."""
 POLL_S = 0.05
+BURST_MIB = 150
 GIVE_UP_S = 60.0
+PAGES_MIB = 256
+"""Pages of a MiB."""
 KIB = 1024
 
 
@@ -29,6 +34,16 @@ class Reaction:
     """Until the balloon's size covered what the guest wants: its kernel's own and all of the workload's."""
     held: float
     """Until the workload had touched all of it without a major fault: nothing of it is left in swap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """What a guest went through that took BURST_MIB as fast as it could."""
+
+    rate: float
+    """MiB a second, until it had all."""
+    swapped: float
+    """Of what it took, the part that it swapped out meanwhile, %."""
 
 
 _stepping = threading.Semaphore(AT_ONCE)
@@ -58,6 +73,26 @@ class Stepper:
         self._guest.use(LOW_MIB)
         self._order(self._idle + LOW_MIB + headroom)
         return [self._step(lambda wanted: self._order(wanted + headroom))]
+
+    def bursts(self, count: int, calm_s: float, answer: Callable[[int], None] = lambda _wanted: None) -> list[Burst]:
+        """That many bursts, each after `calm_s` seconds in which nothing happens. `answer` as for a step."""
+        return [self._burst(calm_s, answer) for _ in range(count)]
+
+    def burst_by_hand(self, headroom: int) -> list[Burst]:
+        """One burst for which the right size is ordered the moment it begins."""
+        self._guest.use(LOW_MIB)
+        self._order(self._idle + LOW_MIB + headroom)
+        return self.bursts(1, CALM_BY_HAND_S, lambda wanted: self._order(wanted + headroom))
+
+    def _burst(self, calm_s: float, answer: Callable[[int], None]) -> Burst:
+        self._guest.use(LOW_MIB, wait=False)
+        time.sleep(calm_s)  # the time that is to pass
+        with _stepping:
+            before = self._guest.evidence().swapped_out_pages
+            seconds = self._grow(LOW_MIB + BURST_MIB, answer).held
+            swapped = (self._guest.evidence().swapped_out_pages - before) / PAGES_MIB
+            self._guest.use(LOW_MIB, wait=False)
+        return Burst(BURST_MIB / seconds, 100.0 * swapped / BURST_MIB)
 
     def _step(self, answer: Callable[[int], None]) -> Reaction:
         """`answer` is told what the guest wants in all, MiB, when it begins to."""
