@@ -1,6 +1,7 @@
-"""Builds the Containerfile with buildah, without a registry: on a Debian of debootstrap's in place of the image named there.
+"""Builds the Containerfile with buildah, without a registry.
 
-The image is Debian with a Python of its own; here it is Debian's Python, which is the same version.
+The image that it starts from is Debian with a Python of its own. Here a Debian of debootstrap's is in its place,
+with Debian's Python, which is the same version.
 """
 
 import os
