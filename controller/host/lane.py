@@ -12,6 +12,8 @@ from controller.host.calls import LATE_SECONDS, NUDGE_SECONDS, Call, Calls, NotS
 FOR_LOOKS = 1
 """Calls that may hang beside those of a lane."""
 
+TOO_LATE = "it was not sent in time, as libvirt is busy with earlier orders"
+
 Work = Callable[[], object]
 
 
@@ -27,6 +29,8 @@ class Errand:
     """Once it has begun."""
     withdrawn: str = ""
     """Why it never will."""
+    revoked: str = ""
+    """Why what it is for is not to be done any more, though it has begun."""
     late: bool = False
     """Nobody waits for it any more."""
 
@@ -34,6 +38,13 @@ class Errand:
     def settled(self) -> bool:
         """True once its outcome is known."""
         return bool(self.withdrawn) or (self.call is not None and self.call.done())
+
+    def require(self) -> None:
+        """Raises NotStartedError once what it is for is not to be done any more: its call may have been held up."""
+        if self.revoked:
+            raise NotStartedError(self.revoked)
+        if self.expires_at <= time.monotonic():
+            raise NotStartedError(TOO_LATE)
 
     def outcome(self) -> None:
         """Of a settled errand: raises NotStartedError, or what the call raised."""
@@ -79,7 +90,8 @@ class Lane:
             self._begin()
 
     def withdraw(self, errand: Errand, why: str) -> None:
-        """Never begin it, if it still waits."""
+        """Never begin it, if it still waits; if it has begun, let it do no more than it has done."""
+        errand.revoked = why
         with self._changed:
             kept = deque(each for each in self._waiting if each[0] is not errand)
             if len(kept) < len(self._waiting):
@@ -101,7 +113,7 @@ class Lane:
             if blocked:
                 errand.withdrawn = f"it was not sent, as {len(self._open)} earlier orders hang"
             elif errand.expires_at <= now:
-                errand.withdrawn = "it was not sent in time, as libvirt is busy with earlier orders"
+                errand.withdrawn = TOO_LATE
             elif len(self._open) >= self._at_once:
                 self._waiting.append((errand, work))
             else:

@@ -184,7 +184,7 @@ class Mover:
         waits = GROW_WAITS_SECONDS if action.grows else SHRINK_WAITS_SECONDS
         errand = Errand(action.key, time.monotonic() + waits)
         lane = self._lane(connection, link)
-        lane.add(errand, lambda: _send(handle, entry.domain, size))
+        lane.add(errand, lambda: _send(handle, entry.domain, size, errand))
         return _Order(action, entry, link, lane, errand)
 
     def _lane(self, connection: Connection, link: Link) -> Lane:
@@ -219,11 +219,14 @@ def _not_set(action: Action, why: str) -> str:
     return f"the balloon was not set to {action.target / MIB:.0f} MiB: {why}"
 
 
-def _send(handle: Any, domain: Any, size: int) -> None:
-    """It may have waited; runs in a thread that may hang."""
+def _send(handle: Any, domain: Any, size: int, errand: Errand) -> None:
+    """It may have waited; runs in a thread that may hang, also over the question for a job."""
     if not _lives(handle):
         raise _LostError
-    _set(domain, size)
+    if barred(domain):
+        raise _BarredError
+    errand.require()
+    domain.setMemoryFlags(size, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
 def _lives(handle: Any) -> bool:
@@ -232,10 +235,3 @@ def _lives(handle: Any) -> bool:
         return bool(handle.isAlive())
     except libvirt.libvirtError:
         return False
-
-
-def _set(domain: Any, size: int) -> None:
-    """The libvirt calls of a move."""
-    if barred(domain):
-        raise _BarredError
-    domain.setMemoryFlags(size, libvirt.VIR_DOMAIN_AFFECT_LIVE)

@@ -12,7 +12,7 @@ _REMEDIES = {
     str(Reason.COMMAND_LINE): "say it with libvirt's <memoryBacking> if you can",
 }
 """What to do, by the name of the `Reason`."""
-HELD = "its policy's rollout does not name this node (status.enforcingNodes), so that it is only observed"
+HELD = "its policy's rollout does not name this node (in status.enforcingNodes), so that it is only observed"
 """Of a domain whose policy says Enforce, and enforces on other nodes for now."""
 
 

@@ -10,6 +10,8 @@ from controller.engine.ownership import Assignment
 NAMED = 5
 """Domains or policies that one remark names, and conflicts that have a remark each; the rest is counted."""
 
+_HELD = "rollout has not come to this node, as status.enforcingNodes does not name it; only a cluster has a status"
+
 
 @dataclass(frozen=True, slots=True)
 class Remark:
@@ -79,8 +81,8 @@ def _remarks(assignment: Assignment, policies: Collection[str], node: str) -> It
     yield from _of_all(
         "held",
         assignment.held,
-        "says Enforce, and is only observed here: its rollout does not name this node (status.enforcingNodes)",
-        "say Enforce, and are only observed here: their rollouts do not name this node (status.enforcingNodes)",
+        f"says Enforce, and is only observed here: its {_HELD}",
+        f"say Enforce, and are only observed here: their {_HELD}",
     )
     yield from _conflicts(assignment)
     if assignment.inventory.keys:

@@ -182,6 +182,41 @@ def test_an_order_that_waits_is_not_sent_once_its_decision_does_not_stand(connec
     assert domains[-1].set == []
 
 
+class HeldUp(FakeDomain):
+    """Its libvirt does not say whether it has a job before it is let."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.asked, self.may_say = threading.Event(), threading.Event()
+
+    def jobInfo(self) -> list[int]:  # noqa: N802 - libvirt's name
+        self.asked.set()
+        self.may_say.wait(10)
+        return super().jobInfo()
+
+
+@pytest.mark.parametrize("stands", [True, False])
+def test_an_order_that_is_held_up_before_it_is_sent_is_sent_only_while_its_decision_stands(connect, stands):
+    domain = HeldUp(1)
+    mover = Mover({SOURCE: connect(FakeHandle(domain))}, Trouble(), seconds=0.01)
+    mover.apply([action(domain, 200 * MIB)])
+    assert domain.asked.wait(10)
+    mover.withdraw(lambda _: stands)
+    domain.may_say.set()
+    assert drained(mover, 1) == {key_of(domain): (Result.DONE, "") if stands else TAKEN_BACK}
+    assert len(domain.set) == int(stands)
+
+
+def test_a_shrink_that_is_held_up_for_too_long_before_it_is_sent_is_not_sent(connect, monkeypatch):
+    monkeypatch.setattr(mover_module, "SHRINK_WAITS_SECONDS", 0.05)
+    domain = HeldUp(1)
+    mover = Mover({SOURCE: connect(FakeHandle(domain))}, Trouble(), seconds=0.1)
+    mover.apply([action(domain, 100 * MIB)])
+    domain.may_say.set()
+    assert [result for result, _ in drained(mover, 1).values()] == [Result.REFUSED]
+    assert domain.set == []
+
+
 def test_an_order_that_waits_is_sent_while_its_decision_stands(connect):
     domains, _, mover = crowded(connect)
     mover.withdraw(lambda action: action.target == 200 * MIB)

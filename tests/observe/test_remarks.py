@@ -31,8 +31,10 @@ def test_a_policy_that_owns_what_it_selects_needs_no_word():
 
 def test_a_policy_whose_rollout_does_not_name_the_node_is_said_to_observe_and_is_no_matter_for_a_person():
     outcome = told(["web"], mine="{mode: Enforce, rollout: {maximumNodes: 1}}")
-    line = "MemoryPolicy mine says Enforce, and is only observed here: its rollout does not name this node"
-    assert [remark.text for remark in outcome.remarks] == [f"{line} (status.enforcingNodes)"]
+    assert [remark.text for remark in outcome.remarks] == [
+        "MemoryPolicy mine says Enforce, and is only observed here: its rollout has not come to this node, as "
+        "status.enforcingNodes does not name it; only a cluster has a status"
+    ]
     assert (outcome.warnings, outcome.held) == ((), {"mine"})
 
 
