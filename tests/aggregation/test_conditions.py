@@ -174,7 +174,7 @@ def test_what_is_known_to_be_wrong_outweighs_what_is_not_known():
     }
 
 
-def test_that_a_policy_owns_no_domain_is_not_said_before_all_nodes_follow():
+def test_a_policy_without_domains_is_not_said_to_own_none_before_all_nodes_follow():
     assert judged(Figures(nodes=3, reporting_nodes=3, pending_nodes=1))["Stable"] == ("Unknown", "NodesPending")
 
 

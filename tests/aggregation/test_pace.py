@@ -85,7 +85,7 @@ def test_a_policy_that_is_gone_is_due_no_more():
     assert pace.take(1e9) is None
 
 
-def test_it_is_known_how_long_ago_something_was_written():
+def test_the_time_since_a_status_was_written_is_known():
     pace = Pace()
     assert pace.since(P, 100.0) == float("inf")
     pace.wrote(P, 100.0)

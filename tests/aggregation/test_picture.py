@@ -28,7 +28,7 @@ def figures(picture: Picture) -> Figures:
     return picture.ledger.figures()["all"]
 
 
-def test_it_is_complete_when_every_kind_was_listed_to_its_end():
+def test_the_cache_is_complete_when_every_kind_was_listed_to_its_end():
     picture = Picture()
     for kind in sorted(KINDS):
         picture.hear(Seen(kind, (), SERVER_TIME), 0.0)

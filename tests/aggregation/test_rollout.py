@@ -107,7 +107,7 @@ def test_a_policy_that_cannot_be_read_names_nobody():
     assert "enforcingNodes" not in cluster.write()
 
 
-def test_they_stay_over_changes_of_the_spec_and_leaders_and_go_with_their_nodes_or_when_no_longer_selected():
+def test_enforcing_nodes_stay_over_changes_of_spec_and_leader_and_end_with_their_nodes_or_selection():
     cluster = Cluster(**TWO)
     one, two = cluster.write()["enforcingNodes"]
     cluster.spec(2, **TWO, weight=7)

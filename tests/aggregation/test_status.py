@@ -139,7 +139,7 @@ def test_a_fault_that_begins_or_ends_is_what_people_are_told_of():
     assert turned(well, None) == turned(well, {"conditions": 7}) == turned(stuck, stuck) == ()
 
 
-def test_it_stays_small_with_the_longest_names_and_the_worst_of_news():
+def test_a_status_stays_small_with_the_longest_names_and_the_worst_problems():
     everything = Figures(*(10**9 for _ in Figures._fields))
     worst = [Share(long_name(number), everything, tuple(Trouble), T1) for number in range(10)]
     status = render(summary(everything, *worst, problem="x" * 9000), None, T1)

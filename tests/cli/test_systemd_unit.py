@@ -44,7 +44,7 @@ def installed(tmp_path: Path) -> Path:
     return copy
 
 
-def test_it_starts_a_command_line_that_ballast_takes(service, monkeypatch):
+def test_the_unit_starts_a_command_line_that_ballast_takes(service, monkeypatch):
     binary, command, *arguments = shlex.split(service["ExecStart"])
     assert (binary, command) == ("/usr/local/bin/ballast", "run")
     for setting in shlex.split(service["Environment"]):
@@ -73,11 +73,11 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
-def test_its_options_are_set_in_a_file_that_may_be_missing(service):
+def test_the_units_options_are_set_in_a_file_that_may_be_missing(service):
     assert service["EnvironmentFile"] == "-/etc/ballast/ballast.env"
 
 
-def test_it_has_started_when_ballast_says_so_itself(service):
+def test_the_unit_has_started_when_ballast_says_so_itself(service):
     assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
 
 
@@ -98,7 +98,7 @@ def test_systemd_understands_it_without_a_warning(installed):
 
 
 @needs_systemd
-def test_its_exposure_is_low(installed):
+def test_the_units_exposure_is_low(installed):
     """systemd scores 0 (safe) to 10; the threshold is in tenths."""
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", installed]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

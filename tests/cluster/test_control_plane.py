@@ -19,7 +19,7 @@ def owner(control_plane: ControlPlane):
     control_plane.kubectl("delete", "node", "owner", "--ignore-not-found")
 
 
-def test_it_is_the_version_that_was_asked_for(control_plane):
+def test_the_api_server_has_the_version_that_was_asked_for(control_plane):
     assert json.loads(control_plane.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"] == KUBERNETES
 
 

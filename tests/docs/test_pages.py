@@ -81,3 +81,12 @@ def test_every_layer_is_listed_in_order():
     contract = (ROOT / "pyproject.toml").read_text().split("layers = [")[1].split("]")[0]
     listed = " ".join(row[0] for row in table(CONTRIBUTING, "Package"))
     assert re.findall(r"\.(\w+)\b", listed) == re.findall(r"controller\.(\w+)", contract)
+
+
+def test_the_walk_of_one_number_goes_through_functions_that_exist_and_at_most_eight_files():
+    walk = table(CONTRIBUTING, "Step")
+    assert len(walk) <= 8
+    for _, file, functions, _ in walk:
+        source = (ROOT / "controller" / file.strip("`")).read_text()
+        named = re.findall(r"`(\w+)`", functions)
+        assert [name for name in named if not re.search(rf"def {name}\b", source)] == []

@@ -236,7 +236,7 @@ def test_a_guest_in_need_waits_for_nobody_whose_word_is_too_old() -> None:
         (900, (140, 300, 300)),
     ],
 )
-def test_those_with_the_most_above_their_plan_give_and_as_few_as_will_do(wish: float, to: tuple[float, ...]) -> None:
+def test_domains_with_the_most_above_their_plan_give_and_as_few_as_will_do(wish: float, to: tuple[float, ...]) -> None:
     of = node(100, 200, 500, 400, free=0, pressure=pressed(LOW, NONE, NONE, NONE))
     assert goes(of, plan(of, 100 + wish, 140, 300, 300)) == same(NAN, *to)
 
@@ -556,6 +556,6 @@ def test_a_guest_that_is_felt_to_grow_while_it_shrinks_is_grown_instead():
     assert goes(of, plan(of, 300, 500)) == same(300, NAN)
 
 
-def test_its_shrink_ends_where_it_is_when_nothing_is_free():
+def test_the_shrink_of_a_guest_in_need_ends_where_it_is_when_nothing_is_free():
     of = node(200, 500, free=0, growth=FELT, balloon=moving(150 * MIB, NAN))
     assert chosen(of, plan(of, 300, 500)).halt.tolist() == [True, False]

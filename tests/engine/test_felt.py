@@ -103,12 +103,12 @@ def test_a_guest_is_not_taken_to_grow_by_more_than_it_did():
     assert guest(of=felt(175, 45, seconds=0.01)).short.tolist() == [False]
 
 
-def test_it_is_to_have_what_it_took_what_is_to_come_and_headroom():
+def test_a_guest_felt_to_grow_is_to_have_what_it_took_what_is_to_come_and_headroom():
     sought = guest(of=felt(195, 60, seconds=3), settings={"headroom": 64 * MIB}).sought
     assert sought / MIB == pytest.approx([165 + 30 + 64])  # 20 MiB/s for 1.5 s
 
 
-def test_it_is_to_have_as_much_more_as_one_under_pressure_with_a_little_left():
+def test_a_guest_felt_to_grow_is_to_have_as_much_more_as_one_under_pressure_with_a_little_left():
     assert guest(of=felt(195, 60, seconds=3)).sought / MIB == pytest.approx([240])
 
 
@@ -131,7 +131,7 @@ class TestMemoryUsedBefore:
         assert guest(rows(Growth, 1, base=180 * MIB), felt(200)).short.tolist() == [False]
 
 
-def test_one_that_has_all_in_use_is_to_have_as_much_as_one_with_nothing_left():
+def test_a_guest_felt_to_use_all_is_to_have_as_much_as_one_with_nothing_left():
     assert guest(of=felt(225)).sought / MIB == pytest.approx([320])
 
 

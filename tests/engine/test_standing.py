@@ -36,7 +36,7 @@ def order(before: int, target: int, reason: Reason) -> Action:
 
 
 @pytest.mark.parametrize("decided", [GROW, SHRINK, NEED, HALT, BACK])
-def test_it_stands_while_nothing_has_changed(decided):
+def test_an_order_stands_while_nothing_has_changed(decided):
     assert stands(order(*decided), node(ENFORCE))
 
 

@@ -37,7 +37,7 @@ def test_forecast_follows_the_line() -> None:
     assert predict(line_of(level=100.0, slope=2.0), 30.0).tolist() == [160.0]
 
 
-def test_neither_forecast_nor_bound_falls_below_zero() -> None:
+def test_forecast_and_bound_never_fall_below_zero() -> None:
     falling = line_of(level=100.0, slope=-2.0, sigma=1.0)
     assert predict(falling, 60.0).tolist() == [0.0]
     assert upper(falling, 60.0, 0.95).tolist() == [0.0]

@@ -14,7 +14,7 @@ def last(instruction: str) -> str:
     return re.findall(rf"^{instruction} (.*)$", CONTAINERFILE, re.MULTILINE)[-1]
 
 
-def test_both_run_the_same_program_as_the_same_user():
+def test_the_labs_image_and_the_containerfile_run_the_same_program_as_the_same_user():
     assert json.loads(last("ENTRYPOINT")) == image.CONFIG["Entrypoint"]
     assert last("USER") == image.CONFIG["User"]
     assert last("WORKDIR") == image.CONFIG["WorkingDir"]

@@ -21,7 +21,7 @@ def running() -> bool:
     return any(thread.name == "ballast-events" for thread in threading.enumerate())
 
 
-def test_it_runs_until_its_last_user_is_gone(loop):
+def test_the_event_loop_runs_until_its_last_user_is_gone(loop):
     loop.start()
     loop.close()
     assert running()
@@ -32,7 +32,7 @@ def test_it_runs_until_its_last_user_is_gone(loop):
 
 
 @pytest.mark.usefixtures("loop")
-def test_it_delivers_events(test_node):
+def test_the_event_loop_delivers_events(test_node):
     arrived = threading.Event()
     callback = test_node.domainEventRegisterAny(
         None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lambda *_: arrived.set(), None

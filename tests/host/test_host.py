@@ -45,7 +45,7 @@ def node(test_uri):
     node.host.close()
 
 
-def test_it_is_connected_after_the_start(node, test_uri):
+def test_a_host_is_connected_after_the_start(node, test_uri):
     assert node.host.status() == (ConnectionStatus(test_uri, True, ""),)
 
 
@@ -159,7 +159,7 @@ def test_domains_that_do_not_answer_are_put_back_last_in_the_end(node, monkeypat
     assert told == [{"a"}]
 
 
-def test_it_is_remembered_for_a_while_when_a_balloon_moved(node, monkeypatch):
+def test_a_move_of_a_balloon_is_remembered_for_a_while(node, monkeypatch):
     moved_at = node.host._looker._moved_at
     before = time.monotonic()
     node.host._on_moved("a", 1)

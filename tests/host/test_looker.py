@@ -334,7 +334,7 @@ def test_a_domain_that_is_passed_over_for_an_earlier_call_of_ours_is_waited_for(
     assert len(handle.bulk_calls) == 2
 
 
-def test_that_a_late_call_passed_a_domain_over_tells_nothing_of_it(connect, domains):
+def test_a_late_call_that_passed_a_domain_over_tells_nothing_of_it(connect, domains):
     skipped = {name: REPLY[name] for name in WITHOUT_JOB}
     domains[0].reply = lambda: skipped
     handle, woken = SlowHandle(*domains), threading.Semaphore(0)

@@ -33,7 +33,7 @@ def test_turns_end_while_guests_hang_and_know_that_those_do(crowd):
 
 
 @pytest.mark.slow
-def test_those_that_answer_are_seen_and_moved_while_more_hang_than_one_connection_bears(crowd):
+def test_guests_that_answer_are_seen_and_moved_while_more_hang_than_one_connection_bears(crowd):
     hung = crowd.domains[:2] + crowd.domains[500:504]
     assert LIMIT < len(hung) < MOST_HANGING
     for domain in hung:

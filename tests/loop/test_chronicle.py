@@ -308,7 +308,7 @@ def told_of(key: str, *turns: tuple[float, tuple[Action, ...]]) -> list[dict]:
     return explanation(site.domain(key), Scene(state, chronicle, Trail(), 1000.04))["decisions"]
 
 
-def test_those_who_gave_are_told_largest_first_and_a_few_by_name():
+def test_donors_are_told_largest_first_and_a_few_by_name():
     gave = tuple(moved(f"d{number}", -10 * number) for number in range(1, NAMED + 3))
     (grown,) = told_of("d0", (0.0, gave), (1.0, (moved("d1", -7),)), (10.0, (moved("d0", 100),)))
     assert [(each["name"], each["bytes"] // MIB) for each in grown["others"]] == [

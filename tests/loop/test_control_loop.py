@@ -409,7 +409,7 @@ def test_an_outage_of_libvirt_is_survived_and_the_guests_keep_what_they_have():
     assert site.board.readiness().ok
 
 
-def test_it_is_ready_when_connected_and_looked_not_before():
+def test_the_loop_is_ready_when_connected_and_looked_not_before():
     site = Site(CALM)
     site.host.add("a")
     assert site.board.readiness().reasons == ("the loop has not run yet",)
@@ -566,7 +566,7 @@ def test_while_policies_are_awaited_nothing_is_said_of_them_and_it_is_not_ready(
     assert site.domain("a")["policy"] == "p0"
 
 
-def test_that_no_policy_selects_a_domain_is_said_once_the_policies_are_known_and_not_before(caplog):
+def test_a_domain_that_no_policy_selects_is_said_once_the_policies_are_known_and_not_before(caplog):
     caplog.set_level("INFO", "controller")
     site = Site()
     site.host.add("a")

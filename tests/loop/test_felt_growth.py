@@ -39,7 +39,7 @@ def test_a_guest_that_is_felt_to_grow_is_looked_at_at_once_and_alone(site):
     assert site.host.looks == [["a"]]
 
 
-def test_it_is_looked_at_until_it_has_told_and_no_longer(site):
+def test_a_guest_felt_to_grow_is_looked_at_until_it_has_told_and_no_longer(site):
     site.clock.now = 1010.2
     site.loop.iterate()
     site.host.grow("a", 100)

@@ -137,7 +137,7 @@ def test_a_refusal_is_logged_once_for_each_content(folder, caplog):
     assert len(caplog.records) == 4
 
 
-def test_it_is_said_what_stays_in_force_and_when_the_file_is_good_again(folder, caplog):
+def test_a_refused_file_is_said_to_leave_its_last_policies_in_force_until_it_is_good_again(folder, caplog):
     caplog.set_level("INFO")
     folder.write("new.yaml", "spec: [")
     folder.scan()

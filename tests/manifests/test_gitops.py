@@ -106,7 +106,7 @@ def test_flux_finds_the_source_and_what_it_waits_for():
     assert {before["name"] for stage in stages.values() for before in stage.get("dependsOn", ())} <= stages.keys()
 
 
-def test_both_tools_take_the_same_folders_of_the_same_repository():
+def test_argocd_and_flux_take_the_same_folders_of_the_same_repository():
     argo, flux = named("Application"), named("Kustomization")
     assert {name: spec["source"]["path"] for name, spec in argo.items()} == {
         name: spec["path"].removeprefix("./") for name, spec in flux.items()

@@ -35,7 +35,7 @@ def pod() -> dict[str, Any]:
     return dict(workload["spec"]["template"]["spec"])
 
 
-def test_it_is_of_openshifts_kind_with_the_fields_of_it():
+def test_the_constraint_is_of_openshifts_kind_with_its_fields():
     assert (SCC["apiVersion"], SCC["kind"]) == ("security.openshift.io/v1", "SecurityContextConstraints")
     assert SCC.keys() >= REQUIRED.keys()
     types = REQUIRED | OPTIONAL
@@ -43,14 +43,14 @@ def test_it_is_of_openshifts_kind_with_the_fields_of_it():
     assert all(each["type"] == "RunAsAny" for each in SCC.values() if isinstance(each, dict) and "type" in each)
 
 
-def test_it_allows_the_volumes_of_the_agent_and_of_its_token_and_no_others():
+def test_the_constraint_allows_the_volumes_of_the_agent_and_of_its_token_and_no_others():
     kinds = {kind for volume in pod()["volumes"] for kind in volume if kind != "name"}
     assert set(SCC["volumes"]) == kinds | {"projected"}
     assert SCC["allowHostDirVolumePlugin"] is True
 
 
 @pytest.mark.parametrize("field", ["allowPrivilegedContainer", "allowPrivilegeEscalation", "allowHostNetwork"])
-def test_it_allows_no_power_over_the_node(field):
+def test_the_constraint_allows_no_power_over_the_node(field):
     assert SCC[field] is False
 
 

@@ -178,7 +178,7 @@ RIGHTS = re.findall(r'"(org\.libvirt\.[\w.-]+)"', RULES.read_text())
 
 @pytest.mark.usefixtures("guest")
 class TestProfile:
-    def test_it_suffices(self, guarded):
+    def test_the_profile_suffices_for_all_that_ballast_does(self, guarded):
         assert ask(guarded.uri, *USED) == dict.fromkeys(USED, 0)
 
     @pytest.mark.parametrize("right", RIGHTS)

@@ -139,12 +139,12 @@ def test_every_alert_has_its_case():
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_it_fires_once_and_nothing_else_does(alert, tmp_path):
+def test_an_alert_fires_once_for_its_cause_and_no_other_does(alert, tmp_path):
     judge(CASES[alert].fires, [{"labels": f'{{alertname="{alert}"}}', "value": 1}], tmp_path)
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_it_stays_silent_as_all_others_do(alert, tmp_path):
+def test_an_alert_stays_silent_without_its_cause_as_all_others_do(alert, tmp_path):
     judge(CASES[alert].silent, [], tmp_path)
 
 

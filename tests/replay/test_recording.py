@@ -88,7 +88,7 @@ def test_a_guest_without_statistics_is_told_once(recording: Recording, monkeypat
     assert recording.recorder.samples == 0
 
 
-def test_it_ends_when_the_file_is_full(tmp_path: Path) -> None:
+def test_a_recording_ends_when_the_file_is_full(tmp_path: Path) -> None:
     recording = Recording(tmp_path / "out.csv", limit=130)
     with recording.writer:
         assert len(recording.run(1000)) == 2
@@ -96,7 +96,7 @@ def test_it_ends_when_the_file_is_full(tmp_path: Path) -> None:
     assert recording.path.stat().st_size <= 130
 
 
-def test_it_ends_when_it_is_stopped(recording: Recording) -> None:
+def test_a_recording_ends_when_it_is_stopped(recording: Recording) -> None:
     recording.clock.stopped = True
     recording.recorder.run(1.0)
     assert recording.host.looks == []
