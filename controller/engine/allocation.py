@@ -167,7 +167,7 @@ def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
         top = np.where(shares, top, np.where(released, inventory.definition, kept))
     if known.host.reading.pressure:
         top = wanted
-    elif not known.host.lends(known.now):
+    elif known.now < known.host.lends_at:
         top = np.where(released, top, np.minimum(top, np.fmax(wanted, size)))
     returns = ~shares | (size > known.bounds.top) | known.host.reading.pressure
     return np.asarray(returns), np.fmin(top, known.bounds.top)

@@ -11,7 +11,6 @@ from controller.engine.known import bounds
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Life
 from controller.engine.state import State
-from controller.engine.tables import Floats
 
 LASTS_S = 180.0
 """Seconds of shortage after which the node counts as short: what balloons and a busy guest do is over by then, and a
@@ -35,25 +34,15 @@ class Balance(NamedTuple):
 
 
 def balance(state: State) -> Balance:
-    """As of the newest step."""
-    demand = float(_demand(state).sum())
-    return Balance(demand, max(demand - state.host.budget, 0.0), float(_reclaimable(state).sum()))
-
-
-def _demand(state: State) -> Floats:
-    """(n,) bytes."""
-    seen = state.observation
-    known = state.inventory.acted_on & np.isfinite(seen.demand)
-    return np.where(known, seen.demand, np.fmax(np.fmax(seen.allocation, seen.demand), 0.0))
-
-
-def _reclaimable(state: State) -> Floats:
-    """(n,) bytes: nothing of a guest that is short, has told too little, or whose memory does not come back."""
-    seen = state.observation
-    gives = state.inventory.acted_on & (seen.life == int(Life.RUNNING)) & (seen.trouble == int(Reason.NONE))
+    """As of the newest step. No guest gives that is short, has told too little, or whose memory does not come back."""
+    seen, owned = state.observation, state.inventory.acted_on
+    told = np.where(owned & np.isfinite(seen.demand), seen.demand, np.fmax(np.fmax(seen.allocation, seen.demand), 0.0))
+    gives = owned & (seen.life == int(Life.RUNNING)) & (seen.trouble == int(Reason.NONE))
     gives &= ~(state.pressure.pressed | state.effect.fruitless(state.totals.at) | state.balloon.failed)
     kept = np.maximum(state.grounds[_WANTED], bounds(state.inventory, seen).minimum)
-    return np.where(gives & np.isfinite(kept), np.fmax(seen.allocation - kept, 0.0), 0.0)
+    spare = np.where(gives & np.isfinite(kept), np.fmax(seen.allocation - kept, 0.0), 0.0)
+    demand = float(told.sum())
+    return Balance(demand, max(demand - state.host.budget, 0.0), float(spare.sum()))
 
 
 @dataclass(frozen=True, slots=True)

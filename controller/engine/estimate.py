@@ -5,7 +5,7 @@ far demand may jump from there: the reach. It is scale-free: where demand has be
 domains of this node come to by their maximum, as far as they agree in that.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -151,7 +151,7 @@ def update(
     held = bound.width(estimate.width, demand > estimate.upper, inventory.percentile)
     width = np.where(np.isnan(estimate.upper), estimate.width, held)
     line = fit(history, inventory, rows, now)
-    line = replace(line, sigma=line.sigma * width[rows])
+    line = Line(line.level, line.slope, line.sigma * width[rows], line.weight, line.centre, line.spread)
     upper = np.maximum(bound.upper(line, ahead[rows], percentile), demand[rows])
     exhausted = now + bound.time_to_reach(line, size[rows], percentile)
     forecast, upper, exhausted = spread(

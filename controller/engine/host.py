@@ -55,14 +55,16 @@ class Host(Frozen):
     history: History = field(default_factory=lambda: History.empty(1))
     updated: float = -np.inf
 
-    def lends(self, now: float) -> bool:
-        """True where memory that nobody needs may be given away."""
-        return now >= self.lends_at
-
 
 def update(host: Host, reading: HostReading, held: Held, limits: Budget, now: float, tuning: Tuning) -> Host:
     """The host after a reading; of what is in use guests hold `held`, see `held`."""
-    host = _account(_press(host.having(reading=reading, devices=held.devices), now, tuning), held, now, tuning)
+    host = _account(host.having(reading=reading, devices=held.devices), held, now, tuning)
+    if reading.pressure:  # it ends lending; when lending brings it back, for longer each time
+        backoff = host.backoff
+        if now >= host.lends_at:
+            recurs = now - host.lends_at < 2 * backoff  # what comes and goes is one shortage
+            backoff = min(2 * backoff, tuning.rest_longest) if recurs else tuning.rest_first
+        host = host.having(backoff=backoff, lends_at=now + backoff)
     clear = max(reading.total - host.own_forecast - (1 + tuning.mark_margin) * reading.mark - held.devices, 0.0)
     budget = allowed(host, host.own_forecast, limits)
     return host.having(budget=budget, lendable=min(budget, clear))
@@ -72,17 +74,6 @@ def allowed(host: Host, own_use: float, limits: Budget) -> float:
     """Bytes that all balloons together may have while the host itself uses `own_use`."""
     total = host.reading.total
     return max(min(total - own_use - limits.kept(total), limits.maximum) - host.devices, 0.0)
-
-
-def _press(host: Host, now: float, tuning: Tuning) -> Host:
-    """Pressure ends lending; when lending brings it back, for longer each time."""
-    if not host.reading.pressure:
-        return host
-    backoff = host.backoff
-    if now >= host.lends_at:
-        recurs = now - host.lends_at < 2 * backoff  # what comes and goes is one shortage
-        backoff = min(2 * backoff, tuning.rest_longest) if recurs else tuning.rest_first
-    return host.having(backoff=backoff, lends_at=now + backoff)
 
 
 def _account(host: Host, held: Held, now: float, tuning: Tuning) -> Host:

@@ -228,9 +228,13 @@ def _measure(observation: Observation, look: _Look, now: float) -> Observation:
     if np.count_nonzero(stopped):
         observation, size = observation.put(stopped, allocation=0.0), np.where(stopped, np.nan, size)
     observation, known = _resized(observation, size, now), np.isfinite(look.rss)
-    observation = observation.put(look.looked, seen_at=now, life=look.life, rss_known=known)
-    observation = observation.put(np.isfinite(look.maximum), maximum=look.maximum)
-    return observation.put(known, rss=look.rss, rss_size=observation.allocation)
+    return observation.put(
+        look.looked,
+        seen_at=now,
+        life=look.life,
+        maximum=np.where(np.isfinite(look.maximum), look.maximum, observation.maximum),
+        rss_known=known,
+    ).put(known, rss=look.rss, rss_size=observation.allocation)
 
 
 def _judge(

@@ -83,15 +83,19 @@ def assign(
     `observe`: nothing is enforced, whatever a policy's mode; the budget is what it would be if it were.
     """
     here = [policy for policy in policies if matches_node(policy.spec.node_selector, node.name, node.labels)]
-    held = tuple(policy.metadata.name for policy in here if _held(policy.spec))
+    rolled_out = [policy.spec.mode != "Enforce" or policy.spec.rollout is None for policy in here]
     ranked = sorted(
-        map(_observed_if_held, here),
+        (
+            policy if there else policy.model_copy(update={"spec": policy.spec.model_copy(update={"mode": "Observe"})})
+            for policy, there in zip(here, rolled_out, strict=True)
+        ),
         key=lambda policy: (
             -policy.spec.priority,
             policy.metadata.creation_timestamp or _LATEST,
             policy.metadata.name,
         ),
     )
+    held = tuple(policy.metadata.name for policy, there in zip(here, rolled_out, strict=True) if not there)
     pausing = tuple(policy.metadata.name for policy in ranked if policy.spec.mode == "Pause")
     overruled = tuple(policy.metadata.name for policy in ranked if observe and policy.spec.mode == "Enforce")
     owners, lost, matched = _owners(facts, ranked)
@@ -128,17 +132,6 @@ def assign(
         name for number, name in enumerate(inventory.policies) if number not in matched and modes[number] != "Pause"
     )
     return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched, pausing, overruled, held)
-
-
-def _held(spec: Spec) -> bool:
-    """Whether it says Enforce, but not on this node yet."""
-    return spec.mode == "Enforce" and spec.rollout is not None
-
-
-def _observed_if_held(policy: MemoryPolicy) -> MemoryPolicy:
-    if not _held(policy.spec):
-        return policy
-    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"mode": "Observe"})})
 
 
 def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tuple[Ints, dict[int, Ints], set[int]]:

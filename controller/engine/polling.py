@@ -58,7 +58,10 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
         calm = np.where(felt, np.minimum(tuning.felt_interval_growth * last, for_others), calm)
     short = pressure.pressed | pressure.paging
     interval = wait = np.where(short, shortest, calm.clip(shortest, longest))
-    stable = _stable(faded, known)
+    # Calm enough by the policy's own measures: seldom moved for its own sake, demand that changes little.
+    steady = np.abs(observation.change) <= inventory.stability_change * observation.allocation
+    seldom = faded.reallocations <= inventory.stability_reallocations
+    stable = np.asarray(steady & seldom & ~pressure.pressed & ~pressure.paging)
     fresh = observation.fresh
     if np.count_nonzero(fresh) < len(fresh):
         stable = np.where(fresh, stable, polling.stable)
@@ -110,15 +113,6 @@ def aligned(time: Floats, shortest: Floats) -> Floats:
     What is due together is one call to libvirt and one step. A look comes up to one shortest interval early for it.
     """
     return np.asarray(np.floor(time / shortest + ROUNDING) * shortest)
-
-
-def _stable(polling: Polling, known: Known) -> Bools:
-    """(n,) calm enough by the policy's own measures: seldom moved for their own sake, demand that changes little."""
-    inventory, observation, pressure = known.inventory, known.observation, known.pressure
-    size, change = observation.allocation, np.abs(observation.change)
-    calm = change <= inventory.stability_change * size
-    seldom = polling.reallocations <= inventory.stability_reallocations
-    return np.asarray(calm & seldom & ~pressure.pressed & ~pressure.paging)
 
 
 def _faded(polling: Polling, inventory: Inventory, where: Bools, now: float) -> Polling:

@@ -18,16 +18,9 @@ def stands(action: Action, state: State) -> bool:
         return True
     if action.reason is Reason.RELEASE_RESTORE:
         return bool(state.inventory.obstacle[row] == int(Reason.NO_POLICY))
-    within = _grow_stands if action.grows else _shrink_stands
-    return bool(state.inventory.enforce[row]) and within(action, row, state)
-
-
-def _grow_stands(action: Action, row: int, state: State) -> bool:
-    """It may have become more than the policy, the domain or the pod allows."""
-    return bool(action.target <= state.inventory.ceiling[row] + MEBIBYTE)
-
-
-def _shrink_stands(action: Action, row: int, state: State) -> bool:
-    """Its guest may have come into need, or been promised more."""
+    if not state.inventory.enforce[row]:
+        return False
+    if action.grows:  # it may have become more than the policy, the domain or the pod allows
+        return bool(action.target <= state.inventory.ceiling[row] + MEBIBYTE)
     promised = state.inventory.minimum[row] - MEBIBYTE if state.minimums_fit else 0.0
     return not state.pressure.pressed[row] and bool(action.target >= promised)

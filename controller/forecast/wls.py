@@ -99,20 +99,21 @@ def _level(points: Recent, changes: Floats) -> tuple[Floats, Floats, Floats, Flo
     of the errors it would have made; the sum of their absolute values, handicap included; and the sum of all changes
     without their signs.
     """
-    smoothed = _smoothers(changes.shape[1]) @ changes.T
+    smoothers, counted = _smoothers(changes.shape[1])
+    smoothed = smoothers @ changes.T
     means, errors = smoothed[:, 0], smoothed[:, 1:]
-    counted = np.exp2(-np.arange(changes.shape[1] - 1) / ERROR_HALF_LIFE)
-    sums = np.add.reduce(np.abs(errors), axis=1)
-    losses = np.vstack([sums[:1], sums[1:] * HANDICAP])
+    losses = np.add.reduce(np.abs(errors), axis=1)
+    losses[1:] *= HANDICAP
     best = losses.argmin(axis=0), np.arange(losses.shape[1])
     weight = points.present[:, 1:].astype(np.float64) @ counted
-    return means[best], np.sqrt(ratio((counted @ (errors * errors))[best], weight)), losses[best], sums[0]
+    return means[best], np.sqrt(ratio((counted @ (errors * errors))[best], weight)), losses[best], losses[0]
 
 
 @lru_cache(maxsize=8)
-def _smoothers(k: int) -> Floats:
+def _smoothers(k: int) -> tuple[Floats, Floats]:
     """(len(HALF_LIVES), k, k): what makes of k changes, the newest first, each candidate's weighted mean, and the
     errors of its forecasts of each but the oldest from the older ones. Both are sums of changes, whatever these are.
+    And the weights of these errors, (k - 1,).
     """
     made = []
     for looks in HALF_LIVES:
@@ -123,4 +124,4 @@ def _smoothers(k: int) -> Floats:
             errors.insert(0, change - mean)
             mean = mean + gain * errors[0]
         made.append(np.array([mean, *errors]))
-    return np.array(made)
+    return np.array(made), np.exp2(-np.arange(k - 1) / ERROR_HALF_LIFE)

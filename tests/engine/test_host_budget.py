@@ -109,8 +109,8 @@ class TestLending:
 
     def test_pressure_ends_it_for_a_minute(self):
         host = updated(Host(), reading(24, pressure=True), (30, 30), 1000.0)
-        assert not host.lends(1059.9)
-        assert host.lends(1060.0)
+        assert host.lends_at > 1059.9
+        assert host.lends_at <= 1060.0
 
     def test_pressure_that_lasts_is_one_shortage(self):
         host = Host()
