@@ -61,7 +61,8 @@ def figures(at: Situation) -> Floats:
     made[:4] = known.observation.demand, estimate.forecast, estimate.upper, headroom(known.inventory, estimate.upper)
     made[4:8] = np.where(np.isfinite(estimate.foot), at.plan.wanted, np.nan), at.plan.size, size, size
     made[8:11] = known.bounds.threshold, at.exposure.excess, at.exposure.saving
-    made[11:] = np.array([at.price, known.host.budget, at.free])[:, None]
+    made[11:14] = np.array([at.price, known.host.budget, at.free])[:, None]
+    made[14] = known.burst
     return made
 
 

@@ -19,7 +19,7 @@ class Figures(NamedTuple):
     """The quantile of it that decisions use."""
     headroom: float = np.nan
     wanted: float = np.nan
-    """Upper forecast (or memory that a balloon might not get) and headroom, within the limits."""
+    """Upper forecast (or memory that a balloon might not get) and headroom, or demand and burst, within the limits."""
     planned: float = np.nan
     """What it should have by its share of the budget."""
     allocation: float = np.nan
@@ -37,6 +37,8 @@ class Figures(NamedTuple):
     budget: float = np.nan
     free: float = np.nan
     """Of the budget, before the decisions of the step; negative where more was given away."""
+    burst: float = np.nan
+    """What it may take before memory can arrive that is sent because of it."""
 
 
 UNKNOWN = Figures()

@@ -119,9 +119,13 @@ class Known:
     def foreseen(self) -> Floats:
         """(n,) bytes that domains want, see `Estimate.wanted`, and what they may take before more can arrive."""
         wanted = self.estimate.wanted(self.inventory)
-        if not np.count_nonzero(self.growth.burst):
-            return wanted
-        return np.fmax(wanted, self.observation.demand + self.growth.coming(self.now, self.tuning))
+        return np.fmax(wanted, self.observation.demand + self.burst) if np.count_nonzero(self.burst) else wanted
+
+    @cached_property
+    def burst(self) -> Floats:
+        """(n,) bytes that guests may take before memory can arrive that is sent because of it."""
+        burst = self.growth.burst
+        return self.growth.coming(self.now, self.tuning) if np.count_nonzero(burst) else burst
 
     @cached_property
     def eased(self) -> Floats:

@@ -147,6 +147,8 @@ def _apart(seen: Figures) -> str:
     apart = seen.wanted - seen.upper - seen.headroom
     if abs(apart) <= MIB:
         return ""
+    if apart > 0 and abs(seen.demand + seen.burst - seen.wanted) <= MIB:
+        return f", as it may take {mib(seen.burst)} before more can arrive"
     return ", as with less its kernel would have to reclaim" if apart > 0 else ", the most it may have"
 
 

@@ -370,6 +370,11 @@ UNKNOWN = float("nan")
             {"wanted": 481.0 * MIB},
             "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 481 MiB.",
         ),
+        (
+            {"wanted": 560.0 * MIB, "burst": 160.0 * MIB},
+            "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 560 MiB, as it may take "
+            "160 MiB before more can arrive.",
+        ),
     ],
 )
 def test_what_a_domain_wants_and_why_is_told(changes, told):
