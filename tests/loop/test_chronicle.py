@@ -372,8 +372,8 @@ UNKNOWN = float("nan")
         ),
         (
             {"wanted": 560.0 * MIB, "burst": 160.0 * MIB},
-            "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 560 MiB, as it may take "
-            "160 MiB before more can arrive.",
+            "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 560 MiB, as it may "
+            "take 160 MiB before more can arrive.",
         ),
     ],
 )
