@@ -35,7 +35,7 @@ LOOKS = 2
 JUMP_AFTER_S = 25.0
 """Ballast knows its guests and has settled by then."""
 
-move = mover._set
+send = mover._send
 
 
 def _die() -> NoReturn:
@@ -46,20 +46,20 @@ def _die() -> NoReturn:
 def before_order() -> None:
     """Dies when the first balloon order is about to be given."""
 
-    def dying(_domain: Any, _size: int) -> None:
+    def dying(*_: Any) -> None:
         _die()
 
-    mover._set = dying  # type: ignore[assignment]
+    mover._send = dying  # type: ignore[assignment]
 
 
 def after_order() -> None:
     """Dies when libvirt has taken the first balloon order, before anything was noted of it."""
 
-    def dying(domain: Any, size: int) -> None:
-        move(domain, size)
+    def dying(*order: Any) -> None:
+        send(*order)
         _die()
 
-    mover._set = dying
+    mover._send = dying  # type: ignore[assignment]
 
 
 def before_look() -> None:

@@ -90,3 +90,9 @@ def test_the_walk_of_one_number_goes_through_functions_that_exist_and_at_most_ei
         source = (ROOT / "controller" / file.strip("`")).read_text()
         named = re.findall(r"`(\w+)`", functions)
         assert [name for name in named if not re.search(rf"def {name}\b", source)] == []
+
+
+def test_the_code_of_every_script_is_listed_and_there():
+    listed = {row[0].strip("`"): re.findall(r"`(hack/[^`]*)`", row[1]) for row in table(CONTRIBUTING, "Script")}
+    assert list(listed) == sorted(path.name for path in (ROOT / "hack").iterdir() if path.is_file() and not path.suffix)
+    assert [path for paths in listed.values() for path in paths if not (ROOT / path).exists()] == []
