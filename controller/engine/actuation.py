@@ -75,7 +75,12 @@ def choose(at: Situation) -> Moves:
     returns, shrink, less = _shrinks(at, still, wishes)
     if not np.count_nonzero((wishes + hopes > 0) | shrink | known.turning):  # mostly so
         return Moves(shrink, shrink, size, _why_kept(at, shrink, known.gives), shrink, shrink)
-    verified = _verified(at)
+    # Memory is taken on the word of a sample that is new enough, and of the present allocation. A released domain is
+    # looked at seldom, and may send no statistics any more.
+    seen, balloon, newest = known.observation, known.balloon, known.tuning.newest
+    usual = np.where(balloon.release, newest, np.maximum(newest, 2 * known.inventory.interval_minimum))
+    at_rest = seen.fresh_at >= np.fmax(seen.moved_at, balloon.rest_from)
+    verified = (known.now - seen.reported_at <= usual) & at_rest & (seen.trouble == int(Reason.NONE))
     coming = known.gives or bool(np.count_nonzero(shrink & verified))
     granted = _grant(at, wishes, hopes, coming)
     more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
@@ -167,18 +172,6 @@ def _coming(at: Situation, lacking: float) -> float:
     shown = np.maximum(balloon.last_from - size, 0.0) * (prompt / np.maximum(elapsed, prompt))
     soon = float(np.nansum(np.where(elapsed <= prompt, left, np.minimum(left, shown))))
     return soon if lacking > soon else float(np.nansum(left))
-
-
-def _verified(at: Situation) -> Bools:
-    """(n,) True where the newest sample is new enough, and of the present allocation, to take memory on its word.
-
-    A released domain is looked at seldom, and may send no statistics any more.
-    """
-    seen, balloon, newest = at.known.observation, at.known.balloon, at.known.tuning.newest
-    usual = np.maximum(newest, 2 * at.known.inventory.interval_minimum)
-    young = at.known.now - seen.reported_at <= np.where(balloon.release, newest, usual)
-    at_rest = seen.fresh_at >= np.fmax(seen.moved_at, balloon.rest_from)
-    return np.asarray(young & at_rest & (seen.trouble == int(Reason.NONE)))
 
 
 def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats:

@@ -55,6 +55,10 @@ class GuestPressure(Table):
         """(n,) guests that are short of memory."""
         return np.asarray(self.level > int(Level.NONE))
 
+    def holds(self, now: float) -> Bools:
+        """(n,) guests that keep what they have: they were short a while ago."""
+        return np.asarray(now - self.ended_at < self.hold)
+
 
 def assess(
     pressure: GuestPressure,

@@ -130,7 +130,7 @@ class Known:
     @cached_property
     def eased(self) -> Floats:
         """(n,) bytes, of what they have, with which guests that were short a while ago are not; 0 for others."""
-        holds = self.now - self.pressure.ended_at < self.pressure.hold
+        holds = self.pressure.holds(self.now)
         if not np.count_nonzero(holds):
             return np.zeros(len(holds))
         return np.where(holds, np.fmin(self.foreseen / (1.0 - self.tuning.easy), self.observation.allocation), 0.0)

@@ -7,14 +7,21 @@ import numpy as np
 
 from controller.engine import balloon
 from controller.engine.balance import balance
-from controller.engine.known import bounds
+from controller.engine.known import Bounds, bounds
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
 
 def view(state: State, now: float) -> dict[str, Any]:
     """The node, its policies and its domains as JSON-able data. Bytes (int) and seconds; None: unknown."""
-    return {"node": _node(state), "policies": _policies(state), "domains": _domains(state, now)}
+    inventory, limits = state.inventory, bounds(state.inventory, state.observation)
+    owned = [inventory.policy == number for number in range(len(inventory.policies))]
+    policies = [
+        {"name": name, "mode": mode, "domains": int(mine.sum()), "stable_domains": int(state.stable[mine].sum())}
+        for name, mode, mine in zip(inventory.policies, inventory.modes, owned, strict=True)
+    ]
+    domains = [_domain(state, limits, row, now) for row in range(len(inventory))]
+    return {"node": _node(state), "policies": policies, "domains": domains}
 
 
 def _node(state: State) -> dict[str, Any]:
@@ -51,35 +58,21 @@ def _node(state: State) -> dict[str, Any]:
     }
 
 
-def _policies(state: State) -> list[dict[str, Any]]:
-    inventory = state.inventory
-    entries = []
-    for number, name in enumerate(inventory.policies):
-        mine = inventory.policy == number
-        entries.append(
-            {
-                "name": name,
-                "mode": inventory.modes[number],
-                "domains": int(mine.sum()),
-                "stable_domains": int(state.stable[mine].sum()),
-            }
-        )
-    return entries
-
-
-def _domains(state: State, now: float) -> list[dict[str, Any]]:
-    limits = bounds(state.inventory, state.observation)
-    lowest, top = limits.minimum, limits.top
-    return [_domain(state, row, float(lowest[row]), float(top[row]), now) for row in range(len(state.inventory))]
-
-
-def _domain(state: State, row: int, lowest: float, top: float, now: float) -> dict[str, Any]:
+def _domain(state: State, limits: Bounds, row: int, now: float) -> dict[str, Any]:
     inventory, sight, moves, pace = state.inventory, state.observation, state.balloon, state.polling
     reason = Reason(int(state.reason[row]))
     owner = int(inventory.policy[row])
     demand, size = float(sight.demand[row]), float(sight.allocation[row])
     target = moves.target[row] if np.isfinite(moves.target[row]) else size
     proposed = None if inventory.enforce[row] else _size(moves.proposed[row])
+    why = Reason(int(moves.last_reason[row]))
+    last = {
+        "age_s": _seconds(now - moves.last_at[row]),
+        "from": _size(moves.last_from[row]),
+        "to": _size(moves.last_to[row]),
+        "reason": str(why),
+        "reason_text": why.text,
+    }
     return {
         "key": inventory.keys[row],
         "name": inventory.names[row],
@@ -92,8 +85,8 @@ def _domain(state: State, row: int, lowest: float, top: float, now: float) -> di
         "forecast_error": _size(state.estimate.error[row]),
         "allocation": _size(size),
         "target": _size(target) if proposed is None else proposed,
-        "minimum": _size(lowest),
-        "maximum": _size(top),
+        "minimum": _size(limits.minimum[row]),
+        "maximum": _size(limits.top[row]),
         "interval_s": round(float(pace.interval[row]), 3),
         "next_look_in_s": _seconds(pace.next_look[row] - now),
         "stable": bool(state.stable[row]),
@@ -102,25 +95,11 @@ def _domain(state: State, row: int, lowest: float, top: float, now: float) -> di
         "pressure": bool(state.pressure.pressed[row]),
         "looks": int(pace.looks[row]),
         "reallocations": int(moves.reallocations[row]),
-        "last_action": _last_action(state, row, now),
+        "last_action": None if math.isnan(moves.last_at[row]) else last,
         "shortfall": _size(max(demand - size, 0.0)),
         "slack": _size(max(size - demand, 0.0)),
         "shortfall_byte_seconds": _size(sight.shortfall_time[row]),
         "slack_byte_seconds": _size(sight.slack_time[row]),
-    }
-
-
-def _last_action(state: State, row: int, now: float) -> dict[str, Any] | None:
-    moves = state.balloon
-    if math.isnan(moves.last_at[row]):
-        return None
-    reason = Reason(int(moves.last_reason[row]))
-    return {
-        "age_s": _seconds(now - moves.last_at[row]),
-        "from": _size(moves.last_from[row]),
-        "to": _size(moves.last_to[row]),
-        "reason": str(reason),
-        "reason_text": reason.text,
     }
 
 
