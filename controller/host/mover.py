@@ -226,7 +226,7 @@ def _send(handle: Any, domain: Any, size: int, errand: Errand) -> None:
     if barred(domain):
         raise _BarredError
     errand.require()
-    domain.setMemoryFlags(size, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    _set(domain, size)
 
 
 def _lives(handle: Any) -> bool:
@@ -235,3 +235,7 @@ def _lives(handle: Any) -> bool:
         return bool(handle.isAlive())
     except libvirt.libvirtError:
         return False
+
+
+def _set(domain: Any, size: int) -> None:
+    domain.setMemoryFlags(size, libvirt.VIR_DOMAIN_AFFECT_LIVE)
