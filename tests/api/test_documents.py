@@ -575,3 +575,36 @@ def test_any_value_in_any_field_is_taken_or_told(path: str, value: object) -> No
         assert problem.line is None or problem.line >= 4
         assert problem.field.startswith("spec")
         assert "should" not in problem.message, "pydantic's own words"
+
+
+def test_a_rollout_in_a_file_stays_whatever_status_the_file_has():
+    """As `kubectl get -o yaml` prints it: on a host without a cluster nobody has chosen."""
+    text = (
+        "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: a, generation: 1}, "
+        "spec: {mode: Enforce, rollout: {maximumNodes: 50%}}, "
+        "status: {observedGeneration: 1, enforcingNodes: [node]}}"
+    )
+    loaded = load(text, "a.yaml")
+    assert loaded.problems == ()
+    rollout = loaded.policies[0].spec.rollout
+    assert rollout is not None
+    assert rollout.maximum_nodes == "50%"
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("rollout: null", "null, which narrows nothing"),
+        ("rollout: {}", "a required field is missing; add maximumNodes: 2"),
+        ("rollout: {maximumNodes: null}", "a required field is missing; add maximumNodes: 2"),
+        ("rollout: {maximumNodes: 0}", "'0': neither a number of nodes, 1 to 1000, nor a share of them, 1% to 100%"),
+        ("rollout: {maximumNodes: '2'}", "'2': neither a number of nodes"),
+        ("rollout: {maximumNodes: true}", "neither a number of nodes"),
+        ("rollout: {maximumNode: 2}", "did you mean maximumNodes?"),
+    ],
+)
+def test_a_rollout_that_narrows_nothing_is_refused(written, told):
+    text = f"{{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {{name: a}}, spec: {{{written}}}}}"
+    loaded = load(text, "a.yaml")
+    assert loaded.policies == ()
+    assert told in "\n".join(map(str, loaded.problems))
