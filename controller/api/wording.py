@@ -60,7 +60,12 @@ def _missing(error: ErrorDetails, root: type[BaseModel]) -> Words:
     return Words("a required field is missing", f"add {path[-1]}: {example}")
 
 
-_EXAMPLES: Mapping[str | int, str] = {"metadata": "{name: my-policy}", "name": "my-policy", "key": "tier", "maximumNodes": "2"}
+_EXAMPLES: Mapping[str | int, str] = {
+    "metadata": "{name: my-policy}",
+    "name": "my-policy",
+    "key": "tier",
+    "maximumNodes": "2",
+}
 
 
 def _not_a_choice(error: ErrorDetails, root: type[BaseModel]) -> Words:
