@@ -106,15 +106,7 @@ def assign(
         *(policy.spec.model_copy(update={"mode": mode}) for policy, mode in zip(ranked, modes, strict=True)),
         _UNOWNED,
     ]
-    models: dict[Model, int] = {}
-    shared = [_of_policy(spec, models) for spec in specs]
-    settings = [
-        {"policy": owner} | shared[owner] | _of_domain(domain, specs[owner], Reason.NONE if owner >= 0 else unowned)
-        for domain, owner in zip(facts, owners.tolist(), strict=True)
-    ]
-    columns: dict[str, Any] = {
-        name: np.array([each[name] for each in settings], dtype=kind) for name, kind in _COLUMNS.items()
-    }
+    models, columns = _settings(facts, specs, owners, unowned)
     in_pods = any(domain.pod is not None for domain in facts)
     inventory = Inventory(
         keys=tuple(domain.key for domain in facts),
@@ -122,7 +114,7 @@ def assign(
         uuids=tuple(domain.uuid for domain in facts),
         policies=tuple(policy.metadata.name for policy in ranked),
         modes=tuple(modes),
-        models=tuple(models),
+        models=models,
         # What pods do not get counts once more where the system uses it, as that is in the host's own use: careful.
         budget=replace(node_budget(ranked), least=float(max(node.eviction, node.withheld if in_pods else 0))),
         index={domain.key: row for row, domain in enumerate(facts)},
@@ -132,6 +124,22 @@ def assign(
         name for number, name in enumerate(inventory.policies) if number not in matched and modes[number] != "Pause"
     )
     return Assignment(inventory, *_losses(facts, ranked, owners, lost), unmatched, pausing, overruled, held)
+
+
+def _settings(
+    facts: Sequence[DomainFacts], specs: Sequence[Spec], owners: Ints, unowned: Reason
+) -> tuple[tuple[Model, ...], dict[str, Any]]:
+    """The models of `specs`, and the inventory's columns: of each owner's spec, the last where there is none."""
+    models: dict[Model, int] = {}
+    shared = [_of_policy(spec, models) for spec in specs]
+    settings = [
+        {"policy": owner} | shared[owner] | _of_domain(domain, specs[owner], Reason.NONE if owner >= 0 else unowned)
+        for domain, owner in zip(facts, owners.tolist(), strict=True)
+    ]
+    columns: dict[str, Any] = {
+        name: np.array([each[name] for each in settings], dtype=kind) for name, kind in _COLUMNS.items()
+    }
+    return tuple(models), columns
 
 
 def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tuple[Ints, dict[int, Ints], set[int]]:
