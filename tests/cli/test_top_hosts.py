@@ -162,7 +162,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     ids=["interim answers", "trailers", "chunks", "body"],
 )
 def test_an_answer_that_has_no_end_is_given_up(endless, once, ever):
-    with pytest.raises(ClickException, match="does not answer with JSON|IncompleteRead"):
+    with pytest.raises(ClickException, match=r"does not answer with JSON|IncompleteRead"):
         fetch(f"http://{endless(once, ever)}", most=2**16, whole_s=60)
 
 
