@@ -40,6 +40,8 @@ class Summary:
     """Shares of the nodes that a person should look at, the worst first, at most WORST_NODES."""
     nodes: tuple[str, ...] = ()
     """Names of all of its nodes, under a rollout."""
+    reporting: tuple[str, ...] = ()
+    """Of these, the ones that report."""
 
 
 @dataclass(slots=True)
@@ -183,8 +185,9 @@ class Ledger:
         if account is None:
             return None
         worst = heapq.nsmallest(WORST_NODES, account.troubled.values(), key=lambda each: each.badness)
-        nodes = tuple(account.shares) if account.policy.rollout else ()
-        return Summary(account.policy, account.figures, tuple(worst), nodes)
+        shares = account.shares if account.policy.rollout else {}
+        reporting = tuple(name for name, each in shares.items() if each.figures.reporting_nodes)
+        return Summary(account.policy, account.figures, tuple(worst), tuple(shares), reporting)
 
     def _match(self, policy: Policy) -> None:
         for name, node in self._nodes.items():

@@ -1,7 +1,7 @@
 """`MemoryPolicy.status` from the sums: what stands there, and whether it is worth a write."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -43,7 +43,7 @@ def render(summary: Summary, before: Status | None, now: str) -> dict[str, Any]:
     `before` is the present one; times in it stay while what they are about stays. `now` is an RFC 3339 time.
     """
     known = _read(before)
-    status = _status(summary, known, now)
+    status = _status(summary, known, _named(before), now)
     rendered = _dump(status)
     while status.worst_nodes and _size(rendered) > STATUS_BYTES:
         status = status.model_copy(update={"worst_nodes": status.worst_nodes[:-1]})
@@ -85,11 +85,11 @@ def _size(rendered: Status) -> int:
     return len(json.dumps(rendered, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def _status(summary: Summary, known: PolicyStatus | None, now: str) -> PolicyStatus:
+def _status(summary: Summary, known: PolicyStatus | None, named: Collection[str], now: str) -> PolicyStatus:
     figures, generation = summary.figures, summary.policy.generation
     before = {condition.type: condition for condition in known.conditions} if known else {}
     return PolicyStatus(
-        **_rollout(summary, known),
+        **_rollout(summary, named),
         observedGeneration=generation,
         conditions=tuple(_condition(each, generation, before.get(each.type), now) for each in conditions(summary)),
         nodes=figures.nodes,
@@ -110,13 +110,19 @@ def _status(summary: Summary, known: PolicyStatus | None, now: str) -> PolicySta
     )
 
 
-def _rollout(summary: Summary, known: PolicyStatus | None) -> dict[str, Any]:
-    """Of a policy under one, which nodes may enforce it."""
+def _named(before: Status | None) -> Collection[str]:
+    """Who may enforce by the present status, also where the rest of it makes no sense, as to an older version."""
+    named = (before or {}).get("enforcingNodes")
+    return [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
+
+
+def _rollout(summary: Summary, named: Collection[str]) -> dict[str, Any]:
+    """Of a policy under one, which nodes may enforce it: no new one that cannot tell how it does."""
     rollout = summary.policy.rollout
     if rollout is None:
         return {}
-    before = (known.enforcing_nodes or ()) if known else ()
-    chosen = enforcing(rollout.most(len(summary.nodes)), summary.policy.uid, summary.nodes, before)
+    able = {*summary.reporting, *(name for name in summary.nodes if name in named)}
+    chosen = enforcing(rollout.most(len(summary.nodes)), summary.policy.uid, able, named)
     return {"enforcingNodes": chosen, "enforcing": f"{len(chosen)}/{len(summary.nodes)}"}
 
 

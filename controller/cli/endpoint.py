@@ -2,15 +2,18 @@
 
 import json
 import shlex
+import socket
 import time
 from base64 import b64encode
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from http.client import HTTPException
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from io import BufferedReader, RawIOBase
 from typing import Any, NamedTuple, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, unquote, urlsplit
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 import click
 from click.shell_completion import CompletionItem
@@ -81,7 +84,7 @@ def fetch(
             f"what answers at {url} belongs to user {stranger}, not to root, {SERVICE_USER!r} or you: it is not Ballast"
         )
     try:
-        answer = _asked(f"{url.rstrip('/')}{page}", login, _Limits(most, whole_s))
+        answer = _asked(f"{url.rstrip('/')}{page}", login, most, whole_s)
         with parsing:
             state = json.loads(answer)
             is_expected = expected(state)
@@ -109,31 +112,94 @@ def _apart(url: str) -> tuple[str, str]:
     """The URL without user and password, and these as the header of a request; empty without them."""
     parts = urlsplit(url)
     user, at, place = parts.netloc.rpartition("@")
-    login = b64encode(unquote(user).encode()).decode() if at else ""
+    login = b64encode(unquote(user).encode(errors="replace")).decode() if at else ""
     return parts._replace(netloc=place).geturl(), login and f"Basic {login}"
 
 
 class _Limits(NamedTuple):
-    """Of an answer."""
+    """Of all that is received, heads and what frames a body included."""
 
     most: int
     """Bytes."""
     whole_s: float
+    end: float
+    """Monotonic seconds."""
 
 
-def _asked(address: str, login: str, limits: _Limits) -> bytes:
+class _Received(RawIOBase):
+    """What comes from a socket, as much and as long as the limits allow."""
+
+    def __init__(self, raw: RawIOBase, limits: _Limits) -> None:
+        self._raw, self._limits, self._count = raw, limits, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Raises OSError, ValueError for an answer that has no end."""
+        if time.monotonic() > self._limits.end:
+            raise TimeoutError(f"its answer took longer than {self._limits.whole_s:g} s")
+        count = self._raw.readinto(buffer)
+        self._count += count or 0
+        if self._count > self._limits.most:
+            raise ValueError("too long")
+        return int(count) if count is not None else None
+
+    def close(self) -> None:
+        """The socket's stream with it."""
+        self._raw.close()
+        super().close()
+
+
+class _Response(HTTPResponse):
+    """Within limits from its first byte: there is no end to interim answers, or to trailers, that a server may send."""
+
+    def __init__(self, limits: _Limits, sock: socket.socket, *given: Any, **named: Any) -> None:
+        super().__init__(sock, *given, **named)
+        self.fp.close()
+        self.fp = BufferedReader(_Received(sock.makefile("rb", buffering=0), limits))
+
+
+def _within(limits: _Limits, kind: type[HTTPConnection]) -> Callable[..., HTTPConnection]:
+    """Makes connections that read answers within limits."""
+
+    def connection(*given: Any, **named: Any) -> HTTPConnection:
+        made = kind(*given, **named)
+        made.response_class = partial(_Response, limits)  # type: ignore[assignment]
+        return made
+
+    return connection
+
+
+class _Http(HTTPHandler):
+    def __init__(self, limits: _Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def http_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(_within(self._limits, HTTPConnection), req)
+
+
+class _Https(HTTPSHandler):
+    def __init__(self, limits: _Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def https_open(self, req: Request) -> HTTPResponse:
+        return self.do_open(_within(self._limits, HTTPSConnection), req)
+
+
+def _asked(address: str, login: str, most: int, whole_s: float) -> bytes:
     """The answer's body. Raises URLError, HTTPError, OSError, HTTPException, ValueError for one that has no end."""
     proxies = ProxyHandler({}) if loopback(address) else ProxyHandler()
-    end = time.monotonic() + limits.whole_s
+    limits = _Limits(most, whole_s, time.monotonic() + whole_s)
+    opener = build_opener(proxies, _NoRedirect, _Http(limits), _Https(limits))
     asked = Request(address, headers={"Authorization": login} if login else {})  # noqa: S310 - `is_url` looked at it
     body = bytearray()
-    with build_opener(proxies, _NoRedirect).open(asked, timeout=min(TIMEOUT_S, limits.whole_s)) as reply:
+    with opener.open(asked, timeout=min(TIMEOUT_S, whole_s)) as reply:
         while part := reply.read1(PART):
             body += part
-            if len(body) > limits.most:
-                raise ValueError("too long")
-            if time.monotonic() > end:
-                raise TimeoutError(f"its answer took longer than {limits.whole_s:g} s")
     return bytes(body)
 
 

@@ -232,7 +232,7 @@ def table(rows: Sequence[Row], width: int) -> "RenderableType":
         drawn.add_column(heading, justify="left" if heading in {"HOST", "MODE"} else "right", no_wrap=True)
     for number, each in enumerate(rows):
         marked = "yellow" if each.error or each.short else None
-        drawn.add_row(*(cells[heading][number] for heading in widths), style=marked)
+        drawn.add_row(*(Text(cells[heading][number]) for heading in widths), style=marked)
     wrong = [Text(f"! {each.host}: {each.error}", style="yellow", overflow="fold") for each in rows if each.error]
     return Group(Text("sizes in MiB", style="dim"), drawn, *wrong)
 

@@ -5,7 +5,8 @@ counting. A list takes the place of everything that was known before it was aske
 numbers that grow with every write, order what a watch tells after a list, and nothing else: a cluster restored from a
 backup goes back in them.
 
-A policy that is rolled out to some nodes keeps its rollout until its status names this node.
+A policy that is rolled out to some nodes keeps its rollout until its status names this node. The last good version of
+one that is refused has it back: nobody tells any more who enforces that one.
 """
 
 import logging
@@ -131,8 +132,9 @@ class PolicyStore:
         entry = _Entry(version, content, problems=problems)
         if not problems:
             entry.good, entry.policy = content, loaded.policies[0]
-        elif before is not None:
-            entry.good, entry.policy = before.good, before.policy
+        elif before is not None and before.good is not None:
+            entry.good = {name: value for name, value in before.good.items() if name != "status"}
+            (entry.policy,) = load_here(entry.good, f"MemoryPolicy {name}", self._node).policies
         self._entries[name] = entry
         _say(name, entry, before)
         return True

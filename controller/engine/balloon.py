@@ -46,15 +46,18 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
 
 
 def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: Tuning) -> Balloon:
-    """What libvirt said since the last step. What it refused is tried again later; what was ordered before holds."""
+    """What libvirt said since the last step. What it refused is tried again later, what it was not asked for at any
+    time; what was ordered before holds.
+    """
     if not outcomes:
         return balloon
     results = np.full(len(balloon.phase), -1)
     results[[each.row for each in outcomes]] = [each.result for each in outcomes]
     refused, late = results == int(Result.REFUSED), results == int(Result.UNKNOWN)
+    never = refused | (results == int(Result.WITHDRAWN))
     cases = [
-        (refused & np.isfinite(balloon.previous), Event.RESUMED),
-        (refused, Event.REFUSED),
+        (never & np.isfinite(balloon.previous), Event.RESUMED),
+        (never, Event.REFUSED),
         (late, Event.UNANSWERED),
         (results == int(Result.DONE), Event.TAKEN),
     ]
@@ -63,7 +66,8 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
     stays = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
     balloon = balloon.put(stays, target=np.fmax(balloon.settled, balloon.allowance), progress=balloon.settled)
     rest = (2 * balloon.refusal_rest).clip(tuning.deadline, tuning.rest_longest)
-    return balloon.put(refused, target=balloon.previous, previous=np.nan, refusal_rest=rest, refused_at=now)
+    balloon = balloon.put(never, target=balloon.previous, previous=np.nan)
+    return balloon.put(refused, refusal_rest=rest, refused_at=now)
 
 
 def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:

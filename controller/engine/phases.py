@@ -35,9 +35,9 @@ class Event(IntEnum):
     TAKEN = 3
     """libvirt has taken an order, late."""
     REFUSED = 4
-    """libvirt has refused an order, and no earlier one stands."""
+    """libvirt has refused an order, or was not asked after all, and no earlier one stands."""
     RESUMED = 5
-    """libvirt has refused an order, and the balloon goes on to where it was sent before."""
+    """The same, and the balloon goes on to where it was sent before."""
     ARRIVED = 6
     """It has its size, or comes no closer than a page of its own."""
     STALLED = 7

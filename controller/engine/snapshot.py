@@ -136,6 +136,8 @@ class Result(IntEnum):
     """It will never take effect."""
     UNKNOWN = 2
     """libvirt has not answered within its deadline; the call goes on, and may yet take effect."""
+    WITHDRAWN = 3
+    """It was taken back before it was sent: it will never take effect, and nobody has refused it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,4 +23,5 @@ def stands(action: Action, state: State) -> bool:
     if action.grows:  # it may have become more than the policy, the domain or the pod allows
         return bool(action.target <= state.inventory.ceiling[row] + MEBIBYTE)
     promised = state.inventory.minimum[row] - MEBIBYTE if state.minimums_fit else 0.0
-    return not state.pressure.pressed[row] and bool(action.target >= promised)
+    in_need = state.pressure.pressed[row] or state.growth.short[row]
+    return not in_need and bool(action.target >= promised)

@@ -57,7 +57,7 @@ class Lane:
     """Errands on one connection, at most `at_once` at a time. Thread-safe."""
 
     def __init__(self, calls: Calls, at_once: int, told: Callable[[], object]) -> None:
-        """`told` is called, from another thread, when an errand that nobody waits for any more has ended."""
+        """`told` is called, from any thread, when an errand that nobody waits for any more has ended, or never will."""
         self.calls = calls
         self._at_once = at_once
         self._told = told
@@ -94,8 +94,11 @@ class Lane:
         errand.revoked = why
         with self._changed:
             kept = deque(each for each in self._waiting if each[0] is not errand)
-            if len(kept) < len(self._waiting):
-                self._waiting, errand.withdrawn = kept, why
+            if len(kept) == len(self._waiting):
+                return
+            self._waiting, errand.withdrawn, late = kept, why, errand.late
+        if late:
+            self._told()
 
     def close(self) -> None:
         """Begin nothing any more."""

@@ -142,8 +142,9 @@ class Mover:
 
     def _late_answer(self, order: _Order) -> tuple[Result, str]:
         result, message = self._outcome(order)
-        if result is Result.REFUSED:
-            LOG.warning("domain %s: %s", order.action.name, message)
+        if message and result is not Result.UNKNOWN:
+            level = logging.WARNING if result is Result.REFUSED else logging.INFO
+            LOG.log(level, "domain %s: %s", order.action.name, message)
         # Where the connection broke, QEMU may have taken the order: its size will tell.
         return (Result.DONE, "") if result is Result.UNKNOWN else (result, message)
 
@@ -162,6 +163,8 @@ class Mover:
         except _LostError:
             why = "the connection to libvirt was lost before it was sent"
         except NotStartedError as error:
+            if order.errand.revoked:
+                return Result.WITHDRAWN, _not_set(order.action, str(error))
             why = str(error)
         except FAILURES as error:
             if not _lives(order.link.handle):

@@ -30,7 +30,7 @@ from controller.api.printable import printable
 from controller.observe.address import Address
 from controller.observe.board import Verdict
 from controller.observe.metrics import Collecting, StateCollector, registry
-from controller.observe.webconfig import WebConfig
+from controller.observe.webconfig import BusyError, WebConfig
 from controller.observe.wire import REQUEST_LIMIT, Clients
 
 _log = logging.getLogger(__name__)
@@ -285,8 +285,14 @@ class _Exchange(BaseHTTPRequestHandler):
         return self._admitted()
 
     def _admitted(self) -> bool:
-        if self._secured is None or self._secured.admits(self.headers.get("Authorization", "")):
-            return True
+        try:
+            if self._secured is None or self._secured.admits(self.headers.get("Authorization", "")):
+                return True
+        except BusyError:
+            later = (("Retry-After", "1"),)
+            text = b"other logins are being checked; try again\n"
+            self._send(Reply(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", text, later))
+            return False
         asked = (("WWW-Authenticate", 'Basic realm="ballast"'),)
         self._send(Reply(HTTPStatus.UNAUTHORIZED, "text/plain; charset=utf-8", b"no login\n", asked))
         return False

@@ -15,17 +15,26 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from controller.api.printable import printable
+from controller.api.problems import InvalidValueError, Problem, dotted
+from controller.api.wording import explain
 
 _log = logging.getLogger(__name__)
 
-LARGEST = 2**20
-"""Bytes of the file; a login has less than 200."""
+LARGEST = 2**18
+"""Bytes of the file; a login has less than 200. Nobody is let in while it is read."""
+MOST_ERRORS = 10
+"""That are told at a time."""
+CHECKS = 2
+"""Logins that are being checked, or wait for that, at most: half of the threads that make answers stay for others."""
 KNOWN_LOGINS = 64
 """That have been right and are remembered, since bcrypt takes long by design: Prometheus comes again and again."""
 _HASH = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}")
 """Of bcrypt, with a cost of at most 14: that takes a second."""
-_NOBODY = "$2b$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
-"""Hash of a password that nobody has: a user who is not known takes as long as one who is."""
+_NOBODY = "$2b${cost}$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+"""Hash of a password that nobody has: with the cost of the users' own, one who is not known takes as long as they."""
 _REQUIRED = "RequireAndVerifyClientCert"
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
@@ -36,9 +45,14 @@ class WebConfigError(Exception):
     """The file, or what it names, cannot be used; the message holds the path, the cause and the remedy."""
 
 
+class BusyError(Exception):
+    """Too many logins are being checked to check one more."""
+
+
 def _bcrypt(text: str) -> str:
     if not _HASH.fullmatch(text):
-        raise ValueError("not a hash of bcrypt with a cost of 4 to 14; `htpasswd -nB -C 10 USER` makes one")
+        remedy = "`htpasswd -nB -C 10 USER` makes one"
+        raise InvalidValueError("", "not a hash of bcrypt with a cost of 4 to 14", remedy)
     return text
 
 
@@ -62,9 +76,12 @@ class _Document(_Strict):
     def _closed(self) -> "_Document":
         demanded = self.tls_server_config.client_auth_type == _REQUIRED
         if demanded != (self.tls_server_config.client_ca_file is not None):
-            raise ValueError(f"client_auth_type: {_REQUIRED} and client_ca_file belong together")
+            wrong = f"client_auth_type: {_REQUIRED} and client_ca_file belong together"
+            raise InvalidValueError("", wrong, "add the other one, or remove both")
         if not demanded and not self.basic_auth_users:
-            raise ValueError("anybody could read: add basic_auth_users, or client_auth_type and client_ca_file")
+            raise InvalidValueError(
+                "", "anybody could read", "add basic_auth_users, or client_auth_type and client_ca_file"
+            )
         return self
 
 
@@ -76,6 +93,7 @@ class WebConfig:
         self._file = file
         self._known: set[bytes] = set()
         self._checking = threading.Lock()
+        self._checks = threading.BoundedSemaphore(CHECKS)
         self._document, self._context = _load(file)
         self._stamp = self._stamped()
 
@@ -93,12 +111,14 @@ class WebConfig:
         return self._context
 
     def admits(self, authorization: str) -> bool:
-        """Whether the header of a request names a user with the right password; always without users."""
+        """Whether the header of a request names a user with the right password; always without users. Raises BusyError
+        where that is not known yet and others are being checked.
+        """
         users = self._document.basic_auth_users
         if not users:
             return True
         name, password = _login(authorization)
-        hashed = users.get(name, _NOBODY)
+        hashed = users.get(name) or _NOBODY.format(cost=max(map(_cost, users.values())))
         key = hashlib.sha256(f"{name}\0{hashed}\0{password}".encode()).digest()
         known = self._known
         if key in known:
@@ -110,19 +130,27 @@ class WebConfig:
         return True
 
     def _right(self, password: str, hashed: str) -> bool:
-        """One at a time: whoever guesses keeps one processor busy, and no more."""
+        """One at a time: whoever guesses keeps one processor busy, and no more. Raises BusyError."""
         from bcrypt import checkpw  # noqa: PLC0415 - only where there are logins
 
-        with self._checking:
-            try:
+        if not self._checks.acquire(blocking=False):
+            raise BusyError
+        try:
+            with self._checking:
                 return checkpw(password.encode(), hashed.encode())
-            except ValueError:  # longer than bcrypt goes, or with a NUL
-                return False
+        except ValueError:  # longer than bcrypt goes, or with a NUL
+            return False
+        finally:
+            self._checks.release()
 
     def _stamped(self) -> Stamp:
         tls = self._document.tls_server_config
         named = filter(None, (tls.cert_file, tls.key_file, tls.client_ca_file))
         return tuple(map(_stamp, [self._file, *(self._file.parent / each for each in named)]))
+
+
+def _cost(hashed: str) -> str:
+    return hashed.split("$")[2]
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
@@ -138,19 +166,35 @@ def _load(file: Path) -> tuple[_Document, ssl.SSLContext]:
     """Raises WebConfigError."""
     try:
         with file.open("rb") as content:
-            text = content.read(LARGEST)
-        read = yaml.safe_load(text)
-        document = _Document.model_validate({} if read is None else read)
+            text = content.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise WebConfigError(f"--web-config-file {file}: larger than {LARGEST} bytes; remove what is not needed")
+        # All values are text: nothing in them is taken for a date, a number or a boolean.
+        read = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes nothing but text, lists and mappings
+        document = _Document.model_validate(read or {})
     except OSError as error:
         raise WebConfigError(
             f"--web-config-file {file}: {error.strerror}; name a file that Ballast may read"
         ) from error
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}".lstrip(": ") for each in error.errors())
+        wrong = "; ".join(_said(each) for each in error.errors(include_url=False)[:MOST_ERRORS])
         raise WebConfigError(f"--web-config-file {file}: {wrong}") from error
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise WebConfigError(f"--web-config-file {file}: not YAML: {' '.join(str(error).split())}") from error
+        raise WebConfigError(f"--web-config-file {file}: not YAML: {_cause(error)}; correct it") from error
     return document, _secured(document.tls_server_config, file)
+
+
+def _cause(error: Exception) -> str:
+    """What is wrong and where, without the text there: it may be a login."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return printable(f"line {error.problem_mark.line + 1}: {error.problem}")
+    return printable(" ".join(str(error).split()))
+
+
+def _said(error: ErrorDetails) -> str:
+    """Field, value and remedy; no value where it may be a password in the wrong place."""
+    value = str(error["input"]) if error["type"] == "literal_error" else ""
+    return str(Problem("", None, dotted(error["loc"]), value, *explain(error, _Document)))
 
 
 def _secured(tls: _Tls, file: Path) -> ssl.SSLContext:
@@ -162,9 +206,9 @@ def _secured(tls: _Tls, file: Path) -> ssl.SSLContext:
         if tls.client_ca_file is not None:
             context.load_verify_locations(file.parent / tls.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:  # ssl.SSLError is one
-        named = ", ".join(filter(None, (tls.cert_file, tls.key_file, tls.client_ca_file)))
-        cause = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ssl.SSLError is one; a path with a NUL
+        named = printable(", ".join(filter(None, (tls.cert_file, tls.key_file, tls.client_ca_file))))
+        cause = getattr(error, "strerror", "") or str(error)
         raise WebConfigError(
             f"--web-config-file {file}: {named}: {cause}; they must be PEM files of a certificate and its key"
         ) from error

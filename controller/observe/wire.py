@@ -190,14 +190,16 @@ async def _request(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _send(writer: asyncio.StreamWriter, answer: tuple[bytes, bytes]) -> None:
-    """Until the client, or the kernel for it, has taken everything. Raises OSError.
+    """Until the client, or the kernel for it, has taken everything, and with TLS has been told the end. Raises OSError.
 
     Part by part: whatever asyncio is given and cannot send at once, it copies.
     """
-    writer.transport.set_write_buffer_limits(0)
+    writer.transport.set_write_buffer_limits(1, 0)  # with TLS, and 0 as the most, asyncio sometimes does not wait
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
         for text in answer:
             whole = memoryview(text)
             for start in range(0, len(whole), PART):
                 writer.write(whole[start : start + PART])
                 await writer.drain()
+        writer.close()  # of TLS, a part may still be with the transport below
+        await writer.wait_closed()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from controller.cluster.store import PolicyStore
+from controller.cluster.store import PolicyStore, load_here
 
 
 def policy(name: str = "a", version: int = 1, uid: str = "u1", **spec: object) -> dict:
@@ -217,6 +217,16 @@ def test_a_changed_spec_holds_back_until_its_own_status_names_the_node(store):
     assert holds_back(store)
     store.put(rolled(status | {"observedGeneration": 4}, version=22, generation=4, weight=7))
     assert not holds_back(store)
+
+
+def test_the_last_good_version_of_a_policy_that_is_refused_is_held_back_also_after_a_restart(store):
+    status = {"observedGeneration": 3, "enforcingNodes": ["node-a"]}
+    store.put(rolled(status))
+    assert not holds_back(store)
+    store.put(rolled(status | {"observedGeneration": 4}, version=21, generation=4, moonPhase="full"))
+    assert holds_back(store)
+    (kept,) = load_here(store.known.contents[0], "the cache", "node-a").policies
+    assert (kept.spec.rollout is not None, kept.spec.mode) == (True, "Enforce")
 
 
 def test_the_rest_of_a_status_is_no_news(store):

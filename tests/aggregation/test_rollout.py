@@ -5,6 +5,7 @@ import json
 import pytest
 from heard import node, policy, state
 
+from controller.aggregation.ledger import SILENCE_S
 from controller.aggregation.news import Changed
 from controller.aggregation.picture import NODE, POLICY, STATE, Picture
 from controller.aggregation.rollout import NAMES_BYTES, enforcing
@@ -126,6 +127,28 @@ def test_a_node_without_an_agent_is_not_chosen():
     cluster = Cluster(mode="Enforce", rollout={"maximumNodes": "100%"})
     cluster.picture.hear(Changed(NODE, node("idle")), 0.0)
     assert cluster.write()["enforcing"] == "5/5"
+
+
+def test_a_node_that_is_silent_is_not_chosen_and_one_that_falls_silent_stays():
+    cluster = Cluster(mode="Enforce", rollout={"maximumNodes": 1})
+    (chosen,) = cluster.write()["enforcingNodes"]
+    cluster.picture.expire(SILENCE_S)
+    assert cluster.write()["enforcingNodes"] == [chosen]
+    cluster.picture.hear(Changed(STATE, state("node-0", observed_at=T2)), SILENCE_S)
+    cluster.status = None
+    assert (cluster.write()["enforcingNodes"], cluster.status["enforcing"]) == (["node-0"], "1/5")
+
+
+@pytest.mark.parametrize(
+    ("odd", "stays"),
+    [({"conditions": [{"type": "New"}]}, True), ({"nodes": "many"}, True), ({"enforcingNodes": "node-0"}, False)],
+)
+def test_who_enforces_goes_on_also_where_the_rest_of_the_status_makes_no_sense(odd, stays):
+    cluster = Cluster(mode="Enforce", rollout={"maximumNodes": 1})
+    (first,) = cluster.write()["enforcingNodes"]
+    assert first != "node-0"
+    cluster.status = cluster.status | {"enforcingNodes": ["node-0"]} | odd
+    assert cluster.write()["enforcingNodes"] == (["node-0"] if stays else [first])
 
 
 def test_a_status_with_long_names_and_much_trouble_stays_within_its_bound():

@@ -6,17 +6,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click import ClickException
 from click.testing import CliRunner
 from rich.console import Console
 from test_top_command import DB, MIB, STATE, WEB
 
 from controller.cli import fleet
+from controller.cli.endpoint import fetch
 from controller.cli.fleet import Fleet, Host, Row, row, table
 from controller.cli.main import main
 
@@ -122,6 +124,61 @@ def test_a_hostile_answer_is_an_error_in_its_row_and_the_others_stay(tmp_path, s
     bad, good = json.loads(top(written(tmp_path, hosts), "-o", "json")[1])["hosts"]
     assert (bad["budget"], good["error"]) == (None, "")
     assert bad["error"].endswith(("does not answer with JSON", "answers with something else"))
+
+
+@pytest.fixture
+def endless() -> Iterator[Callable[[bytes, bytes], str]]:
+    """Each call starts a server that says the first once, and the second until nobody listens; returns its address."""
+    with ExitStack() as stack:
+
+        def start(once: bytes, ever: bytes) -> str:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+            def answer() -> None:
+                client, _ = listening.accept()
+                with client, suppress(OSError):
+                    client.recv(4096)
+                    client.sendall(once)
+                    while True:
+                        client.sendall(ever)
+
+            threading.Thread(target=answer, daemon=True).start()
+            return f"127.0.0.1:{listening.getsockname()[1]}"
+
+        yield start
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("once", "ever"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        (CHUNKED + b"0\r\n", b"a: b\r\n" * 1000),
+        (CHUNKED, b"1\r\n \r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 1000),
+    ],
+    ids=["interim answers", "trailers", "chunks", "body"],
+)
+def test_an_answer_that_has_no_end_is_given_up(endless, once, ever):
+    with pytest.raises(ClickException, match=r"does not answer with JSON|IncompleteRead"):
+        fetch(f"http://{endless(once, ever)}", most=2**16, whole_s=60)
+
+
+def test_interim_answers_are_no_way_to_hold_the_asker(endless):
+    with pytest.raises(ClickException, match=r"longer than 0\.3 s"):
+        fetch(f"http://{endless(b'', b'HTTP/1.1 100 Continue' + 2 * NEWLINE)}", most=2**60, whole_s=0.3)
+
+
+NEWLINE = b"\r\n"
+
+
+@pytest.mark.parametrize("name", ["[/a]", "[red]a", ":smile:"])
+def test_a_name_is_drawn_as_it_is(name):
+    drawn = io.StringIO()
+    Console(file=drawn, width=100).print(table([Row(name)], 100))
+    assert drawn.getvalue().splitlines()[-1].split()[0] == name
 
 
 def test_figures_that_are_none_are_unknown():

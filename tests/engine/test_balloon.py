@@ -131,6 +131,14 @@ class TestTransitions:
         desk.follow(1, 1000)
         assert (desk.balloon.backoff[0], desk.balloon.refusal_rest[0]) == (0, 0)
 
+    @pytest.mark.parametrize(("answer", "free"), [(Result.REFUSED, False), (Result.WITHDRAWN, True)])
+    def test_an_order_that_was_taken_back_is_no_refusal_to_rest_after(self, answer, free):
+        desk = Desk()
+        desk.order(1000)
+        desk.answer(Result.UNKNOWN)
+        desk.answer(answer)
+        assert (desk.phase, desk.free(), desk.committed(2000)) == (Phase.IDLE, free, 2000)
+
     def test_a_size_set_by_someone_else_is_left_alone(self):
         desk = Desk()
         assert (desk.follow(1, 1500), desk.phase) == (Event.RESIZED, Phase.OVERRULED)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from scripted_node import MIB, Guest, policy
 
@@ -71,6 +72,13 @@ def test_nothing_stands_for_a_domain_that_is_gone():
 @pytest.mark.parametrize(("decided", "standing"), [(SHRINK, False), (GROW, True), (NEED, True)])
 def test_of_a_guest_that_has_come_into_need_a_shrink_does_not_stand(decided, standing):
     assert stands(order(*decided), node(ENFORCE, level=Level.SHORT)) is standing
+
+
+@pytest.mark.parametrize(("decided", "standing"), [(SHRINK, False), (GROW, True), (HALT, True)])
+def test_of_a_guest_that_is_felt_to_become_short_a_shrink_does_not_stand(decided, standing):
+    state = node(ENFORCE)
+    felt = replace(state, growth=state.growth.having(short=np.array([True])))
+    assert stands(order(*decided), felt) is standing
 
 
 @pytest.mark.parametrize(("minimum", "standing"), [("512Mi", True), ("514Mi", False)])

@@ -97,6 +97,16 @@ def test_what_is_withdrawn_while_it_waits_is_never_begun_and_what_runs_goes_on(g
     assert begun == []
 
 
+def test_that_a_late_errand_is_withdrawn_is_told(gate):
+    bench = Bench()
+    runs, waits = bench.add("a", gate.wait), bench.add("b")
+    bench.lane.wait([runs, waits], 0.0)
+    bench.lane.withdraw(runs, "it is not wanted any more")
+    assert not bench.told.acquire(blocking=False)
+    bench.lane.withdraw(waits, "it is not wanted any more")
+    assert bench.told.acquire(blocking=False)
+
+
 def test_behind_errands_that_hang_nobody_waits(monkeypatch, gate):
     monkeypatch.setattr(lane, "LATE_SECONDS", 0.0)
     bench = Bench()

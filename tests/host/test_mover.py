@@ -165,7 +165,7 @@ def test_a_domain_whose_order_waits_gets_no_other(connect):
 
 
 TAKEN_BACK = (
-    Result.REFUSED,
+    Result.WITHDRAWN,
     "the balloon was not set to 200 MiB: it was taken back before it was sent, as what it was decided on has changed",
 )
 

@@ -153,7 +153,7 @@ class FakeHost:
     def withdraw(self, stands: Callable[[Action], bool]) -> None:
         for key in [key for key, action in self.pending.items() if not stands(action)]:
             del self.pending[key]
-            self.answers[key] = (Result.REFUSED, "taken back")
+            self.answers[key] = (Result.WITHDRAWN, "taken back")
             self.withdrawn_at = len(self.looks)
 
     def take(self, key: str) -> None:

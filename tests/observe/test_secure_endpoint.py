@@ -7,8 +7,9 @@ import ssl
 import subprocess
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ import yaml
 from controller.engine.state import State
 from controller.observe.address import Address
 from controller.observe.board import Board, Publication
-from controller.observe.http import Endpoint
-from controller.observe.webconfig import WebConfig, WebConfigError
+from controller.observe.http import NO_PAGES, Endpoint, Page, Reply
+from controller.observe.webconfig import CHECKS, LARGEST, BusyError, WebConfig, WebConfigError
 
 PASSWORD = "correct horse"  # noqa: S105 - of these tests alone
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -50,12 +51,13 @@ def written(folder: Path, config: dict[str, Any]) -> Path:
 class Served:
     """A board at an endpoint."""
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, config: dict[str, Any], pages: Mapping[str, Page] = NO_PAGES) -> None:
         self.folder = folder
         self.file = written(folder, config)
         board = Board("node-1", lambda: 0.0)
         board.publish(Publication(0.0, State.initial(), (), (), True))
-        self.endpoint = Endpoint(Address("127.0.0.1", 0), board, secured=WebConfig(self.file))
+        self.config = WebConfig(self.file)
+        self.endpoint = Endpoint(Address("127.0.0.1", 0), board, more=pages, secured=self.config)
 
     def trust(self, name: str = "server") -> ssl.SSLContext:
         """A client's, for a server with that certificate."""
@@ -184,40 +186,55 @@ def test_what_is_broken_later_is_logged_once_and_the_last_good_one_counts(served
     served.file.write_text("tls_server_config: {}")
     assert [served.ask("/healthz", LOGIN)[0] for _ in range(3)] == [200, 200, 200]
     (error,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
-    assert "web.yaml: tls_server_config.cert_file: Field required" in error
+    assert "web.yaml: tls_server_config.cert_file: a required field is missing" in error
     assert error.endswith("What was there before still counts")
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "tls_server_config: Field required"),
-        ("[]", "Input should be"),
-        ("a: b: c", "not YAML"),
-        ("\xff: 1", "tls_server_config: Field required"),
-        (yaml.safe_dump(CONFIG | {"http_server_config": {}}), "http_server_config: Extra inputs are not permitted"),
-        (yaml.safe_dump({"tls_server_config": TLS}), "anybody could read"),
-        (yaml.safe_dump({"basic_auth_users": {"a": HASH}}), "tls_server_config: Field required"),
-        (yaml.safe_dump(CONFIG | {"basic_auth_users": {"a": PASSWORD}}), "basic_auth_users.a: Value error, not a hash"),
-        (yaml.safe_dump(CONFIG | {"basic_auth_users": {"a": "$2b$31$" + "a" * 53}}), "with a cost of 4 to 14"),
+        ("", "tls_server_config: a required field is missing; add"),
+        ("[1]", "not a mapping but a list; write"),
+        ("a: b: c", "not YAML: line 1: "),
+        (f"basic_auth_users: {{a: {PASSWORD}", "not YAML: line 1: "),
+        ("\xff: 1", "tls_server_config: a required field is missing"),
+        (b"\xff", "not YAML: "),
+        ("a: 2024-99-99", "a: unknown field; remove it"),
+        ("a: " + "9" * 5000, "a: unknown field; remove it"),
+        ("a: !!bool x", "a: unknown field; remove it"),
+        (f"password: {PASSWORD}", "password: unknown field; remove it"),
+        ("#" * LARGEST + "\n", f"larger than {LARGEST} bytes; "),
+        (yaml.safe_dump(CONFIG | {"http_server_config": {}}), "http_server_config: unknown field; "),
+        (yaml.safe_dump({"tls_server_config": TLS}), "anybody could read; add basic_auth_users"),
+        (yaml.safe_dump({"basic_auth_users": {"a": HASH}}), "tls_server_config: a required field is missing"),
+        (yaml.safe_dump(CONFIG | {"basic_auth_users": {"a": PASSWORD}}), "basic_auth_users.a: not a hash of bcrypt"),
+        (yaml.safe_dump(CONFIG | {"basic_auth_users": {"a\x1b": PASSWORD}}), r"basic_auth_users['a\x1b']: not a hash"),
+        (yaml.safe_dump(CONFIG | {"basic_auth_users": {"a": "$2b$31$" + "a" * 53}}), "with a cost of 4 to 14; "),
         (
             yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"cert_file": "none.pem"}}),
             "none.pem, server.key: No such",
         ),
+        (yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"cert_file": "a\0"}}), "must be PEM files of"),
         (yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"key_file": "other.key"}}), "must be PEM files of"),
-        (yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"min_version": "TLS10"}}), "min_version: Input should"),
-        (yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"client_ca_file": "client.pem"}}), "belong together"),
+        (
+            yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"min_version": "TLS10"}}),
+            "min_version: 'TLS10': not a value of this field; did you mean TLS13? use TLS12 or TLS13",
+        ),
+        (
+            yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"client_ca_file": "client.pem"}}),
+            "belong together; add",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_and_what_is_wrong_is_named(folder, text, told):
     file = folder / "web.yaml"
-    file.write_text(text)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(WebConfigError) as caught:
         WebConfig(file)
     assert str(caught.value).startswith(f"--web-config-file {file}: ")
     assert told in str(caught.value)
     assert PASSWORD not in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
@@ -225,21 +242,74 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         WebConfig(tmp_path / "web.yaml")
 
 
-def test_passwords_are_checked_one_at_a_time(folder, monkeypatch):
-    config = WebConfig(written(folder, CONFIG))
-    inside, most = [0], [0]
+class Guesser:
+    """As many logins that nobody has as there is room for are checked for as long as the test says so."""
 
-    def check(*_: bytes) -> bool:
-        inside[0] += 1
-        most[0] = max(most[0], inside[0])
-        threading.Event().wait(0.01)
-        inside[0] -= 1
+    def __init__(self, config: WebConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.config, self.refused, self.hold = config, threading.Semaphore(0), threading.Event()
+        self.inside, self.most = 0, 0
+        monkeypatch.setattr(bcrypt, "checkpw", self.check)
+        self.threads = [threading.Thread(target=self.guess) for _ in range(CHECKS + 1)]
+
+    def guess(self) -> None:
+        try:
+            self.config.admits("Basic YTpi")
+        except BusyError:
+            self.refused.release()
+
+    def check(self, *_: bytes) -> bool:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        assert self.hold.wait(60)
+        self.inside -= 1
         return False
 
-    monkeypatch.setattr(bcrypt, "checkpw", check)
-    threads = [threading.Thread(target=config.admits, args=("Basic YTpi",)) for _ in range(8)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert most == [1]
+    def __enter__(self) -> "Guesser":
+        for each in self.threads:
+            each.start()
+        assert self.refused.acquire(timeout=60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hold.set()
+        for each in self.threads:
+            each.join(60)
+
+
+def test_passwords_are_checked_one_at_a_time(folder, monkeypatch):
+    with Guesser(WebConfig(written(folder, CONFIG)), monkeypatch) as guesser:
+        pass
+    assert guesser.most == 1
+
+
+def test_whoever_guesses_passwords_keeps_nobody_out_who_was_there_before(served, monkeypatch):
+    assert served.ask("/healthz", LOGIN)[0] == 200
+    with Guesser(served.config, monkeypatch):
+        assert served.ask("/healthz", "nobody:x") == (503, "other logins are being checked; try again\n")
+        assert served.ask("/healthz", LOGIN)[0] == 200
+
+
+def test_a_user_who_is_not_known_takes_as_long_as_one_who_is(folder, monkeypatch):
+    config = WebConfig(written(folder, CONFIG | {"basic_auth_users": {"a": f"$2b$12$ABCDE{HASH[-48:]}", "b": HASH}}))
+    asked = []
+    monkeypatch.setattr(bcrypt, "checkpw", lambda _, hashed: asked.append(hashed[:7]))
+    for name in ("a", "nobody"):
+        config.admits(f"Basic {b64encode(f'{name}:x'.encode()).decode()}")
+    assert asked == [b"$2b$12$", b"$2b$12$"]
+
+
+LARGE = b"x" * 2**24
+"""Bytes of an answer that no kernel takes off our hands."""
+
+
+def test_a_client_that_takes_a_large_answer_slowly_gets_all_of_it(folder):
+    pages = {"/large": lambda _: Reply(HTTPStatus.OK, "text/plain", LARGE)}
+    served = Served(folder, CONFIG, pages)
+    with served.endpoint, socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.connect(("127.0.0.1", served.endpoint.port))
+        with served.trust().wrap_socket(plain, server_hostname="127.0.0.1") as client:
+            login = b64encode(LOGIN.encode()).decode()
+            client.sendall(f"GET /large HTTP/1.0\r\nAuthorization: Basic {login}\r\n\r\n".encode())
+            _, _, body = client.makefile("rb").read().partition(b"\r\n\r\n")
+    assert body == LARGE
