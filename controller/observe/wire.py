@@ -194,10 +194,13 @@ async def _send(writer: asyncio.StreamWriter, answer: tuple[bytes, bytes]) -> No
 
     Part by part: whatever asyncio is given and cannot send at once, it copies.
     """
-    writer.transport.set_write_buffer_limits(0)
+    writer.transport.set_write_buffer_limits(1, 0)  # from 0 bytes on, asyncio's TLS would wait for what never comes
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
         for text in answer:
             whole = memoryview(text)
             for start in range(0, len(whole), PART):
                 writer.write(whole[start : start + PART])
                 await writer.drain()
+        if writer.get_extra_info("ssl_object") is not None:  # what is encrypted may still be on its way to the kernel
+            writer.close()
+            await writer.wait_closed()
