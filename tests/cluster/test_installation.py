@@ -123,6 +123,7 @@ def test_a_conflict_is_told_in_the_status_and_by_an_event_of_the_aggregators_own
 def test_an_agent_that_is_killed_is_replaced_and_guests_keep_their_memory_meanwhile(site):
     site.apply("all", mode="Enforce", **QUICK)
     site.guest.wait_until(shrunk, PATIENCE_S, "shrunk")
+    until(lambda: site.state()["domains"][0]["reason"] != "Moving", PATIENCE_S, "balloon at its target")  # else undone
     (before,) = site.pod("agent")
     site.kubectl("delete", "-n", NAMESPACE, before, "--grace-period=0", "--force")
     until(lambda: before not in site.pod("agent") != [], PATIENCE_S, "another pod")

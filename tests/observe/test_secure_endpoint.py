@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from controller.engine.state import State
+from controller.observe import wire
 from controller.observe.address import Address
 from controller.observe.board import Board, Publication
 from controller.observe.http import NO_PAGES, Endpoint, Page, Reply
@@ -146,6 +147,22 @@ def test_clients_that_never_shake_hands_keep_nobody_out(served):
     assert served.ask("/healthz", LOGIN)[0] == 200
     for each in idle:
         each.close()
+
+
+def test_a_long_answer_arrives_whole_however_slowly_it_is_taken(folder, monkeypatch):
+    monkeypatch.setattr(wire, "REQUEST_TIMEOUT_S", 60.0)
+    body = bytes(range(256)) * 2**14
+    served = Served(folder, CONFIG, {"/long": lambda _request: Reply(HTTPStatus.OK, "application/octet-stream", body)})
+    served.endpoint._listener.setsockopt(
+        socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16
+    )  # clients that are let in have the same
+    asked = f"GET /long HTTP/1.0\r\nAuthorization: Basic {b64encode(LOGIN.encode()).decode()}\r\n\r\n".encode()
+    with served.endpoint:
+        plain = socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=60)
+        with served.trust().wrap_socket(plain, server_hostname="127.0.0.1") as client:
+            client.sendall(asked)
+            received = b"".join(iter(lambda: client.recv(2**12), b""))
+    assert received.partition(b"\r\n\r\n")[2] == body
 
 
 def test_a_client_may_have_to_show_a_certificate(folder):
