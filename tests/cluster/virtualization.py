@@ -87,7 +87,7 @@ class Site(Installation):
         until(looked_at, PATIENCE_S, f"{[each.name for each in launchers]} looked at")
 
     def orders(self, launcher: VirtLauncher) -> list[int]:
-        """MiB that the guest in a pod was told to have, since the agent's start."""
+        """MiB that the guest of this name was told to have, in whichever pod, since the agent's start."""
         name = launcher.machine.spec.name
         return [int(size) for size in re.findall(rf" {name}: \d+ MiB -> (\d+) MiB ", self.log())]
 
