@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from os import kill
 
@@ -23,11 +24,12 @@ THRESHOLD_MIB = 10
 """By how much more a guest at rest may have: so little is not worth a move."""
 BUDGET_MIB = PODS * PROMISED_MIB + 250
 """What two workloads at a time need, and three do not."""
-HELD_MIB = (100, 120, 140, 160, 180)
+HELD_MIB = (100, 120, 140, 160)
 """What a workload holds, step by step: without swap, the next has to have room when it comes."""
-ROOM_MIB = 100
+ROOM_MIB = 90
 """Beside what its workload holds: its kernel's own, and the next step."""
 IDLE_MIB = 10
+HEADROOM_MIB = 64
 
 
 class Fleet:
@@ -40,16 +42,21 @@ class Fleet:
         for guest in self.guests:
             guest.wait_booted()
 
+    def enforce(self, budget: int = BUDGET_MIB) -> None:
+        """The policy of all of them, with so many MiB to give."""
+        self.site.enforce(budget={"maximum": f"{budget}Mi"}, headroom={"quantity": f"{HEADROOM_MIB}Mi"})
+
     def sizes(self) -> list[int]:
         """MiB of their balloons."""
         return [size(guest) for guest in self.guests]
 
-    def rest(self, *others: Guest) -> None:
-        """Workloads end, and every guest has what it was promised."""
-        guests = [*self.guests, *others]
+    def rest(self, *guests: Guest) -> None:
+        """Workloads of these guests end, of all if none is named, and each has what it was promised."""
+        guests = guests or tuple(self.guests)
         for guest in guests:
             guest.use(IDLE_MIB)
-        until(lambda: max(map(size, guests)) <= PROMISED_MIB + THRESHOLD_MIB, PATIENCE_S, "all at rest")
+        most = PROMISED_MIB + THRESHOLD_MIB
+        until(lambda: max(map(size, guests)) <= most, PATIENCE_S, "all at rest")
 
 
 def start(site: Site, name: str) -> VirtLauncher:
@@ -83,7 +90,7 @@ def take(guests: Sequence[Guest], sampled: Callable[[], object] = lambda: None) 
 
 
 def test_ten_guests_move_memory_among_them_within_the_budget_and_keep_what_their_pods_request(fleet):
-    fleet.site.enforce(budget={"maximum": f"{BUDGET_MIB}Mi"})
+    fleet.enforce()
     fleet.rest()
     samples: list[list[int]] = []
     first, second = fleet.guests[:2], fleet.guests[5:7]
@@ -100,7 +107,7 @@ def test_ten_guests_move_memory_among_them_within_the_budget_and_keep_what_their
 def test_a_libvirt_that_hangs_keeps_no_look_at_another_guest_waiting(fleet):
     """How long a look may wait is measured by `./hack/bench connections`."""
     hung, *others = fleet.launchers
-    fleet.site.enforce(budget={"maximum": f"{BUDGET_MIB}Mi"})
+    fleet.enforce()
     fleet.site.until_looked_at(*fleet.launchers)
     hung.stop_libvirt()
     try:
@@ -114,19 +121,21 @@ def test_a_libvirt_that_hangs_keeps_no_look_at_another_guest_waiting(fleet):
     fleet.site.until_looked_at(hung)
 
 
-def test_a_virtual_machine_whose_pod_opts_out_gets_all_its_memory_and_keeps_it(fleet):
-    out, guest = fleet.launchers[3], fleet.guests[3]
-    fleet.site.enforce(budget={"maximum": f"{BUDGET_MIB}Mi"})
+def test_a_virtual_machine_whose_pod_opts_out_keeps_what_it_has_also_while_the_agent_starts_anew(fleet):
+    out, guest, *others = fleet.launchers[3], fleet.guests[3], *fleet.guests[:2]
+    fleet.enforce()
     fleet.rest()
+    before = size(guest)
     fleet.site.annotate(out, "ballast.dev/mode=Off")
-    guest.wait_until(lambda guest: guest.actual() == MEMORY_MIB, PATIENCE_S, "released")
+    until(lambda: fleet.site.reasons(out) == {"OptedOut"}, PATIENCE_S, "left alone")
+    guest.use(HELD_MIB[0])
+    take(others)
     fleet.site.restart_agent()
-    fleet.site.until_looked_at(*(each for each in fleet.launchers if each is not out), times=5)
-    assert fleet.site.domain(out)["reason"] == "OptedOut"
-    assert size(guest) == MEMORY_MIB
-    assert max(size(each) for each in fleet.guests if each is not guest) <= PROMISED_MIB + THRESHOLD_MIB
+    fleet.site.until_looked_at(*fleet.launchers[:2], times=10)
+    assert fleet.site.reasons(out) == {"OptedOut"}
+    assert (size(guest), fleet.site.orders(out)) == (before, [])
     fleet.site.annotate(out, "ballast.dev/mode-")
-    guest.wait_until(lambda guest: size(guest) <= PROMISED_MIB + THRESHOLD_MIB, PATIENCE_S, "minded again")
+    guest.wait_until(lambda guest: size(guest) > before, PATIENCE_S, "minded again")
 
 
 def test_a_guest_never_gets_more_than_the_memory_limit_of_its_pod_leaves_it(fleet):
@@ -148,10 +157,10 @@ def test_a_guest_never_gets_more_than_the_memory_limit_of_its_pod_leaves_it(flee
 
 def test_memory_of_a_pod_that_is_evicted_amid_a_move_goes_to_the_others_once(fleet):
     leaving, first = start(fleet.site, "leaving"), fleet.guests[:2]
-    fleet.site.enforce(budget={"maximum": f"{BUDGET_MIB}Mi"})
+    fleet.enforce()
     with closing(leaving.guest()) as guest:
         guest.wait_booted()
-        fleet.rest(guest)
+        fleet.rest(guest, *fleet.guests)
         before = fleet.site.log()
         take([guest])
         large = size(guest)
@@ -166,3 +175,31 @@ def test_memory_of_a_pod_that_is_evicted_amid_a_move_goes_to_the_others_once(fle
     assert node["allocated"] <= node["budget"]
     assert node["allocated"] == sum(fleet.sizes()) * MIB
     assert [line for line in fleet.site.log().removeprefix(before).splitlines() if " WARNING " in line] == []
+
+
+def test_a_guest_on_its_way_to_another_pod_is_left_alone_there_and_here_and_seen_to_when_it_has_come(fleet):
+    """With all of its memory, by a policy of its own until it is on its way."""
+    source = start(fleet.site, "moving")
+    target = fleet.site.start("moving", memory=MEMORY_MIB, promised=PROMISED_MIB, target=True)
+    fleet.enforce(budget=BUDGET_MIB + 2 * MEMORY_MIB)
+    with closing(source.guest()) as guest:
+        guest.wait_booted()
+        fleet.rest(guest)
+        whole = {"virtualMachineInstanceSelector": {"matchLabels": {"vm.kubevirt.io/name": "moving"}}}
+        fleet.site.apply("whole", mode="Enforce", priority=1, selectors=whole, limits={"minimumPercent": 100})
+        until(lambda: size(guest) == MEMORY_MIB, PATIENCE_S, "all of its memory")
+        with ThreadPoolExecutor() as pool:
+            migration = pool.submit(source.migrate, target.wait_up())
+            until(lambda: migration.done() or fleet.site.reasons(source) == {"Busy"}, PATIENCE_S, "left alone")
+            assert not migration.done(), migration.result()
+            orders = fleet.site.orders(source)
+            fleet.site.kubectl("delete", "mpol", "whole")
+            fleet.site.until_looked_at(*fleet.launchers, times=5)
+            assert (size(guest), fleet.site.orders(source)) == (MEMORY_MIB, orders)
+            source.hurry()
+            migration.result(PATIENCE_S)
+    with closing(target.guest()) as guest:
+        guest.wait_until(lambda guest: size(guest) <= PROMISED_MIB + THRESHOLD_MIB, PATIENCE_S, "adopted")
+        assert guest.evidence().oom_kills == 0
+    fleet.site.until_seen(target, *fleet.launchers)
+    target.delete()

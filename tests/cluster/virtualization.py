@@ -30,13 +30,22 @@ class Site(Installation):
         self._stack = ExitStack()
 
     def start(
-        self, name: str, *, memory: int = MEMORY_MIB, promised: int = PROMISED_MIB, limit: int | None = None
+        self,
+        name: str,
+        *,
+        memory: int = MEMORY_MIB,
+        promised: int = PROMISED_MIB,
+        limit: int | None = None,
+        target: bool = False,
     ) -> VirtLauncher:
-        """A pod with a guest. Sizes in MiB; the pod's limit is KubeVirt's if none is given."""
+        """A pod with a guest, or as the `target` of one's migration. Sizes in MiB; the usual limit is KubeVirt's."""
         limit = memory + OVERHEAD_MIB if limit is None else limit
         request = promised + max(limit - memory, 0)
-        machine = VirtualMachine(name, memory=memory, request=request, limit=limit, labels={"tier": "web"}, period=1)
-        return self._stack.enter_context(VirtLauncher(self._node, machine))
+        machine = VirtualMachine(
+            name, memory=memory, request=request, limit=limit, labels={"tier": "web"}, period=1, target=target
+        )
+        launcher = VirtLauncher(self._node, machine, suffix="fghij" if target else "abcde")
+        return self._stack.enter_context(launcher)
 
     def end(self) -> None:
         """All pods."""
@@ -55,9 +64,9 @@ class Site(Installation):
         self.kubectl("delete", "-n", NAMESPACE, agent)
         self.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/ballast-agent", "--timeout=90s")
 
-    def domain(self, launcher: VirtLauncher) -> Mapping[str, Any]:
-        """What the agent knows of the guest in a pod."""
-        return next(each for each in self.state()["domains"] if pod_of(each) == launcher.name)
+    def reasons(self, launcher: VirtLauncher) -> set[str]:
+        """Why the guest in a pod has what it has; empty where there is none."""
+        return {each["reason"] for each in self.state()["domains"] if pod_of(each) == launcher.name}
 
     def looks(self) -> dict[str, int]:
         """How often each domain was looked at, by its pod."""
@@ -78,7 +87,7 @@ class Site(Installation):
         until(looked_at, PATIENCE_S, f"{[each.name for each in launchers]} looked at")
 
     def orders(self, launcher: VirtLauncher) -> list[int]:
-        """MiB that the guest in a pod was told to have, since the agent's start."""
+        """MiB that the guest of this name was told to have, in whichever pod, since the agent's start."""
         name = launcher.machine.spec.name
         return [int(size) for size in re.findall(rf" {name}: \d+ MiB -> (\d+) MiB ", self.log())]
 

@@ -14,5 +14,6 @@ if [ -n "$DOMAIN" ]; then
     echo "$DOMAIN" >"$conf/domain.xml"
     virsh -c "$1" create "$conf/domain.xml"
 fi
-until pidof qemu-system-x86_64 >/dev/null; do sleep 0.5 & wait $!; done
+# Not any QEMU: libvirt also runs it to see what it can.
+until [ -n "$(virsh -q -c "$1" list --name)" ]; do sleep 0.5 & wait $!; done
 while pidof qemu-system-x86_64 >/dev/null; do sleep 0.5 & wait $!; done
