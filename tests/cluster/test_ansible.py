@@ -52,6 +52,15 @@ def host(releases: Releases, tmp_path_factory) -> Iterator[Host]:
         yield Host(inside, folder, Path(package))
 
 
+def test_a_check_of_a_host_without_ballast_tells_of_the_wheel(host, releases):
+    (wheel,) = releases.plain.glob("*.whl")
+    shutil.copy(wheel, host.policies.parent)
+    given = {"ballast_wheel": str(host.policies.parent / wheel.name), "ballast_package": ""}
+    code, said = host.play("--check", ballast_constraints=str(ROOT / "hack" / "constraints.txt"), **given)
+    assert (code, "failed=0" in said, wheel.name in said) == (0, True, True), said
+    assert host.names(Path("/opt/ballast"))[:1] == ["ls:"]
+
+
 @pytest.mark.timeout(900)
 def test_a_check_a_play_a_second_one_and_one_with_changes(host):
     for name in ("databases.yaml", "observe-everything.yaml"):
