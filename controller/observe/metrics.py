@@ -153,7 +153,7 @@ class StateCollector(DocumentCollector):
             "ballast_libvirt_connected",
             "1 while the libvirt connection is up.",
             {"uri": ""},
-            [({"uri": each["uri"]}, each["connected"]) for each in document["connections"]],
+            [(_labels(each, {"uri": "uri"}), each["connected"]) for each in document["connections"]],
         )
         yield from self._loop(document)
         node = [document["node"]]
@@ -275,7 +275,7 @@ def _labels(row: Document, labels: dict[str, str]) -> dict[str, str]:
 
 
 def _encodable(text: str) -> str:
-    """Names of libvirt and of files may hold halves of a sign, which no encoding has."""
+    """Names of libvirt and of files, and URIs of a command line, may hold halves of a sign, which no encoding has."""
     return text.encode(errors="replace").decode()
 
 

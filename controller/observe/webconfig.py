@@ -9,6 +9,7 @@ import hashlib
 import logging
 import re
 import ssl
+import stat
 import threading
 from pathlib import Path
 from typing import Annotated, Literal
@@ -202,7 +203,9 @@ def _secured(tls: _Tls, file: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
     try:
-        context.load_cert_chain(file.parent / tls.cert_file, file.parent / tls.key_file, password=lambda: "")
+        context.load_cert_chain(file.parent / tls.cert_file, key := file.parent / tls.key_file, password=lambda: "")
+        if key.stat().st_mode & stat.S_IROTH:
+            _log.warning("%s: every user of this host can read this key; chmod o-r it", printable(str(key)))
         if tls.client_ca_file is not None:
             context.load_verify_locations(file.parent / tls.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED

@@ -415,6 +415,12 @@ def test_metrics_are_in_the_format_that_is_asked_for_whatever_its_parameters(ser
     assert caplog.records == []
 
 
+def test_metrics_of_a_connection_whose_uri_no_encoding_has_are_served(served):
+    served.publish(FakeConnection("qemu:///\udcff"))
+    status, _, text = served.ask("GET", "/metrics")
+    assert (status, 'ballast_libvirt_connected{uri="qemu:///?"} 1.0' in text) == (200, True)
+
+
 def test_openmetrics_have_types_that_the_text_format_lacks(served):
     openmetrics = served.send(b"GET /metrics HTTP/1.0\r\nAccept: application/openmetrics-text\r\n\r\n").decode()
     families = {each.name: each.type for each in text_string_to_metric_families(openmetrics.partition("\r\n\r\n")[2])}

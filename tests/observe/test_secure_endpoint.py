@@ -254,6 +254,14 @@ def test_a_file_that_cannot_be_used_is_refused_and_what_is_wrong_is_named(folder
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize(("mode", "told"), [(0o600, 0), (0o640, 0), (0o644, 1)])
+def test_a_key_that_everybody_can_read_is_warned_of(folder, caplog, mode, told):
+    (folder / "server.key").chmod(mode)
+    WebConfig(written(folder, CONFIG))
+    warning = f"{folder / 'server.key'}: every user of this host can read this key; chmod o-r it"
+    assert caplog.messages == [warning] * told
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(WebConfigError, match="No such file or directory; name a file that Ballast may read"):
         WebConfig(tmp_path / "web.yaml")
