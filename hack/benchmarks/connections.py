@@ -42,7 +42,7 @@ DAEMONS = 5
 GUEST_MIB = 128
 REST_S = 60
 """Seconds between two looks at a stable domain, the policy's default; here from the start."""
-SETTLE_S = 15.0
+SETTLE_S = 30.0
 """Seconds until what starting has stirred up is over."""
 MEASURED_S = 60.0
 STARTS = 3

@@ -13,7 +13,7 @@ mv "$sockets/libvirt-sock" "$sockets/virtqemud-sock"
 if [ -n "$DOMAIN" ]; then
     echo "$DOMAIN" >"$conf/domain.xml"
     virsh -c "$1" create "$conf/domain.xml"
+else # QEMU alone says nothing: libvirt also runs it to see what it can
+    until [ -n "$(virsh -q -c "$1" list --name)" ]; do sleep 0.5 & wait $!; done
 fi
-# Not any QEMU: libvirt also runs it to see what it can.
-until [ -n "$(virsh -q -c "$1" list --name)" ]; do sleep 0.5 & wait $!; done
 while pidof qemu-system-x86_64 >/dev/null; do sleep 0.5 & wait $!; done
