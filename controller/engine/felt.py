@@ -47,7 +47,7 @@ class Growth(Table):
     claimed_from: Floats = column(np.nan)
     """What was used before."""
     claimed_burst: Floats = column(0.0)
-    """Of that, the most that it took until its statistics and memory could come."""
+    """Of that, the most that it took in the time of an answer."""
     doubt: Floats = column(0.0)
     """Seconds for which it was not believed the last time."""
     doubted_until: Floats = column(-np.inf)
@@ -56,7 +56,7 @@ class Growth(Table):
     answer: Floats = column(np.nan)
     """Seconds that its balloon took for the newest move that it was felt to need; NaN before."""
     burst: Floats = column(0.0)
-    """The most that it took until its statistics and memory could come, if they confirmed it."""
+    """The most that it took in the time of an answer, if its statistics confirmed it; not while it booted."""
     burst_at: Floats = column(-np.inf)
     """When that was."""
 
@@ -133,8 +133,8 @@ def _conclude(
     believed = sound & (observation.fresh_count > 0) & (now >= growth.doubted_until)
     taken = np.fmax(grew - observation.swapped, 0.0)  # what comes home from swap is counted in demand already
     least = np.where(believed & (grew >= tuning.felt_least), observation.demand + taken, np.nan)
-    ahead = inventory.statistics_period + np.fmax(growth.answer, tuning.felt_answer)
-    coming = np.fmin(np.fmax(rate, 0.0) * ahead, grew)
+    rate, answer = np.fmax(rate, 0.0), np.fmax(growth.answer, tuning.felt_answer)
+    coming = np.fmin(rate * (inventory.statistics_period + answer), grew)
     likely = least + _reused(growth, observation) + coming
     full = (1.0 - tuning.low) * size
     short = likely > full
@@ -145,7 +145,7 @@ def _conclude(
     growth = growth.put(
         short,
         claimed=np.maximum(growth.claimed, grew),
-        claimed_burst=np.maximum(np.where(begins, 0.0, growth.claimed_burst), coming),
+        claimed_burst=np.maximum(np.where(begins, 0.0, growth.claimed_burst), np.fmin(rate * answer, grew)),
     )
     return growth.having(least=least, short=short, sought=np.where(short, np.maximum(wanted, searched), 0.0))
 
@@ -166,7 +166,8 @@ def _judge(growth: Growth, observation: Observation, now: float, tuning: Tuning)
         return growth
     false = told & (rose < tuning.failed * growth.claimed)
     doubt = (2 * growth.doubt).clip(tuning.deadline, tuning.rest_longest)
-    faster = told & ~false & (growth.claimed_burst > growth.coming(now, tuning))
+    booted = ~(now - observation.booted_at < tuning.boot_time)
+    faster = told & ~false & booted & (growth.claimed_burst > growth.coming(now, tuning))
     growth = growth.put(faster, burst=growth.claimed_burst, burst_at=now)
     growth = growth.put(told, claimed=0.0, doubt=0.0)
     return growth.put(false, doubt=doubt, doubted_until=now + doubt)

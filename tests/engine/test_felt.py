@@ -262,14 +262,21 @@ class TestBursts:
 
     def test_room_is_kept_for_what_was_taken_until_memory_could_come(self):
         burst = self.taken()
-        assert burst.coming(NOW + 2, TUNING) / MIB == pytest.approx([60])  # 90 MiB in 1.5 s, but it took no more
+        assert burst.coming(NOW + 2, TUNING) / MIB == pytest.approx([30])  # in 0.5 s
+        assert self.taken(answer=2.0).coming(NOW + 2, TUNING) / MIB == pytest.approx([60])  # it took no more
         slow = guest(rows(Growth, 1, base=130 * MIB), felt(225, 60, seconds=3))
-        assert slow.claimed_burst / MIB == pytest.approx([30])
+        assert slow.claimed_burst / MIB == pytest.approx([10])
         slower = guest(rows(Growth, 1, base=130 * MIB, answer=2.0), felt(225, 60, seconds=3))
-        assert slower.claimed_burst / MIB == pytest.approx([60])
+        assert slower.claimed_burst / MIB == pytest.approx([40])
 
     def test_it_is_forgotten_by_half_in_an_hour(self):
-        assert self.taken().coming(NOW + 3602, TUNING) / MIB == pytest.approx([30])
+        assert self.taken().coming(NOW + 3602, TUNING) / MIB == pytest.approx([15])
+
+    def test_what_a_guest_takes_to_boot_is_none(self):
+        claimed = guest(of=felt(190, 60))
+        told = {"now": NOW + 2, "sent_at": NOW + 2, "used": 160 * MIB}
+        assert guest(claimed, felt(190, now=NOW + 2), booted_at=NOW - 117, **told).burst == 0
+        assert guest(claimed, felt(190, now=NOW + 2), booted_at=NOW - 118, **told).burst == 30 * MIB
 
     def test_growth_that_was_none_was_no_burst(self):
         assert self.taken(used=101).coming(NOW + 2, TUNING) == 0
@@ -281,11 +288,11 @@ class TestBursts:
     def test_the_largest_part_of_one_growth_counts(self):
         first = guest(of=felt(190, 60))
         second = guest(first, felt(225, 5, now=NOW + 1), now=NOW + 1)
-        assert second.claimed_burst / MIB == pytest.approx([60])
+        assert second.claimed_burst / MIB == pytest.approx([30])
 
     def test_the_next_growth_is_another(self):
         before = rows(Growth, 1, base=130 * MIB, claimed_burst=500 * MIB)
-        assert guest(before, felt(190, 60)).claimed_burst / MIB == pytest.approx([60])
+        assert guest(before, felt(190, 60)).claimed_burst / MIB == pytest.approx([30])
 
 
 class TestTheAnswer:
