@@ -247,13 +247,13 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
         cases.append((size < known.bounds.minimum - TOLERANCE, Reason.MINIMUM_UNMET))
     lacks = (plan.wanted > size + threshold) & (plan.size < size + threshold)
     lacks |= known.pressed & (seen.told_size >= size - TOLERANCE)  # it has told so at this size, and gets no more
-    idle = foreseen < size - threshold
+    idle = np.fmax(foreseen, known.bounds.minimum) < size - threshold
     holds = ~known.inventory.share & (plan.size >= foreseen)
     cases += [
         (waits, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
         (known.fruitless, Reason.NOT_RETURNED),
         (lacks, Reason.NO_BUDGET),
         (idle & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
-        (holds & (size > foreseen + threshold), Reason.STABILIZING),
+        (holds & idle, Reason.STABILIZING),
     ]
     return first_that_applies(cases, Reason.WITHIN_THRESHOLD)

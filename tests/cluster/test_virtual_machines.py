@@ -1,7 +1,10 @@
 """Virtual machines of several pods under one policy: real guests, each with a libvirt of its own, on a real kubelet."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from os import kill
 
 import pytest
 from installation import PATIENCE_S
@@ -18,7 +21,7 @@ PODS = 4
 """Each takes five seconds of a processor to boot, and a twentieth of one from then on."""
 MEMORY_MIB, PROMISED_MIB = 320, 176
 """Of each guest, and of that by its pod's request: more than it needs at rest."""
-THRESHOLD_MIB = 10
+THRESHOLD_MIB = 32
 """By how much more a guest at rest may have: so little is not worth a move."""
 BUDGET_MIB = PODS * PROMISED_MIB + 250
 """What two workloads at a time need, and three do not."""
@@ -151,3 +154,53 @@ def test_a_guest_never_gets_more_than_the_memory_limit_of_its_pod_leaves_it(flee
         fleet.site.until_looked_at(large, times=3)
         assert max(fleet.site.orders(large)) == room == guest.actual()
     large.delete()
+
+
+def test_memory_of_a_pod_that_is_evicted_amid_a_move_goes_to_the_others_once(fleet):
+    leaving, first = start(fleet.site, "leaving"), fleet.guests[:2]
+    fleet.enforce()
+    with closing(leaving.guest()) as guest:
+        guest.wait_booted()
+        fleet.rest(guest, *fleet.guests)
+        before = fleet.site.log()
+        take([guest])
+        large = size(guest)
+        guest.use(IDLE_MIB)
+        until(lambda: size(guest) < large, PATIENCE_S, "its move")
+        for pid in leaving.processes("qemu-system-x86_64"):
+            kill(pid, signal.SIGSTOP)
+    leaving.evict()
+    take(first)
+    fleet.site.until_looked_at(*fleet.launchers)
+    node = fleet.site.state()["node"]
+    assert node["allocated"] <= node["budget"]
+    assert node["allocated"] == sum(fleet.sizes()) * MIB
+    assert [line for line in fleet.site.log().removeprefix(before).splitlines() if " WARNING " in line] == []
+
+
+def test_a_guest_on_its_way_to_another_pod_is_left_alone_there_and_here_and_seen_to_when_it_has_come(fleet):
+    """With all of its memory, by a policy of its own until it is on its way."""
+    source = start(fleet.site, "moving")
+    target = fleet.site.start("moving", memory=MEMORY_MIB, promised=PROMISED_MIB, target=True)
+    fleet.enforce(budget=BUDGET_MIB + 2 * MEMORY_MIB)
+    with closing(source.guest()) as guest:
+        guest.wait_booted()
+        fleet.rest(guest)
+        whole = {"virtualMachineInstanceSelector": {"matchLabels": {"vm.kubevirt.io/name": "moving"}}}
+        fleet.site.apply("whole", mode="Enforce", priority=1, selectors=whole, limits={"minimumPercent": 100})
+        until(lambda: size(guest) == MEMORY_MIB, PATIENCE_S, "all of its memory")
+        with ThreadPoolExecutor() as pool:
+            migration = pool.submit(source.migrate, target.wait_up())
+            until(lambda: migration.done() or fleet.site.reasons(source) == {"Busy"}, PATIENCE_S, "left alone")
+            assert not migration.done(), migration.result()
+            orders = fleet.site.orders(source)
+            fleet.site.kubectl("delete", "mpol", "whole")
+            fleet.site.until_looked_at(*fleet.launchers, times=5)
+            assert (size(guest), fleet.site.orders(source)) == (MEMORY_MIB, orders)
+            source.hurry()
+            migration.result(PATIENCE_S)
+    with closing(target.guest()) as guest:
+        guest.wait_until(lambda guest: size(guest) <= PROMISED_MIB + THRESHOLD_MIB, PATIENCE_S, "adopted")
+        assert guest.evidence().oom_kills == 0
+    fleet.site.until_seen(target, *fleet.launchers)
+    target.delete()

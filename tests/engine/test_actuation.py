@@ -508,6 +508,8 @@ def test_a_donor_shrinks_for_the_sake_of_contention() -> None:
         ({"settings": {"share": False}}, 96, Reason.WITHIN_THRESHOLD),
         ({"settings": {"share": False}, "estimate": {"upper": 184 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
         ({"settings": {"share": False}, "estimate": {"upper": 183 * MIB}}, 200, Reason.STABILIZING),
+        ({"settings": {"share": False, "minimum": 184 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
+        ({"settings": {"share": False, "minimum": 183 * MIB}}, 200, Reason.STABILIZING),
         ({}, 200, Reason.WITHIN_THRESHOLD),
     ],
 )
