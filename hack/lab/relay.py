@@ -1,4 +1,4 @@
-"""Networks: one between a client and the API server that can be cut, made slow, or answer itself; one between pods."""
+"""A network between a client and the API server that can be cut, made slow, or answer itself."""
 
 import json
 import socket
@@ -94,51 +94,16 @@ class Relay:
                 continue
             self._open += [client, server]
             for ends in ((client, server), (server, client)):
-                threading.Thread(target=_pass_on, args=(*ends, self._delay_s), daemon=True).start()
+                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
 
-
-class Passage:
-    """Joins whoever connects to the Unix socket `entrance`, which it makes, to that at `end`; a context manager."""
-
-    def __init__(self, entrance: Path, end: Path) -> None:
-        self._entrance, self._end = entrance, end
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(entrance))
-        entrance.chmod(0o777)
-        self._listener.listen()
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-        self._entrance.unlink(missing_ok=True)
-
-    def _accept(self) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(str(self._end))
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=_pass_on, args=ends, daemon=True).start()
-
-
-def _pass_on(source: socket.socket, sink: socket.socket, delay_s: float = 0.0) -> None:
-    """Until one of them ends."""
-    with suppress(OSError):
-        while data := source.recv(CHUNK):
-            time.sleep(delay_s)  # the network's
-            sink.sendall(data)
-    for each in (source, sink):
-        with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+            while data := source.recv(CHUNK):
+                time.sleep(self._delay_s)  # the network's
+                sink.sendall(data)
+        for each in (source, sink):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 def _answer(client: socket.socket, context: ssl.SSLContext, answers: Iterator[bytes]) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +28,6 @@ from lab.kubernetes.node import Node
 from lab.kubernetes.oci import Layer, write_archive
 from lab.libvirtd import LIBVIRTD_CONF, QEMU_CONF
 from lab.reaper import CGROUPS
-from lab.relay import Passage
 
 NAME = "ballast.dev/lab/virt-launcher:1"
 SCRIPT = Path(__file__).parent / "virtlauncher.sh"
@@ -42,10 +41,6 @@ END_S = 60
 """Deadline for a pod to be gone."""
 ASK_S = 1.0
 """A guest's agent has for an answer, until it is asked again."""
-MIGRATION = "migration.sock"
-"""Where the one pod connects, and the other listens."""
-SLOW_MIB, FAST_MIB = 1, 1000
-"""A second, of a migration; of a guest at rest some 100 MiB are sent."""
 GRACE_S = 5
 """A pod has between SIGTERM and SIGKILL; its guest ends at once."""
 OVERHEAD_MIB = 256
@@ -101,8 +96,6 @@ class VirtualMachine:
     annotations: Mapping[str, str] = field(default_factory=dict)
     period: int = 10
     """Seconds between statistics: KubeVirt's default."""
-    target: bool = False
-    """Its guest is to come by migration."""
 
     @property
     def spec(self) -> GuestSpec:
@@ -119,9 +112,9 @@ class VirtualMachine:
 class VirtLauncher:
     """A virt-launcher pod on `node`, created; leaving the `with` block deletes it."""
 
-    def __init__(self, node: Node, machine: VirtualMachine, *, suffix: str = "abcde") -> None:
+    def __init__(self, node: Node, machine: VirtualMachine) -> None:
         self.machine = machine
-        self.name = f"virt-launcher-{machine.name}-{suffix}"
+        self.name = f"virt-launcher-{machine.name}-abcde"
         self._node = node
         self._kubectl = node.plane.kubectl
         made = self._kubectl("create", "-f", "-", "-o", "json", input=json.dumps(pod(machine, self.name)))
@@ -175,34 +168,6 @@ class VirtLauncher:
         for program in ("sh", "libvirtd", "qemu-system-x86_64"):
             self._signal(program, signal.SIGKILL)
 
-    def migrate(self, target: "VirtLauncher") -> None:
-        """Migrate its guest to the pod `target`, live and slowly until `hurry`; returns when it is there.
-
-        It goes through a socket in each pod, as KubeVirt has it. Raises libvirt.libvirtError.
-        """
-        parameters = {
-            libvirt.VIR_MIGRATE_PARAM_URI: f"unix://{PRIVATE}/{MIGRATION}",
-            libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW_MIB,
-        }
-        ends = (each.sockets.with_name("private") / MIGRATION for each in (self, target))
-        with Passage(*ends), closing(self.connect()) as here, closing(target.connect()) as there:
-            (domain,) = here.listAllDomains()
-            domain.migrate3(there, parameters, libvirt.VIR_MIGRATE_LIVE)
-
-    def hurry(self) -> None:
-        """Its guest, on its way, goes as fast as it can from now on."""
-        with closing(self.connect()) as here:
-            (domain,) = here.listAllDomains()
-            domain.migrateSetMaxSpeed(FAST_MIB)
-
-    def evict(self) -> None:
-        """Have it evicted, by the API of that name, and wait until it is gone."""
-        head = {"apiVersion": "policy/v1", "kind": "Eviction"}
-        metadata = {"name": self.name, "namespace": self.machine.namespace}
-        path = f"/api/v1/namespaces/{self.machine.namespace}/pods/{self.name}/eviction"
-        self._kubectl("create", "--raw", path, "-f", "-", input=json.dumps(head | {"metadata": metadata}))
-        self.delete()
-
     def memory_limit(self) -> int:
         """Bytes that its cgroup may have, by the kernel's word. Raises IndexError when its guest does not run."""
         lines = Path(f"/proc/{self.processes('qemu-system-x86_64')[0]}/cgroup").read_text().splitlines()
@@ -234,7 +199,7 @@ class VirtLauncher:
         except libvirt.libvirtError:  # no socket yet
             return False
         try:
-            return self.machine.target or bool(connection.listAllDomains())
+            return bool(connection.listAllDomains())
         finally:
             connection.close()
 
@@ -270,7 +235,7 @@ def pod(machine: VirtualMachine, name: str) -> dict[str, Any]:
         resources["limits"] = {"memory": f"{machine.limit}Mi"}
     if machine.guaranteed:
         resources["requests"] = resources["limits"] = resources["limits"] | {"cpu": "100m"}
-    guest = "" if machine.target else definition(machine.spec, BOOT, Path(PRIVATE), "qemu")
+    guest = definition(machine.spec, BOOT, Path(PRIVATE), "qemu")
     environment = {
         "XDG_CACHE_HOME": PRIVATE,
         "XDG_CONFIG_HOME": PRIVATE,
