@@ -1,6 +1,7 @@
 """The node agent: the control loop, fed by the API server and reporting to it. Wiring only.
 
-Neither kopf nor the API server is in the loop's way: they wake it, and it leaves what there is to report on a board.
+Neither kopf nor the API server is in the loop's way: they wake it, and it leaves what there is to report on a status
+store.
 """
 
 from collections.abc import Callable
@@ -16,12 +17,12 @@ from controller.cluster.findings import findings
 from controller.cluster.podwatch import PodWatch, Tell
 from controller.cluster.policies import ClusterPolicies
 from controller.cluster.report import Context
-from controller.cluster.reporter import News, Reporter
+from controller.cluster.reporter import Reporter, ReportInput
 from controller.engine.ownership import NodeIdentity
 from controller.loop.clock import WakeableClock
 from controller.loop.control import ControlLoop
 from controller.loop.ports import Host
-from controller.observe.board import Board, lost, short
+from controller.observe.statusstore import StatusStore, lost, short
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Agent:
         host: Host,
         clock: WakeableClock,
         options: Options = PLAIN,
-        turned: Callable[[Board], None] = lambda _board: None,
+        turned: Callable[[StatusStore], None] = lambda _status_store: None,
     ) -> None:
         """`load` reads the access to the API server, `node` is what is known of it without; `turned` is called each
         time the loop came round. Raises AccessError, CacheError.
@@ -61,10 +62,12 @@ class Agent:
         self.policies = ClusterPolicies(
             self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic
         )
-        self.reporter = Reporter(self._client, node.name, self._news, clock.monotonic, label_node=options.label_node)
-        self.board = Board(node.name, clock.monotonic, self._published)
+        self.reporter = Reporter(
+            self._client, node.name, self._report_input, clock.monotonic, label_node=options.label_node
+        )
+        self.status_store = StatusStore(node.name, clock.monotonic, self._published)
         self._turned = turned
-        self.loop = ControlLoop(host, self.policies, clock, self.board, observe=options.observe)
+        self.loop = ControlLoop(host, self.policies, clock, self.status_store, observe=options.observe)
         tell = options.launchers
         self._pods = None if tell is None else PodWatch(self._client, node.name, tell, clock.monotonic)
         self._stack = ExitStack()
@@ -82,11 +85,11 @@ class Agent:
 
     def _published(self) -> None:
         self.reporter.worker.wake()
-        self._turned(self.board)
+        self._turned(self.status_store)
 
-    def _news(self) -> News | None:
+    def _report_input(self) -> ReportInput | None:
         """What the loop published last; nothing before the policies are known and the domains were looked at."""
-        latest = self.board.latest
+        latest = self.status_store.latest
         if latest is None or latest.awaited or not latest.looked:
             return None
         ownership = latest.ownership
@@ -101,4 +104,4 @@ class Agent:
         )
         conflicts = [remark.text for remark in ownership.remarks if remark.event == "conflict"]
         found = findings(latest.state, lost(latest.connections), conflicts, context.short)
-        return News(latest.state, context, found, self.policies.node.labels)
+        return ReportInput(latest.state, context, found, self.policies.node.labels)

@@ -19,15 +19,15 @@ settings.register_profile("ballast", deadline=None, max_examples=50, derandomize
 settings.load_profile("ballast")
 
 TESTS = Path(__file__).parent
-REAL = [TESTS / "real", TESTS / "cluster"]
-"""Folders whose tests are all marked `real`."""
+REAL = TESTS / "real"
+"""Its tests are all marked `real`."""
 
 sys.path.insert(0, str(TESTS.parent / "hack"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in REAL):
+        if item.path.is_relative_to(REAL):
             item.add_marker(pytest.mark.real)
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Identity(NamedTuple):
+class PolicyIdentity(NamedTuple):
     """A policy: one that is deleted and made anew under its name is another."""
 
     name: str

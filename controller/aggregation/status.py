@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from controller.aggregation.conditions import Verdict, conditions
-from controller.aggregation.figures import Share, Trouble
-from controller.aggregation.ledger import Summary
+from controller.aggregation.conditions import UntimedCondition, conditions
+from controller.aggregation.contribution import Contribution, NodeProblem
 from controller.aggregation.rollout import enforcing
+from controller.aggregation.rollup import PolicySummary
 from controller.api.nodestate import MOST
 from controller.api.policystatus import Condition, PolicyStatus, WorstNode
 
@@ -37,7 +37,7 @@ class Difference(Enum):
     CONTENT = "content"
 
 
-def render(summary: Summary, before: Status | None, now: str) -> dict[str, Any]:
+def render(summary: PolicySummary, before: Status | None, now: str) -> dict[str, Any]:
     """The status, at most STATUS_BYTES as JSON.
 
     `before` is the present one; times in it stay while what they are about stays. `now` is an RFC 3339 time.
@@ -85,7 +85,7 @@ def _size(rendered: Status) -> int:
     return len(json.dumps(rendered, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def _status(summary: Summary, known: PolicyStatus | None, named: Collection[str], now: str) -> PolicyStatus:
+def _status(summary: PolicySummary, known: PolicyStatus | None, named: Collection[str], now: str) -> PolicyStatus:
     figures, generation = summary.figures, summary.policy.generation
     before = {condition.type: condition for condition in known.conditions} if known else {}
     return PolicyStatus(
@@ -116,7 +116,7 @@ def _named(before: Status | None) -> Collection[str]:
     return [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
 
 
-def _rollout(summary: Summary, named: Collection[str]) -> dict[str, Any]:
+def _rollout(summary: PolicySummary, named: Collection[str]) -> dict[str, Any]:
     """Of a policy under one, which nodes may enforce it: no new one that cannot tell how it does."""
     rollout = summary.policy.rollout
     if rollout is None:
@@ -126,7 +126,7 @@ def _rollout(summary: Summary, named: Collection[str]) -> dict[str, Any]:
     return {"enforcingNodes": chosen, "enforcing": f"{len(chosen)}/{len(summary.nodes)}"}
 
 
-def _condition(verdict: Verdict, generation: int, before: Condition | None, now: str) -> Condition:
+def _condition(verdict: UntimedCondition, generation: int, before: Condition | None, now: str) -> Condition:
     return Condition(
         type=verdict.type,
         status=verdict.status,
@@ -137,9 +137,9 @@ def _condition(verdict: Verdict, generation: int, before: Condition | None, now:
     )
 
 
-def _worst(share: Share) -> WorstNode:
+def _worst(share: Contribution) -> WorstNode:
     figures = share.figures
-    unknown = Trouble.UNKNOWN in share.troubles
+    unknown = NodeProblem.UNKNOWN in share.troubles
     return WorstNode(
         name=share.node,
         reason=share.troubles[0].value,

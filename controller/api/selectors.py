@@ -22,7 +22,7 @@ def matches_node(selector: NodeSelector, name: str, labels: Mapping[str, str]) -
     )
 
 
-class Candidate(NamedTuple):
+class SelectorSubject(NamedTuple):
     """A domain as selectors see it."""
 
     name: str
@@ -62,14 +62,14 @@ class _Labels:
         return rows & found if expression.operator in ("In", "Exists") else rows - found
 
 
-class Candidates:
+class SelectorSubjects:
     """Domains that selectors are asked about, many times each: indexed, so that no selector goes through all of them.
 
     A glob is looked up by the letters before its first wildcard. The regular expression of a glob, which takes a
     thousand times as long to make as to ask, is only made for names that have all of the glob's letters.
     """
 
-    def __init__(self, domains: Sequence[Candidate]) -> None:
+    def __init__(self, domains: Sequence[SelectorSubject]) -> None:
         self._by_uuid = _rows((domain.uuid, row) for row, domain in enumerate(domains))
         self._metadata = _Labels([domain.labels for domain in domains])
         self._pods = _Labels([domain.pod_labels for domain in domains])

@@ -101,7 +101,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     configure(log_format, log_level or "info")
     if not kubevirt:
         uris = uris or (DEFAULT_CONNECT,)
-    site = agent_service.Site(
+    settings = agent_service.AgentSettings(
         kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None, eviction, observe, label_node
     )
-    agent_service.serve(site, listen, domain_metrics=domain_metrics)
+    agent_service.serve(settings, listen, domain_metrics=domain_metrics)

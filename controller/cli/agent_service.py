@@ -17,7 +17,7 @@ from controller.cluster.cache import CacheError
 from controller.cluster.pods import Launcher
 from controller.cluster.podwatch import Tell
 from controller.engine.ownership import NodeIdentity
-from controller.host.host import Host
+from controller.host.host import LibvirtHost
 from controller.host.meminfo import MeminfoError
 from controller.host.podsocket import open_pod
 from controller.host.sources import Source, fixed
@@ -25,13 +25,13 @@ from controller.loop.clock import SystemClock
 from controller.observe.address import Address
 from controller.observe.http import Endpoint, ListenError
 from controller.observe.metrics import loop_metrics
-from controller.observe.site import node_pages
+from controller.observe.routes import node_pages
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class AgentSettings:
     """Which node of which cluster."""
 
     kubeconfig: Path | None
@@ -50,7 +50,7 @@ class Site:
     """The Node gets a label while its guests need more than there is."""
 
 
-def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
+def serve(settings: AgentSettings, listen: Address | None, *, domain_metrics: bool) -> None:
     """Run until SIGTERM or SIGINT; libvirt and the API server are waited for. Raises ClickException."""
     clock = SystemClock()
     manager = ServiceManager(clock.monotonic)
@@ -61,21 +61,23 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
 
     try:
         with stopped_by_signals(stop), ExitStack() as stack:
-            host = Host(fixed(site.uris), site.proc, clock.wake)
+            host = LibvirtHost(fixed(settings.uris), settings.proc, clock.wake)
             host.read()
-            launchers = None if site.pods is None else _connecting(host, site.uris, site.pods)
+            launchers = None if settings.pods is None else _connecting(host, settings.uris, settings.pods)
             agent = Agent(
-                access(site.kubeconfig),
-                NodeIdentity(site.node_name, eviction=site.eviction),
-                site.cache_dir,
+                access(settings.kubeconfig),
+                NodeIdentity(settings.node_name, eviction=settings.eviction),
+                settings.cache_dir,
                 host,
                 clock,
-                Options(launchers, site.observe, site.label_node),
-                lambda board: manager.turned(lambda: status_line(board)),
+                Options(launchers, settings.observe, settings.label_node),
+                lambda status_store: manager.turned(lambda: status_line(status_store)),
             )
             if listen is not None:
-                collecting = loop_metrics(agent.loop.tally, agent.requests, per_domain=domain_metrics)
-                stack.enter_context(Endpoint(listen, agent.board, collecting, more=node_pages(agent.board)))
+                collecting = loop_metrics(agent.loop.loop_counters, agent.requests, per_domain=domain_metrics)
+                stack.enter_context(
+                    Endpoint(listen, agent.status_store, collecting, more=node_pages(agent.status_store))
+                )
             stack.callback(host.close)
             host.start()
             stack.enter_context(agent)
@@ -85,7 +87,7 @@ def serve(site: Site, listen: Address | None, *, domain_metrics: bool) -> None:
     _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})
 
 
-def _connecting(host: Host, uris: tuple[str, ...], pods: Path) -> Tell:
+def _connecting(host: LibvirtHost, uris: tuple[str, ...], pods: Path) -> Tell:
     """Has the host see to the libvirt of each launcher, beside those at `uris`."""
 
     def connect(launchers: tuple[Launcher, ...], missing: Callable[[], str]) -> None:

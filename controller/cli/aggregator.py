@@ -1,4 +1,4 @@
-"""`ballast aggregator`: the options. What they set in motion is in `controller.cli.aggregating`."""
+"""`ballast aggregator`: the options. What they set in motion is in `controller.cli.aggregator_service`."""
 
 import re
 import secrets
@@ -90,7 +90,7 @@ def aggregator(
       ballast aggregator
       ballast aggregator --kubeconfig ~/.kube/config --namespace ballast-system --listen none
     """
-    from controller.cli import aggregating  # noqa: PLC0415 - pydantic and kubernetes: not for the sake of --help
+    from controller.cli import aggregator_service  # noqa: PLC0415 - pydantic and kubernetes: not for the sake of --help
 
     configure(log_format, log_level or "info")
-    aggregating.serve(aggregating.Site(kubeconfig, namespace, identity), listen)
+    aggregator_service.serve(aggregator_service.AggregatorSettings(kubeconfig, namespace, identity), listen)

@@ -13,7 +13,7 @@ import click
 
 from controller.cli.output import document, output_option, say, terminal
 from controller.cli.policyfile import one_policy
-from controller.cli.replaying import (
+from controller.cli.progress import (
     autodeflate_option,
     ended_by_sigterm,
     plainly,
@@ -23,7 +23,7 @@ from controller.cli.replaying import (
 )
 
 if TYPE_CHECKING:
-    from controller.replay.backtest import Run
+    from controller.replay.backtest import ReplayRun
     from controller.replay.sweep import Need
 
 
@@ -134,7 +134,7 @@ def backtest(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         click.echo(document(summary, output))
 
 
-def _summary(runs: Sequence[Run], needs: Sequence[Need] | None) -> dict[str, Any]:
+def _summary(runs: Sequence[ReplayRun], needs: Sequence[Need] | None) -> dict[str, Any]:
     summary: dict[str, Any] = {"runs": [run.entry() for run in runs]}
     return summary if needs is None else summary | {"sweep": [need.entry() for need in needs]}
 
@@ -151,14 +151,14 @@ def _prepare(out: Path) -> None:
         raise OSError(error.errno, error.strerror, str(out)) from error
 
 
-def _write(out: Path, runs: Sequence[Run], needs: Sequence[Need] | None, summary: dict[str, Any]) -> None:
+def _write(out: Path, runs: Sequence[ReplayRun], needs: Sequence[Need] | None, summary: dict[str, Any]) -> None:
     from controller.replay import report  # noqa: PLC0415 - as in `backtest`
 
     (out / "summary.json").write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     (out / "report.html").write_text(report.page(runs, needs or ()), encoding="utf-8")
 
 
-def _print_table(runs: Sequence[Run], needs: Sequence[Need] | None, out: Path | None) -> None:
+def _print_table(runs: Sequence[ReplayRun], needs: Sequence[Need] | None, out: Path | None) -> None:
     from controller.cli.scores import need_table, score_tables  # noqa: PLC0415 - only where there is a table to draw
 
     console = terminal()

@@ -10,8 +10,8 @@ import click
 
 from controller.cli.output import document, output_option, say
 from controller.cli.policyfile import policy_in
-from controller.cli.replaying import progress_bar
-from controller.replay.compare import CompareError, Estimate, Quality
+from controller.cli.progress import progress_bar
+from controller.replay.compare import CompareError, IntervalEstimate, Quality
 from controller.replay.compare import compare as compare_models
 from controller.replay.pool import PoolError
 from controller.replay.trace import TraceError, read
@@ -129,5 +129,5 @@ def _row(quality: Quality) -> tuple[str, ...]:
     )
 
 
-def _figure(estimate: Estimate, form: str) -> str:
+def _figure(estimate: IntervalEstimate, form: str) -> str:
     return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"

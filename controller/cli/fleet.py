@@ -39,7 +39,7 @@ LONGEST_ANSWER = 2**23
 """Bytes; 8 MiB. A domain has less than one KiB of the state."""
 
 
-class Host(NamedTuple):
+class FleetHost(NamedTuple):
     """A line of the file."""
 
     name: str
@@ -63,7 +63,7 @@ class Row:
     error: str = ""
 
 
-def read_hosts(file: Path) -> list[Host]:
+def read_hosts(file: Path) -> list[FleetHost]:
     """The hosts in the file: a name and a URL a line, blank lines and those with `#` apart.
 
     Raises ClickException that names wrong lines, but not what is in a URL: that may be a password.
@@ -78,14 +78,14 @@ def read_hosts(file: Path) -> list[Host]:
         raise click.ClickException(f"--hosts {file}: not a text in UTF-8; write a name and a URL a line") from error
     if len(text) > LARGEST_FILE:
         raise click.ClickException(f"--hosts {file}: more than {LARGEST_FILE // 1024} KiB; split it")
-    found: dict[str, Host] = {}
+    found: dict[str, FleetHost] = {}
     problems = []
     for number, line in enumerate(lines, 1):
         words = [] if line.lstrip().startswith("#") else line.split()
         if problem := _problem(words, found):
             problems.append(f"--hosts {file}:{number}: {problem}")
         elif words:
-            found[words[0]] = Host(*words)
+            found[words[0]] = FleetHost(*words)
     if problems:
         more = len(problems) - MOST_PROBLEMS
         raise click.ClickException("\n".join(problems[:MOST_PROBLEMS] + [f"and {more} more"] * (more > 0)))
@@ -94,7 +94,7 @@ def read_hosts(file: Path) -> list[Host]:
     return list(found.values())
 
 
-def _problem(words: Sequence[str], known: dict[str, Host]) -> str:
+def _problem(words: Sequence[str], known: dict[str, FleetHost]) -> str:
     """What is wrong with a line; empty where nothing is."""
     if not words:
         return ""
@@ -111,11 +111,11 @@ def _problem(words: Sequence[str], known: dict[str, Host]) -> str:
 class Fleet:
     """The hosts and their rows. `read` belongs to one thread; `rows` is a whole at any time."""
 
-    def __init__(self, hosts: Sequence[Host], host_s: float = HOST_S) -> None:
+    def __init__(self, hosts: Sequence[FleetHost], host_s: float = HOST_S) -> None:
         self.rows: tuple[Row, ...] = tuple(Row(each.name, error="not asked yet") for each in hosts)
         self._hosts, self._host_s = hosts, host_s
-        self._answers: SimpleQueue[tuple[Host, Row]] = SimpleQueue()
-        self._hanging: set[Host] = set()
+        self._answers: SimpleQueue[tuple[FleetHost, Row]] = SimpleQueue()
+        self._hanging: set[FleetHost] = set()
         """Whose last answer was given up, and is not here yet. They are not asked again meanwhile."""
 
     def read(self) -> None:
@@ -123,7 +123,7 @@ class Fleet:
         for host, _ in self._arrived():
             self._hanging.discard(host)
         waiting = deque(each for each in self._hosts if each not in self._hanging)
-        running: dict[Host, float] = {}
+        running: dict[FleetHost, float] = {}
         while waiting or running:
             while waiting and len(running) < PARALLEL:
                 host = waiting.popleft()
@@ -138,20 +138,20 @@ class Fleet:
                 if running.pop(host, None) is not None:
                     self._put(host, row)
 
-    def _arrived(self) -> Iterator[tuple[Host, Row]]:
+    def _arrived(self) -> Iterator[tuple[FleetHost, Row]]:
         while not self._answers.empty():
             yield self._answers.get()
 
-    def _give_up(self, late: Sequence[Host], running: dict[Host, float]) -> None:
+    def _give_up(self, late: Sequence[FleetHost], running: dict[FleetHost, float]) -> None:
         for host in late:
             del running[host]
             self._hanging.add(host)
             self._put(host, Row(host.name, error=f"no whole answer within {self._host_s:g} s"))
 
-    def _put(self, host: Host, row: Row) -> None:
+    def _put(self, host: FleetHost, row: Row) -> None:
         self.rows = tuple(row if each.host == host.name else each for each in self.rows)
 
-    def _ask(self, host: Host) -> None:
+    def _ask(self, host: FleetHost) -> None:
         self._answers.put((host, _row(host, self._host_s)))
 
 
@@ -159,7 +159,7 @@ _PARSING = threading.Lock()
 """One answer at a time is more than its bytes."""
 
 
-def _row(host: Host, whole_s: float) -> Row:
+def _row(host: FleetHost, whole_s: float) -> Row:
     try:
         state = fetch(host.url, most=LONGEST_ANSWER, whole_s=whole_s, parsing=_PARSING)
     except click.ClickException as error:

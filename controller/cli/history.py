@@ -8,12 +8,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from controller.api.printable import for_people
-from controller.cli.table import CALM, NEWS
+from controller.cli.table import ALERT, CALM
 from controller.observe.text import display_name, mib, seconds
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 """Eighths, from nothing to the highest of all lines."""
-LINES = {"demand": CALM, "forecast": NEWS, "allocation": "default"}
+LINES = {"demand": CALM, "forecast": ALERT, "allocation": "default"}
 
 
 LABEL = 24
@@ -26,11 +26,11 @@ def history(told: dict[str, Any], width: int) -> RenderableType:
 
 
 def _domain(each: dict[str, Any], columns: int) -> Iterator[RenderableType]:
-    trail = each["trail"]
-    shown = {name: trail[name][-columns:] for name in LINES}
+    time_series = each["trail"]
+    shown = {name: time_series[name][-columns:] for name in LINES}
     most = max((size or 0 for sizes in shown.values() for size in sizes), default=0) or 1
     yield Text(display_name(each["domain"]), style="bold")
-    yield Text(f"the last {seconds(trail['step_s'] * len(shown['demand']))}:", style="dim")
+    yield Text(f"the last {seconds(time_series['step_s'] * len(shown['demand']))}:", style="dim")
     for name, style in LINES.items():
         drawn = "".join(" " if size is None else BLOCKS[round(size / most * (len(BLOCKS) - 1))] for size in shown[name])
         label = f"  {name:<10} {mib(each['domain'][name]):>10}"
@@ -38,7 +38,7 @@ def _domain(each: dict[str, Any], columns: int) -> Iterator[RenderableType]:
     yield from (_indented(sentence) for sentence in each["standing"])
     for decision in each["decisions"]:
         head, *rest = decision["sentences"]
-        yield Text(f"{seconds(decision['age_s'])} ago: {head}", style=NEWS)
+        yield Text(f"{seconds(decision['age_s'])} ago: {head}", style=ALERT)
         yield from (_indented(sentence) for sentence in rest)
 
 

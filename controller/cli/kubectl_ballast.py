@@ -23,7 +23,7 @@ LAUNCHERS = "kubevirt.io=virt-launcher"
 """Labels of the pods that KubeVirt runs virtual machines in; the annotation `kubevirt.io/domain` names the machine."""
 
 
-class Agent(NamedTuple):
+class AgentPod(NamedTuple):
     """The pod of one node's agent."""
 
     node: str
@@ -57,10 +57,10 @@ class Kubectl:
             raise click.ClickException(done.stderr.strip() or f"kubectl ended with {done.returncode}")
         return list(json.loads(done.stdout)["items"])
 
-    def agents(self, node: str | None = None) -> list[Agent]:
+    def agents(self, node: str | None = None) -> list[AgentPod]:
         """Those that run, of one node or all. Raises ClickException where there is none."""
         found = [
-            Agent(pod["spec"]["nodeName"], pod["metadata"]["namespace"], pod["metadata"]["name"])
+            AgentPod(pod["spec"]["nodeName"], pod["metadata"]["namespace"], pod["metadata"]["name"])
             for pod in self.pods("-A", "-l", AGENTS)
             if pod["status"].get("phase") == "Running" and node in {None, pod["spec"]["nodeName"]}
         ]

@@ -72,7 +72,7 @@ def record(out: Path, uris: tuple[str, ...], interval: float, duration: float, l
       ballast record --out monday.csv.gz
       ballast record --out hour.csv --duration 3600 --interval 2 --connect qemu:///session
     """
-    from controller.cli.recording import record_host  # noqa: PLC0415 - libvirt, numpy: not for the sake of --help
+    from controller.cli.record_service import record_host  # noqa: PLC0415 - libvirt, numpy: not for the sake of --help
 
     recorder = record_host(out, uris, interval, duration, limit, _left_out)
     if recorder.full:

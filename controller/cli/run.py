@@ -81,9 +81,11 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     from controller.cli import service  # noqa: PLC0415 - numpy, pydantic and libvirt: not for the sake of --help
 
     configure(log_format, log_level or ("critical" if once else "info"))
-    site = service.Site(policies, uris, node_name, node_labels, proc, observe=observe or (once and not enforce))
+    settings = service.RunSettings(
+        policies, uris, node_name, node_labels, proc, observe=observe or (once and not enforce)
+    )
     if once:
-        click.echo(service.once(site, output))
+        click.echo(service.once(settings, output))
     else:
         secured = None if secure_listen is None or web_config_file is None else (secure_listen, web_config_file)
-        service.serve(site, listen, secured, domain_metrics=domain_metrics)
+        service.serve(settings, listen, secured, domain_metrics=domain_metrics)

@@ -7,16 +7,16 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.api.printable import printable
-from controller.replay.backtest import Run, base_mib
+from controller.replay.backtest import ReplayRun, base_mib
 from controller.replay.controllers import OURS
-from controller.replay.score import Figures
+from controller.replay.score import ReplayFigures
 from controller.replay.sweep import Need
 
 COLUMNS = ("HARM %", "SHORT %", "OVER %", "WORST %", "SLACK %", "MOVES/h", "LOOKS/h")
 """Of demand: harm (shortfall and overcommit), the worst domain's shortfall, slack. Per domain-hour: the rest."""
 
 
-def score_tables(runs: Sequence[Run]) -> Iterator[Table]:
+def score_tables(runs: Sequence[ReplayRun]) -> Iterator[Table]:
     """One table a trace and host size, a row a controller."""
     for (_, host_mib), group in groupby(runs, lambda run: (run.source.label, run.host_mib)):
         rows = list(group)
@@ -50,7 +50,7 @@ def table(title: str, first: str, columns: Iterable[str]) -> Table:
     return found
 
 
-def cells(figures: Figures) -> tuple[str, ...]:
+def cells(figures: ReplayFigures) -> tuple[str, ...]:
     """What stands below COLUMNS."""
     parts = (figures.harm, figures.shortfall, figures.overcommit, figures.worst_domain_shortfall)
     return (

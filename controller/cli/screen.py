@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from controller.api.printable import printable
-from controller.cli.arrange import SORTS
+from controller.cli.sorting import SORTS
 
 HELP = """\
 q          quit                        Up, Down      choose a domain

@@ -14,18 +14,18 @@ from controller.cli.service_manager import ServiceManager, status_line
 from controller.cli.signals import stopped_by_signals
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
-from controller.host.host import Host
+from controller.host.host import LibvirtHost
 from controller.host.meminfo import MeminfoError
 from controller.host.sources import fixed
 from controller.loop.clock import SystemClock
 from controller.loop.control import GAP_S, ControlLoop
 from controller.observe.address import Address
-from controller.observe.board import Board, lost
 from controller.observe.http import Endpoint, ListenError
 from controller.observe.metrics import loop_metrics
-from controller.observe.site import node_pages
+from controller.observe.routes import node_pages
+from controller.observe.statusstore import StatusStore, lost
 from controller.observe.webconfig import WebConfig, WebConfigError
-from controller.standalone import FolderError, FolderReader, PolicyFolder
+from controller.policyfolder import FolderError, FolderReader, PolicyFolder
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ ONCE_S = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class RunSettings:
     """Where the loop runs: options that `serve` and `once` share."""
 
     policies: Path
@@ -55,14 +55,16 @@ class _Wired:
     """Everything one loop needs, started; closed by the stack it was given."""
 
     def __init__(
-        self, site: Site, stack: ExitStack, clock: SystemClock, folder: PolicyFolder, manager: ServiceManager
+        self, settings: RunSettings, stack: ExitStack, clock: SystemClock, folder: PolicyFolder, manager: ServiceManager
     ) -> None:
         """Raises MeminfoError, or ClickException when no connection works."""
         self.clock = clock
         self.folder = folder
-        self.board = Board(site.node_name, clock.monotonic, lambda: manager.turned(lambda: status_line(self.board)))
-        self.host = Host(fixed(site.uris), site.proc, clock.wake)
-        self.loop = ControlLoop(self.host, self.folder, clock, self.board, observe=site.observe)
+        self.status_store = StatusStore(
+            settings.node_name, clock.monotonic, lambda: manager.turned(lambda: status_line(self.status_store))
+        )
+        self.host = LibvirtHost(fixed(settings.uris), settings.proc, clock.wake)
+        self.loop = ControlLoop(self.host, self.folder, clock, self.status_store, observe=settings.observe)
         self.host.read()
         stack.callback(self.host.close)
         self.host.start()
@@ -72,7 +74,7 @@ class _Wired:
 
 
 def serve(
-    site: Site, listen: Address | None, secured: tuple[Address, Path] | None = None, *, domain_metrics: bool
+    settings: RunSettings, listen: Address | None, secured: tuple[Address, Path] | None = None, *, domain_metrics: bool
 ) -> None:
     """Run until SIGTERM or SIGINT. Raises ClickException when folder, libvirt or address cannot be used.
 
@@ -89,31 +91,35 @@ def serve(
         endpoints: list[tuple[Address, WebConfig | None]] = [(listen, None)] if listen else []
         if secured:
             endpoints.append((secured[0], WebConfig(secured[1])))
-        reader = stack.enter_context(FolderReader(site.policies, site.node, clock.monotonic, clock.wall, clock.wake))
-        wired = _Wired(site, stack, clock, reader.folder, manager)
-        collecting = loop_metrics(wired.loop.tally, per_domain=domain_metrics)
+        reader = stack.enter_context(
+            FolderReader(settings.policies, settings.node, clock.monotonic, clock.wall, clock.wake)
+        )
+        wired = _Wired(settings, stack, clock, reader.folder, manager)
+        collecting = loop_metrics(wired.loop.loop_counters, per_domain=domain_metrics)
         for address, config in endpoints:
-            stack.enter_context(Endpoint(address, wired.board, collecting, node_pages(wired.board), config))
+            stack.enter_context(
+                Endpoint(address, wired.status_store, collecting, node_pages(wired.status_store), config)
+            )
         wired.loop.run()
     _log.info("stopped; guests keep the memory they have", extra={"fields": {"event": "stopped"}})
 
 
-def once(site: Site, form: str) -> str:
+def once(settings: RunSettings, form: str) -> str:
     """One decision, as text in `form`. Raises ClickException for a refused policy or libvirt out of reach."""
     clock = SystemClock()
     with _plainly(), ExitStack() as stack:
-        folder = PolicyFolder(site.policies, site.node, clock.monotonic, clock.wall)
+        folder = PolicyFolder(settings.policies, settings.node, clock.monotonic, clock.wall)
         folder.scan()
         while not folder.ready:
             clock.wait(0.0, folder.due() - clock.monotonic())
             folder.scan()
-        wired = _Wired(site, stack, clock, folder, ServiceManager(clock.monotonic))
+        wired = _Wired(settings, stack, clock, folder, ServiceManager(clock.monotonic))
         folder.current()
         if problems := [*filter(None, [wired.folder.outage]), *wired.folder.problems]:
             raise Problems(problems)
         stack.callback(wired.loop.release)
         refused = _decide(wired)
-        state = wired.board.document()
+        state = wired.status_store.document()
     if form != "table":
         return document(state | {"refused": refused}, form)
     from controller.cli.once import table  # noqa: PLC0415 - rich: only for people
@@ -126,7 +132,7 @@ def _decide(wired: _Wired) -> dict[str, str]:
     clock, loop = wired.clock, wired.loop
     end = clock.monotonic() + ONCE_S
     refused = loop.iterate().refused
-    while _undecided(wired.board.document()) and (left := end - clock.monotonic()) > 0:
+    while _undecided(wired.status_store.document()) and (left := end - clock.monotonic()) > 0:
         clock.wait(GAP_S, min(left, loop.pause()))
         refused |= loop.iterate().refused
     return refused

@@ -12,16 +12,16 @@ from contextlib import suppress
 import numpy as np
 
 from controller.api.printable import bounded, printable
-from controller.observe.board import Board
+from controller.observe.statusstore import StatusStore
 from controller.observe.text import mib
 
 STATUS_S = 5.0
 """Seconds between two status texts: systemd tells everybody who listens of each."""
 
 
-def status_line(board: Board) -> str:
+def status_line(status_store: StatusStore) -> str:
     """How a node's Ballast is."""
-    verdict, latest = board.readiness(), board.latest
+    verdict, latest = status_store.readiness(), status_store.latest
     if latest is None or not verdict.ok:
         return f"not ready: {'; '.join(verdict.reasons)}"
     state = latest.state

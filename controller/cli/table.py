@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from controller.api.printable import for_people
-from controller.cli.arrange import arranged
+from controller.cli.sorting import arranged
 from controller.engine.reasons import Reason
 from controller.observe.text import display_name, mib, reason_with_advice, seconds, troubles_of
 
 State = dict[str, Any]
 
-CALM, NEWS = "bright_blue", "yellow"
+CALM, ALERT = "bright_blue", "yellow"
 RECENT_S = 60.0
 """Seconds for which the reason of a change says more of a domain than that no other one is worth a move."""
 SETTLED = frozenset({"None", "WithinThreshold", "Stabilizing", "Moving"})
@@ -66,7 +66,7 @@ class _Drawn:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         state, view = self._state, self._view
         width = options.max_width
-        troubles = [Text(f"! {trouble}", style=NEWS, overflow="fold") for trouble in troubles_of(state)]
+        troubles = [Text(f"! {trouble}", style=ALERT, overflow="fold") for trouble in troubles_of(state)]
         head = Group(*_node(state, width), *troubles)
         yield head
         domains = arranged(state, view.sort, view.wanted)["domains"]
@@ -101,13 +101,13 @@ def _number(size: float | None, brief: bool) -> str:
 
 def _target(domain: State, brief: bool) -> Text:
     moving = domain["target"] != domain["allocation"]
-    return Text(_number(domain["target"], brief), style=NEWS if moving else "")
+    return Text(_number(domain["target"], brief), style=ALERT if moving else "")
 
 
 def _stability(domain: State, brief: bool) -> Text:
-    sign, word, style = ("=", "stable", CALM) if domain["stable"] else ("~", "unstable", NEWS)
+    sign, word, style = ("=", "stable", CALM) if domain["stable"] else ("~", "unstable", ALERT)
     if domain["pressure"]:
-        sign, word, style = "!", "pressure", f"bold {NEWS}"
+        sign, word, style = "!", "pressure", f"bold {ALERT}"
     return Text(sign if brief else f"{sign} {word}", style=style)
 
 
@@ -119,7 +119,7 @@ def _change(domain: State, brief: bool) -> Text:
     grows = action["to"] > action["from"]
     size, age = _number(abs(action["to"] - action["from"]), brief), seconds(action["age_s"])
     text = f"{'▲ +' if grows else '▼ -'}{size} {age}{'' if brief else ' ago'}"
-    return Text(text, style=NEWS if grows else CALM)
+    return Text(text, style=ALERT if grows else CALM)
 
 
 _CELLS: Mapping[str, Cell] = {
@@ -231,7 +231,7 @@ def _node(state: State, width: int) -> Iterator[Text]:
         yield text.append("the loop has not run yet")
         return
     if node["pressure"]:
-        text.append("! HOST UNDER PRESSURE  ", style=f"bold {NEWS}")
+        text.append("! HOST UNDER PRESSURE  ", style=f"bold {ALERT}")
     text.append(f"{node['stable_domains']} of {node['domains']} domains stable, ")
     text.append(f"{node['reallocations_total']} reallocations, ")
     text.append(f"{node['looks_total']} looks (fixed: {node['fixed_looks_total']})")
@@ -257,5 +257,5 @@ def _budget(state: State, width: int) -> Text:
     ]
     parts = zip(("█", "▒", "·"), pairwise(marks), strict=True)
     bar = "".join(sign * (end - start) for sign, (start, end) in parts)
-    style = f"bold {NEWS}" if over else CALM
+    style = f"bold {ALERT}" if over else CALM
     return Text.assemble("budget [", (bar, style), "]", (told, style if over else ""), no_wrap=False)

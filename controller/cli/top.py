@@ -10,7 +10,6 @@ import click
 from click.core import ParameterSource
 
 from controller.api.printable import printable
-from controller.cli.arrange import SORTS, arranged
 from controller.cli.endpoint import complete_domains, explained, fetch, url_option
 from controller.cli.fleet import Fleet, read_hosts
 from controller.cli.fleet import document as fleet_document
@@ -18,6 +17,7 @@ from controller.cli.fleet import table as fleet_table
 from controller.cli.options import NumberRange
 from controller.cli.output import document, output_option, say, terminal
 from controller.cli.screen import HELP, Screen
+from controller.cli.sorting import SORTS, arranged
 from controller.observe.text import display_name
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import click
 
 from controller.cli.output import document, output_option
 from controller.cli.policyfile import DEFAULTS, one_policy
-from controller.cli.replaying import (
+from controller.cli.progress import (
     autodeflate_option,
     ended_by_sigterm,
     plainly,
@@ -70,7 +70,7 @@ def tune(
       ballast tune --trace monday.csv.gz --policy policy.yaml --host-memory 24Gi
       ballast tune --trace monday.csv.gz --trace tuesday.csv.gz -o table
     """
-    from controller.cli import tuned  # noqa: PLC0415 - numpy and pydantic: not for the sake of --help
+    from controller.cli import tune_output  # noqa: PLC0415 - numpy and pydantic: not for the sake of --help
     from controller.replay import backtest, holdout  # noqa: PLC0415 - as above
     from controller.replay.pool import Pool  # noqa: PLC0415 - as above
     from controller.replay.trace import read  # noqa: PLC0415 - as above
@@ -84,11 +84,11 @@ def tune(
         with Pool() as pool, progress_bar("replays") as bar:
             tuning = search(start, splits, autodeflate, pool, bar)
     if output == "json":
-        click.echo(document(tuned.entry(tuning, splits), output))
+        click.echo(document(tune_output.entry(tuning, splits), output))
     else:
-        tuned.print_table(tuning, splits, on_standard_error=output == "yaml")
+        tune_output.print_table(tuning, splits, on_standard_error=output == "yaml")
     if output == "yaml":
-        click.echo(tuned.manifest(tuning, splits))
+        click.echo(tune_output.manifest(tuning, splits))
 
 
 def _start(path: Path | None) -> MemoryPolicy:

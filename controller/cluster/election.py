@@ -30,7 +30,7 @@ class LeaseError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LeaseRecord:
     """What the Lease says."""
 
     holder: str
@@ -44,25 +44,25 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class VersionedLease:
     """A record and the version of the object it was read from."""
 
-    record: Record
+    record: LeaseRecord
     version: str
 
 
 class LeaseStore(Protocol):
     """Where the Lease lies. Everything raises LeaseError."""
 
-    def read(self) -> Held | None:
+    def read(self) -> VersionedLease | None:
         """The Lease; None when there is none."""
         ...
 
-    def create(self, record: Record) -> Held:
+    def create(self, record: LeaseRecord) -> VersionedLease:
         """Make the Lease."""
         ...
 
-    def replace(self, record: Record, version: str) -> Held:
+    def replace(self, record: LeaseRecord, version: str) -> VersionedLease:
         """Write the Lease unless it changed since `version`."""
         ...
 
@@ -82,7 +82,7 @@ class Election:
         self._identity = identity
         self._monotonic = monotonic
         self._wall = wall
-        self._held: Held | None = None
+        self._held: VersionedLease | None = None
         self._seen_at = 0.0
         self._leads_until = float("-inf")
         self._problem = ""
@@ -151,24 +151,24 @@ class Election:
         self._see(self._store.replace(self._mine(held.record), held.version))
         return True
 
-    def _may_take(self, record: Record) -> bool:
+    def _may_take(self, record: LeaseRecord) -> bool:
         if record.holder in {"", self._identity}:
             return True
         return self._monotonic() - self._seen_at >= (record.duration_s or LEASE_DURATION_S)
 
-    def _see(self, held: Held) -> None:
+    def _see(self, held: VersionedLease) -> None:
         """Remember the Lease, and when it changed last as far as this replica saw."""
         if self._held is None or self._held.record != held.record:
             self._seen_at = self._monotonic()
         self._held = held
 
-    def _mine(self, before: Record | None) -> Record:
+    def _mine(self, before: LeaseRecord | None) -> LeaseRecord:
         now = self._now()
         if before is None:
-            return Record(self._identity, LEASE_DURATION_S, now, now, 0)
+            return LeaseRecord(self._identity, LEASE_DURATION_S, now, now, 0)
         if before.holder == self._identity:
             return replace(before, duration_s=LEASE_DURATION_S, renewed_at=now)
-        return Record(self._identity, LEASE_DURATION_S, now, now, before.transitions + 1)
+        return LeaseRecord(self._identity, LEASE_DURATION_S, now, now, before.transitions + 1)
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from controller.cluster.client import Client
-from controller.cluster.election import Election, Held, LeaseError, Record
+from controller.cluster.election import Election, LeaseError, LeaseRecord, VersionedLease
 from controller.cluster.errors import ApiError, invalid
 from controller.cluster.resources import LEASES, Object
 from controller.cluster.shape import sound, version_of
@@ -20,7 +20,7 @@ class ApiLease:
         self._name = name
         self._known: Object = {}
 
-    def read(self) -> Held | None:
+    def read(self) -> VersionedLease | None:
         """The Lease; None when there is none. Raises LeaseError."""
         try:
             return self._keep(self._client.get(LEASES, self._name, namespace=self._namespace))
@@ -29,7 +29,7 @@ class ApiLease:
                 return None
             raise self._refused(error) from error
 
-    def create(self, record: Record) -> Held:
+    def create(self, record: LeaseRecord) -> VersionedLease:
         """Make the Lease. Raises LeaseError."""
         lease = {
             "apiVersion": LEASES.api_version,
@@ -42,7 +42,7 @@ class ApiLease:
         except ApiError as error:
             raise self._refused(error) from error
 
-    def replace(self, record: Record, version: str) -> Held:
+    def replace(self, record: LeaseRecord, version: str) -> VersionedLease:
         """Write the Lease unless it changed since `version`; what others keep in it stays. Raises LeaseError."""
         metadata = self._known["metadata"] | {"resourceVersion": version}
         lease = self._known | {"metadata": metadata, "spec": self._known.get("spec", {}) | _spec(record)}
@@ -51,24 +51,24 @@ class ApiLease:
         except ApiError as error:
             raise self._refused(error) from error
 
-    def _keep(self, lease: Object) -> Held:
+    def _keep(self, lease: Object) -> VersionedLease:
         """Raises ApiError."""
         version, spec = version_of(lease), sound(lease).get("spec") or {}
         self._known = lease
-        record = Record(
+        record = LeaseRecord(
             holder=_text(spec, "holderIdentity"),
             duration_s=_number(spec, "leaseDurationSeconds"),
             acquired_at=_text(spec, "acquireTime"),
             renewed_at=_text(spec, "renewTime"),
             transitions=_number(spec, "leaseTransitions"),
         )
-        return Held(record, version)
+        return VersionedLease(record, version)
 
     def _refused(self, error: ApiError) -> LeaseError:
         return LeaseError(f"Lease {self._namespace}/{self._name}: {error}")
 
 
-class Candidate:
+class LeaseCandidate:
     """Takes part in an election from a thread of its own. `worker` is to be entered; nothing is released at its end."""
 
     def __init__(self, election: Election, changed: Callable[[], None]) -> None:
@@ -111,7 +111,7 @@ def _number(spec: Object, field: str) -> int:
     return value
 
 
-def _spec(record: Record) -> dict[str, Any]:
+def _spec(record: LeaseRecord) -> dict[str, Any]:
     return {
         "holderIdentity": record.holder,
         "leaseDurationSeconds": record.duration_s,

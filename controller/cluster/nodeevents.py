@@ -21,7 +21,7 @@ CONTROLLER = "ballast.dev/agent"
 
 
 @dataclass(slots=True)
-class _Told:
+class _SentEvent:
     """What has been said of one reason."""
 
     note: str
@@ -37,7 +37,7 @@ class NodeEvents:
         self._client = client
         self._node = node
         self._since: dict[str, float] = {}
-        self._told: dict[str, _Told] = {}
+        self._told: dict[str, _SentEvent] = {}
         self._ended: set[str] = set()
 
     def send(self, found: Iterable[Finding], uid: str, now: float, wall: str) -> None:
@@ -91,9 +91,9 @@ class NodeEvents:
             "regarding": {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": uid},
         }
         self._client.create(EVENTS, event, namespace=NAMESPACE)
-        self._told[finding.reason] = _Told(finding.note, now, event["metadata"]["name"])
+        self._told[finding.reason] = _SentEvent(finding.note, now, event["metadata"]["name"])
 
-    def _repeat(self, finding: Finding, told: _Told, uid: str, now: float, wall: str) -> None:
+    def _repeat(self, finding: Finding, told: _SentEvent, uid: str, now: float, wall: str) -> None:
         series = {"series": {"count": told.count + 1, "lastObservedTime": wall}}
         try:
             self._client.merge(EVENTS, told.name, series, namespace=NAMESPACE)

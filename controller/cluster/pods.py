@@ -28,46 +28,46 @@ class Launcher:
     """Its libvirt should answer: it has begun, and nobody has told it to end."""
 
 
-class _Part(BaseModel):
+class _PodPart(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
 _Sizes = dict[str, Any]
 
 
-class _Resources(_Part):
+class _Resources(_PodPart):
     requests: _Sizes | None = None
     limits: _Sizes | None = None
 
 
-class _Container(_Part):
+class _Container(_PodPart):
     name: str
     resources: _Resources | None = None
 
 
-class _Spec(_Part):
+class _Spec(_PodPart):
     nodeName: str = ""  # noqa: N815 - as the API server spells it
     containers: Annotated[list[_Container], Field(min_length=1)]
     resources: _Resources | None = None
 
 
-class _State(_Part):
+class _State(_PodPart):
     running: dict[str, Any] | None = None
 
 
-class _ContainerStatus(_Part):
+class _ContainerStatus(_PodPart):
     name: str
     resources: _Resources | None = None
     state: _State | None = None
 
 
-class _Status(_Part):
+class _Status(_PodPart):
     phase: str = ""
     qosClass: str = "Guaranteed"  # noqa: N815 - as above; what is not told is read in the most careful way
     containerStatuses: list[_ContainerStatus] | None = None  # noqa: N815 - as above
 
 
-class _Pod(_Part):
+class _Pod(_PodPart):
     metadata: dict[str, Any]
     spec: _Spec
     status: _Status = _Status()

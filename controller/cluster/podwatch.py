@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
-from controller.aggregation.news import Changed, Complete, News, Raw, Removed, Seen
+from controller.aggregation.watchevents import Deleted, ListComplete, Listed, Modified, Raw, WatchEvent
 from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
-from controller.cluster.feed import Feed
 from controller.cluster.pods import Launcher, launcher
+from controller.cluster.reflector import Reflector
 from controller.cluster.resources import NAMESPACES, PODS, full_name
 
 _log = logging.getLogger(__name__)
@@ -47,16 +47,16 @@ class PodWatch:
         self._refused: dict[str, str] = {}
         """By name, what is wrong with a pod that makes no sense."""
         here = f"spec.nodeName={node_name}"
-        self._feeds = (
-            Feed(client, PODS, self.hear, monotonic, field_selector=here, label_selector=LABEL),
-            Feed(client, NAMESPACES, self.hear, monotonic, metadata_only=True),
+        self._reflectors = (
+            Reflector(client, PODS, self.on_event, monotonic, field_selector=here, label_selector=LABEL),
+            Reflector(client, NAMESPACES, self.on_event, monotonic, metadata_only=True),
         )
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         self._tell((), self.missing)
-        for feed in self._feeds:
-            self._stack.enter_context(feed.worker)
+        for reflector in self._reflectors:
+            self._stack.enter_context(reflector.worker)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,23 +64,23 @@ class PodWatch:
 
     def missing(self) -> str:
         """Why there may be pods that are not known yet; empty once all are."""
-        if len(self._listed) == len(self._feeds):
+        if len(self._listed) == len(self._reflectors):
             return ""
-        problems = "; ".join(filter(None, (feed.problem for feed in self._feeds)))
+        problems = "; ".join(filter(None, (reflector.problem for reflector in self._reflectors)))
         return f"virt-launcher pods of node {self._node_name}: {problems or 'not listed yet'}"
 
-    def hear(self, news: News) -> None:
-        """Of pods and of namespaces, from either feed."""
+    def on_event(self, event: WatchEvent) -> None:
+        """Of pods and of namespaces, from either reflector."""
         with self._lock:
-            match news:
-                case Seen(kind, objects):
+            match event:
+                case Listed(kind, objects):
                     self._put(kind, objects)
-                case Changed(kind, changed):
+                case Modified(kind, changed):
                     self._put(kind, (changed,))
-                case Removed(kind, name):
+                case Deleted(kind, name):
                     self._of(kind).pop(name, None)
                     self._refused.pop(name, None)
-                case Complete(kind, names):
+                case ListComplete(kind, names):
                     for name in self._of(kind).keys() - names:
                         del self._of(kind)[name]
                     if kind == PODS.kind:

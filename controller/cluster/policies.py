@@ -20,7 +20,7 @@ from controller.cluster.nodewatch import NodeWatch
 from controller.cluster.resources import MEMORY_POLICIES, Object
 from controller.cluster.retry import Retry, spread
 from controller.cluster.shape import all_sound, sound
-from controller.cluster.store import Known, PolicyStore, load_here
+from controller.cluster.store import KnownPolicies, PolicyStore, load_here
 from controller.cluster.worker import Worker
 from controller.engine.ownership import NodeIdentity
 
@@ -56,7 +56,7 @@ class ClusterPolicies:
         self._wake = wake
         self._store = PolicyStore(node.name)
         self._retry = Retry("MemoryPolicies")
-        self._odd_news = Retry("news of MemoryPolicies")
+        self._odd_events = Retry("events of MemoryPolicies")
         self._listed = False
         self._remembered = False
         self._last_known = cache.read()
@@ -66,7 +66,7 @@ class ClusterPolicies:
         self._node = NodeWatch(client, node.name, self.node_told, self._lister.wake)
         self._kopf = KopfWatch(load, self.told, self._lister.wake, monotonic, run)
         self._stack = ExitStack()
-        self._seen: tuple[int, Known, Object | None, bool] = (0, self._store.known, None, False)
+        self._seen: tuple[int, KnownPolicies, Object | None, bool] = (0, self._store.known, None, False)
 
     @property
     def node(self) -> NodeIdentity:
@@ -131,9 +131,9 @@ class ClusterPolicies:
         try:
             sound(policy)
         except ApiError as error:  # the next list has it right, or says the same
-            self._odd_news.failed(error.reason, str(error))
+            self._odd_events.failed(error.reason, str(error))
             return
-        self._odd_news.worked()
+        self._odd_events.worked()
         self._take(self._store.remove(policy) if kind == "DELETED" else self._store.put(policy))
 
     def node_told(self, metadata: Object) -> None:

@@ -38,7 +38,7 @@ STANDS_S = 60.0
 restored from a backup, and nobody tells."""
 
 
-class News(NamedTuple):
+class ReportInput(NamedTuple):
     """What there is to report at one time."""
 
     state: State
@@ -55,16 +55,16 @@ class Reporter:
         self,
         client: Client,
         node: str,
-        news: Callable[[], News | None],
+        report_input: Callable[[], ReportInput | None],
         monotonic: Callable[[], float],
         *,
         label_node: bool = False,
     ) -> None:
-        """`news` gives the newest, or None while nothing is known; `label_node`: the Node gets SHORT_LABEL."""
+        """`report_input` gives the newest, or None while nothing is known; `label_node`: the Node gets SHORT_LABEL."""
         self._label_node = label_node
         self._client = client
         self._node = node
-        self._news = news
+        self._report_input = report_input
         self._monotonic = monotonic
         self._events = NodeEvents(client, node)
         self._state_retry = Retry("reporting the node's state")
@@ -87,20 +87,20 @@ class Reporter:
         if self._looked_at and now - self._looked_at < GAP_S:
             return self._looked_at + GAP_S - now
         self._looked_at = now
-        news = self._news()
-        if news is None:
+        report_input = self._report_input()
+        if report_input is None:
             return SETTLED_S
-        wait = self._tell_state(news, now)
-        self._tell_events(news, now)
+        wait = self._tell_state(report_input, now)
+        self._tell_events(report_input, now)
         if self._label_node:
-            self._tell_label(news, now)
+            self._tell_label(report_input, now)
         return min(wait, SETTLED_S)
 
-    def _tell_state(self, news: News, now: float) -> float:
+    def _tell_state(self, report_input: ReportInput, now: float) -> float:
         """Write the state if it is time. Returns the seconds until it may be."""
         if now < self._not_before["state"]:
             return self._not_before["state"] - now
-        told = report(news.state, news.context, _wall("seconds"))
+        told = report(report_input.state, report_input.context, _wall("seconds"))
         try:
             self._look_after(now)
             held_back = self._due(told, now) - now
@@ -159,21 +159,21 @@ class Reporter:
         self._turned_at = None
         return self._sent_at + (SETTLED_S if settled(told) != settled(self._sent) else self._refresh_s)
 
-    def _tell_events(self, news: News, now: float) -> None:
+    def _tell_events(self, report_input: ReportInput, now: float) -> None:
         if now < self._not_before["events"]:
             return
         try:
-            self._events.send(news.found, news.context.uid, now, _wall("microseconds"))
+            self._events.send(report_input.found, report_input.context.uid, now, _wall("microseconds"))
         except ApiError as error:
             pause = self._event_retry.failed(error.reason, event_remedy(error), error.retry_after_s or 0.0)
             self._not_before["events"] = now + pause
         else:
             self._event_retry.worked()
 
-    def _tell_label(self, news: News, now: float) -> None:
+    def _tell_label(self, report_input: ReportInput, now: float) -> None:
         """Make it as it should be, whoever changed it; the watch of the Node soon tells that it is."""
-        short = bool(news.context.short)
-        if short == (SHORT_LABEL in news.labels) or now < self._not_before["label"]:
+        short = bool(report_input.context.short)
+        if short == (SHORT_LABEL in report_input.labels) or now < self._not_before["label"]:
             return
         try:
             self._client.merge(NODES, self._node, {"metadata": {"labels": {SHORT_LABEL: "true" if short else None}}})

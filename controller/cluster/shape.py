@@ -20,17 +20,17 @@ _Version = Annotated[str, Field(pattern=r"^[0-9]{0,20}$")]
 _Text = Annotated[str, Field(max_length=4096)]
 
 
-class _Part(BaseModel):
+class _ShapePart(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
-class _Entry(_Part):
+class _ManagedField(_ShapePart):
     """One of `managedFields`."""
 
     time: Timestamp | None = None
 
 
-class _Metadata(_Part):
+class _Metadata(_ShapePart):
     name: Annotated[str, Field(min_length=1, max_length=253)]
     namespace: Annotated[str, Field(max_length=63)] = ""
     uid: _Text = ""
@@ -38,20 +38,20 @@ class _Metadata(_Part):
     generation: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    managedFields: list[_Entry] | None = None  # noqa: N815 - as above
+    managedFields: list[_ManagedField] | None = None  # noqa: N815 - as above
 
 
-class _Shape(_Part):
+class _Shape(_ShapePart):
     metadata: _Metadata
     spec: dict[str, Any] | None = None
     status: dict[str, Any] | None = None
 
 
-class _Point(_Part):
+class _Point(_ShapePart):
     resourceVersion: Annotated[_Version, Field(min_length=1)]  # noqa: N815 - as above
 
 
-class _Bookmark(_Part):
+class _Bookmark(_ShapePart):
     metadata: _Point
 
 
@@ -59,7 +59,7 @@ class _ListMetadata(_Point):
     continue_: Annotated[str, Field(alias="continue")] = ""
 
 
-class _List(_Part):
+class _List(_ShapePart):
     kind: _Text
     metadata: _ListMetadata
     items: list[dict[str, Any]] | None

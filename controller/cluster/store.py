@@ -25,7 +25,7 @@ _KEPT = ("name", "uid", "generation", "creationTimestamp")
 
 
 @dataclass(slots=True)
-class _Entry:
+class _StoredPolicy:
     version: int
     content: Object
     """As last judged."""
@@ -43,7 +43,7 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownPolicies:
     """The policies at one time."""
 
     version: int
@@ -56,19 +56,19 @@ class Known:
 
 
 class PolicyStore:
-    """Thread-safe. Every method that takes news returns True when the policies in force or the problems changed."""
+    """Thread-safe. Every method that takes an event returns True when the policies in force or the problems changed."""
 
     def __init__(self, node: str) -> None:
         """`node` is the name of the one that the policies are known on."""
         self._node = node
         self._lock = threading.Lock()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, _StoredPolicy] = {}
         self._listed = 0
         self._told = 0
-        self._known = Known(0, (), (), ())
+        self._known = KnownPolicies(0, (), (), ())
 
     @property
-    def known(self) -> Known:
+    def known(self) -> KnownPolicies:
         """A consistent whole."""
         return self._known
 
@@ -78,7 +78,7 @@ class PolicyStore:
         return self._told
 
     def put(self, told: Object) -> bool:
-        """One policy is new or has changed; older news than is known is let pass."""
+        """One policy is new or has changed; an event older than what is known is ignored."""
         with self._lock:
             if _version(told["metadata"]) <= self._listed or not self._judge(told):
                 return False
@@ -129,7 +129,7 @@ class PolicyStore:
             return False
         loaded = load_here(content, f"MemoryPolicy {name}", self._node)
         problems = tuple(map(str, loaded.problems))
-        entry = _Entry(version, content, problems=problems)
+        entry = _StoredPolicy(version, content, problems=problems)
         if not problems:
             entry.good, entry.policy = content, loaded.policies[0]
         elif before is not None and before.good is not None:
@@ -149,7 +149,7 @@ class PolicyStore:
             return False
         changed = policies != before.policies
         contents = tuple(entry.good for entry in entries if entry.good is not None)
-        self._known = Known(before.version + changed, policies, problems, contents)
+        self._known = KnownPolicies(before.version + changed, policies, problems, contents)
         if changed:
             names = [policy.name for policy in policies]
             fields = {"event": "policies", "policies": names}
@@ -188,7 +188,7 @@ def _rollout_of(told: Object) -> Object:
     return {"status": {name: status[name] for name in ("observedGeneration", "enforcingNodes") if name in status}}
 
 
-def _say(name: str, entry: _Entry, before: _Entry | None) -> None:
+def _say(name: str, entry: _StoredPolicy, before: _StoredPolicy | None) -> None:
     for problem in entry.problems:
         _log.error("%s", problem, extra={"fields": {"event": "refused policy"}})
     if entry.problems:

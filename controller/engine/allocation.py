@@ -12,7 +12,7 @@ import numpy as np
 
 from controller import planner
 from controller.engine.estimate import headroom
-from controller.engine.guest_pressure import Level
+from controller.engine.guest_pressure import PressureLevel
 from controller.engine.host import allowed
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
@@ -125,7 +125,7 @@ def _need(known: Known) -> Floats:
     if np.count_nonzero(known.pressed):
         need = np.where(known.pressed, known.told, need)
     if not np.count_nonzero(
-        known.pressure.level > int(Level.LOW)
+        known.pressure.level > int(PressureLevel.LOW)
     ):  # none is shorter than those were that had too little
         need = np.fmax(need, known.eased)
     return np.fmax(np.fmax(need, 0.0), np.minimum(known.growth.least, seen.allocation))
@@ -143,7 +143,7 @@ def _searched(known: Known) -> Floats:
     pressure, tuning, peak, size = known.pressure, known.tuning, known.estimate.peak_hour, known.told
     felt = np.where(known.growth.short, np.fmax(known.growth.sought, peak), 0.0)
     silent = known.observation.trouble != int(Reason.NONE)
-    lost = silent | ((pressure.level == int(Level.EXHAUSTED)) & (peak < size * (1.0 + tuning.low)))
+    lost = silent | ((pressure.level == int(PressureLevel.EXHAUSTED)) & (peak < size * (1.0 + tuning.low)))
     doublings = np.exp2((pressure.samples - 1).clip(0, tuning.most_doublings))
     sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
     told = np.where(known.pressed, np.fmax(sought, peak), 0.0)

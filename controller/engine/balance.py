@@ -9,7 +9,7 @@ from controller.api.policy import MEBIBYTE
 from controller.engine.decision import Figures
 from controller.engine.known import bounds
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life
+from controller.engine.snapshot import RunState
 from controller.engine.state import State
 
 LASTS_S = 180.0
@@ -37,9 +37,9 @@ def balance(state: State) -> Balance:
     """As of the newest step. No guest gives that is short, has told too little, or whose memory does not come back."""
     seen, owned = state.observation, state.inventory.acted_on
     told = np.where(owned & np.isfinite(seen.demand), seen.demand, np.fmax(np.fmax(seen.allocation, seen.demand), 0.0))
-    gives = owned & (seen.life == int(Life.RUNNING)) & (seen.trouble == int(Reason.NONE))
+    gives = owned & (seen.run_state == int(RunState.RUNNING)) & (seen.trouble == int(Reason.NONE))
     gives &= ~(state.pressure.pressed | state.effect.fruitless(state.totals.at) | state.balloon.failed)
-    kept = np.maximum(state.grounds[_WANTED], bounds(state.inventory, seen).minimum)
+    kept = np.maximum(state.decision_inputs[_WANTED], bounds(state.inventory, seen).minimum)
     spare = np.where(gives & np.isfinite(kept), np.fmax(seen.allocation - kept, 0.0), 0.0)
     demand = float(told.sum())
     return Balance(demand, max(demand - state.host.budget, 0.0), float(spare.sum()))

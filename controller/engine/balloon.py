@@ -6,9 +6,9 @@ import numpy as np
 
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
-from controller.engine.phases import Balloon, Event, Phase, after
+from controller.engine.phases import Balloon, Phase, PhaseEvent, after
 from controller.engine.reasons import Reason, first_that_applies
-from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, Life, Outcome, Result
+from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, OrderOutcome, OrderResult, RunState
 from controller.engine.tables import Bools, Floats, Ints
 from controller.engine.tuning import Tuning
 
@@ -45,7 +45,7 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     )
 
 
-def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: Tuning) -> Balloon:
+def answered(balloon: Balloon, outcomes: Sequence[OrderOutcome], now: float, tuning: Tuning) -> Balloon:
     """What libvirt said since the last step. What it refused is tried again later, what it was not asked for at any
     time; what was ordered before holds.
     """
@@ -53,16 +53,16 @@ def answered(balloon: Balloon, outcomes: Sequence[Outcome], now: float, tuning: 
         return balloon
     results = np.full(len(balloon.phase), -1)
     results[[each.row for each in outcomes]] = [each.result for each in outcomes]
-    refused, late = results == int(Result.REFUSED), results == int(Result.UNKNOWN)
-    never = refused | (results == int(Result.WITHDRAWN))
+    refused, late = results == int(OrderResult.REFUSED), results == int(OrderResult.UNKNOWN)
+    never = refused | (results == int(OrderResult.WITHDRAWN))
     cases = [
-        (never & np.isfinite(balloon.previous), Event.RESUMED),
-        (never, Event.REFUSED),
-        (late, Event.UNANSWERED),
-        (results == int(Result.DONE), Event.TAKEN),
+        (never & np.isfinite(balloon.previous), PhaseEvent.RESUMED),
+        (never, PhaseEvent.REFUSED),
+        (late, PhaseEvent.UNANSWERED),
+        (results == int(OrderResult.DONE), PhaseEvent.TAKEN),
     ]
-    event = first_that_applies(cases, Event.NONE)
-    balloon = balloon.having(phase=after(balloon.phase, event)).put(event != int(Event.NONE), progress_at=now)
+    event = first_that_applies(cases, PhaseEvent.NONE)
+    balloon = balloon.having(phase=after(balloon.phase, event)).put(event != int(PhaseEvent.NONE), progress_at=now)
     stays = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
     balloon = balloon.put(stays, target=np.fmax(balloon.settled, balloon.allowance), progress=balloon.settled)
     rest = (2 * balloon.refusal_rest).clip(tuning.deadline, tuning.rest_longest)
@@ -83,7 +83,7 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
     size, under_way, phase = observation.allocation, balloon.under_way, balloon.phase
     changed = np.abs(size - balloon.settled) >= TOLERANCE
     if not np.count_nonzero(changed | under_way | (phase != int(Phase.IDLE))):
-        return np.full(len(size), int(Event.NONE))
+        return np.full(len(size), int(PhaseEvent.NONE))
     moving = phase == int(Phase.MOVING)
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
     near = (gap < TOLERANCE) & (moving | (closest >= TOLERANCE))  # a late order to stay put shows in no size
@@ -99,22 +99,22 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
     grew = foreign & (size > before)
     again = grew & _gave(balloon, now, tuning) & np.isfinite(balloon.reverted_at)
     late = rested > np.maximum(tuning.deadline, 2 * inventory.interval_minimum)
-    running = moving & (observation.life == int(Life.RUNNING))
+    running = moving & (observation.run_state == int(RunState.RUNNING))
     # Given what was free, and has to give more, and cannot.
     choked = balloon.shrinks(size) & (size < balloon.last_from - TOLERANCE) & (observation.choked_at > balloon.last_at)
     waited = (now >= balloon.retry_at) & (now >= balloon.hold_until)
     cases = [
-        (near | missed, Event.ARRIVED),
-        (grew & inventory.autodeflate, Event.DEFLATED),
-        (again, Event.REVERTED),
-        (foreign, Event.RESIZED),
-        (surprise, Event.DRIFTED),
-        (ours, Event.FOLLOWED),
-        (running & choked & ~inventory.autodeflate, Event.CHOKED),
-        (running & late, Event.STALLED),
-        (((phase == int(Phase.STUCK)) | (phase == int(Phase.OVERRULED))) & waited, Event.EXPIRED),
+        (near | missed, PhaseEvent.ARRIVED),
+        (grew & inventory.autodeflate, PhaseEvent.DEFLATED),
+        (again, PhaseEvent.REVERTED),
+        (foreign, PhaseEvent.RESIZED),
+        (surprise, PhaseEvent.DRIFTED),
+        (ours, PhaseEvent.FOLLOWED),
+        (running & choked & ~inventory.autodeflate, PhaseEvent.CHOKED),
+        (running & late, PhaseEvent.STALLED),
+        (((phase == int(Phase.STUCK)) | (phase == int(Phase.OVERRULED))) & waited, PhaseEvent.EXPIRED),
     ]
-    return first_that_applies(cases, Event.NONE)
+    return first_that_applies(cases, PhaseEvent.NONE)
 
 
 def _late_news(balloon: Balloon, now: float) -> Bools:
@@ -137,7 +137,9 @@ def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now
         closer = moving & (gap < closest - TOLERANCE / 2)
         old = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
         elsewhere = unknown & (gap >= TOLERANCE)  # it may follow an earlier order
-        barred = moving & (observation.life != int(Life.RUNNING))  # paused or in another job: it cannot move yet
+        barred = moving & (
+            observation.run_state != int(RunState.RUNNING)
+        )  # paused or in another job: it cannot move yet
         balloon = balloon.put(closer | old | elsewhere, progress=size).put(closer | barred, progress_at=now)
     begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
     balloon = balloon.put(begun, settles_at=now + tuning.deadline)
@@ -155,9 +157,11 @@ def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, 
     here asked for may not be the last ones, and are left alone where someone else set them.
     """
     event, size, target, failed = balloon.event, observation.allocation, balloon.target, balloon.failed
-    arrived, resized, followed = (event == int(each) for each in (Event.ARRIVED, Event.RESIZED, Event.FOLLOWED))
-    by_itself = event == int(Event.DRIFTED)  # QEMU goes on to ask for what it was told
-    drifted, reverted = by_itself | (event == int(Event.DEFLATED)), event == int(Event.REVERTED)
+    arrived, resized, followed = (
+        event == int(each) for each in (PhaseEvent.ARRIVED, PhaseEvent.RESIZED, PhaseEvent.FOLLOWED)
+    )
+    by_itself = event == int(PhaseEvent.DRIFTED)  # QEMU goes on to ask for what it was told
+    drifted, reverted = by_itself | (event == int(PhaseEvent.DEFLATED)), event == int(PhaseEvent.REVERTED)
     grew = resized & (size > np.where(balloon.under_way, balloon.progress, balloon.settled))
     reverts = reverted | (grew & _gave(balloon, now, tuning))
     given = (arrived & (target - size >= TOLERANCE)) | (failed & (target > size))
@@ -178,7 +182,7 @@ def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, 
     balloon = balloon.put(resized, hold_until=now + np.maximum(inventory.stabilization, tuning.outside_hold))
     balloon = balloon.put(reverts, reverted_at=now)
     balloon = balloon.put(resized | drifted | reverted, rest_from=now + EVENT_SPACING, proposed=np.nan)
-    balloon = balloon.put(event == int(Event.EXPIRED), origin=np.nan).put(followed, settled=size)
+    balloon = balloon.put(event == int(PhaseEvent.EXPIRED), origin=np.nan).put(followed, settled=size)
     return balloon.put(followed & (size > balloon.allowance - TOLERANCE), allowance=np.nan)
 
 
@@ -208,7 +212,7 @@ def halted(
 def _told(balloon: Balloon, chosen: Bools, target: Floats, size: Floats, now: float) -> Balloon:
     if not np.count_nonzero(chosen):
         return balloon
-    told = balloon.having(phase=after(balloon.phase, np.where(chosen, int(Event.ORDERED), int(Event.NONE))))
+    told = balloon.having(phase=after(balloon.phase, np.where(chosen, int(PhaseEvent.ORDERED), int(PhaseEvent.NONE))))
     return told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
 
 
@@ -240,7 +244,7 @@ def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, 
     if not np.count_nonzero(strays):
         return np.asarray(strays)
     goes_home = balloon.release & (balloon.last_reason == int(Reason.RELEASE_RESTORE))
-    reachable = (observation.life == int(Life.RUNNING)) & (size > 0)
+    reachable = (observation.run_state == int(RunState.RUNNING)) & (size > 0)
     gives = np.where(balloon.under_way, size - balloon.target, balloon.origin - size) > TOLERANCE
     return np.asarray(strays & ~goes_home & reachable & gives & ~resting(balloon, strays, now, tuning))
 

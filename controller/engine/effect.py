@@ -15,7 +15,7 @@ from controller.engine.tuning import Tuning
 
 
 @dataclass(frozen=True)
-class Effect(Table):
+class BalloonEffect(Table):
     """Columns of (n,); bytes and monotonic seconds. `assess` is its only writer."""
 
     size: Floats = column(np.nan)
@@ -36,7 +36,7 @@ class Effect(Table):
         return np.asarray(now < self.rest_until)
 
 
-def assess(effect: Effect, observation: Observation, now: float, tuning: Tuning) -> Effect:
+def assess(effect: BalloonEffect, observation: Observation, now: float, tuning: Tuning) -> BalloonEffect:
     """What a step's fresh samples tell of shrinks, whoever ordered them. After a rest it is tried again."""
     seen = observation.fresh & observation.rss_known
     if not np.count_nonzero(seen):

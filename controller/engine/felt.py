@@ -14,7 +14,7 @@ from controller.engine.inventory import Inventory
 from controller.engine.observation import ROUNDING, Observation
 from controller.engine.phases import Balloon
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import TOLERANCE, Felt, Life
+from controller.engine.snapshot import TOLERANCE, Felt, RunState
 from controller.engine.tables import Bools, Floats, Table, column, spread
 from controller.engine.tuning import Tuning
 from controller.forecast.bound import FOREVER
@@ -129,7 +129,7 @@ def _conclude(
     One that has all in use tells its size, not its demand, and searches as one does that has nothing left.
     """
     grew, size = growth.grew, np.maximum(observation.allocation, np.where(balloon.under_way, balloon.target, 0.0))
-    sound = (observation.trouble == int(Reason.NONE)) & (observation.life == int(Life.RUNNING))
+    sound = (observation.trouble == int(Reason.NONE)) & (observation.run_state == int(RunState.RUNNING))
     believed = sound & (observation.fresh_count > 0) & (now >= growth.doubted_until)
     taken = np.fmax(grew - observation.swapped, 0.0)  # what comes home from swap is counted in demand already
     least = np.where(believed & (grew >= tuning.felt_least), observation.demand + taken, np.nan)

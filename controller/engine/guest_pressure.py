@@ -7,9 +7,9 @@ import numpy as np
 
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
-from controller.engine.phases import Balloon, Event
+from controller.engine.phases import Balloon, PhaseEvent
 from controller.engine.reasons import first_that_applies
-from controller.engine.snapshot import Life
+from controller.engine.snapshot import RunState
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 from controller.engine.tuning import Tuning
 
@@ -17,7 +17,7 @@ PAGE = 4096.0
 """Bytes that a major fault reads at least."""
 
 
-class Level(IntEnum):
+class PressureLevel(IntEnum):
     """How short of memory a guest is."""
 
     NONE = 0
@@ -33,7 +33,7 @@ class Level(IntEnum):
 class GuestPressure(Table):
     """Columns of (n,); monotonic seconds. `assess` is its only writer."""
 
-    level: Ints = column(int(Level.NONE))
+    level: Ints = column(int(PressureLevel.NONE))
     """By the newest telling sample; a guest that falls silent in need stays in need, for a while."""
     samples: Ints = column(0)
     """Telling samples in a row that showed it short of memory."""
@@ -53,7 +53,7 @@ class GuestPressure(Table):
     @property
     def pressed(self) -> Bools:
         """(n,) guests that are short of memory."""
-        return np.asarray(self.level > int(Level.NONE))
+        return np.asarray(self.level > int(PressureLevel.NONE))
 
     def holds(self, now: float) -> Bools:
         """(n,) guests that keep what they have: they were short a while ago."""
@@ -79,18 +79,20 @@ def assess(
     home = np.where(usable - tuning.low * told_size >= swapped, observation.home_rate, 0.0)
     paging = np.maximum(observation.swap_in_rate, PAGE * observation.fault_rate) - home > much
     cases = [
-        (usable < np.maximum(tuning.nothing_left * told_size, tuning.nothing_left_bytes), Level.EXHAUSTED),
-        (usable < tuning.low * told_size, Level.SHORT),
-        (paging & (usable < tuning.easy * told_size), Level.LOW),
+        (usable < np.maximum(tuning.nothing_left * told_size, tuning.nothing_left_bytes), PressureLevel.EXHAUSTED),
+        (usable < tuning.low * told_size, PressureLevel.SHORT),
+        (paging & (usable < tuning.easy * told_size), PressureLevel.LOW),
     ]
-    level = first_that_applies(cases, Level.NONE)
-    short, telling = level > int(Level.NONE), observation.telling
+    level = first_that_applies(cases, PressureLevel.NONE)
+    short, telling = level > int(PressureLevel.NONE), observation.telling
     samples, since = np.where(short, pressure.samples + 1, 0), np.where(short, np.fmin(pressure.since, now), np.nan)
     robbed = observation.swap_out_rate > much
     told = pressure.put(telling, level=level, samples=samples, since=since, heard_at=now, paging=paging, robbed=robbed)
-    told = told.put(balloon.event == int(Event.DEFLATED), level=np.maximum(told.level, int(Level.LOW)), heard_at=now)
-    over = (now - told.heard_at > tuning.silent_need) | (observation.life == int(Life.NOT_RUNNING))
-    return _ended(told.put(over, level=int(Level.NONE)), pressure, inventory, now, tuning)
+    told = told.put(
+        balloon.event == int(PhaseEvent.DEFLATED), level=np.maximum(told.level, int(PressureLevel.LOW)), heard_at=now
+    )
+    over = (now - told.heard_at > tuning.silent_need) | (observation.run_state == int(RunState.NOT_RUNNING))
+    return _ended(told.put(over, level=int(PressureLevel.NONE)), pressure, inventory, now, tuning)
 
 
 def _ended(

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from controller.engine.inventory import Budget, Inventory
+from controller.engine.inventory import Inventory, NodeBudget
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Phase
 from controller.engine.snapshot import HostReading
@@ -34,7 +34,7 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Host(Frozen):
+class HostState(Frozen):
     """What is known of the host. Bytes and monotonic seconds. `update` is its only writer."""
 
     reading: HostReading = field(default_factory=lambda: HostReading(0.0, 0.0))
@@ -56,7 +56,9 @@ class Host(Frozen):
     updated: float = -np.inf
 
 
-def update(host: Host, reading: HostReading, held: Held, limits: Budget, now: float, tuning: Tuning) -> Host:
+def update(
+    host: HostState, reading: HostReading, held: Held, limits: NodeBudget, now: float, tuning: Tuning
+) -> HostState:
     """The host after a reading; of what is in use guests hold `held`, see `held`."""
     host = _account(host.having(reading=reading, devices=held.devices), held, now, tuning)
     if reading.pressure:  # it ends lending; when lending brings it back, for longer each time
@@ -70,13 +72,13 @@ def update(host: Host, reading: HostReading, held: Held, limits: Budget, now: fl
     return host.having(budget=budget, lendable=min(budget, clear))
 
 
-def allowed(host: Host, own_use: float, limits: Budget) -> float:
+def allowed(host: HostState, own_use: float, limits: NodeBudget) -> float:
     """Bytes that all balloons together may have while the host itself uses `own_use`."""
     total = host.reading.total
     return max(min(total - own_use - limits.kept(total), limits.maximum) - host.devices, 0.0)
 
 
-def _account(host: Host, held: Held, now: float, tuning: Tuning) -> Host:
+def _account(host: HostState, held: Held, now: float, tuning: Tuning) -> HostState:
     """What may be the guests' changes nothing: own use is taken to be as it was, as far as the reading allows that.
 
     Memory that was merged is in use once, and held by several. Pages of files that are no shared memory are in no

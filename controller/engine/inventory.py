@@ -81,7 +81,7 @@ class DomainFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class NodeBudget:
     """What the node keeps for itself, the most careful of all policies on it."""
 
     reserve: float
@@ -111,7 +111,7 @@ class Inventory:
     """`Enforce` or `Observe`, of each."""
     models: tuple[Model, ...]
     """Distinct forecast models in use."""
-    budget: Budget
+    budget: NodeBudget
     index: dict[str, int]
     """Row of each key."""
     incarnation: Ints

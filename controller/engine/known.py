@@ -5,16 +5,16 @@ from functools import cached_property
 
 import numpy as np
 
-from controller.engine.effect import Effect
+from controller.engine.effect import BalloonEffect
 from controller.engine.estimate import Estimate
 from controller.engine.felt import Growth
 from controller.engine.guest_pressure import GuestPressure
-from controller.engine.host import Host
+from controller.engine.host import HostState
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import TOLERANCE, Life
+from controller.engine.snapshot import TOLERANCE, RunState
 from controller.engine.tables import Bools, Floats
 from controller.engine.tuning import Tuning
 
@@ -43,9 +43,9 @@ class Known:
     observation: Observation
     pressure: GuestPressure
     balloon: Balloon
-    effect: Effect
+    effect: BalloonEffect
     estimate: Estimate
-    host: Host
+    host: HostState
     growth: Growth
 
     @cached_property
@@ -66,7 +66,9 @@ class Known:
         if np.count_nonzero(told) < len(told):
             silent = (seen.trouble == int(Reason.STALE_STATISTICS)) | (seen.trouble == int(Reason.NO_STATISTICS))
             told |= silent & self.pressed
-        return np.asarray(told & (seen.life == int(Life.RUNNING)) & (seen.fresh_count > 0) & (seen.allocation > 0))
+        return np.asarray(
+            told & (seen.run_state == int(RunState.RUNNING)) & (seen.fresh_count > 0) & (seen.allocation > 0)
+        )
 
     @cached_property
     def told(self) -> Floats:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from controller.engine.inventory import Inventory
-from controller.engine.phases import Balloon, Event
+from controller.engine.phases import Balloon, PhaseEvent
 from controller.engine.reasons import Reason, first_that_applies
-from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, Life, Snapshot
+from controller.engine.snapshot import EVENT_SPACING, TOLERANCE, RunState, Snapshot
 from controller.engine.tables import Bools, Floats, Ints, Table, column, mask, spread
 from controller.engine.tuning import Tuning
 
@@ -28,7 +28,7 @@ FUTURE_TOLERANCE = 5.0
 """Seconds by which statistics may be ahead of the wall clock: rounding, and small corrections of the clock."""
 
 _TROUBLE = np.array([Reason.NONE, Reason.PAUSED, Reason.NOT_RUNNING, Reason.BUSY, Reason.UNRESPONSIVE], dtype=np.int64)
-"""By `Life`."""
+"""By `RunState`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Observation(Table):
     # The look.
     seen_at: Floats = column(np.nan)
     """Last look."""
-    life: Ints = column(int(Life.RUNNING))
+    run_state: Ints = column(int(RunState.RUNNING))
     trouble: Ints = column(int(Reason.NONE))
     """`Reason` why the last look's numbers cannot be acted on."""
     absurd_since: Floats = column(np.nan)
@@ -132,7 +132,7 @@ class _Look(NamedTuple):
     """A look's samples, all (n,), NaN where a domain was not looked at. Sizes are the balloon's alone."""
 
     looked: Bools
-    life: Ints
+    run_state: Ints
     actual: Floats
     maximum: Floats
     usable: Floats
@@ -153,7 +153,7 @@ class _Look(NamedTuple):
 def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now: float, tuning: Tuning) -> Observation:
     """What is known after a look and the events since the last one. `balloon` is as before this step."""
     nobody = np.zeros(len(snapshot.inventory), dtype=np.bool_)
-    choked = balloon.event == int(Event.CHOKED)
+    choked = balloon.event == int(PhaseEvent.CHOKED)
     before = observation = doubt(observation.having(fresh=nobody, telling=nobody), choked, now, tuning)
     if np.count_nonzero(np.isnan(observation.booted_at)):
         booted = np.maximum(snapshot.inventory.reset_at, snapshot.inventory.started_at)
@@ -172,17 +172,17 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
         return observation
     rest_from = np.fmax(observation.moved_at, balloon.rest_from)
     reports = np.isfinite(look.stamp)
-    news = reports & (look.stamp != before.stamp)
-    at_rest = (look.sent_at > rest_from) | (news & (before.heard_at >= rest_from))
+    new_report = reports & (look.stamp != before.stamp)
+    at_rest = (look.sent_at > rest_from) | (new_report & (before.heard_at >= rest_from))
     observation = _judge(observation, look, at_rest, snapshot.inventory, now, tuning)
-    sound = news & (observation.trouble == int(Reason.NONE))
+    sound = new_report & (observation.trouble == int(Reason.NONE))
     under_way = balloon.under_way
     fresh = telling = sound & at_rest & ~under_way
     if np.count_nonzero(under_way):
         asked_ago = np.maximum(look.sent_at, before.heard_at) - balloon.last_at
         moving = under_way & (balloon.shrinks(before.allocation) | (asked_ago >= EVENT_SPACING))
         telling = fresh | (sound & moving)
-    observation = _breathe(observation, look, news, balloon.last_at, now, tuning)
+    observation = _breathe(observation, look, new_report, balloon.last_at, now, tuning)
     observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now)
     if len(snapshot.events.rows):
         observation = observation.put(observation.allocation != measured.allocation, heard_at=-np.inf)
@@ -211,10 +211,10 @@ def _dense(snapshot: Snapshot, observation: Observation, now: float) -> _Look:
     numbers = [actual, np.minimum(samples.maximum, inventory.maximum[rows]), usable, samples.unused, samples.caches]
     numbers += [samples.available, samples.swap_in, samples.swap_out, samples.major_faults, samples.rss]
     dense = spread(rows, np.array([*numbers, samples.updated, now - (snapshot.wall - samples.updated)]), n)
-    life = observation.life.copy()
-    life[rows] = samples.life
+    run_state = observation.run_state.copy()
+    run_state[rows] = samples.run_state
     dense[-2:, ~(dense[-1] > observation.booted_at)] = np.nan
-    return _Look._make((mask(rows, n), life, *dense, dense[0] - dense[2]))
+    return _Look._make((mask(rows, n), run_state, *dense, dense[0] - dense[2]))
 
 
 def _resized(observation: Observation, size: Floats, now: float) -> Observation:
@@ -224,14 +224,14 @@ def _resized(observation: Observation, size: Floats, now: float) -> Observation:
 
 
 def _measure(observation: Observation, look: _Look, now: float) -> Observation:
-    size, stopped = look.actual, look.looked & (look.life == int(Life.NOT_RUNNING))
+    size, stopped = look.actual, look.looked & (look.run_state == int(RunState.NOT_RUNNING))
     if np.count_nonzero(stopped):
         observation, size = observation.put(stopped, allocation=0.0), np.where(stopped, np.nan, size)
     observation, known = _resized(observation, size, now), np.isfinite(look.rss)
     return observation.put(
         look.looked,
         seen_at=now,
-        life=look.life,
+        run_state=look.run_state,
         maximum=np.where(np.isfinite(look.maximum), look.maximum, observation.maximum),
         rss_known=known,
     ).put(known, rss=look.rss, rss_size=observation.allocation)
@@ -247,7 +247,7 @@ def _judge(
     absurd = (at_rest & ((demand < 0) | (demand > look.actual))) | (look.available < 0) | ~(look.actual > 0)
     beyond = np.fmax(look.actual, look.available) > inventory.maximum + TOLERANCE
     since = np.where(absurd | beyond, np.fmin(observation.absurd_since, now), np.nan)
-    cases: list[tuple[Bools, IntEnum | Ints]] = [(look.life != int(Life.RUNNING), _TROUBLE[look.life])]
+    cases: list[tuple[Bools, IntEnum | Ints]] = [(look.run_state != int(RunState.RUNNING), _TROUBLE[look.run_state])]
     if np.count_nonzero(missing):
         booting = missing & (now - observation.booted_at < tuning.boot_time)
         cases += [(booting, Reason.BOOTING), (missing, Reason.NO_STATISTICS)]
@@ -265,7 +265,7 @@ def _judge(
 
 
 def _breathe(
-    observation: Observation, look: _Look, news: Bools, asked_at: Floats, now: float, tuning: Tuning
+    observation: Observation, look: _Look, new_report: Bools, asked_at: Floats, now: float, tuning: Tuning
 ) -> Observation:
     """What new statistics tell of free memory.
 
@@ -277,8 +277,8 @@ def _breathe(
     promised = np.fmax(look.usable - look.unused, 0.0)
     choked_at = np.where(choked, now, np.nan)
     used = np.where(np.isfinite(look.available), look.available, look.actual) - look.usable
-    observation = observation.put(news, available=look.available, used=used)
-    return observation.put(news, spent=spent, choked_at=choked_at, promised=promised)
+    observation = observation.put(new_report, available=look.available, used=used)
+    return observation.put(new_report, spent=spent, choked_at=choked_at, promised=promised)
 
 
 def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning) -> Observation:

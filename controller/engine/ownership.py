@@ -17,9 +17,9 @@ import numpy as np
 
 from controller.api.policy import ForecastModel, MemoryPolicy, Mode, Spec
 from controller.api.quantity import SMALLEST_BARE
-from controller.api.selectors import Candidate, Candidates, matches_node
+from controller.api.selectors import SelectorSubject, SelectorSubjects, matches_node
 from controller.api.wishes import Wishes
-from controller.engine.inventory import Bools, Budget, DomainFacts, Floats, Ints, Inventory
+from controller.engine.inventory import Bools, DomainFacts, Floats, Ints, Inventory, NodeBudget
 from controller.engine.reasons import Reason
 from controller.forecast import registry
 from controller.forecast.model import Model
@@ -144,10 +144,10 @@ def _settings(
 
 def _owners(facts: Sequence[DomainFacts], ranked: Sequence[MemoryPolicy]) -> tuple[Ints, dict[int, Ints], set[int]]:
     """(n,) places in `ranked` of each domain's owner (-1: none), the rows each policy lost, and who selects any."""
-    named = [Candidate(each.name, each.uuid, each.wishes.labels) for each in facts]
+    named = [SelectorSubject(each.name, each.uuid, each.wishes.labels) for each in facts]
     for row, pod in ((row, each.pod) for row, each in enumerate(facts) if each.pod is not None):
         named[row] = named[row]._replace(pod_labels=pod.labels, namespace_labels=pod.namespace_labels)
-    candidates = Candidates(named)
+    candidates = SelectorSubjects(named)
     owners = np.full(len(facts), -1, dtype=np.int64)
     lost: dict[int, Ints] = {}
     matched: set[int] = set()
@@ -258,12 +258,12 @@ def forecaster(choice: ForecastModel) -> Model:
     return registry.model(choice.type, **choice.chosen.model_dump())
 
 
-def node_budget(policies: Sequence[MemoryPolicy]) -> Budget:
+def node_budget(policies: Sequence[MemoryPolicy]) -> NodeBudget:
     """The most careful of the policies that act; of all, where none does; as by default, where there is none."""
     owning = [policy for policy in policies if policy.spec.mode != "Pause"]
     acting = [policy for policy in owning if policy.spec.mode == "Enforce"] or owning
     budgets = [policy.spec.budget for policy in acting] or [_UNOWNED.budget]
-    return Budget(
+    return NodeBudget(
         reserve=max(budget.reserve for budget in budgets),
         reserve_fraction=max(budget.reserve_percent for budget in budgets) / 100,
         maximum=min(np.inf if budget.maximum is None else float(budget.maximum) for budget in budgets),

@@ -24,7 +24,7 @@ class Phase(IntEnum):
     """Someone else has set its size, which is left alone for a while."""
 
 
-class Event(IntEnum):
+class PhaseEvent(IntEnum):
     """What became of one balloon in one step."""
 
     NONE = 0
@@ -59,24 +59,24 @@ class Event(IntEnum):
 
 
 _ANY = tuple(Phase)
-_TRANSITIONS: tuple[tuple[Event, tuple[Phase, ...], Phase], ...] = (
-    (Event.ORDERED, (Phase.IDLE, Phase.MOVING, Phase.STUCK, Phase.OVERRULED), Phase.MOVING),
-    (Event.UNANSWERED, _ANY, Phase.UNKNOWN),
-    (Event.TAKEN, (Phase.UNKNOWN,), Phase.MOVING),
-    (Event.REFUSED, _ANY, Phase.IDLE),
-    (Event.RESUMED, _ANY, Phase.MOVING),
-    (Event.ARRIVED, (Phase.MOVING, Phase.UNKNOWN), Phase.IDLE),
-    (Event.STALLED, (Phase.MOVING,), Phase.STUCK),
-    (Event.CHOKED, (Phase.MOVING,), Phase.STUCK),
-    (Event.REVERTED, (Phase.IDLE, Phase.MOVING), Phase.STUCK),
-    (Event.RESIZED, (Phase.IDLE, Phase.MOVING, Phase.STUCK, Phase.OVERRULED), Phase.OVERRULED),
-    (Event.DEFLATED, (Phase.IDLE, Phase.MOVING, Phase.STUCK, Phase.OVERRULED), Phase.IDLE),
-    (Event.DRIFTED, (Phase.MOVING,), Phase.IDLE),
-    (Event.EXPIRED, (Phase.STUCK, Phase.OVERRULED), Phase.IDLE),
+_TRANSITIONS: tuple[tuple[PhaseEvent, tuple[Phase, ...], Phase], ...] = (
+    (PhaseEvent.ORDERED, (Phase.IDLE, Phase.MOVING, Phase.STUCK, Phase.OVERRULED), Phase.MOVING),
+    (PhaseEvent.UNANSWERED, _ANY, Phase.UNKNOWN),
+    (PhaseEvent.TAKEN, (Phase.UNKNOWN,), Phase.MOVING),
+    (PhaseEvent.REFUSED, _ANY, Phase.IDLE),
+    (PhaseEvent.RESUMED, _ANY, Phase.MOVING),
+    (PhaseEvent.ARRIVED, (Phase.MOVING, Phase.UNKNOWN), Phase.IDLE),
+    (PhaseEvent.STALLED, (Phase.MOVING,), Phase.STUCK),
+    (PhaseEvent.CHOKED, (Phase.MOVING,), Phase.STUCK),
+    (PhaseEvent.REVERTED, (Phase.IDLE, Phase.MOVING), Phase.STUCK),
+    (PhaseEvent.RESIZED, (Phase.IDLE, Phase.MOVING, Phase.STUCK, Phase.OVERRULED), Phase.OVERRULED),
+    (PhaseEvent.DEFLATED, (Phase.IDLE, Phase.MOVING, Phase.STUCK, Phase.OVERRULED), Phase.IDLE),
+    (PhaseEvent.DRIFTED, (Phase.MOVING,), Phase.IDLE),
+    (PhaseEvent.EXPIRED, (Phase.STUCK, Phase.OVERRULED), Phase.IDLE),
 )
 """Event, the phases in which it counts, the phase after it. In any other phase nothing changes."""
 
-_NEXT = np.tile(np.arange(len(Phase)), (len(Event), 1))
+_NEXT = np.tile(np.arange(len(Phase)), (len(PhaseEvent), 1))
 for _event, _phases, _after in _TRANSITIONS:
     _NEXT[_event, list(_phases)] = _after
 
@@ -91,7 +91,7 @@ class Balloon(Table):
     """Columns of (n,); bytes and monotonic seconds. `balloon` is its only writer."""
 
     phase: Ints = column(int(Phase.IDLE))
-    event: Ints = column(int(Event.NONE))
+    event: Ints = column(int(PhaseEvent.NONE))
     """Of the last step."""
 
     # The order under way.
@@ -150,7 +150,9 @@ class Balloon(Table):
     def failed(self) -> Bools:
         """(n,) balloons that are to be told to stay where they are: their last order came to nothing in this step."""
         event = self.event
-        return np.asarray((event == int(Event.STALLED)) | (event == int(Event.CHOKED)) | (event == int(Event.REVERTED)))
+        return np.asarray(
+            (event == int(PhaseEvent.STALLED)) | (event == int(PhaseEvent.CHOKED)) | (event == int(PhaseEvent.REVERTED))
+        )
 
     @property
     def under_way(self) -> Bools:

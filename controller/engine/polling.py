@@ -103,8 +103,8 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     hurried = counted.put(
         moved, interval=shortest, next_look=soon, reallocations=counted.reallocations + (moved & for_itself)
     )
-    news = np.fmax(now, known.observation.seen_at + shortest)
-    return hurried.put(unverified, next_look=np.minimum(hurried.next_look, news))
+    next_report = np.fmax(now, known.observation.seen_at + shortest)
+    return hurried.put(unverified, next_look=np.minimum(hurried.next_look, next_report))
 
 
 def aligned(time: Floats, shortest: Floats) -> Floats:

@@ -21,7 +21,7 @@ EVENT_SPACING = 1.0
 """Seconds in which QEMU sends one balloon event at most: a size nobody here asked for may not be the last one."""
 
 
-class Life(IntEnum):
+class RunState(IntEnum):
     """A domain's run state, as far as the balloon is concerned."""
 
     RUNNING = 0
@@ -39,8 +39,8 @@ class Samples:
 
     rows: Ints
     """(m,) row of each domain in the inventory; no duplicates."""
-    life: Ints
-    """(m,) `Life` codes."""
+    run_state: Ints
+    """(m,) `RunState` codes."""
     actual: Floats
     """(m,) `balloon.current`: the size of the balloon, and what is plugged in of virtio-mem (`Inventory.plugged`)."""
     maximum: Floats
@@ -127,7 +127,7 @@ class HostReading:
     """Bytes of memory that processes share (Shmem), that of files in a tmpfs too: none of it counts as available."""
 
 
-class Result(IntEnum):
+class OrderResult(IntEnum):
     """What became of an order."""
 
     DONE = 0
@@ -141,11 +141,11 @@ class Result(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class OrderOutcome:
     """What became of the newest order to a domain."""
 
     row: int
-    result: Result
+    result: OrderResult
     message: str = ""
     """Why it was not done."""
 
@@ -160,6 +160,6 @@ class Snapshot:
     wall: float
     events: BalloonEvents = field(default_factory=BalloonEvents.empty)
     felt: Felt = field(default_factory=Felt.empty)
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[OrderOutcome, ...] = ()
     """Of orders, since the last step. An order of the last step that is not named is `DONE`. One that is `UNKNOWN` is
     named once more, by a later snapshot, when libvirt has answered; unless it never does."""

@@ -7,11 +7,11 @@ import numpy as np
 
 from controller.engine.allocation import Exposure
 from controller.engine.decision import Figures
-from controller.engine.effect import Effect
+from controller.engine.effect import BalloonEffect
 from controller.engine.estimate import Accuracy, Estimate
 from controller.engine.felt import Growth
 from controller.engine.guest_pressure import GuestPressure
-from controller.engine.host import Host
+from controller.engine.host import HostState
 from controller.engine.inventory import Inventory
 from controller.engine.observation import Observation
 from controller.engine.ownership import NodeIdentity, assign
@@ -51,7 +51,7 @@ class State(Frozen):
     observation: Observation
     pressure: GuestPressure
     balloon: Balloon
-    effect: Effect
+    effect: BalloonEffect
     growth: Growth
     history: History
     tail: Tail
@@ -60,9 +60,9 @@ class State(Frozen):
     polling: Polling
     reason: Ints
     """(n,) `Reason` of each domain's newest decision."""
-    grounds: Floats
+    decision_inputs: Floats
     """(m, n) the m numbers that decision came from, as in `Figures`."""
-    host: Host
+    host: HostState
     minimums_fit: bool = True
     """All minimums were within the budget at the last step; where not, they are met in proportion."""
     totals: Totals = Totals()
@@ -80,14 +80,14 @@ class State(Frozen):
             history=History.empty(0),
             tail=Tail.empty(0),
             reason=np.empty(0, dtype=np.int64),
-            grounds=np.empty((len(Figures._fields), 0)),
-            host=Host(),
+            decision_inputs=np.empty((len(Figures._fields), 0)),
+            host=HostState(),
             **tables,
         )
 
     def figures(self, row: int) -> Figures:
         """The numbers that the newest decision about one domain came from."""
-        return Figures._make(self.grounds[:, row].tolist())
+        return Figures._make(self.decision_inputs[:, row].tolist())
 
     @property
     def stable(self) -> Bools:

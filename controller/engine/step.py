@@ -16,9 +16,9 @@ from controller.engine.allocation import allocate, expose
 from controller.engine.decision import Action, Decision, Figures, Notice
 from controller.engine.inventory import Inventory
 from controller.engine.known import Bounds, Known, bounds
-from controller.engine.phases import Event
+from controller.engine.phases import PhaseEvent
 from controller.engine.reasons import REASONS, Reason
-from controller.engine.snapshot import TOLERANCE, Life, Snapshot
+from controller.engine.snapshot import TOLERANCE, RunState, Snapshot
 from controller.engine.state import State, Totals
 from controller.engine.tables import Bools, Floats, Ints, mask, rows_of
 from controller.engine.tuning import Tuning
@@ -78,7 +78,7 @@ def align(state: State, inventory: Inventory, now: float) -> State:
         kept = np.where(old.reset_at[same] == inventory.reset_at, same, -1)
     known = rows_of(kept >= 0)
     figures, reason = np.full((len(Figures._fields), len(kept)), np.nan), np.zeros(len(kept), dtype=np.int64)
-    figures[:, known], reason[known] = state.grounds[:, kept[known]], state.reason[kept[known]]
+    figures[:, known], reason[known] = state.decision_inputs[:, kept[known]], state.reason[kept[known]]
     moves, polled = balloon.hand_over(state.balloon, old, inventory, same, kept, now), state.polling.take(kept)
     soon = np.where(same >= 0, np.minimum(polled.next_look, now + inventory.interval_minimum), polled.next_look)
     return state.having(
@@ -89,7 +89,7 @@ def align(state: State, inventory: Inventory, now: float) -> State:
         balloon=moves,
         polling=polled.having(next_look=np.where(moves.release, now, soon)),
         reason=reason,
-        grounds=figures,
+        decision_inputs=figures,
     )
 
 
@@ -109,7 +109,7 @@ def next_due(state: State, inventory: Inventory, now: float) -> float:
 def _take_in(state: State, snapshot: Snapshot, elapsed: float, now: float, tuning: Tuning) -> State:
     """What the step is told, stage by stage; each returns its own table. What was last seen has held until now."""
     inventory, totals = state.inventory, state.totals
-    counted = inventory.acted_on & (state.observation.life == int(Life.RUNNING))
+    counted = inventory.acted_on & (state.observation.run_state == int(RunState.RUNNING))
     observed, shortfall, slack = observation.accrue(state.observation, counted, elapsed)
     answered = balloon.answered(state.balloon, snapshot.outcomes, now, tuning)
     observed = observation.observe(observed, answered, snapshot, now, tuning)
@@ -155,7 +155,7 @@ def _end(state: State, limits: Bounds, now: float, tuning: Tuning) -> tuple[Stat
     rows = rows_of(handed | stuck)
     if len(rows) == 0:
         return state, ()
-    gave = (moves.last_to < size) & (moves.event != int(Event.REVERTED))
+    gave = (moves.last_to < size) & (moves.event != int(PhaseEvent.REVERTED))
     headroom = np.where(gave, estimate.headroom(inventory, size), 0.0)
     relief = np.clip(headroom, 0.0, np.maximum(limits.top - size, 0.0))
     # What it has less than before its shrink; than its definition, where its domain is released.
@@ -187,13 +187,16 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     movable = inventory.enforce & known.usable
     if np.count_nonzero(told.release):  # to give back what it had needs no statistics, which may be off by now
         untouched = told.release & (inventory.obstacle == int(Reason.NO_POLICY))
-        movable = movable | (untouched & (seen.life == int(Life.RUNNING)) & (seen.allocation > 0))
+        movable = movable | (untouched & (seen.run_state == int(RunState.RUNNING)) & (seen.allocation > 0))
     movable = movable & balloon.free_to_move(told, known.pressed, known.now, known.tuning)
     at = _situation(state, known, balloon.committed(told, seen, inventory), movable, elapsed)
     chosen = actuation.choose(at)
     moved = chosen.shrink | chosen.grow
     state = state.having(
-        exposure=at.exposure, reason=chosen.reason, minimums_fit=at.plan.minimums_fit, grounds=actuation.figures(at)
+        exposure=at.exposure,
+        reason=chosen.reason,
+        minimums_fit=at.plan.minimums_fit,
+        decision_inputs=actuation.figures(at),
     )
     if not np.count_nonzero(moved | chosen.halt):
         return state, _Made((), moved, chosen.unverified)
@@ -230,7 +233,7 @@ def _propose(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
         balloon=moves,
         reason=np.where(standing, moves.proposed_reason, reason),
         exposure=state.exposure.put(observed, **vars(exposure)),
-        grounds=np.where(observed, actuation.figures(at), state.grounds),
+        decision_inputs=np.where(observed, actuation.figures(at), state.decision_inputs),
     )
     actions = _actions(state.having(observation=seen), rows_of(moved), chosen.target, chosen.reason)
     return state, _Made(actions, moved, chosen.unverified & observed)
@@ -266,7 +269,7 @@ def _notices(state: State, before: State) -> tuple[Notice, ...]:
     inventory, reason = state.inventory, state.reason
     changed = rows_of(reason != before.reason)
     rows = [(int(row), REASONS[int(reason[row])]) for row in changed if REASONS[int(reason[row])].noticed]
-    rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in rows_of(state.balloon.event == int(Event.RESIZED))]
+    rows += [(int(row), Reason.OUTSIDE_CHANGE) for row in rows_of(state.balloon.event == int(PhaseEvent.RESIZED))]
     return tuple(Notice(inventory.keys[row], inventory.names[row], why) for row, why in rows)
 
 

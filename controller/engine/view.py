@@ -59,10 +59,10 @@ def _node(state: State) -> dict[str, Any]:
 
 
 def _domain(state: State, limits: Bounds, row: int, now: float) -> dict[str, Any]:
-    inventory, sight, moves, pace = state.inventory, state.observation, state.balloon, state.polling
+    inventory, observation, moves, pace = state.inventory, state.observation, state.balloon, state.polling
     reason = Reason(int(state.reason[row]))
     owner = int(inventory.policy[row])
-    demand, size = float(sight.demand[row]), float(sight.allocation[row])
+    demand, size = float(observation.demand[row]), float(observation.allocation[row])
     target = moves.target[row] if np.isfinite(moves.target[row]) else size
     proposed = None if inventory.enforce[row] else _size(moves.proposed[row])
     why = Reason(int(moves.last_reason[row]))
@@ -98,8 +98,8 @@ def _domain(state: State, limits: Bounds, row: int, now: float) -> dict[str, Any
         "last_action": None if math.isnan(moves.last_at[row]) else last,
         "shortfall": _size(max(demand - size, 0.0)),
         "slack": _size(max(size - demand, 0.0)),
-        "shortfall_byte_seconds": _size(sight.shortfall_time[row]),
-        "slack_byte_seconds": _size(sight.slack_time[row]),
+        "shortfall_byte_seconds": _size(observation.shortfall_time[row]),
+        "slack_byte_seconds": _size(observation.slack_time[row]),
     }
 
 

@@ -19,17 +19,17 @@ MOST_HANGING = 12
 """Calls left behind at once on all connections to one libvirtd, those that were closed too (`Calls.beyond`). Each keeps
 one of its workers, 20 unless set otherwise (`max_workers`): the others stay for everybody else."""
 
-NUDGE_SECONDS = 0.2
+NUDGE_S = 0.2
 """A call that takes longer than a busy libvirtd needs may not have left this process. Of the threads that wait on one
 connection, one polls for all; libvirt 9.0 loses the wake-up that tells it of a new call when it is just about to poll,
 and sends the call at the next keepalive, 5 s later (`g_main_loop_quit` before `g_main_loop_run` in virnetclient.c; seen
 once in ten calls that followed each other at once while an earlier one hung). Any other call wakes it again."""
 
-LATE_SECONDS = 10.0
+LATE_S = 10.0
 """A call that was left behind and returns before is late, and what it says may be used. What takes longer, hangs."""
 
 
-TOGETHER_SECONDS = 0.005
+TOGETHER_S = 0.005
 """Calls to many libvirts end one after another within some ten milliseconds: each is not worth a turn of its own."""
 
 FAILURES = (libvirt.libvirtError, OSError, MemoryError, UnicodeError)
@@ -87,7 +87,7 @@ def wait_any(calls: Iterable[Call[Any]], seconds: float) -> None:
     futures = [call._future for call in calls]
     wait(futures, max(seconds, 0.0), FIRST_COMPLETED)
     if len(futures) > 1:
-        wait(futures, TOGETHER_SECONDS)
+        wait(futures, TOGETHER_S)
 
 
 class Calls:
@@ -120,9 +120,9 @@ class Calls:
     def finish(self, call: Call[T], seconds: float) -> T:
         """Its outcome; after `seconds` it is left behind and TimeoutError is raised."""
         deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > NUDGE_SECONDS:
+        while (left := deadline - time.monotonic()) > NUDGE_S:
             with suppress(TimeoutError):
-                return call.result(NUDGE_SECONDS)
+                return call.result(NUDGE_S)
             self.nudge()
         try:
             return call.result(left)

@@ -1,6 +1,6 @@
-"""One libvirt connection, opened, watched and opened again by a keeper, whose turns take place in a few threads.
+"""One libvirt connection, opened, watched and opened again by a supervisor, whose turns take place in a few threads.
 
-The control loop never waits for the keeper: it reads `link` and `facts`, which the keeper replaces as a whole.
+The control loop never waits for the supervisor: it reads `link` and `facts`, which the supervisor replaces as a whole.
 """
 
 import logging
@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 import libvirt
 
 from controller.engine.inventory import DomainFacts
-from controller.host.calls import FAILURES, NUDGE_SECONDS, Call, Calls, NotStartedError
-from controller.host.keepers import Keepers
-from controller.host.news import News
+from controller.host.calls import FAILURES, NUDGE_S, Call, Calls, NotStartedError
+from controller.host.domaincache import CachedDomain, CrowdedPodError, DomainCache, Handle, Starts
+from controller.host.errorhints import explain, explain_freeze, explain_loss
+from controller.host.mailbox import Mailbox
 from controller.host.opening import AbsentError
 from controller.host.periods import CLOSING_LIMIT, Periods
-from controller.host.remedies import explain, explain_freeze, explain_loss
-from controller.host.roster import CrowdedPodError, Entry, Handle, Roster, Starts
 from controller.host.sources import Source
+from controller.host.taskpool import TaskPool
 
 LOG = logging.getLogger(__name__)
 
@@ -31,28 +31,29 @@ T = TypeVar("T")
 
 KIB = 1024
 
-BACKOFF_FIRST_SECONDS = 1.0
-BACKOFF_LONGEST_SECONDS = 15.0
+BACKOFF_FIRST_S = 1.0
+BACKOFF_LONGEST_S = 15.0
 """A local socket is cheap to try, and domains go unwatched until one succeeds."""
 
-REREAD_SECONDS = 300.0
+REREAD_S = 300.0
 """In this time every domain's XML is read again, a few at each tick: some changes of a definition make no event."""
 
-CLOSE_SECONDS = 12.0
-"""How long `close` waits for the keeper where periods are to be put back. The loop may have been away for 5 s before;
-together with the end of all else that is less than the 30 s that systemd and Kubernetes grant."""
+CLOSE_S = 12.0
+"""How long `close` waits for the supervisor where periods are to be put back. The loop may have been away for 5 s
+before; together with the end of all else that is less than the 30 s that systemd and Kubernetes grant."""
 
-PART_SECONDS = 3.0
-"""How long it waits where there is nothing to do: a keeper that hangs in a frozen libvirtd ends with the process."""
+PART_S = 3.0
+"""How long it waits where there is nothing to do: a supervisor that hangs in a frozen libvirtd ends with the
+process."""
 
-ABSENT_SECONDS = 0.5
+ABSENT_S = 0.5
 """Between two tries at a socket that a pod has yet to make: a look there costs a few system calls, and a guest is to be
 seen within 3 s of its pod's start."""
 
 ABSENT_TRIES = 120
 """For a minute after the last news of the pod; then as of any other connection."""
 
-EXCUSED_SECONDS = 10.0
+EXCUSED_S = 10.0
 """A pod whose libvirt has ended ends, too, and one that has begun soon has a libvirt; Kubernetes tells of both within a
 few seconds."""
 
@@ -83,22 +84,22 @@ CHANGE_EVENTS = (
 
 def backoff(attempt: int, jitter: float) -> float:
     """Seconds to wait after try number `attempt`; `jitter` in [0, 1) spreads many agents over half of them."""
-    longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(attempt - 1, 10))
+    longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** min(attempt - 1, 10))
     return longest * (1 + jitter) / 2
 
 
 @dataclass(frozen=True, slots=True)
-class Keeping:
+class ConnectionSettings:
     """How a connection is kept."""
 
-    frozen_seconds: float = 10.0
+    frozen_s: float = 10.0
     """A listing that takes longer means that libvirtd is frozen: it needs no QEMU's answer, and takes milliseconds;
     reading the XML of 1,000 new domains takes one second."""
-    tick_seconds: float = 10.0
+    tick_s: float = 10.0
     """How often domains are listed without an event: an event can be lost, and two listing calls cost nothing."""
-    pod_tick_seconds: float = 60.0
+    pod_tick_s: float = 60.0
     """The same where a libvirt has one domain, and what becomes of that its pod tells, too: there are a hundred."""
-    crowded_seconds: float = 1.0
+    crowded_s: float = 1.0
     """How long too many calls hang before another connection is opened: those of a libvirtd that was frozen end at once
     when it goes on."""
     backoff: Callable[[int, float], float] = backoff
@@ -107,7 +108,7 @@ class Keeping:
     """When QEMU began."""
 
 
-KEEPING = Keeping()
+CONNECTION_SETTINGS = ConnectionSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Link:
     """An open connection and the domains that were listed on it; they belong together."""
 
     handle: Handle
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, CachedDomain]
     calls: Calls
 
 
@@ -128,15 +129,15 @@ class _CrowdedError(ConnectionLostError):
 
 
 class Connection:
-    """`wake` and `moved(key, bytes)` are called from the keeper and from libvirt's event loop."""
+    """`wake` and `moved(key, bytes)` are called from the supervisor and from libvirt's event loop."""
 
     def __init__(
         self,
         source: Source,
         wake: Callable[[], None],
         moved: Callable[[str, int], None],
-        keeping: Keeping,
-        keepers: Keepers,
+        settings: ConnectionSettings,
+        task_pool: TaskPool,
     ) -> None:
         self.source = source
         self.name = source.name
@@ -151,14 +152,14 @@ class Connection:
         self._error = f"{self.name}: not connected yet"
         self._told = ""
         """The error that was logged last."""
-        self._roster = Roster(f"@{source.name}", starts=keeping.starts, alone=source.pod is not None)
+        self._domain_cache = DomainCache(f"@{source.name}", starts=settings.starts, alone=source.pod is not None)
         self._periods = Periods()
         self.wake = wake
         self._moved = moved
-        self._keeping = keeping
-        self._tick = keeping.tick_seconds if source.pod is None else keeping.pod_tick_seconds
-        self._keepers = keepers
-        self._news = News(self._call)
+        self._settings = settings
+        self._tick = settings.tick_s if source.pod is None else settings.pod_tick_s
+        self._task_pool = task_pool
+        self._mailbox = Mailbox(self._call)
         self._serving: Handle | None = None
         self._calls = Calls(int)
         """On the connection that is being served."""
@@ -176,11 +177,11 @@ class Connection:
         self._to_read = secrets.SystemRandom().random()
         """How many are to be read at the next tick: of many connections with a domain each, some at a time."""
         self._unresponsive: frozenset[str] = frozenset()
-        self._task = keepers.task(self._turn)
+        self._task = task_pool.task(self._turn)
 
     def start(self) -> None:
         """Begin to connect, in the background."""
-        self._keepers.start(self._task)
+        self._task_pool.start(self._task)
 
     def follow(self, source: Source) -> None:
         """What is known of its source now. One that was not there may be now."""
@@ -198,25 +199,25 @@ class Connection:
         """It is not connected, and need not be: nothing is wrong."""
         if self.link is not None or self.source.pod is None:
             return False
-        return not self.source.expected or time.monotonic() - self.down_since < EXCUSED_SECONDS
+        return not self.source.expected or time.monotonic() - self.down_since < EXCUSED_S
 
     def begin_close(self, unresponsive: Collection[str] = ()) -> None:
-        """Have the keeper end, and the connection; periods that were asked for are put back first.
+        """Have the supervisor end, and the connection; periods that were asked for are put back first.
 
         `unresponsive` are domains, by key, that would keep others waiting.
         """
         self._unresponsive = frozenset(unresponsive)
-        self._news.tell_closing()
+        self._mailbox.post_closing()
 
     def close(self, waited: float = 0.0) -> None:
         """Wait for the end, that of `begin_close` or of its own; `waited` seconds are over."""
-        self._news.tell_closing()
-        seconds = CLOSE_SECONDS if self._periods.pending() else PART_SECONDS
+        self._mailbox.post_closing()
+        seconds = CLOSE_S if self._periods.pending() else PART_S
         self._task.ended.wait(max(seconds - waited, 0.0))
 
     def key(self, domain: Any) -> str:
         """Key of one of this connection's libvirt.virDomain."""
-        return self._roster.key(domain)
+        return self._domain_cache.key(domain)
 
     def error(self) -> str:
         """What is wrong and what to do about it, for people; empty when nothing is."""
@@ -229,18 +230,18 @@ class Connection:
         """See Periods.want."""
         link = self.link
         if link is not None and key in link.entries and self._periods.want(key, link.entries[key], seconds):
-            self._news.tell_errand()
+            self._mailbox.post_period_work()
 
     def release_periods(self, keys: Collection[str]) -> None:
         """See Periods.release; while the connection is away it waits for the next one."""
-        if self._periods.release(self._roster.entries, keys):
-            self._news.tell_errand()
+        if self._periods.release(self._domain_cache.entries, keys):
+            self._mailbox.post_period_work()
 
     def doubt(self) -> None:
-        """A call failed or hangs: have the keeper see whether the connection still lives."""
-        self._news.tell_changes()
+        """A call failed or hangs: have the supervisor see whether the connection still lives."""
+        self._mailbox.post_changes()
 
-    # The keeper.
+    # The supervisor.
 
     def _call(self) -> None:
         """Have its next turn now."""
@@ -250,7 +251,7 @@ class Connection:
         """Connect, if need be, and see to the connection. Seconds to the next turn, or None after the last one."""
         if self._serving is not None:
             return self._see_to(self._serving)
-        if self._news.closing:
+        if self._mailbox.closing:
             return None
         if (left := self._try_at - time.monotonic()) > 0:
             return left
@@ -284,12 +285,12 @@ class Connection:
         established, self._serving = self.link is not None, None
         self._lose_link()
         self._fail(message, defect)
-        self._roster.let_go()
+        self._domain_cache.let_go()
         part(handle)
         if established:
             self._tries = 0
             self.wake()
-        return None if self._news.closing else self._rest()
+        return None if self._mailbox.closing else self._rest()
 
     def _anew(self, error: Exception) -> str:
         return f"{self.name}: {error!r}; connecting again"
@@ -303,10 +304,8 @@ class Connection:
         self.settled.set()
         self._tries += 1
         jitter = secrets.SystemRandom().random()
-        if absent and self._tries <= ABSENT_TRIES:
-            seconds = ABSENT_SECONDS
-        else:
-            seconds = self._keeping.backoff(self._tries, jitter)
+        soon = absent and self._tries <= ABSENT_TRIES
+        seconds = ABSENT_S if soon else self._settings.backoff(self._tries, jitter)
         self._try_at = time.monotonic() + seconds
         return seconds
 
@@ -318,20 +317,20 @@ class Connection:
             self._calls = Calls(handle.getLibVersion, former=self._former)
             self._serving = handle
             self._crowded_at = self._list_at = math.inf
-            self._news.begin(*self._roster.entries)
+            self._mailbox.begin(*self._domain_cache.entries)
             self._patiently(handle, lambda: self._greet(handle))
         else:
             self._check(handle)
         self._update(handle)
-        if self._news.closing:
+        if self._mailbox.closing:
             many = Calls(handle.getLibVersion, CLOSING_LIMIT)
-            self._periods.put_back(self._roster.entries, many, self._unresponsive)
+            self._periods.put_back(self._domain_cache.entries, many, self._unresponsive)
             return None
-        set_anew = self._periods.work(self._roster.entries, self._calls, lambda: self._news.closing)
+        set_anew = self._periods.work(self._domain_cache.entries, self._calls, lambda: self._mailbox.closing)
         if set_anew:
-            self._news.tell_changes(*set_anew)
+            self._mailbox.post_changes(*set_anew)
         elif self._periods.pending():
-            self._news.tell_errand()
+            self._mailbox.post_period_work()
         return self._quiet()
 
     def _quiet(self) -> float:
@@ -341,7 +340,7 @@ class Connection:
             self._crowded_at = math.inf
             return self._list_at - now
         self._crowded_at = min(self._crowded_at, now)
-        if (left := self._crowded_at + self._keeping.crowded_seconds - now) > 0:
+        if (left := self._crowded_at + self._settings.crowded_s - now) > 0:
             return left
         self._former = self._calls.beyond()
         raise _CrowdedError(f"{self.name}: {ANEW}")
@@ -353,16 +352,16 @@ class Connection:
         libvirtd (9.0: one of them ends, the others never do, and GLib complains of freed loops).
         """
         call = Call(work, ())
-        frozen_at = time.monotonic() + self._keeping.frozen_seconds
+        frozen_at = time.monotonic() + self._settings.frozen_s
         while True:
             try:
-                return call.result(min(NUDGE_SECONDS, self._keeping.frozen_seconds))
+                return call.result(min(NUDGE_S, self._settings.frozen_s))
             except TimeoutError:
                 self._calls.nudge()
             if time.monotonic() >= frozen_at:
-                frozen_at = time.monotonic() + self._keeping.frozen_seconds
+                frozen_at = time.monotonic() + self._settings.frozen_s
                 self._check(handle)
-                if self._news.closing:
+                if self._mailbox.closing:
                     raise _CrowdedError(f"{self.name}: closed, while libvirtd did not answer")
                 self._lose_link()
                 self._fail(explain_freeze(self.name))
@@ -370,10 +369,10 @@ class Connection:
 
     def _check(self, handle: Handle) -> None:
         """Raises ConnectionLostError."""
-        if not self._news.lost and not handle.isAlive():
-            self._news.tell_lost(explain_loss(libvirt.VIR_CONNECT_CLOSE_REASON_ERROR, self.name))
-        if self._news.lost:
-            raise ConnectionLostError(self._news.lost)
+        if not self._mailbox.lost and not handle.isAlive():
+            self._mailbox.post_lost(explain_loss(libvirt.VIR_CONNECT_CLOSE_REASON_ERROR, self.name))
+        if self._mailbox.lost:
+            raise ConnectionLostError(self._mailbox.lost)
 
     def _greet(self, handle: Handle) -> None:
         """Ask for everything that this connection should tell. Raises libvirtError."""
@@ -386,17 +385,17 @@ class Connection:
 
     def _update(self, handle: Handle) -> None:
         """Read again what changed, or may have without an event, and let everybody see it."""
-        changes = self._news.take()
-        self._roster.note_resets(changes.resets)
+        changes = self._mailbox.take()
+        self._domain_cache.note_resets(changes.resets)
         keys = changes.keys
         if time.monotonic() >= self._list_at and self._crowded_at == math.inf:
             keys |= frozenset(self._next_reads())
         elif not changes.listing and self.link is not None:
             return
-        differs = self._roster.accept(self._patiently(handle, lambda: self._roster.read(handle, keys)))
+        differs = self._domain_cache.accept(self._patiently(handle, lambda: self._domain_cache.read(handle, keys)))
         self._list_at = time.monotonic() + self._tick
-        self.facts = self._roster.facts
-        fresh, self.link = self.link is None, Link(handle, self._roster.entries, self._calls)
+        self.facts = self._domain_cache.facts
+        fresh, self.link = self.link is None, Link(handle, self._domain_cache.entries, self._calls)
         if fresh:
             self._error = self._told = ""
             LOG.info("%s: connected, %d running domains", self.name, len(self.facts))
@@ -406,10 +405,10 @@ class Connection:
 
     def _next_reads(self) -> list[str]:
         """Keys whose turn it is in the slow re-reading of all XML."""
-        turns = max(REREAD_SECONDS / self._tick, 1)
+        turns = max(REREAD_S / self._tick, 1)
         if not self._unread:
-            self._unread = list(self._roster.entries)
-        self._to_read += len(self._roster.entries) / turns
+            self._unread = list(self._domain_cache.entries)
+        self._to_read += len(self._domain_cache.entries) / turns
         count = int(self._to_read)
         self._to_read -= count
         turn, self._unread = self._unread[:count], self._unread[count:]
@@ -425,18 +424,18 @@ class Connection:
 
     def _on_close(self, handle: Handle, reason: int, _opaque: None) -> None:
         if handle is self._serving:
-            self._news.tell_lost(explain_loss(reason, self.name))
+            self._mailbox.post_lost(explain_loss(reason, self.name))
 
     def _on_lifecycle(self, _handle: Handle, domain: Any, event: int, _detail: int, _opaque: None) -> None:
         if event in LISTING_EVENTS:
-            self._news.tell_changes(self.key(domain))
+            self._mailbox.post_changes(self.key(domain))
         self.wake()
 
     def _on_reboot(self, _handle: Handle, domain: Any, _opaque: None) -> None:
-        self._news.tell_reset(self.key(domain), time.time())
+        self._mailbox.post_reset(self.key(domain), time.time())
 
     def _on_change(self, _handle: Handle, domain: Any, *_details: Any) -> None:
-        self._news.tell_changes(self.key(domain))
+        self._mailbox.post_changes(self.key(domain))
 
     def _on_balloon(self, _handle: Handle, domain: Any, actual: int, _opaque: None) -> None:
         self._moved(self.key(domain), actual * KIB)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, V
 from dataclasses import replace
 
 from controller.engine.inventory import DomainFacts, Pod
-from controller.host.connection import Connection, Keeping
-from controller.host.keepers import Keepers
+from controller.host.connection import Connection, ConnectionSettings
 from controller.host.sources import Source
+from controller.host.taskpool import TaskPool
 
 LOG = logging.getLogger(__name__)
 
@@ -20,12 +20,14 @@ _Part = tuple[tuple[DomainFacts, ...], Pod | None]
 class Connections(Mapping[str, Connection]):
     """Thread-safe: whoever goes through it goes through what there was at that moment."""
 
-    def __init__(self, wake: Callable[[], None], moved: Callable[[str, int], None], keeping: Keeping) -> None:
+    def __init__(
+        self, wake: Callable[[], None], moved: Callable[[str, int], None], settings: ConnectionSettings
+    ) -> None:
         """`wake` and `moved(key, bytes)` are called from other threads."""
         self._wake = wake
         self._moved = moved
-        self._keeping = keeping
-        self._keepers = Keepers()
+        self._settings = settings
+        self._task_pool = TaskPool()
         self._lock = threading.Lock()
         self._open = False
         self._now: Mapping[str, Connection] = {}
@@ -67,7 +69,7 @@ class Connections(Mapping[str, Connection]):
         """The connection to this source that there is, told of what is known by now, or a new one."""
         known = self._now.get(source.name)
         if known is None or known.source.identity != source.identity:
-            return Connection(source, self._wake, self._moved, self._keeping, self._keepers)
+            return Connection(source, self._wake, self._moved, self._settings, self._task_pool)
         known.follow(source)
         return known
 
@@ -83,7 +85,7 @@ class Connections(Mapping[str, Connection]):
             connection.settled.wait(max(deadline - time.monotonic(), 0.0))
 
     def close(self, unresponsive: Collection[str]) -> None:
-        """End all, those of `unresponsive` domains, by key, last. Returns when they have ended, or in CLOSE_SECONDS."""
+        """End all, those of `unresponsive` domains, by key, last. Returns when they have ended, or in CLOSE_S."""
         with self._lock:
             self._open = False
             connections = self.values()

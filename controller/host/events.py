@@ -11,7 +11,7 @@ import libvirt
 
 LOG = logging.getLogger(__name__)
 
-ERROR_PAUSE_SECONDS = 1.0
+ERROR_PAUSE_S = 1.0
 """Rest after a failed turn (poll() out of memory), so that a lasting failure doesn't spin."""
 
 
@@ -57,7 +57,7 @@ class EventLoop:
                 libvirt.virEventRunDefaultImpl()
             except libvirt.libvirtError as error:
                 LOG.error("libvirt's event loop failed: %s", error)
-                self._stopping.wait(ERROR_PAUSE_SECONDS)
+                self._stopping.wait(ERROR_PAUSE_S)
 
 
 def _remove_timer(timer: int, _opaque: None) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
-from controller.engine.snapshot import HostReading, Outcome, Result
+from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult
 from controller.host import ksm, meminfo, processes
-from controller.host.calls import LATE_SECONDS
-from controller.host.connection import KEEPING, Keeping
+from controller.host.calls import LATE_S
+from controller.host.connection import CONNECTION_SETTINGS, ConnectionSettings
 from controller.host.connections import Connections
 from controller.host.events import EVENT_LOOP
 from controller.host.look import Look
@@ -22,9 +22,9 @@ from controller.host.mover import Mover
 from controller.host.pressure import Pressure
 from controller.host.senses import Feelings, Sense, Senses
 from controller.host.sources import Source, source_of
-from controller.host.trouble import Trouble
+from controller.host.unavailable import UnavailableDomains
 
-START_SECONDS = 10.0
+START_S = 10.0
 """How long `start` waits for the first try to connect: a busy libvirtd answers in one, a frozen one never."""
 
 
@@ -43,7 +43,7 @@ def _nothing() -> str:
     return ""
 
 
-class Host:
+class LibvirtHost:
     """Effects of one node. `wake` is called from other threads when a step may be worth it before the next look.
 
     All methods but `inventory` and `connect` are for the control loop's thread. `look` and `apply` together take less
@@ -55,7 +55,7 @@ class Host:
         sources: Iterable[Source] = (),
         proc: Path = Path("/proc"),
         wake: Callable[[], None] = lambda: None,
-        keeping: Keeping = KEEPING,
+        settings: ConnectionSettings = CONNECTION_SETTINGS,
         sys: Path = Path("/sys"),
     ) -> None:
         """`proc` and `sys` are the host's, or a mount of them. Raises ValueError, see `connect`."""
@@ -64,23 +64,23 @@ class Host:
         self._lock = threading.Lock()
         self._moved: dict[str, int] = {}
         self._moved_at: dict[str, float] = {}
-        keeping = replace(keeping, starts=partial(processes.started, proc))
-        self._connections = Connections(wake, self._on_moved, keeping)
+        settings = replace(settings, starts=partial(processes.started, proc))
+        self._connections = Connections(wake, self._on_moved, settings)
         self._missing: Callable[[], str] = _nothing
         self.connect(sources)
-        self._trouble = trouble = Trouble()
-        self._looker = Looker(self._connections, trouble, moved_at=lambda key: self._moved_at.get(key, -math.inf))
-        self._mover = Mover(self._connections, trouble)
+        self._unavailable = unavailable = UnavailableDomains()
+        self._looker = Looker(self._connections, unavailable, moved_at=lambda key: self._moved_at.get(key, -math.inf))
+        self._mover = Mover(self._connections, unavailable)
         self._pressure = Pressure(proc, wake)
         self._senses = Senses(proc, sys, self.inventory, wake)
         self._started = False
 
     def start(self) -> None:
-        """Connect; returns when every connection is up or has failed once (see `status`), or START_SECONDS later."""
+        """Connect; returns when every connection is up or has failed once (see `status`), or START_S later."""
         self._started = True
         EVENT_LOOP.start()
         self._pressure.start()
-        self._connections.start(START_SECONDS)
+        self._connections.start(START_S)
         self._senses.start()
 
     def connect(self, sources: Iterable[Source], missing: Callable[[], str] = _nothing) -> None:
@@ -102,7 +102,7 @@ class Host:
         self._started = False
         self._senses.close()
         self._mover.close()
-        self._connections.close(self._trouble.unresponsive)
+        self._connections.close(self._unavailable.unresponsive)
         self._pressure.close()
         EVENT_LOOP.close()
 
@@ -116,7 +116,7 @@ class Host:
         """
         return self._looker.look(keys)
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
+    def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:
         """Carry out balloon changes, grows first; those that were not done, or may not have been, and why.
 
         What libvirt has not answered in time goes on; `drain_answers` tells the end, of which `wake` is called.
@@ -129,7 +129,7 @@ class Host:
         """
         self._mover.withdraw(stands)
 
-    def drain_answers(self) -> dict[str, tuple[Result, str]]:
+    def drain_answers(self) -> dict[str, tuple[OrderResult, str]]:
         """libvirt's late answers to orders whose outcome was unknown, since the last call, by key."""
         return self._mover.drain_answers()
 
@@ -137,7 +137,7 @@ class Host:
         """Newest balloon size in bytes of each domain whose balloon moved since the last call, by key."""
         with self._lock:
             moved, self._moved = self._moved, {}
-            since = time.monotonic() - LATE_SECONDS
+            since = time.monotonic() - LATE_S
             self._moved_at = {key: at for key, at in self._moved_at.items() if at > since}
         return moved
 

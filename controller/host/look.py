@@ -9,7 +9,7 @@ import libvirt
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.engine.snapshot import Life, Samples
+from controller.engine.snapshot import RunState, Samples
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -65,8 +65,8 @@ class Look:
     """
 
     keys: tuple[str, ...] = ()
-    life: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    """(m,) `Life` codes."""
+    run_state: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """(m,) `RunState` codes."""
     values: Floats = field(default_factory=lambda: np.empty((0, len(STATISTICS))))
     """(m, len(STATISTICS)); NaN where libvirt or the guest gave nothing."""
 
@@ -93,18 +93,18 @@ def read(keys: Sequence[str], replies: Collection[Mapping[str, Any]], in_job: Co
     values = np.array(rows, dtype=np.float64).reshape(-1, len(STATISTICS))
     sizes = values[:, _SIZE:]
     sizes[(sizes < 0) | (sizes >= _MOST)] = np.nan
-    life = _lives(values)
-    running = life == Life.RUNNING
-    life[running & np.fromiter(map(passed_over, replies), dtype=np.bool_, count=len(keys))] = Life.UNRESPONSIVE
+    run_state = _lives(values)
+    running = run_state == RunState.RUNNING
+    run_state[running & np.fromiter(map(passed_over, replies), dtype=np.bool_, count=len(keys))] = RunState.UNRESPONSIVE
     if in_job:
-        life[running & _among(keys, in_job)] = Life.BUSY
-    return Look(tuple(keys), life, values)
+        run_state[running & _among(keys, in_job)] = RunState.BUSY
+    return Look(tuple(keys), run_state, values)
 
 
-def unanswered(keys: Sequence[str], life: Life) -> Look:
+def unanswered(keys: Sequence[str], run_state: RunState) -> Look:
     """A look that brought back nothing but how the domains are."""
     values = np.full((len(keys), len(STATISTICS)), np.nan)
-    return Look(tuple(keys), np.full(len(keys), life, dtype=np.int64), values)
+    return Look(tuple(keys), np.full(len(keys), run_state, dtype=np.int64), values)
 
 
 def join(looks: Sequence[Look]) -> Look:
@@ -113,15 +113,15 @@ def join(looks: Sequence[Look]) -> Look:
     if not parts:
         return Look()
     keys = tuple(key for look in parts for key in look.keys)
-    life = np.concatenate([look.life for look in parts])
-    return Look(keys, life, np.concatenate([look.values for look in parts]))
+    run_state = np.concatenate([look.run_state for look in parts])
+    return Look(keys, run_state, np.concatenate([look.values for look in parts]))
 
 
 def arranged(look: Look, keys: Iterable[str]) -> Look:
     """The same look, its domains in the order of `keys`."""
     place = {key: position for position, key in enumerate(keys)}
     order = np.argsort([place[key] for key in look.keys], kind="stable")
-    return Look(tuple(look.keys[row] for row in order), look.life[order], look.values[order])
+    return Look(tuple(look.keys[row] for row in order), look.run_state[order], look.values[order])
 
 
 def to_samples(look: Look, index: Mapping[str, int]) -> Samples:
@@ -129,7 +129,7 @@ def to_samples(look: Look, index: Mapping[str, int]) -> Samples:
     rows = np.fromiter(map(index.get, look.keys, repeat(-1)), dtype=np.int64, count=len(look.keys))
     known = rows >= 0
     columns = (look.values[known] * _FACTORS).T
-    return Samples(rows[known], look.life[known], *columns[_REASON + 1 :])
+    return Samples(rows[known], look.run_state[known], *columns[_REASON + 1 :])
 
 
 def _lives(values: Floats) -> Ints:
@@ -137,7 +137,7 @@ def _lives(values: Floats) -> Ints:
     in_job = paused & np.isin(values[:, _REASON], _PAUSED_BY_JOB)
     in_job |= _running(values) & np.isin(values[:, _REASON], _RUNNING_IN_JOB)
     cases = [in_job, _running(values), paused]
-    return np.select(cases, [Life.BUSY, Life.RUNNING, Life.PAUSED], Life.NOT_RUNNING).astype(np.int64)
+    return np.select(cases, [RunState.BUSY, RunState.RUNNING, RunState.PAUSED], RunState.NOT_RUNNING).astype(np.int64)
 
 
 def _running(values: Floats) -> Bools:

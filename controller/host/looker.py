@@ -1,7 +1,7 @@
 """Looks at guests: one bulk call a connection, all connections at once, never longer than a deadline.
 
 Where there are several connections none of them keeps the others' guests waiting: one that takes longer than they do is
-left behind after SHARED_SECONDS, and asked again by a later look.
+left behind after SHARED_S, and asked again by a later look.
 
 A QEMU that hangs keeps the call that asked it. The call is left behind; it also holds that domain's job, so the
 same question asked again, with NOWAIT, passes the domain over and brings back all the others. A libvirt that is merely
@@ -19,38 +19,38 @@ from typing import Any
 import libvirt
 import numpy as np
 
-from controller.engine.snapshot import Life
-from controller.host.calls import FAILURES, LATE_SECONDS, NUDGE_SECONDS, Call, NotStartedError, wait_any
+from controller.engine.snapshot import RunState
+from controller.host.calls import FAILURES, LATE_S, NUDGE_S, Call, NotStartedError, wait_any
 from controller.host.connection import Connection, Link
+from controller.host.errorhints import said
 from controller.host.look import GROUPS, Look, arranged, join, numbers, passed_over, read, unanswered
-from controller.host.remedies import said
 from controller.host.sources import source_of
-from controller.host.trouble import Trouble, barred, job_runs
+from controller.host.unavailable import UnavailableDomains, barred, job_runs
 
 LOG = logging.getLogger(__name__)
 
-LOOK_SECONDS = (1.5, 0.75, 0.75)
+LOOK_S = (1.5, 0.75, 0.75)
 """Deadline of a look and of its repetitions. The first is far beyond a busy libvirtd's answer (3 ms for 10 guests,
 1.4 s for 1,000) and is waited for once a hang: from then on the domain is passed over. Where libvirt is slow it is
 asked once, and given the sum of them."""
 
-HELD_SECONDS = 0.3
+HELD_S = 0.3
 """How long a look waits for a domain that a call holds, ours or another's: one that does not hang reads it in
 milliseconds. A libvirtd that was stopped for a while takes up all calls at once, and they pass over what the first of
 them holds."""
 
 PAUSES = 6
-"""Between as many repetitions of a question, each twice as long as the one before, all together `HELD_SECONDS`: 5 ms at
+"""Between as many repetitions of a question, each twice as long as the one before, all together `HELD_S`: 5 ms at
 first."""
 
 
-SHARED_SECONDS = 0.25
+SHARED_S = 0.25
 """How long a look waits for one connection where there are others, after the last answer of those: ten looks at guests
 of a pod's libvirt, whose answer takes a few milliseconds, on a host that is busy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LookReply:
     """libvirt's replies by key, in its own order and without domains that are gone; which of them have a job."""
 
     replies: Mapping[str, Mapping[str, Any]]
@@ -58,7 +58,7 @@ class Answer:
 
 
 @dataclass(eq=False, slots=True)
-class Question:
+class LookRequest:
     """What one connection was asked."""
 
     connection: Connection
@@ -81,8 +81,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    question: Question
-    call: Call[Answer]
+    question: LookRequest
+    call: Call[LookReply]
 
 
 class _Pending:
@@ -100,9 +100,9 @@ class _Pending:
         """They were passed over; the earlier call may tell of them yet."""
         if held:
             self.held |= held
-            self.held_until = min(self.held_until, time.monotonic() + HELD_SECONDS)
+            self.held_until = min(self.held_until, time.monotonic() + HELD_S)
 
-    def expected(self, question: Question) -> bool:
+    def expected(self, question: LookRequest) -> bool:
         """A question's answer may tell of somebody who is still to be heard of."""
         unheard = question.unheard & self.keys.keys()
         return bool(unheard - self.held.keys()) or (bool(unheard) and time.monotonic() < self.held_until)
@@ -111,7 +111,7 @@ class _Pending:
         """Who has not been heard of by now does not answer."""
         held = {key: reply for key, reply in self.held.items() if key in self.keys}
         self.take(read(list(held), held.values()))
-        self.take(unanswered(list(self.keys), Life.UNRESPONSIVE))
+        self.take(unanswered(list(self.keys), RunState.UNRESPONSIVE))
 
     def by_connection(self) -> dict[str, list[str]]:
         """Who is still to be heard of, and not held."""
@@ -137,14 +137,14 @@ class Looker:
     def __init__(
         self,
         connections: Mapping[str, Connection],
-        trouble: Trouble,
+        unavailable: UnavailableDomains,
         *,
-        seconds: Sequence[float] = LOOK_SECONDS,
+        seconds: Sequence[float] = LOOK_S,
         moved_at: Callable[[str], float] = lambda _key: -math.inf,
     ) -> None:
         """`moved_at` tells, by key, when libvirt last said that a balloon moved, in monotonic seconds."""
         self._connections = connections
-        self._trouble = trouble
+        self._unavailable = unavailable
         self._seconds = seconds
         self._moved_at = moved_at
         self._open: list[_Call] = []
@@ -187,7 +187,7 @@ class Looker:
         in_vain: set[str] = set()
         for each in self._open:
             slow, age = each.question.link.calls.slow, each.call.age
-            if slow and age < LATE_SECONDS:
+            if slow and age < LATE_S:
                 pending.drop(each.question.unheard)
             elif self._shared and each.question.late and age < self._seconds[0]:
                 pending.drop(each.question.unheard - in_vain)
@@ -210,8 +210,8 @@ class Looker:
 
     def _start(self, connection: Connection, link: Link, keys: Sequence[str]) -> _Call | None:
         """Begin to ask; None when too many earlier calls hang."""
-        hung = link.calls.suspects() | self._trouble.unresponsive
-        question = Question(connection, link, keys, self._trouble.in_job & set(keys), hung, set(keys))
+        hung = link.calls.suspects() | self._unavailable.unresponsive
+        question = LookRequest(connection, link, keys, self._unavailable.in_job & set(keys), hung, set(keys))
         try:
             return _Call(question, link.calls.start(lambda: _ask(question), keys, question.told))
         except NotStartedError:
@@ -223,10 +223,10 @@ class Looker:
         deadline = end if slow else time.monotonic() + seconds
         heard_at = time.monotonic()
         while self._awaits(asked, pending):
-            shared = heard_at + SHARED_SECONDS if self._shared else deadline
+            shared = heard_at + SHARED_S if self._shared else deadline
             if (left := min(deadline, shared) - time.monotonic()) <= 0:
                 break
-            wait_any((each.call for each in self._open), min(left, NUDGE_SECONDS))
+            wait_any((each.call for each in self._open), min(left, NUDGE_S))
             if self._collect(pending):
                 heard_at = time.monotonic()
                 continue
@@ -253,7 +253,7 @@ class Looker:
                 self._lose(pending, each.question, error)
         return bool(returned)
 
-    def _lose(self, pending: _Pending, question: Question, error: Exception) -> None:
+    def _lose(self, pending: _Pending, question: LookRequest, error: Exception) -> None:
         """A call broke: nothing is known of those it was about."""
         if question.late:
             return
@@ -262,24 +262,26 @@ class Looker:
         question.connection.doubt()
         pending.drop(question.keys)
 
-    def _take(self, pending: _Pending, question: Question, answer: Answer, call: Call[Answer]) -> None:
+    def _take(self, pending: _Pending, question: LookRequest, answer: LookReply, call: Call[LookReply]) -> None:
         """What an answer tells of those that are still to be heard of, if it is not old news."""
         calls, wanted = question.link.calls, question.unheard & pending.keys.keys()
         if question.late:
-            slow = call.age < LATE_SECONDS
+            slow = call.age < LATE_S
             calls.slow |= slow and (not self._shared or call.age >= self._seconds[0])
             wanted = {key for key in wanted if slow and self._moved_at(key) < call.began}
         else:
             calls.slow &= call.age >= self._seconds[0]
-            self._trouble.in_job -= question.in_job - answer.in_job
+            self._unavailable.in_job -= question.in_job - answer.in_job
             pending.take(
-                unanswered([key for key in question.keys if key in wanted - answer.replies.keys()], Life.NOT_RUNNING)
+                unanswered(
+                    [key for key in question.keys if key in wanted - answer.replies.keys()], RunState.NOT_RUNNING
+                )
             )
         replies = {key: reply for key, reply in answer.replies.items() if key in wanted}
         look = read(list(replies), replies.values(), answer.in_job)
-        unread = {look.keys[row] for row in np.flatnonzero(look.life == Life.UNRESPONSIVE)}
+        unread = {look.keys[row] for row in np.flatnonzero(look.run_state == RunState.UNRESPONSIVE)}
         if not question.late:
-            unread = unread & calls.suspects() - self._trouble.unresponsive
+            unread = unread & calls.suspects() - self._unavailable.unresponsive
             pending.hold({key: replies[key] for key in unread})
         if unread:
             replies = {key: reply for key, reply in replies.items() if key not in unread}
@@ -289,14 +291,14 @@ class Looker:
             other.question.unheard.difference_update(replies)
 
     def _note_unresponsive(self, look: Look) -> None:
-        self._trouble.forget(self._connections)
-        hung = np.flatnonzero(look.life == Life.UNRESPONSIVE)
-        if self._trouble.unresponsive or len(hung):
-            self._trouble.unresponsive -= set(look.keys)
-            self._trouble.unresponsive |= {look.keys[position] for position in hung}
+        self._unavailable.forget(self._connections)
+        hung = np.flatnonzero(look.run_state == RunState.UNRESPONSIVE)
+        if self._unavailable.unresponsive or len(hung):
+            self._unavailable.unresponsive -= set(look.keys)
+            self._unavailable.unresponsive |= {look.keys[position] for position in hung}
 
 
-def _ask(question: Question) -> Answer:
+def _ask(question: LookRequest) -> LookReply:
     """The libvirt calls of a look; runs in a thread that may hang."""
     entries = question.link.entries
     domains = {key: entries[key].domain for key in question.keys if key in entries}
@@ -306,14 +308,14 @@ def _ask(question: Question) -> Answer:
         again = unread - question.hung
         if not again:
             break
-        time.sleep(HELD_SECONDS * 2**pause / (2**PAUSES - 1))
+        time.sleep(HELD_S * 2**pause / (2**PAUSES - 1))
         replies |= _replies(question, [domains[key] for key in again])
         unread = _passed_over(replies)
     barring = {key for key in question.in_job & replies.keys() - unread if _is(barred, domains[key])}
-    return Answer(replies, barring | {key for key in unread if _is(job_runs, domains[key])})
+    return LookReply(replies, barring | {key for key in unread if _is(job_runs, domains[key])})
 
 
-def _replies(question: Question, domains: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
+def _replies(question: LookRequest, domains: Sequence[Any]) -> dict[str, Mapping[str, Any]]:
     """libvirt's, by key. What was not asked for is left out: a pod's libvirt is the pod's, and may answer anything."""
     flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
     replies = question.link.handle.domainListGetStats(domains, GROUPS, flags) if domains else []

@@ -26,7 +26,7 @@ class MeminfoError(Exception):
     """The host's memory cannot be read; the message names the file, the field and the remedy."""
 
 
-class Memory(NamedTuple):
+class Meminfo(NamedTuple):
     """Bytes."""
 
     total: int
@@ -37,7 +37,7 @@ class Memory(NamedTuple):
     """Memory of processes that share it, and files in a tmpfs."""
 
 
-def read(proc: Path) -> Memory:
+def read(proc: Path) -> Meminfo:
     """Read `meminfo` below `proc`, and how much ZFS would give back. Raises MeminfoError."""
     path = proc / "meminfo"
     try:
@@ -53,7 +53,7 @@ def read(proc: Path) -> Memory:
     if free > total or free - available > UNAVAILABLE * total:
         raise MeminfoError(_senseless(path, "MemFree", free, total, f", and MemAvailable {available}"))
     available = min(available + reclaimable_by_zfs(proc), total)
-    return Memory(total, available, max(swap_total - swap_free, 0), shared)
+    return Meminfo(total, available, max(swap_total - swap_free, 0), shared)
 
 
 def reclaimable_by_zfs(proc: Path) -> int:

@@ -10,32 +10,32 @@ import libvirt
 
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Outcome, Result
+from controller.engine.snapshot import OrderOutcome, OrderResult
+from controller.host.callqueue import CallQueue, QueuedCall
 from controller.host.calls import FAILURES, NotStartedError
 from controller.host.connection import Connection, Link
-from controller.host.lane import Errand, Lane
-from controller.host.remedies import said
-from controller.host.roster import Entry
+from controller.host.domaincache import CachedDomain
+from controller.host.errorhints import said
 from controller.host.sources import source_of
-from controller.host.trouble import Trouble, barred
+from controller.host.unavailable import UnavailableDomains, barred
 
 LOG = logging.getLogger(__name__)
 
 KIB = 1024
 MIB = 1024 * KIB
 
-MOVE_SECONDS = 1.5
+MOVE_S = 1.5
 """Deadline of all orders of a turn together: QEMU takes one in milliseconds, the guest obeys later. With the looks' 3 s
 the loop is away for less than 5 s, whatever hangs."""
 
-SHARED_SECONDS = 0.25
+SHARED_S = 0.25
 """The same where there are several connections: what one of them has not taken by then it takes while the others go
 on."""
 
-GROW_WAITS_SECONDS = 30.0
+GROW_WAITS_S = 30.0
 """How long an order to grow may wait for its turn: what it gives is set aside meanwhile."""
 
-SHRINK_WAITS_SECONDS = 5.0
+SHRINK_WAITS_S = 5.0
 """How long an order to shrink may: later it would take memory on the word of old statistics."""
 
 
@@ -64,11 +64,11 @@ class _Order:
     """One that was sent, or is to be."""
 
     action: Action
-    entry: Entry
+    entry: CachedDomain
     """The domain as it was then."""
     link: Link
-    lane: Lane
-    errand: Errand
+    call_queue: CallQueue
+    queued_call: QueuedCall
 
     @property
     def same_life(self) -> bool:
@@ -85,94 +85,99 @@ class Mover:
     """For the control loop's thread only. `connections` by their part of a key."""
 
     def __init__(
-        self, connections: Mapping[str, Connection], trouble: Trouble, *, seconds: float = MOVE_SECONDS
+        self, connections: Mapping[str, Connection], unavailable: UnavailableDomains, *, seconds: float = MOVE_S
     ) -> None:
         self._connections = connections
-        self._trouble = trouble
+        self._unavailable = unavailable
         self._seconds = seconds
-        self._lanes: dict[Connection, Lane] = {}
+        self._call_queues: dict[Connection, CallQueue] = {}
         self._late: dict[str, _Order] = {}
         """By key, those whose outcome was told to be unknown."""
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
+    def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:
         """Carry out balloon changes, grows first; those that were not done, or may not have been, and why."""
-        self._lanes = {each: lane for each, lane in self._lanes.items() if each in self._connections.values()}
+        self._call_queues = {
+            each: call_queue for each, call_queue in self._call_queues.items() if each in self._connections.values()
+        }
         deadline = time.monotonic() + self._patience
         outcomes, orders = [], []
         for action in sorted(actions, key=lambda action: not action.grows):
             try:
                 orders.append(self._move(action))
             except NotMovedError as why:
-                outcomes.append(Outcome(action.row, Result.REFUSED, _not_set(action, str(why))))
-        for lane in {order.lane for order in orders}:
-            errands = [order.errand for order in orders if order.lane is lane]
-            lane.wait(errands, deadline - time.monotonic())
+                outcomes.append(OrderOutcome(action.row, OrderResult.REFUSED, _not_set(action, str(why))))
+        for call_queue in {order.call_queue for order in orders}:
+            queued_calls = [order.queued_call for order in orders if order.call_queue is call_queue]
+            call_queue.wait(queued_calls, deadline - time.monotonic())
         for order in orders:
             result, message = self._outcome(order)
-            if result is not Result.DONE:
-                outcomes.append(Outcome(order.action.row, result, message))
-            if result is Result.UNKNOWN:
+            if result is not OrderResult.DONE:
+                outcomes.append(OrderOutcome(order.action.row, result, message))
+            if result is OrderResult.UNKNOWN:
                 self._late[order.action.key] = order
         return tuple(outcomes)
 
     @property
     def _patience(self) -> float:
         """Seconds that a turn waits for its orders."""
-        return min(self._seconds, SHARED_SECONDS) if len(self._connections) > 1 else self._seconds
+        return min(self._seconds, SHARED_S) if len(self._connections) > 1 else self._seconds
 
     def withdraw(self, stands: Callable[[Action], bool]) -> None:
         """Orders that still wait are not to be sent where their decision does not stand any more."""
         for order in self._late.values():
             if not order.same_life or not stands(order.action):
-                order.lane.withdraw(order.errand, WITHDRAWN)
+                order.call_queue.withdraw(order.queued_call, WITHDRAWN)
 
-    def drain_answers(self) -> dict[str, tuple[Result, str]]:
+    def drain_answers(self) -> dict[str, tuple[OrderResult, str]]:
         """What has become of late orders since the last call, by key."""
-        for lane in {order.lane for order in self._late.values()}:
-            lane.expire()
-        settled = {key: order for key, order in self._late.items() if order.errand.settled}
+        for call_queue in {order.call_queue for order in self._late.values()}:
+            call_queue.expire()
+        settled = {key: order for key, order in self._late.items() if order.queued_call.settled}
         for key in settled:
             del self._late[key]
         return {key: self._late_answer(order) for key, order in settled.items()}
 
     def close(self) -> None:
         """Send nothing any more; what was sent goes on."""
-        for lane in self._lanes.values():
-            lane.close()
+        for call_queue in self._call_queues.values():
+            call_queue.close()
 
-    def _late_answer(self, order: _Order) -> tuple[Result, str]:
+    def _late_answer(self, order: _Order) -> tuple[OrderResult, str]:
         result, message = self._outcome(order)
-        if message and result is not Result.UNKNOWN:
-            level = logging.WARNING if result is Result.REFUSED else logging.INFO
+        if message and result is not OrderResult.UNKNOWN:
+            level = logging.WARNING if result is OrderResult.REFUSED else logging.INFO
             LOG.log(level, "domain %s: %s", order.action.name, message)
         # Where the connection broke, QEMU may have taken the order: its size will tell.
-        return (Result.DONE, "") if result is Result.UNKNOWN else (result, message)
+        return (OrderResult.DONE, "") if result is OrderResult.UNKNOWN else (result, message)
 
-    def _outcome(self, order: _Order) -> tuple[Result, str]:
-        if not order.errand.settled and order.errand.call is None:
-            return Result.UNKNOWN, f"the order of {order.size} waits, as libvirt is busy with earlier ones"
-        if not order.errand.settled:
+    def _outcome(self, order: _Order) -> tuple[OrderResult, str]:
+        if not order.queued_call.settled and order.queued_call.call is None:
+            return OrderResult.UNKNOWN, f"the order of {order.size} waits, as libvirt is busy with earlier ones"
+        if not order.queued_call.settled:
             message = f"QEMU has not taken the order of {order.size} within {self._patience:g} s; it may do so yet"
             LOG.warning("domain %s: %s", order.action.name, message)
-            return Result.UNKNOWN, message
+            return OrderResult.UNKNOWN, message
         try:
-            order.errand.outcome()
+            order.queued_call.outcome()
         except _BarredError:
-            self._trouble.in_job.add(order.action.key)
+            self._unavailable.in_job.add(order.action.key)
             why = Reason.BUSY.text
         except _LostError:
             why = "the connection to libvirt was lost before it was sent"
         except NotStartedError as error:
-            if order.errand.revoked:
-                return Result.WITHDRAWN, _not_set(order.action, str(error))
+            if order.queued_call.revoked:
+                return OrderResult.WITHDRAWN, _not_set(order.action, str(error))
             why = str(error)
         except FAILURES as error:
             if not _lives(order.link.handle):
-                return Result.UNKNOWN, f"the connection broke under the order of {order.size}; QEMU may have taken it"
+                return (
+                    OrderResult.UNKNOWN,
+                    f"the connection broke under the order of {order.size}; QEMU may have taken it",
+                )
             why = said(error)
         else:
-            return Result.DONE, ""
-        return Result.REFUSED, _not_set(order.action, why)
+            return OrderResult.DONE, ""
+        return OrderResult.REFUSED, _not_set(order.action, why)
 
     def _move(self, action: Action) -> _Order:
         """Raises NotMovedError."""
@@ -184,31 +189,31 @@ class Mover:
             raise NotMovedError(connection.error())
         entry = self._ready(link, action.key)
         handle, size = link.handle, kibibytes(action, entry.facts.maximum)
-        waits = GROW_WAITS_SECONDS if action.grows else SHRINK_WAITS_SECONDS
-        errand = Errand(action.key, time.monotonic() + waits)
-        lane = self._lane(connection, link)
-        lane.add(errand, lambda: _send(handle, entry.domain, size, errand))
-        return _Order(action, entry, link, lane, errand)
+        waits = GROW_WAITS_S if action.grows else SHRINK_WAITS_S
+        queued_call = QueuedCall(action.key, time.monotonic() + waits)
+        call_queue = self._call_queue(connection, link)
+        call_queue.add(queued_call, lambda: _send(handle, entry.domain, size, queued_call))
+        return _Order(action, entry, link, call_queue, queued_call)
 
-    def _lane(self, connection: Connection, link: Link) -> Lane:
+    def _call_queue(self, connection: Connection, link: Link) -> CallQueue:
         """The orders of an open connection."""
-        lane = self._lanes.get(connection)
-        if lane is None or lane.calls is not link.calls:
-            lane = self._lanes[connection] = Lane(link.calls, ORDERS_AT_ONCE, connection.wake)
-        return lane
+        call_queue = self._call_queues.get(connection)
+        if call_queue is None or call_queue.calls is not link.calls:
+            call_queue = self._call_queues[connection] = CallQueue(link.calls, ORDERS_AT_ONCE, connection.wake)
+        return call_queue
 
-    def _ready(self, link: Link, key: str) -> Entry:
+    def _ready(self, link: Link, key: str) -> CachedDomain:
         """The domain, if an order would not have to wait. Raises NotMovedError."""
         if key not in link.entries:
             raise NotMovedError(Reason.NOT_RUNNING.text)
         if key in self._late or link.calls.hangs(key):
             raise NotMovedError("it is still busy with the previous change")
-        if key in self._trouble.unresponsive:
+        if key in self._unavailable.unresponsive:
             raise NotMovedError(Reason.UNRESPONSIVE.text)
         return link.entries[key]
 
 
-def _life(entry: Entry) -> tuple[int, float]:
+def _life(entry: CachedDomain) -> tuple[int, float]:
     return entry.facts.incarnation, entry.facts.reset_at
 
 
@@ -222,18 +227,18 @@ def _not_set(action: Action, why: str) -> str:
     return f"the balloon was not set to {action.target / MIB:.0f} MiB: {why}"
 
 
-def _send(handle: Any, domain: Any, size: int, errand: Errand) -> None:
+def _send(handle: Any, domain: Any, size: int, queued_call: QueuedCall) -> None:
     """It may have waited; runs in a thread that may hang, also over the question for a job."""
     if not _lives(handle):
         raise _LostError
     if barred(domain):
         raise _BarredError
-    errand.require()
+    queued_call.require()
     _set(domain, size)
 
 
 def _lives(handle: Any) -> bool:
-    """Whether a connection still is one; of one that its keeper has closed meanwhile libvirt says nothing."""
+    """Whether a connection still is one; of one that its supervisor has closed meanwhile libvirt says nothing."""
     try:
         return bool(handle.isAlive())
     except libvirt.libvirtError:

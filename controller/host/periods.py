@@ -16,28 +16,28 @@ import libvirt
 from controller.engine.reasons import Reason
 from controller.host.calls import FAILURES, Calls, NotStartedError
 from controller.host.domain_xml import describe
+from controller.host.domaincache import CachedDomain
+from controller.host.errorhints import said
 from controller.host.marks import mark, marked
-from controller.host.remedies import said
-from controller.host.roster import Entry
 
 LOG = logging.getLogger(__name__)
 
-SET_SECONDS = 2.0
+SET_S = 2.0
 """A period is set in milliseconds; a QEMU that takes longer hangs."""
 
-WORK_SECONDS = 2.0
-"""How long periods may keep the keeper from its other work."""
+WORK_S = 2.0
+"""How long periods may keep the supervisor from its other work."""
 
-RETRY_SECONDS = 60.0
+RETRY_S = 60.0
 """Rest after a failure: it is not urgent, and a domain in a long job refuses for as long as the job lasts."""
 
 FOR_OTHERS = 2
 """Calls that may hang beside those that set periods: looks and orders matter more."""
 
-CLOSING_SECONDS = 10.0
+CLOSING_S = 10.0
 """In which all are put back in the end: some 7,000 of a libvirt that takes 5.5 ms for each of three calls."""
 
-CLOSING_SET_SECONDS = 1.0
+CLOSING_SET_S = 1.0
 """A domain that takes longer then is left behind."""
 
 CLOSING_AT_ONCE = 8
@@ -61,7 +61,7 @@ class Periods:
         """Set since the domains were read last."""
         self._retry: dict[str, float] = {}
 
-    def want(self, key: str, entry: Entry, seconds: int) -> bool:
+    def want(self, key: str, entry: CachedDomain, seconds: int) -> bool:
         """Ask for a period where it is off, or is one of ours; True when there is something to do."""
         if entry.facts.obstacle != Reason.NONE:
             return False
@@ -78,7 +78,7 @@ class Periods:
             self._wanted[key] = seconds
         return asked != seconds
 
-    def release(self, entries: Mapping[str, Entry], keys: Collection[str]) -> bool:
+    def release(self, entries: Mapping[str, CachedDomain], keys: Collection[str]) -> bool:
         """Ask to put back what was there before; True when there is something to do."""
         with self._lock:
             for key in keys:
@@ -92,33 +92,33 @@ class Periods:
             return any(self._retry.get(key, 0.0) <= self._clock() for key in self._wanted)
 
     def work(
-        self, entries: Mapping[str, Entry], calls: Calls, interrupted: Callable[[], bool] = lambda: False
+        self, entries: Mapping[str, CachedDomain], calls: Calls, interrupted: Callable[[], bool] = lambda: False
     ) -> set[str]:
-        """Do what was asked, for WORK_SECONDS or until `interrupted`; the keys whose XML changed by it.
+        """Do what was asked, for WORK_S or until `interrupted`; the keys whose XML changed by it.
 
         `entries` must have been read after the last call's changes.
         """
         self._fresh = {}
         self._retry = {key: at for key, at in self._retry.items() if at > self._clock()}
-        deadline = time.monotonic() + WORK_SECONDS
+        deadline = time.monotonic() + WORK_S
         changed = set()
         for key, seconds in self._due(entries, set(self._retry)):
             if time.monotonic() >= deadline or interrupted():
                 break
-            if self._set(calls, key, entries[key], seconds, SET_SECONDS, FOR_OTHERS):
+            if self._set(calls, key, entries[key], seconds, SET_S, FOR_OTHERS):
                 changed.add(key)
         return changed
 
-    def put_back(self, entries: Mapping[str, Entry], calls: Calls, hang: Collection[str]) -> None:
+    def put_back(self, entries: Mapping[str, CachedDomain], calls: Calls, hang: Collection[str]) -> None:
         """Do what was asked, in the end: many at a time, those last that `hang`."""
         due = deque(sorted(self._due(entries, ()), key=lambda each: each[0] in hang))
-        deadline = time.monotonic() + CLOSING_SECONDS
+        deadline = time.monotonic() + CLOSING_S
 
         def some() -> None:
             with suppress(IndexError):
                 while time.monotonic() < deadline:
                     key, seconds = due.popleft()
-                    self._set(calls, key, entries[key], seconds, CLOSING_SET_SECONDS, 0)
+                    self._set(calls, key, entries[key], seconds, CLOSING_SET_S, 0)
 
         helpers = [
             threading.Thread(target=some, name="ballast-periods", daemon=True)
@@ -130,18 +130,18 @@ class Periods:
         some()
         for helper in helpers:
             if helper.ident is not None:
-                helper.join(max(deadline - time.monotonic(), 0.0) + CLOSING_SET_SECONDS)
+                helper.join(max(deadline - time.monotonic(), 0.0) + CLOSING_SET_S)
 
-    def _due(self, entries: Mapping[str, Entry], resting: Collection[str]) -> list[tuple[str, int]]:
+    def _due(self, entries: Mapping[str, CachedDomain], resting: Collection[str]) -> list[tuple[str, int]]:
         """What was asked, of domains that are there; what was asked of others is forgotten."""
         with self._lock:
             self._wanted = {key: seconds for key, seconds in self._wanted.items() if key in entries}
             return [(key, seconds) for key, seconds in self._wanted.items() if key not in resting]
 
-    def _ours(self, key: str, entry: Entry) -> bool:
+    def _ours(self, key: str, entry: CachedDomain) -> bool:
         return key in self._fresh or OFF != entry.period == entry.marked
 
-    def _set(self, calls: Calls, key: str, entry: Entry, seconds: int, patience: float, spare: int) -> bool:
+    def _set(self, calls: Calls, key: str, entry: CachedDomain, seconds: int, patience: float, spare: int) -> bool:
         """Set one, at most `patience` seconds, while `spare` others may hang too; True where its XML changed."""
 
         def work() -> bool:
@@ -153,7 +153,7 @@ class Periods:
             calls.require(1 + spare)
             changed = calls.run(work, (key,), patience)
         except (*FAILURES, NotStartedError) as error:
-            self._retry[key] = self._clock() + RETRY_SECONDS
+            self._retry[key] = self._clock() + RETRY_S
             why = f"no answer within {patience:g} s" if isinstance(error, TimeoutError) else said(error)
             LOG.warning("domain %s: its statistics period was not set: %s", entry.facts.name, why)
             if seconds != OFF:
@@ -171,12 +171,12 @@ class Periods:
                 del self._wanted[key]
 
 
-def _may_be_ours(entry: Entry) -> bool:
+def _may_be_ours(entry: CachedDomain) -> bool:
     """It bears the mark, and the period is that or not seen to be set yet."""
     return entry.marked != OFF and entry.period in {OFF, entry.marked}
 
 
-def _change(entry: Entry, seconds: int) -> bool:
+def _change(entry: CachedDomain, seconds: int) -> bool:
     """The libvirt calls that set a period; runs in a thread that may hang. True where the XML is no longer `entry`'s.
 
     The XML is read once more: what somebody else has set meanwhile is theirs.

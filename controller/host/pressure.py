@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from controller.host.meminfo import Memory
+from controller.host.meminfo import Meminfo
 
 LOG = logging.getLogger(__name__)
 
@@ -20,13 +20,13 @@ TRIGGERS = (b"some 150000 1000000\0", b"some 300000 2000000\0")
 """Wake when tasks stalled for memory 15 % of a window: well before reclaim thrashes, well above noise. The first
 needs CAP_SYS_RESOURCE; without it the kernel takes only windows of 2 s."""
 
-HOLD_SECONDS = 3.0
+HOLD_S = 3.0
 """How long one trigger counts as pressure: the kernel repeats it once a window (at most 2 s) while it lasts."""
 
 MARK_FRACTION = 0.05
 """Without PSI the host is under pressure when less than this of its memory is available."""
 
-CLOSE_SECONDS = 1.0
+CLOSE_S = 1.0
 """The thread only waits in poll(), so it ends at once; longer means a bug, and it is a daemon."""
 
 
@@ -90,15 +90,15 @@ class Pressure:
         if self._thread is None or self._stop is None:
             return
         os.eventfd_write(self._stop, 1)
-        self._thread.join(CLOSE_SECONDS)
+        self._thread.join(CLOSE_S)
         os.close(self._stop)
         self._thread = self._stop = None
 
-    def now(self, memory: Memory) -> bool:
+    def now(self, memory: Meminfo) -> bool:
         """True while the host is under memory pressure; `memory` is its newest reading."""
         return self._clock() < self._until if self._watching() else memory.available < self.mark(memory)
 
-    def mark(self, memory: Memory) -> float:
+    def mark(self, memory: Meminfo) -> float:
         """Bytes below which MemAvailable counts as pressure; 0 where the kernel tells of pressure itself."""
         return 0.0 if self._watching() else MARK_FRACTION * memory.total
 
@@ -114,7 +114,7 @@ class Pressure:
                 if ready[trigger] & select.POLLERR:
                     self._fall_back(f"{self._path}: the kernel took the trigger back")
                     return
-                self._until = self._clock() + HOLD_SECONDS
+                self._until = self._clock() + HOLD_S
                 self._wake()
         finally:
             os.close(trigger)

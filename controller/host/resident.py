@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.inventory import DomainFacts
-from controller.host.followed import Entry, Followed
+from controller.host.processfiles import ProcessFile, ProcessFiles
 
 Floats = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ LONGEST = 128
 NOT_RESIDENT = "its memory is not in QEMU's resident size: huge pages, or a confidential guest"
 
 
-class Resident(Followed):
+class Resident(ProcessFiles):
     """For one thread."""
 
     def open(self, folder: int) -> int:
@@ -40,7 +40,7 @@ class Resident(Followed):
         pages = [self._pages(each) for each in self.entries.values()]
         return np.array(pages, dtype=np.float64) * PAGE
 
-    def _pages(self, entry: Entry) -> float:
+    def _pages(self, entry: ProcessFile) -> float:
         """Which column holds guest memory depends on how a file is mapped: both count. Of a guest in no file only
         memory that belongs to none does, and so not QEMU's programs.
         """

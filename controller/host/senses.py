@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.inventory import DomainFacts
-from controller.host.followed import OTHER_DESCRIPTORS, Followed, allow_descriptors
 from controller.host.processes import PID_FILES
+from controller.host.processfiles import OTHER_DESCRIPTORS, ProcessFiles, allow_descriptors
 from controller.host.resident import Resident
 from controller.host.stalls import Stalls
 
@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-PASS_SECONDS = 0.15
+PASS_S = 0.15
 """Rest between two passes over all domains: what a guest takes shows in QEMU's resident size after 0.05 to 0.15 s."""
 
 LOAD = 0.02
@@ -39,14 +39,14 @@ LEAST = 8 * 2**20
 LEAST_PART = 1 / 64
 """Of what is resident, likewise: half of the least reserve that a guest's kernel needs (`Tuning.low`)."""
 
-WINDOW_SECONDS = 1.0
+WINDOW_S = 1.0
 """Over which growth is told: guests send statistics once a second, and what is older they have told themselves."""
 
 BURST = 8.0
 REFILL = 0.2
 """Wakes of one domain in a row, and a second from then on: what grows for its own sake costs a look in 5 s, no more."""
 
-HANGS_SECONDS = 10.0
+HANGS_S = 10.0
 """Without a pass that long nothing is felt any more: a process that is searched for can keep who reads its command line
 waiting. Ten thousand domains take 2 s from pass to pass."""
 
@@ -56,7 +56,7 @@ RESIDENT, SWAP, PRESSURE = "resident", "swap", "pressure"
 CONNECTION_DESCRIPTORS = 2
 """Of a connection to libvirt, which each domain in a pod has for itself: its socket, and what wakes who waits there."""
 
-CLOSE_SECONDS = 1.0
+CLOSE_S = 1.0
 """The thread only reads /proc, so it ends at once; longer means a bug, and it is a daemon."""
 
 
@@ -70,7 +70,7 @@ class Feelings:
     grew: Floats = field(default_factory=lambda: np.empty(0))
     """Bytes by which that has grown since `since`; 0 where it has not."""
     since: Floats = field(default_factory=lambda: np.empty(0))
-    """Monotonic seconds, WINDOW_SECONDS ago at most."""
+    """Monotonic seconds, WINDOW_S ago at most."""
     woke: frozenset[str] = frozenset()
     """Domains that grew so much since they were told of last that they should be looked at now."""
     stalled: frozenset[str] = frozenset()
@@ -91,7 +91,7 @@ class Sense:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _SenseReport:
     """How one sense was at the last pass."""
 
     domains: int = 0
@@ -126,7 +126,7 @@ class GrowthDetector:
         self.at = -np.inf
         """Monotonic seconds of the last pass."""
         self._passes: list[tuple[float, Floats]] = []
-        """The last ones, `WINDOW_SECONDS` long."""
+        """The last ones, `WINDOW_S` long."""
 
     def among(self, facts: Sequence[DomainFacts]) -> "GrowthDetector":
         """The same for the domains that there are now."""
@@ -146,7 +146,7 @@ class GrowthDetector:
         """One pass. (n,) True for those that grew so much that they are to wake the loop."""
         self._wakes = np.minimum(self._wakes + REFILL * (now - self.at), BURST)
         self.at, self.resident = now, resident
-        self._passes = [each for each in self._passes if each[0] >= now - WINDOW_SECONDS] + [(now, resident)]
+        self._passes = [each for each in self._passes if each[0] >= now - WINDOW_S] + [(now, resident)]
         self._base = np.fmin(self._base, resident)
         enough = np.maximum(LEAST, LEAST_PART * resident)
         woke = self.allow(resident - self._base >= enough)
@@ -194,7 +194,7 @@ class Senses:
         self._woke: set[str] = set()
         self._stalled: set[str] = set()
         self._sources = {RESIDENT: f"{proc}/PID/statm", PRESSURE: "PSI triggers on domains' cgroups"}
-        self._told = dict.fromkeys(self._sources, _Told())
+        self._told = dict.fromkeys(self._sources, _SenseReport())
         self._began = -np.inf
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -211,7 +211,7 @@ class Senses:
         if self._thread is None:
             return
         self._stop.set()
-        self._thread.join(CLOSE_SECONDS)
+        self._thread.join(CLOSE_S)
 
     def feel(self) -> Feelings:
         """What is felt now. Who `woke` the loop, or `stalled`, is told once."""
@@ -235,11 +235,11 @@ class Senses:
         with self._lock:
             told = self._told[name]
             if self._hangs():
-                return Sense(name, source, 0, f"nothing could be read for {HANGS_SECONDS:g} s; does a QEMU hang?")
+                return Sense(name, source, 0, f"nothing could be read for {HANGS_S:g} s; does a QEMU hang?")
         return Sense(name, source, told.domains, _summed(told.troubles))
 
     def _hangs(self) -> bool:
-        return self._clock() - max(self._growth.at, self._began) > HANGS_SECONDS
+        return self._clock() - max(self._growth.at, self._began) > HANGS_S
 
     def turn(self) -> None:
         """One pass over all domains."""
@@ -264,10 +264,10 @@ class Senses:
         if woke.any() or stalled.any():
             self._wake()
 
-    def _tell(self, sense: str, followed: Followed) -> None:
+    def _tell(self, sense: str, followed: ProcessFiles) -> None:
         """Note of how many domains it tells, and log when others cannot be felt for another reason than before."""
         troubles = tuple((each.facts.name, each.trouble) for each in followed.entries.values() if each.trouble)
-        before, self._told[sense] = self._told[sense], _Told(len(followed.entries) - len(troubles), troubles)
+        before, self._told[sense] = self._told[sense], _SenseReport(len(followed.entries) - len(troubles), troubles)
         if troubles != before.troubles and {why for _, why in troubles} != {why for _, why in before.troubles}:
             LOG.info("sense %s: %s", sense, _summed(troubles) or "it tells of every domain")
 
@@ -284,7 +284,7 @@ class Senses:
 
 def rest(took: float) -> float:
     """Seconds until the next pass, after one that took `took` seconds of a processor."""
-    return max(PASS_SECONDS, took / LOAD)
+    return max(PASS_S, took / LOAD)
 
 
 def _summed(troubles: Collection[tuple[str, str]]) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from controller.engine.inventory import Pod
+from controller.host.domaincache import Handle
 from controller.host.locality import refusal
 from controller.host.opening import open_here
-from controller.host.roster import Handle
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.inventory import DomainFacts
-from controller.host.followed import Followed, NeverError
 from controller.host.pressure import TRIGGERS, open_trigger
 from controller.host.processes import PID_FILES, read_file
+from controller.host.processfiles import NeverError, ProcessFiles
 
 Bools = NDArray[np.bool_]
 
@@ -28,7 +28,7 @@ PARTS = frozenset({"libvirt", "emulator"})
 """cgroups that libvirt makes within a domain's; QEMU's first thread is in one of them."""
 
 
-class Stalls(Followed):
+class Stalls(ProcessFiles):
     """For one thread."""
 
     def __init__(

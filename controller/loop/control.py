@@ -12,7 +12,7 @@ from controller.engine.decision import Action, Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import BalloonEvents, Felt, HostReading, Outcome, Result, Samples, Snapshot
+from controller.engine.snapshot import BalloonEvents, Felt, HostReading, OrderOutcome, OrderResult, Samples, Snapshot
 from controller.engine.standing import stands
 from controller.engine.state import State
 from controller.engine.step import align, due, next_due, parting, step
@@ -23,12 +23,12 @@ from controller.loop.alarms import Alarms
 from controller.loop.clock import Clock
 from controller.loop.ports import Host, PolicySource
 from controller.observe.advice import advice
-from controller.observe.board import Board, Publication, reached
-from controller.observe.chronicle import Chronicle
-from controller.observe.journal import Journal
+from controller.observe.decisionhistory import DecisionHistory
+from controller.observe.eventlog import EventLog
+from controller.observe.loopcounters import LOOK, ORDER, LoopCounters
 from controller.observe.remarks import Ownership, ownership
-from controller.observe.tally import LOOK, ORDER, Tally
-from controller.observe.trail import Trail
+from controller.observe.statusstore import StatusSnapshot, StatusStore, reached
+from controller.observe.timeseries import TimeSeries
 
 GAP_S = 0.1
 """Least seconds between two iterations: a storm of balloon events is worth one step, not one each."""
@@ -52,18 +52,20 @@ class Iteration:
 class ControlLoop:
     """Runs the engine against a host. Not thread-safe: `run` and `iterate` belong to one thread."""
 
-    def __init__(self, host: Host, source: PolicySource, clock: Clock, board: Board, *, observe: bool = False) -> None:
+    def __init__(
+        self, host: Host, source: PolicySource, clock: Clock, status_store: StatusStore, *, observe: bool = False
+    ) -> None:
         """`observe`: nothing is changed, whatever the policies' modes."""
         self._host = host
         self._source = source
         self._clock = clock
-        self._board = board
+        self._status_store = status_store
         self._observe = observe
-        self.tally = Tally(clock.monotonic)
+        self.loop_counters = LoopCounters(clock.monotonic)
         """For the metrics."""
-        self._journal = Journal()
-        self._chronicle = Chronicle()
-        self._trail = Trail()
+        self._event_log = EventLog()
+        self._decision_history = DecisionHistory()
+        self._time_series = TimeSeries()
         self._shortage = Shortage()
         self._state = State.initial()
         self._inventory: Inventory | None = None
@@ -75,7 +77,7 @@ class ControlLoop:
         self._ownership = Ownership()
         self._in_force: dict[str, Metadata] = {}
         self._wishes_errors: dict[str, str] = {}
-        self._answers: dict[str, tuple[Result, str]] = {}
+        self._answers: dict[str, tuple[OrderResult, str]] = {}
         """By key, of orders that were not done, or may not have been; for the next step."""
         self._refusals: dict[str, str] = {}
         """By key, what libvirt said when it last refused an order."""
@@ -107,9 +109,9 @@ class ControlLoop:
         now = self._clock.monotonic()
         decision = self._decide(inventory, samples, felt, now)
         self._host.withdraw(self._stands)
-        self.tally.false_alarms(self._alarms.settle(self._state, asked, now))
+        self.loop_counters.false_alarms(self._alarms.settle(self._state, asked, now))
         refused = self._apply(decision, inventory)
-        self.tally.looked(self._state.reason[samples.rows])
+        self.loop_counters.looked(self._state.reason[samples.rows])
         self._asked = frozenset(asked)
         iteration = Iteration(decision, refused, len(samples.rows))
         self._tell(iteration, now)
@@ -132,7 +134,7 @@ class ControlLoop:
         memory they have.
         """
         orders = parting(self._state, self._clock.monotonic())
-        self._journal.actions(orders, self._apply(Decision(orders), self._state.inventory))
+        self._event_log.actions(orders, self._apply(Decision(orders), self._state.inventory))
         self._host.restore_statistics(sorted(self._periods))
         self._periods = {}
 
@@ -146,13 +148,13 @@ class ControlLoop:
         unowned = Reason.AWAITING_POLICIES if self._source.awaited else Reason.NO_POLICY
         assignment = assign(facts, policies, node, unowned, observe=self._observe)
         gone = () if self._inventory is None else self._inventory.index.keys() - assignment.inventory.index.keys()
-        self._journal.forget(gone)
+        self._event_log.forget(gone)
         self._refusals = {key: said for key, said in self._refusals.items() if key not in gone}
         self._facts, self._version, self._inventory = facts, version, assignment.inventory
         self._in_force = {policy.name: policy.metadata for policy in policies}
         self._ownership = Ownership() if self._source.awaited else ownership(assignment, self._in_force, node.name)
         self._wishes_errors = {domain.key: domain.asked.error for domain in facts}
-        self._journal.remarks(self._ownership.remarks)
+        self._event_log.remarks(self._ownership.remarks)
         now = self._clock.monotonic()
         self._succeed(facts, assignment.inventory, now)
         self._let_go(assignment.inventory)
@@ -197,7 +199,7 @@ class ControlLoop:
     def _feel(self) -> Feelings:
         """What the host feels; who is felt to grow, or to stall, is to be looked at."""
         felt = self._host.feel()
-        self.tally.alarms(*self._alarms.hear(felt, self._state, self._clock.monotonic()))
+        self.loop_counters.alarms(*self._alarms.hear(felt, self._state, self._clock.monotonic()))
         return felt
 
     def _whom_to_ask(self, inventory: Inventory) -> list[str]:
@@ -209,7 +211,7 @@ class ControlLoop:
     def _look(self, asked: Sequence[str], inventory: Inventory) -> Samples:
         if not asked:
             return Samples.empty()
-        with self.tally.call(LOOK):
+        with self.loop_counters.call(LOOK):
             return to_samples(self._host.look(asked), inventory.index)
 
     def _decide(self, inventory: Inventory, samples: Samples, felt: Feelings, now: float) -> Decision:
@@ -217,7 +219,7 @@ class ControlLoop:
         reading = self._read_host()
         if reading is None:
             return Decision()
-        with self.tally.step():
+        with self.loop_counters.step():
             self._state, decision = step(self._state, self._snapshot(inventory, samples, felt, reading), now)
         return decision
 
@@ -226,31 +228,31 @@ class ControlLoop:
         try:
             self._reading = self._host.read()
         except (MeminfoError, OSError) as error:
-            self._journal.host_unread(str(error))
+            self._event_log.host_unread(str(error))
         else:
-            self._journal.host_unread("")
+            self._event_log.host_unread("")
         return self._reading
 
     def _apply(self, decision: Decision, inventory: Inventory) -> dict[str, str]:
         """Carry out the decision; libvirt's message by key, of actions it refused."""
-        self.tally.proposals(decision.proposals)
+        self.loop_counters.proposals(decision.proposals)
         self._answers = {}
         if not decision.actions:
             return {}
-        with self.tally.call(ORDER):
+        with self.loop_counters.call(ORDER):
             outcomes = self._host.apply(decision.actions)
         self._answers = {inventory.keys[each.row]: (each.result, each.message) for each in outcomes}
         self._note_refusals(self._answers)
-        refused = {key: message for key, (result, message) in self._answers.items() if result is Result.REFUSED}
-        self.tally.orders(decision.actions, refused)
+        refused = {key: message for key, (result, message) in self._answers.items() if result is OrderResult.REFUSED}
+        self.loop_counters.orders(decision.actions, refused)
         return refused
 
     def _stands(self, action: Action) -> bool:
         """Whether an order that waits would be given by what is known now."""
         return stands(action, self._state)
 
-    def _note_refusals(self, answers: Mapping[str, tuple[Result, str]]) -> None:
-        new = {key: message for key, (result, message) in answers.items() if result is Result.REFUSED}
+    def _note_refusals(self, answers: Mapping[str, tuple[OrderResult, str]]) -> None:
+        new = {key: message for key, (result, message) in answers.items() if result is OrderResult.REFUSED}
         self._refusals = self._refusals | new
 
     def _snapshot(self, inventory: Inventory, samples: Samples, felt: Feelings, reading: HostReading) -> Snapshot:
@@ -261,7 +263,7 @@ class ControlLoop:
         self._note_refusals(late)
         answers = {**self._answers, **late}
         outcomes = tuple(
-            Outcome(inventory.index[key], *answer) for key, answer in answers.items() if key in inventory.index
+            OrderOutcome(inventory.index[key], *answer) for key, answer in answers.items() if key in inventory.index
         )
         return Snapshot(
             inventory=inventory,
@@ -278,14 +280,16 @@ class ControlLoop:
     def _tell(self, iteration: Iteration, now: float) -> None:
         connections = tuple(self._host.status())
         self._looked = self._looked or (reached(connections) and (iteration.looked > 0 or not self._asked))
-        self._journal.notices(iteration.decision.notices, self._advise)
-        self._journal.proposals(iteration.decision.proposals)
-        self._journal.actions(iteration.decision.actions, iteration.refused)
-        self._chronicle = self._chronicle.extended(self._state, iteration.decision, iteration.refused, now)
-        self._trail = self._trail.extended(self._state, now)
+        self._event_log.notices(iteration.decision.notices, self._advise)
+        self._event_log.proposals(iteration.decision.proposals)
+        self._event_log.actions(iteration.decision.actions, iteration.refused)
+        self._decision_history = self._decision_history.extended(
+            self._state, iteration.decision, iteration.refused, now
+        )
+        self._time_series = self._time_series.extended(self._state, now)
         self._shortage = self._shortage.extended(self._state, now)
-        self._board.publish(
-            Publication(
+        self._status_store.publish(
+            StatusSnapshot(
                 at=now,
                 state=self._state,
                 connections=connections,
@@ -297,8 +301,8 @@ class ControlLoop:
                 in_force=self._in_force,
                 outage=self._source.outage,
                 awaited=self._source.awaited,
-                chronicle=self._chronicle,
-                trail=self._trail,
+                decision_history=self._decision_history,
+                time_series=self._time_series,
                 senses=self._senses(),
                 shortage=self._shortage,
             )

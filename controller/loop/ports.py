@@ -7,10 +7,10 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, Outcome, Result
+from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult
 from controller.host.look import Look
 from controller.host.senses import Feelings, Sense
-from controller.observe.board import Connection
+from controller.observe.statusstore import ConnectionView
 
 
 class Host(Protocol):
@@ -27,7 +27,7 @@ class Host(Protocol):
         """Read the statistics of these domains in one call a connection."""
         ...
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
+    def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:
         """Change balloons, in order; what was not done, or may not have been."""
         ...
 
@@ -35,7 +35,7 @@ class Host(Protocol):
         """Send none of the orders that wait for their turn and whose decision does not stand any more."""
         ...
 
-    def drain_answers(self) -> Mapping[str, tuple[Result, str]]:
+    def drain_answers(self) -> Mapping[str, tuple[OrderResult, str]]:
         """Late answers to orders whose outcome was unknown, since the last call, by key."""
         ...
 
@@ -55,7 +55,7 @@ class Host(Protocol):
         """The host's own memory, now. Raises MeminfoError."""
         ...
 
-    def status(self) -> Sequence[Connection]:
+    def status(self) -> Sequence[ConnectionView]:
         """State of every libvirt connection."""
         ...
 

@@ -1,1 +1,1 @@
-"""Effects that show what Ballast does: the published board, the local HTTP endpoint, metrics and the log."""
+"""Effects that show what Ballast does: the published status store, the local HTTP endpoint, metrics and the log."""

@@ -11,9 +11,9 @@ from controller.engine.decision import Figures
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 from controller.engine.tuning import Tuning
-from controller.observe.chronicle import Chronicle, Entry, Outcome
+from controller.observe.decisionhistory import DecisionHistory, DecisionOutcome, DecisionRecord
 from controller.observe.text import MIB, change, display_name, mib, reason_with_advice, seconds, stays
-from controller.observe.trail import Trail
+from controller.observe.timeseries import TimeSeries
 
 TOGETHER_S = 30.0
 """Seconds between one domain's giving and another's getting within which they are told together: a balloon's way."""
@@ -36,8 +36,8 @@ class Scene:
     """What an explanation is made from: one publication."""
 
     state: State
-    chronicle: Chronicle
-    trail: Trail
+    decision_history: DecisionHistory
+    time_series: TimeSeries
     now: float
     """Monotonic seconds."""
 
@@ -61,12 +61,12 @@ def explanation(domain: Mapping[str, Any], scene: Scene) -> dict[str, Any]:
     """One domain of the `/state` document, what holds now, how it went, its last decisions, newest first."""
     key = domain["key"]
     row = scene.state.inventory.index[key]
-    changes = list(_changes(scene.chronicle))
-    entries = reversed(scene.chronicle.entries.get(key, ()))
+    changes = list(_changes(scene.decision_history))
+    entries = reversed(scene.decision_history.entries.get(key, ()))
     return {
         "domain": dict(domain),
         "standing": standing(domain, scene.state.figures(row), Reason(int(scene.state.reason[row]))),
-        "trail": scene.trail.document(key),
+        "trail": scene.time_series.document(key),
         "decisions": [_decision(each, *_others(each, key, changes, scene), scene.now) for each in entries],
     }
 
@@ -81,7 +81,7 @@ def standing(domain: Mapping[str, Any], seen: Figures, reason: Reason) -> list[s
         f"{owner} owns it; it is {pace} and looked at every {seconds(domain['interval_s'])}.",
         f"Allocation {mib(domain['allocation'])}, between {mib(domain['minimum'])} and {mib(domain['maximum'])}.",
         *_under_enforce(domain),
-        *_grounds(seen, reason),
+        *_decision_inputs(seen, reason),
         *(() if reason.moves else weighed(seen, reason)),
         f"Now: {reason_with_advice(domain)} [{domain['reason']}].",
     ]
@@ -93,7 +93,7 @@ def _under_enforce(domain: Mapping[str, Any]) -> Iterator[str]:
         yield f"Under Enforce it would have {mib(domain['target'])} by now."
 
 
-def _decision(entry: Entry, others: list[dict[str, Any]], more: int, now: float) -> dict[str, Any]:
+def _decision(entry: DecisionRecord, others: list[dict[str, Any]], more: int, now: float) -> dict[str, Any]:
     seen = entry.figures
     return {
         "age_s": round(now - entry.at, 1),
@@ -105,28 +105,28 @@ def _decision(entry: Entry, others: list[dict[str, Any]], more: int, now: float)
         "more_others": more,
         "sentences": [
             _headline(entry, seen),
-            *_grounds(seen, entry.reason),
+            *_decision_inputs(seen, entry.reason),
             *weighed(seen, entry.reason),
             *_told(others, more, entry),
         ],
     }
 
 
-def _headline(entry: Entry, seen: Figures) -> str:
+def _headline(entry: DecisionRecord, seen: Figures) -> str:
     reason = f"{entry.reason.text} [{entry.reason}]"
-    if entry.outcome is Outcome.NOTED:
+    if entry.outcome is DecisionOutcome.NOTED:
         return f"Noted: {reason}."
     halted = stays(seen.allocation, seen.target)
     verb = {
-        Outcome.DONE: "Halted" if halted else "Grown" if entry.grows else "Shrunk",
-        Outcome.PROPOSED: "Enforce would change it",
-        Outcome.REFUSED: "libvirt refused",
+        DecisionOutcome.DONE: "Halted" if halted else "Grown" if entry.grows else "Shrunk",
+        DecisionOutcome.PROPOSED: "Enforce would change it",
+        DecisionOutcome.REFUSED: "libvirt refused",
     }[entry.outcome]
     refusal = f" libvirt says: {entry.error}" if entry.error else ""
     return f"{verb}: {change(seen.allocation, seen.target)}: {reason}.{refusal}"
 
 
-def _grounds(seen: Figures, reason: Reason) -> Iterator[str]:
+def _decision_inputs(seen: Figures, reason: Reason) -> Iterator[str]:
     """The numbers that decided, from demand to what the node can give; that is nothing to one that is left alone."""
     if not isfinite(seen.demand):
         yield "The guest's demand is not known."
@@ -223,19 +223,19 @@ class _Change:
 
     key: str
     at: float
-    outcome: Outcome
+    outcome: DecisionOutcome
     size: float
 
 
-def _changes(chronicle: Chronicle) -> Iterator[_Change]:
-    for key, entries in chronicle.entries.items():
+def _changes(decision_history: DecisionHistory) -> Iterator[_Change]:
+    for key, entries in decision_history.entries.items():
         for each in entries:
-            if each.outcome in {Outcome.DONE, Outcome.PROPOSED}:
+            if each.outcome in {DecisionOutcome.DONE, DecisionOutcome.PROPOSED}:
                 seen = each.figures
                 yield _Change(key, each.at, each.outcome, seen.target - seen.allocation)
 
 
-def _others(entry: Entry, key: str, changes: list[_Change], scene: Scene) -> tuple[list[dict[str, Any]], int]:
+def _others(entry: DecisionRecord, key: str, changes: list[_Change], scene: Scene) -> tuple[list[dict[str, Any]], int]:
     """Who gave just before this domain grew, or got just after it shrank, largest first; and how many more."""
     total: dict[str, float] = {}
     grows = entry.grows
@@ -251,7 +251,7 @@ def _others(entry: Entry, key: str, changes: list[_Change], scene: Scene) -> tup
     return told, len(largest) - len(told)
 
 
-def _told(others: list[dict[str, Any]], more: int, entry: Entry) -> Iterator[str]:
+def _told(others: list[dict[str, Any]], more: int, entry: DecisionRecord) -> Iterator[str]:
     if others:
         names = ", ".join(f"{each['name']} ({mib(each['bytes'])})" for each in others[:NAMED])
         rest = f" and {len(others) + more - NAMED} more" if len(others) + more > NAMED else ""

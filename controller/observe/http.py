@@ -1,7 +1,8 @@
 """The local HTTP endpoint: `/state`, `/healthz`, `/readyz`, `/metrics`, and pages it is given. Read-only, never in the
 loop's way.
 
-It runs on threads of its own and reads the board, which needs no lock. What a client may cost is bounded in `wire`.
+It runs on threads of its own and reads the status store, which needs no lock. What a client may cost is bounded in
+`wire`.
 """
 
 import asyncio
@@ -28,10 +29,10 @@ from prometheus_client.registry import Collector
 
 from controller.api.printable import printable
 from controller.observe.address import Address
-from controller.observe.board import Verdict
+from controller.observe.clients import REQUEST_LIMIT, Clients
 from controller.observe.metrics import Collecting, StateCollector, registry
+from controller.observe.statusstore import ProbeResult
 from controller.observe.webconfig import BusyError, WebConfig
-from controller.observe.wire import REQUEST_LIMIT, Clients
 
 _log = logging.getLogger(__name__)
 
@@ -81,18 +82,18 @@ Page = Callable[[Request], Reply]
 NO_PAGES: Mapping[str, Page] = {}
 
 
-class Shown(Protocol):
-    """What is shown: `Board`, or the like. Asked from several threads at a time."""
+class StatusSource(Protocol):
+    """What is shown: `StatusStore`, or the like. Asked from several threads at a time."""
 
     def document(self) -> dict[str, Any]:
         """The `/state` document, JSON-able."""
         ...
 
-    def health(self) -> Verdict:
+    def health(self) -> ProbeResult:
         """The answer to `/healthz`."""
         ...
 
-    def readiness(self) -> Verdict:
+    def readiness(self) -> ProbeResult:
         """The answer to `/readyz`."""
         ...
 
@@ -102,21 +103,21 @@ class Pages:
 
     def __init__(
         self,
-        board: Shown,
+        status_store: StatusSource,
         collecting: Collecting = StateCollector,
         more: Mapping[str, Page] = NO_PAGES,
         failures: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`collecting` makes the metrics of the board's document; `more` are further pages, by path.
+        """`collecting` makes the metrics of the status store's document; `more` are further pages, by path.
 
         `failures` are the tries in which the address could not be had.
         """
-        self._board = board
-        self._registry: CollectorRegistry = registry(board, collecting, failures)
+        self._status_store = status_store
+        self._registry: CollectorRegistry = registry(status_store, collecting, failures)
         self._pages: dict[str, Page] = {
             "/state": lambda _: self._state(),
-            "/healthz": lambda _: _verdict(board.health()),
-            "/readyz": lambda _: _verdict(board.readiness()),
+            "/healthz": lambda _: _verdict(status_store.health()),
+            "/readyz": lambda _: _verdict(status_store.readiness()),
             "/metrics": self._metrics,
             **more,
         }
@@ -130,7 +131,7 @@ class Pages:
         return page(Request(query, headers))
 
     def _state(self) -> Reply:
-        return Reply(HTTPStatus.OK, "application/json", together(map(str.encode, _json(self._board.document()))))
+        return Reply(HTTPStatus.OK, "application/json", together(map(str.encode, _json(self._status_store.document()))))
 
     def _metrics(self, request: Request) -> Reply:
         """Written family by family: the whole is never there as one `str`."""
@@ -152,7 +153,7 @@ class Endpoint:
     def __init__(
         self,
         address: Address,
-        board: Shown,
+        status_store: StatusSource,
         collecting: Collecting = StateCollector,
         more: Mapping[str, Page] = NO_PAGES,
         secured: WebConfig | None = None,
@@ -168,7 +169,7 @@ class Endpoint:
         """Tries in which the address could not be had."""
         self._listener: socket.socket | None = None
         self._listen()
-        self._pages = Pages(board, collecting, more, lambda: self._failures)
+        self._pages = Pages(status_store, collecting, more, lambda: self._failures)
         if not address.loopback and secured is None:
             _log.warning("--listen %s: whoever reaches this address can read the state; there is no login", address)
 
@@ -217,14 +218,14 @@ class Endpoint:
             except ListenError as error:
                 _log.error("%s. Not tried any more", error)
                 return
-        answers = Answers(self._pages, self._address, self._secured)
+        answers = HttpResponder(self._pages, self._address, self._secured)
         if self._secured is None:
             await Clients(self._listener, answers).serve(self._stop)
         else:
             await Clients(self._listener, answers, self._secured.context).serve(self._stop)
 
 
-class Answers:
+class HttpResponder:
     """Requests and answers as bytes."""
 
     def __init__(self, pages: Pages, address: Address, secured: WebConfig | None = None) -> None:
@@ -374,7 +375,7 @@ def _remedy(error: OSError) -> str:
     return "choose another address, or none"
 
 
-def _verdict(verdict: Verdict) -> Reply:
+def _verdict(verdict: ProbeResult) -> Reply:
     status = HTTPStatus.OK if verdict.ok else HTTPStatus.SERVICE_UNAVAILABLE
     return _text(status, "ok" if verdict.ok else "\n".join(map(printable, verdict.reasons)))
 

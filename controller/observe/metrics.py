@@ -111,18 +111,18 @@ _POLICY_GAUGES = {
 
 
 class DocumentCollector(Collector, ABC):
-    """Turns a board's `/state` document into metric families. A figure that is not known has no sample."""
+    """Turns a status store's `/state` document into metric families. A figure that is not known has no sample."""
 
-    def __init__(self, board: Documented, *counting: Counting) -> None:
+    def __init__(self, status_store: Documented, *counting: Counting) -> None:
         """`counting` count what stands in no document."""
-        self._board = board
+        self._status_store = status_store
         self._counting = counting
 
     def collect(self) -> Iterator[Metric]:
         """All families of one consistent publication, and what was counted beside it."""
         build = {"version": __version__, "python": platform.python_version()}
         yield family(InfoMetricFamily, "ballast_build", "The running Ballast.", build, [(build, 1)])
-        yield from self.figures(self._board.document())
+        yield from self.figures(self._status_store.document())
         for each in self._counting:
             yield from each.collect()
 
@@ -136,13 +136,13 @@ class StateCollector(DocumentCollector):
 
     def __init__(
         self,
-        board: Documented,
+        status_store: Documented,
         *counting: Counting,
         per_domain: bool = True,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """Without `per_domain` the families of domains are missing. `wall`: seconds since the epoch."""
-        super().__init__(board, *counting)
+        super().__init__(status_store, *counting)
         self._per_domain = per_domain
         self._wall = wall
 
@@ -191,7 +191,7 @@ class StateCollector(DocumentCollector):
 
 def loop_metrics(*counting: Counting, per_domain: bool) -> Collecting:
     """The metrics of a control loop, with or without series for each domain."""
-    return lambda board: StateCollector(board, *counting, per_domain=per_domain)
+    return lambda status_store: StateCollector(status_store, *counting, per_domain=per_domain)
 
 
 class ListenCollector(Collector):
@@ -212,7 +212,7 @@ class ListenCollector(Collector):
 
 
 def registry(
-    board: Documented, collecting: Collecting = StateCollector, failures: Callable[[], int] = lambda: 0
+    status_store: Documented, collecting: Collecting = StateCollector, failures: Callable[[], int] = lambda: 0
 ) -> CollectorRegistry:
     """A registry of Ballast's own: the state, the endpoint, and the process's CPU and memory.
 
@@ -220,7 +220,7 @@ def registry(
     """
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no types
     own = CollectorRegistry()
-    own.register(collecting(board))
+    own.register(collecting(status_store))
     own.register(ListenCollector(failures))
     ProcessCollector(registry=own)
     return own

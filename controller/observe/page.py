@@ -1,6 +1,6 @@
 """The page for people without a dashboard: one host's domains, as HTML that needs nothing but its own origin.
 
-Whatever comes from outside (names, reasons of libvirt) is escaped here; what a browser may load is said in `site`.
+Whatever comes from outside (names, reasons of libvirt) is escaped here; what a browser may load is said in `routes`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ import numpy as np
 from controller.api.printable import printable
 from controller.observe.sparkline import sparkline
 from controller.observe.text import MIB, display_name, mib, reason_with_advice, seconds, troubles_of
-from controller.observe.trail import STEP_S, Trail
+from controller.observe.timeseries import STEP_S, TimeSeries
 
 Document = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ screen, where a domain is a card, not a row, each figure has its title beside it
 `data-title`."""
 
 
-def overview(state: Document, trail: Trail) -> Iterator[str]:
+def overview(state: Document, time_series: TimeSeries) -> Iterator[str]:
     """The whole node, from its `/state` document, in parts."""
     node = state["node"]
     head = (
@@ -43,19 +43,18 @@ def overview(state: Document, trail: Trail) -> Iterator[str]:
         _summary(node),
         _senses(state["senses"]),
     )
-    return _page(f"{node['name']} - Ballast", chain(head, _domains(state["domains"], trail)), state["version"])
+    return _page(f"{node['name']} - Ballast", chain(head, _domains(state["domains"], time_series)), state["version"])
 
 
-def detail(explained: Document, trail: Trail, version: str) -> Iterator[str]:
+def detail(explained: Document, time_series: TimeSeries, version: str) -> Iterator[str]:
     """One domain's last decisions, from its `/explain` document, in parts; what is not known is said."""
     parts = [_back()]
     for each in explained["domains"]:
         domain = each["domain"]
-        points = trail.points(domain["key"])
-        parts.append(
-            f"<h1>{_text(display_name(domain))}</h1>{_legend()}<div class=large>{_chart(domain, trail, points)}</div>"
-        )
-        parts.append(_axes(domain, trail, points))
+        points = time_series.points(domain["key"])
+        chart = _chart(domain, time_series, points)
+        parts.append(f"<h1>{_text(display_name(domain))}</h1>{_legend()}<div class=large>{chart}</div>")
+        parts.append(_axes(domain, time_series, points))
         parts.append(f"<h2>What holds now</h2>{_sentences(each['standing'])}<h2>Last decisions</h2>")
         parts.append("".join(map(_decision, each["decisions"])) or "<p>None yet: it was left as it is.</p>")
     if not explained["domains"]:
@@ -119,11 +118,11 @@ def _because(trouble: str) -> str:
     return f'<span class="more">{_text(trouble)}</span>' if trouble else ""
 
 
-def _domains(domains: list[Document], trail: Trail) -> Iterator[str]:
+def _domains(domains: list[Document], time_series: TimeSeries) -> Iterator[str]:
     if not domains:
         yield "<p>No running domains.</p>"
         return
-    points = trail.points()
+    points = time_series.points()
     heads = "".join(_head(name or _span(points), kind) for name, kind in COLUMNS)
     yield (
         '<div class="tools"><label id="filter" hidden>Filter '
@@ -132,7 +131,7 @@ def _domains(domains: list[Document], trail: Trail) -> Iterator[str]:
         '<div class="scroll" tabindex="0" role="region" aria-label="Domains"><table>'
         f"<thead><tr>{heads}</tr></thead><tbody>"
     )
-    yield from (_row(domain, trail, points) for domain in domains)
+    yield from (_row(domain, time_series, points) for domain in domains)
     yield "</tbody></table></div>"
 
 
@@ -154,9 +153,9 @@ def _span(points: int) -> str:
     return "Last minute" if minutes == 1 else f"Last {minutes} minutes"
 
 
-def _axes(domain: Document, trail: Trail, points: int) -> str:
+def _axes(domain: Document, time_series: TimeSeries, points: int) -> str:
     """What a chart alone does not tell; nothing of an empty one."""
-    known = trail.of(domain["key"])
+    known = time_series.of(domain["key"])
     if not np.isfinite(known).any():
         return ""
     return f'<p class="more">{_span(points)}, 0 to {mib(float(np.nanmax(known)))}</p>'
@@ -166,7 +165,7 @@ def _head(name: str, kind: str) -> str:
     return f'<th scope="col" class="{kind}" data-sort="{kind}">{name}</th>'
 
 
-def _row(domain: Document, trail: Trail, points: int) -> str:
+def _row(domain: Document, time_series: TimeSeries, points: int) -> str:
     sizes = "".join(_size(name, domain[name]) for name in ("demand", "forecast", "allocation", "target"))
     word, kind = ("stable", "calm") if domain["stable"] else ("unstable", "restless")
     if domain["pressure"]:
@@ -176,7 +175,7 @@ def _row(domain: Document, trail: Trail, points: int) -> str:
     return (
         f'<tr><th scope="row"><a href="/domain?key={_address(domain["key"])}">{_text(display_name(domain))}</a>'
         f'<span class="more">{_owner(domain)}</span></th>'
-        f'<td class="wide" data-title="{_span(points)}">{_chart(domain, trail, points)}</td>{sizes}'
+        f'<td class="wide" data-title="{_span(points)}">{_chart(domain, time_series, points)}</td>{sizes}'
         f'<td class="number wide" data-title="Looks every" data-value="{interval}">{escape(seconds(interval))}</td>'
         f'<td class="{kind} wide" data-title="Stability"><span aria-hidden="true">{sign}</span>&nbsp;{word}</td>'
         f'<td class="why">{_why(domain)}</td></tr>'
@@ -202,9 +201,9 @@ def _size(name: str, size: int | None) -> str:
     return f'<td class="number" data-title="{name.capitalize()}" data-value="{value}">{escape(mib(size))}</td>'
 
 
-def _chart(domain: Document, trail: Trail, points: int) -> str:
+def _chart(domain: Document, time_series: TimeSeries, points: int) -> str:
     sizes = ", ".join(f"{name} {mib(domain[name])}" for name in ("demand", "forecast", "allocation"))
-    return sparkline(trail.of(domain["key"])[:, -points:], escape(f"Now: {sizes}"))
+    return sparkline(time_series.of(domain["key"])[:, -points:], escape(f"Now: {sizes}"))
 
 
 def _decision(decision: Document) -> str:

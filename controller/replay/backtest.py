@@ -7,12 +7,12 @@ from pathlib import Path
 
 from controller.api.policy import MemoryPolicy
 from controller.api.quantity import format_quantity
-from controller.api.selectors import Candidate, Candidates
+from controller.api.selectors import SelectorSubject, SelectorSubjects
 from controller.replay.ballast import MIB, reserve_mib
 from controller.replay.controllers import FIXED, OURS, PEERS, guests_report, make
 from controller.replay.pool import Pool, Watcher
 from controller.replay.run import replay
-from controller.replay.score import Figures, Result, write_allocations, write_looks
+from controller.replay.score import ReplayFigures, ScoredReplay, write_allocations, write_looks
 from controller.replay.trace import Trace
 
 HOST_PERCENTS = (110, 125, 150)
@@ -30,7 +30,7 @@ class BacktestError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class TraceSource:
     """A trace and what it is called."""
 
     path: str
@@ -49,10 +49,10 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ReplayJob:
     """One replay."""
 
-    source: Source
+    source: TraceSource
     host_mib: float
     controller: str
     setting: Setting
@@ -61,14 +61,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ReplayRun:
     """One replay's outcome."""
 
-    source: Source
+    source: TraceSource
     host_mib: float
     controller: str
-    figures: Figures
-    result: Result | None
+    figures: ReplayFigures
+    result: ScoredReplay | None
     """With the whole record, of the controllers that are `DRAWN`."""
 
     def entry(self) -> dict[str, str | float]:
@@ -86,25 +86,25 @@ def base_mib(trace: Trace) -> float:
     return min(trace.peak_mib, trace.maximum_mib)
 
 
-def sources(traces: Sequence[tuple[str, Trace]]) -> tuple[Source, ...]:
+def sources(traces: Sequence[tuple[str, Trace]]) -> tuple[TraceSource, ...]:
     """Traces by the paths the user gave; namesakes in different folders are numbered."""
-    found: dict[str, Source] = {}
+    found: dict[str, TraceSource] = {}
     for path, trace in traces:
         stem = Path(path).name.removesuffix(".gz").removesuffix(".csv")
         number, label = 1, stem
         while label in found:
             number += 1
             label = f"{stem}-{number}"
-        found[label] = Source(path, label, trace)
+        found[label] = TraceSource(path, label, trace)
     return tuple(found.values())
 
 
-def check(setting: Setting, given: Sequence[Source]) -> None:
+def check(setting: Setting, given: Sequence[TraceSource]) -> None:
     """Raise BacktestError for a policy that would leave a whole trace alone."""
     spec = setting.policy.spec
     field = "selectors" if spec.selectors else "domainSelector"
     for source in given:
-        if not Candidates([Candidate(name) for name in source.trace.domains]).selected(
+        if not SelectorSubjects([SelectorSubject(name) for name in source.trace.domains]).selected(
             spec.domain_selector, spec.selectors
         ):
             raise BacktestError(
@@ -114,7 +114,7 @@ def check(setting: Setting, given: Sequence[Source]) -> None:
             )
 
 
-def unlike(policy: MemoryPolicy, jobs: Sequence[Job]) -> str | None:
+def unlike(policy: MemoryPolicy, jobs: Sequence[ReplayJob]) -> str | None:
     """What to say where the policy keeps much of the smallest host from Ballast, and from no peer; None: nothing."""
     host = min((job.host_mib for job in jobs if job.controller not in PEERS), default=inf)
     reserve, budget = reserve_mib(policy, host), policy.spec.budget
@@ -130,12 +130,12 @@ def unlike(policy: MemoryPolicy, jobs: Sequence[Job]) -> str | None:
 
 
 def plan(
-    given: Sequence[Source],
+    given: Sequence[TraceSource],
     hosts_mib: Sequence[float],
     controllers: Sequence[str],
     setting: Setting,
     folder: Path | None,
-) -> tuple[Job, ...]:
+) -> tuple[ReplayJob, ...]:
     """All combinations, in the order in which they are reported. No `hosts_mib`: HOST_PERCENTS of each trace."""
     pairs = [
         (source, host)
@@ -143,25 +143,27 @@ def plan(
         for host in (hosts_mib or [percent / 100 * base_mib(source.trace) for percent in HOST_PERCENTS])
     ]
     return tuple(
-        Job(source, host, name, setting, folder and (folder if len(pairs) == 1 else folder / _place(source, host)))
+        ReplayJob(
+            source, host, name, setting, folder and (folder if len(pairs) == 1 else folder / _place(source, host))
+        )
         for source, host in pairs
         for name in controllers
     )
 
 
-def run_all(jobs: Sequence[Job], pool: Pool, watcher: Watcher) -> list[Run]:
+def run_all(jobs: Sequence[ReplayJob], pool: Pool, watcher: Watcher) -> list[ReplayRun]:
     """Replay them, side by side, and write their files. Raises PoolError, ReplayError, OSError."""
     watcher.more(len(jobs))
     for folder in {job.folder for job in jobs if job.folder is not None}:
         folder.mkdir(parents=True, exist_ok=True)
     return [
-        Run(job.source, job.host_mib, job.controller, figures, result)
+        ReplayRun(job.source, job.host_mib, job.controller, figures, result)
         for job, (figures, result) in zip(jobs, pool.outcomes(run, jobs, watcher.done), strict=True)
     ]
 
 
-def run(job: Job) -> tuple[Figures, Result | None]:
-    """Replay one and write its files; see `Run`. Raises ReplayError, OSError."""
+def run(job: ReplayJob) -> tuple[ReplayFigures, ScoredReplay | None]:
+    """Replay one and write its files; see `ReplayRun`. Raises ReplayError, OSError."""
     controller = make(job.controller, job.setting.policy)
     reporting = guests_report(job.controller)
     result = replay(job.source.trace, controller, job.host_mib, job.setting.autodeflate, free_page_reporting=reporting)
@@ -173,6 +175,6 @@ def run(job: Job) -> tuple[Figures, Result | None]:
     return result.figures, drawn
 
 
-def _place(source: Source, host_mib: float) -> str:
+def _place(source: TraceSource, host_mib: float) -> str:
     """A folder's name that no other pair has; host sizes differ by more than a KiB."""
     return f"{source.label}-{f'{host_mib:.3f}'.rstrip('0').rstrip('.')}"

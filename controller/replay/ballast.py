@@ -7,13 +7,13 @@ import numpy as np
 from controller.api.policy import MemoryPolicy, NodeSelector
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import NodeIdentity, assign, node_budget
-from controller.engine.snapshot import BalloonEvents, Felt, HostReading, Life, Samples, Snapshot
+from controller.engine.snapshot import BalloonEvents, Felt, HostReading, RunState, Samples, Snapshot
 from controller.engine.state import State
 from controller.engine.step import DEFAULT, due, next_due, step
 from controller.engine.tuning import Tuning
 from controller.loop.alarms import Alarms
 from controller.replay.feeling import Feeling, to_felt
-from controller.replay.world import Ints, World
+from controller.replay.world import Ints, SimulatedHost
 
 MIB = 2.0**20
 """Bytes."""
@@ -31,7 +31,7 @@ OVERCOMMITTED_MIB = 1.0
 """MiB above the host's memory at which it swaps; less is rounding."""
 
 
-class Ballast:
+class ReplayedBallast:
     """Drives the engine with one policy, in Enforce whatever it says: a replay that changes nothing shows nothing.
 
     Looks more often than guests report would show nothing new: intervals are never shorter than the statistics period.
@@ -52,7 +52,7 @@ class Ballast:
         self._feeling = Feeling()
         self._alarms = Alarms()
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """Nothing is known yet; every domain is due at once."""
         self._offset = MONOTONIC_START - world.now
         self._fitted = enforced(self._policy, world.period_s)
@@ -63,7 +63,7 @@ class Ballast:
         assert self._inventory is not None
         return min(next_due(self.state, self._inventory, -np.inf), self._alarms.next_due()) - self._offset
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """One step of the engine: read whoever is due, hear of balloons that moved, order what it decides."""
         inventory = self._refresh(world)
         now = world.now + self._offset
@@ -85,7 +85,7 @@ class Ballast:
             rows = self._rows[[action.row for action in decision.actions]]
             world.order(rows, np.array([action.target for action in decision.actions]) / MIB)
 
-    def _refresh(self, world: World) -> Inventory:
+    def _refresh(self, world: SimulatedHost) -> Inventory:
         if self._inventory is None or world.generation != self._generation:
             self._generation = world.generation
             self._rows = world.rows
@@ -94,7 +94,7 @@ class Ballast:
             self._inventory = assign(facts, [self._fitted], NODE).inventory
         return self._inventory
 
-    def _feel(self, world: World, now: float) -> Felt:
+    def _feel(self, world: SimulatedHost, now: float) -> Felt:
         """What the host feels; who is felt to grow is to be looked at."""
         if not self.feels:
             return Felt.empty()
@@ -102,7 +102,7 @@ class Ballast:
         self._alarms.hear(feelings, self.state, now)
         return to_felt(feelings)
 
-    def _samples(self, world: World, places: Ints) -> Samples:
+    def _samples(self, world: SimulatedHost, places: Ints) -> Samples:
         if len(places) == 0:
             return Samples.empty()
         seen = world.read(self._rows[places])
@@ -110,7 +110,7 @@ class Ballast:
         unused = seen.unused * MIB
         return Samples(
             rows=places,
-            life=np.full(len(places), int(Life.RUNNING)),
+            run_state=np.full(len(places), int(RunState.RUNNING)),
             actual=size,
             maximum=seen.maximum * MIB,
             usable=unused,
@@ -124,7 +124,7 @@ class Ballast:
             updated=seen.updated + self._offset + WALL_OFFSET,
         )
 
-    def _events(self, world: World) -> BalloonEvents:
+    def _events(self, world: SimulatedHost) -> BalloonEvents:
         moved = world.resized()
         places = np.searchsorted(self._rows, moved)
         return BalloonEvents(places, world.allocation[moved] * MIB)
@@ -170,7 +170,7 @@ def with_fixed_looks(policy: MemoryPolicy) -> MemoryPolicy:
     return policy.model_copy(update={"spec": policy.spec.model_copy(update={"monitoring": fixed})})
 
 
-def _facts(world: World, row: int) -> DomainFacts:
+def _facts(world: SimulatedHost, row: int) -> DomainFacts:
     name = world.domains[row]
     maximum = int(world.maximum[row] * MIB)
     return DomainFacts(
@@ -184,5 +184,5 @@ def _facts(world: World, row: int) -> DomainFacts:
     )
 
 
-def _swaps(world: World) -> bool:
+def _swaps(world: SimulatedHost) -> bool:
     return float(world.allocation.sum()) > world.total_mib + OVERCOMMITTED_MIB

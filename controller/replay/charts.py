@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from controller.api.printable import printable
-from controller.replay.backtest import Run, base_mib
+from controller.replay.backtest import ReplayRun, base_mib
 from controller.replay.controllers import BOUND, OURS
-from controller.replay.score import Result
+from controller.replay.score import ScoredReplay
 from controller.replay.sweep import ENOUGH, Need
 from controller.replay.trace import Trace
 
@@ -44,10 +44,10 @@ _SETTINGS: dict[Any, Any] = {
 """Text stays text, and the same figures give the same bytes."""
 
 
-def harm(runs: Sequence[Run]) -> str:
+def harm(runs: Sequence[ReplayRun]) -> str:
     """Harm of every controller at every host size, in percent of demand."""
     figure, axes = _figure(9, 4.2)
-    by_name: dict[str, list[Run]] = {}
+    by_name: dict[str, list[ReplayRun]] = {}
     for run in runs:
         by_name.setdefault(run.controller, []).append(run)
     for number, (name, group) in enumerate(by_name.items()):
@@ -71,7 +71,7 @@ def needs(found: Sequence[Need]) -> str:
     return _svg(figure)
 
 
-def domains(trace: Trace, result: Result) -> str:
+def domains(trace: Trace, result: ScoredReplay) -> str:
     """Demand and allocation of each domain over time: the highest of each in every stretch of time."""
     rows = _worst(trace, result)
     lines = -(-len(rows) // COLUMNS)
@@ -97,7 +97,7 @@ def domains(trace: Trace, result: Result) -> str:
     return _svg(figure)
 
 
-def looks(results: Mapping[str, Result]) -> str:
+def looks(results: Mapping[str, ScoredReplay]) -> str:
     """How many looks per domain-hour come at which interval after the one before, per controller."""
     figure, axes = _figure(9, 3)
     waits = {name: _waits(result) for name, result in results.items()}
@@ -120,7 +120,7 @@ def highest(times: Floats, values: Floats, edges: Floats) -> Floats:
     return np.array([values[start:end].max() for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
 
 
-def _worst(trace: Trace, result: Result) -> list[int]:
+def _worst(trace: Trace, result: ScoredReplay) -> list[int]:
     """Rows of the domains to show, in the trace's order."""
     short = []
     for series, times, sizes in zip(trace.series, result.record.times, result.record.allocations, strict=True):
@@ -129,7 +129,7 @@ def _worst(trace: Trace, result: Result) -> list[int]:
     return sorted(np.argsort(short)[::-1][:MOST_DOMAINS].tolist())
 
 
-def _waits(result: Result) -> Floats:
+def _waits(result: ScoredReplay) -> Floats:
     """Seconds between looks at the same domain."""
     record = result.record
     order = np.lexsort((record.look_times, record.look_rows))

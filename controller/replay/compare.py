@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from controller.api.policy import DomainSelector, MemoryPolicy
 from controller.forecast import registry
-from controller.replay.ballast import MIB, MONOTONIC_START, Ballast, enforced, host_with, with_model
+from controller.replay.ballast import MIB, MONOTONIC_START, ReplayedBallast, enforced, host_with, with_model
 from controller.replay.pool import Pool, Watcher
 from controller.replay.run import played
 from controller.replay.trace import Series, Trace
-from controller.replay.world import DIGITS, INSTANT_S, World
+from controller.replay.world import DIGITS, INSTANT_S, SimulatedHost
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +48,7 @@ class CompareError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class IntervalEstimate:
     """A figure with the ends of its 95 % bootstrap interval; any of a ratio's is infinite where only its base is 0."""
 
     value: float
@@ -61,15 +61,15 @@ class Quality:
     """How one model did. Errors in MiB of what the engine saw, each judged forecast counting once."""
 
     model: str
-    mae: Estimate
-    rmse: Estimate
-    coverage: Estimate
+    mae: IntervalEstimate
+    rmse: IntervalEstimate
+    coverage: IntervalEstimate
     """Part of the forecasts whose upper bound held."""
-    pinball: Estimate
+    pinball: IntervalEstimate
     """Mean pinball loss of the upper bound at the policy's percentile, MiB."""
-    mae_ratio: Estimate
+    mae_ratio: IntervalEstimate
     """MAE relative to the last value's, both drawn from the same cells; 1 is no difference."""
-    pinball_ratio: Estimate
+    pinball_ratio: IntervalEstimate
     looks_per_domain_hour: float
     reallocations_per_domain_hour: float
     """Changes of the allocation."""
@@ -153,7 +153,7 @@ def walk(one: Walk) -> Floats:
     """(blocks, what) what came of it, block by block."""
     trace = Trace((one.name,), (one.series,))
     judge = _Judge(one)
-    world = World(trace, host_with(one.policy, float(one.series.maximum.max())))
+    world = SimulatedHost(trace, host_with(one.policy, float(one.series.maximum.max())))
     for _ in played(world, judge):
         pass
     record = world.finish()
@@ -162,7 +162,7 @@ def walk(one: Walk) -> Floats:
     return judge.sums
 
 
-class _Judge(Ballast):
+class _Judge(ReplayedBallast):
     """Ballast that enters what became of each forecast, and each move."""
 
     def __init__(self, one: Walk) -> None:
@@ -171,7 +171,7 @@ class _Judge(Ballast):
         self._edges = one.edges
         self._percentile = one.policy.spec.model.upper_percentile / 100
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """A step, and an entry about it."""
         before = float(self.state.estimate.upper[0]) if len(self.state.inventory) else np.nan
         super().act(world)
@@ -210,7 +210,7 @@ def _quality(kind: str, total: Floats, base: Floats) -> Quality:
     def mean(what: int, of: Floats = total) -> Floats:
         return np.divide(of[:, what], of[:, _COUNT], out=np.zeros(len(of)), where=of[:, _COUNT] > 0)
 
-    def ratio(what: int) -> Estimate:
+    def ratio(what: int) -> IntervalEstimate:
         ours, theirs = mean(what), mean(what, base)
         return _estimate(np.divide(ours, theirs, out=np.where(ours > 0, np.inf, 1.0), where=theirs > 0))
 
@@ -228,7 +228,7 @@ def _quality(kind: str, total: Floats, base: Floats) -> Quality:
     )
 
 
-def _estimate(values: Floats) -> Estimate:
+def _estimate(values: Floats) -> IntervalEstimate:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values[1:], [tail, 1 - tail], method="inverted_cdf")  # inf: nothing between
-    return Estimate(float(values[0]), float(low), float(high))
+    return IntervalEstimate(float(values[0]), float(low), float(high))

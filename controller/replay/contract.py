@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
 
-from controller.replay.world import Readings, World
+from controller.replay.world import Readings, SimulatedHost
 
 
 class Controller(Protocol):
@@ -14,7 +14,7 @@ class Controller(Protocol):
     feels: bool
     """So does a guest that comes to hold more of the host."""
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """The world is at its first instant; nobody has looked yet."""
         ...
 
@@ -22,7 +22,7 @@ class Controller(Protocol):
         """Time at which it wants to act next; not before the present one. Infinite: never again."""
         ...
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """Its time has come, or a balloon event has: read, and order."""
         ...
 
@@ -35,7 +35,7 @@ class Periodic(ABC):
     interval_s: ClassVar[float]
     """Seconds between two looks as published; the world's statistics period where that is longer."""
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """Looks begin with the first instant."""
         self._every = max(self.interval_s, world.period_s)
         self._next = world.now
@@ -44,12 +44,12 @@ class Periodic(ABC):
         """One interval after the last look."""
         return self._next
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """Look at everybody who is there, and decide."""
         self._next = world.now + self._every
         if len(world.rows):
             self.decide(world, world.read(world.rows))
 
     @abstractmethod
-    def decide(self, world: World, guests: Readings) -> None:
+    def decide(self, world: SimulatedHost, guests: Readings) -> None:
         """Order what the readings call for."""

@@ -6,7 +6,7 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.step import DEFAULT
 from controller.engine.tuning import Tuning
 from controller.forecast import registry
-from controller.replay.ballast import Ballast, with_fixed_looks, with_model
+from controller.replay.ballast import ReplayedBallast, with_fixed_looks, with_model
 from controller.replay.contract import Controller
 from controller.replay.peers.clairvoyant import Clairvoyant
 from controller.replay.peers.mom import Mom
@@ -73,10 +73,10 @@ def make(name: str, policy: MemoryPolicy, tuning: Tuning = DEFAULT) -> Controlle
     if name in PEERS:
         return PEERS[name]()
     if name == FIXED:
-        return Ballast(with_fixed_looks(policy), tuning)
+        return ReplayedBallast(with_fixed_looks(policy), tuning)
     if name in {FELT, REPORTING}:
-        return Ballast(policy, tuning, feels=True)
+        return ReplayedBallast(policy, tuning, feels=True)
     kind, _, model = name.partition(":")
     if name != OURS and (kind != OURS or model not in MODELS):
         raise UnknownControllerError(f"controller {name!r} does not exist; use some of {', '.join(names())}")
-    return Ballast(with_model(policy, MODELS[model]) if model else policy, tuning)
+    return ReplayedBallast(with_model(policy, MODELS[model]) if model else policy, tuning)

@@ -11,7 +11,7 @@ import numpy as np
 from controller.engine.inventory import DomainFacts
 from controller.engine.snapshot import Felt
 from controller.host.senses import Feelings, GrowthDetector
-from controller.replay.world import FELT_AFTER_S, Floats, World
+from controller.replay.world import FELT_AFTER_S, Floats, SimulatedHost
 
 MIB = 2.0**20
 """Bytes."""
@@ -29,7 +29,7 @@ class Feeling:
         self._growth = self._growth.among(facts)
         self._held = np.full(len(facts), np.nan)
 
-    def feel(self, world: World, now: float) -> Feelings:
+    def feel(self, world: SimulatedHost, now: float) -> Feelings:
         """`now`: on the engine's clock. What guests held until a moment ago is felt first, then what they hold now."""
         held = world.feel()[world.rows] * MIB
         growth = self._growth

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from controller.replay.backtest import BacktestError, Source, base_mib
+from controller.replay.backtest import BacktestError, TraceSource, base_mib
 from controller.replay.trace import Floats, Trace
 
 HOST_PERCENT = 125
@@ -58,7 +58,7 @@ class Piece:
 class Split:
     """One trace, cut in two."""
 
-    source: Source
+    source: TraceSource
     host_mib: float
     chosen_on: tuple[Piece, ...]
     held_out: tuple[Piece, ...]
@@ -66,7 +66,7 @@ class Split:
     """Time of the first sample that is held out."""
 
 
-def split(source: Source, host_mib: float | None) -> Split:
+def split(source: TraceSource, host_mib: float | None) -> Split:
     """`source` cut in two, for a host that gives its guests `host_mib`; None: HOST_PERCENT.
 
     Pieces lie at even distances where a part is longer than what is replayed of it. Raises BacktestError for a trace
@@ -108,7 +108,7 @@ def _is_long_enough(piece: Piece) -> bool:
     return piece.span_s >= LEAST_S and max(len(one.times) for one in piece.trace.series) >= LEAST_STEPS
 
 
-def _too_short(source: Source, steps: int) -> BacktestError:
+def _too_short(source: TraceSource, steps: int) -> BacktestError:
     pieces = round(PIECES / HELD_OUT)
     hours = (source.trace.end - source.trace.start) / 3600
     return BacktestError(
@@ -118,7 +118,7 @@ def _too_short(source: Source, steps: int) -> BacktestError:
     )
 
 
-def _with_demand(source: Source, part: str, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+def _with_demand(source: TraceSource, part: str, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     found = tuple(piece for piece in pieces if piece.need_mib_s > 0)
     if not found:
         raise BacktestError(

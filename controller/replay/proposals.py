@@ -38,7 +38,7 @@ WINDOWS_IN_A_PIECE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Resolution:
     """What the pieces that a policy is chosen on can show."""
 
     step_s: float
@@ -58,13 +58,13 @@ class Option:
     policy: MemoryPolicy
 
 
-def options(policy: MemoryPolicy, sight: Sight) -> list[Option]:
+def options(policy: MemoryPolicy, resolution: Resolution) -> list[Option]:
     """What else each parameter could be; without values that pieces cannot show or other fields rule out."""
     found = []
     for field, values in GRID.items():
         for value in values:
-            changes = _change(policy, field, value, sight)
-            if _shows(sight, field, value) and changes != current(policy, changes):
+            changes = _change(policy, field, value, resolution)
+            if _shows(resolution, field, value) and changes != current(policy, changes):
                 made = changed(policy, changes)
                 if made is not None:
                     found.append(Option(field, changes, made))
@@ -95,20 +95,20 @@ def changed(policy: MemoryPolicy, changes: Changes) -> MemoryPolicy | None:
         return None
 
 
-def _shows(sight: Sight, field: str, value: int | str) -> bool:
+def _shows(resolution: Resolution, field: str, value: int | str) -> bool:
     if field in {SHORTEST, LONGEST}:
-        return sight.step_s <= COARSEST_S and int(value) >= sight.step_s
+        return resolution.step_s <= COARSEST_S and int(value) >= resolution.step_s
     if field == STABILIZATION:
-        return WINDOWS_IN_A_PIECE * int(value) <= sight.span_s
+        return WINDOWS_IN_A_PIECE * int(value) <= resolution.span_s
     return True
 
 
-def _change(policy: MemoryPolicy, field: str, value: int | str, sight: Sight) -> Changes:
+def _change(policy: MemoryPolicy, field: str, value: int | str, resolution: Resolution) -> Changes:
     """A replay looks no more often than the trace was sampled, and stretches the longest interval in proportion. A new
     longest interval therefore brings a shortest that needs no stretching: live it means what it meant in the replay.
     """
-    if field == LONGEST and policy.spec.monitoring.minimum_interval_seconds < sight.step_s:
-        return {field: value, SHORTEST: ceil(sight.step_s)}
+    if field == LONGEST and policy.spec.monitoring.minimum_interval_seconds < resolution.step_s:
+        return {field: value, SHORTEST: ceil(resolution.step_s)}
     return {field: value}
 
 

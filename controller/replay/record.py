@@ -67,16 +67,16 @@ class Recorder:
         now = self.clock.monotonic()
         snapshot = Snapshot(inventory, samples, self.host.read(), self.clock.wall(), events)
         self._state, _ = step(self._state, snapshot, now)
-        sight = self._state.observation
-        fresh = np.flatnonzero(sight.fresh_at == now)
+        observation = self._state.observation
+        fresh = np.flatnonzero(observation.fresh_at == now)
         felt = self.host.feel()
         resident = dict(zip(felt.keys, (felt.resident / MIB).tolist(), strict=True))
         rows = [
             (
                 now + ahead,
                 self._name(inventory, row),
-                sight.demand[row] / MIB,
-                sight.maximum[row] / MIB,
+                observation.demand[row] / MIB,
+                observation.maximum[row] / MIB,
                 resident.get(inventory.keys[row], np.nan),
             )
             for row in fresh.tolist()

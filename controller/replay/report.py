@@ -5,7 +5,7 @@ from html import escape
 from importlib.util import find_spec
 from itertools import groupby
 
-from controller.replay.backtest import Run, base_mib
+from controller.replay.backtest import ReplayRun, base_mib
 from controller.replay.controllers import FIXED, OURS, RIVALS
 from controller.replay.sweep import Need
 
@@ -35,7 +35,7 @@ def require() -> None:
         )
 
 
-def page(runs: Sequence[Run], needs: Sequence[Need]) -> str:
+def page(runs: Sequence[ReplayRun], needs: Sequence[Need]) -> str:
     """HTML of all runs, in their order; `needs` may be empty."""
     parts = ["<h1>Ballast backtest</h1>"]
     for label, group in groupby(runs, lambda run: run.source.label):
@@ -48,7 +48,7 @@ def page(runs: Sequence[Run], needs: Sequence[Need]) -> str:
     )
 
 
-def _trace(runs: Sequence[Run], needs: Sequence[Need]) -> Iterator[str]:
+def _trace(runs: Sequence[ReplayRun], needs: Sequence[Need]) -> Iterator[str]:
     from controller.replay import charts  # noqa: PLC0415 - matplotlib, which `require` has found
 
     source = runs[0].source
@@ -74,7 +74,7 @@ def _trace(runs: Sequence[Run], needs: Sequence[Need]) -> Iterator[str]:
         yield _table(host)
 
 
-def verdict(runs: Sequence[Run]) -> str:
+def verdict(runs: Sequence[ReplayRun]) -> str:
     """One sentence on one host: Ballast against the best of its peers, and what it cost."""
     size = f"Host {runs[0].host_mib:.0f} MiB ({100 * runs[0].host_mib / base_mib(runs[0].source.trace):.0f} %): "
     by_name = {run.controller: run.figures for run in runs}
@@ -105,7 +105,7 @@ def _percent(part: float, places: int = 3) -> str:
     return f"{100 * part:.{places}f} %"
 
 
-def _table(runs: Sequence[Run]) -> str:
+def _table(runs: Sequence[ReplayRun]) -> str:
     head = "".join(f"<th>{heading}</th>" for heading in _HEADINGS)
     rows = "".join(
         f"<tr{' class=ours' * (run.controller == OURS)}>{''.join(f'<td>{cell}</td>' for cell in _cells(run))}</tr>"
@@ -117,7 +117,7 @@ def _table(runs: Sequence[Run]) -> str:
     )
 
 
-def _cells(run: Run) -> Iterable[str]:
+def _cells(run: ReplayRun) -> Iterable[str]:
     figures = run.figures
     parts = (figures.harm, figures.shortfall, figures.overcommit, figures.worst_domain_shortfall)
     return (

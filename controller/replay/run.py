@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from controller.replay.contract import Controller
-from controller.replay.score import Result, score
+from controller.replay.score import ScoredReplay, score
 from controller.replay.trace import Trace
-from controller.replay.world import World
+from controller.replay.world import SimulatedHost
 
 GAP_S = 0.1
 """Least seconds between two acts of a controller, as between two iterations of the live loop: balloons that arrive
@@ -27,7 +27,7 @@ def replay(
     host_mib: float,
     autodeflate: bool = False,
     free_page_reporting: bool = False,
-) -> Result:
+) -> ScoredReplay:
     """What `controller` does to the domains of `trace` on a host that can give them `host_mib` MiB together.
 
     Deterministic: the same arguments give the same result. `free_page_reporting` changes what guests hold of the host,
@@ -58,16 +58,16 @@ def serves(trace: Trace, controller: Controller, host_mib: float, enough: float,
     return score(trace, world.finish(), host_mib).figures.harm <= enough
 
 
-def _world(trace: Trace, host_mib: float, autodeflate: bool, free_page_reporting: bool = False) -> World:
+def _world(trace: Trace, host_mib: float, autodeflate: bool, free_page_reporting: bool = False) -> SimulatedHost:
     """Raises ReplayError."""
     if not 0 < host_mib < float("inf"):
         raise ReplayError(f"host memory: {host_mib} MiB cannot be shared out; give a positive size")
     if not any(one.demand[:-1].any() for one in trace.series):
         raise ReplayError("trace: demand is 0 throughout, so no harm can be a part of it; give one with demand")
-    return World(trace, host_mib, autodeflate, free_page_reporting)
+    return SimulatedHost(trace, host_mib, autodeflate, free_page_reporting)
 
 
-def played(world: World, controller: Controller) -> Iterator[float]:
+def played(world: SimulatedHost, controller: Controller) -> Iterator[float]:
     """Time after time at which something happens, until the trace ends; orders of that time are given after it."""
     controller.start(world)
     rested = world.now
@@ -80,7 +80,7 @@ def played(world: World, controller: Controller) -> Iterator[float]:
     world.advance(world.end)
 
 
-def _wake(controller: Controller, world: World) -> float:
+def _wake(controller: Controller, world: SimulatedHost) -> float:
     """When the controller should act next, for all that is known now."""
     look = controller.next_look()
     heard = world.next_news() if controller.hears else np.inf

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from controller.replay.names import written
 from controller.replay.trace import Series, Trace
-from controller.replay.world import Record
+from controller.replay.world import HostRecord
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ReplayFigures:
     """How well a trace was served. Fractions of the integral of demand, unless said otherwise."""
 
     shortfall: float
@@ -55,26 +55,26 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ScoredReplay:
     """A replay's figures, and the record they come from."""
 
     domains: tuple[str, ...]
     ends: tuple[float, ...]
     """Seconds: each domain's last sample."""
     host_mib: float
-    record: Record
-    figures: Figures
+    record: HostRecord
+    figures: ReplayFigures
 
 
-def score(trace: Trace, record: Record, host_mib: float) -> Result:
+def score(trace: Trace, record: HostRecord, host_mib: float) -> ScoredReplay:
     """Judge `record`, whose rows are the domains of `trace`."""
     parts = [
-        _Part.of(series, times, sizes)
+        _DomainIntegrals.of(series, times, sizes)
         for series, times, sizes in zip(trace.series, record.times, record.allocations, strict=True)
     ]
     need = sum(part.need for part in parts)
     hours = sum(part.hours for part in parts)
-    figures = Figures(
+    figures = ReplayFigures(
         shortfall=sum(part.shortfall for part in parts) / need,
         overcommit=_overcommitted(trace, record, host_mib) / need,
         slack=sum(part.slack for part in parts) / need,
@@ -82,10 +82,10 @@ def score(trace: Trace, record: Record, host_mib: float) -> Result:
         reallocations_per_domain_hour=sum(len(sizes) - 1 for sizes in record.allocations) / hours,
         looks_per_domain_hour=len(record.look_times) / hours,
     )
-    return Result(trace.domains, tuple(float(one.times[-1]) for one in trace.series), host_mib, record, figures)
+    return ScoredReplay(trace.domains, tuple(float(one.times[-1]) for one in trace.series), host_mib, record, figures)
 
 
-def write_allocations(result: Result, path: Path) -> None:
+def write_allocations(result: ScoredReplay, path: Path) -> None:
     """`time_s,domain,allocation_mib` in order of time; gzip CSV. Raises OSError.
 
     One row a change, and one with the same size again when a domain leaves before the trace ends: whoever sums up sizes
@@ -103,7 +103,7 @@ def write_allocations(result: Result, path: Path) -> None:
     _write(path, ("time_s", "domain", "allocation_mib"), ((time, cells[row], size) for time, row, size in rows))
 
 
-def write_looks(result: Result, path: Path) -> None:
+def write_looks(result: ScoredReplay, path: Path) -> None:
     """`time_s,domain`, one row for every time a domain's statistics were read; gzip CSV. Raises OSError."""
     record = result.record
     cells = [written(name) for name in result.domains]
@@ -112,7 +112,7 @@ def write_looks(result: Result, path: Path) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _DomainIntegrals:
     """One domain's integrals, MiB * s, and its hours."""
 
     need: float
@@ -121,7 +121,7 @@ class _Part:
     hours: float
 
     @classmethod
-    def of(cls, series: Series, times: Floats, sizes: Floats) -> "_Part":
+    def of(cls, series: Series, times: Floats, sizes: Floats) -> "_DomainIntegrals":
         first, last = series.times[0], series.times[-1]
         grid = np.union1d(series.times, times[(times > first) & (times < last)])
         elapsed = np.diff(grid)
@@ -135,7 +135,7 @@ class _Part:
         )
 
 
-def _overcommitted(trace: Trace, record: Record, host_mib: float) -> float:
+def _overcommitted(trace: Trace, record: HostRecord, host_mib: float) -> float:
     """Integral of what all domains together have above the host's memory, MiB * s."""
     bounds = [one.times[[0, -1]] for one in trace.series]
     grid = np.unique(np.concatenate([*record.times, *bounds]))

@@ -6,7 +6,7 @@ from functools import partial
 from math import ceil, floor
 from typing import TypeVar
 
-from controller.replay.backtest import Run, Setting, Source, base_mib
+from controller.replay.backtest import ReplayRun, Setting, TraceSource, base_mib
 from controller.replay.ballast import host_with
 from controller.replay.controllers import PEERS, make
 from controller.replay.pool import Pool, Watcher
@@ -25,7 +25,7 @@ SAME = 1e-6
 class Search:
     """One controller on one trace."""
 
-    source: Source
+    source: TraceSource
     controller: str
     setting: Setting
 
@@ -34,7 +34,7 @@ class Search:
 class Need:
     """The least host memory with harm <= ENOUGH."""
 
-    source: Source
+    source: TraceSource
     controller: str
     percent: int | None
     """Of the trace's `base_mib`; None when no host is large enough."""
@@ -55,7 +55,7 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class SweepTrial:
     """One controller on a host of one size."""
 
     search: Search
@@ -63,24 +63,24 @@ class Trial:
     """Of the trace's `base_mib`."""
 
 
-def plan(given: Sequence[Source], controllers: Sequence[str], setting: Setting) -> tuple[Search, ...]:
+def plan(given: Sequence[TraceSource], controllers: Sequence[str], setting: Setting) -> tuple[Search, ...]:
     """All combinations, in the order in which they are reported."""
     return tuple(Search(source, name, setting) for source in given for name in controllers)
 
 
-def run_all(searches: Sequence[Search], runs: Sequence[Run], pool: Pool, watcher: Watcher) -> list[Need]:
+def run_all(searches: Sequence[Search], runs: Sequence[ReplayRun], pool: Pool, watcher: Watcher) -> list[Need]:
     """Search side by side, between the sizes that `runs` were on where they tell. Raises PoolError, ReplayError.
 
     Bisection takes harm to fall as the host grows: where a controller's does not, a smaller size may do as well.
     """
     known = [bounds(one, runs) for one in searches]
     watcher.more(sum(trials(*each) for each in known))
-    courses = [least(partial(Trial, one), *each) for one, each in zip(searches, known, strict=True)]
+    courses = [least(partial(SweepTrial, one), *each) for one, each in zip(searches, known, strict=True)]
     percents = pool.follow(serves, courses, watcher.done)
     return [Need(one.source, one.controller, percent) for one, percent in zip(searches, percents, strict=True)]
 
 
-def bounds(one: Search, runs: Sequence[Run]) -> tuple[int, int, bool]:
+def bounds(one: Search, runs: Sequence[ReplayRun]) -> tuple[int, int, bool]:
     """Percent that does not serve, and a larger one; whether that is known to serve.
 
     Nothing known, that is a host on which equal shares reach everybody's maximum; Ballast's has the policy's reserve
@@ -118,7 +118,7 @@ def least(trial: Callable[[int], Job], low: int, high: int, serves_high: bool) -
     return high
 
 
-def serves(trial: Trial) -> bool:
+def serves(trial: SweepTrial) -> bool:
     """Whether the controller serves its guests on that host. Raises ReplayError."""
     one = trial.search
     trace = one.source.trace

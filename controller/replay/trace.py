@@ -146,7 +146,7 @@ class Trace:
 
 def read(path: Path) -> Trace:
     """The trace in `path`; gzip by its first bytes, whatever the name. Raises TraceError."""
-    return _Reader(path).read()
+    return _TraceReader(path).read()
 
 
 @dataclass(slots=True)
@@ -157,7 +157,7 @@ class _Columns:
     cells: dict[str, list[str]]
 
 
-class _Reader:
+class _TraceReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._line = 0

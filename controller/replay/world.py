@@ -83,7 +83,7 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class HostRecord:
     """What happened, by domain of the trace."""
 
     times: tuple[Floats, ...]
@@ -101,7 +101,7 @@ LONG_RAMP_S = 30.0
 count as holding all of it for half of that time, and the host as overcommitted whose memory never was."""
 
 
-class World:
+class SimulatedHost:
     """Advances from instant to instant; a controller reads and orders in between. Arrays are (n,), rows as in traces.
 
     A ramp of a balloon from a to b is recorded as one step at half its time: the integral of the allocation is the
@@ -219,12 +219,12 @@ class World:
         self._told[rows] = self.allocation[rows]
         return rows[self.present[rows]]
 
-    def finish(self) -> Record:
+    def finish(self) -> HostRecord:
         """End of the trace: what happened."""
         self._ramps.stop(np.flatnonzero(self.present), self.now, self.allocation)
         rows = [rows for _, rows in self._looks]
         counts = np.array([len(each) for each in rows], dtype=np.int64)
-        return Record(
+        return HostRecord(
             *self._ramps.record(),
             np.repeat(np.array([time for time, _ in self._looks]), counts),
             np.concatenate([np.empty(0, dtype=np.int64), *rows]),

@@ -11,10 +11,10 @@ from rich.console import Console
 
 from benchmarks import away, cluster, connections, engine, idle, look, memory, reaction, returned, scrape, senses
 from benchmarks.figures import Figure, table
-from benchmarks.site import Site
+from benchmarks.shared_guests import SharedGuests
 from lab.errors import LabError
 
-PARTS: dict[str, Callable[[Site], list[Figure]]] = {
+PARTS: dict[str, Callable[[SharedGuests], list[Figure]]] = {
     each.PART: each.measure
     for each in (engine, look, away, senses, scrape, memory, reaction, returned, connections, idle, cluster)
 }
@@ -55,11 +55,11 @@ def main(parts: tuple[str, ...], json_file: Path | None) -> None:
     """
     figures: list[Figure] = []
     try:
-        with Site() as site:
+        with SharedGuests() as shared:
             for part in dict.fromkeys(parts or UNASKED):
                 began = time.monotonic()
                 click.echo(f"{part} ...", err=True)
-                figures += PARTS[part](site)
+                figures += PARTS[part](shared)
                 click.echo(f"{part}: {time.monotonic() - began:.0f} s", err=True)
     except LabError as error:
         raise click.ClickException(str(error)) from error

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from benchmarks.figures import Baseline, Figure
 from benchmarks.recorded import OnePolicy
-from benchmarks.site import Site
+from benchmarks.shared_guests import SharedGuests
 from benchmarks.stopwatch import Spent
 from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
-from controller.host.host import Host
+from controller.host.host import LibvirtHost
 from controller.host.sources import Source
 from controller.loop.clock import SystemClock
 from controller.loop.control import ControlLoop
-from controller.observe.board import Board
+from controller.observe.statusstore import StatusStore
 from lab.fake_libvirt import SOURCE, FakeDomain, FakeHandle, key_of
 
 PART = "away"
@@ -33,12 +33,12 @@ HEAD = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata"
 class HangingCrowd:
     """The guests, and Ballast as it is from its loop to its libvirt calls."""
 
-    def __init__(self, host: Host, domains: list[FakeDomain]) -> None:
+    def __init__(self, host: LibvirtHost, domains: list[FakeDomain]) -> None:
         self.host, self.domains = host, domains
         clock = SystemClock()
         policy = MemoryPolicy.model_validate(HEAD | {"spec": {"mode": "Enforce"}})
-        self.board = Board("node", clock.monotonic)
-        self.loop = ControlLoop(host, OnePolicy(policy), clock, self.board)
+        self.status_store = StatusStore("node", clock.monotonic)
+        self.loop = ControlLoop(host, OnePolicy(policy), clock, self.status_store)
 
     @property
     def keys(self) -> list[str]:
@@ -70,7 +70,7 @@ def hanging_crowd(proc: Path) -> Iterator[HangingCrowd]:
     domains = [FakeDomain(number) for number in range(GUESTS)]
     for domain in domains:
         domain.period = 0
-    host = Host([Source(SOURCE, lambda: FakeHandle(*domains))], proc)
+    host = LibvirtHost([Source(SOURCE, lambda: FakeHandle(*domains))], proc)
     host.start()
     try:
         yield HangingCrowd(host, domains)
@@ -86,7 +86,7 @@ def _crowd() -> Iterator[HangingCrowd]:
         yield crowd
 
 
-def measure(_site: Site) -> list[Figure]:
+def measure(_shared: SharedGuests) -> list[Figure]:
     """The longest of TURNS turns, and a look with an order for every guest; beside a turn in which all answer."""
     with _crowd() as crowd:
         baseline = Baseline("a turn in which all answer", _seconds(crowd.loop.iterate))

@@ -6,8 +6,8 @@ All of them share this machine, so times hold what a thousand agents need of its
 from collections.abc import Sequence
 
 from benchmarks.figures import Baseline, Figure
-from benchmarks.simulated import Change, Cluster, Rest, Usage
-from benchmarks.site import Site
+from benchmarks.shared_guests import SharedGuests
+from benchmarks.simulated import Change, Rest, SimulatedCluster, Usage
 from lab.kubernetes.controlplane import ControlPlane
 
 PART = "cluster"
@@ -29,14 +29,14 @@ KUBELET_WRITES = 1 / 10 + 1 / 300
 """A second: what a kubelet writes at rest, its lease every 10 s and its status every 5 min. Known, not measured."""
 
 
-def measure(_site: Site) -> list[Figure]:
+def measure(_shared: SharedGuests) -> list[Figure]:
     """All figures for every size, each with a control plane of its own."""
     return [figure for size in SIZES for figure in _measure(size)]
 
 
 def _measure(size: int) -> list[Figure]:
     with ControlPlane() as plane:
-        cluster = Cluster(plane, size)
+        cluster = SimulatedCluster(plane, size)
         memory = cluster.apiserver_mib()
         with cluster.ballast():
             changes = [cluster.change() for _ in range(CHANGES)]
@@ -46,7 +46,9 @@ def _measure(size: int) -> list[Figure]:
         return _figures(size, without, changes, rest, cluster)
 
 
-def _figures(size: int, without: Usage, changes: Sequence[Change], rest: Rest, cluster: Cluster) -> list[Figure]:
+def _figures(
+    size: int, without: Usage, changes: Sequence[Change], rest: Rest, cluster: SimulatedCluster
+) -> list[Figure]:
     nodes = f"{size:,} nodes"
     watched = Baseline("one plain watch", max(change.watched for change in changes))
     listed_s, states_bytes = cluster.list_states()

@@ -17,17 +17,17 @@ from statistics import median
 from typing import Any
 
 from benchmarks.figures import Baseline, Figure
+from benchmarks.shared_guests import SharedGuests
 from benchmarks.simulated import CRDS, DEADLINE_S, cpu_s, resident_mib
-from benchmarks.site import Site
 from benchmarks.stopwatch import Spent
 from controller.cluster.access import access
 from controller.cluster.client import Client
 from controller.cluster.resources import MEMORY_POLICIES, NODES, PODS
 from controller.engine.inventory import Pod
-from controller.host.host import Host
+from controller.host.host import LibvirtHost
 from controller.host.podsocket import SOCKET, VOLUME, open_pod
 from controller.host.sources import Source
-from lab.ballast import Ballast
+from lab.ballast import BallastProcess
 from lab.daemons import until
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec
@@ -99,7 +99,7 @@ class Launchers:
         return [Source(f"{NAMESPACE}/{pod.name}", partial(open_pod, self.folder, pod.uid), pod) for pod in self.pods]
 
 
-class Agent(Ballast):
+class MeasuredAgent(BallastProcess):
     """A running `ballast agent --kubevirt`."""
 
     def __init__(self, plane: ControlPlane, launchers: Launchers, folder: Path) -> None:
@@ -135,7 +135,7 @@ class _Rest:
     threads: int
 
 
-def measure(_site: Site) -> list[Figure]:
+def measure(_shared: SharedGuests) -> list[Figure]:
     """An agent at rest with one connection and with CONNECTIONS, pods that start, and a libvirt that hangs."""
     with ExitStack() as stack:
         daemons = [stack.enter_context(PrivateLibvirtd()) for _ in range(DAEMONS)]
@@ -148,7 +148,7 @@ def measure(_site: Site) -> list[Figure]:
 
 
 def _agent(plane: ControlPlane, launchers: Launchers) -> list[Figure]:
-    with Agent(plane, launchers, plane.root) as agent:
+    with MeasuredAgent(plane, launchers, plane.root) as agent:
         launchers.start()
         agent.until_looked_at(1)
         alone = agent.rest()
@@ -177,7 +177,7 @@ def _agent(plane: ControlPlane, launchers: Launchers) -> list[Figure]:
     ]
 
 
-def _first_look(agent: Agent, launchers: Launchers) -> float:
+def _first_look(agent: MeasuredAgent, launchers: Launchers) -> float:
     """Seconds; the slowest of STARTS pods, one after the other."""
     slowest = 0.0
     for _ in range(STARTS):
@@ -190,7 +190,7 @@ def _first_look(agent: Agent, launchers: Launchers) -> float:
 
 def _delay(launchers: Launchers, hung: PrivateLibvirtd) -> Figure:
     """How much longer the others' looks take when the libvirt of the first pod hangs."""
-    host = Host(launchers.sources())
+    host = LibvirtHost(launchers.sources())
     host.start()
     try:
         until(lambda: len(host.inventory()) == len(launchers.pods), DEADLINE_S, "all connected")
@@ -207,7 +207,7 @@ def _delay(launchers: Launchers, hung: PrivateLibvirtd) -> Figure:
     return Figure(PART, what, longest - calm, "s", Baseline("a look, none hangs", calm), DELAY_GOAL_S)
 
 
-def _looks(host: Host, keys: Sequence[str]) -> list[float]:
+def _looks(host: LibvirtHost, keys: Sequence[str]) -> list[float]:
     """Seconds of each of LOOKS looks, PAUSE_S apart."""
     seconds = []
     for _ in range(LOOKS):

@@ -81,7 +81,7 @@ class Crowd:
         size = len(actual)
         samples = Samples(
             rows=np.arange(size),
-            life=np.zeros(size, dtype=np.int64),
+            run_state=np.zeros(size, dtype=np.int64),
             actual=actual,
             maximum=np.full(size, float(MAXIMUM_MIB * MIB)),
             usable=usable,

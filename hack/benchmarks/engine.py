@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.crowd import Crowd
 from benchmarks.figures import Baseline, Figure
-from benchmarks.site import Site
+from benchmarks.shared_guests import SharedGuests
 from benchmarks.stopwatch import Spent
 from controller.engine.decision import Decision
 from controller.engine.state import State
@@ -30,7 +30,7 @@ POINTS = 12
 """Decision points of the default model."""
 
 
-def measure(_site: Site) -> list[Figure]:
+def measure(_shared: SharedGuests) -> list[Figure]:
     """Of every size: a calm node under the default policy, and a node that keeps nothing spare and is hit by storms."""
     each = _polyfit_ms()
     figures = []

@@ -22,7 +22,7 @@ from controller.cluster.access import access
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, Outcome, Result
+from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult
 from controller.host.look import Look, read
 from controller.host.senses import Feelings, Sense
 from controller.loop.clock import SystemClock
@@ -44,7 +44,7 @@ STACK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class FakeConnection:
+class IdleConnection:
     """To a libvirt that always answers."""
 
     uri: str = "fake:///"
@@ -52,7 +52,7 @@ class FakeConnection:
     error: str = ""
 
 
-class FakeHost:
+class IdleHost:
     """Guests that use half of what they have, for ever."""
 
     def __init__(self, guests: int) -> None:
@@ -84,14 +84,14 @@ class FakeHost:
         }
         return read(list(keys), [reply] * len(keys))
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:  # noqa: ARG002 - the port's signature
+    def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:  # noqa: ARG002 - the port's signature
         """Nothing is asked for: the policy observes."""
         return ()
 
     def withdraw(self, stands: Callable[[Action], bool]) -> None:
         """Nothing waits."""
 
-    def drain_answers(self) -> Mapping[str, tuple[Result, str]]:
+    def drain_answers(self) -> Mapping[str, tuple[OrderResult, str]]:
         """None: nothing is late."""
         return {}
 
@@ -111,9 +111,9 @@ class FakeHost:
         """Half of it is free."""
         return HostReading(64 * GIB, 32 * GIB)
 
-    def status(self) -> tuple["FakeConnection"]:
+    def status(self) -> tuple["IdleConnection"]:
         """Its one connection, which is never lost."""
-        return (FakeConnection(),)
+        return (IdleConnection(),)
 
     def ensure_statistics(self, key: str, seconds: int) -> None:
         """Every period is set already."""
@@ -122,21 +122,21 @@ class FakeHost:
         """None was set."""
 
 
-class Node:
+class FleetNode:
     """One agent with its loop in a thread; a context manager."""
 
     def __init__(self, kubeconfig: Path, name: str, guests: int, cache: Path) -> None:
         self._clock = SystemClock()
-        self._agent = Agent(access(kubeconfig), NodeIdentity(name), cache, FakeHost(guests), self._clock)
+        self._agent = Agent(access(kubeconfig), NodeIdentity(name), cache, IdleHost(guests), self._clock)
         self._loop = threading.Thread(target=self._agent.loop.run, name=f"loop of {name}", daemon=True)
 
     def acts_on(self, generation: int) -> bool:
         """Whether the newest decision was made under this generation of the policy, or a later one."""
-        latest = self._agent.board.latest
+        latest = self._agent.status_store.latest
         policy = None if latest is None else latest.in_force.get(POLICY)
         return policy is not None and policy.generation >= generation
 
-    def __enter__(self) -> "Node":
+    def __enter__(self) -> "FleetNode":
         self._agent.__enter__()
         self._loop.start()
         return self
@@ -155,11 +155,11 @@ def main(kubeconfig: Path, guests: int, names: Iterable[str]) -> None:
     threading.stack_size(STACK_BYTES)
     sys.setswitchinterval(SWITCH_S)
     with tempfile.TemporaryDirectory(prefix="fleet-", dir=kubeconfig.parent) as folder, ExitStack() as stack:
-        nodes: list[Node] = []
+        nodes: list[FleetNode] = []
         for name in names:
             cache = Path(folder) / name
             cache.mkdir()
-            nodes.append(stack.enter_context(Node(kubeconfig, name, guests, cache)))
+            nodes.append(stack.enter_context(FleetNode(kubeconfig, name, guests, cache)))
             if len(nodes) % ROLLOUT == 0:
                 _await(nodes[-ROLLOUT:], generation=1)
         for order in sys.stdin:
@@ -171,12 +171,12 @@ def main(kubeconfig: Path, guests: int, names: Iterable[str]) -> None:
             node.stop()
 
 
-def _await(nodes: Sequence[Node], generation: int) -> float:
+def _await(nodes: Sequence[FleetNode], generation: int) -> float:
     behind = list(nodes)
     while behind:
         behind = [node for node in behind if not node.acts_on(generation)]
         if behind:
-            time.sleep(POLL_S)  # a thousand boards are looked at; an event each would be work of its own
+            time.sleep(POLL_S)  # a thousand status stores are looked at; an event each would be work of its own
     return time.monotonic()
 
 

@@ -31,7 +31,7 @@ def print_recorded() -> None:
     with tempfile.TemporaryDirectory() as proc, _feeling() as feels:
         recorded = Recorded(json.load(sys.stdin), DOMAINS, Path(proc))
         feels(recorded.host)
-        pages = Pages(recorded.board)
+        pages = Pages(recorded.status_store)
         for look in range(LOOKS):
             recorded.tick()
             recorded.look()
@@ -53,7 +53,7 @@ def print_agent() -> None:
         played = Played.of(given["replies"], DOMAINS, Path(proc))
         feels(played.host)
         agent = Agent(access(Path(given["kubeconfig"])), NodeIdentity(NODE), Path(cache), played.host, played.clock)
-        pages = Pages(agent.board)
+        pages = Pages(agent.status_store)
         with agent:
             until(lambda: bool(agent.policies.current()[1]), KNOWN_S, "policy known")
             for look in range(LOOKS):

@@ -6,8 +6,8 @@ The host answers for libvirt, whose call `look` measures on real guests.
 import time
 
 from benchmarks.figures import Baseline, Figure
-from benchmarks.simulated import Cluster
-from benchmarks.site import Site
+from benchmarks.shared_guests import SharedGuests
+from benchmarks.simulated import SimulatedCluster
 from lab.kubernetes.controlplane import ControlPlane
 
 PART = "idle"
@@ -22,10 +22,10 @@ MEASURED_S = 120.0
 BASELINE_S = 30.0
 
 
-def measure(_site: Site) -> list[Figure]:
+def measure(_shared: SharedGuests) -> list[Figure]:
     """At rest under the default policy, beside the same node looked at every second."""
     with ControlPlane() as plane:
-        cluster = Cluster(plane, size=1, guests=DOMAINS)
+        cluster = SimulatedCluster(plane, size=1, guests=DOMAINS)
         with cluster.ballast():
             cluster.monitor(minimumIntervalSeconds=1, maximumIntervalSeconds=1)
             time.sleep(BASELINE_S)  # until all of it is in memory, and nothing new is reported

@@ -7,7 +7,7 @@ import libvirt
 
 from benchmarks.figures import Baseline, Figure
 from benchmarks.recorded import DOMAINS, Recorded, Reply
-from benchmarks.site import GUESTS, Site
+from benchmarks.shared_guests import GUESTS, SharedGuests
 from benchmarks.stopwatch import Spent
 from controller.host.look import GROUPS
 from controller.observe.http import Pages
@@ -20,9 +20,9 @@ LOOKS = 50
 SCRAPES = 5
 
 
-def measure(site: Site) -> list[Figure]:
+def measure(shared: SharedGuests) -> list[Figure]:
     """Ballast on DOMAINS recorded domains, beside the one libvirt call a look makes, on real guests."""
-    spent, replies = raw_call(site)
+    spent, replies = raw_call(shared)
     baseline = Baseline(f"the libvirt call alone, {GUESTS} real guests", spent.cpu)
     with tempfile.TemporaryDirectory() as proc:
         recorded = Recorded(replies, DOMAINS, Path(proc))
@@ -30,7 +30,7 @@ def measure(site: Site) -> list[Figure]:
             recorded.tick()
             recorded.look()
         look = _look(recorded)
-        pages = Pages(recorded.board)
+        pages = Pages(recorded.status_store)
         scrape = Spent.typical([Spent.on(lambda: pages.get("/metrics")) for _ in range(SCRAPES)]).each(DOMAINS)
     what = f"CPU a domain, {DOMAINS:,} domains"
     return [
@@ -40,10 +40,10 @@ def measure(site: Site) -> list[Figure]:
     ]
 
 
-def raw_call(site: Site) -> tuple[Spent, list[Reply]]:
+def raw_call(shared: SharedGuests) -> tuple[Spent, list[Reply]]:
     """What the bulk call takes of this process for each guest, and the replies of the last one."""
-    guests = site.guests
-    connection = libvirt.openReadOnly(site.libvirtd.uri)
+    guests = shared.guests
+    connection = libvirt.openReadOnly(shared.libvirtd.uri)
     domains = [connection.lookupByUUIDString(guest.uuid) for guest in guests]
     flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
     runs = [Spent.on(lambda: connection.domainListGetStats(domains, GROUPS, flags)) for _ in range(LOOKS)]

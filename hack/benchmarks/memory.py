@@ -11,7 +11,7 @@ from benchmarks.figures import Baseline, Figure
 from benchmarks.footprint import NODE, SCRAPE_S
 from benchmarks.look import raw_call
 from benchmarks.recorded import DOMAINS, POLICY, Reply
-from benchmarks.site import GUESTS, Site
+from benchmarks.shared_guests import GUESTS, SharedGuests
 from lab.kubernetes.controlplane import ControlPlane
 
 PART = "memory"
@@ -25,11 +25,11 @@ AGENT = "from benchmarks import footprint; footprint.print_agent()"
 CRDS = Path(__file__).parents[2] / "crds"
 
 
-def measure(site: Site) -> list[Figure]:
+def measure(shared: SharedGuests) -> list[Figure]:
     """Resident now (VmRSS) and at most (VmHWM)."""
     bare = _usage(_run(LIBRARIES))
-    real = _watch(site)
-    _, replies = raw_call(site)
+    real = _watch(shared)
+    _, replies = raw_call(shared)
     recorded = _usage(_run(RECORDED, json.dumps(replies)))
     agent = _usage(_agent(replies))
     baseline = "Python with numpy, pydantic and libvirt"
@@ -45,9 +45,9 @@ def measure(site: Site) -> list[Figure]:
     ]
 
 
-def _watch(site: Site) -> dict[str, float]:
+def _watch(shared: SharedGuests) -> dict[str, float]:
     """Of a real `ballast run` that is scraped as it would be."""
-    with site.ballast(mode="Enforce", monitoring={"maximumIntervalSeconds": 1}) as ballast:
+    with shared.ballast(mode="Enforce", monitoring={"maximumIntervalSeconds": 1}) as ballast:
         end = time.monotonic() + WATCH_S
         while (left := end - time.monotonic()) > 0:
             with urlopen(f"{ballast.url}/metrics") as answer:  # noqa: S310 - http, and our own

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from typing import TypeVar
 
 from benchmarks.figures import Baseline, Figure, nearest_rank
-from benchmarks.site import Site
+from benchmarks.shared_guests import SharedGuests
 from benchmarks.stepping import BURST_MIB, Burst, Reaction, Stepper
 
 PART = "reaction"
@@ -40,16 +40,16 @@ Reactions = list[Reaction]
 Seen = TypeVar("Seen", Reaction, Burst)
 
 
-def measure(site: Site) -> list[Figure]:
+def measure(shared: SharedGuests) -> list[Figure]:
     """Steps of all guests, each at moments of its own."""
     with ExitStack() as stack:
-        steppers = [stack.enter_context(closing(Stepper(guest, seed))) for seed, guest in enumerate(site.guests)]
+        steppers = [stack.enter_context(closing(Stepper(guest, seed))) for seed, guest in enumerate(shared.guests)]
         hand = _all(steppers, lambda stepper: stepper.by_hand(HEADROOM_MIB))
-        every_second = _under_ballast(site, steppers, lambda stepper: stepper.steps(STEPS), EVERY_SECOND)
-        adaptive = _under_ballast(site, steppers, lambda stepper: stepper.steps(1, CALM_S), {})
+        every_second = _under_ballast(shared, steppers, lambda stepper: stepper.steps(STEPS), EVERY_SECOND)
+        adaptive = _under_ballast(shared, steppers, lambda stepper: stepper.steps(1, CALM_S), {})
         burst_by_hand = _all(steppers, lambda stepper: stepper.burst_by_hand(HEADROOM_MIB))
-        bursts = _under_ballast(site, steppers, lambda stepper: stepper.bursts(BURSTS, BURST_CALM_S), {})
-    kills = sum(guest.evidence().oom_kills for guest in site.guests)
+        bursts = _under_ballast(shared, steppers, lambda stepper: stepper.bursts(BURSTS, BURST_CALM_S), {})
+    kills = sum(guest.evidence().oom_kills for guest in shared.guests)
     by_hand = _joined(hand)
     return [
         *_figures("looks every second", _joined(every_second), by_hand, GOALS_S),
@@ -60,9 +60,9 @@ def measure(site: Site) -> list[Figure]:
 
 
 def _under_ballast(
-    site: Site, steppers: Sequence[Stepper], run: Callable[[Stepper], list[Seen]], monitoring: dict[str, int]
+    shared: SharedGuests, steppers: Sequence[Stepper], run: Callable[[Stepper], list[Seen]], monitoring: dict[str, int]
 ) -> list[list[Seen]]:
-    with site.ballast(**POLICY, monitoring=monitoring):
+    with shared.ballast(**POLICY, monitoring=monitoring):
         return _all(steppers, run)
 
 

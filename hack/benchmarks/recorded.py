@@ -16,19 +16,19 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, Outcome, Result
+from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult
 from controller.host import meminfo
 from controller.host.calls import Calls
-from controller.host.connection import KEEPING, Connection, Link
-from controller.host.keepers import Keepers
+from controller.host.connection import CONNECTION_SETTINGS, Connection, Link
+from controller.host.domaincache import CachedDomain
 from controller.host.look import Look
 from controller.host.looker import Looker
-from controller.host.roster import Entry
 from controller.host.senses import Feelings, Sense, Senses
 from controller.host.sources import Source
-from controller.host.trouble import Trouble
+from controller.host.taskpool import TaskPool
+from controller.host.unavailable import UnavailableDomains
 from controller.loop.control import ControlLoop
-from controller.observe.board import Board
+from controller.observe.statusstore import StatusStore
 
 Reply = dict[str, Any]
 
@@ -112,7 +112,7 @@ SOURCE = "recorded:///"
 
 
 @dataclass
-class Clock:
+class PlayerClock:
     """The player's time; nobody waits."""
 
     player: Player
@@ -153,8 +153,8 @@ class RecordedHost:
         self._senses: Senses | None = None
         (proc / "meminfo").write_text(_meminfo())
         source = Source(SOURCE, lambda: player)
-        self._connection = Connection(source, lambda: None, lambda _key, _size: None, KEEPING, Keepers())
-        self._looker = Looker({SOURCE: self._connection}, Trouble())
+        self._connection = Connection(source, lambda: None, lambda _key, _size: None, CONNECTION_SETTINGS, TaskPool())
+        self._looker = Looker({SOURCE: self._connection}, UnavailableDomains())
         entries = [_entry(player, number) for number in range(len(player.domains))]
         self._facts = tuple(entry.facts for entry in entries)
         self._numbers = {facts.key: number for number, facts in enumerate(self._facts)}
@@ -168,7 +168,7 @@ class RecordedHost:
         """The real looker's, on the player's replies."""
         return self._looker.look(keys)
 
-    def apply(self, actions: Sequence[Action]) -> tuple[Outcome, ...]:
+    def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:
         """All obey."""
         for action in actions:
             self._player.move(self._numbers[action.key], action.target)
@@ -177,7 +177,7 @@ class RecordedHost:
     def withdraw(self, stands: Callable[[Action], bool]) -> None:
         """Nothing waits."""
 
-    def drain_answers(self) -> Mapping[str, tuple[Result, str]]:
+    def drain_answers(self) -> Mapping[str, tuple[OrderResult, str]]:
         """None: nothing is late."""
         return {}
 
@@ -236,14 +236,14 @@ class Played:
     """A host that is played, and its time."""
 
     player: Player
-    clock: Clock
+    clock: PlayerClock
     host: RecordedHost
 
     @classmethod
     def of(cls, recorded: Sequence[Mapping[str, Any]], count: int, proc: Path) -> "Played":
         """With `count` domains; `proc` is an empty folder."""
         player = Player(recorded, count)
-        clock = Clock(player, epoch=float(recorded[0]["balloon.last-update"]) - player.now)
+        clock = PlayerClock(player, epoch=float(recorded[0]["balloon.last-update"]) - player.now)
         return cls(player, clock, RecordedHost(player, proc))
 
 
@@ -252,10 +252,10 @@ class Recorded:
 
     def __init__(self, recorded: Sequence[Mapping[str, Any]], count: int, proc: Path) -> None:
         played = Played.of(recorded, count, proc)
-        self.board = Board("node", played.clock.monotonic)
+        self.status_store = StatusStore("node", played.clock.monotonic)
         self.host = played.host
-        loop = ControlLoop(self.host, OnePolicy(), played.clock, self.board)
-        self.tally = loop.tally
+        loop = ControlLoop(self.host, OnePolicy(), played.clock, self.status_store)
+        self.loop_counters = loop.loop_counters
         self.tick = played.player.tick
         self.look = loop.iterate
 
@@ -278,11 +278,11 @@ def felt(facts: Sequence[DomainFacts], folder: Path) -> Iterator[Senses]:
         yield senses
 
 
-def _entry(player: Player, number: int) -> Entry:
+def _entry(player: Player, number: int) -> CachedDomain:
     domain = player.domains[number]
     uuid, size = domain.UUIDString(), player.maximum(number)
     facts = DomainFacts(f"{uuid}@{SOURCE}", uuid, f"domain-{number}", incarnation=1, maximum=size, definition=size)
-    return Entry(domain, persistent=True, facts=facts, identifier=facts.incarnation)
+    return CachedDomain(domain, persistent=True, facts=facts, identifier=facts.incarnation)
 
 
 def _meminfo() -> str:

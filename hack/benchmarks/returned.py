@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Baseline, Figure
+from benchmarks.shared_guests import SharedGuests
 from benchmarks.simulated import resident_mib
-from benchmarks.site import Site
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec
 
@@ -31,7 +31,7 @@ POLICY = {
 }
 
 
-def measure(_site: Site) -> list[Figure]:
+def measure(_shared: SharedGuests) -> list[Figure]:
     """Resident memory of all guests together, with Ballast and before it started."""
     figures = []
     for reporting in (False, True):
@@ -46,24 +46,24 @@ def _measure(reporting: bool) -> tuple[float, float]:
         GuestSpec(f"guest-{number}", maximum=MAXIMUM_MIB, swap=128, free_page_reporting=reporting)
         for number in range(GUESTS)
     ]
-    with Site(specs) as site:
-        for guest in site.guests:
+    with SharedGuests(specs) as shared:
+        for guest in shared.guests:
             guest.use(HELD_MIB)
-        for guest in site.guests:
+        for guest in shared.guests:
             guest.use(LEFT_MIB)
         time.sleep(SETTLE_S)  # the time that is to pass
-        without = _resident_mib(site)
-        with site.ballast(**POLICY):
-            until(lambda: all(map(_small, site.guests)), SETTLED_S, "guests shrunk")
+        without = _resident_mib(shared)
+        with shared.ballast(**POLICY):
+            until(lambda: all(map(_small, shared.guests)), SETTLED_S, "guests shrunk")
             time.sleep(SETTLE_S)  # likewise
-            return without, _resident_mib(site)
+            return without, _resident_mib(shared)
 
 
 def _small(guest: Guest) -> bool:
     return guest.actual() < HELD_MIB + LEFT_MIB
 
 
-def _resident_mib(site: Site) -> float:
+def _resident_mib(shared: SharedGuests) -> float:
     """Of the guests' QEMU, with what it needs itself."""
-    folder = site.libvirtd.root / "run/libvirt/qemu/run"
-    return sum(resident_mib(int(Path(folder, f"{guest.spec.name}.pid").read_text())) for guest in site.guests)
+    folder = shared.libvirtd.root / "run/libvirt/qemu/run"
+    return sum(resident_mib(int(Path(folder, f"{guest.spec.name}.pid").read_text())) for guest in shared.guests)

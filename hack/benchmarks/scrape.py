@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from benchmarks.figures import Baseline, Figure
 from benchmarks.look import raw_call
 from benchmarks.recorded import DOMAINS, Recorded
-from benchmarks.site import Site
+from benchmarks.shared_guests import SharedGuests
 from benchmarks.stopwatch import Spent
 from controller.observe.address import Address
 from controller.observe.http import Endpoint
@@ -39,17 +39,17 @@ class Ready(Collector):
         yield from self._metrics
 
 
-def measure(site: Site) -> list[Figure]:
+def measure(shared: SharedGuests) -> list[Figure]:
     """Beside prometheus_client alone, writing the same series from ready figures; and without series of domains."""
-    _, replies = raw_call(site)
+    _, replies = raw_call(shared)
     with tempfile.TemporaryDirectory() as proc:
         recorded = Recorded(replies, DOMAINS, Path(proc))
         for _ in range(WARM_UP_LOOKS):
             recorded.tick()
             recorded.look()
         with (
-            _served(recorded, loop_metrics(recorded.tally, per_domain=True)) as url,
-            _served(recorded, loop_metrics(recorded.tally, per_domain=False)) as node_url,
+            _served(recorded, loop_metrics(recorded.loop_counters, per_domain=True)) as url,
+            _served(recorded, loop_metrics(recorded.loop_counters, per_domain=False)) as node_url,
         ):
             ready = _ready(recorded)
             works = (lambda: _get(url), lambda: _get(node_url), lambda: generate_latest(ready))
@@ -76,7 +76,7 @@ def _in_turn(works: Sequence[Callable[[], object]]) -> list[Spent]:
 
 @contextmanager
 def _served(recorded: Recorded, collecting: Collecting) -> Iterator[str]:
-    with Endpoint(Address("127.0.0.1", 0), recorded.board, collecting) as endpoint:
+    with Endpoint(Address("127.0.0.1", 0), recorded.status_store, collecting) as endpoint:
         yield f"http://127.0.0.1:{endpoint.port}/metrics"
 
 
@@ -88,5 +88,5 @@ def _get(url: str, encoding: str = "identity") -> bytes:
 
 def _ready(recorded: Recorded) -> CollectorRegistry:
     ready = CollectorRegistry()
-    ready.register(Ready(list(StateCollector(recorded.board, recorded.tally).collect())))
+    ready.register(Ready(list(StateCollector(recorded.status_store, recorded.loop_counters).collect())))
     return ready

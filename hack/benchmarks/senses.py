@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.figures import Baseline, Figure
 from benchmarks.recorded import DOMAINS, felt
-from benchmarks.site import Site
+from benchmarks.shared_guests import SharedGuests
 from benchmarks.stopwatch import Spent
 from controller.engine.inventory import DomainFacts
 from controller.host.senses import Senses
@@ -19,7 +19,7 @@ PASSES = 200
 GIB = 2**30
 
 
-def measure(_site: Site) -> list[Figure]:
+def measure(_shared: SharedGuests) -> list[Figure]:
     """A pass at RATE_HZ with what the loop asks for after each, beside the bare readings of the same files."""
     facts = [_facts(number) for number in range(DOMAINS)]
     with tempfile.TemporaryDirectory() as folder, felt(facts, Path(folder)) as senses:

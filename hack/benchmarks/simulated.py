@@ -95,7 +95,7 @@ class Rest:
     """Percent of one core, of all agents together."""
 
 
-class Cluster:
+class SimulatedCluster:
     """Nodes on a control plane, and Ballast when asked for."""
 
     def __init__(self, plane: ControlPlane, size: int, guests: int = GUESTS) -> None:
@@ -244,13 +244,13 @@ class _Watched:
         version = client.list(MEMORY_POLICIES).resource_version
         self._watch = client.watch(MEMORY_POLICIES, version)
         self._seen: dict[int, float] = {}
-        self._news = threading.Condition()
+        self._mailbox = threading.Condition()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def at(self, generation: int) -> float:
         """Monotonic time at which this generation was seen. Raises LabError when it is not in time."""
-        with self._news:
-            if not self._news.wait_for(lambda: generation in self._seen, DEADLINE_S):
+        with self._mailbox:
+            if not self._mailbox.wait_for(lambda: generation in self._seen, DEADLINE_S):
                 raise LabError(f"no watch saw generation {generation} within {DEADLINE_S:.0f} s")
         return self._seen[generation]
 
@@ -265,9 +265,9 @@ class _Watched:
     def _follow(self) -> None:
         try:
             for event in self._watch:
-                with self._news:
+                with self._mailbox:
                     self._seen.setdefault(event.object["metadata"].get("generation", 0), time.monotonic())
-                    self._news.notify_all()
+                    self._mailbox.notify_all()
         except ApiError:
             return
 

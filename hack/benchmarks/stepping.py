@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.monitor import Monitor
 from lab.errors import LabError
-from lab.guest import Event, Guest
+from lab.guest import Guest, GuestEvent
 
 LOW_MIB = 20
 """What the workload holds between two steps."""
@@ -114,7 +114,7 @@ class Stepper:
         began, held = (self._event(word, mib, ordered)[0].at for word in ("want", "held"))
         return Reaction(covered - began, held - began)
 
-    def _event(self, word: str, mib: int, since: float) -> list[Event]:
+    def _event(self, word: str, mib: int, since: float) -> list[GuestEvent]:
         found = [event for event in self._guest.events() if event.at >= since]
         return [event for event in found if (event.word, event.values[1]) == (word, mib)]
 

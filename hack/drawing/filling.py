@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from controller.api.documents import load
 from controller.engine.allocation import FRESH_TO_SHRINK, allocate
-from controller.engine.effect import Effect
+from controller.engine.effect import BalloonEffect
 from controller.engine.estimate import Estimate
 from controller.engine.felt import Growth
 from controller.engine.guest_pressure import GuestPressure
-from controller.engine.host import Host
+from controller.engine.host import HostState
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.known import Known, bounds
 from controller.engine.observation import Observation
@@ -30,7 +30,7 @@ MAXIMUM_MIB = 3072
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class DrawnGuest:
     """A guest and what is known of its needs, MiB."""
 
     name: str
@@ -42,9 +42,9 @@ class Guest:
 
 
 GUESTS = (
-    Guest("db", 200, demand=1000, minimum=1500, reach=400),
-    Guest("web", 100, demand=600, minimum=1000, reach=400),
-    Guest("batch", 100, demand=400, minimum=500, reach=1200),
+    DrawnGuest("db", 200, demand=1000, minimum=1500, reach=400),
+    DrawnGuest("web", 100, demand=600, minimum=1000, reach=400),
+    DrawnGuest("batch", 100, demand=400, minimum=500, reach=1200),
 )
 BUDGETS_MIB = (2600, 3500, 6000)
 """Too little for all minimums; for those and a little more; for much of where demand may come to."""
@@ -88,9 +88,9 @@ def _filled(inventory: Inventory, budget_mib: float) -> Filled:
         observation,
         GuestPressure.blank(n),
         Balloon.blank(n),
-        Effect.blank(n),
+        BalloonEffect.blank(n),
         Estimate.blank(n).having(at=np.zeros(n), upper=demand, foot=demand, reach=reach, since=np.full(n, -np.inf)),
-        Host(budget=budget_mib * MIB, lendable=budget_mib * MIB),
+        HostState(budget=budget_mib * MIB, lendable=budget_mib * MIB),
         Growth.blank(n),
     )
     plan = allocate(known, observation.allocation, everyone)
@@ -102,7 +102,7 @@ def _sizes(name: str) -> Floats:
     return np.array([float(getattr(guest, name)) for guest in GUESTS])
 
 
-def _policy(guest: Guest) -> str:
+def _policy(guest: DrawnGuest) -> str:
     return f"""
 apiVersion: ballast.dev/v1alpha1
 kind: MemoryPolicy

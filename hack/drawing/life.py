@@ -12,11 +12,11 @@ from controller.api.documents import load
 from controller.api.policy import MemoryPolicy
 from controller.engine.known import bounds
 from controller.engine.reasons import Reason
-from controller.replay.ballast import MIB, MONOTONIC_START, Ballast
+from controller.replay.ballast import MIB, MONOTONIC_START, ReplayedBallast
 from controller.replay.run import replay
-from controller.replay.score import Result
+from controller.replay.score import ScoredReplay
 from controller.replay.trace import Series, Trace
-from controller.replay.world import World
+from controller.replay.world import SimulatedHost
 
 POLICY = """
 apiVersion: ballast.dev/v1alpha1
@@ -73,11 +73,11 @@ class Diary:
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class GuestLife:
     """A replay, and the diary of its first guest."""
 
     trace: Trace
-    result: Result
+    result: ScoredReplay
     diary: Diary
 
     def moves_by_phase(self) -> list[list[Move]]:
@@ -89,7 +89,7 @@ class Life:
         ]
 
 
-class Watched(Ballast):
+class DiaryBallast(ReplayedBallast):
     """Ballast that keeps a diary of one guest."""
 
     def __init__(self, policy: MemoryPolicy, guest: str) -> None:
@@ -97,7 +97,7 @@ class Watched(Ballast):
         self.diary = Diary()
         self._guest = guest
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """A step, and an entry about it."""
         super().act(world)
         state, diary = self.state, self.diary
@@ -113,12 +113,12 @@ class Watched(Ballast):
             diary.moves.append(Move(world.now, before, after, Reason(int(state.balloon.last_reason[row]))))
 
 
-def live() -> Life:
+def live() -> GuestLife:
     """A quarter of an hour of a guest beside another one, replayed. The same each time."""
     trace = Trace((GUEST, NEIGHBOUR), (_series(WORKLOAD), _series(((0, 800), (900, 800)))))
     (policy,) = load(POLICY, "picture").policies
-    watched = Watched(policy, GUEST)
-    return Life(trace, replay(trace, watched, HOST_MIB), watched.diary)
+    watched = DiaryBallast(policy, GUEST)
+    return GuestLife(trace, replay(trace, watched, HOST_MIB), watched.diary)
 
 
 def _series(points: Sequence[tuple[float, float]]) -> Series:
@@ -128,7 +128,7 @@ def _series(points: Sequence[tuple[float, float]]) -> Series:
     return Series(times, demand, np.full(len(times), MAXIMUM_MIB))
 
 
-def draw(life: Life, path: Path) -> None:
+def draw(life: GuestLife, path: Path) -> None:
     """Write a PNG. Raises OSError."""
     figure = Figure(figsize=(10, 5.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 1))
@@ -137,7 +137,7 @@ def draw(life: Life, path: Path) -> None:
     figure.savefig(path, format="png", dpi=110, metadata={"Software": None})
 
 
-def _memory(axes: Axes, life: Life) -> None:
+def _memory(axes: Axes, life: GuestLife) -> None:
     guest, diary, record = life.trace.series[0], life.diary, life.result.record
     axes.fill_between(guest.times / 60, guest.demand, step="post", color=DEMAND, label="demand")
     times, sizes = np.array(diary.times) / 60, np.array(diary.allocation)
@@ -172,7 +172,7 @@ def _number(axes: Axes, number: int, move: Move) -> None:
     )
 
 
-def _looks(axes: Axes, life: Life) -> None:
+def _looks(axes: Axes, life: GuestLife) -> None:
     record = life.result.record
     looks = record.look_times[record.look_rows == 0] / 60
     axes.vlines(looks, 0, 1, color="black", linewidth=0.6)

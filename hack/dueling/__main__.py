@@ -16,11 +16,11 @@ from rich.console import Console
 
 from controller.cli.options import NumberRange
 from controller.replay.controllers import OURS, PEERS
-from dueling import picture
+from dueling import chart
 from dueling.casts import CASTS, Cast
 from dueling.measures import MOST_ROUNDS
 from dueling.report import COLUMNS, Turn, document, standing, table, verdict
-from dueling.turn import Terms, play
+from dueling.turn import TurnTerms, play
 from lab.errors import LabError
 from lab.libvirtd import PrivateLibvirtd
 
@@ -100,7 +100,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     """
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     chosen = [cast for cast in CASTS if cast.name in casts]
-    terms = Terms(settle, minutes * 60, scale)
+    terms = TurnTerms(settle, minutes * 60, scale)
     about = asdict(terms) | {"seed": seed, "machine": platform.machine(), "cores": os.cpu_count()}
     turns: list[Turn] = []
     failure = ""
@@ -116,7 +116,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     _print(chosen, controllers, turns)
     if png_file is not None and turns:
         standings = {cast.name: standing(turns, cast.name) for cast in chosen}
-        picture.draw({name: found for name, found in standings.items() if found}, controllers, png_file)
+        chart.draw({name: found for name, found in standings.items() if found}, controllers, png_file)
     if failure:
         raise click.ClickException(failure)
 
@@ -127,7 +127,9 @@ def schedule(controllers: Sequence[str], rounds: int, seed: int) -> list[list[st
     return [chance.sample(controllers, len(controllers)) for _ in range(rounds)]
 
 
-def duel(host: PrivateLibvirtd, casts: Sequence[Cast], rounds: Sequence[Sequence[str]], terms: Terms) -> Iterator[Turn]:
+def duel(
+    host: PrivateLibvirtd, casts: Sequence[Cast], rounds: Sequence[Sequence[str]], terms: TurnTerms
+) -> Iterator[Turn]:
     """Turn after turn; a round is all casts under all controllers. Raises LabError."""
     for number, order in enumerate(rounds):
         for cast in casts:

@@ -7,7 +7,7 @@ import numpy as np
 
 from lab import scenario
 from lab.guest import GuestSpec
-from lab.scenario import Part
+from lab.scenario import ScenarioPart
 
 SHORTEST_S, LONGEST_S = 6, 25
 """How long a workload of the fourteen stays as it is."""
@@ -23,7 +23,7 @@ class Cast:
     """Guests that share a budget."""
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[ScenarioPart, ...]
     budget_mib: int
     policy: str
     """Ballast's, YAML."""
@@ -62,7 +62,7 @@ spec:
 def _fourteen() -> Cast:
     budget = 2800
     parts = [
-        Part(GuestSpec(f"jumper-{number:02d}", maximum=320, current=budget // 14, swap=192), workload)
+        ScenarioPart(GuestSpec(f"jumper-{number:02d}", maximum=320, current=budget // 14, swap=192), workload)
         for number, workload in enumerate(jumps(14, FOURTEEN_SEED))
     ]
     return Cast("fourteen", tuple(parts), budget, default_policy(budget))
@@ -86,10 +86,10 @@ def _builder() -> Cast:
     budget = (7 * 320 + 640) // 2
     share = budget // 8
     parts = [
-        Part(GuestSpec(f"service-{number}", maximum=320, current=share, swap=192), workload)
+        ScenarioPart(GuestSpec(f"service-{number}", maximum=320, current=share, swap=192), workload)
         for number, workload in enumerate(SERVICES)
     ]
-    parts.append(Part(GuestSpec("builder", maximum=640, current=share, swap=512), BUILD))
+    parts.append(ScenarioPart(GuestSpec("builder", maximum=640, current=share, swap=512), BUILD))
     return Cast("builder", tuple(parts), budget, default_policy(budget))
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from controller.replay.contract import Controller
 from controller.replay.controllers import PEERS
-from controller.replay.world import SHORTEST_PERIOD_S, Readings, World
+from controller.replay.world import SHORTEST_PERIOD_S, Readings, SimulatedHost
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,7 +29,7 @@ LEAST_MIB = 1.0
 """libvirt takes no order to have nothing."""
 
 
-class Domain(Protocol):
+class DuelDomain(Protocol):
     """What is used of libvirt's."""
 
     def name(self) -> str:
@@ -41,17 +41,17 @@ class Domain(Protocol):
         ...
 
 
-class Connection(Protocol):
+class DuelConnection(Protocol):
     """Likewise."""
 
     def domainListGetStats(  # noqa: N802 - libvirt's name
-        self, domains: Sequence[Domain], what: int, /
-    ) -> Sequence[tuple[Domain, Mapping[str, int]]]:
+        self, domains: Sequence[DuelDomain], what: int, /
+    ) -> Sequence[tuple[DuelDomain, Mapping[str, int]]]:
         """Statistics of all of them, in one call."""
         ...
 
 
-class Live(World):
+class Live(SimulatedHost):
     """Domains of a libvirtd, as of the last `refresh`. Nothing of the simulated world is in it but its words.
 
     Time is the clock's, seconds since the epoch, as that of libvirt's `last-update` is. What a guest uses is of its
@@ -60,8 +60,8 @@ class Live(World):
 
     def __init__(  # the simulated world's own is not for guests that live
         self,
-        connection: Connection,
-        domains: Sequence[Domain],
+        connection: DuelConnection,
+        domains: Sequence[DuelDomain],
         total_mib: float,
         scale: float = 1.0,
         clock: Callable[[], float] = time.time,

@@ -7,7 +7,7 @@ from math import inf, sqrt
 from statistics import fmean, stdev
 
 from faulting.judge import Order, doubled
-from lab.guest import Event, Evidence
+from lab.guest import Evidence, GuestEvent
 from lab.sampling import Track
 from lab.summary import moved_mib, percentile, reactions
 
@@ -58,7 +58,7 @@ class Observed:
     """Of the host's monotonic clock, as events and tracks have it."""
     tracks: Sequence[Track]
     """From `start` on; what workloads wanted may be older."""
-    events: Sequence[Sequence[Event]]
+    events: Sequence[Sequence[GuestEvent]]
     """By guest, since its boot."""
     before: Sequence[Evidence]
     after: Sequence[Evidence]
@@ -88,7 +88,7 @@ def measured(seen: Observed, budget_mib: float) -> Measures:
     )
 
 
-def short_s(events: Iterable[Event], start: float, end: float) -> float:
+def short_s(events: Iterable[GuestEvent], start: float, end: float) -> float:
     """Seconds from `start` to `end` in which a workload did not hold what it wanted, by its agent's events.
 
     It wants more until it has touched all of it without a major fault, and again from the beginning of a pass that
@@ -146,24 +146,24 @@ def _grown(seen: Observed, counter: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MeanEstimate:
     """A mean, and half its 95 % confidence interval by Student's t; infinite with a single value."""
 
     mean: float
     half: float
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float]) -> MeanEstimate:
     """Of at least one and at most MOST_ROUNDS values."""
     if len(values) == 1:
-        return Estimate(values[0], inf)
-    return Estimate(fmean(values), STUDENT_95[len(values) - 2] * stdev(values) / sqrt(len(values)))
+        return MeanEstimate(values[0], inf)
+    return MeanEstimate(fmean(values), STUDENT_95[len(values) - 2] * stdev(values) / sqrt(len(values)))
 
 
-def estimates(turns: Sequence[Measures]) -> dict[str, Estimate | None]:
+def estimates(turns: Sequence[Measures]) -> dict[str, MeanEstimate | None]:
     """Every figure of one cast under one controller; None where no turn has it."""
     entries = [turn.entry() for turn in turns]
-    found: dict[str, Estimate | None] = {}
+    found: dict[str, MeanEstimate | None] = {}
     for name in entries[0]:
         values = [value for entry in entries if (value := entry[name]) is not None]
         found[name] = estimate(values) if values else None

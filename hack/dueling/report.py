@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from controller.replay.controllers import OURS
-from dueling.measures import Estimate, Measures, estimates
+from dueling.measures import MeanEstimate, Measures, estimates
 
 MAX = "max"
 """No peer but a bound: everybody has the maximum."""
@@ -59,7 +59,7 @@ COLUMNS = (
 SHORT, SWAPPED = ("short_s",), ("swapped_in_mib", "swapped_out_mib")
 """Figures that, added up, say who served the guests best."""
 
-Standing = Mapping[str, Mapping[str, Estimate | None]]
+Standing = Mapping[str, Mapping[str, MeanEstimate | None]]
 """By controller and figure."""
 
 
@@ -84,7 +84,7 @@ def table(title: str, found: Standing, order: Sequence[str]) -> Table:
     return drawn
 
 
-def cell(value: Estimate | None, digits: int) -> str:
+def cell(value: MeanEstimate | None, digits: int) -> str:
     """A mean and its interval's half."""
     if value is None:
         return "-"
@@ -116,11 +116,11 @@ def _best(peers: Standing, fields: Iterable[str]) -> str:
     return min(peers, key=lambda name: _sum(peers[name], fields))
 
 
-def _sum(figures: Mapping[str, Estimate | None], fields: Iterable[str]) -> float:
+def _sum(figures: Mapping[str, MeanEstimate | None], fields: Iterable[str]) -> float:
     return sum(_mean(figures, field) for field in fields)
 
 
-def _mean(figures: Mapping[str, Estimate | None], field: str) -> float:
+def _mean(figures: Mapping[str, MeanEstimate | None], field: str) -> float:
     value = figures[field]
     return 0.0 if value is None else value.mean
 
@@ -141,5 +141,5 @@ def document(turns: Sequence[Turn], about: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(value: Estimate) -> dict[str, float | None]:
+def _plain(value: MeanEstimate) -> dict[str, float | None]:
     return {"mean": value.mean, "half": None if isinf(value.half) else value.half}

@@ -18,13 +18,13 @@ from dueling.live import STARTED
 from dueling.measures import Measures, Observed, measured, moves
 from faulting.judge import Order, orders
 from lab import endurance
-from lab.ballast import READY_S, STOP_S, Ballast
+from lab.ballast import READY_S, STOP_S, BallastProcess
 from lab.daemons import until
 from lab.errors import LabError
 from lab.guest import Guest
 from lab.libvirtd import PrivateLibvirtd
 from lab.sampling import Sampler
-from lab.scenario import Part
+from lab.scenario import ScenarioPart
 
 ROOT = Path(__file__).parents[2]
 RATE = 1000
@@ -104,7 +104,7 @@ class Peer:
 class Workloads:
     """What a cast's guests do from now on, each from its second 0."""
 
-    def __init__(self, guests: Sequence[Guest], parts: Sequence[Part]) -> None:
+    def __init__(self, guests: Sequence[Guest], parts: Sequence[ScenarioPart]) -> None:
         self._pairs = list(zip(guests, parts, strict=True))
         self._restarted = [0] * len(guests)
         for guest, part in self._pairs:
@@ -121,7 +121,7 @@ class Workloads:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class TurnTerms:
     """The same for every turn."""
 
     settle_s: float
@@ -132,7 +132,7 @@ class Terms:
     """Peers take everything for that many times as large."""
 
 
-def play(host: PrivateLibvirtd, cast: Cast, controller: str, terms: Terms) -> Measures:
+def play(host: PrivateLibvirtd, cast: Cast, controller: str, terms: TurnTerms) -> Measures:
     """`cast` under `controller`. Raises LabError."""
     with ExitStack() as stack:
         guests = [stack.enter_context(Guest(host, replace(part.spec, record=True))) for part in cast.parts]
@@ -194,7 +194,7 @@ def _started(
     policies = folder / "policies"
     policies.mkdir()
     (policies / "policy.yaml").write_text(cast.policy)
-    ballast = stack.enter_context(Ballast(policies, host.uri, folder / "log", keep=False))
+    ballast = stack.enter_context(BallastProcess(policies, host.uri, folder / "log", keep=False))
     ballast.wait_for_domains(len(cast.parts))
     return ballast
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from faulting import cluster, crowd, daemons, domains, need, surroundings
-from faulting.fault import Fault, Result
+from faulting.fault import Fault, FaultResult
 from faulting.hostfault import HostFault
 from lab.errors import LabError
 
@@ -85,7 +85,7 @@ def _lasting(fault: Fault, seconds: float) -> Fault:
     return replace(fault, lasts_s=seconds) if isinstance(fault, HostFault) and fault.lasts_s else fault
 
 
-def _print(results: list[Result]) -> None:
+def _print(results: list[FaultResult]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = FILE_WIDTH

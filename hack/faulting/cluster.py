@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from faulting.cluster_stage import FOLLOWED_S, NODE, ClusterStage
-from faulting.fault import Result
+from faulting.fault import FaultResult
 from faulting.hostfault import carried_out
 from faulting.log import complaints
 from faulting.proxy import BROKEN_ANSWERS
@@ -47,7 +47,7 @@ class ClusterFault:
     """What is done, for a person; says what of it is made up."""
     make: Callable[[ClusterStage], float]
 
-    def carry_out(self) -> Result:
+    def carry_out(self) -> FaultResult:
         """Set the stage, make the fault, judge. Raises LabError only when the stage cannot be set."""
         with ClusterStage() as stage:
             return carried_out(self, stage, partial(self.make, stage))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from faulting.stage import POLICY_NAME, REST_MIB, Stage
-from lab.ballast import Aggregator, NodeAgent
+from lab.ballast import AggregatorProcess, NodeAgent
 from lab.daemons import until
 from lab.guest import Guest
 from lab.kubernetes.controlplane import ControlPlane
@@ -49,9 +49,9 @@ class ClusterStage(Stage):
         self.agent = NodeAgent(NODE, self.access, self.host.uri, self.folder, *JSON_LOG)
         self.ballast = self.stack.enter_context(self.agent)
 
-    def start_aggregator(self, identity: str = "a", access: Path | None = None) -> Aggregator:
+    def start_aggregator(self, identity: str = "a", access: Path | None = None) -> AggregatorProcess:
         """One more aggregator, with this name in the Lease."""
-        made = Aggregator(identity, access or self.plane.kubeconfig, self.log, *JSON_LOG)
+        made = AggregatorProcess(identity, access or self.plane.kubeconfig, self.log, *JSON_LOG)
         return self.stack.enter_context(made)
 
     def run(self) -> None:

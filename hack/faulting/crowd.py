@@ -15,11 +15,11 @@ import libvirt
 from benchmarks.recorded import OnePolicy
 from controller.api.policy import MemoryPolicy
 from controller.engine.reasons import Reason
-from controller.host.host import Host
+from controller.host.host import LibvirtHost
 from controller.host.sources import Source
 from controller.loop.control import ControlLoop, Iteration
-from controller.observe.board import Board
-from faulting.fault import Result
+from controller.observe.statusstore import StatusStore
+from faulting.fault import FaultResult
 from lab.daemons import until
 from lab.fake_libvirt import REPLY, SOURCE, FakeDomain, FakeHandle
 
@@ -44,7 +44,7 @@ SEED = 200
 
 
 @dataclass
-class Time:
+class SimulatedTime:
     """Passes when told."""
 
     now: float = 1000.0
@@ -67,7 +67,7 @@ class Time:
 class Comer(FakeDomain):
     """A guest that boots, and uses `demand_mib` from then on; its balloon goes where it is told."""
 
-    def __init__(self, number: int, demand_mib: int, boots_s: int, time: Time) -> None:
+    def __init__(self, number: int, demand_mib: int, boots_s: int, time: SimulatedTime) -> None:
         super().__init__(number)
         self.demand = demand_mib * KIB
         self.size = self.target = START_MIB * KIB
@@ -105,18 +105,18 @@ class Comer(FakeDomain):
 
 
 @dataclass
-class Crowd:
+class SimulatedCrowd:
     """The made-up host, and what happened on it."""
 
     proc: Path
-    time: Time = field(default_factory=Time)
+    time: SimulatedTime = field(default_factory=SimulatedTime)
     handle: FakeHandle = field(default_factory=FakeHandle)
     comers: list[Comer] = field(default_factory=list)
     reasons: Counter[Reason] = field(default_factory=Counter)
     over_budget: int = 0
     """Seconds in which more was given away than there is."""
 
-    def come(self, host: Host) -> None:
+    def come(self, host: LibvirtHost) -> None:
         """All guests start, and libvirt tells of each."""
         chance = random.Random(SEED)  # noqa: S311 - nothing secret
         demands = [(chance.randint(*DEMAND_MIB), chance.randint(*BOOT_S)) for _ in range(GUESTS)]
@@ -163,10 +163,10 @@ class CrowdFault:
         "loop to its libvirt calls)"
     )
 
-    def carry_out(self) -> Result:
+    def carry_out(self) -> FaultResult:
         """See Fault."""
         with tempfile.TemporaryDirectory() as folder:
-            crowd = Crowd(Path(folder))
+            crowd = SimulatedCrowd(Path(folder))
             crowd.write_meminfo()
             with _ballast(crowd) as (host, loop):
                 loop.iterate()
@@ -177,20 +177,20 @@ class CrowdFault:
                     crowd.pass_second(loop)
             return self._judged(crowd, since)
 
-    def _judged(self, crowd: Crowd, since: float) -> Result:
+    def _judged(self, crowd: SimulatedCrowd, since: float) -> FaultResult:
         short = sum(comer.size < comer.demand for comer in crowd.comers)
         recovered = None if short else crowd.time.now - since
         lost = sum(comer.amiss for comer in crowd.comers) + crowd.over_budget
         seen = "; ".join(f"{count} guests: {reason}" for reason, count in crowd.reasons.items())
-        return Result(self.name, self.done, short, lost, recovered, seen or "its orders, no more")
+        return FaultResult(self.name, self.done, short, lost, recovered, seen or "its orders, no more")
 
 
 @contextmanager
-def _ballast(crowd: Crowd) -> Iterator[tuple[Host, ControlLoop]]:
-    host = Host([Source(SOURCE, lambda: crowd.handle)], crowd.proc)
+def _ballast(crowd: SimulatedCrowd) -> Iterator[tuple[LibvirtHost, ControlLoop]]:
+    host = LibvirtHost([Source(SOURCE, lambda: crowd.handle)], crowd.proc)
     host.start()
     try:
-        loop = ControlLoop(host, OnePolicy(_policy()), crowd.time, Board("node", crowd.time.monotonic))
+        loop = ControlLoop(host, OnePolicy(_policy()), crowd.time, StatusStore("node", crowd.time.monotonic))
         yield host, loop
     finally:
         host.close()

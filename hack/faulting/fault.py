@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class FaultResult:
     """What became of it; the JSON's fields."""
 
     fault: str
@@ -39,5 +39,5 @@ class Fault(Protocol):
     def done(self) -> str:
         """What is done, for a person; says what of it is made up."""
 
-    def carry_out(self) -> Result:
+    def carry_out(self) -> FaultResult:
         """Set the stage, make the fault, judge, clear away. Raises LabError only when the stage cannot be set."""

@@ -9,7 +9,7 @@ from itertools import chain
 import libvirt
 
 from faulting import judge
-from faulting.fault import Fault, Result
+from faulting.fault import Fault, FaultResult
 from faulting.log import claims, remarks, tracebacks
 from faulting.stage import CEILING, Stage
 from lab.daemons import until
@@ -35,14 +35,16 @@ class HostFault:
     lasts_s: float = 0.0
     """How long it goes on, where that can be chosen; 0: it cannot."""
 
-    def carry_out(self) -> Result:
+    def carry_out(self) -> FaultResult:
         """Set the stage, make the fault, judge. Raises LabError only when the stage cannot be set."""
         with Stage() as stage:
             stage.lasts_s = self.lasts_s
             return carried_out(self, stage, partial(self.make, stage), self.doomed)
 
 
-def carried_out(fault: Fault, stage: Stage, make: Callable[[], float], doomed: frozenset[str] = frozenset()) -> Result:
+def carried_out(
+    fault: Fault, stage: Stage, make: Callable[[], float], doomed: frozenset[str] = frozenset()
+) -> FaultResult:
     """What becomes of `fault`, made by `make` on a stage that is set."""
     since = time.time()
     problem, recovered = "", None
@@ -52,7 +54,7 @@ def carried_out(fault: Fault, stage: Stage, make: Callable[[], float], doomed: f
         problem = f"NOT RECOVERED: {str(error).splitlines()[0]}"
     lost = _lost(stage)
     harmed = _harmed(stage, doomed)
-    return Result(fault.name, fault.done, len(harmed), lost, recovered, _seen(stage, since, problem))
+    return FaultResult(fault.name, fault.done, len(harmed), lost, recovered, _seen(stage, since, problem))
 
 
 def _seen(stage: Stage, since: float, problem: str) -> str:

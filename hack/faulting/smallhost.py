@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from faulting.watch import Watch
+from faulting.watch import Onlooker
 from lab.background import Background
 
 KIB = 1024
@@ -26,7 +26,7 @@ BITE_MIB = 16
 class SmallHost(Background):
     """`proc` is for `--proc`; kept up to date, with the eater alive, inside the `with` block."""
 
-    def __init__(self, total_mib: int, proc: Path, watch: Watch) -> None:
+    def __init__(self, total_mib: int, proc: Path, watch: Onlooker) -> None:
         super().__init__("small host")
         self.proc = proc
         self._total_mib = total_mib

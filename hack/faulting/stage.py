@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from faulting.judge import Order, orders, without
-from faulting.watch import Watch
-from lab.ballast import COMMAND, Ballast
+from faulting.watch import Onlooker
+from lab.ballast import COMMAND, BallastProcess
 from lab.daemons import until
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec
@@ -46,7 +46,7 @@ SPEC: dict[str, Any] = {
 POLICY_NAME = "faults"
 
 
-class _Staged(Ballast):
+class _Staged(BallastProcess):
     """`ballast run` with a log that programs can read, and with a wound if one is named."""
 
     def __init__(self, policies: Path, uri: str, log: Path, proc: Path, wound: str, port: int) -> None:
@@ -62,7 +62,7 @@ class Stage:
     def __init__(self) -> None:
         self.stack = ExitStack()
         """What ends with the stage."""
-        self.ballast: Ballast
+        self.ballast: BallastProcess
         """The one started last."""
         self.lasts_s = 0.0
         """How long the fault is to go on; 0: until it is over."""
@@ -83,7 +83,7 @@ class Stage:
             self.cast = [self.giver, self.taker]
             for guest in self.guests:
                 guest.wait_ready().use(REST_MIB)
-            self.watch = stack.enter_context(Watch(self.host))
+            self.watch = stack.enter_context(Onlooker(self.host))
             self.stack = stack.pop_all()
         return self
 

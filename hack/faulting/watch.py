@@ -32,7 +32,7 @@ class Seen:
     """When the guest last told, whole seconds since the epoch."""
 
 
-class Watch(Background):
+class Onlooker(Background):
     """Samples every guest of `host` on a thread of its own while its `with` block runs."""
 
     def __init__(self, host: PrivateLibvirtd) -> None:

@@ -30,7 +30,7 @@ LOG_TAIL = 15
 """Lines of its log that an error shows."""
 
 
-class Ballast:
+class BallastProcess:
     """A running Ballast; leaving the `with` block ends it. It dies with this process unless it is to be kept.
 
     Raises LabError with the end of its log when it does not start or does not answer.
@@ -119,7 +119,7 @@ class Ballast:
         return sum(domain["demand"] is not None for domain in domains) >= count
 
 
-class NodeAgent(Ballast):
+class NodeAgent(BallastProcess):
     """A running `ballast agent` of the Node `node`, with the API server's access from `kubeconfig`."""
 
     def __init__(self, node: str, kubeconfig: Path, uri: str, folder: Path, *options: str) -> None:
@@ -138,7 +138,7 @@ class NodeAgent(Ballast):
             return str(error)
 
 
-class Aggregator(Ballast):
+class AggregatorProcess(BallastProcess):
     """A running `ballast aggregator` called `identity`, that leads by a Lease in the namespace `default`."""
 
     def __init__(self, identity: str, kubeconfig: Path, log: Path, *options: str) -> None:

@@ -32,7 +32,7 @@ def unpack(package: str, scratch: Path) -> Path:
     return target
 
 
-class Package(NamedTuple):
+class DebianPackage(NamedTuple):
     """One that apt's lists have."""
 
     name: str
@@ -40,14 +40,14 @@ class Package(NamedTuple):
     sha256: str
 
 
-def closure(*packages: str) -> list[Package]:
+def closure(*packages: str) -> list[DebianPackage]:
     """These packages and all that they depend on.
 
     Raises LabError when apt does not know one of them.
     """
     lines = run(*_install(*packages), "-o", "Acquire::ForceHash=SHA256", "--print-uris", "-qq")
     found = re.findall(r"^'\S+' ([^_]+)_([^_]+)_\S+ \d+ SHA256:(\S+)$", lines, re.MULTILINE)
-    return [Package(name, unquote(version), digest) for name, version, digest in found]
+    return [DebianPackage(name, unquote(version), digest) for name, version, digest in found]
 
 
 def download_closure(folder: Path, *packages: str) -> list[Path]:

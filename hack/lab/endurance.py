@@ -27,7 +27,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TrendLine:
     """One quantity of the verdict's table."""
 
     name: str
@@ -53,7 +53,7 @@ def read(pid: int, at: float) -> Reading:
     return Reading(at, memory_kib / 1024, len(list((process / "fd").iterdir())), int(fields["Threads"]))
 
 
-def judge(readings: Sequence[Reading]) -> list[Line]:
+def judge(readings: Sequence[Reading]) -> list[TrendLine]:
     """Each quantity of readings in order of time, four at least. Raises ValueError for fewer."""
     if len(readings) < 4:
         raise ValueError(f"{len(readings)} readings tell nothing of a trend; four are needed")
@@ -64,13 +64,13 @@ def judge(readings: Sequence[Reading]) -> list[Line]:
     ]
 
 
-def _line(name: str, values: Sequence[float], grain: float, growth: float) -> Line:
+def _line(name: str, values: Sequence[float], grain: float, growth: float) -> TrendLine:
     """Medians of quarters: what stands out for a moment, as a reading during an answer does, is no growth."""
     quarter = len(values) // 4
     begin = int(len(values) * SETTLING)
     settled = _median(values[begin : begin + quarter])
     allowed = settled + max(grain, growth * settled)
-    return Line(name, settled, _median(values[-quarter:]), max(values), allowed)
+    return TrendLine(name, settled, _median(values[-quarter:]), max(values), allowed)
 
 
 def _median(values: Sequence[float]) -> float:

@@ -68,7 +68,7 @@ class GuestSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class GuestEvent:
     """A line of the guest's agent."""
 
     at: float
@@ -226,13 +226,13 @@ class Guest:
         self._agent.order("panic")
         until(lambda: self._panics() > 0, ANSWER_S, f"panic of guest {self.spec.name}")
 
-    def wait_for(self, word: str, deadline_s: float = ANSWER_S) -> Event:
+    def wait_for(self, word: str, deadline_s: float = ANSWER_S) -> GuestEvent:
         """The first event of this kind, past or future, within the deadline."""
         return self._agent.wait(
             lambda event: event.word == word, deadline_s, f"event {word!r} of guest {self.spec.name}"
         )
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[GuestEvent]:
         """All events so far, oldest first."""
         return self._agent.events()
 
@@ -328,7 +328,7 @@ class _Agent:
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(str(path))
-        self._events: list[Event] = []
+        self._events: list[GuestEvent] = []
         self._arrived = threading.Condition()
         self._reader = threading.Thread(target=self._read, name=f"agent of {path.parent.name}", daemon=True)
         self._reader.start()
@@ -340,13 +340,13 @@ class _Agent:
         self._socket.sendall(f"{text}\n".encode())
         return mark
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[GuestEvent]:
         with self._arrived:
             return list(self._events)
 
-    def wait(self, wanted: Callable[[Event], bool], deadline_s: float, what: str, mark: int = 0) -> Event:
+    def wait(self, wanted: Callable[[GuestEvent], bool], deadline_s: float, what: str, mark: int = 0) -> GuestEvent:
         """The first event from `mark` on that is wanted."""
-        found: list[Event] = []
+        found: list[GuestEvent] = []
 
         def look() -> bool:
             found.extend(event for event in self._events[mark:] if wanted(event))
@@ -366,7 +366,7 @@ class _Agent:
         with self._socket.makefile("r", errors="replace") as lines:
             for line in lines:
                 word, *values = line.split() or [""]
-                event = Event(time.monotonic(), word, tuple(int(value) for value in values))
+                event = GuestEvent(time.monotonic(), word, tuple(int(value) for value in values))
                 with self._arrived:
                     self._events.append(event)
                     self._arrived.notify_all()

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from lab.kubernetes.certificates import Identity
+from lab.kubernetes.certificates import CertificateIdentity
 
 CHUNK = 65536
 """Bytes passed on at a time."""
@@ -51,7 +51,7 @@ class Relay:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
 
-    def spoil(self, identity: Identity, answers: Sequence[bytes]) -> None:
+    def spoil(self, identity: CertificateIdentity, answers: Sequence[bytes]) -> None:
         """Pass nothing on, and answer each request with the next of these (whole HTTP/1.1 answers), over and over."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(identity.certificate, identity.key)

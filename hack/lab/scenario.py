@@ -17,7 +17,7 @@ START_MIB = BUDGET_MIB // 5
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ScenarioPart:
     """A guest and its workload: (second, MiB) points, joined by lines, that start over after the last."""
 
     spec: GuestSpec
@@ -25,20 +25,20 @@ class Part:
 
 
 CAST = (
-    Part(GuestSpec("calm", maximum=256, current=START_MIB), ((0, 40), (60, 40))),
-    Part(
+    ScenarioPart(GuestSpec("calm", maximum=256, current=START_MIB), ((0, 40), (60, 40))),
+    ScenarioPart(
         GuestSpec("ramp", maximum=384, current=START_MIB, swap=256),
         ((0, 40), (8, 40), (31, 220), (36, 220), (48, 40), (60, 40)),
     ),
-    Part(
+    ScenarioPart(
         GuestSpec("step", maximum=384, current=START_MIB, swap=256),
         ((0, 40), (4, 40), (4, 160), (14, 160), (14, 40), (46, 40), (46, 160), (56, 160), (56, 40), (60, 40)),
     ),
-    Part(
+    ScenarioPart(
         GuestSpec("saw-tooth", maximum=384, current=START_MIB, swap=256),
         ((0, 40), (14, 160), (14, 40), (42, 40), (58, 160), (58, 40), (60, 40)),
     ),
-    Part(
+    ScenarioPart(
         GuestSpec("elastic", maximum=384, current=START_MIB, autodeflate=True, swap=256),
         ((0, 40), (24, 40), (24, 150), (36, 150), (36, 40), (60, 40)),
     ),

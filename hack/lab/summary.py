@@ -12,7 +12,7 @@ STEP_MIB = 32.0
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class DemoSummary:
     """`--json` writes exactly these."""
 
     guests: int
@@ -40,9 +40,9 @@ def summarize(
     before: Mapping[str, int],
     after: Mapping[str, int],
     budget_mib: float,
-) -> Summary:
+) -> DemoSummary:
     """`before` and `after` are the `node` part of Ballast's `/state` when the workloads start and end."""
-    return Summary(
+    return DemoSummary(
         guests=len(tracks),
         moved_mib=round(sum(moved_mib(track) for track in tracks)),
         reallocations=after["reallocations_total"] - before["reallocations_total"],

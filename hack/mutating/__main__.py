@@ -16,7 +16,7 @@ from mutating.accepted import AcceptedError
 from mutating.children import Children
 from mutating.mutant import Mutant, mutants_of, sample
 from mutating.packages import PACKAGES
-from mutating.trials import TestsFailError, Trial, copied, survey, tried
+from mutating.trials import MutantTrial, TestsFailError, copied, survey, tried
 
 ROOT = Path(__file__).parents[2]
 FILE_WIDTH = 160
@@ -89,7 +89,7 @@ def main(
 
 def _tried(
     only: Sequence[str], size: int | None, seed: int, jobs: int, accepted_file: Path, folder: Path
-) -> list[Trial]:
+) -> list[MutantTrial]:
     tree, scratch = folder / "tree", folder / "scratch"
     tree.mkdir()
     scratch.mkdir()
@@ -113,7 +113,7 @@ def _mutants(name: str, tree: Path) -> list[Mutant]:
     return [mutant for file in PACKAGES[name].files(tree) for mutant in mutants_of(file, (tree / file).read_text())]
 
 
-def _print(trials: Sequence[Trial]) -> None:
+def _print(trials: Sequence[MutantTrial]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = FILE_WIDTH

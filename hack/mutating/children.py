@@ -45,7 +45,7 @@ MEMORY_LIMIT = 8 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PytestRun:
     """One run of pytest."""
 
     plugin: object
@@ -59,7 +59,7 @@ class Run:
 class Ended:
     """What became of a run."""
 
-    run: Run
+    run: PytestRun
     exit_code: int | None
     """pytest's; None if its time was over."""
     output: Path
@@ -67,7 +67,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class _Child:
-    run: Run
+    run: PytestRun
     process: ForkProcess
     ends_at: float
     folder: Path
@@ -84,7 +84,7 @@ class Children:
         for module in PRELOADED:
             importlib.import_module(module)
 
-    def run(self, runs: Iterable[Run]) -> Iterator[Ended]:
+    def run(self, runs: Iterable[PytestRun]) -> Iterator[Ended]:
         """Run all, `jobs` at a time; each as it ends. Whatever is left when the caller stops is killed."""
         waiting = iter(runs)
         children: list[_Child] = []
@@ -102,7 +102,7 @@ class Children:
             for child in children:
                 _bury(child, by_itself=False)
 
-    def _start(self, run: Run) -> _Child:
+    def _start(self, run: PytestRun) -> _Child:
         self._started += 1
         folder = self._scratch / str(self._started)
         folder.mkdir()
@@ -142,7 +142,7 @@ def _bury(child: _Child, by_itself: bool) -> Ended:
     return Ended(child.run, None if late else code, child.folder / "output")
 
 
-def _pytest(tree: Path, folder: Path, run: Run) -> None:
+def _pytest(tree: Path, folder: Path, run: PytestRun) -> None:
     """In the child: pytest's exit code becomes its own, whatever threads a test has left behind."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setpgrp()  # Ctrl-C is the parent's
@@ -173,10 +173,10 @@ class _Finder(MetaPathFinder):
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         if name != self._name:
             return None
-        return spec_from_file_location(name, self._path, loader=_Loader(name, str(self._path), self._mutant))
+        return spec_from_file_location(name, self._path, loader=_MutantLoader(name, str(self._path), self._mutant))
 
 
-class _Loader(SourceFileLoader):
+class _MutantLoader(SourceFileLoader):
     """Loads it; nothing of it is written anywhere."""
 
     def __init__(self, name: str, path: str, mutant: Mutant) -> None:

@@ -23,19 +23,19 @@ class Package:
 
 LOOP = tuple(f"tests/loop/test_{name}.py" for name in ("control_loop", "felt_growth", "system_clock"))
 """The others of that folder are about policy files, and about what is told."""
-TOLD = "tests/loop/test_chronicle.py"
+TOLD = "tests/loop/test_decision_history.py"
 
 PACKAGES = {
     "engine": Package(
         ("controller/engine", "controller/planner.py"),
-        ("tests/engine", "tests/planning", *LOOP, TOLD),
+        ("tests/engine", *LOOP, TOLD),
     ),
     "forecast": Package(("controller/forecast",), ("tests/forecast",)),
     "host": Package(("controller/host",), ("tests/host",)),
     "loop": Package(("controller/loop",), LOOP),
     "aggregation": Package(
-        ("controller/aggregation",), ("tests/aggregation", "tests/agent/test_cluster_numbers_told.py")
+        ("controller/aggregation",), ("tests/aggregation", "tests/cluster/test_cluster_numbers_told.py")
     ),
-    "cluster": Package(("controller/cluster",), ("tests/agent", "tests/aggregation")),
+    "cluster": Package(("controller/cluster",), ("tests/cluster", "tests/aggregation")),
     "observe": Package(("controller/observe",), ("tests/observe", *LOOP, TOLD, "tests/cli/test_explain_command.py")),
 }

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from mutating.trials import Trial, Verdict
+from mutating.trials import MutantTrial, Verdict
 
 
-def killed_percent(trials: Sequence[Trial]) -> float:
+def killed_percent(trials: Sequence[MutantTrial]) -> float:
     """Percent of the mutants that tests noticed; 100 of none."""
     return 100.0 * sum(trial.killed for trial in trials) / len(trials) if trials else 100.0
 
 
-def table(trials: Sequence[Trial]) -> Table:
+def table(trials: Sequence[MutantTrial]) -> Table:
     """A row for each file, one for each package, and one for all."""
     made = Table("", "mutants", *Verdict, "killed %")
     for column in made.columns[1:]:
@@ -29,14 +29,14 @@ def table(trials: Sequence[Trial]) -> Table:
     return made
 
 
-def survivor(trial: Trial) -> str:
+def survivor(trial: MutantTrial) -> str:
     """What survived, as it would stand in the list of accepted ones, with the line it is in."""
     mutant = trial.mutant
     where = f"{mutant.file}:{mutant.line} {mutant.function}".rstrip()
     return f"{where}: {trial.verdict}, {mutant.operator}\n  - {mutant.before}\n  + {mutant.after}"
 
 
-def as_json(trials: Sequence[Trial]) -> list[dict[str, object]]:
+def as_json(trials: Sequence[MutantTrial]) -> list[dict[str, object]]:
     """One object per trial."""
     return [
         {
@@ -54,7 +54,7 @@ def as_json(trials: Sequence[Trial]) -> list[dict[str, object]]:
     ]
 
 
-def _row(made: Table, name: str, trials: Sequence[Trial], style: str = "") -> None:
+def _row(made: Table, name: str, trials: Sequence[MutantTrial], style: str = "") -> None:
     counts = [sum(trial.verdict == verdict for trial in trials) for verdict in Verdict]
     figures = [len(trials), *counts]
     made.add_row(name, *map(str, figures), f"{killed_percent(trials):.0f}", style=style)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mutating.children import Children, Ended, Run
+from mutating.children import Children, Ended, PytestRun
 from mutating.coverage import Coverage
 from mutating.mutant import Mutant
 from mutating.packages import Package
@@ -44,7 +44,7 @@ class TestsFailError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class MutantTrial:
     """A mutant and its verdict."""
 
     package: str
@@ -74,7 +74,7 @@ def survey(children: Children, tree: Path, packages: Mapping[str, Package], scra
     """The coverage of each package's tests. Raises TestsFailError, also if they fail in the order of their length."""
     reports = {name: scratch / f"{name}.json" for name in packages}
     for ended in children.run(
-        Run(Survey(tree, reports[name]), package.tests, SURVEY_LIMIT) for name, package in packages.items()
+        PytestRun(Survey(tree, reports[name]), package.tests, SURVEY_LIMIT) for name, package in packages.items()
     ):
         _check(ended)
     found = {name: Coverage.read(report) for name, report in reports.items()}
@@ -85,7 +85,7 @@ def survey(children: Children, tree: Path, packages: Mapping[str, Package], scra
 
 def tried(
     children: Children, sampled: Mapping[str, Sequence[Mutant]], found: Mapping[str, Coverage]
-) -> Iterator[Trial]:
+) -> Iterator[MutantTrial]:
     """Every mutant's trial, as it ends; `sampled` and `found` are by package."""
     package_of = {mutant: name for name, mutants in sampled.items() for mutant in mutants}
     runs = []
@@ -95,15 +95,15 @@ def tried(
             seconds = sum(found[name].seconds[test] for test in tests)
             runs.append(_run(tests, SPARE + ceil(PATIENCE * seconds), mutant))
         else:
-            yield Trial(name, mutant, Verdict.UNREACHED)
+            yield MutantTrial(name, mutant, Verdict.UNREACHED)
     for ended in children.run(runs):
         if ended.run.mutant is not None:
-            yield Trial(package_of[ended.run.mutant], ended.run.mutant, _verdict(ended), _killer(ended))
+            yield MutantTrial(package_of[ended.run.mutant], ended.run.mutant, _verdict(ended), _killer(ended))
 
 
-def _run(tests: Sequence[str], limit: int, mutant: Mutant | None = None) -> Run:
+def _run(tests: Sequence[str], limit: int, mutant: Mutant | None = None) -> PytestRun:
     files: Iterable[str] = dict.fromkeys(test.split("::")[0] for test in tests)
-    return Run(Chosen(tests), [*files], limit, mutant)
+    return PytestRun(Chosen(tests), [*files], limit, mutant)
 
 
 def _check(ended: Ended) -> None:

@@ -68,7 +68,7 @@ def _release(scratch: Path, out: Path, image: str | None) -> None:
     statements.write_sums(out)
 
 
-def _labels(commit: source.Source) -> dict[str, str]:
+def _labels(commit: source.ReleaseSource) -> dict[str, str]:
     """https://github.com/opencontainers/image-spec/blob/main/annotations.md."""
     return {
         "org.opencontainers.image.title": TITLE,

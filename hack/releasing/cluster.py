@@ -7,13 +7,13 @@ from pathlib import Path
 
 from lab.command import run
 from lab.kubernetes.binaries import binary
-from releasing.source import Source
+from releasing.source import ReleaseSource
 
 UNNAMED = "localhost/ballast"
 """The image in the manifests, which is in no registry."""
 
 
-def write_installation(source: Source, out: Path, image: str, digest: str | None) -> None:
+def write_installation(source: ReleaseSource, out: Path, image: str, digest: str | None) -> None:
     """Write `install.yaml`, which is `manifests/default` with this image, by its digest where there is one.
 
     Raises LabError when kustomize refuses it.
@@ -27,7 +27,7 @@ def write_installation(source: Source, out: Path, image: str, digest: str | None
     (out / "install.yaml").write_text(run(str(binary("kubectl")), "kustomize", str(folder)))
 
 
-def write_chart(source: Source, scratch: Path, out: Path, image: str, digest: str | None) -> Path:
+def write_chart(source: ReleaseSource, scratch: Path, out: Path, image: str, digest: str | None) -> Path:
     """Write the chart with the same image, and return its file.
 
     Raises LabError when Helm refuses it.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab import virtualenv
 from lab.command import run
-from releasing.source import Source
+from releasing.source import ReleaseSource
 
 SCRIPTS = ("postinst", "prerm", "postrm")
 POLICY = Path("etc/ballast/policies/observe-everything.yaml")
@@ -20,7 +20,7 @@ CONFIGURATION = (OPTIONS, POLICY)
 """The administrator's as soon as they are installed."""
 
 
-def build(source: Source, packages: Iterable[Path], scratch: Path, out: Path) -> Path:
+def build(source: ReleaseSource, packages: Iterable[Path], scratch: Path, out: Path) -> Path:
     """Write the package with these folders of Python files to the folder `out`.
 
     Raises LabError when what it needs cannot be had.
@@ -39,7 +39,7 @@ def build(source: Source, packages: Iterable[Path], scratch: Path, out: Path) ->
     return result
 
 
-def _lay_out(source: Source, tree: Path) -> None:
+def _lay_out(source: ReleaseSource, tree: Path) -> None:
     manifests = source.folder / "manifests"
     unit = (manifests / "systemd" / "ballast.service").read_text()
     own = unit[unit.index("[Unit]") :].replace("/usr/local/bin/", "/usr/bin/")
@@ -62,7 +62,7 @@ def _lay_out(source: Source, tree: Path) -> None:
     run(*writing, environment=source.environment(PYTHONPATH=paths))
 
 
-def _control(source: Source, tree: Path) -> None:
+def _control(source: ReleaseSource, tree: Path) -> None:
     files = sorted(path for path in tree.rglob("*") if path.is_file() and not path.is_symlink())
     template = (Path(__file__).parent / "debian" / "control").read_text()
     size = sum(path.stat().st_size for path in files) // 1024
@@ -75,7 +75,7 @@ def _control(source: Source, tree: Path) -> None:
         (tree / "DEBIAN" / script).chmod(0o755)
 
 
-def _settle(source: Source, tree: Path) -> None:
+def _settle(source: ReleaseSource, tree: Path) -> None:
     """Times and modes that do not tell of this machine."""
     for path in [*tree.rglob("*"), tree]:
         if not path.is_symlink():

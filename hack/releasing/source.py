@@ -20,7 +20,7 @@ buildapi.build_sdist(sys.argv[1])
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReleaseSource:
     """The commit that is checked out here, without what was not committed."""
 
     folder: Path
@@ -34,7 +34,7 @@ class Source:
         return os.environ | {"SOURCE_DATE_EPOCH": str(self.time)} | more
 
 
-def check_out(folder: Path) -> Source:
+def check_out(folder: Path) -> ReleaseSource:
     """Write the files of the commit into the new folder.
 
     Raises LabError where this is no git repository.
@@ -47,10 +47,10 @@ def check_out(folder: Path) -> Source:
     (version,) = re.findall(
         r'^__version__ = "(.*)"$', (folder / "controller" / "__init__.py").read_text(), re.MULTILINE
     )
-    return Source(folder, commit, int(time), version)
+    return ReleaseSource(folder, commit, int(time), version)
 
 
-def build_wheel(source: Source, out: Path) -> Path:
+def build_wheel(source: ReleaseSource, out: Path) -> Path:
     """Write wheel and sdist to the folder `out`, and return the wheel.
 
     Raises LabError when they cannot be built.

@@ -9,14 +9,14 @@ from typing import Any
 
 from lab import debian
 from lab.virtualenv import SITE, Dependencies
-from releasing.source import Source
+from releasing.source import ReleaseSource
 
 SUMS = "SHA256SUMS"
 BUILDER = "https://ballast.dev/hack/release"
 
 
 def bill_of_materials(
-    name: str, source: Source, python: Dependencies, system: Iterable[debian.Package]
+    name: str, source: ReleaseSource, python: Dependencies, system: Iterable[debian.DebianPackage]
 ) -> dict[str, Any]:
     """Of the file `name`, in CycloneDX 1.6: https://cyclonedx.org/docs/1.6/json."""
     found = sorted(distributions(path=[str(python.tree / SITE)]), key=lambda each: each.name.lower())
@@ -46,7 +46,7 @@ def _purl(name: str, version: str) -> str:
     return f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"
 
 
-def _of_debian(package: debian.Package) -> dict[str, Any]:
+def _of_debian(package: debian.DebianPackage) -> dict[str, Any]:
     purl = f"pkg:deb/debian/{package.name}@{package.version}?distro=bookworm"
     hashes = [{"alg": "SHA-256", "content": package.sha256}]
     return _component("library", package.name, package.version, purl) | {"hashes": hashes}
@@ -54,10 +54,10 @@ def _of_debian(package: debian.Package) -> dict[str, Any]:
 
 def provenance(
     files: Iterable[Path],
-    source: Source,
+    source: ReleaseSource,
     parameters: Mapping[str, Any],
     python: Dependencies,
-    system: Iterable[debian.Package],
+    system: Iterable[debian.DebianPackage],
 ) -> dict[str, Any]:
     """An in-toto statement about the files, not signed: https://slsa.dev/spec/v1.0/provenance."""
     resolved = [

@@ -10,14 +10,14 @@ from rich.console import Console
 
 from controller.api.policy import MemoryPolicy
 from controller.cli.policyfile import one_policy
-from controller.cli.replaying import ended_by_sigterm, plainly, progress_bar
+from controller.cli.progress import ended_by_sigterm, plainly, progress_bar
 from controller.replay.controllers import FIXED, MODELS, OURS, PROBE, names
 from controller.replay.controllers import PEERS as OTHERS
 from controller.replay.pool import Pool
-from worlds import constants, effects, picture, tables
-from worlds.evaluation import Candidate, Job, WorldResult, as_named, evaluate
+from worlds import chart, constants, effects, tables
+from worlds.evaluation import Candidate, WorldJob, WorldResult, as_named, evaluate
 from worlds.shapes import TRENDS
-from worlds.summary import PEERS, Summary, summary
+from worlds.summary import PEERS, CandidateSummary, summary
 from worlds.world import families, worlds
 
 POLICY = MemoryPolicy.model_validate(
@@ -137,7 +137,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         candidates = effects.changed_constants() if sensitivity else _candidates(ablated or controllers, sweeps)
         known = _read(known_file) if known_file else {}
         places = worlds(seeds, only or (TRENDING if ablate else ()))
-        work = [Job(*place, one, policy, known.get(place)) for place in places for one in candidates]
+        work = [WorldJob(*place, one, policy, known.get(place)) for place in places for one in candidates]
         results = _results(work, jobs, None if sensitivity else candidates[0].label)
     summaries = [] if sensitivity else [summary(one.label, results, one.controller not in OTHERS) for one in candidates]
     if sensitivity:
@@ -150,7 +150,7 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
         data = {"summary": [one.entry() for one in summaries], "worlds": [one.entry() for one in results]}
         json_file.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
     if png_file:
-        picture.draw(results, candidates[0].label, png_file)
+        chart.draw(results, candidates[0].label, png_file)
 
 
 def _candidates(controllers: Sequence[str], sweeps: Sequence[str]) -> tuple[Candidate, ...]:
@@ -180,7 +180,7 @@ def _read(path: Path) -> dict[tuple[int, str], WorldResult]:
     return {(one.seed, one.family): one for one in results}
 
 
-def _results(jobs: Sequence[Job], workers: int | None, label: str | None) -> list[WorldResult]:
+def _results(jobs: Sequence[WorldJob], workers: int | None, label: str | None) -> list[WorldResult]:
     """All of them; a line about `label` in each as it comes."""
     found = []
     with Pool(workers) as pool, progress_bar("replays") as bar:
@@ -191,7 +191,7 @@ def _results(jobs: Sequence[Job], workers: int | None, label: str | None) -> lis
     return found
 
 
-def _print(summaries: Sequence[Summary]) -> None:
+def _print(summaries: Sequence[CandidateSummary]) -> None:
     console = Console(width=max(Console().width, WIDTH))
     console.print(f"{summaries[0].worlds} worlds")
     console.print(tables.summary_table(summaries))

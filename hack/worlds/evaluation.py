@@ -11,7 +11,7 @@ from controller.api.policy import MemoryPolicy
 from controller.replay.controllers import PEERS, guests_report, make
 from controller.replay.pool import Pool, Watcher
 from controller.replay.run import replay
-from controller.replay.score import Figures
+from controller.replay.score import ReplayFigures
 from controller.replay.trace import Trace
 from worlds import constants
 from worlds.world import World, world
@@ -32,7 +32,7 @@ def as_named(controller: str) -> Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class WorldJob:
     """One candidate in one world."""
 
     seed: int
@@ -52,7 +52,7 @@ class Job:
 class ReplayResult:
     """What one candidate did to a world."""
 
-    figures: Figures
+    figures: ReplayFigures
     seconds: float
     """Its replay took."""
 
@@ -79,15 +79,15 @@ class WorldResult:
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> "WorldResult":
         """The inverse of `entry`. Raises KeyError, TypeError for what is none."""
-        names = {each.name for each in fields(Figures)}
+        names = {each.name for each in fields(ReplayFigures)}
         replays = {
-            label: ReplayResult(Figures(**{name: one[name] for name in names}), one["seconds"])
+            label: ReplayResult(ReplayFigures(**{name: one[name] for name in names}), one["seconds"])
             for label, one in entry["replays"].items()
         }
         return cls(**{**entry, "replays": replays})
 
 
-def evaluate(jobs: Sequence[Job], pool: Pool, watcher: Watcher) -> Iterator[WorldResult]:
+def evaluate(jobs: Sequence[WorldJob], pool: Pool, watcher: Watcher) -> Iterator[WorldResult]:
     """Results in the order of `jobs`, each once all replays of its world and of those before it have ended. The jobs of
     a world follow each other. Raises PoolError, ReplayError.
     """
@@ -107,7 +107,7 @@ def _joined(parts: Sequence[WorldResult]) -> WorldResult:
     return replace(parts[0], replays={label: each for part in parts for label, each in part.replays.items()})
 
 
-def run(job: Job) -> WorldResult:
+def run(job: WorldJob) -> WorldResult:
     """Replay its candidate in its world. Raises ReplayError."""
     made, trace = _made(job.seed, job.family)
     one, known = job.candidate, job.known

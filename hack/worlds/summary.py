@@ -79,7 +79,7 @@ class Looks:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class CandidateSummary:
     """One candidate over all worlds."""
 
     label: str
@@ -128,11 +128,11 @@ def best_peer(result: WorldResult) -> str:
     return min(PEERS, key=lambda name: max(found[name], FLOOR))
 
 
-def summary(label: str, results: Sequence[WorldResult], ours: bool) -> Summary:
+def summary(label: str, results: Sequence[WorldResult], ours: bool) -> CandidateSummary:
     """`ours`: fixed looks are this candidate's, too. At least one result, in each of them PEERS and the probe."""
     moves = [_moves(result, label) for result in results]
     most = [MANY_MOVES * _moves(result, PROBE) + FEW_MOVES for result in results]
-    return Summary(
+    return CandidateSummary(
         label,
         len(results),
         Comparison.of((harms(result)[label], harms(result)[best_peer(result)]) for result in results),

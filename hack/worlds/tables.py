@@ -7,7 +7,7 @@ from rich.table import Table
 from controller.cli.scores import table
 from controller.replay.controllers import FIXED, OURS, PROBE
 from worlds.evaluation import WorldResult
-from worlds.summary import Comparison, Looks, Summary, best_peer, harms, looks_of_fixed
+from worlds.summary import CandidateSummary, Comparison, Looks, best_peer, harms, looks_of_fixed
 
 COLUMNS = (
     *("PEER\nOK %", "\nMEAN", "\nWORST"),
@@ -40,7 +40,7 @@ def line(result: WorldResult, label: str) -> str:
     return text
 
 
-def summary_table(summaries: Sequence[Summary]) -> Table:
+def summary_table(summaries: Sequence[CandidateSummary]) -> Table:
     """A row a candidate; LEGEND says what stands in it."""
     found = table("", "CONTROLLER", COLUMNS)
     for one in summaries:

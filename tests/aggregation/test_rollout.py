@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from heard import node, policy, state
+from watched_objects import node, policy, state
 
-from controller.aggregation.ledger import SILENCE_S
-from controller.aggregation.news import Changed
-from controller.aggregation.picture import NODE, POLICY, STATE, Picture
+from controller.aggregation.clustercache import NODE, POLICY, STATE, ClusterCache
 from controller.aggregation.rollout import NAMES_BYTES, enforcing
+from controller.aggregation.rollup import STALE_AFTER_S
 from controller.aggregation.status import STATUS_BYTES, render
+from controller.aggregation.watchevents import Modified
 from controller.api.policy import Rollout
 from controller.api.policystatus import NAMED_NODES
 
@@ -71,18 +71,18 @@ class Cluster:
     """Five nodes that report, and the status of one policy as it is written."""
 
     def __init__(self, **spec: object) -> None:
-        self.picture = Picture()
+        self.cluster_cache = ClusterCache()
         self.status: dict | None = None
         for name in NODES[:5]:
-            self.picture.hear(Changed(NODE, node(name, tier="gold")), 0.0)
-            self.picture.hear(Changed(STATE, state(name)), 0.0)
+            self.cluster_cache.apply(Modified(NODE, node(name, tier="gold")), 0.0)
+            self.cluster_cache.apply(Modified(STATE, state(name)), 0.0)
         self.spec(1, **spec)
 
     def spec(self, generation: int, **spec: object) -> None:
-        self.picture.hear(Changed(POLICY, policy(generation=generation, **spec)), 0.0)
+        self.cluster_cache.apply(Modified(POLICY, policy(generation=generation, **spec)), 0.0)
 
     def write(self) -> dict:
-        summary = self.picture.ledger.summary("all")
+        summary = self.cluster_cache.rollup.summary("all")
         assert summary is not None
         self.status = render(summary, self.status, T1)
         return self.status
@@ -113,7 +113,7 @@ def test_enforcing_nodes_stay_over_changes_of_spec_and_leader_and_end_with_their
     one, two = cluster.write()["enforcingNodes"]
     cluster.spec(2, **TWO, weight=7)
     assert cluster.write()["enforcingNodes"] == [one, two]
-    cluster.picture.hear(Changed(NODE, node(one, tier="tin")), 0.0)
+    cluster.cluster_cache.apply(Modified(NODE, node(one, tier="tin")), 0.0)
     cluster.spec(3, **TWO, nodeSelector={"matchLabels": {"tier": "gold"}})
     status = cluster.write()
     assert (one in status["enforcingNodes"], two in status["enforcingNodes"], status["enforcing"]) == (
@@ -125,16 +125,16 @@ def test_enforcing_nodes_stay_over_changes_of_spec_and_leader_and_end_with_their
 
 def test_a_node_without_an_agent_is_not_chosen():
     cluster = Cluster(mode="Enforce", rollout={"maximumNodes": "100%"})
-    cluster.picture.hear(Changed(NODE, node("idle")), 0.0)
+    cluster.cluster_cache.apply(Modified(NODE, node("idle")), 0.0)
     assert cluster.write()["enforcing"] == "5/5"
 
 
 def test_a_node_that_is_silent_is_not_chosen_and_one_that_falls_silent_stays():
     cluster = Cluster(mode="Enforce", rollout={"maximumNodes": 1})
     (chosen,) = cluster.write()["enforcingNodes"]
-    cluster.picture.expire(SILENCE_S)
+    cluster.cluster_cache.expire(STALE_AFTER_S)
     assert cluster.write()["enforcingNodes"] == [chosen]
-    cluster.picture.hear(Changed(STATE, state("node-0", observed_at=T2)), SILENCE_S)
+    cluster.cluster_cache.apply(Modified(STATE, state("node-0", observed_at=T2)), STALE_AFTER_S)
     cluster.status = None
     assert (cluster.write()["enforcingNodes"], cluster.status["enforcing"]) == (["node-0"], "1/5")
 
@@ -155,9 +155,9 @@ def test_a_status_with_long_names_and_much_trouble_stays_within_its_bound():
     cluster = Cluster(mode="Enforce", rollout={"maximumNodes": 1000})
     for number in range(100):
         name = f"{number:03}" + ("x" * 57 + ".") * 4 + "y"
-        cluster.picture.hear(Changed(NODE, node(name)), 0.0)
+        cluster.cluster_cache.apply(Modified(NODE, node(name)), 0.0)
         trouble = {"stuckDomains": 10**6, "unmetDomains": 10**6, "conflictedDomains": 10**6, "shortfall": "9999999Mi"}
-        cluster.picture.hear(Changed(STATE, state(name, generation=7, domains=10**6, **trouble)), 0.0)
+        cluster.cluster_cache.apply(Modified(STATE, state(name, generation=7, domains=10**6, **trouble)), 0.0)
     status = cluster.write()
     assert len(json.dumps(status, separators=(",", ":")).encode()) <= STATUS_BYTES
     assert status["enforcingNodes"] != []

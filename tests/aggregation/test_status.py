@@ -3,21 +3,25 @@
 import json
 
 import pytest
-from heard import FIGURES, state
+from watched_objects import FIGURES, state
 
-from controller.aggregation.figures import Figures, Share, Trouble, share
-from controller.aggregation.ledger import Policy, Summary
-from controller.aggregation.reading import read_state
+from controller.aggregation.contribution import Contribution, NodeProblem, PolicyCounts, contribution
+from controller.aggregation.decode import decode_state
+from controller.aggregation.rollup import Policy, PolicySummary
 from controller.aggregation.status import STATUS_BYTES, Difference, difference, render, turned
 from controller.api.policy import NodeSelector
 from controller.api.policystatus import PolicyStatus
 
 T1, T2 = "2026-01-31T12:00:00Z", "2026-01-31T12:05:00Z"
-WELL = Figures(nodes=3, reporting_nodes=3, domains=12, stable_domains=9, looks=900, looks_saved=8000, reallocations=40)
+WELL = PolicyCounts(
+    nodes=3, reporting_nodes=3, domains=12, stable_domains=9, looks=900, looks_saved=8000, reallocations=40
+)
 
 
-def summary(figures: Figures = WELL, *worst: Share, generation: int = 4, problem: str = "") -> Summary:
-    return Summary(Policy("all", "uid", generation, NodeSelector(), problem), figures, worst)
+def summary(
+    figures: PolicyCounts = WELL, *worst: Contribution, generation: int = 4, problem: str = ""
+) -> PolicySummary:
+    return PolicySummary(Policy("all", "uid", generation, NodeSelector(), problem), figures, worst)
 
 
 def long_name(number: int) -> str:
@@ -30,8 +34,10 @@ def transitions(status: dict) -> dict[str, str]:
 
 
 def test_the_whole_status():
-    stuck = Share("a", Figures(domains=4, stable_domains=1, stuck_domains=1, shortfall_mebibytes=7), (Trouble.STUCK,))
-    unknown = Share("b", Figures(nodes=1, unknown_nodes=1), (Trouble.UNKNOWN,), T1)
+    stuck = Contribution(
+        "a", PolicyCounts(domains=4, stable_domains=1, stuck_domains=1, shortfall_mebibytes=7), (NodeProblem.STUCK,)
+    )
+    unknown = Contribution("b", PolicyCounts(nodes=1, unknown_nodes=1), (NodeProblem.UNKNOWN,), T1)
     status = render(summary(WELL, unknown, stuck), None, T2)
     conditions = status.pop("conditions")
     assert status == {
@@ -140,8 +146,8 @@ def test_a_fault_that_begins_or_ends_is_what_people_are_told_of():
 
 
 def test_a_status_stays_small_with_the_longest_names_and_the_worst_problems():
-    everything = Figures(*(10**9 for _ in Figures._fields))
-    worst = [Share(long_name(number), everything, tuple(Trouble), T1) for number in range(10)]
+    everything = PolicyCounts(*(10**9 for _ in PolicyCounts._fields))
+    worst = [Contribution(long_name(number), everything, tuple(NodeProblem), T1) for number in range(10)]
     status = render(summary(everything, *worst, problem="x" * 9000), None, T1)
     assert len(json.dumps(status, separators=(",", ":"))) <= STATUS_BYTES
     assert status["worstNodes"][0]["name"] == long_name(0)
@@ -150,15 +156,15 @@ def test_a_status_stays_small_with_the_longest_names_and_the_worst_problems():
 
 def test_the_most_that_5000_nodes_can_say_is_shown_and_fits_64_bits():
     most = {name: 10**6 if "omains" in name else 2**50 for name in FIGURES}
-    total = share("all", "uid-all", 1, read_state(state("a", **most)), silent=False).figures
-    figures = Figures(*(5000 * each for each in total))
+    total = contribution("all", "uid-all", 1, decode_state(state("a", **most)), stale=False).figures
+    figures = PolicyCounts(*(5000 * each for each in total))
     status = render(summary(figures), None, T1)
     assert status["stable"] == "5000000000/5000000000"
     assert all(0 <= value < 2**63 for value in status.values() if isinstance(value, int))
 
 
 def test_ten_nodes_of_usual_names_fit():
-    worst = [Share(f"node-{number:04}.example.org", WELL, (Trouble.SHORTFALL,)) for number in range(10)]
+    worst = [Contribution(f"node-{number:04}.example.org", WELL, (NodeProblem.SHORTFALL,)) for number in range(10)]
     for problem in ("", "\u0436" * 200):
         assert len(render(summary(WELL, *worst, problem=problem), None, T1)["worstNodes"]) == 10
 
@@ -167,7 +173,7 @@ def test_ten_nodes_of_usual_names_fit():
     ("short", "told"), [(7, "7Mi"), (2**50, "1125899906842624Mi"), (10**4 * 2**50, "1125899906842624Mi")]
 )
 def test_a_size_is_a_quantity_however_much_nodes_claim(short, told):
-    worst = Share("a", Figures(shortfall_mebibytes=short), (Trouble.SHORTFALL,))
+    worst = Contribution("a", PolicyCounts(shortfall_mebibytes=short), (NodeProblem.SHORTFALL,))
     status = render(summary(WELL._replace(shortfall_mebibytes=short, short_nodes=1), worst), None, T1)
     assert (status["shortfall"], status["worstNodes"][0]["shortfall"]) == (told, told)
     assert render(summary(WELL._replace(shortfall_mebibytes=short, short_nodes=1), worst), status, T2) == status

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from controller.api import selectors
 from controller.api.policy import DomainSelector, NodeSelector, Selectors
-from controller.api.selectors import Candidate, Candidates, matches_node
+from controller.api.selectors import SelectorSubject, SelectorSubjects, matches_node
 
 UUID = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 OTHER = "00000000-2fa1-11d2-883f-0016d3cca427"
@@ -75,8 +75,8 @@ def test_nodes(selector: dict[str, object], selected: bool) -> None:
     ],
 )
 def test_domains(selector: dict[str, object], selected: bool) -> None:
-    other = Candidate("other", "", {})
-    asked = Candidates([other, Candidate("web-1", UUID, {"tier": "db", "owner": "me"})])
+    other = SelectorSubject("other", "", {})
+    asked = SelectorSubjects([other, SelectorSubject("web-1", UUID, {"tier": "db", "owner": "me"})])
     assert (1 in asked.selected(DomainSelector.model_validate(selector))) is selected
 
 
@@ -95,7 +95,7 @@ def test_domains_and_nodes_are_selected_alike(expression: dict[str, object]) -> 
     selector = {"matchLabels": {"team": "x"}, "matchExpressions": [expression]}
     for entries in (selector, {"matchExpressions": [expression]}):
         nodes = [matches_node(NodeSelector.model_validate(entries), "a", labels) for labels in LABELS]
-        asked = Candidates([Candidate("a", "", labels) for labels in LABELS])
+        asked = SelectorSubjects([SelectorSubject("a", "", labels) for labels in LABELS])
         expected = [row for row, selected in enumerate(nodes) if selected]
         assert list(asked.selected(DomainSelector.model_validate(entries))) == expected
 
@@ -104,10 +104,10 @@ class TestVirtualMachinesOfPods:
     """`selectors`: of the domains that `domainSelector` selects those in pods whose labels and namespaces match."""
 
     PODS = (
-        Candidate("host", "", {"tier": "db"}),
-        Candidate("db", "", {}, {"tier": "db"}, {"team": "x"}),
-        Candidate("web", "", {}, {"tier": "web"}, {"team": "x"}),
-        Candidate("bare", "", {}, {}, {}),
+        SelectorSubject("host", "", {"tier": "db"}),
+        SelectorSubject("db", "", {}, {"tier": "db"}, {"team": "x"}),
+        SelectorSubject("web", "", {}, {"tier": "web"}, {"team": "x"}),
+        SelectorSubject("bare", "", {}, {}, {}),
     )
 
     @pytest.mark.parametrize(
@@ -132,22 +132,24 @@ class TestVirtualMachinesOfPods:
         ],
     )
     def test_no_domain_outside_of_a_pod_is_selected(self, selectors: dict[str, object], names: list[str]) -> None:
-        found = Candidates(self.PODS).selected(DomainSelector(), Selectors.model_validate(selectors))
+        found = SelectorSubjects(self.PODS).selected(DomainSelector(), Selectors.model_validate(selectors))
         assert [self.PODS[row].name for row in found] == names
 
     def test_domain_selectors_match_as_well(self) -> None:
-        asked = Candidates(self.PODS)
+        asked = SelectorSubjects(self.PODS)
         assert asked.selected(DomainSelector(names=("web", "host")), Selectors(all=True)) == [2]
         assert asked.selected(DomainSelector(matchLabels={"tier": "db"}), Selectors(all=True)) == []
 
 
 def test_an_empty_selector_selects_all_and_an_empty_host_has_none() -> None:
-    assert Candidates([Candidate("b"), Candidate("a"), Candidate("b")]).selected(DomainSelector()) == range(3)
-    assert not Candidates([]).selected(DomainSelector())
+    assert SelectorSubjects([SelectorSubject("b"), SelectorSubject("a"), SelectorSubject("b")]).selected(
+        DomainSelector()
+    ) == range(3)
+    assert not SelectorSubjects([]).selected(DomainSelector())
 
 
 def test_domains_of_one_name_are_selected_together() -> None:
-    asked = Candidates([Candidate("b"), Candidate("a"), Candidate("b")])
+    asked = SelectorSubjects([SelectorSubject("b"), SelectorSubject("a"), SelectorSubject("b")])
     assert asked.selected(DomainSelector(names=("b",))) == [0, 2]
 
 
@@ -159,19 +161,22 @@ def test_domains_of_one_name_are_selected_together() -> None:
 @example(["b", "a"], ["[a-b]", "[b-a]", "[!a]"])
 def test_globs_match_as_the_standard_librarys_do(names: list[str], globs: list[str]) -> None:
     expected = [row for row, name in enumerate(names) if any(fnmatchcase(name, glob) for glob in globs)]
-    assert Candidates([Candidate(name) for name in names]).selected(DomainSelector(names=tuple(globs))) == expected
+    assert (
+        SelectorSubjects([SelectorSubject(name) for name in names]).selected(DomainSelector(names=tuple(globs)))
+        == expected
+    )
     nodes = [matches_node(NodeSelector(names=tuple(globs)), name, {}) for name in names]
     assert [row for row, selected in enumerate(nodes) if selected] == expected
 
 
 def test_a_glob_cannot_be_made_slow() -> None:
     slow = DomainSelector.model_validate({"names": ["*a" * 120 + "*b*"]})
-    assert Candidates([Candidate("b" + "a" * 250), Candidate("a" * 250)]).selected(slow) == []
+    assert SelectorSubjects([SelectorSubject("b" + "a" * 250), SelectorSubject("a" * 250)]).selected(slow) == []
 
 
 def test_globs_by_the_ten_thousand_cost_no_regular_expression_each() -> None:
     """More than fnmatch's cache holds, which would then make each anew for each domain: three seconds for two."""
-    asked = Candidates([Candidate("web-1"), Candidate("db-1")])
+    asked = SelectorSubjects([SelectorSubject("web-1"), SelectorSubject("db-1")])
     began = time.process_time()
     for policy in range(520):
         names = tuple(f"{kind}{policy}-{glob}*x" for kind in ("web-[0-9]", "w?", "*", "db-1") for glob in range(16))

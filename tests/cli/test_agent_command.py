@@ -1,4 +1,4 @@
-"""`ballast agent`: what it refuses at the start, and what its help teaches. At work it is in tests/cluster."""
+"""`ballast agent`: what it refuses at the start, and what its help teaches. At work it is in tests/real/cluster."""
 
 import subprocess
 import sys

@@ -1,4 +1,5 @@
-"""`ballast aggregator`: its options, and what it says when it cannot begin. The rest needs a cluster: tests/cluster."""
+"""`ballast aggregator`: its options, and what it says when it cannot begin. The rest needs a cluster:
+tests/real/cluster."""
 
 import subprocess
 import sys

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from controller.cli.compare import compare
-from controller.cli.replaying import Bar
+from controller.cli.progress import Bar
 from controller.forecast.registry import KINDS
-from controller.replay.compare import Estimate, Quality
+from controller.replay.compare import IntervalEstimate, Quality
 
 HEADER = "time_s,domain,demand_mib,max_mib\n"
 HEAD = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: a}\n"
@@ -42,8 +42,8 @@ def test_programs_get_every_figure_with_its_interval() -> None:
 
 
 def test_an_infinite_ratio_is_null_for_programs_and_inf_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    some = Estimate(2.0, 1.0, 3.0)
-    without_end = Quality("OLS", some, some, some, some, Estimate(2.0, 1.0, inf), some, 60.0, 0.5)
+    some = IntervalEstimate(2.0, 1.0, 3.0)
+    without_end = Quality("OLS", some, some, some, some, IntervalEstimate(2.0, 1.0, inf), some, 60.0, 0.5)
     monkeypatch.setattr("controller.cli.compare.compare_models", lambda *_, **__: (without_end,))
 
     (ols,) = json.loads(run("--trace", "trace.csv", "-o", "json").stdout)["runs"]

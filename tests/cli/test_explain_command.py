@@ -16,16 +16,16 @@ from controller.engine.reasons import Reason
 from controller.engine.state import State
 from controller.engine.step import align
 from controller.observe.address import Address
-from controller.observe.board import Board, Publication
-from controller.observe.chronicle import Chronicle
+from controller.observe.decisionhistory import DecisionHistory
 from controller.observe.http import Endpoint
-from controller.observe.site import node_pages
+from controller.observe.routes import node_pages
+from controller.observe.statusstore import StatusSnapshot, StatusStore
 
 MIB = 2**20
 NAMES = ("web-1", "web-2", "evil\x1b[31m\nname", "a b/c?d&e")
 
 
-class FakeConnection:
+class ExplainedConnection:
     uri, connected, error = "qemu:///system", True, ""
 
 
@@ -35,10 +35,12 @@ def url() -> Iterator[str]:
     facts = [DomainFacts(f"k{n}", f"u{n}", name, 1, 1024 * MIB, 1024 * MIB) for n, name in enumerate(NAMES)]
     state = align(State.initial(), assign(facts, (), NodeIdentity("node-1")).inventory, 0.0)
     grown = Action(0, "k0", "web-1", 512 * MIB, 768 * MIB, Reason.FORECAST_GROW)
-    board = Board("node-1", lambda: 104.0)
-    chronicle = Chronicle().extended(state, Decision((grown,)), {}, 100.0)
-    board.publish(Publication(100.0, state, (FakeConnection(),), (), True, chronicle=chronicle))
-    with Endpoint(Address("127.0.0.1", 0), board, more=node_pages(board)) as endpoint:
+    status_store = StatusStore("node-1", lambda: 104.0)
+    decision_history = DecisionHistory().extended(state, Decision((grown,)), {}, 100.0)
+    status_store.publish(
+        StatusSnapshot(100.0, state, (ExplainedConnection(),), (), True, decision_history=decision_history)
+    )
+    with Endpoint(Address("127.0.0.1", 0), status_store, more=node_pages(status_store)) as endpoint:
         yield f"http://127.0.0.1:{endpoint.port}"
 
 

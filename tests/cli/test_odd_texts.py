@@ -62,7 +62,7 @@ def clean(text: str, lines: int | None = None) -> None:
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
     """Answers every request with these bytes: status, reason, body."""
 
-    class Answers(BaseHTTPRequestHandler):
+    class OddAnswers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, headers, body = request.param
             self.send_response(status, "\x1b[31m\x9b31m")
@@ -75,7 +75,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+    with HTTPServer(("127.0.0.1", 0), OddAnswers) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 from rich.progress import Progress
 
-from controller.cli.replaying import Bar, progress_bar
+from controller.cli.progress import Bar, progress_bar
 
 LINE = "  0 jobs  harm [% ballast] 0.0012"
 
@@ -40,7 +40,7 @@ class Replays:
     def __init__(self, monkeypatch, terminal: bool) -> None:
         self.now = 0.0
         self.console = Console(file=io.StringIO(), force_terminal=terminal, width=80, get_time=lambda: self.now)
-        monkeypatch.setattr("controller.cli.replaying.terminal", lambda **_: self.console)
+        monkeypatch.setattr("controller.cli.progress.terminal", lambda **_: self.console)
 
     def told(self) -> list[str]:
         """What was left to read on standard error when each had ended."""

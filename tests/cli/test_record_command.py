@@ -13,7 +13,7 @@ from controller.cli.main import main
 def test_seconds_that_are_no_time_are_a_usage_error(
     option: str, seconds: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("controller.cli.recording.record_host", lambda *_: pytest.fail("recorded"))
+    monkeypatch.setattr("controller.cli.record_service.record_host", lambda *_: pytest.fail("recorded"))
     result = CliRunner().invoke(main, ["record", "--out", str(tmp_path / "out.csv"), option, seconds])
     assert result.exit_code == 2
     assert f"Invalid value for '{option}'" in result.output

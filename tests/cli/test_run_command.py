@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from controller.cli.main import main
 from controller.cli.once import table
-from controller.host.host import Host
+from controller.host.host import LibvirtHost
 
 TEST_DRIVER = "test:///default"
 """One running domain, `test`, inside the libvirt library."""
@@ -61,7 +61,7 @@ def test_once_as_a_document(folder, form, parse):
 def test_once_enforces_with_the_word_that_says_so_alone(folder, monkeypatch, words, mode):
     (folder / "all.yaml").write_text(POLICY.replace("all}", "all}, spec: {mode: Enforce}"))
     asked: list[str] = []
-    monkeypatch.setattr(Host, "ensure_statistics", lambda _self, key, _seconds: asked.append(key))
+    monkeypatch.setattr(LibvirtHost, "ensure_statistics", lambda _self, key, _seconds: asked.append(key))
     state = json.loads(once(folder, "-o", "json", *words).output)
     assert [each["mode"] for each in state["domains"]] == [mode]
     assert bool(asked) == (mode == "Enforce")

@@ -27,7 +27,7 @@ def listener(
         yield listening
 
 
-class Time:
+class ManualTime:
     now = 100.0
 
     def __call__(self) -> float:
@@ -40,7 +40,7 @@ def heard(listener: socket.socket) -> list[str]:
 
 
 def test_the_first_turn_is_the_start_and_each_is_a_beat(listener):
-    manager = ServiceManager(Time())
+    manager = ServiceManager(ManualTime())
     manager.turned(lambda: "fine")
     manager.turned(lambda: "fine")
     assert heard(listener) == ["READY=1", "WATCHDOG=1", "STATUS=fine"]
@@ -48,7 +48,7 @@ def test_the_first_turn_is_the_start_and_each_is_a_beat(listener):
 
 
 def test_the_status_is_told_when_it_is_another_and_now_and_then(listener):
-    time, texts = Time(), ["fine", "fine", "less\nfine\x1b[31m"]
+    time, texts = ManualTime(), ["fine", "fine", "less\nfine\x1b[31m"]
     manager = ServiceManager(time)
     for seconds in (0.0, STATUS_S - 0.1, 0.2, STATUS_S):
         time.now += seconds
@@ -63,7 +63,7 @@ def test_the_status_is_told_when_it_is_another_and_now_and_then(listener):
 
 def test_who_does_not_watch_hears_of_start_and_end_alone(listener, monkeypatch):
     monkeypatch.delenv("WATCHDOG_USEC")
-    manager = ServiceManager(Time())
+    manager = ServiceManager(ManualTime())
     manager.turned(lambda: "fine")
     manager.turned(lambda: "fine")
     manager.stopping()
@@ -71,7 +71,7 @@ def test_who_does_not_watch_hears_of_start_and_end_alone(listener, monkeypatch):
 
 
 def test_a_listener_that_does_not_read_or_is_gone_is_borne(listener):
-    manager = ServiceManager(Time())
+    manager = ServiceManager(ManualTime())
     for _ in range(2000):
         manager.turned(lambda: "fine")
     listener.close()
@@ -81,7 +81,7 @@ def test_a_listener_that_does_not_read_or_is_gone_is_borne(listener):
 
 def test_nobody_is_told_without_a_service_manager(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    manager = ServiceManager(Time())
+    manager = ServiceManager(ManualTime())
     manager.turned(lambda: pytest.fail("asked"))
     manager.stopping()
 

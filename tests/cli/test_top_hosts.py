@@ -19,7 +19,7 @@ from test_top_command import DB, MIB, STATE, WEB
 
 from controller.cli import fleet
 from controller.cli.endpoint import fetch
-from controller.cli.fleet import Fleet, Host, Row, row, table
+from controller.cli.fleet import Fleet, FleetHost, Row, row, table
 from controller.cli.main import main
 
 LOGIN = "Basic b3BzOmE6YiBj"
@@ -35,7 +35,7 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(body: bytes) -> str:
-            class Answer(BaseHTTPRequestHandler):
+            class HostAnswer(BaseHTTPRequestHandler):
                 def do_GET(self) -> None:
                     allowed = self.headers.get("Authorization") in {None, LOGIN}
                     self.send_response(200 if allowed else 401)
@@ -45,7 +45,7 @@ def serve() -> Iterator[Serve]:
                 def log_message(self, *_: Any) -> None:
                     """Tests need no log."""
 
-            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Answer))
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), HostAnswer))
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
             stack.callback(server.shutdown)
             return f"127.0.0.1:{server.server_port}"
@@ -206,7 +206,7 @@ def test_the_mode_is_that_of_the_domains(modes, told):
 
 
 def test_fifty_hosts_that_hang_are_waited_for_together_and_not_asked_twice(silent):
-    hosts = [Host(f"host-{number}", f"http://{silent}") for number in range(fleet.PARALLEL)]
+    hosts = [FleetHost(f"host-{number}", f"http://{silent}") for number in range(fleet.PARALLEL)]
     hanging = Fleet(hosts, host_s=0.5)
     begun = time.monotonic()
     hanging.read()
@@ -217,13 +217,13 @@ def test_fifty_hosts_that_hang_are_waited_for_together_and_not_asked_twice(silen
 def test_a_host_that_was_given_up_is_asked_again_when_its_answer_is_in(monkeypatch):
     asked, go_on = [], threading.Event()
 
-    def answer(host: Host, _seconds: float) -> Row:
+    def answer(host: FleetHost, _seconds: float) -> Row:
         asked.append(host.name)
         go_on.wait(60)
         return Row(host.name, budget=1.0)
 
     monkeypatch.setattr(fleet, "_row", answer)
-    one = Fleet([Host("a", "http://a")], host_s=0.05)
+    one = Fleet([FleetHost("a", "http://a")], host_s=0.05)
     for _ in range(3):
         one.read()
     assert (asked, one.rows[0].error) == (["a"], "no whole answer within 0.05 s")

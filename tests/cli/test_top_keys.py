@@ -15,9 +15,9 @@ from json import dumps
 import pytest
 from test_top_command import DB, NODE, STATE, WEB
 
-from controller.cli.arrange import SORTS
 from controller.cli.keyboard import named
 from controller.cli.screen import PAGE, Screen
+from controller.cli.sorting import SORTS
 
 ROWS = [f"k{number}" for number in range(30)]
 
@@ -101,7 +101,7 @@ def test_keys_are_told_by_what_terminals_send(sent, keys):
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    class Answers(BaseHTTPRequestHandler):
+    class StateAnswers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
@@ -110,7 +110,7 @@ def url() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Silent."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), StateAnswers) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -11,8 +11,8 @@ from controller import __version__
 from controller.api.documents import load
 from controller.api.policy import MemoryPolicy
 from controller.cli.main import main
-from controller.replay.score import Figures
-from controller.replay.tune import Trial
+from controller.replay.score import ReplayFigures
+from controller.replay.tune import TuningTrial
 
 HEADER = "time_s,domain,demand_mib,max_mib\n"
 POLICY = """apiVersion: ballast.dev/v1alpha1
@@ -48,9 +48,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def halved(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of replays: more headroom halves harm wherever it is."""
 
-    def run(trial: Trial) -> Figures:
+    def run(trial: TuningTrial) -> ReplayFigures:
         harm = 0.02 / (1 + (trial.policy.spec.headroom.percent == 60))
-        return Figures(harm, 0.0, 0.5, harm, 4.0, 100.0)
+        return ReplayFigures(harm, 0.0, 0.5, harm, 4.0, 100.0)
 
     monkeypatch.setattr("controller.replay.tune.run", run)
 

@@ -11,8 +11,8 @@ from controller.engine.step import align
 from controller.forecast import registry
 from controller.forecast.model import Points
 from controller.host.domain_xml import describe
-from controller.observe.board import Board, Publication
 from controller.observe.metrics import StateCollector
+from controller.observe.statusstore import StatusSnapshot, StatusStore
 
 POLICY = """
 apiVersion: ballast.dev/v1alpha1
@@ -38,8 +38,8 @@ def main() -> None:
         for part in ("", "<memtune><hard_limit>1024</hard_limit></memtune>")
     )
     inventory = assign([free], loaded.policies, NodeIdentity("node")).inventory
-    board = Board("node", lambda: 0.0)
-    board.publish(Publication(0.0, align(State.initial(), inventory, 0.0), (), (), looked=True))
+    status_store = StatusStore("node", lambda: 0.0)
+    status_store.publish(StatusSnapshot(0.0, align(State.initial(), inventory, 0.0), (), (), looked=True))
     facts = {
         "problems": loaded.problems,
         "kinds": list(registry.KINDS),
@@ -47,7 +47,8 @@ def main() -> None:
         "reason": [str(limited.obstacle), limited.obstacle.skips, limited.obstacle.text],
         "column": inventory.grace.tolist(),
         "metrics": {
-            family.name: [sample.value for sample in family.samples] for family in StateCollector(board).collect()
+            family.name: [sample.value for sample in family.samples]
+            for family in StateCollector(status_store).collect()
         },
     }
     print(json.dumps(facts))

@@ -1,6 +1,6 @@
 """Every command on every page could be run: its program is one of a few, and it is given what that program takes.
 
-Most are run by other tests: `kubectl` in `tests/cluster`, the scripts of `hack` by CI and `tests/hack`.
+Most are run by other tests: `kubectl` in `tests/real/cluster`, the scripts of `hack` by CI and `tests/hack`.
 """
 
 import re

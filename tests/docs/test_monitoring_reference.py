@@ -12,11 +12,11 @@ from prometheus_client.metrics_core import Metric
 
 from controller.cluster.client import request_counter
 from controller.observe.address import Address
-from controller.observe.board import Verdict
+from controller.observe.aggregatorstatus import AggregatorCollector
 from controller.observe.http import Endpoint
+from controller.observe.loopcounters import LoopCounters
 from controller.observe.metrics import Collecting, ListenCollector, StateCollector, loop_metrics
-from controller.observe.tally import Tally
-from controller.observe.totals import TotalsCollector
+from controller.observe.statusstore import ProbeResult
 
 PAGE = read("manifests/monitoring/README.md")
 MONITORING = ROOT / "manifests" / "monitoring"
@@ -39,8 +39,8 @@ class Everything(dict[str, Any]):
         return self[field]
 
 
-class Known:
-    """A board on which every figure is known."""
+class EveryFigureKnown:
+    """A status store on which every figure is known."""
 
     def __init__(self, connections: int = 1, policies: int = 1, domains: int = 1) -> None:
         self._document = Everything(
@@ -54,8 +54,8 @@ class Known:
     def document(self) -> dict[str, Any]:
         return self._document
 
-    def health(self) -> Verdict:
-        return Verdict()
+    def health(self) -> ProbeResult:
+        return ProbeResult()
 
     readiness = health
 
@@ -64,9 +64,9 @@ def families() -> Iterator[Metric]:
     """All that an agent and an aggregator serve, each once."""
     requests = request_counter()
     requests.labels("200", "GET").inc()
-    yield from StateCollector(Known(), Tally(lambda: 0.0), requests).collect()
+    yield from StateCollector(EveryFigureKnown(), LoopCounters(lambda: 0.0), requests).collect()
     yield from ListenCollector(lambda: 0).collect()
-    yield from (each for each in TotalsCollector(Known()).collect() if each.name != "ballast_build")
+    yield from (each for each in AggregatorCollector(EveryFigureKnown()).collect() if each.name != "ballast_build")
 
 
 def row(metric: Metric) -> list[str]:
@@ -82,7 +82,7 @@ def test_every_metric_is_listed_with_its_type_its_labels_and_its_meaning():
 
 def series(collecting: Collecting, **there_are: int) -> int:
     """How many come with a scrape."""
-    with Endpoint(Address("127.0.0.1", 0), Known(**there_are), collecting) as endpoint:
+    with Endpoint(Address("127.0.0.1", 0), EveryFigureKnown(**there_are), collecting) as endpoint:
         text = urlopen(f"http://127.0.0.1:{endpoint.port}/metrics").read().decode()
     named = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
     assert len(set(named)) == len(named)
@@ -100,21 +100,21 @@ def each_adds(collecting: Collecting, what: str) -> int:
 
 
 def test_how_many_series_there_are_is_what_a_scrape_has():
-    tally = Tally(lambda: 0.0)
-    whole, without = (loop_metrics(tally, per_domain=per_domain) for per_domain in (True, False))
+    loop_counters = LoopCounters(lambda: 0.0)
+    whole, without = (loop_metrics(loop_counters, per_domain=per_domain) for per_domain in (True, False))
     assert {row[0]: int(row[1]) for row in table(PAGE, "For each")} == {
         "`ballast run` or agent": series(whole, **NOTHING),
         "libvirt connection of it": each_adds(whole, "connections"),
         "policy on it": each_adds(whole, "policies"),
         "domain on it": each_adds(whole, "domains"),
         "domain on it, with `--no-domain-metrics`": each_adds(without, "domains"),
-        "aggregator": series(TotalsCollector, **NOTHING),
-        "policy at an aggregator": each_adds(TotalsCollector, "policies"),
+        "aggregator": series(AggregatorCollector, **NOTHING),
+        "policy at an aggregator": each_adds(AggregatorCollector, "policies"),
     }
 
 
 def test_a_domain_has_at_most_eight_series():
-    assert each_adds(loop_metrics(Tally(lambda: 0.0), per_domain=True), "domains") <= 8
+    assert each_adds(loop_metrics(LoopCounters(lambda: 0.0), per_domain=True), "domains") <= 8
 
 
 def test_every_alert_is_listed_with_its_severity_and_how_long_it_waits():

@@ -10,9 +10,9 @@ from controller.api.documents import load
 from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
 from controller.host.domain_xml import describe
-from controller.observe.board import Board
 from controller.observe.http import Pages
-from controller.observe.site import ASSETS, node_pages
+from controller.observe.routes import ASSETS, node_pages
+from controller.observe.statusstore import StatusStore
 
 RESOURCES = read("crds/README.md")
 HOST = read("manifests/systemd/README.md")
@@ -58,8 +58,8 @@ def test_every_reason_is_listed_with_its_words():
 
 
 def test_every_page_of_the_endpoint_is_listed():
-    board = Board("node", lambda: 0.0)
-    no_such_page = Pages(board, more=node_pages(board)).get("/nowhere").body.decode()
+    status_store = StatusStore("node", lambda: 0.0)
+    no_such_page = Pages(status_store, more=node_pages(status_store)).get("/nowhere").body.decode()
     served = no_such_page.strip().partition("there is ")[2].split(", ")
     listed = [row[0].strip("`").partition("?")[0] for row in table(HOST, "Page")]
     assert listed == [path for path in served if path.removeprefix("/") not in ASSETS]

@@ -15,14 +15,14 @@ from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from controller.aggregation.conditions import conditions
-from controller.aggregation.figures import Figures, Trouble
-from controller.aggregation.ledger import Policy, Summary
+from controller.aggregation.contribution import NodeProblem, PolicyCounts
+from controller.aggregation.rollup import Policy, PolicySummary
 from controller.api.documents import load
 from controller.api.policy import MOST_NODES, Expression, LabelSelector, Metadata, NodeSelector, Spec
 from controller.api.quantity import format_quantity, parse_quantity
 from controller.cluster.findings import findings
 from controller.cluster.report import Context, report
-from controller.engine.guest_pressure import Level
+from controller.engine.guest_pressure import PressureLevel
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -143,7 +143,7 @@ def test_a_status_is_listed_as_its_crd_describes_it(heading, kind):
 
 
 def test_every_trouble_of_a_node_is_listed_the_worst_first():
-    assert [row[0] for row in table(PAGE, "Node's trouble")] == [f"`{each.value}`" for each in Trouble]
+    assert [row[0] for row in table(PAGE, "Node's trouble")] == [f"`{each.value}`" for each in NodeProblem]
 
 
 class TestConditions:
@@ -154,7 +154,7 @@ class TestConditions:
         assert sorted(listed) == sorted(possible())
 
     def test_types_are_listed_in_the_order_of_the_status(self):
-        order = [verdict.type for verdict in conditions(summary(Figures(), ""))]
+        order = [verdict.type for verdict in conditions(summary(PolicyCounts(), ""))]
         assert list(dict.fromkeys(row[0].strip("`") for row in table(PAGE, "Condition"))) == order
 
     def test_whatever_is_wrong_has_a_remedy_where_it_comes_first(self):
@@ -182,15 +182,15 @@ def possible() -> set[tuple[str, str, str]]:
         verdict
         for numbers in product((0, 1), repeat=len(COUNTS))
         for problem in ("", "broken")
-        for verdict in conditions(summary(Figures(**dict(zip(COUNTS, numbers, strict=True))), problem))
+        for verdict in conditions(summary(PolicyCounts(**dict(zip(COUNTS, numbers, strict=True))), problem))
     ]
     return {(each["type"], each["status"], each["reason"]) for each in first} | {
         (each.type, each.status, each.reason) for each in sums
     }
 
 
-def summary(figures: Figures, problem: str) -> Summary:
-    return Summary(Policy("all", "uid", 1, None if problem else NodeSelector(), problem), figures, ())
+def summary(figures: PolicyCounts, problem: str) -> PolicySummary:
+    return PolicySummary(Policy("all", "uid", 1, None if problem else NodeSelector(), problem), figures, ())
 
 
 def test_every_condition_of_a_node_is_listed():
@@ -219,5 +219,5 @@ def troubled(reason: Reason, *, pressure: bool = False) -> State:
     inventory = assign(facts, load(policy, "test").policies, NodeIdentity("node")).inventory
     state = align(State.initial(), inventory, 0.0)
     state.reason[:] = reason
-    state.pressure.level[:] = Level.SHORT if pressure else Level.NONE
+    state.pressure.level[:] = PressureLevel.SHORT if pressure else PressureLevel.NONE
     return replace(state, host=replace(state.host, reading=HostReading(2.0**34, 2.0**30, pressure=pressure)))

@@ -12,7 +12,15 @@ from controller.engine.decision import Action, Decision
 from controller.engine.inventory import DomainFacts, Pod
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import BalloonEvents, HostReading, Life, Outcome, Result, Samples, Snapshot
+from controller.engine.snapshot import (
+    BalloonEvents,
+    HostReading,
+    OrderOutcome,
+    OrderResult,
+    RunState,
+    Samples,
+    Snapshot,
+)
 from controller.engine.state import State
 from controller.engine.step import due, step
 from controller.engine.view import view
@@ -48,7 +56,7 @@ def default_policy(name: str = "default", **spec: Any) -> MemoryPolicy:
 
 
 @dataclass
-class Guest:
+class ScriptedGuest:
     """One scripted guest; sizes in MiB, times in seconds."""
 
     name: str
@@ -67,7 +75,7 @@ class Guest:
     obstacle: Reason = Reason.NONE
     wishes: Wishes = field(default_factory=Wishes)
     pod: Pod | None = None
-    life: Life = Life.RUNNING
+    run_state: RunState = RunState.RUNNING
     incarnation: int = 1
     reset_at: float = 0.0
     started_at: float = 0.0
@@ -152,7 +160,7 @@ class Guest:
         """Another QEMU with the same definition."""
         self.incarnation += 1
         self.actual, self.target, self.defied = self.maximum, None, None
-        self.life, self.statistics, self.report = Life.RUNNING, {}, {}
+        self.run_state, self.statistics, self.report = RunState.RUNNING, {}, {}
         self.swap_in = self.swap_out = self.updated = 0.0
         self.reported_at = -np.inf
 
@@ -188,7 +196,7 @@ class Guest:
 
     def sample(self) -> dict[str, float]:
         known = {
-            "life": float(self.life),
+            "run_state": float(self.run_state),
             "actual": (self.actual + self.plugged) * MIB,
             "maximum": (self.maximum + self.devices) * MIB,
             "rss": (self.resident_mib() + self.overhead) * MIB,
@@ -223,7 +231,7 @@ class Guest:
         return bool(change)
 
     def _deflates(self) -> bool:
-        unwilling = self.deflates_to is not None and self.target is not None and self.life == Life.RUNNING
+        unwilling = self.deflates_to is not None and self.target is not None and self.run_state == RunState.RUNNING
         return unwilling and self.defied != self.target and self.target < self.deflates_to
 
 
@@ -239,11 +247,11 @@ class LateOrder:
     refused: bool
 
 
-class Node:
+class ScriptedNode:
     """Guests, policies and the engine's state; `tick` lets a second pass and takes the steps that are due."""
 
     def __init__(
-        self, guests: list[Guest], policies: list[MemoryPolicy] | None = None, host_mib: float = 65536
+        self, guests: list[ScriptedGuest], policies: list[MemoryPolicy] | None = None, host_mib: float = 65536
     ) -> None:
         self.guests = {guest.name: guest for guest in guests}
         self.policies = [policy()] if policies is None else policies
@@ -258,7 +266,7 @@ class Node:
         self.decisions: list[Decision] = []
         self.refuse_next: str = ""
         self.late_orders: list[LateOrder] = []
-        self.outcomes: list[tuple[str, Result]] = []
+        self.outcomes: list[tuple[str, OrderResult]] = []
         """Not told yet, by name of the guest."""
         self.looks: list[tuple[float, str]] = []
         self._inventory_of: Any = None
@@ -275,19 +283,19 @@ class Node:
     def wall(self) -> float:
         return self.now + self.wall_offset
 
-    def reset(self, guest: Guest) -> None:
+    def reset(self, guest: ScriptedGuest) -> None:
         """The guest boots anew: its balloon is empty, and then goes to where it was sent last."""
         guest.reset_at = self.wall
         guest.target = guest.actual if guest.target is None else guest.target
         guest.actual, guest.defied = guest.maximum, None
         guest.swap_in = guest.swap_out = 0.0
 
-    def tick(self, seconds: int = 1) -> "Node":
+    def tick(self, seconds: int = 1) -> "ScriptedNode":
         for _ in range(seconds):
             self._step(self._live())
         return self
 
-    def tick_unattended(self, seconds: int) -> "Node":
+    def tick_unattended(self, seconds: int) -> "ScriptedNode":
         """The controller is held up meanwhile; what it learns of balloons it learns by its next look."""
         for _ in range(seconds):
             self._live()
@@ -321,12 +329,12 @@ class Node:
     def _decide(self, inventory: Any, keys: list[str], moved: Mapping[str, float]) -> None:
         self.looks += [(self.now, key) for key in keys]
         reports = [self.guests[key].sample() for key in keys]
-        columns = {name: np.array([report[name] for report in reports]) for name in Guest("", 0, 0).sample()}
-        life = columns.pop("life").astype(np.int64)
+        columns = {name: np.array([report[name] for report in reports]) for name in ScriptedGuest("", 0, 0).sample()}
+        run_state = columns.pop("run_state").astype(np.int64)
         rows = np.array([inventory.index[key] for key in keys], dtype=np.int64)
         snapshot = Snapshot(
             inventory,
-            Samples(rows=rows, life=life, **columns),
+            Samples(rows=rows, run_state=run_state, **columns),
             self.reading(),
             wall=self.wall,
             events=BalloonEvents(
@@ -360,7 +368,7 @@ class Node:
     def _apply(self, action: Action) -> None:
         guest = self.guests[action.name]
         if self.refuse_next == action.name:
-            self.outcomes.append((action.name, Result.REFUSED))
+            self.outcomes.append((action.name, OrderResult.REFUSED))
             self.refuse_next = ""
             return
         before = [order.due for order in self.late_orders if order.name == action.name]
@@ -368,7 +376,7 @@ class Node:
         if answered == self.now:
             guest.obey(action.target / MIB)
             return
-        self.outcomes.append((action.name, Result.UNKNOWN))
+        self.outcomes.append((action.name, OrderResult.UNKNOWN))
         self.late_orders.append(
             LateOrder(guest.name, guest.incarnation, action.target / MIB, answered, guest.late_refusal)
         )
@@ -383,14 +391,18 @@ class Node:
             if not order.refused:
                 guest.obey(order.target)
             if order.name not in {later.name for later in self.late_orders}:
-                self.outcomes.append((order.name, Result.REFUSED if order.refused else Result.DONE))
+                self.outcomes.append((order.name, OrderResult.REFUSED if order.refused else OrderResult.DONE))
 
-    def _tell_outcomes(self, inventory: Any) -> tuple[Outcome, ...]:
+    def _tell_outcomes(self, inventory: Any) -> tuple[OrderOutcome, ...]:
         newest = dict(self.outcomes)
         known = [(inventory.index[name], result) for name, result in newest.items() if name in inventory.index]
         self.outcomes = []
-        said = {Result.DONE: "", Result.REFUSED: "another job is running", Result.UNKNOWN: "no answer within 2 s"}
-        return tuple(Outcome(row, result, said[result]) for row, result in known)
+        said = {
+            OrderResult.DONE: "",
+            OrderResult.REFUSED: "another job is running",
+            OrderResult.UNKNOWN: "no answer within 2 s",
+        }
+        return tuple(OrderOutcome(row, result, said[result]) for row, result in known)
 
     def actions(self, name: str | None = None) -> list[Action]:
         every = [action for decision in self.decisions for action in decision.actions]
@@ -421,12 +433,12 @@ class Node:
         return sum(guest.actual for guest in self.guests.values())
 
 
-def node(*guests: Guest, **settings: Any) -> Node:
-    """A node of these guests; `settings` as `Node` takes them."""
-    return Node(list(guests), **settings)
+def node(*guests: ScriptedGuest, **settings: Any) -> ScriptedNode:
+    """A node of these guests; `settings` as `ScriptedNode` takes them."""
+    return ScriptedNode(list(guests), **settings)
 
 
-def to_the_first_order(world: Node, name: str | None = None) -> None:
+def to_the_first_order(world: ScriptedNode, name: str | None = None) -> None:
     """Let time pass until the controller has ordered something, of the guest `name` where one is given."""
     while not world.actions(name):
         world.tick()

@@ -6,12 +6,12 @@ import numpy as np
 
 from controller.engine.actuation import Situation
 from controller.engine.allocation import Exposure, Plan, allocate
-from controller.engine.effect import Effect
+from controller.engine.effect import BalloonEffect
 from controller.engine.estimate import Estimate
 from controller.engine.felt import Growth
-from controller.engine.guest_pressure import GuestPressure, Level
-from controller.engine.host import Host
-from controller.engine.inventory import Budget, Inventory
+from controller.engine.guest_pressure import GuestPressure, PressureLevel
+from controller.engine.host import HostState
+from controller.engine.inventory import Inventory, NodeBudget
 from controller.engine.known import Known, bounds
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Phase
@@ -93,7 +93,7 @@ def inventory(n: int, **columns: Any) -> Inventory:
         policies=("policy",),
         modes=("Enforce",),
         models=(LastValue(),),
-        budget=Budget(reserve=0.0, reserve_fraction=0.0),
+        budget=NodeBudget(reserve=0.0, reserve_fraction=0.0),
         index={key: row for row, key in enumerate(keys)},
         **{name: np.resize(np.asarray(value), n) for name, value in given.items()},
     )
@@ -136,14 +136,14 @@ def known(
         observed,
         rows(GuestPressure, n, **pressure or {}),
         rows(Balloon, n, **balloon or {}),
-        rows(Effect, n, **effect or {}),
+        rows(BalloonEffect, n, **effect or {}),
         rows(Estimate, n, **foreseen | (estimate or {})),
-        Host(**{"reading": HostReading(budget, 0.0), "budget": budget, "lendable": budget} | (host or {})),
+        HostState(**{"reading": HostReading(budget, 0.0), "budget": budget, "lendable": budget} | (host or {})),
         rows(Growth, n, **growth or {}),
     )
 
 
-def pressed(*levels: Level, samples: Any = 1) -> dict[str, Any]:
+def pressed(*levels: PressureLevel, samples: Any = 1) -> dict[str, Any]:
     """Columns of `GuestPressure`."""
     return {"level": [int(level) for level in levels], "samples": samples}
 

@@ -18,7 +18,7 @@ UNOWNED_INTERVAL = 60
 
 
 @dataclass(frozen=True)
-class Terms:
+class PolicyTerms:
     """What is agreed on one guest. Sizes in bytes."""
 
     owner: Spec | None
@@ -47,18 +47,18 @@ class Terms:
         return self.owner.monitoring.maximum_interval_seconds if self.owner else UNOWNED_INTERVAL
 
 
-def terms(facts: DomainFacts, policies: Sequence[MemoryPolicy]) -> Terms:
+def terms(facts: DomainFacts, policies: Sequence[MemoryPolicy]) -> PolicyTerms:
     """The owner is the highest priority, then the oldest, then the first by name."""
     owner = min((policy for policy in policies if _selects(policy, facts)), key=_rank, default=None)
     obstacle = _obstacle(facts)
     if owner is None:
-        return Terms(None, obstacle, 0.0, float("inf"))
+        return PolicyTerms(None, obstacle, 0.0, float("inf"))
     limits, wishes = owner.spec.limits, facts.wishes
     ceilings = [facts.maximum * limits.maximum_percent // 100, limits.maximum, wishes.maximum]
     ceiling = min(size for size in ceilings if size is not None)
     minimum = max(limits.minimum, facts.maximum * limits.minimum_percent // 100, wishes.minimum or 0)
     unlimited = ceiling >= facts.maximum  # memory that is plugged in later is the guest's, too
-    return Terms(owner.spec, obstacle, min(minimum, ceiling), float("inf") if unlimited else ceiling)
+    return PolicyTerms(owner.spec, obstacle, min(minimum, ceiling), float("inf") if unlimited else ceiling)
 
 
 def budget(policies: Sequence[MemoryPolicy], total: float) -> tuple[float, float]:

@@ -8,13 +8,13 @@ from stages import MIB, NOW, known, mib, moving, pressed, situation
 
 from controller.engine.actuation import Moves, choose
 from controller.engine.allocation import Plan
-from controller.engine.guest_pressure import Level
+from controller.engine.guest_pressure import PressureLevel
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import HostReading
 from controller.engine.tuning import Tuning
 
-NONE, LOW = Level.NONE, Level.LOW
+NONE, LOW = PressureLevel.NONE, PressureLevel.LOW
 NAN = np.nan
 
 
@@ -176,7 +176,7 @@ def test_hopes_within_the_threshold_are_none() -> None:
     ],
 )
 def test_free_memory_goes_to_those_in_need_first_and_to_one_after_the_other(
-    levels: tuple[Level, Level], free: float, to: tuple[float, float]
+    levels: tuple[PressureLevel, PressureLevel], free: float, to: tuple[float, float]
 ) -> None:
     of = node(200, 200, free=free, pressure=pressed(*levels))
     assert goes(of, plan(of, 240, 240, movable=True)) == same(*to)
@@ -280,7 +280,7 @@ def test_donors_give_any_amount_to_a_guest_in_need() -> None:
 
 
 @pytest.mark.parametrize(("level", "to"), [(NONE, 460), (LOW, 400)])
-def test_memory_that_a_balloon_might_not_get_is_taken_for_guests_in_need_only(level: Level, to: float) -> None:
+def test_memory_that_a_balloon_might_not_get_is_taken_for_guests_in_need_only(level: PressureLevel, to: float) -> None:
     of = node(100, 500, free=0, pressure=pressed(level, NONE), estimate={"firm": mib(0, 460)})
     assert goes(of, plan(of, 200, 300)) == same(NAN, to)
 
@@ -341,7 +341,7 @@ def test_shrinks_end_at_a_whole_mebibyte_that_holds_the_plan() -> None:
 @pytest.mark.parametrize(
     ("level", "minimum", "to"), [(NONE, 0, 300), (LOW, 0, 120), (LOW, 200, 200)], ids=["calm", "in need", "minimum"]
 )
-def test_what_was_held_of_late_is_given_up_for_guests_in_need(level: Level, minimum: float, to: float) -> None:
+def test_what_was_held_of_late_is_given_up_for_guests_in_need(level: PressureLevel, minimum: float, to: float) -> None:
     settings = {"share": [True, False], "minimum": mib(0, minimum)}
     of = node(100, 500, free=0, pressure=pressed(level, NONE), settings=settings)
     assert goes(of, plan(of, 900, 300, wanted=120, returns=[False, True])) == same(NAN, to)

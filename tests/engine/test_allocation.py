@@ -7,7 +7,7 @@ import pytest
 from stages import MIB, NOW, known, mib, moving, plain, planned, pressed
 
 from controller.engine.allocation import Exposure, Plan, expose
-from controller.engine.guest_pressure import Level
+from controller.engine.guest_pressure import PressureLevel
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import HostReading
 from controller.engine.tables import Floats
@@ -36,7 +36,7 @@ def a_plan(size: float, demand: float, **given: Any) -> Plan:
         (97, 200, {"seen": {"fresh_count": 2}}, 200),
         (97, 200, {"estimate": {"at": np.nan}}, 200),
         (97, 200, {"effect": {"rest_until": NOW + 1}}, 200),
-        (97, 200, {"pressure": pressed(Level.LOW)}, 200),
+        (97, 200, {"pressure": pressed(PressureLevel.LOW)}, 200),
         (np.nan, 200, {}, 200),
     ],
     ids=[
@@ -67,39 +67,39 @@ def test_wanted_is_the_upper_forecast_and_headroom_within_the_limits() -> None:
 @pytest.mark.parametrize(
     ("level", "samples", "peak", "searched"),
     [
-        (Level.LOW, 1, 0, 120),
-        (Level.SHORT, 3, 0, 120),
-        (Level.LOW, 1, 130, 130),
-        (Level.EXHAUSTED, 0, 0, 160),
-        (Level.EXHAUSTED, 1, 0, 160),
-        (Level.EXHAUSTED, 2, 0, 220),
-        (Level.EXHAUSTED, 7, 0, 3940),
-        (Level.EXHAUSTED, 8, 0, 3940),
-        (Level.EXHAUSTED, 1, 102.9, 160),
-        (Level.EXHAUSTED, 1, 103, 120),
-        (Level.EXHAUSTED, 1, 500, 500),
+        (PressureLevel.LOW, 1, 0, 120),
+        (PressureLevel.SHORT, 3, 0, 120),
+        (PressureLevel.LOW, 1, 130, 130),
+        (PressureLevel.EXHAUSTED, 0, 0, 160),
+        (PressureLevel.EXHAUSTED, 1, 0, 160),
+        (PressureLevel.EXHAUSTED, 2, 0, 220),
+        (PressureLevel.EXHAUSTED, 7, 0, 3940),
+        (PressureLevel.EXHAUSTED, 8, 0, 3940),
+        (PressureLevel.EXHAUSTED, 1, 102.9, 160),
+        (PressureLevel.EXHAUSTED, 1, 103, 120),
+        (PressureLevel.EXHAUSTED, 1, 500, 500),
     ],
 )
-def test_a_guest_in_need_searches(level: Level, samples: int, peak: float, searched: float) -> None:
+def test_a_guest_in_need_searches(level: PressureLevel, samples: int, peak: float, searched: float) -> None:
     plan = a_plan(100, 97, pressure=pressed(level, samples=samples), estimate={"peak_hour": peak * MIB}, **RECLAIM)
     assert plan.size == pytest.approx(mib(searched))
 
 
 def test_a_guest_that_fell_silent_in_need_searches_as_one_with_nothing_left() -> None:
     silent = {"trouble": int(Reason.STALE_STATISTICS)}
-    given = {"pressure": pressed(Level.LOW), "estimate": {"peak_hour": 110 * MIB}} | RECLAIM
+    given = {"pressure": pressed(PressureLevel.LOW), "estimate": {"peak_hour": 110 * MIB}} | RECLAIM
     assert a_plan(100, 97, seen=silent, **given).size == pytest.approx(mib(160))
 
 
 def test_a_guest_searches_from_the_size_that_it_told_of() -> None:
     given = {"seen": {"told_size": 100 * MIB}} | RECLAIM
-    assert a_plan(110, 97, pressure=pressed(Level.LOW), **given).size == pytest.approx(mib(120))
-    assert a_plan(110, 97, pressure=pressed(Level.LOW, samples=0), **given).size == pytest.approx(mib(132))
+    assert a_plan(110, 97, pressure=pressed(PressureLevel.LOW), **given).size == pytest.approx(mib(120))
+    assert a_plan(110, 97, pressure=pressed(PressureLevel.LOW, samples=0), **given).size == pytest.approx(mib(132))
 
 
 def test_a_guest_searches_no_further_than_it_may_have() -> None:
     settings = {"share": False, "ceiling": 150 * MIB}
-    plan = a_plan(100, 97, pressure=pressed(Level.EXHAUSTED), settings=settings, budget=8 * GIB)
+    plan = a_plan(100, 97, pressure=pressed(PressureLevel.EXHAUSTED), settings=settings, budget=8 * GIB)
     assert plan.size == pytest.approx(mib(150))
 
 
@@ -111,7 +111,7 @@ def test_the_reach_of_a_guest_in_need_is_four_times_what_it_misses() -> None:
     of = known(
         mib(100, 200),
         mib(97, 97),
-        pressure=pressed(Level.LOW, Level.NONE),
+        pressure=pressed(PressureLevel.LOW, PressureLevel.NONE),
         estimate={"reach": 10 * MIB},
         budget=290 * MIB,
     )
@@ -238,7 +238,7 @@ def test_a_guest_in_need_has_headroom_with_what_others_needed_a_minute_ago() -> 
     of = known(
         mib(100, 300),
         mib(97, 97),
-        pressure=pressed(Level.LOW, Level.NONE),
+        pressure=pressed(PressureLevel.LOW, PressureLevel.NONE),
         estimate={"peak_minute": mib(97, 291)},
         settings={"headroom": 10 * MIB},
         budget=400 * MIB,
@@ -306,7 +306,7 @@ def test_guests_in_need_search_before_minimums_are_met() -> None:
     of = known(
         mib(100, 200),
         mib(97, 97),
-        pressure=pressed(Level.EXHAUSTED, Level.NONE),
+        pressure=pressed(PressureLevel.EXHAUSTED, PressureLevel.NONE),
         settings={"minimum": mib(0, 400)},
         budget=340 * MIB,
     )
@@ -317,7 +317,7 @@ def test_memory_for_those_in_need_is_shared_by_weight_where_minimums_do_not_fit(
     of = known(
         mib(100, 100),
         mib(97, 97),
-        pressure=pressed(Level.EXHAUSTED, Level.EXHAUSTED),
+        pressure=pressed(PressureLevel.EXHAUSTED, PressureLevel.EXHAUSTED),
         settings={"minimum": mib(400, 400), "weight": [3, 1]},
         budget=240 * MIB,
     )

@@ -17,13 +17,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from scripted_node import MIB, Guest, policy
+from scripted_node import MIB, ScriptedGuest, policy
 from watched_node import WatchedNode
 
 from controller.api.policy import MemoryPolicy
 from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life
+from controller.engine.snapshot import RunState
 
 STEPS = int(os.environ.get("BALLAST_FUZZ_STEPS", "1000"))
 EVENTS = 50
@@ -143,11 +143,11 @@ class AnyWorld(RuleBasedStateMachine):
     def _start(self, demand, maximum, autodeflate, wishes, manner):
         name = f"g{self.born}"
         self.born += 1
-        self.world.guests[name] = Guest(
+        self.world.guests[name] = ScriptedGuest(
             name, min(demand, maximum), maximum, maximum, autodeflate=autodeflate, wishes=wishes, **manner
         )
 
-    def _one(self, data) -> Guest:
+    def _one(self, data) -> ScriptedGuest:
         return self.world.guests[data.draw(st.sampled_from(list(self.world.guests)))]
 
     @property
@@ -177,7 +177,7 @@ class AnyWorld(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_guest_is_reset(self, data):
         guest = self._one(data)
-        if guest.life == Life.RUNNING:
+        if guest.run_state == RunState.RUNNING:
             self.world.reset(guest)
 
     @precondition(lambda self: self.inhabited)
@@ -195,7 +195,7 @@ class AnyWorld(RuleBasedStateMachine):
     def all_guests_are_well_for_a_while(self):
         for guest in self.world.guests.values():
             guest.frozen = guest.stuck = False
-            guest.statistics, guest.life, guest.obstacle = {}, Life.RUNNING, Reason.NONE
+            guest.statistics, guest.run_state, guest.obstacle = {}, RunState.RUNNING, Reason.NONE
         self.world.tick(20)
 
     @precondition(lambda self: self.inhabited)
@@ -257,9 +257,9 @@ class AnyWorld(RuleBasedStateMachine):
         guest.late, guest.late_refusal = late, refusal
 
     @precondition(lambda self: self.inhabited)
-    @rule(data=st.data(), life=st.sampled_from([*[Life.RUNNING] * 5, *Life]))
-    def a_guest_is_paused_or_the_like(self, data, life):
-        self._one(data).life = life
+    @rule(data=st.data(), run_state=st.sampled_from([*[RunState.RUNNING] * 5, *RunState]))
+    def a_guest_is_paused_or_the_like(self, data, run_state):
+        self._one(data).run_state = run_state
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), obstacle=st.sampled_from([*[Reason.NONE] * 3, Reason.HUGE_PAGES, Reason.UNREADABLE]))
@@ -281,7 +281,7 @@ class AnyWorld(RuleBasedStateMachine):
     @rule(data=st.data(), part=st.integers(10, 100))
     def someone_else_sets_a_balloon(self, data, part):
         guest = self._one(data)
-        if guest.life == Life.RUNNING:
+        if guest.run_state == RunState.RUNNING:
             self.world.resize(guest, max(guest.maximum * part // 100, 16))
 
     @precondition(lambda self: self.inhabited)

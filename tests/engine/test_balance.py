@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, Node, node, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, node, policy
 from stages import NOW, inventory, rows
 
 from controller.engine.balance import LASTS_S, RELIEF_S, Shortage, balance, shortage
 from controller.engine.decision import Figures
-from controller.engine.guest_pressure import GuestPressure, Level
-from controller.engine.host import Host
+from controller.engine.guest_pressure import GuestPressure, PressureLevel
+from controller.engine.host import HostState
 from controller.engine.observation import Observation
 from controller.engine.reasons import Reason
 from controller.engine.state import State
@@ -21,12 +21,12 @@ def state(demand: list[float], *, budget: float = 1000, **columns: object) -> St
     return State.initial().having(
         inventory=inventory(n, **columns),
         observation=rows(Observation, n, **given),
-        grounds=np.array(Figures(wanted=1.0))[:, None] * np.array(demand) * MIB,
+        decision_inputs=np.array(Figures(wanted=1.0))[:, None] * np.array(demand) * MIB,
         pressure=GuestPressure.blank(n),
         effect=State.initial().effect.take(np.full(n, -1)),
         balloon=State.initial().balloon.take(np.full(n, -1)),
         reason=np.full(n, int(Reason.WITHIN_THRESHOLD)),
-        host=Host(budget=budget * MIB),
+        host=HostState(budget=budget * MIB),
         totals=State.initial().totals.having(at=NOW),
     )
 
@@ -51,28 +51,28 @@ def test_reclaimable_ends_at_the_minimum():
 
 
 def test_nothing_is_reclaimable_of_a_guest_that_is_short():
-    pressed = rows(GuestPressure, 2, level=[int(Level.LOW), 0])
+    pressed = rows(GuestPressure, 2, level=[int(PressureLevel.LOW), 0])
     assert balance(state([100, 500]).having(pressure=pressed)).reclaimable == 12 * MIB
 
 
 def test_nothing_is_reclaimable_of_a_guest_of_which_nothing_is_known():
-    assert balance(state([100.0]).having(grounds=np.full((len(Figures._fields), 1), np.nan))).reclaimable == 0
+    assert balance(state([100.0]).having(decision_inputs=np.full((len(Figures._fields), 1), np.nan))).reclaimable == 0
 
 
 @pytest.mark.parametrize("spare", ["Share", "Reclaim"])
 def test_observe_tells_what_enforce_could_give_back(spare):
-    world = node(Guest("idle", 200, 4000), policies=[policy(mode="Observe", spare=spare)]).tick(120)
+    world = node(ScriptedGuest("idle", 200, 4000), policies=[policy(mode="Observe", spare=spare)]).tick(120)
     wanted = world.state.figures(0).wanted
     assert balance(world.state).reclaimable == 4000 * MIB - wanted > 3000 * MIB
 
 
 def test_what_was_taken_back_is_no_longer_reclaimable():
-    world = node(Guest("idle", 200, 4000)).tick(300)
+    world = node(ScriptedGuest("idle", 200, 4000)).tick(300)
     assert world.guests["idle"].actual < 500
     assert balance(world.state).reclaimable < 64 * MIB
 
 
-def after(world: Node, shortage: Shortage, seconds: int) -> Shortage:
+def after(world: ScriptedNode, shortage: Shortage, seconds: int) -> Shortage:
     for _ in range(seconds):
         world.tick()
         shortage = shortage.extended(world.state, world.now)
@@ -80,7 +80,7 @@ def after(world: Node, shortage: Shortage, seconds: int) -> Shortage:
 
 
 def test_a_node_whose_guests_need_too_much_for_minutes_is_short():
-    world = node(Guest("a", 3000, 3000), Guest("b", 3000, 3000), host_mib=5000)
+    world = node(ScriptedGuest("a", 3000, 3000), ScriptedGuest("b", 3000, 3000), host_mib=5000)
     lasting = after(world, Shortage(), int(LASTS_S) - 5)
     assert not lasting.lasts
     assert after(world, lasting, 10).lasts

@@ -2,25 +2,25 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, node, policy
+from scripted_node import MIB, ScriptedGuest, node, policy
 from stages import rows
 
-from controller.engine.effect import Effect, assess
+from controller.engine.effect import BalloonEffect, assess
 from controller.engine.observation import Observation
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life
+from controller.engine.snapshot import RunState
 from controller.engine.tuning import Tuning
 
 TUNING = Tuning()
 
 
-class Watch:
+class ObservedDomain:
     """One domain, seen at times; sizes in MiB."""
 
     def __init__(self) -> None:
-        self.effect, self.now = Effect.blank(1), 1000.0
+        self.effect, self.now = BalloonEffect.blank(1), 1000.0
 
-    def see(self, size: float, rss: float, samples: int = 1, **seen: object) -> "Watch":
+    def see(self, size: float, rss: float, samples: int = 1, **seen: object) -> "ObservedDomain":
         for _ in range(samples):
             self.now += 1
             columns = {"fresh": True, "rss_known": True, "rss": rss * MIB, "rss_size": size * MIB} | seen
@@ -34,32 +34,32 @@ class Watch:
 
 class TestAShrinkThatBringsNothing:
     def test_is_found_by_the_second_sample(self):
-        watch = Watch().see(4000, 4060).see(1000, 4060)
+        watch = ObservedDomain().see(4000, 4060).see(1000, 4060)
         assert not watch.fruitless
         assert watch.see(1000, 4055).fruitless
 
     def test_is_found_where_it_was_made_in_small_steps(self):
-        watch = Watch().see(1000, 1050)
+        watch = ObservedDomain().see(1000, 1050)
         for size in range(990, 700, -10):
             watch.see(size, 1050, 2)
         assert watch.fruitless
 
     def test_is_found_in_the_size_of_a_small_guest(self):
-        assert Watch().see(512, 560).see(206, 560, 2).fruitless
+        assert ObservedDomain().see(512, 560).see(206, 560, 2).fruitless
 
     def test_is_found_from_16_mib_on_that_have_to_come_back(self):
-        assert Watch().see(512, 560).see(288, 560, 2).fruitless
-        assert not Watch().see(512, 560).see(289, 560, 2).fruitless
+        assert ObservedDomain().see(512, 560).see(288, 560, 2).fruitless
+        assert not ObservedDomain().see(512, 560).see(289, 560, 2).fruitless
 
     def test_is_found_where_less_than_a_quarter_came_back(self):
-        assert Watch().see(4000, 4000).see(1744, 3501, 2).fruitless
-        assert not Watch().see(4000, 4000).see(1744, 3499, 2).fruitless
+        assert ObservedDomain().see(4000, 4000).see(1744, 3501, 2).fruitless
+        assert not ObservedDomain().see(4000, 4000).see(1744, 3499, 2).fruitless
 
     def test_is_found_in_what_it_has_grown_to(self):
-        assert Watch().see(4000, 4060).see(1000, 4060).see(8000, 8060).see(5000, 8060, 2).fruitless
+        assert ObservedDomain().see(4000, 4060).see(1000, 4060).see(8000, 8060).see(5000, 8060, 2).fruitless
 
     def test_is_tried_again_later_and_ever_more_rarely(self):
-        watch, rests = Watch().see(4000, 4000).see(3000, 4000, 2), []
+        watch, rests = ObservedDomain().see(4000, 4000).see(3000, 4000, 2), []
         for size in range(2900, 2000, -100):
             rests.append(float(watch.effect.rest_until[0]) - watch.now)
             watch.now += rests[-1]
@@ -68,26 +68,26 @@ class TestAShrinkThatBringsNothing:
         assert rests == [960, 1920, 3840, 7680, 15360, 30720, 61440, 86400, 86400]
 
     def test_counts_its_samples_anew_each_time(self):
-        watch = Watch().see(4000, 4000).see(3000, 4000, 2)
+        watch = ObservedDomain().see(4000, 4000).see(3000, 4000, 2)
         rest_until = watch.effect.rest_until[0]
         assert watch.see(2900, 4000).effect.rest_until[0] == rest_until
         assert watch.see(2900, 4000).effect.rest_until[0] > rest_until
 
     def test_is_not_found_by_two_samples_with_a_better_one_between(self):
-        assert not Watch().see(4000, 4060).see(1000, 4060).see(1000, 3060).see(1000, 4060).fruitless
+        assert not ObservedDomain().see(4000, 4060).see(1000, 4060).see(1000, 3060).see(1000, 4060).fruitless
 
     def test_is_forgiven_once_one_brings_something(self):
-        watch = Watch().see(4000, 4000).see(3000, 4000, 2)
+        watch = ObservedDomain().see(4000, 4000).see(3000, 4000, 2)
         watch.now += 960
         watch.see(3000, 4000).see(2500, 3450, 3)
         assert (watch.fruitless, watch.effect.rest[0]) == (False, 0)
 
     @pytest.mark.parametrize(("left", "forgiven"), [(3450, True), (3750, True), (3751, False)])
     def test_is_forgiven_at_once_when_somebody_else_makes_one_that_brings_half(self, left, forgiven):
-        assert Watch().see(4000, 4000).see(3000, 4000, 2).see(2500, left).fruitless is not forgiven
+        assert ObservedDomain().see(4000, 4000).see(3000, 4000, 2).see(2500, left).fruitless is not forgiven
 
     def test_is_not_forgiven_for_growing_again(self):
-        assert Watch().see(4000, 4000).see(3000, 4000, 2).see(2900, 4000).see(3000, 4000, 3).fruitless
+        assert ObservedDomain().see(4000, 4000).see(3000, 4000, 2).see(2900, 4000).see(3000, 4000, 3).fruitless
 
 
 class TestNobodyIsBlamed:
@@ -107,27 +107,27 @@ class TestNobodyIsBlamed:
         ],
     )
     def test_for(self, size, rss, less, left):
-        assert not Watch().see(size, rss, 3).see(less, left, 10).fruitless
+        assert not ObservedDomain().see(size, rss, 3).see(less, left, 10).fruitless
 
     @pytest.mark.parametrize("hidden", [{"rss_known": False}, {"fresh": False}])
     def test_for_what_is_not_told(self, hidden):
-        assert not Watch().see(4000, 4000).see(1000, 4000, 10, **hidden).fruitless
+        assert not ObservedDomain().see(4000, 4000).see(1000, 4000, 10, **hidden).fruitless
 
     def test_for_a_single_look_in_the_middle(self):
-        assert not Watch().see(4000, 4060).see(1000, 3900).see(1000, 1060, 3).see(1000, 4060).fruitless
+        assert not ObservedDomain().see(4000, 4060).see(1000, 3900).see(1000, 1060, 3).see(1000, 4060).fruitless
 
     def test_for_a_little_after_it_has_failed_before(self):
-        watch = Watch().see(4000, 4000).see(3000, 4000, 2)
+        watch = ObservedDomain().see(4000, 4000).see(3000, 4000, 2)
         watch.now += 960
         assert not watch.see(3000, 4000).see(2990, 4000, 5).fruitless
 
     def test_for_growing_again_before_it_was_seen(self):
-        watch = Watch().see(4000, 4060).see(1000, 4060).see(4000, 4060, 10)
+        watch = ObservedDomain().see(4000, 4060).see(1000, 4060).see(4000, 4060, 10)
         assert not watch.fruitless
         assert not watch.see(3950, 4060, 3).fruitless
 
     def test_for_touching_memory_that_it_gets_back(self):
-        watch = Watch().see(4000, 4060).see(1000, 1060, 2)
+        watch = ObservedDomain().see(4000, 4060).see(1000, 1060, 2)
         for size in range(1000, 4000, 100):
             assert not watch.see(size, size + 60).fruitless
 
@@ -137,7 +137,7 @@ CALM = policy(spare="Reclaim", shrink={"stabilizationSeconds": 5}, monitoring={"
 
 class TestAGuestWhoseMemoryIsPinned:
     def world(self, **guest):
-        return node(Guest("g", 1000, 4000, pinned=True, overhead=60, **guest), policies=[CALM])
+        return node(ScriptedGuest("g", 1000, 4000, pinned=True, overhead=60, **guest), policies=[CALM])
 
     def test_is_shrunk_once_and_then_left_at_what_it_has(self):
         world = self.world().tick(120)
@@ -158,7 +158,10 @@ class TestAGuestWhoseMemoryIsPinned:
 
     def test_is_kept_as_large_as_it_is_though_others_want_memory(self):
         world = node(
-            Guest("g", 1000, 4000, pinned=True, overhead=60), Guest("other", 500, 600), policies=[CALM], host_mib=8192
+            ScriptedGuest("g", 1000, 4000, pinned=True, overhead=60),
+            ScriptedGuest("other", 500, 600),
+            policies=[CALM],
+            host_mib=8192,
         ).tick(120)
         size = world.guests["g"].actual
         world.guests["g"].demand, world.guests["other"].demand = 200, 4000
@@ -184,7 +187,7 @@ class TestAGuestWhoseMemoryIsPinned:
     def test_is_not_suspected_while_a_job_hides_what_qemu_holds(self):
         world = self.world(statistics={"rss": np.nan}).tick(300)
         assert world.reason("g") is not Reason.NOT_RETURNED
-        world.guests["g"].life = Life.BUSY
+        world.guests["g"].run_state = RunState.BUSY
         assert world.tick(60).reason("g") is Reason.BUSY
 
 
@@ -198,7 +201,7 @@ class TestAGuestWhoseMemoryIsPinned:
     ],
 )
 def test_guests_that_give_back_what_they_have_are_shrunk_as_ever(guest):
-    world = node(Guest("g", 1000, 4000, **guest), policies=[CALM]).tick(120)
+    world = node(ScriptedGuest("g", 1000, 4000, **guest), policies=[CALM]).tick(120)
     world.guests["g"].demand = 500
     world.tick(300)
     assert world.guests["g"].actual < 800

@@ -10,7 +10,7 @@ from controller.engine.felt import Growth, feel
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Felt, Life
+from controller.engine.snapshot import Felt, RunState
 from controller.engine.tuning import Tuning
 
 TUNING = Tuning()
@@ -147,9 +147,9 @@ def test_a_balloon_on_its_way_down_counts_as_where_it_is():
 @pytest.mark.parametrize(
     "seen",
     [
-        {"trouble": int(Reason.BUSY), "life": int(Life.BUSY)},
+        {"trouble": int(Reason.BUSY), "run_state": int(RunState.BUSY)},
         {"trouble": int(Reason.STALE_STATISTICS)},
-        {"life": int(Life.PAUSED)},
+        {"run_state": int(RunState.PAUSED)},
         {"fresh_count": 0},
         {"demand": np.nan},
         {"allocation": np.nan},

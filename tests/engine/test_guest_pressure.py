@@ -4,18 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, Node, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
 
-from controller.engine.guest_pressure import GuestPressure, Level, assess
+from controller.engine.guest_pressure import GuestPressure, PressureLevel, assess
 from controller.engine.observation import Observation
-from controller.engine.phases import Balloon, Event
+from controller.engine.phases import Balloon, PhaseEvent
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life
+from controller.engine.snapshot import RunState
 from controller.engine.tuning import Tuning
 
 NOW = 1000.0
 TUNING = Tuning()
-INVENTORY = Node([Guest("guest", demand=700, actual=1000)], [policy(shrink={"stabilizationSeconds": 120})]).inventory
+INVENTORY = ScriptedNode(
+    [ScriptedGuest("guest", demand=700, actual=1000)], [policy(shrink={"stabilizationSeconds": 120})]
+).inventory
 
 
 def told(**columns) -> Observation:
@@ -34,19 +36,19 @@ def after(*observations: Observation, balloon: Balloon | None = None, step: floa
 @pytest.mark.parametrize(
     ("usable_mib", "size_mib", "read_back", "faults", "level"),
     [
-        (300, 1000, 0, 0, Level.NONE),
-        (240, 1000, 4096, 1, Level.NONE),
-        (240, 1000, 100e3, 0, Level.LOW),
-        (240, 1000, 0, 25, Level.LOW),
-        (240, 1000, 60e3, 15, Level.NONE),
-        (260, 1000, 100e6, 1000, Level.NONE),
-        (10, 64, 39 * 1024, 0, Level.NONE),
-        (10, 64, 41 * 1024, 0, Level.LOW),
-        (31, 1000, 0, 0, Level.NONE),
-        (29, 1000, 0, 0, Level.SHORT),
-        (14, 1000, 0, 0, Level.EXHAUSTED),
-        (9, 256, 0, 0, Level.NONE),
-        (7.9, 256, 0, 0, Level.EXHAUSTED),
+        (300, 1000, 0, 0, PressureLevel.NONE),
+        (240, 1000, 4096, 1, PressureLevel.NONE),
+        (240, 1000, 100e3, 0, PressureLevel.LOW),
+        (240, 1000, 0, 25, PressureLevel.LOW),
+        (240, 1000, 60e3, 15, PressureLevel.NONE),
+        (260, 1000, 100e6, 1000, PressureLevel.NONE),
+        (10, 64, 39 * 1024, 0, PressureLevel.NONE),
+        (10, 64, 41 * 1024, 0, PressureLevel.LOW),
+        (31, 1000, 0, 0, PressureLevel.NONE),
+        (29, 1000, 0, 0, PressureLevel.SHORT),
+        (14, 1000, 0, 0, PressureLevel.EXHAUSTED),
+        (9, 256, 0, 0, PressureLevel.NONE),
+        (7.9, 256, 0, 0, PressureLevel.EXHAUSTED),
     ],
 )
 def test_a_level_takes_little_usable_memory_and_a_rate(usable_mib, size_mib, read_back, faults, level):
@@ -59,11 +61,11 @@ def test_a_level_takes_little_usable_memory_and_a_rate(usable_mib, size_mib, rea
 @pytest.mark.parametrize(
     ("usable", "swapped", "home", "faults", "level"),
     [
-        (230, 200, 1e6, 0, Level.NONE),
-        (230, 201, 1e6, 0, Level.LOW),
-        (230, 200, 0.9e6, 0, Level.LOW),
-        (230, 200, 1e6, 300, Level.LOW),
-        (29, 0, 1e6, 0, Level.SHORT),
+        (230, 200, 1e6, 0, PressureLevel.NONE),
+        (230, 201, 1e6, 0, PressureLevel.LOW),
+        (230, 200, 0.9e6, 0, PressureLevel.LOW),
+        (230, 200, 1e6, 300, PressureLevel.LOW),
+        (29, 0, 1e6, 0, PressureLevel.SHORT),
     ],
     ids=["room for all", "no room", "more than it swapped out", "files, too", "nothing left"],
 )
@@ -82,23 +84,23 @@ def test_samples_in_a_row_are_counted_and_dated():
 
 def test_a_guest_that_falls_silent_in_need_stays_in_need_for_an_hour():
     short, silent = told(usable=20.0 * MIB), told(telling=False)
-    assert after(short, silent, step=3600).level.tolist() == [Level.SHORT]
-    assert after(short, silent, step=3601).level.tolist() == [Level.NONE]
+    assert after(short, silent, step=3600).level.tolist() == [PressureLevel.SHORT]
+    assert after(short, silent, step=3601).level.tolist() == [PressureLevel.NONE]
 
 
 def test_a_guest_that_stopped_needs_nothing():
-    stopped = told(telling=False, life=int(Life.NOT_RUNNING))
-    assert after(told(usable=20.0 * MIB), stopped).level.tolist() == [Level.NONE]
+    stopped = told(telling=False, run_state=int(RunState.NOT_RUNNING))
+    assert after(told(usable=20.0 * MIB), stopped).level.tolist() == [PressureLevel.NONE]
 
 
 def test_a_guest_that_deflated_its_own_balloon_is_short_until_it_tells_otherwise():
-    deflated = replace(Balloon.blank(1), event=np.array([int(Event.DEFLATED)]))
+    deflated = replace(Balloon.blank(1), event=np.array([int(PhaseEvent.DEFLATED)]))
     pressure = after(told(), balloon=deflated)
-    assert pressure.level.tolist() == [Level.LOW]
+    assert pressure.level.tolist() == [PressureLevel.LOW]
     assert assess(pressure, told(telling=False), Balloon.blank(1), INVENTORY, NOW + 5, TUNING).level.tolist() == [
-        Level.LOW
+        PressureLevel.LOW
     ]
-    assert assess(pressure, told(), Balloon.blank(1), INVENTORY, NOW + 5, TUNING).level.tolist() == [Level.NONE]
+    assert assess(pressure, told(), Balloon.blank(1), INVENTORY, NOW + 5, TUNING).level.tolist() == [PressureLevel.NONE]
 
 
 def test_reading_much_back_is_paging_whatever_is_usable_now():
@@ -115,9 +117,9 @@ def test_a_guest_that_has_to_swap_much_out_is_robbed(rate, robbed):
 @pytest.mark.parametrize("spare", ["Share", "Reclaim"])
 @pytest.mark.parametrize("every_s", [5, 60])
 def test_single_pages_read_back_from_swap_move_nothing(every_s, spare):
-    guests = [Guest(f"g{number}", 1000, 1600, maximum=4096) for number in range(3)]
+    guests = [ScriptedGuest(f"g{number}", 1000, 1600, maximum=4096) for number in range(3)]
     chosen = policy(budget={"maximum": "5088Mi"}, spare=spare, shrink={"stabilizationSeconds": 3600})
-    world = Node(guests, policies=[chosen]).tick(60)
+    world = ScriptedNode(guests, policies=[chosen]).tick(60)
     before = len(world.actions())
     for second in range(200):
         for guest in guests:
@@ -127,7 +129,9 @@ def test_single_pages_read_back_from_swap_move_nothing(every_s, spare):
 
 
 def test_windows_that_reads_files_with_plenty_usable_moves_nothing():
-    world = Node([Guest("windows", 1000, 1600)], policies=[policy(shrink={"stabilizationSeconds": 3600})]).tick(60)
+    world = ScriptedNode(
+        [ScriptedGuest("windows", 1000, 1600)], policies=[policy(shrink={"stabilizationSeconds": 3600})]
+    ).tick(60)
     for second in range(60):
         world.guests["windows"].statistics = {"swap_in": 50e6 * second}
         world.tick()
@@ -136,8 +140,8 @@ def test_windows_that_reads_files_with_plenty_usable_moves_nothing():
 
 def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free():
     chosen = policy(budget={"maximum": "3000Mi"}, shrink={"stabilizationSeconds": 3600})
-    needy, other = Guest("needy", 1490, 1500, maximum=4096), Guest("other", 1450, 1490)
-    world = Node([needy, other], policies=[chosen]).tick(30)
+    needy, other = ScriptedGuest("needy", 1490, 1500, maximum=4096), ScriptedGuest("other", 1450, 1490)
+    world = ScriptedNode([needy, other], policies=[chosen]).tick(30)
     needy.demand = 2500
     world.tick(2)
     needy.frozen = True
@@ -160,8 +164,8 @@ def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free():
 def test_a_guest_in_need_is_grown_on_its_last_word_when_it_tells_nothing_more_but_not_when_it_tells_nonsense(
     told, grows
 ):
-    needy, patient = Guest("needy", 1490, 1500), {"stabilizationSeconds": 3600}
-    world = Node([needy], policies=[policy(budget={"maximum": "1510Mi"}, shrink=patient)]).tick(5)
+    needy, patient = ScriptedGuest("needy", 1490, 1500), {"stabilizationSeconds": 3600}
+    world = ScriptedNode([needy], policies=[policy(budget={"maximum": "1510Mi"}, shrink=patient)]).tick(5)
     needy.demand = 2500
     world.tick(2)
     needy.statistics = told
@@ -173,8 +177,8 @@ def test_a_guest_in_need_is_grown_on_its_last_word_when_it_tells_nothing_more_bu
 
 
 def test_a_silent_guest_in_need_is_never_shrunk():
-    needy, other = Guest("needy", 1490, 1500, maximum=4096), Guest("other", 500, 600)
-    world = Node([needy, other], policies=[policy(budget={"maximum": "3000Mi"})]).tick(5)
+    needy, other = ScriptedGuest("needy", 1490, 1500, maximum=4096), ScriptedGuest("other", 500, 600)
+    world = ScriptedNode([needy, other], policies=[policy(budget={"maximum": "3000Mi"})]).tick(5)
     needy.demand = 1500
     world.tick(2)
     needy.frozen, needy.statistics = True, {"usable": 0.0, "unused": 0.0}

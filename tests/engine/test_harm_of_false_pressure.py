@@ -4,7 +4,7 @@ and fro.
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, Node, default_policy, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, default_policy, policy
 
 from controller.engine.reasons import Reason
 
@@ -13,52 +13,57 @@ WARM_UP = 300
 """Seconds in which the controller may still find the guests' sizes."""
 
 
-def moves_after(world: Node, seconds: int) -> list:
+def moves_after(world: ScriptedNode, seconds: int) -> list:
     """What is moved in so many seconds from now on."""
     before = len(world.moves())
     world.tick(seconds)
     return world.moves()[before:]
 
 
-def roomy(page_every: float = np.inf) -> list[Guest]:
+def roomy(page_every: float = np.inf) -> list[ScriptedGuest]:
     """Three guests with 37 % of their memory usable; they read back their pages by turns."""
     by_turns = page_every / 3 if np.isfinite(page_every) else 0
-    return [Guest(f"g{turn}", 1000, 1600, page_every=page_every, page_at=turn * by_turns) for turn in range(3)]
+    return [ScriptedGuest(f"g{turn}", 1000, 1600, page_every=page_every, page_at=turn * by_turns) for turn in range(3)]
 
 
 class TestPagesReadBack:
     @pytest.mark.parametrize("page_every", [30, 300])
     def test_of_guests_with_room_move_next_to_nothing(self, page_every):
-        world = Node(roomy(page_every=page_every), [default_policy(budget={"maximum": "5088Mi"})]).tick(WARM_UP)
+        world = ScriptedNode(roomy(page_every=page_every), [default_policy(budget={"maximum": "5088Mi"})]).tick(WARM_UP)
         assert len(moves_after(world, HOUR // 2)) <= 1
 
     def test_of_one_guest_rob_no_other(self):
         guests = roomy()
         guests[0].page_every = 1200
-        world = Node(guests, [default_policy(budget={"maximum": "5088Mi"})]).tick(WARM_UP)
+        world = ScriptedNode(guests, [default_policy(budget={"maximum": "5088Mi"})]).tick(WARM_UP)
         assert len(moves_after(world, HOUR)) <= 2
 
     def test_are_no_pressure_where_spare_memory_is_reclaimed(self):
         chosen = default_policy(spare="Reclaim", budget={"maximum": "5088Mi"})
-        world = Node(roomy(page_every=20), [chosen]).tick(WARM_UP)
+        world = ScriptedNode(roomy(page_every=20), [chosen]).tick(WARM_UP)
         assert len(moves_after(world, HOUR // 2)) <= 1
 
     @pytest.mark.slow
     def test_every_second_do_not_pump_a_small_guest_up_and_down(self):
-        guest = Guest("cold", demand=290, actual=512, maximum=1536, page_every=1)
-        world = Node([guest], [policy(shrink={"stabilizationSeconds": 120})]).tick(WARM_UP)
+        guest = ScriptedGuest("cold", demand=290, actual=512, maximum=1536, page_every=1)
+        world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": 120})]).tick(WARM_UP)
         assert len(moves_after(world, 1200)) <= 2
 
     def test_of_a_guest_that_is_lent_spare_do_not_pump_it_while_the_host_is_under_pressure(self):
-        guests = [Guest("cold", 3000, 4000, maximum=16384, page_every=60), Guest("warm", 6000, 8000, maximum=16384)]
-        world = Node(guests, [default_policy()]).tick(WARM_UP)
+        guests = [
+            ScriptedGuest("cold", 3000, 4000, maximum=16384, page_every=60),
+            ScriptedGuest("warm", 6000, 8000, maximum=16384),
+        ]
+        world = ScriptedNode(guests, [default_policy()]).tick(WARM_UP)
         world.pressure = True
         world.tick(60)
         assert sum(abs(move.target - move.before) for move in moves_after(world, 540)) <= 1024 * MIB
 
     @pytest.mark.slow
     def test_from_files_as_windows_counts_them_are_no_pressure_while_plenty_is_usable(self):
-        world = Node([Guest("windows", demand=1200, actual=2000, reads=50 * MIB)], [default_policy()]).tick(WARM_UP)
+        world = ScriptedNode(
+            [ScriptedGuest("windows", demand=1200, actual=2000, reads=50 * MIB)], [default_policy()]
+        ).tick(WARM_UP)
         assert Reason.PRESSURE_GROW not in {move.reason for move in world.moves()}
         assert len(moves_after(world, 1200)) <= 1
 
@@ -69,16 +74,16 @@ class TestPagesReadBack:
     )
     def test_from_files_of_a_guest_with_as_little_usable_as_it_is_left_do_not_pump_it(self, chosen, budget, pressed):
         """Growing it does not end that: what it does with the memory shows in no demand."""
-        guests = [Guest("files", demand=1200, actual=1600, reads=5 * MIB), Guest("calm", 1200, 1600)]
-        world = Node(guests, [default_policy(budget={"maximum": budget}, spare=chosen)])
+        guests = [ScriptedGuest("files", demand=1200, actual=1600, reads=5 * MIB), ScriptedGuest("calm", 1200, 1600)]
+        world = ScriptedNode(guests, [default_policy(budget={"maximum": budget}, spare=chosen)])
         world.pressure = pressed
         assert len(moves_after(world.tick(WARM_UP), 1200)) <= 6
 
     @pytest.mark.parametrize("chosen", ["Reclaim", pytest.param("Share", marks=pytest.mark.slow)])
     def test_from_files_do_not_make_guests_rob_each_other_by_turns(self, chosen):
         """Not all of them can have as much usable as ends it."""
-        guests = [Guest(f"g{turn}", demand=1200 + 50 * turn, actual=1600, reads=5 * MIB) for turn in range(5)]
-        world = Node(guests, [default_policy(budget={"maximum": "8000Mi"}, spare=chosen)]).tick(WARM_UP)
+        guests = [ScriptedGuest(f"g{turn}", demand=1200 + 50 * turn, actual=1600, reads=5 * MIB) for turn in range(5)]
+        world = ScriptedNode(guests, [default_policy(budget={"maximum": "8000Mi"}, spare=chosen)]).tick(WARM_UP)
         assert len(moves_after(world, 600)) <= 30
 
 
@@ -99,8 +104,8 @@ class Jumping:
     def __init__(self) -> None:
         choice = np.random.default_rng(14)
         patterns = {f"g{number}": pattern(choice) for number in range(14)}
-        self.guests = [Guest(name, demands[0], 200, maximum=320) for name, demands in patterns.items()]
-        world = Node(self.guests, [default_policy(budget={"maximum": "2800Mi"})])
+        self.guests = [ScriptedGuest(name, demands[0], 200, maximum=320) for name, demands in patterns.items()]
+        world = ScriptedNode(self.guests, [default_policy(budget={"maximum": "2800Mi"})])
         self.moves = []
         self.robbed = 0
         """Shrinks after which the guest was short within three seconds."""
@@ -130,7 +135,7 @@ def test_guests_that_jump_are_not_robbed_of_what_they_need_a_moment_later(jumpin
 
 
 def test_a_guest_that_starves_at_its_maximum_asks_for_no_more():
-    world = Node([Guest("capped", demand=900, actual=300, maximum=384)]).tick(60)
+    world = ScriptedNode([ScriptedGuest("capped", demand=900, actual=300, maximum=384)]).tick(60)
     assert world.guests["capped"].actual == 384
     assert max(action.target for action in world.actions()) == 384 * MIB
     assert world.domain("capped")["target"] == 384 * MIB
@@ -140,18 +145,24 @@ def test_a_guest_that_starves_at_its_maximum_asks_for_no_more():
     "limited", [{"limits": {"maximum": "1500Mi", "minimumPercent": 1}}, {"limits": {"maximumPercent": 50}}, {}]
 )
 def test_a_guest_that_starves_at_its_maximum_is_said_to(limited):
-    world = Node([Guest("capped", demand=9000, actual=1500, maximum=3000)], [policy(**limited)]).tick(60)
+    world = ScriptedNode([ScriptedGuest("capped", demand=9000, actual=1500, maximum=3000)], [policy(**limited)]).tick(
+        60
+    )
     assert world.domain("capped")["reason"] == "AtMaximum"
 
 
 def test_a_guest_at_its_maximum_that_has_what_it_needs_is_not():
-    world = Node([Guest("full", demand=1300, actual=1500, maximum=1500)]).tick(60)
+    world = ScriptedNode([ScriptedGuest("full", demand=1300, actual=1500, maximum=1500)]).tick(60)
     assert world.domain("full")["reason"] != "AtMaximum"
 
 
 def test_a_guest_that_starves_beside_others_in_need_is_said_to_lack_budget():
-    readers = [Guest(f"reader-{turn}", demand=1200 + 50 * turn, actual=1600, reads=5 * MIB) for turn in range(5)]
-    world = Node([*readers, Guest("starving", 300, 600)], [default_policy(budget={"maximum": "9000Mi"})]).tick(300)
+    readers = [
+        ScriptedGuest(f"reader-{turn}", demand=1200 + 50 * turn, actual=1600, reads=5 * MIB) for turn in range(5)
+    ]
+    world = ScriptedNode(
+        [*readers, ScriptedGuest("starving", 300, 600)], [default_policy(budget={"maximum": "9000Mi"})]
+    ).tick(300)
     world.guests["starving"].demand = 1500
     world.tick(60)
     assert world.guests["starving"].actual < 1500
@@ -162,8 +173,8 @@ class TestGuestInNeedThatFallsSilent:
     @pytest.fixture
     def world(self):
         """It has fallen silent for want of memory that another has; that one leaves."""
-        guests = [Guest("needy", 900, 1000, silent_in_need=True), Guest("other", 2900, 3000)]
-        world = Node(guests, [policy(budget={"maximum": "4050Mi"})]).tick(20)
+        guests = [ScriptedGuest("needy", 900, 1000, silent_in_need=True), ScriptedGuest("other", 2900, 3000)]
+        world = ScriptedNode(guests, [policy(budget={"maximum": "4050Mi"})]).tick(20)
         for _ in range(2):  # the first time there is a little left for it
             world.guests["needy"].demand = world.guests["needy"].actual - 5
             world.tick(3)

@@ -1,7 +1,7 @@
 """Orders whose outcome is not known, that lose their right, or that a balloon obeys in its own way."""
 
 import pytest
-from scripted_node import MIB, Guest, Node, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
 
 from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
@@ -13,8 +13,10 @@ class TestLateOrder:
     @pytest.mark.parametrize("refused", [False, True])
     @pytest.mark.parametrize("late", [3, 8, 30])
     def test_to_grow_is_never_given_to_another_as_well(self, late, refused):
-        one, two = (Guest(name, 900, 1000, maximum=2000, late=late, late_refusal=refused) for name in ("one", "two"))
-        world = Node([one, two], [policy(budget={"maximum": "2600Mi"})]).tick(5)
+        one, two = (
+            ScriptedGuest(name, 900, 1000, maximum=2000, late=late, late_refusal=refused) for name in ("one", "two")
+        )
+        world = ScriptedNode([one, two], [policy(budget={"maximum": "2600Mi"})]).tick(5)
         one.demand = 1550
         world.tick()
         assert world.actions("one")
@@ -24,14 +26,14 @@ class TestLateOrder:
             assert world.allocated() <= 2600
 
     def test_to_grow_is_nobody_elses_change(self):
-        world = Node([Guest("late", 900, 1000, late=4)]).tick(5)
+        world = ScriptedNode([ScriptedGuest("late", 900, 1000, late=4)]).tick(5)
         world.guests["late"].demand = 1500
         world.tick(60)
         assert world.guests["late"].actual >= 1500
         assert Reason.OUTSIDE_CHANGE not in world.notices()
 
     def test_to_shrink_is_remembered_and_made_good_when_the_guest_needs_more_by_then(self):
-        world = Node([Guest("late", 500, 4000, late=8)])
+        world = ScriptedNode([ScriptedGuest("late", 500, 4000, late=8)])
         late = world.guests["late"]
         while not world.actions():
             world.tick()
@@ -41,14 +43,14 @@ class TestLateOrder:
         assert Reason.OUTSIDE_CHANGE not in world.notices()
 
     def test_is_followed_by_no_other_until_it_is_answered(self):
-        world = Node([Guest("late", 900, 1000, late=30)]).tick(5)
+        world = ScriptedNode([ScriptedGuest("late", 900, 1000, late=30)]).tick(5)
         world.guests["late"].demand = 1800
         world.tick(28)
         assert len(world.actions()) == 1
 
     def test_that_is_refused_in_the_end_frees_its_memory(self):
-        one, two = Guest("one", 900, 1000, late=5, late_refusal=True), Guest("two", 900, 1000)
-        world = Node([one, two], [policy(budget={"maximum": "2600Mi"})]).tick(5)
+        one, two = ScriptedGuest("one", 900, 1000, late=5, late_refusal=True), ScriptedGuest("two", 900, 1000)
+        world = ScriptedNode([one, two], [policy(budget={"maximum": "2600Mi"})]).tick(5)
         one.demand = 1500
         world.tick(2)
         one.demand, two.demand = 900, 1450
@@ -61,7 +63,7 @@ class TestShrinkUnderWay:
 
     @pytest.fixture
     def world(self):
-        world = Node([Guest("guest", 500, 4000, moves_at=50)], [policy(release="Keep")])
+        world = ScriptedNode([ScriptedGuest("guest", 500, 4000, moves_at=50)], [policy(release="Keep")])
         while world.guests["guest"].actual > 3750:
             world.tick()
         return world
@@ -90,7 +92,7 @@ class TestShrinkUnderWay:
         assert len(world.actions()) == before + 1
 
     def test_that_has_arrived_is_followed_by_no_order(self):
-        world = Node([Guest("guest", 500, 4000)]).tick(30)
+        world = ScriptedNode([ScriptedGuest("guest", 500, 4000)]).tick(30)
         before, world.policies = len(world.actions()), [policy(mode="Observe")]
         world.tick(60)
         assert len(world.actions()) == before
@@ -99,7 +101,7 @@ class TestShrinkUnderWay:
 class TestBalloonOfACoarseDriver:
     @pytest.mark.parametrize("coarse", [{"grain": 2}, {"misses": 1}, {"misses": 3}])
     def test_arrives_and_is_not_stuck(self, coarse):
-        world = Node([Guest("coarse", 501, 2001, **coarse)]).tick(20)
+        world = ScriptedNode([ScriptedGuest("coarse", 501, 2001, **coarse)]).tick(20)
         assert world.guests["coarse"].actual < 700
         world.guests["coarse"].demand = 1501
         world.tick(12)
@@ -119,8 +121,8 @@ class TestGuestThatTakesItsMemoryBack:
         limited = policy(
             limits={"maximum": "1Gi", "minimumPercent": 1}, domainSelector={"names": ["greedy"]}, priority=1
         )
-        guests = [Guest("greedy", 300, 1000, deflates_to=4096), Guest("honest", 900, 1100)]
-        return Node(guests, [limited, policy("others", budget={"maximum": "3000Mi"})]).tick(900)
+        guests = [ScriptedGuest("greedy", 300, 1000, deflates_to=4096), ScriptedGuest("honest", 900, 1100)]
+        return ScriptedNode(guests, [limited, policy("others", budget={"maximum": "3000Mi"})]).tick(900)
 
     def test_is_no_administrator(self, world):
         assert world.notices().count(Reason.OUTSIDE_CHANGE) <= 1

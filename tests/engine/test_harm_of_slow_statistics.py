@@ -3,7 +3,7 @@
 from functools import cache
 
 import pytest
-from scripted_node import Guest, Node, default_policy, policy
+from scripted_node import ScriptedGuest, ScriptedNode, default_policy, policy
 
 from controller.engine.reasons import Reason
 
@@ -14,7 +14,7 @@ NEWEST_S = 2.0
 @pytest.mark.parametrize("period", [5, 9])
 def test_memory_is_not_taken_on_a_report_that_was_old_when_it_was_found(period):
     """Each look comes just before the next report; the guest may have come to need all it has since."""
-    world = Node([Guest("guest", 500, 4000, period=period)]).tick().tick_unattended(period - 2).tick()
+    world = ScriptedNode([ScriptedGuest("guest", 500, 4000, period=period)]).tick().tick_unattended(period - 2).tick()
     for _ in range(20):
         world.tick_unattended(period - 1).tick()
         assert world.now - world.guests["guest"].reported_at == period - 1
@@ -25,9 +25,9 @@ def test_memory_is_not_taken_on_a_report_that_was_old_when_it_was_found(period):
 @pytest.mark.parametrize("period", [5, 9])
 def test_memory_is_taken_on_no_report_that_is_old(period, second):
     """Whoever is asked for memory is looked at right away; what that look finds was sent seconds ago."""
-    donor, grower = Guest("donor", 500, 1600, period=period), Guest("grower", 600, 900)
+    donor, grower = ScriptedGuest("donor", 500, 1600, period=period), ScriptedGuest("grower", 600, 900)
     patient = {"shrink": {"stabilizationSeconds": 3600}, "monitoring": {"maximumIntervalSeconds": 60}}
-    world = Node([donor, grower], [policy(budget={"maximum": "2600Mi"}, **patient)]).tick(300 + 2 * second)
+    world = ScriptedNode([donor, grower], [policy(budget={"maximum": "2600Mi"}, **patient)]).tick(300 + 2 * second)
     before, grower.demand = len(world.moves("donor")), 1300
     while len(world.moves("donor")) == before:
         world.tick()
@@ -35,14 +35,16 @@ def test_memory_is_taken_on_no_report_that_is_old(period, second):
 
 
 def test_memory_is_taken_from_a_guest_that_reports_seldom_all_the_same():
-    world = Node([Guest("slow", 500, 4000, period=10)]).tick(120)
+    world = ScriptedNode([ScriptedGuest("slow", 500, 4000, period=10)]).tick(120)
     assert 500 <= world.guests["slow"].actual < 700
 
 
 @cache
-def lived(period: float) -> Node:
+def lived(period: float) -> ScriptedNode:
     """Twenty minutes with a guest that reports so seldom."""
-    return Node([Guest("guest", 500, 700, period=period), Guest("other", 500, 700)], [default_policy()]).tick(1200)
+    return ScriptedNode(
+        [ScriptedGuest("guest", 500, 700, period=period), ScriptedGuest("other", 500, 700)], [default_policy()]
+    ).tick(1200)
 
 
 class TestGuestThatReportsSeldom:
@@ -59,13 +61,13 @@ class TestGuestThatReportsSeldom:
         assert lived(period).notices() == []
 
     def test_that_falls_silent_is_said_to_in_time(self):
-        world = Node([Guest("guest", 500, 700, period=15)]).tick(60)
+        world = ScriptedNode([ScriptedGuest("guest", 500, 700, period=15)]).tick(60)
         world.guests["guest"].frozen = True
         world.tick(120)
         assert world.reason("guest") is Reason.STALE_STATISTICS
 
     def test_that_falls_silent_gives_nothing(self):
-        world = Node([Guest("guest", 500, 4000, period=15)]).tick(20)
+        world = ScriptedNode([ScriptedGuest("guest", 500, 4000, period=15)]).tick(20)
         world.guests["guest"].frozen = True
         world.tick(300)
         assert world.actions() == []
@@ -73,9 +75,9 @@ class TestGuestThatReportsSeldom:
 
 class TestBooting:
     def test_is_said_of_a_guest_that_was_started_a_moment_ago(self):
-        world = Node([Guest("young", 500, 4000, frozen=True, started_at=1000 + 1.7e9)]).tick(30)
+        world = ScriptedNode([ScriptedGuest("young", 500, 4000, frozen=True, started_at=1000 + 1.7e9)]).tick(30)
         assert world.reason("young") is Reason.BOOTING
 
     def test_is_not_said_of_one_that_ran_before_anybody_looked(self):
-        world = Node([Guest("old", 500, 4000, frozen=True)]).tick(30)
+        world = ScriptedNode([ScriptedGuest("old", 500, 4000, frozen=True)]).tick(30)
         assert world.reason("old") is Reason.NO_STATISTICS

@@ -1,7 +1,7 @@
 """What a whole node does: minimums that do not fit, lending beside a short host, merged pages."""
 
 import pytest
-from scripted_node import MIB, Guest, Node, default_policy, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, default_policy, policy
 
 from controller.engine.reasons import Reason
 
@@ -13,9 +13,9 @@ class TestMinimumsThatDoNotFit:
 
     @pytest.fixture
     def world(self):
-        guests = [Guest(f"calm-{number}", 200, 280, maximum=8192) for number in range(19)]
-        starving = Guest("starving", 1500, 400, maximum=8192)
-        return Node([*guests, starving], [default_policy(budget={"maximum": f"{self.BUDGET}Mi"})])
+        guests = [ScriptedGuest(f"calm-{number}", 200, 280, maximum=8192) for number in range(19)]
+        starving = ScriptedGuest("starving", 1500, 400, maximum=8192)
+        return ScriptedNode([*guests, starving], [default_policy(budget={"maximum": f"{self.BUDGET}Mi"})])
 
     def test_keep_no_memory_from_a_guest_that_starves(self, world):
         assert world.tick(60).guests["starving"].actual >= 1500
@@ -38,12 +38,15 @@ class TestMinimumsThatDoNotFit:
 
     def test_do_not_stop_what_a_policy_of_explicit_minimums_asks_for(self):
         held = policy(limits={"minimum": "1Gi", "minimumPercent": 1}, budget={"maximum": "2500Mi"})
-        world = Node([Guest("idle", 200, 800), Guest("idle-too", 200, 800), Guest("busy", 1400, 800)], [held]).tick(60)
+        world = ScriptedNode(
+            [ScriptedGuest("idle", 200, 800), ScriptedGuest("idle-too", 200, 800), ScriptedGuest("busy", 1400, 800)],
+            [held],
+        ).tick(60)
         assert world.guests["busy"].actual >= 1400
         assert min(guest.actual for guest in world.guests.values()) >= 200
 
 
-class TestLending:
+class TestHarmOfLending:
     @pytest.mark.parametrize(
         ("own_use", "reserve"),
         [
@@ -53,8 +56,8 @@ class TestLending:
         ],
     )
     def test_does_not_bring_about_the_pressure_that_ends_it(self, own_use, reserve):
-        guests = [Guest(f"g{number}", 2000, 2500, maximum=16384) for number in range(4)]
-        world = Node(guests, [default_policy(budget=reserve)], host_mib=65536)
+        guests = [ScriptedGuest(f"g{number}", 2000, 2500, maximum=16384) for number in range(4)]
+        world = ScriptedNode(guests, [default_policy(budget=reserve)], host_mib=65536)
         world.host_use_mib, world.mark = own_use * 65536, 0.05
         world.tick(600)
         before = len(world.moves())
@@ -63,7 +66,7 @@ class TestLending:
 
     def test_is_no_reason_for_what_a_guest_gets_while_the_host_is_under_pressure(self):
         sharing = policy(spare="Share", threshold={"percent": 15})
-        world = Node([Guest("ramp", 1000, 1300, maximum=8192)], [sharing], host_mib=8192)
+        world = ScriptedNode([ScriptedGuest("ramp", 1000, 1300, maximum=8192)], [sharing], host_mib=8192)
         world.pressure = True
         world.tick(10)
         before = len(world.moves())
@@ -78,9 +81,9 @@ class TestLending:
 class TestMergedPages:
     """KSM: what guests hold is stored once, and counted in every QEMU."""
 
-    def merging(self, **spec) -> Node:
-        guests = [Guest(f"g{number}", 7000, 8192, maximum=16384, merged=4096) for number in range(3)]
-        world = Node(guests, [policy(**spec)], host_mib=40960)
+    def merging(self, **spec) -> ScriptedNode:
+        guests = [ScriptedGuest(f"g{number}", 7000, 8192, maximum=16384, merged=4096) for number in range(3)]
+        world = ScriptedNode(guests, [policy(**spec)], host_mib=40960)
         world.host_use_mib = 12288
         return world
 

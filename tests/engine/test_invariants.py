@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_node import MIB, Guest, Node, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
 
 from controller.engine.reasons import Reason
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 40
 
 guests = st.builds(
-    Guest,
+    ScriptedGuest,
     name=st.just(""),
     demand=st.integers(50, 1500),
     actual=st.integers(200, 1500),
@@ -48,7 +48,7 @@ def build(drawn, **spec):
         budget={"maximum": f"{budget}Mi"},
         **spec,
     )
-    return Node(named, policies=[chosen]), budget
+    return ScriptedNode(named, policies=[chosen]), budget
 
 
 def live(world, demands):

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from scripted_node import MIB, Guest, Node, default_policy, node, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, default_policy, node, policy
 
 from controller.engine import balloon
 from controller.engine.inventory import Pod
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life
+from controller.engine.snapshot import RunState
 
 OVERHEAD = 280
 """MiB that KubeVirt adds to a small guest."""
@@ -25,7 +25,7 @@ FULL_SIZE = policy(
 """As manifests/README.md says to do before memory is plugged."""
 
 
-def launched(name: str, demand: float, actual: float, maximum: float = 4096, request: float = 1024) -> Guest:
+def launched(name: str, demand: float, actual: float, maximum: float = 4096, request: float = 1024) -> ScriptedGuest:
     """A guest of a virt-launcher pod; sizes in MiB."""
     pod = Pod(
         f"uid-{name}",
@@ -36,10 +36,10 @@ def launched(name: str, demand: float, actual: float, maximum: float = 4096, req
         limit=int((maximum + OVERHEAD) * MIB),
         qos="Burstable",
     )
-    return Guest(name, demand, actual, maximum, pod=pod, period=PERIOD_S)
+    return ScriptedGuest(name, demand, actual, maximum, pod=pod, period=PERIOD_S)
 
 
-def ballooned(demand: float = 800) -> tuple[Node, Guest]:
+def ballooned(demand: float = 800) -> tuple[ScriptedNode, ScriptedGuest]:
     """A guest that the balloon has taken memory from."""
     web = launched("web", demand, 4096)
     world = node(web, policies=[GENERAL]).tick(240)
@@ -81,7 +81,7 @@ class TestMigration:
 
     def test_at_its_source_a_guest_is_not_touched_and_counts_with_all_it_has(self):
         world, web = ballooned()
-        had, web.life = web.actual, Life.BUSY
+        had, web.run_state = web.actual, RunState.BUSY
         orders = len(world.actions("web"))
         web.demand = had + 500
         world.tick(60)
@@ -91,7 +91,7 @@ class TestMigration:
         world, web = ballooned()
         world.policies = [GENERAL, FULL_SIZE]
         world.tick(60)
-        web.life = Life.BUSY
+        web.run_state = RunState.BUSY
         world.policies = [GENERAL]
         world.tick(120)
         assert web.actual == 4096
@@ -107,15 +107,15 @@ class TestMigration:
 
     def test_on_one_node_source_and_target_count_both_until_the_source_is_gone(self):
         world, web = ballooned()
-        web.life = Life.BUSY
-        world.guests["web-target"] = replace(launched("web-target", 800, 1500), life=Life.PAUSED)
+        web.run_state = RunState.BUSY
+        world.guests["web-target"] = replace(launched("web-target", 800, 1500), run_state=RunState.PAUSED)
         world.tick(5)
         rows = [world.inventory.index[name] for name in ("web", "web-target")]
         state = world.state
         both = balloon.committed(state.balloon, state.observation, state.inventory)[rows]
         assert both.tolist() == [web.actual * MIB, 1500 * MIB]
         del world.guests["web"]
-        world.guests["web-target"].life = Life.RUNNING
+        world.guests["web-target"].run_state = RunState.RUNNING
         world.guests["web-target"].demand = 2500
         world.tick(60)
         assert world.guests["web-target"].actual > 2500

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, Node, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
 from stages import plain
 
 from controller.engine.observation import Observation, accrue, observe
-from controller.engine.phases import Balloon, Event
+from controller.engine.phases import Balloon, PhaseEvent
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import Snapshot
 from controller.engine.tuning import Tuning
@@ -16,11 +16,11 @@ from controller.engine.tuning import Tuning
 NOW = 1000.0
 
 
-class Desk:
+class ObservationStage:
     """One guest's samples through the stage alone."""
 
-    def __init__(self, guest: Guest | None = None) -> None:
-        self.world = Node([guest or Guest("guest", 500, 2000)])
+    def __init__(self, guest: ScriptedGuest | None = None) -> None:
+        self.world = ScriptedNode([guest or ScriptedGuest("guest", 500, 2000)])
         self.observation = Observation.blank(1)
         self.balloon = Balloon.blank(1)
 
@@ -42,60 +42,60 @@ def one(column) -> object:
 
 
 def test_a_sample_of_a_balloon_at_rest_tells_demand():
-    seen = Desk().look(NOW)
+    seen = ObservationStage().look(NOW)
     assert (one(seen.fresh), one(seen.demand), one(seen.allocation)) == (True, 500 * MIB, 2000 * MIB)
 
 
 def test_statistics_that_are_not_new_are_not_fresh():
-    desk = Desk()
-    desk.look(NOW)
-    seen = desk.look(NOW + 1, updated=1)
+    driver = ObservationStage()
+    driver.look(NOW)
+    seen = driver.look(NOW + 1, updated=1)
     assert (one(seen.fresh), one(seen.fresh_count), one(seen.trouble)) == (False, 1, Reason.NONE)
 
 
 def test_a_sample_of_a_balloon_under_way_is_not_fresh():
-    desk = Desk()
-    desk.balloon = replace(desk.balloon, target=np.array([1000 * MIB]), last_at=np.array([NOW]))
-    assert not one(desk.look(NOW).fresh)
+    driver = ObservationStage()
+    driver.balloon = replace(driver.balloon, target=np.array([1000 * MIB]), last_at=np.array([NOW]))
+    assert not one(driver.look(NOW).fresh)
 
 
 @pytest.mark.parametrize(("asked_ago", "telling"), [(0.5, False), (1.0, True)])
 def test_a_sample_of_a_balloon_that_grows_tells_of_pressure_a_second_after_the_order(asked_ago, telling):
-    desk = Desk()
-    desk.balloon = replace(desk.balloon, target=np.array([4000 * MIB]), last_at=np.array([NOW - asked_ago]))
-    assert one(desk.look(NOW).telling) is telling
+    driver = ObservationStage()
+    driver.balloon = replace(driver.balloon, target=np.array([4000 * MIB]), last_at=np.array([NOW - asked_ago]))
+    assert one(driver.look(NOW).telling) is telling
 
 
 def test_old_statistics_tell_nothing_of_a_balloon_that_shrinks():
-    desk = Desk()
-    desk.balloon = replace(desk.balloon, target=np.array([1000 * MIB]), last_at=np.array([NOW - 5]))
-    assert [one(desk.look(NOW + second, updated=second).telling) for second in (0, 1)] == [True, False]
+    driver = ObservationStage()
+    driver.balloon = replace(driver.balloon, target=np.array([1000 * MIB]), last_at=np.array([NOW - 5]))
+    assert [one(driver.look(NOW + second, updated=second).telling) for second in (0, 1)] == [True, False]
 
 
 def test_a_guest_that_breaks_its_word_is_not_believed_for_twice_as_long_each_time():
-    desk, waits = Desk(), []
+    driver, waits = ObservationStage(), []
     for second in range(9):
-        choked = np.array([int(Event.CHOKED)])
-        desk.balloon = replace(Balloon.blank(1), event=choked)
-        waits.append(one(desk.look(NOW + second).owed_until) - NOW - second)
+        choked = np.array([int(PhaseEvent.CHOKED)])
+        driver.balloon = replace(Balloon.blank(1), event=choked)
+        waits.append(one(driver.look(NOW + second).owed_until) - NOW - second)
     assert waits == [960, 1920, 3840, 7680, 15360, 30720, 61440, 86400, 86400]
 
 
 def test_a_guest_is_short_or_has_slack_never_both():
-    seen = replace(Desk().look(NOW), demand=np.array([2001.0 * MIB]))
+    seen = replace(ObservationStage().look(NOW), demand=np.array([2001.0 * MIB]))
     added, shortfall, slack = accrue(seen, np.array([True]), 2.0)
     assert (shortfall, slack) == (2 * MIB, 0)
     assert (one(added.shortfall_time), one(added.slack_time)) == (2 * MIB, 0)
 
 
 def test_a_sample_is_as_old_as_its_statistics_not_as_its_look():
-    seen = Desk().look(NOW, updated=7)
+    seen = ObservationStage().look(NOW, updated=7)
     assert (one(seen.fresh_at), one(seen.reported_at)) == (NOW, NOW - 7)
 
 
 @pytest.mark.parametrize(("period", "age", "trouble"), [(1, 11, "stale"), (60, 170, "none"), (60, 181, "stale")])
 def test_silence_is_measured_in_the_guests_own_periods(period, age, trouble):
-    seen = Desk(Guest("guest", 500, 2000, period=period)).look(NOW, updated=age)
+    seen = ObservationStage(ScriptedGuest("guest", 500, 2000, period=period)).look(NOW, updated=age)
     assert one(seen.trouble) == (Reason.STALE_STATISTICS if trouble == "stale" else Reason.NONE)
 
 
@@ -110,14 +110,14 @@ def test_silence_is_measured_in_the_guests_own_periods(period, age, trouble):
     ],
 )
 def test_numbers_that_cannot_be_are_not_acted_on(sample, trouble):
-    assert one(Desk().look(NOW, **sample).trouble) == trouble
+    assert one(ObservationStage().look(NOW, **sample).trouble) == trouble
 
 
 @pytest.mark.parametrize("sample", [{"available": -1.0}, {"actual": 0.0}, {"usable": 2001.0 * MIB}])
 def test_numbers_that_stay_impossible_are_invalid(sample):
-    desk = Desk()
-    desk.look(NOW, **sample)
-    assert one(desk.look(NOW + 1, **sample).trouble) == Reason.INVALID_STATISTICS
+    driver = ObservationStage()
+    driver.look(NOW, **sample)
+    assert one(driver.look(NOW + 1, **sample).trouble) == Reason.INVALID_STATISTICS
 
 
 @pytest.mark.parametrize(
@@ -132,52 +132,54 @@ def test_numbers_that_stay_impossible_are_invalid(sample):
 )
 def test_a_guest_boots_as_long_as_its_start_or_reset_is_recent(started_ago, reset_ago, trouble):
     wall = 1.7e9 + NOW
-    guest = Guest("guest", 500, 2000)
+    guest = ScriptedGuest("guest", 500, 2000)
     guest.started_at = wall - started_ago if started_ago else 0.0
     guest.reset_at = wall - reset_ago if reset_ago else 0.0
-    assert one(Desk(guest).look(NOW, usable=np.nan, unused=np.nan).trouble) == trouble
+    assert one(ObservationStage(guest).look(NOW, usable=np.nan, unused=np.nan).trouble) == trouble
 
 
 def test_statistics_from_before_a_reset_are_of_another_life():
-    guest = Guest("guest", 500, 2000, reset_at=1.7e9 + NOW - 3)
-    desk = Desk(guest)
-    assert one(desk.look(NOW, updated=4).trouble) == Reason.BOOTING
-    assert one(desk.look(NOW + 1, updated=1).trouble) == Reason.NONE
+    guest = ScriptedGuest("guest", 500, 2000, reset_at=1.7e9 + NOW - 3)
+    driver = ObservationStage(guest)
+    assert one(driver.look(NOW, updated=4).trouble) == Reason.BOOTING
+    assert one(driver.look(NOW + 1, updated=1).trouble) == Reason.NONE
 
 
 @pytest.mark.parametrize(("elapsed", "counted"), [(4, 4), (1, 1), (0.5, 1)])  # stamps are whole seconds
 def test_rates_are_those_between_two_telling_samples(elapsed, counted):
-    desk = Desk()
-    desk.look(NOW, swap_in=0.0, major_faults=0.0)
-    seen = desk.look(NOW + elapsed, swap_in=400.0, major_faults=40.0)
+    driver = ObservationStage()
+    driver.look(NOW, swap_in=0.0, major_faults=0.0)
+    seen = driver.look(NOW + elapsed, swap_in=400.0, major_faults=40.0)
     assert (one(seen.swap_in_rate), one(seen.fault_rate)) == (400 / counted, 40 / counted)
 
 
 def test_counters_that_begin_anew_have_no_rate():
-    desk = Desk()
-    desk.look(NOW, swap_in=400.0, major_faults=40.0)
-    seen = desk.look(NOW + 1, swap_in=0.0, major_faults=0.0)
+    driver = ObservationStage()
+    driver.look(NOW, swap_in=400.0, major_faults=40.0)
+    seen = driver.look(NOW + 1, swap_in=0.0, major_faults=0.0)
     assert (one(seen.swap_in_rate), one(seen.fault_rate)) == (0, 0)
 
 
 def test_a_change_is_that_of_demand_between_two_fresh_samples():
-    desk = Desk()
-    changes = [one(desk.look(NOW + second, usable=left * MIB).change) for second, left in enumerate((1500, 1400, 1450))]
+    driver = ObservationStage()
+    changes = [
+        one(driver.look(NOW + second, usable=left * MIB).change) for second, left in enumerate((1500, 1400, 1450))
+    ]
     assert changes == [0, 100 * MIB, -50 * MIB]
 
 
 @pytest.mark.parametrize(("change", "moved_at"), [(0.9, -np.inf), (1.0, NOW + 1)])
 def test_less_than_a_mebibyte_is_no_move(change, moved_at):
-    desk = Desk()
-    desk.look(NOW)
-    assert one(desk.look(NOW + 1, actual=(2000 + change) * MIB).moved_at) == moved_at
+    driver = ObservationStage()
+    driver.look(NOW)
+    assert one(driver.look(NOW + 1, actual=(2000 + change) * MIB).moved_at) == moved_at
 
 
 def test_an_observation_is_never_written_into():
-    desk = Desk()
-    before = desk.look(NOW)
+    driver = ObservationStage()
+    before = driver.look(NOW)
     kept = plain(before)
-    desk.look(NOW + 5, events={"guest": 1500.0})
+    driver.look(NOW + 5, events={"guest": 1500.0})
     assert plain(before) == kept
 
 
@@ -187,8 +189,8 @@ def test_memory_is_taken_on_a_sample_two_seconds_old_at_most(since_report):
     chosen = policy(
         budget={"maximum": "4000Mi"}, monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 3600}
     )
-    donor, taker = Guest("donor", 500, 2000, period=5), Guest("taker", 1500, 2000)
-    world = Node([donor, taker], policies=[chosen]).tick(600 + since_report)
+    donor, taker = ScriptedGuest("donor", 500, 2000, period=5), ScriptedGuest("taker", 1500, 2000)
+    world = ScriptedNode([donor, taker], policies=[chosen]).tick(600 + since_report)
     taker.demand = 2600
     ages = []
     while not world.actions("donor"):
@@ -202,7 +204,7 @@ def test_a_guest_that_reports_seldom_is_no_alarm_and_is_looked_at_no_more_often(
     patient = policy(monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 3600})
 
     def looks(period):
-        world = Node([Guest("slow", 500, 600, period=period)], policies=[patient])
+        world = ScriptedNode([ScriptedGuest("slow", 500, 600, period=period)], policies=[patient])
         world.guests["slow"].updated = world.now + world.wall_offset
         world.tick(1200)
         assert [notice for decision in world.decisions for notice in decision.notices] == []
@@ -212,18 +214,18 @@ def test_a_guest_that_reports_seldom_is_no_alarm_and_is_looked_at_no_more_often(
 
 
 def test_a_sample_of_a_balloon_that_shrinks_tells_of_pressure_at_once():
-    desk = Desk()
-    desk.look(NOW - 1)
-    desk.balloon = replace(desk.balloon, target=np.array([500 * MIB]), last_at=np.array([NOW]))
-    assert one(desk.look(NOW).telling) is True
+    driver = ObservationStage()
+    driver.look(NOW - 1)
+    driver.balloon = replace(driver.balloon, target=np.array([500 * MIB]), last_at=np.array([NOW]))
+    assert one(driver.look(NOW).telling) is True
 
 
 def test_statistics_from_before_the_last_look_may_be_of_another_size_others_are_not():
-    desk = Desk()
-    desk.look(NOW)
-    desk.look(NOW + 1, actual=1500.0 * MIB)
-    assert not one(desk.look(NOW + 1.5, actual=1500.0 * MIB, updated=0.5, usable=1000.0 * MIB).fresh)
-    assert one(desk.look(NOW + 1.9, actual=1500.0 * MIB, updated=0.95, usable=1000.0 * MIB).fresh)
+    driver = ObservationStage()
+    driver.look(NOW)
+    driver.look(NOW + 1, actual=1500.0 * MIB)
+    assert not one(driver.look(NOW + 1.5, actual=1500.0 * MIB, updated=0.5, usable=1000.0 * MIB).fresh)
+    assert one(driver.look(NOW + 1.9, actual=1500.0 * MIB, updated=0.95, usable=1000.0 * MIB).fresh)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,7 @@ def test_statistics_from_before_the_last_look_may_be_of_another_size_others_are_
     ],
 )
 def test_what_a_guest_could_give_up_is_what_it_calls_usable_unless_that_cannot_be(sample, left_mib):
-    assert one(Desk().look(NOW, **sample).usable) == left_mib * MIB
+    assert one(ObservationStage().look(NOW, **sample).usable) == left_mib * MIB
 
 
 @pytest.mark.parametrize(
@@ -251,40 +253,40 @@ def test_what_a_guest_could_give_up_is_what_it_calls_usable_unless_that_cannot_b
     ],
 )
 def test_a_guest_chokes_that_tells_twice_since_its_order_of_nothing_free_at_one_size(second, asked_ago, chokes):
-    desk = Desk()
-    desk.balloon = replace(desk.balloon, last_at=np.array([NOW - asked_ago]))
+    driver = ObservationStage()
+    driver.balloon = replace(driver.balloon, last_at=np.array([NOW - asked_ago]))
     tight = {"unused": 20.0 * MIB, "available": 2000.0 * MIB}
-    desk.look(NOW, **tight)
-    assert np.isfinite(one(desk.look(NOW + 1, **tight | second).choked_at)) == chokes
+    driver.look(NOW, **tight)
+    assert np.isfinite(one(driver.look(NOW + 1, **tight | second).choked_at)) == chokes
 
 
 def test_what_a_choking_guest_promised_is_doubted_for_a_while():
-    desk = Desk()
+    driver = ObservationStage()
     full = {"usable": 1500.0 * MIB, "unused": 100.0 * MIB, "caches": 1400.0 * MIB}
-    assert one(desk.look(NOW, **full).doubtful) == 0
-    desk.balloon = replace(desk.balloon, event=np.array([int(Event.CHOKED)]))
-    assert one(desk.look(NOW + 1, **full).doubtful) == 1400 * MIB
-    desk.balloon = Balloon.blank(1)
-    assert one(desk.look(NOW + 960, **full).doubtful) == 1400 * MIB
-    assert one(desk.look(NOW + 962, **full).doubtful) == 0
+    assert one(driver.look(NOW, **full).doubtful) == 0
+    driver.balloon = replace(driver.balloon, event=np.array([int(PhaseEvent.CHOKED)]))
+    assert one(driver.look(NOW + 1, **full).doubtful) == 1400 * MIB
+    driver.balloon = Balloon.blank(1)
+    assert one(driver.look(NOW + 960, **full).doubtful) == 1400 * MIB
+    assert one(driver.look(NOW + 962, **full).doubtful) == 0
 
 
 def test_a_report_that_is_told_again_says_nothing_of_a_size_that_came_after_it():
-    desk = Desk()
-    desk.look(NOW)
+    driver = ObservationStage()
+    driver.look(NOW)
     before = {"actual": 1500.0 * MIB, "usable": 1800.0 * MIB}  # of 2000 MiB
-    troubles = [one(desk.look(NOW + second, updated=second + 2, **before).trouble) for second in (1, 2)]
+    troubles = [one(driver.look(NOW + second, updated=second + 2, **before).trouble) for second in (1, 2)]
     assert troubles == [Reason.NONE] * 2
 
 
 def test_statistics_that_were_sent_before_an_event_do_not_count_although_the_look_with_it_did_not_find_them():
-    desk = Desk()
-    desk.look(NOW, events={"guest": 1500.0})
-    assert not one(desk.look(NOW + 1, actual=1500.0 * MIB, updated=1.5).fresh)
+    driver = ObservationStage()
+    driver.look(NOW, events={"guest": 1500.0})
+    assert not one(driver.look(NOW + 1, actual=1500.0 * MIB, updated=1.5).fresh)
 
 
 def test_a_balloon_on_its_way_makes_no_sample_of_another_telling():
-    world, taken = Node([Guest("rests", 500, 2000), Guest("moves", 500, 2000)]), []
+    world, taken = ScriptedNode([ScriptedGuest("rests", 500, 2000), ScriptedGuest("moves", 500, 2000)]), []
     world._take = taken.append
     balloons = replace(Balloon.blank(2), target=np.array([np.nan, 1000 * MIB]), last_at=np.array([0.0, NOW]))
     seen, keys = Observation.blank(2), ["rests", "moves"]
@@ -303,10 +305,10 @@ def test_a_balloon_on_its_way_makes_no_sample_of_another_telling():
 
 def swapping(*looks: tuple[float, float, float], apart: float = 1.0) -> Observation:
     """After looks at a guest of 1000 MiB, `apart` seconds; each (usable, swapped out, read back), MiB since boot."""
-    desk = Desk(Guest("guest", 500, 1000))
+    driver = ObservationStage(ScriptedGuest("guest", 500, 1000))
     for number, (usable, out, back) in enumerate(looks):
         free, now = usable * MIB, NOW + number * apart
-        seen = desk.look(now, usable=free, unused=free, swap_out=out * MIB, swap_in=back * MIB)
+        seen = driver.look(now, usable=free, unused=free, swap_out=out * MIB, swap_in=back * MIB)
     return seen
 
 

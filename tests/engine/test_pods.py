@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from scripted_node import MIB, Guest, policy
+from scripted_node import MIB, ScriptedGuest, policy
 
 from controller.api.wishes import Wishes
 from controller.engine.inventory import DomainFacts, Pod
@@ -16,7 +16,7 @@ OVERHEAD = 280
 def facts(guest: float, request: float, limit: float | None, devices: float = 0) -> DomainFacts:
     """Of a guest in a pod; sizes in MiB."""
     pod = Pod("u", "n", "p", request=int(request * MIB), limit=None if limit is None else int(limit * MIB))
-    return Guest("guest", 1, guest, maximum=guest, devices=devices, pod=pod).facts()
+    return ScriptedGuest("guest", 1, guest, maximum=guest, devices=devices, pod=pod).facts()
 
 
 class TestRequest:
@@ -44,7 +44,7 @@ class TestRequest:
         assert promised_by_pod(facts(4096, 3072 + OVERHEAD, 5120 + OVERHEAD, devices=1024)) == 2048 * MIB
 
     def test_outside_of_a_pod_nothing_is_promised(self):
-        assert promised_by_pod(Guest("guest", 1, 4096).facts()) == 0
+        assert promised_by_pod(ScriptedGuest("guest", 1, 4096).facts()) == 0
 
 
 class TestLimit:
@@ -68,7 +68,7 @@ class TestLimit:
         assert room_in_pod(facts(4096, 0, 4096, devices=1024)) == (4096 - 1024 - 64 - 10) * MIB
 
     def test_outside_of_a_pod_there_is_no_limit(self):
-        assert room_in_pod(Guest("guest", 1, 4096).facts()) == math.inf
+        assert room_in_pod(ScriptedGuest("guest", 1, 4096).facts()) == math.inf
 
 
 class TestSettings:
@@ -76,7 +76,7 @@ class TestSettings:
 
     @staticmethod
     def settings(pod: Pod | None, wishes: Wishes | None = None, **spec: object) -> dict[str, float]:
-        guest = Guest("guest", 1, 4096, maximum=4096, pod=pod, wishes=wishes or Wishes()).facts()
+        guest = ScriptedGuest("guest", 1, 4096, maximum=4096, pod=pod, wishes=wishes or Wishes()).facts()
         inventory = assign([guest], [policy(**spec)], NodeIdentity("node")).inventory
         return {
             "minimum": inventory.minimum[0] / MIB,

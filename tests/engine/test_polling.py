@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, node, policy
+from scripted_node import MIB, ScriptedGuest, node, policy
 
 from controller.engine.reasons import Reason
 from controller.engine.step import due
@@ -11,7 +11,7 @@ PATIENT = policy(monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizati
 
 
 def test_a_calm_guest_is_looked_at_ever_more_rarely():
-    world = node(Guest("calm", 500, 600), policies=[PATIENT]).tick(3600)
+    world = node(ScriptedGuest("calm", 500, 600), policies=[PATIENT]).tick(3600)
     looks = np.array([when for when, _ in world.looks]) - 1000
     early, late = (np.count_nonzero((looks > start) & (looks <= start + 300)) for start in (300, 3300))
     assert early <= 300 / 3
@@ -20,8 +20,8 @@ def test_a_calm_guest_is_looked_at_ever_more_rarely():
 
 def test_a_guest_whose_memory_others_took_is_calm_but_watched():
     world = node(
-        Guest("donor", 100, 2000, maximum=8192),
-        Guest("busy", 900, 1000),
+        ScriptedGuest("donor", 100, 2000, maximum=8192),
+        ScriptedGuest("busy", 900, 1000),
         policies=[policy(spare="Share", monitoring={"maximumIntervalSeconds": 60})],
         host_mib=3200,
     ).tick(300)
@@ -35,7 +35,7 @@ def test_a_guest_whose_memory_others_took_is_calm_but_watched():
 
 @pytest.mark.parametrize(("sign", "a_second"), [("swap_in", 2e5), ("major_faults", 50.0)])
 def test_a_guest_that_was_short_whenever_nobody_looked_is_unstable(sign, a_second):
-    world = node(Guest("guest", 200, 1000), policies=[PATIENT]).tick(300)
+    world = node(ScriptedGuest("guest", 200, 1000), policies=[PATIENT]).tick(300)
     assert world.domain("guest")["stable"]
     for second in range(120):
         world.guests["guest"].statistics = {sign: a_second * second}
@@ -46,7 +46,7 @@ def test_a_guest_that_was_short_whenever_nobody_looked_is_unstable(sign, a_secon
 
 def test_a_guest_that_reads_back_a_little_is_calm():
     def looks(swapped_in, faults):
-        world = node(Guest("guest", 630, 1000), policies=[PATIENT]).tick(300)
+        world = node(ScriptedGuest("guest", 630, 1000), policies=[PATIENT]).tick(300)
         for second in range(120):
             world.guests["guest"].statistics = {"swap_in": swapped_in * second, "major_faults": faults * second}
             world.tick()
@@ -58,7 +58,7 @@ def test_a_guest_that_reads_back_a_little_is_calm():
 
 
 def test_an_unstable_guest_is_looked_at_every_few_shortest_intervals():
-    world = node(Guest("wild", 500, 2000), policies=[PATIENT]).tick(30)
+    world = node(ScriptedGuest("wild", 500, 2000), policies=[PATIENT]).tick(30)
     choice = np.random.default_rng(1)
     for _ in range(120):
         others = {300, 900, 1500} - {world.guests["wild"].demand}
@@ -68,7 +68,7 @@ def test_an_unstable_guest_is_looked_at_every_few_shortest_intervals():
 
 
 def test_a_guest_about_to_run_out_is_looked_at_in_time():
-    world = node(Guest("ramp", 500, 2000), policies=[PATIENT]).tick(60)
+    world = node(ScriptedGuest("ramp", 500, 2000), policies=[PATIENT]).tick(60)
     for second in range(280):
         world.guests["ramp"].demand = 500 + 5 * second
         world.tick()
@@ -76,7 +76,7 @@ def test_a_guest_about_to_run_out_is_looked_at_in_time():
 
 
 def test_a_guest_whose_size_is_about_to_be_told_is_looked_at_again_at_once():
-    guest = Guest("guest", 300, 350, maximum=8192, moves_at=0)
+    guest = ScriptedGuest("guest", 300, 350, maximum=8192, moves_at=0)
     world = node(guest, policies=[PATIENT]).tick(20)
     guest.demand = 350
     while world.domain("guest")["target"] == world.domain("guest")["allocation"]:
@@ -90,19 +90,19 @@ def test_a_guest_whose_size_is_about_to_be_told_is_looked_at_again_at_once():
 
 @pytest.mark.parametrize(("later", "both"), [(0.04, True), (0.06, False)])
 def test_a_look_comes_a_twentieth_of_a_second_early_to_share_a_call(later, both):
-    world = node(Guest("a", 500, 1000), Guest("b", 500, 1000)).tick()
+    world = node(ScriptedGuest("a", 500, 1000), ScriptedGuest("b", 500, 1000)).tick()
     polling = world.state.polling.having(next_look=np.array([world.now, world.now + later]))
     state = world.state.having(polling=polling)
     assert due(state, world.inventory, world.now) == (["a", "b"] if both else ["a"])
 
 
 def test_a_guest_that_nobody_owns_is_looked_at_once_a_minute():
-    world = node(Guest("guest", 500, 1000), policies=[]).tick(200)
+    world = node(ScriptedGuest("guest", 500, 1000), policies=[]).tick(200)
     assert np.diff([at for at, _ in world.looks])[1:].tolist() == [60, 60, 60]
 
 
 def test_looks_that_fall_due_together_are_one():
-    world = node(*(Guest(f"guest-{number}", 500, 600) for number in range(10))).tick(100)
+    world = node(*(ScriptedGuest(f"guest-{number}", 500, 600) for number in range(10))).tick(100)
     assert len({when for when, _ in world.looks}) * 10 == len(world.looks)
 
 
@@ -112,7 +112,7 @@ def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
         monitoring={"maximumIntervalSeconds": 60},
         stability={"windowSeconds": 30, "maximumReallocations": 1},
     )
-    world = node(Guest("guest", 500, 2000), policies=[forgetful])
+    world = node(ScriptedGuest("guest", 500, 2000), policies=[forgetful])
     for second in range(200):
         world.guests["guest"].demand = 1500 if second // 20 % 2 else 500
         world.tick()
@@ -123,7 +123,9 @@ def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
 
 
 def test_a_guest_is_looked_at_soon_when_policies_change():
-    world = node(Guest("calm", 500, 600), policies=[policy(monitoring={"maximumIntervalSeconds": 60})]).tick(600)
+    world = node(ScriptedGuest("calm", 500, 600), policies=[policy(monitoring={"maximumIntervalSeconds": 60})]).tick(
+        600
+    )
     world.policies = [policy(monitoring={"maximumIntervalSeconds": 50})]
     changed = world.now
     assert changed - world.looks[-2][0] > 3

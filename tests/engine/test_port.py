@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import stages
-from scripted_node import MIB, Guest, Node, node
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, node
 
 from controller.engine.allocation import Exposure
 from controller.engine.decision import Decision, Figures
-from controller.engine.effect import Effect
+from controller.engine.effect import BalloonEffect
 from controller.engine.estimate import Estimate
 from controller.engine.felt import Growth
 from controller.engine.guest_pressure import GuestPressure
@@ -19,7 +19,7 @@ from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
 from controller.engine.polling import Polling
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import HostReading, Life, Samples, Snapshot
+from controller.engine.snapshot import HostReading, RunState, Samples, Snapshot
 from controller.engine.state import State, Totals
 from controller.engine.step import step
 from controller.engine.view import view
@@ -30,24 +30,24 @@ NOW = 1000.0
 
 
 def test_a_step_changes_neither_state_nor_snapshot():
-    world = node(Guest("guest", 200, 2000)).tick(3)
+    world = node(ScriptedGuest("guest", 200, 2000)).tick(3)
     state, before = world.state, pickle.dumps(world.state)
     world.tick(30)
     assert pickle.dumps(state) == before
 
 
 def test_an_action_tells_the_demand_and_the_forecast_it_rests_on():
-    (action,) = node(Guest("guest", 500, 300)).tick().actions()
+    (action,) = node(ScriptedGuest("guest", 500, 300)).tick().actions()
     assert (action.figures.demand, action.figures.forecast) == (300 * MIB, 300 * MIB)
 
 
 def test_what_is_seen_of_the_state_is_json():
-    world = node(Guest("guest", 200, 2000), Guest("mute", 1, 1, obstacle=Reason.NO_BALLOON)).tick(30)
+    world = node(ScriptedGuest("guest", 200, 2000), ScriptedGuest("mute", 1, 1, obstacle=Reason.NO_BALLOON)).tick(30)
     assert json.loads(json.dumps(view(world.state, world.now)))["domains"][0]["policy"] == "default"
 
 
 def test_an_empty_node_needs_no_attention():
-    assert Node([]).tick(5).decisions == []
+    assert ScriptedNode([]).tick(5).decisions == []
 
 
 def standing(listed: Inventory, observed: dict[str, Any]) -> State:
@@ -56,7 +56,7 @@ def standing(listed: Inventory, observed: dict[str, Any]) -> State:
     return State(
         listed,
         stages.rows(Observation, n, **observed),
-        *(stages.rows(kind, n) for kind in (GuestPressure, Balloon, Effect, Growth)),
+        *(stages.rows(kind, n) for kind in (GuestPressure, Balloon, BalloonEffect, Growth)),
         History.empty(n),
         Tail.empty(n),
         *(stages.rows(kind, n) for kind in (Estimate, Exposure, Polling)),
@@ -84,7 +84,7 @@ def test_shortfall_and_slack_last_from_step_to_step_of_domains_that_run_and_are_
     observed = {
         "allocation": 200 * MIB,
         "demand": [250 * MIB, 180 * MIB, 100 * MIB, 100 * MIB],
-        "life": [Life.RUNNING, Life.RUNNING, Life.RUNNING, Life.PAUSED],
+        "run_state": [RunState.RUNNING, RunState.RUNNING, RunState.RUNNING, RunState.PAUSED],
     }
     snapshot = Snapshot(listed, Samples.empty(), HostReading(4096 * MIB, 2048 * MIB), wall=1.7e9)
     totals = step(standing(listed, observed), snapshot, NOW)[0].totals
@@ -102,7 +102,7 @@ def test_at_first_no_domain_is_known():
     state = State.initial()
     names = ("observation", "pressure", "balloon", "effect", "growth", "estimate", "exposure", "polling")
     assert {len(column) for name in names for column in stages.plain(getattr(state, name)).values()} == {0}
-    assert state.grounds.shape[1] == 0
+    assert state.decision_inputs.shape[1] == 0
     assert [len(state.inventory), len(state.history), len(state.tail.intervals), len(state.reason)] == [0] * 4
 
 

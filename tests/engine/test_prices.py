@@ -1,7 +1,7 @@
 """What a move and a look have to be worth: parts of a second of the mean demand of those that are acted on."""
 
 import pytest
-from scripted_node import MIB, Guest, Node, default_policy, node
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, default_policy, node
 
 from controller.engine.decision import Figures
 from controller.engine.reasons import Reason
@@ -9,19 +9,19 @@ from controller.engine.reasons import Reason
 MEAN = 300 * MIB
 
 
-def calm() -> Node:
+def calm() -> ScriptedNode:
     """Two guests that need 500 and 100 MiB, and one that nobody may touch, seen for twenty minutes."""
     guests = [
-        Guest("big", 500, 600),
-        Guest("small", 100, 2000),
-        Guest("pinned", 900, 1000, obstacle=Reason.LOCKED_MEMORY),
+        ScriptedGuest("big", 500, 600),
+        ScriptedGuest("small", 100, 2000),
+        ScriptedGuest("pinned", 900, 1000, obstacle=Reason.LOCKED_MEMORY),
     ]
     patient = default_policy(monitoring={"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 600})
     return node(*guests, policies=[patient], host_mib=8192).tick(1200)
 
 
 def test_a_move_costs_three_tenths_of_a_second_of_the_mean_demand() -> None:
-    assert calm().state.grounds[Figures._fields.index("price"), :2] == pytest.approx([0.3 * MEAN] * 2)
+    assert calm().state.decision_inputs[Figures._fields.index("price"), :2] == pytest.approx([0.3 * MEAN] * 2)
 
 
 def test_a_look_costs_a_thousandth_of_a_second_of_the_mean_demand() -> None:

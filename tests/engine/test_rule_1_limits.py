@@ -1,26 +1,26 @@
 """Rule 1: never below the minimum or present demand, never above the maximum."""
 
 import pytest
-from scripted_node import MIB, Guest, node, policy
+from scripted_node import MIB, ScriptedGuest, node, policy
 
 from controller.api.wishes import Wishes
 
 
 def test_an_idle_guest_shrinks_to_its_need_and_never_below_demand():
-    world = node(Guest("idle", demand=500, actual=4000))
+    world = node(ScriptedGuest("idle", demand=500, actual=4000))
     world.tick(30)
     assert 500 <= world.guests["idle"].actual < 1000
     assert min(action.target for action in world.actions()) >= 500 * MIB
 
 
 def test_an_idle_guest_keeps_its_minimum():
-    world = node(Guest("idle", 50, 2000), policies=[policy(limits={"minimum": "1Gi", "minimumPercent": 1})])
+    world = node(ScriptedGuest("idle", 50, 2000), policies=[policy(limits={"minimum": "1Gi", "minimumPercent": 1})])
     world.tick(30)
     assert world.guests["idle"].actual == 1024
 
 
 def test_a_hungry_guest_gets_no_more_than_its_maximum():
-    world = node(Guest("hungry", demand=2000, actual=1000, maximum=1500))
+    world = node(ScriptedGuest("hungry", demand=2000, actual=1000, maximum=1500))
     world.tick(30)
     assert world.guests["hungry"].actual == 1500
     assert max(action.target for action in world.actions()) == 1500 * MIB
@@ -39,12 +39,16 @@ class TestMinimum:
         ],
     )
     def test_is_kept_by_an_idle_guest_and_no_more(self, limits, wish):
-        world = node(Guest("idle", 50, 3000, wishes=Wishes(minimum=wish)), policies=[policy(limits=limits)]).tick(30)
+        world = node(
+            ScriptedGuest("idle", 50, 3000, wishes=Wishes(minimum=wish)), policies=[policy(limits=limits)]
+        ).tick(30)
         assert 1024 <= world.guests["idle"].actual < 1400
         assert world.domain("idle")["minimum"] == 1024 * MIB
 
     def test_above_the_maximum_is_the_maximum(self):
-        world = node(Guest("small", 50, 512, maximum=1000), policies=[policy(limits={"minimum": "2Gi"})]).tick(30)
+        world = node(ScriptedGuest("small", 50, 512, maximum=1000), policies=[policy(limits={"minimum": "2Gi"})]).tick(
+            30
+        )
         assert world.guests["small"].actual == 1000
 
 
@@ -63,5 +67,5 @@ class TestMaximum:
     )
     def test_is_all_that_a_hungry_guest_gets(self, limits, wish):
         chosen = policy(limits={"minimumPercent": 1} | limits)
-        world = node(Guest("hungry", 2000, 800, wishes=Wishes(maximum=wish)), policies=[chosen]).tick(30)
+        world = node(ScriptedGuest("hungry", 2000, 800, wishes=Wishes(maximum=wish)), policies=[chosen]).tick(30)
         assert world.guests["hungry"].actual == 1024

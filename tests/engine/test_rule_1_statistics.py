@@ -2,27 +2,27 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, default_policy, node, to_the_first_order
+from scripted_node import MIB, ScriptedGuest, default_policy, node, to_the_first_order
 
 from controller.engine.reasons import Reason
 
 
 @pytest.mark.parametrize("missing", ["usable", "unused"])
 def test_unused_memory_counts_where_usable_is_not_told(missing):
-    world = node(Guest("guest", 500, 4000, statistics={missing: np.nan}))
+    world = node(ScriptedGuest("guest", 500, 4000, statistics={missing: np.nan}))
     world.tick(30)
     assert world.guests["guest"].actual >= 500
 
 
 def test_a_guest_without_statistics_does_not_shrink():
-    world = node(Guest("mute", 500, 4000, statistics={"usable": np.nan, "unused": np.nan}))
+    world = node(ScriptedGuest("mute", 500, 4000, statistics={"usable": np.nan, "unused": np.nan}))
     world.tick(300)
     assert world.actions() == []
     assert world.reason("mute") is Reason.NO_STATISTICS
 
 
 def test_a_guest_with_frozen_statistics_does_not_shrink():
-    world = node(Guest("frozen", 500, 4000)).tick(2)
+    world = node(ScriptedGuest("frozen", 500, 4000)).tick(2)
     world.guests["frozen"].frozen = True
     world.tick(60)
     assert world.actions() == []
@@ -42,14 +42,14 @@ def test_a_guest_with_frozen_statistics_does_not_shrink():
     ],
 )
 def test_absurd_statistics_are_not_acted_on(statistics, reason):
-    world = node(Guest("odd", 500, 4000, statistics=statistics))
+    world = node(ScriptedGuest("odd", 500, 4000, statistics=statistics))
     world.tick(60)
     assert world.actions() == []
     assert world.reason("odd") is reason
 
 
 def test_statistics_that_know_of_a_move_before_libvirt_does_are_no_reason_to_complain():
-    world = node(Guest("guest", 500, 2000)).tick(20)
+    world = node(ScriptedGuest("guest", 500, 2000)).tick(20)
     size, shrunk = world.guests["guest"].actual, len(world.actions())
     world.guests["guest"].statistics = {"usable": (size + 900) * MIB}  # somebody has given it 1400 MiB
     world.tick()
@@ -59,13 +59,13 @@ def test_statistics_that_know_of_a_move_before_libvirt_does_are_no_reason_to_com
 
 
 def test_zero_usable_with_free_pages_is_not_believed():
-    world = node(Guest("old-kernel", 500, 4000, statistics={"usable": 0.0}))
+    world = node(ScriptedGuest("old-kernel", 500, 4000, statistics={"usable": 0.0}))
     world.tick(30)
     assert all(not action.grows for action in world.actions())
 
 
 def test_a_sample_does_not_count_while_the_balloon_moves_although_libvirt_knows_of_no_move_yet():
-    guest = Guest("guest", 500, 4000, moves_at=0)
+    guest = ScriptedGuest("guest", 500, 4000, moves_at=0)
     world = node(guest)
     to_the_first_order(world)
     guest.statistics = {"usable": 3400 * MIB}
@@ -75,7 +75,7 @@ def test_a_sample_does_not_count_while_the_balloon_moves_although_libvirt_knows_
 
 def test_a_sample_does_not_count_while_the_balloon_moves():
     """libvirt may learn of the size later than of the guest's statistics: QEMU sends one event a second."""
-    world = node(Guest("slow", 500, 4000, moves_at=50)).tick(10)
+    world = node(ScriptedGuest("slow", 500, 4000, moves_at=50)).tick(10)
     world.guests["slow"].demand = 600
     world.tick(10)
     assert world.reason("slow") is Reason.MOVING
@@ -84,7 +84,7 @@ def test_a_sample_does_not_count_while_the_balloon_moves():
 
 def test_memory_is_not_taken_on_a_word_that_the_guest_took_back_while_its_balloon_was_to_move():
     """It gives nothing, needs all it has, is told to keep that, and says that it needs a little less once it is."""
-    guest = Guest("guest", 1200, 1576, 1576, moves_at=0)
+    guest = ScriptedGuest("guest", 1200, 1576, 1576, moves_at=0)
     world = node(guest, policies=[default_policy()], host_mib=4096)
     world.tick(20)
     world.host_use_mib = 2300
@@ -95,7 +95,7 @@ def test_memory_is_not_taken_on_a_word_that_the_guest_took_back_while_its_balloo
 
 
 def test_a_sample_taken_before_the_balloon_moved_does_not_count():
-    world = node(Guest("guest", 500, 4000)).tick()
+    world = node(ScriptedGuest("guest", 500, 4000)).tick()
     world.tick_unattended(1)
     world.guests["guest"].actual, world.guests["guest"].frozen = 3900, True
     world._step({})
@@ -103,7 +103,7 @@ def test_a_sample_taken_before_the_balloon_moved_does_not_count():
 
 
 def test_statistics_that_the_look_after_a_move_did_not_find_count_although_their_time_is_rounded_down():
-    world = node(Guest("guest", 500, 4000))
+    world = node(ScriptedGuest("guest", 500, 4000))
     guest = world.guests["guest"]
     while guest.actual == 4000:
         guest.statistics = {"updated": world.wall}  # sent half a second later, half before now
@@ -114,7 +114,7 @@ def test_statistics_that_the_look_after_a_move_did_not_find_count_although_their
 
 
 def test_an_event_is_newer_than_the_look_it_came_with():
-    world = node(Guest("guest", 500, 2000)).tick(2)
+    world = node(ScriptedGuest("guest", 500, 2000)).tick(2)
     world.guests["guest"].statistics = {"actual": 2000.0 * MIB}
     world.now += 1
     world._step({"guest": 1500.0})
@@ -123,7 +123,7 @@ def test_an_event_is_newer_than_the_look_it_came_with():
 
 def test_clock_jumps_do_no_harm():
     for jump in (3600, -3600):
-        world = node(Guest("guest", 500, 2000)).tick(20)
+        world = node(ScriptedGuest("guest", 500, 2000)).tick(20)
         world.wall_offset += jump
         world.tick(30)
         assert world.guests["guest"].actual >= 500
@@ -132,7 +132,7 @@ def test_clock_jumps_do_no_harm():
 
 @pytest.mark.parametrize("ahead", [20, 100, 400])
 def test_statistics_that_are_ahead_of_the_clock_are_not_acted_on(ahead):
-    world = node(Guest("odd", 500, 4000))
+    world = node(ScriptedGuest("odd", 500, 4000))
     for _ in range(60):
         world.guests["odd"].statistics = {"updated": world.wall + 1 + ahead}
         world.tick()
@@ -141,7 +141,7 @@ def test_statistics_that_are_ahead_of_the_clock_are_not_acted_on(ahead):
 
 
 def test_statistics_that_are_a_moment_ahead_of_the_clock_are_acted_on():
-    world = node(Guest("odd", 500, 4000))
+    world = node(ScriptedGuest("odd", 500, 4000))
     for _ in range(30):
         world.guests["odd"].statistics = {"updated": world.wall + 1 + 2}
         world.tick()
@@ -152,7 +152,7 @@ def test_statistics_that_are_a_moment_ahead_of_the_clock_are_acted_on():
     "statistics", [{"available": -1.0}, {"actual": -1.0 * MIB}, {"actual": 0.0, "usable": 0.0, "unused": 0.0}]
 )
 def test_statistics_of_impossible_sizes_are_not_acted_on(statistics):
-    world = node(Guest("odd", 500, 4000)).tick(2)
+    world = node(ScriptedGuest("odd", 500, 4000)).tick(2)
     world.guests["odd"].statistics = statistics
     world.tick(60)
     assert world.actions() == []
@@ -160,7 +160,7 @@ def test_statistics_of_impossible_sizes_are_not_acted_on(statistics):
 
 
 def test_statistics_count_soon_after_a_move_although_the_clock_was_set_back_meanwhile():
-    world = node(Guest("guest", 500, 4000))
+    world = node(ScriptedGuest("guest", 500, 4000))
     to_the_first_order(world)
     world.tick()
     world.wall_offset -= 3600

@@ -2,65 +2,67 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, node, policy, to_the_first_order
+from scripted_node import MIB, ScriptedGuest, node, policy, to_the_first_order
 
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life
+from controller.engine.snapshot import RunState
 
 
 class TestStuck:
     def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(self):
-        world = node(Guest("stiff", 200, 2000, stuck=True)).tick(60)
+        world = node(ScriptedGuest("stiff", 200, 2000, stuck=True)).tick(60)
         assert world.reason("stiff") is Reason.STUCK
         asked = [action for action in world.actions() if action.reason is not Reason.STUCK]
         assert len(asked) == 1
 
     def test_a_balloon_that_does_not_grow_is_told_to_stay_as_it_is(self):
-        world = node(Guest("stiff", 1920, 2000, stuck=True)).tick(60)
+        world = node(ScriptedGuest("stiff", 1920, 2000, stuck=True)).tick(60)
         assert {action.target for action in world.actions() if action.reason is Reason.STUCK} == {2000 * MIB}
 
     def test_one_that_does_not_grow_and_is_in_need_is_told_its_next_size_only(self):
-        world = node(Guest("stiff", 2200, 2000, stuck=True)).tick(60)
+        world = node(ScriptedGuest("stiff", 2200, 2000, stuck=True)).tick(60)
         assert {action.reason for action in world.actions()} == {Reason.PRESSURE_GROW}
 
-    @pytest.mark.parametrize("life", [Life.PAUSED, Life.BUSY, Life.UNRESPONSIVE])
-    def test_a_guest_that_cannot_move_its_balloon_now_is_not_stuck_and_not_touched(self, life):
-        world = node(Guest("guest", 500, 4000, moves_at=20)).tick(12)
+    @pytest.mark.parametrize("run_state", [RunState.PAUSED, RunState.BUSY, RunState.UNRESPONSIVE])
+    def test_a_guest_that_cannot_move_its_balloon_now_is_not_stuck_and_not_touched(self, run_state):
+        world = node(ScriptedGuest("guest", 500, 4000, moves_at=20)).tick(12)
         orders = len(world.actions())
         guest = world.guests["guest"]
-        guest.life, guest.stuck = life, True
+        guest.run_state, guest.stuck = run_state, True
         world.tick(60)
         assert (orders, len(world.actions())) == (1, 1)
-        guest.life, guest.stuck, guest.moves_at = Life.RUNNING, False, np.inf
+        guest.run_state, guest.stuck, guest.moves_at = RunState.RUNNING, False, np.inf
         world.tick(5)
         assert guest.actual < 1000
 
     def test_a_stuck_balloon_is_tried_again_ever_more_rarely(self):
-        world = node(Guest("stiff", 200, 2000, stuck=True)).tick(400)
+        world = node(ScriptedGuest("stiff", 200, 2000, stuck=True)).tick(400)
         assert 2 <= len(world.moves()) <= 6
 
 
 class TestUnwilling:
     def test_a_guest_that_could_give_no_more_gets_its_headroom_back(self):
-        world = node(Guest("stiff", 200, 2000, keeps=1900)).tick(20)
+        world = node(ScriptedGuest("stiff", 200, 2000, keeps=1900)).tick(20)
         (relief,) = [action.target / MIB for action in world.actions() if action.reason is Reason.STUCK]
         assert 1900 + 32 <= relief <= 2400
         assert world.guests["stiff"].actual == relief
         assert world.reason("stiff") is Reason.STUCK
 
     def test_that_headroom_is_within_what_the_guest_may_have(self):
-        world = node(Guest("guest", 500, 1000, 1000, keeps=980)).tick(25)
+        world = node(ScriptedGuest("guest", 500, 1000, 1000, keeps=980)).tick(25)
         ended = next(action for action in world.actions() if action.reason is Reason.STUCK)
         assert (ended.before / MIB, ended.target / MIB) == (980, 1000)
 
     def test_memory_that_is_neither_free_nor_page_cache_is_not_taken_at_once(self):
-        world = node(Guest("files", 200, 2000, slab=700)).tick(20)
+        world = node(ScriptedGuest("files", 200, 2000, slab=700)).tick(20)
         (action,) = world.actions()
         assert 200 + 700 <= action.target / MIB <= 1400
 
     def test_memory_that_is_neither_free_nor_page_cache_is_taken_when_others_need_it(self):
         chosen = policy(budget={"maximum": "2000Mi"})
-        world = node(Guest("files", 200, 1000, slab=700), Guest("other", 900, 1000), policies=[chosen]).tick(20)
+        world = node(
+            ScriptedGuest("files", 200, 1000, slab=700), ScriptedGuest("other", 900, 1000), policies=[chosen]
+        ).tick(20)
         assert world.guests["files"].actual > 900
         world.guests["other"].demand = 1500
         world.tick(20)
@@ -69,7 +71,7 @@ class TestUnwilling:
 
     @pytest.mark.parametrize(("unused_mib", "soonest", "latest"), [(20, 1, 3), (200, 5, 15)])
     def test_a_shrink_that_stands_still_ends_at_once_in_a_guest_with_nothing_free(self, unused_mib, soonest, latest):
-        world = node(Guest("stiff", 200, 2000, keeps=1900, statistics={"unused": unused_mib * MIB}))
+        world = node(ScriptedGuest("stiff", 200, 2000, keeps=1900, statistics={"unused": unused_mib * MIB}))
         to_the_first_order(world)
         ordered = world.now
         while len(world.actions()) == 1:
@@ -80,22 +82,22 @@ class TestUnwilling:
     @pytest.mark.parametrize("unlike", [{"autodeflate": True}, {"keeps": 2000}])
     def test_a_guest_that_helps_itself_or_has_not_begun_to_give_has_its_full_time(self, unlike):
         wanting = {"keeps": 1900, "statistics": {"unused": 20 * MIB, "available": 2000 * MIB}}
-        world = node(Guest("guest", 200, 2000, **wanting | unlike))
+        world = node(ScriptedGuest("guest", 200, 2000, **wanting | unlike))
         to_the_first_order(world)
         world.tick(5)
         assert len(world.actions()) == 1
 
     def test_a_choking_guest_in_another_job_is_not_touched(self):
-        world = node(Guest("stiff", 200, 2000, keeps=1900, statistics={"unused": 20 * MIB}))
+        world = node(ScriptedGuest("stiff", 200, 2000, keeps=1900, statistics={"unused": 20 * MIB}))
         to_the_first_order(world)
         world.tick()
-        world.guests["stiff"].life = Life.BUSY
+        world.guests["stiff"].run_state = RunState.BUSY
         world.tick(10)
         assert len(world.actions()) == 1
 
     def test_memory_that_a_guest_promised_and_could_not_give_is_not_asked_for_again_for_a_while(self):
         unused = {"unused": 20 * MIB}
-        world = node(Guest("liar", 200, 2000, keeps=1900, statistics=unused)).tick(20)
+        world = node(ScriptedGuest("liar", 200, 2000, keeps=1900, statistics=unused)).tick(20)
         assert world.reason("liar") is Reason.STUCK
         size = world.guests["liar"].actual
         world.now += 300
@@ -109,21 +111,21 @@ class TestUnwilling:
         assert len(world.actions()) == 4
 
     def test_memory_that_a_doubted_guest_frees_is_taken(self):
-        world = node(Guest("liar", 200, 2000, keeps=1900, statistics={"unused": 20 * MIB})).tick(20)
+        world = node(ScriptedGuest("liar", 200, 2000, keeps=1900, statistics={"unused": 20 * MIB})).tick(20)
         liar = world.guests["liar"]
         liar.keeps, liar.statistics = 0, {}
         world.tick(200)
         assert liar.actual < 1300
 
     def test_a_guest_with_nothing_free_that_reclaims_goes_on_shrinking(self):
-        world = node(Guest("slow", 200, 2000, moves_at=2, statistics={"unused": 20 * MIB})).tick(120)
+        world = node(ScriptedGuest("slow", 200, 2000, moves_at=2, statistics={"unused": 20 * MIB})).tick(120)
         assert len(world.actions()) == 1
         assert world.guests["slow"].actual < 1800
 
 
 class TestRefused:
     def test_a_guest_in_need_waits_seconds_after_a_refusal_however_long_its_balloon_was_stuck(self):
-        guest = Guest("guest", 200, 2000, keeps=1900, maximum=8192)
+        guest = ScriptedGuest("guest", 200, 2000, keeps=1900, maximum=8192)
         world = node(guest).tick(250)
         assert world.reason("guest") is Reason.STUCK
         guest.demand, world.refuse_next = 4000, "guest"
@@ -131,7 +133,7 @@ class TestRefused:
         assert guest.actual >= 4000
 
     def test_a_refused_guest_in_need_is_tried_again_at_least_every_half_minute(self):
-        world = node(Guest("guest", 500, 600))
+        world = node(ScriptedGuest("guest", 500, 600))
         tries = []
         for _ in range(120):
             world.refuse_next = "guest"
@@ -143,7 +145,7 @@ class TestRefused:
         assert 3 <= gaps[0] < gaps[-1] <= 35
 
     def test_a_refused_shrink_is_tried_again_ever_more_rarely(self):
-        world = node(Guest("idle", 500, 4000))
+        world = node(ScriptedGuest("idle", 500, 4000))
         tries = []
         for _ in range(400):
             world.refuse_next = "idle"
@@ -155,7 +157,7 @@ class TestRefused:
         assert gaps[-1] >= 100
 
     def test_a_refused_change_is_tried_again_later(self):
-        world = node(Guest("guest", 200, 2000))
+        world = node(ScriptedGuest("guest", 200, 2000))
         world.refuse_next = "guest"
         world.tick(12)
         assert world.guests["guest"].actual == 2000
@@ -165,7 +167,7 @@ class TestRefused:
 
 class TestSizesFromOutside:
     def test_a_size_set_by_someone_else_is_a_new_truth_and_not_fought(self):
-        world = node(Guest("guest", 200, 2000)).tick(20)
+        world = node(ScriptedGuest("guest", 200, 2000)).tick(20)
         world.guests["guest"].target = world.guests["guest"].actual = 1500
         before = len(world.actions())
         world.tick(20)
@@ -173,7 +175,7 @@ class TestSizesFromOutside:
         assert world.reason("guest") is Reason.OUTSIDE_CHANGE
 
     def test_late_news_of_an_earlier_move_is_no_outside_change(self):
-        late = Guest("late", 500, 4000, moves_at=100)
+        late = ScriptedGuest("late", 500, 4000, moves_at=100)
         world = node(late, policies=[policy(shrink={"stabilizationSeconds": 20})])
         to_the_first_order(world)
         world.tick(4)
@@ -189,7 +191,7 @@ class TestFailuresOfThePast:
     """A balloon that has arrived is as good as one that never failed."""
 
     def test_do_not_lengthen_the_rest_after_a_later_refusal(self):
-        world = node(Guest("guest", 500, 4000))
+        world = node(ScriptedGuest("guest", 500, 4000))
         for _ in range(4):
             world.refuse_next = "guest"
             while world.refuse_next:
@@ -204,7 +206,7 @@ class TestFailuresOfThePast:
         assert world.tick(15).guests["guest"].actual < 1000
 
     def test_do_not_lengthen_the_wait_after_it_is_stuck_again(self):
-        guest = Guest("guest", 500, 4000, stuck=True)
+        guest = ScriptedGuest("guest", 500, 4000, stuck=True)
         world = node(guest).tick(240)
         assert world.notices().count(Reason.STUCK) >= 2
         guest.stuck = False

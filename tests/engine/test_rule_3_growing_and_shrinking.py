@@ -2,28 +2,28 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, node, policy, to_the_first_order
+from scripted_node import MIB, ScriptedGuest, node, policy, to_the_first_order
 
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life
+from controller.engine.snapshot import RunState
 
 
 class TestInNeed:
     def test_a_guest_under_pressure_grows_at_the_next_look(self):
-        world = node(Guest("guest", 500, 1000)).tick(20)
+        world = node(ScriptedGuest("guest", 500, 1000)).tick(20)
         before = world.guests["guest"].actual
         world.guests["guest"].demand = before
         world.tick(2)
         assert world.guests["guest"].actual > before
 
     def test_a_guest_in_need_gets_an_amount_that_cannot_be_seen(self):
-        world = node(Guest("guest", 500, 1000)).tick(20)
+        world = node(ScriptedGuest("guest", 500, 1000)).tick(20)
         world.guests["guest"].demand = 3000
         world.tick(16)
         assert world.guests["guest"].actual >= 3000
 
     def test_a_guest_that_wakes_up_gets_at_once_what_it_used_of_late(self):
-        world = node(Guest("napping", 3000, 3500)).tick(10)
+        world = node(ScriptedGuest("napping", 3000, 3500)).tick(10)
         world.guests["napping"].demand = 100
         world.tick(30)
         assert world.guests["napping"].actual < 300
@@ -32,7 +32,7 @@ class TestInNeed:
         assert world.guests["napping"].actual >= 2800
 
     def test_a_guest_that_deflated_its_own_balloon_grows(self):
-        world = node(Guest("auto", 300, 1000, autodeflate=True)).tick(30)
+        world = node(ScriptedGuest("auto", 300, 1000, autodeflate=True)).tick(30)
         world.guests["auto"].actual += 200
         world.guests["auto"].target = None
         before = len(world.actions())
@@ -41,7 +41,7 @@ class TestInNeed:
         assert world.actions()[before:][0].reason is Reason.PRESSURE_GROW
 
     def test_a_guest_under_pressure_is_shown_as_such_while_it_is_served(self):
-        world = node(Guest("guest", 500, 1000)).tick(20)
+        world = node(ScriptedGuest("guest", 500, 1000)).tick(20)
         world.guests["guest"].demand = 3000
         shown = []
         for _ in range(8):
@@ -54,14 +54,14 @@ class TestInNeed:
 
     @pytest.mark.parametrize("sign", ["swap_in", "major_faults"])
     def test_a_guest_that_swaps_in_or_thrashes_grows(self, sign):
-        world = node(Guest("guest", 920, 1000)).tick(3)
+        world = node(ScriptedGuest("guest", 920, 1000)).tick(3)
         for count in range(5):
             world.guests["guest"].statistics = {sign: 1e5 * (count + 1)}
             world.tick()
         assert Reason.PRESSURE_GROW in {action.reason for action in world.actions()}
 
     def test_a_guest_whose_balloon_shrinks_slowly_grows_at_a_sign_of_pressure(self):
-        guest = Guest("guest", 500, 4000, moves_at=5)
+        guest = ScriptedGuest("guest", 500, 4000, moves_at=5)
         world = node(guest).tick(60)
         assert world.reason("guest") is Reason.MOVING
         for faults in range(3):
@@ -71,7 +71,7 @@ class TestInNeed:
         assert world.actions()[-1].reason is Reason.PRESSURE_GROW
 
     def test_a_guest_that_reports_seldom_is_in_need_until_it_reports_anew(self):
-        needy, donor = Guest("needy", 900, 1000), Guest("donor", 300, 2000, moves_at=100)
+        needy, donor = ScriptedGuest("needy", 900, 1000), ScriptedGuest("donor", 300, 2000, moves_at=100)
         sharing = policy(budget={"maximum": "3000Mi"}, shrink={"stabilizationSeconds": 3600})
         world = node(needy, donor, policies=[sharing]).tick(10)
         needy.demand = 2000
@@ -85,7 +85,10 @@ class TestInNeed:
 
     @pytest.mark.parametrize("mode", ["Enforce", "Observe"])
     def test_a_guest_that_falls_silent_in_need_grows_by_its_last_report_and_no_further(self, mode):
-        needy, donor = Guest("needy", 900, 1000, maximum=8192), Guest("donor", 300, 6000, maximum=8192, moves_at=200)
+        needy, donor = (
+            ScriptedGuest("needy", 900, 1000, maximum=8192),
+            ScriptedGuest("donor", 300, 6000, maximum=8192, moves_at=200),
+        )
         quiet = {"shrink": {"stabilizationSeconds": 3600}, "budget": {"maximum": "7000Mi"}, "mode": mode}
         world = node(needy, donor, policies=[policy(monitoring={"minimumIntervalSeconds": 10}, **quiet)]).tick(50)
         needy.demand = 1020
@@ -98,7 +101,7 @@ class TestInNeed:
         assert len(world.proposals()) <= 2
 
     def test_a_guest_that_runs_short_while_it_shrinks_grows_at_once(self):
-        world = node(Guest("slow", 500, 4000, moves_at=50)).tick(12)
+        world = node(ScriptedGuest("slow", 500, 4000, moves_at=50)).tick(12)
         world.guests["slow"].demand = world.guests["slow"].actual
         world.tick(2)
         assert world.actions()[-1].reason is Reason.PRESSURE_GROW
@@ -107,7 +110,9 @@ class TestInNeed:
     def test_a_shrink_of_one_that_runs_short_ends_where_it_is_when_no_memory_is_free(self):
         """Else the balloon would take the first page the guest lets go, and then be stuck in one that is well."""
         chosen = policy(budget={"maximum": "6000Mi"}, shrink={"stabilizationSeconds": 0})
-        world = node(Guest("slow", 500, 4000, moves_at=50), Guest("full", 1950, 2000), policies=[chosen])
+        world = node(
+            ScriptedGuest("slow", 500, 4000, moves_at=50), ScriptedGuest("full", 1950, 2000), policies=[chosen]
+        )
         to_the_first_order(world, "slow")
         world.tick(2)
         slow, full = world.guests["slow"], world.guests["full"]
@@ -125,7 +130,7 @@ class TestInNeed:
         assert slow.actual < 1000
 
     def test_a_shrink_ends_where_its_guest_has_to_swap_out_and_it_is_not_asked_for_that_again(self):
-        world = node(Guest("slow", 500, 4000, moves_at=50)).tick(12)
+        world = node(ScriptedGuest("slow", 500, 4000, moves_at=50)).tick(12)
         slow = world.guests["slow"]
         assert world.reason("slow") is Reason.MOVING
         slow.demand, slow.swap_out = 0.8 * slow.actual, 300 * MIB
@@ -138,8 +143,8 @@ class TestInNeed:
     def test_a_slow_donor_is_not_waited_for_while_another_has_memory_to_give(self):
         held = policy("held", budget={"maximum": "7000Mi"}, shrink={"stabilizationSeconds": 3600})
         quick = policy("quick", budget={"maximum": "7000Mi"}, domainSelector={"names": ["slow"]}, priority=1)
-        slow, idle = Guest("slow", 300, 3000, moves_at=2), Guest("idle", 300, 3000)
-        hungry = Guest("hungry", 600, 1000, maximum=2048)
+        slow, idle = ScriptedGuest("slow", 300, 3000, moves_at=2), ScriptedGuest("idle", 300, 3000)
+        hungry = ScriptedGuest("hungry", 600, 1000, maximum=2048)
         world = node(slow, idle, hungry, policies=[held, quick]).tick(12)
         assert world.reason("slow") is Reason.MOVING
         hungry.demand = 1900
@@ -149,8 +154,8 @@ class TestInNeed:
 
     def test_a_starving_guest_grows_from_others_slack_although_the_host_is_under_pressure(self):
         world = node(
-            Guest("idle", 200, 1800),
-            Guest("starving", 600, 400),
+            ScriptedGuest("idle", 200, 1800),
+            ScriptedGuest("starving", 600, 400),
             policies=[policy(shrink={"stabilizationSeconds": 3600})],
             host_mib=3000,
         )
@@ -163,7 +168,7 @@ class TestInNeed:
 
 class TestAhead:
     def test_a_slow_ramp_is_grown_ahead_of_pressure_although_the_threshold_is_as_large_as_the_headroom(self):
-        world = node(Guest("ramp", 500, 1000), policies=[policy(threshold={"percent": 10})]).tick(60)
+        world = node(ScriptedGuest("ramp", 500, 1000), policies=[policy(threshold={"percent": 10})]).tick(60)
         settled = len(world.actions())
         for _ in range(600):
             world.guests["ramp"].demand += 0.5
@@ -175,7 +180,7 @@ class TestAhead:
 
     def test_a_guest_keeps_its_headroom_where_no_lent_memory_stands_in(self):
         sharing = policy(spare="Share", threshold={"percent": 15})
-        world = node(Guest("ramp", 1000, 1300, maximum=8192), policies=[sharing], host_mib=8192)
+        world = node(ScriptedGuest("ramp", 1000, 1300, maximum=8192), policies=[sharing], host_mib=8192)
         world.pressure = True
         world.tick(10)
         for _ in range(100):
@@ -188,14 +193,14 @@ class TestAhead:
 class TestStabilisation:
     def test_a_shrink_waits_for_the_stabilisation_window(self):
         slow = policy(shrink={"stabilizationSeconds": 60})
-        world = node(Guest("guest", 1000, 1200), policies=[slow]).tick(5)
+        world = node(ScriptedGuest("guest", 1000, 1200), policies=[slow]).tick(5)
         world.guests["guest"].demand = 300
         world.tick(50)
         assert world.actions() == []
         assert world.reason("guest") is Reason.STABILIZING
 
     def test_a_guest_that_reports_as_seldom_as_the_window_shrinks_all_the_same(self):
-        guest = Guest("guest", 300, 4000)
+        guest = ScriptedGuest("guest", 300, 4000)
         world = node(guest)
         for _ in range(12):
             guest.frozen = False
@@ -204,15 +209,15 @@ class TestStabilisation:
             world.tick(9)
         assert guest.actual < 500
 
-    @pytest.mark.parametrize("away", [{"frozen": True}, {"life": Life.PAUSED}])
+    @pytest.mark.parametrize("away", [{"frozen": True}, {"run_state": RunState.PAUSED}])
     def test_a_shrink_after_a_long_gap_waits_for_the_whole_window_again(self, away):
-        guest = Guest("guest", 3000, 3600)
+        guest = ScriptedGuest("guest", 3000, 3600)
         world = node(guest, policies=[policy(shrink={"stabilizationSeconds": 60})]).tick(190)
         before = len(world.actions())
         for name, value in away.items():
             setattr(guest, name, value)
         world.tick(150)
-        guest.frozen, guest.life, guest.demand = False, Life.RUNNING, 300
+        guest.frozen, guest.run_state, guest.demand = False, RunState.RUNNING, 300
         world.tick(59)
         assert len(world.actions()) == before
         world.tick(5)

@@ -1,6 +1,6 @@
 """Rule 4: present demand first, then minimums, the rest by weight; idle memory goes before used memory."""
 
-from scripted_node import Guest, node, policy
+from scripted_node import ScriptedGuest, node, policy
 
 from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
@@ -8,9 +8,9 @@ from controller.engine.reasons import Reason
 
 def test_idle_memory_goes_first_and_used_memory_never():
     world = node(
-        Guest("idle", 100, 900),
-        Guest("busy", 800, 900),
-        Guest("growing", 800, 900),
+        ScriptedGuest("idle", 100, 900),
+        ScriptedGuest("busy", 800, 900),
+        ScriptedGuest("growing", 800, 900),
         policies=[policy(budget={"maximum": "2700Mi"}, shrink={"stabilizationSeconds": 3600})],
     ).tick(5)
     world.guests["growing"].demand = 1500
@@ -23,7 +23,7 @@ def test_idle_memory_goes_first_and_used_memory_never():
 def test_guests_that_swing_by_turns_keep_room_for_their_peaks():
     """Who is low for a moment is not robbed for forecasts beyond any peak: it is back at its own in seconds."""
     tight = policy(budget={"maximum": "4300Mi"}, shrink={"stabilizationSeconds": 60})
-    world = node(Guest("even", 1500, 2000), Guest("odd", 1500, 2000), policies=[tight]).tick(5)
+    world = node(ScriptedGuest("even", 1500, 2000), ScriptedGuest("odd", 1500, 2000), policies=[tight]).tick(5)
     for second in range(240):
         low, high = ("even", "odd") if second // 2 % 2 else ("odd", "even")
         world.guests[low].demand, world.guests[high].demand = 900, 2000
@@ -34,7 +34,7 @@ def test_guests_that_swing_by_turns_keep_room_for_their_peaks():
 
 def test_a_guest_that_is_merely_close_to_its_limit_does_not_take_what_others_come_back_to():
     tight = policy(budget={"maximum": "4100Mi"}, shrink={"stabilizationSeconds": 60})
-    world = node(Guest("close", 1300, 1500), Guest("swings", 2400, 2500), policies=[tight]).tick(20)
+    world = node(ScriptedGuest("close", 1300, 1500), ScriptedGuest("swings", 2400, 2500), policies=[tight]).tick(20)
     for second in range(60):
         world.guests["swings"].demand = 1200 if second // 2 % 2 else 2400
         world.guests["close"].demand = 1300 if second < 20 else 1470
@@ -45,7 +45,7 @@ def test_a_guest_that_is_merely_close_to_its_limit_does_not_take_what_others_com
 
 def test_a_guest_with_nothing_left_takes_what_others_come_back_to():
     tight = policy(budget={"maximum": "4100Mi"}, shrink={"stabilizationSeconds": 0})
-    world = node(Guest("lost", 1400, 1500), Guest("swings", 2400, 2500), policies=[tight]).tick(20)
+    world = node(ScriptedGuest("lost", 1400, 1500), ScriptedGuest("swings", 2400, 2500), policies=[tight]).tick(20)
     world.guests["swings"].demand, world.guests["lost"].demand = 1200, 2600
     world.tick(15)
     assert world.guests["lost"].actual >= 2600
@@ -54,8 +54,8 @@ def test_a_guest_with_nothing_left_takes_what_others_come_back_to():
 def test_memory_beyond_demand_is_shared_by_weight():
     generous = policy(budget={"maximum": "5000Mi"}, headroom={"percent": 100})
     world = node(
-        Guest("heavy", 1500, 2000, wishes=Wishes(weight=300)),
-        Guest("light", 1500, 2000),
+        ScriptedGuest("heavy", 1500, 2000, wishes=Wishes(weight=300)),
+        ScriptedGuest("light", 1500, 2000),
         policies=[generous],
     ).tick(60)
     heavy, light = world.guests["heavy"].actual, world.guests["light"].actual

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from scripted_node import MIB, Guest, node, policy
+from scripted_node import MIB, ScriptedGuest, node, policy
 
 from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity, assign
@@ -24,13 +24,13 @@ def test_a_domain_is_owned_by_priority_then_age_then_name():
         policy("a-old", metadata=old),
         policy("z-first", priority=5, metadata=new),
     ]
-    assigned = assign([Guest("guest", 1, 1).facts()], policies, NodeIdentity("node"))
+    assigned = assign([ScriptedGuest("guest", 1, 1).facts()], policies, NodeIdentity("node"))
     assert assigned.inventory.policies == ("z-first", "a-old", "b-old", "0-new", "0-no-age")
     assert assigned.inventory.policy.tolist() == [0]
 
 
 def test_a_policy_conflicts_with_its_equals_and_is_overridden_by_its_betters():
-    guests = [Guest(name, 1, 1).facts() for name in ("db", "web", "idle")]
+    guests = [ScriptedGuest(name, 1, 1).facts() for name in ("db", "web", "idle")]
     policies = [
         policy("specific", priority=5, domainSelector={"names": ["db"]}),
         policy("general"),
@@ -45,7 +45,11 @@ def test_a_policy_conflicts_with_its_equals_and_is_overridden_by_its_betters():
 def test_a_policy_with_selectors_owns_domains_of_pods_alone():
     db = Pod("u", "shop", "p", labels={"tier": "db"}, namespace_labels={"team": "x"})
     elsewhere = Pod("v", "other", "q", labels={"tier": "db"})
-    guests = [Guest("host", 1, 1), Guest("db", 1, 1, pod=db), Guest("elsewhere", 1, 1, pod=elsewhere)]
+    guests = [
+        ScriptedGuest("host", 1, 1),
+        ScriptedGuest("db", 1, 1, pod=db),
+        ScriptedGuest("elsewhere", 1, 1, pod=elsewhere),
+    ]
     labels = {"namespaceSelector": {"matchLabels": {"team": "x"}}}
     policies = [policy("pods", priority=1, selectors=labels), policy("all", domainSelector={"names": ["*"]})]
     assigned = assign([guest.facts() for guest in guests], policies, NodeIdentity("node"))
@@ -55,7 +59,7 @@ def test_a_policy_with_selectors_owns_domains_of_pods_alone():
 
 def test_a_policy_owns_what_it_selects_but_observes_where_its_rollout_has_not_come():
     rolled = policy("new", priority=1, mode="Enforce", rollout={"maximumNodes": 1}, budget={"reserve": "30Gi"})
-    guest, other = [Guest("db", 1, 1).facts()], policy("old", mode="Enforce")
+    guest, other = [ScriptedGuest("db", 1, 1).facts()], policy("old", mode="Enforce")
     assigned = assign(guest, [rolled, other], NodeIdentity("node"))
     assert (assigned.inventory.modes, assigned.held) == (("Observe", "Enforce"), ("new",))
     assert (assigned.inventory.policy.tolist(), assigned.inventory.enforce.tolist()) == ([0], [False])
@@ -69,13 +73,13 @@ def test_a_policy_owns_what_it_selects_but_observes_where_its_rollout_has_not_co
 @pytest.mark.parametrize("mode", ["Observe", "Pause"])
 def test_a_rollout_changes_nothing_of_a_policy_that_does_not_enforce(mode):
     rolled = policy("new", mode=mode, rollout={"maximumNodes": 1})
-    assigned = assign([Guest("db", 1, 1).facts()], [rolled], NodeIdentity("node"))
+    assigned = assign([ScriptedGuest("db", 1, 1).facts()], [rolled], NodeIdentity("node"))
     assert (assigned.inventory.modes, assigned.held) == ((mode,), ())
 
 
 def test_owners_of_many_domains_under_many_policies_are_found_in_the_time_of_a_look():
     """It is done by the loop's thread whenever a policy or a domain changes; two seconds of it once."""
-    guests = [Guest(f"vm-{number % 500}-{number}", 1, 1).facts() for number in range(5000)]
+    guests = [ScriptedGuest(f"vm-{number % 500}-{number}", 1, 1).facts() for number in range(5000)]
     policies = [
         policy(f"p{number}", priority=number % 3, domainSelector={"names": [f"vm-{number}-*", f"*-{number}-*", "vm*9"]})
         for number in range(500)
@@ -93,7 +97,7 @@ class TestBudgetOfSeveralPolicies:
 
     def budget(self, *policies) -> float:
         """Of a node whose one guest any of them may own, MiB."""
-        world = node(Guest("guest", 500, 1000), policies=list(policies), host_mib=self.HOST).tick(5)
+        world = node(ScriptedGuest("guest", 500, 1000), policies=list(policies), host_mib=self.HOST).tick(5)
         return round(world.shown()["budget"] / MIB)
 
     def between(self, *budgets, **spec) -> set[float]:
@@ -120,7 +124,7 @@ class TestBudgetOfSeveralPolicies:
 
     def test_is_the_same_where_nothing_may_be_enforced(self):
         policies = [policy("acts", budget={"reserve": "1Gi"}), policy("b", mode="Observe", budget={"reserve": "2Gi"})]
-        facts = [Guest("guest", 1, 1).facts()]
+        facts = [ScriptedGuest("guest", 1, 1).facts()]
         acting, observed = (
             assign(facts, policies, NodeIdentity("node"), observe=each).inventory for each in (False, True)
         )
@@ -144,7 +148,7 @@ class TestBudgetOfSeveralPolicies:
     def test_leaves_free_what_the_kubelet_needs_and_of_guests_in_pods_what_no_pod_gets(
         self, pod, withheld, eviction, kept
     ):
-        facts = [replace(Guest("guest", 1, 1).facts(), pod=pod)]
+        facts = [replace(ScriptedGuest("guest", 1, 1).facts(), pod=pod)]
         reserve = {"reserve": "50Mi", "reservePercent": 0}
         node = NodeIdentity("node", {}, withheld * MIB, eviction * MIB)
         assigned = assign(facts, [policy(budget=reserve)], node).inventory.budget

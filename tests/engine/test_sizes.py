@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, Node, default_policy, node, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, default_policy, node, policy
 from stages import inventory, rows
 
 from controller.engine.host import held
@@ -12,26 +12,30 @@ from controller.engine.reasons import Reason
 
 
 def test_nobody_is_lent_memory_that_only_a_device_may_hold():
-    world = node(Guest("g", 200, 512, maximum=512, devices=256), policies=[default_policy()], host_mib=65536).tick(300)
+    world = node(
+        ScriptedGuest("g", 200, 512, maximum=512, devices=256), policies=[default_policy()], host_mib=65536
+    ).tick(300)
     assert (world.actions(), world.domain("g")["maximum"]) == ([], 512 * MIB)
     assert world.state.observation.maximum.tolist() == [512 * MIB]  # what a recording tells
     assert world.reason("g") is Reason.WITHIN_THRESHOLD
 
 
 def test_a_guest_with_an_nvdimm_is_moved_up_to_what_its_balloon_holds():
-    world = node(Guest("g", 400, 300, maximum=512, devices=256), policies=[default_policy()], host_mib=65536).tick(60)
+    world = node(
+        ScriptedGuest("g", 400, 300, maximum=512, devices=256), policies=[default_policy()], host_mib=65536
+    ).tick(60)
     assert world.guests["g"].actual == 512
     assert Reason.STUCK not in world.notices()
 
 
 def test_a_percentage_of_the_maximum_is_one_of_the_balloons():
     held = policy(limits={"minimumPercent": 50, "maximumPercent": 100})
-    world = node(Guest("g", 100, 512, maximum=512, devices=512), policies=[held]).tick(30)
+    world = node(ScriptedGuest("g", 100, 512, maximum=512, devices=512), policies=[held]).tick(30)
     assert world.domain("g")["minimum"] == 256 * MIB
 
 
 def test_looks_and_balloon_events_of_virtio_mem_tell_the_same_size():
-    guest = Guest("g", 100, 400, maximum=512, devices=256, plugged=256, obstacle=Reason.MEMORY_DEVICES)
+    guest = ScriptedGuest("g", 100, 400, maximum=512, devices=256, plugged=256, obstacle=Reason.MEMORY_DEVICES)
     world = node(guest).tick(70)
     before = world.domain("g")["allocation"]
     guest.obey(300)  # somebody else's order
@@ -42,7 +46,9 @@ def test_looks_and_balloon_events_of_virtio_mem_tell_the_same_size():
 
 def test_virtio_mem_that_is_plugged_in_while_the_guest_runs_counts_at_once():
     each_second = default_policy(monitoring={"maximumIntervalSeconds": 1})
-    world = Node([Guest("g", 100, 400, maximum=512), Guest("other", 100, 400)], [each_second], 8192).tick(60)
+    world = ScriptedNode(
+        [ScriptedGuest("g", 100, 400, maximum=512), ScriptedGuest("other", 100, 400)], [each_second], 8192
+    ).tick(60)
     budget = world.shown()["budget"]
     guest, orders = world.guests["g"], len(world.actions("g"))
     guest.devices = guest.plugged = 1024
@@ -57,7 +63,7 @@ def test_virtio_mem_that_is_plugged_in_while_the_guest_runs_counts_at_once():
 
 @pytest.mark.parametrize("of", ["available", "actual"])
 def test_a_guest_with_more_than_its_maximum_has_memory_that_nobody_told_of(of):
-    guest = Guest("g", 100, 512, maximum=512)
+    guest = ScriptedGuest("g", 100, 512, maximum=512)
     world = node(guest, policies=[policy()]).tick(2)
     guest.statistics = {of: 700 * MIB, "usable": 500 * MIB}
     world.tick(60)
@@ -69,14 +75,14 @@ def test_a_guest_with_more_than_its_maximum_has_memory_that_nobody_told_of(of):
 
 
 def test_a_size_that_does_not_fit_for_a_moment_is_no_such_memory():
-    guest = Guest("g", 100, 512, maximum=512)
+    guest = ScriptedGuest("g", 100, 512, maximum=512)
     world = node(guest, policies=[policy(monitoring={"maximumIntervalSeconds": 1})]).tick(10)
     guest.statistics = {"available": 700 * MIB}
     assert world.tick().reason("g") is Reason.MOVING
     assert world.tick().reason("g") is Reason.MEMORY_DEVICES
 
 
-class TestMemoryInTheHandsOfGuests:
+class TestSizesInTheHandsOfGuests:
     """Of one with 1000 MiB, whose QEMU holds 1100 MiB, unless said otherwise."""
 
     def held(self, rss: float = 1100, *, known: bool = True, **settings: object) -> list[float]:
@@ -99,7 +105,7 @@ class TestMemoryInTheHandsOfGuests:
 
 
 def test_a_dimm_that_is_plugged_in_may_be_used_once_the_inventory_has_it():
-    guest = Guest("g", 100, 512, maximum=512)
+    guest = ScriptedGuest("g", 100, 512, maximum=512)
     world = node(guest, policies=[default_policy()]).tick(10)
     guest.maximum, guest.demand = 1024, 800
     world.tick(60)
@@ -108,7 +114,7 @@ def test_a_dimm_that_is_plugged_in_may_be_used_once_the_inventory_has_it():
 
 
 def test_a_maximum_that_no_look_has_told_yet_is_not_used():
-    guest = Guest("g", 100, 512, maximum=512)
+    guest = ScriptedGuest("g", 100, 512, maximum=512)
     world = node(guest, policies=[default_policy()]).tick(10)
     guest.maximum, guest.demand, guest.statistics = 1024, 800, {"maximum": np.nan}
     assert world.tick(60).domain("g")["maximum"] == 512 * MIB

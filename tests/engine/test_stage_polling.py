@@ -9,7 +9,7 @@ from stages import MIB, NOW, known, mib, plain, pressed, rows
 
 from controller.engine import polling as pacing
 from controller.engine.allocation import Exposure
-from controller.engine.guest_pressure import Level
+from controller.engine.guest_pressure import PressureLevel
 from controller.engine.known import Known
 from controller.engine.polling import Polling, aligned, hasten
 from controller.engine.reasons import Reason
@@ -80,7 +80,7 @@ def test_half_the_time_to_exhaustion_may_pass_unseen(left: float, seconds: float
         ({"seen": {"change": 10.1 * MIB}}, 0, False),  # 5 % of the allocation
         ({}, 2, True),
         ({}, 2.1, False),
-        ({"pressure": pressed(Level.LOW)}, 0, False),
+        ({"pressure": pressed(PressureLevel.LOW)}, 0, False),
         ({"pressure": {"paging": True}}, 0, False),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_domain_is_stable_by_the_measures_of_its_policy(given: dict[str, Any],
     assert polled(calm(**given), reallocations=count).stable.tolist() == [stable]
 
 
-@pytest.mark.parametrize("given", [{"pressure": pressed(Level.LOW)}, {"pressure": {"paging": True}}])
+@pytest.mark.parametrize("given", [{"pressure": pressed(PressureLevel.LOW)}, {"pressure": {"paging": True}}])
 def test_a_domain_that_is_short_is_looked_at_at_its_shortest_interval(given: dict[str, Any]) -> None:
     made = polled(calm(**given))
     assert made.interval.tolist() == [1.0]

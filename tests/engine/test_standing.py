@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted_node import MIB, Guest, policy
+from scripted_node import MIB, ScriptedGuest, policy
 
 from controller.api.wishes import Wishes
 from controller.engine.decision import Action
-from controller.engine.guest_pressure import Level
+from controller.engine.guest_pressure import PressureLevel
 from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
@@ -24,9 +24,9 @@ HALT, BACK = (1024, 1024, Reason.PRESSURE_GROW), (1024, 1500, Reason.HANDED_OVER
 RESTORE = (1024, 2048, Reason.RELEASE_RESTORE)
 
 
-def node(*policies: object, level: Level = Level.NONE, **facts: object) -> State:
+def node(*policies: object, level: PressureLevel = PressureLevel.NONE, **facts: object) -> State:
     """One domain, `db`, of 2 GiB."""
-    domain = replace(Guest("db", 2048, 2048).facts(), **facts)
+    domain = replace(ScriptedGuest("db", 2048, 2048).facts(), **facts)
     state = align(State.initial(), assign([domain], policies, NodeIdentity("node")).inventory, 0.0)
     state.pressure.level[:] = int(level)
     return state
@@ -71,7 +71,7 @@ def test_nothing_stands_for_a_domain_that_is_gone():
 
 @pytest.mark.parametrize(("decided", "standing"), [(SHRINK, False), (GROW, True), (NEED, True)])
 def test_of_a_guest_that_has_come_into_need_a_shrink_does_not_stand(decided, standing):
-    assert stands(order(*decided), node(ENFORCE, level=Level.SHORT)) is standing
+    assert stands(order(*decided), node(ENFORCE, level=PressureLevel.SHORT)) is standing
 
 
 @pytest.mark.parametrize(("decided", "standing"), [(SHRINK, False), (GROW, True), (HALT, True)])

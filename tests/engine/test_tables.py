@@ -7,12 +7,12 @@ import pytest
 from stages import plain
 
 from controller.engine.allocation import Exposure
-from controller.engine.effect import Effect
+from controller.engine.effect import BalloonEffect
 from controller.engine.estimate import Estimate
 from controller.engine.felt import Growth
 from controller.engine.guest_pressure import GuestPressure
-from controller.engine.host import Held, Host
-from controller.engine.inventory import Budget, DomainFacts
+from controller.engine.host import Held, HostState
+from controller.engine.inventory import DomainFacts, NodeBudget
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
 from controller.engine.polling import Polling
@@ -50,7 +50,9 @@ BEGINS_OTHERWISE = {"width": 1.0, "exhausted_at": np.inf}
 """Bounds are as wide as the model has them, and nobody is foreseen to run out."""
 
 
-@pytest.mark.parametrize("kind", [Observation, GuestPressure, Balloon, Effect, Growth, Estimate, Exposure, Polling])
+@pytest.mark.parametrize(
+    "kind", [Observation, GuestPressure, Balloon, BalloonEffect, Growth, Estimate, Exposure, Polling]
+)
 def test_of_a_new_domain_nothing_is_known_nothing_has_happened_and_nothing_is_awaited(kind: type[Table]) -> None:
     blank = {name: values[0] for name, values in vars(kind.blank(1)).items()}
     others = {name: value for name, value in blank.items() if value != 0 and not np.isnan(value) and value != -np.inf}
@@ -58,7 +60,7 @@ def test_of_a_new_domain_nothing_is_known_nothing_has_happened_and_nothing_is_aw
 
 
 def test_of_a_new_host_nothing_is_known() -> None:
-    host = Host()
+    host = HostState()
     assert (host.reading.total, host.reading.available) == (0, 0)
     assert [host.own_use, host.own_forecast, host.devices, host.budget, host.lendable, host.backoff] == [0] * 6
     assert (host.lends_at, host.updated) == (-np.inf, -np.inf)
@@ -69,7 +71,7 @@ def test_what_a_host_does_not_tell_is_nothing() -> None:
     told = HostReading(4.0, 3.0)
     assert [told.swap_used, told.pressure, told.mark, told.merged, told.shared] == [0, False, 0, 0, 0]
     assert Held(1.0, 2.0) == (1, 2, 0, 0)
-    assert Budget(1.0, 0.0).maximum == np.inf
+    assert NodeBudget(1.0, 0.0).maximum == np.inf
 
 
 def test_nothing_is_counted_before_the_first_step() -> None:

@@ -7,11 +7,11 @@ import pytest
 from stages import MIB, NOW, inventory, rows
 
 from controller.engine.decision import Figures
-from controller.engine.effect import Effect
+from controller.engine.effect import BalloonEffect
 from controller.engine.estimate import Accuracy, Estimate
-from controller.engine.guest_pressure import GuestPressure, Level
-from controller.engine.host import Host
-from controller.engine.inventory import Budget
+from controller.engine.guest_pressure import GuestPressure, PressureLevel
+from controller.engine.host import HostState
+from controller.engine.inventory import NodeBudget
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Phase
 from controller.engine.polling import Polling
@@ -32,7 +32,7 @@ def state(**parts: object) -> State:
         maximum=[1024 * MIB, 512 * MIB, 256 * MIB],
     )
     listed = replace(
-        listed, policies=("acts", "watches"), modes=("Enforce", "Observe"), budget=Budget(100 * MIB, 0.0, np.inf)
+        listed, policies=("acts", "watches"), modes=("Enforce", "Observe"), budget=NodeBudget(100 * MIB, 0.0, np.inf)
     )
     given = {
         "inventory": listed,
@@ -45,7 +45,7 @@ def state(**parts: object) -> State:
             shortfall_time=[7.0, 0.0, 0.0],
             slack_time=[0.0, 9.0, 0.0],
         ),
-        "pressure": rows(GuestPressure, 3, level=[int(Level.LOW), 0, 0]),
+        "pressure": rows(GuestPressure, 3, level=[int(PressureLevel.LOW), 0, 0]),
         "balloon": rows(
             Balloon,
             3,
@@ -62,10 +62,12 @@ def state(**parts: object) -> State:
         "polling": rows(
             Polling, 3, interval=[1.0, 2.0, 0.0], next_look=[NOW + 1.5, NOW + 2, -np.inf], stable=[False, True, False]
         ),
-        "effect": Effect.blank(3),
-        "grounds": np.full((len(Figures._fields), 3), np.nan),
+        "effect": BalloonEffect.blank(3),
+        "decision_inputs": np.full((len(Figures._fields), 3), np.nan),
         "reason": np.array([int(Reason.MOVING), int(Reason.FORECAST_SHRINK), int(Reason.NO_POLICY)]),
-        "host": Host(HostReading(2048 * MIB, 900 * MIB), own_use=48 * MIB, own_forecast=50 * MIB, budget=1000 * MIB),
+        "host": HostState(
+            HostReading(2048 * MIB, 900 * MIB), own_use=48 * MIB, own_forecast=50 * MIB, budget=1000 * MIB
+        ),
         "totals": Totals(NOW, 5, 7.6, 4, 1.0, 7.0, 9.0, Accuracy(3, 2.0, 4.0, 1)),
     }
     return State.initial().having(**given | parts)
@@ -107,7 +109,7 @@ def test_the_node_is_shown_with_its_memory_and_what_was_done():
 
 
 def test_nothing_is_spare_where_more_was_given_away_than_there_is():
-    assert view(state(host=Host(budget=900 * MIB)), NOW)["node"]["spare"] == 0
+    assert view(state(host=HostState(budget=900 * MIB)), NOW)["node"]["spare"] == 0
 
 
 def test_policies_are_shown_with_their_own_domains():

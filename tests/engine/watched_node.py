@@ -8,14 +8,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import terms
-from scripted_node import MIB, Guest, Node
-from terms import Terms
+from scripted_node import MIB, ScriptedGuest, ScriptedNode
+from terms import PolicyTerms
 
 from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action, Decision
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life, Outcome, Result
+from controller.engine.snapshot import OrderOutcome, OrderResult, RunState
 from controller.engine.state import State
 from controller.engine.step import next_due
 from controller.engine.view import view
@@ -50,7 +50,7 @@ class Books:
         """When each report was sent, and what it said: those that looks have found only."""
         self.maximum = np.nan
         """Newest maximum that a look found, bytes."""
-        self.life = Life.RUNNING
+        self.run_state = RunState.RUNNING
         self.ordered = np.nan
         """Target of the balloon that it has not been told to have reached, bytes."""
         self.unanswered = np.nan
@@ -62,7 +62,7 @@ class Books:
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
-        self.terms: Terms | None = None
+        self.terms: PolicyTerms | None = None
         """As of the last step."""
         self.released_at = -np.inf
         """When it lost a policy that gives back what it took."""
@@ -75,7 +75,7 @@ class Books:
         return float(np.fmax(self.told, np.fmax(self.ordered, self.unanswered)))
 
 
-class WatchedNode(Node):
+class WatchedNode(ScriptedNode):
     """Guests here may also vanish, start anew, pause and deflate; a broken rule is an AssertionError that names it."""
 
     def __init__(self, policies: list[MemoryPolicy]) -> None:
@@ -95,14 +95,14 @@ class WatchedNode(Node):
         self.changes.clear()
         self.highest_use = 0.0
 
-    def resize(self, guest: Guest, size: float) -> None:
+    def resize(self, guest: ScriptedGuest, size: float) -> None:
         """Someone else sets a balloon: the guest follows at once, and libvirt tells."""
         guest.actual = guest.target = size
         guest.defied = None
         self.changes[guest.name] = size
         self._book(guest.name).ordered = np.nan
 
-    def reset(self, guest: Guest) -> None:
+    def reset(self, guest: ScriptedGuest) -> None:
         """The guest boots anew, libvirt tells; of what is known of it only sizes and orders count on."""
         super().reset(guest)
         self.changes[guest.name] = guest.actual
@@ -116,7 +116,7 @@ class WatchedNode(Node):
         return self.books.setdefault((name, self.guests[name].incarnation), Books())
 
     def _move_balloons(self) -> dict[str, float]:
-        still = [guest for guest in self.guests.values() if guest.life != Life.RUNNING and not guest.stuck]
+        still = [guest for guest in self.guests.values() if guest.run_state != RunState.RUNNING and not guest.stuck]
         for guest in still:
             guest.stuck = True
         moved = self.changes | super()._move_balloons() | self._deflated()
@@ -127,7 +127,9 @@ class WatchedNode(Node):
 
     def _deflated(self) -> dict[str, float]:
         """Guests that are out of memory take some back."""
-        short = [g for g in self.guests.values() if g.autodeflate and g.demand > g.actual and g.life == Life.RUNNING]
+        short = [
+            g for g in self.guests.values() if g.autodeflate and g.demand > g.actual and g.run_state == RunState.RUNNING
+        ]
         for guest in short:
             guest.actual = min(guest.demand + 16, guest.maximum)
         return {guest.name: guest.actual for guest in short}
@@ -152,16 +154,16 @@ class WatchedNode(Node):
         self._check(self.decisions.pop())
         self.looks.clear()
 
-    def _agree(self, book: Books, agreed: Terms) -> None:
+    def _agree(self, book: Books, agreed: PolicyTerms) -> None:
         before, book.terms = book.terms, agreed
         if before and before.restores and agreed.owner is None:
             book.released_at = self.now
 
-    def _enter(self, key: str, guest: Guest) -> None:
+    def _enter(self, key: str, guest: ScriptedGuest) -> None:
         book, report = self._book(key), guest.sample()
-        book.life = Life(int(report["life"]))
+        book.run_state = RunState(int(report["run_state"]))
         book.maximum = report["maximum"] if np.isfinite(report["maximum"]) else book.maximum
-        if book.life == Life.NOT_RUNNING:
+        if book.run_state == RunState.NOT_RUNNING:
             book.told = 0.0  # it has ended, and what it was told with it
             book.ordered = book.unanswered = np.nan
             book.waits = False
@@ -180,17 +182,17 @@ class WatchedNode(Node):
         if abs(size - book.ordered) < near:
             book.ordered = np.nan
 
-    def _tell_outcomes(self, inventory: Inventory) -> tuple[Outcome, ...]:
+    def _tell_outcomes(self, inventory: Inventory) -> tuple[OrderOutcome, ...]:
         for name, result in dict(self.outcomes).items():
             if name in self.guests:
                 self._answered(self._book(name), result)
         return super()._tell_outcomes(inventory)
 
-    def _answered(self, book: Books, result: Result) -> None:
-        book.waits = result is Result.UNKNOWN and bool(np.isfinite(book.unanswered))
+    def _answered(self, book: Books, result: OrderResult) -> None:
+        book.waits = result is OrderResult.UNKNOWN and bool(np.isfinite(book.unanswered))
         if book.waits:
             return
-        if result is Result.DONE and np.isfinite(book.unanswered):
+        if result is OrderResult.DONE and np.isfinite(book.unanswered):
             book.ordered = book.unanswered
         book.unanswered = np.nan
 
@@ -203,7 +205,7 @@ class WatchedNode(Node):
         super()._apply(action)
         if refused:
             return
-        if (action.name, Result.UNKNOWN) in self.outcomes:
+        if (action.name, OrderResult.UNKNOWN) in self.outcomes:
             book.unanswered = float(np.fmax(book.unanswered, action.target))
         else:
             book.ordered = float(action.target)
@@ -226,7 +228,7 @@ class WatchedNode(Node):
         if self.steps % 50 == 0:
             view(self.state, self.now)
 
-    def _agreed(self, name: str) -> Terms:
+    def _agreed(self, name: str) -> PolicyTerms:
         agreed = self._book(name).terms
         assert agreed is not None
         return agreed
@@ -249,7 +251,7 @@ class WatchedNode(Node):
             return False
         agreed, book = self._agreed(action.name), self._book(action.name)
         assert not agreed.enforced, f"handed over under Enforce: {action}"
-        assert book.life == Life.RUNNING, f"rule 5: acted on a guest that is {book.life.name}: {action}"
+        assert book.run_state == RunState.RUNNING, f"rule 5: acted on a guest that is {book.run_state.name}: {action}"
         most = max(book.origin, self.guests[action.name].facts().definition if agreed.owner is None else 0)
         assert book.told - SLACK < action.target, f"rule 7: shrunk on: {action}"
         assert action.target < max(book.told, most) + SLACK, f"rule 7: given more than it had: {action}"
@@ -262,7 +264,7 @@ class WatchedNode(Node):
         acts = agreed.enforced or (released and action.reason is Reason.RELEASE_RESTORE)
         assert acts, f"rule 7: acted on a guest that is not under Enforce: {action}"
         assert agreed.obstacle is Reason.NONE, f"rule 5: acted on a guest that is {agreed.obstacle}: {action}"
-        assert book.life == Life.RUNNING, f"rule 5: acted on a guest that is {book.life.name}: {action}"
+        assert book.run_state == RunState.RUNNING, f"rule 5: acted on a guest that is {book.run_state.name}: {action}"
 
     def _check_limits(self, action: Action) -> None:
         """Rule 1, the fixed part of it; minimums that may not fit the budget are met in part only (rule 4)."""
@@ -341,13 +343,15 @@ class WatchedNode(Node):
         total = self._given()
         assert total <= budget + SLACK, f"rule 2: {total / MIB} MiB of {budget / MIB} MiB are given away"
 
-    def _check_served(self, guest: Guest) -> None:
+    def _check_served(self, guest: ScriptedGuest) -> None:
         """Rules 3 and 4: nothing, minimums included, keeps free memory from a guest in need that tells the truth."""
         book, agreed = self._book(guest.name), self._book(guest.name).terms
         top = min(guest.maximum * MIB, agreed.ceiling) if agreed else 0.0
         served = np.isfinite(book.ordered) and book.ordered > guest.actual * MIB + SLACK
         honest = not (guest.frozen or guest.silent_in_need or guest.statistics or guest.stuck or guest.late)
-        in_need = guest.demand > guest.actual and guest.actual * MIB < top - 8 * SLACK and guest.life == Life.RUNNING
+        in_need = (
+            guest.demand > guest.actual and guest.actual * MIB < top - 8 * SLACK and guest.run_state == RunState.RUNNING
+        )
         free = self._least_budget() - self._given()
         starves = bool(agreed and agreed.enforced and in_need and honest and not served and free >= PLENTY)
         book.starving = book.starving + 1 if starves else 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Tuning:
+class MadeTuning:
     """Two of them."""
 
     # Host: what it keeps.

@@ -90,6 +90,6 @@ def test_a_recorded_node_is_looked_at_whole_every_second(tmp_path):
     for _ in range(5):
         recorded.tick()
         assert recorded.look().looked == 50
-    domains = recorded.board.document()["domains"]
+    domains = recorded.status_store.document()["domains"]
     assert {domain["mode"] for domain in domains} == {"Enforce"}
     assert all(domain["demand"] > 0 for domain in domains)

@@ -10,22 +10,22 @@ from click.testing import CliRunner
 
 from controller.replay.controllers import PEERS
 from dueling import __main__ as command
-from dueling import picture
+from dueling import chart
 from dueling.casts import CASTS
 from dueling.live import Live, drive
 from dueling.measures import Measures, Observed, estimate, estimates, measured, moves, short_s
 from dueling.report import Turn, cell, document, standing, table, verdict
-from dueling.turn import Terms, cpu_s
+from dueling.turn import TurnTerms, cpu_s
 from faulting.judge import Order
 from lab.errors import LabError
-from lab.guest import Event, Evidence
+from lab.guest import Evidence, GuestEvent
 from lab.sampling import Track
 
 MIB = 1024
 """KiB, libvirt's unit."""
 
 
-class Domain:
+class DuelledDomain:
     """A domain that does what it is told at once, and reports when the test has it report."""
 
     def __init__(self, name: str, size: int, used: int, maximum: int = 400) -> None:
@@ -45,7 +45,7 @@ class Domain:
         self.size = kib
 
 
-class Connection:
+class BulkConnection:
     """A bulk look, as libvirt answers it."""
 
     def domainListGetStats(self, domains, _what):  # noqa: N802
@@ -66,13 +66,13 @@ class Connection:
         ]
 
 
-def live(*domains: Domain, total: float = 1000.0, now: float = 100.0) -> Live:
-    return Live(Connection(), domains, total, clock=lambda: now)
+def live(*domains: DuelledDomain, total: float = 1000.0, now: float = 100.0) -> Live:
+    return Live(BulkConnection(), domains, total, clock=lambda: now)
 
 
 class TestLive:
     def test_a_look_shows_what_libvirt_tells_in_mib(self):
-        world = live(Domain("a", 200, 150), Domain("b", 300, 50))
+        world = live(DuelledDomain("a", 200, 150), DuelledDomain("b", 300, 50))
         seen = world.read(world.rows)
         assert (world.now, world.domains, world.free_mib()) == (100.0, ("a", "b"), 500.0)
         assert seen.allocation.tolist() == [200, 300]
@@ -82,11 +82,11 @@ class TestLive:
         assert (seen.major_faults.tolist(), seen.resident.tolist()) == ([5, 5], [250, 250])
 
     def test_rows_are_those_asked_for(self):
-        seen = live(Domain("a", 200, 150), Domain("b", 300, 50)).read(np.array([1]))
+        seen = live(DuelledDomain("a", 200, 150), DuelledDomain("b", 300, 50)).read(np.array([1]))
         assert (seen.rows.tolist(), seen.allocation.tolist(), seen.used.tolist()) == ([1], [300], [50])
 
     def test_what_a_guest_uses_stays_until_it_reports_again_whatever_its_balloon_does(self):
-        domain = Domain("a", 200, 150)
+        domain = DuelledDomain("a", 200, 150)
         world = live(domain)
         domain.setMemory(300 * MIB)
         world.refresh()
@@ -98,20 +98,20 @@ class TestLive:
         assert (seen.used.tolist(), seen.unused.tolist()) == ([180], [120])
 
     def test_a_report_from_before_a_shrink_is_of_no_more_than_there_is(self):
-        domain = Domain("a", 200, 50)
+        domain = DuelledDomain("a", 200, 50)
         domain.setMemory(100 * MIB)
         assert live(domain).read(np.array([0])).used.tolist() == [0]
 
     def test_orders_reach_libvirt_in_kib_within_what_a_guest_can_have(self):
-        domains = Domain("a", 200, 150), Domain("b", 300, 50), Domain("c", 300, 50)
+        domains = DuelledDomain("a", 200, 150), DuelledDomain("b", 300, 50), DuelledDomain("c", 300, 50)
         world = live(*domains)
         world.order(np.array([0, 1]), np.array([250.5, 900.0]))
         world.order(np.array([2]), np.array([-5.0]))
         assert [domain.orders for domain in domains] == [[250.5 * MIB], [400 * MIB], [MIB]]
 
     def test_at_a_scale_everything_is_larger_and_orders_are_as_much_smaller(self):
-        domain = Domain("a", 200, 150)
-        world = Live(Connection(), [domain], 300.0, scale=16, clock=lambda: 100.0)
+        domain = DuelledDomain("a", 200, 150)
+        world = Live(BulkConnection(), [domain], 300.0, scale=16, clock=lambda: 100.0)
         seen = world.read(world.rows)
         assert (world.total_mib, world.free_mib(), world.maximum.tolist()) == (4800.0, 1600.0, [6400])
         assert (seen.allocation.tolist(), seen.used.tolist(), seen.unused.tolist()) == ([3200], [2400], [800])
@@ -120,14 +120,14 @@ class TestLive:
         assert domain.orders == [250 * MIB]
 
     def test_the_host_has_nothing_free_when_too_much_was_given(self):
-        assert live(Domain("a", 400, 50), total=300.0).free_mib() == 0.0
+        assert live(DuelledDomain("a", 400, 50), total=300.0).free_mib() == 0.0
 
     @pytest.mark.parametrize("name", [name for name in command.TAKEN if name in PEERS])
     def test_every_peer_drives_it_for_minutes_and_leaves_guests_within_what_they_can_have(self, name):
         most = 6400
-        domains = Domain("a", 4000, 3900, most), Domain("b", 4000, 600, most)
+        domains = DuelledDomain("a", 4000, 3900, most), DuelledDomain("b", 4000, 600, most)
         clock = iter(range(100, 10_000))
-        world = Live(Connection(), domains, 8000.0, clock=lambda: float(next(clock)))
+        world = Live(BulkConnection(), domains, 8000.0, clock=lambda: float(next(clock)))
         rounds = iter(range(120))
 
         def rest(_seconds: float) -> bool:
@@ -141,8 +141,8 @@ class TestLive:
         assert bool(domains[0].orders + domains[1].orders) == (name != "static")
 
 
-def event(at: float, word: str, *values: int) -> Event:
-    return Event(at, word, (0, *values))
+def event(at: float, word: str, *values: int) -> GuestEvent:
+    return GuestEvent(at, word, (0, *values))
 
 
 class TestShort:
@@ -198,12 +198,16 @@ def observed(**changed) -> Observed:
     track = Track("guest", maximum=400, idle=60.0, times=[100.0, 101.0, 102.0, 103.0])
     track.allocations = [200.0, 200.0, 200.0, 328.0]
     track.wants, track.held = [(95.0, 100.0), (101.5, 300.0)], [(104.0, 300.0)]
-    events = [Event(95.0, "want", (0, 40)), Event(95.5, "held", (0, 40, 0)), Event(101.5, "want", (0, 240))]
+    events = [
+        GuestEvent(95.0, "want", (0, 40)),
+        GuestEvent(95.5, "held", (0, 40, 0)),
+        GuestEvent(101.5, "want", (0, 240)),
+    ]
     seen = Observed(
         seconds=10.0,
         start=100.0,
         tracks=[track],
-        events=[[*events, Event(104.0, "held", (0, 240, 3))]],
+        events=[[*events, GuestEvent(104.0, "held", (0, 240, 3))]],
         before=[evidence(oom_kills=1, swapped_in_pages=100, swapped_out_pages=50, operations=1000)],
         after=[evidence(oom_kills=3, swapped_in_pages=356, swapped_out_pages=562, operations=6000)],
         moves=2,
@@ -330,7 +334,7 @@ class TestReport:
     def test_a_picture_has_a_row_a_cast(self, tmp_path):
         turns = [turn("ballast"), turn("mom", reaction_p95_s=None), turn("mom", 1), turn("pi", cast="other")]
         standings = {cast: standing(turns, cast) for cast in ("demo", "other")}
-        picture.draw(standings, ("ballast", "mom", "pi"), tmp_path / "duel.png")
+        chart.draw(standings, ("ballast", "mom", "pi"), tmp_path / "duel.png")
         assert (tmp_path / "duel.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -370,20 +374,20 @@ class TestCommand:
         assert rounds != command.schedule(tuple("abcdef"), 3, seed=2)
 
     def run(self, monkeypatch, turns, *arguments):
-        class Host:
+        class DuelHost:
             def __enter__(self):
                 return self
 
             def __exit__(self, *_):
                 return None
 
-        monkeypatch.setattr(command, "PrivateLibvirtd", Host)
+        monkeypatch.setattr(command, "PrivateLibvirtd", DuelHost)
         monkeypatch.setattr(command, "duel", turns)
         return CliRunner().invoke(command.main, arguments, catch_exceptions=False)
 
     def test_tables_json_and_picture_come_of_the_turns(self, monkeypatch, tmp_path):
         def turns(_host, casts, rounds, terms):
-            assert terms == Terms(settle_s=5.0, seconds=30.0, scale=4.0)
+            assert terms == TurnTerms(settle_s=5.0, seconds=30.0, scale=4.0)
             for number, order in enumerate(rounds):
                 for cast in casts:
                     for controller in order:

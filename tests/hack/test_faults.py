@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from faulting.__main__ import FAMILIES, FAULTS, _lasting, main
-from faulting.fault import Result
+from faulting.fault import FaultResult
 from faulting.log import Claim, claims, remarks, tracebacks
 
 ROOT = Path(__file__).parents[2]
@@ -55,10 +55,10 @@ def test_a_traceback_is_counted(tmp_path):
 
 
 def test_a_result_is_good_only_without_harm_loss_and_with_recovery():
-    assert Result("f", "", 0, 0, 1.0, "").good
-    assert not Result("f", "", 1, 0, 1.0, "").good
-    assert not Result("f", "", 0, 1, 1.0, "").good
-    assert not Result("f", "", 0, 0, None, "").good
+    assert FaultResult("f", "", 0, 0, 1.0, "").good
+    assert not FaultResult("f", "", 1, 0, 1.0, "").good
+    assert not FaultResult("f", "", 0, 1, 1.0, "").good
+    assert not FaultResult("f", "", 0, 0, None, "").good
 
 
 def test_every_fault_is_listed():

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from made_constants import Tuning
+from made_constants import MadeTuning
 from matplotlib.figure import Figure
 
 from controller.replay.controllers import PEERS
 from controller.replay.pool import Pool
-from controller.replay.score import Figures
-from worlds import constants, effects, evaluation, picture, tables
+from controller.replay.score import ReplayFigures
+from worlds import chart, constants, effects, evaluation, tables
 from worlds.__main__ import POLICY, main
-from worlds.evaluation import Candidate, Job, ReplayResult, WorldResult, as_named, evaluate
+from worlds.evaluation import Candidate, ReplayResult, WorldJob, WorldResult, as_named, evaluate
 from worlds.summary import best_peer, ratio, summary
 from worlds.world import families, world, worlds
 
@@ -74,7 +74,7 @@ def test_giants_are_many_times_their_peaks():
 
 
 def figures(harm, moves=1.0, looks=10.0):
-    return ReplayResult(Figures(harm, 0.0, 0.5, harm, moves, looks), 2.0)
+    return ReplayResult(ReplayFigures(harm, 0.0, 0.5, harm, moves, looks), 2.0)
 
 
 def result(step_s=1.0, **replays):
@@ -283,7 +283,7 @@ class TestPicture:
     def drawn(self, results, monkeypatch, tmp_path):
         figures = []
         monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
-        picture.draw(results, "ballast", tmp_path / "ratios.png")
+        chart.draw(results, "ballast", tmp_path / "ratios.png")
         return figures[0].axes[0]
 
     def test_has_a_dot_a_world_at_the_ratio_that_the_table_has(self, monkeypatch, tmp_path):
@@ -322,7 +322,7 @@ class OutOfOrder:
 
 class TestEvaluation:
     def jobs(self, families, *candidates):
-        return [Job(4, family, as_named(one), POLICY) for family in families for one in candidates]
+        return [WorldJob(4, family, as_named(one), POLICY) for family in families for one in candidates]
 
     def test_worlds_come_in_their_order_each_with_all_its_replays_whichever_ends_first(self):
         pool = OutOfOrder()
@@ -388,7 +388,7 @@ def test_what_does_not_exist_is_refused_with_what_there_is(arguments, message):
 class TestSweep:
     @pytest.fixture(autouse=True)
     def table(self, monkeypatch):
-        monkeypatch.setattr(constants, "Tuning", Tuning)
+        monkeypatch.setattr(constants, "Tuning", MadeTuning)
 
     def test_constants_are_listed_with_their_values(self):
         assert run("--constants").output == "margin = 0.5\npoints = 3\n"
@@ -398,9 +398,9 @@ class TestSweep:
         made = []
         monkeypatch.setattr(evaluation, "make", lambda *asked: made.append(asked) or PEERS["static"]())
 
-        evaluation.run(Job(4, "calm", Candidate("margin=2", "ballast:fixed", {"margin": 2.0}), POLICY))
+        evaluation.run(WorldJob(4, "calm", Candidate("margin=2", "ballast:fixed", {"margin": 2.0}), POLICY))
 
-        assert made == [("ballast:fixed", POLICY, Tuning(margin=2.0))]
+        assert made == [("ballast:fixed", POLICY, MadeTuning(margin=2.0))]
 
     @pytest.mark.usefixtures("brief")
     def test_a_sweep_has_a_row_for_every_value_beside_the_present_ones(self, monkeypatch):

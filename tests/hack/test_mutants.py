@@ -13,7 +13,7 @@ from mutating import report
 from mutating.accepted import AcceptedError, read, without
 from mutating.mutant import REMOVED, Mutant, mutants_of, sample
 from mutating.packages import PACKAGES, Package
-from mutating.trials import Trial, Verdict
+from mutating.trials import MutantTrial, Verdict
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,7 +168,7 @@ class TestPackages:
 
 def test_unreached_is_survived_and_timed_out_is_killed():
     (mutant, *_) = mutants()
-    assert report.killed_percent([Trial("p", mutant, verdict) for verdict in Verdict]) == 50
+    assert report.killed_percent([MutantTrial("p", mutant, verdict) for verdict in Verdict]) == 50
 
 
 SMALL = """\

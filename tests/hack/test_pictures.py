@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from controller.api.documents import load
 from controller.engine.reasons import Reason
 from controller.engine.tuning import Tuning
-from controller.replay.ballast import Ballast
+from controller.replay.ballast import ReplayedBallast
 from controller.replay.run import replay
 from drawing import filling, life
 from drawing.__main__ import main
@@ -26,7 +26,7 @@ def test_the_command_draws_both(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def lived() -> life.Life:
+def lived() -> life.GuestLife:
     return life.live()
 
 
@@ -34,7 +34,7 @@ class TestLife:
     @pytest.mark.slow
     def test_it_is_what_the_engine_does_unwatched(self, lived):
         (policy,) = load(life.POLICY, "picture").policies
-        unwatched = replay(lived.trace, Ballast(policy), life.HOST_MIB)
+        unwatched = replay(lived.trace, ReplayedBallast(policy), life.HOST_MIB)
         assert unwatched.figures == lived.result.figures
 
     def test_the_moves_drawn_are_those_of_the_balloon(self, lived):

@@ -6,7 +6,7 @@ import pytest
 
 from lab.endurance import Reading, judge, read
 from lab.guest import Evidence
-from lab.soak import faults
+from soaking.__main__ import faults
 
 FINE = Evidence(oom_kills=0, panics=0, swapped_in_pages=9, major_faults=9)
 

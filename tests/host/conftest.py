@@ -7,9 +7,9 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from controller.host.connection import KEEPING, Connection
-from controller.host.keepers import Keepers
+from controller.host.connection import CONNECTION_SETTINGS, Connection
 from controller.host.sources import Source
+from controller.host.taskpool import TaskPool
 from lab.fake_libvirt import SOURCE, FakeDomain, FakeHandle
 
 Connect = Callable[..., Connection]
@@ -51,7 +51,7 @@ def connect() -> Iterator[Connect]:
 
         def start(handle: FakeHandle, name: str = SOURCE, wake: Callable[[], None] = lambda: None) -> Connection:
             source = Source(name, lambda: handle)
-            connection = Connection(source, wake, lambda *_: None, KEEPING, Keepers())
+            connection = Connection(source, wake, lambda *_: None, CONNECTION_SETTINGS, TaskPool())
             stack.callback(connection.close)
             stack.callback(release, list(handle.domains))
             connection.start()

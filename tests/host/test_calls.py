@@ -69,7 +69,7 @@ def test_no_call_begins_while_too_many_hang(gate):
 
 
 def test_a_call_that_takes_long_is_helped_by_another(monkeypatch):
-    monkeypatch.setattr(module, "NUDGE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "NUDGE_S", 0.01)
     nudged = threading.Event()
     assert Calls(nudged.set).run(lambda: nudged.wait(10), (), 10)
 
@@ -81,7 +81,7 @@ def test_a_call_that_returns_soon_is_alone():
 
 
 def test_nudges_that_hang_do_not_pile_up(monkeypatch, gate):
-    monkeypatch.setattr(module, "NUDGE_SECONDS", 0.01)
+    monkeypatch.setattr(module, "NUDGE_S", 0.01)
     nudges = []
     calls = Calls(lambda: (nudges.append(None), gate.wait()))
     with pytest.raises(TimeoutError):

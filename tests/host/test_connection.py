@@ -14,16 +14,16 @@ from controller.engine.reasons import Reason
 from controller.host import periods
 from controller.host.calls import LIMIT, MOST_HANGING
 from controller.host.connection import (
-    BACKOFF_LONGEST_SECONDS,
-    CLOSE_SECONDS,
-    KEEPING,
-    PART_SECONDS,
+    BACKOFF_LONGEST_S,
+    CLOSE_S,
+    CONNECTION_SETTINGS,
+    PART_S,
     Connection,
-    Keeping,
+    ConnectionSettings,
     backoff,
 )
-from controller.host.keepers import Keepers
 from controller.host.sources import Source, source_of
+from controller.host.taskpool import TaskPool
 from lab.daemons import until
 from lab.fake_libvirt import SOURCE, XML, FakeDomain, FakeHandle, error, key_of
 
@@ -31,9 +31,9 @@ NO_DAEMON = error(libvirt.VIR_ERR_SYSTEM_ERROR, "no socket", errno=errno.ENOENT)
 
 
 class Daemon:
-    """A libvirtd whose connections are handed out in order; the keeper's rests end when the test says so."""
+    """A libvirtd whose connections are handed out in order; the supervisor's rests end when the test says so."""
 
-    def __init__(self, *answers: FakeHandle | libvirt.libvirtError, source: dict | None = None, **keeping) -> None:
+    def __init__(self, *answers: FakeHandle | libvirt.libvirtError, source: dict | None = None, **settings) -> None:
         self.answers = list(answers)
         self.attempts: list[int] = []
         self.woken = threading.Condition()
@@ -42,8 +42,8 @@ class Daemon:
             Source(SOURCE, self.open, **source or {}),
             self.wake,
             self.moved.__setitem__,
-            Keeping(backoff=self.rest, **keeping),
-            Keepers(),
+            ConnectionSettings(backoff=self.rest, **settings),
+            TaskPool(),
         )
 
     def open(self) -> FakeHandle:
@@ -131,7 +131,7 @@ def test_a_connection_that_died_without_a_word_is_found_out(daemons):
 
 def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(daemons):
     handle = FakeHandle(FakeDomain(1))
-    daemon = daemons(handle, frozen_seconds=0.1)
+    daemon = daemons(handle, frozen_s=0.1)
     handle.answers.clear()
     daemon.connection.doubt()
     daemon.until(lambda: daemon.connection.link is None)
@@ -158,7 +158,7 @@ def gate():
 
 def test_where_too_many_calls_hang_it_is_connected_anew_as_long_as_libvirtd_has_workers(daemons, gate):
     handles = [FakeHandle(FakeDomain(1)) for _ in range(MOST_HANGING // LIMIT + 1)]
-    daemon = daemons(*handles, crowded_seconds=0.1)
+    daemon = daemons(*handles, crowded_s=0.1)
     for handle in handles[1:-1]:
         hang(daemon.connection, gate)
         daemon.until(lambda handle=handle: daemon.connection.link and daemon.connection.link.handle is handle)
@@ -172,13 +172,13 @@ def test_where_too_many_calls_hang_it_is_connected_anew_as_long_as_libvirtd_has_
 def test_parting_from_a_connection_on_which_calls_hang_keeps_the_next_from_nothing(daemons, gate):
     first, second = FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(1))
     first.close = gate.wait
-    daemon = daemons(first, second, crowded_seconds=0.1)
+    daemon = daemons(first, second, crowded_s=0.1)
     hang(daemon.connection, gate)
     daemon.until(lambda: daemon.connection.link and daemon.connection.link.handle is second)
 
 
 def test_what_hangs_is_known_on_the_next_connection_until_it_returns(daemons, gate):
-    daemon = daemons(first := FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(1)), crowded_seconds=0.1)
+    daemon = daemons(first := FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(1)), crowded_s=0.1)
     calls = daemon.connection.link.calls
     calls.leave(calls.start(gate.wait, ("alone",)))
     hang(daemon.connection, gate, LIMIT - 1)
@@ -193,7 +193,7 @@ def test_what_hangs_is_known_on_the_next_connection_until_it_returns(daemons, ga
 
 def test_a_libvirtd_that_was_frozen_and_goes_on_keeps_its_connection(daemons, gate):
     handle = FakeHandle(FakeDomain(1))
-    daemon = daemons(handle, FakeHandle(), crowded_seconds=0.3)
+    daemon = daemons(handle, FakeHandle(), crowded_s=0.3)
     hang(daemon.connection, gate)
     gate.set()
     time.sleep(0.6)
@@ -212,7 +212,7 @@ def test_a_listing_that_is_not_sent_is_helped_on_its_way_and_is_not_frozen(daemo
     assert "does not answer" not in caplog.text
 
 
-def test_a_keeper_that_meets_a_defect_connects_anew_and_tells(daemons, caplog):
+def test_a_supervisor_that_meets_a_defect_connects_anew_and_tells(daemons, caplog):
     broken, good = FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(1))
     daemon = daemons(broken, good)
 
@@ -291,7 +291,7 @@ def test_events_of_change_have_the_domains_read_again(daemons, event, details):
     daemon.until(lambda: len(daemon.connection.facts) == 2)
 
 
-def test_closing_ends_the_keeper_and_the_connection(daemons):
+def test_closing_ends_the_supervisor_and_the_connection(daemons):
     handle = FakeHandle()
     daemon = daemons(handle)
     daemon.connection.close()
@@ -301,7 +301,7 @@ def test_closing_ends_the_keeper_and_the_connection(daemons):
 
 @given(attempt=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True))
 def test_backoff_grows_to_its_bound(attempt, jitter):
-    assert backoff(attempt, jitter) <= backoff(attempt + 1, jitter) <= BACKOFF_LONGEST_SECONDS
+    assert backoff(attempt, jitter) <= backoff(attempt + 1, jitter) <= BACKOFF_LONGEST_S
 
 
 def test_backoff_is_spread_over_half_of_it():
@@ -317,44 +317,46 @@ def test_the_source_of_a_key(key, name):
 
 
 def test_periods_that_there_was_no_time_for_are_set_in_the_next_round(daemons, monkeypatch):
-    monkeypatch.setattr(periods, "SET_SECONDS", 0.01)
-    monkeypatch.setattr(periods, "WORK_SECONDS", 0.005)
+    monkeypatch.setattr(periods, "SET_S", 0.01)
+    monkeypatch.setattr(periods, "WORK_S", 0.005)
     hung, fine = FakeDomain(1), FakeDomain(2)
     hung.period = fine.period = 0
     connection = daemons(FakeHandle(hung, fine)).connection
     hung.answers.clear()
     for key, entry in connection.link.entries.items():
         connection._periods.want(key, entry, 5)
-    connection._news.tell_errand()
+    connection._mailbox.post_period_work()
     assert fine.periods.get(timeout=10) == 5
     hung.answers.set()
 
 
 def test_what_is_told_before_its_start_has_returned_is_not_lost(monkeypatch):
-    handle, listed, start = FakeHandle(), threading.Semaphore(0), Keepers.start
+    handle, listed, start = FakeHandle(), threading.Semaphore(0), TaskPool.start
 
     def list_all(_flags: int) -> list[FakeDomain]:
         listed.release()
         return []
 
-    def start_slowly(keepers: Keepers, *what) -> object:
-        begun = start(keepers, *what)
+    def start_slowly(task_pool: TaskPool, *what) -> object:
+        begun = start(task_pool, *what)
         assert connection.settled.wait(10)
         connection.doubt()
         return begun
 
     monkeypatch.setattr(handle, "listAllDomains", list_all)
-    monkeypatch.setattr(Keepers, "start", start_slowly)
-    connection = Connection(Source(SOURCE, lambda: handle), lambda: None, lambda *_: None, KEEPING, Keepers())
+    monkeypatch.setattr(TaskPool, "start", start_slowly)
+    connection = Connection(
+        Source(SOURCE, lambda: handle), lambda: None, lambda *_: None, CONNECTION_SETTINGS, TaskPool()
+    )
     connection.start()
     for _ in range(4):  # persistent and transient ones, twice
         assert listed.acquire(timeout=5)
     connection.close()
 
 
-@pytest.mark.parametrize(("asked", "seconds"), [(True, CLOSE_SECONDS - 1), (False, PART_SECONDS - 1)])
+@pytest.mark.parametrize(("asked", "seconds"), [(True, CLOSE_S - 1), (False, PART_S - 1)])
 def test_closing_waits_longer_where_there_is_something_to_put_back(monkeypatch, asked, seconds):
-    connection = Connection(Source(SOURCE, FakeHandle), lambda: None, lambda *_: None, KEEPING, Keepers())
+    connection = Connection(Source(SOURCE, FakeHandle), lambda: None, lambda *_: None, CONNECTION_SETTINGS, TaskPool())
     monkeypatch.setattr(connection._periods, "pending", lambda: asked)
     waited = []
     connection._task = SimpleNamespace(ended=SimpleNamespace(wait=waited.append), wake=lambda: None)

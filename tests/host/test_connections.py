@@ -10,21 +10,21 @@ import pytest
 
 from controller.engine.inventory import Pod
 from controller.host import connection as connection_module
-from controller.host.host import ConnectionStatus, Host
-from controller.host.keepers import IDLE
+from controller.host.host import ConnectionStatus, LibvirtHost
 from controller.host.opening import AbsentError
 from controller.host.sources import Source
+from controller.host.taskpool import IDLE
 from lab.daemons import until
 from lab.fake_libvirt import FakeDomain, FakeHandle, error, key_of
 
 WEB = Pod("1234", "prod", "launcher-web", labels={"app": "web"})
 
 
-class Node:
+class HostWithPods:
     """A host whose pods the test makes."""
 
     def __init__(self) -> None:
-        self.host = Host()
+        self.host = LibvirtHost()
         self.host.start()
 
     def names(self) -> list[str]:
@@ -38,8 +38,8 @@ class Node:
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
-    node = Node()
+def node() -> Iterator[HostWithPods]:
+    node = HostWithPods()
     yield node
     node.host.close()
 
@@ -123,13 +123,13 @@ def test_a_pod_that_is_not_expected_to_answer_is_not_lost(node):
 def test_a_pod_that_is_expected_to_answer_and_does_not_is_lost_after_a_while(node, monkeypatch):
     node.host.connect([replace(source(FakeHandle()), open=absent)])
     assert node.host.status() == ()
-    monkeypatch.setattr(connection_module, "EXCUSED_SECONDS", 0.0)
+    monkeypatch.setattr(connection_module, "EXCUSED_S", 0.0)
     assert node.statuses() == {"prod/launcher-web": False}
     until(lambda: "not there yet" in node.host.status()[0].error, 10, "the error is told")
 
 
 def test_a_libvirt_that_ends_with_its_pod_is_not_lost(node, monkeypatch):
-    monkeypatch.setattr(connection_module, "EXCUSED_SECONDS", 0.0)
+    monkeypatch.setattr(connection_module, "EXCUSED_S", 0.0)
     handle = FakeHandle(FakeDomain(1))
     node.host.connect([source(handle)])
     until(lambda: node.statuses() == {"prod/launcher-web": True}, 10, "it is connected")
@@ -151,7 +151,7 @@ def test_a_libvirt_is_tried_at_once_when_its_pod_has_begun(node):
     waiting = replace(source(FakeHandle(), expected=False), open=open_)
     node.host.connect([waiting])
     connection = node.host._connections["prod/launcher-web"]
-    connection._keeping = replace(connection._keeping, backoff=lambda _attempt, _jitter: 60.0)
+    connection._settings = replace(connection._settings, backoff=lambda _attempt, _jitter: 60.0)
     until(lambda: connection._tries > 0, 10, "it was tried")
     ready.set()
     connection._try_at = float("inf")
@@ -161,7 +161,7 @@ def test_a_libvirt_is_tried_at_once_when_its_pod_has_begun(node):
 
 def test_a_socket_that_is_to_come_is_looked_for_often(node, monkeypatch):
     tries = count(1)
-    monkeypatch.setattr(connection_module, "ABSENT_SECONDS", 0.01)
+    monkeypatch.setattr(connection_module, "ABSENT_S", 0.01)
 
     def open_() -> FakeHandle:
         return FakeHandle(FakeDomain(1)) if next(tries) > 20 else absent()
@@ -171,7 +171,7 @@ def test_a_socket_that_is_to_come_is_looked_for_often(node, monkeypatch):
 
 
 def test_what_needs_no_connection_is_not_warned_of_and_what_does_is_once(node, monkeypatch, caplog):
-    monkeypatch.setattr(connection_module, "ABSENT_SECONDS", 0.01)
+    monkeypatch.setattr(connection_module, "ABSENT_S", 0.01)
     waiting = replace(source(handle := FakeHandle(FakeDomain(1)), expected=False), open=absent)
     node.host.connect([waiting])
     connection = node.host._connections["prod/launcher-web"]
@@ -182,7 +182,7 @@ def test_what_needs_no_connection_is_not_warned_of_and_what_does_is_once(node, m
     connection.source = waiting
     until(lambda: connection.link is None and connection._tries > 3, 10, "it is gone")
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
-    monkeypatch.setattr(connection_module, "EXCUSED_SECONDS", 0.0)
+    monkeypatch.setattr(connection_module, "EXCUSED_S", 0.0)
     node.host.connect([replace(waiting, expected=True)])
     until(lambda: connection._tries > 3, 10, "it was tried")
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
@@ -213,7 +213,7 @@ def test_a_libvirt_whose_last_words_are_no_text_is_connected_to_again(node, monk
 
 
 def test_a_pod_with_more_than_one_domain_is_left_alone(node, monkeypatch):
-    monkeypatch.setattr(connection_module, "EXCUSED_SECONDS", 0.0)
+    monkeypatch.setattr(connection_module, "EXCUSED_S", 0.0)
     node.host.connect([source(FakeHandle(FakeDomain(1), FakeDomain(2)))])
     until(lambda: "2 domains, where a virt-launcher has one" in node.host.status()[0].error, 10, "it is refused")
     assert node.names() == []
@@ -232,7 +232,7 @@ def test_statistics_of_a_domain_that_is_gone_are_asked_for_in_vain(node):
 
 
 def test_sources_that_are_named_before_the_start_are_connected_to_by_it():
-    host = Host([source(FakeHandle(FakeDomain(1)))])
+    host = LibvirtHost([source(FakeHandle(FakeDomain(1)))])
     assert host.inventory() == ()
     host.start()
     assert len(host.inventory()) == 1
@@ -264,8 +264,8 @@ def test_the_only_domain_of_a_connection_is_not_read_again_at_each_listing(node,
     listed = count()
     monkeypatch.setattr(guest, "XMLDesc", lambda flags=0: reads.append(flags) or read(flags))
     monkeypatch.setattr(handle, "listAllDomains", lambda flags: (next(listed) and False) or lists(flags))
-    node.host._connections._keeping = replace(node.host._connections._keeping, pod_tick_seconds=0.02)
-    monkeypatch.setattr(connection_module, "REREAD_SECONDS", 0.6)
+    node.host._connections._settings = replace(node.host._connections._settings, pod_tick_s=0.02)
+    monkeypatch.setattr(connection_module, "REREAD_S", 0.6)
     node.host.connect([source(handle)])
     until(lambda: next(listed) > 3 * 2 * 30, 20, "it is listed often")
     assert 2 <= len(reads) <= 2 * 6

@@ -9,7 +9,7 @@ import pytest
 
 from controller.api.wishes import NAMESPACE
 from controller.host import host as module
-from controller.host.host import ConnectionStatus, Host
+from controller.host.host import ConnectionStatus, LibvirtHost
 from controller.host.meminfo import MeminfoError
 from controller.host.sources import fixed
 from lab.daemons import until
@@ -17,12 +17,12 @@ from lab.daemons import until
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 
 
-class Node:
+class HostWithDomain:
     """A Host, and its domain as somebody else changes it."""
 
     def __init__(self, uri: str) -> None:
         self.woken = threading.Condition()
-        self.host = Host(fixed([uri]), wake=self.wake)
+        self.host = LibvirtHost(fixed([uri]), wake=self.wake)
         self.host.start()
         # A private test node lives in its connection, so somebody else has to use that too.
         self.connection = self.host._connections[uri]
@@ -40,7 +40,7 @@ class Node:
 
 @pytest.fixture
 def node(test_uri):
-    node = Node(test_uri)
+    node = HostWithDomain(test_uri)
     yield node
     node.host.close()
 
@@ -102,19 +102,19 @@ def test_what_is_merged_and_what_is_shared_are_read_with_it(tmp_path, test_uri):
     (tmp_path / "kernel/mm/ksm/pages_sharing").write_text("3\n")
     sizes = {"MemTotal": 9, "MemAvailable": 5, "SwapTotal": 4, "SwapFree": 1, "Shmem": 2}
     (tmp_path / "meminfo").write_text("".join(f"{name}: {size} kB\n" for name, size in sizes.items()))
-    read = Host(fixed([test_uri]), proc=tmp_path, sys=tmp_path).read()
+    read = LibvirtHost(fixed([test_uri]), proc=tmp_path, sys=tmp_path).read()
     assert (read.total, read.available, read.swap_used, read.shared) == (9 * 1024, 5 * 1024, 3 * 1024, 2 * 1024)
     assert read.merged == 3 * mmap.PAGESIZE
 
 
 def test_an_unreadable_proc_is_said_so(tmp_path, test_uri):
     with pytest.raises(MeminfoError, match="meminfo cannot be read"):
-        Host(fixed([test_uri]), proc=tmp_path).read()
+        LibvirtHost(fixed([test_uri]), proc=tmp_path).read()
 
 
 def test_a_connection_that_cannot_be_opened_is_in_the_status(tmp_path):
     uri = f"qemu:///session?socket={tmp_path}/none"
-    host = Host(fixed([uri]))
+    host = LibvirtHost(fixed([uri]))
     host.start()
     (status,) = host.status()
     assert (status.connected, host.inventory()) == (False, ())
@@ -125,12 +125,12 @@ def test_a_connection_that_cannot_be_opened_is_in_the_status(tmp_path):
 
 def test_connections_are_named_once():
     with pytest.raises(ValueError, match="name each once"):
-        Host(fixed(["qemu:///system"] * 2))
+        LibvirtHost(fixed(["qemu:///system"] * 2))
 
 
 def test_the_connection_is_part_of_the_key(tmp_path, test_uri):
     down = f"qemu:///session?socket={tmp_path}/none"
-    host = Host(fixed([test_uri, down]))
+    host = LibvirtHost(fixed([test_uri, down]))
     host.start()
     (facts,) = host.inventory()
     assert facts.key == f"{facts.uuid}@{test_uri}"
@@ -141,7 +141,7 @@ def test_the_connection_is_part_of_the_key(tmp_path, test_uri):
 
 
 def test_nothing_is_left_running_after_the_close(test_uri):
-    host = Host(fixed([test_uri]))
+    host = LibvirtHost(fixed([test_uri]))
     host.close()
     host.start()
     host.close()
@@ -154,7 +154,7 @@ def test_domains_that_do_not_answer_are_put_back_last_in_the_end(node, monkeypat
     connection = node.connection
     begin = connection.begin_close
     monkeypatch.setattr(connection, "begin_close", lambda keys: told.append(set(keys)) or begin(keys))
-    node.host._trouble.unresponsive = {"a"}
+    node.host._unavailable.unresponsive = {"a"}
     node.host.close()
     assert told == [{"a"}]
 
@@ -166,7 +166,7 @@ def test_a_move_of_a_balloon_is_remembered_for_a_while(node, monkeypatch):
     assert moved_at("b") < before <= moved_at("a")
     node.host.drain_events()
     assert moved_at("a") >= before
-    monkeypatch.setattr(module, "LATE_SECONDS", -1.0)
+    monkeypatch.setattr(module, "LATE_S", -1.0)
     node.host.drain_events()
     assert moved_at("a") < before
 
@@ -174,7 +174,7 @@ def test_a_move_of_a_balloon_is_remembered_for_a_while(node, monkeypatch):
 def test_a_guest_that_ran_before_began_with_its_qemu(test_uri, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(module.processes, "started", lambda *what: asked.append(what) or {UUID: 1.6e9})
-    host = Host(fixed([test_uri]), proc=tmp_path)
+    host = LibvirtHost(fixed([test_uri]), proc=tmp_path)
     host.start()
     assert [facts.started_at for facts in host.inventory()] == [1.6e9]
     assert asked == [(tmp_path, {UUID: "test"})]
@@ -195,7 +195,7 @@ def test_the_hosts_pressure_is_watched_from_the_start_to_the_end(test_uri, monke
     done = []
     monkeypatch.setattr(module.Pressure, "start", lambda _self: done.append("start"))
     monkeypatch.setattr(module.Pressure, "close", lambda _self: done.append("close"))
-    host = Host(fixed([test_uri]))
+    host = LibvirtHost(fixed([test_uri]))
     host.close()
     assert done == []
     host.start()

@@ -3,10 +3,10 @@
 import libvirt
 import pytest
 
-from controller.host.host import Host
+from controller.host.errorhints import explain
+from controller.host.host import LibvirtHost
 from controller.host.locality import refusal
 from controller.host.opening import RemoteError, open_here
-from controller.host.remedies import explain
 from controller.host.sources import fixed
 
 
@@ -49,7 +49,7 @@ def test_what_ends_on_this_host_is_taken(uri):
 def test_what_may_end_elsewhere_is_refused_with_the_remedy(uri, reason):
     assert refusal(uri).startswith(f"{uri}: {reason}")
     with pytest.raises(ValueError, match="qemu:///system"):
-        Host(fixed(["qemu:///system", uri]))
+        LibvirtHost(fixed(["qemu:///system", uri]))
     with pytest.raises(RemoteError):
         open_here(uri)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.engine.snapshot import Life
+from controller.engine.snapshot import RunState
 from controller.host.look import Look, join, numbers, read, to_samples, unanswered
 from lab.fake_libvirt import REPLY, WITHOUT_JOB
 
@@ -20,7 +20,7 @@ def columns(samples) -> dict[str, list[float]]:
 def test_a_recorded_reply_becomes_bytes_and_seconds():
     assert columns(to_samples(read(["a"], [REPLY]), {"a": 3})) == {
         "rows": [3],
-        "life": [Life.RUNNING],
+        "run_state": [RunState.RUNNING],
         "actual": [262144 * KIB],
         "maximum": [262144 * KIB],
         "usable": [196440 * KIB],
@@ -38,7 +38,7 @@ def test_a_recorded_reply_becomes_bytes_and_seconds():
 def test_what_the_guest_did_not_say_is_nan():
     silent = {name: REPLY[name] for name in (*WITHOUT_JOB, "balloon.rss")}
     samples = to_samples(read(["a"], [silent]), {"a": 0})
-    assert samples.life.tolist() == [Life.RUNNING]
+    assert samples.run_state.tolist() == [RunState.RUNNING]
     assert np.isnan(
         [samples.usable, samples.unused, samples.caches, samples.available, samples.swap_in, samples.updated]
     ).all()
@@ -68,7 +68,7 @@ def test_nothing_and_very_much_are_numbers(size):
 
 def test_a_driver_that_tells_no_resident_size_has_no_other_job_for_ever():
     reply = {name: value for name, value in REPLY.items() if name != "balloon.rss"}
-    assert read(["a", "b"], [reply, {"state.state": 1, "state.reason": 1}]).life.tolist() == [Life.RUNNING] * 2
+    assert read(["a", "b"], [reply, {"state.state": 1, "state.reason": 1}]).run_state.tolist() == [RunState.RUNNING] * 2
 
 
 def test_domains_outside_the_inventory_are_left_out():
@@ -78,51 +78,51 @@ def test_domains_outside_the_inventory_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("state", "reason", "life"),
+    ("state", "reason", "run_state"),
     [
-        (libvirt.VIR_DOMAIN_RUNNING, 0, Life.RUNNING),
-        (libvirt.VIR_DOMAIN_BLOCKED, 0, Life.RUNNING),
-        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER, Life.PAUSED),
-        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, Life.PAUSED),
-        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION, Life.BUSY),
-        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_SAVE, Life.BUSY),
-        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY, Life.BUSY),
-        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED, Life.BUSY),
-        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, Life.BUSY),
-        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED, Life.BUSY),
-        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED, Life.RUNNING),
-        (libvirt.VIR_DOMAIN_PMSUSPENDED, 0, Life.PAUSED),
-        (libvirt.VIR_DOMAIN_SHUTDOWN, 0, Life.NOT_RUNNING),
-        (libvirt.VIR_DOMAIN_SHUTOFF, 0, Life.NOT_RUNNING),
-        (libvirt.VIR_DOMAIN_CRASHED, 0, Life.NOT_RUNNING),
-        (libvirt.VIR_DOMAIN_NOSTATE, 0, Life.NOT_RUNNING),
+        (libvirt.VIR_DOMAIN_RUNNING, 0, RunState.RUNNING),
+        (libvirt.VIR_DOMAIN_BLOCKED, 0, RunState.RUNNING),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER, RunState.PAUSED),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, RunState.PAUSED),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION, RunState.BUSY),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_SAVE, RunState.BUSY),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY, RunState.BUSY),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_POSTCOPY_FAILED, RunState.BUSY),
+        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY, RunState.BUSY),
+        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_POSTCOPY_FAILED, RunState.BUSY),
+        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_MIGRATED, RunState.RUNNING),
+        (libvirt.VIR_DOMAIN_PMSUSPENDED, 0, RunState.PAUSED),
+        (libvirt.VIR_DOMAIN_SHUTDOWN, 0, RunState.NOT_RUNNING),
+        (libvirt.VIR_DOMAIN_SHUTOFF, 0, RunState.NOT_RUNNING),
+        (libvirt.VIR_DOMAIN_CRASHED, 0, RunState.NOT_RUNNING),
+        (libvirt.VIR_DOMAIN_NOSTATE, 0, RunState.NOT_RUNNING),
     ],
 )
-def test_life(state, reason, life):
-    assert read(["a"], [REPLY | {"state.state": state, "state.reason": reason}]).life.tolist() == [life]
+def test_life(state, reason, run_state):
+    assert read(["a"], [REPLY | {"state.state": state, "state.reason": reason}]).run_state.tolist() == [run_state]
 
 
 def test_a_domain_that_was_passed_over_is_unresponsive_and_busy_where_a_job_is_why():
     skipped = {name: REPLY[name] for name in WITHOUT_JOB}
     look = read(["a", "b", "c"], [skipped, skipped, REPLY], in_job={"b"})
-    assert look.life.tolist() == [Life.UNRESPONSIVE, Life.BUSY, Life.RUNNING]
+    assert look.run_state.tolist() == [RunState.UNRESPONSIVE, RunState.BUSY, RunState.RUNNING]
 
 
 @pytest.mark.parametrize("state", [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_SHUTOFF])
 def test_of_a_domain_that_does_not_run_nothing_is_expected(state):
     skipped = {name: REPLY[name] for name in WITHOUT_JOB} | {"state.state": state}
-    (life,) = read(["a"], [skipped]).life
-    assert life not in {Life.UNRESPONSIVE, Life.BUSY}
+    (run_state,) = read(["a"], [skipped]).run_state
+    assert run_state not in {RunState.UNRESPONSIVE, RunState.BUSY}
 
 
 def test_a_domain_known_to_have_a_job_is_busy_although_it_answers():
-    assert read(["a", "b"], [REPLY, REPLY], in_job={"b"}).life.tolist() == [Life.RUNNING, Life.BUSY]
+    assert read(["a", "b"], [REPLY, REPLY], in_job={"b"}).run_state.tolist() == [RunState.RUNNING, RunState.BUSY]
 
 
 def test_looks_are_joined_in_order():
-    look = join([read(["a"], [REPLY]), Look(), unanswered(["b"], Life.NOT_RUNNING)])
+    look = join([read(["a"], [REPLY]), Look(), unanswered(["b"], RunState.NOT_RUNNING)])
     assert look.keys == ("a", "b")
-    assert look.life.tolist() == [Life.RUNNING, Life.NOT_RUNNING]
+    assert look.run_state.tolist() == [RunState.RUNNING, RunState.NOT_RUNNING]
     assert np.isnan(look.values[1]).all()
 
 

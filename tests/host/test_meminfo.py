@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.host.meminfo import MeminfoError, Memory, read
+from controller.host.meminfo import Meminfo, MeminfoError, read
 
 GOOD = {
     "MemTotal": "8000 kB",
@@ -23,12 +23,12 @@ def written(proc: Path, **fields: str | None) -> Path:
 
 
 def test_sizes_are_bytes(tmp_path):
-    assert read(written(tmp_path, Shmem="70 kB")) == Memory(8000 * 1024, 3000 * 1024, 100 * 1024, 70 * 1024)
+    assert read(written(tmp_path, Shmem="70 kB")) == Meminfo(8000 * 1024, 3000 * 1024, 100 * 1024, 70 * 1024)
 
 
 @pytest.mark.parametrize("free", ["500 kB", "501 kB"])
 def test_swap_of_which_nothing_is_used_is_nothing(tmp_path, free):
-    assert read(written(tmp_path, SwapFree=free)) == Memory(8000 * 1024, 3000 * 1024, 0, 0)
+    assert read(written(tmp_path, SwapFree=free)) == Meminfo(8000 * 1024, 3000 * 1024, 0, 0)
 
 
 def test_the_largest_machine_that_is_believed_has_four_pebibytes(tmp_path):

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Outcome, Result
+from controller.engine.snapshot import OrderOutcome, OrderResult
 from controller.host import mover as mover_module
 from controller.host.calls import Calls
 from controller.host.mover import ORDERS_AT_ONCE, Mover, kibibytes
-from controller.host.trouble import Trouble
+from controller.host.unavailable import UnavailableDomains
 from lab.fake_libvirt import SOURCE, FakeDomain, FakeHandle, error, key_of
 
 MIB = 2**20
@@ -32,7 +32,7 @@ def domains() -> list[FakeDomain]:
 
 
 def test_the_live_balloon_is_set_in_kib_and_nothing_else(connect, domains):
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble())
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains())
     assert mover.apply([action(domains[0], 200 * MIB)]) == ()
     assert domains[0].set == [(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
     assert domains[1].set == []
@@ -49,37 +49,43 @@ def test_rounding_never_overshoots_and_never_passes_the_maximum(before, target, 
 
 def test_a_domain_in_a_job_is_refused_and_remembered(connect, domains):
     domains[0].job_type = libvirt.VIR_DOMAIN_JOB_UNBOUNDED
-    trouble = Trouble()
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, trouble)
+    unavailable = UnavailableDomains()
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, unavailable)
     assert mover.apply([action(domains[0], 200 * MIB, row=5)]) == (
-        Outcome(
+        OrderOutcome(
             5,
-            Result.REFUSED,
+            OrderResult.REFUSED,
             "the balloon was not set to 200 MiB: another job (migration, save, snapshot) is running on the domain",
         ),
     )
-    assert trouble.in_job == {key_of(domains[0])}
+    assert unavailable.in_job == {key_of(domains[0])}
     assert domains[0].set == []
 
 
 def test_a_backup_keeps_nobody_from_being_moved(connect, domains):
     domains[0].job_type = libvirt.VIR_DOMAIN_JOB_UNBOUNDED
     domains[0].job_operation = libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP
-    trouble = Trouble()
-    assert Mover({SOURCE: connect(FakeHandle(*domains))}, trouble).apply([action(domains[0], 200 * MIB)]) == ()
+    unavailable = UnavailableDomains()
+    assert Mover({SOURCE: connect(FakeHandle(*domains))}, unavailable).apply([action(domains[0], 200 * MIB)]) == ()
     assert domains[0].set == [(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
-    assert trouble.in_job == set()
+    assert unavailable.in_job == set()
 
 
 def test_a_job_that_is_over_is_none(connect, domains):
     domains[0].job_type = libvirt.VIR_DOMAIN_JOB_COMPLETED
-    assert Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble()).apply([action(domains[0], 200 * MIB)]) == ()
+    assert (
+        Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains()).apply([action(domains[0], 200 * MIB)])
+        == ()
+    )
 
 
 def test_a_job_that_ends_while_it_is_asked_about_is_none(connect, domains, monkeypatch):
     domains[0].job_type = libvirt.VIR_DOMAIN_JOB_UNBOUNDED
     monkeypatch.setattr(domains[0], "jobStats", lambda: {"type": libvirt.VIR_DOMAIN_JOB_NONE})
-    assert Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble()).apply([action(domains[0], 200 * MIB)]) == ()
+    assert (
+        Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains()).apply([action(domains[0], 200 * MIB)])
+        == ()
+    )
 
 
 def test_a_driver_that_knows_no_jobs_has_none(connect, domains, monkeypatch):
@@ -87,48 +93,51 @@ def test_a_driver_that_knows_no_jobs_has_none(connect, domains, monkeypatch):
         raise error(libvirt.VIR_ERR_NO_SUPPORT, "this function is not supported by the connection driver")
 
     monkeypatch.setattr(domains[0], "jobInfo", unsupported)
-    assert Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble()).apply([action(domains[0], 200 * MIB)]) == ()
+    assert (
+        Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains()).apply([action(domains[0], 200 * MIB)])
+        == ()
+    )
 
 
 def test_who_is_to_grow_comes_first(connect):
     domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
     for domain in domains:
         domain.answers.clear()
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble(), seconds=0.01)
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains(), seconds=0.01)
     *shrinks, grow = (action(domain, (100 if domain.number < ORDERS_AT_ONCE else 200) * MIB) for domain in domains)
     mover.apply([*shrinks, grow])
     domains[-1].answers.set()
-    assert drained(mover, 1) == {grow.key: (Result.DONE, "")}
+    assert drained(mover, 1) == {grow.key: (OrderResult.DONE, "")}
 
 
 def test_all_orders_of_a_turn_have_one_deadline_and_go_on_after_it(connect):
     domains = [FakeDomain(number) for number in range(20)]
     for domain in domains:
         domain.answers.clear()
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains(), seconds=0.1)
     began = time.monotonic()
     outcomes = mover.apply([action(domain, 200 * MIB, row=row) for row, domain in enumerate(domains)])
     assert time.monotonic() - began < 1.0
-    assert [(each.row, each.result) for each in outcomes] == [(row, Result.UNKNOWN) for row in range(20)]
+    assert [(each.row, each.result) for each in outcomes] == [(row, OrderResult.UNKNOWN) for row in range(20)]
     for domain in domains:
         domain.answers.set()
-    assert drained(mover, 20) == {key_of(domain): (Result.DONE, "") for domain in domains}
+    assert drained(mover, 20) == {key_of(domain): (OrderResult.DONE, "") for domain in domains}
     assert [domain.set for domain in domains] == [[(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]] * 20
 
 
 def test_a_shrink_that_has_not_been_sent_in_time_is_not_sent_later(connect, monkeypatch):
-    monkeypatch.setattr(mover_module, "SHRINK_WAITS_SECONDS", 0.05)
+    monkeypatch.setattr(mover_module, "SHRINK_WAITS_S", 0.05)
     domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
     for domain in domains:
         domain.answers.clear()
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble(), seconds=0.5)
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains(), seconds=0.5)
     outcomes = mover.apply([action(domain, 100 * MIB, row=row) for row, domain in enumerate(domains)])
-    assert [each.result for each in outcomes] == [Result.UNKNOWN] * len(domains)
+    assert [each.result for each in outcomes] == [OrderResult.UNKNOWN] * len(domains)
     (answer,) = mover.drain_answers().items()
     assert answer == (
         key_of(domains[-1]),
         (
-            Result.REFUSED,
+            OrderResult.REFUSED,
             "the balloon was not set to 100 MiB: it was not sent in time, as libvirt is busy with earlier orders",
         ),
     )
@@ -140,7 +149,7 @@ def crowded(connect, seconds: float = 0.01) -> tuple[list[FakeDomain], FakeHandl
     for domain in domains:
         domain.answers.clear()
     handle = FakeHandle(*domains)
-    mover = Mover({SOURCE: connect(handle)}, Trouble(), seconds=seconds)
+    mover = Mover({SOURCE: connect(handle)}, UnavailableDomains(), seconds=seconds)
     mover.apply([action(domain, 200 * MIB) for domain in domains])
     return domains, handle, mover
 
@@ -149,7 +158,7 @@ def test_of_an_order_without_an_answer_it_is_said_whether_it_was_sent(connect, c
     domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
     for domain in domains:
         domain.answers.clear()
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble(), seconds=0.01)
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains(), seconds=0.01)
     sent = "QEMU has not taken the order of 200 MiB within 0.01 s; it may do so yet"
     assert [outcome.message for outcome in mover.apply([action(domain, 200 * MIB) for domain in domains])] == [
         *[sent] * ORDERS_AT_ONCE,
@@ -165,7 +174,7 @@ def test_a_domain_whose_order_waits_gets_no_other(connect):
 
 
 TAKEN_BACK = (
-    Result.WITHDRAWN,
+    OrderResult.WITHDRAWN,
     "the balloon was not set to 200 MiB: it was taken back before it was sent, as what it was decided on has changed",
 )
 
@@ -178,7 +187,7 @@ def test_an_order_that_waits_is_not_sent_once_its_decision_does_not_stand(connec
     assert mover.drain_answers() == {key_of(domains[-1]): TAKEN_BACK}
     for domain in domains:
         domain.answers.set()
-    assert drained(mover, ORDERS_AT_ONCE) == {key_of(domain): (Result.DONE, "") for domain in domains[:-1]}
+    assert drained(mover, ORDERS_AT_ONCE) == {key_of(domain): (OrderResult.DONE, "") for domain in domains[:-1]}
     assert domains[-1].set == []
 
 
@@ -198,22 +207,22 @@ class HeldUp(FakeDomain):
 @pytest.mark.parametrize("stands", [True, False])
 def test_an_order_that_is_held_up_before_it_is_sent_is_sent_only_while_its_decision_stands(connect, stands):
     domain = HeldUp(1)
-    mover = Mover({SOURCE: connect(FakeHandle(domain))}, Trouble(), seconds=0.01)
+    mover = Mover({SOURCE: connect(FakeHandle(domain))}, UnavailableDomains(), seconds=0.01)
     mover.apply([action(domain, 200 * MIB)])
     assert domain.asked.wait(10)
     mover.withdraw(lambda _: stands)
     domain.may_say.set()
-    assert drained(mover, 1) == {key_of(domain): (Result.DONE, "") if stands else TAKEN_BACK}
+    assert drained(mover, 1) == {key_of(domain): (OrderResult.DONE, "") if stands else TAKEN_BACK}
     assert len(domain.set) == int(stands)
 
 
 def test_a_shrink_that_is_held_up_for_too_long_before_it_is_sent_is_not_sent(connect, monkeypatch):
-    monkeypatch.setattr(mover_module, "SHRINK_WAITS_SECONDS", 0.05)
+    monkeypatch.setattr(mover_module, "SHRINK_WAITS_S", 0.05)
     domain = HeldUp(1)
-    mover = Mover({SOURCE: connect(FakeHandle(domain))}, Trouble(), seconds=0.1)
+    mover = Mover({SOURCE: connect(FakeHandle(domain))}, UnavailableDomains(), seconds=0.1)
     mover.apply([action(domain, 100 * MIB)])
     domain.may_say.set()
-    assert [result for result, _ in drained(mover, 1).values()] == [Result.REFUSED]
+    assert [result for result, _ in drained(mover, 1).values()] == [OrderResult.REFUSED]
     assert domain.set == []
 
 
@@ -222,7 +231,7 @@ def test_an_order_that_waits_is_sent_while_its_decision_stands(connect):
     mover.withdraw(lambda action: action.target == 200 * MIB)
     for domain in domains:
         domain.answers.set()
-    assert drained(mover, len(domains)) == {key_of(domain): (Result.DONE, "") for domain in domains}
+    assert drained(mover, len(domains)) == {key_of(domain): (OrderResult.DONE, "") for domain in domains}
 
 
 @pytest.mark.parametrize("change", [{"incarnation": 99}, {"reset_at": 7.0}])
@@ -249,7 +258,7 @@ def test_an_order_that_waits_is_not_sent_on_a_connection_that_has_ended(connect,
         domain.answers.set()
     answers = drained(mover, len(domains))
     assert answers[key_of(domains[-1])] == (
-        Result.REFUSED,
+        OrderResult.REFUSED,
         "the balloon was not set to 200 MiB: the connection to libvirt was lost before it was sent",
     )
     assert domains[-1].set == []
@@ -257,7 +266,7 @@ def test_an_order_that_waits_is_not_sent_on_a_connection_that_has_ended(connect,
 
 def test_orders_on_a_new_connection_do_not_wait_for_those_on_the_old(connect):
     *_, last = domains = crowded(connect)[0]
-    mover = Mover({SOURCE: (connection := connect(FakeHandle(*domains)))}, Trouble(), seconds=0.01)
+    mover = Mover({SOURCE: (connection := connect(FakeHandle(*domains)))}, UnavailableDomains(), seconds=0.01)
     mover.apply([action(domain, 200 * MIB) for domain in domains[:-1]])
     connection.link = replace(connection.link, calls=Calls(int))
     last.answers.set()
@@ -273,7 +282,7 @@ def test_orders_of_several_connections_have_one_deadline(connect):
     for domain in domains:
         domain.answers.clear()
     connections = {name: connect(FakeHandle(domain), name) for name, domain in zip("ab", domains, strict=True)}
-    mover = Mover(connections, Trouble(), seconds=0.5)
+    mover = Mover(connections, UnavailableDomains(), seconds=0.5)
     began = time.monotonic()
     mover.apply([replace(action(domain, 200 * MIB), key=key) for domain in domains for key in connection_keys(domain)])
     assert time.monotonic() - began < 0.9
@@ -287,7 +296,7 @@ def connection_keys(domain: FakeDomain) -> list[str]:
 def test_the_end_of_a_late_order_wakes_the_loop(connect, domains):
     domains[0].answers.clear()
     woken = threading.Semaphore(0)
-    mover = Mover({SOURCE: connect(FakeHandle(*domains), wake=woken.release)}, Trouble(), seconds=0.01)
+    mover = Mover({SOURCE: connect(FakeHandle(*domains), wake=woken.release)}, UnavailableDomains(), seconds=0.01)
     mover.apply([action(domains[0], 200 * MIB)])
     assert woken.acquire(timeout=10)  # it was connected
     assert not woken.acquire(blocking=False)
@@ -299,7 +308,7 @@ def test_the_end_of_a_late_order_wakes_the_loop(connect, domains):
 def test_an_order_under_which_the_connection_ends_may_have_been_taken(connect, domains, end):
     handle = FakeHandle(*domains)
     domains[0].refusal = error(libvirt.VIR_ERR_RPC, "connection reset")
-    mover = Mover({SOURCE: connect(handle)}, Trouble())
+    mover = Mover({SOURCE: connect(handle)}, UnavailableDomains())
     order = domains[0].setMemoryFlags
 
     def broken(*what):
@@ -308,11 +317,11 @@ def test_an_order_under_which_the_connection_ends_may_have_been_taken(connect, d
 
     domains[0].setMemoryFlags = broken
     (outcome,) = mover.apply([action(domains[0], 200 * MIB)])
-    assert outcome.result is Result.UNKNOWN
-    assert mover.drain_answers() == {key_of(domains[0]): (Result.DONE, "")}
+    assert outcome.result is OrderResult.UNKNOWN
+    assert mover.drain_answers() == {key_of(domains[0]): (OrderResult.DONE, "")}
 
 
-def drained(mover: Mover, count: int) -> dict[str, tuple[Result, str]]:
+def drained(mover: Mover, count: int) -> dict[str, tuple[OrderResult, str]]:
     """The answers to `count` late orders."""
     answers, deadline = {}, time.monotonic() + 10
     while len(answers) < count and time.monotonic() < deadline:
@@ -323,15 +332,15 @@ def drained(mover: Mover, count: int) -> dict[str, tuple[Result, str]]:
 
 def test_a_hanging_domain_does_not_keep_the_others(connect, domains):
     domains[0].answers.clear()
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains(), seconds=0.1)
     (late,) = mover.apply([action(domains[0], 200 * MIB, row=0), action(domains[1], 200 * MIB, row=1)])
-    assert (late.row, late.result) == (0, Result.UNKNOWN)
+    assert (late.row, late.result) == (0, OrderResult.UNKNOWN)
     assert domains[1].set == [(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)]
 
 
 def test_a_domain_with_an_order_under_way_gets_no_other(connect, domains):
     domains[0].answers.clear()
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains(), seconds=0.1)
     mover.apply([action(domains[0], 200 * MIB)])
     (refusal,) = mover.apply([action(domains[0], 210 * MIB)])
     assert refusal.message.endswith("it is still busy with the previous change")
@@ -344,48 +353,50 @@ def test_a_domain_with_an_order_under_way_gets_no_other(connect, domains):
 @pytest.mark.parametrize(
     ("refusal", "answer"),
     [
-        (None, (Result.DONE, "")),
+        (None, (OrderResult.DONE, "")),
         (
             error(libvirt.VIR_ERR_OPERATION_INVALID, "domain is not running"),
-            (Result.REFUSED, "the balloon was not set to 200 MiB: domain is not running"),
+            (OrderResult.REFUSED, "the balloon was not set to 200 MiB: domain is not running"),
         ),
     ],
 )
 def test_a_late_order_is_unknown_until_libvirt_answers_and_that_is_told_once(connect, domains, refusal, answer, caplog):
     domains[0].refusal = refusal
     domains[0].answers.clear()
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble(), seconds=0.1)
-    assert [late.result for late in mover.apply([action(domains[0], 200 * MIB)])] == [Result.UNKNOWN]
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains(), seconds=0.1)
+    assert [late.result for late in mover.apply([action(domains[0], 200 * MIB)])] == [OrderResult.UNKNOWN]
     assert mover.drain_answers() == {}
     domains[0].answers.set()
     caplog.clear()
     assert drained(mover, 1) == {key_of(domains[0]): answer}
     assert mover.drain_answers() == {}
-    assert caplog.messages == [f"domain guest1: {answer[1]}"] * (answer[0] is Result.REFUSED)
+    assert caplog.messages == [f"domain guest1: {answer[1]}"] * (answer[0] is OrderResult.REFUSED)
 
 
 def test_an_unresponsive_domain_is_not_tried(connect, domains):
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble(unresponsive={key_of(domains[0])}))
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains(unresponsive={key_of(domains[0])}))
     (refusal,) = mover.apply([action(domains[0], 200 * MIB)])
     assert refusal.message.endswith("the domain's QEMU does not answer")
     assert domains[0].set == []
 
 
 def test_a_vanished_domain_is_refused(connect, domains):
-    mover = Mover({SOURCE: connect(FakeHandle(domains[0]))}, Trouble())
+    mover = Mover({SOURCE: connect(FakeHandle(domains[0]))}, UnavailableDomains())
     (refusal,) = mover.apply([action(domains[1], 200 * MIB)])
     assert refusal.message.endswith("the domain is not running")
 
 
 def test_libvirts_words_are_cut_and_without_characters_that_do_not_print(connect, domains):
     domains[0].refusal = error(libvirt.VIR_ERR_OPERATION_INVALID, "no\x1b[2J\n" + "x" * 1000)
-    (refusal,) = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble()).apply([action(domains[0], 200 * MIB)])
+    (refusal,) = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains()).apply(
+        [action(domains[0], 200 * MIB)]
+    )
     assert refusal.message == "the balloon was not set to 200 MiB: no [2J " + "x" * 192 + "…"
 
 
 def test_libvirts_refusal_is_passed_on(connect, domains):
     domains[0].refusal = error(libvirt.VIR_ERR_OPERATION_INVALID, "domain is not running")
-    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, Trouble())
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains())
     (refusal,) = mover.apply([action(domains[0], 200 * MIB)])
     assert refusal.message == "the balloon was not set to 200 MiB: domain is not running"
 
@@ -393,7 +404,7 @@ def test_libvirts_refusal_is_passed_on(connect, domains):
 def test_without_a_connection_everything_is_refused_with_its_error(connect, domains):
     connection = connect(FakeHandle(*domains))
     connection.close()
-    (refusal,) = Mover({SOURCE: connection}, Trouble()).apply([action(domains[0], 200 * MIB)])
+    (refusal,) = Mover({SOURCE: connection}, UnavailableDomains()).apply([action(domains[0], 200 * MIB)])
     assert "fake:///" in refusal.message
     assert domains[0].set == []
 
@@ -408,13 +419,13 @@ def test_nothing_that_waits_is_sent_after_the_end(connect, monkeypatch):
         domain.answers.clear()
     connection, ended = connect(FakeHandle(*domains)), threading.Semaphore(0)
     connection.wake = ended.release
-    mover = Mover({SOURCE: connection}, Trouble(), seconds=0.1)
+    mover = Mover({SOURCE: connection}, UnavailableDomains(), seconds=0.1)
     assert len(mover.apply([action(domain, 200 * MIB) for domain in domains])) == len(domains)
     mover.close()
     for domain in domains:
         domain.answers.set()
     for _ in domains[:-1]:
-        assert ended.acquire(timeout=10)  # by then the lane has begun what there is room for
+        assert ended.acquire(timeout=10)  # by then the queue has begun what there is room for
     mover.drain_answers()
     assert begun == [(key_of(domain),) for domain in domains[:-1]]
     assert domains[-1].set == []

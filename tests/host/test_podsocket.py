@@ -9,9 +9,9 @@ import libvirt
 import pytest
 
 from controller.host import podsocket
+from controller.host.errorhints import explain
 from controller.host.opening import AbsentError, OpeningError
 from controller.host.podsocket import SOCKET, VOLUME, UnsafeSocketError, open_pod
-from controller.host.remedies import explain
 
 UID = "0f5a3c1e-9d2b-4c7a-8e6f-1a2b3c4d5e6f"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from controller.host import pressure as module
-from controller.host.meminfo import Memory
+from controller.host.meminfo import Meminfo
 from controller.host.pressure import Pressure, open_trigger
 
-PLENTY = Memory(total=1000, available=500, swap_used=0)
-SCARCE = Memory(total=1000, available=49, swap_used=0)
+PLENTY = Meminfo(total=1000, available=500, swap_used=0)
+SCARCE = Meminfo(total=1000, available=49, swap_used=0)
 
 
 class Kernel:
@@ -90,7 +90,7 @@ def test_the_trigger_is_written_for_the_kernel(tmp_path):
         assert path.read_bytes() == b"some 150000 1000000\0"
 
 
-class Refusing:
+class RefusingKernel:
     """A kernel that takes no trigger, or only those that it is asked for later."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: int) -> None:
@@ -106,7 +106,7 @@ class Refusing:
 
 def test_a_kernel_that_wants_a_right_for_the_quick_trigger_is_asked_for_the_slow_one(tmp_path, monkeypatch):
     (tmp_path / "memory").touch()
-    kernel = Refusing(monkeypatch, errno.EINVAL)
+    kernel = RefusingKernel(monkeypatch, errno.EINVAL)
     os.close(open_trigger(tmp_path / "memory"))
     assert kernel.asked == [b"some 150000 1000000\0", b"some 300000 2000000\0"]
 
@@ -114,7 +114,7 @@ def test_a_kernel_that_wants_a_right_for_the_quick_trigger_is_asked_for_the_slow
 @pytest.mark.parametrize("errors", [(errno.EINVAL, errno.EINVAL), (errno.EPERM,)])
 def test_a_kernel_that_takes_no_trigger_has_none_open(tmp_path, monkeypatch, errors):
     (tmp_path / "memory").touch()
-    kernel = Refusing(monkeypatch, *errors)
+    kernel = RefusingKernel(monkeypatch, *errors)
     closed = []
     close = os.close
     monkeypatch.setattr(module.os, "close", lambda descriptor: closed.append(descriptor) or close(descriptor))

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from fake_proc import MIB, FakeProc, facts, uuid_of
 
-from controller.host.followed import RETRY_SECONDS, allow_descriptors
+from controller.host.processfiles import RETRY_S, allow_descriptors
 from controller.host.resident import NOT_RESIDENT, Resident
 
 
-class Watch:
+class TimedResident:
     """A Resident, and a clock."""
 
     def __init__(self, proc: FakeProc) -> None:
@@ -41,7 +41,7 @@ def proc(tmp_path):
 
 @pytest.fixture
 def watch(proc):
-    watch = Watch(proc)
+    watch = TimedResident(proc)
     yield watch
     watch.resident.close()
 
@@ -150,7 +150,7 @@ def test_a_process_that_can_be_read_no_more_is_searched_for_again(proc, watch):
 
 
 def test_a_process_that_ends_while_it_is_searched_for_is_said_to_be_gone(watch, monkeypatch):
-    monkeypatch.setattr("controller.host.followed.find", lambda *_: {uuid_of("a"): (7,)})
+    monkeypatch.setattr("controller.host.processfiles.find", lambda *_: {uuid_of("a"): (7,)})
     assert watch.read(facts("a")) == [-1]
     assert watch.troubles() == {"a": "process 7: No such file or directory"}
 
@@ -178,7 +178,7 @@ def test_of_many_processes_with_one_uuid_four_are_told(proc, watch):
 
 def test_a_process_of_another_domain_under_a_number_just_found_is_not_opened(proc, watch, monkeypatch):
     proc.start("b", 7, 900)
-    monkeypatch.setattr("controller.host.followed.find", lambda *_: {uuid_of("a"): (7,)})
+    monkeypatch.setattr("controller.host.processfiles.find", lambda *_: {uuid_of("a"): (7,)})
     assert watch.read(facts("a")) == [-1]
     assert watch.troubles() == {"a": "process 7 is not the domain's any more"}
 
@@ -276,7 +276,7 @@ def test_without_a_free_descriptor_a_process_is_found_later(proc, watch):
             os.close(each)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert watch.troubles() == {"a": f"{proc.path} cannot be read: Too many open files"}
-    watch.now += RETRY_SECONDS
+    watch.now += RETRY_S
     assert watch.read(domain) == [100]
 
 

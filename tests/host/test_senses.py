@@ -10,8 +10,8 @@ from fake_proc import MIB, FakeProc, Triggers, facts
 from controller.engine.inventory import Pod
 from controller.host.senses import (
     BURST,
-    HANGS_SECONDS,
-    PASS_SECONDS,
+    HANGS_S,
+    PASS_S,
     REFILL,
     Sense,
     Senses,
@@ -20,7 +20,7 @@ from controller.host.senses import (
 )
 
 
-class Host:
+class FakeProcesses:
     """Domains in a made-up /proc, and a clock that goes on by a quarter of a second from pass to pass."""
 
     def __init__(self, proc: FakeProc) -> None:
@@ -63,7 +63,7 @@ def proc(tmp_path):
 
 @pytest.fixture
 def host(proc):
-    return Host(proc)
+    return FakeProcesses(proc)
 
 
 def test_growth_wakes_the_loop_and_is_told_once(host):
@@ -310,7 +310,7 @@ def test_a_reason_that_keeps_more_domains_away_is_logged_once(host, caplog):
 def test_what_was_felt_before_a_pass_hangs_is_felt_no_more(host):
     host.add("a", 7, 100)
     host.hold(7, 100, 220)
-    host.now += HANGS_SECONDS
+    host.now += HANGS_S
     assert host.senses.feel().keys == ("a",)
     host.now += 0.1
     assert host.senses.feel().keys == ()
@@ -328,7 +328,7 @@ def test_a_pass_that_hangs_is_told(host):
     senses = Senses(host.proc.path, host.proc.sys, inventory, host.wake, clock=lambda: host.now)
     senses.start()
     assert hangs.wait(10)
-    host.now += HANGS_SECONDS + 0.1
+    host.now += HANGS_S + 0.1
     told = {each.trouble for each in senses.status()}
     go_on.set()
     senses.close()
@@ -339,7 +339,7 @@ def test_senses_that_were_never_started_say_so(host):
     assert {each.trouble for each in host.senses.status()} == {"the thread that reads it has ended; see the log"}
 
 
-@pytest.mark.parametrize(("took", "rest"), [(0.001, PASS_SECONDS), (0.01, 0.5)])
+@pytest.mark.parametrize(("took", "rest"), [(0.001, PASS_S), (0.01, 0.5)])
 def test_a_pass_is_followed_by_a_rest_that_keeps_the_load_low(host, monkeypatch, took, rest):
     rests, times = [], iter((1.0, 1.0 + took))
     monkeypatch.setattr("controller.host.senses.time.thread_time", lambda: next(times))

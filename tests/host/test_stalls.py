@@ -5,13 +5,13 @@ import os
 import pytest
 from fake_proc import FakeProc, Triggers, facts, uuid_of
 
-from controller.host.followed import RETRY_SECONDS
+from controller.host.processfiles import RETRY_S
 from controller.host.stalls import Stalls
 
 SCOPE = "machine.slice/machine-qemu\\x2d1\\x2da.scope"
 
 
-class Watch:
+class TimedStalls:
     """Stalls of a domain `a` whose QEMU is process 7, and a clock."""
 
     def __init__(self, proc: FakeProc, triggers: Triggers) -> None:
@@ -49,7 +49,7 @@ def watch(proc, monkeypatch):
 def watched(proc, monkeypatch):
     triggers = Triggers()
     monkeypatch.setattr("controller.host.stalls.open_trigger", triggers.open)
-    watch = Watch(proc, triggers)
+    watch = TimedStalls(proc, triggers)
     yield watch
     watch.stalls.close()
     triggers.close()
@@ -92,7 +92,7 @@ def test_beside_v1_cgroups_of_v2_are_elsewhere(proc, monkeypatch):
 
 
 def test_without_v2_nobody_is_searched_for_and_that_is_said(proc, monkeypatch):
-    monkeypatch.setattr("controller.host.followed.find", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr("controller.host.processfiles.find", lambda *_: pytest.fail("searched"))
     for watch in watched(proc, monkeypatch):
         assert watch.read() == [False]
         assert watch.trouble() == f"{proc.sys}/fs/cgroup holds no cgroups of v2"
@@ -121,9 +121,9 @@ def test_a_kernel_that_refuses_the_trigger_is_not_asked_again(proc, watch, monke
     assert watch.trouble() == "no trigger on its cgroup's memory.pressure: Read-only file system"
     searched = []
     monkeypatch.setattr(
-        "controller.host.followed.find", lambda _, names, *__: searched.append(names) or dict.fromkeys(names, ())
+        "controller.host.processfiles.find", lambda _, names, *__: searched.append(names) or dict.fromkeys(names, ())
     )
-    watch.now += RETRY_SECONDS
+    watch.now += RETRY_S
     assert watch.read() == [False, False]
     assert searched == [{uuid_of("late"): "late"}]
 
@@ -143,7 +143,7 @@ def test_a_cgroup_that_is_gone_stalls_no_more_and_the_process_is_searched_for_ag
     watch.triggers.remove(watch.pressure())
     assert watch.read() == [False]
     assert watch.trouble() == "its cgroup is gone, or the kernel took the trigger back"
-    watch.now += RETRY_SECONDS
+    watch.now += RETRY_S
     watch.read()
     assert watch.trouble() == ""
 

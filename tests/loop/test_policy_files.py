@@ -9,7 +9,7 @@ import pytest
 from controller import policyfiles
 from controller.engine.ownership import NodeIdentity
 from controller.policyfiles import located, names, read_folder
-from controller.standalone import PolicyFolder
+from controller.policyfolder import PolicyFolder
 
 STRANGER = 4711
 """A user ID that nobody has."""

@@ -10,7 +10,7 @@ import pytest
 
 from controller.engine.ownership import NodeIdentity
 from controller.policyfiles import Found
-from controller.standalone import (
+from controller.policyfolder import (
     ABSENCE_S,
     RESCAN_S,
     SETTLED_S,

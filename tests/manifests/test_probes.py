@@ -23,7 +23,7 @@ def probes() -> Iterator[tuple[str, list[str]]]:
             yield f"{container['name']} {probe}", container[probe]["exec"]["command"]
 
 
-class Endpoint(BaseHTTPRequestHandler):
+class UnreadyEndpoint(BaseHTTPRequestHandler):
     """Healthy, and not ready."""
 
     def do_GET(self) -> None:
@@ -37,7 +37,7 @@ class Endpoint(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with HTTPServer(("127.0.0.1", 0), Endpoint) as server:
+    with HTTPServer(("127.0.0.1", 0), UnreadyEndpoint) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield server.server_port

@@ -14,31 +14,31 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from controller.engine.state import State
+from controller.observe import clients
 from controller.observe import http as http_module
-from controller.observe import wire
 from controller.observe.address import DEFAULT_LISTEN, Address
-from controller.observe.board import SILENCE_S, Board, Publication
+from controller.observe.clients import IDLE_CLIENTS, QUEUED_REQUESTS, REQUEST_LIMIT, TAKEN_ANSWERS, THREADS
 from controller.observe.http import NO_PAGES, Endpoint, ListenError, Page, Reply
-from controller.observe.wire import IDLE_CLIENTS, QUEUED_REQUESTS, REQUEST_LIMIT, TAKEN_ANSWERS, THREADS
+from controller.observe.statusstore import SILENCE_S, StatusSnapshot, StatusStore
 
 LOOPBACK = Address("127.0.0.1", 0)
 
 
-class FakeConnection:
+class ServedConnection:
     def __init__(self, uri: str = "qemu:///system", error: str = "") -> None:
         self.uri, self.connected, self.error = uri, not error, error
 
 
 class Served:
-    """A board with its endpoint."""
+    """A status store with its endpoint."""
 
     def __init__(self, more: Mapping[str, Page] = NO_PAGES) -> None:
         self.now = 100.0
-        self.board = Board("node-1", lambda: self.now)
-        self.endpoint = Endpoint(LOOPBACK, self.board, more=more)
+        self.status_store = StatusStore("node-1", lambda: self.now)
+        self.endpoint = Endpoint(LOOPBACK, self.status_store, more=more)
 
-    def publish(self, *connections: FakeConnection, looked: bool = True, problems: tuple[str, ...] = ()) -> None:
-        self.board.publish(Publication(self.now, State.initial(), connections, problems, looked))
+    def publish(self, *connections: ServedConnection, looked: bool = True, problems: tuple[str, ...] = ()) -> None:
+        self.status_store.publish(StatusSnapshot(self.now, State.initial(), connections, problems, looked))
 
     def ask(self, method: str, path: str) -> tuple[int, dict[str, str], str]:
         """Status, headers and body."""
@@ -67,12 +67,12 @@ def endpoint() -> Iterator[Served]:
 @pytest.fixture
 def served(endpoint: Served) -> Served:
     endpoint.now += 1000
-    endpoint.publish(FakeConnection())
+    endpoint.publish(ServedConnection())
     return endpoint
 
 
 def test_state_is_the_whole_published_state_as_json(served):
-    served.publish(FakeConnection(), problems=("a.yaml: broken",))
+    served.publish(ServedConnection(), problems=("a.yaml: broken",))
     status, headers, body = served.ask("GET", "/state")
     state = json.loads(body)
     assert (status, headers["Content-Type"]) == (200, "application/json")
@@ -82,9 +82,9 @@ def test_state_is_the_whole_published_state_as_json(served):
 
 
 def test_before_the_first_turn_the_state_is_empty_and_the_probes_say_so():
-    board = Board("node-1", lambda: 0.0)
-    assert (board.document()["node"], board.document()["domains"]) == ({"name": "node-1"}, [])
-    assert board.health().reasons == board.readiness().reasons == ("the loop has not run yet",)
+    status_store = StatusStore("node-1", lambda: 0.0)
+    assert (status_store.document()["node"], status_store.document()["domains"]) == ({"name": "node-1"}, [])
+    assert status_store.health().reasons == status_store.readiness().reasons == ("the loop has not run yet",)
 
 
 def test_alive_while_the_loop_turns(served):
@@ -98,18 +98,18 @@ def test_not_alive_when_the_loop_hangs(served):
 
 
 def test_alive_without_libvirt_but_not_ready(served):
-    served.publish(FakeConnection(error="qemu:///system: no socket; is libvirtd running?"))
+    served.publish(ServedConnection(error="qemu:///system: no socket; is libvirtd running?"))
     assert served.ask("GET", "/healthz")[0] == 200
     assert served.ask("GET", "/readyz")[::2] == (503, "qemu:///system: no socket; is libvirtd running?\n")
 
 
 def test_not_ready_before_the_first_look(served):
-    served.publish(FakeConnection(), looked=False)
+    served.publish(ServedConnection(), looked=False)
     assert served.ask("GET", "/readyz")[::2] == (503, "the first look is not done\n")
 
 
 def test_ready_while_one_of_several_connections_works(served):
-    served.publish(FakeConnection("a:///", error="a:///: gone"), FakeConnection("b:///"))
+    served.publish(ServedConnection("a:///", error="a:///: gone"), ServedConnection("b:///"))
     assert served.ask("GET", "/readyz")[::2] == (200, "ok\n")
 
 
@@ -152,7 +152,7 @@ def test_lines_may_end_as_a_person_types_them(served):
 
 
 def test_a_client_that_sends_drop_by_drop_is_turned_away_in_time(served, monkeypatch):
-    monkeypatch.setattr(wire, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(clients, "REQUEST_TIMEOUT_S", 0.3)
     with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=0.02) as connection:
         connection.sendall(b"GET /state HTTP/1.1\r\nX: ")
         reply = None
@@ -181,7 +181,7 @@ def test_garbage_does_no_harm(served, garbage):
     assert served.ask("GET", "/state")[0] == 200
 
 
-class Crowd:
+class ManyClients:
     """Clients that connect and send what they are given, at once."""
 
     def __init__(self, served: Served, count: int, sent: bytes = b"", received: int = 2**16) -> None:
@@ -193,7 +193,7 @@ class Crowd:
             each.connect(("127.0.0.1", served.endpoint.port))
             each.sendall(sent)
 
-    def __enter__(self) -> "Crowd":
+    def __enter__(self) -> "ManyClients":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -204,13 +204,13 @@ class Crowd:
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nX: "], ids=["nothing", "half a request"])
 @pytest.mark.parametrize("count", [IDLE_CLIENTS, 3 * IDLE_CLIENTS])
 def test_clients_that_send_no_request_keep_nobody_waiting(served, count, sent):
-    with Crowd(served, count, sent):
+    with ManyClients(served, count, sent):
         for page in ("/healthz", "/state", "/metrics"):
             assert served.ask("GET", page)[0] == 200
 
 
 def test_of_too_many_clients_that_send_nothing_the_first_is_turned_away(served):
-    with Crowd(served, IDLE_CLIENTS + 1) as idle:
+    with ManyClients(served, IDLE_CLIENTS + 1) as idle:
         first, second, *_, last = idle.sockets
         assert first.recv(1) == b""
         for each in (second, last):
@@ -227,21 +227,21 @@ def large() -> Iterator[Served]:
     """With a page that is slow to take."""
     served = Served({"/large": lambda _query: Reply(HTTPStatus.OK, "text/plain", LARGE)})
     with served.endpoint:
-        served.publish(FakeConnection())
+        served.publish(ServedConnection())
         yield served
 
 
 def test_clients_that_take_no_answer_keep_nobody_waiting(large):
-    with Crowd(large, 3 * TAKEN_ANSWERS, b"GET /large HTTP/1.1\r\n\r\n", received=4096):
+    with ManyClients(large, 3 * TAKEN_ANSWERS, b"GET /large HTTP/1.1\r\n\r\n", received=4096):
         for page in ("/healthz", "/state", "/metrics", "/large"):
             assert large.ask("GET", page)[0] == 200
 
 
 def test_a_client_that_takes_no_answer_is_turned_away_in_time(large, monkeypatch):
-    monkeypatch.setattr(wire, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(clients, "REQUEST_TIMEOUT_S", 0.3)
     turned_away = threading.Event()
-    monkeypatch.setattr(wire._log, "debug", lambda *_: turned_away.set())
-    with Crowd(large, 1, b"GET /large HTTP/1.1\r\n\r\n", received=4096) as slow:
+    monkeypatch.setattr(clients._log, "debug", lambda *_: turned_away.set())
+    with ManyClients(large, 1, b"GET /large HTTP/1.1\r\n\r\n", received=4096) as slow:
         assert turned_away.wait(60)
         assert 0 < len(slow.sockets[0].makefile("rb").read()) < len(LARGE)
 
@@ -250,7 +250,7 @@ def test_whoever_takes_a_large_answer_gets_all_of_it(large):
     assert large.ask("GET", "/large")[2] == LARGE.decode()
 
 
-class Held:
+class HeldPage:
     """A page whose answers are made when the test says so."""
 
     def __init__(self) -> None:
@@ -263,12 +263,12 @@ class Held:
 
 
 @pytest.fixture
-def held() -> Iterator[tuple[Served, Held]]:
+def held() -> Iterator[tuple[Served, HeldPage]]:
     """With a page that is slow to make, and all threads that make pages at it."""
-    page = Held()
+    page = HeldPage()
     served = Served({"/held": page})
-    with served.endpoint, Crowd(served, THREADS, HELD) as busy:
-        served.publish(FakeConnection())
+    with served.endpoint, ManyClients(served, THREADS, HELD) as busy:
+        served.publish(ServedConnection())
         assert all(page.begun.acquire(timeout=60) for _ in range(THREADS))
         yield served, page
         page.hold.set()
@@ -285,7 +285,7 @@ def test_probes_are_answered_while_answers_are_being_made(held):
 
 def test_requests_wait_for_their_turn_and_too_many_are_turned_away(held):
     served, page = held
-    with Crowd(served, QUEUED_REQUESTS - THREADS, HELD) as patient:
+    with ManyClients(served, QUEUED_REQUESTS - THREADS, HELD) as patient:
         assert served.ask("GET", "/healthz")[0] == 200
         assert served.send(HELD) == b""
         page.hold.set()
@@ -298,7 +298,7 @@ def test_a_page_that_fails_is_logged_and_the_next_request_is_answered(caplog):
 
     served = Served({"/broken": broken})
     with served.endpoint:
-        served.publish(FakeConnection())
+        served.publish(ServedConnection())
         assert served.send(b"GET /broken HTTP/1.1\r\n\r\n") == b""
         assert served.ask("GET", "/state")[0] == 200
     assert [record.message for record in caplog.records] == ["HTTP request failed"]
@@ -307,8 +307,8 @@ def test_a_page_that_fails_is_logged_and_the_next_request_is_answered(caplog):
 def test_the_end_cuts_off_whoever_is_connected():
     other = Served()
     with other.endpoint:
-        idle = Crowd(other, 3)
-        other.publish(FakeConnection())
+        idle = ManyClients(other, 3)
+        other.publish(ServedConnection())
         assert other.ask("GET", "/healthz")[0] == 200
     with idle:
         assert [each.recv(1) for each in idle.sockets] == [b""] * 3
@@ -318,7 +318,7 @@ def test_the_end_cuts_off_also_who_is_being_let_in():
     for _ in range(20):
         served = Served()
         with served.endpoint:
-            crowd = Crowd(served, 10)
+            crowd = ManyClients(served, 10)
         with crowd:
             assert all(cut_off(each) for each in crowd.sockets)
 
@@ -336,7 +336,7 @@ def test_a_port_that_somebody_has_is_said_waited_for_and_had_when_it_is_free(ser
     caplog.set_level("INFO")
     with socket.create_server(("127.0.0.1", 0)) as squatter:
         port = squatter.getsockname()[1]
-        endpoint = Endpoint(Address("127.0.0.1", port), served.board)
+        endpoint = Endpoint(Address("127.0.0.1", port), served.status_store)
         assert endpoint.port == 0
         with endpoint:
             pass  # it ends at once, whatever it waits for
@@ -369,13 +369,13 @@ def await_connection(port: int) -> closing[http.client.HTTPConnection]:
 
 
 def test_an_address_that_is_not_here_yet_is_waited_for(served, caplog):
-    assert Endpoint(Address("192.0.2.1", 9178), served.board).port == 0
+    assert Endpoint(Address("192.0.2.1", 9178), served.status_store).port == 0
     assert "--listen 192.0.2.1:9178: Cannot assign requested address; choose another address, or none" in caplog.text
 
 
 def test_an_address_that_makes_no_sense_is_refused_with_the_remedy(served):
     with pytest.raises(ListenError, match=r"--listen nowhere\.invalid:9178: .*; choose another address, or none"):
-        Endpoint(Address("nowhere.invalid", 9178), served.board)
+        Endpoint(Address("nowhere.invalid", 9178), served.status_store)
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_metrics_are_in_the_format_that_is_asked_for_whatever_its_parameters(ser
 
 
 def test_metrics_of_a_connection_whose_uri_no_encoding_has_are_served(served):
-    served.publish(FakeConnection("qemu:///\udcff"))
+    served.publish(ServedConnection("qemu:///\udcff"))
     status, _, text = served.ask("GET", "/metrics")
     assert (status, 'ballast_libvirt_connected{uri="qemu:///?"} 1.0' in text) == (200, True)
 
@@ -484,7 +484,7 @@ def test_names_that_were_given_are_answered_to():
 
 
 def test_listening_beyond_loopback_is_warned_of(served, caplog):
-    with Endpoint(Address("0.0.0.0", 0), served.board):  # noqa: S104 - the warning is what this is about
+    with Endpoint(Address("0.0.0.0", 0), served.status_store):  # noqa: S104 - the warning is what this is about
         assert "there is no login" in caplog.text
 
 

@@ -11,7 +11,7 @@ import pytest
 from controller.api.printable import printable
 from controller.engine.decision import Action, Figures, Notice
 from controller.engine.reasons import Reason
-from controller.observe.journal import Journal
+from controller.observe.eventlog import EventLog
 from controller.observe.log import configure
 from controller.observe.remarks import Remark
 from controller.observe.text import change, mib, seconds
@@ -27,7 +27,7 @@ def no_advice(_notice: Notice) -> str:
 
 def notices(notices: list[Notice]) -> None:
     """Log them, without a word on what to do about them."""
-    Journal().notices(notices, no_advice)
+    EventLog().notices(notices, no_advice)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]
 
 def test_an_action_is_one_line_with_its_numbers_and_reason(lines):
     take = lines()
-    Journal().actions([GROW], {})
+    EventLog().actions([GROW], {})
     (line,) = map(json.loads, take())
     assert line["message"] == ("web: 512 MiB -> 768 MiB (+256 MiB): forecast demand needs more memory [ForecastGrow]")
     assert (line["event"], line["domain"], line["key"]) == ("action", "web", "u1")
@@ -66,14 +66,14 @@ def test_an_action_is_one_line_with_its_numbers_and_reason(lines):
 
 def test_an_action_on_a_domain_of_unknown_demand_has_no_number_for_it(lines):
     take = lines()
-    Journal().actions([Action(0, "u1", "web", 512 * MIB, 768 * MIB, Reason.RELEASE_RESTORE)], {})
+    EventLog().actions([Action(0, "u1", "web", 512 * MIB, 768 * MIB, Reason.RELEASE_RESTORE)], {})
     (line,) = map(json.loads, take())
     assert (line["demand_mib"], line["forecast_mib"]) == (None, None)
 
 
 def test_a_proposal_says_that_nothing_was_done(lines):
     take = lines()
-    Journal().proposals([GROW])
+    EventLog().proposals([GROW])
     (line,) = map(json.loads, take())
     assert line["message"].startswith("web: would change 512 MiB -> 768 MiB (+256 MiB): ")
     assert line["event"] == "proposal"
@@ -81,18 +81,18 @@ def test_a_proposal_says_that_nothing_was_done(lines):
 
 def test_a_refusal_takes_the_place_of_the_action_and_is_said_once_until_it_changes(lines):
     take = lines()
-    journal = Journal()
+    event_log = EventLog()
     for message in ("busy", "busy", "gone"):
-        journal.actions([GROW], {"u1": message})
+        event_log.actions([GROW], {"u1": message})
     assert [json.loads(line)["error"] for line in take()] == ["busy", "gone"]
 
 
 def test_a_refusal_is_said_again_after_a_success(lines):
     take = lines()
-    journal = Journal()
-    journal.actions([GROW], {"u1": "busy"})
-    journal.actions([GROW], {})
-    journal.actions([GROW], {"u1": "busy"})
+    event_log = EventLog()
+    event_log.actions([GROW], {"u1": "busy"})
+    event_log.actions([GROW], {})
+    event_log.actions([GROW], {"u1": "busy"})
     assert [json.loads(line)["event"] for line in take()] == ["refusal", "action", "refusal"]
 
 
@@ -106,7 +106,7 @@ def test_a_notice_is_one_line_and_a_warning_where_someone_should_act(lines):
 
 def test_a_notice_says_what_can_be_done_about_it(lines):
     take = lines()
-    Journal().notices([Notice("u2", "db", Reason.INVALID_WISHES)], lambda notice: f"mend {notice.name}")
+    EventLog().notices([Notice("u2", "db", Reason.INVALID_WISHES)], lambda notice: f"mend {notice.name}")
     (line,) = map(json.loads, take())
     text = "db: the wishes in the domain's metadata or its pod's annotations are not valid: mend db [InvalidWishes]"
     assert (line["message"], line["advice"]) == (text, "mend db")
@@ -114,34 +114,34 @@ def test_a_notice_says_what_can_be_done_about_it(lines):
 
 def test_a_remark_is_said_when_it_begins_to_hold(lines):
     take = lines()
-    journal = Journal()
+    event_log = EventLog()
     conflict, elsewhere = Remark("conflict", "second", "lost web"), Remark("elsewhere", "far", "not here")
-    journal.remarks([conflict, elsewhere])
-    journal.remarks([conflict, elsewhere])
+    event_log.remarks([conflict, elsewhere])
+    event_log.remarks([conflict, elsewhere])
     first, second = map(json.loads, take())
     assert (first["level"], first["event"], first["policy"]) == ("warning", "conflict", "second")
     assert (second["level"], second["message"]) == ("info", "not here")
-    journal.remarks([])
-    journal.remarks([conflict])
+    event_log.remarks([])
+    event_log.remarks([conflict])
     assert [json.loads(line)["message"] for line in take()] == ["lost web"]
 
 
 def test_a_refusal_is_said_again_of_a_domain_that_was_gone(lines):
     take = lines()
-    journal = Journal()
-    journal.actions([GROW], {"u1": "busy"})
-    journal.forget(["u1", "stranger"])
-    journal.actions([GROW], {"u1": "busy"})
+    event_log = EventLog()
+    event_log.actions([GROW], {"u1": "busy"})
+    event_log.forget(["u1", "stranger"])
+    event_log.actions([GROW], {"u1": "busy"})
     assert [json.loads(line)["error"] for line in take()] == ["busy", "busy"]
 
 
 def test_a_look_that_changed_nothing_leaves_no_line(lines):
     take = lines(level="debug")
-    journal = Journal()
-    journal.notices([], no_advice)
-    journal.remarks([])
-    journal.proposals([])
-    journal.actions([], {})
+    event_log = EventLog()
+    event_log.notices([], no_advice)
+    event_log.remarks([])
+    event_log.proposals([])
+    event_log.actions([], {})
     assert take() == []
 
 
@@ -157,10 +157,10 @@ def to_file(lines, monkeypatch, tmp_path) -> Iterator[Callable[..., list[str]]]:
     """Logs one record of each level and an exception to a file, with a JOURNAL_STREAM; gives the lines of the file."""
     lines()
 
-    def log(style: str, journal: Callable[[os.stat_result], str]) -> list[str]:
+    def log(style: str, event_log: Callable[[os.stat_result], str]) -> list[str]:
         path = tmp_path / "stderr"
         with path.open("w") as stream:
-            monkeypatch.setenv("JOURNAL_STREAM", journal(os.fstat(stream.fileno())))
+            monkeypatch.setenv("JOURNAL_STREAM", event_log(os.fstat(stream.fileno())))
             configure(style, "debug", stream)
             for level in ("debug", "info", "warning", "error", "critical"):
                 logging.getLogger("controller.x").log(getattr(logging, level.upper()), "a %s", level)
@@ -194,7 +194,7 @@ def test_json_lines_to_the_journal_have_their_priority(to_file):
 
 
 @pytest.mark.parametrize(
-    "journal",
+    "event_log",
     [
         lambda _: "",
         lambda _: "8:1",
@@ -203,10 +203,10 @@ def test_json_lines_to_the_journal_have_their_priority(to_file):
         lambda status: f"{itself(status)}\n",
     ],
 )
-def test_a_stream_that_is_not_the_journal_has_times_and_no_priorities(to_file, journal):
-    told = to_file("human", journal)
+def test_a_stream_that_is_not_the_journal_has_times_and_no_priorities(to_file, event_log):
+    told = to_file("human", event_log)
     assert [line[19:] for line in told[:2]] == [" DEBUG a debug", " INFO a info"]
-    assert all(line.startswith("{") for line in to_file("json", journal))
+    assert all(line.startswith("{") for line in to_file("json", event_log))
 
 
 def test_a_stream_without_a_descriptor_is_not_the_journal(lines, monkeypatch):
@@ -245,7 +245,7 @@ def test_what_does_not_print_is_escaped_in_a_traceback_too(lines, style):
 
 def test_levels_below_the_one_chosen_are_silent(lines):
     take = lines(level="error")
-    Journal().actions([GROW], {})
+    EventLog().actions([GROW], {})
     assert take() == []
 
 

@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controller import __version__
 from controller.engine.reasons import Reason
+from controller.observe.loopcounters import LoopCounters
 from controller.observe.metrics import StateCollector, loop_metrics, registry
-from controller.observe.tally import Tally
 
 MIB = 2**20
 REASONS = [str(reason) for reason in Reason]
@@ -40,9 +40,9 @@ def domain(**figures: object) -> dict[str, object]:
     return identity | figures
 
 
-def scrape(board: FakeBoard) -> CollectorRegistry:
+def scrape(status_store: FakeBoard) -> CollectorRegistry:
     own = CollectorRegistry()
-    own.register(StateCollector(board))
+    own.register(StateCollector(status_store))
     return own
 
 
@@ -132,9 +132,9 @@ def test_domains_are_counted_by_the_outcome_of_their_last_decision():
 
 
 def test_series_of_domains_can_be_left_out():
-    tally = Tally(lambda: 0.0)
-    board = FakeBoard(node={"name": "n", "domains": 1}, domains=[domain(demand=5, looks=3)])
-    own = registry(board, loop_metrics(tally, per_domain=False))
+    loop_counters = LoopCounters(lambda: 0.0)
+    status_store = FakeBoard(node={"name": "n", "domains": 1}, domains=[domain(demand=5, looks=3)])
+    own = registry(status_store, loop_metrics(loop_counters, per_domain=False))
     series = [sample for family in own.collect() for sample in family.samples]
     assert [sample.name for sample in series if "domain" in sample.labels or "key" in sample.labels] == []
     assert own.get_sample_value("ballast_domains") == 1
@@ -152,10 +152,10 @@ def test_a_loop_that_has_not_run_has_no_time():
 
 
 def test_no_series_tells_when_a_counter_began():
-    tally = Tally(lambda: 0.0)
+    loop_counters = LoopCounters(lambda: 0.0)
     series = [
         sample.name
-        for each in registry(FakeBoard(), loop_metrics(tally, per_domain=True)).collect()
+        for each in registry(FakeBoard(), loop_metrics(loop_counters, per_domain=True)).collect()
         for sample in each.samples
     ]
     assert "ballast_step_duration_seconds_count" in series

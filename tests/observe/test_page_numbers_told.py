@@ -4,13 +4,13 @@ from itertools import pairwise
 
 import pytest
 
-from controller.observe import wire
-from controller.observe.board import SILENCE_S
-from controller.observe.chronicle import DECISIONS
+from controller.observe import clients
+from controller.observe.decisionhistory import DECISIONS
 from controller.observe.explain import EXPLAINED, NAMED, NEAR, OTHERS, TOGETHER_S
+from controller.observe.loopcounters import CALL_BUCKETS_S, STEP_BUCKETS_S
 from controller.observe.sparkline import HEIGHT, WIDTH
-from controller.observe.tally import CALL_BUCKETS_S, STEP_BUCKETS_S
-from controller.observe.trail import POINTS, STEP_S
+from controller.observe.statusstore import SILENCE_S
+from controller.observe.timeseries import POINTS, STEP_S
 
 KIB = 1024
 QUARTER_OF_AN_HOUR = 900
@@ -21,15 +21,15 @@ QUARTER_OF_AN_HOUR = 900
     [
         (
             "SECURITY.md",
-            f"A request has {wire.REQUEST_LIMIT / KIB:g} KiB and {wire.REQUEST_TIMEOUT_S:g} s, its answer "
-            f"{wire.REQUEST_TIMEOUT_S:g} s more",
+            f"A request has {clients.REQUEST_LIMIT / KIB:g} KiB and {clients.REQUEST_TIMEOUT_S:g} s, its answer "
+            f"{clients.REQUEST_TIMEOUT_S:g} s more",
         ),
         (
             "SECURITY.md",
-            f"Of {wire.IDLE_CLIENTS} clients that have not asked yet, and of {wire.TAKEN_ANSWERS} that take an answer, "
-            "the first gives way to the next",
+            f"Of {clients.IDLE_CLIENTS} clients that have not asked yet, and of {clients.TAKEN_ANSWERS} that take an "
+            "answer, the first gives way to the next",
         ),
-        ("SECURITY.md", f"{wire.QUEUED_REQUESTS} requests wait for the {wire.THREADS} threads that make answers"),
+        ("SECURITY.md", f"{clients.QUEUED_REQUESTS} requests wait for the {clients.THREADS} threads that make answers"),
         ("controller/README.md", f"Memory given in the {TOGETHER_S:g} s before"),
         ("controller/README.md", f"twelve a domain, and a point of the chart every {STEP_S:g} s"),
         ("manifests/monitoring/README.md", f"more than {SILENCE_S:g} s ago means that it hangs"),

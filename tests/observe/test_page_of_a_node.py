@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from controller.observe.page import detail, overview
-from controller.observe.trail import FEWEST, POINTS, Trail
+from controller.observe.timeseries import FEWEST, POINTS, TimeSeries
 
 MIB = 2**20
 NODE = {
@@ -45,20 +45,20 @@ DOMAIN = {
     "advice": "",
     "last_action": None,
 }
-NO_HISTORY = Trail()
+NO_HISTORY = TimeSeries()
 GROWN = {"from": 256 * MIB, "to": 512 * MIB, "age_s": 125.0, "reason": "ForecastGrow", "reason_text": "more is needed"}
 
 
-def history(points: int, begun: dict[str, int]) -> Trail:
+def history(points: int, begun: dict[str, int]) -> TimeSeries:
     """Of a node for so many points, and of its domains for the newest ones only; all sizes 512 MiB."""
     values = np.full((3, len(begun), POINTS), np.nan, dtype=np.float32)
     for row, known in enumerate(begun.values()):
         assert known <= points
         values[:, row, POINTS - known :] = 512 * MIB
-    return Trail(0.0, {key: row for row, key in enumerate(begun)}, values)
+    return TimeSeries(0.0, {key: row for row, key in enumerate(begun)}, values)
 
 
-def page(*domains: dict, senses: tuple[dict, ...] = (), trail: Trail = NO_HISTORY, **node: object) -> str:
+def page(*domains: dict, senses: tuple[dict, ...] = (), time_series: TimeSeries = NO_HISTORY, **node: object) -> str:
     state = {
         "node": NODE | node,
         "version": "1.2",
@@ -69,7 +69,7 @@ def page(*domains: dict, senses: tuple[dict, ...] = (), trail: Trail = NO_HISTOR
         "domains": [*domains],
         "senses": [*senses],
     }
-    return "".join(overview(state, trail))
+    return "".join(overview(state, time_series))
 
 
 def row(**changes: object) -> str:
@@ -169,8 +169,8 @@ EDGES = {"whole": "M2 34 ", "later": r"M\d{2,}\S* 34 "}
     ("points", "span"), [(60, "Last 15 minutes"), (20, "Last 5 minutes"), (4, "Last minute"), (1, "Last minute")]
 )
 def test_charts_begin_where_the_history_of_the_node_begins(points, span):
-    trail = history(points, {"k0": points, "k1": max(points // 2, 1)})
-    shown = page(DOMAIN, DOMAIN | {"key": "k1"}, trail=trail)
+    time_series = history(points, {"k0": points, "k1": max(points // 2, 1)})
+    shown = page(DOMAIN, DOMAIN | {"key": "k1"}, time_series=time_series)
     assert f'data-sort="">{span}</th>' in shown
     assert f'<td class="wide" data-title="{span}">' in shown
     old, young = re.findall('<path class="allocation" d="([^"]*)"', shown.partition("<tbody>")[2])
@@ -179,8 +179,8 @@ def test_charts_begin_where_the_history_of_the_node_begins(points, span):
 
 
 def test_the_chart_of_a_domain_alone_begins_where_its_own_history_begins():
-    trail = history(60, {"k1": 60, "k0": 20})
-    shown = explained(trail=trail)
+    time_series = history(60, {"k1": 60, "k0": 20})
+    shown = explained(time_series=time_series)
     assert '<path class="allocation" d="M2 34 ' in shown
     assert '<p class="more">Last 5 minutes, 0 to 512 MiB</p>' in shown
     assert '<p class="more">' not in explained()
@@ -194,9 +194,9 @@ def test_lines_of_the_charts_are_explained():
     ]
 
 
-def explained(*decisions: dict, trail: Trail = NO_HISTORY, domain: dict = DOMAIN) -> str:
+def explained(*decisions: dict, time_series: TimeSeries = NO_HISTORY, domain: dict = DOMAIN) -> str:
     told = {"domains": [{"domain": domain, "standing": ["It is so."], "decisions": [*decisions]}]}
-    return re.sub("</?bdi>", "", "".join(detail(told, trail, "1.2")))
+    return re.sub("</?bdi>", "", "".join(detail(told, time_series, "1.2")))
 
 
 def test_decisions_about_a_domain_are_told_with_their_age():
@@ -213,6 +213,6 @@ def test_a_domain_without_decisions_was_left_as_it_is():
 
 
 def test_a_domain_that_is_not_there_is_said():
-    shown = "".join(detail({"domains": []}, Trail(), "1.2"))
+    shown = "".join(detail({"domains": []}, TimeSeries(), "1.2"))
     assert "<title>No such domain - Ballast</title>" in shown
     assert "It may have been shut down, or undefined." in shown

@@ -18,10 +18,10 @@ import pytest
 import yaml
 
 from controller.engine.state import State
-from controller.observe import wire
+from controller.observe import clients
 from controller.observe.address import Address
-from controller.observe.board import Board, Publication
 from controller.observe.http import NO_PAGES, Endpoint, Page, Reply
+from controller.observe.statusstore import StatusSnapshot, StatusStore
 from controller.observe.webconfig import CHECKS, LARGEST, BusyError, WebConfig, WebConfigError
 
 PASSWORD = "correct horse"  # noqa: S105 - of these tests alone
@@ -51,16 +51,16 @@ def written(folder: Path, config: dict[str, Any]) -> Path:
     return file
 
 
-class Served:
-    """A board at an endpoint."""
+class SecureServed:
+    """A status store at an endpoint."""
 
     def __init__(self, folder: Path, config: dict[str, Any], pages: Mapping[str, Page] = NO_PAGES) -> None:
         self.folder = folder
         self.file = written(folder, config)
-        board = Board("node-1", lambda: 0.0)
-        board.publish(Publication(0.0, State.initial(), (), (), True))
+        status_store = StatusStore("node-1", lambda: 0.0)
+        status_store.publish(StatusSnapshot(0.0, State.initial(), (), (), True))
         self.config = WebConfig(self.file)
-        self.endpoint = Endpoint(Address("127.0.0.1", 0), board, more=pages, secured=self.config)
+        self.endpoint = Endpoint(Address("127.0.0.1", 0), status_store, more=pages, secured=self.config)
 
     def trust(self, name: str = "server") -> ssl.SSLContext:
         """A client's, for a server with that certificate."""
@@ -85,8 +85,8 @@ def folder(certificates: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(folder: Path) -> Iterator[Served]:
-    served = Served(folder, CONFIG)
+def served(folder: Path) -> Iterator[SecureServed]:
+    served = SecureServed(folder, CONFIG)
     with served.endpoint:
         yield served
 
@@ -152,9 +152,11 @@ def test_clients_that_never_shake_hands_keep_nobody_out(served):
 
 
 def test_a_long_answer_arrives_whole_however_slowly_it_is_taken(folder, monkeypatch):
-    monkeypatch.setattr(wire, "REQUEST_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(clients, "REQUEST_TIMEOUT_S", 60.0)
     body = bytes(range(256)) * 2**14
-    served = Served(folder, CONFIG, {"/long": lambda _request: Reply(HTTPStatus.OK, "application/octet-stream", body)})
+    served = SecureServed(
+        folder, CONFIG, {"/long": lambda _request: Reply(HTTPStatus.OK, "application/octet-stream", body)}
+    )
     served.endpoint._listener.setsockopt(
         socket.SOL_SOCKET, socket.SO_SNDBUF, 2**16
     )  # clients that are let in have the same
@@ -168,7 +170,7 @@ def test_a_long_answer_arrives_whole_however_slowly_it_is_taken(folder, monkeypa
 
 
 def test_a_client_may_have_to_show_a_certificate(folder):
-    with_one, with_another = Served(folder, {"tls_server_config": MUTUAL}), None
+    with_one, with_another = SecureServed(folder, {"tls_server_config": MUTUAL}), None
     with with_one.endpoint:
         context = with_one.trust()
         context.load_cert_chain(folder / "client.pem", folder / "client.key")
@@ -182,7 +184,7 @@ def test_a_client_may_have_to_show_a_certificate(folder):
 
 
 def test_old_versions_of_tls_are_refused(folder):
-    served = Served(folder, CONFIG | {"tls_server_config": TLS | {"min_version": "TLS13"}})
+    served = SecureServed(folder, CONFIG | {"tls_server_config": TLS | {"min_version": "TLS13"}})
     with served.endpoint:
         old = served.trust()
         old.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -331,7 +333,7 @@ LARGE = b"x" * 2**24
 
 def test_a_client_that_takes_a_large_answer_slowly_gets_all_of_it(folder):
     pages = {"/large": lambda _: Reply(HTTPStatus.OK, "text/plain", LARGE)}
-    served = Served(folder, CONFIG, pages)
+    served = SecureServed(folder, CONFIG, pages)
     with served.endpoint, socket.socket() as plain:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         plain.connect(("127.0.0.1", served.endpoint.port))

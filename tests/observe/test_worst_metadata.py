@@ -18,15 +18,15 @@ from controller.engine.state import State
 from controller.engine.step import align
 from controller.host.domain_xml import describe
 from controller.observe.address import Address
-from controller.observe.board import Board, Publication
-from controller.observe.chronicle import DECISIONS, Chronicle
+from controller.observe.decisionhistory import DECISIONS, DecisionHistory
 from controller.observe.explain import EXPLAINED, OTHERS
-from controller.observe.http import Answers, Pages
+from controller.observe.http import HttpResponder, Pages
+from controller.observe.loopcounters import LoopCounters
 from controller.observe.metrics import loop_metrics
 from controller.observe.remarks import Ownership, Remark
-from controller.observe.site import node_pages
-from controller.observe.tally import Tally
-from controller.observe.trail import POINTS, STEP_S, Trail
+from controller.observe.routes import node_pages
+from controller.observe.statusstore import StatusSnapshot, StatusStore
+from controller.observe.timeseries import POINTS, STEP_S, TimeSeries
 
 GUESTS = 1000
 REFUSED = 7
@@ -48,7 +48,7 @@ FOUR_BYTES, SIX_SIGNS, ALIKE = "\U0001f600", '"', ""
 FLOOD = '\U000e0100\x9b\n<"\U0001f600' * 200_000
 
 
-class FakeConnection:
+class LongConnection:
     uri, connected, error = "qemu:///system", True, FLOOD
 
 
@@ -76,10 +76,10 @@ def busy(state: State) -> State:
     )
 
 
-def moved(state: State) -> Chronicle:
+def moved(state: State) -> DecisionHistory:
     """Half of all give to the other half, as often as is remembered, and libvirt has much to say about it."""
     figures = Figures(*(2.0**43 + 1 for _ in Figures._fields))
-    chronicle = Chronicle()
+    decision_history = DecisionHistory()
     for number in range(DECISIONS):
         sizes = [(2**42, 2**43), (2**43, 2**42)]
         actions = [
@@ -87,48 +87,48 @@ def moved(state: State) -> Chronicle:
             for row, key in enumerate(state.inventory.keys)
         ]
         refused = dict.fromkeys(state.inventory.keys[::REFUSED], f"{number}{FLOOD}")
-        chronicle = chronicle.extended(state, Decision(actions=tuple(actions)), refused, float(number))
-    return chronicle
+        decision_history = decision_history.extended(state, Decision(actions=tuple(actions)), refused, float(number))
+    return decision_history
 
 
-def trodden(state: State) -> Trail:
+def trodden(state: State) -> TimeSeries:
     """Of a full quarter of an hour, with no two points alike."""
-    trail = Trail()
+    time_series = TimeSeries()
     for point in range(POINTS):
         sizes = (2.0**43) * (1 + np.sin(np.arange(len(state.inventory)) + point)) + 1
         observation = state.observation.having(demand=sizes, allocation=sizes * 1.3)
         now = state.having(observation=observation, estimate=state.estimate.having(forecast=sizes * 1.1))
-        trail = trail.extended(now, point * STEP_S)
-    return trail
+        time_series = time_series.extended(now, point * STEP_S)
+    return time_series
 
 
 @cache
-def answers(sign: str) -> Answers:
+def answers(sign: str) -> HttpResponder:
     every = [facts(number, sign) for number in range(GUESTS)]
     policies = load("{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: all}}", "p").policies
     inventory = assign(every, policies, NodeIdentity("node-1")).inventory
     wrong = {each.key: each.wishes.error for each in every if each.wishes.error}
     assert len(wrong) >= GUESTS / 2
-    board = Board("node-1", lambda: 0.0)
+    status_store = StatusStore("node-1", lambda: 0.0)
     state = busy(align(State.initial(), inventory, 0.0))
     remarks = tuple(Remark("conflict", "p", FLOOD) for _ in range(GUESTS))
-    board.publish(
-        Publication(
+    status_store.publish(
+        StatusSnapshot(
             0.0,
             state,
-            (FakeConnection(),) * 3,
+            (LongConnection(),) * 3,
             (FLOOD,) * GUESTS,
             True,
             Ownership(remarks=remarks),
             wishes_errors=wrong,
             refusals=dict.fromkeys(inventory.keys, (sign or "<") * 20_000),
             outage=FLOOD,
-            chronicle=moved(state),
-            trail=trodden(state),
+            decision_history=moved(state),
+            time_series=trodden(state),
         )
     )
-    pages = Pages(board, loop_metrics(Tally(lambda: 0.0), per_domain=True), more=node_pages(board))
-    return Answers(pages, Address("127.0.0.1", 0))
+    pages = Pages(status_store, loop_metrics(LoopCounters(lambda: 0.0), per_domain=True), more=node_pages(status_store))
+    return HttpResponder(pages, Address("127.0.0.1", 0))
 
 
 PAGES = ("/", "/state", "/metrics", "/domain?key=k1", "/explain?domain=k2")

@@ -18,7 +18,7 @@ import yaml
 from quick_policy import QUICK_POLICY
 
 from lab.accesscontrol import USERS, GuardedLibvirtd, as_user
-from lab.ballast import COMMAND, Ballast
+from lab.ballast import COMMAND, BallastProcess
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec
 
@@ -99,7 +99,7 @@ def guest(guarded) -> Iterator[Guest]:
         started.domain.undefine()
 
 
-class BallastAsUser(Ballast):
+class BallastAsUser(BallastProcess):
     """A running Ballast of the user `ballast`."""
 
     program = tuple(as_user(USERS["ballast"], [str(COMMAND)]))

@@ -2,17 +2,17 @@
 
 from dueling.__main__ import duel
 from dueling.casts import Cast, default_policy
-from dueling.turn import Terms
+from dueling.turn import TurnTerms
 from lab.guest import GuestSpec
-from lab.scenario import Part
+from lab.scenario import ScenarioPart
 
 BUDGET_MIB = 400
 SECONDS = 15.0
 TWO = Cast(
     "two",
     (
-        Part(GuestSpec("early", maximum=320, current=200, swap=192), ((0, 30), (4, 30), (4, 160), (60, 160))),
-        Part(GuestSpec("late", maximum=320, current=200, swap=192), ((0, 30), (60, 30))),
+        ScenarioPart(GuestSpec("early", maximum=320, current=200, swap=192), ((0, 30), (4, 30), (4, 160), (60, 160))),
+        ScenarioPart(GuestSpec("late", maximum=320, current=200, swap=192), ((0, 30), (60, 30))),
     ),
     BUDGET_MIB,
     default_policy(BUDGET_MIB),
@@ -21,7 +21,7 @@ TWO = Cast(
 
 
 def test_a_guest_that_is_short_under_equal_shares_gets_memory_under_ballast_and_works(private_libvirtd):
-    turns = duel(private_libvirtd, [TWO], [["ballast", "static"]], Terms(0.0, SECONDS, 1.0))
+    turns = duel(private_libvirtd, [TWO], [["ballast", "static"]], TurnTerms(0.0, SECONDS, 1.0))
     ballast, static = (turn.measures for turn in turns)
     assert (ballast.killed, static.killed) == (0, 0)
     assert (static.moves, static.moved_gib, ballast.over_budget_percent) == (0, 0.0, 0.0)

@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 import pytest
 
 from controller.engine.inventory import DomainFacts
-from controller.host.host import Host
+from controller.host.host import LibvirtHost
 from controller.host.resident import Resident
 from controller.host.senses import Feelings
 from controller.host.sources import fixed
@@ -38,12 +38,12 @@ FACTS = DomainFacts("a", UUID, "a", 1, MIB, MIB)
 
 
 @pytest.fixture
-def host(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[], Host]]:
+def host(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[], LibvirtHost]]:
     """`host()` after the guests are up, when each of them can be felt."""
-    hosts: list[Host] = []
+    hosts: list[LibvirtHost] = []
 
-    def start() -> Host:
-        hosts.append(Host(fixed([private_libvirtd.uri])))
+    def start() -> LibvirtHost:
+        hosts.append(LibvirtHost(fixed([private_libvirtd.uri])))
         hosts[-1].start()
         until(lambda: known(hosts[-1].feel()), FELT_S, "resident sizes")
         return hosts[-1]
@@ -57,7 +57,7 @@ def known(feelings: Feelings) -> bool:
     return len(feelings.keys) > 0 and bool((feelings.resident > 0).all())
 
 
-def felt(host: Host, key: str, woken: set[str]) -> float:
+def felt(host: LibvirtHost, key: str, woken: set[str]) -> float:
     """MiB that are resident, once the guest has been felt to grow; 0 before. Who was is put into `woken`."""
     feelings = host.feel()
     woken |= feelings.woke

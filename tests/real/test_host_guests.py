@@ -14,9 +14,9 @@ import pytest
 from controller.api.wishes import NAMESPACE
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Life, Samples
+from controller.engine.snapshot import RunState, Samples
 from controller.host.calls import LIMIT
-from controller.host.host import Host
+from controller.host.host import LibvirtHost
 from controller.host.look import to_samples
 from controller.host.marks import MARK_NAMESPACE
 from controller.host.sources import fixed
@@ -27,13 +27,13 @@ from lab.libvirtd import PrivateLibvirtd, give_to_guests
 MIB = 2**20
 
 
-class Watched:
+class HostWithGuests:
     """A Host on the private libvirtd."""
 
     def __init__(self, uri: str) -> None:
         self.woken = threading.Condition()
         self._uri = uri
-        self.host = Host(fixed([uri]), wake=self.wake)
+        self.host = LibvirtHost(fixed([uri]), wake=self.wake)
         self.host.start()
 
     def wake(self) -> None:
@@ -49,8 +49,8 @@ class Watched:
         keys = [facts.key for facts in self.host.inventory()]
         return to_samples(self.host.look(keys), {key: row for row, key in enumerate(keys)})
 
-    def lives(self) -> list[Life]:
-        return [Life(life) for life in self.look().life]
+    def lives(self) -> list[RunState]:
+        return [RunState(life) for life in self.look().life]
 
     def key(self, guest: Guest) -> str:
         """By which the host knows it."""
@@ -70,12 +70,12 @@ class Watched:
 
 
 @pytest.fixture
-def watch(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[], Watched]]:
+def watch(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[], HostWithGuests]]:
     """`watch()` after the guests are up."""
-    watched: list[Watched] = []
+    watched: list[HostWithGuests] = []
 
-    def start() -> Watched:
-        watched.append(Watched(private_libvirtd.uri))
+    def start() -> HostWithGuests:
+        watched.append(HostWithGuests(private_libvirtd.uri))
         return watched[-1]
 
     yield start
@@ -107,7 +107,7 @@ def test_a_look_sees_what_the_guest_says(start_guests, watch):
     watched = watch()
     (facts,), samples = watched.host.inventory(), watched.look()
     assert (facts.name, facts.maximum, facts.definition) == ("seen", 256 * MIB, 192 * MIB)
-    assert (facts.obstacle, samples.life.tolist()) == (Reason.NONE, [Life.RUNNING])
+    assert (facts.obstacle, samples.life.tolist()) == (Reason.NONE, [RunState.RUNNING])
     assert samples.actual.tolist() == [192 * MIB]
     assert samples.maximum.tolist() == [256 * MIB]
     assert (samples.actual - samples.usable)[0] / MIB == pytest.approx(guest.demand(), abs=2)
@@ -145,7 +145,7 @@ def test_what_must_not_be_moved_is_seen_with_its_reason(start_guests, watch):
     facts = watched.host.inventory()
     assert [domain.obstacle for domain in facts] == [Reason.NO_BALLOON, Reason.NONE, Reason.NONE]
     assert [domain.wishes.opt_out for domain in facts] == [False, True, False]
-    assert watched.lives()[1:] == [Life.RUNNING, Life.PAUSED]
+    assert watched.lives()[1:] == [RunState.RUNNING, RunState.PAUSED]
 
 
 def test_virtio_mem_is_told_apart_from_what_the_balloon_holds(start_guests, watch):
@@ -178,7 +178,7 @@ def test_a_destroyed_guest_is_not_running_and_then_gone(start_guests, watch):
     watched = watch()
     keys = [facts.key for facts in watched.host.inventory()]
     guest.domain.destroy()
-    assert watched.host.look(keys).life.tolist() == [Life.NOT_RUNNING]
+    assert watched.host.look(keys).life.tolist() == [RunState.NOT_RUNNING]
     assert len(watched.move(guest, 160)) == 1
     watched.until(lambda: watched.host.inventory() == ())
 
@@ -187,12 +187,12 @@ def test_a_stopped_qemu_keeps_nobody_else_from_being_seen_and_moved(start_guests
     hung, fine = start_guests(GuestSpec("a-hung"), GuestSpec("b-fine"))
     watched = watch()
     resume = stopped(hung)
-    assert watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING]
+    assert watched.lives() == [RunState.UNRESPONSIVE, RunState.RUNNING]
     assert watched.move(hung, 160) == ["the balloon was not set to 160 MiB: the domain's QEMU does not answer"]
     assert watched.move(fine, 160) == []
     watched.until(lambda: watched.host.drain_events().get(watched.key(fine)) == 160 * MIB)
     resume()
-    until(lambda: watched.lives() == [Life.RUNNING, Life.RUNNING], 30, "both guests answer")
+    until(lambda: watched.lives() == [RunState.RUNNING, RunState.RUNNING], 30, "both guests answer")
     assert watched.move(hung, 160) == []
 
 
@@ -203,9 +203,9 @@ def test_a_qemu_that_stops_under_an_order_keeps_nobody_else(start_guests, watch,
     assert "QEMU has not taken the order" in watched.move(hung, 160)[0]
     assert watched.move(hung, 170)[0].endswith("it is still busy with the previous change")
     assert watched.move(fine, 160) == []
-    assert watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING]
+    assert watched.lives() == [RunState.UNRESPONSIVE, RunState.RUNNING]
     resume()
-    until(lambda: watched.lives() == [Life.RUNNING, Life.RUNNING], 30, "both guests answer")
+    until(lambda: watched.lives() == [RunState.RUNNING, RunState.RUNNING], 30, "both guests answer")
     watched.until(lambda: watched.look().actual.tolist() == [160 * MIB, 160 * MIB])
 
 
@@ -221,12 +221,12 @@ def test_where_as_many_calls_hang_as_may_the_others_are_seen_and_moved_on_anothe
         domain = before.entries[watched.key(hung)].domain
         before.calls.leave(before.calls.start(domain.memoryStats, (watched.key(hung),)))
     connection.doubt()
-    until(lambda: watched.lives() == [Life.UNRESPONSIVE, Life.RUNNING], 10, "the other seen")
+    until(lambda: watched.lives() == [RunState.UNRESPONSIVE, RunState.RUNNING], 10, "the other seen")
     assert connection.link.handle is not before.handle
     assert watched.move(other, 200) == []
     watched.until(lambda: watched.host.drain_events().get(watched.key(other)) == 200 * MIB)
     resume()
-    until(lambda: watched.lives() == [Life.RUNNING] * 2, 60, "both seen")
+    until(lambda: watched.lives() == [RunState.RUNNING] * 2, 60, "both seen")
 
 
 def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watch, private_libvirtd):
@@ -254,14 +254,14 @@ def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, priv
     gc.collect()  # connections of other tests would be closed, and wait for libvirtd, whenever that happens
     os.kill(private_libvirtd.pid, signal.SIGSTOP)
     try:
-        assert watched.lives() == [Life.UNRESPONSIVE]
+        assert watched.lives() == [RunState.UNRESPONSIVE]
         watched.until(lambda: not watched.host.status()[0].connected)
         assert "libvirtd does not answer" in watched.host.status()[0].error
         assert watched.host.look([watched.key(guest)]).keys == ()
     finally:
         os.kill(private_libvirtd.pid, signal.SIGCONT)
     watched.until(lambda: watched.host.status()[0].connected)
-    until(lambda: watched.lives() == [Life.RUNNING], 30, "the guest is seen again")
+    until(lambda: watched.lives() == [RunState.RUNNING], 30, "the guest is seen again")
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_what_a_slow_libvirtd_answers_is_used_within_the_look(start_guests, watc
     watched = watch()
     stalled(1.5)
     samples = watched.look()
-    assert (samples.life.tolist(), samples.actual.tolist()) == ([Life.RUNNING], [256 * MIB])
+    assert (samples.life.tolist(), samples.actual.tolist()) == ([RunState.RUNNING], [256 * MIB])
 
 
 def test_what_a_slow_libvirtd_answers_later_wakes_and_is_used_by_the_next_look(start_guests, watch, stalled):
@@ -293,8 +293,8 @@ def test_what_a_slow_libvirtd_answers_later_wakes_and_is_used_by_the_next_look(s
     watched = watch()
     watched.look()
     stalled(4.0)
-    assert watched.lives() == [Life.UNRESPONSIVE]
-    watched.until(lambda: watched.lives() == [Life.RUNNING], 5)
+    assert watched.lives() == [RunState.UNRESPONSIVE]
+    watched.until(lambda: watched.lives() == [RunState.RUNNING], 5)
     until(lambda: not (watched.lives(), watched.host.status()[0].error)[1], 30, "as quick as ever")
 
 
@@ -348,8 +348,8 @@ def test_a_guest_that_another_program_asks_is_unresponsive_only_if_its_answer_ta
 ):
     (guest,) = start_guests(GuestSpec("asked", maximum=256))
     watched, other = watch(), private_libvirtd.connect().lookupByUUIDString(guest.uuid)
-    for seconds, life in ((1.0, Life.UNRESPONSIVE), (0.1, Life.RUNNING)):
-        until(lambda: watched.lives() == [Life.RUNNING], 30, "seen")
+    for seconds, life in ((1.0, RunState.UNRESPONSIVE), (0.1, RunState.RUNNING)):
+        until(lambda: watched.lives() == [RunState.RUNNING], 30, "seen")
         resume = stopped(guest)
         asking = threading.Thread(target=other.memoryStats)
         asking.start()
@@ -377,7 +377,7 @@ def test_a_guest_is_left_alone_while_it_migrates_and_its_period_is_put_back_wher
     start_guests, watch, target
 ):
     (guest,) = start_guests(GuestSpec("migrant", maximum=256, stats_period=None, persistent=True))
-    here, there = watch(), Watched(target.uri)
+    here, there = watch(), HostWithGuests(target.uri)
     try:
         here.host.ensure_statistics(here.key(guest), 1)
         guest.wait_fresh()
@@ -394,7 +394,7 @@ def test_a_guest_is_left_alone_while_it_migrates_and_its_period_is_put_back_wher
         there.until(lambda: [facts.uuid for facts in there.host.inventory()] == [guest.uuid])
         come = destination.lookupByUUIDString(guest.uuid)
         assert "<stats period='1'/>" in come.XMLDesc()
-        until(lambda: there.lives() == [Life.RUNNING], 30, "seen where it is now")
+        until(lambda: there.lives() == [RunState.RUNNING], 30, "seen where it is now")
         there.host.restore_statistics([there.key(guest)])
         there.host.close()
         assert "<stats" not in come.XMLDesc()
@@ -413,10 +413,10 @@ def test_a_backup_keeps_no_guest_from_being_moved(start_guests, watch, private_l
         f"<domainbackup mode='pull'><server transport='unix' socket='{server}'/></domainbackup>", None
     )
     assert guest.domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE
-    assert watched.lives() == [Life.RUNNING]
+    assert watched.lives() == [RunState.RUNNING]
     assert watched.grow(guest, 200) == []
     watched.until(lambda: watched.host.drain_events().get(watched.key(guest)) == 200 * MIB)
-    assert watched.lives() == [Life.RUNNING]
+    assert watched.lives() == [RunState.RUNNING]
     guest.domain.abortJob()
 
 

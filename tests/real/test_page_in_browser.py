@@ -13,18 +13,18 @@ from chromium import HEIGHT, WIDTH, Tab, browser
 from controller.api.documents import load
 from controller.engine import balloon
 from controller.engine.decision import Action, Decision
-from controller.engine.guest_pressure import Level
+from controller.engine.guest_pressure import PressureLevel
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 from controller.engine.step import align
 from controller.observe.address import Address
-from controller.observe.board import Board, Publication
-from controller.observe.chronicle import Chronicle
+from controller.observe.decisionhistory import DecisionHistory
 from controller.observe.http import Endpoint
-from controller.observe.site import node_pages
-from controller.observe.trail import POINTS, STEP_S, Trail
+from controller.observe.routes import node_pages
+from controller.observe.statusstore import StatusSnapshot, StatusStore
+from controller.observe.timeseries import POINTS, STEP_S, TimeSeries
 
 MIB = 2**20
 HOSTILE = "<script>alert(1)</script>\"'&\u202e<img src=x onerror=alert(2)>"
@@ -33,7 +33,7 @@ POLICY = "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name
 SCHEMES = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}
 
 
-class Connection:
+class UpConnection:
     uri, connected, error = "qemu:///system", True, ""
 
 
@@ -52,26 +52,30 @@ def phone(tab) -> Iterator[Tab]:
 
 
 @contextmanager
-def node(names: list[str]) -> Iterator[tuple[str, Board]]:
-    """The address of a node with these domains, which have lived for a while, and its board."""
-    board = Board("node-1", lambda: now)
+def node(names: list[str]) -> Iterator[tuple[str, StatusStore]]:
+    """The address of a node with these domains, which have lived for a while, and its status store."""
+    status_store = StatusStore("node-1", lambda: now)
     facts = [DomainFacts(f"k{n}", f"u{n}", name, 1, 2048 * MIB, 2048 * MIB) for n, name in enumerate(names)]
     inventory = assign(facts, load(POLICY, "test").policies, NodeIdentity("node-1")).inventory
-    now, state, trail = 0.0, State.initial(), Trail()
+    now, state, time_series = 0.0, State.initial(), TimeSeries()
     for point in range(POINTS):
         now = point * STEP_S
         state = lived(align(state, inventory, now), point)
-        trail = trail.extended(state, now)
+        time_series = time_series.extended(state, now)
     grown = [Action(0, "k0", names[0], 512 * MIB, 768 * MIB, Reason.FORECAST_GROW)] if names else []
     if names:
         moved, targets = ~state.polling.stable, state.observation.allocation + 128 * MIB
         reasons = np.full(len(moved), int(Reason.FORECAST_GROW))
         told = balloon.ordered(state.balloon, state.observation, moved, targets, reasons, now - 42)
         state = replace(state, balloon=told)
-    chronicle = Chronicle().extended(state, Decision(tuple(grown)), {}, now)
-    board.publish(Publication(now, state, (Connection(),), (), True, chronicle=chronicle, trail=trail))
-    with Endpoint(Address("127.0.0.1", 0), board, more=node_pages(board)) as endpoint:
-        yield f"http://127.0.0.1:{endpoint.port}", board
+    decision_history = DecisionHistory().extended(state, Decision(tuple(grown)), {}, now)
+    status_store.publish(
+        StatusSnapshot(
+            now, state, (UpConnection(),), (), True, decision_history=decision_history, time_series=time_series
+        )
+    )
+    with Endpoint(Address("127.0.0.1", 0), status_store, more=node_pages(status_store)) as endpoint:
+        yield f"http://127.0.0.1:{endpoint.port}", status_store
 
 
 def lived(state: State, point: int) -> State:
@@ -85,7 +89,7 @@ def lived(state: State, point: int) -> State:
         state.observation.allocation[row] = (512 if point < 30 else 768 + 64 * (row % 4)) * MIB
         state.polling.stable[row] = row % 3 == 0
         state.polling.interval[row] = 60 if row % 3 == 0 else 1
-        state.pressure.level[row] = Level.SHORT if row % 9 == 4 else Level.NONE
+        state.pressure.level[row] = PressureLevel.SHORT if row % 9 == 4 else PressureLevel.NONE
     state.reason[:] = Reason.WITHIN_THRESHOLD
     return replace(state, host=replace(state.host, budget=96.0 * 1024 * MIB))
 
@@ -174,14 +178,14 @@ def test_every_column_can_be_read_in_every_width(sized, domains):
 
 
 def test_whatever_goes_wrong_can_be_read_in_every_width(sized):
-    with node(names(10)) as (url, board):
-        latest = board.latest
+    with node(names(10)) as (url, status_store):
+        latest = status_store.latest
         assert latest is not None
         state = deepcopy(latest.state)
         state.reason[:] = np.resize([int(Reason.REFUSED), int(Reason.NO_STATISTICS), int(Reason.STUCK)], 10)
         state.observation.demand[::2] = np.nan
         host = replace(state.host, reading=replace(state.host.reading, pressure=True))
-        board.publish(
+        status_store.publish(
             replace(
                 latest,
                 state=replace(state, host=host, minimums_fit=False),
@@ -199,28 +203,28 @@ def test_whatever_goes_wrong_can_be_read_in_every_width(sized):
 
 
 def test_the_time_that_charts_show_grows_with_the_history_while_the_page_is_open(tab):
-    with node(names(3)) as (url, board):
-        latest = board.latest
+    with node(names(3)) as (url, status_store):
+        latest = status_store.latest
         assert latest is not None
-        young = deepcopy(latest.trail.values)
+        young = deepcopy(latest.time_series.values)
         young[:, :, : POINTS - 8] = np.nan
-        board.publish(replace(latest, trail=replace(latest.trail, values=young)))
+        status_store.publish(replace(latest, time_series=replace(latest.time_series, values=young)))
         tab.open(url)
         span = "document.querySelector('thead [data-sort=\"\"]').textContent"
         assert tab.run(span) == "Last 2 minutes"
-        board.publish(latest)
+        status_store.publish(latest)
         tab.run("refresh()")
         assert tab.run(span) == "Last 15 minutes"
         assert tab.complaints == []
 
 
 def test_on_a_phone_neither_troubles_nor_terabytes_nor_long_names_are_cut(phone):
-    with node(["n" * 255]) as (url, board):
-        latest = board.latest
+    with node(["n" * 255]) as (url, status_store):
+        latest = status_store.latest
         assert latest is not None
         state = deepcopy(latest.state)
         state.observation.demand[:] = state.estimate.forecast[:] = state.observation.allocation[:] = 2.0**43
-        board.publish(
+        status_store.publish(
             replace(latest, state=state, problems=("/etc/ballast/policies/" + "long" * 60 + ".yaml: broken",))
         )
         phone.open(url)
@@ -266,7 +270,7 @@ def test_a_domains_page_tells_its_decisions(tab):
 
 
 def test_the_table_is_sorted_and_filtered_and_stays_so_when_figures_are_renewed(tab):
-    with node(names(30)) as (url, board):
+    with node(names(30)) as (url, status_store):
         tab.open(url)
         tab.run("document.querySelectorAll('thead button')[1].click()")
         shown = "[...document.querySelectorAll('tbody tr:not([hidden])')].map(r => Number(r.cells[2].dataset.value))"
@@ -274,11 +278,11 @@ def test_the_table_is_sorted_and_filtered_and_stays_so_when_figures_are_renewed(
         assert demands == sorted(demands, reverse=True)
         tab.run("(i => { i.value = 'VM-01'; i.dispatchEvent(new Event('input')); })(document.querySelector('input'))")
         assert len(tab.run(shown)) == 10
-        latest = board.latest
+        latest = status_store.latest
         assert latest is not None
         state = deepcopy(latest.state)
         state.observation.demand[10] = 1900 * MIB
-        board.publish(replace(latest, state=state))
+        status_store.publish(replace(latest, state=state))
         tab.run("refresh()")
         renewed = tab.run(shown)
         assert (len(renewed), renewed[0]) == (10, 1900 * MIB)

@@ -1,6 +1,7 @@
 """A real Prometheus scrapes a real run: metrics, alerts and dashboard as an operator has them.
 
-What an aggregator serves is put together here: it has nothing to sum up without a cluster. `tests/cluster` has one.
+What an aggregator serves is put together here: it has nothing to sum up without a cluster. `tests/real/cluster` has
+one.
 """
 
 import json
@@ -19,9 +20,9 @@ import yaml
 from quick_policy import QUICK_POLICY
 
 from controller.observe.address import Address
+from controller.observe.aggregatorstatus import AggregatorCollector, AggregatorStatus, AggregatorStatusStore
 from controller.observe.http import Endpoint
-from controller.observe.totals import Totals, TotalsBoard, TotalsCollector
-from lab.ballast import Ballast
+from lab.ballast import BallastProcess
 from lab.daemons import until
 from lab.guest import GuestSpec
 from lab.prometheus.programs import program
@@ -32,10 +33,10 @@ DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 PATIENCE_S = 60.0
 
 
-class Watched:
+class ScrapedBallast:
     """A `ballast run` and the Prometheus that scrapes it."""
 
-    def __init__(self, ballast: Ballast, prometheus: Prometheus) -> None:
+    def __init__(self, ballast: BallastProcess, prometheus: Prometheus) -> None:
         self.ballast, self.prometheus = ballast, prometheus
 
     def value(self, expression: str) -> float | None:
@@ -45,7 +46,7 @@ class Watched:
 
 
 @pytest.fixture
-def watched(private_libvirtd, start_guests, tmp_path) -> Iterator[Watched]:
+def watched(private_libvirtd, start_guests, tmp_path) -> Iterator[ScrapedBallast]:
     """One guest that gives its memory, and one that cannot: its balloon will be stuck."""
     (stiff,) = start_guests(GuestSpec("stiff", maximum=256))
     start_guests(GuestSpec("willing", maximum=384))
@@ -55,24 +56,26 @@ def watched(private_libvirtd, start_guests, tmp_path) -> Iterator[Watched]:
     (policies / "policy.yaml").write_text(yaml.safe_dump(QUICK_POLICY))
     with ExitStack() as stack:
         log = tmp_path / "ballast.log"
-        ballast = stack.enter_context(Ballast(policies, private_libvirtd.uri, log, keep=False))
-        aggregator = stack.enter_context(Endpoint(Address("127.0.0.1", 0), sums(), TotalsCollector))
+        ballast = stack.enter_context(BallastProcess(policies, private_libvirtd.uri, log, keep=False))
+        aggregator = stack.enter_context(Endpoint(Address("127.0.0.1", 0), sums(), AggregatorCollector))
         targets = [ballast.url.removeprefix("http://"), f"127.0.0.1:{aggregator.port}"]
-        yield Watched(ballast, stack.enter_context(Prometheus(targets, impatient_rules(tmp_path))))
+        yield ScrapedBallast(ballast, stack.enter_context(Prometheus(targets, impatient_rules(tmp_path))))
     assert "Traceback" not in log.read_text()
 
 
-def sums() -> TotalsBoard:
+def sums() -> AggregatorStatusStore:
     """Of an aggregator that leads, with one policy on two nodes."""
-    board = TotalsBoard("replica-1", time.monotonic)
+    status_store = AggregatorStatusStore("replica-1", time.monotonic)
     two = {"nodes": 2, "reporting_nodes": 2, "domains": 9, "stable_domains": 8}
     none = (
         *("unknown_nodes", "unreadable_nodes", "pending_nodes", "left_out_nodes"),
         *("conflicted_domains", "overridden_domains", "stuck_domains", "shortfall"),
     )
     policies = {"watched": two | dict.fromkeys(none, 0)}
-    board.publish(Totals(time.monotonic(), complete=True, leading=True, leader="replica-1", policies=policies))
-    return board
+    status_store.publish(
+        AggregatorStatus(time.monotonic(), complete=True, leading=True, leader="replica-1", policies=policies)
+    )
+    return status_store
 
 
 def impatient_rules(folder: Path) -> Path:
@@ -151,7 +154,7 @@ def choices(prometheus: Prometheus) -> dict[str, set[str]]:
     }
 
 
-def lint(ballast: Ballast) -> str:
+def lint(ballast: BallastProcess) -> str:
     """What `promtool check metrics` finds."""
     with urlopen(f"{ballast.url}/metrics") as answer:  # noqa: S310 - http, and our own
         text = answer.read()

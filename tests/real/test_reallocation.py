@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from controller.cli.main import main
-from lab.ballast import Ballast
+from lab.ballast import BallastProcess
 from lab.daemons import until
 from lab.guest import Guest, GuestSpec
 from lab.libvirtd import PrivateLibvirtd
@@ -52,8 +52,8 @@ class Controlled:
         self.log = folder / "ballast.log"
         self.process = self.start()
 
-    def start(self) -> Ballast:
-        self.process = self._stack.enter_context(Ballast(self.file.parent, self._uri, self.log, keep=False))
+    def start(self) -> BallastProcess:
+        self.process = self._stack.enter_context(BallastProcess(self.file.parent, self._uri, self.log, keep=False))
         self.process.wait_for_domains(0)
         until(self.ready, PATIENCE_S, "first look done")
         return self.process

@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner
 
 from controller.cli.main import main
-from lab.ballast import Ballast, free_port
+from lab.ballast import BallastProcess, free_port
 from lab.daemons import until
 from lab.prometheus.server import Prometheus
 
@@ -40,7 +40,7 @@ def test_prometheus_gets_metrics_with_the_login_and_none_with_another(secured, t
     policies.mkdir()
     trusted = {"scheme": "https", "tls_config": {"ca_file": str(tmp_path / "tls.crt")}}
     with ExitStack() as stack:
-        stack.enter_context(Ballast(policies, "test:///default", tmp_path / "ballast.log", keep=False))
+        stack.enter_context(BallastProcess(policies, "test:///default", tmp_path / "ballast.log", keep=False))
         right, wrong = (
             stack.enter_context(
                 Prometheus([secured], RULES, **trusted, basic_auth={"username": "prometheus", "password": password})
@@ -63,7 +63,7 @@ def test_the_fleet_is_seen_with_the_login_and_the_authority_that_is_trusted(secu
     policies.mkdir()
     hosts = tmp_path / "hosts.txt"
     hosts.write_text(f"right https://prometheus:secret@{secured}\nwrong https://prometheus:guessed@{secured}\n")
-    with Ballast(policies, "test:///default", tmp_path / "ballast.log", keep=False):
+    with BallastProcess(policies, "test:///default", tmp_path / "ballast.log", keep=False):
         until(lambda: listens(secured), PATIENCE_S, "listens")
         told = []
         for trusted in (tmp_path / "nobody.crt", tmp_path / "tls.crt"):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from controller.replay.trace import Series, Trace
-from controller.replay.world import Readings, World
+from controller.replay.world import Readings, SimulatedHost
 
 MAXIMUM = 8192.0
 
@@ -33,13 +33,13 @@ class Script:
         self.seen: dict[float, Readings] = {}
         self.heard: list[tuple[float, dict[int, float]]] = []
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         pass
 
     def next_look(self) -> float:
         return self._times[0] if self._times else np.inf
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         now = world.now
         if moved := {int(row): float(world.allocation[row]) for row in world.resized()}:
             self.heard.append((now, moved))

@@ -5,7 +5,7 @@ import pytest
 from made_traces import trace
 
 from controller.api.policy import MemoryPolicy
-from controller.replay.ballast import Ballast, enforced, with_model
+from controller.replay.ballast import ReplayedBallast, enforced, with_model
 from controller.replay.controllers import UnknownControllerError, make, names
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
@@ -29,7 +29,7 @@ def sizes(result, row):
 def test_a_guest_in_need_gets_what_an_idle_one_does_not_use():
     needs, idles = [300.0] * 60 + [1500.0] * 60, [100.0] * 120
 
-    result = replay(trace(maximum=2000, needs=needs, idles=idles), Ballast(policy()), 2000)
+    result = replay(trace(maximum=2000, needs=needs, idles=idles), ReplayedBallast(policy()), 2000)
 
     assert sizes(result, 0)[-1] > 1500
     assert sizes(result, 1)[-1] < 500
@@ -37,14 +37,14 @@ def test_a_guest_in_need_gets_what_an_idle_one_does_not_use():
 
 
 def test_the_missing_amount_is_found_by_growing():
-    result = replay(trace(maximum=9000, a=[5000.0] * 60, b=[10.0] * 60), Ballast(policy()), 9000)
+    result = replay(trace(maximum=9000, a=[5000.0] * 60, b=[10.0] * 60), ReplayedBallast(policy()), 9000)
 
     assert sizes(result, 0)[0] == 4500
     assert sizes(result, 0)[-1] > 5000
 
 
 def test_a_policy_in_observe_is_replayed_as_if_it_acted():
-    result = replay(trace(maximum=2000, a=[1500.0] * 60, b=[10.0] * 60), Ballast(policy(mode="Observe")), 2000)
+    result = replay(trace(maximum=2000, a=[1500.0] * 60, b=[10.0] * 60), ReplayedBallast(policy(mode="Observe")), 2000)
 
     assert sizes(result, 0)[-1] > 1500
 
@@ -52,7 +52,7 @@ def test_a_policy_in_observe_is_replayed_as_if_it_acted():
 def test_autodeflate_is_pressure_that_ballast_hears_of():
     demand = trace(maximum=4000, a=[100.0] * 30 + [1800.0] * 30, b=[10.0] * 60)
 
-    alone, heard = (replay(demand, Ballast(policy()), 2000, autodeflate=each).figures for each in (False, True))
+    alone, heard = (replay(demand, ReplayedBallast(policy()), 2000, autodeflate=each).figures for each in (False, True))
 
     assert heard.shortfall < alone.shortfall
 
@@ -68,7 +68,7 @@ def test_a_recorders_jitter_leaves_looks_and_what_they_see_as_they_are():
     values = np.random.default_rng(4).uniform(100, 1500, (2, 300)).tolist()
 
     exact, late = (
-        replay(trace(step=step, maximum=2048, a=values[0], b=values[1]), Ballast(policy()), 3000).figures
+        replay(trace(step=step, maximum=2048, a=values[0], b=values[1]), ReplayedBallast(policy()), 3000).figures
         for step in (1.0, 1.0005)
     )
 
@@ -84,7 +84,7 @@ def test_longer_intervals_of_the_policy_stay():
 
 
 def test_a_calm_guest_is_looked_at_ever_more_rarely():
-    result = replay(trace(a=[400.0] * 3601), Ballast(policy()), 1000)
+    result = replay(trace(a=[400.0] * 3601), ReplayedBallast(policy()), 1000)
 
     assert 60 <= result.figures.looks_per_domain_hour < 120
 
@@ -93,7 +93,7 @@ def test_domains_come_and_go():
     whole = Series(np.arange(200.0), np.full(200, 400.0), np.full(200, 2000.0))
     late = Series(np.arange(50.0, 120.0), np.full(70, 900.0), np.full(70, 2000.0))
 
-    result = replay(Trace(("whole", "late"), (whole, late)), Ballast(policy()), 1600)
+    result = replay(Trace(("whole", "late"), (whole, late)), ReplayedBallast(policy()), 1600)
 
     assert result.record.times[1][0] == 50
     assert sizes(result, 1)[-1] > 900
@@ -104,7 +104,7 @@ def test_nothing_shrinks_while_statistics_are_missing():
     times = np.concatenate([np.arange(20.0), np.arange(4000.0, 4020.0)])
     gap = Series(times, np.full(40, 100.0), np.full(40, 2000.0))
 
-    result = replay(Trace(("a",), (gap,)), Ballast(policy()), 2000)
+    result = replay(Trace(("a",), (gap,)), ReplayedBallast(policy()), 2000)
 
     assert not [time for time in result.record.times[0].tolist() if 60 < time < 4000]
 
@@ -113,7 +113,7 @@ def test_the_same_replay_gives_the_same_record():
     values = np.random.default_rng(3).integers(0, 1500, (2, 300)).astype(float).tolist()
     demand = trace(step=2, maximum=2048, a=values[0], b=values[1])
 
-    first, second = (replay(demand, Ballast(policy()), 2500).record for _ in range(2))
+    first, second = (replay(demand, ReplayedBallast(policy()), 2500).record for _ in range(2))
 
     assert all(map(np.array_equal, first.allocations, second.allocations))
     assert np.array_equal(first.look_times, second.look_times)

@@ -133,7 +133,7 @@ def test_samples_within_a_microsecond_are_no_trace_to_forecast() -> None:
         compare(trace(step=1e-8, a=[1.0, 2.0]), DEFAULTS, ("OLS",))
 
 
-class Counting:
+class CompareProgress:
     """Who watches."""
 
     announced = ended = 0
@@ -147,7 +147,7 @@ class Counting:
 
 @pytest.mark.usefixtures("one_processor")
 def test_the_replay_of_each_domain_with_each_model_is_announced_and_told_when_it_ends() -> None:
-    watcher = Counting()
+    watcher = CompareProgress()
 
     compare(trace(step=60, a=[500.0] * 60, b=[500.0] * 60), DEFAULTS, ("LastValue", "OLS"), watcher)
 

@@ -5,7 +5,7 @@ import pytest
 from made_traces import trace
 
 from controller.api.policy import MemoryPolicy
-from controller.replay.ballast import Ballast
+from controller.replay.ballast import ReplayedBallast
 from controller.replay.controllers import FELT, REPORTING, guests_report, make
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
@@ -28,7 +28,7 @@ def policy(**spec):
 
 
 def replayed(*, feels: bool, reporting: bool = True):
-    return replay(DEMAND, Ballast(policy(), feels=feels), 1500, free_page_reporting=reporting)
+    return replay(DEMAND, ReplayedBallast(policy(), feels=feels), 1500, free_page_reporting=reporting)
 
 
 def looks_after(result, time, seconds):
@@ -63,7 +63,7 @@ def test_growth_that_was_recorded_is_felt_though_demand_stays():
     times = np.arange(500.0)
     resident = np.where(times < RISE_S, 300.0, 420.0)
     demand = Trace(("reader",), (Series(times, np.full(500, 200.0), np.full(500, 2000.0), resident),))
-    read = replay(demand, Ballast(policy(spare="Share"), feels=True), 1500)
+    read = replay(demand, ReplayedBallast(policy(spare="Share"), feels=True), 1500)
     assert looks_after(read, RISE_S, 0.2) == [pytest.approx(RISE_S + 0.15)]
 
 

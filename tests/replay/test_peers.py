@@ -28,7 +28,7 @@ def test_mom_leaves_small_changes():
 
 
 def guest(size, minimum=1000, free=0, shares=1000, maximum=2000):
-    return proxmox.Guest(size * MB, minimum * MB, maximum * MB, free * MB, shares)
+    return proxmox.ProxmoxGuest(size * MB, minimum * MB, maximum * MB, free * MB, shares)
 
 
 FULL = guest(2000, minimum=2000, shares=2000)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_traces import trace
 
-from controller.replay.peers.probe import Memory, Probe, Want, donations, movers, spread, turns
+from controller.replay.peers.probe import DemandMemory, Probe, Want, donations, movers, spread, turns
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
 from controller.replay.world import Readings
@@ -16,7 +16,7 @@ def mib(*values):
     return np.array(values, dtype=float)
 
 
-class Watched(Probe):
+class RecordingProbe(Probe):
     """Keeps what all balloons together have, and each of them, whenever it acts."""
 
     def start(self, world):
@@ -29,7 +29,7 @@ class Watched(Probe):
 
 
 def watched(demand, host_mib):
-    probe = Watched()
+    probe = RecordingProbe()
     result = replay(demand, probe, host_mib)
     return probe.sizes, result
 
@@ -163,7 +163,7 @@ def look(used, size=1000.0, faults=0.0, maximum=8000.0):
 
 def learnt(*looks, every_s=1.0, share=400.0, arrived=True):
     """What the last of these looks tells."""
-    memory = Memory(1, every_s)
+    memory = DemandMemory(1, every_s)
     return [memory.learn(each, np.array([arrived]), share) for each in looks][-1]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "loop"))
 
-from fake_site import MIB, FakeClock, FakeHost
+from fake_loop import MIB, FakeClock, FakeHost
 
 from controller.engine.reasons import Reason
 from controller.engine.tuning import Tuning

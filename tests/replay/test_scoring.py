@@ -12,14 +12,14 @@ from controller.replay.peers.static_max import StaticMax
 from controller.replay.run import ReplayError, replay
 from controller.replay.score import score, write_allocations, write_looks
 from controller.replay.trace import Trace
-from controller.replay.world import Record
+from controller.replay.world import HostRecord
 
 HALVES = trace(a=[600.0] * 11, b=[200.0] * 11)
 
 
 def record(a, b, looks=()):
     """`a`, `b`: (time, MiB) pairs."""
-    return Record(
+    return HostRecord(
         tuple(np.array([time for time, _ in each], dtype=float) for each in (a, b)),
         tuple(np.array([size for _, size in each], dtype=float) for each in (a, b)),
         np.array([time for time, _ in looks], dtype=float),

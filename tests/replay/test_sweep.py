@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from made_traces import MAXIMUM, trace
 
 from controller.api.documents import load
-from controller.replay.backtest import Run, Setting, Source, base_mib
+from controller.replay.backtest import ReplayRun, Setting, TraceSource, base_mib
 from controller.replay.controllers import make
 from controller.replay.pool import Pool
 from controller.replay.run import replay
 from controller.replay.run import serves as is_served
-from controller.replay.score import Figures
+from controller.replay.score import ReplayFigures
 from controller.replay.sweep import ENOUGH, Search, bounds, least, plan, run_all, trials
 
 POLICY = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: all}\n"
@@ -50,10 +50,10 @@ def test_there_is_none_when_the_most_does_not_serve(most: int) -> None:
     assert searched(lambda _: False, 0, most, False) == (None, [most])
 
 
-def source() -> Source:
+def source() -> TraceSource:
     """Two domains; the peak of both together is 1500 MiB."""
     busy = trace(a=[500.0] * 40 + [1000.0] * 20, b=[500.0] * 60, maximum=4000)
-    return Source("trace.csv", "trace", busy)
+    return TraceSource("trace.csv", "trace", busy)
 
 
 def one_search(controller: str = "static") -> Search:
@@ -61,10 +61,12 @@ def one_search(controller: str = "static") -> Search:
     return plan([source()], [controller], Setting(policy))[0]
 
 
-def run(percent: float, harm: float, controller: str = "static", path: str = "trace.csv") -> Run:
+def run(percent: float, harm: float, controller: str = "static", path: str = "trace.csv") -> ReplayRun:
     made = source()
-    figures = Figures(harm, 0.0, 0.0, harm, 0.0, 0.0)
-    return Run(Source(path, "trace", made.trace), percent / 100 * base_mib(made.trace), controller, figures, None)
+    figures = ReplayFigures(harm, 0.0, 0.0, harm, 0.0, 0.0)
+    return ReplayRun(
+        TraceSource(path, "trace", made.trace), percent / 100 * base_mib(made.trace), controller, figures, None
+    )
 
 
 class TestBounds:
@@ -90,7 +92,7 @@ class TestBounds:
         assert bounds(one_search(), runs) == (0, 534, False)
 
 
-class Counting:
+class ProgressCount:
     """Counts what is announced and what has ended."""
 
     def __init__(self) -> None:
@@ -104,8 +106,10 @@ class Counting:
 
 
 @pytest.mark.parametrize("known", [[], [run(110, 0.5), run(150, 0.0)]], ids=["alone", "after replays"])
-def test_a_search_finds_the_size_from_which_replays_harm_little_and_announces_its_replays(known: list[Run]) -> None:
-    watcher = Counting()
+def test_a_search_finds_the_size_from_which_replays_harm_little_and_announces_its_replays(
+    known: list[ReplayRun],
+) -> None:
+    watcher = ProgressCount()
 
     with Pool(1) as pool:
         (need,) = run_all([one_search()], known, pool, watcher)
@@ -136,7 +140,7 @@ def test_a_replay_that_ends_early_says_what_the_whole_one_says(name: str, host: 
 
 
 def test_a_replay_ends_as_soon_as_too_much_is_missing() -> None:
-    class Clock:
+    class LastAsked:
         """Never looks; remembers the last time it was asked."""
 
         hears = False
@@ -153,7 +157,7 @@ def test_a_replay_ends_as_soon_as_too_much_is_missing() -> None:
         def act(self, world: object) -> None:
             raise AssertionError(world)
 
-    clock = Clock()
+    clock = LastAsked()
     demand = trace(a=[1000.0] * 1001)
 
     assert not is_served(demand, clock, 500, 0.1)

@@ -9,13 +9,13 @@ from made_traces import trace
 
 from controller.api.documents import load
 from controller.api.policy import MemoryPolicy
-from controller.replay.backtest import BacktestError, Source
+from controller.replay.backtest import BacktestError, TraceSource
 from controller.replay.holdout import split
-from controller.replay.merit import HARM_LIMIT, Outcome, bearable, burden, gains, pooled
+from controller.replay.objective import HARM_LIMIT, PieceOutcome, bearable, cost, gains, pooled
 from controller.replay.pool import Pool
-from controller.replay.proposals import GRID, Sight, changed, current, difference, options
-from controller.replay.score import Figures
-from controller.replay.tune import Bench, Part, Served, Tuning, search, tune
+from controller.replay.proposals import GRID, Resolution, changed, current, difference, options
+from controller.replay.score import ReplayFigures
+from controller.replay.tune import PolicyEvaluator, Served, TuningPart, TuningResult, search, tune
 
 HEAD = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: all}\n"
 
@@ -27,12 +27,12 @@ def policy(spec: str = "") -> MemoryPolicy:
 
 def figures(
     harm: float = 0.01, moves: float = 4.0, looks: float = 100.0, worst: float = 0.02, slack: float = 0.5
-) -> Figures:
-    return Figures(harm, 0.0, slack, worst, moves, looks)
+) -> ReplayFigures:
+    return ReplayFigures(harm, 0.0, slack, worst, moves, looks)
 
 
-def served(*each: Figures) -> Served:
-    return tuple(Outcome(one, 1000.0, 10.0) for one in each)
+def served(*each: ReplayFigures) -> Served:
+    return tuple(PieceOutcome(one, 1000.0, 10.0) for one in each)
 
 
 class TestMerit:
@@ -41,11 +41,11 @@ class TestMerit:
     def test_pieces_count_by_their_demand_and_their_hours(self) -> None:
         both = pooled(
             [
-                Outcome(Figures(0.1, 0.2, 1.0, 0.4, 2.0, 10.0), need_mib_s=300, domain_hours=1),
-                Outcome(Figures(0.5, 0.0, 3.0, 0.6, 5.0, 40.0), need_mib_s=100, domain_hours=2),
+                PieceOutcome(ReplayFigures(0.1, 0.2, 1.0, 0.4, 2.0, 10.0), need_mib_s=300, domain_hours=1),
+                PieceOutcome(ReplayFigures(0.5, 0.0, 3.0, 0.6, 5.0, 40.0), need_mib_s=100, domain_hours=2),
             ]
         )
-        assert both == Figures(
+        assert both == ReplayFigures(
             shortfall=pytest.approx(0.2),
             overcommit=pytest.approx(0.15),
             slack=pytest.approx(1.5),
@@ -71,8 +71,8 @@ class TestMerit:
             "and not 9 %",
         ],
     )
-    def test_the_rate_of_exchange(self, better: Figures, worse: Figures) -> None:
-        assert burden(better) < burden(worse)
+    def test_the_rate_of_exchange(self, better: ReplayFigures, worse: ReplayFigures) -> None:
+        assert cost(better) < cost(worse)
 
     def test_harm_that_nobody_notices_is_no_gain_when_it_falls(self) -> None:
         assert not gains(served(figures(harm=0.000001)), served(figures(harm=0.000005)))
@@ -107,9 +107,9 @@ class TestMerit:
         assert not bearable(served(figures(harm=0, worst=0, slack=0.4)), served(figures(harm=0.00002)))
 
 
-def source(steps: int, step: float, **demand: Callable[[int], float]) -> Source:
+def source(steps: int, step: float, **demand: Callable[[int], float]) -> TraceSource:
     made = trace(step, **{name: [of(k) for k in range(steps)] for name, of in demand.items()})
-    return Source("made.csv", "made", made)
+    return TraceSource("made.csv", "made", made)
 
 
 def flat(_: int) -> float:
@@ -166,7 +166,7 @@ class TestHoldout:
         assert one.domain_hours == pytest.approx(2 * 99 / 60)
 
 
-FINE = Sight(step_s=1.0, span_s=7200.0)
+FINE = Resolution(step_s=1.0, span_s=7200.0)
 
 
 class TestOptions:
@@ -182,11 +182,13 @@ class TestOptions:
         assert all(current(one.policy, one.changes) == one.changes for one in found)
 
     def test_a_coarse_trace_says_nothing_about_looks_every_few_seconds(self) -> None:
-        assert not [one for one in options(policy(), Sight(300.0, 7200.0)) if one.field.startswith("monitoring.")]
+        assert not [one for one in options(policy(), Resolution(300.0, 7200.0)) if one.field.startswith("monitoring.")]
 
     def test_looks_between_samples_are_not_proposed(self) -> None:
         """A replay stretches the longest interval with the shortest: a new one says both, and means what it did."""
-        tried = [one.changes for one in options(policy(), Sight(2.5, 7200.0)) if one.field.startswith("monitoring.")]
+        tried = [
+            one.changes for one in options(policy(), Resolution(2.5, 7200.0)) if one.field.startswith("monitoring.")
+        ]
         shortest, longest = "monitoring.minimumIntervalSeconds", "monitoring.maximumIntervalSeconds"
         assert tried == [
             {shortest: 5},
@@ -197,8 +199,8 @@ class TestOptions:
         ]
 
     def test_a_recorders_jitter_rules_out_no_interval(self) -> None:
-        bench = Bench(split(source(900, 10.005, a=flat), None).chosen_on, False, Pool(1), Counting())
-        tried = [one.changes for one in options(policy(), bench.sight) if one.field.startswith("monitoring.")]
+        evaluator = PolicyEvaluator(split(source(900, 10.005, a=flat), None).chosen_on, False, Pool(1), TuneProgress())
+        tried = [one.changes for one in options(policy(), evaluator.resolution) if one.field.startswith("monitoring.")]
         shortest, longest = "monitoring.minimumIntervalSeconds", "monitoring.maximumIntervalSeconds"
         assert tried == [
             {shortest: 10},
@@ -208,7 +210,7 @@ class TestOptions:
         ]
 
     def test_a_window_that_does_not_fit_into_a_piece_is_not_tried(self) -> None:
-        tried = [one.changes for one in options(policy(), Sight(1.0, 2400.0)) if one.field.startswith("shrink.")]
+        tried = [one.changes for one in options(policy(), Resolution(1.0, 2400.0)) if one.field.startswith("shrink.")]
         assert tried == [{"shrink.stabilizationSeconds": 30}, {"shrink.stabilizationSeconds": 600}]
 
     def test_what_other_fields_rule_out_is_not_tried(self) -> None:
@@ -258,7 +260,7 @@ spec:
 class Imagined:
     """A bench on which harm follows from the policy by a formula."""
 
-    sight = FINE
+    resolution = FINE
 
     def __init__(self, harm: Callable[[MemoryPolicy], float] = lambda _: 0.01) -> None:
         self._harm = harm
@@ -266,7 +268,7 @@ class Imagined:
     def serve(self, policies: Sequence[MemoryPolicy], places: Sequence[int] = (0, 1, 2)) -> list[Served]:
         return [served(*(self.figures(one, place) for place in places)) for one in policies]
 
-    def figures(self, one: MemoryPolicy, _place: int) -> Figures:
+    def figures(self, one: MemoryPolicy, _place: int) -> ReplayFigures:
         return figures(harm=self._harm(one))
 
 
@@ -306,7 +308,7 @@ class TestSearch:
         """Each change halves the moves for 4 % more harm: only the first is within the limit of what there was."""
 
         class Calmer(Imagined):
-            def figures(self, one: MemoryPolicy, _place: int) -> Figures:
+            def figures(self, one: MemoryPolicy, _place: int) -> ReplayFigures:
                 steps = (one.spec.spare == "Reclaim") + (one.spec.headroom.percent == 20)
                 return figures(harm=0.01 * 1.04**steps, moves=4 / 4**steps)
 
@@ -316,7 +318,7 @@ class TestSearch:
         class Uneven(Imagined):
             replayed: ClassVar[list[tuple[str, int]]] = []
 
-            def figures(self, one: MemoryPolicy, place: int) -> Figures:
+            def figures(self, one: MemoryPolicy, place: int) -> ReplayFigures:
                 self.replayed.append((one.spec.spare, place))
                 return figures(harm=(0.01, 0.03, 0.01)[place] * (2 if one.spec.spare == "Reclaim" else 1))
 
@@ -324,10 +326,10 @@ class TestSearch:
         assert [place for spare, place in Uneven.replayed if spare == "Reclaim"] == [1]
 
 
-def tuning(start: Figures, better: Figures, changes: bool = True) -> Tuning:
+def tuning(start: ReplayFigures, better: ReplayFigures, changes: bool = True) -> TuningResult:
     before, after = policy(), policy("{headroom: {percent: 20}}")
-    part = Part(served(start), served(better))
-    return Tuning(before, after, {"headroom.percent": 20} if changes else {}, part, part)
+    part = TuningPart(served(start), served(better))
+    return TuningResult(before, after, {"headroom.percent": 20} if changes else {}, part, part)
 
 
 class TestJudging:
@@ -342,12 +344,12 @@ class TestJudging:
         [figures(harm=0.02), figures(), figures(harm=0.005, worst=0.1)],
         ids=["more harm", "no gain", "a domain pays"],
     )
-    def test_what_does_not_is_not_and_the_start_stays(self, after: Figures) -> None:
+    def test_what_does_not_is_not_and_the_start_stays(self, after: ReplayFigures) -> None:
         one = tuning(figures(), after)
         assert (one.holds, one.policy) == (False, one.start)
 
 
-class Counting:
+class TuneProgress:
     """Hears how far it is."""
 
     def __init__(self) -> None:
@@ -376,7 +378,7 @@ class TestTuning:
     def test_what_serves_the_guests_better_is_found_and_holds(self) -> None:
         made = source(360, 60.0, a=self.jumps(1), b=self.jumps(2))
         start = policy("{spare: Reclaim, shrink: {stabilizationSeconds: 60}}")
-        watcher = Counting()
+        watcher = TuneProgress()
         one = tune(start, [split(made, 8192.0)], autodeflate=False, pool=Pool(), watcher=watcher)
         assert one.changes == {"headroom.percent": 60}
         assert one.holds
@@ -386,7 +388,7 @@ class TestTuning:
 
     def test_policies_that_act_alike_are_replayed_once(self) -> None:
         made = source(360, 60.0, a=flat)
-        watcher = Counting()
+        watcher = TuneProgress()
         one = tune(policy("{headroom: {percent: 60}}"), [split(made, 8192.0)], False, Pool(), watcher)
         assert (one.changes, one.found) == ({}, one.start)
         assert watcher.ended == 3 + 2 + 3

@@ -7,7 +7,7 @@ MiB given beyond the host's memory is as bad as one not given: harm cannot be le
 
 import numpy as np
 
-from controller.replay.world import World
+from controller.replay.world import SimulatedHost
 
 
 class Clairvoyant:
@@ -16,7 +16,7 @@ class Clairvoyant:
     hears = False
     feels = False
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """The first demand is known, too."""
         self.act(world)
 
@@ -24,7 +24,7 @@ class Clairvoyant:
         """When the trace changes next."""
         return self._next
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """Everybody has just what they ask for, or an equal part of it."""
         self._next = world.next_change()
         rows = world.rows

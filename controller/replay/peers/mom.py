@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.replay.contract import Periodic
-from controller.replay.world import Readings, World
+from controller.replay.world import Readings, SimulatedHost
 
 Floats = NDArray[np.float64]
 
@@ -50,14 +50,14 @@ class Mom(Periodic):
 
     interval_s = 5.0
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """No samples yet."""
         super().start(world)
         self._free: deque[float] = deque(maxlen=SAMPLES)
         self._sizes: dict[int, deque[tuple[float, float]]] = {}
         self._policy_at = world.now
 
-    def decide(self, world: World, guests: Readings) -> None:
+    def decide(self, world: SimulatedHost, guests: Readings) -> None:
         """Every look is a sample, every second one (or each, where they are far apart) a decision."""
         self._free.append(world.free_mib() / world.total_mib)
         used = self._used(guests)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.replay.contract import Periodic
-from controller.replay.world import Readings, World
+from controller.replay.world import Readings, SimulatedHost
 
 Floats = NDArray[np.float64]
 
@@ -41,12 +41,12 @@ class Pi(Periodic):
 
     interval_s = 5.0
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """No errors yet."""
         super().start(world)
         self._integral = 0.0
 
-    def decide(self, world: World, guests: Readings) -> None:
+    def decide(self, world: SimulatedHost, guests: Readings) -> None:
         """One step of every guest's controller."""
         available = world.free_mib() / world.total_mib
         self._integral = float(np.clip(self._integral + AVAILABLE - available, -1.0, 1.0))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.replay.contract import Periodic
-from controller.replay.world import PRESSED_ABOVE, Bools, Ints, Readings, World
+from controller.replay.world import PRESSED_ABOVE, Bools, Ints, Readings, SimulatedHost
 
 Floats = NDArray[np.float64]
 
@@ -104,7 +104,7 @@ def turns(want: Want, goal: Floats) -> Ints:
     return order
 
 
-class Memory:
+class DemandMemory:
     """What n guests have shown so far. Arrays by row of the world, MiB and seconds."""
 
     def __init__(self, n: int, every_s: float) -> None:
@@ -137,16 +137,16 @@ class Probe(Periodic):
 
     interval_s = 1.0
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """Nothing is known, and every balloon rests."""
         super().start(world)
         n = len(world.domains)
         self._look_at = world.now
-        self._memory = Memory(n, self._every)
+        self._memory = DemandMemory(n, self._every)
         self._target = np.full(n, np.nan)
         self._waiting: list[tuple[int, float]] = []
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """Look when a report is due; in between only give what came back."""
         if world.now >= self._look_at:
             super().act(world)
@@ -156,7 +156,7 @@ class Probe(Periodic):
         retry = world.now + RETRY_S
         self._next = retry if self._waiting and retry + RETRY_S <= self._look_at else self._look_at
 
-    def decide(self, world: World, guests: Readings) -> None:
+    def decide(self, world: SimulatedHost, guests: Readings) -> None:
         """Plan, ask donors, and give to who needs it, those under pressure first."""
         rows, size, total = guests.rows, guests.allocation, world.total_mib
         target = np.where(np.isnan(self._target[rows]), size, np.minimum(self._target[rows], guests.maximum))
@@ -170,7 +170,7 @@ class Probe(Periodic):
         self._waiting = [(int(rows[k]), float(plan[k])) for k in turns(want, goal) if grows[k]]
         self._grant(world, in_part=True)
 
-    def _grant(self, world: World, in_part: bool) -> None:
+    def _grant(self, world: SimulatedHost, in_part: bool) -> None:
         """To those who wait, in turn, what is free and not promised; `in_part`: also less than each waits for."""
         here: Ints = world.rows
         sizes = world.allocation

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.replay.contract import Periodic
-from controller.replay.world import Readings, World
+from controller.replay.world import Readings, SimulatedHost
 
 MIB = 2**20
 """Bytes: its arithmetic is in whole bytes."""
@@ -36,7 +36,7 @@ MINIMUM_PERCENT = 20
 
 
 @dataclass(slots=True)
-class Guest:
+class ProxmoxGuest:
     """What the algorithm knows of a guest; bytes."""
 
     size: int
@@ -51,7 +51,7 @@ class Guest:
         return self.free > RICH * self.minimum and self.size >= self.minimum
 
 
-def cycle(guests: Sequence[Guest], goal: int, step: int = STEP) -> list[int]:
+def cycle(guests: Sequence[ProxmoxGuest], goal: int, step: int = STEP) -> list[int]:
     """New sizes, bytes; `goal` is what guests together should change by."""
     new = [guest.size for guest in guests]
     everyone = list(range(len(guests)))
@@ -68,7 +68,7 @@ def cycle(guests: Sequence[Guest], goal: int, step: int = STEP) -> list[int]:
     return new
 
 
-def _distribute(guests: Sequence[Guest], chosen: Sequence[int], amount: int, new: list[int], step: int) -> int:
+def _distribute(guests: Sequence[ProxmoxGuest], chosen: Sequence[int], amount: int, new: list[int], step: int) -> int:
     """Share `amount` among the chosen guests, in place, until a pass moves nothing; returns what is left of it."""
     rest = amount
     waiting = list(chosen)
@@ -89,7 +89,7 @@ def _distribute(guests: Sequence[Guest], chosen: Sequence[int], amount: int, new
     return rest
 
 
-def _next_size(guest: Guest, by_share: float, grows: bool, step: int) -> int:
+def _next_size(guest: ProxmoxGuest, by_share: float, grows: bool, step: int) -> int:
     """One step from the cycle's start towards the guest's part above its minimum; its size when it is done."""
     desired = min(max(guest.minimum + int(by_share * guest.shares), guest.minimum), guest.maximum)
     if grows and desired > guest.size:
@@ -104,12 +104,12 @@ class Proxmox(Periodic):
 
     interval_s = 10.0
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """The first cycle only collects."""
         super().start(world)
         self._warm = False
 
-    def decide(self, world: World, guests: Readings) -> None:
+    def decide(self, world: SimulatedHost, guests: Readings) -> None:
         """One cycle of the algorithm."""
         if not self._warm:
             self._warm = True
@@ -117,7 +117,9 @@ class Proxmox(Periodic):
         total = int(world.total_mib * MIB)
         goal = total * USED_PERCENT // 100 - int((world.total_mib - world.free_mib()) * MIB)
         known = [
-            Guest(int(size * MIB), int(maximum * MIB) * MINIMUM_PERCENT // 100, int(maximum * MIB), int(free * MIB))
+            ProxmoxGuest(
+                int(size * MIB), int(maximum * MIB) * MINIMUM_PERCENT // 100, int(maximum * MIB), int(free * MIB)
+            )
             for size, maximum, free in zip(
                 guests.allocation.tolist(), guests.maximum.tolist(), guests.unused.tolist(), strict=True
             )

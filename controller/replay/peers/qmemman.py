@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.replay.contract import Periodic
-from controller.replay.world import Bools, Readings, World
+from controller.replay.world import Bools, Readings, SimulatedHost
 
 Floats = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ class Qmemman(Periodic):
 
     interval_s = 1.0
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """Nobody waits for memory."""
         super().start(world)
         self._round_at = world.now
@@ -85,7 +85,7 @@ class Qmemman(Periodic):
         self._granted: dict[int, float] = {}
         self._sizes = np.empty(0)
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """A new round ends the one before."""
         if world.now >= self._round_at:
             super().act(world)
@@ -93,7 +93,7 @@ class Qmemman(Periodic):
         self._pay(world)
         self._next = min(world.now + RETRY_S, self._round_at) if self._waiting else self._round_at
 
-    def decide(self, world: World, guests: Readings) -> None:
+    def decide(self, world: SimulatedHost, guests: Readings) -> None:
         """Ask the donors, line up the others."""
         size, used, maximum = guests.allocation, guests.used, guests.maximum
         free = world.free_mib()
@@ -105,7 +105,7 @@ class Qmemman(Periodic):
         world.order(guests.rows[gives], wanted[gives])
         self._waiting = dict(zip(guests.rows[~gives].tolist(), wanted[~gives].tolist(), strict=True))
 
-    def _pay(self, world: World) -> None:
+    def _pay(self, world: SimulatedHost) -> None:
         """Give to those whose memory is free and not promised; once nothing moves any more, what there is."""
         sizes = world.allocation
         free = world.free_mib() - sum(max(size - float(sizes[row]), 0.0) for row, size in self._granted.items())

@@ -1,6 +1,6 @@
 """No ballooning: every domain has its maximum, and the host swaps when that is too much."""
 
-from controller.replay.world import World
+from controller.replay.world import SimulatedHost
 
 
 class StaticMax:
@@ -9,7 +9,7 @@ class StaticMax:
     hears = True
     feels = False
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """Domains are booted with their maximum."""
         self.act(world)
 
@@ -17,7 +17,7 @@ class StaticMax:
         """Only domains that come, or change their maximum, call for anything."""
         return float("inf")
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """Everybody who is there has the maximum."""
         world.resized()
         world.place(world.rows, world.maximum[world.rows])

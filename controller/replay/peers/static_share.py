@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from controller.replay.world import World
+from controller.replay.world import SimulatedHost
 
 
 class StaticShare:
@@ -11,12 +11,12 @@ class StaticShare:
     hears = False
     feels = False
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """The world has given the equal shares out already."""
 
     def next_look(self) -> float:
         """Never."""
         return np.inf
 
-    def act(self, world: World) -> None:
+    def act(self, world: SimulatedHost) -> None:
         """Nothing."""

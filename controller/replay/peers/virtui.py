@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.replay.contract import Periodic
-from controller.replay.world import Readings, World
+from controller.replay.world import Readings, SimulatedHost
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ class Virtui(Periodic):
 
     interval_s = 2.0
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """Nobody was seen yet."""
         super().start(world)
         n = len(world.domains)
@@ -50,7 +50,7 @@ class Virtui(Periodic):
         self._acted_on = np.full(n, -np.inf)
         self._shrank = np.full(n, -np.inf)
 
-    def decide(self, world: World, guests: Readings) -> None:
+    def decide(self, world: SimulatedHost, guests: Readings) -> None:
         """Each guest by itself, from a report that is new and fresh."""
         rows, size, now = guests.rows, guests.allocation, world.now
         self._seen[rows] = np.minimum(self._seen[rows], now)

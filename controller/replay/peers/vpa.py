@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.replay.contract import Periodic
-from controller.replay.world import PRESSED_ABOVE, Readings, World
+from controller.replay.world import PRESSED_ABOVE, Readings, SimulatedHost
 
 Floats = NDArray[np.float64]
 
@@ -82,12 +82,12 @@ class Vpa(Periodic):
 
     interval_s = 60.0
 
-    def start(self, world: World) -> None:
+    def start(self, world: SimulatedHost) -> None:
         """No history."""
         super().start(world)
         self._histograms: dict[int, PeakHistogram] = {}
 
-    def decide(self, world: World, guests: Readings) -> None:
+    def decide(self, world: SimulatedHost, guests: Readings) -> None:
         """Enter what guests use, and apply the recommendation."""
         killed = guests.used > PRESSED_ABOVE * (guests.used + guests.unused)
         targets = []

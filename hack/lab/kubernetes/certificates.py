@@ -15,7 +15,7 @@ ADMINISTRATORS = "system:masters"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CertificateIdentity:
     """A certificate and its private key, files in PEM."""
 
     certificate: Path
@@ -38,27 +38,27 @@ class Authority:
         """What clients and servers trust."""
         return self._own.certificate
 
-    def client(self, user: str, group: str | None = None) -> Identity:
+    def client(self, user: str, group: str | None = None) -> CertificateIdentity:
         """What proves to a server that one is `user`, member of `group`."""
         subject = f"/CN={user}" if group is None else f"/O={group}/CN={user}"
         return self._sign(user.replace(":", "-"), subject, "extendedKeyUsage=clientAuth")
 
-    def server(self, name: str, addresses: list[str], hosts: list[str]) -> Identity:
+    def server(self, name: str, addresses: list[str], hosts: list[str]) -> CertificateIdentity:
         """What proves to a client that this server is at `addresses`, known as `hosts`."""
         names = ",".join([*(f"IP:{address}" for address in addresses), *(f"DNS:{host}" for host in hosts)])
         return self._sign(name, f"/CN={name}", f"extendedKeyUsage=serverAuth\nsubjectAltName={names}")
 
-    def signing_key(self, name: str) -> Identity:
+    def signing_key(self, name: str) -> CertificateIdentity:
         """A key pair without a certificate: `certificate` is the public key."""
-        pair = Identity(self._folder / f"{name}.pub", self._folder / f"{name}.key")
+        pair = CertificateIdentity(self._folder / f"{name}.pub", self._folder / f"{name}.key")
         run("openssl", "genpkey", "-algorithm", "EC", *CURVE[2:4], "-out", str(pair.key))
         run("openssl", "pkey", "-in", str(pair.key), "-pubout", "-out", str(pair.certificate))
         return pair
 
-    def _identity(self, name: str) -> Identity:
-        return Identity(self._folder / f"{name}.crt", self._folder / f"{name}.key")
+    def _identity(self, name: str) -> CertificateIdentity:
+        return CertificateIdentity(self._folder / f"{name}.crt", self._folder / f"{name}.key")
 
-    def _sign(self, name: str, subject: str, extensions: str) -> Identity:
+    def _sign(self, name: str, subject: str, extensions: str) -> CertificateIdentity:
         signed = self._identity(name)
         request = run("openssl", "req", *CURVE, "-keyout", str(signed.key), "-subj", subject)
         wanted = self._folder / f"{name}.ext"
@@ -78,7 +78,7 @@ class Authority:
         return signed
 
 
-def kubeconfig(url: str, authority: Path, user: Identity) -> str:
+def kubeconfig(url: str, authority: Path, user: CertificateIdentity) -> str:
     """A kubeconfig (JSON, which is YAML) with everything in it: it works wherever it is copied to."""
     cluster = {"server": url, "certificate-authority-data": _base64(authority)}
     proof = {"client-certificate-data": _base64(user.certificate), "client-key-data": _base64(user.key)}

@@ -19,7 +19,7 @@ from lab.guest import Guest
 from lab.kubernetes import image
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.controlplane import ControlPlane
-from lab.kubernetes.node import Node
+from lab.kubernetes.node import LabNode
 from lab.libvirtd import PrivateLibvirtd
 from lab.scenario import CAST
 
@@ -100,7 +100,7 @@ def _start(stack: ExitStack) -> None:
     guests = [stack.enter_context(Guest(host, part.spec)) for part in CAST]
     plane = stack.enter_context(ControlPlane(scheduler=True))
     _say(f"[2/{steps}] node")
-    node = Node(plane, NODE, mounts={"/run/libvirt": host.sockets})
+    node = LabNode(plane, NODE, mounts={"/run/libvirt": host.sockets})
     _say(f"[3/{steps}] workloads in the guests")
     for guest, part in zip(guests, CAST, strict=True):
         guest.wait_ready().run_profile(part.workload, loop=True)

@@ -13,7 +13,7 @@ from lab import debian, virtualenv
 from lab.cache import CACHE, cached
 from lab.command import run
 from lab.errors import LabError
-from lab.kubernetes.node import Node
+from lab.kubernetes.node import LabNode
 from lab.kubernetes.oci import Layer, write_archive
 
 NAME = f"localhost/ballast:{__version__}"
@@ -41,7 +41,7 @@ STATUS = "/var/lib/dpkg/status"
 """Where scanners for vulnerabilities look for Debian's packages."""
 
 
-def install(node: Node) -> None:
+def install(node: LabNode) -> None:
     """Make the image of the project as it is now known to the pods of `node`, as NAME: entry point `ballast`, user
     nobody.
 
@@ -75,7 +75,7 @@ def system() -> Path:
     return _cached("debian", repr(packages_of_debian()).encode() + Path(__file__).read_bytes(), _system)
 
 
-def packages_of_debian() -> list[debian.Package]:
+def packages_of_debian() -> list[debian.DebianPackage]:
     """Those in the image, in the versions that apt's lists have: `apt-get update` brings newer ones.
 
     Raises LabError when apt has no lists.

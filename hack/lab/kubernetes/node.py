@@ -40,7 +40,7 @@ exec "$@"
 and the command."""
 
 
-class Node:
+class LabNode:
     """A node of `plane`, Ready when it is made; it ends with the control plane, which needs its scheduler for pods.
 
     `number` tells the nodes of one control plane apart, 1 to 99. `mounts` are folders of the machine, by the paths

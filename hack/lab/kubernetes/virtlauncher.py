@@ -24,7 +24,7 @@ from lab.daemons import until
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec, definition
 from lab.kubernetes.elf import shared_libraries
-from lab.kubernetes.node import Node
+from lab.kubernetes.node import LabNode
 from lab.kubernetes.oci import Layer, write_archive
 from lab.libvirtd import LIBVIRTD_CONF, QEMU_CONF
 from lab.reaper import CGROUPS
@@ -68,7 +68,7 @@ BOOT = boot.Image(Path("/boot/vmlinuz"), Path("/boot/initramfs"))
 """What guests boot, in the pod."""
 
 
-def install(node: Node) -> None:
+def install(node: LabNode) -> None:
     """Make the image of virt-launcher's pods known to `node`.
 
     Raises LabError when the guest's image was not built yet.
@@ -112,7 +112,7 @@ class VirtualMachine:
 class VirtLauncher:
     """A virt-launcher pod on `node`, created; leaving the `with` block deletes it."""
 
-    def __init__(self, node: Node, machine: VirtualMachine) -> None:
+    def __init__(self, node: LabNode, machine: VirtualMachine) -> None:
         self.machine = machine
         self.name = f"virt-launcher-{machine.name}-abcde"
         self._node = node

@@ -1,0 +1,1 @@
+"""`./hack/soak`: real guests under Ballast for hours."""

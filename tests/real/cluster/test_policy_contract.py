@@ -1,0 +1,118 @@
+"""The CRD and the pydantic model are one contract: what the API server takes the model takes, with the same defaults.
+
+`BALLAST_CONTRACT_POLICIES=50000 pytest tests/real/cluster/test_policy_contract.py` compares more.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import pytest
+from api_client import Answer, ApiClient
+from pydantic import ValidationError
+from random_policies import random_policies
+from single_faults import single_faults
+
+from controller.api.policy import MemoryPolicy
+from controller.api.quantity import format_quantity, parse_quantity
+
+POLICIES = int(os.environ.get("BALLAST_CONTRACT_POLICIES", "2000"))
+SEED = int(os.environ.get("BALLAST_CONTRACT_SEED", "1"))
+DRY_RUN = "/apis/ballast.dev/v1alpha1/memorypolicies?dryRun=All&fieldValidation="
+SHOWN = 5
+"""Disagreements that a failure lists."""
+REFUSALS = (400, 422)
+"""Statuses of a policy that is not well-formed, and of one that is not valid."""
+QUANTITIES = {
+    "threshold": ("quantity",),
+    "headroom": ("quantity",),
+    "limits": ("minimum", "maximum"),
+    "budget": ("reserve", "maximum"),
+}
+
+
+@pytest.fixture(scope="module")
+def client(contract) -> Iterator[ApiClient]:
+    client = ApiClient.of_kubeconfig(contract.kubeconfig)
+    yield client
+    client.close()
+
+
+def read(policy: dict[str, Any]) -> dict[str, Any] | None:
+    """The spec with every default, as the model has it; None when it refuses the policy."""
+    try:
+        spec = MemoryPolicy.model_validate(policy).spec
+    except ValidationError:
+        return None
+    return compact(spec.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def compact(spec: dict[str, Any]) -> dict[str, Any]:
+    """Without selectors, lists and maps that are empty: the model has them where the API server stores none."""
+    filled = {name: compact(value) if isinstance(value, dict) else value for name, value in spec.items()}
+    filled |= {name: [*map(compact, value)] for name, value in spec.items() if name == "matchExpressions"}
+    return {name: value for name, value in filled.items() if value not in ({}, [])}
+
+
+def stored(answer: Answer) -> dict[str, Any] | None:
+    """The spec with every default, as the API server would store it, in the model's notation."""
+    assert answer.status == 201 or answer.status in REFUSALS, answer
+    if answer.status != 201:
+        return None
+    spec: dict[str, Any] = answer.body["spec"]
+    for part, fields in QUANTITIES.items():
+        for field in spec[part].keys() & set(fields):
+            spec[part][field] = format_quantity(parse_quantity(spec[part][field]))
+    return compact(spec)
+
+
+def disagreements(client: ApiClient, policies: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """What the API server and the model make different things of."""
+    for policy in policies:
+        answer = client.ask("POST", f"{DRY_RUN}Strict", policy)
+        of_server, of_model = stored(answer), read(policy)
+        if of_server != of_model:
+            yield f"{json.dumps(policy)}\n  server: {answer.message or of_server}\n  model: {of_model}"
+
+
+def test_one_thing_out_of_the_ordinary_is_taken_or_refused_alike(client):
+    found = list(disagreements(client, single_faults()))
+    assert not found, f"{len(found)} policies:\n" + "\n".join(found[:SHOWN])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"domainSelecter": {"names": ["db"]}},
+        {"nodeSelector": {"disktype": "ssd"}},
+        {"nodeSelector": {"names": ["a"], "matchLabel": {"disktype": "ssd"}}},
+        {"domainSelector": {"names": ["a"], "labels": {"tier": "db"}}},
+        {"domainSelector": {"matchExpressions": [{"key": "tier", "operator": "Exists", "valeus": ["db"]}]}},
+        {"selectors": {"all": True, "namespaceSelecter": {"matchLabels": {"tier": "db"}}}},
+        {"selectors": {"namespaceSelector": {"matchLabels": {"a": "b"}, "matchExpression": []}}},
+    ],
+)
+def test_a_misspelt_selector_is_refused_also_from_a_client_that_lets_the_api_server_drop_fields(client, spec):
+    policy = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "a"}, "spec": spec}
+    assert client.ask("POST", f"{DRY_RUN}Ignore", policy).status == 422
+
+
+def test_an_empty_spec_is_stored_without_selectors_and_parameters_of_models(client):
+    policy = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "a"}}
+    spec = client.ask("POST", f"{DRY_RUN}Strict", policy).body["spec"]
+    assert spec.keys() & {"nodeSelector", "domainSelector", "selectors"} == set()
+    assert spec["model"] == {"type": "WLS", "upperPercentile": 95}
+    assert len(json.dumps(spec)) < 600
+
+
+def test_thousands_of_policies_are_taken_or_refused_alike_and_get_the_same_defaults(client):
+    policies = list(islice(random_policies(SEED), POLICIES))
+    found = list(disagreements(client, policies))
+    assert not found, f"{len(found)} of {POLICIES}:\n" + "\n".join(found[:SHOWN])
+
+
+def test_half_of_the_random_policies_are_valid():
+    valid = sum(read(policy) is not None for policy in islice(random_policies(SEED), 1000))
+    assert 300 < valid < 700

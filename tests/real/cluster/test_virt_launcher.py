@@ -1,0 +1,116 @@
+"""The lab's virt-launcher pods are laid out as KubeVirt's: what a node sees of them, and what its agent does there."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import libvirt
+import pytest
+from installation import PATIENCE_S
+from virtualization import MEMORY_MIB, PROMISED_MIB, InstalledNearKubevirt
+
+from lab.daemons import until
+from lab.kubernetes.node import LabNode
+from lab.kubernetes.virtlauncher import USER, VirtLauncher, VirtualMachine
+
+ROOM_MIB = 100
+"""Beside what its workload holds: its kernel's own, and the next step."""
+FIRST_LOOK_S = 3.0
+
+
+@pytest.fixture
+def launcher(virtualized: LabNode) -> Iterator[VirtLauncher]:
+    """A pod with its guest."""
+    with VirtLauncher(virtualized, VirtualMachine("web-1", limit=600)) as launcher:
+        yield launcher.wait_up()
+
+
+def test_the_node_finds_the_guest_by_the_socket_in_the_pods_folder(launcher):
+    socket = launcher.folder / "volumes/kubernetes.io~empty-dir/libvirt-runtime/virtqemud-sock"
+    assert socket.is_socket()
+    assert (socket.stat().st_uid, socket.stat().st_mode & 0o777) == (USER, 0o700)
+    with closing(launcher.connect()) as connection:
+        (domain,) = connection.listAllDomains()
+        assert domain.name() == "default_web-1"
+        assert "<memballoon model='virtio-non-transitional' freePageReporting='on'>" in domain.XMLDesc()
+        assert "<stats period='10'/>" in domain.XMLDesc()
+
+
+def test_only_the_user_of_the_launcher_and_the_group_root_get_as_far_as_the_socket(launcher):
+    pods = launcher.folder.parent
+    for folder in (pods, launcher.folder):
+        assert (folder.stat().st_uid, folder.stat().st_gid, folder.stat().st_mode & 0o777) == (0, 0, 0o750)
+
+
+def test_a_killed_pod_takes_its_guest_along_and_is_gone_when_deleted(launcher):
+    guest = launcher.guest()
+    guest.wait_booted()
+    launcher.kill()
+    until(lambda: launcher.processes("qemu-system-x86_64") == [], PATIENCE_S, "end of the guest")
+    with pytest.raises(libvirt.libvirtError):
+        launcher.connect()
+    guest.close()
+    launcher.delete()
+    until(lambda: not launcher.folder.exists(), PATIENCE_S, "end of its folder")
+
+
+def began(launcher: VirtLauncher) -> float:
+    """Seconds since the epoch; of the pod's first process."""
+    starts = [
+        int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) for pid in launcher.processes("sh")
+    ]
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    return time.time() - uptime + min(starts) / os.sysconf("SC_CLK_TCK")
+
+
+def connected(site: InstalledNearKubevirt, launcher: VirtLauncher) -> float:
+    """Seconds since the epoch; the look follows at once."""
+    line = next(line for line in site.log().splitlines() if f"default/{launcher.name}: connected" in line)
+    return datetime.fromisoformat(line.split()[0][:26] + "+00:00").timestamp()
+
+
+class TestAgentNearKubevirt:
+    def test_a_node_without_virtual_machines_is_ready_and_nothing_is_wrong(self, site):
+        state = site.state()
+        assert (state["connections"], state["domains"]) == ([], [])
+
+    def test_a_guest_is_looked_at_within_seconds_of_its_pods_start(self, site):
+        launcher = site.start("first").wait_up()
+        site.until_seen(launcher)
+        assert connected(site, launcher) - began(launcher) < FIRST_LOOK_S
+        (domain,) = site.state()["domains"]
+        assert (domain["namespace"], domain["virtual_machine"]) == ("default", "first")
+
+    def test_a_guest_gives_what_its_pod_was_not_promised_and_gets_it_back_when_it_needs_it(self, site):
+        idle, other = site.start("idle"), site.start("other")
+        with closing(idle.guest()) as guest, closing(other.guest()) as second:
+            site.enforce()
+            for each in (guest, second):
+                each.wait_until(lambda each: each.actual() < MEMORY_MIB - 64, PATIENCE_S, "shrunk")
+                assert each.actual() >= PROMISED_MIB
+            for held in range(40, 121, 20):  # it has no swap: the next step has to have room when it comes
+                guest.use(held)
+                guest.wait_until(lambda guest, size=held + ROOM_MIB: guest.actual() >= size, PATIENCE_S, "grown")
+            assert second.actual() < MEMORY_MIB - 64
+
+    def test_a_pod_that_is_deleted_is_gone_and_not_lost(self, site):
+        launcher, stays = site.start("goes").wait_up(), site.start("stays").wait_up()
+        site.until_seen(launcher, stays)
+        launcher.delete()
+        site.until_seen(stays)
+        assert set(site.connections()) == {f"default/{stays.name}"}
+        assert "WARNING" not in "".join(line for line in site.log().splitlines() if launcher.name in line)
+
+    def test_a_link_to_another_pods_socket_is_not_followed_by_an_agent_that_starts_anew(self, site):
+        hostile, victim = site.start("hostile").wait_up(), site.start("victim").wait_up()
+        site.until_seen(hostile, victim)
+        socket = hostile.folder / "volumes/kubernetes.io~empty-dir/libvirt-runtime/virtqemud-sock"
+        socket.unlink()
+        socket.symlink_to(f"../../../../{victim.uid}/volumes/kubernetes.io~empty-dir/libvirt-runtime/virtqemud-sock")
+        site.restart_agent()
+        name = f"default/{hostile.name}"
+        until(lambda: "a link out of its folder" in site.connections().get(name, ""), PATIENCE_S, "refused")
+        site.until_seen(victim)
