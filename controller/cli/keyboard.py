@@ -3,9 +3,9 @@
 import os
 import re
 import select
+import signal
 import sys
 import termios
-import time
 import tty
 from contextlib import suppress
 from typing import Any, Self
@@ -26,30 +26,44 @@ MOST = 4096
 
 
 class Keyboard:
-    """A context manager; the terminal is afterwards as it was. Ctrl-C stays a KeyboardInterrupt."""
+    """A context manager; the terminal is afterwards as it was. Ctrl-C is a KeyboardInterrupt of `keys`, the second one
+    at once: raised anywhere else it may hit a destructor, where Python drops it.
+    """
 
     def __init__(self) -> None:
         self._before: list[Any] | None = None
+        self._interrupted, self._interrupt = os.pipe()
 
     def __enter__(self) -> Self:
+        with suppress(ValueError):  # not the main thread, which gets no signals
+            signal.signal(signal.SIGINT, self._interrupt_keys)
         with suppress(OSError, ValueError, termios.error):  # not a terminal, closed, or a test's
             descriptor = sys.stdin.fileno()
             self._before = termios.tcgetattr(descriptor)
             tty.setcbreak(descriptor)
         return self
 
+    def _interrupt_keys(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.write(self._interrupt, b".")
+
     def __exit__(self, *_: object) -> None:
+        with suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.close(self._interrupted)
+        os.close(self._interrupt)
         if self._before is not None:
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._before)
 
     def keys(self, wait_s: float) -> list[str]:
-        """What was pressed, as soon as something is; nothing after `wait_s` seconds."""
-        if self._before is None:
-            time.sleep(wait_s)
+        """What was pressed, as soon as something is; nothing after `wait_s` seconds. Raises KeyboardInterrupt."""
+        descriptors = [self._interrupted, *([] if self._before is None else [sys.stdin.fileno()])]
+        ready = select.select(descriptors, [], [], wait_s)[0]
+        if self._interrupted in ready:
+            raise KeyboardInterrupt
+        if not ready:
             return []
-        descriptor = sys.stdin.fileno()
-        if not select.select([descriptor], [], [], wait_s)[0]:
-            return []
+        (descriptor,) = ready
         sent = os.read(descriptor, MOST)
         if not sent:  # the terminal is gone
             return ["q"]
