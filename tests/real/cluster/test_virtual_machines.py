@@ -18,7 +18,7 @@ PODS = 4
 """Each takes five seconds of a processor to boot, and a twentieth of one from then on."""
 MEMORY_MIB, PROMISED_MIB = 320, 176
 """Of each guest, and of that by its pod's request: more than it needs at rest."""
-THRESHOLD_MIB = 32
+THRESHOLD_MIB = 10
 """By how much more a guest at rest may have: so little is not worth a move."""
 BUDGET_MIB = PODS * PROMISED_MIB + 250
 """What two workloads at a time need, and three do not."""
@@ -42,7 +42,11 @@ class VirtualMachines:
 
     def enforce(self, budget: int = BUDGET_MIB) -> None:
         """The policy of all of them, with so many MiB to give."""
-        self.site.enforce(budget={"maximum": f"{budget}Mi"}, headroom={"quantity": f"{HEADROOM_MIB}Mi"})
+        self.site.enforce(
+            budget={"maximum": f"{budget}Mi"},
+            headroom={"quantity": f"{HEADROOM_MIB}Mi"},
+            threshold={"percent": 1, "quantity": f"{THRESHOLD_MIB}Mi"},
+        )
 
     def rest(self, *guests: Guest) -> None:
         """Workloads of these guests end, of all if none is named, and each has what it was promised."""
