@@ -50,7 +50,7 @@ class HostWithGuests:
         return to_samples(self.host.look(keys), {key: row for row, key in enumerate(keys)})
 
     def lives(self) -> list[RunState]:
-        return [RunState(life) for life in self.look().life]
+        return [RunState(life) for life in self.look().run_state]
 
     def key(self, guest: Guest) -> str:
         """By which the host knows it."""
@@ -107,7 +107,7 @@ def test_a_look_sees_what_the_guest_says(start_guests, watch):
     watched = watch()
     (facts,), samples = watched.host.inventory(), watched.look()
     assert (facts.name, facts.maximum, facts.definition) == ("seen", 256 * MIB, 192 * MIB)
-    assert (facts.obstacle, samples.life.tolist()) == (Reason.NONE, [RunState.RUNNING])
+    assert (facts.obstacle, samples.run_state.tolist()) == (Reason.NONE, [RunState.RUNNING])
     assert samples.actual.tolist() == [192 * MIB]
     assert samples.maximum.tolist() == [256 * MIB]
     assert (samples.actual - samples.usable)[0] / MIB == pytest.approx(guest.demand(), abs=2)
@@ -178,7 +178,7 @@ def test_a_destroyed_guest_is_not_running_and_then_gone(start_guests, watch):
     watched = watch()
     keys = [facts.key for facts in watched.host.inventory()]
     guest.domain.destroy()
-    assert watched.host.look(keys).life.tolist() == [RunState.NOT_RUNNING]
+    assert watched.host.look(keys).run_state.tolist() == [RunState.NOT_RUNNING]
     assert len(watched.move(guest, 160)) == 1
     watched.until(lambda: watched.host.inventory() == ())
 
@@ -285,7 +285,7 @@ def test_what_a_slow_libvirtd_answers_is_used_within_the_look(start_guests, watc
     watched = watch()
     stalled(1.5)
     samples = watched.look()
-    assert (samples.life.tolist(), samples.actual.tolist()) == ([RunState.RUNNING], [256 * MIB])
+    assert (samples.run_state.tolist(), samples.actual.tolist()) == ([RunState.RUNNING], [256 * MIB])
 
 
 def test_what_a_slow_libvirtd_answers_later_wakes_and_is_used_by_the_next_look(start_guests, watch, stalled):
