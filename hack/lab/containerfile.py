@@ -15,7 +15,6 @@ from lab.virtualenv import PROJECT
 CONTAINERFILE = Path("manifests/image/Containerfile")
 BASE = CACHE / "images" / "python-bookworm.tar"
 PACKAGES = ("ca-certificates", "python3", "python3-dev", "python3-pip", "python3-venv")
-MIRROR = "http://deb.debian.org/debian"
 OF_THIS_MACHINE = ("etc/ssl/certs/ca-certificates.crt", "etc/apt/apt.conf.d", "etc/pip.conf")
 """How it reaches Debian's and Python's packages, which may be through something of its own."""
 
@@ -51,7 +50,7 @@ class Builder:
 
 def _make_base(result: Path) -> None:
     root = result.with_name("root")
-    run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "bookworm", str(root), MIRROR)
+    run("debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "bookworm", str(root))
     there = [each for each in OF_THIS_MACHINE if Path("/", each).exists()]
     run("tar", "--create", f"--file={root / 'tmp' / 'own.tar'}", "--directory=/", *there)
     run("tar", "--extract", f"--file={root / 'tmp' / 'own.tar'}", f"--directory={root}")
