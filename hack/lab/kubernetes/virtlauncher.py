@@ -155,14 +155,6 @@ class VirtLauncher:
         """Process ids of `program` in this pod."""
         return [pid for pid in _processes(program) if self.uid in Path(f"/proc/{pid}/cgroup").read_text()]
 
-    def stop_libvirt(self) -> None:
-        """SIGSTOP: connections hang."""
-        self._signal("libvirtd", signal.SIGSTOP)
-
-    def resume_libvirt(self) -> None:
-        """SIGCONT."""
-        self._signal("libvirtd", signal.SIGCONT)
-
     def kill(self) -> None:
         """SIGKILL to all that runs in it, as the OOM killer of its cgroup would."""
         for program in ("sh", "libvirtd", "qemu-system-x86_64"):
@@ -179,8 +171,6 @@ class VirtLauncher:
     def delete(self) -> None:
         """Delete it, and wait until it is gone."""
         self._kubectl("delete", "pod", "-n", self.machine.namespace, self.name, "--ignore-not-found", "--wait=false")
-        with suppress(ProcessLookupError):
-            self.resume_libvirt()
         gone = ("wait", "--for=delete", f"pod/{self.name}", "-n", self.machine.namespace, f"--timeout={END_S}s")
         self._kubectl(*gone)
         self._short.unlink(missing_ok=True)
