@@ -32,9 +32,9 @@ class Keyboard:
 
     def __init__(self) -> None:
         self._before: list[Any] | None = None
-        self._interrupted, self._interrupt = os.pipe()
 
     def __enter__(self) -> Self:
+        self._interrupted, self._interrupt = os.pipe()
         with suppress(ValueError):  # not the main thread, which gets no signals
             signal.signal(signal.SIGINT, self._interrupt_keys)
         with suppress(OSError, ValueError, termios.error):  # not a terminal, closed, or a test's
@@ -48,12 +48,12 @@ class Keyboard:
         os.write(self._interrupt, b".")
 
     def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._before)
         with suppress(ValueError):
             signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(self._interrupted)
         os.close(self._interrupt)
-        if self._before is not None:
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._before)
 
     def keys(self, wait_s: float) -> list[str]:
         """What was pressed, as soon as something is; nothing after `wait_s` seconds. Raises KeyboardInterrupt."""
