@@ -11,7 +11,6 @@ import numpy as np
 from controller.engine.allocation import FRESH_TO_SHRINK, Exposure, Plan
 from controller.engine.balloon import resting
 from controller.engine.decision import Figures
-from controller.engine.estimate import headroom
 from controller.engine.known import Known
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import TOLERANCE
@@ -58,7 +57,7 @@ def figures(at: Situation) -> Floats:
     known = at.known
     size, estimate = known.observation.allocation, known.estimate
     made = np.empty((len(Figures._fields), len(size)))
-    made[:4] = known.observation.demand, estimate.forecast, estimate.upper, headroom(known.inventory, estimate.upper)
+    made[:4] = known.observation.demand, estimate.forecast, estimate.upper, known.inventory.headroom_on(estimate.upper)
     made[4:8] = np.where(np.isfinite(estimate.foot), at.plan.wanted, np.nan), at.plan.size, size, size
     made[8:11] = known.bounds.threshold, at.exposure.excess, at.exposure.saving
     made[11:14] = np.array([at.price, known.host.budget, at.free])[:, None]
@@ -106,7 +105,7 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     lacking = np.where(lacking > np.where(in_need, known.useful, TOLERANCE), lacking, 0.0)
     narrow = plan.returns
     if np.count_nonzero(narrow):
-        near = (1.0 - known.tuning.safety) * headroom(known.inventory, known.estimate.upper)
+        near = (1.0 - known.tuning.safety) * known.inventory.headroom_on(known.estimate.upper)
         narrow = narrow & (base - known.estimate.upper < near)
         least = np.minimum(known.bounds.threshold, known.bounds.top - base)
         lacking = np.where(narrow & ~known.shrinking & plan.movable, np.maximum(lacking, least), lacking)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller import planner
-from controller.engine.estimate import headroom
 from controller.engine.guest_pressure import PressureLevel
 from controller.engine.host import allowed
 from controller.engine.known import Known
@@ -69,7 +68,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     wanted = np.fmax(np.minimum(np.fmax(known.foreseen, known.eased), bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
-    pressing = np.fmin(searched, need + headroom(inventory, need))
+    pressing = np.fmin(searched, need + inventory.headroom_on(need))
     foot = np.fmax(np.fmax(demand, np.fmin(known.estimate.peak_minute / (1.0 - tuning.low), top)), pressing)
     if np.count_nonzero(known.balloon.release):
         given_back = np.minimum(np.fmax(need, inventory.definition), np.fmax(need, top))

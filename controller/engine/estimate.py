@@ -71,7 +71,7 @@ class Estimate(Table):
 
     def wanted(self, inventory: Inventory) -> Floats:
         """(n,) upper forecast, or memory that a balloon might not get, and headroom."""
-        return np.maximum(self.upper + headroom(inventory, self.upper), self.firm)
+        return np.maximum(self.upper + inventory.headroom_on(self.upper), self.firm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def update(
     half_lives = np.maximum(_HALF_LIVES, tuning.peak_looks * inventory.interval_minimum)
     peaks = demand + np.maximum(_peaks(estimate) - demand, 0.0) * np.exp2(-elapsed / half_lives)
     kept = demand + doubtful
-    firm = np.where(doubtful > TOLERANCE, np.fmin(kept + headroom(inventory, kept), size), 0.0)
+    firm = np.where(doubtful > TOLERANCE, np.fmin(kept + inventory.headroom_on(kept), size), 0.0)
     made = estimate.put(
         chosen,
         **dict(zip(PEAK_HALF_LIVES, peaks, strict=True)),
@@ -196,7 +196,7 @@ def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, t
     beyond = np.maximum(_expected_highest(estimate, observation, inventory, tuning) - highest, 0.0)
     looks = (estimate.at - estimate.since) / inventory.interval_minimum
     weight = tuning.unknown * tuning.settled / (tuning.settled + looks)
-    return np.asarray(fading + (highest - foot) + weight * beyond + headroom(inventory, foot))
+    return np.asarray(fading + (highest - foot) + weight * beyond + inventory.headroom_on(foot))
 
 
 def _expected_highest(estimate: Estimate, observation: Observation, inventory: Inventory, tuning: Tuning) -> Floats:
@@ -222,11 +222,6 @@ def _expected_highest(estimate: Estimate, observation: Observation, inventory: I
     mills = (score + np.sqrt(score * score + 8.0 / np.pi)) / 2.0
     highest = np.exp(mean + deviation * mills) * maximum
     return np.asarray(highest.clip(estimate.highest, np.maximum(maximum, estimate.highest)))
-
-
-def headroom(inventory: Inventory, base: Floats) -> Floats:
-    """(n,) bytes that domains are to have on top of `base`, (n,) bytes, in any case."""
-    return np.maximum(inventory.headroom, inventory.headroom_fraction * base)
 
 
 def _hold(estimate: Estimate, inventory: Inventory, chosen: Bools, now: float) -> Estimate:

@@ -139,7 +139,7 @@ def _conclude(
     full = (1.0 - tuning.low) * size
     short = likely > full
     searched = size * (1.0 + np.where(least > full, tuning.growth, tuning.growth_known))
-    wanted = likely + np.maximum(inventory.headroom, inventory.headroom_fraction * likely)
+    wanted = likely + inventory.headroom_on(likely)
     begins = short & (growth.claimed == 0.0)
     growth = growth.put(begins, claimed_at=now, claimed_from=observation.used + observation.swapped)
     growth = growth.put(

@@ -170,5 +170,9 @@ class Inventory:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def headroom_on(self, base: Floats) -> Floats:
+        """(n,) bytes that domains are to have on top of `base`, (n,) bytes, in any case."""
+        return np.maximum(self.headroom, self.headroom_fraction * base)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "acted_on", (self.policy >= 0) & (self.obstacle == int(Reason.NONE)))

@@ -156,7 +156,7 @@ def _end(state: State, limits: Bounds, now: float, tuning: Tuning) -> tuple[Stat
     if len(rows) == 0:
         return state, ()
     gave = (moves.last_to < size) & (moves.event != int(PhaseEvent.REVERTED))
-    headroom = np.where(gave, estimate.headroom(inventory, size), 0.0)
+    headroom = np.where(gave, inventory.headroom_on(size), 0.0)
     relief = np.clip(headroom, 0.0, np.maximum(limits.top - size, 0.0))
     # What it has less than before its shrink; than its definition, where its domain is released.
     belongs = np.fmin(np.where(moves.release, inventory.definition, moves.origin), inventory.maximum)
