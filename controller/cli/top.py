@@ -1,5 +1,6 @@
 """`ballast top`: the live table of a running Ballast, read from its local HTTP endpoint."""
 
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -37,7 +38,11 @@ UNBOUNDED = 1000
     help="A row for each host in FILE instead, which has a name and a URL a line, as --url takes it. Fifty are asked "
     "at a time.",
 )
-@click.option("--once", is_flag=True, help="Print the table once and exit; implied by -o name, json and yaml.")
+@click.option(
+    "--once",
+    is_flag=True,
+    help="Print the table once and exit; implied by -o name, json and yaml, and where the output is no terminal.",
+)
 @click.option(
     "--interval",
     type=NumberRange(min=0.1, max=3600),
@@ -78,8 +83,9 @@ def top(  # noqa: PLR0913, PLR0917 - click passes one argument an option
       ballast top -o json | jq '.domains[].demand'
       ballast top --hosts hosts.txt
     """
+    once = once or output in {"json", "yaml"} or not sys.stdout.isatty()
     if hosts is not None:
-        _show_hosts(hosts, once or output != "table", interval, sort, wanted, domain, output)
+        _show_hosts(hosts, once, interval, sort, wanted, domain, output)
         return
     if domain and (sort or wanted or output in {"wide", "name"}):
         raise click.UsageError(

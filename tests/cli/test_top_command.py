@@ -297,8 +297,9 @@ def test_names_alone(url):
 
 
 @pytest.mark.parametrize("url", [(200, json.dumps(STATE).encode())], indirect=True)
-def test_a_file_gets_every_column_of_wide_output(url):
-    result = top("--url", url, "--once", "-o", "wide")
+@pytest.mark.parametrize("once", [["--once"], []], ids=["once", "a file is none that it is followed in"])
+def test_a_file_gets_every_column_of_wide_output_once(url, once):
+    result = top("--url", url, *once, "-o", "wide")
     assert titles(result.output.splitlines())[-3:] == ["CHANGE", "UUID", "REASON"]
 
 
