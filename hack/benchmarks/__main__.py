@@ -63,9 +63,10 @@ def main(parts: tuple[str, ...], json_file: Path | None) -> None:
                 click.echo(f"{part}: {time.monotonic() - began:.0f} s", err=True)
     except LabError as error:
         raise click.ClickException(str(error)) from error
-    _print(figures)
-    if json_file is not None:
-        json_file.write_text(json.dumps([figure.as_json() for figure in figures], indent=2) + "\n")
+    finally:  # what was measured before an error, too
+        _print(figures)
+        if json_file is not None:
+            json_file.write_text(json.dumps([figure.as_json() for figure in figures], indent=2) + "\n")
 
 
 def _print(figures: list[Figure]) -> None:

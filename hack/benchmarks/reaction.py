@@ -25,8 +25,6 @@ BURST_CALM_S = 90.0
 """Before each burst."""
 SWAPPED_GOAL = 10.0
 """% of a burst that may be swapped out."""
-HEADROOM_MIB = 32
-"""The default; by hand the guest gets what it wants and as much on top."""
 POLICY = {
     "mode": "Enforce",
     "limits": {"minimum": "96Mi"},  # the defaults of this and of the threshold are for larger guests
@@ -44,10 +42,10 @@ def measure(shared: SharedGuests) -> list[Figure]:
     """Steps of all guests, each at moments of its own."""
     with ExitStack() as stack:
         steppers = [stack.enter_context(closing(Stepper(guest, seed))) for seed, guest in enumerate(shared.guests)]
-        hand = _all(steppers, lambda stepper: stepper.by_hand(HEADROOM_MIB))
+        hand = _all(steppers, Stepper.by_hand)
         every_second = _under_ballast(shared, steppers, lambda stepper: stepper.steps(STEPS), EVERY_SECOND)
         adaptive = _under_ballast(shared, steppers, lambda stepper: stepper.steps(1, CALM_S), {})
-        burst_by_hand = _all(steppers, lambda stepper: stepper.burst_by_hand(HEADROOM_MIB))
+        burst_by_hand = _all(steppers, Stepper.burst_by_hand)
         bursts = _under_ballast(shared, steppers, lambda stepper: stepper.bursts(BURSTS, BURST_CALM_S), {})
     kills = sum(guest.evidence().oom_kills for guest in shared.guests)
     by_hand = _joined(hand)

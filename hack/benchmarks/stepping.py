@@ -12,13 +12,15 @@ from lab.guest import Guest, GuestEvent
 
 LOW_MIB = 20
 """What the workload holds between two steps."""
-STEP_MIB = (64, 96)
-"""A step is between the two: more than the headroom, so that the allocation has to grow."""
+BEYOND_MIB = (32, 64)
+"""A step goes as far beyond what the guest has, so that the allocation has to grow."""
 CALM_BY_HAND_S = 2.0
 """Before a burst whose size is ordered by hand: its balloon has come to rest."""
 AT_ONCE = 2
 """Steps under way at once, of all guests: a guest is to wait for memory, not for an emulated CPU."""
 POLL_S = 0.05
+HEADROOM_MIB = 32
+"""The default; by hand the guest gets what it wants and as much on top."""
 BURST_MIB = 150
 GIVE_UP_S = 60.0
 PAGES_MIB = 256
@@ -68,21 +70,21 @@ class Stepper:
         time.sleep(calm_s)  # the time that is to pass
         return [self._step(lambda _wanted: None) for _ in range(count)]
 
-    def by_hand(self, headroom: int) -> list[Reaction]:
-        """One step for which the right size, with so many MiB of headroom, is ordered the moment it begins."""
+    def by_hand(self) -> list[Reaction]:
+        """One step for which the right size is ordered the moment it begins."""
         self._guest.use(LOW_MIB)
-        self._order(self._idle + LOW_MIB + headroom)
-        return [self._step(lambda wanted: self._order(wanted + headroom))]
+        self._order(self._idle + LOW_MIB)
+        return [self._step(self._order)]
 
     def bursts(self, count: int, calm_s: float, answer: Callable[[int], None] = lambda _wanted: None) -> list[Burst]:
         """That many bursts, each after `calm_s` seconds in which nothing happens. `answer` as for a step."""
         return [self._burst(calm_s, answer) for _ in range(count)]
 
-    def burst_by_hand(self, headroom: int) -> list[Burst]:
+    def burst_by_hand(self) -> list[Burst]:
         """One burst for which the right size is ordered the moment it begins."""
         self._guest.use(LOW_MIB)
-        self._order(self._idle + LOW_MIB + headroom)
-        return self.bursts(1, CALM_BY_HAND_S, lambda wanted: self._order(wanted + headroom))
+        self._order(self._idle + LOW_MIB)
+        return self.bursts(1, CALM_BY_HAND_S, self._order)
 
     def _burst(self, calm_s: float, answer: Callable[[int], None]) -> Burst:
         self._guest.use(LOW_MIB, wait=False)
@@ -96,10 +98,12 @@ class Stepper:
 
     def _step(self, answer: Callable[[int], None]) -> Reaction:
         """`answer` is told what the guest wants in all, MiB, when it begins to."""
-        self._await(lambda: self._monitor.balloon() < self._idle + LOW_MIB + STEP_MIB[0], "small enough for a step")
+        most = self._guest.spec.maximum - BEYOND_MIB[1] - HEADROOM_MIB
+        self._await(lambda: self._monitor.balloon() < most, "small enough for a step")
         with _stepping:
             time.sleep(self._random.uniform(0, 1))  # the step is to come at any moment between two looks
-            reaction = self._grow(LOW_MIB + self._random.randint(*STEP_MIB), answer)
+            has = round(self._monitor.balloon()) - self._idle
+            reaction = self._grow(has + self._random.randint(*BEYOND_MIB), answer)
             self._guest.use(LOW_MIB, wait=False)
         return reaction
 
@@ -118,8 +122,8 @@ class Stepper:
         found = [event for event in self._guest.events() if event.at >= since]
         return [event for event in found if (event.word, event.values[1]) == (word, mib)]
 
-    def _order(self, mib: int) -> None:
-        self._guest.domain.setMemory(mib * KIB)
+    def _order(self, wanted: int) -> None:
+        self._guest.domain.setMemory((wanted + HEADROOM_MIB) * KIB)
 
     def _await(self, condition: Callable[[], object], what: str) -> None:
         end = time.monotonic() + GIVE_UP_S
