@@ -12,6 +12,8 @@ from lab.guest import Guest, GuestEvent
 
 LOW_MIB = 20
 """What the workload holds between two steps."""
+AT_REST_S = 2.0
+"""Without a move of its balloon a guest is ready for the next step."""
 BEYOND_MIB = (32, 64)
 """A step goes as far beyond what the guest has, so that the allocation has to grow."""
 CALM_BY_HAND_S = 2.0
@@ -98,14 +100,26 @@ class Stepper:
 
     def _step(self, answer: Callable[[int], None]) -> Reaction:
         """`answer` is told what the guest wants in all, MiB, when it begins to."""
-        most = self._guest.spec.maximum - BEYOND_MIB[1] - HEADROOM_MIB
-        self._await(lambda: self._monitor.balloon() < most, "small enough for a step")
+        has = self._at_rest()
         with _stepping:
             time.sleep(self._random.uniform(0, 1))  # the step is to come at any moment between two looks
-            has = round(self._monitor.balloon()) - self._idle
-            reaction = self._grow(has + self._random.randint(*BEYOND_MIB), answer)
+            reaction = self._grow(has - self._idle + self._random.randint(*BEYOND_MIB), answer)
             self._guest.use(LOW_MIB, wait=False)
         return reaction
+
+    def _at_rest(self) -> int:
+        """The balloon's size, MiB, once it has room for a step and has not moved for AT_REST_S."""
+        size, since = self._monitor.balloon(), time.monotonic()
+        most = self._guest.spec.maximum - BEYOND_MIB[1] - HEADROOM_MIB
+
+        def rests() -> bool:
+            nonlocal size, since
+            if (now := self._monitor.balloon()) != size:
+                size, since = now, time.monotonic()
+            return size < most and time.monotonic() - since >= AT_REST_S
+
+        self._await(rests, "at rest, and small enough for a step")
+        return round(size)
 
     def _grow(self, mib: int, answer: Callable[[int], None]) -> Reaction:
         ordered = time.monotonic()
