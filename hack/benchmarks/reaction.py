@@ -1,12 +1,13 @@
 """From a step of demand in a real guest to the memory it needs: under Ballast, and ordered by hand at that moment."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from benchmarks.figures import Baseline, Figure, nearest_rank
-from benchmarks.shared_guests import SharedGuests
+from benchmarks.shared_guests import SPECS, SharedGuests
 from benchmarks.stepping import BURST_MIB, Burst, Reaction, Stepper
 
 PART = "reaction"
@@ -32,6 +33,8 @@ POLICY = {
     "spare": "Reclaim",  # lent memory would be there before the step, and nothing would have to grow
     "shrink": {"stabilizationSeconds": 1},  # so that the next step comes soon
 }
+REPORTING = tuple(replace(spec, name=f"reporting-{spec.name}", free_page_reporting=True) for spec in SPECS)
+"""The host feels all that these take: what they have used before and do not use now is in its hands again."""
 EVERY_SECOND = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 1}
 
 Reactions = list[Reaction]
@@ -40,21 +43,28 @@ Seen = TypeVar("Seen", Reaction, Burst)
 
 def measure(shared: SharedGuests) -> list[Figure]:
     """Steps of all guests, each at moments of its own."""
-    with ExitStack() as stack:
-        steppers = [stack.enter_context(closing(Stepper(guest, seed))) for seed, guest in enumerate(shared.guests)]
-        hand = _all(steppers, Stepper.by_hand)
+    with _steppers(shared) as steppers:
+        by_hand = _joined(_all(steppers, Stepper.by_hand))
         every_second = _under_ballast(shared, steppers, lambda stepper: stepper.steps(STEPS), EVERY_SECOND)
         adaptive = _under_ballast(shared, steppers, lambda stepper: stepper.steps(1, CALM_S), {})
         burst_by_hand = _all(steppers, Stepper.burst_by_hand)
         bursts = _under_ballast(shared, steppers, lambda stepper: stepper.bursts(BURSTS, BURST_CALM_S), {})
-    kills = sum(guest.evidence().oom_kills for guest in shared.guests)
-    by_hand = _joined(hand)
+    with SharedGuests(REPORTING) as others, _steppers(others) as steppers:
+        reporting = _under_ballast(others, steppers, lambda stepper: stepper.steps(STEPS), EVERY_SECOND)
+        kills = sum(guest.evidence().oom_kills for guest in (*shared.guests, *others.guests))
     return [
         *_figures("looks every second", _joined(every_second), by_hand, GOALS_S),
+        *_figures("the same, guests that report free pages", _joined(reporting), by_hand, GOALS_S),
         *_figures(f"default intervals, after {CALM_S:g} s calm", _joined(adaptive), by_hand, CALM_GOALS_S),
         *(_burst(number, [each[number] for each in bursts], _joined(burst_by_hand)) for number in range(BURSTS)),
         Figure(PART, "OOM kills in all these steps", kills, "", Baseline("what is right", 0), 0),
     ]
+
+
+@contextmanager
+def _steppers(shared: SharedGuests) -> Iterator[list[Stepper]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(Stepper(guest, seed))) for seed, guest in enumerate(shared.guests)]
 
 
 def _under_ballast(
