@@ -145,7 +145,7 @@ def _of_brief(brief: BriefPolicy, pending: bool) -> PolicyCounts:
         pending_nodes=int(pending),
         conflicted_nodes=int(brief.conflicted_domains > 0),
         domains=brief.domains,
-        stable_domains=brief.stable_domains,
+        stable_domains=min(brief.stable_domains, brief.domains),
         conflicted_domains=brief.conflicted_domains,
         overridden_domains=brief.overridden_domains,
     )
@@ -161,7 +161,7 @@ def _of_state(state: PolicyState, pending: bool) -> PolicyCounts:
         unmet_nodes=int(state.unmet_domains > 0),
         conflicted_nodes=int(state.conflicted_domains > 0),
         domains=state.domains,
-        stable_domains=state.stable_domains,
+        stable_domains=min(state.stable_domains, state.domains),
         conflicted_domains=state.conflicted_domains,
         overridden_domains=state.overridden_domains,
         stuck_domains=state.stuck_domains,

@@ -147,7 +147,9 @@ class BriefPolicy(NamedTuple):
     overridden_domains: int
 
 
-BriefNumbers = Annotated[tuple[Count, ...], Field(strict=False, min_length=5, max_length=5)]
+BriefNumber = Annotated[int, Field(ge=0, le=10**9)]
+"""Far more than generations and domains come to, and little enough for sums over nodes to be shown."""
+BriefNumbers = Annotated[tuple[BriefNumber, ...], Field(strict=False, min_length=5, max_length=5)]
 """A `BriefPolicy` in JSON."""
 
 

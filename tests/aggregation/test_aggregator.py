@@ -272,3 +272,20 @@ def test_whoever_tells_events_is_not_kept_waiting_by_an_aggregator_that_was_stop
         faked.on_event(Modified(NODE, node("a")))
     faked.clock.stopped = True
     faked.on_event(Modified(NODE, node("b")))
+
+
+@pytest.mark.parametrize("briefly", [False, True])
+@pytest.mark.parametrize("numbers", [(10**6, 10**6), (10**9, 10**9), (2**50, 2**50), (3, 8)])
+def test_whatever_a_node_counts_the_others_are_summed(faked, briefly, numbers):
+    domains, stable = numbers
+    told = state("a", "2026-01-31T12:00:01Z")
+    if briefly:
+        told["status"] |= {"policies": [], "briefPolicies": {"uid-all": [1, domains, stable, 0, 0]}}
+    else:
+        told["status"]["policies"][0] |= {"domains": domains, "stableDomains": stable}
+    faked.list_all("all")
+    faked.on_event(Modified(STATE, told), Modified(STATE, state("b", "2026-01-31T12:00:01Z", stableDomains=0)))
+    faked.turn()
+    faked.turn(GATHER_S)
+    ((_, _, status),) = faked.server.written
+    assert status["domains"] - status["stableDomains"] == 4
