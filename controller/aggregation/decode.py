@@ -10,7 +10,7 @@ from controller.aggregation.rollup import Policy
 from controller.aggregation.watchevents import Raw
 from controller.api.nodestate import BriefPolicy, NodeMemoryState
 from controller.api.policy import MemoryPolicy
-from controller.api.problems import Problem
+from controller.api.problems import Problem, dotted
 from controller.api.wording import explain, path_of
 
 
@@ -73,4 +73,4 @@ def _said(errors: ValidationError, model: type[BaseModel]) -> str:
     """The first error in one line: field, value, remedy."""
     error = errors.errors(include_url=False)[0]
     value = error["input"] if isinstance(error["input"], str | int | float) else ""
-    return str(Problem("", None, ".".join(map(str, path_of(error, model))), str(value), *explain(error, model)))
+    return str(Problem("", None, dotted(path_of(error, model)), str(value), *explain(error, model)))

@@ -55,6 +55,7 @@ def test_a_policy():
     [
         ({"mode": "Dream"}, "spec.mode: 'Dream': not a value of this field; use Observe, Enforce or Pause"),
         ({"priority": 0.5}, "spec.priority: '0.5': "),
+        ({"a\nb": 1}, r"spec['a\nb']: '1': unknown field"),
     ],
 )
 def test_a_policy_that_this_version_cannot_read_says_field_value_and_remedy(spec, problem):
