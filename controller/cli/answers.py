@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 MOST = 2.0**63
-"""No size or time is larger."""
+"""No size or time is larger, and none is less than 0."""
 
 Check = Callable[[Any], bool]
 
@@ -36,7 +36,7 @@ def _flag(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) <= MOST  # not so NaN
+    return isinstance(value, int | float) and 0 <= value <= MOST  # not so NaN
 
 
 def _maybe_number(value: Any) -> bool:
@@ -56,7 +56,11 @@ def _holds(value: Any, shape: Mapping[str, Check]) -> bool:
 
 
 _SIZES = ("demand", "forecast", "upper", "allocation", "target", "minimum", "maximum")
-_ACTION = dict.fromkeys(("age_s", "from", "to"), _maybe_number) | dict.fromkeys(("reason", "reason_text"), _text)
+_ACTION: Mapping[str, Check] = {
+    "age_s": _number,
+    **dict.fromkeys(("from", "to"), _maybe_number),
+    **dict.fromkeys(("reason", "reason_text"), _text),
+}
 _DOMAIN: Mapping[str, Check] = {
     **dict.fromkeys(("key", "name", "uuid", "reason", "reason_text", "advice"), _text),
     **dict.fromkeys(("policy", "mode"), _maybe_text),

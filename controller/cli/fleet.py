@@ -181,7 +181,7 @@ def row(name: str, state: dict[str, Any]) -> Row:
 
 def _figure(node: dict[str, Any], name: str) -> float | None:
     value = node.get(name)
-    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST
     return value if known else None
 
 

@@ -320,6 +320,14 @@ def test_once_prints_the_table_and_ends(url):
         ((200, b'{"domains": 3, "node": {"name": "n"}}'), "answers with something else; is that a Ballast?"),
         ((200, b'{"domains": [], "node": "n"}'), "answers with something else; is that a Ballast?"),
         ((200, b"\xff"), "does not answer with JSON; is that a Ballast?"),
+        *(
+            ((200, json.dumps(STATE | odd).encode()), "answers with something else; is that a Ballast?")
+            for odd in (
+                {"domains": [WEB | {"demand": -(2**62)}]},
+                {"domains": [WEB, WEB | {"last_action": WEB["last_action"] | {"age_s": None}}]},
+                {"node": NODE | {"budget": -1}},
+            )
+        ),
     ],
     indirect=["url"],
 )
