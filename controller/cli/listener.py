@@ -19,7 +19,8 @@ def listener(url: str) -> str:
     """Name of the user who listens at a loopback address; empty where it is root, the service's, the caller, or where
     that cannot be told.
     """
-    hosts, port = loopback(url), urlsplit(url).port or 80
+    parts = urlsplit(url)
+    hosts, port = loopback(url), parts.port or (443 if parts.scheme == "https" else 80)
     strangers = [user for address, user in _listeners(port) if address in hosts and user not in trusted_users()]
     return _name(strangers[0]) if strangers else ""
 

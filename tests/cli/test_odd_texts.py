@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from test_top_command import DB, NODE, STATE, WEB
 
 from controller.api.printable import printable
-from controller.cli.listener import loopback
+from controller.cli.listener import listener, loopback
 from controller.cli.main import main
 from controller.cli.once import table
 
@@ -189,3 +189,11 @@ def test_a_user_who_took_the_port_is_named_and_not_believed(url, host, monkeypat
     result = ballast("top", "--once", "--url", url.replace("127.0.0.1", host))
     assert result.exit_code == 1
     assert "belongs to user root (0), not to root, 'ballast' or you: it is not Ballast" in result.output
+
+
+@pytest.mark.parametrize(("scheme", "port"), [("http", 80), ("https", 443)])
+def test_without_a_port_the_user_is_looked_for_at_that_of_the_scheme(scheme, port, monkeypatch):
+    monkeypatch.setattr(
+        "controller.cli.listener._listeners", lambda asked: [("0100007F", 4711)] if asked == port else []
+    )
+    assert listener(f"{scheme}://127.0.0.1") == "4711"
