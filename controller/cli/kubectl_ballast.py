@@ -39,8 +39,10 @@ class AgentPod(NamedTuple):
 class Kubectl:
     """The program, with the options that each call of it gets."""
 
-    def __init__(self, options: Sequence[str]) -> None:
+    def __init__(self, options: Sequence[str], namespace: str | None) -> None:
+        """`namespace` is Ballast's own; None: the one that has pods with the labels of agents."""
         self._command = ["kubectl", *options]
+        self._where = ["-n", namespace] if namespace else ["-A"]
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """What it printed. Raises ClickException where there is no kubectl."""
@@ -58,12 +60,19 @@ class Kubectl:
         return list(json.loads(done.stdout)["items"])
 
     def agents(self, node: str | None = None) -> list[AgentPod]:
-        """Those that run, of one node or all. Raises ClickException where there is none."""
-        found = [
+        """Those that run, of one node or all. Raises ClickException where there is none, or it may be a false one: what
+        a pod says reaches the terminal, and everybody may give their pods these labels.
+        """
+        running = [
             AgentPod(pod["spec"]["nodeName"], pod["metadata"]["namespace"], pod["metadata"]["name"])
-            for pod in self.pods("-A", "-l", AGENTS)
-            if pod["status"].get("phase") == "Running" and node in {None, pod["spec"]["nodeName"]}
+            for pod in self.pods(*self._where, "-l", AGENTS)
+            if pod["status"].get("phase") == "Running"
         ]
+        if len(namespaces := sorted({each.namespace for each in running})) > 1:
+            raise click.ClickException(
+                f"pods in {', '.join(namespaces)} have the labels of agents; name Ballast's with --ballast-namespace"
+            )
+        found = [each for each in running if node in {None, each.node}]
         if not found:
             where = f"on node {node}" if node else f"with the labels {AGENTS}"
             raise click.ClickException(
@@ -83,9 +92,10 @@ class Kubectl:
 @click.group("kubectl-ballast", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--context", "cluster", metavar="NAME", help="kubectl's --context.")
 @click.option("--kubeconfig", metavar="FILE", help="kubectl's --kubeconfig.")
+@click.option("--ballast-namespace", "namespace", metavar="NS", help="Where Ballast runs, if pods elsewhere have its agents' labels.")
 @click.version_option(__version__, prog_name="kubectl-ballast")
 @click.pass_context
-def main(context: click.Context, cluster: str | None, kubeconfig: str | None) -> None:
+def main(context: click.Context, cluster: str | None, kubeconfig: str | None, namespace: str | None) -> None:
     """What Ballast does in a cluster, by kubectl: with your rights, of which `pods/exec` is one for a single node.
 
     \b
@@ -97,7 +107,7 @@ def main(context: click.Context, cluster: str | None, kubeconfig: str | None) ->
       kubectl ballast check policy.yaml
     """
     given = {"--context": cluster, "--kubeconfig": kubeconfig}
-    context.obj = Kubectl([word for name, value in given.items() if value for word in (name, value)])
+    context.obj = Kubectl([word for name, value in given.items() if value for word in (name, value)], namespace)
 
 
 main.add_command(check)

@@ -14,7 +14,8 @@ words = sys.argv[1:]
 with open(os.environ["ASKED"], "a") as log:
     log.write(json.dumps(words) + "\\n")
 def pod(name, node, phase="Running", **annotations):
-    return {{"metadata": {{"name": name, "namespace": "ballast-system", "annotations": annotations}},
+    namespace = annotations.pop("namespace", "ballast-system")
+    return {{"metadata": {{"name": name, "namespace": namespace, "annotations": annotations}},
             "spec": {{"nodeName": node}}, "status": {{"phase": phase}}}}
 if "REFUSED" in os.environ:
     sys.exit("error: You must be logged in to the server (Unauthorized)")
@@ -23,7 +24,8 @@ if "kubevirt.io=virt-launcher" in words:
     print(json.dumps({{"items": [pod("old", "n1", "Succeeded", **machine), pod("new", "n2", **machine)]}}))
 elif "pods" in words:
     gone = pod("gone", "n0", "Failed")
-    print(json.dumps({{"items": [gone, pod("a1", "n1"), pod("a2", "n2")]}}))
+    false = [pod("false", "n0", namespace="shop")] if "FALSE" in os.environ and "-A" in words else []
+    print(json.dumps({{"items": [gone, *false, pod("a1", "n1"), pod("a2", "n2")]}}))
 elif "a1" in words and "top" not in words:
     sys.exit("Error: DOMAIN " + repr(words[-1]) + " is not known on n1")
 elif "nobody" in words:
@@ -98,6 +100,15 @@ def test_a_machine_that_kubevirt_does_not_run_is_an_error(folder):
 def test_a_node_without_an_agent_is_an_error(folder):
     done = plugin(folder, "top", "--node", "n0")
     assert (done.returncode, "no agent of Ballast runs on node n0" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("words", [("top", "--node", "n0"), ("top", "--node", "n2"), ("explain", "db")])
+def test_a_pod_that_somebody_gave_the_labels_of_an_agent_is_not_asked(folder, words):
+    done = plugin(folder, *words, FALSE="1")
+    assert (done.returncode, "pods in ballast-system, shop have the labels of agents" in done.stderr) == (1, True)
+    assert not any("exec" in each for each in asked(folder))
+    done = plugin(folder, "--ballast-namespace", "ballast-system", "explain", "db", FALSE="1")
+    assert done.stdout == "told ballast explain -- db\n"
 
 
 def test_policies_are_listed_in_the_cluster_that_is_named(folder):
