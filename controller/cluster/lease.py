@@ -45,7 +45,7 @@ class ApiLease:
     def replace(self, record: LeaseRecord, version: str) -> VersionedLease:
         """Write the Lease unless it changed since `version`; what others keep in it stays. Raises LeaseError."""
         metadata = self._known["metadata"] | {"resourceVersion": version}
-        lease = self._known | {"metadata": metadata, "spec": self._known.get("spec", {}) | _spec(record)}
+        lease = self._known | {"metadata": metadata, "spec": (self._known.get("spec") or {}) | _spec(record)}
         try:
             return self._keep(self._client.update(LEASES, lease, namespace=self._namespace))
         except ApiError as error:

@@ -543,6 +543,14 @@ def test_what_others_keep_in_a_lease_stays_when_it_is_renewed():
     assert held == VersionedLease(LeaseRecord("me", 15, "then", "now", 3), "8")
 
 
+def test_a_lease_that_says_nothing_is_taken():
+    client = KeepingClient({"metadata": {"name": "a", "resourceVersion": "7"}, "spec": None})
+    lease = ApiLease(client, "ns", "a")
+    assert lease.read() == VersionedLease(LeaseRecord("", 0, "", "", 0), "7")
+    taken = LeaseRecord("me", 15, "then", "now", 1)
+    assert lease.replace(taken, "7") == VersionedLease(taken, "7")
+
+
 class TestAgentAnswered:
     @pytest.mark.parametrize("odd", [each for name, each in OBJECTS.items() if "word" not in name], ids=str)
     def test_an_odd_node_is_a_problem_and_no_labels(self, odd):
