@@ -69,11 +69,10 @@ _EXAMPLES: Mapping[str | int, str] = {
 
 
 def _not_a_choice(error: ErrorDetails, root: type[BaseModel]) -> Words:
-    choices = _choices(_field_at(root, error["loc"]))
-    meant = _closest(str(error["input"]), choices)
+    choices, value = _choices(_field_at(root, error["loc"])), error["input"]
+    meant = _closest(value, choices) if isinstance(value, str) else None
     listed = " or ".join([", ".join(choices[:-1]), choices[-1]] if len(choices) > 1 else choices)
     hint = f"did you mean {meant}? " if meant and len(choices) > 1 else ""
-    value = error["input"]
     message = "not a value of this field" if isinstance(value, str) else f"not text but {_kind(value)}"
     return Words(message, f"{hint}use {listed}")
 

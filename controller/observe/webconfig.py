@@ -193,8 +193,8 @@ def _cause(error: Exception) -> str:
 
 
 def _said(error: ErrorDetails) -> str:
-    """Field, value and remedy; no value where it may be a password in the wrong place."""
-    value = str(error["input"]) if error["type"] == "literal_error" else ""
+    """Field, value and remedy; no value where it may be a password in the wrong place, or a list of any size."""
+    value = error["input"] if error["type"] == "literal_error" and isinstance(error["input"], str) else ""
     return str(Problem("", None, dotted(error["loc"]), value, *explain(error, _Document)))
 
 

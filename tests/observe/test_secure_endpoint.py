@@ -1,5 +1,6 @@
 """The endpoint with TLS and logins, as Prometheus asks it: configured by a file in the format of its exporters."""
 
+import functools
 import http.client
 import shutil
 import socket
@@ -30,6 +31,8 @@ SALT = b"$2b$04$" + b"salt".ljust(22, b".")
 HASH = bcrypt.hashpw(PASSWORD.encode(), SALT).decode()
 TLS = {"cert_file": "server.pem", "key_file": "server.key"}
 CONFIG = {"tls_server_config": TLS, "basic_auth_users": {"prometheus": HASH}}
+MANY = functools.reduce(lambda inner, _: [inner, inner], range(60), "TLS12")
+"""A list that YAML writes in 60 lines, and that has more parts than any memory."""
 MUTUAL = TLS | {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "client.pem"}
 
 
@@ -241,6 +244,7 @@ def test_what_is_broken_later_is_logged_once_and_the_last_good_one_counts(served
             yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"min_version": "TLS10"}}),
             "min_version: 'TLS10': not a value of this field; did you mean TLS13? use TLS12 or TLS13",
         ),
+        (yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"min_version": MANY}}), "min_version: not text but a list; use"),
         (
             yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"client_ca_file": "client.pem"}}),
             "belong together; add",
