@@ -172,11 +172,11 @@ class Reporter:
 
     def _tell_label(self, report_input: ReportInput, now: float) -> None:
         """Make it as it should be, whoever changed it; the watch of the Node soon tells that it is."""
-        short = bool(report_input.context.short)
-        if short == (SHORT_LABEL in report_input.labels) or now < self._not_before["label"]:
+        value = "true" if report_input.context.short else None
+        if value == report_input.labels.get(SHORT_LABEL) or now < self._not_before["label"]:
             return
         try:
-            self._client.merge(NODES, self._node, {"metadata": {"labels": {SHORT_LABEL: "true" if short else None}}})
+            self._client.merge(NODES, self._node, {"metadata": {"labels": {SHORT_LABEL: value}}})
         except ApiError as error:
             pause = self._label_retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
             self._not_before["label"] = now + pause

@@ -475,11 +475,16 @@ def test_a_node_that_stays_short_has_a_label_for_as_long_if_it_is_wanted():
     assert LABELLED not in manual.after(60)
 
 
-def test_a_label_that_somebody_takes_away_or_that_was_left_behind_is_put_right():
+@pytest.mark.parametrize(
+    ("short", "found", "right"),
+    [("", {SHORT_LABEL: "true"}, None), ("short", {}, "true"), ("short", {SHORT_LABEL: "false"}, "true")],
+)
+def test_a_label_that_somebody_changed_or_that_was_left_behind_is_put_right(short, found, right):
     manual = ManualReporter(label_node=True)
-    manual.labels = {SHORT_LABEL: "true"}
+    manual.labels = found
+    manual.context = manual.context._replace(short=short)
     assert LABELLED in manual.after(GAP_S)
-    assert label_of(manual) == {SHORT_LABEL: None}
+    assert label_of(manual) == {SHORT_LABEL: right}
 
 
 def test_a_node_is_not_labelled_unless_that_is_wanted(manual):
