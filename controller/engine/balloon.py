@@ -252,9 +252,10 @@ def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, 
 def committed(balloon: Balloon, observation: Observation, inventory: Inventory) -> Floats:
     """(n,) bytes each domain has, or may have once its balloon has followed what it was told: the largest.
 
-    A domain not looked at yet counts with its maximum.
+    A domain not looked at yet counts with its maximum, or with what its pod can hold.
     """
-    size = np.where(np.isnan(observation.allocation), inventory.maximum, observation.allocation)
+    unseen = np.fmin(inventory.maximum, inventory.most)
+    size = np.where(np.isnan(observation.allocation), unseen, observation.allocation)
     ordered = np.fmax(balloon.target, balloon.allowance)
     unanswered = balloon.phase == int(Phase.UNKNOWN)
     if np.count_nonzero(unanswered):

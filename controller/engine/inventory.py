@@ -143,6 +143,8 @@ class Inventory:
     minimum: Floats
     ceiling: Floats
     """The most this domain may have; infinite where only its maximum limits it."""
+    most: Floats
+    """The most that it can hold, whatever its libvirt says, which may be false: its pod's limit; infinite without."""
     weight: Floats
     percentile: Floats
     """Quantile of the forecast that decisions use, in (0, 1)."""

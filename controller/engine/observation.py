@@ -163,10 +163,10 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     look = None
     if len(snapshot.samples.rows):
         look = _dense(snapshot, observation, now)
-        observation = _measure(observation, look, now)
+        observation = _measure(observation, look, snapshot.inventory, now)
     measured = observation
     if len(snapshot.events.rows):  # strictly after: an event that differs from the look came later
-        sizes = spread(snapshot.events.rows, snapshot.events.actual, len(nobody))
+        sizes = np.minimum(spread(snapshot.events.rows, snapshot.events.actual, len(nobody)), snapshot.inventory.most)
         observation = _resized(observation, np.where(np.isnan(observation.allocation), np.nan, sizes), now)
     if look is None:
         return observation
@@ -186,7 +186,7 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now)
     if len(snapshot.events.rows):
         observation = observation.put(observation.allocation != measured.allocation, heard_at=-np.inf)
-    return _freshen(_tell(observation, look, telling, tuning), look, fresh, now)
+    return _freshen(_tell(observation, look, telling, tuning), look, fresh, snapshot.inventory, now)
 
 
 def accrue(observation: Observation, counted: Bools, elapsed: float) -> tuple[Observation, float, float]:
@@ -223,8 +223,8 @@ def _resized(observation: Observation, size: Floats, now: float) -> Observation:
     return observation.put(moved | np.isnan(observation.allocation), allocation=size).put(moved, moved_at=now)
 
 
-def _measure(observation: Observation, look: _Look, now: float) -> Observation:
-    size, stopped = look.actual, look.looked & (look.run_state == int(RunState.NOT_RUNNING))
+def _measure(observation: Observation, look: _Look, inventory: Inventory, now: float) -> Observation:
+    size, stopped = np.minimum(look.actual, inventory.most), look.looked & (look.run_state == int(RunState.NOT_RUNNING))
     if np.count_nonzero(stopped):
         observation, size = observation.put(stopped, allocation=0.0), np.where(stopped, np.nan, size)
     observation, known = _resized(observation, size, now), np.isfinite(look.rss)
@@ -313,12 +313,12 @@ def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning)
     )
 
 
-def _freshen(observation: Observation, look: _Look, fresh: Bools, now: float) -> Observation:
+def _freshen(observation: Observation, look: _Look, fresh: Bools, inventory: Inventory, now: float) -> Observation:
     """The newest fresh sample: demand, and what of it is not to be counted on."""
     owed = observation.owed
     if np.count_nonzero(owed):
         owed = np.where(now < observation.owed_until, np.minimum(owed, observation.promised), 0.0)
-    demand = look.demand + observation.swapped
+    demand = np.minimum(look.demand + observation.swapped, inventory.most)
     return observation.put(
         fresh,
         fresh=True,

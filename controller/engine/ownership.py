@@ -231,7 +231,10 @@ def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, fl
     ceilings = (limits.maximum, limits.maximum_percent * domain.maximum // 100, wishes.maximum)
     allowed = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)
     ceiling = min(max(allowed, promised), room_in_pod(domain))
+    most = np.inf if domain.pod is None or domain.pod.limit is None else float(domain.pod.limit)
     return {name: getattr(domain, name) for name in _FACTS} | {
+        "devices": min(domain.devices, most),
+        "most": most,
         "obstacle": obstacle,
         "enforce": obstacle is Reason.NONE and spec.mode == "Enforce" and not wishes.observe,
         "minimum": min(minimum, ceiling),

@@ -72,6 +72,7 @@ def inventory(n: int, **columns: Any) -> Inventory:
         "restore": True,
         "minimum": 0.0,
         "ceiling": np.inf,
+        "most": np.inf,
         "weight": 1.0,
         "percentile": 0.95,
         "threshold": MIB,

@@ -3,9 +3,10 @@
 import math
 
 import pytest
-from scripted_node import MIB, ScriptedGuest, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
 
 from controller.api.wishes import Wishes
+from controller.engine.balance import balance
 from controller.engine.inventory import DomainFacts, Pod
 from controller.engine.ownership import NodeIdentity, assign, promised_by_pod, room_in_pod
 
@@ -123,3 +124,32 @@ class TestSettings:
     )
     def test_a_policy_enforces_where_the_owner_lets_it(self, annotations, enforce):
         assert self.settings(self.pod(**annotations))["enforce"] == enforce
+
+
+class TestFalseLibvirt:
+    """That of a pod, which is whatever the pod's owner likes, claims more than a pod can hold."""
+
+    CLAIMS = {"actual": 2.0**60, "maximum": 2.0**60}
+
+    @pytest.mark.parametrize("owned", [True, False])
+    @pytest.mark.parametrize(
+        "said",
+        [
+            CLAIMS,
+            CLAIMS | {"usable": 0.0, "unused": 0.0},
+            CLAIMS | {"usable": 2.0**60, "unused": 2.0**60, "available": 2.0**60},
+            {"actual": math.nan, "maximum": math.nan},
+        ],
+    )
+    @pytest.mark.parametrize("devices", [0, 2.0**40])
+    def test_it_counts_with_what_its_pod_can_hold_and_others_get_what_they_need(self, owned, said, devices):
+        pod = Pod("u", "shop", "p", limit=256 * MIB)
+        false = ScriptedGuest("false", 100, 256, maximum=2.0**40, devices=devices, pod=pod, statistics=said)
+        web = ScriptedGuest("web", 1000, 4000)
+        policies = [policy(domainSelector={"names": ["*" if owned else "web"]})]
+        node = ScriptedNode([web, false], policies, host_mib=16384).tick(60)
+        web.demand = 3000
+        node.tick(60)
+        assert web.actual >= 3000
+        assert node.state.host.budget > 12000 * MIB
+        assert balance(node.state).short == 0
