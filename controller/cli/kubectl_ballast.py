@@ -15,7 +15,7 @@ import click
 from controller import __version__
 from controller.api.printable import printable
 from controller.cli.check import check
-from controller.cli.output import say
+from controller.cli.output import bear_any_encoding, say
 
 AGENTS = "app.kubernetes.io/name=ballast,app.kubernetes.io/component=agent"
 """Labels of the agents' pods, as the manifests have them."""
@@ -92,7 +92,12 @@ class Kubectl:
 @click.group("kubectl-ballast", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--context", "cluster", metavar="NAME", help="kubectl's --context.")
 @click.option("--kubeconfig", metavar="FILE", help="kubectl's --kubeconfig.")
-@click.option("--ballast-namespace", "namespace", metavar="NS", help="Where Ballast runs, if pods elsewhere have its agents' labels.")
+@click.option(
+    "--ballast-namespace",
+    "namespace",
+    metavar="NS",
+    help="Where Ballast runs, if pods elsewhere have its agents' labels.",
+)
 @click.version_option(__version__, prog_name="kubectl-ballast")
 @click.pass_context
 def main(context: click.Context, cluster: str | None, kubeconfig: str | None, namespace: str | None) -> None:
@@ -106,6 +111,7 @@ def main(context: click.Context, cluster: str | None, kubeconfig: str | None, na
       kubectl ballast policies
       kubectl ballast check policy.yaml
     """
+    bear_any_encoding()
     given = {"--context": cluster, "--kubeconfig": kubeconfig}
     context.obj = Kubectl([word for name, value in given.items() if value for word in (name, value)], namespace)
 

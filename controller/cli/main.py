@@ -9,7 +9,7 @@ import click
 from controller import __version__
 from controller.api.printable import printable
 from controller.cli.environment import meant, named, unknown
-from controller.cli.output import Problems
+from controller.cli.output import Problems, bear_any_encoding
 
 COMMANDS = {
     "run": "Keep memory where it is needed, on this host.",
@@ -58,6 +58,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """What is said of an error is one line, or as many as `Problems` has, whatever names are in it."""
+        bear_any_encoding()
         try:
             return super().invoke(ctx)
         except Problems:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -21,6 +23,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def output_option(text: str, default: str = "table", forms: Sequence[str] = FORMS) -> Callable[[Command], Command]:
     """`-o FORM`; `text` says what it applies to."""
     return click.option("-o", "--output", type=click.Choice(forms), default=default, show_default=True, help=text)
+
+
+def bear_any_encoding() -> None:
+    """What the terminal has no sign for is replaced from now on: it is no reason to fail."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -43,7 +51,9 @@ def document(data: Any, form: str) -> str:
     import yaml  # noqa: PLC0415 - only where YAML is asked for
 
     text = str(yaml.safe_dump(data, sort_keys=False, allow_unicode=True)).rstrip()
-    shown = all(printable(line) == line for line in text.split("\n"))
+    encoding = sys.stdout.encoding or "utf-8"
+    told = text.encode(encoding, "replace").decode(encoding)
+    shown = all(printable(line) == line for line in text.split("\n")) and told == text
     return text if shown else str(yaml.safe_dump(data, sort_keys=False)).rstrip()
 
 

@@ -310,6 +310,23 @@ def test_once_prints_the_table_and_ends(url):
     assert "web" in result.output
 
 
+NAMED = [(200, json.dumps(STATE | {"domains": [WEB | {"name": "wéb-例"}]}).encode())]
+
+
+@pytest.mark.parametrize("url", NAMED, ids=["named"], indirect=True)
+@pytest.mark.parametrize(("encoding", "name"), [("utf-8", "wéb-例"), ("latin-1", "wéb-?"), ("ascii", "w?b-?")])
+def test_a_terminal_of_any_encoding_shows_what_it_can(url, encoding, name):
+    result = CliRunner(charset=encoding).invoke(main, ["top", "--once", "--url", url])
+    assert (result.exit_code, name in result.output) == (0, True)
+
+
+@pytest.mark.parametrize("url", NAMED, ids=["named"], indirect=True)
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_a_document_in_any_encoding_says_the_same(url, encoding):
+    result = CliRunner(charset=encoding).invoke(main, ["top", "-o", "yaml", "--url", url])
+    assert yaml.safe_load(result.output)["domains"][0]["name"] == "wéb-例"
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [

@@ -244,7 +244,10 @@ def test_what_is_broken_later_is_logged_once_and_the_last_good_one_counts(served
             yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"min_version": "TLS10"}}),
             "min_version: 'TLS10': not a value of this field; did you mean TLS13? use TLS12 or TLS13",
         ),
-        (yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"min_version": MANY}}), "min_version: not text but a list; use"),
+        (
+            yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"min_version": MANY}}),
+            "min_version: not text but a list; use",
+        ),
         (
             yaml.safe_dump(CONFIG | {"tls_server_config": TLS | {"client_ca_file": "client.pem"}}),
             "belong together; add",
