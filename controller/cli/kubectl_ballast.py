@@ -47,8 +47,9 @@ class Kubectl:
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """What it printed. Raises ClickException where there is no kubectl."""
         try:
-            command = [*self._command, *arguments]
-            return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+            return subprocess.run(  # noqa: S603 - no shell
+                [*self._command, *arguments], capture_output=True, encoding="utf-8", errors="replace", check=False
+            )
         except OSError as error:
             raise click.ClickException(f"kubectl cannot be run: {error.strerror}; is it on the PATH?") from error
 

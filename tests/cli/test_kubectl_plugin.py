@@ -28,6 +28,8 @@ elif "pods" in words:
     print(json.dumps({{"items": [gone, *false, pod("a1", "n1"), pod("a2", "n2")]}}))
 elif "a1" in words and "top" not in words:
     sys.exit("Error: DOMAIN " + repr(words[-1]) + " is not known on n1")
+elif "odd" in words:
+    sys.stdout.buffer.write(b"told \\xff\\n")
 elif "nobody" in words:
     sys.exit("Error: DOMAIN 'nobody' is not known on n2")
 else:
@@ -73,6 +75,10 @@ def test_options_of_the_table_without_a_node_are_a_usage_error(folder):
 def test_a_domain_is_asked_for_at_each_agent_until_one_knows_it(folder, verb):
     assert plugin(folder, verb, "db").stdout == f"told ballast {verb} -- db\n"
     assert [words[3] for words in asked(folder)[1:]] == ["a1", "a2"]
+
+
+def test_what_an_agent_says_is_shown_as_far_as_it_is_text(folder):
+    assert plugin(folder, "explain", "odd").stdout == "told \N{REPLACEMENT CHARACTER}\n"
 
 
 def test_a_machine_of_kubevirt_is_asked_for_where_it_runs(folder):

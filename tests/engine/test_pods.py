@@ -126,10 +126,11 @@ class TestSettings:
         assert self.settings(self.pod(**annotations))["enforce"] == enforce
 
 
+CLAIMS = {"actual": 2.0**60, "maximum": 2.0**60}
+
+
 class TestFalseLibvirt:
     """That of a pod, which is whatever the pod's owner likes, claims more than a pod can hold."""
-
-    CLAIMS = {"actual": 2.0**60, "maximum": 2.0**60}
 
     @pytest.mark.parametrize("owned", [True, False])
     @pytest.mark.parametrize(
