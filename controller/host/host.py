@@ -3,20 +3,20 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
-from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult
+from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
 from controller.host import ksm, meminfo, processes
 from controller.host.calls import LATE_S
 from controller.host.connection import CONNECTION_SETTINGS, ConnectionSettings
 from controller.host.connections import Connections
 from controller.host.events import EVENT_LOOP
-from controller.host.look import Look
+from controller.host.look import to_samples
 from controller.host.looker import Looker
 from controller.host.mover import Mover
 from controller.host.pressure import Pressure
@@ -110,11 +110,11 @@ class LibvirtHost:
         """Facts of the running domains, of a lost connection the last known; the same object while all is equal."""
         return self._connections.inventory()
 
-    def look(self, keys: Collection[str]) -> Look:
-        """Statistics of the domains `keys`, for `look.to_samples`. Those whose connection is down are left out, and
-        those that a slow libvirt has been asked about; when its late answer comes, `wake` is called.
+    def look(self, rows: Mapping[str, int]) -> Samples:
+        """Statistics of these domains, given with their rows. Those whose connection is down are left out, and those
+        that a slow libvirt has been asked about; when its late answer comes, `wake` is called.
         """
-        return self._looker.look(keys)
+        return to_samples(self._looker.look(rows), rows)
 
     def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:
         """Carry out balloon changes, grows first; those that were not done, or may not have been, and why.

@@ -125,7 +125,7 @@ def arranged(look: Look, keys: Iterable[str]) -> Look:
 
 
 def to_samples(look: Look, index: Mapping[str, int]) -> Samples:
-    """The engine's view of a look; `index` is `Inventory.index`. Domains that are not in it are left out."""
+    """The engine's view of a look; `index` has the row of each key. Domains that are not in it are left out."""
     rows = np.fromiter(map(index.get, look.keys, repeat(-1)), dtype=np.int64, count=len(look.keys))
     known = rows >= 0
     columns = (look.values[known] * _FACTORS).T

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from controller.engine.inventory import Inventory
 from controller.engine.state import State
+from controller.engine.step import due
 from controller.host.senses import Feelings
 
 AGAIN_S = 0.25
@@ -70,12 +72,14 @@ class Alarms:
         elif key in felt.woke:
             known.at, known.next_look, known.stamp, known.resident = now, now, np.nan, resident
 
-    def due(self, now: float) -> list[str]:
-        """Domains to look at now."""
-        return [key for key, each in self._open.items() if each.next_look <= now]
+    def whom_to_ask(self, state: State, inventory: Inventory, now: float) -> list[str]:
+        """Keys of the domains to look at now: those whose look is due, and those whose alarm is."""
+        asked = due(state, inventory, now)
+        alarmed = [key for key, each in self._open.items() if each.next_look <= now and key in inventory.index]
+        return [*asked, *(key for key in alarmed if key not in asked)]
 
     def next_due(self) -> float:
-        """When the next look at one of them is due; infinite when there is none."""
+        """When the next look for an alarm is due; infinite when there is none."""
         return min((each.next_look for each in self._open.values()), default=np.inf)
 
     def settle(self, state: State, asked: Iterable[str], now: float) -> int:

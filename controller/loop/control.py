@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import repeat
 
 import numpy as np
 
@@ -12,16 +11,16 @@ from controller.engine.decision import Action, Decision, Notice
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import BalloonEvents, Felt, HostReading, OrderOutcome, OrderResult, Samples, Snapshot
+from controller.engine.snapshot import HostReading, OrderResult, Samples
 from controller.engine.standing import stands
 from controller.engine.state import State
 from controller.engine.step import align, due, next_due, parting, step
-from controller.host.look import to_samples
 from controller.host.meminfo import MeminfoError
 from controller.host.senses import Feelings, Sense, swap_sense
 from controller.loop.alarms import Alarms
 from controller.loop.clock import Clock
 from controller.loop.ports import Host, PolicySource
+from controller.loop.snapshots import snapshot
 from controller.observe.advice import advice
 from controller.observe.decisionhistory import DecisionHistory
 from controller.observe.eventlog import EventLog
@@ -102,7 +101,7 @@ class ControlLoop:
         inventory = self._refresh()
         self._host.withdraw(self._stands)
         self._feel()
-        asked = self._whom_to_ask(inventory)
+        asked = self._alarms.whom_to_ask(self._state, inventory, self._clock.monotonic())
         self._ensure_statistics(asked)
         samples = self._look(asked, inventory)
         felt = self._feel()
@@ -202,25 +201,23 @@ class ControlLoop:
         self.loop_counters.alarms(*self._alarms.hear(felt, self._state, self._clock.monotonic()))
         return felt
 
-    def _whom_to_ask(self, inventory: Inventory) -> list[str]:
-        """Keys of the domains to look at now."""
-        now = self._clock.monotonic()
-        asked = due(self._state, inventory, now)
-        return [*asked, *(key for key in self._alarms.due(now) if key in inventory.index and key not in asked)]
-
     def _look(self, asked: Sequence[str], inventory: Inventory) -> Samples:
         if not asked:
             return Samples.empty()
         with self.loop_counters.call(LOOK):
-            return to_samples(self._host.look(asked), inventory.index)
+            return self._host.look({key: inventory.index[key] for key in asked})
 
     def _decide(self, inventory: Inventory, samples: Samples, felt: Feelings, now: float) -> Decision:
         """What is to be done; nothing before the host's memory is known."""
         reading = self._read_host()
         if reading is None:
             return Decision()
+        moved, late = self._host.drain_events(), self._host.drain_answers()
+        self._note_refusals(late)
+        answers, wall = {**self._answers, **late}, self._clock.wall()
         with self.loop_counters.step():
-            self._state, decision = step(self._state, self._snapshot(inventory, samples, felt, reading), now)
+            seen = snapshot(inventory, samples, reading, wall, moved=moved, felt=felt, answers=answers)
+            self._state, decision = step(self._state, seen, now)
         return decision
 
     def _read_host(self) -> HostReading | None:
@@ -254,28 +251,6 @@ class ControlLoop:
     def _note_refusals(self, answers: Mapping[str, tuple[OrderResult, str]]) -> None:
         new = {key: message for key, (result, message) in answers.items() if result is OrderResult.REFUSED}
         self._refusals = self._refusals | new
-
-    def _snapshot(self, inventory: Inventory, samples: Samples, felt: Feelings, reading: HostReading) -> Snapshot:
-        events = {
-            inventory.index[key]: size for key, size in self._host.drain_events().items() if key in inventory.index
-        }
-        late = self._host.drain_answers()
-        self._note_refusals(late)
-        answers = {**self._answers, **late}
-        outcomes = tuple(
-            OrderOutcome(inventory.index[key], *answer) for key, answer in answers.items() if key in inventory.index
-        )
-        return Snapshot(
-            inventory=inventory,
-            samples=samples,
-            host=reading,
-            wall=self._clock.wall(),
-            events=BalloonEvents(
-                np.array(list(events), dtype=np.int64), np.array(list(events.values()), dtype=np.float64)
-            ),
-            felt=_to_felt(felt, inventory),
-            outcomes=outcomes,
-        )
 
     def _tell(self, iteration: Iteration, now: float) -> None:
         connections = tuple(self._host.status())
@@ -320,13 +295,6 @@ class ControlLoop:
         owner = int(inventory.policy[inventory.index[notice.key]])
         mode = inventory.modes[owner] if owner >= 0 else None
         return advice(str(notice.reason), notice.name, mode, self._wishes_errors.get(notice.key, ""))
-
-
-def _to_felt(felt: Feelings, inventory: Inventory) -> Felt:
-    """The engine's view of what was felt; domains that are not in the inventory are left out."""
-    rows = np.fromiter(map(inventory.index.get, felt.keys, repeat(-1)), dtype=np.int64, count=len(felt.keys))
-    known = rows >= 0
-    return Felt(rows[known], felt.resident[known], felt.grew[known], felt.since[known])
 
 
 def _periods(inventory: Inventory) -> dict[str, int]:

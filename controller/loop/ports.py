@@ -7,8 +7,7 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult
-from controller.host.look import Look
+from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
 from controller.host.senses import Feelings, Sense
 from controller.observe.statusstore import ConnectionView
 
@@ -23,8 +22,8 @@ class Host(Protocol):
         """All domains; the same object as long as nothing changed."""
         ...
 
-    def look(self, keys: Collection[str]) -> Look:
-        """Read the statistics of these domains in one call a connection."""
+    def look(self, rows: Mapping[str, int]) -> Samples:
+        """Read the statistics of these domains, given with their rows in the inventory, in one call a connection."""
         ...
 
     def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:

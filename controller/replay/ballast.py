@@ -7,12 +7,14 @@ import numpy as np
 from controller.api.policy import MemoryPolicy, NodeSelector
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import NodeIdentity, assign, node_budget
-from controller.engine.snapshot import BalloonEvents, Felt, HostReading, RunState, Samples, Snapshot
+from controller.engine.snapshot import HostReading, RunState, Samples
 from controller.engine.state import State
-from controller.engine.step import DEFAULT, due, next_due, step
+from controller.engine.step import DEFAULT, next_due, step
 from controller.engine.tuning import Tuning
+from controller.host.senses import Feelings
 from controller.loop.alarms import Alarms
-from controller.replay.feeling import Feeling, to_felt
+from controller.loop.snapshots import snapshot
+from controller.replay.feeling import Feeling
 from controller.replay.world import Ints, SimulatedHost
 
 MIB = 2.0**20
@@ -67,19 +69,19 @@ class ReplayedBallast:
         """One step of the engine: read whoever is due, hear of balloons that moved, order what it decides."""
         inventory = self._refresh(world)
         now = world.now + self._offset
-        felt = self._feel(world, now)
-        keys = due(self.state, inventory, now)
-        keys += [key for key in self._alarms.due(now) if key in inventory.index and key not in keys]
-        places = np.array([inventory.index[key] for key in keys], dtype=np.int64)
-        snapshot = Snapshot(
+        felt = self._feeling.feel(world, now) if self.feels else Feelings()
+        self._alarms.hear(felt, self.state, now)
+        keys = self._alarms.whom_to_ask(self.state, inventory, now)
+        seen = snapshot(
             inventory,
-            self._samples(world, places),
+            self._look(world, np.array([inventory.index[key] for key in keys], dtype=np.int64)),
             HostReading(world.total_mib * MIB, world.free_mib() * MIB, pressure=_swaps(world)),
-            wall=now + WALL_OFFSET,
-            events=self._events(world),
+            now + WALL_OFFSET,
+            moved={world.domains[row]: world.allocation[row] * MIB for row in world.resized().tolist()},
             felt=felt,
+            answers={},
         )
-        self.state, decision = step(self.state, snapshot, now, self._tuning)
+        self.state, decision = step(self.state, seen, now, self._tuning)
         self._alarms.settle(self.state, keys, now)
         if decision.actions:
             rows = self._rows[[action.row for action in decision.actions]]
@@ -94,15 +96,7 @@ class ReplayedBallast:
             self._inventory = assign(facts, [self._fitted], NODE).inventory
         return self._inventory
 
-    def _feel(self, world: SimulatedHost, now: float) -> Felt:
-        """What the host feels; who is felt to grow is to be looked at."""
-        if not self.feels:
-            return Felt.empty()
-        feelings = self._feeling.feel(world, now)
-        self._alarms.hear(feelings, self.state, now)
-        return to_felt(feelings)
-
-    def _samples(self, world: SimulatedHost, places: Ints) -> Samples:
+    def _look(self, world: SimulatedHost, places: Ints) -> Samples:
         if len(places) == 0:
             return Samples.empty()
         seen = world.read(self._rows[places])
@@ -123,11 +117,6 @@ class ReplayedBallast:
             rss=size,
             updated=seen.updated + self._offset + WALL_OFFSET,
         )
-
-    def _events(self, world: SimulatedHost) -> BalloonEvents:
-        moved = world.resized()
-        places = np.searchsorted(self._rows, moved)
-        return BalloonEvents(places, world.allocation[moved] * MIB)
 
 
 _HERE = {"mode": "Enforce", "node_selector": NodeSelector(), "rollout": None}

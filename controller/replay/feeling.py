@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from controller.engine.inventory import DomainFacts
-from controller.engine.snapshot import Felt
 from controller.host.senses import Feelings, GrowthDetector
 from controller.replay.world import FELT_AFTER_S, Floats, SimulatedHost
 
@@ -39,9 +38,3 @@ class Feeling:
         grew, since = growth.recent()
         keys = frozenset(growth.keys[row] for row in np.flatnonzero(woke).tolist())
         return Feelings(growth.keys, held, grew, since, keys)
-
-
-def to_felt(feelings: Feelings) -> Felt:
-    """The engine's view; rows are in the same order."""
-    rows = np.arange(len(feelings.keys))
-    return Felt(rows, feelings.resident, feelings.grew, feelings.since)

@@ -4,7 +4,7 @@ The engine runs without a policy, so it sees and moves nothing. What counts as a
 the same as when it decides.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,12 +12,11 @@ import numpy as np
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import BalloonEvents, Snapshot
 from controller.engine.state import State
 from controller.engine.step import step
-from controller.host.look import to_samples
 from controller.loop.clock import Clock
 from controller.loop.ports import Host
+from controller.loop.snapshots import snapshot
 from controller.replay.trace import TraceWriter
 
 MIB = 2.0**20
@@ -61,15 +60,12 @@ class Recorder:
     def look(self, ahead: float) -> None:
         """One look; times in the trace are monotonic seconds and `ahead`, so that they never go back."""
         inventory = self._refresh()
-        samples = to_samples(self.host.look(inventory.keys), inventory.index)
-        moved = {inventory.index[key]: size for key, size in self._moved(inventory).items()}
-        events = BalloonEvents(np.array(list(moved), dtype=np.int64), np.array(list(moved.values()), dtype=np.float64))
+        samples, moved, felt = self.host.look(inventory.index), self.host.drain_events(), self.host.feel()
         now = self.clock.monotonic()
-        snapshot = Snapshot(inventory, samples, self.host.read(), self.clock.wall(), events)
-        self._state, _ = step(self._state, snapshot, now)
+        seen = snapshot(inventory, samples, self.host.read(), self.clock.wall(), moved=moved, felt=felt, answers={})
+        self._state, _ = step(self._state, seen, now)
         observation = self._state.observation
         fresh = np.flatnonzero(observation.fresh_at == now)
-        felt = self.host.feel()
         resident = dict(zip(felt.keys, (felt.resident / MIB).tolist(), strict=True))
         rows = [
             (
@@ -92,9 +88,6 @@ class Recorder:
             self._facts = facts
             self._inventory = assign(facts, (), _NODE).inventory
         return self._inventory
-
-    def _moved(self, inventory: Inventory) -> Mapping[str, float]:
-        return {key: size for key, size in self.host.drain_events().items() if key in inventory.index}
 
     def _name(self, inventory: Inventory, row: int) -> str:
         """Names are unique on a connection only; a namesake on another is told apart by its key."""

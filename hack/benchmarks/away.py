@@ -41,9 +41,9 @@ class HangingCrowd:
         self.loop = ControlLoop(host, OnePolicy(policy), clock, self.status_store)
 
     @property
-    def keys(self) -> list[str]:
-        """Of all guests."""
-        return [key_of(domain) for domain in self.domains]
+    def rows(self) -> dict[str, int]:
+        """Of all guests, by key."""
+        return {key_of(domain): row for row, domain in enumerate(self.domains)}
 
     @property
     def hung(self) -> list[FakeDomain]:
@@ -95,7 +95,7 @@ def measure(_shared: SharedGuests) -> list[Figure]:
         turn = max(_seconds(crowd.loop.iterate) for _ in range(TURNS))
     with _crowd() as crowd:
         crowd.hang()
-        both = _seconds(lambda: (crowd.host.look(crowd.keys), crowd.host.apply(crowd.orders())))
+        both = _seconds(lambda: (crowd.host.look(crowd.rows), crowd.host.apply(crowd.orders())))
     what = f"{GUESTS:,} domains of which {GUESTS // EACH} hang"
     return [
         Figure(PART, f"longest turn of the loop, {what}", turn, "s", baseline, GOAL_S),

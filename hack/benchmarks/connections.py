@@ -7,7 +7,7 @@ than apart.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -194,25 +194,25 @@ def _delay(launchers: Launchers, hung: PrivateLibvirtd) -> Figure:
     host.start()
     try:
         until(lambda: len(host.inventory()) == len(launchers.pods), DEADLINE_S, "all connected")
-        keys = [facts.key for facts in host.inventory()]
-        calm = median(_looks(host, keys))
+        rows = {facts.key: row for row, facts in enumerate(host.inventory())}
+        calm = median(_looks(host, rows))
         os.kill(hung.pid, SIGSTOP)
         try:
-            longest = max(_looks(host, keys))
+            longest = max(_looks(host, rows))
         finally:
             os.kill(hung.pid, SIGCONT)
     finally:
         host.close()
-    what = f"one hung libvirt delays a look at {len(keys) - 1} other guests by"
+    what = f"one hung libvirt delays a look at {len(rows) - 1} other guests by"
     return Figure(PART, what, longest - calm, "s", Baseline("a look, none hangs", calm), DELAY_GOAL_S)
 
 
-def _looks(host: LibvirtHost, keys: Sequence[str]) -> list[float]:
+def _looks(host: LibvirtHost, rows: Mapping[str, int]) -> list[float]:
     """Seconds of each of LOOKS looks, PAUSE_S apart."""
     seconds = []
     for _ in range(LOOKS):
         time.sleep(PAUSE_S)  # as the loop does between two looks
-        seconds.append(Spent.on(lambda: host.look(keys)).wall / 1000)
+        seconds.append(Spent.on(lambda: host.look(rows)).wall / 1000)
     return seconds
 
 

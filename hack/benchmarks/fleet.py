@@ -22,8 +22,8 @@ from controller.cluster.access import access
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult
-from controller.host.look import Look, read
+from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
+from controller.host.look import read, to_samples
 from controller.host.senses import Feelings, Sense
 from controller.loop.clock import SystemClock
 
@@ -65,7 +65,7 @@ class IdleHost:
         """Nothing ever changes."""
         return self._facts
 
-    def look(self, keys: Collection[str]) -> Look:
+    def look(self, rows: Mapping[str, int]) -> Samples:
         """The same every time, but for the time."""
         kib, now = GIB // 1024, int(time.time())
         reply = {
@@ -82,7 +82,7 @@ class IdleHost:
             "balloon.rss": kib,
             "balloon.last-update": now,
         }
-        return read(list(keys), [reply] * len(keys))
+        return to_samples(read(list(rows), [reply] * len(rows)), rows)
 
     def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:  # noqa: ARG002 - the port's signature
         """Nothing is asked for: the policy observes."""

@@ -16,12 +16,12 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult
+from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
 from controller.host import meminfo
 from controller.host.calls import Calls
 from controller.host.connection import CONNECTION_SETTINGS, Connection, Link
 from controller.host.domaincache import CachedDomain
-from controller.host.look import Look
+from controller.host.look import to_samples
 from controller.host.looker import Looker
 from controller.host.senses import Feelings, Sense, Senses
 from controller.host.sources import Source
@@ -164,9 +164,9 @@ class RecordedHost:
         """Nothing ever changes."""
         return self._facts
 
-    def look(self, keys: Collection[str]) -> Look:
+    def look(self, rows: Mapping[str, int]) -> Samples:
         """The real looker's, on the player's replies."""
-        return self._looker.look(keys)
+        return to_samples(self._looker.look(rows), rows)
 
     def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:
         """All obey."""

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +22,7 @@ from controller.engine.state import State
 from controller.engine.step import step
 from controller.host import mover
 from controller.host.connection import Connection
-from controller.host.look import to_samples
+from controller.host.host import LibvirtHost
 from controller.host.periods import Periods
 from controller.loop import control
 from controller.loop.clock import SystemClock
@@ -64,14 +64,16 @@ def after_order() -> None:
 
 def before_look() -> None:
     """Dies with a look in its hands that it has made nothing of, once it knows its guests."""
-    seen = iter(range(LOOKS))
+    look = LibvirtHost.look
+    looks = iter(range(LOOKS))
 
-    def dying(*arguments: Any) -> Samples:
-        if next(seen, None) is None:
+    def dying(self: LibvirtHost, rows: Mapping[str, int]) -> Samples:
+        samples = look(self, rows)
+        if next(looks, None) is None:
             _die()
-        return to_samples(*arguments)
+        return samples
 
-    setattr(control, "to_samples", dying)  # noqa: B010 - the name the loop looks up; not one it exports
+    LibvirtHost.look = dying  # type: ignore[method-assign]
 
 
 def after_decision() -> None:
@@ -83,7 +85,7 @@ def after_decision() -> None:
             _die()
         return state, decision
 
-    setattr(control, "step", dying)  # noqa: B010 - likewise
+    setattr(control, "step", dying)  # noqa: B010 - the name the loop looks up; not one it exports
 
 
 def before_grow() -> None:
@@ -152,19 +154,19 @@ def clock(jump_s: float) -> Callable[[], None]:
 
     def wound() -> None:
         jump_at = time.time() + JUMP_AFTER_S
-        wall = SystemClock.wall
+        wall, look = SystemClock.wall, LibvirtHost.look
 
         def shifted_wall(self: SystemClock) -> float:
             true = wall(self)
             return true + (jump_s if true >= jump_at else 0.0)
 
-        def shifted_samples(*arguments: Any) -> Samples:
-            samples = to_samples(*arguments)
+        def shifted_look(self: LibvirtHost, rows: Mapping[str, int]) -> Samples:
+            samples = look(self, rows)
             samples.updated[samples.updated >= jump_at] += jump_s
             return samples
 
         SystemClock.wall = shifted_wall  # type: ignore[method-assign]
-        setattr(control, "to_samples", shifted_samples)  # noqa: B010 - the name the loop looks up; not one it exports
+        LibvirtHost.look = shifted_look  # type: ignore[method-assign]
 
     return wound
 

@@ -41,9 +41,10 @@ def test_guests_that_answer_are_seen_and_moved_while_more_hang_than_one_connecti
     healthy = [key_of(domain) for domain in crowd.domains if domain not in hung]
 
     def seen() -> bool:
-        look = crowd.host.look(crowd.keys)
-        lives = dict(zip(look.keys, look.run_state, strict=True))
-        return all(lives.get(key) == RunState.RUNNING for key in healthy)
+        rows = crowd.rows
+        samples = crowd.host.look(rows)
+        running = {*samples.rows[samples.run_state == RunState.RUNNING].tolist()}
+        return running >= {rows[key] for key in healthy}
 
     until(seen, 30, "all that answer are seen")
     late = crowd.host.apply([each for each in crowd.orders() if each.key in healthy])
@@ -85,7 +86,7 @@ def test_the_periods_of_all_that_answer_are_put_back_in_the_end(crowd, monkeypat
     crowd.loop.iterate()
     until(lambda: all(domain.period for domain in crowd.domains), 30, "periods are set")
     crowd.hang()
-    crowd.host.look(crowd.keys)
+    crowd.host.look(crowd.rows)
     crowd.loop.release()
     crowd.host.close()
     assert [domain for domain in crowd.domains if domain.period] == crowd.hung

@@ -1,6 +1,6 @@
 """A node without libvirt, time or threads: guests that are told what they use, and a clock that jumps."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,8 +9,8 @@ from controller.api.documents import load
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
-from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult
-from controller.host.look import Look, read
+from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
+from controller.host.look import read, to_samples
 from controller.host.senses import Feelings, Sense
 from controller.loop.control import ControlLoop
 from controller.observe.statusstore import StatusStore
@@ -105,11 +105,11 @@ class FakeHost:
     def inventory(self) -> tuple[DomainFacts, ...]:
         return self.facts
 
-    def look(self, keys: Collection[str]) -> Look:
-        self.looks.append(list(keys))
+    def look(self, rows: Mapping[str, int]) -> Samples:
+        self.looks.append(list(rows))
         if not self.connection.connected:
-            return Look()
-        return read(list(keys), [self._reply(key) for key in keys])
+            return Samples.empty()
+        return to_samples(read(list(rows), [self._reply(key) for key in rows]), rows)
 
     def _reply(self, key: str) -> dict[str, float]:
         facts = next(each for each in self.facts if each.key == key)

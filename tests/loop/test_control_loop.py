@@ -13,8 +13,7 @@ from controller.api.wishes import Wishes
 from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import OrderOutcome, OrderResult
-from controller.host.look import Look
+from controller.engine.snapshot import OrderOutcome, OrderResult, Samples
 from controller.host.looker import LOOK_S
 from controller.host.meminfo import MeminfoError
 from controller.host.mover import MOVE_S
@@ -436,7 +435,7 @@ def test_a_node_whose_first_look_brings_no_answer_is_not_ready(monkeypatch):
     harness = LoopHarness(CALM)
     harness.host.add("a")
     with monkeypatch.context() as away:
-        away.setattr(harness.host, "look", lambda _: Look())
+        away.setattr(harness.host, "look", lambda _: Samples.empty())
         harness.loop.iterate()
     assert harness.status_store.readiness().reasons == ("the first look is not done",)
     harness.clock.wait(60, 60)

@@ -17,7 +17,6 @@ from controller.engine.reasons import Reason
 from controller.engine.snapshot import RunState, Samples
 from controller.host.calls import LIMIT
 from controller.host.host import LibvirtHost
-from controller.host.look import to_samples
 from controller.host.marks import MARK_NAMESPACE
 from controller.host.sources import fixed
 from lab.daemons import until
@@ -46,8 +45,7 @@ class HostWithGuests:
 
     def look(self) -> Samples:
         """Rows in the order of the inventory, which is that of names."""
-        keys = [facts.key for facts in self.host.inventory()]
-        return to_samples(self.host.look(keys), {key: row for row, key in enumerate(keys)})
+        return self.host.look({facts.key: row for row, facts in enumerate(self.host.inventory())})
 
     def lives(self) -> list[RunState]:
         return [RunState(life) for life in self.look().run_state]
@@ -176,9 +174,9 @@ def test_an_nvdimm_is_no_memory_for_the_balloon(start_guests, watch, private_lib
 def test_a_destroyed_guest_is_not_running_and_then_gone(start_guests, watch):
     (guest,) = start_guests(GuestSpec("brief"))
     watched = watch()
-    keys = [facts.key for facts in watched.host.inventory()]
+    rows = {watched.key(guest): 0}
     guest.domain.destroy()
-    assert watched.host.look(keys).run_state.tolist() == [RunState.NOT_RUNNING]
+    assert watched.host.look(rows).run_state.tolist() == [RunState.NOT_RUNNING]
     assert len(watched.move(guest, 160)) == 1
     watched.until(lambda: watched.host.inventory() == ())
 
@@ -237,7 +235,7 @@ def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watc
     watched.until(lambda: watched.host.drain_events().get(watched.key(guest)) == 160 * MIB)
     private_libvirtd.kill()
     watched.until(lambda: not watched.host.status()[0].connected)
-    assert (watched.host.look([watched.key(guest)]).keys, watched.host.inventory() is facts) == ((), True)
+    assert (len(watched.look().rows), watched.host.inventory() is facts) == (0, True)
     assert len(watched.move(guest, 200)) == 1
     private_libvirtd.start()
     watched.until(lambda: watched.host.status()[0].connected)
@@ -249,7 +247,7 @@ def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watc
 
 
 def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, private_libvirtd):
-    (guest,) = start_guests(GuestSpec("waiting"))
+    start_guests(GuestSpec("waiting"))
     watched = watch()
     gc.collect()  # connections of other tests would be closed, and wait for libvirtd, whenever that happens
     os.kill(private_libvirtd.pid, signal.SIGSTOP)
@@ -257,7 +255,7 @@ def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, priv
         assert watched.lives() == [RunState.UNRESPONSIVE]
         watched.until(lambda: not watched.host.status()[0].connected)
         assert "libvirtd does not answer" in watched.host.status()[0].error
-        assert watched.host.look([watched.key(guest)]).keys == ()
+        assert len(watched.look().rows) == 0
     finally:
         os.kill(private_libvirtd.pid, signal.SIGCONT)
     watched.until(lambda: watched.host.status()[0].connected)
