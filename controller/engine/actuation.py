@@ -16,9 +16,6 @@ from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import TOLERANCE
 from controller.engine.tables import Bools, Floats, Ints, mask, rows_of
 
-GRAIN = 2**20
-"""Bytes: targets are whole MiB, as people read them."""
-
 ROUNDING = 0.5
 """Bytes that sums of floating-point sizes may be off by."""
 
@@ -82,7 +79,8 @@ def choose(at: Situation) -> Moves:
     verified = (known.now - seen.reported_at <= usual) & at_rest & (seen.trouble == int(Reason.NONE))
     coming = known.gives or bool(np.count_nonzero(shrink & verified))
     granted = _grant(at, wishes, hopes, coming)
-    more = np.floor((base + granted + ROUNDING) / GRAIN) * GRAIN
+    grain = known.inventory.grain
+    more = np.floor((base + granted + ROUNDING) / grain) * grain
     grow = (granted > 0) & (more - base >= TOLERANCE) & ~shrink
     shrink_now = shrink & verified & (less < size)
     halt = known.turning & plan.movable & ~grow
@@ -135,7 +133,8 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     if pressed > 0:
         promised = np.minimum(plan.size, np.maximum(plan.wanted, known.bounds.minimum))
         held = np.where(known.inventory.share, held, promised)
-    least = np.ceil(held / GRAIN) * GRAIN
+    grain = known.inventory.grain
+    least = np.ceil(held / grain) * grain
     spare = np.where(still, size - least, 0.0)
     prompt = (size > known.bounds.top + TOLERANCE) | release
     returns = plan.returns & (spare > np.where(prompt, TOLERANCE, known.bounds.threshold))
@@ -152,7 +151,7 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
     donors = donors[before < lacking]
     gives = np.minimum(spare[donors], np.maximum(lacking - before[: len(donors)], gift[donors]))
-    less[donors] = np.maximum(np.floor((size[donors] - gives) / GRAIN) * GRAIN, least[donors])
+    less[donors] = np.maximum(np.floor((size[donors] - gives) / grain[donors]) * grain[donors], least[donors])
     return returns, returns | mask(donors, len(size)), less
 
 

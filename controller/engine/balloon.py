@@ -65,7 +65,7 @@ def answered(balloon: Balloon, outcomes: Sequence[OrderOutcome], now: float, tun
     balloon = balloon.having(phase=after(balloon.phase, event)).put(event != int(PhaseEvent.NONE), progress_at=now)
     stays = late & ~balloon.under_way  # what is late is the order to a stuck balloon to stay where it is
     balloon = balloon.put(stays, target=np.fmax(balloon.settled, balloon.allowance), progress=balloon.settled)
-    rest = (2 * balloon.refusal_rest).clip(tuning.deadline, tuning.rest_longest)
+    rest = (2 * balloon.refusal_rest).clip(tuning.rest_shortest, tuning.rest_longest)
     balloon = balloon.put(never, target=balloon.previous, previous=np.nan)
     return balloon.put(refused, refusal_rest=rest, refused_at=now)
 
@@ -74,7 +74,7 @@ def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now
     """Compare orders with the newest sizes: `phase` and `event` tell what became of them."""
     event = _events(balloon, observation, inventory, now, tuning)
     phase = after(balloon.phase, event)
-    balloon = _track(balloon, observation, inventory, now, tuning).having(event=event, phase=phase)
+    balloon = _track(balloon, observation, inventory, now).having(event=event, phase=phase)
     return _conclude(balloon, observation, inventory, now, tuning) if np.count_nonzero(event) else balloon
 
 
@@ -98,7 +98,7 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
     foreign = surprise & (now >= balloon.settles_at) & (size > 0) & (before > 0)
     grew = foreign & (size > before)
     again = grew & _gave(balloon, now, tuning) & np.isfinite(balloon.reverted_at)
-    late = rested > np.maximum(tuning.deadline, 2 * inventory.interval_minimum)
+    late = rested > np.maximum(inventory.deadline, 2 * inventory.interval_minimum)
     running = moving & (observation.run_state == int(RunState.RUNNING))
     # Given what was free, and has to give more, and cannot.
     choked = balloon.shrinks(size) & (size < balloon.last_from - TOLERANCE) & (observation.choked_at > balloon.last_at)
@@ -128,7 +128,7 @@ def _gave(balloon: Balloon, now: float, tuning: Tuning) -> Bools:
     return np.asarray(shrunk & (now - np.fmax(balloon.last_at, balloon.progress_at) <= tuning.outside_hold))
 
 
-def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
+def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now: float) -> Balloon:
     """Progress, the first sight of a balloon, and the end of releases."""
     size = observation.allocation
     if np.count_nonzero(balloon.under_way):
@@ -142,7 +142,7 @@ def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now
         )  # paused or in another job: it cannot move yet
         balloon = balloon.put(closer | old | elsewhere, progress=size).put(closer | barred, progress_at=now)
     begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
-    balloon = balloon.put(begun, settles_at=now + tuning.deadline)
+    balloon = balloon.put(begun, settles_at=now + inventory.deadline)
     if np.count_nonzero(balloon.release):
         home = np.abs(size - inventory.definition) < TOLERANCE
         balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
@@ -178,7 +178,7 @@ def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, 
     backoff = (2 * balloon.backoff).clip(tuning.rest_first, tuning.rest_longest)
     balloon = balloon.put(failed, backoff=backoff, retry_at=now + backoff)
     settling = drifted & ~(now >= balloon.settles_at)
-    balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + tuning.deadline))
+    balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + inventory.deadline))
     balloon = balloon.put(resized, hold_until=now + np.maximum(inventory.stabilization, tuning.outside_hold))
     balloon = balloon.put(reverts, reverted_at=now)
     balloon = balloon.put(resized | drifted | reverted, rest_from=now + EVENT_SPACING, proposed=np.nan)
@@ -199,12 +199,12 @@ def ordered(
 
 
 def halted(
-    balloon: Balloon, observation: Observation, chosen: Bools, target: Floats, now: float, tuning: Tuning
+    balloon: Balloon, observation: Observation, inventory: Inventory, chosen: Bools, target: Floats, now: float
 ) -> Balloon:
     """Balloons whose shrink ends: they are about to be told to go to `target` (n,) bytes, where they are or have come
     from. They may have come further than is known, and come back.
     """
-    settles_at = np.fmax(balloon.settles_at, now + tuning.deadline)
+    settles_at = np.fmax(balloon.settles_at, now + inventory.deadline)
     told = _told(balloon, chosen, target, observation.allocation, now)
     return told.put(chosen, settles_at=settles_at)
 

@@ -89,7 +89,7 @@ def feel(
     n = len(inventory)
     resident, grew, since = spread(felt.rows, np.array([felt.resident, felt.grew, felt.since]), n)
     resident = np.where(inventory.resident, resident, np.nan)
-    growth = _judge(_timed(growth, observation, balloon, now, tuning), observation, now, tuning)
+    growth = _judge(_timed(growth, observation, balloon, inventory, now), observation, now, tuning)
     base = np.where(observation.fresh | np.isnan(growth.base), _told(observation, resident, grew, since), growth.base)
     base = np.where(np.isnan(resident), np.nan, np.fmin(base, resident))
     size = observation.allocation
@@ -99,10 +99,10 @@ def feel(
     return _conclude(made, grew / np.maximum(now - since, 1e-3), observation, balloon, inventory, now, tuning)
 
 
-def _timed(growth: Growth, observation: Observation, balloon: Balloon, now: float, tuning: Tuning) -> Growth:
+def _timed(growth: Growth, observation: Observation, balloon: Balloon, inventory: Inventory, now: float) -> Growth:
     """With how long balloons took that have just come to where they were sent."""
     took = now - balloon.last_at
-    sent = (balloon.last_reason == int(Reason.FELT_GROW)) & (took < tuning.deadline)
+    sent = (balloon.last_reason == int(Reason.FELT_GROW)) & (took < inventory.deadline)
     arrived = (observation.moved_at >= now) & (observation.allocation >= balloon.last_to - TOLERANCE)
     return growth.put(sent & arrived, answer=took)
 
@@ -165,7 +165,7 @@ def _judge(growth: Growth, observation: Observation, now: float, tuning: Tuning)
     if not np.count_nonzero(told):
         return growth
     false = told & (rose < tuning.failed * growth.claimed)
-    doubt = (2 * growth.doubt).clip(tuning.deadline, tuning.rest_longest)
+    doubt = (2 * growth.doubt).clip(tuning.rest_shortest, tuning.rest_longest)
     booted = ~(now - observation.booted_at < tuning.boot_time)
     faster = told & ~false & booted & (growth.claimed_burst > growth.coming(now, tuning))
     growth = growth.put(faster, burst=growth.claimed_burst, burst_at=now)

@@ -105,7 +105,7 @@ def _ended(
     if not np.count_nonzero(ended):
         return pressure
     without = before.since - (before.ended_at + before.hold)
-    first = np.maximum(inventory.stabilization, tuning.deadline)
+    first = np.maximum(inventory.stabilization, tuning.rest_shortest)
     longer = (2 * before.hold).clip(first, np.maximum(first, tuning.rest_longest))
     again = np.where(without < np.maximum(before.hold, tuning.rest_first), longer, first)
     return pressure.put(ended, ended_at=now, hold=np.where(without < 0, before.hold, again))

@@ -48,9 +48,15 @@ class DomainFacts:
     incarnation: int
     """Changes whenever the domain is started anew; its history does not survive that."""
     maximum: int
-    """The most its balloon can give it: `<memory>` without the memory devices that are none of the balloon's."""
+    """The most its actuator can give it: `<memory>` without the memory devices that are none of the balloon's."""
     definition: int
     """The definition's `<currentMemory>`: what `release: Restore` gives back."""
+    grain: int = 2**20
+    """Its targets are multiples of that: whole MiB, as people read them, where its actuator takes any."""
+    deadline: float = 5.0
+    """Seconds without progress after which its actuator is stuck: as Xen's squeezed has it for balloons."""
+    floor: int = 0
+    """The least its actuator can take it to; what only gives has its present size here."""
     autodeflate: bool = False
     """The balloon deflates by itself when the guest is out of memory."""
     reset_at: float = 0.0
@@ -123,6 +129,12 @@ class Inventory:
     """Seconds; 0: the guest is not asked for any."""
     maximum: Floats
     definition: Floats
+    grain: Floats
+    """Bytes of which targets are multiples."""
+    deadline: Floats
+    """Seconds without progress after which a balloon is stuck; two shortest intervals if longer. For so long after a
+    guest's first statistics, and every move after that, its balloon may move by itself: it follows what was ordered
+    before the guest booted anew, or before Ballast started."""
     autodeflate: Bools
     resident: Bools
     """QEMU's resident memory tells what the guest holds."""

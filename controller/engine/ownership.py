@@ -226,7 +226,7 @@ def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, fl
     """Settings of one domain: what it is, and what its own wishes and its pod leave of the policy's limits."""
     wishes = domain.asked
     obstacle = _obstacle(domain, wishes, unowned)
-    limits, promised = spec.limits, promised_by_pod(domain)
+    limits, promised = spec.limits, max(promised_by_pod(domain), domain.floor)
     minimum = max(limits.minimum, limits.minimum_percent * domain.maximum // 100, wishes.minimum or 0, promised)
     ceilings = (limits.maximum, limits.maximum_percent * domain.maximum // 100, wishes.maximum)
     allowed = min(np.inf if value is None or value == domain.maximum else float(value) for value in ceilings)

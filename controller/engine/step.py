@@ -165,7 +165,7 @@ def _end(state: State, limits: Bounds, now: float, tuning: Tuning) -> tuple[Stat
     target = size.copy()
     target[rows] += planner.share(back[rows], inventory.weight[rows], free)
     told = moves.put(stuck, allowance=target)  # they are about to be told to stay, or to grow if they can
-    told = balloon.halted(told, state.observation, handed, target, now, tuning)
+    told = balloon.halted(told, state.observation, inventory, handed, target, now)
     reasons = np.where(handed, int(Reason.HANDED_OVER), int(Reason.STUCK))
     seen = observation.doubt(state.observation, handed, now, tuning)
     return state.having(balloon=told, observation=seen), _actions(state, rows, target, reasons)
@@ -204,7 +204,7 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     why = np.where(inventory.enforce, chosen.reason, int(Reason.HANDED_OVER))
     actions = _actions(state, rows_of(chosen.halt), seen.allocation, why)
     actions += _actions(state, rows, chosen.target, chosen.reason)
-    told = balloon.halted(told, seen, chosen.halt, seen.allocation, known.now, known.tuning)
+    told = balloon.halted(told, seen, known.inventory, chosen.halt, seen.allocation, known.now)
     told = balloon.ordered(told, seen, moved, chosen.target, chosen.reason, known.now)
     exposure = at.exposure.moved(moved, known.now)
     return state.having(balloon=told, exposure=exposure), _Made(actions, moved, chosen.unverified)

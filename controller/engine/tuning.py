@@ -14,6 +14,8 @@ class Tuning:
     """Seconds and bytes, unless said otherwise."""
 
     # Everywhere: what failed, or did harm, is tried again after a while, and after twice that if it fails again.
+    rest_shortest: float = 5.0
+    """Of an order that libvirt refused, and of growth that was felt falsely: the next try may well succeed."""
     rest_first: float = 60.0
     rest_longest: float = 3600.0
     """Of a balloon that is stuck, of lending that the host had no room for, and of pressure of guests that were short
@@ -65,11 +67,6 @@ class Tuning:
     """After which half of a burst is forgotten, as of the peak of an hour: guests come back to what they did."""
 
     # Balloon.
-    deadline: float = 5.0
-    """Without progress, after which a balloon is stuck, as in Xen's squeezed; two shortest intervals if longer. For so
-    long after a guest's first statistics, and every move after that, its balloon may move by itself: it follows what
-    was ordered before the guest booted anew, or before Ballast started. And so soon libvirt is asked again that refused
-    an order, and growth is believed again that was felt falsely: twice as late each time, as with `rest_longest`."""
     refusal_in_need: float = 30.0
     """The longest rest after a refusal for a guest under pressure: the job on its domain may end at any time."""
     outside_hold: float = 30.0

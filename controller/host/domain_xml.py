@@ -7,6 +7,7 @@ from controller.api.problems import shown
 from controller.api.wishes import NAMESPACE, Wishes, parse_wishes
 from controller.engine.inventory import DomainFacts
 from controller.engine.reasons import Reason
+from controller.host.actuators import BALLOON, Actuator, actuated
 from controller.host.command_line import CommandLine, command_line
 from controller.host.memory_devices import MemoryDevices, memory_devices
 from controller.host.xml_values import Element, XmlError, size_at, whole
@@ -36,8 +37,7 @@ class Description:
     """A domain's XML, as far as memory is concerned."""
 
     facts: DomainFacts
-    current: int
-    """`<currentMemory>` in bytes: of a running domain the balloon's size, of a definition its wish."""
+    actuator: Actuator = BALLOON
     error: str = ""
     """Why the XML could not be understood; `facts.obstacle` is then UNREADABLE."""
 
@@ -50,7 +50,7 @@ def describe(xml: str, key: str, uuid: str, name: str, incarnation: int) -> Desc
         return _describe(root, DomainFacts(key, uuid, shown_name, incarnation, size_at(root, "memory"), 0))
     except XmlError as error:
         facts = DomainFacts(key, uuid, shown_name, incarnation, 0, 0, statistics_period=0, obstacle=Reason.UNREADABLE)
-        return Description(facts, 0, str(error))
+        return Description(facts, error=str(error))
 
 
 def shown_as(name: str) -> str:
@@ -87,12 +87,11 @@ def _describe(root: Element, facts: DomainFacts) -> Description:
     if devices.outside > facts.maximum:
         raise XmlError(f"<memory>: {facts.maximum} bytes are less than those of its devices, {devices.outside}")
     maximum = facts.maximum - devices.outside
-    current = min(max(_current(root) - devices.plugged, 0), maximum)
     huge = _on_huge_pages(root, devices)
     complete = replace(
         facts,
         maximum=maximum,
-        definition=current,
+        definition=min(max(_current(root) - devices.plugged, 0), maximum),
         autodeflate=given.autodeflate or (balloon is not None and balloon.get("autodeflate") == "on"),
         resident=given.resident and not huge and root.find(_CONFIDENTIAL) is None,
         in_file=not huge and source is not None and source.get("type") in _FILES,
@@ -102,7 +101,7 @@ def _describe(root: Element, facts: DomainFacts) -> Description:
         wishes=_wishes(root),
         statistics_period=_period(balloon),
     )
-    return Description(complete, current)
+    return Description(*actuated(root, complete))
 
 
 _CONFIDENTIAL = "launchSecurity"

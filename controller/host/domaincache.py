@@ -9,6 +9,7 @@ from typing import Any
 import libvirt
 
 from controller.engine.inventory import DomainFacts
+from controller.host.actuators import Actuator
 from controller.host.domain_xml import Description, current_memory, describe, shown_as
 from controller.host.marks import marked
 from controller.host.xml_values import XmlError
@@ -44,6 +45,7 @@ class CachedDomain:
     """Its libvirt.virDomain, of the connection that is open now; None while none is."""
     persistent: bool
     facts: DomainFacts
+    actuator: Actuator
     identifier: int
     """libvirt's, which begins anew with libvirt."""
     marked: int = 0
@@ -187,7 +189,8 @@ class DomainCache:
             reset_at=0.0 if known is None else known.facts.reset_at,
             started_at=self._started_at(uuid, known),
         )
-        return CachedDomain(domain, persistent, facts, domain.ID(), 0 if description.error else marked(xml))
+        mark = 0 if description.error else marked(xml)
+        return CachedDomain(domain, persistent, facts, description.actuator, domain.ID(), mark)
 
     def _started_at(self, uuid: str, known: CachedDomain | None) -> float:
         """With its QEMU. Where that is not to be seen, one that no earlier listing had was started a moment ago."""
@@ -201,7 +204,7 @@ class DomainCache:
                 return current_memory(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
             except XmlError as error:
                 LOG.warning("domain %s: its definition is not used: %s", live.facts.name, error)
-        return live.current if known is None else known.facts.definition
+        return live.facts.definition if known is None else known.facts.definition
 
 
 def _order(entry: CachedDomain) -> tuple[str, str]:

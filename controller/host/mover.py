@@ -11,6 +11,7 @@ import libvirt
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import OrderOutcome, OrderResult
+from controller.host.actuators import KIB
 from controller.host.callqueue import CallQueue, QueuedCall
 from controller.host.calls import FAILURES, NotStartedError
 from controller.host.connection import Connection, Link
@@ -21,7 +22,6 @@ from controller.host.unavailable import UnavailableDomains, barred
 
 LOG = logging.getLogger(__name__)
 
-KIB = 1024
 MIB = 1024 * KIB
 
 MOVE_S = 1.5
@@ -188,11 +188,11 @@ class Mover:
         if link is None:
             raise NotMovedError(connection.error())
         entry = self._ready(link, action.key)
-        handle, size = link.handle, kibibytes(action, entry.facts.maximum)
+        handle, size = link.handle, whole_kib(action, entry.facts.maximum)
         waits = GROW_WAITS_S if action.grows else SHRINK_WAITS_S
         queued_call = QueuedCall(action.key, time.monotonic() + waits)
         call_queue = self._call_queue(connection, link)
-        call_queue.add(queued_call, lambda: _send(handle, entry.domain, size, queued_call))
+        call_queue.add(queued_call, lambda: _send(handle, entry, size, queued_call))
         return _Order(action, entry, link, call_queue, queued_call)
 
     def _call_queue(self, connection: Connection, link: Link) -> CallQueue:
@@ -217,24 +217,24 @@ def _life(entry: CachedDomain) -> tuple[int, float]:
     return entry.facts.incarnation, entry.facts.reset_at
 
 
-def kibibytes(action: Action, maximum: int) -> int:
-    """The target in libvirt's unit, rounded towards what is, never above the `maximum` (bytes)."""
+def whole_kib(action: Action, maximum: int) -> int:
+    """The target in bytes, in whole units of libvirt, rounded towards what is, never above the `maximum` (bytes)."""
     rounded = action.target // KIB if action.grows else -(-action.target // KIB)
-    return min(rounded, maximum // KIB)
+    return min(rounded, maximum // KIB) * KIB
 
 
 def _not_set(action: Action, why: str) -> str:
     return f"the balloon was not set to {action.target / MIB:.0f} MiB: {why}"
 
 
-def _send(handle: Any, domain: Any, size: int, queued_call: QueuedCall) -> None:
+def _send(handle: Any, entry: CachedDomain, size: int, queued_call: QueuedCall) -> None:
     """It may have waited; runs in a thread that may hang, also over the question for a job."""
     if not _lives(handle):
         raise _LostError
-    if barred(domain):
+    if barred(entry.domain):
         raise _BarredError
     queued_call.require()
-    _set(domain, size)
+    entry.actuator.order(entry.domain, size)
 
 
 def _lives(handle: Any) -> bool:
@@ -243,7 +243,3 @@ def _lives(handle: Any) -> bool:
         return bool(handle.isAlive())
     except libvirt.libvirtError:
         return False
-
-
-def _set(domain: Any, size: int) -> None:
-    domain.setMemoryFlags(size, libvirt.VIR_DOMAIN_AFFECT_LIVE)

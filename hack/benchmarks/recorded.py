@@ -18,6 +18,7 @@ from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
 from controller.host import meminfo
+from controller.host.actuators import BALLOON
 from controller.host.calls import Calls
 from controller.host.connection import CONNECTION_SETTINGS, Connection, Link
 from controller.host.domaincache import CachedDomain
@@ -282,7 +283,7 @@ def _entry(player: Player, number: int) -> CachedDomain:
     domain = player.domains[number]
     uuid, size = domain.UUIDString(), player.maximum(number)
     facts = DomainFacts(f"{uuid}@{SOURCE}", uuid, f"domain-{number}", incarnation=1, maximum=size, definition=size)
-    return CachedDomain(domain, persistent=True, facts=facts, identifier=facts.incarnation)
+    return CachedDomain(domain, persistent=True, facts=facts, actuator=BALLOON, identifier=facts.incarnation)
 
 
 def _meminfo() -> str:

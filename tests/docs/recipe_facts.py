@@ -1,6 +1,7 @@
 """Run by `test_recipes.py` on a copy of the code in which the recipes were followed: prints what it does now."""
 
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from controller.engine.step import align
 from controller.forecast import registry
 from controller.forecast.model import Points
 from controller.host.domain_xml import describe
+from controller.host.xml_values import size_at
 from controller.observe.metrics import StateCollector
 from controller.observe.statusstore import StatusSnapshot, StatusStore
 
@@ -27,6 +29,24 @@ POINTS = Points(np.array([[1.0, 5.0, 9.0, 12.0]]), np.array([[40.0, 10.0, 70.0, 
 XML = """<domain><memory>1024</memory><currentMemory>512</currentMemory>{}
 <devices><memballoon model='virtio'/></devices></domain>"""
 
+DEVICE = "<memory model='virtio-mem'><target><size unit='MiB'>512</size><block unit='MiB'>2</block></target></memory>"
+
+
+class Resizable:
+    """A libvirt.virDomain that boots with 1 GiB, and has a device of 512 MiB."""
+
+    def __init__(self) -> None:
+        self.requested: list[int] = []
+
+    def XMLDesc(self) -> str:  # noqa: N802 - libvirt's name
+        """As libvirt writes it."""
+        sizes = "<memory unit='MiB'>1536</memory><currentMemory unit='MiB'>1024</currentMemory>"
+        return f"<domain>{sizes}<devices><memballoon model='virtio'/>{DEVICE}</devices></domain>"
+
+    def updateDeviceFlags(self, device: str, _flags: int) -> None:  # noqa: N802 - libvirt's name
+        """Note what is asked for."""
+        self.requested.append(size_at(ElementTree.fromstring(device), "target/requested"))  # noqa: S314 - our own text
+
 
 def main() -> None:
     """As JSON."""
@@ -37,6 +57,9 @@ def main() -> None:
         describe(XML.format(part), "key", "uuid", "name", 1).facts
         for part in ("", "<memtune><hard_limit>1024</hard_limit></memtune>")
     )
+    domain = Resizable()
+    resizable = describe(domain.XMLDesc(), "key", "uuid", "name", 1)
+    resizable.actuator.order(domain, (1024 + 257) * 2**20)
     inventory = assign([free], loaded.policies, NodeIdentity("node")).inventory
     status_store = StatusStore("node", lambda: 0.0)
     status_store.publish(StatusSnapshot(0.0, align(State.initial(), inventory, 0.0), (), (), looked=True))
@@ -45,6 +68,8 @@ def main() -> None:
         "kinds": list(registry.KINDS),
         "line": [line.level[0], line.slope[0]],
         "reason": [str(limited.obstacle), limited.obstacle.skips, limited.obstacle.text],
+        "resizable": [getattr(resizable.facts, name) for name in ("grain", "deadline", "floor", "maximum")],
+        "requested": domain.requested,
         "column": inventory.grace.tolist(),
         "metrics": {
             family.name: [sample.value for sample in family.samples]

@@ -20,8 +20,8 @@ FACTS = Path(__file__).parent / "recipe_facts.py"
 
 def follow(tree: Path) -> None:
     """Do all that the recipes say."""
-    (model,) = blocks(RECIPES, "python")
-    (tree / "controller/forecast/mean.py").write_text(model)
+    for name, code in re.findall(r"`(\S+\.py)`:\n\n```python\n(.*?)^```$", RECIPES, re.MULTILINE | re.DOTALL):
+        (tree / name).write_text(code)
     for changes in blocks(RECIPES, "diff"):
         for change in re.split(r"^--- ", changes, flags=re.MULTILINE)[1:]:
             name, *hunks = re.split(r"^@@\n", change, flags=re.MULTILINE)
@@ -74,6 +74,12 @@ def test_a_reason_is_given_to_the_domain_it_is_about(facts):
 
 def test_a_metric_is_served(facts):
     assert facts["metrics"]["ballast_owned_domains"] == [1]
+
+
+def test_an_actuator_says_what_it_can_do_and_resizes_the_domain(facts):
+    mib = 2**20
+    assert facts["resizable"] == [2 * mib, 60.0, 1024 * mib, 1536 * mib]
+    assert facts["requested"] == [256 * mib]
 
 
 def test_a_policy_field_reaches_the_engine(facts):

@@ -59,6 +59,8 @@ def inventory(n: int, **columns: Any) -> Inventory:
         "statistics_period": 1.0,
         "maximum": 1024 * MIB,
         "definition": 1024 * MIB,
+        "grain": MIB,
+        "deadline": 5.0,
         "autodeflate": False,
         "resident": True,
         "in_file": False,

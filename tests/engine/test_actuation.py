@@ -263,9 +263,18 @@ def test_free_memory_is_given_before_anybody_is_asked() -> None:
     assert goes(of, plan(of, 150, 300)) == same(130, 480)
 
 
-def test_donors_give_no_less_than_they_are_asked_for_down_to_a_whole_mebibyte() -> None:
-    of = node(100, 500, free=0, pressure=pressed(LOW, NONE))
-    assert goes(of, plan(of, 150.5, 300)) == same(NAN, 449)
+def test_targets_are_multiples_of_what_actuators_take() -> None:
+    settings = {"grain": mib(64, 2), "threshold": MIB}
+    of = node(100, 200, settings=settings)
+    assert goes(of, plan(of, 300, 301)) == same(256, 300)
+    of = node(300, 301, settings=settings)
+    assert goes(of, plan(of, 100, 101, returns=True)) == same(128, 102)
+
+
+@pytest.mark.parametrize(("grain", "to"), [(1, 449), (64, 448)])
+def test_donors_give_no_less_than_they_are_asked_for_down_to_a_multiple_of_their_grain(grain: int, to: float) -> None:
+    of = node(100, 500, free=0, pressure=pressed(LOW, NONE), settings={"grain": grain * MIB})
+    assert goes(of, plan(of, 150.5, 300)) == same(NAN, to)
 
 
 @pytest.mark.parametrize(("threshold", "to"), [(60, 440), (200, 300), (201, NAN)])

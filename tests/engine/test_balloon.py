@@ -96,9 +96,10 @@ class TestTransitions:
         assert (driver.follow(60, 2000), driver.phase) == (PhaseEvent.EXPIRED, Phase.IDLE)
         assert driver.free()
 
-    def test_the_deadline_is_two_shortest_intervals_where_these_are_long(self):
+    @pytest.mark.parametrize("setting", [{"deadline": 8.0}, {"interval_minimum": 4.0}])
+    def test_the_deadline_is_the_actuators_or_two_shortest_intervals_where_these_are_longer(self, setting):
         driver = BalloonStage()
-        driver.inventory = replace(driver.inventory, interval_minimum=np.array([4.0]))
+        driver.inventory = replace(driver.inventory, **{name: np.array([value]) for name, value in setting.items()})
         driver.order(1000)
         assert [driver.follow(8, 2000), driver.follow(0.1, 2000)] == [PhaseEvent.NONE, PhaseEvent.STALLED]
 
@@ -214,7 +215,7 @@ class TestUnknownOutcomes:
         driver.order(1000)
         driver.follow(1, 1500)
         driver.balloon = stage.halted(
-            driver.balloon, driver.seen(1500), ALL, np.array([1500.0 * MIB]), driver.now, TUNING
+            driver.balloon, driver.seen(1500), driver.inventory, ALL, np.array([1500.0 * MIB]), driver.now
         )
         driver.answer(OrderResult.UNKNOWN)
         assert (driver.follow(1, 1500), driver.phase) == (PhaseEvent.NONE, Phase.UNKNOWN)
@@ -623,7 +624,7 @@ class TestOneOfTwo:
     def test_a_balloon_that_is_stopped_may_come_back_for_a_while(self, settles_at, then):
         pair = rows(Balloon, 2, phase=Phase.MOVING, target=15 * MIB, settles_at=settles_at)
         seen = rows(Observation, 2, allocation=20 * MIB)
-        halted = stage.halted(pair, seen, np.array([False, True]), seen.allocation, NOW, TUNING)
+        halted = stage.halted(pair, seen, inventory(2), np.array([False, True]), seen.allocation, NOW)
         assert halted.settles_at[1] == then
         assert (halted.target / MIB).tolist() == [15, 20]
 

@@ -1,9 +1,12 @@
 """Rule 1: never below the minimum or present demand, never above the maximum."""
 
+from dataclasses import replace
+
 import pytest
 from scripted_node import MIB, ScriptedGuest, node, policy
 
 from controller.api.wishes import Wishes
+from controller.engine.ownership import NodeIdentity, assign
 
 
 def test_an_idle_guest_shrinks_to_its_need_and_never_below_demand():
@@ -24,6 +27,12 @@ def test_a_hungry_guest_gets_no_more_than_its_maximum():
     world.tick(30)
     assert world.guests["hungry"].actual == 1500
     assert max(action.target for action in world.actions()) == 1500 * MIB
+
+
+def test_what_its_actuator_cannot_take_is_a_domains_own_whatever_the_policy_allows():
+    facts = replace(ScriptedGuest("guest", 50, 2000).facts(), floor=1000 * MIB)
+    inventory = assign([facts], [policy(limits={"maximum": "512Mi"})], NodeIdentity("node")).inventory
+    assert [*inventory.minimum, *inventory.ceiling] == [1000 * MIB] * 2
 
 
 class TestMinimum:

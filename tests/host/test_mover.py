@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import OrderOutcome, OrderResult
+from controller.host import actuators
 from controller.host import mover as mover_module
 from controller.host.calls import Calls
-from controller.host.mover import ORDERS_AT_ONCE, Mover, kibibytes
+from controller.host.mover import ORDERS_AT_ONCE, Mover, whole_kib
 from controller.host.unavailable import UnavailableDomains
 from lab.fake_libvirt import SOURCE, FakeDomain, FakeHandle, error, key_of
 
@@ -40,11 +41,30 @@ def test_the_live_balloon_is_set_in_kib_and_nothing_else(connect, domains):
 
 @given(before=st.integers(0, 2**40), target=st.integers(0, 2**40), maximum=st.integers(0, 2**40))
 def test_rounding_never_overshoots_and_never_passes_the_maximum(before, target, maximum):
-    size = kibibytes(Action(0, "key", "name", before, target, Reason.NONE), maximum) * KIB
+    size = whole_kib(Action(0, "key", "name", before, target, Reason.NONE), maximum)
     assert size <= maximum
     if target <= maximum - KIB:
         assert size <= target if target > before else size >= target
         assert abs(size - target) < KIB
+
+
+def test_a_domain_is_moved_by_its_own_actuator(connect, domains, monkeypatch):
+    class Recorder:
+        def __init__(self) -> None:
+            self.orders: list[tuple[str, int]] = []
+
+        def facts(self, _root, facts):
+            return facts if facts.name == domains[1].name() else None
+
+        def order(self, domain, size):
+            self.orders.append((domain.name(), size))
+
+    recorder = Recorder()
+    monkeypatch.setattr(actuators, "ACTUATORS", (recorder, actuators.BALLOON))
+    mover = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains())
+    assert mover.apply([action(domain, 200 * MIB) for domain in domains]) == ()
+    assert [domain.set for domain in domains] == [[(200 * KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)], []]
+    assert recorder.orders == [(domains[1].name(), 200 * MIB)]
 
 
 def test_a_domain_in_a_job_is_refused_and_remembered(connect, domains):
