@@ -323,7 +323,9 @@ class ForecastModel(Part):
     """Which model forecasts demand, with its parameters in the block of that name; no other block may be there."""
 
     type: ModelType = "WLS"
-    upper_percentile: Annotated[int, Field(ge=50, le=99)] = 95
+    upper_percentile: Annotated[int, Field(ge=50, le=99)] = Field(
+        default=95, description="The percentile of the forecast that decisions use."
+    )
     wls: WLSParameters | None = None
     ols: OLSParameters | None = None
     ridge: RidgeParameters | None = None
@@ -380,24 +382,34 @@ def _ordered(maximum: int, minimum: str, info: ValidationInfo, text: Callable[[i
 class Threshold(Part):
     """The dead band: the larger of a part of the allocation and a quantity."""
 
-    percent: Percent = 10
-    quantity: Quantity = 32 * MEBIBYTE
+    percent: Percent = Field(
+        default=10,
+        description="Dead band, of the allocation. The larger of the two applies. Under `Reclaim` a domain that has "
+        "used up half of its headroom grows by the threshold all the same.",
+    )
+    quantity: Quantity = Field(default=32 * MEBIBYTE, description="Dead band, absolute.")
 
 
 class Headroom(Part):
     """Added to the upper forecast: the larger of a part of it and a quantity."""
 
-    percent: Annotated[int, Field(ge=0, le=1000)] = 10
-    quantity: Quantity = 32 * MEBIBYTE
+    percent: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=10, description="Added to the upper forecast, as a percentage of it. The larger of the two applies."
+    )
+    quantity: Quantity = Field(default=32 * MEBIBYTE, description="Added to the upper forecast, absolute.")
 
 
 class Limits(Part):
     """What a domain gets at least and at most; percents are of the domain's maximum."""
 
-    minimum: Quantity = 64 * MEBIBYTE
-    minimum_percent: Percent = 0
-    maximum: Quantity | None = None
-    maximum_percent: Annotated[PositivePercent, Field(validate_default=True)] = 100
+    minimum: Quantity = Field(default=64 * MEBIBYTE, description="Smallest allocation. The larger of the two applies.")
+    minimum_percent: Percent = Field(
+        default=0, description="Smallest allocation, of the domain's maximum (its definition's `<memory>`)."
+    )
+    maximum: Quantity | None = Field(default=None, description="Largest allocation. The smaller of the two applies.")
+    maximum_percent: PositivePercent = Field(
+        default=100, validate_default=True, description="Largest allocation, of the domain's maximum."
+    )
 
     @field_validator("maximum")
     @classmethod
@@ -413,14 +425,18 @@ class Limits(Part):
 class Shrink(Part):
     """How slow shrinking is."""
 
-    stabilization_seconds: Annotated[int, Field(ge=0, le=86400)] = 120
+    stabilization_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
+        default=120, description="Stabilisation window: a domain shrinks once it has wanted less for this long."
+    )
 
 
 class Monitoring(Part):
     """How often domains are looked at."""
 
-    minimum_interval_seconds: Interval = 1
-    maximum_interval_seconds: Annotated[Interval, Field(validate_default=True)] = 60
+    minimum_interval_seconds: Interval = Field(default=1, description="Shortest time between two looks at a domain.")
+    maximum_interval_seconds: Interval = Field(
+        default=60, validate_default=True, description="Longest time between two looks at a domain."
+    )
 
     @field_validator("maximum_interval_seconds")
     @classmethod
@@ -431,17 +447,28 @@ class Monitoring(Part):
 class Stability(Part):
     """When a domain counts as stable."""
 
-    window_seconds: Annotated[int, Field(ge=10, le=86400)] = 300
-    maximum_reallocations: Annotated[int, Field(ge=0, le=1000)] = 2
-    maximum_change_percent: PositivePercent = 5
+    window_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(
+        default=300, description="Window in which reallocations are counted."
+    )
+    maximum_reallocations: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=2, description="A domain with more of them is unstable."
+    )
+    maximum_change_percent: PositivePercent = Field(
+        default=5,
+        description="A domain whose demand changes by more of its allocation between two looks is unstable, too.",
+    )
 
 
 class Budget(Part):
     """What the node keeps for itself; over several policies the most careful value counts."""
 
-    reserve: Quantity = 512 * MEBIBYTE
-    reserve_percent: Annotated[int, Field(ge=0, le=90)] = 5
-    maximum: Quantity | None = None
+    reserve: Quantity = Field(
+        default=512 * MEBIBYTE, description="Kept free for the node. The larger of the two applies."
+    )
+    reserve_percent: Annotated[int, Field(ge=0, le=90)] = Field(
+        default=5, description="Kept free for the node, of its memory."
+    )
+    maximum: Quantity | None = Field(default=None, description="Upper limit for all domains together.")
 
 
 class Spec(Part):

@@ -4,12 +4,14 @@
 stays the same (`is`) as long as nothing changed, so a step knows for free that its rows still fit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.api.policy import Spec
 from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
 from controller.forecast.model import Model
@@ -104,6 +106,14 @@ class NodeBudget:
         return max(self.reserve, self.reserve_fraction * total, self.least)
 
 
+SETTING = "setting"
+
+
+def setting(of: Callable[[Spec], float]) -> Any:
+    """A column that has, of every domain of a policy, what the spec says; under SETTING in its metadata."""
+    return field(metadata={SETTING: of})
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """All n domains of a node with their settings. Arrays are (n,), rows in the order of `keys`."""
@@ -158,25 +168,25 @@ class Inventory:
     most: Floats
     """The most that it can hold, whatever its libvirt says, which may be false: its pod's limit; infinite without."""
     weight: Floats
-    percentile: Floats
+    percentile: Floats = setting(lambda spec: spec.model.upper_percentile / 100)
     """Quantile of the forecast that decisions use, in (0, 1)."""
-    threshold: Floats
+    threshold: Floats = setting(lambda spec: spec.threshold.quantity)
     """Bytes."""
-    threshold_fraction: Floats
+    threshold_fraction: Floats = setting(lambda spec: spec.threshold.percent / 100)
     """Of the allocation; the larger of the two counts."""
-    headroom: Floats
+    headroom: Floats = setting(lambda spec: spec.headroom.quantity)
     """Bytes."""
-    headroom_fraction: Floats
+    headroom_fraction: Floats = setting(lambda spec: spec.headroom.percent / 100)
     """Of the upper forecast; the larger of the two counts."""
-    stabilization: Floats
+    stabilization: Floats = setting(lambda spec: spec.shrink.stabilization_seconds)
     """Seconds demand must have been low before a shrink."""
-    interval_minimum: Floats
-    interval_maximum: Floats
-    stability_window: Floats
+    interval_minimum: Floats = setting(lambda spec: spec.monitoring.minimum_interval_seconds)
+    interval_maximum: Floats = setting(lambda spec: spec.monitoring.maximum_interval_seconds)
+    stability_window: Floats = setting(lambda spec: spec.stability.window_seconds)
     """Seconds."""
-    stability_reallocations: Floats
+    stability_reallocations: Floats = setting(lambda spec: spec.stability.maximum_reallocations)
     """Reallocations in the window above which a domain is unstable."""
-    stability_change: Floats
+    stability_change: Floats = setting(lambda spec: spec.stability.maximum_change_percent / 100)
     """Change of demand in one interval, as a fraction of allocation, above which a domain is unstable."""
     acted_on: Bools = field(init=False)
     """Domains that a policy owns and nothing forbids to touch."""

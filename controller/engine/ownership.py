@@ -19,7 +19,7 @@ from controller.api.policy import ForecastModel, MemoryPolicy, Mode, Spec
 from controller.api.quantity import SMALLEST_BARE
 from controller.api.selectors import SelectorSubject, SelectorSubjects, matches_node
 from controller.api.wishes import Wishes
-from controller.engine.inventory import Bools, DomainFacts, Floats, Ints, Inventory, NodeBudget
+from controller.engine.inventory import SETTING, Bools, DomainFacts, Floats, Ints, Inventory, NodeBudget
 from controller.engine.reasons import Reason
 from controller.forecast import registry
 from controller.forecast.model import Model
@@ -186,6 +186,7 @@ _DTYPES: dict[Any, type] = {Floats: np.float64, Ints: np.int64, Bools: np.bool_}
 _COLUMNS = {item.name: _DTYPES[item.type] for item in fields(Inventory) if item.init and item.type in _DTYPES}
 _FACTS = _COLUMNS.keys() & {item.name for item in fields(DomainFacts)}
 """Columns that are facts as they are."""
+_SETTINGS = {item.name: item.metadata[SETTING] for item in fields(Inventory) if SETTING in item.metadata}
 
 _UNOWNED = MemoryPolicy.model_validate(
     {
@@ -208,18 +209,7 @@ def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
         "model": models.setdefault(forecaster(spec.model), len(models)),
         "share": spec.spare == "Share",
         "restore": spec.release == "Restore",
-        "percentile": spec.model.upper_percentile / 100,
-        "threshold": spec.threshold.quantity,
-        "threshold_fraction": spec.threshold.percent / 100,
-        "headroom": spec.headroom.quantity,
-        "headroom_fraction": spec.headroom.percent / 100,
-        "stabilization": spec.shrink.stabilization_seconds,
-        "interval_minimum": spec.monitoring.minimum_interval_seconds,
-        "interval_maximum": spec.monitoring.maximum_interval_seconds,
-        "stability_window": spec.stability.window_seconds,
-        "stability_reallocations": spec.stability.maximum_reallocations,
-        "stability_change": spec.stability.maximum_change_percent / 100,
-    }
+    } | {name: setting(spec) for name, setting in _SETTINGS.items()}
 
 
 def _of_domain(domain: DomainFacts, spec: Spec, unowned: Reason) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""`./hack/generate`: what the CRD and its page say of forecast models, from the classes that declare them."""
+"""`./hack/generate`: what the CRD and its page say of the fields of policies, from the classes that declare them."""

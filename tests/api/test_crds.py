@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 from controller.api.nodestate import NodeMemoryState, NodeStatus
 from controller.api.policy import BLOCKS, ForecastModel, MemoryPolicy, Part, Spec
 from controller.api.policystatus import PolicyStatus
+from generating import spec
 
 CRDS = Path(__file__).parents[2] / "crds"
 BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "maxItems", "maxProperties", "enum")
@@ -67,6 +68,10 @@ def of_crd(name: str, part: str) -> dict[str, Schema]:
 
 SPEC = of_crd("memorypolicies", "spec")
 ALL = {f"{name}{path}": node for name in ("memorypolicies", "nodememorystates") for path, node in nodes(schema(name))}
+
+
+def test_crd_and_page_are_as_generated() -> None:
+    assert {path: path.read_text() for path in spec.files()} == spec.files()  # run ./hack/generate
 
 
 def is_quantity(node: Schema) -> bool:
