@@ -10,9 +10,8 @@ have been a restore of the cluster from a backup, and a watch from a version tha
 
 import asyncio
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, cast
 
@@ -22,7 +21,7 @@ from kubernetes.client.configuration import Configuration
 
 from controller.cluster.access import AccessError, Load, proxy_of
 from controller.cluster.boundedresponse import BoundedResponse
-from controller.cluster.kopfstorage import NoDiffs, NoProgress
+from controller.cluster.kopfstorage import NoStorage
 from controller.cluster.resources import MEMORY_POLICIES, Object
 from controller.cluster.retry import Retry
 from controller.cluster.worker import Worker
@@ -36,7 +35,8 @@ AWAY_S = 60.0
 RAN_S = 60.0
 """Seconds after which a run counts as one that worked."""
 BEGIN_S = 15.0
-"""Seconds in which a run has begun to watch; a second or two on an API server that is well."""
+"""Seconds in which a run has begun to watch, a second or two on an API server that is well, or another begins: kopf
+asks once which kinds there are, and an API server that has just been started misses ours for a moment."""
 CONNECT_S = 5.0
 """Seconds to open a connection."""
 REQUEST_S = 20.0
@@ -56,43 +56,10 @@ Tell = Callable[[str | None, Object], None]
 """Called with an event's type and the object; with None and nothing when a watch begins."""
 
 
-class StopFlag:
-    """Set from any thread, waited for in one event loop. A threading.Event would keep a thread of kopf's waiting."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._set = False
-        self._tell: Callable[[], object] | None = None
-
-    def set(self) -> None:
-        """End what waits, or is about to."""
-        with self._lock:
-            self._set = True
-            if self._tell is not None:
-                self._tell()
-
-    @property
-    def is_set(self) -> bool:
-        """True after `set`."""
-        return self._set
-
-    @contextmanager
-    def in_loop(self) -> Iterator[asyncio.Event]:
-        """An event of the running loop that is set when this is."""
-        event, loop = asyncio.Event(), asyncio.get_running_loop()
-        with self._lock:
-            self._tell = lambda: loop.call_soon_threadsafe(event.set)
-            if self._set:
-                event.set()
-        try:
-            yield event
-        finally:
-            with self._lock:
-                self._tell = None
-
-
-Run = Callable[[Load, Tell, StopFlag], None]
-"""As `run_kopf`: returns when the flag is set, or when kopf ends of itself; raises whatever ends it."""
+Stop = Future[None]
+"""Ends a run when it is cancelled, by any thread."""
+Run = Callable[[Load, Tell, Stop], None]
+"""As `run_kopf`: returns when it is to stop, or when kopf ends of itself; raises whatever ends it."""
 
 
 class KopfWatch:
@@ -110,48 +77,29 @@ class KopfWatch:
         self._ask = ask
         self._monotonic = monotonic
         self._run = run
-        self._stop = StopFlag()
-        self._began: float | None = None
-        self._watching = False
+        self._stop = Stop()
         self._retry = Retry("watching MemoryPolicies with kopf", LONGEST_S)
         self.worker = Worker("kopf", self._turn, self._interrupt)
 
-    @property
-    def starting(self) -> bool:
-        """A run has begun, and does not watch yet."""
-        return self._began is not None and not self._watching
-
-    @property
-    def stranded(self) -> bool:
-        """A run does not watch though it had the time: kopf asks once which kinds there are, and ours was missing.
-
-        An API server that has just been started says so for a moment.
-        """
-        began = self._began
-        return self.starting and began is not None and self._monotonic() - began >= BEGIN_S
-
     def restart(self) -> None:
         """End the present run and begin another: it may have started before there was anything to watch."""
-        self._stop.set()
+        self._interrupt()
         self.worker.wake()
 
     def _turn(self) -> float:
-        self._stop = StopFlag()
+        stop = self._stop = Stop()
         if self.worker.stopped:
             return 0.0
-        began = self._began = self._monotonic()
-        self._watching = False
+        began = self._monotonic()
         self._ask()
         try:
-            self._run(self._load, self._ears(self._stop), self._stop)
+            self._run(self._load, self._tell, stop)
             cause, away = "ended of itself", False
         except Exception as error:  # whatever it is, kopf must not take the agent with it
             _log.debug("kopf failed", exc_info=error)
             cause = f"{type(error).__name__}: {error}"
             away = isinstance(error, (aiohttp.ClientConnectionError, TimeoutError))
-        finally:
-            self._began = None
-        if self._stop.is_set:
+        if stop.cancelled():
             return 0.0
         self._ask()  # also says what there is to say where nobody answers
         if away:
@@ -160,57 +108,52 @@ class KopfWatch:
             self._retry.worked()
         return self._retry.failed("ended", cause)
 
-    def _ears(self, stop: StopFlag) -> Tell:
-        """Of one run: they hear one watch, and end the run with it."""
-
-        def tell(kind: str | None, policy: Object) -> None:
-            if kind is None and self._watching:
-                stop.set()
-            elif not stop.is_set:
-                self._watching = self._watching or kind is None
-                self._tell(kind, policy)
-
-        return tell
-
     def _interrupt(self) -> None:
-        self._stop.set()
+        self._stop.cancel()
 
 
-def run_kopf(load: Load, tell: Tell, stop: StopFlag) -> None:
-    """Watch until `stop` is set. Raises whatever ends kopf before that."""
+def run_kopf(load: Load, tell: Tell, stop: Stop) -> None:
+    """Hear one watch, and end with it or when `stop` is cancelled. Raises whatever ends kopf before that."""
     logging.getLogger("kopf").setLevel(logging.CRITICAL)  # it says every failed attempt; we say it once
     asyncio.run(_operate(load, tell, stop))
 
 
-async def _operate(load: Load, tell: Tell, stop: StopFlag) -> None:
+async def _operate(load: Load, tell: Tell, stop: Stop) -> None:
     asyncio.get_running_loop().set_exception_handler(_leave)
-    with stop.in_loop() as flag:
-        registry, settings = _registry(load, tell), _settings()
-        operator = asyncio.create_task(
-            kopf.operator(
-                registry=registry,
-                settings=settings,
-                standalone=True,
-                clusterwide=True,
-                identity=IDENTITY,
-                stop_flag=flag,
-            )
-        )
-        asked = asyncio.create_task(flag.wait())
-        await asyncio.wait((operator, asked), return_when=asyncio.FIRST_COMPLETED)
-        await _end(operator)
+    begun = asyncio.Event()
+
+    def watching() -> None:
+        if begun.is_set():
+            stop.cancel()
+        else:
+            begun.set()
+            tell(None, {})
+
+    registry = _registry(load, watching, lambda *told: None if stop.cancelled() else tell(*told))
+    operator = asyncio.create_task(
+        kopf.operator(registry=registry, settings=_settings(), standalone=True, clusterwide=True, identity=IDENTITY)
+    )
+    ends = (operator, asyncio.wrap_future(stop))
+    done, _ = await asyncio.wait(ends, timeout=BEGIN_S, return_when=asyncio.FIRST_COMPLETED)
+    if begun.is_set():
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    elif not done:
+        stop.cancel()
+    await _end(operator)
 
 
 async def _end(operator: "asyncio.Task[None]") -> None:
-    """Wait until kopf has ended. Raises whatever ended it.
+    """Wait until kopf has ended. Raises whatever ended it before.
 
     It cancels each of its tasks once, and waits for them for ever. A watch that is just being begun anew can swallow
     that, and would go on unheard (seen with 1.45).
     """
+    operator.cancel()
     while not (await asyncio.wait((operator,), timeout=ENDING_S))[0]:
         for task in asyncio.all_tasks() - {operator, asyncio.current_task()}:
             task.cancel()
-    await operator
+    if not operator.cancelled():
+        await operator
 
 
 def _leave(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
@@ -218,14 +161,14 @@ def _leave(_loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None
     _log.debug("left behind by kopf: %s", context["message"], exc_info=context.get("exception"))
 
 
-def _registry(load: Load, tell: Tell) -> kopf.OperatorRegistry:
+def _registry(load: Load, watching: Callable[[], None], tell: Tell) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
     async def login(**_: Any) -> kopf.AiohttpSession:
         configuration = _configuration(load)
         name = str(configuration.tls_server_name or "")
-        return _session(_connection(configuration), name, lambda: tell(None, {}))
+        return _session(_connection(configuration), name, watching)
 
     @kopf.on.event(
         MEMORY_POLICIES.group,
@@ -245,8 +188,7 @@ def _settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
-    settings.persistence.diffbase_storage = NoDiffs()
-    settings.persistence.progress_storage = NoProgress()
+    settings.persistence.diffbase_storage = settings.persistence.progress_storage = NoStorage()
     settings.process.ultimate_exiting_timeout = None  # else kopf kills the process some time after its own stop
     settings.networking.connect_timeout = CONNECT_S
     settings.networking.request_timeout = REQUEST_S

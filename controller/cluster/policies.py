@@ -15,7 +15,7 @@ from controller.cluster.access import Load
 from controller.cluster.cache import Cache, Remembered
 from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
-from controller.cluster.kopfwatch import BEGIN_S, KopfWatch, Run, run_kopf
+from controller.cluster.kopfwatch import KopfWatch, Run, run_kopf
 from controller.cluster.nodewatch import NodeWatch
 from controller.cluster.resources import MEMORY_POLICIES, Object
 from controller.cluster.retry import Retry, spread
@@ -32,6 +32,8 @@ TRIES = 3
 """Lists one after another, if each time the watch tells something meanwhile."""
 AGAIN_S = 1.0
 """Seconds to the next list after so many in vain."""
+CACHE_S = 15.0
+"""Seconds between two lists while the cache cannot be written: each is a try."""
 
 
 class ClusterPolicies:
@@ -150,11 +152,11 @@ class ClusterPolicies:
             if not self._listed:
                 self._remember()
             return self._retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
-        if (self._retry.worked() and watching) or self._kopf.stranded:
+        if self._retry.worked() and watching:
             self._kopf.restart()
         if not listed:
             return AGAIN_S
-        return spread(BEGIN_S if self._kopf.starting or self._cache.retry else RELIST_S)
+        return spread(CACHE_S if self._cache.retry else RELIST_S)
 
     def _list(self) -> bool:
         """Take the list; False when the watch kept telling something meanwhile."""

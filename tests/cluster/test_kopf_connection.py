@@ -20,8 +20,8 @@ from controller.cluster import boundedresponse, kopfwatch
 from controller.cluster.access import AccessError, access
 from controller.cluster.boundedresponse import TooLargeError
 from controller.cluster.client import ANSWER_S, CONNECT_S, MAXIMUM_ANSWER
-from controller.cluster.kopfstorage import NoDiffs, NoProgress
-from controller.cluster.kopfwatch import StopFlag, _connection, _session, _settings, run_kopf
+from controller.cluster.kopfstorage import NoStorage
+from controller.cluster.kopfwatch import Stop, _connection, _session, _settings, run_kopf
 
 NAME = "kubernetes.default.svc"
 
@@ -150,7 +150,8 @@ def test_kopf_is_told_the_server_name_of_the_kubeconfig(kubeconfig, monkeypatch,
     fields = {"server": "https://127.0.0.1:1", **({"tls_server_name": given} if given else {})}
     names = []
     monkeypatch.setattr(kopfwatch, "_session", lambda _connection, name, _failed: names.append(name))
-    (login,) = kopfwatch._registry(access(kubeconfig(**fields)), lambda *_: None)._activities._handlers
+    registry = kopfwatch._registry(access(kubeconfig(**fields)), lambda: None, lambda *_: None)
+    (login,) = registry._activities._handlers
     asyncio.run(login.fn())
     assert names == [name]
 
@@ -186,8 +187,8 @@ def test_an_answer_without_end_ends_the_run_and_is_not_kept(watched):
         else:
             says(json.dumps(DISCOVERY.get(handler.path, {})).encode())(handler)
 
-    stop = StopFlag()
-    given_up = threading.Timer(20, stop.set)
+    stop = Stop()
+    given_up = threading.Timer(20, stop.cancel)
     given_up.start()
     with serving(endless) as port, pytest.raises(TooLargeError, match=f"more than {MAXIMUM_ANSWER} bytes"):
         run_kopf(lambda: Configuration(host=f"http://127.0.0.1:{port}"), lambda *_: None, stop)
@@ -204,10 +205,12 @@ def test_a_user_without_a_name_watches(monkeypatch):
         says(json.dumps(DISCOVERY.get(handler.path, listed)).encode())(handler)
 
     monkeypatch.setattr("getpass.getuser", nameless)
-    stop, told = StopFlag(), []
+    stop, told = Stop(), []
     with serving(answer) as port:
         run_kopf(
-            lambda: Configuration(host=f"http://127.0.0.1:{port}"), lambda *news: told.append(news) or stop.set(), stop
+            lambda: Configuration(host=f"http://127.0.0.1:{port}"),
+            lambda *news: told.append(news) or stop.cancel(),
+            stop,
         )
     assert told[0] == (None, {})
 
@@ -253,8 +256,8 @@ def test_kopf_writes_nothing_scans_nothing_and_gives_each_request_up_in_time():
     settings = _settings()
     assert not settings.posting.enabled
     assert settings.scanning.disabled
-    assert isinstance(settings.persistence.diffbase_storage, NoDiffs)
-    assert isinstance(settings.persistence.progress_storage, NoProgress)
+    assert isinstance(settings.persistence.diffbase_storage, NoStorage)
+    assert isinstance(settings.persistence.progress_storage, NoStorage)
     assert settings.process.ultimate_exiting_timeout is None
     assert (settings.networking.connect_timeout, settings.networking.request_timeout) == (CONNECT_S, ANSWER_S)
     assert [*settings.networking.error_backoffs] == [min(2**number, 8) for number in range(6)]

@@ -11,8 +11,7 @@ from fake_api import AWAY, FakeApi, policy
 from controller.api.documents import Loaded
 from controller.cluster.cache import FILE, Cache
 from controller.cluster.errors import ApiError
-from controller.cluster.kopfwatch import BEGIN_S
-from controller.cluster.policies import RELIST_S, ClusterPolicies
+from controller.cluster.policies import CACHE_S, RELIST_S, ClusterPolicies
 from controller.cluster.resources import Object
 from controller.cluster.store import PolicyStore, load_here
 from controller.engine.ownership import NodeIdentity
@@ -119,27 +118,6 @@ def test_the_list_repairs_what_the_watch_missed(source):
     source.api.set(policy("b", 2))
     assert RELIST_S * 0.8 <= source.policies.relist() <= RELIST_S * 1.2
     assert source.names() == ["b"]
-
-
-class _Stranded:
-    """A kopf that began before the API server knew of the kind."""
-
-    starting = stranded = True
-    restarts = 0
-
-    def restart(self) -> None:
-        self.starting = self.stranded = False
-        self.restarts += 1
-
-
-def test_a_kopf_that_does_not_watch_is_looked_after_soon_and_restarted(source):
-    source.know(policy("a", 1))
-    source.policies._kopf = kopf = _Stranded()
-    kopf.stranded = False
-    assert source.policies.relist() <= BEGIN_S * 1.2
-    kopf.stranded = True
-    assert source.policies.relist() >= RELIST_S * 0.8
-    assert kopf.restarts == 1
 
 
 def test_when_a_watch_begins_what_it_missed_is_listed(source):
@@ -402,7 +380,7 @@ def test_a_cache_that_could_not_be_written_is_written_at_the_next_list_soon(sour
     monkeypatch.setattr(os, "fsync", full_disk)
     source.know(policy("a", 1))
     assert [*tmp_path.iterdir()] == []
-    assert 0 < source.policies.relist() <= 1.2 * BEGIN_S
+    assert 0 < source.policies.relist() <= 1.2 * CACHE_S
     monkeypatch.undo()
     assert source.policies.relist() >= 0.8 * RELIST_S
     assert [each.name for each in tmp_path.iterdir()] == [FILE]
