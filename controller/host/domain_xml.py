@@ -82,7 +82,7 @@ def _current(root: Element) -> int:
 
 
 def _describe(root: Element, facts: DomainFacts) -> Description:
-    balloon, source = root.find("devices/memballoon"), root.find("memoryBacking/source")
+    balloon = root.find("devices/memballoon")
     devices, given = memory_devices(root), command_line(root)
     if devices.outside > facts.maximum:
         raise XmlError(f"<memory>: {facts.maximum} bytes are less than those of its devices, {devices.outside}")
@@ -94,7 +94,7 @@ def _describe(root: Element, facts: DomainFacts) -> Description:
         definition=min(max(_current(root) - devices.plugged, 0), maximum),
         autodeflate=given.autodeflate or (balloon is not None and balloon.get("autodeflate") == "on"),
         resident=given.resident and not huge and root.find(_CONFIDENTIAL) is None,
-        in_file=not huge and source is not None and source.get("type") in _FILES,
+        in_file=not huge and _is_in_file(root),
         plugged=devices.plugged,
         devices=devices.held,
         obstacle=_obstacle(root, balloon, devices, given),
@@ -105,8 +105,18 @@ def _describe(root: Element, facts: DomainFacts) -> Description:
 
 
 _CONFIDENTIAL = "launchSecurity"
-_FILES = frozenset({"file", "memfd"})
-"""Sources of guest memory that other processes can map: pages of a file, which may lie in a tmpfs."""
+_ACCESS = {"memoryBacking/access": "mode", "cpu/numa/cell": "memAccess", "devices/memory[@model='dimm']": "access"}
+"""Where it says how QEMU maps guest memory, and in which attribute."""
+
+
+def _is_in_file(root: Element) -> bool:
+    """What QEMU shares is pages of a file, whatever its source; what it maps privately becomes its own when written.
+
+    Shared is what says so, and memfd where it does not say otherwise.
+    """
+    source, access = root.find("memoryBacking/source"), root.find("memoryBacking/access")
+    memfd = source is not None and source.get("type") == "memfd" and (access is None or access.get("mode") != "private")
+    return memfd or any(each.get(how) == "shared" for path, how in _ACCESS.items() for each in root.iterfind(path))
 
 
 def _on_huge_pages(root: Element, devices: MemoryDevices) -> bool:

@@ -241,11 +241,33 @@ def test_a_name_is_cut_to_what_a_guest_of_qemu_can_have():
     assert names == ["n" * 255] + ["n" * 254 + "…"] * 2
 
 
-@pytest.mark.parametrize(("source", "in_file"), [("file", True), ("memfd", True), ("anonymous", False)])
-def test_memory_in_files_is_known(source, in_file):
-    backing = f"<source type='{source}'/>"
+SHARED_CELL = "<cpu><numa><cell id='0' memory='512' memAccess='shared'/></numa></cpu>"
+SHARED_DIMM = "<memory model='dimm' access='shared'><target><size>512</size></target></memory>"
+
+
+@pytest.mark.parametrize(
+    ("backing", "in_file"),
+    [
+        ("<source type='memfd'/>", True),
+        ("<source type='memfd'/><access mode='shared'/>", True),
+        ("<source type='memfd'/><access mode='private'/>", False),
+        ("<source type='file'/><access mode='shared'/>", True),
+        ("<source type='file'/>", False),
+        ("<source type='anonymous'/>", False),
+        ("<source type='anonymous'/><access mode='shared'/>", True),
+        ("<access mode='shared'/>", True),
+        ("<access mode='private'/>", False),
+    ],
+)
+def test_memory_that_qemu_shares_is_in_a_file(backing, in_file):
+    """As QEMU 7.2 holds it: RssFile or RssShmem where it is shared, RssAnon elsewhere."""
     assert described(domain(rest=f"<memoryBacking>{backing}</memoryBacking>")).facts.in_file == in_file
     assert not described(domain(rest=f"<memoryBacking><hugepages/>{backing}</memoryBacking>")).facts.in_file
+
+
+@pytest.mark.parametrize(("devices", "rest"), [("", SHARED_CELL), (SHARED_DIMM, "")], ids=["cell", "dimm"])
+def test_that_of_one_cell_or_dimm_is_enough(devices, rest):
+    assert described(domain(BALLOON + devices, rest=rest)).facts.in_file
 
 
 @pytest.mark.parametrize(
