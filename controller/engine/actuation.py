@@ -239,8 +239,8 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
             (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
             (balloon.under_way & ~waits, Reason.MOVING),
         ]
-    capped = (known.pressed | (known.estimate.upper > known.bounds.top)) & (size >= known.bounds.top - TOLERANCE)
-    cases.append((capped, Reason.AT_MAXIMUM))
+    full = known.going_to >= known.bounds.top - TOLERANCE
+    cases.append((full & (known.pressed | (known.estimate.upper > known.bounds.top)), Reason.AT_MAXIMUM))
     if not plan.minimums_fit:
         cases.append((size < known.bounds.minimum - TOLERANCE, Reason.MINIMUM_UNMET))
     lacks = (plan.wanted > size + threshold) & (plan.size < size + threshold)

@@ -114,8 +114,12 @@ class Known:
 
     @cached_property
     def going_to(self) -> Floats:
-        """(n,) bytes: where balloons go, or are; where they are for guests that are turning."""
-        return np.where(self.follows, self.balloon.target, self.observation.allocation)
+        """(n,) bytes: where balloons go, or are, or were sent and came as close as they can; where they are for guests
+        that are turning.
+        """
+        size, sent = self.observation.allocation, self.balloon.allowance
+        there = np.where(sent - size <= self.tuning.miss, np.fmax(size, sent), size)
+        return np.where(self.follows, self.balloon.target, there)
 
     @cached_property
     def foreseen(self) -> Floats:

@@ -511,6 +511,15 @@ class TestGrain:
         reasons = {each.reason for made in world.decisions for each in (*made.notices, *made.actions)}
         assert not {Reason.STUCK, Reason.OUTSIDE_CHANGE} & reasons
 
+    @pytest.mark.parametrize(
+        ("demand", "limits", "reason"),
+        [(3000, {"maximum": "1Gi"}, Reason.AT_MAXIMUM), (100, {"minimum": "1Gi"}, Reason.WITHIN_THRESHOLD)],
+    )
+    def test_one_that_was_sent_to_a_limit_is_not_sent_there_again(self, demand, limits, reason):
+        world = ScriptedNode([ScriptedGuest("coarse", demand, 512, misses=2)], [policy(limits=limits)]).tick(100)
+        assert len(world.moves()) <= 2
+        assert world.state.reason.tolist() == [reason]
+
 
 class TestSurprises:
     @pytest.mark.parametrize(
