@@ -45,6 +45,8 @@ class GuestPressure(Table):
     """It read much back between its last two telling samples, so was short of memory, whatever these say."""
     robbed: Bools = column(False)
     """It had to swap much out between them."""
+    deflated: Bools = column(False)
+    """When it was last short it showed that by deflating its balloon: it needs more than it tells."""
     ended_at: Floats = column(-np.inf)
     """When it last came to have enough."""
     hold: Floats = column(0.0)
@@ -88,8 +90,13 @@ def assess(
     samples, since = np.where(short, pressure.samples + 1, 0), np.where(short, np.fmin(pressure.since, now), np.nan)
     robbed = observation.swap_out_rate > much
     told = pressure.put(telling, level=level, samples=samples, since=since, heard_at=now, paging=paging, robbed=robbed)
+    told = told.put(telling & short, deflated=False)
     told = told.put(
-        balloon.event == int(PhaseEvent.DEFLATED), level=np.maximum(told.level, int(PressureLevel.LOW)), heard_at=now
+        balloon.event == int(PhaseEvent.DEFLATED),
+        level=np.maximum(told.level, int(PressureLevel.LOW)),
+        since=np.fmin(told.since, now),
+        heard_at=now,
+        deflated=True,
     )
     over = (now - told.heard_at > tuning.silent_need) | (observation.run_state == int(RunState.NOT_RUNNING))
     return _ended(told.put(over, level=int(PressureLevel.NONE)), pressure, inventory, now, tuning)

@@ -135,11 +135,14 @@ class Known:
 
     @cached_property
     def eased(self) -> Floats:
-        """(n,) bytes, of what they have, with which guests that were short a while ago are not; 0 for others."""
-        holds = self.pressure.holds(self.now)
+        """(n,) bytes, of what they have, with which guests that were short a while ago are not: all of it, where they
+        took it back by themselves. 0 for others.
+        """
+        holds, size = self.pressure.holds(self.now), self.observation.allocation
         if not np.count_nonzero(holds):
             return np.zeros(len(holds))
-        return np.where(holds, np.fmin(self.foreseen / (1.0 - self.tuning.easy), self.observation.allocation), 0.0)
+        easy = np.where(self.pressure.deflated, size, self.foreseen / (1.0 - self.tuning.easy))
+        return np.where(holds, np.fmin(easy, size), 0.0)
 
     @cached_property
     def mean_demand(self) -> float:

@@ -194,3 +194,27 @@ class TestGuestInNeedThatFallsSilent:
     def test_never_shrinks(self, world):
         world.tick(300)
         assert all(action.grows or action.target >= 1500 * MIB for action in world.actions("needy")[-3:])
+
+
+class TestABalloonThatItsGuestDeflates:
+    """As one does that reports memory as usable that it cannot give up, tmpfs for example."""
+
+    @pytest.mark.parametrize("window", [5, 120])
+    def test_is_not_pumped_up_and_down(self, window):
+        guest = ScriptedGuest("tmpfs", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
+        world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": window})]).tick(WARM_UP)
+        assert len(moves_after(world, 600)) <= 8
+
+    def test_keeps_all_it_has_for_a_while(self):
+        guest = ScriptedGuest("tmpfs", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
+        world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": 60})])
+        world.tick(70)
+        assert [move.reason for move in world.moves()] == [Reason.FORECAST_SHRINK, Reason.PRESSURE_GROW]
+        assert moves_after(world, 50) == []
+
+    def test_is_believed_again_when_it_tells_of_its_need(self):
+        guest = ScriptedGuest("grows", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
+        world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": 60})]).tick(70)
+        guest.demand = 2000
+        world.tick(5)
+        assert not world.state.pressure.deflated.any()
