@@ -209,7 +209,7 @@ def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
     known = at.known
     size = known.observation.allocation
     grows = target > size
-    outside = (size < known.bounds.minimum - TOLERANCE) | (size > known.bounds.top + TOLERANCE)
+    outside = np.where(grows, size < known.bounds.minimum - TOLERANCE, size > known.bounds.top + TOLERANCE)
     cases = [
         (known.balloon.release, Reason.RELEASE_RESTORE),
         (grows & known.pressed, Reason.PRESSURE_GROW),

@@ -79,7 +79,9 @@ class Known:
     @cached_property
     def used(self) -> Floats:
         """(n,) bytes: present demand and what keeps a guest out of reclaim, as far as known; at most what it has."""
-        return np.fmin(self.observation.demand / (1.0 - self.tuning.low), self.observation.allocation)
+        demand = self.observation.demand
+        least = np.maximum(demand / (1.0 - self.tuning.low), demand + self.tuning.nothing_left_bytes)
+        return np.fmin(least, self.observation.allocation)
 
     @cached_property
     def useful(self) -> Floats:

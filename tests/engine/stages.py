@@ -24,7 +24,8 @@ from controller.forecast.last_value import LastValue
 MIB = 2.0**20
 NOW = 100_000.0
 """Monotonic seconds."""
-POOLLESS = Tuning(pool=0.0)
+SIMPLE = Tuning(pool=0.0, nothing_left_bytes=0.0)
+"""Nothing is set aside, and guests of 100 MiB are as larger ones."""
 
 T = TypeVar("T", bound=Table)
 
@@ -107,7 +108,7 @@ def known(
     demand: Floats,
     *,
     budget: float = 4096 * MIB,
-    tuning: Tuning = POOLLESS,
+    tuning: Tuning = SIMPLE,
     settings: dict[str, Any] | None = None,
     seen: dict[str, Any] | None = None,
     estimate: dict[str, Any] | None = None,

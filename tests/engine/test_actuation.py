@@ -463,6 +463,7 @@ HOST_PRESSURE = {"reading": HostReading(4096 * MIB, 0.0, pressure=True)}
         (400, 300, {}, 97, True, Reason.FORECAST_SHRINK),
         (400, 300, {"host": HOST_PRESSURE}, 401, True, Reason.HOST_PRESSURE_SHRINK),
         (400, 300, {"settings": {"ceiling": 400 * MIB}}, 97, True, Reason.FORECAST_SHRINK),
+        (400, 300, {"settings": {"minimum": 500 * MIB}}, 97, True, Reason.FORECAST_SHRINK),
     ],
 )
 def test_a_move_is_told_by_the_rule_that_made_it(

@@ -53,6 +53,11 @@ def test_need(demand: float, size: float, given: dict[str, Any], need: float) ->
     assert a_plan(size, demand, **given).need == pytest.approx(mib(need))
 
 
+@pytest.mark.parametrize(("demand", "need"), [(97, 105), (970, 1000)])
+def test_a_small_guest_needs_more_to_keep_clear_of_having_nothing_left(demand: float, need: float) -> None:
+    assert a_plan(2000, demand, tuning=Tuning()).need == pytest.approx(mib(need))
+
+
 def test_wanted_is_the_upper_forecast_and_headroom_within_the_limits() -> None:
     given = {"estimate": {"upper": mib(120, 120, 120)}}
     settings = {"headroom_fraction": [0.1, 0.1, 0.0], "ceiling": mib(1024, 125, 1024)}

@@ -196,6 +196,17 @@ class TestGuestInNeedThatFallsSilent:
         assert all(action.grows or action.target >= 1500 * MIB for action in world.actions("needy")[-3:])
 
 
+@pytest.mark.parametrize("minimum", ["64Mi", "1Gi"])
+@pytest.mark.parametrize("demand", [100, 200])
+def test_a_small_guest_is_not_squeezed_so_far_that_it_counts_as_short(demand, minimum):
+    guests = [ScriptedGuest("small", demand, 900), ScriptedGuest("starves", 900, 1000)]
+    chosen = default_policy(limits={"minimum": minimum}, budget={"maximum": f"{1700 + demand}Mi"})
+    world = ScriptedNode(guests, [chosen]).tick(60)
+    guests[1].demand = 3600
+    reasons = [move.reason for move in moves_after(world, 100) if move.name == "small"]
+    assert reasons == [Reason.CONTENTION_SHRINK] * 2
+
+
 class TestABalloonThatItsGuestDeflates:
     """As one does that reports memory as usable that it cannot give up, tmpfs for example."""
 
