@@ -103,8 +103,9 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     hurried = counted.put(
         moved, interval=shortest, next_look=soon, reallocations=counted.reallocations + (moved & for_itself)
     )
-    next_report = np.fmax(now, known.observation.seen_at + shortest)
-    return hurried.put(unverified, next_look=np.minimum(hurried.next_look, next_report))
+    seen_at, sent_at = known.observation.seen_at, known.observation.sent_at
+    next_report = np.fmax(seen_at + shortest, np.minimum(sent_at, seen_at) + inventory.statistics_period)
+    return hurried.put(unverified, next_look=np.minimum(hurried.next_look, np.fmax(now, next_report)))
 
 
 def aligned(time: Floats, shortest: Floats) -> Floats:

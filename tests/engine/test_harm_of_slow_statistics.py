@@ -56,6 +56,14 @@ class TestGuestThatReportsSeldom:
         first_samples = 3
         assert self.looks(period) <= self.looks(1) + first_samples
 
+    @pytest.mark.parametrize("period", [30, 120])
+    def test_is_looked_at_for_others_only_when_it_may_have_reported(self, period):
+        donor, starving = ScriptedGuest("donor", 800, 1600, period=period), ScriptedGuest("starves", 800, 1600)
+        world = ScriptedNode([donor, starving], [default_policy(budget={"maximum": "3Gi"})]).tick(300)
+        before, starving.demand = len(world.looks), 3000
+        world.tick(600)
+        assert [name for _, name in world.looks[before:]].count("donor") <= 2 * 600 / period + 10
+
     @pytest.mark.parametrize("period", [5, 10, 15, 60])
     def test_is_not_said_to_have_fallen_silent(self, period):
         assert lived(period).notices() == []

@@ -213,10 +213,10 @@ def test_domains_not_looked_at_keep_when_they_are_due() -> None:
 
 
 def hastened(
-    *, seen_at: float = NOW, moved: bool = False, for_itself: bool = False, unverified: bool = False
+    *, seen_at: float = NOW, moved: bool = False, for_itself: bool = False, unverified: bool = False, **seen: float
 ) -> Polling:
     """Of a domain that was moved once 600 s ago and is due in 40 s."""
-    of = calm(seen={"seen_at": seen_at}, settings={"interval_minimum": 2.0})
+    of = calm(seen={"seen_at": seen_at} | seen, settings={"interval_minimum": 2.0, "statistics_period": 30.0})
     before = rows(Polling, 1, next_look=NOW + 40, interval=50.0, reallocations=1.0, counted_at=NOW - 600)
     return hasten(before, of, *(np.array([each]) for each in (moved, for_itself, unverified)))
 
@@ -231,9 +231,14 @@ def test_a_domain_that_was_moved_is_looked_at_soon(for_itself: bool, count: floa
 
 @pytest.mark.parametrize(("seen_at", "due"), [(NOW, 2.0), (NOW - 1.5, 0.5), (NOW - 9, 0.0), (np.nan, 0.0)])
 def test_a_domain_whose_word_is_too_old_is_looked_at_when_there_can_be_news(seen_at: float, due: float) -> None:
-    made = hastened(seen_at=seen_at, unverified=True)
+    made = hastened(seen_at=seen_at, sent_at=NOW - 40, unverified=True)
     assert made.next_look.tolist() == [NOW + due]
     assert (made.interval[0], made.reallocations[0]) == (50.0, 1.0)
+
+
+@pytest.mark.parametrize(("sent_at", "due"), [(NOW - 20, 10.0), (NOW - 1, 29.0), (NOW + 4, 30.0), (-np.inf, 2.0)])
+def test_there_can_be_none_before_its_next_statistics(sent_at: float, due: float) -> None:
+    assert hastened(sent_at=sent_at, unverified=True).next_look.tolist() == [NOW + due]
 
 
 def test_one_domain_of_several_is_hastened() -> None:
