@@ -3,7 +3,7 @@
 https://libvirt.org/uri.html, https://libvirt.org/remote.html#remote-uris
 """
 
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 HERE = frozenset({"", "unix"})
 """Transports that end on this host; all others go through a network or a command that may."""
@@ -22,4 +22,6 @@ def refusal(uri: str) -> str:
         return f"{uri}: transport {transport!r} leads to another host, or may; {_REMEDY}"
     if host:
         return f"{uri}: it names the host {host!r}; {_REMEDY}"
+    if "name" in parse_qs(parts.query, keep_blank_values=True):  # what libvirtd is asked to open in its turn
+        return f"{uri}: its parameter name leads to another host, or may; {_REMEDY}"
     return ""

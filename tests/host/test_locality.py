@@ -43,6 +43,8 @@ def test_what_ends_on_this_host_is_taken(uri):
         ("qemu://localhost/system", "it names the host 'localhost'"),
         ("qemu+unix://other/system", "it names the host 'other'"),
         ("esx://other/", "it names the host 'other'"),
+        ("qemu:///system?socket=/run/a&name=qemu%2Bssh://other/system", "its parameter name leads to another host"),
+        ("remote:///?name=", "its parameter name leads to another host"),
         ("qemu://[bad/system", "Invalid IPv6 URL; the usual connection is qemu:///system"),
     ],
 )
