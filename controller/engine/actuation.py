@@ -135,7 +135,8 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
         held = np.where(known.inventory.share, held, promised)
     grain = known.inventory.grain
     least = np.ceil(held / grain) * grain
-    spare = np.where(still, size - least, 0.0)
+    closest = (known.balloon.last_to <= least) & (size - known.balloon.last_to <= known.tuning.miss)
+    spare = np.where(still & ~closest, size - least, 0.0)
     prompt = (size > known.bounds.top + TOLERANCE) | release
     returns = plan.returns & (spare > np.where(prompt, TOLERANCE, known.bounds.threshold))
     less = np.where(returns, least, size)

@@ -512,11 +512,15 @@ class TestGrain:
         assert not {Reason.STUCK, Reason.OUTSIDE_CHANGE} & reasons
 
     @pytest.mark.parametrize(
-        ("demand", "limits", "reason"),
-        [(3000, {"maximum": "1Gi"}, Reason.AT_MAXIMUM), (100, {"minimum": "1Gi"}, Reason.WITHIN_THRESHOLD)],
+        ("demand", "size", "limits", "reason"),
+        [
+            (3000, 512, {"maximum": "1Gi"}, Reason.AT_MAXIMUM),
+            (980, 2048, {"maximum": "1Gi"}, Reason.WITHIN_THRESHOLD),
+            (100, 512, {"minimum": "1Gi"}, Reason.WITHIN_THRESHOLD),
+        ],
     )
-    def test_one_that_was_sent_to_a_limit_is_not_sent_there_again(self, demand, limits, reason):
-        world = ScriptedNode([ScriptedGuest("coarse", demand, 512, misses=2)], [policy(limits=limits)]).tick(100)
+    def test_one_that_was_sent_to_a_limit_is_not_sent_there_again(self, demand, size, limits, reason):
+        world = ScriptedNode([ScriptedGuest("coarse", demand, size, misses=2)], [policy(limits=limits)]).tick(100)
         assert len(world.moves()) <= 2
         assert world.state.reason.tolist() == [reason]
 
