@@ -177,7 +177,7 @@ def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, 
     balloon = balloon.put(arrived & np.isneginf(balloon.reverted_at), backoff=0.0)
     backoff = (2 * balloon.backoff).clip(tuning.rest_first, tuning.rest_longest)
     balloon = balloon.put(failed, backoff=backoff, retry_at=now + backoff)
-    settling = drifted & ~(now >= balloon.settles_at)
+    settling = drifted & ~(now >= balloon.settles_at) & ~_gave(balloon, now, tuning)
     balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + inventory.deadline))
     balloon = balloon.put(resized, hold_until=now + np.maximum(inventory.stabilization, tuning.outside_hold))
     balloon = balloon.put(reverts, reverted_at=now)

@@ -549,6 +549,14 @@ class TestSurprises:
         assert [driver.follow(4, size) for size in (1900, 1800, 1700)] == [PhaseEvent.DRIFTED] * 3
         assert driver.follow(6, 1600) is PhaseEvent.RESIZED
 
+    def test_one_that_takes_back_what_it_was_told_to_give_does_not(self):
+        driver = BalloonStage()
+        driver.balloon = replace(driver.balloon, settles_at=np.array([NOW + 6.0]))
+        for event in (PhaseEvent.DRIFTED, PhaseEvent.RESIZED):
+            driver.order(1500)
+            assert driver.follow(1, 1500) is PhaseEvent.ARRIVED
+            assert driver.follow(3, 2000) is event
+
     def test_a_guest_that_stops_and_comes_again_is_nobodys_change(self):
         driver = BalloonStage()
         assert [driver.follow(1, size) for size in (0, 1500)] == [PhaseEvent.DRIFTED] * 2

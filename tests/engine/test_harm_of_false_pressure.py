@@ -216,6 +216,13 @@ class TestABalloonThatItsGuestDeflates:
         world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": window})]).tick(WARM_UP)
         assert len(moves_after(world, 600)) <= 8
 
+    @pytest.mark.parametrize("autodeflate", [False, True])
+    def test_nor_where_the_host_is_under_pressure_from_the_start(self, autodeflate):
+        guest = ScriptedGuest("tmpfs", demand=400, actual=900, maximum=1024, autodeflate=autodeflate, deflates_to=900)
+        world = ScriptedNode([guest], [default_policy()])
+        world.pressure = True
+        assert len(moves_after(world, 300)) <= 5
+
     def test_keeps_all_it_has_for_a_while(self):
         guest = ScriptedGuest("tmpfs", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
         world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": 60})])
