@@ -40,6 +40,9 @@ EVERYONE_HUGE_MIB = 2**22
 """4 TiB: where no domain may have less, and nothing has a fraction, the file is in KiB, as libvirt counts, of guests of
 4 GiB or more. Below that it may be one of large hosts: some have 2 TiB each."""
 
+MOST_MAXIMA = 100
+"""Times its maximum that a guest may ask for; no guest has so much swap, and one of the two is in another unit."""
+
 ABSURD_TIME_S = 1e11
 """Seconds (three thousand years since the epoch); a larger number is milliseconds."""
 
@@ -173,7 +176,7 @@ class _TraceReader:
         resident = self._resident(columns)
         self._check_names(columns)
         self._check(columns, MAXIMUM, maximum == 0, "is no maximum", "give the domain's <memory> in MiB")
-        self._check_unit(columns, maximum)
+        self._check_unit(columns, demand, maximum)
         self._check_order(columns, time)
         domains, rows = _numbered(columns.cells[DOMAIN])
         self._check_duplicates(columns, time, rows)
@@ -269,12 +272,16 @@ class _TraceReader:
         empty = np.array([not cell.strip() for cell in columns.cells[DOMAIN]])
         self._check(columns, DOMAIN, empty, "is no name", "name the domain of every sample")
 
-    def _check_unit(self, columns: _Columns, maximum: Floats) -> None:
-        """Whether sizes can be meant as MiB. One with a fraction is: KiB and bytes come whole."""
-        whole = not any("." in cell for name in (DEMAND, MAXIMUM) for cell in columns.cells[name])
-        huge = np.full(len(maximum), whole and maximum.min() >= EVERYONE_HUGE_MIB)
-        remedy = f"is it KiB? Divide {DEMAND} and {MAXIMUM} by 1024; write {maximum[0]:.1f} where MiB are meant"
-        self._check(columns, MAXIMUM, huge, f"is {maximum[0] / 2**10:.0f} GiB, and no domain has less", remedy)
+    def _check_unit(self, columns: _Columns, demand: Floats, maximum: Floats) -> None:
+        """Whether sizes can be meant as MiB. One with a fraction is: KiB and bytes come whole, or as 1.0."""
+        beyond = f"is more than {MOST_MAXIMA} times {MAXIMUM}"
+        self._check(columns, DEMAND, demand > MOST_MAXIMA * maximum, beyond, "give both in MiB")
+        if maximum.min() < EVERYONE_HUGE_MIB:
+            return
+        cells = [cell.strip() for name in (DEMAND, MAXIMUM) for cell in columns.cells[name]]
+        whole = np.full(len(maximum), all(cell.partition(".")[2] in {"", "0"} for cell in cells))
+        remedy = f"is it KiB? Divide {DEMAND} and {MAXIMUM} by 1024; write {maximum[0]:.2f} where MiB are meant"
+        self._check(columns, MAXIMUM, whole, f"is {maximum[0] / 2**10:.0f} GiB, and no domain has less", remedy)
 
     def _check_order(self, columns: _Columns, time: Floats) -> None:
         steps = np.diff(time, prepend=time[0])

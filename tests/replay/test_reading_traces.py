@@ -107,7 +107,7 @@ def test_columns_may_stand_in_any_order_among_others_and_lines_may_be_blank(give
 @pytest.mark.parametrize(
     "rows",
     [
-        "0,a,524288.0,8388608\n1,a,1,8388608\n",
+        "0,a,524288.00,8388608\n1,a,1,8388608\n",
         "0,a,1,8388608\n1,a,1,8388608\n1,b,1,4194303\n",
         "0,a,31000,1572864\n1,a,31000,1572864\n",
     ],
@@ -147,7 +147,9 @@ BAD = {
     "time_s\tdomain\tdemand_mib\tmax_mib\n": r"line 1: fields are split by tabs; split them by commas",
     HEADER
     + "0,a,524288,8388608\n1,b,1,4194304\n2,a,1,8388608\n": r"line 2, column max_mib: '8388608' is 8192 GiB, and "
-    r"no domain has less; is it KiB\? Divide demand_mib and max_mib by 1024; write 8388608\.0 where MiB are meant",
+    r"no domain has less; is it KiB\? Divide demand_mib and max_mib by 1024; write 8388608\.00 where MiB are meant",
+    HEADER + "0,a,1.0,8388608.0\n2,a,1.0,8388608.0\n": r"line 2, column max_mib: '8388608\.0' is 8192 GiB, and ",
+    HEADER + "0,a,900,9\n1,a,901,9\n": r"line 3, column demand_mib: '901' is more than 100 times max_mib; give both",
     HEADER + '0,"a,1,9\n1,a,1,9\n': r"is not CSV",
     b"\xff\xfe" + HEADER.encode("utf-16-le"): r"is not UTF-8 text",
     b"\x1f\x8b\x08\x00not gzip at all": r"gzip data is cut off or damaged",
