@@ -123,10 +123,9 @@ def _need(known: Known) -> Floats:
     need = np.where(told, known.used, seen.allocation)
     if np.count_nonzero(known.pressed):
         need = np.where(known.pressed, known.told, need)
-    if not np.count_nonzero(
-        known.pressure.level > int(PressureLevel.LOW)
-    ):  # none is shorter than those were that had too little
-        need = np.fmax(need, known.eased)
+    # None is shorter than those were that had too little; or they cannot give it, as they have shown.
+    shorter = np.count_nonzero(known.pressure.level > int(PressureLevel.LOW))
+    need = np.fmax(need, np.where(known.pressure.deflated, known.eased, 0.0) if shorter else known.eased)
     return np.fmax(np.fmax(need, 0.0), np.minimum(known.growth.least, seen.allocation))
 
 

@@ -223,6 +223,12 @@ class TestABalloonThatItsGuestDeflates:
         world.pressure = True
         assert len(moves_after(world, 300)) <= 5
 
+    def test_nor_beside_one_that_starves(self):
+        guest = ScriptedGuest("tmpfs", demand=180, actual=237, maximum=256, autodeflate=True, deflates_to=237)
+        guests = [guest, ScriptedGuest("starves", demand=2400, actual=2048, maximum=4096)]
+        world = ScriptedNode(guests, [default_policy(budget={"maximum": "2240Mi"})]).tick(30)
+        assert len([move for move in moves_after(world, 300) if move.name == "tmpfs"]) <= 4
+
     def test_keeps_all_it_has_for_a_while(self):
         guest = ScriptedGuest("tmpfs", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
         world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": 60})])
