@@ -26,7 +26,7 @@ EXPLAINED = 5
 NEAR = 5
 """Names that are offered for one that is not known."""
 TUNING = Tuning()
-"""Prices are told in its unit, seconds of the guests' mean demand."""
+"""Of prices, whose unit is seconds of the guests' mean demand, and of what keeps a guest out of reclaim."""
 AT_ONCE = frozenset({Reason.PRESSURE_GROW, Reason.FELT_GROW, Reason.LIMITS, Reason.RELEASE_RESTORE})
 """Moves that are not weighed against their price."""
 
@@ -149,7 +149,12 @@ def _apart(seen: Figures) -> str:
         return ""
     if apart > 0 and abs(seen.demand + seen.burst - seen.wanted) <= MIB:
         return f", as it may take {mib(seen.burst)} before more can arrive"
-    return ", as with less its kernel would have to reclaim" if apart > 0 else ", the most it may have"
+    if apart < 0:
+        return ", the most it may have"
+    clear = max(seen.demand / (1 - TUNING.low), seen.demand + TUNING.nothing_left_bytes)
+    if clear + MIB < seen.wanted and abs(seen.wanted - seen.allocation) <= MIB:
+        return ", all it has, which is not taken from it for now"
+    return ", as with less its kernel would have to reclaim"
 
 
 def _free(seen: Figures) -> str:

@@ -213,15 +213,19 @@ def test_no_sentence_says_of_a_move_that_it_is_within_the_threshold_or_not_worth
     assert not [line for each in told for line in each if "within the threshold" in line or "not enough" in line]
 
 
-def test_why_a_guest_wants_more_than_forecast_and_headroom_is_told():
+@pytest.mark.parametrize(
+    ("turns", "why"),
+    [(20, "as with less its kernel would have to reclaim."), (1, "all it has, which is not taken from it for now.")],
+)
+def test_why_a_guest_wants_more_than_forecast_and_headroom_is_told(turns, why):
     harness = LoopHarness(CLOSE)
     harness.host.add("slab", actual=2048, demand=200)
     harness.host.slab["slab"] = 600 * MIB
-    harness.turn(20)
+    harness.turn(turns)
     (want,) = (
         line for line in harness.status_store.explain("slab")["domains"][0]["standing"] if line.startswith("Demand ")
     )
-    assert want.endswith(" MiB, as with less its kernel would have to reclaim.")
+    assert want.endswith(f" MiB, {why}")
 
 
 def test_a_guest_in_need_is_told_to_be_grown_whatever_it_costs():
