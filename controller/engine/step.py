@@ -220,9 +220,11 @@ def _propose(state: State, known: Known, elapsed: float) -> tuple[State, _Made]:
     if not np.count_nonzero(observed):
         return state, _Made((), observed, observed)
     done = np.isfinite(moves.proposed)
+    told = done & known.pressed & (moves.proposed > size)  # whether that would do is not to be seen
     committed = np.where(done, moves.proposed, balloon.committed(moves, state.observation, inventory))
     seen = state.observation.put(done, allocation=moves.proposed)
-    at = _situation(state, replace(known, observation=seen, balloon=moves), committed, observed | acting, elapsed)
+    movable = observed & ~told | acting
+    at = _situation(state, replace(known, observation=seen, balloon=moves), committed, movable, elapsed)
     chosen = actuation.choose(at)
     moved = observed & (chosen.shrink | chosen.grow)
     moves = moves.put(moved, proposed=chosen.target, proposed_reason=chosen.reason)

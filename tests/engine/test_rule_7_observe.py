@@ -21,6 +21,18 @@ def test_a_guest_under_observe_is_told_once_what_enforce_would_do():
     assert world.reason("idle") is Reason.FORECAST_SHRINK
 
 
+def test_guests_that_stay_short_are_proposed_more_once():
+    """Whether they would be with that is not to be seen."""
+    guests = [ScriptedGuest("a", 230, 154, maximum=256), ScriptedGuest("b", 310, 307, maximum=1024)]
+    world = node(*guests, policies=[policy(mode="Observe", budget={"maximum": "820Mi"})])
+    world.pressure = True
+    world.tick(60)
+    assert [(each.name, each.reason) for each in world.proposals()] == [
+        ("a", Reason.PRESSURE_GROW),
+        ("b", Reason.PRESSURE_GROW),
+    ]
+
+
 def test_a_proposal_is_forgotten_with_the_policy_that_made_it():
     world = node(
         ScriptedGuest("idle", 200, 4000), ScriptedGuest("other", 3000, 3500), policies=[policy(mode="Observe")]
