@@ -240,7 +240,8 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
             (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
             (balloon.under_way & ~waits, Reason.MOVING),
         ]
-    full = known.going_to >= known.bounds.top - TOLERANCE
+    grain = known.inventory.grain
+    full = known.going_to >= np.floor(known.bounds.top / grain) * grain - TOLERANCE
     cases.append((full & (known.pressed | (known.estimate.upper > known.bounds.top)), Reason.AT_MAXIMUM))
     if not plan.minimums_fit:
         cases.append((size < known.bounds.minimum - TOLERANCE, Reason.MINIMUM_UNMET))

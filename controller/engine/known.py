@@ -158,4 +158,5 @@ def bounds(inventory: Inventory, observation: Observation) -> Bounds:
     """What each domain may have, by its policy and as far as it is known."""
     top = np.minimum(np.fmin(inventory.maximum, observation.maximum), inventory.ceiling)
     threshold = np.maximum(inventory.threshold, inventory.threshold_fraction * observation.allocation)
-    return Bounds(np.minimum(inventory.minimum, top), top, threshold)
+    minimum = np.ceil(inventory.minimum / inventory.grain) * inventory.grain
+    return Bounds(np.minimum(minimum, top), top, threshold)

@@ -271,6 +271,11 @@ def test_targets_are_multiples_of_what_actuators_take() -> None:
     assert goes(of, plan(of, 100, 101, returns=True)) == same(128, 102)
 
 
+def test_a_minimum_is_met_by_a_multiple_of_the_grain() -> None:
+    settings = {"minimum": mib(130, 130), "ceiling": mib(1024, 150), "grain": mib(64, 64)}
+    assert (node(100, 100, settings=settings).bounds.minimum / MIB).tolist() == [192, 150]
+
+
 @pytest.mark.parametrize(("grain", "to"), [(1, 449), (64, 448)])
 def test_donors_give_no_less_than_they_are_asked_for_down_to_a_multiple_of_their_grain(grain: int, to: float) -> None:
     of = node(100, 500, free=0, pressure=pressed(LOW, NONE), settings={"grain": grain * MIB})
@@ -503,6 +508,7 @@ def test_a_donor_shrinks_for_the_sake_of_contention() -> None:
         ),
         ({"pressure": pressed(LOW), "settings": {"ceiling": 200 * MIB}}, 200, Reason.AT_MAXIMUM),
         ({"pressure": pressed(LOW), "settings": {"ceiling": 201 * MIB}}, 201, Reason.AT_MAXIMUM),
+        ({"pressure": pressed(LOW), "settings": {"ceiling": 299 * MIB, "grain": 100 * MIB}}, 299, Reason.AT_MAXIMUM),
         ({"estimate": {"upper": 201 * MIB}, "settings": {"ceiling": 200 * MIB}}, 200, Reason.AT_MAXIMUM),
         ({"estimate": {"upper": 200 * MIB}, "settings": {"ceiling": 200 * MIB}}, 200, Reason.WITHIN_THRESHOLD),
         ({"settings": {"minimum": 202 * MIB}, "fit": False}, 200, Reason.MINIMUM_UNMET),
