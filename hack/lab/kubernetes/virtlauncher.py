@@ -10,7 +10,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -33,12 +33,19 @@ NAME = "ballast.dev/lab/virt-launcher:1"
 SCRIPT = Path(__file__).parent / "virtlauncher.sh"
 USER = 107
 """KubeVirt's user `qemu`."""
-URI = "qemu+unix:///session?socket=/var/run/libvirt/virtqemud-sock"
+SOCKET = "virtqemud-sock"
+URI = f"qemu+unix:///session?socket=/var/run/libvirt/{SOCKET}"
 """Of libvirt, inside the pod."""
+LIBVIRT, QEMU = "libvirtd", "qemu-system-x86_64"
+"""Programs that run in it."""
 START_S = 120
 """Deadline from a pod's creation until its libvirt knows its guest; 5 s on an idle machine."""
 END_S = 60
 """Deadline for a pod to be gone."""
+SLOW_MIB, FAST_MIB = 1, 1000
+"""A second, of a migration: slower than a workload writes, so that it does not end; and faster than any machine."""
+STOP_MS = 5000
+"""A guest may rest for its migration to end: emulated ones of a busy machine write while little is sent."""
 ASK_S = 1.0
 """A guest's agent has for an answer, until it is asked again."""
 GRACE_S = 5
@@ -96,6 +103,8 @@ class VirtualMachine:
     annotations: Mapping[str, str] = field(default_factory=dict)
     period: int = 10
     """Seconds between statistics: KubeVirt's default."""
+    target: bool = False
+    """Its guest is to come by migration."""
 
     @property
     def spec(self) -> GuestSpec:
@@ -114,7 +123,7 @@ class VirtLauncher:
 
     def __init__(self, node: LabNode, machine: VirtualMachine) -> None:
         self.machine = machine
-        self.name = f"virt-launcher-{machine.name}-abcde"
+        self.name = f"virt-launcher-{machine.name}-{'fghij' if machine.target else 'abcde'}"
         self._node = node
         self._kubectl = node.plane.kubectl
         made = self._kubectl("create", "-f", "-", "-o", "json", input=json.dumps(pod(machine, self.name)))
@@ -136,7 +145,7 @@ class VirtLauncher:
     @property
     def uri(self) -> str:
         """libvirt's, for processes of the machine."""
-        return f"qemu+unix:///session?socket={self.sockets}/virtqemud-sock"
+        return f"qemu+unix:///session?socket={self.sockets}/{SOCKET}"
 
     def connect(self) -> libvirt.virConnect:
         """A new connection; the caller closes it. Raises libvirt.libvirtError while its libvirt is not up."""
@@ -157,12 +166,45 @@ class VirtLauncher:
 
     def kill(self) -> None:
         """SIGKILL to all that runs in it, as the OOM killer of its cgroup would."""
-        for program in ("sh", "libvirtd", "qemu-system-x86_64"):
-            self._signal(program, signal.SIGKILL)
+        for program in ("sh", LIBVIRT, QEMU):
+            self.signal(program, signal.SIGKILL)
+
+    def signal(self, program: str, number: signal.Signals) -> None:
+        """To all processes of `program` in this pod."""
+        for pid in self.processes(program):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def migrate(self, target: "VirtLauncher") -> None:
+        """Migrate its guest to the pod `target`, live and slowly until `hurry`; returns when it is there.
+
+        Its libvirt has the socket of the target's, where KubeVirt has proxies. Raises libvirt.libvirtError.
+        """
+        os.link(target.sockets / SOCKET, self.sockets.with_name("private") / SOCKET)
+        flags = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PEER2PEER | libvirt.VIR_MIGRATE_TUNNELLED
+        with closing(self.connect()) as connection:
+            (domain,) = connection.listAllDomains()
+            uri = f"qemu+unix:///session?socket={PRIVATE}/{SOCKET}"
+            domain.migrateToURI3(uri, {libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW_MIB}, flags)
+
+    def hurry(self) -> None:
+        """Its guest, on its way, goes as fast as it can from now on."""
+        with closing(self.connect()) as connection:
+            (domain,) = connection.listAllDomains()
+            domain.migrateSetMaxDowntime(STOP_MS)
+            domain.migrateSetMaxSpeed(FAST_MIB)
+
+    def evict(self) -> None:
+        """Have it evicted, by the API of that name, and wait until it is gone."""
+        head = {"apiVersion": "policy/v1", "kind": "Eviction"}
+        metadata = {"name": self.name, "namespace": self.machine.namespace}
+        path = f"/api/v1/namespaces/{self.machine.namespace}/pods/{self.name}/eviction"
+        self._kubectl("create", "--raw", path, "-f", "-", input=json.dumps(head | {"metadata": metadata}))
+        self._wait_gone()
 
     def memory_limit(self) -> int:
         """Bytes that its cgroup may have, by the kernel's word. Raises IndexError when its guest does not run."""
-        lines = Path(f"/proc/{self.processes('qemu-system-x86_64')[0]}/cgroup").read_text().splitlines()
+        lines = Path(f"/proc/{self.processes(QEMU)[0]}/cgroup").read_text().splitlines()
         groups = {name: group.lstrip("/") for _, name, group in (line.split(":", 2) for line in lines)}
         if "memory" in groups:
             return int((CGROUPS / "memory" / groups["memory"]).with_name("memory.limit_in_bytes").read_text())
@@ -171,8 +213,7 @@ class VirtLauncher:
     def delete(self) -> None:
         """Delete it, and wait until it is gone."""
         self._kubectl("delete", "pod", "-n", self.machine.namespace, self.name, "--ignore-not-found", "--wait=false")
-        gone = ("wait", "--for=delete", f"pod/{self.name}", "-n", self.machine.namespace, f"--timeout={END_S}s")
-        self._kubectl(*gone)
+        self._wait_gone()
         self._short.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -189,14 +230,13 @@ class VirtLauncher:
         except libvirt.libvirtError:  # no socket yet
             return False
         try:
-            return bool(connection.listAllDomains())
+            return self.machine.target or bool(connection.listAllDomains())
         finally:
             connection.close()
 
-    def _signal(self, program: str, number: signal.Signals) -> None:
-        for pid in self.processes(program):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def _wait_gone(self) -> None:
+        gone = ("wait", "--for=delete", f"pod/{self.name}", "-n", self.machine.namespace, f"--timeout={END_S}s")
+        self._kubectl(*gone)
 
 
 class PodGuest(Guest):
@@ -225,7 +265,7 @@ def pod(machine: VirtualMachine, name: str) -> dict[str, Any]:
         resources["limits"] = {"memory": f"{machine.limit}Mi"}
     if machine.guaranteed:
         resources["requests"] = resources["limits"] = resources["limits"] | {"cpu": "100m"}
-    guest = definition(machine.spec, BOOT, Path(PRIVATE), "qemu")
+    guest = "" if machine.target else definition(machine.spec, BOOT, Path(PRIVATE), "qemu")
     environment = {
         "XDG_CACHE_HOME": PRIVATE,
         "XDG_CONFIG_HOME": PRIVATE,
