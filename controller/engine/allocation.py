@@ -81,9 +81,11 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
         least = np.maximum(need, bounds.minimum)
         kept = np.where(known.in_need, np.maximum(need, known.going_to), need)
         levels = [kept, np.maximum(need, searched), least, np.maximum(foot, least), np.maximum(top, least)]
-        # Nobody can take minimums and present demand, nor what those have who are not Ballast's to move. It is the
-        # budget as the host is now that has to hold them, not less for what the host may come to use.
-        used = np.where(known.pressed, seen.allocation, np.where(np.isnan(known.used), 0.0, known.used))
+        # Nobody can take minimums and present demand, nor what those have who are not Ballast's to move. A guest that
+        # boots is about to give back what it does not need. It is the budget as the host is now that has to hold them,
+        # not less for what the host may come to use.
+        silent = np.isnan(known.used) | (seen.trouble == int(Reason.BOOTING))
+        used = np.where(known.pressed, seen.allocation, np.where(silent, 0.0, known.used))
         indispensable = np.where(inventory.acted_on, np.maximum(used, bounds.minimum), committed)
         fits = float(indispensable.sum()) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
         planned[rows] = _filled(np.array([*levels, reach, weight]).take(rows, axis=1), fits, capacity, spread)

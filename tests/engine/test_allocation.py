@@ -329,10 +329,21 @@ def test_memory_for_those_in_need_is_shared_by_weight_where_minimums_do_not_fit(
     assert planned(of).size == pytest.approx(mib(130, 110), abs=1)
 
 
-@pytest.mark.parametrize(("obstacle", "fit"), [(Reason.NONE, True), (Reason.HUGE_PAGES, False)])
-def test_minimums_fit_where_others_could_give_up_what_they_have(obstacle: Reason, fit: bool) -> None:
+@pytest.mark.parametrize(
+    ("obstacle", "trouble", "demand", "fit"),
+    [
+        (Reason.NONE, Reason.NONE, 97, True),
+        (Reason.HUGE_PAGES, Reason.NONE, 97, False),
+        (Reason.NONE, Reason.BOOTING, np.nan, True),
+        (Reason.NONE, Reason.NO_STATISTICS, np.nan, False),
+    ],
+)
+def test_minimums_fit_where_others_could_give_up_what_they_have(
+    obstacle: Reason, trouble: Reason, demand: float, fit: bool
+) -> None:
     settings = {"minimum": mib(300, 0), "obstacle": [int(Reason.NONE), int(obstacle)]}
-    of = known(mib(200, 600), mib(97, 97), settings=settings, budget=500 * MIB)
+    seen = {"trouble": [int(Reason.NONE), int(trouble)]}
+    of = known(mib(200, 600), mib(97, demand), settings=settings, seen=seen, budget=500 * MIB)
     plan = planned(of, [True, False])
     assert plan.minimums_fit is fit
     assert plan.size == pytest.approx(mib(300 if fit else 100, 600))

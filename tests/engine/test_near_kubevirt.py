@@ -15,6 +15,8 @@ OVERHEAD = 280
 PERIOD_S = 10.0
 """Of the statistics that KubeVirt asks its guests for."""
 LABELS = {"vm.kubevirt.io/name": "web"}
+BUDGET = {"maximum": "4Gi"}
+"""For three guests of 1 GiB that their pods request."""
 GENERAL = policy("general", selectors={"all": True})
 FULL_SIZE = policy(
     "full-size",
@@ -119,6 +121,22 @@ class TestMigration:
         world.guests["web-target"].demand = 2500
         world.tick(60)
         assert world.guests["web-target"].actual > 2500
+
+
+def test_guests_keep_what_their_pods_request_while_one_that_came_boots_with_more_than_there_is():
+    names = ("web-0", "web-1")
+    world = node(
+        *(launched(name, 300, 1024) for name in names), policies=[policy(selectors={"all": True}, budget=BUDGET)]
+    )
+    world.tick(60)
+    came = replace(launched("came", 300, 4096), frozen=True, started_at=world.wall)
+    world.guests["came"] = came
+    world.tick(60)
+    assert world.reason("came") is Reason.BOOTING
+    assert {world.guests[name].actual for name in names} == {1024}
+    came.frozen = False
+    world.tick(60)
+    assert {world.guests[name].actual for name in ("came", *names)} == {1024}
 
 
 @pytest.mark.parametrize("spare", ["Reclaim", "Share"])
