@@ -200,7 +200,7 @@ def test_a_guest_on_its_way_to_another_pod_is_left_alone_there_and_here_and_seen
     with closing(target.guest()) as come:
         come.wait_until(lambda come: size(come) <= PROMISED_MIB + THRESHOLD_MIB, PATIENCE_S, "seen to")
         assert (come.uuid, come.evidence().oom_kills) == (guest.uuid, 0)
-    fleet.site.until_seen(target, *fleet.launchers)
+        fleet.site.until_seen(target, *fleet.launchers)
     target.delete()
 
 
