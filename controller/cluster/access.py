@@ -2,9 +2,11 @@
 
 import logging
 import os
+from base64 import b64encode
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.rest import should_bypass_proxies
@@ -34,12 +36,15 @@ def _load(kubeconfig: Path | None) -> Configuration:
         else:
             file = None if kubeconfig is None else str(kubeconfig)
             load_kube_config(config_file=file, client_configuration=configuration)
+        login, given, _ = urlsplit(proxy_of(configuration)).netloc.rpartition("@")
     except (YAMLError, TypeError, AttributeError):  # its words may quote the file, and so a credential
         raise _refused(kubeconfig, "not a kubeconfig") from None
     except (ConfigException, OSError, ValueError, KeyError) as error:
         raise _refused(kubeconfig, str(error).strip().rstrip(".")) from error
     if proxy_of(configuration).startswith("socks"):
         raise _refused(kubeconfig, "its proxy speaks SOCKS, which Ballast does not")
+    if given:  # urllib3 sends none of itself
+        configuration.proxy_headers = {"Proxy-Authorization": f"Basic {b64encode(unquote(login).encode()).decode()}"}
     if not configuration.verify_ssl:
         _say_unverified(str(configuration.host))
     return configuration

@@ -18,6 +18,7 @@ from typing import Any, cast
 import aiohttp
 import kopf
 from kubernetes.client.configuration import Configuration
+from yarl import URL
 
 from controller.cluster.access import AccessError, Load, proxy_of
 from controller.cluster.boundedresponse import BoundedResponse
@@ -211,19 +212,20 @@ def _session(connection: kopf.ConnectionInfo, server_name: str, watching: Callab
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=connection.as_ssl_context()),
         headers=connection.as_http_headers() | {"Accept-Encoding": "identity"},
-        proxy=connection.proxy_url,
         response_class=BoundedResponse,
-        middlewares=[partial(_named, server_name)] if server_name else [],
+        middlewares=[partial(_routed, server_name or None, URL(connection.proxy_url or ""))],
         trace_configs=[trace],
     )
     return kopf.AiohttpSession(server=connection.server, aiohttp_session=session)
 
 
-async def _named(
-    server_name: str, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+async def _routed(
+    server_name: str | None, proxy: URL, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Have the server's certificate judged by this name."""
+    """Have the server's certificate judged by this name, and go through this proxy, if there is one."""
     request.server_hostname = server_name
+    if proxy.host:  # apart from its login, as errors quote it
+        request.update_proxy(proxy.with_user(None), aiohttp.BasicAuth.from_url(proxy, encoding="utf-8"), None)
     return await handler(request)
 
 

@@ -6,6 +6,7 @@ import json
 import ssl
 import subprocess
 import threading
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,9 +20,10 @@ from controller.cluster import access as access_module
 from controller.cluster import boundedresponse, kopfwatch
 from controller.cluster.access import AccessError, access
 from controller.cluster.boundedresponse import TooLargeError
-from controller.cluster.client import ANSWER_S, CONNECT_S, MAXIMUM_ANSWER
+from controller.cluster.client import ANSWER_S, CONNECT_S, MAXIMUM_ANSWER, Client
 from controller.cluster.kopfstorage import NoStorage
 from controller.cluster.kopfwatch import Stop, _connection, _session, _settings, run_kopf
+from controller.cluster.resources import NODES
 
 NAME = "kubernetes.default.svc"
 
@@ -105,6 +107,25 @@ def test_kopf_goes_through_the_proxy_of_the_kubeconfig(kubeconfig):
         load = access(kubeconfig(server="http://api.invalid", proxy_url=f"http://127.0.0.1:{port}"))
         assert got(load()) == "{}"
     assert asked == ["http://api.invalid/"]
+
+
+def test_a_proxy_gets_its_login_and_no_error_tells_it(kubeconfig):
+    asked = []
+
+    def proxy(handler: Any) -> None:
+        asked.append(handler.headers["Proxy-Authorization"])
+        says(b'{"kind": "Node", "metadata": {"name": "a"}}')(handler)
+
+    with serving(proxy) as port:
+        url = f"http://me:s%C3%A9cret@127.0.0.1:{port}"
+        load = access(kubeconfig(server="http://api.invalid", proxy_url=url))
+        got(load())
+        Client(load).get(NODES, "a")
+        with pytest.raises(aiohttp.ClientHttpProxyError) as refused:
+            got(access(kubeconfig(server="https://api.invalid", proxy_url=url))())
+    assert asked == [f"Basic {b64encode('me:sécret'.encode()).decode()}"] * 2
+    assert f"127.0.0.1:{port}" in str(refused.value)
+    assert "me:" not in str(refused.value)
 
 
 def test_kopf_leaves_the_proxy_out_where_the_environment_says_so(kubeconfig, monkeypatch):
