@@ -50,6 +50,7 @@ WRONG = [
     ({"kubevirt": {"podsFolder": "pods"}}, "podsFolder"),
     ({"openshift": True}, "openshift"),
     ({"agent": {"extraEnv": [{"value": "1"}]}}, "name"),
+    ({"agent": {"extraEnv": [{"name": "A", "value": 1}]}}, "value"),
 ]
 
 Identity = tuple[str, str, str]
@@ -141,6 +142,21 @@ def test_what_is_added_to_the_environment_is_there():
     )
     assert option in agent
     assert {"name": "A", "value": "1"} in aggregator
+
+
+@pytest.mark.parametrize("selector", [None, {"kubernetes.io/os": None}])
+def test_values_mean_what_they_say_whatever_yaml_makes_of_them(selector):
+    values = {
+        "monitoring": {"enabled": True, "namespace": "123"},
+        "kubevirt": {"enabled": True, "podsFolder": "/pods #1"},
+        "agent": {"nodeSelector": selector},
+    }
+    objects = by_identity(documents(template(values, "--namespace=1e3")))
+    pod = objects["DaemonSet", "1e3", "ballast-agent"]["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"kubevirt.io/schedulable": "true"}
+    assert "/pods #1" in {volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume}
+    (scraped,) = objects["NetworkPolicy", "1e3", "ballast-metrics"]["spec"]["ingress"]
+    assert scraped["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "123"}
 
 
 def test_helm_finds_nothing_to_complain_about():
