@@ -37,6 +37,8 @@ def _load(kubeconfig: Path | None) -> Configuration:
             file = None if kubeconfig is None else str(kubeconfig)
             load_kube_config(config_file=file, client_configuration=configuration)
         login, given, _ = urlsplit(proxy_of(configuration)).netloc.rpartition("@")
+        if "@" in urlsplit(configuration.host).netloc:  # every message would tell it
+            raise ValueError("its server has a login in its URL, which belongs to the fields of a user")
     except (YAMLError, TypeError, AttributeError):  # its words may quote the file, and so a credential
         raise _refused(kubeconfig, "not a kubeconfig") from None
     except (ConfigException, OSError, ValueError, KeyError) as error:

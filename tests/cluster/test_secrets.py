@@ -36,6 +36,7 @@ def broken() -> dict[str, str]:
         "a field too few": yaml.safe_dump(good | {"contexts": []}),
         "not YAML at the secret": f"users: [{{user: {{token: '{SECRET}",
         "not YAML after the secret": yaml.safe_dump(good) + f"token: {SECRET}: {SECRET}\n",
+        "a login in the server's URL": yaml.safe_dump(kubeconfig(f"https://me:{SECRET}@127.0.0.1:1")),
         "a list": f"- {SECRET}\n",
         "a text": SECRET,
     }
