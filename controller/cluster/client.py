@@ -446,8 +446,9 @@ def _request(
     server = str(session.configuration.host)
     accept, content_type = types
     given = {name: value for name, value in query.items() if value}
-    deadline = Deadline(answer_s).begin()
+    deadline = Deadline(answer_s)
     try:
+        deadline.begin()
         response = session.pool.request(
             method,
             server + path + (f"?{urlencode(given)}" if given else ""),

@@ -4,6 +4,7 @@ Time-outs of sockets begin anew with every byte, also those of a status line, of
 connections tell which socket they are about to wait for, and what takes too long as a whole is cut off there.
 """
 
+import errno
 import os
 import socket
 import threading
@@ -29,9 +30,12 @@ class Deadline:
         """The request was cut off."""
 
     def begin(self) -> Self:
-        """From now on the seconds count, for whatever this thread's connections wait for."""
+        """From now on the seconds count, for whatever this thread's connections wait for. Raises OSError."""
         _current.deadline = self
-        self._timer.start()
+        try:
+            self._timer.start()
+        except RuntimeError as error:  # the machine is out of threads, or of memory
+            raise OSError(errno.EAGAIN, str(error)) from error
         return self
 
     def end(self) -> None:

@@ -126,6 +126,16 @@ class TestClient:
                 Client(load, answer_s=0.2).get(NODES, "a")
             assert time.monotonic() - began < 2
 
+    def test_a_machine_without_a_thread_for_its_time_limit_is_an_error_of_the_api(self, monkeypatch):
+        def start(_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with answering(whole(b"{}")) as load:
+            monkeypatch.setattr(threading.Timer, "start", start)
+            with pytest.raises(ApiError, match="can't start new thread") as caught:
+                Client(load).get(NODES, "a")
+        assert caught.value.unreachable
+
     def test_a_refusal_that_drips_is_given_up_too(self):
         with answering(dripping(b"HTTP/1.1 503 No\r\nContent-Length: 5000\r\n\r\n", b"0")) as load:
             began = time.monotonic()
