@@ -118,11 +118,11 @@ class FolderWatch:
             for path in watched:
                 observer.schedule(self._handler, path, event_filter=_EVENTS)
             observer.start()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # the latter where there is no thread for it
             _log.warning(
                 "%s: cannot be watched (%s); changes are noticed within %.0f s",
                 self._folder,
-                error.strerror,
+                getattr(error, "strerror", error),
                 RESCAN_S,
             )
         else:

@@ -384,6 +384,14 @@ class TestWatching:
             assert told.wait(60)
         assert changes == [1]
 
+    def test_a_machine_that_has_no_thread_to_watch_it_is_said_and_borne(self, tmp_path, changed, caplog, monkeypatch):
+        def start(_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr("controller.folderwatch.InotifyObserver.start", start)
+        with FolderWatch(tmp_path, Writers(), time.time, changed.set):
+            assert "cannot be watched (can't start new thread)" in caplog.text
+
     def test_a_folder_that_cannot_be_watched_is_said_and_borne(self, tmp_path, changed, caplog):
         with FolderWatch(tmp_path / "nowhere", Writers(), time.time, changed.set):
             assert "cannot be watched" in caplog.text
