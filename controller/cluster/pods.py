@@ -121,7 +121,7 @@ def _memory(pod: _Pod) -> tuple[int, int | None]:
     kept_to = filter(None, (own.resources, *present, pod.spec.resources))
     limits = [_size((each.limits or {}).get("memory")) for each in kept_to]
     requests = (own.resources and own.resources.requests) or {}
-    return _size(requests.get("memory")) or 0, min((limit for limit in limits if limit is not None), default=None)
+    return _size(requests.get("memory")) or 0, min(filter(None, limits), default=None)  # 0 is no limit to the kubelet
 
 
 def _size(quantity: Any) -> int | None:

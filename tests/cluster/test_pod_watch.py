@@ -97,6 +97,7 @@ def test_a_pod_that_has_ended_or_is_elsewhere_is_none_of_ours(changes):
         ({"requests": None, "limits": {}}, 0, None),
         ({"requests": {"memory": "512Mi"}}, 512 * MIB, None),
         ({"limits": {"memory": 1048576}}, 0, MIB),
+        ({"limits": {"memory": "0"}}, 0, None),
         ({"requests": {"memory": "0"}}, 0, None),
     ],
 )
