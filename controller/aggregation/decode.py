@@ -8,18 +8,24 @@ from pydantic import BaseModel, ValidationError
 from controller.aggregation.contribution import NodeReport
 from controller.aggregation.rollup import Policy
 from controller.aggregation.watchevents import Raw
+from controller.api.documents import crowd
 from controller.api.nodestate import BriefPolicy, NodeMemoryState
 from controller.api.policy import MemoryPolicy
 from controller.api.problems import Problem, dotted
 from controller.api.wording import explain, path_of
+
+_READ = ("apiVersion", "kind", "metadata", "spec")
+"""Of a policy; as agents have it."""
 
 
 def decode_policy(raw: Raw) -> Policy:
     """A policy; one that this version cannot read selects no node and says why."""
     metadata = raw["metadata"]
     identity = metadata["name"], metadata.get("uid", ""), metadata.get("generation", 0)
+    if problem := crowd(raw, "spec"):
+        return Policy(*identity, None, str(problem))
     try:
-        policy = MemoryPolicy.model_validate(raw)
+        policy = MemoryPolicy.model_validate({part: raw[part] for part in _READ if part in raw})
     except ValidationError as errors:
         return Policy(*identity, None, _said(errors, MemoryPolicy))
     rollout = policy.spec.rollout if policy.spec.mode == "Enforce" else None
@@ -29,10 +35,12 @@ def decode_policy(raw: Raw) -> Policy:
 def decode_state(raw: Raw) -> NodeReport:
     """A node's state; one that this version cannot read says why."""
     node, reported_at = raw["metadata"]["name"], written_at(raw)
+    mark = raw["metadata"].get("resourceVersion", "")
+    if problem := crowd(raw, "status"):
+        return NodeReport(node, mark, reported_at, problem=str(problem))
     try:
         status = NodeMemoryState.model_validate(raw).status
     except ValidationError as errors:
-        mark = raw["metadata"].get("resourceVersion", "")
         return NodeReport(node, mark, reported_at, problem=_said(errors, NodeMemoryState))
     policies = {policy.name: policy for policy in status.policies}
     return NodeReport(

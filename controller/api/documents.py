@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from pydantic import ValidationError
 
@@ -10,10 +11,13 @@ from controller.api.problems import InvalidValueError, Path, Problem
 from controller.api.wording import explain, path_of, unknown_field
 from controller.api.yamltext import MAXIMUM_SIZE, Document, read
 
-__all__ = ["MAXIMUM_SIZE", "Loaded", "Problem", "clashes", "load", "load_object"]
+__all__ = ["MAXIMUM_SIZE", "Loaded", "Problem", "clashes", "crowd", "load", "load_object"]
 
 MAXIMUM_PROBLEMS = 100
 """More in one source are no help to anybody: it is another kind of file."""
+MAXIMUM_VALUES = 20_000
+"""In a spec or status; four selectors that are as large as they may be have 18,000. To say what is wrong with one takes
+2 KB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,24 @@ def load(text: str | bytes, source: str) -> Loaded:
 
 def load_object(data: dict[str, object], source: str) -> Loaded:
     """As `load`, of one object that is plain data already, as the API server gives it. Its problems have no line."""
+    if problem := crowd(data, "spec", source):
+        return Loaded(problems=(problem,))
     document = Document(source, 0, data, written=dict(_scalars(data, ())))
     policy = _policy(document)
     problems = tuple(replace(problem, line=None) for problem in document.problems[:MAXIMUM_PROBLEMS])
     return Loaded((), problems) if policy is None else Loaded((policy,), problems, (0,))
+
+
+def crowd(data: Mapping[str, object], part: str, source: str = "") -> Problem | None:
+    """What is said of a part of an object that has too many values even to tell the problems of all; else None."""
+    ahead, count = [data.get(part)], 0
+    while ahead and count <= MAXIMUM_VALUES:
+        inner = ahead.pop()
+        parts = inner.values() if isinstance(inner, dict) else inner if isinstance(inner, list) else ()
+        count += len(parts)
+        ahead += islice(parts, MAXIMUM_VALUES)
+    message = f"more than {MAXIMUM_VALUES} values"
+    return Problem(source, None, part, "", message, "use fewer") if count > MAXIMUM_VALUES else None
 
 
 def clashes(files: Mapping[str, Loaded]) -> tuple[Problem, ...]:

@@ -47,7 +47,7 @@ class _Container(_PodPart):
 
 class _Spec(_PodPart):
     nodeName: str = ""  # noqa: N815 - as the API server spells it
-    containers: Annotated[list[_Container], Field(min_length=1)]
+    containers: Annotated[list[_Container], Field(min_length=1, fail_fast=True)]
     resources: _Resources | None = None
 
 
@@ -64,7 +64,7 @@ class _ContainerStatus(_PodPart):
 class _Status(_PodPart):
     phase: str = ""
     qosClass: str = "Guaranteed"  # noqa: N815 - as above; what is not told is read in the most careful way
-    containerStatuses: list[_ContainerStatus] | None = None  # noqa: N815 - as above
+    containerStatuses: Annotated[list[_ContainerStatus], Field(fail_fast=True)] | None = None  # noqa: N815 - as above
 
 
 class _Pod(_PodPart):

@@ -6,7 +6,7 @@ What passes has the parts of an object that everybody here relies on. What is in
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from controller.api.nodestate import Timestamp
 from controller.api.problems import shown
@@ -18,6 +18,17 @@ LEVELS = 64
 _Version = Annotated[str, Field(pattern=r"^[0-9]{0,20}$")]
 """A resourceVersion: a number that grows with every write, as every API server of Kubernetes gives it."""
 _Text = Annotated[str, Field(max_length=4096)]
+MOST_TEXTS = 100_000
+"""More than fit into the largest object of an API server. What is wrong with each takes 1 KB to say."""
+
+
+def _few(told: Any) -> Any:
+    if isinstance(told, dict) and len(told) > MOST_TEXTS:
+        raise ValueError(f"more than {MOST_TEXTS} of them")
+    return told
+
+
+_Texts = Annotated[dict[str, str], BeforeValidator(_few)]
 
 
 class _ShapePart(BaseModel):
@@ -36,9 +47,9 @@ class _Metadata(_ShapePart):
     uid: _Text = ""
     resourceVersion: _Version = ""  # noqa: N815 - as the API server spells it
     generation: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
-    managedFields: list[_ManagedField] | None = None  # noqa: N815 - as above
+    labels: _Texts | None = None
+    annotations: _Texts | None = None
+    managedFields: Annotated[list[_ManagedField], Field(fail_fast=True)] | None = None  # noqa: N815 - as above
 
 
 class _Shape(_ShapePart):

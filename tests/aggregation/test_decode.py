@@ -6,6 +6,7 @@ from watched_objects import MEMORY
 from controller.aggregation.contribution import NodeReport
 from controller.aggregation.decode import age_s, decode_labels, decode_policy, decode_state, written_at
 from controller.aggregation.rollup import Policy
+from controller.api.documents import MAXIMUM_VALUES
 from controller.api.policy import NodeSelector
 
 AT = "2026-01-31T12:00:00Z"
@@ -62,6 +63,19 @@ def test_a_policy_that_this_version_cannot_read_says_field_value_and_remedy(spec
     read = decode_policy(POLICY | {"spec": spec})
     assert (read.name, read.uid, read.generation, read.selector) == ("all", "u1", 3, None)
     assert read.problem.startswith(problem)
+
+
+MANY = [{}] * (MAXIMUM_VALUES + 1)
+
+
+def test_a_policy_with_more_values_than_can_be_told_of_says_so():
+    read = decode_policy(POLICY | {"spec": {"nodeSelector": {"matchExpressions": MANY}}} | dict.fromkeys("abc"))
+    assert read.problem == f"spec: more than {MAXIMUM_VALUES} values; use fewer"
+
+
+def test_a_state_with_more_values_than_can_be_told_of_says_so():
+    read = decode_state(STATE | {"status": {"policies": MANY}})
+    assert (read.policies, read.problem) == (None, f"status: more than {MAXIMUM_VALUES} values; use fewer")
 
 
 def test_a_state_says_how_many_policies_it_has_no_room_for():

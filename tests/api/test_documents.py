@@ -7,7 +7,16 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from controller.api.documents import MAXIMUM_PROBLEMS, MAXIMUM_SIZE, Loaded, Problem, clashes, load
+from controller.api.documents import (
+    MAXIMUM_PROBLEMS,
+    MAXIMUM_SIZE,
+    MAXIMUM_VALUES,
+    Loaded,
+    Problem,
+    clashes,
+    load,
+    load_object,
+)
 from controller.api.yamltext import MAXIMUM_NODES
 
 HEAD = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: example}\n"
@@ -608,3 +617,10 @@ def test_a_rollout_that_narrows_nothing_is_refused(written, told):
     loaded = load(text, "a.yaml")
     assert loaded.policies == ()
     assert told in "\n".join(map(str, loaded.problems))
+
+
+def test_an_object_with_more_values_than_can_be_told_of_is_refused_in_one_line():
+    many = {"uuids": ["a"] * (MAXIMUM_VALUES + 1)}
+    head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "a"}}
+    (problem,) = load_object(head | {"spec": {"domainSelector": many}}, "it").problems
+    assert str(problem) == f"it: spec: more than {MAXIMUM_VALUES} values; use fewer"

@@ -28,7 +28,7 @@ from controller.cluster.nodewatch import NodeWatch
 from controller.cluster.policies import ClusterPolicies
 from controller.cluster.reflector import Reflector
 from controller.cluster.resources import MEMORY_POLICIES, NODES
-from controller.cluster.shape import LEVELS, sound
+from controller.cluster.shape import LEVELS, MOST_TEXTS, sound
 from controller.cluster.statuswriter import StatusWriter
 from controller.engine.ownership import NodeIdentity
 from lab.daemons import until
@@ -515,6 +515,18 @@ class TestWriters:
             ApiLease(
                 OneAnswerClient({"metadata": {"name": "a", "resourceVersion": "1"}, "spec": spec}), "ns", "a"
             ).read()
+
+
+@pytest.mark.parametrize("field", ["labels", "annotations"])
+def test_of_labels_without_end_not_every_one_is_judged(field):
+    with pytest.raises(ApiError, match=f"metadata.{field}: .*more than {MOST_TEXTS} of them"):
+        sound({"metadata": {"name": "here", field: dict.fromkeys(range(MOST_TEXTS + 1))}})
+
+
+def test_of_managers_without_end_the_first_that_makes_no_sense_is_told():
+    with pytest.raises(ApiError) as caught:
+        sound({"metadata": {"name": "here", "managedFields": [0] * 1000}})
+    assert caught.value.__cause__.error_count() == 1
 
 
 def test_a_lease_that_has_never_changed_hands_is_a_good_one():
