@@ -11,6 +11,7 @@ from controller.aggregation.conditions import UntimedCondition, conditions
 from controller.aggregation.contribution import Contribution, NodeProblem
 from controller.aggregation.rollout import enforcing
 from controller.aggregation.rollup import PolicySummary
+from controller.api.documents import crowd
 from controller.api.nodestate import MOST
 from controller.api.policystatus import Condition, PolicyStatus, WorstNode
 
@@ -154,7 +155,7 @@ def _worst(share: Contribution) -> WorstNode:
 
 def _read(before: Status | None) -> PolicyStatus | None:
     """The present status as far as it makes sense; None where it does not."""
-    if before is None:
+    if before is None or crowd({"status": before}, "status"):
         return None
     try:
         return PolicyStatus.model_validate(before)

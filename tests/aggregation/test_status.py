@@ -9,6 +9,7 @@ from controller.aggregation.contribution import Contribution, NodeProblem, Polic
 from controller.aggregation.decode import decode_state
 from controller.aggregation.rollup import Policy, PolicySummary
 from controller.aggregation.status import STATUS_BYTES, Difference, difference, render, turned
+from controller.api.documents import MAXIMUM_VALUES
 from controller.api.policy import NodeSelector
 from controller.api.policystatus import PolicyStatus
 
@@ -135,6 +136,11 @@ def test_a_status_that_is_missing_differs():
 def test_a_status_that_makes_no_sense_is_replaced(broken):
     assert render(summary(), broken, T1) == render(summary(), None, T1)
     assert difference(render(summary(), broken, T1), broken) is Difference.CONTENT
+
+
+def test_a_status_without_end_is_not_judged():
+    endless = render(summary(), None, "2026-01-01T00:00:00Z") | {"more": [0] * (MAXIMUM_VALUES + 1)}
+    assert render(summary(), endless, T1) == render(summary(), None, T1)
 
 
 def test_a_fault_that_begins_or_ends_is_what_people_are_told_of():
