@@ -1,17 +1,23 @@
 """Ridge and lasso against scikit-learn, on times of mean 0 and variance 1."""
 
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from forecast_data import MIB, noisy, points
-from sklearn.linear_model import Lasso as ReferenceLasso
-from sklearn.linear_model import Ridge as ReferenceRidge
 
 from controller.forecast.lasso import Lasso
 from controller.forecast.model import Floats
 from controller.forecast.ols import OLS
 from controller.forecast.ridge import Ridge
+
+
+@pytest.fixture(scope="module")
+def scikit() -> ModuleType:
+    """Its linear models; imported when they are needed, as that takes a second of every pytest worker."""
+    return import_module("sklearn.linear_model")
 
 
 def level_and_slope(reference: Any, ages: Floats, values: Floats) -> tuple[float, float]:
@@ -23,22 +29,24 @@ def level_and_slope(reference: Any, ages: Floats, values: Floats) -> tuple[float
 
 
 @pytest.mark.parametrize("penalty", [0, 4, 1000])
-def test_ridge_penalty_is_the_one_of_scikit_learn_in_standardised_time(penalty: float) -> None:
+def test_ridge_penalty_is_the_one_of_scikit_learn_in_standardised_time(scikit: ModuleType, penalty: float) -> None:
     data = noisy(1, domains=10, slope=MIB / 10)
     line = Ridge(penalty_points=penalty).fit(data)
     for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
-        level, slope = level_and_slope(ReferenceRidge(alpha=penalty), ages, values)
+        level, slope = level_and_slope(scikit.Ridge(alpha=penalty), ages, values)
         assert line.level[row] == pytest.approx(level, rel=1e-9)
         assert line.slope[row] == pytest.approx(slope, rel=1e-5)
 
 
 @pytest.mark.parametrize("percent", [1, 30, 60, 99])
-def test_lasso_penalty_is_the_one_of_scikit_learn_in_standardised_time_and_values(percent: float) -> None:
+def test_lasso_penalty_is_the_one_of_scikit_learn_in_standardised_time_and_values(
+    scikit: ModuleType, percent: float
+) -> None:
     data = noisy(2, domains=10, slope=MIB / 10)
     line = Lasso(penalty_percent=percent).fit(data)
     for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
         alpha = percent / 100 * values.std()
-        level, slope = level_and_slope(ReferenceLasso(alpha=alpha, tol=1e-12), ages, values)
+        level, slope = level_and_slope(scikit.Lasso(alpha=alpha, tol=1e-12), ages, values)
         assert line.level[row] == pytest.approx(level, rel=1e-9)
         assert line.slope[row] == pytest.approx(slope, rel=1e-5, abs=1e-3)
 
