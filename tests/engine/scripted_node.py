@@ -224,7 +224,7 @@ class ScriptedGuest:
 
     def move(self) -> bool:
         """Let a second pass for its balloon; True when that changed its size."""
-        change = float(np.clip(self.goal() - self.actual, -self.moves_at, self.moves_at))
+        change = max(-self.moves_at, min(self.goal() - self.actual, self.moves_at))
         if not change and self._deflates():
             change, self.defied = self.deflates_to - self.actual, self.target
         self.actual += change
@@ -233,6 +233,10 @@ class ScriptedGuest:
     def _deflates(self) -> bool:
         unwilling = self.deflates_to is not None and self.target is not None and self.run_state == RunState.RUNNING
         return unwilling and self.defied != self.target and self.target < self.deflates_to
+
+
+COLUMNS = tuple(ScriptedGuest("", 0, 0).sample())
+"""Of Samples, but for the rows."""
 
 
 @dataclass(frozen=True)
@@ -329,7 +333,7 @@ class ScriptedNode:
     def _decide(self, inventory: Any, keys: list[str], moved: Mapping[str, float]) -> None:
         self.looks += [(self.now, key) for key in keys]
         reports = [self.guests[key].sample() for key in keys]
-        columns = {name: np.array([report[name] for report in reports]) for name in ScriptedGuest("", 0, 0).sample()}
+        columns = {name: np.array([report[name] for report in reports]) for name in COLUMNS}
         run_state = columns.pop("run_state").astype(np.int64)
         rows = np.array([inventory.index[key] for key in keys], dtype=np.int64)
         snapshot = Snapshot(

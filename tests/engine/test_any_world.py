@@ -318,7 +318,7 @@ class AnyWorld(RuleBasedStateMachine):
         AnyWorld.steps += self.world.steps
 
 
-@pytest.mark.parametrize("steps", [200, pytest.param(STEPS, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [100, pytest.param(STEPS, marks=pytest.mark.slow)])
 def test_no_rule_is_broken_by_any_row_of_events(steps):
     """What is found is shown as it was found: making it smaller takes longer than finding it."""
     run_state_machine_as_test(AnyWorld, settings=bounds(steps))

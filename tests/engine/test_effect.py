@@ -145,11 +145,11 @@ class TestAGuestWhoseMemoryIsPinned:
         assert world.reason("g") is Reason.NOT_RETURNED
         size = world.guests["g"].actual
         world.guests["g"].demand = 300
-        assert world.tick(600).guests["g"].actual == size
+        assert world.tick(300).guests["g"].actual == size
         assert (world.moves("g"), order.target) == ([order], size * MIB)
 
     def test_is_said_once(self):
-        assert self.world().tick(600).notices() == [Reason.NOT_RETURNED]
+        assert self.world().tick(300).notices() == [Reason.NOT_RETURNED]
 
     def test_is_grown_all_the_same_when_it_needs_memory(self):
         world = self.world().tick(120)
@@ -165,7 +165,7 @@ class TestAGuestWhoseMemoryIsPinned:
         ).tick(120)
         size = world.guests["g"].actual
         world.guests["g"].demand, world.guests["other"].demand = 200, 4000
-        world.tick(300)
+        world.tick(150)
         assert world.guests["g"].actual == size
 
     @pytest.mark.slow

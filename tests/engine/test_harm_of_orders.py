@@ -117,12 +117,12 @@ class TestGuestThatTakesItsMemoryBack:
     @pytest.fixture(scope="class")
     @classmethod
     def world(cls):
-        """After a quarter of an hour."""
+        """After seven minutes."""
         limited = policy(
             limits={"maximum": "1Gi", "minimumPercent": 1}, domainSelector={"names": ["greedy"]}, priority=1
         )
         guests = [ScriptedGuest("greedy", 300, 1000, deflates_to=4096), ScriptedGuest("honest", 900, 1100)]
-        return ScriptedNode(guests, [limited, policy("others", budget={"maximum": "3000Mi"})]).tick(900)
+        return ScriptedNode(guests, [limited, policy("others", budget={"maximum": "3000Mi"})]).tick(420)
 
     def test_is_no_administrator(self, world):
         assert world.notices().count(Reason.OUTSIDE_CHANGE) <= 1

@@ -21,7 +21,7 @@ class TestMinimumsThatDoNotFit:
         assert world.tick(60).guests["starving"].actual >= 1500
 
     def test_leave_the_others_what_they_need(self, world):
-        world.tick(300)
+        world.tick(120)
         assert min(guest.actual for guest in world.guests.values()) >= 200
 
     def test_stay_within_the_budget(self, world):
@@ -30,7 +30,7 @@ class TestMinimumsThatDoNotFit:
 
     def test_are_met_in_proportion_once_nobody_starves(self, world):
         """Of what is left beside demand nobody gets more than his minimum while others have less than theirs."""
-        world.tick(600)
+        world.tick(300)
         sizes = [guest.actual for name, guest in world.guests.items() if name != "starving"]
         assert min(sizes) >= 200
         assert max(sizes) <= 410 * 1.1

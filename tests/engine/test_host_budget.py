@@ -143,6 +143,6 @@ class TestLending:
         world.tick(120)
         lent = len(world.actions())
         assert world.allocated() > 20000
-        world.tick(600)
+        world.tick(300)
         assert len(world.actions()) == lent
         assert MIB * world.allocated() <= world.state.host.lendable

@@ -183,36 +183,6 @@ def test_an_observation_is_never_written_into():
     assert plain(before) == kept
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("since_report", range(5))
-def test_memory_is_taken_on_a_sample_two_seconds_old_at_most(since_report):
-    chosen = policy(
-        budget={"maximum": "4000Mi"}, monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 3600}
-    )
-    donor, taker = ScriptedGuest("donor", 500, 2000, period=5), ScriptedGuest("taker", 1500, 2000)
-    world = ScriptedNode([donor, taker], policies=[chosen]).tick(600 + since_report)
-    taker.demand = 2600
-    ages = []
-    while not world.actions("donor"):
-        world.tick()
-        ages.append(world.now - (donor.updated - world.wall_offset))
-    assert ages[-1] <= 2
-
-
-@pytest.mark.parametrize("period", [5, 15, 60])
-def test_a_guest_that_reports_seldom_is_no_alarm_and_is_looked_at_no_more_often(period):
-    patient = policy(monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 3600})
-
-    def looks(period):
-        world = ScriptedNode([ScriptedGuest("slow", 500, 600, period=period)], policies=[patient])
-        world.guests["slow"].updated = world.now + world.wall_offset
-        world.tick(1200)
-        assert [notice for decision in world.decisions for notice in decision.notices] == []
-        return len([when for when, _ in world.looks if when > 1600])
-
-    assert looks(period) <= 1.5 * looks(1)
-
-
 def test_a_sample_of_a_balloon_that_shrinks_tells_of_pressure_at_once():
     driver = ObservationStage()
     driver.look(NOW - 1)

@@ -887,7 +887,7 @@ def test_a_guest_that_reports_seldom_is_neither_looked_at_more_often_nor_taken_f
         harness.host.add("a", actual=1024, demand=600)
         harness.host.periods["a"] = seconds
         harness.host.facts = (replace(harness.host.facts[0], statistics_period=seconds),)
-        while harness.clock.now < 1000 + 900:
+        while harness.clock.now < 1000 + 600:
             harness.turn()
             assert harness.domain("a")["reason"] in {"WarmingUp", "WithinThreshold", "SpareLent"}
         looks[seconds] = len(harness.host.looks)
