@@ -235,7 +235,7 @@ def test_a_replay_whose_process_is_killed_ends_the_command_with_a_line(monkeypat
 
 GOOD_ALL_THE_SAME = {
     "comes and goes": HEADER + "0,a,5,90\n1,a,5,90\n1,b,5,90\n2,a,5,90\n2,b,5,90\n3,a,5,90\n",
-    "hours of gap": HEADER + "0,a,5,90\n1,a,5,90\n8000,a,5,90\n8001,a,5,90\n",
+    "a long gap": HEADER + "0,a,5,90\n1,a,5,90\n1200,a,5,90\n1201,a,5,90\n",
 }
 
 

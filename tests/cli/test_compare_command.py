@@ -17,9 +17,9 @@ HEAD = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: a
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_processor: None) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = (f"{60 * k},a,{100 + 10 * (k % 7)},2048\n" for k in range(120))
+    lines = (f"{60 * k},a,{100 + 10 * (k % 7)},2048\n" for k in range(70))
     Path("trace.csv").write_text(HEADER + "".join(lines))
 
 
@@ -34,7 +34,6 @@ def test_a_table_has_a_row_for_every_model() -> None:
     assert [row.split()[0] for row in rows] == list(KINDS)
 
 
-@pytest.mark.usefixtures("one_processor")
 def test_programs_get_every_figure_with_its_interval() -> None:
     runs = json.loads(run("--trace", "trace.csv", "-o", "json").stdout)["runs"]
     assert [(each["trace"], each["model"]) for each in runs] == [("trace.csv", kind) for kind in KINDS]
@@ -52,7 +51,6 @@ def test_an_infinite_ratio_is_null_for_programs_and_inf_for_people(monkeypatch: 
     assert "2.000 [1.000, inf]" in run("--trace", "trace.csv").stdout
 
 
-@pytest.mark.usefixtures("one_processor")
 def test_the_policys_settings_count() -> None:
     Path("policy.yaml").write_text(
         HEAD + "spec: {monitoring: {minimumIntervalSeconds: 600, maximumIntervalSeconds: 600}}"

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner, Result
 
-KUBECTL = f"""#!{sys.executable}
+from controller.cli.kubectl_ballast import main
+
+KUBECTL = f"""#!{sys.executable} -IS
 import json, os, sys
 words = sys.argv[1:]
 with open(os.environ["ASKED"], "a") as log:
@@ -44,12 +48,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def plugin(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PATH": str(folder), "ASKED": str(folder / "asked")} | variables
-    command = [sys.executable, "-c", "from controller.cli.kubectl_ballast import main; main()", *words]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+def plugin(folder: Path, *words: str, **variables: str) -> Result:
+    """What comes of the words; what the plugin ends in runs as a process of its own."""
+
+    def become(_program: str, command: list[str]) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        click.echo(done.stdout, nl=False)
+        sys.exit(done.exit_code)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("os.execvp", become)
+        return CliRunner().invoke(main, words, env={"PATH": str(folder), "ASKED": str(folder / "asked")} | variables)
 
 
 def asked(folder: Path) -> list[list[str]]:
@@ -57,7 +66,11 @@ def asked(folder: Path) -> list[list[str]]:
 
 
 def test_top_has_a_line_a_node(folder):
-    assert plugin(folder, "top").stdout == "told get nodememorystates\n"
+    command = [sys.executable, "-c", "from controller.cli.kubectl_ballast import main; main()", "top"]
+    environment = os.environ | {"PATH": str(folder), "ASKED": str(folder / "asked")}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.communicate() == ("told get nodememorystates\n", None)
+    assert (process.returncode, asked(folder)) == (0, [["get", "nodememorystates"]])
 
 
 def test_top_of_a_node_is_its_agents_with_all_its_options(folder):
@@ -68,7 +81,7 @@ def test_top_of_a_node_is_its_agents_with_all_its_options(folder):
 
 def test_options_of_the_table_without_a_node_are_a_usage_error(folder):
     done = plugin(folder, "top", "--once")
-    assert (done.returncode, "name it with --node" in done.stderr) == (2, True)
+    assert (done.exit_code, "name it with --node" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("verb", ["explain", "describe"])
@@ -88,7 +101,7 @@ def test_a_machine_of_kubevirt_is_asked_for_where_it_runs(folder):
 
 def test_a_domain_that_no_agent_knows_is_an_error_in_their_words(folder):
     done = plugin(folder, "explain", "nobody")
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stderr.splitlines() == [
         "Error: n1: DOMAIN 'nobody' is not known on n1",
         "n2: DOMAIN 'nobody' is not known on n2",
@@ -97,7 +110,7 @@ def test_a_domain_that_no_agent_knows_is_an_error_in_their_words(folder):
 
 def test_a_machine_that_kubevirt_does_not_run_is_an_error(folder):
     done = plugin(folder, "explain", "web-2", "-n", "shop")
-    assert (done.returncode, done.stderr) == (
+    assert (done.exit_code, done.stderr) == (
         1,
         "Error: KubeVirt runs no virtual machine 'web-2' in namespace 'shop'\n",
     )
@@ -105,7 +118,7 @@ def test_a_machine_that_kubevirt_does_not_run_is_an_error(folder):
 
 def test_a_node_without_an_agent_is_an_error(folder):
     done = plugin(folder, "top", "--node", "n0")
-    assert (done.returncode, "no agent of Ballast runs on node n0" in done.stderr) == (1, True)
+    assert (done.exit_code, "no agent of Ballast runs on node n0" in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("words", [("top", "--node", "n0"), ("top", "--node", "n2"), ("explain", "db")])
@@ -129,12 +142,12 @@ def test_check_is_ballasts_own(folder):
 
 def test_what_kubectl_refuses_is_said_in_its_words(folder):
     done = plugin(folder, "explain", "db", REFUSED="1")
-    assert (done.returncode, done.stderr) == (1, "Error: error: You must be logged in to the server (Unauthorized)\n")
+    assert (done.exit_code, done.stderr) == (1, "Error: error: You must be logged in to the server (Unauthorized)\n")
 
 
 @pytest.mark.parametrize("words", [("top",), ("explain", "db")])
 def test_a_kubectl_that_is_not_there_is_said(folder, words):
     (folder / "kubectl").unlink()
     done = plugin(folder, *words)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert "kubectl cannot be run: No such file or directory; is it on the PATH?" in done.stderr

@@ -342,7 +342,7 @@ def test_after_a_while_of_rest_a_change_is_told_within_seconds(manual):
 
 
 def test_what_all_nodes_have_to_say_at_once_is_spread():
-    desks = [ManualReporter() for _ in range(60)]
+    desks = [ManualReporter() for _ in range(30)]
     for manual in desks:
         manual.after(SETTLED_S)
         manual.context = context(manual.state, all=2)

@@ -146,6 +146,7 @@ class TestAccepted:
         with pytest.raises(AcceptedError, match=r"accepted\.toml"):
             read(path)
 
+    @pytest.mark.slow
     def test_the_projects_own_list_matches_its_code(self):
         path = ROOT / "tests" / "mutants_accepted.toml"
         entries = read(path)
@@ -301,6 +302,7 @@ def test_verdicts_on_a_small_project_which_stays_as_it_is(project, tmp_path):
     assert [*scratch(tmp_path).iterdir()] == []
 
 
+@pytest.mark.slow
 def test_enough_killed_is_a_success(project, tmp_path):
     run = command(project, tmp_path, "--sample", "1", "--seed", "1", "--least", "0")
     run.communicate()

@@ -1,5 +1,7 @@
 """Ballast in the simulated world, where the host feels what its guests hold."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from made_traces import trace
@@ -11,7 +13,7 @@ from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
 
 CALM = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 60}
-RISE_S = 400
+RISE_S = 240
 """When a guest that has been calm since the beginning needs three times as much."""
 DEMAND = trace(riser=[200.0] * RISE_S + [600.0] * 100, idle=[100.0] * (RISE_S + 100), maximum=2000)
 
@@ -27,6 +29,7 @@ def policy(**spec):
     )
 
 
+@cache
 def replayed(*, feels: bool, reporting: bool = True):
     return replay(DEMAND, ReplayedBallast(policy(), feels=feels), 1500, free_page_reporting=reporting)
 
@@ -60,9 +63,9 @@ def test_fewer_looks_do_less_harm_where_guests_report_free_pages():
 
 def test_growth_that_was_recorded_is_felt_though_demand_stays():
     """The guest reads files that are new to it, or QEMU needs memory for itself."""
-    times = np.arange(500.0)
+    times = np.arange(RISE_S + 100.0)
     resident = np.where(times < RISE_S, 300.0, 420.0)
-    demand = Trace(("reader",), (Series(times, np.full(500, 200.0), np.full(500, 2000.0), resident),))
+    demand = Trace(("reader",), (Series(times, np.full(len(times), 200.0), np.full(len(times), 2000.0), resident),))
     read = replay(demand, ReplayedBallast(policy(spare="Share"), feels=True), 1500)
     assert looks_after(read, RISE_S, 0.2) == [pytest.approx(RISE_S + 0.15)]
 
