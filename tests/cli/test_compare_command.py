@@ -12,12 +12,14 @@ from controller.cli.progress import Bar
 from controller.forecast.registry import KINDS
 from controller.replay.compare import IntervalEstimate, Quality
 
+pytestmark = pytest.mark.usefixtures("one_processor")
+
 HEADER = "time_s,domain,demand_mib,max_mib\n"
 HEAD = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: a}\n"
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_processor: None) -> None:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     lines = (f"{60 * k},a,{100 + 10 * (k % 7)},2048\n" for k in range(70))
     Path("trace.csv").write_text(HEADER + "".join(lines))

@@ -115,7 +115,7 @@ def test_a_guest_that_has_to_swap_much_out_is_robbed(rate, robbed):
 
 
 @pytest.mark.parametrize("spare", ["Share", "Reclaim"])
-@pytest.mark.parametrize("every_s", [5, 60])
+@pytest.mark.parametrize("every_s", [5, pytest.param(60, marks=pytest.mark.slow)])
 def test_single_pages_read_back_from_swap_move_nothing(every_s, spare):
     guests = [ScriptedGuest(f"g{number}", 1000, 1600, maximum=4096) for number in range(3)]
     chosen = policy(budget={"maximum": "5088Mi"}, spare=spare, shrink={"stabilizationSeconds": 3600})
@@ -152,7 +152,7 @@ def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free():
     world.tick(30)
     assert needy.actual > 2000
     grown = needy.actual
-    world.tick(600)
+    world.tick(150)
     assert needy.actual == grown
 
 
@@ -184,7 +184,7 @@ def test_a_silent_guest_in_need_is_never_shrunk():
     needy.frozen, needy.statistics = True, {"usable": 0.0, "unused": 0.0}
     other.demand = 2900
     before = len(world.actions("needy"))
-    world.tick(300)
+    world.tick(150)
     assert all(action.grows or action.reason is Reason.STUCK for action in world.actions("needy")[before:])
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode
 from stages import plain
 
 from controller.engine.observation import Observation, accrue, observe

@@ -310,7 +310,7 @@ def test_enough_killed_is_a_success(project, tmp_path):
     assert len(json.loads((tmp_path / "told.json").read_text())["trials"]) == 1
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_leaves_nothing(project, tmp_path, left_of, how):
     run = command(project, tmp_path)
     assert run.stderr is not None
