@@ -12,6 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Bytecode is kept whatever the environment says, also by the processes that tests start: to compile all tests anew takes
+# each pytest worker eight seconds.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A busy machine is no failure; half of hypothesis' own number of examples keeps the fast part short. They are
 # the same everywhere, each time: what fails, fails again. `./hack/fuzz` looks for new ones, on the path of its seed.
 FUZZING = "BALLAST_FUZZ_STEPS" in os.environ

@@ -1,5 +1,8 @@
 """A shrink that gives the host nothing is noticed, said and not repeated; nobody is blamed for what was never there."""
 
+from copy import deepcopy
+from functools import cache
+
 import numpy as np
 import pytest
 from scripted_node import MIB, ScriptedGuest, node, policy
@@ -135,12 +138,19 @@ class TestNobodyIsBlamed:
 CALM = policy(spare="Reclaim", shrink={"stabilizationSeconds": 5}, monitoring={"maximumIntervalSeconds": 5})
 
 
-class TestAGuestWhoseMemoryIsPinned:
-    def world(self, **guest):
-        return node(ScriptedGuest("g", 1000, 4000, pinned=True, overhead=60, **guest), policies=[CALM])
+def pinned(**guest):
+    return node(ScriptedGuest("g", 1000, 4000, pinned=True, overhead=60, **guest), policies=[CALM])
 
+
+@cache
+def lived():
+    """Two minutes with such a guest, in which it was told to shrink."""
+    return pinned().tick(120)
+
+
+class TestAGuestWhoseMemoryIsPinned:
     def test_is_shrunk_once_and_then_left_at_what_it_has(self):
-        world = self.world().tick(120)
+        world = deepcopy(lived())
         (order,) = world.moves("g")
         assert world.reason("g") is Reason.NOT_RETURNED
         size = world.guests["g"].actual
@@ -149,10 +159,10 @@ class TestAGuestWhoseMemoryIsPinned:
         assert (world.moves("g"), order.target) == ([order], size * MIB)
 
     def test_is_said_once(self):
-        assert self.world().tick(300).notices() == [Reason.NOT_RETURNED]
+        assert deepcopy(lived()).tick(180).notices() == [Reason.NOT_RETURNED]
 
     def test_is_grown_all_the_same_when_it_needs_memory(self):
-        world = self.world().tick(120)
+        world = deepcopy(lived())
         world.guests["g"].demand = 3000
         assert world.tick(30).guests["g"].actual >= 3000
 
@@ -170,7 +180,7 @@ class TestAGuestWhoseMemoryIsPinned:
 
     @pytest.mark.slow
     def test_is_tried_again_when_its_rest_is_over(self):
-        world = self.world().tick(120)
+        world = deepcopy(lived())
         guest = world.guests["g"]
         guest.pinned, guest.demand = False, 300
         world.tick(1100)
@@ -178,14 +188,14 @@ class TestAGuestWhoseMemoryIsPinned:
         assert world.reason("g") is not Reason.NOT_RETURNED
 
     def test_is_not_the_guest_of_another_qemu(self):
-        world = self.world().tick(120)
+        world = deepcopy(lived())
         guest = world.guests["g"]
         guest.start_anew()
         guest.pinned, guest.held = False, 0
         assert world.tick(60).reason("g") is not Reason.NOT_RETURNED
 
     def test_is_not_suspected_while_a_job_hides_what_qemu_holds(self):
-        world = self.world(statistics={"rss": np.nan}).tick(300)
+        world = pinned(statistics={"rss": np.nan}).tick(300)
         assert world.reason("g") is not Reason.NOT_RETURNED
         world.guests["g"].run_state = RunState.BUSY
         assert world.tick(60).reason("g") is Reason.BUSY

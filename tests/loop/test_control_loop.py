@@ -879,7 +879,7 @@ def test_a_late_refusal_is_told_too():
     assert (harness.domain("a")["reason"], harness.domain("a")["advice"]) == ("Refused", "device busy")
 
 
-@pytest.mark.parametrize("period", [5, *(pytest.param(each, marks=pytest.mark.slow) for each in (10, 15, 60)), 300])
+@pytest.mark.parametrize("period", [5, *(pytest.param(each, marks=pytest.mark.slow) for each in (10, 15, 60, 300))])
 def test_a_guest_that_reports_seldom_is_neither_looked_at_more_often_nor_taken_for_silent(period):
     looks = {}
     for seconds in (1, period):

@@ -137,9 +137,8 @@ PAGES = ("/", "/state", "/metrics", "/domain?key=k1", "/explain?domain=k2")
 @pytest.mark.parametrize(
     ("sign", "path"),
     [
-        (FOUR_BYTES, "/"),
-        (FOUR_BYTES, "/explain?domain=k2"),
-        *(pytest.param(FOUR_BYTES, page, marks=pytest.mark.slow) for page in PAGES[1:4]),
+        (FOUR_BYTES, PAGES[-1]),
+        *(pytest.param(FOUR_BYTES, page, marks=pytest.mark.slow) for page in PAGES[:-1]),
         *(pytest.param(SIX_SIGNS, page, marks=pytest.mark.slow) for page in PAGES),
         pytest.param(FOUR_BYTES, "/explain?domain=nobody", marks=pytest.mark.slow),
         pytest.param(ALIKE, "/explain?domain=web", marks=pytest.mark.slow),
