@@ -3,6 +3,7 @@
 A real test that cannot run fails with the remedy: ./hack/setup makes it possible.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Bytecode is kept whatever the environment says, also by the processes that tests start: to compile all tests anew takes
+# Bytecode is kept whatever the environment says, also by processes that tests start: to compile all tests anew takes
 # each pytest worker eight seconds.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -55,6 +56,13 @@ def logging_as_before() -> Iterator[None]:
     root.handlers[:] = before[0]
     root.setLevel(before[1])
     ours.setLevel(before[2])
+
+
+@pytest.fixture
+def descriptors() -> Callable[[], list[str]]:
+    """What is open in this process now. What earlier tests left is closed before, not whenever garbage is collected."""
+    gc.collect()
+    return lambda: os.listdir("/proc/self/fd")
 
 
 @pytest.fixture

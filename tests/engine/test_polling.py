@@ -118,7 +118,7 @@ def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
         world.tick()
     assert len(world.moves()) > 5
     assert not world.domain("guest")["stable"]
-    world.tick(600)
+    world.tick(200)
     assert world.domain("guest")["stable"]
 
 

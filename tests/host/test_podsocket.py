@@ -75,12 +75,12 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return made
 
 
-def test_the_socket_of_a_pod_is_connected_to_and_nothing_stays_open(kubelet, connected):
+def test_the_socket_of_a_pod_is_connected_to_and_nothing_stays_open(kubelet, connected, descriptors):
     path = kubelet.serve(kubelet.volume / SOCKET)
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     open_pod(kubelet.root, UID)
     assert [inode for _, inode in connected] == [path.stat().st_ino]
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
 
 
 @pytest.mark.parametrize(("owner", "scope"), [(0, "system"), (107, "session")])
@@ -116,12 +116,12 @@ def test_a_link_to_a_name_in_the_same_folder_is_followed_once(kubelet, connected
         open_pod(kubelet.root, UID)
 
 
-def test_a_link_to_a_socket_that_is_yet_to_come_closes_what_it_opened_once(kubelet):
+def test_a_link_to_a_socket_that_is_yet_to_come_closes_what_it_opened_once(kubelet, descriptors):
     (kubelet.volume / SOCKET).symlink_to("libvirt-sock")
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     with pytest.raises(AbsentError):
         open_pod(kubelet.root, UID)
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
 
 
 @pytest.mark.parametrize(

@@ -280,18 +280,18 @@ def test_without_a_free_descriptor_a_process_is_found_later(proc, watch):
     assert watch.read(domain) == [100]
 
 
-def test_files_are_let_go_with_their_domain(proc, watch):
+def test_files_are_let_go_with_their_domain(proc, watch, descriptors):
     for number in range(20):
         proc.start(f"a{number}", 100 + number)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors())
     watch.read(*(facts(f"a{number}") for number in range(20)))
-    assert len(os.listdir("/proc/self/fd")) == before + 20
+    assert len(descriptors()) == before + 20
     watch.read(facts("a3"))
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(descriptors()) == before + 1
     watch.read(facts("a3", incarnation=2))
-    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert len(descriptors()) == before + 1
     watch.resident.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors()) == before
 
 
 @pytest.mark.parametrize(

@@ -148,22 +148,22 @@ def test_a_cgroup_that_is_gone_stalls_no_more_and_the_process_is_searched_for_ag
     assert watch.trouble() == ""
 
 
-def test_a_trigger_that_cannot_be_waited_for_is_let_go_of(proc, watch, tmp_path, monkeypatch):
+def test_a_trigger_that_cannot_be_waited_for_is_let_go_of(proc, watch, tmp_path, monkeypatch, descriptors):
     """The kernel bounds how many files a user waits for; here it is a file that nobody can wait for."""
     proc.put(7, f"/{SCOPE}")
     plain = tmp_path / "plain"
     plain.touch()
     monkeypatch.setattr("controller.host.stalls.open_trigger", lambda *_: os.open(plain, os.O_RDONLY))
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors())
     watch.read()
     assert watch.trouble() == "process 7 may not be read: Operation not permitted"
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors()) == before
 
 
-def test_triggers_are_let_go_with_their_domain(proc, watch):
+def test_triggers_are_let_go_with_their_domain(proc, watch, descriptors):
     proc.put(7, f"/{SCOPE}")
     watch.read()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors())
     watch.domains = ()
     assert watch.read() == []
-    assert len(os.listdir("/proc/self/fd")) == before - 1
+    assert len(descriptors()) == before - 1
