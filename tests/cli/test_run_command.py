@@ -26,10 +26,15 @@ MIB = 2**20
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """With one policy, so old that nobody can still be writing it."""
-    (tmp_path / "all.yaml").write_text(POLICY)
-    os.utime(tmp_path / "all.yaml", (0, 0))
+    """With one policy."""
+    write(tmp_path / "all.yaml", POLICY)
     return tmp_path
+
+
+def write(file: Path, text: str) -> None:
+    """A file so old that nobody can still be writing it."""
+    file.write_text(text)
+    os.utime(file, (0, 0))
 
 
 def once(folder: Path, *arguments: str, connect: str = TEST_DRIVER):
@@ -59,8 +64,9 @@ def test_once_as_a_document(folder, form, parse):
 
 @pytest.mark.parametrize(("words", "mode"), [((), "Observe"), (("--observe",), "Observe"), (("--enforce",), "Enforce")])
 def test_once_enforces_with_the_word_that_says_so_alone(folder, monkeypatch, words, mode):
-    (folder / "all.yaml").write_text(POLICY.replace("all}", "all}, spec: {mode: Enforce}"))
+    write(folder / "all.yaml", POLICY.replace("all}", "all}, spec: {mode: Enforce}"))
     asked: list[str] = []
+    monkeypatch.setattr("controller.cli.service.ONCE_S", 0.1)  # the test driver has no statistics to wait for
     monkeypatch.setattr(LibvirtHost, "ensure_statistics", lambda _self, key, _seconds: asked.append(key))
     state = json.loads(once(folder, "-o", "json", *words).output)
     assert [each["mode"] for each in state["domains"]] == [mode]
@@ -77,9 +83,9 @@ def test_enforce_is_a_word_of_once_alone(folder, words):
 
 
 def test_once_says_which_policies_are_without_effect(folder):
-    (folder / "b.yaml").write_text(POLICY.replace("all}", "b}"))
-    (folder / "c.yaml").write_text(POLICY.replace("all}", "c}, spec: {domainSelector: {names: [tset]}}"))
-    (folder / "d.yaml").write_text(POLICY.replace("all}", "d}, spec: {nodeSelector: {names: [other]}}"))
+    write(folder / "b.yaml", POLICY.replace("all}", "b}"))
+    write(folder / "c.yaml", POLICY.replace("all}", "c}, spec: {domainSelector: {names: [tset]}}"))
+    write(folder / "d.yaml", POLICY.replace("all}", "d}, spec: {nodeSelector: {names: [other]}}"))
     lines = once(folder, "--node-name", "here").output.splitlines()
     assert [line[:70] for line in lines if line.startswith("! ")] == [
         "! MemoryPolicy b is Conflicted: MemoryPolicy all owns test (of the sam",
@@ -90,7 +96,7 @@ def test_once_says_which_policies_are_without_effect(folder):
 @pytest.mark.parametrize(("labels", "owner"), [(("disk=ssd", "zone="), "labelled"), (("disk=hdd",), None), ((), None)])
 def test_a_label_given_to_the_host_is_selected_by(folder, labels, owner):
     selector = "{matchLabels: {disk: ssd}, matchExpressions: [{key: zone, operator: Exists}]}"
-    (folder / "all.yaml").write_text(POLICY.replace("all}", f"labelled}}, spec: {{nodeSelector: {selector}}}"))
+    write(folder / "all.yaml", POLICY.replace("all}", f"labelled}}, spec: {{nodeSelector: {selector}}}"))
     given = [word for label in labels for word in ("--node-label", label)]
     assert [each["policy"] for each in json.loads(once(folder, "-o", "json", *given).output)["domains"]] == [owner]
 
@@ -101,8 +107,8 @@ def test_once_says_that_there_is_no_policy_at_all(folder):
 
 
 def test_once_refuses_broken_policies_with_all_their_problems(folder):
-    (folder / "a.yaml").write_text("spec: [")
-    (folder / "b.yaml").write_text(POLICY.replace("all}", "b}, spec: {weight: heavy}"))
+    write(folder / "a.yaml", "spec: [")
+    write(folder / "b.yaml", POLICY.replace("all}", "b}, spec: {weight: heavy}"))
     fails_with(once(folder), "a.yaml:1: not valid YAML", "b.yaml:1: spec.weight: 'heavy'")
 
 

@@ -44,6 +44,11 @@ def node() -> Iterator[HostWithPods]:
     node.host.close()
 
 
+@pytest.fixture
+def connecting_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "BACKOFF_FIRST_S", 0.05)
+
+
 def source(handle: FakeHandle, pod: Pod = WEB, *, expected: bool = True) -> Source:
     return Source(f"{pod.namespace}/{pod.name}", lambda: handle, pod, expected)
 
@@ -170,6 +175,7 @@ def test_a_socket_that_is_to_come_is_looked_for_often(node, monkeypatch):
     until(lambda: len(node.names()) == 1, 10, "it is there")
 
 
+@pytest.mark.usefixtures("connecting_again_at_once")
 def test_what_needs_no_connection_is_not_warned_of_and_what_does_is_once(node, monkeypatch, caplog):
     monkeypatch.setattr(connection_module, "ABSENT_S", 0.01)
     waiting = replace(source(handle := FakeHandle(FakeDomain(1)), expected=False), open=absent)
@@ -189,6 +195,7 @@ def test_what_needs_no_connection_is_not_warned_of_and_what_does_is_once(node, m
     assert told == ["prod/launcher-web: not there yet"]
 
 
+@pytest.mark.usefixtures("connecting_again_at_once")
 def test_an_opening_that_fails_of_a_defect_is_tried_again(node, caplog):
     tries = count()
 
@@ -202,6 +209,7 @@ def test_an_opening_that_fails_of_a_defect_is_tried_again(node, caplog):
     assert "prod/launcher-web: OSError('out of descriptors'); connecting again" in caplog.text
 
 
+@pytest.mark.usefixtures("connecting_again_at_once")
 def test_a_libvirt_whose_last_words_are_no_text_is_connected_to_again(node, monkeypatch):
     first, second = FakeHandle(FakeDomain(1)), FakeHandle(FakeDomain(2))
     monkeypatch.setattr(first, "close", b"\xff".decode)

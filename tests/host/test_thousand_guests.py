@@ -24,6 +24,7 @@ def test_the_deadlines_of_a_turn_are_less_than_five_seconds_together():
     assert sum(LOOK_S) + MOVE_S < GOAL_S
 
 
+@pytest.mark.slow
 def test_turns_end_while_guests_hang_and_know_that_those_do(crowd):
     crowd.hang()
     for _ in range(3):
