@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from releases import HOME, Releases
 from virtualization import KUBEVIRT, InstalledNearKubevirt
 
+from lab.cache import cached
 from lab.kubernetes import image, virtlauncher
 from lab.kubernetes.cluster import apply
 from lab.kubernetes.controlplane import ControlPlane
@@ -78,13 +79,17 @@ def site(running: InstalledNearKubevirt) -> Iterator[InstalledNearKubevirt]:
 
 
 @pytest.fixture(scope="session")
-def releases(tmp_path_factory) -> Releases:
-    """They are made under different masks of modes."""
-    folder = tmp_path_factory.mktemp("releases")
-    made = Releases(folder / "plain", folder / "named")
-    for out, umask, more in ((made.plain, 0o022, ()), (made.named, 0o077, ("--image", HOME))):
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Releases:
+    """All pytest workers have the same."""
+    own = tmp_path_factory.getbasetemp()
+    folder = cached((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "releases", _release)
+    return Releases(folder / "plain", folder / "named")
+
+
+def _release(folder: Path) -> None:
+    """Make both, under different masks of modes."""
+    for name, umask, more in (("plain", 0o022, ()), ("named", 0o077, ("--image", HOME))):
         before = os.umask(umask)
-        result = CliRunner().invoke(main, ["--out", str(out), *more], catch_exceptions=False)
+        result = CliRunner().invoke(main, ["--out", str(folder / name), *more], catch_exceptions=False)
         os.umask(before)
         assert result.exit_code == 0, result.output
-    return made
