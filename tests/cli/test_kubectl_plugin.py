@@ -124,7 +124,7 @@ def test_a_node_without_an_agent_is_an_error(folder):
 @pytest.mark.parametrize("words", [("top", "--node", "n0"), ("top", "--node", "n2"), ("explain", "db")])
 def test_a_pod_that_somebody_gave_the_labels_of_an_agent_is_not_asked(folder, words):
     done = plugin(folder, *words, FALSE="1")
-    assert (done.returncode, "pods in ballast-system, shop have the labels of agents" in done.stderr) == (1, True)
+    assert (done.exit_code, "pods in ballast-system, shop have the labels of agents" in done.stderr) == (1, True)
     assert not any("exec" in each for each in asked(folder))
     done = plugin(folder, "--ballast-namespace", "ballast-system", "explain", "db", FALSE="1")
     assert done.stdout == "told ballast explain -- db\n"

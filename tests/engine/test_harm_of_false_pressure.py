@@ -213,7 +213,7 @@ def test_a_small_guest_is_not_squeezed_so_far_that_it_counts_as_short(demand, mi
 class TestABalloonThatItsGuestDeflates:
     """As one does that reports memory as usable that it cannot give up, tmpfs for example."""
 
-    @pytest.mark.parametrize("window", [5, 120])
+    @pytest.mark.parametrize("window", [pytest.param(5, marks=pytest.mark.slow), 120])
     def test_is_not_pumped_up_and_down(self, window):
         guest = ScriptedGuest("tmpfs", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
         world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": window})]).tick(WARM_UP)

@@ -57,7 +57,7 @@ class TestGuestThatReportsSeldom:
         assert self.looks(period) <= self.looks(1) + first_samples
         assert lived(period).notices() == []
 
-    @pytest.mark.parametrize("period", [30, 120])
+    @pytest.mark.parametrize("period", [30, pytest.param(120, marks=pytest.mark.slow)])
     def test_is_looked_at_for_others_only_when_it_may_have_reported(self, period):
         donor, starving = ScriptedGuest("donor", 800, 1600, period=period), ScriptedGuest("starves", 800, 1600)
         world = ScriptedNode([donor, starving], [default_policy(budget={"maximum": "3Gi"})]).tick(300)
