@@ -1,6 +1,7 @@
 """What `./hack/release` leaves in its folder is the same each time; each part is installed, used and removed once."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -138,7 +139,8 @@ class Machine:
         return run("dpkg", f"--root={self.root}", "--force-not-root", f"--log={self.root}/dpkg.log", *arguments)
 
     def run(self, *command: str) -> str:
-        return run("unshare", "--mount", "sh", "-ec", ENTER, "sh", self.root, *command)
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}  # what it runs adds no files
+        return run("unshare", "--mount", "sh", "-ec", ENTER, "sh", self.root, *command, env=environment)
 
     def files(self) -> set[str]:
         """But for dpkg's own."""
