@@ -1,6 +1,7 @@
 """The CRDs say what the models say, field by field. Whether they act alike is shown on a real API server."""
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "maxItems", "maxProper
 Schema = dict[str, Any]
 
 
+@cache
 def crd(name: str) -> Schema:
     document: Schema = yaml.safe_load((CRDS / f"{name}.ballast.dev.yaml").read_text())
     return document

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -111,6 +112,7 @@ def _written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+@cache
 def status(kind: str) -> Schema:
     """The schema of a CRD's status."""
     crd = yaml.safe_load((ROOT / "crds" / f"{kind}.ballast.dev.yaml").read_text())

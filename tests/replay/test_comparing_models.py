@@ -64,6 +64,7 @@ def test_intervals_hold_their_value_and_come_out_the_same_each_time() -> None:
             assert estimate.low <= estimate.value <= estimate.high
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_processor")
 def test_a_ratio_to_a_last_value_that_never_errs_has_an_infinite_end() -> None:
     """One jump before a block, which by then is seen whole: there only OLS, which remembers it, still errs."""
