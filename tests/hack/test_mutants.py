@@ -146,7 +146,6 @@ class TestAccepted:
         with pytest.raises(AcceptedError, match=r"accepted\.toml"):
             read(path)
 
-    @pytest.mark.slow
     def test_the_projects_own_list_matches_its_code(self):
         path = ROOT / "tests" / "mutants_accepted.toml"
         entries = read(path)
