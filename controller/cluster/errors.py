@@ -13,10 +13,10 @@ from controller.api.printable import cut, printable
 class ApiError(Exception):
     """A request that was not granted. `str()` is one line for people, with the address or the server's own words."""
 
-    def __init__(self, status: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
+    def __init__(self, status: int, reason: str, message: str, retry_after_s: float = 0.0) -> None:
         """`status` is the HTTP status, 0 without an answer; `reason` is Kubernetes' (`NotFound`), or ours without one.
 
-        `retry_after_s`: how long the server asks to be left alone, if it does.
+        `retry_after_s`: how long the server asks to be left alone; 0 where it does not.
         """
         super().__init__(message)
         self.status = status
@@ -129,15 +129,14 @@ LONGEST_PAUSE_S = 60.0
 """Most seconds that a server, or a proxy before it, may ask to be left alone for: whoever is an hour late is lost."""
 
 
-def _seconds(value: object) -> float | None:
-    """Retry-After in seconds; its other form, a date, is not used by Kubernetes."""
+def _seconds(value: object) -> float:
+    """Retry-After in seconds, 0 for what is no number; its other form, a date, is not used by Kubernetes."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
+        return 0.0
     try:
-        seconds = float(value)
+        return max(0.0, min(float(value), LONGEST_PAUSE_S))  # NaN is not more than 0
     except (ValueError, OverflowError):
-        return None
-    return min(seconds, LONGEST_PAUSE_S) if seconds >= 0 else None
+        return 0.0
 
 
 def _cause(error: BaseException) -> str:

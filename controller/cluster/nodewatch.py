@@ -72,7 +72,7 @@ class NodeWatch:
             if error.gone:
                 return FIRST_S
             self._away = error.unreachable
-            return self._retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
+            return self._retry.failed(error.reason, str(error), error.retry_after_s)
         return FIRST_S
 
     def _follow(self) -> None:

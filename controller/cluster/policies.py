@@ -151,7 +151,7 @@ class ClusterPolicies:
         except ApiError as error:
             if not self._listed:
                 self._remember()
-            return self._retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
+            return self._retry.failed(error.reason, _with_remedy(error), error.retry_after_s)
         if self._retry.worked() and watching:
             self._kopf.restart()
         if not listed:

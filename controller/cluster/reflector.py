@@ -113,7 +113,7 @@ class Reflector:
             self._tell(Disconnected(self._resource.kind))
         if error.gone:
             return FIRST_S
-        return self._retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
+        return self._retry.failed(error.reason, str(error), error.retry_after_s)
 
     def _hear(self) -> None:
         """The server has said something. Since when it had not, a connection that died silently does not tell."""

@@ -110,7 +110,7 @@ class Reporter:
         except ApiError as error:
             if error.not_found:
                 self._sent = None  # somebody deleted it
-            pause = self._state_retry.failed(error.reason, _with_remedy(error), error.retry_after_s or 0.0)
+            pause = self._state_retry.failed(error.reason, _with_remedy(error), error.retry_after_s)
             self._not_before["state"] = now + pause
             return pause
         return self._refresh_s
@@ -165,7 +165,7 @@ class Reporter:
         try:
             self._events.send(report_input.found, report_input.context.uid, now, _wall("microseconds"))
         except ApiError as error:
-            pause = self._event_retry.failed(error.reason, event_remedy(error), error.retry_after_s or 0.0)
+            pause = self._event_retry.failed(error.reason, event_remedy(error), error.retry_after_s)
             self._not_before["events"] = now + pause
         else:
             self._event_retry.worked()
@@ -178,7 +178,7 @@ class Reporter:
         try:
             self._client.merge(NODES, self._node, {"metadata": {"labels": {SHORT_LABEL: value}}})
         except ApiError as error:
-            pause = self._label_retry.failed(error.reason, str(error), error.retry_after_s or 0.0)
+            pause = self._label_retry.failed(error.reason, str(error), error.retry_after_s)
             self._not_before["label"] = now + pause
         else:
             self._label_retry.worked()

@@ -6,7 +6,7 @@ import ssl
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -218,7 +218,7 @@ def test_a_refusal_carries_the_servers_words(server, client):
 
 @pytest.mark.parametrize(
     ("said", "seconds"),
-    [("7", 7.0), ("3600", 60.0), ("inf", 60.0), ("nan", None), ("-1", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None)],
+    [("7", 7.0), ("3600", 60.0), ("inf", 60.0), ("nan", 0.0), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)],
 )
 def test_a_busy_server_says_when_to_come_back_within_reason(server, client, said, seconds):
     server.says(b"too many", 429, Retry_After=said)
@@ -465,6 +465,55 @@ def test_empty_lines_between_events_say_nothing(server, client):
     with pytest.raises(ApiError, match="ended a watch before its time"):
         events.extend(event.type for event in client.watch(NODES, "1"))
     assert events == ["ADDED", "ADDED"]
+
+
+def hang_up(handler: Any) -> None:
+    handler.close_connection = True
+
+
+def get(client: Client) -> None:
+    client.get(NODES, "a")
+
+
+def watch(client: Client) -> None:
+    list(client.watch(NODES, "7"))
+
+
+@pytest.mark.parametrize("ask", [get, watch])
+@pytest.mark.parametrize(
+    "answer",
+    [(200, {}, json.dumps(NODE).encode()), (404, {}, b"{}"), chunks(b"{", end=False), hang_up],
+    ids=["granted", "refused", "broken off", "none"],
+)
+def test_once_a_request_has_ended_no_timer_waits_for_its_end(server, client, answer, ask):
+    before = set(threading.enumerate())
+    server.answers.append(answer)
+    with suppress(ApiError):
+        ask(client)
+    timers = [each for each in set(threading.enumerate()) - before if isinstance(each, threading.Timer)]
+    for timer in timers:
+        timer.join(5)
+    assert not any(timer.is_alive() for timer in timers)
+
+
+@pytest.mark.parametrize("ask", [get, watch])
+def test_nothing_more_is_read_of_an_answer_that_is_too_large(server, client, ask):
+    """Its connection is closed, though the error may be kept for long."""
+    left = threading.Event()
+
+    def without_end(handler: Any) -> None:
+        handler.connection.settimeout(5)
+        handler.send_response(200)
+        handler.end_headers()
+        with suppress(ConnectionError):
+            while True:
+                handler.wfile.write(b" " * 2**16)
+        left.set()
+
+    server.answers.append(without_end)
+    with pytest.raises(ApiError, match="more than 8388608 bytes") as caught:
+        ask(client)
+    assert left.wait(10), caught.value
 
 
 def test_connections_that_are_silent_for_long_are_kept_alive(server):

@@ -340,7 +340,7 @@ class TestStatus:
     )
     def test_details_may_be_of_any_form(self, details):
         error = refused(503, json.dumps({"code": 14, "message": "no", "details": details}).encode())
-        assert (error.status, error.retry_after_s, str(error)) == (503, None, "no (503 ServiceUnavailable)")
+        assert (error.status, error.retry_after_s, str(error)) == (503, 0.0, "no (503 ServiceUnavailable)")
 
     @pytest.mark.parametrize("code", ["abc", None, [], {}, -1, 0, 10**400, 4.5, True])
     def test_a_code_that_is_none_is_an_error_of_the_server(self, code):

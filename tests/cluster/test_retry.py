@@ -173,7 +173,7 @@ def test_of_a_page_of_a_proxy_the_beginning_is_shown():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "pause"), [(0, 0.0), (1.5, 1.5), ("2", 2.0), (60, 60.0), (61, 60.0), (-1, None), (True, None)]
+    ("seconds", "pause"), [(0, 0.0), (1.5, 1.5), ("2", 2.0), (60, 60.0), (61, 60.0), (-1, 0.0), (True, 0.0)]
 )
 def test_a_pause_that_a_status_asks_for_is_bounded(seconds, pause):
     assert of_status({"code": 429, "details": {"retryAfterSeconds": seconds}}).retry_after_s == pause
