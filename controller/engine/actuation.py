@@ -181,8 +181,6 @@ def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats
     and more memory is on its way.
     """
     known = at.known
-    if not np.count_nonzero(wishes + hopes):
-        return wishes
     urgent, weight = known.in_need, known.inventory.weight
     granted = _in_turn(np.where(urgent, wishes, 0.0), weight, max(at.free, 0.0))
     granted = granted + _in_turn(np.where(urgent, 0.0, wishes), weight, max(at.free, 0.0) - float(granted.sum()))
