@@ -1,5 +1,6 @@
 """Sends what the node reports: the newest state, on change or now and then, and events for people."""
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -48,6 +49,19 @@ class ReportInput(NamedTuple):
     """Of the Node, as they are now."""
 
 
+class _SentReport(NamedTuple):
+    """What was written last, all of it. Times are monotonic seconds."""
+
+    told: Object
+    version: str
+    """The API server's, of the object."""
+    at: float
+    refresh_at: float
+    """When it is written again though nothing has changed."""
+    stood_at: float
+    """When it was last known to be as it was written."""
+
+
 class Reporter:
     """One thread that writes the node's own state, events and perhaps a label. `worker` is to be entered."""
 
@@ -70,21 +84,16 @@ class Reporter:
         self._state_retry = Retry("reporting the node's state")
         self._event_retry = Retry("writing events")
         self._label_retry = Retry("labelling the Node")
-        self._sent: Object | None = None
-        self._version = ""
-        self._stood_at = 0.0
-        self._sent_at = 0.0
-        self._refresh_s = 0.0
-        self._turned_at: float | None = None
-        self._apart_s = 0.0
-        self._looked_at = 0.0
-        self._not_before = {"state": 0.0, "events": 0.0, "label": 0.0}
+        self._sent: _SentReport | None = None
+        self._urgent_at: float | None = None
+        self._looked_at = float("-inf")
+        self._not_before: defaultdict[str, float] = defaultdict(float)
         self.worker = Worker("report", self.turn)
 
     def turn(self) -> float:
         """Send what is due. Returns the seconds until there may be more, if nothing is published before."""
         now = self._monotonic()
-        if self._looked_at and now - self._looked_at < GAP_S:
+        if now - self._looked_at < GAP_S:
             return self._looked_at + GAP_S - now
         self._looked_at = now
         report_input = self._report_input()
@@ -113,30 +122,28 @@ class Reporter:
             pause = self._state_retry.failed(error.reason, _with_remedy(error), error.retry_after_s)
             self._not_before["state"] = now + pause
             return pause
-        return self._refresh_s
+        return SETTLED_S
 
     def _send(self, told: Object, now: float) -> None:
         """Raises ApiError. The object is made, or given to another Node, before its status is written."""
-        before = self._sent
+        before = self._sent and self._sent.told
         if before is None or before["metadata"] != told["metadata"]:
             self._sent = None  # until all of it is written
             bare = {field: part for field, part in told.items() if field != "status"}
             before = self._client.apply(NODE_MEMORY_STATES, bare, field_manager=FIELD_MANAGER)
         told = aged(told, before)
         stored = self._client.apply(NODE_MEMORY_STATES, told, field_manager=FIELD_MANAGER, subresource="status")
-        self._version = version_of(stored)
+        self._sent = _SentReport(told, version_of(stored), now, now + spread(REFRESH_S), now)
+        self._urgent_at = None
         self._state_retry.worked()
-        self._sent, self._sent_at, self._refresh_s = told, now, spread(REFRESH_S)
-        self._stood_at, self._turned_at = now, None
 
     def _look_after(self, now: float) -> None:
         """Now and then, find out whether what was sent still stands; if not, it is to be sent again."""
-        if self._sent is None or now < self._stood_at + STANDS_S:
+        sent = self._sent
+        if sent is None or now < sent.stood_at + STANDS_S:
             return
-        if self._stored_version() != self._version:
-            self._sent = None
+        self._sent = sent._replace(stood_at=now) if self._stored_version() == sent.version else None
         self._state_retry.worked()
-        self._stood_at = now
 
     def _stored_version(self) -> str:
         """Of the state in the API server; empty without it."""
@@ -150,14 +157,15 @@ class Reporter:
 
     def _due(self, told: Object, now: float) -> float:
         """When this is to be written."""
-        if self._sent is None:
+        sent = self._sent
+        if sent is None:
             return now
-        if urgent(told) != urgent(self._sent):
-            if self._turned_at is None:
-                self._turned_at, self._apart_s = now, part_of(HERD_S)
-            return max(self._sent_at + URGENT_S, self._turned_at + self._apart_s)
-        self._turned_at = None
-        return self._sent_at + (SETTLED_S if settled(told) != settled(self._sent) else self._refresh_s)
+        if urgent(told) != urgent(sent.told):
+            if self._urgent_at is None:
+                self._urgent_at = now + part_of(HERD_S)
+            return max(sent.at + URGENT_S, self._urgent_at)
+        self._urgent_at = None
+        return sent.at + SETTLED_S if settled(told) != settled(sent.told) else sent.refresh_at
 
     def _tell_events(self, report_input: ReportInput, now: float) -> None:
         if now < self._not_before["events"]:
