@@ -1,8 +1,10 @@
 """What is known of the cluster's policies, whoever told of them: lists, the watch, the cache."""
 
+import asyncio
 import errno
 import logging
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,12 @@ from fake_api import AWAY, FakeApi, policy
 from controller.api.documents import Loaded
 from controller.cluster.cache import FILE, Cache
 from controller.cluster.errors import ApiError
+from controller.cluster.kopfwatch import StopFlag
 from controller.cluster.policies import CACHE_S, RELIST_S, ClusterPolicies
 from controller.cluster.resources import Object
 from controller.cluster.store import PolicyStore, load_here
 from controller.engine.ownership import NodeIdentity
+from lab.daemons import until
 
 NODE = NodeIdentity("here", eviction=100)
 
@@ -411,6 +415,28 @@ def test_the_cache_is_written_only_when_something_changed(source, tmp_path):
     source.policies.told("ADDED", policy("b", 500))
     assert (tmp_path / FILE).stat().st_ino != written
     assert [each.name for each in tmp_path.iterdir()] == [FILE]
+
+
+def test_threads_learn_of_node_and_policies_and_watch_until_the_end(tmp_path):
+    api = FakeApi()
+    api.set_node(tier="gold")
+    api.set(policy("a", 1))
+    watches: list[StopFlag] = []
+
+    def watch(_load: object, _tell: object, stop: StopFlag) -> None:
+        async def ended() -> None:
+            with stop.in_loop() as flag:
+                watches.append(stop)
+                await flag.wait()
+
+        asyncio.run(ended())
+
+    policies = ClusterPolicies(api, object, NODE, Cache(tmp_path, "here"), lambda: None, lambda: 0.0, watch)
+    before = set(threading.enumerate())
+    with policies:
+        until(lambda: watches and policies.current()[1], 30, "node and policies are known, and watched")
+        assert policies.node.labels == {"tier": "gold"}
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_first_list_that_comes_after_the_end_begins_nothing(source):
