@@ -418,7 +418,7 @@ def _failed(server: str, answer: _Answer, error: Exception) -> ApiError:
     """Why an answer could not be read."""
     if answer.deadline.passed:
         return late(server)
-    if isinstance(error, ValueError) and not isinstance(error, urllib3.exceptions.HTTPError):
+    if isinstance(error, ValueError):
         message = f"API server {server}: {error}; is a proxy in between?"
         return ApiError(answer.response.status, "InvalidAnswer", message)
     return unreachable(server, error)

@@ -460,6 +460,8 @@ HOST_PRESSURE = {"reading": HostReading(4096 * MIB, 0.0, pressure=True)}
         (200, 300, {"pressure": pressed(LOW), "settings": {"minimum": 300 * MIB}}, 97, False, Reason.PRESSURE_GROW),
         (200, 300, {"settings": {"minimum": 300 * MIB}}, 250, False, Reason.LIMITS),
         (400, 300, {"settings": {"ceiling": 300 * MIB}, "host": HOST_PRESSURE}, 97, True, Reason.LIMITS),
+        (400, 300, {"settings": {"ceiling": 300 * MIB}, "pressure": pressed(LOW)}, 97, True, Reason.LIMITS),
+        (400, 300, {"settings": {"ceiling": 300 * MIB}, "growth": {"short": True}}, 97, True, Reason.LIMITS),
         (200, 300, {"settings": {"minimum": 201 * MIB}}, 97, False, Reason.SPARE_LENT),
         (200, 300, {}, 201, False, Reason.FORECAST_GROW),
         (200, 300, {}, 200, False, Reason.SPARE_LENT),
