@@ -284,6 +284,17 @@ def test_kopf_writes_nothing_scans_nothing_and_gives_each_request_up_in_time():
     assert [*settings.networking.error_backoffs] == [min(2**number, 8) for number in range(6)]
 
 
+def test_kopf_talks_to_no_other_operators_and_watches_all_namespaces(monkeypatch):
+    given: dict[str, Any] = {}
+
+    async def operator(**options: Any) -> None:
+        given.update(options)
+
+    monkeypatch.setattr("kopf.operator", operator)
+    run_kopf(Configuration, lambda *_: None, StopFlag())
+    assert (given["standalone"], given["clusterwide"]) == (True, True)
+
+
 def test_without_a_token_or_a_proxy_kopf_sends_none():
     connection = _connection(Configuration(host="http://127.0.0.1:1"))
     assert (connection.scheme, connection.token, connection.proxy_url, connection.insecure) == (None, None, None, False)

@@ -120,8 +120,9 @@ def test_an_event_that_changes_nothing_of_the_policy_wakes_nobody(source):
 def test_the_list_repairs_what_the_watch_missed(source):
     source.know(policy("a", 1), policy("b", 2))
     source.api.set(policy("b", 2))
+    woken = source.woken
     assert RELIST_S * 0.8 <= source.policies.relist() <= RELIST_S * 1.2
-    assert source.names() == ["b"]
+    assert (source.names(), source.woken) == (["b"], woken + 1)
 
 
 def test_when_a_watch_begins_what_it_missed_is_listed(source):
@@ -276,6 +277,12 @@ def test_an_agent_started_while_the_api_server_is_away_goes_on_with_what_was_kno
     assert [(each.name, each.spec.mode) for each in after.policies.current()[1]] == [("a", "Enforce")]
     assert (after.policies.node.labels, after.policies.node_uid) == ({"tier": "gold"}, "node-uid")
     assert (after.policies.awaited, after.woken) == ("", 1)
+
+
+def test_what_the_cache_knows_is_not_lost_when_the_node_is_heard_before_the_list(tmp_path):
+    ManualPolicies(tmp_path).know(policy("a", 1))
+    ManualPolicies(tmp_path).policies.node_told({"name": "here", "uid": "u", "labels": {}, "withheld": 0})
+    assert [each["metadata"]["name"] for each in Cache(tmp_path, "here").read().policies] == ["a"]
 
 
 def test_the_cache_does_not_count_when_the_api_server_answers(tmp_path):
