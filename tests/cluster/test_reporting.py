@@ -1,5 +1,6 @@
 """What a node reports, how large it may be, and when it is written."""
 
+import copy
 import json
 import uuid
 from dataclasses import replace
@@ -12,10 +13,11 @@ from fake_api import AWAY, FakeApi
 from controller.api.nodestate import NodeMemoryState
 from controller.api.policy import MemoryPolicy, Metadata
 from controller.api.printable import SHOWN_NAME
+from controller.cluster import reporter
 from controller.cluster.errors import ApiError
 from controller.cluster.findings import HOST_PRESSURE, NOTE_BYTES, Finding, findings
 from controller.cluster.nodeevents import QUIET_S, REPEAT_S, NodeEvents
-from controller.cluster.report import MAXIMUM_SIZE, Context, report, urgent
+from controller.cluster.report import MAXIMUM_SIZE, Context, report, settled, urgent
 from controller.cluster.reporter import (
     GAP_S,
     HERD_S,
@@ -221,6 +223,19 @@ def test_policies_stand_in_the_order_in_which_a_person_should_look_at_them():
     assert names == ["pd", "pe", "pc", "pb", "pa"]
 
 
+def test_a_report_counts_bytes_and_not_how_json_could_spell_them():
+    seen = state([f"{number}-{'ü' * 45}" for number in range(10)], [policy("all", "*")])
+    seen.observation.demand[:] = 600 * MIB
+    assert len(report(seen, context(seen), AT)["status"]["worstDomains"]) == 10
+
+
+@pytest.mark.parametrize("policies", [49, 58, 67])
+def test_a_report_of_which_the_brief_ones_fill_the_room_does_not_exceed_it(policies):
+    """With so many there is less left than one of them takes."""
+    told = json.dumps(report(*crowded(policies), AT), separators=(",", ":"), ensure_ascii=False)
+    assert len(told.encode()) <= MAXIMUM_SIZE
+
+
 def test_domains_are_left_out_before_policies_are_told_in_brief():
     seen = state([f"{number}-{'x' * 90}" for number in range(10)], [policy(f"p{n}", f"{n}-*") for n in range(5)])
     seen.observation.demand[:] = 600 * MIB
@@ -254,6 +269,18 @@ def test_a_generation_that_is_told_in_brief_is_told_at_once():
     newer = about.in_force[name].model_copy(update={"generation": 99})
     after = report(seen, about._replace(in_force={**about.in_force, name: newer}), AT)
     assert urgent(after) != urgent(before)
+
+
+def test_of_what_is_told_in_brief_generation_and_conflicts_are_told_at_once_and_counts_of_domains_in_their_time():
+    before = report(*crowded(60), AT)
+    key = min(before["status"]["briefPolicies"])
+    soon = []
+    for place in range(5):
+        after = copy.deepcopy(before)
+        after["status"]["briefPolicies"][key][place] += 1
+        assert settled(after) != settled(before)
+        soon.append(urgent(after) != urgent(before))
+    assert soon == [True, False, False, True, False]
 
 
 class ManualReporter:
@@ -349,6 +376,15 @@ def test_what_all_nodes_have_to_say_at_once_is_spread():
     told = [sum(len(manual.after(GAP_S)) for manual in desks) for _ in range(int(HERD_S / GAP_S) + 1)]
     assert sum(told) == len(desks)
     assert max(told) <= len(desks) / 2
+
+
+def test_a_change_that_was_taken_back_does_not_hasten_the_next(manual, monkeypatch):
+    monkeypatch.setattr(reporter, "part_of", lambda seconds: seconds)
+    manual.after(SETTLED_S)
+    for generation, seconds in ((2, GAP_S), (1, HERD_S), (3, GAP_S)):
+        manual.context = context(manual.state, all=generation)
+        assert manual.after(seconds) == []
+    assert manual.after(HERD_S) == [STATE]
 
 
 def test_domains_that_are_never_at_rest_cost_a_write_a_minute(manual):
@@ -487,6 +523,13 @@ def test_a_label_that_somebody_changed_or_that_was_left_behind_is_put_right(shor
     assert label_of(manual) == {SHORT_LABEL: right}
 
 
+def test_a_label_is_not_written_again_before_the_node_can_have_told_of_it():
+    manual = ManualReporter(label_node=True)
+    manual.context = manual.context._replace(short="guests need more")
+    assert manual.after(URGENT_S).count(LABELLED) == 1
+    assert LABELLED in manual.after(GAP_S)
+
+
 def test_a_node_is_not_labelled_unless_that_is_wanted(manual):
     manual.context = manual.context._replace(short="guests need more")
     assert LABELLED not in manual.after(600)
@@ -571,6 +614,17 @@ def test_events_that_could_not_be_written_do_not_keep_the_state_back(manual):
     assert manual.after(URGENT_S) == [STATE]
     manual.api.create = create
     assert EVENT in manual.after(20)
+
+
+def test_events_that_cannot_be_written_are_said_again_after_some_that_could(manual, caplog):
+    create = manual.api.create
+    for found in "Stuck", "Degraded":
+        manual.found = [Finding(found, "a", 0.0)]
+        manual.api.create = lambda *_, **__: (_ for _ in ()).throw(AWAY)
+        manual.after(GAP_S)
+        manual.api.create = create
+        assert EVENT in manual.after(20)
+    assert [message.startswith("writing events: ") for message in caplog.messages] == [True, True]
 
 
 @pytest.mark.parametrize("error", [ApiError(422, "Invalid", "too long"), ApiError(403, "Forbidden", "no")])

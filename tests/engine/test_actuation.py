@@ -146,6 +146,12 @@ def test_left_over_is_what_is_free_beyond_the_pool(free: float, to: float) -> No
     assert goes(of, plan(of, 300), saving=0.0) == same(to)
 
 
+@pytest.mark.parametrize(("free", "to"), [(15, NAN), (16, 116)])
+def test_less_than_the_threshold_is_not_left_over(free: float, to: float) -> None:
+    of = node(100, free=free, settings={"threshold": 16 * MIB})
+    assert goes(of, plan(of, 300), saving=0.0) == same(to)
+
+
 def test_what_is_wished_for_is_not_left_over() -> None:
     of = node(100, 100, free=150)
     assert goes(of, plan(of, 300, 180), saving=np.array([0.0, np.inf])) == same(170, 180)

@@ -58,6 +58,24 @@ def test_a_small_guest_needs_more_to_keep_clear_of_having_nothing_left(demand: f
     assert a_plan(2000, demand, tuning=Tuning()).need == pytest.approx(mib(need))
 
 
+@pytest.mark.parametrize(
+    ("ended_ago", "other", "need"),
+    [
+        (9, PressureLevel.NONE, 400),
+        (9, PressureLevel.LOW, 400),
+        (9, PressureLevel.SHORT, 300 / 0.97),
+        (10, PressureLevel.NONE, 300 / 0.97),
+    ],
+    ids=["alone", "another a little short", "another short", "over"],
+)
+def test_a_guest_that_was_short_keeps_what_eases_it_for_a_while_unless_another_is_shorter(
+    ended_ago: float, other: PressureLevel, need: float
+) -> None:
+    """300 MiB in use, and a quarter of 400 free."""
+    pressure = pressed(PressureLevel.NONE, other) | {"ended_at": [NOW - ended_ago, -np.inf], "hold": 10.0}
+    assert planned(known(mib(500, 200), mib(300, 97), pressure=pressure)).need[0] == pytest.approx(need * MIB)
+
+
 def test_wanted_is_the_upper_forecast_and_headroom_within_the_limits() -> None:
     given = {"estimate": {"upper": mib(120, 120, 120)}}
     settings = {"headroom_fraction": [0.1, 0.1, 0.0], "ceiling": mib(1024, 125, 1024)}

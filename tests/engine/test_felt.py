@@ -250,6 +250,12 @@ class TestDoubt:
         claimed = guest(of=felt(225))
         assert guest(claimed, felt(225), fresh=True, sent_at=NOW - 1).doubt == 0
 
+    def test_what_one_guest_tells_says_nothing_of_another(self):
+        claimed = rows(Growth, 2, claimed=95 * MIB, claimed_at=NOW, claimed_from=100 * MIB, resident=225 * MIB)
+        seen = rows(Observation, 2, **SEEN | {"sent_at": [NOW + 2, NOW - 10]})
+        made = feel(claimed, Felt.empty(), seen, rows(Balloon, 2), inventory(2), NOW + 2, TUNING)
+        assert made.doubt.tolist() == [5, 0]
+
 
 class TestBursts:
     """A guest took 60 MiB in a second, and was felt to be short."""

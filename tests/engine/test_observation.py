@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scripted_node import MIB, ScriptedGuest, ScriptedNode
-from stages import plain
+from stages import plain, rows
 
 from controller.engine.observation import Observation, accrue, observe
 from controller.engine.phases import Balloon, PhaseEvent
@@ -86,6 +86,12 @@ def test_a_guest_is_short_or_has_slack_never_both():
     added, shortfall, slack = accrue(seen, np.array([True]), 2.0)
     assert (shortfall, slack) == (2 * MIB, 0)
     assert (one(added.shortfall_time), one(added.slack_time)) == (2 * MIB, 0)
+
+
+def test_of_a_guest_that_does_not_count_or_has_told_nothing_no_shortfall_is_summed_up():
+    seen = rows(Observation, 3, allocation=100 * MIB, demand=[101 * MIB, 101 * MIB, np.nan])
+    added, shortfall, slack = accrue(seen, np.array([True, False, True]), 2.0)
+    assert (shortfall, slack, added.shortfall_time.tolist()) == (2 * MIB, 0, [2 * MIB, 0, 0])
 
 
 def test_a_sample_is_as_old_as_its_statistics_not_as_its_look():
