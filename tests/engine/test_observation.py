@@ -10,7 +10,7 @@ from stages import plain, rows
 from controller.engine.observation import Observation, accrue, observe
 from controller.engine.phases import Balloon, PhaseEvent
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import Snapshot
+from controller.engine.snapshot import RunState, Snapshot
 from controller.engine.tuning import Tuning
 
 NOW = 1000.0
@@ -86,6 +86,12 @@ def test_a_guest_is_short_or_has_slack_never_both():
     added, shortfall, slack = accrue(seen, np.array([True]), 2.0)
     assert (shortfall, slack) == (2 * MIB, 0)
     assert (one(added.shortfall_time), one(added.slack_time)) == (2 * MIB, 0)
+
+
+def test_a_guest_that_has_ended_has_no_size_and_hides_none():
+    world = ScriptedNode([ScriptedGuest("ended", 500, 2000), ScriptedGuest("runs", 500, 1000)], policies=[policy()])
+    world.guests["ended"].run_state = RunState.NOT_RUNNING
+    assert world.tick().state.observation.allocation.tolist() == [0, 1000 * MIB]
 
 
 def test_of_a_guest_that_does_not_count_or_has_told_nothing_no_shortfall_is_summed_up():
