@@ -67,9 +67,10 @@ def choose(at: Situation) -> Moves:
     known, plan = at.known, at.plan
     size, base = known.observation.allocation, known.going_to
     wishes, hopes = _wishes(at, base)
-    still = plan.movable & ~known.balloon.under_way & (wishes + hopes == 0)
+    asks = (wishes > 0) | (hopes > 0)
+    still = plan.movable & ~known.balloon.under_way & ~asks
     returns, shrink, less = _shrinks(at, still, wishes)
-    if not np.count_nonzero((wishes + hopes > 0) | shrink | known.turning):  # mostly so
+    if not np.count_nonzero(asks | shrink | known.turning):  # mostly so
         return Moves(shrink, shrink, size, _why_kept(at, shrink, known.gives), shrink, shrink)
     # Memory is taken on the word of a sample that is new enough, and of the present allocation. A released domain is
     # looked at seldom, and may send no statistics any more.
