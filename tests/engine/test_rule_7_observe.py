@@ -115,3 +115,17 @@ def test_a_guest_is_looked_at_soon_after_a_proposal_as_after_a_change():
     assert proposed - world.looks[-2][0] > 1
     world.tick()
     assert world.looks[-1] == (proposed + 1, "idle")
+
+
+def test_a_guest_that_is_observed_would_get_what_one_that_is_changed_does_not_need():
+    whole = {"spare": "Share", "budget": {"reserve": "0", "reservePercent": 0}}
+    watches = policy("watches", mode="Observe", domainSelector={"names": ["watched"]}, priority=1, **whole)
+    world = node(
+        ScriptedGuest("watched", 900, 1000),
+        ScriptedGuest("changed", 200, 3000, maximum=3000),
+        policies=[watches, policy("acts", **whole)],
+        host_mib=4000,
+    ).tick(20)
+    world.guests["watched"].demand = 995
+    world.tick(3)
+    assert (world.reason("watched"), world.actions()) == (Reason.AWAITING_MEMORY, [])
