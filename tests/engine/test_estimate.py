@@ -259,6 +259,11 @@ def test_each_domain_is_fitted_by_its_own_policys_model(monkeypatch: pytest.Monk
     assert line.level.tolist() == [20.0, 10.0, 10.0, 20.0, 10.0]
 
 
+def test_a_domain_between_those_that_are_fitted_is_left_out() -> None:
+    history = History.empty(3).append(np.arange(3), NOW, mib(1, 2, 3))
+    assert estimating.fit(history, inventory(3), np.array([0, 2]), NOW).level.tolist() == mib(1, 3).tolist()
+
+
 @pytest.mark.parametrize(("level", "upper"), [(70, 100), (130, 130)])
 def test_the_upper_forecast_is_not_below_present_demand(level: float, upper: float) -> None:
     listed = replace(inventory(1), models=(Constant(level * MIB),))

@@ -195,11 +195,12 @@ def test_an_observation_is_never_written_into():
     assert plain(before) == kept
 
 
-def test_a_sample_of_a_balloon_that_shrinks_tells_of_pressure_at_once():
+def test_a_sample_of_a_balloon_that_shrinks_tells_of_pressure_at_once_and_ends_the_word_of_the_last_fresh_one():
     driver = ObservationStage()
     driver.look(NOW - 1)
     driver.balloon = replace(driver.balloon, target=np.array([500 * MIB]), last_at=np.array([NOW]))
-    assert one(driver.look(NOW).telling) is True
+    seen = driver.look(NOW)
+    assert (one(seen.telling), one(seen.reported_at)) == (True, -np.inf)
 
 
 def test_statistics_from_before_the_last_look_may_be_of_another_size_others_are_not():
