@@ -55,6 +55,7 @@ def test_what_could_not_be_written_is_written_as_soon_as_it_can_be(broken, monke
     monkeypatch.undo()
     broken.write(SECOND)
     assert (broken.read(), names(tmp_path)) == (SECOND, [FILE])
+    broken.write(FIRST)
     assert caplog.messages[1:] == [f"{tmp_path / FILE}: written again"]
 
 
