@@ -291,7 +291,7 @@ def test_kopf_talks_to_no_other_operators_and_watches_all_namespaces(monkeypatch
         given.update(options)
 
     monkeypatch.setattr("kopf.operator", operator)
-    run_kopf(Configuration, lambda *_: None, StopFlag())
+    run_kopf(Configuration, lambda *_: None, Stop())
     assert (given["standalone"], given["clusterwide"]) == (True, True)
 
 

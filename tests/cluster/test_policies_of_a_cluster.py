@@ -1,6 +1,5 @@
 """What is known of the cluster's policies, whoever told of them: lists, the watch, the cache."""
 
-import asyncio
 import errno
 import logging
 import os
@@ -13,7 +12,7 @@ from fake_api import AWAY, FakeApi, policy
 from controller.api.documents import Loaded
 from controller.cluster.cache import FILE, Cache
 from controller.cluster.errors import ApiError
-from controller.cluster.kopfwatch import StopFlag
+from controller.cluster.kopfwatch import Stop
 from controller.cluster.policies import CACHE_S, RELIST_S, ClusterPolicies
 from controller.cluster.resources import Object
 from controller.cluster.store import PolicyStore, load_here
@@ -428,15 +427,13 @@ def test_threads_learn_of_node_and_policies_and_watch_until_the_end(tmp_path):
     api = FakeApi()
     api.set_node(tier="gold")
     api.set(policy("a", 1))
-    watches: list[StopFlag] = []
+    watches: list[Stop] = []
 
-    def watch(_load: object, _tell: object, stop: StopFlag) -> None:
-        async def ended() -> None:
-            with stop.in_loop() as flag:
-                watches.append(stop)
-                await flag.wait()
-
-        asyncio.run(ended())
+    def watch(_load: object, _tell: object, stop: Stop) -> None:
+        ended = threading.Event()
+        stop.add_done_callback(lambda _: ended.set())
+        watches.append(stop)
+        ended.wait()
 
     policies = ClusterPolicies(api, object, NODE, Cache(tmp_path, "here"), lambda: None, lambda: 0.0, watch)
     before = set(threading.enumerate())
