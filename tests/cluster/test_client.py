@@ -172,6 +172,12 @@ def test_a_list_comes_page_by_page(server, client):
     assert [asked[2].get("continue") for asked in server.asked] == [None, ["next"]]
 
 
+def test_an_empty_list_may_be_null(server, client):
+    """As Go writes a list that nobody made."""
+    server.says({"kind": "NodeList", "metadata": {"resourceVersion": "1", "continue": ""}, "items": None})
+    assert client.list(NODES) == ([], "1", "")
+
+
 def test_a_list_that_took_too_long_is_begun_again_once(server, client):
     gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
     for _ in range(2):

@@ -3,6 +3,7 @@
 import asyncio
 import http.server
 import json
+import logging
 import ssl
 import subprocess
 import threading
@@ -284,15 +285,17 @@ def test_kopf_writes_nothing_scans_nothing_and_gives_each_request_up_in_time():
     assert [*settings.networking.error_backoffs] == [min(2**number, 8) for number in range(6)]
 
 
-def test_kopf_talks_to_no_other_operators_and_watches_all_namespaces(monkeypatch):
+def test_kopf_talks_to_no_other_operators_watches_all_namespaces_and_logs_nothing(monkeypatch):
     given: dict[str, Any] = {}
 
     async def operator(**options: Any) -> None:
         given.update(options)
 
+    log = logging.getLogger("kopf")
+    log.setLevel(logging.NOTSET)
     monkeypatch.setattr("kopf.operator", operator)
     run_kopf(Configuration, lambda *_: None, Stop())
-    assert (given["standalone"], given["clusterwide"]) == (True, True)
+    assert (given["standalone"], given["clusterwide"], log.isEnabledFor(logging.ERROR)) == (True, True, False)
 
 
 def test_without_a_token_or_a_proxy_kopf_sends_none():

@@ -254,6 +254,13 @@ def test_there_is_room_for_seventy_policies_and_those_beyond_are_counted():
     assert status["policiesLeftOut"] > 0
 
 
+def test_where_there_is_room_for_nothing_else_all_are_told_in_brief():
+    seen, about = crowded(76)
+    seen.reason[:] = Reason.WITHIN_THRESHOLD
+    status = report(seen, about, AT)["status"]
+    assert (status["policies"], len(status["briefPolicies"]), status["policiesLeftOut"]) == ([], 76, 0)
+
+
 def test_a_policy_with_something_wrong_is_not_told_in_brief():
     seen, about = crowded(40)
     seen.reason[:] = Reason.STUCK
