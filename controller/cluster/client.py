@@ -45,9 +45,9 @@ MAXIMUM_LIST = 32 * 2**20
 """Bytes of a whole list that is kept, in pages: ten thousand ordinary policies."""
 MAXIMUM_PAGES = 2**30
 """Bytes of a whole list that is handed on page by page: a hundred thousand nodes, but no list without an end."""
-MAXIMUM_REFUSAL = 64 * 2**10
+MAXIMUM_REFUSAL = 65_536
 """Bytes that are read of an answer that says no."""
-_CHUNK = 64 * 2**10
+_CHUNK = 65_536
 """Bytes read at a time."""
 
 _APPLY = "application/apply-patch+yaml"

@@ -41,6 +41,9 @@ class TestAShrinkThatBringsNothing:
         assert not watch.fruitless
         assert watch.see(1000, 4055).fruitless
 
+    def test_is_found_after_one_that_worked(self):
+        assert ObservedDomain().see(4000, 4000).see(2500, 2500).see(1500, 2500, 2).fruitless
+
     def test_is_found_where_it_was_made_in_small_steps(self):
         watch = ObservedDomain().see(1000, 1050)
         for size in range(990, 700, -10):
