@@ -102,11 +102,11 @@ def held(balloon: Balloon, observation: Observation, inventory: Inventory, commi
 
     What QEMU holds is known from each domain's last look; while a job hides it, it may be any more. A balloon that has
     moved since, or is on its way, may have changed that by as much, and nobody tells: guests touch what they get when
-    they need it. One that was not looked at yet may hold all it may have. Memory that the kernel merged counts for each
-    guest that holds it. Of images of NVDIMM nobody tells how much is in memory.
+    they need it. Memory that the kernel merged counts for each guest that holds it. Of images of NVDIMM nobody tells
+    how much is in memory.
     """
     size, rss = np.fmax(observation.allocation, 0.0), np.where(inventory.resident, observation.rss, np.nan)
-    highest = np.where(observation.allocation == 0, 0.0, committed)
+    highest = np.where(size > 0, committed, 0.0)
     with_devices = highest + inventory.devices
     smallest = np.fmin(size, balloon.target)
     unanswered = balloon.phase == int(Phase.UNKNOWN)

@@ -805,7 +805,7 @@ class TestMemoryInTheHandsOfGuests:
             ({"rss": 1200.0 * MIB, "rss_size": 1000.0 * MIB, "rss_known": True}, 1000, 1000),
             ({"rss": 800.0 * MIB, "rss_size": 1000.0 * MIB, "rss_known": False}, 800, 1000),
             ({"allocation": 0.0, "rss": 800.0 * MIB, "rss_known": True}, 0, 0),
-            ({"allocation": np.nan}, 0, 4096),
+            ({"allocation": np.nan}, 0, 0),
         ],
     )
     def test_it_is_an_interval(self, seen, least, most):
