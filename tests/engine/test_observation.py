@@ -88,6 +88,12 @@ def test_a_guest_is_short_or_has_slack_never_both():
     assert (one(added.shortfall_time), one(added.slack_time)) == (2 * MIB, 0)
 
 
+def test_statistics_of_another_life_of_the_guest_do_not_count_and_what_qemu_holds_does():
+    guest = ScriptedGuest("guest", 500, 2000, reset_at=1.7e9 + NOW)
+    seen = ObservationStage(guest).look(NOW, updated=5)
+    assert (np.isnan(one(seen.stamp)), one(seen.rss_known), one(seen.rss)) == (True, True, 2000 * MIB)
+
+
 def test_a_guest_that_has_ended_has_no_size_and_hides_none():
     world = ScriptedNode([ScriptedGuest("ended", 500, 2000), ScriptedGuest("runs", 500, 1000)], policies=[policy()])
     world.guests["ended"].run_state = RunState.NOT_RUNNING
