@@ -247,7 +247,7 @@ def test_a_server_that_is_away_is_unreachable():
         ApiError, match=r"API server http://127.0.0.1:\d+ does not answer: connection refused"
     ) as caught:
         client.get(NODES, "a")
-    assert caught.value.unreachable
+    assert (caught.value.unreachable, caught.value.retry_after_s) == (True, 0)
 
 
 def test_a_server_that_says_nothing_is_given_up(server):
