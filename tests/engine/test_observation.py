@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted_node import MIB, ScriptedGuest, ScriptedNode
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
 from stages import plain, rows
 
 from controller.engine.observation import Observation, accrue, observe
