@@ -2,8 +2,10 @@
 
 import copy
 import json
+import random
 import uuid
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -375,7 +377,8 @@ def test_after_a_while_of_rest_a_change_is_told_within_seconds(manual):
     assert manual.after(HERD_S + GAP_S) == [STATE]
 
 
-def test_what_all_nodes_have_to_say_at_once_is_spread():
+def test_what_all_nodes_have_to_say_at_once_is_spread(monkeypatch):
+    monkeypatch.setattr(reporter, "part_of", partial(random.Random(1).uniform, 0.0))  # noqa: S311 - no secret
     desks = [ManualReporter() for _ in range(30)]
     for manual in desks:
         manual.after(SETTLED_S)
