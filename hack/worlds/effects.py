@@ -92,7 +92,7 @@ def sensitivity(results: Sequence[WorldResult]) -> str:
         elif all(map(_alike, means)):
             single.append(name)
         else:
-            rows.append(_row(f"`{name}`", stages[name], f"{value:.4g}", *(f"{mean:.2f}" for mean in means)))
+            rows.append(_row(f"`{name}`", stages[name], f"{value:.8g}", *(f"{mean:.2f}" for mean in means)))
     return "\n".join(
         (
             *rows,
