@@ -38,14 +38,14 @@ def main(parts: tuple[str, ...], json_file: Path | None) -> None:
     """Measure Ballast on this machine, with the baseline of each figure from the same run.
 
     \b
-    Parts; if none is named all but the last (20 minutes):
+    Parts; if none is named all but the last (35 minutes):
       engine       one step for 1,000 to 100,000 domains
       look         CPU of one look of the whole process at 1,000 domains
       away         the loop's longest turn with 1,000 domains of which 50 hang
       senses       CPU of feeling 1,000 domains between looks
       scrape       one scrape of /metrics at 1,000 domains
       memory       resident memory of the process
-      reaction     from a step of demand in a real guest to the memory it needs
+      reaction     from a step of demand in a real guest to the memory it needs (a quarter of an hour)
       returned     resident memory of guests whose workloads have ended (three minutes)
       connections  an agent with the libvirt of each of 110 pods (five minutes)
       idle         CPU of an agent with 50 stable domains (seven minutes)

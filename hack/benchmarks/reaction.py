@@ -51,12 +51,14 @@ def measure(shared: SharedGuests) -> list[Figure]:
         bursts = _under_ballast(shared, steppers, lambda stepper: stepper.bursts(BURSTS, BURST_CALM_S), {})
     with SharedGuests(REPORTING) as others, _steppers(others) as steppers:
         reporting = _under_ballast(others, steppers, lambda stepper: stepper.steps(STEPS), EVERY_SECOND)
+        felt = _under_ballast(others, steppers, lambda stepper: stepper.bursts(BURSTS, BURST_CALM_S), {})
         kills = sum(guest.evidence().oom_kills for guest in (*shared.guests, *others.guests))
     return [
         *_figures("looks every second", _joined(every_second), by_hand, GOALS_S),
         *_figures("the same, guests that report free pages", _joined(reporting), by_hand, GOALS_S),
         *_figures(f"default intervals, after {CALM_S:g} s calm", _joined(adaptive), by_hand, CALM_GOALS_S),
-        *(_burst(number, [each[number] for each in bursts], _joined(burst_by_hand)) for number in range(BURSTS)),
+        *_bursts("", bursts, burst_by_hand),
+        *_bursts(", guests that report free pages", felt, burst_by_hand),
         Figure(PART, "OOM kills in all these steps", kills, "", Baseline("what is right", 0), 0),
     ]
 
@@ -97,15 +99,22 @@ def _figures(case: str, reactions: Reactions, by_hand: Reactions, goals: Mapping
     ]
 
 
-def _burst(number: int, bursts: Sequence[Burst], by_hand: Sequence[Burst]) -> Figure:
-    """The most that was swapped out of the bursts of that number."""
-    rate = nearest_rank([each.rate for each in bursts], 50)
-    what = f"burst {number + 1} of {BURST_MIB} MiB, {rate:.0f} MiB/s, after {BURST_CALM_S:g} s calm: most swapped out"
-    hand = Baseline(
-        f"ordered by hand at once, {nearest_rank([each.rate for each in by_hand], 50):.0f} MiB/s: most",
-        max(each.swapped for each in by_hand),
-    )
-    return Figure(PART, what, max(each.swapped for each in bursts), "%", hand, SWAPPED_GOAL)
+def _bursts(whose: str, bursts: Sequence[Sequence[Burst]], by_hand: list[list[Burst]]) -> list[Figure]:
+    """What was swapped out of the first burst of each guest, of the second, and so on: the median, and the most."""
+    hand, figures = _joined(by_hand), []
+    for number, seen in enumerate(zip(*bursts, strict=True)):
+        what = (
+            f"burst {number + 1} of {BURST_MIB} MiB, {_rate(seen)}, after {BURST_CALM_S:g} s calm{whose}: swapped out"
+        )
+        baseline = Baseline(f"ordered by hand at once, {_rate(hand)}: most", max(each.swapped for each in hand))
+        swapped = [each.swapped for each in seen]
+        figures.append(Figure(PART, f"{what}, p50", nearest_rank(swapped, 50), "%", baseline))
+        figures.append(Figure(PART, f"{what}, most", max(swapped), "%", baseline, SWAPPED_GOAL))
+    return figures
+
+
+def _rate(bursts: Sequence[Burst]) -> str:
+    return f"{nearest_rank([each.rate for each in bursts], 50):.0f} MiB/s"
 
 
 def _figure(
