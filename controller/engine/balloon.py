@@ -162,8 +162,9 @@ def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, 
     )
     by_itself = event == int(PhaseEvent.DRIFTED)  # QEMU goes on to ask for what it was told
     drifted, reverted = by_itself | (event == int(PhaseEvent.DEFLATED)), event == int(PhaseEvent.REVERTED)
-    grew = resized & (size > np.where(balloon.under_way, balloon.progress, balloon.settled))
-    reverts = reverted | (grew & _gave(balloon, now, tuning))
+    rose = size > np.where(balloon.under_way, balloon.progress, balloon.settled)
+    took_back = rose & _gave(balloon, now, tuning)
+    reverts = reverted | (resized & took_back)
     given = (arrived & (target - size >= TOLERANCE)) | (failed & (target > size))
     balloon = balloon.put(
         arrived | failed | resized | drifted,
@@ -177,7 +178,7 @@ def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, 
     balloon = balloon.put(arrived & np.isneginf(balloon.reverted_at), backoff=0.0)
     backoff = (2 * balloon.backoff).clip(tuning.rest_first, tuning.rest_longest)
     balloon = balloon.put(failed, backoff=backoff, retry_at=now + backoff)
-    settling = drifted & ~(now >= balloon.settles_at) & ~_gave(balloon, now, tuning)
+    settling = drifted & ~(now >= balloon.settles_at) & ~took_back
     balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + inventory.deadline))
     balloon = balloon.put(resized, hold_until=now + np.maximum(inventory.stabilization, tuning.outside_hold))
     balloon = balloon.put(reverts, reverted_at=now)

@@ -47,7 +47,7 @@ class TestKinds:
         until(lambda: "FIELDS" in contract.kubectl(*explain, check=False), PUBLISHED_S, "schema published")
         explained = contract.kubectl(*explain)
         assert "What a domain gets in addition to the upper forecast." in explained
-        assert "An absolute size, such as 512Mi" in explained
+        assert "Added to the upper forecast, absolute. A size such as 512Mi" in explained
 
     @pytest.mark.parametrize("short", ["mpol", "nms", "ballast"])
     def test_short_names_and_the_category_work(self, contract, short):

@@ -97,7 +97,7 @@ class TestReleasedInstallation:
 
     def test_the_chart_asks_for_the_same_image(self, releases):
         rendered = run(binary("helm"), "template", "ballast", releases.named / CHART, "--kube-version=1.34")
-        assert re.findall(r"image: (.*)", rendered) == [f"{HOME}@{image_digest(releases.named)}"] * 2
+        assert re.findall(r'image: "(.*)"', rendered) == [f"{HOME}@{image_digest(releases.named)}"] * 2
 
     def test_the_wheel_runs(self, releases, tmp_path):
         (wheel,) = releases.plain.glob("*.whl")
