@@ -84,8 +84,9 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
         # Nobody can take minimums and present demand, nor what those have who are not Ballast's to move. A guest that
         # boots is about to give back what it does not need. It is the budget as the host is now that has to hold them,
         # not less for what the host may come to use.
-        silent = np.isnan(known.used) | (seen.trouble == int(Reason.BOOTING))
-        used = np.where(known.pressed, seen.allocation, np.where(silent, 0.0, known.used))
+        boots = np.isnan(seen.demand) & (known.now - seen.booted_at < tuning.boot_time)
+        unknown = np.isnan(known.used) | boots
+        used = np.where(known.pressed, seen.allocation, np.where(unknown, 0.0, known.used))
         indispensable = np.where(inventory.acted_on, np.maximum(used, bounds.minimum), committed)
         fits = float(indispensable.sum()) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
         planned[rows] = _filled(np.array([*levels, reach, weight]).take(rows, axis=1), fits, capacity, spread)

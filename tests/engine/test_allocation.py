@@ -348,19 +348,21 @@ def test_memory_for_those_in_need_is_shared_by_weight_where_minimums_do_not_fit(
 
 
 @pytest.mark.parametrize(
-    ("obstacle", "trouble", "demand", "fit"),
+    ("obstacle", "trouble", "demand", "ago", "fit"),
     [
-        (Reason.NONE, Reason.NONE, 97, True),
-        (Reason.HUGE_PAGES, Reason.NONE, 97, False),
-        (Reason.NONE, Reason.BOOTING, np.nan, True),
-        (Reason.NONE, Reason.NO_STATISTICS, np.nan, False),
+        (Reason.NONE, Reason.NONE, 97, np.inf, True),
+        (Reason.HUGE_PAGES, Reason.NONE, 97, np.inf, False),
+        (Reason.NONE, Reason.BOOTING, np.nan, 1, True),
+        (Reason.NONE, Reason.PAUSED, np.nan, 1, True),  # libvirt starts it so
+        (Reason.NONE, Reason.PAUSED, np.nan, np.inf, False),
+        (Reason.NONE, Reason.NO_STATISTICS, np.nan, 120, False),
     ],
 )
 def test_minimums_fit_where_others_could_give_up_what_they_have(
-    obstacle: Reason, trouble: Reason, demand: float, fit: bool
+    obstacle: Reason, trouble: Reason, demand: float, ago: float, fit: bool
 ) -> None:
     settings = {"minimum": mib(300, 0), "obstacle": [int(Reason.NONE), int(obstacle)]}
-    seen = {"trouble": [int(Reason.NONE), int(trouble)]}
+    seen = {"trouble": [int(Reason.NONE), int(trouble)], "booted_at": [-np.inf, NOW - ago]}
     of = known(mib(200, 600), mib(97, demand), settings=settings, seen=seen, budget=500 * MIB)
     plan = planned(of, [True, False])
     assert plan.minimums_fit is fit
