@@ -185,7 +185,12 @@ class VirtLauncher:
         with closing(self.connect()) as connection:
             (domain,) = connection.listAllDomains()
             uri = f"qemu+unix:///session?socket={PRIVATE}/{SOCKET}"
-            domain.migrateToURI3(uri, {libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW_MIB}, flags)
+            try:
+                domain.migrateToURI3(uri, {libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW_MIB}, flags)
+            except libvirt.libvirtError:
+                if connection.isAlive():
+                    raise
+                # The pod has ended with its guest, before its libvirt had answered.
 
     def hurry(self) -> None:
         """Its guest, on its way, goes as fast as it can from now on."""
