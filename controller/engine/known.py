@@ -79,9 +79,7 @@ class Known:
     @cached_property
     def used(self) -> Floats:
         """(n,) bytes: present demand and what keeps a guest out of reclaim, as far as known; at most what it has."""
-        demand = self.observation.demand
-        least = np.maximum(demand / (1.0 - self.tuning.low), demand + self.tuning.nothing_left_bytes)
-        return np.fmin(least, self.observation.allocation)
+        return np.fmin(out_of_reclaim(self.observation.demand, self.tuning), self.observation.allocation)
 
     @cached_property
     def useful(self) -> Floats:
@@ -152,6 +150,11 @@ class Known:
         demand = self.observation.demand[self.inventory.acted_on]
         told = demand[np.isfinite(demand)]
         return float(told.sum()) / len(told) if len(told) else 0.0
+
+
+def out_of_reclaim(demand: Floats | float, tuning: Tuning) -> Floats:
+    """(n,) bytes: `demand`, (n,) bytes, and what keeps a guest's kernel from reclaiming beside it; a scalar for one."""
+    return np.asarray(np.maximum(demand / (1.0 - tuning.low), demand + tuning.nothing_left_bytes))
 
 
 def bounds(inventory: Inventory, observation: Observation) -> Bounds:

@@ -8,6 +8,7 @@ from typing import Any
 
 from controller.api.printable import LONGEST_NAME, bounded
 from controller.engine.decision import Figures
+from controller.engine.known import out_of_reclaim
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 from controller.engine.tuning import Tuning
@@ -151,8 +152,7 @@ def _apart(seen: Figures) -> str:
         return f", as it may take {mib(seen.burst)} before more can arrive"
     if apart < 0:
         return ", the most it may have"
-    clear = max(seen.demand / (1 - TUNING.low), seen.demand + TUNING.nothing_left_bytes)
-    if clear + MIB < seen.wanted and abs(seen.wanted - seen.allocation) <= MIB:
+    if float(out_of_reclaim(seen.demand, TUNING)) + MIB < seen.wanted and abs(seen.wanted - seen.allocation) <= MIB:
         return ", all it has, which is not taken from it for now"
     return ", as with less its kernel would have to reclaim"
 
