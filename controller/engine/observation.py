@@ -65,6 +65,8 @@ class Observation(Table):
     """The guest's own time of them, wall clock."""
     sent_at: Floats = column(-np.inf)
     """When they were sent, or up to `ROUNDING` before."""
+    reported: Bools = column(False)
+    """This step brought new ones."""
     heard_at: Floats = column(-np.inf)
     """Last look that brought statistics, new ones or not: others than those were sent after it."""
     available: Floats = column(np.nan)
@@ -154,7 +156,7 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     """What is known after a look and the events since the last one. `balloon` is as before this step."""
     nobody = np.zeros(len(snapshot.inventory), dtype=np.bool_)
     choked = balloon.event == int(PhaseEvent.CHOKED)
-    before = observation = doubt(observation.having(fresh=nobody, telling=nobody), choked, now, tuning)
+    before = observation = doubt(observation.having(fresh=nobody, telling=nobody, reported=nobody), choked, now, tuning)
     if np.count_nonzero(np.isnan(observation.booted_at)):
         booted = np.maximum(snapshot.inventory.reset_at, snapshot.inventory.started_at)
         ago = np.maximum(snapshot.wall - booted, 0.0)  # not later than now, should the wall clock have been set back
@@ -183,7 +185,7 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
         moving = under_way & (balloon.shrinks(before.allocation) | (asked_ago >= EVENT_SPACING))
         telling = fresh | (sound & moving)
     observation = _breathe(observation, look, new_report, balloon.last_at, now, tuning)
-    observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now)
+    observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now, reported=new_report)
     if len(snapshot.events.rows):
         observation = observation.put(observation.allocation != measured.allocation, heard_at=-np.inf)
     return _freshen(_tell(observation, look, telling, tuning), look, fresh, snapshot.inventory, now)

@@ -16,6 +16,9 @@ from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 from controller.forecast.bound import FOREVER
 
+GRID = 0.25
+"""Seconds between moments at which looks fall due, at least."""
+
 ROUNDING = 1e-6
 """Part of a shortest interval that sums of seconds may be off by."""
 
@@ -27,6 +30,8 @@ class Polling(Table):
     next_look: Floats = column(-np.inf)
     """Due at once when new."""
     interval: Floats = column(0.0)
+    phase: Floats = column(0.0)
+    """Seconds by which looks come after multiples of the shortest interval: soon after the guest's reports."""
     stable: Bools = column(False)
     reallocations: Floats = column(0.0)
     """A sliding count: a move counts less by 1/e after each `stability.windowSeconds`."""
@@ -68,8 +73,18 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
         interval = np.where(fresh, interval, np.maximum(polling.interval, shortest))
         wait = np.where(fresh, wait, _until_news(known))
     wait = np.where(inventory.obstacle != int(Reason.NONE), longest, wait)
-    next_look = aligned(now + wait, shortest)
-    return faded.put(looked, stable=stable, interval=interval, next_look=next_look, looks=polling.looks + 1)
+    phase = _phase(polling, known)
+    next_look = aligned(now + wait, shortest, phase)
+    looks = polling.looks + 1
+    return faded.put(looked, stable=stable, interval=interval, phase=phase, next_look=next_look, looks=looks)
+
+
+def _phase(polling: Polling, known: Known) -> Floats:
+    """(n,) seconds, of looks to come: earlier little by little while what they find may be old, and later by one step
+    of the grid where they found nothing new, having come just before it."""
+    observation = known.observation
+    early = np.where(known.now - observation.sent_at >= GRID, -GRID / 16, 0.0)
+    return np.where(observation.reported, polling.phase + early, polling.phase + GRID)
 
 
 def _until_news(known: Known) -> Floats:
@@ -98,7 +113,7 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     if not np.count_nonzero(moved | unverified):
         return polling
     shortest = inventory.interval_minimum
-    soon = np.minimum(polling.next_look, aligned(now + shortest, shortest))
+    soon = np.minimum(polling.next_look, aligned(now + shortest, shortest, polling.phase))
     counted = _faded(polling, inventory, moved, now)
     hurried = counted.put(
         moved, interval=shortest, next_look=soon, reallocations=counted.reallocations + (moved & for_itself)
@@ -108,12 +123,14 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     return hurried.put(unverified, next_look=np.minimum(hurried.next_look, np.fmax(now, next_report)))
 
 
-def aligned(time: Floats, shortest: Floats) -> Floats:
-    """(n,) seconds on the engine's clock: looks of all domains meet, at multiples of their shortest interval.
+def aligned(time: Floats, shortest: Floats, phase: Floats) -> Floats:
+    """(n,) seconds on the engine's clock: looks of many domains meet, at multiples of their shortest interval, and so
+    many steps of `GRID` later.
 
     What is due together is one call to libvirt and one step. A look comes up to one shortest interval early for it.
     """
-    return np.asarray(np.floor(time / shortest + ROUNDING) * shortest)
+    later = np.floor(phase / GRID + ROUNDING) * GRID
+    return np.asarray(np.floor((time - later) / shortest + ROUNDING) * shortest + later)
 
 
 def _faded(polling: Polling, inventory: Inventory, where: Bools, now: float) -> Polling:
