@@ -64,7 +64,7 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     """The plan for the `movable` domains; the others keep what they have, or are getting: `committed` (n,) bytes."""
     seen, inventory, bounds, host, tuning = known.observation, known.inventory, known.bounds, known.host, known.tuning
     need, weight = _need(known), inventory.weight
-    demand = np.maximum(need, np.fmin(seen.demand, bounds.top))
+    demand = np.maximum(need, np.fmin(known.demand, bounds.top))
     wanted = np.fmax(np.minimum(np.fmax(known.foreseen, known.eased), bounds.top), demand)
     searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))

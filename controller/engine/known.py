@@ -77,9 +77,18 @@ class Known:
         return np.where(self.pressure.samples > 0, np.fmin(seen.allocation, seen.told_size), seen.allocation)
 
     @cached_property
+    def demand(self) -> Floats:
+        """(n,) bytes: of the newest fresh sample, and what the guest has come to use since then, while its balloon
+        moves. One whose balloon counts as used does not tell that.
+        """
+        seen = self.observation
+        risen = np.where(self.inventory.autodeflate, 0.0, np.fmax(seen.used - seen.used_then, 0.0))
+        return seen.demand + risen
+
+    @cached_property
     def used(self) -> Floats:
         """(n,) bytes: present demand and what keeps a guest out of reclaim, as far as known; at most what it has."""
-        return np.fmin(out_of_reclaim(self.observation.demand, self.tuning), self.observation.allocation)
+        return np.fmin(out_of_reclaim(self.demand, self.tuning), self.observation.allocation)
 
     @cached_property
     def useful(self) -> Floats:
@@ -104,8 +113,10 @@ class Known:
 
     @cached_property
     def turning(self) -> Bools:
-        """(n,) guests that have come under pressure, swap out, or are felt to grow, while they shrink."""
-        return np.asarray((self.in_need | self.pressure.robbed) & self.shrinking)
+        """(n,) guests that have come under pressure, swap out, are felt to grow, or use more than they are to be left
+        with, while they shrink.
+        """
+        return np.asarray((self.in_need | self.pressure.robbed | (self.used > self.balloon.target)) & self.shrinking)
 
     @cached_property
     def follows(self) -> Bools:

@@ -91,6 +91,8 @@ class Observation(Table):
     demand: Floats = column(np.nan)
     change: Floats = column(0.0)
     """Bytes by which demand differs from the fresh sample before."""
+    used_then: Floats = column(np.nan)
+    """`used` of it."""
     doubtful: Floats = column(0.0)
     """Of what it counts as usable, so much is neither free nor page cache (mostly slab, which a kernel frees object by
     object, and seldom whole pages as soon as a balloon asks for them), or could not be given up before."""
@@ -329,6 +331,7 @@ def _freshen(observation: Observation, look: _Look, fresh: Bools, inventory: Inv
         reported_at=np.minimum(look.sent_at, now),
         demand=demand,
         change=np.where(np.isnan(observation.demand), 0.0, demand - observation.demand),
+        used_then=observation.used,
         owed=owed,
         doubtful=np.fmax(observation.promised - look.caches, owed),
     )

@@ -184,7 +184,7 @@ class ScriptedGuest:
             "usable": (self.actual - held) * MIB,
             "unused": free * MIB,
             "caches": free * MIB,
-            "available": self.actual * MIB,
+            "available": (self.maximum if self.autodeflate else self.actual) * MIB,
             "swap_in": self.swap_in,
             "swap_out": self.swap_out,
             "major_faults": 0.0,

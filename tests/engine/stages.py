@@ -127,6 +127,7 @@ def known(
         "demand": demand,
         "maximum": listed.maximum,
         "fresh": True,
+        "reported": True,
         "fresh_count": 3,
     }
     times = dict.fromkeys(("seen_at", "sent_at", "heard_at", "fresh_at", "reported_at", "told_at"), NOW)

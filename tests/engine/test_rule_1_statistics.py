@@ -76,10 +76,23 @@ def test_a_sample_does_not_count_while_the_balloon_moves_although_libvirt_knows_
 def test_a_sample_does_not_count_while_the_balloon_moves():
     """libvirt may learn of the size later than of the guest's statistics: QEMU sends one event a second."""
     world = node(ScriptedGuest("slow", 500, 4000, moves_at=50)).tick(10)
-    world.guests["slow"].demand = 600
+    world.guests["slow"].demand = 510
     world.tick(10)
     assert world.reason("slow") is Reason.MOVING
     assert world.domain("slow")["demand"] == 500 * MIB
+
+
+def test_a_shrink_ends_where_the_guest_comes_to_use_more_than_it_would_be_left_with():
+    guest = ScriptedGuest("slow", 500, 4000, moves_at=200)
+    world = node(guest).tick(5)
+    guest.demand = 1500
+    assert min(world.tick() and guest.actual for _ in range(12)) >= 2800
+
+
+def test_a_guest_whose_balloon_counts_as_used_goes_on_shrinking():
+    world = node(ScriptedGuest("auto", 500, 4000, moves_at=200, autodeflate=True)).tick(30)
+    assert world.guests["auto"].actual < 600
+    assert len(world.actions()) == 1
 
 
 def test_memory_is_not_taken_on_a_word_that_the_guest_took_back_while_its_balloon_was_to_move():

@@ -1,5 +1,6 @@
 """When the next look is due, from what the stages before know."""
 
+from dataclasses import replace
 from math import exp
 from typing import Any
 
@@ -154,10 +155,10 @@ def test_reallocations_fade_over_the_window_of_stability() -> None:
 
 # Where there is no fresh sample.
 
-UNHEARD: dict[str, Any] = {"fresh": False, "sent_at": NOW - 1, "change": 99 * MIB}
+UNHEARD: dict[str, Any] = {"fresh": False, "reported": False, "sent_at": NOW - 1, "change": 99 * MIB}
 
 
-@pytest.mark.parametrize(("period", "seconds"), [(0, 1), (1, 1), (7, 6), (100, 60)])
+@pytest.mark.parametrize(("period", "seconds"), [(0, 1), (1, 0.25), (7, 6), (100, 60)])
 def test_a_report_that_is_awaited_is_looked_for_when_it_is_due(period: float, seconds: float) -> None:
     made = polled(calm(seen=UNHEARD, settings={"statistics_period": period}), interval=8.0, stable=True)
     assert made.next_look.tolist() == [NOW + seconds]
@@ -182,7 +183,7 @@ def test_a_domain_that_cannot_be_acted_on_is_looked_at_every_five_seconds(
 ) -> None:
     settings = {"interval_minimum": shortest, "interval_maximum": longest, "statistics_period": 0.5}
     of = calm(seen=UNHEARD | {"trouble": int(trouble)}, settings=settings)
-    now = pacing.aligned(np.array([NOW + seconds]), np.array([shortest]))[0]
+    now = pacing.aligned(np.array([NOW + seconds]), np.array([shortest]), np.zeros(1))[0]
     assert polled(of).next_look.tolist() == [now]
 
 
@@ -254,6 +255,7 @@ def test_a_new_domain_is_due_at_once_and_has_not_been_moved() -> None:
     assert new == {
         "next_look": None,
         "interval": 0.0,
+        "phase": 0.0,
         "stable": False,
         "reallocations": 0.0,
         "counted_at": None,
@@ -280,4 +282,47 @@ def test_nothing_is_put_off_by_a_move() -> None:
     [(10.0, 5.0, 10.0), (14.9, 5.0, 10.0), (15 - 4e-6, 5.0, 15.0), (15 - 6e-6, 5.0, 10.0), (0.3, 0.1, 0.3)],
 )
 def test_looks_meet_at_multiples_of_the_shortest_interval(time: float, shortest: float, met: float) -> None:
-    assert aligned(np.array([time]), np.array([shortest])) == pytest.approx([met])
+    assert aligned(np.array([time]), np.array([shortest]), np.zeros(1)) == pytest.approx([met])
+
+
+# Looks follow the guest's reports.
+
+
+@pytest.mark.parametrize(
+    ("seen", "period", "phase"),
+    [
+        ({"sent_at": NOW - 0.25}, 1, 0.5 - 1 / 64),  # it may be older than it has to be
+        ({"sent_at": NOW - 0.2}, 1, 0.5),
+        ({"sent_at": NOW - 1.1, "reported": False}, 1, 0.75),
+        ({"sent_at": NOW - 1.1, "reported": False}, 2, 0.5),  # none was due
+        ({"sent_at": NOW - 1.1, "reported": False}, 0, 0.5),  # none is ever due
+        ({"sent_at": NOW - 1.1, "reported": False, "trouble": int(Reason.BUSY)}, 1, 0.5),
+    ],
+)
+def test_looks_come_earlier_by_little_and_later_by_a_quarter(seen: dict[str, Any], period: float, phase: float) -> None:
+    of = calm(seen=seen, settings={"statistics_period": period})
+    assert polled(of, phase=0.5).phase.tolist() == [phase]
+
+
+@pytest.mark.parametrize(("phase", "seconds"), [(0.0, 1.0), (0.25, 0.25), (0.49, 0.25), (0.5, 0.5), (-0.01, 0.75)])
+def test_looks_of_many_domains_meet_at_quarters_of_a_second(phase: float, seconds: float) -> None:
+    of = calm(pressure=pressed(PressureLevel.SHORT), seen={"sent_at": NOW - 0.1})
+    made = polled(of, phase=phase)
+    assert made.next_look.tolist() == [NOW + seconds]
+
+
+@pytest.mark.parametrize("second", [0.1, 0.3, 0.6, 0.9])
+def test_reports_are_found_soon_after_they_are_sent(second: float) -> None:
+    """A guest reports every 1.002 s; its stamps are whole seconds."""
+    made, now, last, ages, looks = rows(Polling, 1), NOW, -1.0, [], 0
+    while now < NOW + 300:
+        sent = NOW + second + np.floor((now - NOW - second) / 1.002) * 1.002
+        seen = {"sent_at": np.floor(sent), "reported": sent > last, "fresh": sent > last}
+        of = replace(calm(pressure=pressed(PressureLevel.SHORT), seen=seen), now=now)
+        made = pacing.poll(made, of, rows(Exposure, 1), np.ones(1, np.bool_), 1.0, 1.0)
+        if now > NOW + 100:
+            looks += 1
+            ages += [now - sent] if sent > last else []
+        last, now = sent, float(made.next_look[0])
+    assert sum(ages) / len(ages) < 0.3
+    assert looks < 1.12 * 200
