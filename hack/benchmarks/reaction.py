@@ -17,6 +17,9 @@ CALM_GOALS_S = {95: 1.2}
 """Likewise, of calm ones."""
 STEPS = 3
 """Of each guest; ten guests make thirty."""
+SETTLED_S = 62.0
+"""Before each of these: a guest that is short again within a minute keeps what it was given longer each time, so that
+its next step begins with memory to spare."""
 CALM_S = 180.0
 """Before the one step of each guest under default monitoring: calm for minutes, and looked at rarely. A second step
 would find the guest unstable, and so looked at every second."""
@@ -45,12 +48,12 @@ def measure(shared: SharedGuests) -> list[Figure]:
     """Steps of all guests, each at moments of its own."""
     with _steppers(shared) as steppers:
         by_hand = _joined(_all(steppers, Stepper.by_hand))
-        every_second = _under_ballast(shared, steppers, lambda stepper: stepper.steps(STEPS), EVERY_SECOND)
+        every_second = _under_ballast(shared, steppers, lambda stepper: stepper.steps(STEPS, SETTLED_S), EVERY_SECOND)
         adaptive = _under_ballast(shared, steppers, lambda stepper: stepper.steps(1, CALM_S), {})
         burst_by_hand = _all(steppers, Stepper.burst_by_hand)
         bursts = _under_ballast(shared, steppers, lambda stepper: stepper.bursts(BURSTS, BURST_CALM_S), {})
     with SharedGuests(REPORTING) as others, _steppers(others) as steppers:
-        reporting = _under_ballast(others, steppers, lambda stepper: stepper.steps(STEPS), EVERY_SECOND)
+        reporting = _under_ballast(others, steppers, lambda stepper: stepper.steps(STEPS, SETTLED_S), EVERY_SECOND)
         felt = _under_ballast(others, steppers, lambda stepper: stepper.bursts(BURSTS, BURST_CALM_S), {})
         kills = sum(guest.evidence().oom_kills for guest in (*shared.guests, *others.guests))
     return [

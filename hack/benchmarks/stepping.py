@@ -66,11 +66,14 @@ class Stepper:
         """Let go of the guest."""
         self._monitor.close()
 
-    def steps(self, count: int, calm_s: float = 0.0) -> list[Reaction]:
-        """That many steps, somebody else giving and taking; nothing happens in the first `calm_s` seconds."""
+    def steps(self, count: int, calm_s: float) -> list[Reaction]:
+        """That many steps, each after `calm_s` seconds in which nothing happens; somebody else gives and takes."""
         self._guest.use(LOW_MIB, wait=False)
+        return [self._calm_step(calm_s) for _ in range(count)]
+
+    def _calm_step(self, calm_s: float) -> Reaction:
         time.sleep(calm_s)  # the time that is to pass
-        return [self._step(lambda _wanted: None) for _ in range(count)]
+        return self._step(lambda _wanted: None)
 
     def by_hand(self) -> list[Reaction]:
         """One step for which the right size is ordered the moment it begins."""
