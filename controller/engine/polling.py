@@ -81,14 +81,15 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
 
 
 def _phase(polling: Polling, known: Known) -> Floats:
-    """(n,) seconds: earlier by little, as long as reports may be older than a step of `GRID` when they are found; later
-    by one step after a look that came just before one.
+    """(n,) seconds, where looks may be as frequent as reports: earlier by little, as long as reports may be older than
+    a step of `GRID` when they are found; later by one step after a look that found none, as it came just before one.
     """
-    observation, period = known.observation, known.inventory.statistics_period
-    age = known.now - observation.sent_at
+    observation, period, now = known.observation, known.inventory.statistics_period, known.now
+    awaited = (observation.trouble == int(Reason.NONE)) & (period >= known.inventory.interval_minimum)
+    age = now - observation.sent_at
     early = observation.reported & (age >= GRID)
-    missed = ~observation.reported & (observation.trouble == int(Reason.NONE)) & (period > 0) & (age >= period)
-    return np.asarray(polling.phase - np.where(early, GRID / 16, 0.0) + np.where(missed, GRID, 0.0))
+    missed = ~observation.reported & (age >= period) & (now - observation.fresh_at <= period + GRID / 2)
+    return np.asarray(polling.phase + np.where(awaited, np.where(missed, GRID, np.where(early, -GRID / 16, 0.0)), 0.0))
 
 
 def _until_news(known: Known) -> Floats:

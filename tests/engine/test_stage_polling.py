@@ -155,7 +155,13 @@ def test_reallocations_fade_over_the_window_of_stability() -> None:
 
 # Where there is no fresh sample.
 
-UNHEARD: dict[str, Any] = {"fresh": False, "reported": False, "sent_at": NOW - 1, "change": 99 * MIB}
+UNHEARD: dict[str, Any] = {
+    "fresh": False,
+    "reported": False,
+    "fresh_at": NOW - 1,
+    "sent_at": NOW - 1,
+    "change": 99 * MIB,
+}
 
 
 @pytest.mark.parametrize(("period", "seconds"), [(0, 1), (1, 0.25), (7, 6), (100, 60)])
@@ -293,10 +299,11 @@ def test_looks_meet_at_multiples_of_the_shortest_interval(time: float, shortest:
     [
         ({"sent_at": NOW - 0.25}, 1, 0.5 - 1 / 64),  # it may be older than it has to be
         ({"sent_at": NOW - 0.2}, 1, 0.5),
-        ({"sent_at": NOW - 1.1, "reported": False}, 1, 0.75),
-        ({"sent_at": NOW - 1.1, "reported": False}, 2, 0.5),  # none was due
-        ({"sent_at": NOW - 1.1, "reported": False}, 0, 0.5),  # none is ever due
-        ({"sent_at": NOW - 1.1, "reported": False, "trouble": int(Reason.BUSY)}, 1, 0.5),
+        ({"sent_at": NOW - 1.1, "reported": False, "fresh_at": NOW - 1}, 1, 0.75),
+        ({"sent_at": NOW - 1.1, "reported": False, "fresh_at": NOW - 1.2}, 1, 0.5),  # nor did the look before
+        ({"sent_at": NOW - 1.1, "reported": False, "fresh_at": NOW - 1}, 2, 0.5),  # none was due
+        ({"sent_at": NOW - 0.9}, 0.5, 0.5),  # reports are more frequent than looks
+        ({"sent_at": NOW - 1.1, "reported": False, "fresh_at": NOW - 1, "trouble": int(Reason.BUSY)}, 1, 0.5),
     ],
 )
 def test_looks_come_earlier_by_little_and_later_by_a_quarter(seen: dict[str, Any], period: float, phase: float) -> None:
@@ -314,10 +321,11 @@ def test_looks_of_many_domains_meet_at_quarters_of_a_second(phase: float, second
 @pytest.mark.parametrize("second", [0.1, 0.3, 0.6, 0.9])
 def test_reports_are_found_soon_after_they_are_sent(second: float) -> None:
     """A guest reports every 1.002 s; its stamps are whole seconds."""
-    made, now, last, ages, looks = rows(Polling, 1), NOW, -1.0, [], 0
+    made, now, last, found, ages, looks = rows(Polling, 1), NOW, -1.0, NOW, [], 0
     while now < NOW + 300:
         sent = NOW + second + np.floor((now - NOW - second) / 1.002) * 1.002
-        seen = {"sent_at": np.floor(sent), "reported": sent > last, "fresh": sent > last}
+        found = now if sent > last else found
+        seen = {"sent_at": np.floor(sent), "reported": sent > last, "fresh": sent > last, "fresh_at": found}
         of = replace(calm(pressure=pressed(PressureLevel.SHORT), seen=seen), now=now)
         made = pacing.poll(made, of, rows(Exposure, 1), np.ones(1, np.bool_), 1.0, 1.0)
         if now > NOW + 100:
