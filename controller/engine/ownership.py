@@ -19,10 +19,11 @@ from controller.api.policy import ForecastModel, MemoryPolicy, Mode, Spec
 from controller.api.quantity import SMALLEST_BARE
 from controller.api.selectors import SelectorSubject, SelectorSubjects, matches_node
 from controller.api.wishes import Wishes
-from controller.engine.inventory import SETTING, Bools, DomainFacts, Floats, Ints, Inventory, NodeBudget
+from controller.engine.inventory import SETTING, DomainFacts, Inventory, NodeBudget
 from controller.engine.reasons import Reason
-from controller.forecast import registry
+from controller.engine.tables import Bools, Floats, Ints
 from controller.forecast.model import Model
+from controller.forecast.registry import KINDS
 
 UNOWNED_INTERVAL = 60.0
 """Seconds between looks at domains that no policy owns: their size counts against the budget."""
@@ -248,7 +249,7 @@ def _obstacle(domain: DomainFacts, wishes: Wishes, unowned: Reason) -> Reason:
 
 def forecaster(choice: ForecastModel) -> Model:
     """The forecaster that a policy chose, with the block of parameters of that name."""
-    return registry.model(choice.type, **choice.chosen.model_dump())
+    return KINDS[choice.type](**choice.chosen.model_dump())
 
 
 def node_budget(policies: Sequence[MemoryPolicy]) -> NodeBudget:
