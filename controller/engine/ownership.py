@@ -25,7 +25,7 @@ from controller.engine.tables import Bools, Floats, Ints
 from controller.forecast.model import Model
 from controller.forecast.registry import KINDS
 
-UNOWNED_INTERVAL = 60.0
+UNOWNED_INTERVAL = 60
 """Seconds between looks at domains that no policy owns: their size counts against the budget."""
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -189,19 +189,9 @@ _FACTS = _COLUMNS.keys() & {item.name for item in fields(DomainFacts)}
 """Columns that are facts as they are."""
 _SETTINGS = {item.name: item.metadata[SETTING] for item in fields(Inventory) if SETTING in item.metadata}
 
-_UNOWNED = MemoryPolicy.model_validate(
-    {
-        "apiVersion": "ballast.dev/v1alpha1",
-        "kind": "MemoryPolicy",
-        "metadata": {"name": "unowned"},
-        "spec": {
-            "monitoring": {
-                "minimumIntervalSeconds": int(UNOWNED_INTERVAL),
-                "maximumIntervalSeconds": int(UNOWNED_INTERVAL),
-            }
-        },
-    }
-).spec
+_UNOWNED = Spec.model_validate(
+    {"monitoring": dict.fromkeys(("minimumIntervalSeconds", "maximumIntervalSeconds"), UNOWNED_INTERVAL)}
+)
 
 
 def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
