@@ -35,8 +35,7 @@ class BalloonStage:
         self.follow(0, 2000)
 
     def seen(self, size: float, **columns) -> Observation:
-        known = {"allocation": size * MIB, "seen_at": self.now, "stamp": 1.7e9} | columns
-        return replace(Observation.blank(1), **{name: np.array([value]) for name, value in known.items()})
+        return rows(Observation, 1, **{"allocation": size * MIB, "seen_at": self.now, "stamp": 1.7e9} | columns)
 
     def follow(self, seconds: float, size: float, **columns) -> PhaseEvent:
         self.now += seconds
@@ -46,7 +45,8 @@ class BalloonStage:
 
     def order(self, target: float, size: float = 2000) -> None:
         reasons = np.array([int(Reason.FORECAST_SHRINK)])
-        self.balloon = stage.ordered(self.balloon, self.seen(size), ALL, np.array([target * MIB]), reasons, self.now)
+        sizes = np.array([float(target * MIB)])
+        self.balloon = stage.ordered(self.balloon, self.seen(size), ALL, sizes, reasons, self.now)
 
     def answer(self, result: OrderResult) -> None:
         self.balloon = stage.answered(self.balloon, [OrderOutcome(0, result)], self.now, TUNING)
