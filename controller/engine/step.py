@@ -22,6 +22,7 @@ from controller.engine.snapshot import TOLERANCE, RunState, Snapshot
 from controller.engine.state import State
 from controller.engine.tables import Bools, Floats, Ints, mask, rows_of
 from controller.engine.tuning import Tuning
+from controller.forecast.tail import Tail
 
 COALESCE = 0.05
 """Seconds a look may come early to share a libvirt call with one that is due."""
@@ -47,7 +48,7 @@ def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT)
     state, ended = _end(state, limits, now, tuning)
     known = Known(limits, now, tuning, *_KNOWN(state))
     state, actions, moved, unverified = _enforce(state, known, elapsed)
-    state, proposals, proposed, unseen = _propose(state, known, elapsed)
+    state, proposals, proposed, unseen = _propose(state, known, before.exposure, elapsed)
     looked = mask(snapshot.samples.rows, len(inventory))
     polled = polling.poll(state.polling, known, state.exposure, looked, tuning.look_price * known.mean_demand, elapsed)
     polled = polling.hasten(polled, known, moved | proposed, ~FOR_OTHERS[state.reason], unverified | unseen)
@@ -207,7 +208,8 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, tuple[A
         untouched = told.release & (inventory.obstacle == int(Reason.NO_POLICY))
         movable = movable | (untouched & (seen.run_state == int(RunState.RUNNING)) & (seen.allocation > 0))
     movable = movable & balloon.free_to_move(told, known.pressed, known.now, known.tuning)
-    plan, exposure, chosen = _decide(state, known, balloon.committed(told, seen, inventory), movable, elapsed)
+    committed = balloon.committed(told, seen, inventory)
+    plan, exposure, chosen = _decide(state.exposure, state.tail, known, committed, movable, elapsed)
     moved = chosen.shrink | chosen.grow
     state = state.having(
         reason=chosen.reason, minimums_fit=plan.minimums_fit, decision_inputs=_figures(known, plan, exposure)
@@ -222,8 +224,13 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, tuple[A
     return state.having(balloon=told, exposure=exposure), actions, moved, chosen.unverified
 
 
-def _propose(state: State, known: Known, elapsed: float) -> tuple[State, tuple[Action, ...], Bools, Bools]:
-    """What Enforce would do to domains under Observe, each change said once; the rest as `_enforce` returns it."""
+def _propose(
+    state: State, known: Known, before: Exposure, elapsed: float
+) -> tuple[State, tuple[Action, ...], Bools, Bools]:
+    """What Enforce would do to domains under Observe, each change said once; the rest as `_enforce` returns it.
+
+    `before`: what it has cost until the last step.
+    """
     inventory, moves, size = state.inventory, state.balloon, state.observation.allocation
     observed = inventory.acted_on & ~inventory.enforce
     if np.count_nonzero(observed):
@@ -236,7 +243,8 @@ def _propose(state: State, known: Known, elapsed: float) -> tuple[State, tuple[A
     committed = np.where(done, moves.proposed, balloon.committed(moves, state.observation, inventory))
     seen = state.observation.put(done, allocation=moves.proposed)
     imagined = replace(known, observation=seen, balloon=moves)
-    plan, exposure, chosen = _decide(state, imagined, committed, observed & ~told | acting, elapsed)
+    movable = observed & ~told | acting
+    plan, exposure, chosen = _decide(before, state.tail, imagined, committed, movable, elapsed)
     moved = observed & (chosen.shrink | chosen.grow)
     moves = moves.put(moved, proposed=chosen.target, proposed_reason=chosen.reason)
     standing = observed & (np.abs(moves.proposed - size) >= TOLERANCE)
@@ -252,11 +260,11 @@ def _propose(state: State, known: Known, elapsed: float) -> tuple[State, tuple[A
 
 
 def _decide(
-    state: State, known: Known, committed: Floats, movable: Bools, elapsed: float
+    before: Exposure, tail: Tail, known: Known, committed: Floats, movable: Bools, elapsed: float
 ) -> tuple[Plan, Exposure, Moves]:
     """The plan for the `movable` domains, what it costs not to have it, and what is moved for it."""
     plan = allocate(known, committed, movable)
-    exposure = expose(state.exposure, plan, known, state.tail, elapsed)
+    exposure = expose(before, plan, known, tail, elapsed)
     return plan, exposure, choose(known, plan, exposure.saving)
 
 

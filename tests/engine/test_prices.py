@@ -33,7 +33,7 @@ def test_a_look_costs_a_thousandth_of_a_second_of_the_mean_demand() -> None:
     assert state.polling.interval[0] == pytest.approx((2 * 0.001 * MEAN / state.exposure.excess[0]) ** 0.5)
 
 
-@pytest.mark.parametrize("mode", ["Enforce"])
+@pytest.mark.parametrize("mode", ["Enforce", "Observe"])
 def test_a_move_starts_the_regret_anew(mode: str) -> None:
     world = node(ScriptedGuest("guest", 500, 1000, 2000), policies=[default_policy(mode=mode)], host_mib=8192)
     regret, last = [], np.nan
