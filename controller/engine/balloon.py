@@ -27,21 +27,17 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     answered yet, and the size that QEMU goes on to ask for, with the one from before. Domains that lost an acting
     policy are released.
     """
-    taken, before = balloon.take(kept), balloon.take(same)
-    reset, unowned = (same >= 0) & (kept < 0), new.policy < 0
-    earlier = np.where(before.phase == int(Phase.UNKNOWN), before.previous, np.nan)
-    promised = np.fmax(np.fmax(before.target, before.allowance), earlier)
-    lost = np.zeros_like(unowned)
+    before, reset, unowned = balloon.take(same), (same >= 0) & (kept < 0), new.policy < 0
+    waits, lost = before.phase == int(Phase.UNKNOWN), np.zeros_like(unowned)
     if len(old):
         lost = unowned & (same >= 0) & (old.policy[same] >= 0) & old.enforce[same] & old.restore[same]
-    release_until = np.where(lost, now + RELEASE_PATIENCE, before.release_until)
-    observed = new.acted_on & ~new.enforce
-    waiting = reset & (before.phase == int(Phase.UNKNOWN))
-    taken = taken.put(waiting, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
+    promised = np.fmax(np.fmax(before.target, before.allowance), np.where(waits, before.previous, np.nan))
+    taken = balloon.take(kept)
+    taken = taken.put(reset & waits, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
     return taken.put(reset, allowance=promised, progress=before.progress, origin=before.origin).having(
         release=lost | (before.release & unowned),
-        release_until=release_until,
-        proposed=np.where(observed, taken.proposed, np.nan),
+        release_until=np.where(lost, now + RELEASE_PATIENCE, before.release_until),
+        proposed=np.where(new.acted_on & ~new.enforce, taken.proposed, np.nan),
     )
 
 
