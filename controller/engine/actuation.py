@@ -104,11 +104,11 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     nobody = still & plan.returns
     if not np.count_nonzero(nobody) and wished - plan.free - _coming(known, pressed - plan.free) < short:
         return nobody, nobody, size
-    kept = np.where(plan.returns | (pressed > 0), 0.0, np.fmin(known.estimate.firm, size))
-    held = np.maximum(plan.size, kept)
     if pressed > 0:
         promised = np.minimum(plan.size, np.maximum(plan.wanted, known.bounds.minimum))
-        held = np.where(known.inventory.share, held, promised)
+        held = np.where(known.inventory.share, plan.size, promised)
+    else:
+        held = np.maximum(plan.size, np.where(plan.returns, 0.0, np.fmin(known.estimate.firm, size)))
     grain = known.inventory.grain
     least = np.ceil(held / grain) * grain
     closest = (known.balloon.last_to <= least) & (size - known.balloon.last_to <= known.tuning.miss)

@@ -27,9 +27,7 @@ from controller.forecast.tail import Tail
 COALESCE = 0.05
 """Seconds a look may come early to share a libvirt call with one that is due."""
 
-FOR_OTHERS = np.isin(
-    np.arange(max(Reason) + 1), [Reason.CONTENTION_SHRINK, Reason.HOST_PRESSURE_SHRINK, Reason.SPARE_LENT]
-)
+FOR_OTHERS = mask(np.array([Reason.CONTENTION_SHRINK, Reason.HOST_PRESSURE_SHRINK, Reason.SPARE_LENT]), max(Reason) + 1)
 """By code of a reason: the move says nothing of the domain's own demand."""
 
 DEFAULT = Tuning()
@@ -43,7 +41,7 @@ def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT)
     """Take in what a look saw and decide. Neither argument is changed. `now`: monotonic seconds."""
     before = align(state, snapshot.inventory, now)
     inventory, elapsed = before.inventory, 0.0 if np.isnan(before.totals.at) else now - before.totals.at
-    state = _estimate(_take_in(before, snapshot, elapsed, now, tuning), now, tuning)
+    state = _take_in(before, snapshot, elapsed, now, tuning)
     limits = bounds(inventory, state.observation)
     state, ended = _end(state, limits, now, tuning)
     known = Known(limits, now, tuning, *_KNOWN(state))
@@ -134,28 +132,26 @@ def next_due(state: State, inventory: Inventory, now: float) -> float:
 
 
 def _take_in(state: State, snapshot: Snapshot, elapsed: float, now: float, tuning: Tuning) -> State:
-    """What the step is told, stage by stage; each returns its own table. What was last seen has held until now."""
-    inventory, totals = state.inventory, state.totals
+    """What the step is told, and what fresh samples tell of the next look, stage by stage; each returns its own table.
+    What was last seen has held until now.
+    """
+    inventory, totals, foreseen = state.inventory, state.totals, state.estimate
     counted = inventory.acted_on & (state.observation.run_state == int(RunState.RUNNING))
-    observed, shortfall, slack = observation.accrue(state.observation, counted, elapsed)
+    seen, shortfall, slack = observation.accrue(state.observation, counted, elapsed)
     answered = balloon.answered(state.balloon, snapshot.outcomes, now, tuning)
-    observed = observation.observe(observed, answered, snapshot, now, tuning)
-    followed = balloon.follow(answered, observed, inventory, now, tuning)
-    held = host.held(followed, observed, inventory, balloon.committed(followed, observed, inventory))
-    return state.having(
-        observation=observed,
+    seen = observation.observe(seen, answered, snapshot, now, tuning)
+    followed = balloon.follow(answered, seen, inventory, now, tuning)
+    held = host.held(followed, seen, inventory, balloon.committed(followed, seen, inventory))
+    totals = totals.having(shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack)
+    state = state.having(
+        observation=seen,
         balloon=followed,
-        effect=effect.assess(state.effect, observed, now, tuning),
-        pressure=guest_pressure.assess(state.pressure, observed, followed, inventory, now, tuning),
-        growth=felt.feel(state.growth, snapshot.felt, observed, followed, inventory, now, tuning),
+        effect=effect.assess(state.effect, seen, now, tuning),
+        pressure=guest_pressure.assess(state.pressure, seen, followed, inventory, now, tuning),
+        growth=felt.feel(state.growth, snapshot.felt, seen, followed, inventory, now, tuning),
         host=host.update(state.host, snapshot.host, held, inventory.budget, now, tuning),
-        totals=totals.having(shortfall_time=totals.shortfall_time + shortfall, slack_time=totals.slack_time + slack),
+        totals=totals,
     )
-
-
-def _estimate(state: State, now: float, tuning: Tuning) -> State:
-    """What fresh samples tell of the next look, and of how far demand rises beyond what was foreseen."""
-    seen, inventory = state.observation, state.inventory
     rows = rows_of(seen.fresh & (inventory.policy >= 0))
     if len(rows) == 0:
         return state
@@ -163,9 +159,9 @@ def _estimate(state: State, now: float, tuning: Tuning) -> State:
     ahead = np.maximum(state.polling.interval, inventory.interval_minimum)
     return state.having(
         history=history,
-        tail=estimate.learn(state.tail, state.estimate, seen, inventory, rows, now),
-        estimate=estimate.update(state.estimate, history, seen, inventory, ahead, now, tuning),
-        totals=state.totals.having(accuracy=estimate.judge(state.totals.accuracy, state.estimate, seen, rows)),
+        tail=estimate.learn(state.tail, foreseen, seen, inventory, rows, now),
+        estimate=estimate.update(foreseen, history, seen, inventory, ahead, now, tuning),
+        totals=totals.having(accuracy=estimate.judge(totals.accuracy, foreseen, seen, rows)),
     )
 
 
