@@ -13,7 +13,7 @@ from controller.engine.balloon import resting
 from controller.engine.known import Known
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import TOLERANCE
-from controller.engine.tables import Bools, Floats, Ints, mask, rows_of
+from controller.engine.tables import Bools, Floats, Ints, mask, rows_of, total
 
 ROUNDING = 0.5
 """Bytes that sums of floating-point sizes may be off by."""
@@ -99,7 +99,7 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     Donors are those with the most above their plan, as few as will do: moves have a price.
     """
     size, release, pool = known.observation.allocation, known.balloon.release, known.tuning.pool * known.host.budget
-    pressed, wished = float(wishes[known.pressed].sum()), float(wishes.sum())
+    pressed, wished = total(wishes[known.pressed]), total(wishes)
     short = TOLERANCE if wished > 0 else pool / 2
     nobody = still & plan.returns
     if not np.count_nonzero(nobody) and wished - plan.free - _coming(known, pressed - plan.free) < short:
@@ -116,7 +116,7 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     prompt = (size > known.bounds.top + TOLERANCE) | release
     returns = plan.returns & (spare > np.where(prompt, TOLERANCE, known.bounds.threshold))
     less = np.where(returns, least, size)
-    given = plan.free + float(spare[returns].sum())
+    given = plan.free + total(spare[returns])
     given += _coming(known, pressed - given)
     lacking = wished - given
     if lacking < short:
@@ -161,8 +161,8 @@ def _grant(known: Known, free: float, wishes: Floats, hopes: Floats, coming: boo
     before = np.cumsum(wishes[order]) - wishes[order]
     granted = np.empty(len(wishes))
     granted[order] = np.minimum(wishes[order], np.maximum(free - before, 0.0))
-    left = free - float(wishes.sum()) - known.tuning.pool * known.host.budget
-    granted = granted + hopes * min(1.0, max(left, 0.0) / max(float(hopes.sum()), 1.0))
+    left = free - total(wishes) - known.tuning.pool * known.host.budget
+    granted = granted + hopes * min(1.0, max(left, 0.0) / max(total(hopes), 1.0))
     patient = coming & (known.now - known.balloon.last_at < known.inventory.interval_minimum)
     trifle = np.where(urgent & ~patient, known.useful, known.bounds.threshold)
     least = np.where(known.balloon.release, TOLERANCE, np.minimum(wishes + hopes, trifle))

@@ -15,7 +15,7 @@ from controller.engine.guest_pressure import PressureLevel
 from controller.engine.host import allowed
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
-from controller.engine.tables import Bools, Floats, Table, column, rows_of
+from controller.engine.tables import Bools, Floats, Table, column, rows_of, total
 from controller.forecast.tail import Tail
 
 FRESH_TO_SHRINK = 3
@@ -73,25 +73,25 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
         reach = np.fmax(np.fmax(known.estimate.reach, tuning.search_reach * (searched - foot)), 1.0) * weight
         least = np.maximum(need, bounds.minimum)
         kept = np.where(known.in_need, np.maximum(need, known.going_to), need)
-        levels = [kept, np.maximum(need, searched), least, np.maximum(foot, least), np.maximum(top, least)]
+        levels = (kept, np.maximum(need, searched), least, np.maximum(foot, least), np.maximum(top, least))
         # Nobody can take minimums and present demand, nor what those have who are not Ballast's to move. A guest that
         # boots is about to give back what it does not need. It is the budget as the host is now that has to hold them,
         # not less for what the host may come to use.
         boots = np.isnan(seen.demand) & (known.now - seen.booted_at < tuning.boot_time)
         used = np.where(known.pressed, seen.allocation, np.where(boots, 0.0, known.used))
         indispensable = np.where(inventory.acted_on, np.fmax(used, bounds.minimum), committed)
-        fits = float(indispensable.sum()) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
-        capacity = host.budget - float(committed[~movable].sum())
+        fits = total(indispensable) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
+        capacity = host.budget - total(committed[~movable])
         spread = min(capacity - tuning.pool * host.budget, capacity - host.budget + host.lendable)
-        planned[rows] = _filled(np.array([*levels, reach, weight]).take(rows, axis=1), fits, capacity, spread)
+        planned[rows] = _filled([each[rows] for each in (*levels, reach, weight)], fits, capacity, spread)
         fits = fits or bool((least <= need)[rows].all())
-    free = host.budget - float(committed.sum())
+    free = host.budget - total(committed)
     return Plan(planned, need, wanted, movable & (seen.allocation > 0), returns & movable, fits, free)
 
 
-def _filled(levels: Floats, fits: bool, capacity: float, spread: float) -> Floats:
-    """(m,) planned sizes of m domains. `levels`: (7, m) bytes, what each is served before any is served more, which is
-    spread by the last two: need, with what a guest in need has already; need, with what it searches for; need and
+def _filled(levels: list[Floats], fits: bool, capacity: float, spread: float) -> Floats:
+    """(m,) planned sizes of m domains. `levels`: (m,) bytes each, what all are served before any is served more, which
+    is spread by the last two: need, with what a guest in need has already; need, with what it searches for; need and
     minimum; that, with demand of late; the most it may have; reach; weight.
 
     Where not all minimums fit, they are met in proportion, once everybody has what it needs and those in need what they
@@ -99,14 +99,14 @@ def _filled(levels: Floats, fits: bool, capacity: float, spread: float) -> Float
     """
     kept, sought, least, foot, top, reach, weight = levels
     if not fits:
-        left = max(capacity - float(kept.sum()), 0.0)
+        left = max(capacity - total(kept), 0.0)
         served = kept + planner.share(np.maximum(sought - kept, 0.0), weight, left)
         lacking = np.maximum(least - served, 0.0)
-        left = max(capacity - float(served.sum()), 0.0)
-        return np.asarray(served + lacking * min(1.0, left / max(float(lacking.sum()), 1.0)))
-    held = least + planner.share(foot - least, weight, capacity - float(least.sum()))
+        left = max(capacity - total(served), 0.0)
+        return np.asarray(served + lacking * min(1.0, left / max(total(lacking), 1.0)))
+    held = least + planner.share(foot - least, weight, capacity - total(least))
     more = np.maximum(kept - held, 0.0)
-    return np.asarray(held + planner.level(more, np.maximum(top - held, more), reach, spread - float(held.sum())))
+    return np.asarray(held + planner.level(more, np.maximum(top - held, more), reach, spread - total(held)))
 
 
 def _need(known: Known) -> Floats:
@@ -184,10 +184,10 @@ def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, elapsed: fl
     gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
     if np.count_nonzero(gain):
         donors = plan.movable & (lacking < 0)
-        asked = max(float(lacking[gain > 0].sum()) - max(plan.free, 0.0), 0.0)
-        part = min(asked / max(-float(lacking[donors].sum()), 1.0), 1.0)
-        lost = part * float(np.maximum(as_planned - as_is, 0.0)[donors].sum())
-        gain *= max(1.0 - lost / max(float(gain.sum()), 1e-9), 0.0)
+        asked = max(total(lacking[gain > 0]) - max(plan.free, 0.0), 0.0)
+        part = min(asked / max(-total(lacking[donors]), 1.0), 1.0)
+        lost = part * total(np.maximum(as_planned - as_is, 0.0)[donors])
+        gain *= max(1.0 - lost / max(total(gain), 1e-9), 0.0)
     regret = np.where(short, exposure.regret + gain * elapsed, 0.0)
     lasting = np.fmax(known.now - np.fmax(estimate.since, exposure.moved_at), 0.0)
     return exposure.having(excess=np.maximum(as_is - at_most, 0.0), regret=regret, saving=regret + gain * lasting)

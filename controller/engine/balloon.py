@@ -105,7 +105,7 @@ def _moved(
     late = rested > np.maximum(inventory.deadline, 2 * inventory.interval_minimum)
     # Given what was free, and has to give more, and cannot.
     choked = balloon.shrinks(size) & (size < balloon.last_from - TOLERANCE) & (observation.choked_at > balloon.last_at)
-    waited = (now >= balloon.retry_at) & (now >= balloon.hold_until)
+    waited = now >= np.maximum(balloon.retry_at, balloon.hold_until)
     cases = [
         (near | missed, PhaseEvent.ARRIVED),
         (grew & inventory.autodeflate, PhaseEvent.DEFLATED),
@@ -195,20 +195,17 @@ def ordered(
 
 def resting(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:
     """(n,) domains whose last order libvirt refused a moment ago."""
-    since = now - balloon.refused_at
-    rests = since < balloon.refusal_rest
-    if np.count_nonzero(rests):
-        rests &= ~in_need | (since < tuning.refusal_in_need)
-    return rests
+    rest = np.where(in_need, np.minimum(balloon.refusal_rest, tuning.refusal_in_need), balloon.refusal_rest)
+    return now - balloon.refused_at < rest
 
 
 def free_to_move(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:
     """(n,) balloons that may be told a new size: none whose last order may yet take effect, unheard; none that waits
     after a failure, or was set by someone else just now. A guest in need waits after a refusal only.
     """
-    waits = (now < balloon.retry_at) | (now < balloon.hold_until)
-    unknown = balloon.phase == int(Phase.UNKNOWN)
-    return np.asarray(~unknown & ~resting(balloon, in_need, now, tuning) & (~waits | in_need))
+    waited = (now >= np.maximum(balloon.retry_at, balloon.hold_until)) | in_need
+    answered = balloon.phase != int(Phase.UNKNOWN)
+    return np.asarray(waited & answered & ~resting(balloon, in_need, now, tuning))
 
 
 def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Bools:

@@ -12,7 +12,7 @@ from controller import planner
 from controller.api.policy import MEBIBYTE
 from controller.engine import balloon, effect, estimate, felt, guest_pressure, host, observation, polling
 from controller.engine.actuation import Moves, choose
-from controller.engine.allocation import Exposure, Plan, allocate, expose
+from controller.engine.allocation import Exposure, allocate, expose
 from controller.engine.decision import Action, Decision, Figures, Notice
 from controller.engine.inventory import Inventory
 from controller.engine.known import Bounds, Known, bounds
@@ -20,7 +20,7 @@ from controller.engine.phases import PhaseEvent
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import TOLERANCE, RunState, Snapshot
 from controller.engine.state import State
-from controller.engine.tables import Bools, Floats, Ints, mask, rows_of
+from controller.engine.tables import Bools, Floats, Ints, mask, rows_of, total
 from controller.engine.tuning import Tuning
 from controller.forecast.tail import Tail
 
@@ -55,8 +55,8 @@ def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT)
     totals, made = state.totals, [action for action in actions if action.reason.moves]
     totals = totals.having(
         at=now,
-        looks=totals.looks + int((inventory.acted_on & looked).sum()),
-        fixed_looks=totals.fixed_looks + float((elapsed / inventory.interval_minimum)[inventory.acted_on].sum()),
+        looks=totals.looks + int(np.count_nonzero(inventory.acted_on & looked)),
+        fixed_looks=totals.fixed_looks + total((elapsed / inventory.interval_minimum)[inventory.acted_on]),
         reallocations=totals.reallocations + len(made),
         moved=totals.moved + sum(abs(action.target - action.before) for action in made),
     )
@@ -184,7 +184,7 @@ def _end(state: State, limits: Bounds, now: float, tuning: Tuning) -> tuple[Stat
     # What it has less than before its shrink; than its definition, where its domain is released.
     belongs = np.fmin(np.where(moves.release, inventory.definition, moves.origin), inventory.maximum)
     back = np.where(handed, np.fmax(belongs - size, 0.0), relief)
-    free = max(state.host.budget - float(balloon.committed(moves, state.observation, inventory).sum()), 0.0)
+    free = max(state.host.budget - total(balloon.committed(moves, state.observation, inventory)), 0.0)
     target = size.copy()
     target[rows] += planner.share(back[rows], inventory.weight[rows], free)
     told = moves.put(stuck, allowance=target)  # they are about to be told to stay, or to grow if they can
@@ -205,19 +205,16 @@ def _enforce(state: State, known: Known, elapsed: float) -> tuple[State, tuple[A
         movable = movable | (untouched & (seen.run_state == int(RunState.RUNNING)) & (seen.allocation > 0))
     movable = movable & balloon.free_to_move(told, known.pressed, known.now, known.tuning)
     committed = balloon.committed(told, seen, inventory)
-    plan, exposure, chosen = _decide(state.exposure, state.tail, known, committed, movable, elapsed)
+    chosen, exposure, inputs, fit = _decide(state.exposure, state.tail, known, committed, movable, elapsed)
     moved = chosen.shrink | chosen.grow
-    state = state.having(
-        reason=chosen.reason, minimums_fit=plan.minimums_fit, decision_inputs=_figures(known, plan, exposure)
-    )
+    state = state.having(exposure=exposure, reason=chosen.reason, minimums_fit=fit, decision_inputs=inputs)
     actions: tuple[Action, ...] = ()
     if np.count_nonzero(moved | chosen.halt):
         why = np.where(moved | inventory.enforce, chosen.reason, int(Reason.HANDED_OVER))
         rows = np.concatenate([rows_of(each) for each in (chosen.halt, chosen.shrink, chosen.grow)])
         actions = _actions(state, rows, chosen.target, why)
         told = balloon.ordered(told, seen, inventory, moved | chosen.halt, chosen.target, chosen.reason, known.now)
-        exposure = exposure.put(moved, regret=0.0, moved_at=known.now)
-    return state.having(balloon=told, exposure=exposure), actions, moved, chosen.unverified
+    return state.having(balloon=told), actions, moved, chosen.unverified
 
 
 def _propose(
@@ -240,7 +237,7 @@ def _propose(
     seen = state.observation.put(done, allocation=moves.proposed)
     imagined = replace(known, observation=seen, balloon=moves)
     movable = observed & ~told | acting
-    plan, exposure, chosen = _decide(before, state.tail, imagined, committed, movable, elapsed)
+    chosen, exposure, inputs, _ = _decide(before, state.tail, imagined, committed, movable, elapsed)
     moved = observed & (chosen.shrink | chosen.grow)
     moves = moves.put(moved, proposed=chosen.target, proposed_reason=chosen.reason)
     standing = observed & (np.abs(moves.proposed - size) >= TOLERANCE)
@@ -248,8 +245,8 @@ def _propose(
     state = state.having(
         balloon=moves,
         reason=np.where(standing, moves.proposed_reason, reason),
-        exposure=state.exposure.put(observed, **vars(exposure.put(moved, regret=0.0, moved_at=known.now))),
-        decision_inputs=np.where(observed, _figures(imagined, plan, exposure), state.decision_inputs),
+        exposure=state.exposure.put(observed, **vars(exposure)),
+        decision_inputs=np.where(observed, inputs, state.decision_inputs),
     )
     actions = _actions(state.having(observation=seen), rows_of(moved), chosen.target, chosen.reason)
     return state, actions, moved, chosen.unverified & observed
@@ -257,23 +254,23 @@ def _propose(
 
 def _decide(
     before: Exposure, tail: Tail, known: Known, committed: Floats, movable: Bools, elapsed: float
-) -> tuple[Plan, Exposure, Moves]:
-    """The plan for the `movable` domains, what it costs not to have it, and what is moved for it."""
+) -> tuple[Moves, Exposure, Floats, bool]:
+    """What is moved of the `movable` domains, what it costs that they have not got their plan, the numbers that it came
+    from, (m, n) in the order of `Figures` with nothing moved yet, and whether all minimums are within the budget.
+    """
     plan = allocate(known, committed, movable)
     exposure = expose(before, plan, known, tail, elapsed)
-    return plan, exposure, choose(known, plan, exposure.saving)
-
-
-def _figures(known: Known, plan: Plan, exposure: Exposure) -> Floats:
-    """(m, n) the numbers that decisions come from, in the order of `Figures`; nothing is moved yet."""
-    size, estimate = known.observation.allocation, known.estimate
-    made = np.empty((len(Figures._fields), len(size)))
-    made[:4] = known.observation.demand, estimate.forecast, estimate.upper, known.inventory.headroom_on(estimate.upper)
-    made[4:8] = np.where(np.isfinite(estimate.foot), plan.wanted, np.nan), plan.size, size, size
-    made[8:11] = known.bounds.threshold, exposure.excess, exposure.saving
-    made[11:14] = np.array([known.tuning.move_price * known.mean_demand, known.host.budget, plan.free])[:, None]
-    made[14] = known.burst
-    return made
+    chosen = choose(known, plan, exposure.saving)
+    seen, foreseen, size = known.observation, known.estimate, known.observation.allocation
+    headroom, price = known.inventory.headroom_on(foreseen.upper), known.tuning.move_price * known.mean_demand
+    wanted = np.where(np.isnan(foreseen.foot), np.nan, plan.wanted)
+    figures: list[Floats | float] = [seen.demand, foreseen.forecast, foreseen.upper, headroom, wanted, plan.size, size]
+    figures += [size, known.bounds.threshold, exposure.excess, exposure.saving, price, known.host.budget, plan.free]
+    inputs = np.empty((len(Figures._fields), len(size)))
+    for row, values in zip(inputs, [*figures, known.burst], strict=True):
+        row[:] = values
+    exposure = exposure.put(chosen.shrink | chosen.grow, regret=0.0, moved_at=known.now)
+    return chosen, exposure, inputs, plan.minimums_fit
 
 
 def _actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Action, ...]:
