@@ -74,9 +74,9 @@ def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Flo
     are saved. First what memory is asked of others for: where the `saving` is worth the price of a move, or they are in
     need; then what they get only of memory that is left over.
     """
-    in_need = known.in_need
-    lacking = np.where(plan.movable & (~known.shrinking | in_need), plan.size - base, 0.0)
-    lacking = np.where(lacking > np.where(in_need, known.useful, TOLERANCE), lacking, 0.0)
+    in_need, lacking = known.in_need, plan.size - base
+    able = plan.movable & (~known.shrinking | in_need)
+    lacking = np.where(able & (lacking > np.where(in_need, known.useful, TOLERANCE)), lacking, 0.0)
     narrow = plan.returns
     if np.count_nonzero(narrow):
         near = (1.0 - known.tuning.safety) * known.inventory.headroom_on(known.estimate.upper)
@@ -156,11 +156,10 @@ def _grant(known: Known, free: float, wishes: Floats, hopes: Floats, coming: boo
     No useless trifles: what is less than the threshold waits. A guest in need takes less, unless it was moved just now,
     and more memory is on its way.
     """
-    urgent = known.in_need
-    order = np.lexsort((wishes / known.inventory.weight, ~urgent))
-    before = np.cumsum(wishes[order]) - wishes[order]
-    granted = np.empty(len(wishes))
-    granted[order] = np.minimum(wishes[order], np.maximum(free - before, 0.0))
+    urgent, rows = known.in_need, rows_of(wishes > 0)
+    rows = rows[np.lexsort((wishes[rows] / known.inventory.weight[rows], ~urgent[rows]))]
+    asked, granted = wishes[rows], np.zeros(len(wishes))
+    granted[rows] = np.minimum(asked, np.maximum(free - (np.cumsum(asked) - asked), 0.0))
     left = free - total(wishes) - known.tuning.pool * known.host.budget
     granted = granted + hopes * min(1.0, max(left, 0.0) / max(total(hopes), 1.0))
     patient = coming & (known.now - known.balloon.last_at < known.inventory.interval_minimum)

@@ -181,13 +181,13 @@ def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, elapsed: fl
     as_is, as_planned, at_most = np.where(np.isfinite(estimate.reach), beyond + np.fmax(-room, 0.0), 0.0)
     lacking = plan.size - base
     short = plan.movable & (lacking > 0)
-    gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
-    if np.count_nonzero(gain):
+    gain = short * np.maximum(as_is - as_planned, 0.0)
+    asked = total(lacking[gain > 0]) - max(plan.free, 0.0)
+    if asked > 0:
         donors = plan.movable & (lacking < 0)
-        asked = max(total(lacking[gain > 0]) - max(plan.free, 0.0), 0.0)
         part = min(asked / max(-total(lacking[donors]), 1.0), 1.0)
         lost = part * total(np.maximum(as_planned - as_is, 0.0)[donors])
         gain *= max(1.0 - lost / max(total(gain), 1e-9), 0.0)
-    regret = np.where(short, exposure.regret + gain * elapsed, 0.0)
+    regret = short * (exposure.regret + gain * elapsed)
     lasting = np.fmax(known.now - np.fmax(estimate.since, exposure.moved_at), 0.0)
     return exposure.having(excess=np.maximum(as_is - at_most, 0.0), regret=regret, saving=regret + gain * lasting)
