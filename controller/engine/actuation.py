@@ -46,7 +46,8 @@ def choose(known: Known, plan: Plan, saving: Floats) -> Moves:
     still = plan.movable & ~known.balloon.under_way & ~asks
     returns, shrink, less = _shrinks(known, plan, still, wishes)
     if not np.count_nonzero(asks | shrink | known.turning):  # mostly so
-        return Moves(shrink, shrink, size, _why_kept(known, plan, shrink, known.gives), shrink, shrink)
+        reason = _reasons(known, plan, shrink, shrink, returns, shrink, known.gives)
+        return Moves(shrink, shrink, size, reason, shrink, shrink)
     # Memory is taken on the word of a sample that is new enough, and of the present allocation. A released domain is
     # looked at seldom, and may send no statistics any more.
     seen, balloon, newest = known.observation, known.balloon, known.tuning.newest
@@ -61,12 +62,9 @@ def choose(known: Known, plan: Plan, saving: Floats) -> Moves:
     grow = (granted > 0) & (more - base >= TOLERANCE)
     shrink = shrink & (less < size)
     halt = known.turning & plan.movable & ~grow
-    waits = (granted < wishes - TOLERANCE) | halt
-    reason = _why_kept(known, plan, waits, coming or bool(np.count_nonzero(unverified)))
+    waits, coming = (granted < wishes - TOLERANCE) | halt, coming or bool(np.count_nonzero(unverified))
     target = np.where(shrink, less, np.where(grow, more, size))
-    if np.count_nonzero(shrink | grow):
-        reason = np.where(shrink | grow, _why_moved(known, plan, target, returns), reason)
-    return Moves(shrink, grow, target, reason, halt, unverified)
+    return Moves(shrink, grow, target, _reasons(known, plan, shrink, grow, returns, waits, coming), halt, unverified)
 
 
 def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Floats, Floats]:
@@ -168,31 +166,26 @@ def _grant(known: Known, free: float, wishes: Floats, hopes: Floats, coming: boo
     return np.where(~known.follows & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
 
 
-def _why_moved(known: Known, plan: Plan, target: Floats, returns: Bools) -> Ints:
-    """(n,) `Reason` for moving each domain to `target`, were it moved: of the rule that moves it."""
-    size = known.observation.allocation
-    grows = target > size
-    outside = np.where(grows, size < known.bounds.minimum - TOLERANCE, size > known.bounds.top + TOLERANCE)
-    cases = [
-        (known.balloon.release, Reason.RELEASE_RESTORE),
-        (grows & known.pressed, Reason.PRESSURE_GROW),
-        (grows & known.growth.short, Reason.FELT_GROW),
-        (outside, Reason.LIMITS),
-        (grows & (size < plan.wanted), Reason.FORECAST_GROW),
-        (grows, Reason.SPARE_LENT),
-        (np.full(len(size), known.host.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
-        (~returns, Reason.CONTENTION_SHRINK),
-    ]
-    return first_that_applies(cases, Reason.FORECAST_SHRINK)
-
-
-def _why_kept(known: Known, plan: Plan, waits: Bools, coming: bool) -> Ints:
-    """(n,) `Reason` for leaving each domain as it is, were it left."""
+def _reasons(known: Known, plan: Plan, shrink: Bools, grow: Bools, returns: Bools, waits: Bools, coming: bool) -> Ints:
+    """(n,) `Reason` of each domain's move, by the rule that moves it, or of its being left as it is."""
     seen, balloon, size = known.observation, known.balloon, known.observation.allocation
     threshold, foreseen, grain = known.bounds.threshold, known.foreseen, known.inventory.grain
     cases: list[tuple[Bools, Reason | Ints]] = []
-    if np.count_nonzero(known.pressed | balloon.under_way | balloon.release | ~plan.movable):
+    if np.count_nonzero(shrink | grow):
+        outside = (grow & (size < known.bounds.minimum - TOLERANCE)) | (shrink & (size > known.bounds.top + TOLERANCE))
         cases = [
+            ((shrink | grow) & balloon.release, Reason.RELEASE_RESTORE),
+            (grow & known.pressed, Reason.PRESSURE_GROW),
+            (grow & known.growth.short, Reason.FELT_GROW),
+            (outside, Reason.LIMITS),
+            (grow & (size < plan.wanted), Reason.FORECAST_GROW),
+            (grow, Reason.SPARE_LENT),
+            (shrink & known.host.reading.pressure, Reason.HOST_PRESSURE_SHRINK),
+            (shrink & ~returns, Reason.CONTENTION_SHRINK),
+            (shrink, Reason.FORECAST_SHRINK),
+        ]
+    if np.count_nonzero(known.pressed | balloon.under_way | balloon.release | ~plan.movable):
+        cases += [
             (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
             (seen.trouble != int(Reason.NONE), seen.trouble),
             (seen.fresh_count == 0, Reason.WARMING_UP),
