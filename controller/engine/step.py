@@ -267,8 +267,8 @@ def _decide(
     figures: list[Floats | float] = [seen.demand, foreseen.forecast, foreseen.upper, headroom, wanted, plan.size, size]
     figures += [size, known.bounds.threshold, exposure.excess, exposure.saving, price, known.host.budget, plan.free]
     inputs = np.empty((len(Figures._fields), len(size)))
-    for row, values in zip(inputs, [*figures, known.burst], strict=True):
-        row[:] = values
+    for row, values in enumerate([*figures, known.burst]):
+        inputs[row] = values
     exposure = exposure.put(chosen.shrink | chosen.grow, regret=0.0, moved_at=known.now)
     return chosen, exposure, inputs, plan.minimums_fit
 
