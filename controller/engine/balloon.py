@@ -69,8 +69,7 @@ def answered(balloon: Balloon, outcomes: Sequence[OrderOutcome], now: float, tun
 def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
     """Compare orders with the newest sizes: `phase` and `event` tell what became of them. Releases end, too."""
     size, event = observation.allocation, np.full(len(observation.allocation), int(PhaseEvent.NONE))
-    changed = np.abs(size - balloon.settled) >= TOLERANCE
-    if np.count_nonzero(changed | balloon.under_way | (balloon.phase != int(Phase.IDLE))):
+    if np.count_nonzero((size != balloon.settled) | balloon.under_way | (balloon.phase != int(Phase.IDLE))):
         event, balloon = _moved(balloon, observation, inventory, now, tuning)
     balloon = balloon.having(event=event, phase=after(balloon.phase, event))
     begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
