@@ -170,6 +170,7 @@ def _reasons(known: Known, plan: Plan, shrink: Bools, grow: Bools, returns: Bool
     """(n,) `Reason` of each domain's move, by the rule that moves it, or of its being left as it is."""
     seen, balloon, size = known.observation, known.balloon, known.observation.allocation
     threshold, foreseen, grain = known.bounds.threshold, known.foreseen, known.inventory.grain
+    lacks = (plan.wanted > size + threshold) & (plan.size < size + threshold)
     cases: list[tuple[Bools, Reason | Ints]] = []
     if np.count_nonzero(shrink | grow):
         outside = (grow & (size < known.bounds.minimum - TOLERANCE)) | (shrink & (size > known.bounds.top + TOLERANCE))
@@ -194,12 +195,11 @@ def _reasons(known: Known, plan: Plan, shrink: Bools, grow: Bools, returns: Bool
             (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
             (balloon.under_way & ~waits, Reason.MOVING),
         ]
+        lacks |= known.pressed & (seen.told_size >= size - TOLERANCE)  # it has told so at this size, and gets no more
     full = known.going_to >= np.floor(known.bounds.top / grain) * grain - TOLERANCE
     cases.append((full & (known.pressed | (known.estimate.upper > known.bounds.top)), Reason.AT_MAXIMUM))
     if not plan.minimums_fit:
         cases.append((size < known.bounds.minimum - TOLERANCE, Reason.MINIMUM_UNMET))
-    lacks = (plan.wanted > size + threshold) & (plan.size < size + threshold)
-    lacks |= known.pressed & (seen.told_size >= size - TOLERANCE)  # it has told so at this size, and gets no more
     idle = np.fmax(foreseen, known.bounds.minimum) < size - threshold
     cases += [
         (waits, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),

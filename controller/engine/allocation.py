@@ -115,7 +115,7 @@ def _need(known: Known) -> Floats:
     forecast, and where the host gets nothing back.
     """
     seen = known.observation
-    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at) & ~known.fruitless
+    told = (seen.fresh_count >= FRESH_TO_SHRINK) & np.isfinite(known.estimate.at) & ~known.fruitless
     need = np.where(told, known.used, seen.allocation)
     if np.count_nonzero(known.pressed):
         need = np.where(known.pressed, known.told, need)
