@@ -8,29 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.engine.allocation import FRESH_TO_SHRINK, Exposure, Plan
+from controller.engine.allocation import FRESH_TO_SHRINK, Plan
 from controller.engine.balloon import resting
-from controller.engine.decision import Figures
 from controller.engine.known import Known
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import TOLERANCE
-from controller.engine.tables import Bools, Floats, Ints, mask, rows_of
+from controller.engine.tables import Bools, Floats, Ints, mask, rows_of, total
 
 ROUNDING = 0.5
 """Bytes that sums of floating-point sizes may be off by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """All that the choice of moves depends on, as the stages before have left it."""
-
-    known: Known
-    plan: Plan
-    exposure: Exposure
-    free: float
-    """Bytes of the budget that nobody has or was promised, negative where more is given away."""
-    price: float
-    """Byte-seconds that a move has to save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +26,7 @@ class Moves:
     shrink: Bools
     grow: Bools
     target: Floats
-    """Bytes, where `shrink` or `grow`."""
+    """Bytes, where `shrink` or `grow`; what each domain has elsewhere."""
     reason: Ints
     """`Reason` of every domain's move, or of its being left alone."""
     halt: Bools
@@ -49,59 +35,46 @@ class Moves:
     """Shrinks wanted by domains whose newest sample is too old to shrink on."""
 
 
-def figures(at: Situation) -> Floats:
-    """(m, n) the numbers that decisions come from, in the order of `Figures`; nothing is moved yet."""
-    known = at.known
-    size, estimate = known.observation.allocation, known.estimate
-    made = np.empty((len(Figures._fields), len(size)))
-    made[:4] = known.observation.demand, estimate.forecast, estimate.upper, known.inventory.headroom_on(estimate.upper)
-    made[4:8] = np.where(np.isfinite(estimate.foot), at.plan.wanted, np.nan), at.plan.size, size, size
-    made[8:11] = known.bounds.threshold, at.exposure.excess, at.exposure.saving
-    made[11:14] = np.array([at.price, known.host.budget, at.free])[:, None]
-    made[14] = known.burst
-    return made
+def choose(known: Known, plan: Plan, saving: Floats) -> Moves:
+    """Balloon changes that bring the node closer to its plan without the sum of allocations passing the budget.
 
-
-def choose(at: Situation) -> Moves:
-    """Balloon changes that bring the node closer to its plan without the sum of allocations passing the budget."""
-    known, plan = at.known, at.plan
+    `saving`: (n,) byte-seconds of shortfall that the plan saves, see `Exposure`.
+    """
     size, base = known.observation.allocation, known.going_to
-    wishes, hopes = _wishes(at, base)
+    wishes, hopes = _wishes(known, plan, saving, base)
     asks = (wishes > 0) | (hopes > 0)
     still = plan.movable & ~known.balloon.under_way & ~asks
-    returns, shrink, less = _shrinks(at, still, wishes)
+    returns, shrink, less = _shrinks(known, plan, still, wishes)
     if not np.count_nonzero(asks | shrink | known.turning):  # mostly so
-        return Moves(shrink, shrink, size, _why_kept(at, shrink, known.gives), shrink, shrink)
+        reason = _reasons(known, plan, shrink, shrink, returns, shrink, known.gives)
+        return Moves(shrink, shrink, size, reason, shrink, shrink)
     # Memory is taken on the word of a sample that is new enough, and of the present allocation. A released domain is
     # looked at seldom, and may send no statistics any more.
     seen, balloon, newest = known.observation, known.balloon, known.tuning.newest
     usual = np.where(balloon.release, newest, np.maximum(newest, 2 * known.inventory.interval_minimum))
     at_rest = seen.fresh_at >= np.fmax(seen.moved_at, balloon.rest_from)
     verified = (known.now - seen.reported_at <= usual) & at_rest & (seen.trouble == int(Reason.NONE))
-    coming = known.gives or bool(np.count_nonzero(shrink & verified))
-    granted = _grant(at, wishes, hopes, coming)
+    unverified, shrink = shrink & ~verified, shrink & verified
+    coming = known.gives or bool(np.count_nonzero(shrink))
+    granted = _grant(known, plan.free, wishes, hopes, coming)
     grain = known.inventory.grain
     more = np.floor((base + granted + ROUNDING) / grain) * grain
-    grow = (granted > 0) & (more - base >= TOLERANCE) & ~shrink
-    shrink_now = shrink & verified & (less < size)
+    grow = (granted > 0) & (more - base >= TOLERANCE)
+    shrink = shrink & (less < size)
     halt = known.turning & plan.movable & ~grow
-    waits = (granted < wishes - TOLERANCE) | halt
-    unverified = shrink & ~verified
-    reason = _why_kept(at, waits, coming or bool(np.count_nonzero(unverified)))
-    moves, target = shrink_now | grow, np.where(shrink, less, more)
-    if np.count_nonzero(moves):
-        reason = np.where(moves, _why_moved(at, target, returns), reason)
-    return Moves(shrink_now, grow, target, reason, halt, unverified)
+    waits, coming = (granted < wishes - TOLERANCE) | halt, coming or bool(np.count_nonzero(unverified))
+    target = np.where(shrink, less, np.where(grow, more, size))
+    return Moves(shrink, grow, target, _reasons(known, plan, shrink, grow, returns, waits, coming), halt, unverified)
 
 
-def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
+def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Floats, Floats]:
     """(n,) bytes by which domains are to grow to their plan from `base`: all of it, so that the next moves of a ramp
-    are saved. First what memory is asked of others for: where that is worth its price, or they are in need; then what
-    they get only of memory that is left over.
+    are saved. First what memory is asked of others for: where the `saving` is worth the price of a move, or they are in
+    need; then what they get only of memory that is left over.
     """
-    known, plan, in_need = at.known, at.plan, at.known.in_need
-    lacking = np.where(plan.movable & (~known.shrinking | in_need), plan.size - base, 0.0)
-    lacking = np.where(lacking > np.where(in_need, known.useful, TOLERANCE), lacking, 0.0)
+    in_need, lacking = known.in_need, plan.size - base
+    able = plan.movable & (~known.shrinking | in_need)
+    lacking = np.where(able & (lacking > np.where(in_need, known.useful, TOLERANCE)), lacking, 0.0)
     narrow = plan.returns
     if np.count_nonzero(narrow):
         near = (1.0 - known.tuning.safety) * known.inventory.headroom_on(known.estimate.upper)
@@ -112,28 +85,28 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
         return lacking, lacking
     must = in_need | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
     beyond = lacking > known.bounds.threshold
-    worth = must | (beyond & ((at.exposure.saving >= at.price) | plan.returns))
-    far = beyond & (base < known.tuning.far * plan.size) & ~(plan.returns | worth)
-    return np.where(worth, lacking, 0.0), np.where(far, lacking, 0.0)
+    worth = saving >= known.tuning.move_price * known.mean_demand
+    asks = must | (beyond & (worth | plan.returns))
+    far = beyond & (base < known.tuning.far * plan.size) & ~(plan.returns | asks)
+    return np.where(asks, lacking, 0.0), np.where(far, lacking, 0.0)
 
 
-def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools, Floats]:
+def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bools, Bools, Floats]:
     """Who gives back what nobody asks for, who is to shrink at all, (n,), and to what, bytes.
 
     Donors are those with the most above their plan, as few as will do: moves have a price.
     """
-    known, plan = at.known, at.plan
     size, release, pool = known.observation.allocation, known.balloon.release, known.tuning.pool * known.host.budget
-    pressed, wished = float(wishes[known.pressed].sum()), float(wishes.sum())
+    pressed, wished = total(wishes[known.pressed]), total(wishes)
     short = TOLERANCE if wished > 0 else pool / 2
     nobody = still & plan.returns
-    if not np.count_nonzero(nobody) and wished - at.free - _coming(at, pressed - at.free) < short:
+    if not np.count_nonzero(nobody) and wished - plan.free - _coming(known, pressed - plan.free) < short:
         return nobody, nobody, size
-    kept = np.where(plan.returns | (pressed > 0), 0.0, np.fmin(known.estimate.firm, size))
-    held = np.maximum(plan.size, kept)
     if pressed > 0:
         promised = np.minimum(plan.size, np.maximum(plan.wanted, known.bounds.minimum))
-        held = np.where(known.inventory.share, held, promised)
+        held = np.where(known.inventory.share, plan.size, promised)
+    else:
+        held = np.maximum(plan.size, np.where(plan.returns, 0.0, np.fmin(known.estimate.firm, size)))
     grain = known.inventory.grain
     least = np.ceil(held / grain) * grain
     closest = (known.balloon.last_to <= least) & (size - known.balloon.last_to <= known.tuning.miss)
@@ -141,8 +114,8 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     prompt = (size > known.bounds.top + TOLERANCE) | release
     returns = plan.returns & (spare > np.where(prompt, TOLERANCE, known.bounds.threshold))
     less = np.where(returns, least, size)
-    given = at.free + float(spare[returns].sum())
-    given += _coming(at, pressed - given)
+    given = plan.free + total(spare[returns])
+    given += _coming(known, pressed - given)
     lacking = wished - given
     if lacking < short:
         return returns, returns, less
@@ -157,13 +130,12 @@ def _shrinks(at: Situation, still: Bools, wishes: Floats) -> tuple[Bools, Bools,
     return returns, returns | mask(donors, len(size)), less
 
 
-def _coming(at: Situation, lacking: float) -> float:
+def _coming(known: Known, lacking: float) -> float:
     """Bytes that balloons under way are to give back. `lacking`: bytes that guests in need wait for.
 
     These wait for no balloon that hardly moves. What counts for them is what was asked for just now, and later as much
     as has come so far, for a while more.
     """
-    known = at.known
     balloon, size = known.balloon, known.observation.allocation
     if not np.count_nonzero(balloon.under_way):
         return 0.0
@@ -174,63 +146,47 @@ def _coming(at: Situation, lacking: float) -> float:
     return soon if lacking > soon else float(np.nansum(left))
 
 
-def _grant(at: Situation, wishes: Floats, hopes: Floats, coming: bool) -> Floats:
-    """(n,) bytes of free memory: to guests under pressure first, then to others, then, the pool apart, to hopes.
-    Whoever is on the way to a size gets more when it is there.
+def _grant(known: Known, free: float, wishes: Floats, hopes: Floats, coming: bool) -> Floats:
+    """(n,) bytes of what is `free`: to guests in need first, then to others, then, the pool apart, to hopes. Of wishes
+    the least by weight first, as many in full as it pays for, and what is left for the next: a part for everybody would
+    have to be followed by another move of each. Whoever is on the way to a size gets more when it is there.
 
     No useless trifles: what is less than the threshold waits. A guest in need takes less, unless it was moved just now,
     and more memory is on its way.
     """
-    known = at.known
-    urgent, weight = known.in_need, known.inventory.weight
-    granted = _in_turn(np.where(urgent, wishes, 0.0), weight, max(at.free, 0.0))
-    granted = granted + _in_turn(np.where(urgent, 0.0, wishes), weight, max(at.free, 0.0) - float(granted.sum()))
-    left = at.free - float(wishes.sum()) - known.tuning.pool * known.host.budget
-    granted = granted + hopes * min(1.0, max(left, 0.0) / max(float(hopes.sum()), 1.0))
+    urgent, rows = known.in_need, rows_of(wishes > 0)
+    rows = rows[np.lexsort((wishes[rows] / known.inventory.weight[rows], ~urgent[rows]))]
+    asked, granted = wishes[rows], np.zeros(len(wishes))
+    granted[rows] = np.minimum(asked, np.maximum(free - (np.cumsum(asked) - asked), 0.0))
+    left = free - total(wishes) - known.tuning.pool * known.host.budget
+    granted = granted + hopes * min(1.0, max(left, 0.0) / max(total(hopes), 1.0))
     patient = coming & (known.now - known.balloon.last_at < known.inventory.interval_minimum)
     trifle = np.where(urgent & ~patient, known.useful, known.bounds.threshold)
     least = np.where(known.balloon.release, TOLERANCE, np.minimum(wishes + hopes, trifle))
     return np.where(~known.follows & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
 
 
-def _in_turn(wishes: Floats, weight: Floats, free: float) -> Floats:
-    """(n,) bytes of `free` for `wishes`, (n,) bytes: the least by weight first, as many in full as it pays for, and
-    what is left for the next. A part for everybody would have to be followed by another move of each.
-    """
-    order = np.argsort(wishes / weight, kind="stable")
-    before = np.cumsum(wishes[order]) - wishes[order]
-    granted = np.empty(len(wishes))
-    granted[order] = np.minimum(wishes[order], np.maximum(free - before, 0.0))
-    return granted
-
-
-def _why_moved(at: Situation, target: Floats, returns: Bools) -> Ints:
-    """(n,) `Reason` for moving each domain to `target`, were it moved: of the rule that moves it."""
-    known = at.known
-    size = known.observation.allocation
-    grows = target > size
-    outside = np.where(grows, size < known.bounds.minimum - TOLERANCE, size > known.bounds.top + TOLERANCE)
-    cases = [
-        (known.balloon.release, Reason.RELEASE_RESTORE),
-        (grows & known.pressed, Reason.PRESSURE_GROW),
-        (grows & known.growth.short, Reason.FELT_GROW),
-        (outside, Reason.LIMITS),
-        (grows & (size < at.plan.wanted), Reason.FORECAST_GROW),
-        (grows, Reason.SPARE_LENT),
-        (np.full(len(size), known.host.reading.pressure), Reason.HOST_PRESSURE_SHRINK),
-        (~returns, Reason.CONTENTION_SHRINK),
-    ]
-    return first_that_applies(cases, Reason.FORECAST_SHRINK)
-
-
-def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
-    """(n,) `Reason` for leaving each domain as it is, were it left."""
-    known, plan = at.known, at.plan
+def _reasons(known: Known, plan: Plan, shrink: Bools, grow: Bools, returns: Bools, waits: Bools, coming: bool) -> Ints:
+    """(n,) `Reason` of each domain's move, by the rule that moves it, or of its being left as it is."""
     seen, balloon, size = known.observation, known.balloon, known.observation.allocation
-    threshold, foreseen = known.bounds.threshold, known.foreseen
+    threshold, foreseen, grain = known.bounds.threshold, known.foreseen, known.inventory.grain
+    lacks = (plan.wanted > size + threshold) & (plan.size < size + threshold)
     cases: list[tuple[Bools, Reason | Ints]] = []
-    if np.count_nonzero(known.pressed | balloon.under_way | balloon.release | ~plan.movable):
+    if np.count_nonzero(shrink | grow):
+        outside = (grow & (size < known.bounds.minimum - TOLERANCE)) | (shrink & (size > known.bounds.top + TOLERANCE))
         cases = [
+            ((shrink | grow) & balloon.release, Reason.RELEASE_RESTORE),
+            (grow & known.pressed, Reason.PRESSURE_GROW),
+            (grow & known.growth.short, Reason.FELT_GROW),
+            (outside, Reason.LIMITS),
+            (grow & (size < plan.wanted), Reason.FORECAST_GROW),
+            (grow, Reason.SPARE_LENT),
+            (shrink & known.host.reading.pressure, Reason.HOST_PRESSURE_SHRINK),
+            (shrink & ~returns, Reason.CONTENTION_SHRINK),
+            (shrink, Reason.FORECAST_SHRINK),
+        ]
+    if np.count_nonzero(known.pressed | balloon.under_way | balloon.release | ~plan.movable):
+        cases += [
             (known.inventory.obstacle != int(Reason.NONE), known.inventory.obstacle),
             (seen.trouble != int(Reason.NONE), seen.trouble),
             (seen.fresh_count == 0, Reason.WARMING_UP),
@@ -239,20 +195,17 @@ def _why_kept(at: Situation, waits: Bools, coming: bool) -> Ints:
             (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
             (balloon.under_way & ~waits, Reason.MOVING),
         ]
-    grain = known.inventory.grain
+        lacks |= known.pressed & (seen.told_size >= size - TOLERANCE)  # it has told so at this size, and gets no more
     full = known.going_to >= np.floor(known.bounds.top / grain) * grain - TOLERANCE
     cases.append((full & (known.pressed | (known.estimate.upper > known.bounds.top)), Reason.AT_MAXIMUM))
     if not plan.minimums_fit:
         cases.append((size < known.bounds.minimum - TOLERANCE, Reason.MINIMUM_UNMET))
-    lacks = (plan.wanted > size + threshold) & (plan.size < size + threshold)
-    lacks |= known.pressed & (seen.told_size >= size - TOLERANCE)  # it has told so at this size, and gets no more
     idle = np.fmax(foreseen, known.bounds.minimum) < size - threshold
-    holds = ~known.inventory.share & (plan.size >= foreseen)
     cases += [
         (waits, Reason.AWAITING_MEMORY if coming else Reason.NO_BUDGET),
         (known.fruitless, Reason.NOT_RETURNED),
         (lacks, Reason.NO_BUDGET),
         (idle & (seen.fresh_count < FRESH_TO_SHRINK), Reason.WARMING_UP),
-        (holds & idle, Reason.STABILIZING),
+        (idle & ~known.inventory.share & (plan.size >= foreseen), Reason.STABILIZING),
     ]
     return first_that_applies(cases, Reason.WITHIN_THRESHOLD)

@@ -15,7 +15,7 @@ from controller.engine.guest_pressure import PressureLevel
 from controller.engine.host import allowed
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
-from controller.engine.tables import Bools, Floats, Table, column, rows_of
+from controller.engine.tables import Bools, Floats, Table, column, rows_of, total
 from controller.forecast.tail import Tail
 
 FRESH_TO_SHRINK = 3
@@ -32,14 +32,14 @@ class Plan:
     """Below which none is planned: what it uses, and what keeps it out of reclaim there."""
     wanted: Floats
     """Foot and headroom; what is above that is spare."""
-    reach: Floats
-    """The unit in which what is left was spread."""
     movable: Bools
     """Where False, the domain keeps what it has, or is getting."""
     returns: Bools
     """What it has above `size` goes back to the node, whether somebody asks for it or not."""
     minimums_fit: bool
     """All minimums are within the budget."""
+    free: float
+    """Bytes of the budget that nobody has or was promised, negative where more is given away."""
 
 
 @dataclass(frozen=True)
@@ -55,65 +55,58 @@ class Exposure(Table):
     moved_at: Floats = column(np.nan)
     """Of the domain's last move, monotonic seconds; NaN before it."""
 
-    def moved(self, rows: Bools, now: float) -> "Exposure":
-        """With a move of the domains in `rows` (n,)."""
-        return self.put(rows, regret=0.0, moved_at=now)
-
 
 def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     """The plan for the `movable` domains; the others keep what they have, or are getting: `committed` (n,) bytes."""
     seen, inventory, bounds, host, tuning = known.observation, known.inventory, known.bounds, known.host, known.tuning
-    need, weight = _need(known), inventory.weight
+    need, searched, weight = _need(known), _searched(known), inventory.weight
     demand = np.maximum(need, np.fmin(known.demand, bounds.top))
     wanted = np.fmax(np.minimum(np.fmax(known.foreseen, known.eased), bounds.top), demand)
-    searched = _searched(known)
     returns, top = _tops(known, np.fmax(wanted, searched))
-    pressing = np.fmin(searched, need + inventory.headroom_on(need))
-    foot = np.fmax(np.fmax(demand, np.fmin(known.estimate.peak_minute / (1.0 - tuning.low), top)), pressing)
+    foot = np.fmax(demand, np.fmin(known.estimate.peak_minute / (1.0 - tuning.low), top))
+    foot = np.fmax(foot, np.fmin(searched, need + inventory.headroom_on(need)))
     if np.count_nonzero(known.balloon.release):
         given_back = np.minimum(np.fmax(need, inventory.definition), np.fmax(need, top))
         foot = np.where(known.balloon.release, given_back, foot)
-    reach = np.fmax(np.fmax(known.estimate.reach, tuning.search_reach * (searched - foot)), 1.0) * weight
     planned, fits, rows = committed.copy(), True, rows_of(movable)
-    capacity = host.budget - float(committed[~movable].sum())
-    spread = min(capacity - tuning.pool * host.budget, capacity - host.budget + host.lendable)
     if len(rows):
+        reach = np.fmax(np.fmax(known.estimate.reach, tuning.search_reach * (searched - foot)), 1.0) * weight
         least = np.maximum(need, bounds.minimum)
         kept = np.where(known.in_need, np.maximum(need, known.going_to), need)
-        levels = [kept, np.maximum(need, searched), least, np.maximum(foot, least), np.maximum(top, least)]
+        levels = (kept, np.maximum(need, searched), least, np.maximum(foot, least), np.maximum(top, least))
         # Nobody can take minimums and present demand, nor what those have who are not Ballast's to move. A guest that
         # boots is about to give back what it does not need. It is the budget as the host is now that has to hold them,
         # not less for what the host may come to use.
         boots = np.isnan(seen.demand) & (known.now - seen.booted_at < tuning.boot_time)
-        unknown = np.isnan(known.used) | boots
-        used = np.where(known.pressed, seen.allocation, np.where(unknown, 0.0, known.used))
-        indispensable = np.where(inventory.acted_on, np.maximum(used, bounds.minimum), committed)
-        fits = float(indispensable.sum()) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
-        planned[rows] = _filled(np.array([*levels, reach, weight]).take(rows, axis=1), fits, capacity, spread)
+        used = np.where(known.pressed, seen.allocation, np.where(boots, 0.0, known.used))
+        indispensable = np.where(inventory.acted_on, np.fmax(used, bounds.minimum), committed)
+        fits = total(indispensable) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
+        capacity = host.budget - total(committed[~movable])
+        spread = min(capacity - tuning.pool * host.budget, capacity - host.budget + host.lendable)
+        planned[rows] = _filled([each[rows] for each in (*levels, reach, weight)], fits, capacity, spread)
         fits = fits or bool((least <= need)[rows].all())
-    return Plan(planned, need, wanted, reach, movable & (seen.allocation > 0), returns & movable, fits)
+    free = host.budget - total(committed)
+    return Plan(planned, need, wanted, movable & (seen.allocation > 0), returns & movable, fits, free)
 
 
-def _filled(levels: Floats, fits: bool, capacity: float, spread: float) -> Floats:
-    """(m,) planned sizes of m domains. Rows of `levels` (7, m) up to which each is served before any is served more:
-
-    need, and what a guest in need has already, wherever it is in its search; need, and what a guest under pressure
-    searches for; need and minimum; that, present demand and that of a minute ago, of a guest under pressure headroom
-    beyond what it has; the most it may have. And its reach and weight.
+def _filled(levels: list[Floats], fits: bool, capacity: float, spread: float) -> Floats:
+    """(m,) planned sizes of m domains. `levels`: (m,) bytes each, what all are served before any is served more, which
+    is spread by the last two: need, with what a guest in need has already; need, with what it searches for; need and
+    minimum; that, with demand of late; the most it may have; reach; weight.
 
     Where not all minimums fit, they are met in proportion, once everybody has what it needs and those in need what they
     search for.
     """
     kept, sought, least, foot, top, reach, weight = levels
     if not fits:
-        left = max(capacity - float(kept.sum()), 0.0)
+        left = max(capacity - total(kept), 0.0)
         served = kept + planner.share(np.maximum(sought - kept, 0.0), weight, left)
         lacking = np.maximum(least - served, 0.0)
-        left = max(capacity - float(served.sum()), 0.0)
-        return np.asarray(served + lacking * min(1.0, left / max(float(lacking.sum()), 1.0)))
-    held = least + planner.share(foot - least, weight, capacity - float(least.sum()))
+        left = max(capacity - total(served), 0.0)
+        return np.asarray(served + lacking * min(1.0, left / max(total(lacking), 1.0)))
+    held = least + planner.share(foot - least, weight, capacity - total(least))
     more = np.maximum(kept - held, 0.0)
-    return np.asarray(held + planner.level(more, np.maximum(top - held, more), reach, spread - float(held.sum())))
+    return np.asarray(held + planner.level(more, np.maximum(top - held, more), reach, spread - total(held)))
 
 
 def _need(known: Known) -> Floats:
@@ -122,14 +115,14 @@ def _need(known: Known) -> Floats:
     forecast, and where the host gets nothing back.
     """
     seen = known.observation
-    told = (seen.fresh_count >= FRESH_TO_SHRINK) & ~np.isnan(known.estimate.at) & ~known.fruitless
+    told = (seen.fresh_count >= FRESH_TO_SHRINK) & np.isfinite(known.estimate.at) & ~known.fruitless
     need = np.where(told, known.used, seen.allocation)
     if np.count_nonzero(known.pressed):
         need = np.where(known.pressed, known.told, need)
     # None is shorter than those were that had too little; or they cannot give it, as they have shown.
     shorter = np.count_nonzero(known.pressure.level > int(PressureLevel.LOW))
     need = np.fmax(need, np.where(known.pressure.deflated, known.eased, 0.0) if shorter else known.eased)
-    return np.fmax(np.fmax(need, 0.0), np.minimum(known.growth.least, seen.allocation))
+    return np.fmax(need, np.minimum(known.growth.least, seen.allocation))
 
 
 def _searched(known: Known) -> Floats:
@@ -174,33 +167,27 @@ def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
     return np.asarray(returns), np.fmin(top, known.bounds.top)
 
 
-def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, free: float, elapsed: float) -> Exposure:
+def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, elapsed: float) -> Exposure:
     """What it costs, and has cost for `elapsed` seconds, that domains have not got their plan.
 
     The expected shortfall is the foot above the allocation, and the learnt tail beyond it, as far as memory could spare
-    it: all that a domain may have, and the host has to give. A move is expected to save for as long as the
-    domain has not been moved.
+    it: all that a domain may have, and the host has to give. Where memory is not free, a plan saves what is left when
+    donors have borne their loss. A move is expected to save for as long as the domain has not been moved.
     """
     estimate, base = known.estimate, known.going_to
     room = np.array([base, plan.size, np.fmin(known.bounds.top, known.host.budget)]) - estimate.foot
     unit = np.fmax(estimate.reach, 1.0)
     beyond = unit * tail.excess(np.fmax(room, 0.0) / unit, known.tuning.borrowed, known.tuning.prior)
     as_is, as_planned, at_most = np.where(np.isfinite(estimate.reach), beyond + np.fmax(-room, 0.0), 0.0)
-    short = plan.movable & (plan.size > base)
-    gain = np.where(short, np.maximum(as_is - as_planned, 0.0), 0.0)
-    if np.count_nonzero(gain):
-        gain *= _net(plan, base, gain, as_planned - as_is, free)
-    regret = np.where(short, exposure.regret + gain * elapsed, 0.0)
+    lacking = plan.size - base
+    short = plan.movable & (lacking > 0)
+    gain = short * np.maximum(as_is - as_planned, 0.0)
+    asked = total(lacking[gain > 0]) - max(plan.free, 0.0)
+    if asked > 0:
+        donors = plan.movable & (lacking < 0)
+        part = min(asked / max(-total(lacking[donors]), 1.0), 1.0)
+        lost = part * total(np.maximum(as_planned - as_is, 0.0)[donors])
+        gain *= max(1.0 - lost / max(total(gain), 1e-9), 0.0)
+    regret = short * (exposure.regret + gain * elapsed)
     lasting = np.fmax(known.now - np.fmax(estimate.since, exposure.moved_at), 0.0)
     return exposure.having(excess=np.maximum(as_is - at_most, 0.0), regret=regret, saving=regret + gain * lasting)
-
-
-def _net(plan: Plan, base: Floats, gain: Floats, loss: Floats, free: float) -> float:
-    """Part of the `gain` (n,) that is left when donors have borne their `loss` (n,), as far as memory is not free."""
-    gives = plan.movable & (plan.size < base)
-    spare = float((base - plan.size)[gives].sum())
-    asked = float((plan.size - base)[gain > 0].sum()) - max(free, 0.0)
-    if asked <= 0.0 or spare <= 0.0:
-        return 1.0
-    lost = float(np.maximum(loss[gives], 0.0).sum()) * min(asked / spare, 1.0)
-    return max(1.0 - lost / max(float(gain.sum()), 1e-9), 0.0)

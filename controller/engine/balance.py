@@ -11,6 +11,7 @@ from controller.engine.known import bounds
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import RunState
 from controller.engine.state import State
+from controller.engine.tables import total
 
 LASTS_S = 180.0
 """Seconds of shortage after which the node counts as short: what balloons and a busy guest do is over by then, and a
@@ -41,8 +42,8 @@ def balance(state: State) -> Balance:
     gives &= ~(state.pressure.pressed | state.effect.fruitless(state.totals.at) | state.balloon.failed)
     kept = np.maximum(state.decision_inputs[_WANTED], bounds(state.inventory, seen).minimum)
     spare = np.where(gives & np.isfinite(kept), np.fmax(seen.allocation - kept, 0.0), 0.0)
-    demand = float(told.sum())
-    return Balance(demand, max(demand - state.host.budget, 0.0), float(spare.sum()))
+    demand = total(told)
+    return Balance(demand, max(demand - state.host.budget, 0.0), total(spare))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,21 +27,17 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     answered yet, and the size that QEMU goes on to ask for, with the one from before. Domains that lost an acting
     policy are released.
     """
-    taken, before = balloon.take(kept), balloon.take(same)
-    reset, unowned = (same >= 0) & (kept < 0), new.policy < 0
-    earlier = np.where(before.phase == int(Phase.UNKNOWN), before.previous, np.nan)
-    promised = np.fmax(np.fmax(before.target, before.allowance), earlier)
-    lost = np.zeros_like(unowned)
+    before, reset, unowned = balloon.take(same), (same >= 0) & (kept < 0), new.policy < 0
+    waits, lost = before.phase == int(Phase.UNKNOWN), np.zeros_like(unowned)
     if len(old):
         lost = unowned & (same >= 0) & (old.policy[same] >= 0) & old.enforce[same] & old.restore[same]
-    release_until = np.where(lost, now + RELEASE_PATIENCE, before.release_until)
-    observed = new.acted_on & ~new.enforce
-    waiting = reset & (before.phase == int(Phase.UNKNOWN))
-    taken = taken.put(waiting, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
+    promised = np.fmax(np.fmax(before.target, before.allowance), np.where(waits, before.previous, np.nan))
+    taken = balloon.take(kept)
+    taken = taken.put(reset & waits, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
     return taken.put(reset, allowance=promised, progress=before.progress, origin=before.origin).having(
         release=lost | (before.release & unowned),
-        release_until=release_until,
-        proposed=np.where(observed, taken.proposed, np.nan),
+        release_until=np.where(lost, now + RELEASE_PATIENCE, before.release_until),
+        proposed=np.where(new.acted_on & ~new.enforce, taken.proposed, np.nan),
     )
 
 
@@ -71,38 +67,44 @@ def answered(balloon: Balloon, outcomes: Sequence[OrderOutcome], now: float, tun
 
 
 def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
-    """Compare orders with the newest sizes: `phase` and `event` tell what became of them."""
-    event = _events(balloon, observation, inventory, now, tuning)
-    phase = after(balloon.phase, event)
-    balloon = _track(balloon, observation, inventory, now).having(event=event, phase=phase)
+    """Compare orders with the newest sizes: `phase` and `event` tell what became of them. Releases end, too."""
+    size, event = observation.allocation, np.full(len(observation.allocation), int(PhaseEvent.NONE))
+    if np.count_nonzero((size != balloon.settled) | balloon.under_way | (balloon.phase != int(Phase.IDLE))):
+        event, balloon = _moved(balloon, observation, inventory, now, tuning)
+    balloon = balloon.having(event=event, phase=after(balloon.phase, event))
+    begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
+    balloon = balloon.put(begun, settles_at=now + inventory.deadline).put(np.isnan(balloon.settled), settled=size)
+    if np.count_nonzero(balloon.release):
+        home = np.abs(size - inventory.definition) < TOLERANCE
+        balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
     return _conclude(balloon, observation, inventory, now, tuning) if np.count_nonzero(event) else balloon
 
 
-def _events(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Ints:
-    """(n,) what became of each balloon, the first that applies."""
+def _moved(
+    balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning
+) -> tuple[Ints, Balloon]:
+    """(n,) what became of each balloon, the first that applies, and the progress of those under way."""
     size, under_way, phase = observation.allocation, balloon.under_way, balloon.phase
-    changed = np.abs(size - balloon.settled) >= TOLERANCE
-    if not np.count_nonzero(changed | under_way | (phase != int(Phase.IDLE))):
-        return np.full(len(size), int(PhaseEvent.NONE))
-    moving = phase == int(Phase.MOVING)
+    moving, running = phase == int(Phase.MOVING), observation.run_state == int(RunState.RUNNING)
     gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
+    # The size may still tell of what it did before the newest order, or it moves by itself.
+    old_news = (now - balloon.last_at <= LATE_NEWS) | ~(now >= balloon.settles_at)
     near = (gap < TOLERANCE) & (moving | (closest >= TOLERANCE))  # a late order to stay put shows in no size
     rested = observation.seen_at - balloon.progress_at
     missed = moving & (gap <= tuning.miss) & (gap >= closest - TOLERANCE / 2) & (rested >= LATE_NEWS)
-    away = moving & (gap > closest + TOLERANCE) & ~_late_news(balloon, now)
-    changed &= ~under_way
+    away = moving & (gap > closest + TOLERANCE)
+    changed = (np.abs(size - balloon.settled) >= TOLERANCE) & ~under_way
     allowed = (size > balloon.settled) & (size < balloon.allowance + TOLERANCE)
     ours = changed & (allowed | (np.abs(size - balloon.last_to) <= tuning.miss))
-    surprise = away | (changed & ~ours)
+    surprise = (away & ~old_news) | (changed & ~ours)
     before = np.where(under_way, balloon.progress, balloon.settled)
     foreign = surprise & (now >= balloon.settles_at) & (size > 0) & (before > 0)
     grew = foreign & (size > before)
     again = grew & _gave(balloon, now, tuning) & np.isfinite(balloon.reverted_at)
     late = rested > np.maximum(inventory.deadline, 2 * inventory.interval_minimum)
-    running = moving & (observation.run_state == int(RunState.RUNNING))
     # Given what was free, and has to give more, and cannot.
     choked = balloon.shrinks(size) & (size < balloon.last_from - TOLERANCE) & (observation.choked_at > balloon.last_at)
-    waited = (now >= balloon.retry_at) & (now >= balloon.hold_until)
+    waited = now >= np.maximum(balloon.retry_at, balloon.hold_until)
     cases = [
         (near | missed, PhaseEvent.ARRIVED),
         (grew & inventory.autodeflate, PhaseEvent.DEFLATED),
@@ -110,43 +112,21 @@ def _events(balloon: Balloon, observation: Observation, inventory: Inventory, no
         (foreign, PhaseEvent.RESIZED),
         (surprise, PhaseEvent.DRIFTED),
         (ours, PhaseEvent.FOLLOWED),
-        (running & choked & ~inventory.autodeflate, PhaseEvent.CHOKED),
-        (running & late, PhaseEvent.STALLED),
+        (moving & running & choked & ~inventory.autodeflate, PhaseEvent.CHOKED),
+        (moving & running & late, PhaseEvent.STALLED),
         (((phase == int(Phase.STUCK)) | (phase == int(Phase.OVERRULED))) & waited, PhaseEvent.EXPIRED),
     ]
-    return first_that_applies(cases, PhaseEvent.NONE)
-
-
-def _late_news(balloon: Balloon, now: float) -> Bools:
-    """(n,) balloons whose size may still tell of what they did before the newest order, or that move by themselves."""
-    return np.asarray((now - balloon.last_at <= LATE_NEWS) | ~(now >= balloon.settles_at))
+    closer = moving & (gap < closest - TOLERANCE / 2)
+    elsewhere = (phase == int(Phase.UNKNOWN)) & (gap >= TOLERANCE)  # it may follow an earlier order
+    barred = moving & ~running  # paused or in another job: it cannot move yet
+    balloon = balloon.put(closer | (away & old_news) | elsewhere, progress=size)
+    return first_that_applies(cases, PhaseEvent.NONE), balloon.put(closer | barred, progress_at=now)
 
 
 def _gave(balloon: Balloon, now: float, tuning: Tuning) -> Bools:
     """(n,) balloons that have shrunk just now, as they were told."""
     shrunk = balloon.last_to < balloon.last_from
     return np.asarray(shrunk & (now - np.fmax(balloon.last_at, balloon.progress_at) <= tuning.outside_hold))
-
-
-def _track(balloon: Balloon, observation: Observation, inventory: Inventory, now: float) -> Balloon:
-    """Progress, the first sight of a balloon, and the end of releases."""
-    size = observation.allocation
-    if np.count_nonzero(balloon.under_way):
-        moving, unknown = balloon.phase == int(Phase.MOVING), balloon.phase == int(Phase.UNKNOWN)
-        gap, closest = np.abs(size - balloon.target), np.abs(balloon.progress - balloon.target)
-        closer = moving & (gap < closest - TOLERANCE / 2)
-        old = moving & (gap > closest + TOLERANCE) & _late_news(balloon, now)
-        elsewhere = unknown & (gap >= TOLERANCE)  # it may follow an earlier order
-        barred = moving & (
-            observation.run_state != int(RunState.RUNNING)
-        )  # paused or in another job: it cannot move yet
-        balloon = balloon.put(closer | old | elsewhere, progress=size).put(closer | barred, progress_at=now)
-    begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
-    balloon = balloon.put(begun, settles_at=now + inventory.deadline)
-    if np.count_nonzero(balloon.release):
-        home = np.abs(size - inventory.definition) < TOLERANCE
-        balloon = balloon.put(balloon.release & (home | (now >= balloon.release_until)), release=False)
-    return balloon.put(np.isnan(balloon.settled), settled=size)
 
 
 def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Balloon:
@@ -188,51 +168,43 @@ def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, 
 
 
 def ordered(
-    balloon: Balloon, observation: Observation, chosen: Bools, target: Floats, reason: Ints, now: float
+    balloon: Balloon,
+    observation: Observation,
+    inventory: Inventory,
+    chosen: Bools,
+    target: Floats,
+    reason: Ints,
+    now: float,
 ) -> Balloon:
-    """Balloons that are `chosen`, (n,), are about to be told to go to `target`, (n,) bytes, for a `reason`, (n,)."""
-    size = observation.allocation
-    stood = (balloon.last_to < balloon.last_from) & ~(balloon.reverted_at > balloon.last_at)
-    told = _told(balloon, chosen, target, size, now).put(chosen & stood, reverted_at=-np.inf)
-    told = told.put(chosen & (target < size), origin=size)
-    count = balloon.reallocations + 1
-    return told.put(chosen, last_at=now, last_from=size, last_to=target, last_reason=reason, reallocations=count)
+    """Balloons that are `chosen`, (n,), are about to be told to go to `target`, (n,) bytes, for a `reason`, (n,).
 
-
-def halted(
-    balloon: Balloon, observation: Observation, inventory: Inventory, chosen: Bools, target: Floats, now: float
-) -> Balloon:
-    """Balloons whose shrink ends: they are about to be told to go to `target` (n,) bytes, where they are or have come
-    from. They may have come further than is known, and come back.
+    One that is not moved for it has its shrink ended, where it is or has come from. It may have come further than is
+    known, and come back.
     """
-    settles_at = np.fmax(balloon.settles_at, now + inventory.deadline)
-    told = _told(balloon, chosen, target, observation.allocation, now)
-    return told.put(chosen, settles_at=settles_at)
-
-
-def _told(balloon: Balloon, chosen: Bools, target: Floats, size: Floats, now: float) -> Balloon:
-    if not np.count_nonzero(chosen):
-        return balloon
-    told = balloon.having(phase=after(balloon.phase, np.where(chosen, int(PhaseEvent.ORDERED), int(PhaseEvent.NONE))))
-    return told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
+    size, moved = observation.allocation, chosen & (reason >= int(Reason.FORECAST_GROW))
+    stood = (balloon.last_to < balloon.last_from) & ~(balloon.reverted_at > balloon.last_at)
+    event = np.where(chosen, int(PhaseEvent.ORDERED), int(PhaseEvent.NONE))
+    told = balloon.having(phase=after(balloon.phase, event))
+    told = told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
+    told = told.put(chosen & ~moved, settles_at=np.fmax(balloon.settles_at, now + inventory.deadline))
+    told = told.put(moved & stood, reverted_at=-np.inf).put(moved & (target < size), origin=size)
+    count = balloon.reallocations + 1
+    return told.put(moved, last_at=now, last_from=size, last_to=target, last_reason=reason, reallocations=count)
 
 
 def resting(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:
     """(n,) domains whose last order libvirt refused a moment ago."""
-    since = now - balloon.refused_at
-    rests = since < balloon.refusal_rest
-    if np.count_nonzero(rests):
-        rests &= ~in_need | (since < tuning.refusal_in_need)
-    return rests
+    rest = np.where(in_need, np.minimum(balloon.refusal_rest, tuning.refusal_in_need), balloon.refusal_rest)
+    return now - balloon.refused_at < rest
 
 
 def free_to_move(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:
     """(n,) balloons that may be told a new size: none whose last order may yet take effect, unheard; none that waits
     after a failure, or was set by someone else just now. A guest in need waits after a refusal only.
     """
-    waits = (now < balloon.retry_at) | (now < balloon.hold_until)
-    unknown = balloon.phase == int(Phase.UNKNOWN)
-    return np.asarray(~unknown & ~resting(balloon, in_need, now, tuning) & (~waits | in_need))
+    waited = (now >= np.maximum(balloon.retry_at, balloon.hold_until)) | in_need
+    answered = balloon.phase != int(Phase.UNKNOWN)
+    return np.asarray(waited & answered & ~resting(balloon, in_need, now, tuning))
 
 
 def abandoned(balloon: Balloon, observation: Observation, inventory: Inventory, now: float, tuning: Tuning) -> Bools:

@@ -1,6 +1,6 @@
 """What one step decided: the engine's only output besides its own state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -41,10 +41,6 @@ class Figures(NamedTuple):
     """What it may take before memory can arrive that is sent because of it."""
 
 
-UNKNOWN = Figures()
-"""Of a domain of which nothing is known."""
-
-
 @dataclass(frozen=True, slots=True)
 class Action:
     """One balloon change to carry out now, in the order given. Sizes in bytes."""
@@ -55,7 +51,7 @@ class Action:
     before: int
     target: int
     reason: Reason
-    figures: Figures = UNKNOWN
+    figures: Figures = field(default_factory=Figures)
     """The numbers that it came from."""
 
     @property

@@ -86,33 +86,21 @@ def feel(
     """What is felt after a step's `observation`; `balloon` as it is by then."""
     if len(felt.rows) == 0 and not np.count_nonzero(np.isfinite(growth.resident)):
         return growth
-    n = len(inventory)
-    resident, grew, since = spread(felt.rows, np.array([felt.resident, felt.grew, felt.since]), n)
+    resident, grew, since = spread(felt.rows, np.array([felt.resident, felt.grew, felt.since]), len(inventory))
     resident = np.where(inventory.resident, resident, np.nan)
-    growth = _judge(_timed(growth, observation, balloon, inventory, now), observation, now, tuning)
-    base = np.where(observation.fresh | np.isnan(growth.base), _told(observation, resident, grew, since), growth.base)
-    base = np.where(np.isnan(resident), np.nan, np.fmin(base, resident))
-    size = observation.allocation
-    at_rest = observation.fresh & np.isfinite(resident)
-    own = np.where(at_rest, np.maximum(growth.own, resident - size), growth.own)
-    made = growth.having(resident=resident, own=own, base=base, grew=np.fmax(resident - base, 0.0))
-    return _conclude(made, grew / np.maximum(now - since, 1e-3), observation, balloon, inventory, now, tuning)
-
-
-def _timed(growth: Growth, observation: Observation, balloon: Balloon, inventory: Inventory, now: float) -> Growth:
-    """With how long balloons took that have just come to where they were sent."""
     took = now - balloon.last_at
     sent = (balloon.last_reason == int(Reason.FELT_GROW)) & (took < inventory.deadline)
     arrived = (observation.moved_at >= now) & (observation.allocation >= balloon.last_to - TOLERANCE)
-    return growth.put(sent & arrived, answer=took)
-
-
-def _told(observation: Observation, resident: Floats, grew: Floats, since: Floats) -> Floats:
-    """(n,) bytes that were resident when the newest statistics were sent. Growth counts as told already, unless it
-    began after that: stamps are rounded down.
-    """
-    later = since >= observation.sent_at + ROUNDING
-    return np.where(later, resident - grew, resident)
+    growth = _judge(growth.put(sent & arrived, answer=took), observation, now, tuning)
+    # Growth counts as told already, unless it began after the newest statistics were sent: stamps are rounded down.
+    told = np.where(since >= observation.sent_at + ROUNDING, resident - grew, resident)
+    base = np.where(observation.fresh | np.isnan(growth.base), told, growth.base)
+    base = np.where(np.isnan(resident), np.nan, np.fmin(base, resident))
+    at_rest = observation.fresh & np.isfinite(resident)
+    own = np.where(at_rest, np.maximum(growth.own, resident - observation.allocation), growth.own)
+    made = growth.having(resident=resident, own=own, base=base, grew=np.fmax(resident - base, 0.0))
+    rate = np.fmax(grew / np.maximum(now - since, 1e-3), 0.0)
+    return _conclude(made, rate, observation, balloon, inventory, now, tuning)
 
 
 def _conclude(
@@ -126,36 +114,31 @@ def _conclude(
 ) -> Growth:
     """Who will be short. `rate`: (n,) bytes a second of late. A guest is not taken to grow by more than it just did.
 
-    One that has all in use tells its size, not its demand, and searches as one does that has nothing left.
+    A guest's kernel gives out first what is free and was used before: whoever takes memory that is new to it has
+    probably taken that unfelt, where QEMU's own part is known. One that has all in use tells its size, not its demand,
+    and searches as one does that has nothing left.
     """
     grew, size = growth.grew, np.maximum(observation.allocation, np.where(balloon.under_way, balloon.target, 0.0))
     sound = (observation.trouble == int(Reason.NONE)) & (observation.run_state == int(RunState.RUNNING))
     believed = sound & (observation.fresh_count > 0) & (now >= growth.doubted_until)
     taken = np.fmax(grew - observation.swapped, 0.0)  # what comes home from swap is counted in demand already
     least = np.where(believed & (grew >= tuning.felt_least), observation.demand + taken, np.nan)
-    rate, answer = np.fmax(rate, 0.0), np.fmax(growth.answer, tuning.felt_answer)
+    free = growth.base - growth.own - observation.demand - observation.promised
+    answer = np.fmax(growth.answer, tuning.felt_answer)
     coming = np.fmin(rate * (inventory.statistics_period + answer), grew)
-    likely = least + _reused(growth, observation) + coming
+    likely = least + np.where(growth.own > 0.0, np.fmax(free, 0.0), 0.0) + coming
     full = (1.0 - tuning.low) * size
     short = likely > full
     searched = size * (1.0 + np.where(least > full, tuning.growth, tuning.growth_known))
     wanted = likely + inventory.headroom_on(likely)
     begins = short & (growth.claimed == 0.0)
-    growth = growth.put(begins, claimed_at=now, claimed_from=observation.used + observation.swapped)
+    growth = growth.put(begins, claimed_at=now, claimed_from=observation.used + observation.swapped, claimed_burst=0.0)
     growth = growth.put(
         short,
         claimed=np.maximum(growth.claimed, grew),
-        claimed_burst=np.maximum(np.where(begins, 0.0, growth.claimed_burst), np.fmin(rate * answer, grew)),
+        claimed_burst=np.maximum(growth.claimed_burst, np.fmin(rate * answer, grew)),
     )
     return growth.having(least=least, short=short, sought=np.where(short, np.maximum(wanted, searched), 0.0))
-
-
-def _reused(growth: Growth, observation: Observation) -> Floats:
-    """(n,) bytes that guests had free when they last told, and had used before: their kernels give these out first, so
-    whoever takes memory that is new to it has probably taken these unfelt. 0 where QEMU's own part is not known.
-    """
-    free = growth.base - growth.own - observation.demand - observation.promised
-    return np.where(growth.own > 0.0, np.fmax(free, 0.0), 0.0)
 
 
 def _judge(growth: Growth, observation: Observation, now: float, tuning: Tuning) -> Growth:

@@ -149,10 +149,7 @@ class Balloon(Table):
     @property
     def failed(self) -> Bools:
         """(n,) balloons that are to be told to stay where they are: their last order came to nothing in this step."""
-        event = self.event
-        return np.asarray(
-            (event == int(PhaseEvent.STALLED)) | (event == int(PhaseEvent.CHOKED)) | (event == int(PhaseEvent.REVERTED))
-        )
+        return (self.event >= int(PhaseEvent.STALLED)) & (self.event <= int(PhaseEvent.REVERTED))
 
     @property
     def under_way(self) -> Bools:

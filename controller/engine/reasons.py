@@ -95,10 +95,6 @@ class Reason(IntEnum):
         return lasting or self in (Reason.MINIMUM_UNMET, Reason.NOT_RETURNED)
 
 
-REASONS = {int(reason): reason for reason in Reason}
-"""By code."""
-
-
 def first_that_applies(
     cases: Sequence[tuple[NDArray[np.bool_], IntEnum | NDArray[np.int64]]], otherwise: IntEnum
 ) -> NDArray[np.int64]:

@@ -12,9 +12,8 @@ from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import HostReading, OrderResult, Samples
-from controller.engine.standing import stands
 from controller.engine.state import State
-from controller.engine.step import align, due, next_due, parting, step
+from controller.engine.step import align, due, next_due, parting, stands, step
 from controller.host.meminfo import MeminfoError
 from controller.host.senses import Feelings, Sense, swap_sense
 from controller.loop.alarms import Alarms

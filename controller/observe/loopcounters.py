@@ -13,7 +13,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.metrics_core import Metric
 
 from controller.engine.decision import Action
-from controller.engine.reasons import REASONS, Reason
+from controller.engine.reasons import Reason
 
 LOOK = "look"
 ORDER = "order"
@@ -152,7 +152,7 @@ class LoopCounters:
         """(m,) `Reason` codes of the domains just looked at."""
         codes, counts = np.unique(reasons, return_counts=True)
         for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
-            reason = REASONS[code]
+            reason = Reason(code)
             if not reason.moves:
                 self._skips.labels(str(reason)).inc(count)
 

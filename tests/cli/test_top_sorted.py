@@ -40,8 +40,12 @@ def url() -> Iterator[str]:
     state.polling.interval[:] = [60, 1, 30]
     state.polling.stable[:] = [True, False, True]
     state.pressure.level[1] = PressureLevel.SHORT
-    moved, reasons = np.array([False, True, False]), np.full(3, int(Reason.PRESSURE_GROW))
-    told = balloon.ordered(state.balloon, state.observation, moved, np.full(3, 1000.0 * MIB), reasons, 0.0)
+    moved, targets, reasons = (
+        np.array([False, True, False]),
+        np.full(3, 1000.0 * MIB),
+        np.full(3, int(Reason.PRESSURE_GROW)),
+    )
+    told = balloon.ordered(state.balloon, state.observation, state.inventory, moved, targets, reasons, 0.0)
     state = replace(state, balloon=told)
     time_series = TimeSeries().extended(state, 0.0).extended(state, STEP_S)
     status_store = StatusStore("node-1", lambda: 4.0)

@@ -4,8 +4,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from controller.engine.actuation import Situation
-from controller.engine.allocation import Exposure, Plan, allocate
+from controller.engine.actuation import Moves, choose
+from controller.engine.allocation import Plan, allocate
 from controller.engine.effect import BalloonEffect
 from controller.engine.estimate import Estimate
 from controller.engine.felt import Growth
@@ -166,8 +166,11 @@ def planned(of: Known, movable: Any = True, committed: Floats | None = None) -> 
     return allocate(of, has, np.resize(np.asarray(movable, np.bool_), n))
 
 
-def situation(of: Known, plan: Plan | None = None, *, saving: Any = np.inf, price: float = 1.0) -> Situation:
-    """What moves are chosen from; every move is worth its price unless `saving` says otherwise."""
-    n = len(of.inventory)
-    free = of.host.budget - float(np.fmax(of.observation.allocation, of.balloon.target).sum())
-    return Situation(of, plan or planned(of), rows(Exposure, n, saving=saving), free, price)
+def free(of: Known) -> float:
+    """Bytes of the budget that nobody has, or is getting."""
+    return of.host.budget - float(np.fmax(of.observation.allocation, of.balloon.target).sum())
+
+
+def chosen(of: Known, plan: Plan, *, saving: Any = np.inf) -> Moves:
+    """What is moved for a plan; every move is worth its price unless `saving` says otherwise."""
+    return choose(of, plan, np.resize(np.asarray(saving, np.float64), len(of.inventory)))

@@ -1,12 +1,13 @@
 """Which balloons are moved now, by how much and why, from a plan that is given. Sizes in MiB unless said otherwise."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from stages import MIB, NOW, known, mib, moving, pressed, situation
+from stages import MIB, NOW, SIMPLE, chosen, free, known, mib, moving, pressed
 
-from controller.engine.actuation import Moves, choose
+from controller.engine.actuation import Moves
 from controller.engine.allocation import Plan
 from controller.engine.guest_pressure import PressureLevel
 from controller.engine.known import Known
@@ -31,11 +32,7 @@ def plan(
     n = len(sizes)
     needed = of.observation.demand / 0.97
     masks = (np.resize(np.asarray(each), n) for each in (movable, returns))
-    return Plan(mib(*sizes), needed, mib(*[wanted] * n), mib(*[100] * n), *masks, fit)
-
-
-def chosen(of: Known, to: Plan, **given: Any) -> Moves:
-    return choose(situation(of, to, **given))
+    return Plan(mib(*sizes), needed, mib(*[wanted] * n), *masks, fit, free(of))
 
 
 def targets(moves: Moves) -> list[float]:
@@ -59,10 +56,11 @@ def same(*sizes: float) -> Any:
 # Growing for the plan's sake.
 
 
-@pytest.mark.parametrize(("saving", "to"), [(99.0, NAN), (100.0, 300)])
+@pytest.mark.parametrize(("saving", "to"), [(31.9, NAN), (32.0, 300)])
 def test_a_domain_grows_once_what_that_saves_has_come_to_the_price(saving: float, to: float) -> None:
-    of = node(200)
-    assert goes(of, plan(of, 300), saving=saving, price=100.0) == same(to)
+    """A quarter of a second of its demand of 128 MiB."""
+    of = node(200, demand=128, tuning=replace(SIMPLE, move_price=0.25))
+    assert goes(of, plan(of, 300), saving=saving * MIB) == same(to)
 
 
 @pytest.mark.parametrize(("threshold", "to"), [(99, 300), (100, NAN)])

@@ -21,6 +21,8 @@ TUNING = Tuning()
 NOW = 1000.0
 ROW = np.array([0])
 ALL = np.array([True])
+HALTED = np.array([int(Reason.NO_BUDGET)])
+"""Why a shrink ends where it is."""
 
 
 class BalloonStage:
@@ -46,7 +48,7 @@ class BalloonStage:
     def order(self, target: float, size: float = 2000) -> None:
         reasons = np.array([int(Reason.FORECAST_SHRINK)])
         sizes = np.array([float(target * MIB)])
-        self.balloon = stage.ordered(self.balloon, self.seen(size), ALL, sizes, reasons, self.now)
+        self.balloon = stage.ordered(self.balloon, self.seen(size), self.inventory, ALL, sizes, reasons, self.now)
 
     def answer(self, result: OrderResult) -> None:
         self.balloon = stage.answered(self.balloon, [OrderOutcome(0, result)], self.now, TUNING)
@@ -214,8 +216,9 @@ class TestUnknownOutcomes:
         driver = BalloonStage()
         driver.order(1000)
         driver.follow(1, 1500)
-        driver.balloon = stage.halted(
-            driver.balloon, driver.seen(1500), driver.inventory, ALL, np.array([1500.0 * MIB]), driver.now
+        size = np.array([1500.0 * MIB])
+        driver.balloon = stage.ordered(
+            driver.balloon, driver.seen(1500), driver.inventory, ALL, size, HALTED, driver.now
         )
         driver.answer(OrderResult.UNKNOWN)
         assert (driver.follow(1, 1500), driver.phase) == (PhaseEvent.NONE, Phase.UNKNOWN)
@@ -645,7 +648,7 @@ class TestOneOfTwo:
     def test_a_balloon_that_is_stopped_may_come_back_for_a_while(self, settles_at, then):
         pair = rows(Balloon, 2, phase=Phase.MOVING, target=15 * MIB, settles_at=settles_at)
         seen = rows(Observation, 2, allocation=20 * MIB)
-        halted = stage.halted(pair, seen, inventory(2), np.array([False, True]), seen.allocation, NOW)
+        halted = stage.ordered(pair, seen, inventory(2), np.array([False, True]), seen.allocation, HALTED, NOW)
         assert halted.settles_at[1] == then
         assert (halted.target / MIB).tolist() == [15, 20]
 

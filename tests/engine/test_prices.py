@@ -1,5 +1,6 @@
 """What a move and a look have to be worth: parts of a second of the mean demand of those that are acted on."""
 
+import numpy as np
 import pytest
 from scripted_node import MIB, ScriptedGuest, ScriptedNode, default_policy, node
 
@@ -30,3 +31,13 @@ def test_a_look_costs_a_thousandth_of_a_second_of_the_mean_demand() -> None:
         world.tick()
     state = world.state
     assert state.polling.interval[0] == pytest.approx((2 * 0.001 * MEAN / state.exposure.excess[0]) ** 0.5)
+
+
+@pytest.mark.parametrize("mode", ["Enforce", "Observe"])
+def test_a_move_starts_the_regret_anew(mode: str) -> None:
+    world = node(ScriptedGuest("guest", 500, 1000, 2000), policies=[default_policy(mode=mode)], host_mib=8192)
+    regret, last = [], np.nan
+    while np.isnan(last):
+        regret.append(world.state.exposure.regret.sum())
+        last = world.tick().state.exposure.moved_at[0]
+    assert (last, regret[-1] > 0, world.state.exposure.regret[0]) == (world.now, True, 0.0)

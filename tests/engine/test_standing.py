@@ -12,9 +12,8 @@ from controller.engine.guest_pressure import PressureLevel
 from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity, assign
 from controller.engine.reasons import Reason
-from controller.engine.standing import stands
 from controller.engine.state import State
-from controller.engine.step import align
+from controller.engine.step import align, stands
 
 ENFORCE = policy("all", mode="Enforce", limits={"minimum": "256Mi"})
 OBSERVE = policy("all", mode="Observe")

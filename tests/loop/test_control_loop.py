@@ -756,7 +756,7 @@ def told(harness: LoopHarness, name: str) -> dict[str, float]:
 
 def test_looks_that_move_nothing_are_counted_by_their_reason():
     harness = LoopHarness(CALM)
-    harness.host.add("a")
+    harness.host.add("a", maximum=1024)
     harness.turn(20)
     skips = told(harness, "ballast_skips_total")
     assert sum(skips.values()) == len(harness.host.looks)

@@ -66,7 +66,7 @@ def node(names: list[str]) -> Iterator[tuple[str, StatusStore]]:
     if names:
         moved, targets = ~state.polling.stable, state.observation.allocation + 128 * MIB
         reasons = np.full(len(moved), int(Reason.FORECAST_GROW))
-        told = balloon.ordered(state.balloon, state.observation, moved, targets, reasons, now - 42)
+        told = balloon.ordered(state.balloon, state.observation, inventory, moved, targets, reasons, now - 42)
         state = replace(state, balloon=told)
     decision_history = DecisionHistory().extended(state, Decision(tuple(grown)), {}, now)
     status_store.publish(
