@@ -82,11 +82,12 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
         kept = np.where(known.in_need, np.maximum(need, known.going_to), need)
         levels = [kept, np.maximum(need, searched), least, np.maximum(foot, least), np.maximum(top, least)]
         # Nobody can take minimums and present demand, nor what those have who are not Ballast's to move. A guest that
-        # boots is about to give back what it does not need. It is the budget as the host is now that has to hold them,
-        # not less for what the host may come to use.
+        # boots is about to give back what it does not need; what one took by itself is no claim on others' minimums.
+        # It is the budget as the host is now that has to hold them, not less for what the host may come to use.
         boots = np.isnan(seen.demand) & (known.now - seen.booted_at < tuning.boot_time)
         unknown = np.isnan(known.used) | boots
-        used = np.where(known.pressed, seen.allocation, np.where(unknown, 0.0, known.used))
+        told = known.pressed & ~known.pressure.deflated
+        used = np.where(told, seen.allocation, np.where(unknown, 0.0, known.used))
         indispensable = np.where(inventory.acted_on, np.maximum(used, bounds.minimum), committed)
         fits = float(indispensable.sum()) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
         planned[rows] = _filled(np.array([*levels, reach, weight]).take(rows, axis=1), fits, capacity, spread)
