@@ -5,6 +5,7 @@ the policies say (`terms`). Nothing is taken from the engine but what `due`, `ne
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import terms
@@ -15,7 +16,7 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action, Decision
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import OrderOutcome, OrderResult, RunState
+from controller.engine.snapshot import Felt, OrderOutcome, OrderResult, RunState, Snapshot
 from controller.engine.state import State
 from controller.engine.step import next_due
 from controller.engine.view import view
@@ -57,6 +58,8 @@ class Books:
         """Target of an order of which libvirt has not said what became of it, bytes."""
         self.waits = False
         """The controller has been told that this is so."""
+        self.rose_at = -np.inf
+        """When its balloon was last heard to be larger than before."""
         self.origin = 0.0
         """Size before its newest shrink, bytes."""
         self.eased = False
@@ -81,11 +84,15 @@ class WatchedNode(ScriptedNode):
     def __init__(self, policies: list[MemoryPolicy]) -> None:
         super().__init__([], policies)
         self.books: dict[tuple[str, int], Books] = {}
-        self.steps = 0
+        self.steps = self.orders = 0
         self.changes: dict[str, float] = {}
         """Sizes that someone else has set since the last second, MiB."""
         self.highest_use = 0.0
         """The most that the host itself can have used at any reading since the start, bytes."""
+        self.felt: dict[str, float] = {}
+        """MiB that guests are felt to have grown by just now, whatever they did; NaN where nothing can be felt."""
+        self.unheard: set[str] = set()
+        """Guests whose connection is down: looks, events and orders go nowhere."""
 
     def restart(self) -> None:
         """The controller starts anew; guests and what they were told before stay."""
@@ -142,6 +149,8 @@ class WatchedNode(ScriptedNode):
         return self
 
     def _decide(self, inventory: Inventory, keys: list[str], moved: Mapping[str, float]) -> None:
+        keys = [key for key in keys if key not in self.unheard]
+        moved = {key: size for key, size in moved.items() if key not in self.unheard}
         for key in keys:
             self._enter(key, self.guests[key])
         for key, size in moved.items():
@@ -153,6 +162,13 @@ class WatchedNode(ScriptedNode):
         self.steps += 1
         self._check(self.decisions.pop())
         self.looks.clear()
+
+    def _take(self, snapshot: Snapshot) -> None:
+        felt = [(self.guests[name], grew) for name, grew in self.felt.items() if name in self.guests]
+        resident = np.array([guest.resident_mib() + guest.overhead + grew for guest, grew in felt]) * MIB
+        rows = np.array([snapshot.inventory.index[guest.name] for guest, _ in felt], dtype=np.int64)
+        grew = np.array([grew for _, grew in felt]) * MIB
+        super()._take(replace(snapshot, felt=Felt(rows, resident, grew, np.full(len(felt), self.now - 0.5))))
 
     def _agree(self, book: Books, agreed: PolicyTerms) -> None:
         before, book.terms = book.terms, agreed
@@ -176,6 +192,7 @@ class WatchedNode(ScriptedNode):
         book, guest = self._book(key), self.guests[key]
         near = SLACK + max(guest.grain, guest.misses) * MIB
         before, book.told = book.told, size
+        book.rose_at = self.now if size > before + SLACK else book.rose_at
         if abs(size - book.unanswered) < near <= abs(before - book.unanswered):  # an order to stay put shows in no size
             book.ordered = book.unanswered = np.nan
             book.waits = False
@@ -198,6 +215,9 @@ class WatchedNode(ScriptedNode):
 
     def _apply(self, action: Action) -> None:
         book = self._book(action.name)
+        if action.name in self.unheard:
+            self.outcomes.append((action.name, OrderResult.REFUSED))
+            return
         assert not book.waits, f"rule 2: a further order while that to {book.unanswered} is not answered: {action}"
         book.eased = action.target >= book.ordered
         book.origin = book.told if action.target < book.told - SLACK else book.origin
@@ -212,6 +232,7 @@ class WatchedNode(ScriptedNode):
 
     def _check(self, decision: Decision) -> None:
         names = [action.name for action in decision.actions]
+        self.orders += len(names)
         assert len(names) == len(set(names)), f"rule 2: two orders for one guest in a step: {decision.actions}"
         stay = [not action.target < action.before for action in decision.actions if action.reason.moves]
         assert stay == sorted(stay), f"rule 2: a shrink after a grow: {decision.actions}"
@@ -285,9 +306,14 @@ class WatchedNode(ScriptedNode):
         return kept <= self._least_budget()
 
     def _demand(self, name: str) -> float:
-        """Bytes that a guest says to need, and what keeps it out of reclaim there; infinite where it says nothing."""
-        reports = self._book(name).reports
-        demand = (reports[-1][1]["actual"] - _left(reports[-1][1])) / (1 - RECLAIMS) if reports else np.inf
+        """Bytes that a guest says to need, and what keeps it out of reclaim there: the most of its newest reports, of
+        which some do not count. Infinite where it says nothing, or has taken or got more since.
+        """
+        book = self._book(name)
+        sizes = [
+            report["actual"] - _left(report) for sent, report in book.reports[-FRESH_TO_SHRINK:] if sent >= book.rose_at
+        ]
+        demand = np.max(sizes) / (1 - RECLAIMS) if sizes else np.inf
         return float(demand) if np.isfinite(demand) else np.inf
 
     def _check_shrink(self, action: Action) -> None:
@@ -349,6 +375,7 @@ class WatchedNode(ScriptedNode):
         top = min(guest.maximum * MIB, agreed.ceiling) if agreed else 0.0
         served = np.isfinite(book.ordered) and book.ordered > guest.actual * MIB + SLACK
         honest = not (guest.frozen or guest.silent_in_need or guest.statistics or guest.stuck or guest.late)
+        honest &= guest.name not in self.unheard
         in_need = (
             guest.demand > guest.actual and guest.actual * MIB < top - 8 * SLACK and guest.run_state == RunState.RUNNING
         )
@@ -360,7 +387,7 @@ class WatchedNode(ScriptedNode):
 
     def _check_next_look(self) -> None:
         """Nobody is forgotten, and nobody is looked at all the time."""
-        if self.guests:
+        if self.guests and not self.unheard:
             wait = next_due(self.state, self.inventory, self.now) - self.now
             longest = max(self._agreed(name).longest for name in self.guests)
             assert 0 <= wait <= longest, f"the next look is in {wait} s"
