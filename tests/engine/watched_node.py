@@ -38,6 +38,8 @@ PLENTY = 256 * MIB
 """Bytes that are free beyond doubt, of which a guest in need has to get some."""
 STARVES_S = 60
 """Seconds in which it has to: twice the longest rest after a refusal."""
+ENDS_S = 5
+"""Seconds within which a shrink ends that nobody may go on with."""
 Report = dict[str, float]
 
 
@@ -65,6 +67,10 @@ class Books:
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
+        self.refused = False
+        """libvirt has refused the newest order to it."""
+        self.shrinks_on = 0
+        """Seconds in which it has been shrinking though nobody may change it any more."""
         self.terms: PolicyTerms | None = None
         """As of the last step."""
         self.released_at = -np.inf
@@ -146,7 +152,13 @@ class WatchedNode(ScriptedNode):
             super().tick()
             for guest in self.guests.values():
                 self._check_served(guest)
+                self._check_left_alone(guest)
         return self
+
+    def _step(self, moved: Mapping[str, float]) -> None:
+        if self.inventory is not self.state.inventory:  # as a change of policies or domains wakes the loop
+            self._decide(self.inventory, [], {})
+        super()._step(moved)
 
     def _decide(self, inventory: Inventory, keys: list[str], moved: Mapping[str, float]) -> None:
         keys = [key for key in keys if key not in self.unheard]
@@ -202,6 +214,7 @@ class WatchedNode(ScriptedNode):
     def _tell_outcomes(self, inventory: Inventory) -> tuple[OrderOutcome, ...]:
         for name, result in dict(self.outcomes).items():
             if name in self.guests:
+                self._book(name).refused = result is OrderResult.REFUSED
                 self._answered(self._book(name), result)
         return super()._tell_outcomes(inventory)
 
@@ -385,9 +398,18 @@ class WatchedNode(ScriptedNode):
         limit = STARVES_S + 3 * max(guest.period, agreed.shortest if agreed else 0)
         assert book.starving <= limit, f"rule 3: {guest.name} starves beside {free / MIB} MiB"
 
+    def _check_left_alone(self, guest: ScriptedGuest) -> None:
+        """Rule 7: a shrink that is under way ends, too."""
+        book = self._book(guest.name)
+        reached = guest.run_state == book.run_state == RunState.RUNNING and guest.name not in self.unheard
+        blocked = guest.late or guest.deflates_to or book.refused or self.refuse_next == guest.name or not reached
+        shrinks = book.ordered < book.told - SLACK and bool(book.terms) and not book.terms.enforced
+        book.shrinks_on = book.shrinks_on + 1 if shrinks and not blocked else 0
+        assert book.shrinks_on <= ENDS_S, f"rule 7: {guest.name} shrinks on to {book.ordered / MIB} MiB"
+
     def _check_next_look(self) -> None:
         """Nobody is forgotten, and nobody is looked at all the time."""
-        if self.guests and not self.unheard:
+        if self.looks and not self.unheard:
             wait = next_due(self.state, self.inventory, self.now) - self.now
             longest = max(self._agreed(name).longest for name in self.guests)
             assert 0 <= wait <= longest, f"the next look is in {wait} s"
