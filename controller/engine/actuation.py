@@ -102,7 +102,8 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
     known, plan, in_need = at.known, at.plan, at.known.in_need
     lacking = np.where(plan.movable & (~known.shrinking | in_need), plan.size - base, 0.0)
     lacking = np.where(lacking > np.where(in_need, known.useful, TOLERANCE), lacking, 0.0)
-    narrow = plan.returns
+    unmet = base < known.bounds.minimum - TOLERANCE
+    narrow = plan.returns & ~np.any(unmet & plan.movable)  # beyond the plan, so that it comes after everybody's minimum
     if np.count_nonzero(narrow):
         near = (1.0 - known.tuning.safety) * known.inventory.headroom_on(known.estimate.upper)
         narrow = narrow & (base - known.estimate.upper < near)
@@ -110,7 +111,7 @@ def _wishes(at: Situation, base: Floats) -> tuple[Floats, Floats]:
         lacking = np.where(narrow & ~known.shrinking & plan.movable, np.maximum(lacking, least), lacking)
     if not np.count_nonzero(lacking):
         return lacking, lacking
-    must = in_need | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
+    must = in_need | unmet | known.balloon.release | narrow
     beyond = lacking > known.bounds.threshold
     worth = must | (beyond & ((at.exposure.saving >= at.price) | plan.returns))
     far = beyond & (base < known.tuning.far * plan.size) & ~(plan.returns | worth)

@@ -88,14 +88,19 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
         unknown = np.isnan(known.used) | boots
         told = known.pressed & ~known.pressure.deflated
         used = np.where(told, seen.allocation, np.where(unknown, 0.0, known.used))
-        indispensable = np.where(inventory.acted_on, np.maximum(used, bounds.minimum), committed)
-        fits = float(indispensable.sum()) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
-        planned[rows] = _filled(np.array([*levels, reach, weight]).take(rows, axis=1), fits, capacity, spread)
+        most = max(host.budget, allowed(host, host.own_use, inventory.budget))
+
+        def fit(used: Floats) -> bool:
+            return float(np.where(inventory.acted_on, np.maximum(used, bounds.minimum), committed).sum()) <= most
+
+        fits = fit(used)
+        alone = not fits and fit(np.where(told, 0.0, used))
+        planned[rows] = _filled(np.array([*levels, reach, weight]).take(rows, axis=1), fits, alone, capacity, spread)
         fits = fits or bool((least <= need)[rows].all())
     return Plan(planned, need, wanted, reach, movable & (seen.allocation > 0), returns & movable, fits)
 
 
-def _filled(levels: Floats, fits: bool, capacity: float, spread: float) -> Floats:
+def _filled(levels: Floats, fits: bool, alone: bool, capacity: float, spread: float) -> Floats:
     """(m,) planned sizes of m domains. Rows of `levels` (7, m) up to which each is served before any is served more:
 
     need, and what a guest in need has already, wherever it is in its search; need, and what a guest under pressure
@@ -103,11 +108,11 @@ def _filled(levels: Floats, fits: bool, capacity: float, spread: float) -> Float
     beyond what it has; the most it may have. And its reach and weight.
 
     Where not all minimums fit, they are met in proportion, once everybody has what it needs and those in need what they
-    search for.
+    search for. Those that would fit `alone`, beside the minimums of those in need, come before what these search for.
     """
     kept, sought, least, foot, top, reach, weight = levels
     if not fits:
-        left = max(capacity - float(kept.sum()), 0.0)
+        left = 0.0 if alone else max(capacity - float(kept.sum()), 0.0)
         served = kept + planner.share(np.maximum(sought - kept, 0.0), weight, left)
         lacking = np.maximum(least - served, 0.0)
         left = max(capacity - float(served.sum()), 0.0)

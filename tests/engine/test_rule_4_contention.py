@@ -72,7 +72,24 @@ def test_a_guest_that_takes_memory_by_itself_takes_no_minimum_of_others(autodefl
     promised = policy(budget={"maximum": "2000Mi"}, limits={"minimum": "400Mi"})
     world = node(taker, *others, policies=[promised]).tick(30)
     taker.deflates_to = 2000
-    for _ in range(120):
+    for _ in range(40):
         world.tick()
         assert [each.actual for each in others] == [400, 400, 400]
     assert world.allocated() > 2000
+
+
+@pytest.mark.parametrize("spare", ["Share", "Reclaim"])
+def test_a_guest_in_need_does_not_grow_by_minimums_that_the_host_took_for_a_while(spare):
+    """What it has is its demand, as far as anybody knows, and that comes first; what it searches for comes last."""
+    starving = ScriptedGuest("starving", 5000, 400, 4096)
+    others = [ScriptedGuest(f"other-{number}", 100, 400, 400) for number in range(3)]
+    promised = policy(spare=spare, limits={"minimum": "400Mi"}, budget={"reserve": "3000Mi", "reservePercent": 0})
+    world = node(starving, *others, policies=[promised], host_mib=6000).tick(40)
+    had = starving.actual
+    for use in (200, 0):
+        world.host_use_mib = use
+        for _ in range(50):
+            world.tick()
+            assert starving.actual == had
+        met = [round(each.actual) for each in others]
+        assert met == [400] * 3 if use == 0 else min(met) >= 330
