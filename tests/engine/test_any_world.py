@@ -180,8 +180,10 @@ class AnyWorld(RuleBasedStateMachine):
         self.world.tick(seconds)
 
     @precondition(lambda self: len(self.world.guests) < MOST_GUESTS)
-    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes, manner=manners)
-    def a_guest_comes(self, demand, maximum, autodeflate, wishes, manner):
+    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes, manner=manners, unheard=seldom)
+    def a_guest_comes(self, demand, maximum, autodeflate, wishes, manner, unheard):
+        if unheard:
+            self.world.unheard.add(f"g{self.born}")
         self._start(demand, maximum, autodeflate, wishes, manner)
 
     @precondition(lambda self: self.inhabited)
