@@ -67,8 +67,8 @@ class Books:
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
-        self.refused = False
-        """libvirt has refused the newest order to it."""
+        self.shrinks = False
+        """Its newest order was to shrink, and libvirt has not refused it."""
         self.shrinks_on = 0
         """Seconds in which it has been shrinking though nobody may change it any more."""
         self.terms: PolicyTerms | None = None
@@ -214,7 +214,7 @@ class WatchedNode(ScriptedNode):
     def _tell_outcomes(self, inventory: Inventory) -> tuple[OrderOutcome, ...]:
         for name, result in dict(self.outcomes).items():
             if name in self.guests:
-                self._book(name).refused = result is OrderResult.REFUSED
+                self._book(name).shrinks &= result is not OrderResult.REFUSED
                 self._answered(self._book(name), result)
         return super()._tell_outcomes(inventory)
 
@@ -233,6 +233,7 @@ class WatchedNode(ScriptedNode):
             return
         assert not book.waits, f"rule 2: a further order while that to {book.unanswered} is not answered: {action}"
         book.eased = action.target >= book.ordered
+        book.shrinks = action.target < book.told - SLACK
         book.origin = book.told if action.target < book.told - SLACK else book.origin
         refused = self.refuse_next == action.name
         super()._apply(action)
@@ -402,8 +403,8 @@ class WatchedNode(ScriptedNode):
         """Rule 7: a shrink that is under way ends, too."""
         book = self._book(guest.name)
         reached = guest.run_state == book.run_state == RunState.RUNNING and guest.name not in self.unheard
-        blocked = guest.late or guest.deflates_to or book.refused or self.refuse_next == guest.name or not reached
-        shrinks = book.ordered < book.told - SLACK and bool(book.terms) and not book.terms.enforced
+        blocked = guest.late or guest.deflates_to or self.refuse_next == guest.name or not reached
+        shrinks = book.shrinks and book.ordered < book.told - SLACK and bool(book.terms) and not book.terms.enforced
         book.shrinks_on = book.shrinks_on + 1 if shrinks and not blocked else 0
         assert book.shrinks_on <= ENDS_S, f"rule 7: {guest.name} shrinks on to {book.ordered / MIB} MiB"
 
