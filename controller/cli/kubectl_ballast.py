@@ -8,14 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import click
 
 from controller import __version__
-from controller.api.printable import printable
 from controller.cli.check import check
-from controller.cli.output import bear_any_encoding, say
+from controller.cli.output import Problems, bear_any_encoding, say
 
 AGENTS = "app.kubernetes.io/name=ballast,app.kubernetes.io/component=agent"
 """Labels of the agents' pods, as the manifests have them."""
@@ -23,16 +22,17 @@ LAUNCHERS = "kubevirt.io=virt-launcher"
 """Labels of the pods that KubeVirt runs virtual machines in; the annotation `kubevirt.io/domain` names the machine."""
 
 
-class AgentPod(NamedTuple):
-    """The pod of one node's agent."""
+class RunningPod(NamedTuple):
+    """A pod that runs, as far as it matters here."""
 
     node: str
     namespace: str
-    pod: str
+    name: str
+    annotations: dict[str, str]
 
     def command(self, *arguments: str, terminal: bool = False) -> list[str]:
-        """Of kubectl, that runs Ballast in it."""
-        where = ["-n", self.namespace, self.pod, "-c", "agent"]
+        """Of kubectl, that runs Ballast in it, where it is an agent's."""
+        where = ["-n", self.namespace, self.name, "-c", "agent"]
         return ["exec", *(["-it"] if terminal else []), *where, "--", "ballast", *arguments]
 
 
@@ -53,22 +53,30 @@ class Kubectl:
         except OSError as error:
             raise click.ClickException(f"kubectl cannot be run: {error.strerror}; is it on the PATH?") from error
 
-    def pods(self, *arguments: str) -> list[dict[str, Any]]:
-        """As JSON gives them. Raises ClickException with kubectl's words."""
+    def pods(self, *arguments: str) -> list[RunningPod]:
+        """Those that run. Raises ClickException with kubectl's words, which need not be its own."""
         done = self.run("get", "pods", *arguments, "-o", "json")
         if done.returncode:
-            raise click.ClickException(done.stderr.strip() or f"kubectl ended with {done.returncode}")
-        return list(json.loads(done.stdout)["items"])
+            raise Problems(done.stderr.strip().splitlines() or [f"kubectl ended with {done.returncode}"])
+        try:
+            pods = [
+                (each["spec"], each["metadata"], each["status"]["phase"]) for each in json.loads(done.stdout)["items"]
+            ]
+            return [
+                RunningPod(
+                    spec["nodeName"], metadata["namespace"], metadata["name"], dict(metadata.get("annotations") or {})
+                )
+                for spec, metadata, phase in pods
+                if phase == "Running"
+            ]
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise click.ClickException("kubectl does not answer with a list of pods; is it kubectl?") from error
 
-    def agents(self, node: str | None = None) -> list[AgentPod]:
-        """Those that run, of one node or all. Raises ClickException where there is none, or it may be a false one: what
+    def agents(self, node: str | None = None) -> list[RunningPod]:
+        """Pods of agents, of one node or all. Raises ClickException where there is none, or it may be a false one: what
         a pod says reaches the terminal, and everybody may give their pods these labels.
         """
-        running = [
-            AgentPod(pod["spec"]["nodeName"], pod["metadata"]["namespace"], pod["metadata"]["name"])
-            for pod in self.pods(*self._where, "-l", AGENTS)
-            if pod["status"].get("phase") == "Running"
-        ]
+        running = self.pods(*self._where, "-l", AGENTS)
         if len(namespaces := sorted({each.namespace for each in running})) > 1:
             raise click.ClickException(
                 f"pods in {', '.join(namespaces)} have the labels of agents; name Ballast's with --ballast-namespace"
@@ -158,7 +166,7 @@ def _about(verb: str, text: str) -> Callable[..., None]:
                 say(*done.stdout.splitlines())
                 return
             said.append(f"{agent.node}: {done.stderr.strip().removeprefix('Error: ')}")
-        raise click.ClickException("\n".join(map(printable, said)))
+        raise Problems(said)
 
     return main.command(verb, help=text)(command)
 
@@ -166,9 +174,8 @@ def _about(verb: str, text: str) -> Callable[..., None]:
 def _node_of(kubectl: Kubectl, namespace: str, vm: str) -> str:
     """Where KubeVirt runs the machine. Raises ClickException where it does not."""
     for pod in kubectl.pods("-n", namespace, "-l", LAUNCHERS):
-        running = pod["status"].get("phase") == "Running"
-        if running and pod["metadata"].get("annotations", {}).get("kubevirt.io/domain") == vm:
-            return str(pod["spec"]["nodeName"])
+        if pod.annotations.get("kubevirt.io/domain") == vm:
+            return pod.node
     raise click.ClickException(f"KubeVirt runs no virtual machine {vm!r} in namespace {namespace!r}")
 
 

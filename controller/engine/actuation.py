@@ -75,7 +75,8 @@ def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Flo
     in_need, lacking = known.in_need, plan.size - base
     able = plan.movable & (~known.shrinking | in_need)
     lacking = np.where(able & (lacking > np.where(in_need, known.useful, TOLERANCE)), lacking, 0.0)
-    narrow = plan.returns
+    unmet = base < known.bounds.minimum - TOLERANCE
+    narrow = plan.returns & ~np.any(unmet & plan.movable)  # beyond the plan, so that it comes after everybody's minimum
     if np.count_nonzero(narrow):
         near = (1.0 - known.tuning.safety) * known.inventory.headroom_on(known.estimate.upper)
         narrow = narrow & (base - known.estimate.upper < near)
@@ -83,7 +84,7 @@ def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Flo
         lacking = np.where(narrow & ~known.shrinking & plan.movable, np.maximum(lacking, least), lacking)
     if not np.count_nonzero(lacking):
         return lacking, lacking
-    must = in_need | (base < known.bounds.minimum - TOLERANCE) | known.balloon.release | narrow
+    must = in_need | unmet | known.balloon.release | narrow
     beyond = lacking > known.bounds.threshold
     worth = saving >= known.tuning.move_price * known.mean_demand
     asks = must | (beyond & (worth | plan.returns))

@@ -75,35 +75,42 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
         kept = np.where(known.in_need, np.maximum(need, known.going_to), need)
         levels = (kept, np.maximum(need, searched), least, np.maximum(foot, least), np.maximum(top, least))
         # Nobody can take minimums and present demand, nor what those have who are not Ballast's to move. A guest that
-        # boots is about to give back what it does not need. It is the budget as the host is now that has to hold them,
-        # not less for what the host may come to use.
+        # boots is about to give back what it does not need; what one took by itself is no claim on others' minimums.
+        # It is the budget as the host is now that has to hold them, not less for what the host may come to use.
         boots = np.isnan(seen.demand) & (known.now - seen.booted_at < tuning.boot_time)
-        used = np.where(known.pressed, seen.allocation, np.where(boots, 0.0, known.used))
-        indispensable = np.where(inventory.acted_on, np.fmax(used, bounds.minimum), committed)
-        fits = total(indispensable) <= max(host.budget, allowed(host, host.own_use, inventory.budget))
+        told = known.pressed & ~known.pressure.deflated
+        used = np.where(told, seen.allocation, np.where(boots, 0.0, known.used))
+        most = max(host.budget, allowed(host, host.own_use, inventory.budget))
+
+        def fit(used: Floats) -> bool:
+            return total(np.where(inventory.acted_on, np.fmax(used, bounds.minimum), committed)) <= most
+
+        fits = fit(used)
+        alone = not fits and fit(np.where(told, 0.0, used))
         capacity = host.budget - total(committed[~movable])
         spread = min(capacity - tuning.pool * host.budget, capacity - host.budget + host.lendable)
-        planned[rows] = _filled([each[rows] for each in (*levels, reach, weight)], fits, capacity, spread)
+        planned[rows] = _filled([each[rows] for each in (*levels, reach, weight)], fits, alone, capacity, spread)
         fits = fits or bool((least <= need)[rows].all())
     free = host.budget - total(committed)
     return Plan(planned, need, wanted, movable & (seen.allocation > 0), returns & movable, fits, free)
 
 
-def _filled(levels: list[Floats], fits: bool, capacity: float, spread: float) -> Floats:
+def _filled(levels: list[Floats], fits: bool, alone: bool, capacity: float, spread: float) -> Floats:
     """(m,) planned sizes of m domains. `levels`: (m,) bytes each, what all are served before any is served more, which
     is spread by the last two: need, with what a guest in need has already; need, with what it searches for; need and
     minimum; that, with demand of late; the most it may have; reach; weight.
 
     Where not all minimums fit, they are met in proportion, once everybody has what it needs and those in need what they
-    search for.
+    search for. Those that would fit `alone`, beside the minimums of those in need, come before what these search for.
     """
     kept, sought, least, foot, top, reach, weight = levels
     if not fits:
-        left = max(capacity - total(kept), 0.0)
+        left = 0.0 if alone else max(capacity - total(kept), 0.0)
         served = kept + planner.share(np.maximum(sought - kept, 0.0), weight, left)
         lacking = np.maximum(least - served, 0.0)
         left = max(capacity - total(served), 0.0)
-        return np.asarray(served + lacking * min(1.0, left / max(total(lacking), 1.0)))
+        met = served + lacking * min(1.0, left / max(total(lacking), 1.0))
+        return np.asarray(met + planner.share(np.maximum(sought - met, 0.0), weight, capacity - total(met)))
     held = least + planner.share(foot - least, weight, capacity - total(least))
     more = np.maximum(kept - held, 0.0)
     return np.asarray(held + planner.level(more, np.maximum(top - held, more), reach, spread - total(held)))

@@ -32,9 +32,10 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     if len(old):
         lost = unowned & (same >= 0) & (old.policy[same] >= 0) & old.enforce[same] & old.restore[same]
     promised = np.fmax(np.fmax(before.target, before.allowance), np.where(waits, before.previous, np.nan))
+    sent = np.where(before.under_way, before.target, before.settled)
     taken = balloon.take(kept)
     taken = taken.put(reset & waits, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
-    return taken.put(reset, allowance=promised, progress=before.progress, origin=before.origin).having(
+    return taken.put(reset, allowance=promised, progress=before.progress, origin=before.origin, home=sent).having(
         release=lost | (before.release & unowned),
         release_until=np.where(lost, now + RELEASE_PATIENCE, before.release_until),
         proposed=np.where(new.acted_on & ~new.enforce, taken.proposed, np.nan),
@@ -98,7 +99,11 @@ def _moved(
     ours = changed & (allowed | (np.abs(size - balloon.last_to) <= tuning.miss))
     surprise = (away & ~old_news) | (changed & ~ours)
     before = np.where(under_way, balloon.progress, balloon.settled)
-    foreign = surprise & (now >= balloon.settles_at) & (size > 0) & (before > 0)
+    # One whose guest boots goes to where libvirt, or Ballast before a reset, has sent it; on a busy host it takes long.
+    home = np.where(np.isnan(balloon.home), inventory.definition, balloon.home)
+    boots = np.isnan(balloon.last_at) & (now - observation.booted_at < tuning.boot_time)
+    homeward = boots & (np.abs(size - home) < np.abs(before - home))
+    foreign = surprise & ~homeward & (now >= balloon.settles_at) & (size > 0) & (before > 0)
     grew = foreign & (size > before)
     again = grew & _gave(balloon, now, tuning) & np.isfinite(balloon.reverted_at)
     late = rested > np.maximum(inventory.deadline, 2 * inventory.interval_minimum)

@@ -108,6 +108,8 @@ class Balloon(Table):
     # Where it belongs.
     settled: Floats = column(np.nan)
     """Size at which it was last at rest; NaN before the first look."""
+    home: Floats = column(np.nan)
+    """Where it goes by itself when its guest boots anew: what QEMU was told last; NaN: what its definition says."""
     settles_at: Floats = column(np.nan)
     """Moves that nobody here ordered are somebody's only from then on; NaN before the first statistics."""
     rest_from: Floats = column(-np.inf)

@@ -21,9 +21,11 @@ def pod(name, node, phase="Running", **annotations):
     namespace = annotations.pop("namespace", "ballast-system")
     return {{"metadata": {{"name": name, "namespace": namespace, "annotations": annotations}},
             "spec": {{"nodeName": node}}, "status": {{"phase": phase}}}}
-if "REFUSED" in os.environ:
-    sys.exit("error: You must be logged in to the server (Unauthorized)")
-if "kubevirt.io=virt-launcher" in words:
+if "ANSWER" in os.environ:
+    print(os.environ["ANSWER"])
+elif "REFUSED" in os.environ:
+    sys.exit(os.environ["REFUSED"])
+elif "kubevirt.io=virt-launcher" in words:
     machine = {{"kubevirt.io/domain": "web-1"}}
     print(json.dumps({{"items": [pod("old", "n1", "Succeeded", **machine), pod("new", "n2", **machine)]}}))
 elif "pods" in words:
@@ -141,8 +143,34 @@ def test_check_is_ballasts_own(folder):
 
 
 def test_what_kubectl_refuses_is_said_in_its_words(folder):
-    done = plugin(folder, "explain", "db", REFUSED="1")
+    done = plugin(folder, "explain", "db", REFUSED="error: You must be logged in to the server (Unauthorized)")
     assert (done.exit_code, done.stderr) == (1, "Error: error: You must be logged in to the server (Unauthorized)\n")
+
+
+def test_what_kubectl_was_told_does_not_steer_the_terminal(folder):
+    done = plugin(folder, "explain", "db", REFUSED="denied: \x1b]0;owned\x07\nby \x9b31m webhook")
+    assert (done.exit_code, done.stderr) == (1, "Error: denied: \\x1b]0;owned\\x07\nby \\x9b31m webhook\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "hello",
+        "[]",
+        "{}",
+        '{"items": null}',
+        '{"items": [1]}',
+        '{"items": [{"status": {"phase": "Running"}}]}',
+        "[" * 9999,
+    ],
+)
+def test_a_kubectl_that_answers_with_something_else_is_said(folder, answer):
+    done = plugin(folder, "explain", "db", ANSWER=answer)
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "Error: kubectl does not answer with a list of pods; is it kubectl?\n",
+    )
 
 
 @pytest.mark.parametrize("words", [("top",), ("explain", "db")])

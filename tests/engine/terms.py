@@ -27,15 +27,22 @@ class PolicyTerms:
     minimum: float
     ceiling: float
     """The most it may have, its own maximum apart."""
+    observed: bool = False
+    """Whatever its policy does to others, nothing is done to it: it asks for that, or a policy pauses all."""
+
+    @property
+    def acts(self) -> bool:
+        """Its policy changes guests of this node."""
+        return self.owner is not None and acts(self.owner) and not self.observed
 
     @property
     def enforced(self) -> bool:
-        return self.owner is not None and self.owner.mode == "Enforce" and self.obstacle is Reason.NONE
+        return self.acts and self.obstacle is Reason.NONE
 
     @property
     def restores(self) -> bool:
         """What it had is given back when this policy goes."""
-        return self.owner is not None and self.owner.mode == "Enforce" and self.owner.release == "Restore"
+        return self.acts and self.owner is not None and self.owner.release == "Restore"
 
     @property
     def shortest(self) -> int:
@@ -49,7 +56,9 @@ class PolicyTerms:
 
 def terms(facts: DomainFacts, policies: Sequence[MemoryPolicy]) -> PolicyTerms:
     """The owner is the highest priority, then the oldest, then the first by name."""
-    owner = min((policy for policy in policies if _selects(policy, facts)), key=_rank, default=None)
+    paused = any(policy.spec.mode == "Pause" for policy in policies)
+    owning = [policy for policy in policies if policy.spec.mode != "Pause" and _selects(policy, facts)]
+    owner = min(owning, key=_rank, default=None)
     obstacle = _obstacle(facts)
     if owner is None:
         return PolicyTerms(None, obstacle, 0.0, float("inf"))
@@ -58,7 +67,13 @@ def terms(facts: DomainFacts, policies: Sequence[MemoryPolicy]) -> PolicyTerms:
     ceiling = min(size for size in ceilings if size is not None)
     minimum = max(limits.minimum, facts.maximum * limits.minimum_percent // 100, wishes.minimum or 0)
     unlimited = ceiling >= facts.maximum  # memory that is plugged in later is the guest's, too
-    return PolicyTerms(owner.spec, obstacle, min(minimum, ceiling), float("inf") if unlimited else ceiling)
+    most = float("inf") if unlimited else ceiling
+    return PolicyTerms(owner.spec, obstacle, min(minimum, ceiling), most, paused or wishes.observe)
+
+
+def acts(spec: Spec) -> bool:
+    """A rollout that has not come to this node is as Observe."""
+    return spec.mode == "Enforce" and spec.rollout is None
 
 
 def budget(policies: Sequence[MemoryPolicy], total: float) -> tuple[float, float]:
@@ -66,8 +81,8 @@ def budget(policies: Sequence[MemoryPolicy], total: float) -> tuple[float, float
 
     The most careful of all policies that act; where none acts, of all.
     """
-    acting = [policy.spec.budget for policy in policies if policy.spec.mode == "Enforce"]
-    acting = acting or [policy.spec.budget for policy in policies]
+    acting = [policy.spec.budget for policy in policies if acts(policy.spec)]
+    acting = acting or [policy.spec.budget for policy in policies if policy.spec.mode != "Pause"]
     if not acting:
         return max(512 * MIB, 0.05 * total), float("inf")
     reserve = max(max(each.reserve, each.reserve_percent * total / 100) for each in acting)

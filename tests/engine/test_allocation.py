@@ -511,3 +511,16 @@ class TestFelt:
 def test_a_guest_wants_room_for_what_it_once_took_before_memory_could_come() -> None:
     of = known(mib(200, 200), mib(100, 100), growth={"burst": mib(80, 0), "burst_at": NOW - 3600})
     assert planned(of).wanted / MIB == pytest.approx([140, 100 / 0.97])
+
+
+def test_memory_for_a_minimum_that_cannot_be_met_now_goes_to_who_searches():
+    """The second is stuck below its minimum; what the first has is its demand, so the minimums do not fit beside it."""
+    of = known(
+        mib(400, 100),
+        mib(390, 50),
+        budget=700 * MIB,
+        settings={"minimum": mib(0, 400)},
+        pressure=pressed(PressureLevel.EXHAUSTED, PressureLevel.NONE),
+    )
+    plan = planned(of, movable=[True, False])
+    assert plan.size.tolist() == mib(600, 100).tolist()

@@ -36,14 +36,19 @@ sizes = st.integers(64, 4096)
 """MiB."""
 quantities = sizes.map("{}Mi".format)
 seldom = st.sampled_from([False, False, False, True])
+rarely = st.sampled_from([*[False] * 19, True])
 modest = st.one_of(*[st.integers(1, 64).map("{}Mi".format)] * 3, quantities)
 """Mostly such as let guests be moved."""
-specs = st.fixed_dictionaries(
-    {"mode": st.sampled_from(["Enforce", "Enforce", "Enforce", "Observe"])},
+modes = st.sampled_from(
+    [*[{"mode": "Enforce"}] * 16, {"mode": "Enforce", "rollout": {"maximumNodes": 1}}, {"mode": "Pause"}]
+    + [{"mode": "Observe"}] * 2
+)
+settings_of_policies = st.fixed_dictionaries(
+    {},
     optional={
         "priority": st.integers(-1, 1),
         "domainSelector": st.fixed_dictionaries(
-            {"names": st.lists(st.sampled_from(["*", "g0", "g[1-3]"]), min_size=1, max_size=2)}
+            {"names": st.lists(st.sampled_from(["*", "g*", "g0", "g[1-3]"]), min_size=1, max_size=2)}
         ),
         "model": st.fixed_dictionaries(
             {
@@ -54,9 +59,15 @@ specs = st.fixed_dictionaries(
         "threshold": st.fixed_dictionaries({"percent": st.sampled_from([0, 5, 10, 100]), "quantity": modest}),
         "headroom": st.fixed_dictionaries({"percent": st.sampled_from([0, 10, 30, 1000]), "quantity": modest}),
         "limits": st.builds(
-            lambda least, more, percent: {"minimum": f"{least}Mi", "minimumPercent": percent} | more(least),
+            lambda least, more, percent: {"minimum": f"{least}Mi", "minimumPercent": percent} | more(least, percent),
             st.integers(64, 2048),
-            st.sampled_from([lambda _: {}, lambda least: {"maximum": f"{least + 512}Mi"}]),
+            st.sampled_from(
+                [
+                    lambda *_: {},
+                    lambda least, _: {"maximum": f"{least + 512}Mi"},
+                    lambda _, percent: {"maximumPercent": percent + 30},
+                ]
+            ),
             st.integers(1, 50),
         ),
         "weight": st.integers(1, 10000),
@@ -74,18 +85,26 @@ specs = st.fixed_dictionaries(
         "release": st.sampled_from(["Restore", "Keep"]),
     },
 )
+specs = st.builds(lambda mode, rest: mode | rest, modes, settings_of_policies)
 wishes = st.builds(
     Wishes,
-    opt_out=st.sampled_from([*[False] * 9, True]),
+    opt_out=rarely,
+    observe=rarely,
     weight=st.sampled_from([None, 1, 10000]),
     minimum=st.sampled_from([None, None, 256 * MIB, 1024 * MIB]),
     maximum=st.sampled_from([None, None, 600 * MIB, 2048 * MIB]),
-    error=st.sampled_from([*[""] * 9, "weight: 'x' is no number"]),
+    error=rarely.map(lambda wrong: "weight: 'x' is no number" if wrong else ""),
 )
 manners = st.sampled_from(
     [{}, {}, {"period": 5}, {"period": 10}, {"moves_at": 20}, {"late": 4}, {"silent_in_need": True}]
 )
 """Of a guest, from its start on."""
+WELL = ScriptedGuest("", 0, 0)
+TROUBLES = (
+    *("frozen", "stuck", "keeps", "slab", "moves_at", "misses", "grain", "deflates_to", "late", "late_refusal"),
+    *("statistics", "silent_in_need", "run_state", "obstacle", "pinned"),
+)
+"""Of a guest, while it is not well."""
 lies = st.tuples(
     st.sampled_from(
         [
@@ -126,6 +145,8 @@ class AnyWorld(RuleBasedStateMachine):
 
     steps = 0
     """Of the engine, in all runs."""
+    orders = 0
+    """Likewise."""
 
     @initialize(
         drawn=st.lists(specs, min_size=1, max_size=3),
@@ -159,8 +180,10 @@ class AnyWorld(RuleBasedStateMachine):
         self.world.tick(seconds)
 
     @precondition(lambda self: len(self.world.guests) < MOST_GUESTS)
-    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes, manner=manners)
-    def a_guest_comes(self, demand, maximum, autodeflate, wishes, manner):
+    @rule(demand=sizes, maximum=sizes, autodeflate=st.booleans(), wishes=wishes, manner=manners, unheard=seldom)
+    def a_guest_comes(self, demand, maximum, autodeflate, wishes, manner, unheard):
+        if unheard:
+            self.world.unheard.add(f"g{self.born}")
         self._start(demand, maximum, autodeflate, wishes, manner)
 
     @precondition(lambda self: self.inhabited)
@@ -191,12 +214,22 @@ class AnyWorld(RuleBasedStateMachine):
         for guest, part in zip(self.world.guests.values(), parts, strict=False):
             guest.demand = max(guest.maximum * part // 100, 16)
 
-    @rule()
-    def all_guests_are_well_for_a_while(self):
+    @rule(
+        parts=st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS),
+        drawn=st.lists(st.lists(specs, min_size=1, max_size=3), max_size=1),
+    )
+    def all_is_well_for_a_while(self, parts, drawn):
+        """So that memory moves: worlds in which all has gone wrong show little."""
         for guest in self.world.guests.values():
-            guest.frozen = guest.stuck = False
-            guest.statistics, guest.run_state, guest.obstacle = {}, RunState.RUNNING, Reason.NONE
-        self.world.tick(20)
+            for name in TROUBLES:
+                setattr(guest, name, getattr(WELL, name))
+        self.world.unheard.clear()
+        self.world.felt.clear()
+        self.world.pressure, self.world.host_use_mib = False, 0
+        self.world.policies = policies(*drawn) if drawn else self.world.policies
+        self.world.tick(10)
+        self.all_guests_burst_or_calm_down(parts)
+        self.world.tick(10)
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), told=st.lists(lies, max_size=3).map(dict))
@@ -298,6 +331,28 @@ class AnyWorld(RuleBasedStateMachine):
     def the_host_needs_more_or_less(self, use, pressure):
         self.world.host_use_mib, self.world.pressure = use, pressure
 
+    @rule(host=st.integers(1024, 32768), mark=st.sampled_from([0, 0.05]))
+    def the_host_is_resized(self, host, mark):
+        self.world.host_mib, self.world.mark = host, mark
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), grew=st.sampled_from([math.nan, 0.0, 7.0, 64.0, 700.0, 8192.0]))
+    def a_guest_is_felt_to_grow(self, data, grew):
+        """What is felt may be anything: QEMU's own memory, files that were read, what the host swaps in."""
+        self.world.felt[self._one(data).name] = grew
+
+    @precondition(lambda self: self.inhabited)
+    @rule(data=st.data(), unheard=st.booleans())
+    def a_connection_breaks_or_comes_back(self, data, unheard):
+        name = self._one(data).name
+        (self.world.unheard.add if unheard else self.world.unheard.discard)(name)
+
+    @rule(seconds=st.integers(1, 30), asleep=st.sampled_from([0, 0, 30, 36000]))
+    def the_controller_is_held_up(self, seconds, asleep):
+        """Or the whole host: the monotonic clock stands still while it sleeps."""
+        self.world.tick_unattended(seconds)
+        self.world.wall_offset += asleep
+
     @rule(drawn=st.lists(specs, max_size=3))
     def policies_change(self, drawn):
         self.world.policies = policies(drawn)
@@ -316,10 +371,11 @@ class AnyWorld(RuleBasedStateMachine):
 
     def teardown(self):
         AnyWorld.steps += self.world.steps
+        AnyWorld.orders += self.world.orders
 
 
 @pytest.mark.parametrize("steps", [100, pytest.param(STEPS, marks=pytest.mark.slow)])
 def test_no_rule_is_broken_by_any_row_of_events(steps):
     """What is found is shown as it was found: making it smaller takes longer than finding it."""
     run_state_machine_as_test(AnyWorld, settings=bounds(steps))
-    print(f"{AnyWorld.steps} steps of the engine, no rule broken")
+    print(f"{AnyWorld.steps} steps of the engine, {AnyWorld.orders} orders, no rule broken")

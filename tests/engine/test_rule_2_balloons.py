@@ -219,3 +219,34 @@ class TestFailuresOfThePast:
             world.tick()
         guest.stuck = False
         assert world.tick(90).guests["guest"].actual < 1000
+
+
+class TestGuestThatBootsOnABusyHost:
+    """Its driver tells of its memory long before it takes what the balloon is to hold: libvirt's size, or Ballast's."""
+
+    def booted(self, reset):
+        guest = ScriptedGuest("guest", 500, 2000, 4000, definition=600, moves_at=700)
+        world = node(guest).tick(20)
+        world.policies = [policy(spare="Share", budget={"maximum": "4500Mi"})]
+        if reset:
+            world.reset(guest)
+        else:
+            guest.start_anew()
+            guest.target, guest.started_at = 600, world.wall
+        guest.stuck = True
+        world.tick(8)
+        guest.stuck = False
+        return world
+
+    @pytest.mark.parametrize("reset", [True, False], ids=["reset", "started"])
+    def test_is_not_taken_for_set_by_somebody(self, reset):
+        world = self.booted(reset).tick(20)
+        assert Reason.OUTSIDE_CHANGE not in world.notices()
+
+    @pytest.mark.parametrize("reset", [True, False], ids=["reset", "started"])
+    def test_may_be_set_by_somebody_all_the_same(self, reset):
+        world = self.booted(reset).tick(15)
+        guest = world.guests["guest"]
+        guest.target = guest.actual = 3000
+        world._decide(world.inventory, [], {"guest": 3000})
+        assert world.reason("guest") is Reason.OUTSIDE_CHANGE

@@ -1,5 +1,6 @@
 """Rule 4: present demand first, then minimums, the rest by weight; idle memory goes before used memory."""
 
+import pytest
 from scripted_node import ScriptedGuest, node, policy
 
 from controller.api.wishes import Wishes
@@ -61,3 +62,34 @@ def test_memory_beyond_demand_is_shared_by_weight():
     heavy, light = world.guests["heavy"].actual, world.guests["light"].actual
     assert heavy - 1500 >= 1.5 * (light - 1500) > 0
     assert heavy + light >= 0.9 * 5000
+
+
+@pytest.mark.parametrize("autodeflate", [True, False])
+def test_a_guest_that_takes_memory_by_itself_takes_no_minimum_of_others(autodeflate):
+    """Its root deflates the balloon after each order, whatever it needs, and more than the budget is given away."""
+    taker = ScriptedGuest("taker", 100, 500, 2000, autodeflate=autodeflate)
+    others = [ScriptedGuest(f"other-{number}", 100, 400, 400) for number in range(3)]
+    promised = policy(budget={"maximum": "2000Mi"}, limits={"minimum": "400Mi"})
+    world = node(taker, *others, policies=[promised]).tick(30)
+    taker.deflates_to = 2000
+    for _ in range(40):
+        world.tick()
+        assert [each.actual for each in others] == [400, 400, 400]
+    assert world.allocated() > 2000
+
+
+@pytest.mark.parametrize("spare", ["Share", "Reclaim"])
+def test_a_guest_in_need_does_not_grow_by_minimums_that_the_host_took_for_a_while(spare):
+    """What it has is its demand, as far as anybody knows, and that comes first; what it searches for comes last."""
+    starving = ScriptedGuest("starving", 5000, 400, 4096)
+    others = [ScriptedGuest(f"other-{number}", 100, 400, 400) for number in range(3)]
+    promised = policy(spare=spare, limits={"minimum": "400Mi"}, budget={"reserve": "3000Mi", "reservePercent": 0})
+    world = node(starving, *others, policies=[promised], host_mib=6000).tick(40)
+    had = starving.actual
+    for use in (200, 0):
+        world.host_use_mib = use
+        for _ in range(50):
+            world.tick()
+            assert starving.actual == had
+        met = [round(each.actual) for each in others]
+        assert met == [400] * 3 if use == 0 else min(met) >= 330

@@ -5,6 +5,7 @@ the policies say (`terms`). Nothing is taken from the engine but what `due`, `ne
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import terms
@@ -15,7 +16,7 @@ from controller.api.policy import MemoryPolicy
 from controller.engine.decision import Action, Decision
 from controller.engine.inventory import Inventory
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import OrderOutcome, OrderResult, RunState
+from controller.engine.snapshot import Felt, OrderOutcome, OrderResult, RunState, Snapshot
 from controller.engine.state import State
 from controller.engine.step import next_due
 from controller.engine.view import view
@@ -37,6 +38,8 @@ PLENTY = 256 * MIB
 """Bytes that are free beyond doubt, of which a guest in need has to get some."""
 STARVES_S = 60
 """Seconds in which it has to: twice the longest rest after a refusal."""
+ENDS_S = 5
+"""Seconds within which a shrink ends that nobody may go on with."""
 Report = dict[str, float]
 
 
@@ -57,11 +60,17 @@ class Books:
         """Target of an order of which libvirt has not said what became of it, bytes."""
         self.waits = False
         """The controller has been told that this is so."""
+        self.rose_at = -np.inf
+        """When its balloon was last heard to be larger than before."""
         self.origin = 0.0
         """Size before its newest shrink, bytes."""
         self.eased = False
         """The newest order asks for no less than the one before, which is still under way: no more is taken."""
         self.stuck_at = -np.inf
+        self.shrinks = False
+        """Its newest order was to shrink, and libvirt has not refused it."""
+        self.shrinks_on = 0
+        """Seconds in which it has been shrinking though nobody may change it any more."""
         self.terms: PolicyTerms | None = None
         """As of the last step."""
         self.released_at = -np.inf
@@ -81,11 +90,15 @@ class WatchedNode(ScriptedNode):
     def __init__(self, policies: list[MemoryPolicy]) -> None:
         super().__init__([], policies)
         self.books: dict[tuple[str, int], Books] = {}
-        self.steps = 0
+        self.steps = self.orders = 0
         self.changes: dict[str, float] = {}
         """Sizes that someone else has set since the last second, MiB."""
         self.highest_use = 0.0
         """The most that the host itself can have used at any reading since the start, bytes."""
+        self.felt: dict[str, float] = {}
+        """MiB that guests are felt to have grown by just now, whatever they did; NaN where nothing can be felt."""
+        self.unheard: set[str] = set()
+        """Guests whose connection is down: looks, events and orders go nowhere."""
 
     def restart(self) -> None:
         """The controller starts anew; guests and what they were told before stay."""
@@ -139,9 +152,17 @@ class WatchedNode(ScriptedNode):
             super().tick()
             for guest in self.guests.values():
                 self._check_served(guest)
+                self._check_left_alone(guest)
         return self
 
+    def _step(self, moved: Mapping[str, float]) -> None:
+        if self.inventory is not self.state.inventory:  # as a change of policies or domains wakes the loop
+            self._decide(self.inventory, [], {})
+        super()._step(moved)
+
     def _decide(self, inventory: Inventory, keys: list[str], moved: Mapping[str, float]) -> None:
+        keys = [key for key in keys if key not in self.unheard]
+        moved = {key: size for key, size in moved.items() if key not in self.unheard}
         for key in keys:
             self._enter(key, self.guests[key])
         for key, size in moved.items():
@@ -153,6 +174,13 @@ class WatchedNode(ScriptedNode):
         self.steps += 1
         self._check(self.decisions.pop())
         self.looks.clear()
+
+    def _take(self, snapshot: Snapshot) -> None:
+        felt = [(self.guests[name], grew) for name, grew in self.felt.items() if name in self.guests]
+        resident = np.array([guest.resident_mib() + guest.overhead + grew for guest, grew in felt]) * MIB
+        rows = np.array([snapshot.inventory.index[guest.name] for guest, _ in felt], dtype=np.int64)
+        grew = np.array([grew for _, grew in felt]) * MIB
+        super()._take(replace(snapshot, felt=Felt(rows, resident, grew, np.full(len(felt), self.now - 0.5))))
 
     def _agree(self, book: Books, agreed: PolicyTerms) -> None:
         before, book.terms = book.terms, agreed
@@ -176,6 +204,7 @@ class WatchedNode(ScriptedNode):
         book, guest = self._book(key), self.guests[key]
         near = SLACK + max(guest.grain, guest.misses) * MIB
         before, book.told = book.told, size
+        book.rose_at = self.now if size > before + SLACK else book.rose_at
         if abs(size - book.unanswered) < near <= abs(before - book.unanswered):  # an order to stay put shows in no size
             book.ordered = book.unanswered = np.nan
             book.waits = False
@@ -185,6 +214,7 @@ class WatchedNode(ScriptedNode):
     def _tell_outcomes(self, inventory: Inventory) -> tuple[OrderOutcome, ...]:
         for name, result in dict(self.outcomes).items():
             if name in self.guests:
+                self._book(name).shrinks &= result is not OrderResult.REFUSED
                 self._answered(self._book(name), result)
         return super()._tell_outcomes(inventory)
 
@@ -198,8 +228,12 @@ class WatchedNode(ScriptedNode):
 
     def _apply(self, action: Action) -> None:
         book = self._book(action.name)
+        if action.name in self.unheard:
+            self.outcomes.append((action.name, OrderResult.REFUSED))
+            return
         assert not book.waits, f"rule 2: a further order while that to {book.unanswered} is not answered: {action}"
         book.eased = action.target >= book.ordered
+        book.shrinks = action.target < book.told - SLACK
         book.origin = book.told if action.target < book.told - SLACK else book.origin
         refused = self.refuse_next == action.name
         super()._apply(action)
@@ -212,6 +246,7 @@ class WatchedNode(ScriptedNode):
 
     def _check(self, decision: Decision) -> None:
         names = [action.name for action in decision.actions]
+        self.orders += len(names)
         assert len(names) == len(set(names)), f"rule 2: two orders for one guest in a step: {decision.actions}"
         stay = [not action.target < action.before for action in decision.actions if action.reason.moves]
         assert stay == sorted(stay), f"rule 2: a shrink after a grow: {decision.actions}"
@@ -285,9 +320,14 @@ class WatchedNode(ScriptedNode):
         return kept <= self._least_budget()
 
     def _demand(self, name: str) -> float:
-        """Bytes that a guest says to need, and what keeps it out of reclaim there; infinite where it says nothing."""
-        reports = self._book(name).reports
-        demand = (reports[-1][1]["actual"] - _left(reports[-1][1])) / (1 - RECLAIMS) if reports else np.inf
+        """Bytes that a guest says to need, and what keeps it out of reclaim there: the most of its newest reports, of
+        which some do not count. Infinite where it says nothing, or has taken or got more since.
+        """
+        book = self._book(name)
+        sizes = [
+            report["actual"] - _left(report) for sent, report in book.reports[-FRESH_TO_SHRINK:] if sent >= book.rose_at
+        ]
+        demand = np.max(sizes) / (1 - RECLAIMS) if sizes else np.inf
         return float(demand) if np.isfinite(demand) else np.inf
 
     def _check_shrink(self, action: Action) -> None:
@@ -349,6 +389,7 @@ class WatchedNode(ScriptedNode):
         top = min(guest.maximum * MIB, agreed.ceiling) if agreed else 0.0
         served = np.isfinite(book.ordered) and book.ordered > guest.actual * MIB + SLACK
         honest = not (guest.frozen or guest.silent_in_need or guest.statistics or guest.stuck or guest.late)
+        honest &= guest.name not in self.unheard
         in_need = (
             guest.demand > guest.actual and guest.actual * MIB < top - 8 * SLACK and guest.run_state == RunState.RUNNING
         )
@@ -358,9 +399,18 @@ class WatchedNode(ScriptedNode):
         limit = STARVES_S + 3 * max(guest.period, agreed.shortest if agreed else 0)
         assert book.starving <= limit, f"rule 3: {guest.name} starves beside {free / MIB} MiB"
 
+    def _check_left_alone(self, guest: ScriptedGuest) -> None:
+        """Rule 7: a shrink that is under way ends, too."""
+        book = self._book(guest.name)
+        reached = guest.run_state == book.run_state == RunState.RUNNING and guest.name not in self.unheard
+        blocked = guest.late or guest.deflates_to or self.refuse_next == guest.name or not reached
+        shrinks = book.shrinks and book.ordered < book.told - SLACK and bool(book.terms) and not book.terms.enforced
+        book.shrinks_on = book.shrinks_on + 1 if shrinks and not blocked else 0
+        assert book.shrinks_on <= ENDS_S, f"rule 7: {guest.name} shrinks on to {book.ordered / MIB} MiB"
+
     def _check_next_look(self) -> None:
         """Nobody is forgotten, and nobody is looked at all the time."""
-        if self.guests:
+        if self.looks and not self.unheard:
             wait = next_due(self.state, self.inventory, self.now) - self.now
             longest = max(self._agreed(name).longest for name in self.guests)
             assert 0 <= wait <= longest, f"the next look is in {wait} s"

@@ -209,6 +209,27 @@ def test_a_file_with_which_there_would_be_too_many_names_to_search_for_is_refuse
     )
 
 
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "domainSelector: {{matchExpressions: {0}}}",
+        "selectors: {{namespaceSelector: {{matchExpressions: {0}}}}}",
+        "selectors: {{virtualMachineInstanceSelector: {{matchExpressions: {0}}}}}",
+    ],
+    ids=["of domains", "of namespaces", "of pods"],
+)
+def test_a_file_with_which_there_would_be_too_many_expressions_is_refused(folder, monkeypatch, selector):
+    monkeypatch.setattr(policyfiles, "MAXIMUM_EXPRESSIONS", 3)
+    for name, number in {"a": 2, "b": 2, "c": 1}.items():
+        expressions = ", ".join(["{key: tier, operator: Exists}"] * number)
+        (folder / f"{name}.yaml").write_text(policy(name, f"{{{selector.format(f'[{expressions}]')}}}"))
+    (folder / "d.yaml").write_text(policy("d", "{nodeSelector: {matchExpressions: [{key: tier, operator: Exists}]}}"))
+    seen, (problem,) = both(folder)
+    assert seen == ["a", "c", "d"]
+    said = "with it the folder's policies have more than 3 matchExpressions for domains; write matchLabels"
+    assert problem.startswith(f"{folder}/b.yaml: {said}")
+
+
 def test_no_descriptor_is_left_open(folder, descriptors):
     write(folder / "a.yaml", "a")
     (folder / "f.yaml").symlink_to("/" + "./" * 1500 + f"{folder}/a.yaml")
