@@ -68,9 +68,9 @@ class Call(Generic[T]):
         """True once the call has returned or failed."""
         return self._future.done()
 
-    def result(self, seconds: float) -> T:
+    def result(self, seconds: float | None = None) -> T:
         """Wait for the outcome; raises TimeoutError after `seconds`, or what the call itself raised."""
-        return self._future.result(max(seconds, 0.0))
+        return self._future.result(seconds)
 
 
 def _run(work: Callable[[], T], future: Future[T], then: Callable[[], object]) -> None:
@@ -85,7 +85,7 @@ def _run(work: Callable[[], T], future: Future[T], then: Callable[[], object]) -
 def wait_any(calls: Iterable[Call[Any]], seconds: float) -> None:
     """Return a moment after one of them has ended, or after `seconds`."""
     futures = [call._future for call in calls]
-    wait(futures, max(seconds, 0.0), FIRST_COMPLETED)
+    wait(futures, seconds, FIRST_COMPLETED)
     if len(futures) > 1:
         wait(futures, TOGETHER_S)
 

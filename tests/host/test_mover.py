@@ -119,6 +119,18 @@ def test_a_driver_that_knows_no_jobs_has_none(connect, domains, monkeypatch):
     )
 
 
+def test_a_domain_of_which_libvirt_cannot_tell_whether_it_has_a_job_is_not_moved(connect, domains, monkeypatch):
+    def fails():
+        raise error(libvirt.VIR_ERR_INTERNAL_ERROR, "the monitor is gone")
+
+    monkeypatch.setattr(domains[0], "jobInfo", fails)
+    (outcome,) = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains()).apply(
+        [action(domains[0], 200 * MIB)]
+    )
+    assert (outcome.result, domains[0].set) == (OrderResult.REFUSED, [])
+    assert "the monitor is gone" in outcome.message
+
+
 def test_who_is_to_grow_comes_first(connect):
     domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
     for domain in domains:
