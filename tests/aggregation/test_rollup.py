@@ -279,6 +279,32 @@ def test_what_is_told_again_changes_nothing(rollup):
     assert rollup.take_changed() == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        ({"shortfall": 1, "stable_domains": 3}, {"stable_domains": 0}),  # the worst of its troubles counts
+        ({"shortfall": 2}, {"shortfall": 1, "stuck_domains": 4, "stable_domains": 0}),
+        ({"stuck_domains": 2}, {"stuck_domains": 1}),
+        ({"stuck_domains": 1, "stable_domains": 1}, {"stuck_domains": 2, "stable_domains": 2}),  # more of either kind
+        ({"stable_domains": 2}, {"domains": 9, "stable_domains": 8}),
+        ({"unmet_domains": 1}, {"unmet_domains": 1}),
+    ],
+)
+def test_of_two_nodes_in_trouble_the_worse_comes_first_and_else_the_first_by_name(rollup, worse, better):
+    rollup.put_report(report("a", state(**(worse if worse == better else better)), mark="2"), 1.0)
+    rollup.put_report(report("b", state(**worse), mark="2"), 1.0)
+    assert [node for node, _ in troubles(rollup)] == (["a", "b"] if worse == better else ["b", "a"])
+
+
+def test_no_more_domains_are_stable_than_there_are(rollup):
+    rollup.put_report(report("b", state(stable_domains=5), mark="2"), 1.0)
+    assert figures(rollup) == TWO_NODES
+    rollup.put_policy(policy("other", uid="11111111-2222-3333-4444-555555555555"))
+    brief = {"11111111-2222": BriefPolicy(1, 5, 6, 0, 0)}
+    rollup.put_report(replace(report("a", state(), mark="2"), brief=brief), 1.0)
+    assert figures(rollup, "other").stable_domains == 5
+
+
 def test_the_worst_nodes_come_first_and_are_few():
     rollup = Rollup()
     rollup.put_policy(policy())
