@@ -139,19 +139,24 @@ def _decision_inputs(seen: Figures, reason: Reason) -> Iterator[str]:
             f"Demand {mib(seen.demand)}, forecast {mib(seen.forecast)}, upper forecast {mib(seen.upper)}; "
             f"headroom {mib(seen.headroom)}: it wants {mib(seen.wanted)}{_apart(seen)}."
         )
-    if isfinite(seen.budget + seen.planned) and not reason.skips:
+    if _shared(seen) and not reason.skips:
         yield f"Of the node's budget of {mib(seen.budget)}, {_free(seen)}, its share is {mib(seen.planned)}."
+
+
+def _shared(seen: Figures) -> bool:
+    """Whether there is a budget of which it has a share, to compare with what it has."""
+    return all(map(isfinite, (seen.budget, seen.planned, seen.allocation)))
 
 
 def _apart(seen: Figures) -> str:
     """Why a domain wants something else than upper forecast and headroom."""
     apart = seen.wanted - seen.upper - seen.headroom
-    if abs(apart) <= MIB:
-        return ""
-    if apart > 0 and abs(seen.demand + seen.burst - seen.wanted) <= MIB:
-        return f", as it may take {mib(seen.burst)} before more can arrive"
-    if apart < 0:
+    if apart < -MIB:
         return ", the most it may have"
+    if apart <= MIB:
+        return ""
+    if abs(seen.demand + seen.burst - seen.wanted) <= MIB:
+        return f", as it may take {mib(seen.burst)} before more can arrive"
     if float(out_of_reclaim(seen.demand, TUNING)) + MIB < seen.wanted and abs(seen.wanted - seen.allocation) <= MIB:
         return ", all it has, which is not taken from it for now"
     return ", as with less its kernel would have to reclaim"
@@ -166,7 +171,7 @@ def weighed(seen: Figures, reason: Reason) -> Iterator[str]:
     lacks = seen.planned - seen.allocation
     if reason in AT_ONCE:
         yield "Such a move is made at once: it is not weighed against its price."
-    elif not isfinite(seen.budget + lacks):
+    elif not _shared(seen):
         return
     elif reason in {Reason.FORECAST_GROW, Reason.SPARE_LENT}:
         yield from _grown(seen, lacks)
@@ -203,10 +208,10 @@ def _grown(seen: Figures, lacks: float) -> Iterator[str]:
 
 def _left(seen: Figures, lacks: float) -> Iterator[str]:
     """Why nothing is worth a move."""
-    if abs(lacks) <= seen.threshold:
-        yield f"What it has differs from that by {mib(abs(lacks))}, within the threshold of {mib(seen.threshold)}."
-    elif lacks < 0:
+    if lacks < -seen.threshold:
         yield f"It has {mib(-lacks)} more than that, which nobody needs."
+    elif lacks <= seen.threshold:
+        yield f"What it has differs from that by {mib(abs(lacks))}, within the threshold of {mib(seen.threshold)}."
     else:
         yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
         yield f"{_risk(seen)}: not enough for a move yet."
