@@ -222,6 +222,21 @@ def test_time_in_which_nobody_could_be_heard_is_held_against_nobody(rollup):
     assert figures(rollup).unknown_nodes == 2
 
 
+def test_a_time_of_silence_as_long_as_an_outage_is_one(rollup):
+    rollup.excuse_outage(OUTAGE_S, 400.0)
+    rollup.expire(400.0 + STALE_AFTER_S - 1.0)
+    assert figures(rollup).unknown_nodes == 0
+    rollup.expire(400.0 + STALE_AFTER_S)
+    assert figures(rollup).unknown_nodes == 2
+
+
+def test_of_a_node_that_is_gone_nothing_is_kept(rollup):
+    for node in ("a", "b"):
+        rollup.drop_node(node)
+        rollup.drop_report(node)
+    assert rollup._nodes == {}
+
+
 def test_after_an_outage_every_node_has_all_the_time_again_and_who_was_silent_stays_so(rollup):
     rollup.put_report(report("b", state(), mark="2"), 800.0)
     rollup.expire(STALE_AFTER_S)
