@@ -15,7 +15,7 @@ LIMIT = 4
 """Calls left behind at once on a connection. libvirtd serves 5 requests of a client at a time
 (`max_client_requests`) and reads no more when all of them hang: one stays free for the domains that do answer."""
 
-MOST_HANGING = 12
+MOST_HANGING = 3 * LIMIT
 """Calls left behind at once on all connections to one libvirtd, those that were closed too (`Calls.beyond`). Each keeps
 one of its workers, 20 unless set otherwise (`max_workers`): the others stay for everybody else."""
 

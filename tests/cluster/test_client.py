@@ -1,5 +1,6 @@
 """The client against an HTTP server of a few lines: what it asks, and what becomes of each kind of answer."""
 
+import gzip
 import json
 import socket
 import ssl
@@ -390,6 +391,13 @@ def test_of_a_refusal_no_more_is_read_than_an_api_server_has_to_say(server, clie
     with pytest.raises(ApiError) as caught:
         client.get(NODES, "a")
     assert caught.value.reason == reason
+
+
+def test_a_refusal_that_is_packed_is_not_unpacked(server, client):
+    server.answers.append((503, {"Content-Encoding": "gzip"}, gzip.compress(b"so much")))
+    with pytest.raises(ApiError) as caught:
+        client.get(NODES, "a")
+    assert (caught.value.status, "so much" in str(caught.value)) == (503, False)
 
 
 def test_credentials_that_cannot_be_read_again_are_no_answer_of_a_server(server):

@@ -240,8 +240,9 @@ def test_what_the_kubelet_keeps_is_known_from_the_start_and_what_it_withholds_wi
 
 def test_a_change_of_labels_is_a_new_version(source):
     source.know(policy("a", 1))
-    before = source.policies.current()[0]
+    before, woken = source.policies.current()[0], source.woken
     source.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "lead"}, "withheld": 0})
+    assert source.woken == woken + 1
     assert source.policies.current()[0] == before + 1
     assert source.policies.node.labels == {"tier": "lead"}
 
