@@ -216,6 +216,14 @@ def test_an_unreadable_policy_is_said_once_and_its_last_good_version_stays(sourc
     assert source.policies.current()[1][0].spec.mode == "Observe"
 
 
+def test_a_policy_without_a_spec_is_one_of_defaults(source):
+    source.know(policy("a", 1))
+    bare = policy("b", 201) | {"status": {"enforcingNodes": ["here"]}}
+    del bare["spec"]
+    source.policies.told("ADDED", bare)
+    assert source.names() == ["a", "b"]
+
+
 def test_a_policy_made_anew_inherits_nothing_from_its_namesake(source):
     source.know(policy("a", 1, mode="Enforce"))
     source.policies.told("ADDED", policy("a", 200, uid="another", mode="Sometimes"))
