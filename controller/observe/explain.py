@@ -229,11 +229,12 @@ def _risk(seen: Figures) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A domain's allocation, changed or to be changed by `size` bytes."""
+    """A domain's allocation, changed or to be changed by `size` bytes, up or down."""
 
     key: str
     at: float
     outcome: DecisionOutcome
+    grows: bool
     size: float
 
 
@@ -242,7 +243,7 @@ def _changes(decision_history: DecisionHistory) -> Iterator[_Change]:
         for each in entries:
             if each.outcome in {DecisionOutcome.DONE, DecisionOutcome.PROPOSED}:
                 seen = each.figures
-                yield _Change(key, each.at, each.outcome, seen.target - seen.allocation)
+                yield _Change(key, each.at, each.outcome, each.grows, abs(seen.target - seen.allocation))
 
 
 def _others(entry: DecisionRecord, key: str, changes: list[_Change], scene: Scene) -> tuple[list[dict[str, Any]], int]:
@@ -251,9 +252,9 @@ def _others(entry: DecisionRecord, key: str, changes: list[_Change], scene: Scen
     grows = entry.grows
     for each in changes:
         late = entry.at - each.at if grows else each.at - entry.at
-        counterpart = each.outcome is entry.outcome and (each.size > 0) != grows
+        counterpart = each.outcome is entry.outcome and each.grows != grows
         if each.key != key and counterpart and 0 <= late <= TOGETHER_S:
-            total[each.key] = total.get(each.key, 0.0) + abs(each.size)
+            total[each.key] = total.get(each.key, 0.0) + each.size
     inventory = scene.state.inventory
     largest = sorted((other for other in total if other in inventory.index), key=lambda other: -total[other])
     names = [bounded(inventory.names[inventory.index[other]], LONGEST_NAME) for other in largest[:OTHERS]]

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from controller.observe.page import detail, overview
+from controller.observe.page import COLUMNS, detail, overview
 from controller.observe.timeseries import FEWEST, POINTS, TimeSeries
 
 MIB = 2**20
@@ -216,3 +216,18 @@ def test_a_domain_that_is_not_there_is_said():
     shown = "".join(detail({"domains": []}, TimeSeries(), "1.2"))
     assert "<title>No such domain - Ballast</title>" in shown
     assert "It may have been shut down, or undefined." in shown
+
+
+def test_several_domains_of_one_name_are_shown_under_the_first():
+    each = {"standing": [], "decisions": []}
+    told = {"domains": [{"domain": DOMAIN | {"name": name}, **each} for name in ("web", "db")]}
+    shown = re.sub("</?bdi>", "", "".join(detail(told, NO_HISTORY, "1.2")))
+    assert "<title>web - Ballast</title>" in shown
+    assert re.findall("<h1>(.*?)</h1>", shown) == ["web", "db"]
+
+
+def test_columns_have_their_names():
+    heads = re.findall(r"<th scope[^>]*>(.*?)</th>", page(DOMAIN).partition("<tbody>")[0])
+    assert [head for head, (name, _) in zip(heads, COLUMNS, strict=True) if name] == [
+        name for name, _ in COLUMNS if name
+    ]
