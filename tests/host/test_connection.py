@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.engine.reasons import Reason
-from controller.host import periods
 from controller.host import connection as module
+from controller.host import periods
 from controller.host.calls import LIMIT, MOST_HANGING
 from controller.host.connection import (
     ABSENT_TRIES,
