@@ -373,6 +373,14 @@ def test_a_pod_that_names_no_kubeconfig_uses_its_service_account(monkeypatch):
     assert loaded == [{"client_configuration": configuration}]
 
 
+def test_whoever_names_no_kubeconfig_and_is_in_no_pod_uses_what_kubectl_does(monkeypatch):
+    loaded = []
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr("controller.cluster.access.load_kube_config", lambda **given: loaded.append(given))
+    configuration = access(None)()
+    assert loaded == [{"config_file": None, "client_configuration": configuration}]
+
+
 def test_a_list_may_be_as_large_as_was_said_and_no_larger(server, client):
     body = {"kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": []}
     size = len(json.dumps(body))

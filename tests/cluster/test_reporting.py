@@ -203,6 +203,14 @@ def crowded(policies: int) -> tuple[State, Context]:
     return seen, Context("here", "node-uid", in_force, {}, dict.fromkeys(in_force, 3))
 
 
+def test_a_report_fits_however_much_room_its_other_parts_leave():
+    seen, about = crowded(6)
+    seen.reason[:] = Reason.STUCK
+    for length in range(0, 320, 4):  # the room for one more policy comes and goes
+        told = report(seen, about._replace(short="x" * length), AT)
+        assert len(json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()) <= MAXIMUM_SIZE
+
+
 def test_of_policies_for_which_there_is_no_room_generation_and_domains_are_told_in_brief():
     seen, about = crowded(60)
     status = report(seen, about, AT)["status"]
