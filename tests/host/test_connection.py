@@ -328,6 +328,24 @@ def test_a_connection_at_rest_is_seen_to_at_the_next_tick_and_not_before():
     assert pool.wakes == 0
 
 
+def test_while_too_many_calls_hang_domains_are_listed_on_news_only(gate):
+    handle, listings = FakeHandle(FakeDomain(1)), []
+    list_all = handle.listAllDomains
+    handle.listAllDomains = lambda flags: listings.append(flags) or list_all(flags)
+    connection, pool = manual(lambda: handle, tick_s=1e-9, crowded_s=1000.0)
+    counts = []
+    for hang_now in (False, True, False):
+        if hang_now:
+            for _ in range(LIMIT):
+                connection.link.calls.leave(connection.link.calls.start(gate.wait, ("a", "b")))
+        pool.turn()
+        counts.append(len(listings))
+    assert counts == [2, 4, 4]  # of persistent and of transient ones
+    connection.doubt()
+    pool.turn()
+    assert len(listings) == 6
+
+
 def test_a_period_that_was_set_is_read_again_once():
     guest = FakeDomain(1)
     guest.period = 0

@@ -585,3 +585,10 @@ def test_a_connection_that_breaks_under_a_look_is_seen_to_at_once(connect, domai
     handle.bulk_error, handle.alive = error(libvirt.VIR_ERR_RPC, "connection reset"), False
     Looker({SOURCE: connection}, UnavailableDomains()).look(map_keys(domains))
     until(lambda: connection.link is None, 5, "it is known to be lost")
+
+
+def test_a_look_at_one_domain_says_nothing_of_the_job_of_another(connect, domains):
+    keys = map_keys(domains)
+    unavailable = UnavailableDomains(in_job=set(keys[:2]))
+    Looker({SOURCE: connect(FakeHandle(*domains))}, unavailable).look(keys[:1])
+    assert unavailable.in_job == {keys[1]}

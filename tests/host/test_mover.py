@@ -131,6 +131,15 @@ def test_a_domain_of_which_libvirt_cannot_tell_whether_it_has_a_job_is_not_moved
     assert "the monitor is gone" in outcome.message
 
 
+def test_one_of_several_connections_keeps_the_others_waiting_for_a_moment_only(connect, monkeypatch):
+    monkeypatch.setattr(mover_module, "SHARED_S", 0.01)
+    hung, other = FakeDomain(1), FakeDomain(2)
+    hung.answers.clear()
+    connections = {SOURCE: connect(FakeHandle(hung)), "b": connect(FakeHandle(other), "b")}
+    (outcome,) = Mover(connections, UnavailableDomains(), seconds=2.0).apply([action(hung, 200 * MIB)])
+    assert outcome.message == "QEMU has not taken the order of 200 MiB within 0.01 s; it may do so yet"
+
+
 def test_who_is_to_grow_comes_first(connect):
     domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
     for domain in domains:
