@@ -102,11 +102,10 @@ class Contribution:
 
     @property
     def badness(self) -> tuple[int, int, int, str]:
-        """Sorts shares with the worst first: by kind of trouble, by how much, then by name."""
+        """Sorts shares with troubles, the worst first: by kind of trouble, by how much, then by name."""
         figures = self.figures
-        rank = _RANK[self.troubles[0]] if self.troubles else len(_RANK)
         unstable = figures.domains - figures.stable_domains
-        return rank, -figures.shortfall_mebibytes, -max(figures.stuck_domains, unstable), self.node
+        return _RANK[self.troubles[0]], -figures.shortfall_mebibytes, -max(figures.stuck_domains, unstable), self.node
 
 
 def contribution(policy: str, uid: str, generation: int, report: NodeReport, stale: bool) -> Contribution:

@@ -19,12 +19,13 @@ class _Limit:
     """None while nothing is to be written."""
     last: float = float("-inf")
     """When it was last tried."""
-    failures: int = 0
+    spacing: float = SPACING_S
+    """Seconds from then to the next try, at least."""
 
     @property
     def earliest(self) -> float:
         """No try before this."""
-        return self.last + min(LONGEST_BACKOFF_S, SPACING_S * 2.0**self.failures)
+        return self.last + self.spacing
 
 
 @dataclass(slots=True)
@@ -56,12 +57,12 @@ class RateLimiter:
     def wrote(self, policy: PolicyIdentity, now: float) -> None:
         """It was written."""
         turn = self._limits.setdefault(policy, _Limit())
-        turn.last, turn.failures = now, 0
+        turn.last, turn.spacing = now, SPACING_S
 
     def failed(self, policy: PolicyIdentity, now: float) -> None:
         """It could not be written: try again, later each time."""
         turn = self._limits.setdefault(policy, _Limit())
-        turn.last, turn.failures = now, min(turn.failures + 1, 8)
+        turn.last, turn.spacing = now, min(2 * turn.spacing, LONGEST_BACKOFF_S)
         turn.due = turn.earliest
 
     def keep(self, policies: Collection[PolicyIdentity]) -> None:

@@ -155,7 +155,7 @@ def _worst(share: Contribution) -> WorstNode:
 
 def _read(before: Status | None) -> PolicyStatus | None:
     """The present status as far as it makes sense; None where it does not."""
-    if before is None or crowd({"status": before}, "status"):
+    if crowd({"status": before}, "status"):
         return None
     try:
         return PolicyStatus.model_validate(before)

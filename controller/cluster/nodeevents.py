@@ -101,8 +101,8 @@ class NodeEvents:
             if not error.not_found:
                 raise
             self._create(finding, uid, now, wall)
-            return
-        told.at, told.count = now, told.count + 1
+        else:
+            told.at, told.count = now, told.count + 1
 
 
 def event_remedy(error: ApiError) -> str:

@@ -43,7 +43,7 @@ class NodeWatch:
         self._version = ""
         self._told: Object | None = None
         self._withheld = 0
-        self._listed_at = 0.0
+        self._listed_at = float("-inf")
         self._broken = False
         self._away = False
         self._retry = Retry(f"Node {name}")

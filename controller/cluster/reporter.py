@@ -72,7 +72,7 @@ class Reporter:
         report_input: Callable[[], ReportInput | None],
         monotonic: Callable[[], float],
         *,
-        label_node: bool = False,
+        label_node: bool,
     ) -> None:
         """`report_input` gives the newest, or None while nothing is known; `label_node`: the Node gets SHORT_LABEL."""
         self._label_node = label_node

@@ -50,7 +50,7 @@ class QueuedCall:
         """Of a settled call: raises NotStartedError, or what the call raised."""
         if self.call is None:
             raise NotStartedError(self.withdrawn)
-        self.call.result(0.0)
+        self.call.result()
 
 
 class CallQueue:

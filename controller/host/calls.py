@@ -15,7 +15,7 @@ LIMIT = 4
 """Calls left behind at once on a connection. libvirtd serves 5 requests of a client at a time
 (`max_client_requests`) and reads no more when all of them hang: one stays free for the domains that do answer."""
 
-MOST_HANGING = 12
+MOST_HANGING = 3 * LIMIT
 """Calls left behind at once on all connections to one libvirtd, those that were closed too (`Calls.beyond`). Each keeps
 one of its workers, 20 unless set otherwise (`max_workers`): the others stay for everybody else."""
 
@@ -68,9 +68,9 @@ class Call(Generic[T]):
         """True once the call has returned or failed."""
         return self._future.done()
 
-    def result(self, seconds: float) -> T:
+    def result(self, seconds: float | None = None) -> T:
         """Wait for the outcome; raises TimeoutError after `seconds`, or what the call itself raised."""
-        return self._future.result(max(seconds, 0.0))
+        return self._future.result(seconds)
 
 
 def _run(work: Callable[[], T], future: Future[T], then: Callable[[], object]) -> None:
@@ -85,7 +85,7 @@ def _run(work: Callable[[], T], future: Future[T], then: Callable[[], object]) -
 def wait_any(calls: Iterable[Call[Any]], seconds: float) -> None:
     """Return a moment after one of them has ended, or after `seconds`."""
     futures = [call._future for call in calls]
-    wait(futures, max(seconds, 0.0), FIRST_COMPLETED)
+    wait(futures, seconds, FIRST_COMPLETED)
     if len(futures) > 1:
         wait(futures, TOGETHER_S)
 

@@ -316,7 +316,6 @@ class Connection:
         if self._serving is None:
             self._calls = Calls(handle.getLibVersion, former=self._former)
             self._serving = handle
-            self._crowded_at = self._list_at = math.inf
             self._mailbox.begin(*self._domain_cache.entries)
             self._patiently(handle, lambda: self._greet(handle))
         else:

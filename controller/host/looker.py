@@ -248,7 +248,7 @@ class Looker:
         self._open = [each for each in self._open if each not in returned]
         for each in returned:
             try:
-                self._take(pending, each.question, each.call.result(0.0), each.call)
+                self._take(pending, each.question, each.call.result(), each.call)
             except FAILURES as error:
                 self._lose(pending, each.question, error)
         return bool(returned)

@@ -66,8 +66,8 @@ class Pressure:
         self._clock = clock
         self._open_trigger = open_trigger
         self._until = -float("inf")
-        self._stop: int | None = None
-        self._thread: threading.Thread | None = None
+        self._watch: tuple[threading.Thread, int] | None = None
+        """The thread that waits, and what has it end."""
         self.source = f"MemAvailable below {MARK_FRACTION:.0%} of MemTotal"
         """What pressure is taken from, for people to read."""
 
@@ -79,20 +79,19 @@ class Pressure:
             self._fall_back(f"{self._path}: {error.strerror}")
             return
         self.source = f"PSI trigger on {self._path}"
-        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-        self._thread = threading.Thread(
-            target=self._watch, args=(trigger, self._stop), name="ballast-pressure", daemon=True
-        )
-        self._thread.start()
+        stop = os.eventfd(0, os.EFD_CLOEXEC)
+        thread = threading.Thread(target=self._wait, args=(trigger, stop), name="ballast-pressure", daemon=True)
+        self._watch = thread, stop
+        thread.start()
 
     def close(self) -> None:
         """Stop watching; safe to call twice."""
-        if self._thread is None or self._stop is None:
+        if self._watch is None:
             return
-        os.eventfd_write(self._stop, 1)
-        self._thread.join(CLOSE_S)
-        os.close(self._stop)
-        self._thread = self._stop = None
+        (thread, stop), self._watch = self._watch, None
+        os.eventfd_write(stop, 1)
+        thread.join(CLOSE_S)
+        os.close(stop)
 
     def now(self, memory: Meminfo) -> bool:
         """True while the host is under memory pressure; `memory` is its newest reading."""
@@ -103,9 +102,9 @@ class Pressure:
         return 0.0 if self._watching() else MARK_FRACTION * memory.total
 
     def _watching(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        return self._watch is not None and self._watch[0].is_alive()
 
-    def _watch(self, trigger: int, stop: int) -> None:
+    def _wait(self, trigger: int, stop: int) -> None:
         poll = select.poll()
         poll.register(trigger, select.POLLPRI)
         poll.register(stop, select.POLLIN)

@@ -170,15 +170,14 @@ class ControlLoop:
         if not heirs:
             return
         self._succeeded |= heirs
-        theirs, taken = np.array([each.key in heirs for each in facts]), assign(facts, inherited, self._source.node)
-        before = replace(
-            inventory,
-            policy=np.where(theirs, taken.inventory.policy, inventory.policy),
-            enforce=np.where(theirs, taken.inventory.enforce, inventory.enforce),
-            restore=np.where(theirs, taken.inventory.restore, inventory.restore),
-        )
-        self._state = align(self._state, before, now)
-        self._periods |= {key: each for key, each in _periods(taken.inventory).items() if key in heirs}
+        theirs = np.array([each.key in heirs for each in facts])
+        taken = assign(facts, inherited, self._source.node).inventory
+        columns = {
+            name: np.where(theirs, getattr(taken, name), getattr(inventory, name))
+            for name in ("policy", "enforce", "restore")
+        }
+        self._state = align(self._state, replace(inventory, **columns), now)
+        self._periods |= {key: each for key, each in _periods(taken).items() if key in heirs}
 
     def _let_go(self, inventory: Inventory) -> None:
         """Domains that may no longer be changed get their own statistics period back."""

@@ -62,7 +62,7 @@ class Clients:
     def __init__(
         self, listener: socket.socket, answering: Responder, context: Callable[[], ssl.SSLContext | None] = lambda: None
     ) -> None:
-        """`listener` is bound, and closed when `serve` ends. `context` is asked for each client; without one there is
+        """`listener` listens, and is closed when `serve` ends. `context` is asked for each client; without one there is
         no TLS.
         """
         self._listener = listener
@@ -91,7 +91,6 @@ class Clients:
         """Let clients in. asyncio's own server would lose those whom it lets in while it is closed."""
         loop = asyncio.get_running_loop()
         self._listener.setblocking(False)
-        self._listener.listen(BACKLOG)
         while not stop.is_set():
             try:
                 client, _ = await loop.sock_accept(self._listener)

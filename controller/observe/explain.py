@@ -139,19 +139,24 @@ def _decision_inputs(seen: Figures, reason: Reason) -> Iterator[str]:
             f"Demand {mib(seen.demand)}, forecast {mib(seen.forecast)}, upper forecast {mib(seen.upper)}; "
             f"headroom {mib(seen.headroom)}: it wants {mib(seen.wanted)}{_apart(seen)}."
         )
-    if isfinite(seen.budget + seen.planned) and not reason.skips:
+    if _shared(seen) and not reason.skips:
         yield f"Of the node's budget of {mib(seen.budget)}, {_free(seen)}, its share is {mib(seen.planned)}."
+
+
+def _shared(seen: Figures) -> bool:
+    """Whether there is a budget of which it has a share, to compare with what it has."""
+    return all(map(isfinite, (seen.budget, seen.planned, seen.allocation)))
 
 
 def _apart(seen: Figures) -> str:
     """Why a domain wants something else than upper forecast and headroom."""
     apart = seen.wanted - seen.upper - seen.headroom
-    if abs(apart) <= MIB:
-        return ""
-    if apart > 0 and abs(seen.demand + seen.burst - seen.wanted) <= MIB:
-        return f", as it may take {mib(seen.burst)} before more can arrive"
-    if apart < 0:
+    if apart < -MIB:
         return ", the most it may have"
+    if apart <= MIB:
+        return ""
+    if abs(seen.demand + seen.burst - seen.wanted) <= MIB:
+        return f", as it may take {mib(seen.burst)} before more can arrive"
     if float(out_of_reclaim(seen.demand, TUNING)) + MIB < seen.wanted and abs(seen.wanted - seen.allocation) <= MIB:
         return ", all it has, which is not taken from it for now"
     return ", as with less its kernel would have to reclaim"
@@ -166,7 +171,7 @@ def weighed(seen: Figures, reason: Reason) -> Iterator[str]:
     lacks = seen.planned - seen.allocation
     if reason in AT_ONCE:
         yield "Such a move is made at once: it is not weighed against its price."
-    elif not isfinite(seen.budget + lacks):
+    elif not _shared(seen):
         return
     elif reason in {Reason.FORECAST_GROW, Reason.SPARE_LENT}:
         yield from _grown(seen, lacks)
@@ -203,10 +208,10 @@ def _grown(seen: Figures, lacks: float) -> Iterator[str]:
 
 def _left(seen: Figures, lacks: float) -> Iterator[str]:
     """Why nothing is worth a move."""
-    if abs(lacks) <= seen.threshold:
-        yield f"What it has differs from that by {mib(abs(lacks))}, within the threshold of {mib(seen.threshold)}."
-    elif lacks < 0:
+    if lacks < -seen.threshold:
         yield f"It has {mib(-lacks)} more than that, which nobody needs."
+    elif lacks <= seen.threshold:
+        yield f"What it has differs from that by {mib(abs(lacks))}, within the threshold of {mib(seen.threshold)}."
     else:
         yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
         yield f"{_risk(seen)}: not enough for a move yet."
@@ -224,11 +229,12 @@ def _risk(seen: Figures) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """A domain's allocation, changed or to be changed by `size` bytes."""
+    """A domain's allocation, changed or to be changed by `size` bytes, up or down."""
 
     key: str
     at: float
     outcome: DecisionOutcome
+    grows: bool
     size: float
 
 
@@ -237,7 +243,7 @@ def _changes(decision_history: DecisionHistory) -> Iterator[_Change]:
         for each in entries:
             if each.outcome in {DecisionOutcome.DONE, DecisionOutcome.PROPOSED}:
                 seen = each.figures
-                yield _Change(key, each.at, each.outcome, seen.target - seen.allocation)
+                yield _Change(key, each.at, each.outcome, each.grows, abs(seen.target - seen.allocation))
 
 
 def _others(entry: DecisionRecord, key: str, changes: list[_Change], scene: Scene) -> tuple[list[dict[str, Any]], int]:
@@ -246,9 +252,9 @@ def _others(entry: DecisionRecord, key: str, changes: list[_Change], scene: Scen
     grows = entry.grows
     for each in changes:
         late = entry.at - each.at if grows else each.at - entry.at
-        counterpart = each.outcome is entry.outcome and (each.size > 0) != grows
+        counterpart = each.outcome is entry.outcome and each.grows != grows
         if each.key != key and counterpart and 0 <= late <= TOGETHER_S:
-            total[each.key] = total.get(each.key, 0.0) + abs(each.size)
+            total[each.key] = total.get(each.key, 0.0) + each.size
     inventory = scene.state.inventory
     largest = sorted((other for other in total if other in inventory.index), key=lambda other: -total[other])
     names = [bounded(inventory.names[inventory.index[other]], LONGEST_NAME) for other in largest[:OTHERS]]

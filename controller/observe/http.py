@@ -29,7 +29,7 @@ from prometheus_client.registry import Collector
 
 from controller.api.printable import printable
 from controller.observe.address import Address
-from controller.observe.clients import REQUEST_LIMIT, Clients
+from controller.observe.clients import BACKLOG, REQUEST_LIMIT, Clients
 from controller.observe.metrics import Collecting, StateCollector, registry
 from controller.observe.statusstore import ProbeResult
 from controller.observe.webconfig import BusyError, WebConfig
@@ -362,7 +362,7 @@ def _listening(address: Address) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address.host, address.port))
-        listener.listen()
+        listener.listen(BACKLOG)
     except OSError:
         listener.close()
         raise

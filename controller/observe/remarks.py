@@ -108,11 +108,11 @@ def _remarks(assignment: Assignment, policies: Collection[str], node: str) -> It
 
 def _of_all(event: str, policies: Collection[str], one: str, several: str) -> Iterator[Remark]:
     """One remark about all of them; none about none."""
-    names = sorted(policies)
-    if len(names) == 1:
-        yield Remark(event, names[0], f"MemoryPolicy {names[0]} {one}")
-    elif names:
-        yield Remark(event, "", f"MemoryPolicies {_listed(names)} {several}")
+    match sorted(policies):
+        case [name]:
+            yield Remark(event, name, f"MemoryPolicy {name} {one}")
+        case [_, _, *_] as names:
+            yield Remark(event, "", f"MemoryPolicies {_listed(names)} {several}")
 
 
 def _conflicts(assignment: Assignment) -> Iterator[Remark]:

@@ -65,6 +65,11 @@ def test_a_policy_that_this_version_cannot_read_says_field_value_and_remedy(spec
     assert read.problem.startswith(problem)
 
 
+def test_a_value_that_is_a_list_of_any_length_is_not_repeated():
+    problem = decode_policy(POLICY | {"spec": {"priority": ["long"]}}).problem
+    assert (problem.startswith("spec.priority: "), "long" in problem) == (True, False)
+
+
 MANY = [{}] * (MAXIMUM_VALUES + 1)
 
 

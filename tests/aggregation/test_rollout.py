@@ -63,6 +63,12 @@ def test_the_names_take_no_more_than_their_room_and_at_least_one_fits(length):
     assert enforcing(500, "uid", names, chosen) == chosen
 
 
+def test_names_may_take_just_as_much_as_is_allowed():
+    names = [f"{number:03}" * 71 for number in range(4)] + ["x" * (NAMES_BYTES - 4 * 216 - 3)]
+    assert sum(len(json.dumps(name)) + 1 for name in names) == NAMES_BYTES
+    assert len(enforcing(500, "uid", names, ())) == 5
+
+
 def test_the_most_names_that_fit_are_those_of_one_character():
     assert NAMES_BYTES // len('"a",') == NAMED_NODES
 

@@ -222,6 +222,21 @@ def test_time_in_which_nobody_could_be_heard_is_held_against_nobody(rollup):
     assert figures(rollup).unknown_nodes == 2
 
 
+def test_a_time_of_silence_as_long_as_an_outage_is_one(rollup):
+    rollup.excuse_outage(OUTAGE_S, 400.0)
+    rollup.expire(400.0 + STALE_AFTER_S - 1.0)
+    assert figures(rollup).unknown_nodes == 0
+    rollup.expire(400.0 + STALE_AFTER_S)
+    assert figures(rollup).unknown_nodes == 2
+
+
+def test_of_a_node_that_is_gone_nothing_is_kept(rollup):
+    for node in ("a", "b"):
+        rollup.drop_node(node)
+        rollup.drop_report(node)
+    assert rollup._nodes == {}
+
+
 def test_after_an_outage_every_node_has_all_the_time_again_and_who_was_silent_stays_so(rollup):
     rollup.put_report(report("b", state(), mark="2"), 800.0)
     rollup.expire(STALE_AFTER_S)
@@ -277,6 +292,32 @@ def test_what_is_told_again_changes_nothing(rollup):
     rollup.drop_report("never seen")
     rollup.drop_policy("never seen")
     assert rollup.take_changed() == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        ({"shortfall": 1, "stable_domains": 3}, {"stable_domains": 0}),  # the worst of its troubles counts
+        ({"shortfall": 2}, {"shortfall": 1, "stuck_domains": 4, "stable_domains": 0}),
+        ({"stuck_domains": 2}, {"stuck_domains": 1}),
+        ({"stuck_domains": 1, "stable_domains": 1}, {"stuck_domains": 2, "stable_domains": 2}),  # more of either kind
+        ({"stable_domains": 2}, {"domains": 9, "stable_domains": 8}),
+        ({"unmet_domains": 1}, {"unmet_domains": 1}),
+    ],
+)
+def test_of_two_nodes_in_trouble_the_worse_comes_first_and_else_the_first_by_name(rollup, worse, better):
+    rollup.put_report(report("a", state(**(worse if worse == better else better)), mark="2"), 1.0)
+    rollup.put_report(report("b", state(**worse), mark="2"), 1.0)
+    assert [node for node, _ in troubles(rollup)] == (["a", "b"] if worse == better else ["b", "a"])
+
+
+def test_no_more_domains_are_stable_than_there_are(rollup):
+    rollup.put_report(report("b", state(stable_domains=5), mark="2"), 1.0)
+    assert figures(rollup) == TWO_NODES
+    rollup.put_policy(policy("other", uid="11111111-2222-3333-4444-555555555555"))
+    brief = {"11111111-2222": BriefPolicy(1, 5, 6, 0, 0)}
+    rollup.put_report(replace(report("a", state(), mark="2"), brief=brief), 1.0)
+    assert figures(rollup, "other").stable_domains == 5
 
 
 def test_the_worst_nodes_come_first_and_are_few():

@@ -128,6 +128,11 @@ def test_nothing_differs_from_itself():
     assert difference(first, json.loads(json.dumps(first))) is Difference.NOTHING
 
 
+def test_what_a_policy_has_no_more_differs():
+    first = render(summary(), None, T1)
+    assert difference(first, first | {"enforcing": "1/3"}) is Difference.CONTENT
+
+
 def test_a_status_that_is_missing_differs():
     assert difference(render(summary(), None, T1), None) is Difference.CONTENT
 

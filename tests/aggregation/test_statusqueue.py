@@ -165,6 +165,13 @@ def test_a_policy_that_is_gone_is_not_drafted(office):
     assert office.patch() is None
 
 
+def test_a_policy_that_was_just_made_anew_gets_no_status_in_its_predecessors_turn(office):
+    office.cluster_cache.apply(Deleted(POLICY, "all"), office.now)
+    office.cluster_cache.apply(Modified(POLICY, policy(uid="new", version="8")), office.now)
+    office.now += GATHER_S
+    assert office.patch() is None
+
+
 def test_a_patch_that_was_overtaken_is_made_anew_from_what_was_heard_meanwhile(office):
     office.now += GATHER_S
     patch = office.patch()

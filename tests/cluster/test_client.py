@@ -1,5 +1,6 @@
 """The client against an HTTP server of a few lines: what it asks, and what becomes of each kind of answer."""
 
+import gzip
 import json
 import socket
 import ssl
@@ -372,6 +373,14 @@ def test_a_pod_that_names_no_kubeconfig_uses_its_service_account(monkeypatch):
     assert loaded == [{"client_configuration": configuration}]
 
 
+def test_whoever_names_no_kubeconfig_and_is_in_no_pod_uses_what_kubectl_does(monkeypatch):
+    loaded = []
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr("controller.cluster.access.load_kube_config", lambda **given: loaded.append(given))
+    configuration = access(None)()
+    assert loaded == [{"config_file": None, "client_configuration": configuration}]
+
+
 def test_a_list_may_be_as_large_as_was_said_and_no_larger(server, client):
     body = {"kind": "NodeList", "metadata": {"resourceVersion": "1"}, "items": []}
     size = len(json.dumps(body))
@@ -390,6 +399,13 @@ def test_of_a_refusal_no_more_is_read_than_an_api_server_has_to_say(server, clie
     with pytest.raises(ApiError) as caught:
         client.get(NODES, "a")
     assert caught.value.reason == reason
+
+
+def test_a_refusal_that_is_packed_is_not_unpacked(server, client):
+    server.answers.append((503, {"Content-Encoding": "gzip"}, gzip.compress(b"so much")))
+    with pytest.raises(ApiError) as caught:
+        client.get(NODES, "a")
+    assert (caught.value.status, "so much" in str(caught.value)) == (503, False)
 
 
 def test_credentials_that_cannot_be_read_again_are_no_answer_of_a_server(server):

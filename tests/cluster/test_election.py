@@ -236,12 +236,14 @@ def test_releasing_what_one_does_not_hold_writes_nothing(replicas):
     assert replicas.lease.held == before
 
 
-def test_releasing_without_an_api_server_still_ends_leading(replicas):
+def test_releasing_without_an_api_server_still_ends_leading_and_is_said(replicas, caplog):
+    caplog.set_level("INFO", "controller")
     a = replicas.replica("a")
     a.turn()
     replicas.lease.away = True
     a.release()
     assert not a.leading
+    assert caplog.messages[-1] == "the Lease was not given back, others wait until it runs out: connection refused"
 
 
 def test_a_failure_is_said_once_and_so_is_its_end(replicas, caplog):

@@ -129,6 +129,25 @@ def test_a_proxy_gets_its_login_and_no_error_tells_it(kubeconfig):
     assert "me:" not in str(refused.value)
 
 
+def test_kopf_sends_its_token_asks_for_plain_bytes_and_has_no_request_wait_for_another(kubeconfig):
+    together, sent = threading.Barrier(2, timeout=10), []
+
+    def answer(handler: Any) -> None:
+        sent.append((handler.headers["Authorization"], handler.headers["Accept-Encoding"]))
+        together.wait()
+        says(b"{}")(handler)
+
+    async def ask(url: str) -> None:
+        session = _session(_connection(access(kubeconfig(server=url))()), "", lambda: None).aiohttp_session
+        async with session as asking:
+            for answer in await asyncio.gather(asking.get(url), asking.get(url)):
+                answer.release()
+
+    with serving(answer) as port:
+        asyncio.run(ask(f"http://127.0.0.1:{port}"))
+    assert sent == [("Bearer t", "identity")] * 2
+
+
 def test_kopf_leaves_the_proxy_out_where_the_environment_says_so(kubeconfig, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")

@@ -11,7 +11,7 @@ import pytest
 from kubernetes.client.configuration import Configuration
 
 from controller.cluster import kopfwatch
-from controller.cluster.kopfwatch import AWAY_S, LONGEST_S, RAN_S, KopfWatch, Stop, _leave, run_kopf
+from controller.cluster.kopfwatch import AWAY_S, LONGEST_S, RAN_S, KopfWatch, Stop, run_kopf
 from controller.cluster.worker import Worker
 
 
@@ -64,17 +64,14 @@ def test_an_api_server_that_does_not_answer_is_for_whoever_lists_to_say(supervis
     assert (supervised.asks, caplog.records) == (6, [])
 
 
-def test_what_tasks_of_kopf_leave_behind_is_no_traceback_in_the_log(caplog):
-    async def leave() -> None:
-        asyncio.get_running_loop().set_exception_handler(_leave)
+def test_what_tasks_of_kopf_leave_behind_is_no_traceback_in_the_log(kopf_that, caplog):
+    async def fail() -> None:
+        raise aiohttp.ClientConnectionError("refused")
 
-        async def fail() -> None:
-            raise aiohttp.ClientConnectionError("refused")
+    async def leave(*_: object) -> None:
+        await asyncio.wait([asyncio.create_task(fail())])
 
-        task = asyncio.create_task(fail())
-        await asyncio.wait([task])
-
-    asyncio.run(leave())
+    kopf_that(leave)
     gc.collect()
     assert caplog.records == []
 

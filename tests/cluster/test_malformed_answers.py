@@ -1,5 +1,6 @@
 """What an API server, or a proxy before it, may answer instead of what was asked for: refused, bounded, said once."""
 
+import gc
 import gzip
 import json
 import socket
@@ -174,6 +175,14 @@ class TestClient:
             deadline.note(ours)
             theirs.settimeout(5)
             assert theirs.recv(1) == b""
+        deadline.end()
+
+    def test_of_the_sockets_of_a_request_the_last_alone_is_kept(self):
+        deadline, (first, last) = Deadline(1000.0), socket.socketpair()
+        with first, last:
+            deadline.note(first)
+            deadline.note(last)  # a warning here is of a socket that nobody has closed
+        gc.collect()
         deadline.end()
 
     def test_a_request_under_way_keeps_no_process_from_ending(self):

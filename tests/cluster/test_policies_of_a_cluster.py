@@ -216,6 +216,14 @@ def test_an_unreadable_policy_is_said_once_and_its_last_good_version_stays(sourc
     assert source.policies.current()[1][0].spec.mode == "Observe"
 
 
+def test_a_policy_without_a_spec_is_one_of_defaults(source):
+    source.know(policy("a", 1))
+    bare = policy("b", 201) | {"status": {"enforcingNodes": ["here"]}}
+    del bare["spec"]
+    source.policies.told("ADDED", bare)
+    assert source.names() == ["a", "b"]
+
+
 def test_a_policy_made_anew_inherits_nothing_from_its_namesake(source):
     source.know(policy("a", 1, mode="Enforce"))
     source.policies.told("ADDED", policy("a", 200, uid="another", mode="Sometimes"))
@@ -240,8 +248,9 @@ def test_what_the_kubelet_keeps_is_known_from_the_start_and_what_it_withholds_wi
 
 def test_a_change_of_labels_is_a_new_version(source):
     source.know(policy("a", 1))
-    before = source.policies.current()[0]
+    before, woken = source.policies.current()[0], source.woken
     source.policies.node_told({"name": "here", "uid": "node-uid", "labels": {"tier": "lead"}, "withheld": 0})
+    assert source.woken == woken + 1
     assert source.policies.current()[0] == before + 1
     assert source.policies.node.labels == {"tier": "lead"}
 

@@ -203,6 +203,14 @@ def crowded(policies: int) -> tuple[State, Context]:
     return seen, Context("here", "node-uid", in_force, {}, dict.fromkeys(in_force, 3))
 
 
+def test_a_report_fits_however_much_room_its_other_parts_leave():
+    seen, about = crowded(6)
+    seen.reason[:] = Reason.STUCK
+    for length in range(0, 320, 4):  # the room for one more policy comes and goes
+        told = report(seen, about._replace(short="x" * length), AT)
+        assert len(json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()) <= MAXIMUM_SIZE
+
+
 def test_of_policies_for_which_there_is_no_room_generation_and_domains_are_told_in_brief():
     seen, about = crowded(60)
     status = report(seen, about, AT)["status"]
@@ -329,7 +337,7 @@ def manual() -> ManualReporter:
 
 
 def test_nothing_is_written_before_something_is_known(manual):
-    idle = Reporter(manual.api, "here", lambda: None, lambda: 0.0)
+    idle = Reporter(manual.api, "here", lambda: None, lambda: 0.0, label_node=False)
     before = list(manual.api.written)
     idle.turn()
     assert manual.api.written == before
@@ -433,7 +441,7 @@ def test_a_condition_keeps_the_time_at_which_it_came_to_be_as_it_is(manual, monk
     turned = {"GuestMemoryShort": ("True", "2031-01-31T12:00:00Z")}
     assert conditions(manual) == before | turned
     monkeypatch.setattr("controller.cluster.reporter._wall", lambda _: "2032-01-31T12:00:00Z")
-    restarted = Reporter(manual.api, "here", manual._report_input, lambda: manual.now)
+    restarted = Reporter(manual.api, "here", manual._report_input, lambda: manual.now, label_node=False)
     restarted.turn()
     assert conditions(manual) == before | turned
 
@@ -682,6 +690,10 @@ def test_names_of_any_kind_are_reported_on_one_line_and_cut():
 
 def test_nothing_is_found_on_a_node_that_is_well():
     assert findings(state(["a"], [policy("all", "*")]), [], []) == []
+
+
+def test_guests_that_no_policy_owns_are_no_trouble_of_the_node():
+    assert findings(state(["a"], []), [], []) == []
 
 
 def test_many_domains_of_one_trouble_are_one_finding():

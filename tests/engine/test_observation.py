@@ -274,6 +274,15 @@ def test_statistics_that_were_sent_before_an_event_do_not_count_although_the_loo
     assert not one(driver.look(NOW + 1, actual=1500.0 * MIB, updated=1.5).fresh)
 
 
+def test_an_event_is_no_look_at_the_guest():
+    driver, taken = ObservationStage(), []
+    heard_at = driver.look(NOW).heard_at
+    driver.world._take = taken.append
+    driver.world._decide(driver.world.inventory, [], {"guest": 1500.0})
+    seen = observe(driver.observation, driver.balloon, taken[0], NOW + 1, Tuning())
+    assert (one(seen.allocation), one(seen.heard_at)) == (1500 * MIB, one(heard_at))
+
+
 def test_a_balloon_on_its_way_makes_no_sample_of_another_telling():
     world, taken = ScriptedNode([ScriptedGuest("rests", 500, 2000), ScriptedGuest("moves", 500, 2000)]), []
     world._take = taken.append

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.engine.reasons import Reason
+from controller.host import connection as module
 from controller.host import periods
 from controller.host.calls import LIMIT, MOST_HANGING
 from controller.host.connection import (
+    ABSENT_TRIES,
     BACKOFF_LONGEST_S,
     CLOSE_S,
     CONNECTION_SETTINGS,
@@ -22,8 +24,9 @@ from controller.host.connection import (
     ConnectionSettings,
     backoff,
 )
+from controller.host.opening import AbsentError
 from controller.host.sources import Source, source_of
-from controller.host.taskpool import TaskPool
+from controller.host.taskpool import Task, TaskPool
 from lab.daemons import until
 from lab.fake_libvirt import SOURCE, XML, FakeDomain, FakeHandle, error, key_of
 
@@ -297,6 +300,73 @@ def test_closing_ends_the_supervisor_and_the_connection(daemons):
     daemon.connection.close()
     assert (daemon.connection.link, handle.alive) == (None, False)
     assert daemon.connection.error() == "fake:///: closed"
+
+
+class ManualPool(TaskPool):
+    """Runs nothing: a test takes the turns of its one task, and sees how often that was woken."""
+
+    wakes = 0
+
+    def task(self, turn) -> Task:
+        self.turn = turn
+        return Task(turn, self._count)
+
+    def _count(self, _task: Task) -> None:
+        self.wakes += 1
+
+
+def manual(open_, **settings) -> tuple[Connection, ManualPool]:
+    pool = ManualPool()
+    made = ConnectionSettings(backoff=lambda attempt, _jitter: 1000.0 + attempt, **settings)
+    return Connection(Source(SOURCE, open_), lambda: None, lambda *_: None, made, pool), pool
+
+
+def test_a_connection_at_rest_is_seen_to_at_the_next_tick_and_not_before():
+    _, pool = manual(lambda: FakeHandle(FakeDomain(1)), tick_s=500.0)
+    for _ in range(2):
+        assert 490 < pool.turn() <= 500
+    assert pool.wakes == 0
+
+
+def test_while_too_many_calls_hang_domains_are_listed_on_news_only(gate):
+    handle, listings = FakeHandle(FakeDomain(1)), []
+    list_all = handle.listAllDomains
+    handle.listAllDomains = lambda flags: listings.append(flags) or list_all(flags)
+    connection, pool = manual(lambda: handle, tick_s=1e-9, crowded_s=1000.0)
+    counts = []
+    for hang_now in (False, True, False):
+        if hang_now:
+            for _ in range(LIMIT):
+                connection.link.calls.leave(connection.link.calls.start(gate.wait, ("a", "b")))
+        pool.turn()
+        counts.append(len(listings))
+    assert counts == [2, 4, 4]  # of persistent and of transient ones
+    connection.doubt()
+    pool.turn()
+    assert len(listings) == 6
+
+
+def test_a_period_that_was_set_is_read_again_once():
+    guest = FakeDomain(1)
+    guest.period = 0
+    connection, pool = manual(lambda: FakeHandle(guest))
+    pool.turn()
+    connection.want_period(key_of(guest), 5)
+    assert pool.wakes == 1
+    pool.turn()
+    assert (pool.wakes, guest.period) == (2, 5)
+    pool.turn()
+    assert (pool.wakes, connection.link.entries[key_of(guest)].period) == (2, 5)
+
+
+def test_a_socket_that_is_yet_to_come_is_looked_for_often_for_a_while(monkeypatch):
+    def absent():
+        raise AbsentError("no socket yet")
+
+    monkeypatch.setattr(module, "ABSENT_S", 0.0)
+    _, pool = manual(absent)
+    assert [pool.turn() for _ in range(ABSENT_TRIES + 1)] == [0.0] * ABSENT_TRIES + [1001.0 + ABSENT_TRIES]
+    assert 1000 < pool.turn() < 1001 + ABSENT_TRIES
 
 
 @given(attempt=st.integers(1, 10_000), jitter=st.floats(0, 1, exclude_max=True))

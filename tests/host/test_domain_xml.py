@@ -288,6 +288,7 @@ def test_xml_that_cannot_be_understood_is_an_obstacle(xml, error):
     description = described(xml)
     assert error in description.error
     assert (description.facts.obstacle, description.facts.name) == (Reason.UNREADABLE, "web")
+    assert description.facts.statistics_period == 0
 
 
 @given(st.text())

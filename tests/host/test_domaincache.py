@@ -83,6 +83,7 @@ def test_each_further_life_under_one_id_is_another_one():
         domain_cache.let_go()
         begun[0] += 60
     assert len(set(seen)) == 3
+    assert min(seen[1:]) >= 2**31  # an ID has 31 bits
 
 
 def test_while_its_libvirt_stays_in_sight_nobody_asks_when_a_qemu_began():

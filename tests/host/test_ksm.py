@@ -7,11 +7,12 @@ import pytest
 from controller.host.ksm import merged
 
 
-def test_merged_pages_are_told_in_bytes(tmp_path):
+@pytest.mark.parametrize("pages", [1000, 10**15])
+def test_merged_pages_are_told_in_bytes(tmp_path, pages):
     folder = tmp_path / "kernel/mm/ksm"
     folder.mkdir(parents=True)
-    (folder / "pages_sharing").write_text("1000\n")
-    assert merged(tmp_path) == 1000 * mmap.PAGESIZE
+    (folder / "pages_sharing").write_text(f"{pages}\n")
+    assert merged(tmp_path) == pages * mmap.PAGESIZE
 
 
 def test_a_kernel_without_ksm_merges_nothing(tmp_path):

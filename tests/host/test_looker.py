@@ -240,6 +240,7 @@ def test_a_connection_that_others_did_not_wait_for_is_asked_again_and_then_hangs
 def test_a_guest_that_others_did_not_wait_for_tells_in_a_later_look(shared):
     looker, fine, hung = shared
     keys = [key_of(fine, "a"), key_of(hung, "b")]
+    looker._seconds = (10.0,)  # it takes less than that
     assert lives(looker.look(keys)).keys() == {keys[0]}
     hung.answers.set()
     until(lambda: lives(looker.look(keys)).get(keys[1]) == RunState.RUNNING, 10, "its answer is used")
@@ -577,3 +578,17 @@ def test_a_connection_that_is_down_does_not_hide_the_other(connect, domains):
     down.domains = [domains[1]]
     look = looker.look([key_of(domains[0], "a")])
     assert look.keys == (key_of(domains[0], "a"),)
+
+
+def test_a_connection_that_breaks_under_a_look_is_seen_to_at_once(connect, domains):
+    connection = connect(handle := FakeHandle(*domains))
+    handle.bulk_error, handle.alive = error(libvirt.VIR_ERR_RPC, "connection reset"), False
+    Looker({SOURCE: connection}, UnavailableDomains()).look(map_keys(domains))
+    until(lambda: connection.link is None, 5, "it is known to be lost")
+
+
+def test_a_look_at_one_domain_says_nothing_of_the_job_of_another(connect, domains):
+    keys = map_keys(domains)
+    unavailable = UnavailableDomains(in_job=set(keys[:2]))
+    Looker({SOURCE: connect(FakeHandle(*domains))}, unavailable).look(keys[:1])
+    assert unavailable.in_job == {keys[1]}

@@ -35,6 +35,10 @@ def test_the_largest_machine_that_is_believed_has_four_pebibytes(tmp_path):
     assert read(written(tmp_path, MemTotal=f"{2**42} kB")).total == 2**52
 
 
+def test_a_machine_may_have_all_of_its_memory_free(tmp_path):
+    assert read(written(tmp_path, MemFree="8000 kB", MemAvailable="8000 kB")).available == 8000 * 1024
+
+
 def test_this_machine_can_be_read():
     assert read(Path("/proc")).total > 0
 

@@ -68,6 +68,14 @@ def test_of_virtio_mem_what_is_plugged_in_is_in_the_current_size():
     assert (of.maximum, of.definition, of.plugged, of.devices) == (512 * MIB, 272 * MIB, 128 * MIB, 128 * MIB)
 
 
+def test_a_current_size_that_is_less_than_what_is_plugged_in_leaves_nothing_to_the_balloon():
+    assert facts(virtio_mem(), current=100).definition == 0
+
+
+def test_a_domain_may_have_all_of_its_memory_in_devices():
+    assert facts(nvdimm(), memory=256).maximum == 0
+
+
 def test_nobody_is_released_to_more_than_the_balloon_holds():
     assert facts(nvdimm(), current=768).definition == 512 * MIB
 

@@ -119,6 +119,27 @@ def test_a_driver_that_knows_no_jobs_has_none(connect, domains, monkeypatch):
     )
 
 
+def test_a_domain_of_which_libvirt_cannot_tell_whether_it_has_a_job_is_not_moved(connect, domains, monkeypatch):
+    def fails():
+        raise error(libvirt.VIR_ERR_INTERNAL_ERROR, "the monitor is gone")
+
+    monkeypatch.setattr(domains[0], "jobInfo", fails)
+    (outcome,) = Mover({SOURCE: connect(FakeHandle(*domains))}, UnavailableDomains()).apply(
+        [action(domains[0], 200 * MIB)]
+    )
+    assert (outcome.result, domains[0].set) == (OrderResult.REFUSED, [])
+    assert "the monitor is gone" in outcome.message
+
+
+def test_one_of_several_connections_keeps_the_others_waiting_for_a_moment_only(connect, monkeypatch):
+    monkeypatch.setattr(mover_module, "SHARED_S", 0.01)
+    hung, other = FakeDomain(1), FakeDomain(2)
+    hung.answers.clear()
+    connections = {SOURCE: connect(FakeHandle(hung)), "b": connect(FakeHandle(other), "b")}
+    (outcome,) = Mover(connections, UnavailableDomains(), seconds=2.0).apply([action(hung, 200 * MIB)])
+    assert outcome.message == "QEMU has not taken the order of 200 MiB within 0.01 s; it may do so yet"
+
+
 def test_who_is_to_grow_comes_first(connect):
     domains = [FakeDomain(number) for number in range(ORDERS_AT_ONCE + 1)]
     for domain in domains:

@@ -93,6 +93,12 @@ def test_a_period_of_ours_follows_the_policy(driver):
     assert driver.entry.period == 2
 
 
+def test_a_period_of_ours_follows_the_policy_before_it_has_been_read_again(driver):
+    driver.want(5)
+    driver.periods.work(driver.domain_cache.entries, driver.calls)
+    assert driver.want(2)
+
+
 def test_release_puts_back_what_was_there(driver):
     driver.want(5)
     driver.work()

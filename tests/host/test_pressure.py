@@ -62,13 +62,24 @@ def test_a_trigger_wakes_and_counts_for_a_while(kernel):
 
 def test_the_kernel_knows_better_than_the_mark(kernel):
     assert not kernel.pressure.now(SCARCE)
+    assert kernel.pressure.mark(SCARCE) == 0.0
     assert kernel.pressure.source == "PSI trigger on /proc/pressure/memory"
 
 
-def test_closing_ends_the_thread_and_may_be_repeated(kernel):
+def test_closing_ends_the_thread_leaves_nothing_open_and_may_be_repeated(kernel):
+    threads = {thread.name: thread.daemon for thread in threading.enumerate()}
+    assert threads["ballast-pressure"]  # it keeps no process from its end
+    opened = len(os.listdir("/proc/self/fd"))
     kernel.pressure.close()
     kernel.pressure.close()
     assert "ballast-pressure" not in {thread.name for thread in threading.enumerate()}
+    assert len(os.listdir("/proc/self/fd")) == opened - 2  # the trigger, and what ends the thread
+
+
+def test_before_it_watches_the_mark_decides():
+    pressure = Pressure(Path("/proc"), lambda: None)
+    pressure.close()
+    assert (pressure.source, pressure.now(SCARCE)) == ("MemAvailable below 5% of MemTotal", True)
 
 
 def test_without_psi_the_mark_decides_and_is_named(tmp_path):
@@ -129,7 +140,7 @@ def test_where_the_kernel_takes_its_trigger_back_the_mark_decides(caplog):
     pressure = Pressure(Path("/proc"), lambda: None, open_trigger=lambda _path: writer)
     pressure.start()
     os.close(reader)  # an error of the descriptor that is watched, as the kernel's is
-    pressure._thread.join(10)
+    pressure._watch[0].join(10)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(writer)
     source = "MemAvailable below 5% of MemTotal (/proc/pressure/memory: the kernel took the trigger back)"

@@ -608,7 +608,7 @@ def test_a_policy_deleted_while_nobody_ran_releases_what_it_acted_on_without_sta
     harness.source.awaited = "the first list of MemoryPolicies"
     for name in "ab":
         harness.host.silent.add(harness.host.add(name, actual=700))
-    harness.turn()
+    harness.turn(3)
     assert harness.host.applied == []
     harness.source.awaited = ""
     harness.source.set()
@@ -632,6 +632,7 @@ def test_what_an_earlier_run_left_is_asked_for_once_the_policies_are_known():
 def test_domains_whose_libvirt_comes_later_are_released_too_but_not_those_that_were_started_since():
     harness = LoopHarness()
     inherit(harness, "{mode: Enforce}")
+    harness.host.add("as it began", actual=700, started_at=harness.clock.wall())
     harness.turn()
     harness.host.add("a", actual=700)
     harness.turn(3)
@@ -640,6 +641,26 @@ def test_domains_whose_libvirt_comes_later_are_released_too_but_not_those_that_w
     harness.turn(3)
     assert [action.name for action in harness.host.applied] == ["a", "b"]
     assert harness.host.restored == ["a", "b"]
+
+
+def test_a_domain_that_comes_as_another_loses_its_policy_keeps_that_one_from_nothing():
+    harness = LoopHarness()
+    inherit(harness, "{mode: Enforce}", "{mode: Enforce, spare: Reclaim}")
+    harness.host.add("started since", actual=700, started_at=harness.clock.wall())
+    harness.turn(3)
+    harness.host.add("a", actual=700)
+    harness.source.set()
+    harness.turn(3)
+    released = [action.name for action in harness.host.applied if action.reason is Reason.RELEASE_RESTORE]
+    assert sorted(released) == ["a", "started since"]
+
+
+def test_who_was_started_to_change_nothing_releases_nothing():
+    harness = LoopHarness(observe=True)
+    inherit(harness, "{mode: Enforce}")
+    harness.host.add("a", actual=700)
+    harness.turn(3)
+    assert (harness.host.applied, harness.host.restored) == ([], [])
 
 
 def test_a_domain_that_comes_later_changes_nothing_for_those_that_are_there():

@@ -117,15 +117,15 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
         ),
         (
             Reason.FORECAST_GROW,
-            {"saving": 0.0},
+            {"saving": 0.0, "planned": 1000.0 * MIB},
             [
-                LACKS,
+                "It lacks 500 MiB of that, more than the threshold of 50 MiB.",
                 "As it gives back what it does not want, it gets what it wants at once, whatever that costs.",
             ],
         ),
         (
             Reason.FORECAST_GROW,
-            {"saving": 0.0, "planned": 510.0 * MIB},
+            {"saving": 0.0, "planned": 550.0 * MIB},
             ["Half of its headroom is gone: it grows by the threshold of 50 MiB at least."],
         ),
         (
@@ -135,8 +135,13 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
         ),
         (
             Reason.CONTENTION_SHRINK,
-            {"planned": 470.0 * MIB},
-            ["It has 30 MiB more than that, and guests in need do not wait for a threshold."],
+            {"planned": 450.0 * MIB},
+            ["It has 50 MiB more than that, and guests in need do not wait for a threshold."],
+        ),
+        (
+            Reason.CONTENTION_SHRINK,
+            {"planned": 401.0 * MIB, "wanted": 300.0 * MIB, "target": 400.0 * MIB},
+            ["It has 99 MiB more than that, beyond the threshold of 50 MiB."],
         ),
         (
             Reason.FORECAST_SHRINK,
@@ -146,10 +151,16 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
         (Reason.WITHIN_THRESHOLD, {"planned": 300.0 * MIB}, ["It has 200 MiB more than that, which nobody needs."]),
         (
             Reason.WITHIN_THRESHOLD,
-            {"planned": 480.0 * MIB},
-            ["What it has differs from that by 20 MiB, within the threshold of 50 MiB."],
+            {"planned": 450.0 * MIB},
+            ["What it has differs from that by 50 MiB, within the threshold of 50 MiB."],
+        ),
+        (
+            Reason.WITHIN_THRESHOLD,
+            {"planned": 550.0 * MIB},
+            ["What it has differs from that by 50 MiB, within the threshold of 50 MiB."],
         ),
         (Reason.NO_BUDGET, {}, ["It lacks 400 MiB of that."]),
+        (Reason.NO_BUDGET, {"planned": 501.0 * MIB}, []),
         (Reason.STUCK, {}, []),
     ],
 )
@@ -161,6 +172,7 @@ def test_what_decided_is_weighed_as_the_rule_behind_the_reason_weighs_it(reason,
     ("changes", "told"),
     [
         ({}, "Of the node's budget of 4096 MiB, 700 MiB of it free, its share is 900 MiB."),
+        ({"free": 0.0}, "Of the node's budget of 4096 MiB, 0 MiB of it free, its share is 900 MiB."),
         (
             {"free": -100.0 * MIB},
             "Of the node's budget of 4096 MiB, 100 MiB more than that given away, its share is 900 MiB.",
@@ -173,6 +185,20 @@ def test_what_the_node_has_for_a_guest_is_told_where_its_demand_is_known(changes
     harness.host.add("a")
     harness.turn(1)
     assert standing(harness.domain("a"), FIGURES._replace(**changes), Reason.MOVING)[-2] == told
+
+
+@pytest.mark.parametrize(
+    ("excess", "saving", "price", "told"),
+    [
+        (0.1 * MIB, 100.0 * MIB, 100.0 * MIB, "0.1 MiB in a shortest interval; its share saves as much as 0.30 s"),
+        (0.0, 1.0, 1.0, "less than 0.1 MiB in a shortest interval; its share saves as much as 0.30 s"),
+        (0.0, 0.0, 0.0, "less than 0.1 MiB in a shortest interval; its share saves as much as 0.00 s"),
+    ],
+)
+def test_a_move_is_made_that_saves_what_it_costs(excess, saving, price, told):
+    *_, risk = weighed(FIGURES._replace(excess=excess, saving=saving, price=price), Reason.SPARE_LENT)
+    assert f" is expected to run short by {told} of the guests' mean demand, and a move costs" in risk
+    assert risk.endswith(": enough for a move.")
 
 
 def test_what_the_node_has_is_not_told_of_a_guest_that_is_left_alone():
@@ -374,13 +400,16 @@ UNKNOWN = float("nan")
             "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 470 MiB, the most it "
             "may have.",
         ),
-        (
-            {"wanted": 481.0 * MIB},
-            "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 481 MiB.",
+        *(
+            (
+                {"wanted": wanted * MIB},
+                f"Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants {wanted} MiB.",
+            )
+            for wanted in (479, 481)
         ),
         (
-            {"wanted": 560.0 * MIB, "burst": 160.0 * MIB},
-            "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 560 MiB, as it may "
+            {"wanted": 561.0 * MIB, "burst": 160.0 * MIB},
+            "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 561 MiB, as it may "
             "take 160 MiB before more can arrive.",
         ),
     ],
@@ -392,7 +421,30 @@ def test_what_a_domain_wants_and_why_is_told(changes, told):
     assert told in standing(harness.domain("a"), FIGURES._replace(**changes), Reason.STUCK)
 
 
-@pytest.mark.parametrize("unknown", ["budget", "planned"])
+@pytest.mark.parametrize(
+    ("demand", "wanted", "allocation", "why"),
+    [
+        (400, 600, 600, "all it has, which is not taken from it for now."),
+        (400, 600, 601, "all it has, which is not taken from it for now."),
+        (400, 600, 700, "as with less its kernel would have to reclaim."),
+        (582, 600, 600, "as with less its kernel would have to reclaim."),
+        (970, 1001, 1001, "as with less its kernel would have to reclaim."),
+    ],
+)
+def test_a_guest_that_keeps_more_than_is_out_of_reclaim_keeps_all_it_has(demand, wanted, allocation, why):
+    harness = LoopHarness(CLOSE)
+    harness.host.add("a")
+    harness.turn(1)
+    sizes = {"demand": demand * float(MIB), "wanted": wanted * float(MIB), "allocation": allocation * float(MIB)}
+    (want,) = (
+        line
+        for line in standing(harness.domain("a"), FIGURES._replace(**sizes), Reason.STUCK)
+        if line.startswith("Demand ")
+    )
+    assert want.endswith(f"it wants {wanted} MiB, {why}")
+
+
+@pytest.mark.parametrize("unknown", ["budget", "planned", "allocation"])
 def test_a_share_that_is_not_known_is_not_told(unknown):
     harness = LoopHarness(CLOSE)
     harness.host.add("a")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from http import HTTPStatus
+from unittest.mock import Mock
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -17,8 +18,8 @@ from controller.engine.state import State
 from controller.observe import clients
 from controller.observe import http as http_module
 from controller.observe.address import DEFAULT_LISTEN, Address
-from controller.observe.clients import IDLE_CLIENTS, QUEUED_REQUESTS, REQUEST_LIMIT, TAKEN_ANSWERS, THREADS
-from controller.observe.http import NO_PAGES, Endpoint, ListenError, Page, Reply
+from controller.observe.clients import IDLE_CLIENTS, QUEUED_REQUESTS, TAKEN_ANSWERS, THREADS
+from controller.observe.http import NO_PAGES, Endpoint, HttpResponder, ListenError, Page, Pages, Reply
 from controller.observe.statusstore import SILENCE_S, StatusSnapshot, StatusStore
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -143,8 +144,12 @@ def test_a_long_request_line_is_refused(served):
 
 def test_endless_headers_are_not_read_to_their_end(served):
     head = b"GET /state HTTP/1.1\r\nX: "
-    reply = served.send(head + b"a" * (REQUEST_LIMIT - len(head)))
-    assert b" 431 " in reply.splitlines()[0]
+    assert b" 431 " in served.send(head + b"a" * (16 * 1024 - len(head))).splitlines()[0]
+
+
+def test_headers_of_just_less_than_16_kib_are_read(served):
+    head, end = b"GET /state HTTP/1.1\r\nX: ", b"\r\n\r\n"
+    assert b" 200 " in served.send(head + b"a" * (16 * 1024 - 1 - len(head + end)) + end).splitlines()[0]
 
 
 def test_lines_may_end_as_a_person_types_them(served):
@@ -179,6 +184,12 @@ def test_garbage_does_no_harm(served, garbage):
     with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=60) as connection:
         connection.sendall(garbage)
     assert served.ask("GET", "/state")[0] == 200
+
+
+@pytest.mark.parametrize(("request_", "prompt"), [(b"GET /healthz HTTP/1.1", True), (b"/healthz", False), (b"", False)])
+def test_a_line_that_is_no_request_is_no_probe(request_, prompt):
+    answers = HttpResponder(Pages(StatusStore("node-1", lambda: 0.0)), Address("127.0.0.1", 0))
+    assert answers.prompt(request_ + b"\r\n\r\n") is prompt
 
 
 class ManyClients:
@@ -483,8 +494,10 @@ def test_names_that_were_given_are_answered_to():
     ]
 
 
-def test_listening_beyond_loopback_is_warned_of(served, caplog):
-    with Endpoint(Address("0.0.0.0", 0), served.status_store):  # noqa: S104 - the warning is what this is about
+def test_listening_beyond_loopback_is_warned_of_where_there_is_no_login(served, caplog):
+    with Endpoint(Address("0.0.0.0", 0), served.status_store, secured=Mock()):  # noqa: S104 - what this is about
+        assert caplog.records == []
+    with Endpoint(Address("0.0.0.0", 0), served.status_store):  # noqa: S104 - as above
         assert "there is no login" in caplog.text
 
 

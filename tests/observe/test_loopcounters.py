@@ -75,6 +75,11 @@ def test_what_libvirt_refused_is_no_reallocation(loop_counters):
     assert scrape(loop_counters) == {"ballast_refused_orders_total": 1}
 
 
+def test_a_balloon_that_is_told_to_stop_is_no_reallocation(loop_counters):
+    loop_counters.orders([action(100, 90, Reason.STUCK)], {})
+    assert scrape(loop_counters) == {"ballast_moved_bytes_total shrink": 10 * MIB}
+
+
 def test_what_is_only_proposed_is_no_reallocation(loop_counters):
     loop_counters.proposals([action(100, 150, Reason.FORECAST_GROW)])
     assert scrape(loop_counters) == {"ballast_proposals_total ForecastGrow grow": 1}
@@ -95,7 +100,21 @@ def test_what_was_felt_and_what_of_it_was_false_is_counted(loop_counters):
     assert scrape(loop_counters) == counted
 
 
+def test_durations_are_told_in_the_buckets_that_queries_know(loop_counters):
+    bounds: dict[str, list[str]] = {}
+    for sample in (sample for family in loop_counters.collect() for sample in family.samples):
+        if sample.name.endswith("_bucket") and sample.labels.get("call", LOOK) == LOOK:
+            bounds.setdefault(sample.name, []).append(sample.labels["le"])
+    steps = "0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0"
+    calls = "0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0"
+    assert {name: " ".join(told) for name, told in bounds.items()} == {
+        "ballast_step_duration_seconds_bucket": f"{steps} +Inf",
+        "ballast_libvirt_call_duration_seconds_bucket": f"{calls} +Inf",
+    }
+
+
 def test_durations_are_measured(loop_counters, clock):
+    clock.now = 100.0
     with loop_counters.step():
         clock.now += 0.25
     for kind in (LOOK, LOOK, ORDER):

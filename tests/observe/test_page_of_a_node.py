@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from controller.observe.page import detail, overview
+from controller.observe.page import COLUMNS, detail, overview
 from controller.observe.timeseries import FEWEST, POINTS, TimeSeries
 
 MIB = 2**20
@@ -58,14 +58,20 @@ def history(points: int, begun: dict[str, int]) -> TimeSeries:
     return TimeSeries(0.0, {key: row for row, key in enumerate(begun)}, values)
 
 
-def page(*domains: dict, senses: tuple[dict, ...] = (), time_series: TimeSeries = NO_HISTORY, **node: object) -> str:
+def page(
+    *domains: dict,
+    senses: tuple[dict, ...] = (),
+    time_series: TimeSeries = NO_HISTORY,
+    warnings: tuple[str, ...] = (),
+    **node: object,
+) -> str:
     state = {
         "node": NODE | node,
         "version": "1.2",
         "connections": [],
         "outage": None,
         "problems": [],
-        "warnings": [],
+        "warnings": [*warnings],
         "domains": [*domains],
         "senses": [*senses],
     }
@@ -95,6 +101,23 @@ def test_figures_of_the_node_stand_above_the_table():
 @pytest.mark.parametrize("pressure", [True, False])
 def test_a_host_under_pressure_is_told(pressure):
     assert ("The host is under memory pressure." in page(pressure=pressure)) is pressure
+
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_minimums_that_do_not_fit_are_told(fit):
+    assert ("The minimums here are more than the budget." in page(minimums_fit=fit)) is not fit
+
+
+def test_what_is_wrong_is_a_list_and_nothing_where_all_is_well():
+    shown = re.sub("</?bdi>", "", page(warnings=("a<b", "c")))
+    assert '<ul class="troubles" aria-label="What is wrong"><li>a&lt;b</li><li>c</li></ul>' in shown
+    assert "What is wrong" not in page()
+
+
+def test_before_the_loop_has_run_that_is_said():
+    state = {"node": {"name": "node-1"}, "version": "1.2", "outage": None}
+    nothing = dict.fromkeys(("connections", "problems", "warnings", "domains", "senses"), ())
+    assert "<p>The loop has not run yet.</p>" in "".join(overview(state | nothing, NO_HISTORY))
 
 
 def test_every_sense_stands_there_with_what_keeps_it():
@@ -184,6 +207,8 @@ def test_the_chart_of_a_domain_alone_begins_where_its_own_history_begins():
     assert '<path class="allocation" d="M2 34 ' in shown
     assert '<p class="more">Last 5 minutes, 0 to 512 MiB</p>' in shown
     assert '<p class="more">' not in explained()
+    time_series.values[0, time_series.index["k0"], -1] = 100 * MIB
+    assert ", 0 to 512 MiB</p>" in explained(time_series=time_series)
 
 
 def test_lines_of_the_charts_are_explained():
@@ -216,3 +241,17 @@ def test_a_domain_that_is_not_there_is_said():
     shown = "".join(detail({"domains": []}, TimeSeries(), "1.2"))
     assert "<title>No such domain - Ballast</title>" in shown
     assert "It may have been shut down, or undefined." in shown
+
+
+def test_several_domains_of_one_name_are_shown_under_the_first():
+    each = {"standing": [], "decisions": []}
+    told = {"domains": [{"domain": DOMAIN | {"name": name}, **each} for name in ("web", "db")]}
+    shown = re.sub("</?bdi>", "", "".join(detail(told, NO_HISTORY, "1.2")))
+    assert "<title>web - Ballast</title>" in shown
+    assert re.findall("<h1>(.*?)</h1>", shown) == ["web", "db"]
+
+
+def test_columns_have_their_names():
+    heads = re.findall(r"<th scope[^>]*>(.*?)</th>", page(DOMAIN).partition("<tbody>")[0])
+    told = [(name and head, name) for head, (name, _) in zip(heads, COLUMNS, strict=True)]
+    assert all(head == name for head, name in told)

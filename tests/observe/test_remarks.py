@@ -53,6 +53,13 @@ def test_of_many_conflicts_the_first_are_told_and_the_rest_is_counted():
     assert conflicts[-1] == ("94 more conflicts of MemoryPolicies; narrow what they select, or change spec.priority")
 
 
+def test_as_many_as_are_told_are_not_counted_besides():
+    conflicts = lines(["web"], **{f"p{number}": "{}" for number in range(NAMED + 1)})
+    assert [line.split(" is ")[0] for line in conflicts] == [f"MemoryPolicy p{number + 1}" for number in range(NAMED)]
+    (line,) = lines([f"vm{number}" for number in range(NAMED)], a="{}", b="{}")
+    assert "owns vm0, vm1, vm2, vm3, vm4 (" in line
+
+
 @pytest.mark.parametrize(
     ("specs", "line"),
     [

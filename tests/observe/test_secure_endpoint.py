@@ -139,6 +139,30 @@ def test_a_right_login_is_computed_once_and_a_wrong_one_each_time(folder, monkey
     assert len(asked) == 5
 
 
+def test_logins_that_count_no_more_are_not_remembered_instead_of_others(folder, monkeypatch):
+    monkeypatch.setattr("controller.observe.webconfig.KNOWN_LOGINS", 1)
+    config = WebConfig(written(folder, CONFIG))
+    assert config.admits(header(LOGIN))
+    other = {"other": bcrypt.hashpw(b"word", SALT).decode()}
+    written(folder, CONFIG | {"basic_auth_users": other})
+    config.context()
+    assert config.admits(header("other:word"))
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *_: pytest.fail("it was computed already"))
+    assert config.admits(header("other:word"))
+
+
+def header(login: str) -> str:
+    return f"Basic {b64encode(login.encode()).decode()}"
+
+
+def test_of_many_mistakes_the_first_are_told(folder):
+    file = folder / "web.yaml"
+    file.write_text("".join(f"field{number}: x\n" for number in range(20)))
+    with pytest.raises(WebConfigError) as caught:
+        WebConfig(file)
+    assert str(caught.value).count("unknown field") + str(caught.value).count("required field") == 10
+
+
 def test_a_client_that_speaks_no_tls_gets_nothing(served):
     with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=60) as client:
         client.sendall(b"GET /state HTTP/1.0\r\n\r\n")
