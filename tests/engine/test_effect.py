@@ -152,24 +152,27 @@ def lived():
 
 
 class TestAGuestWhoseMemoryIsPinned:
-    def test_is_shrunk_once_and_then_left_at_what_it_has(self):
+    @pytest.mark.parametrize("seconds", [300, pytest.param(600, marks=pytest.mark.slow)])
+    def test_is_shrunk_once_and_then_left_at_what_it_has(self, seconds):
         world = deepcopy(lived())
         (order,) = world.moves("g")
         assert world.reason("g") is Reason.NOT_RETURNED
         size = world.guests["g"].actual
         world.guests["g"].demand = 300
-        assert world.tick(300).guests["g"].actual == size
+        assert world.tick(seconds).guests["g"].actual == size
         assert (world.moves("g"), order.target) == ([order], size * MIB)
 
-    def test_is_said_once(self):
-        assert deepcopy(lived()).tick(180).notices() == [Reason.NOT_RETURNED]
+    @pytest.mark.parametrize("seconds", [180, pytest.param(480, marks=pytest.mark.slow)])
+    def test_is_said_once(self, seconds):
+        assert deepcopy(lived()).tick(seconds).notices() == [Reason.NOT_RETURNED]
 
     def test_is_grown_all_the_same_when_it_needs_memory(self):
         world = deepcopy(lived())
         world.guests["g"].demand = 3000
         assert world.tick(30).guests["g"].actual >= 3000
 
-    def test_is_kept_as_large_as_it_is_though_others_want_memory(self):
+    @pytest.mark.parametrize("seconds", [150, pytest.param(300, marks=pytest.mark.slow)])
+    def test_is_kept_as_large_as_it_is_though_others_want_memory(self, seconds):
         world = node(
             ScriptedGuest("g", 1000, 4000, pinned=True, overhead=60),
             ScriptedGuest("other", 500, 600),
@@ -178,7 +181,7 @@ class TestAGuestWhoseMemoryIsPinned:
         ).tick(120)
         size = world.guests["g"].actual
         world.guests["g"].demand, world.guests["other"].demand = 200, 4000
-        world.tick(150)
+        world.tick(seconds)
         assert world.guests["g"].actual == size
 
     @pytest.mark.slow

@@ -194,8 +194,9 @@ class TestGuestInNeedThatFallsSilent:
         world.tick(120)
         assert world.reason("needy") is not Reason.STALE_STATISTICS
 
-    def test_never_shrinks(self, world):
-        world.tick(150)
+    @pytest.mark.parametrize("seconds", [150, pytest.param(300, marks=pytest.mark.slow)])
+    def test_never_shrinks(self, world, seconds):
+        world.tick(seconds)
         assert all(action.grows or action.target >= 1500 * MIB for action in world.actions("needy")[-3:])
 
 

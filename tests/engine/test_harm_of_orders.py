@@ -114,15 +114,15 @@ class TestBalloonOfACoarseDriver:
 class TestGuestThatTakesItsMemoryBack:
     """It deflates its balloon against every order."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture(scope="class", params=[420, pytest.param(900, marks=pytest.mark.slow)])
     @classmethod
-    def world(cls):
-        """After seven minutes."""
+    def world(cls, request):
+        """After so many seconds."""
         limited = policy(
             limits={"maximum": "1Gi", "minimumPercent": 1}, domainSelector={"names": ["greedy"]}, priority=1
         )
         guests = [ScriptedGuest("greedy", 300, 1000, deflates_to=4096), ScriptedGuest("honest", 900, 1100)]
-        return ScriptedNode(guests, [limited, policy("others", budget={"maximum": "3000Mi"})]).tick(420)
+        return ScriptedNode(guests, [limited, policy("others", budget={"maximum": "3000Mi"})]).tick(request.param)
 
     def test_is_no_administrator(self, world):
         assert world.notices().count(Reason.OUTSIDE_CHANGE) <= 1

@@ -173,19 +173,21 @@ def test_a_guest_that_reports_its_free_pages_is_not_blamed_for_what_the_host_had
     assert Reason.NOT_RETURNED not in {*world.notices(), world.reason("web")}
 
 
-def test_a_shrink_goes_no_further_where_its_guest_would_have_to_swap():
+@pytest.mark.parametrize("seconds", [300, pytest.param(600, marks=pytest.mark.slow)])
+def test_a_shrink_goes_no_further_where_its_guest_would_have_to_swap(seconds):
     """A node's swap (wasp, NodeSwap) is the net below the balloon; a guest's own swapping would look like its need."""
     web = launched("web", 1500, 4096)
     world = node(web, policies=[GENERAL])
     least = web.actual
-    for _ in range(300):
+    for _ in range(seconds):
         world.tick()
         least = min(least, web.actual)
     assert least >= 1500
 
 
 @pytest.mark.parametrize("request_", [1024, 2048, 3072])
-def test_a_guest_keeps_its_pods_request_less_what_kubevirt_adds(request_):
+@pytest.mark.parametrize("seconds", [240, pytest.param(400, marks=pytest.mark.slow)])
+def test_a_guest_keeps_its_pods_request_less_what_kubevirt_adds(seconds, request_):
     web = launched("web", 200, 4096, request=request_)
-    node(web, policies=[GENERAL]).tick(240)
+    node(web, policies=[GENERAL]).tick(seconds)
     assert web.actual == request_

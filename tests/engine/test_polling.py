@@ -106,7 +106,8 @@ def test_looks_that_fall_due_together_are_one():
     assert len({when for when, _ in world.looks}) * 10 == len(world.looks)
 
 
-def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
+@pytest.mark.parametrize("seconds", [200, pytest.param(600, marks=pytest.mark.slow)])
+def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move(seconds):
     """Moves fade within the window of the policy."""
     forgetful = policy(
         monitoring={"maximumIntervalSeconds": 60},
@@ -118,7 +119,7 @@ def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
         world.tick()
     assert len(world.moves()) > 5
     assert not world.domain("guest")["stable"]
-    world.tick(200)
+    world.tick(seconds)
     assert world.domain("guest")["stable"]
 
 
