@@ -24,7 +24,7 @@ from controller.host.domain_xml import describe
 from controller.host.look import STATISTICS, read, to_samples
 from controller.replay import trace
 
-EXAMPLES = int(os.environ.get("BALLAST_FUZZ_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("BALLAST_FUZZ_EXAMPLES", settings().max_examples))
 PATIENCE_S = 5.0
 """Of a processor for one text; the longest legal ones take a tenth of it."""
 MEMORY = 128 * 2**20
