@@ -103,8 +103,8 @@ SERVICES = {
     ("listener", "name"),
     [
         ("path", "run"),
-        ("abstract", "agent"),
-        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("abstract", "run"), ("path", "agent"))),
+        pytest.param("abstract", "run", marks=pytest.mark.slow),
+        *(pytest.param(each, "agent", marks=pytest.mark.slow) for each in ("path", "abstract")),
     ],
     indirect=["listener"],
 )

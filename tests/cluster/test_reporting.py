@@ -382,7 +382,7 @@ def test_what_all_nodes_have_to_say_at_once_is_spread(monkeypatch, nodes):
     monkeypatch.setattr(reporter, "part_of", partial(random.Random(1).uniform, 0.0))  # noqa: S311 - no secret
     desks = [ManualReporter() for _ in range(nodes)]
     for manual in desks:
-        manual.after(SETTLED_S)
+        manual.after(SETTLED_S, step=URGENT_S)
         manual.context = context(manual.state, all=2)
     told = [sum(len(manual.after(GAP_S)) for manual in desks) for _ in range(int(HERD_S / GAP_S) + 1)]
     assert sum(told) == len(desks)

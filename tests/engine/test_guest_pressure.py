@@ -115,13 +115,15 @@ def test_a_guest_that_has_to_swap_much_out_is_robbed(rate, robbed):
 
 
 @pytest.mark.parametrize("spare", ["Share", "Reclaim"])
-@pytest.mark.parametrize("every_s", [5, pytest.param(60, marks=pytest.mark.slow)])
-def test_single_pages_read_back_from_swap_move_nothing(every_s, spare):
+@pytest.mark.parametrize(
+    ("every_s", "seconds"), [(5, 60), *(pytest.param(each, 200, marks=pytest.mark.slow) for each in (5, 60))]
+)
+def test_single_pages_read_back_from_swap_move_nothing(every_s, seconds, spare):
     guests = [ScriptedGuest(f"g{number}", 1000, 1600, maximum=4096) for number in range(3)]
     chosen = policy(budget={"maximum": "5088Mi"}, spare=spare, shrink={"stabilizationSeconds": 3600})
     world = ScriptedNode(guests, policies=[chosen]).tick(60)
     before = len(world.actions())
-    for second in range(200):
+    for second in range(seconds):
         for guest in guests:
             guest.statistics = {"swap_in": 4096.0 * (second // every_s), "major_faults": 1.0 * (second // every_s)}
         world.tick()

@@ -29,7 +29,7 @@ class TestMinimumsThatDoNotFit:
         for _ in range(120):
             assert world.tick().allocated() <= self.BUDGET
 
-    @pytest.mark.parametrize("seconds", [300, pytest.param(600, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("seconds", [150, pytest.param(600, marks=pytest.mark.slow)])
     def test_are_met_in_proportion_once_nobody_starves(self, world, seconds):
         """Of what is left beside demand nobody gets more than his minimum while others have less than theirs."""
         world.tick(seconds)
@@ -57,13 +57,14 @@ class TestHarmOfLending:
             (0.5, {"reserve": "512Mi", "reservePercent": 1}),
         ],
     )
-    def test_does_not_bring_about_the_pressure_that_ends_it(self, own_use, reserve):
+    @pytest.mark.parametrize("seconds", [300, pytest.param(750, marks=pytest.mark.slow)])
+    def test_does_not_bring_about_the_pressure_that_ends_it(self, seconds, own_use, reserve):
         guests = [ScriptedGuest(f"g{number}", 2000, 2500, maximum=16384) for number in range(4)]
         world = ScriptedNode(guests, [default_policy(budget=reserve)], host_mib=65536)
         world.host_use_mib, world.mark = own_use * 65536, 0.05
-        world.tick(600)
+        world.tick(seconds)
         before = len(world.moves())
-        world.tick(900)
+        world.tick(seconds)
         assert len(world.moves()) - before <= len(guests)
 
     def test_is_no_reason_for_what_a_guest_gets_while_the_host_is_under_pressure(self):

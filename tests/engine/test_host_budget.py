@@ -135,7 +135,7 @@ class TestLending:
         host = updated(host, reading(24, pressure=True), (30, 30), 1060.0 + 120)
         assert host.backoff == 60
 
-    @pytest.mark.parametrize("seconds", [300, pytest.param(600, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("seconds", [120, pytest.param(600, marks=pytest.mark.slow)])
     def test_a_node_whose_reserve_is_below_the_mark_is_not_pumped(self, seconds):
         guests = [ScriptedGuest(f"g{number}", 1000, 2000, maximum=32768) for number in range(4)]
         sharing = policy(spare="Share", budget={"reserve": "512Mi", "reservePercent": 1})

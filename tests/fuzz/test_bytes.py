@@ -129,7 +129,7 @@ def test_replies_of_libvirt_become_columns_of_numbers(given_replies):
 
 def test_a_trace_that_is_one_endless_line_is_refused_before_it_fills_the_memory(tmp_path):
     file = tmp_path / "bomb.csv.gz"
-    with gzip.open(file, "wb") as out:
+    with gzip.open(file, "wb", compresslevel=1) as out:
         for _ in range(2**8):
             out.write(b"a" * 2**20)
     with modestly(), pytest.raises(trace.TraceError, match="line 1 is longer than"):

@@ -881,7 +881,7 @@ def test_a_late_refusal_is_told_too():
 
 @pytest.mark.parametrize(
     ("period", "until"),
-    [(5, 1600), *(pytest.param(each, 1900, marks=pytest.mark.slow) for each in (5, 10, 15, 60, 300))],
+    [(5, 1300), *(pytest.param(each, 1900, marks=pytest.mark.slow) for each in (5, 10, 15, 60, 300))],
 )
 def test_a_guest_that_reports_seldom_is_neither_looked_at_more_often_nor_taken_for_silent(period, until):
     looks = {}
