@@ -18,17 +18,40 @@ from hypothesis import settings
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# A busy machine is no failure; half of hypothesis' own number of examples keeps the fast part short. They are
-# the same everywhere, each time: what fails, fails again. `./hack/fuzz` looks for new ones, on the path of its seed.
-FUZZING = "BALLAST_FUZZ_STEPS" in os.environ
-settings.register_profile("ballast", deadline=None, max_examples=50, derandomize=not FUZZING, database=None)
-settings.load_profile("ballast")
-
 TESTS = Path(__file__).parent
 REAL = TESTS / "real"
 """Its tests are all marked `real`."""
 
 sys.path.insert(0, str(TESTS.parent / "hack"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hypothesis' own number of examples, and a quarter of it without slow tests. A busy machine is no failure.
+
+    Examples are the same everywhere, each time: what fails, fails again. `./hack/fuzz` looks for new ones, on the path
+    of its seed.
+    """
+    examples = 25 if "not slow" in config.option.markexpr else 100
+    fuzzing = "BALLAST_FUZZ_STEPS" in os.environ
+    settings.register_profile("ballast", deadline=None, max_examples=examples, derandomize=not fuzzing, database=None)
+    settings.load_profile("ballast")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as processors: tests of deadlines wait for them."""
+    return 3 * len(os.sched_getaffinity(0)) // 2
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays, 400,000 objects: it is not searched for garbage, neither now nor between tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

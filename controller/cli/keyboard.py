@@ -35,22 +35,21 @@ class Keyboard:
 
     def __enter__(self) -> Self:
         self._interrupted, self._interrupt = os.pipe()
+        os.set_blocking(self._interrupt, False)
         with suppress(ValueError):  # not the main thread, which gets no signals
-            signal.signal(signal.SIGINT, self._interrupt_keys)
+            signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, signal.default_int_handler))
+            signal.set_wakeup_fd(self._interrupt)  # `keys` may be about to wait, when Python runs no handler
         with suppress(OSError, ValueError, termios.error):  # not a terminal, closed, or a test's
             descriptor = sys.stdin.fileno()
             self._before = termios.tcgetattr(descriptor)
             tty.setcbreak(descriptor)
         return self
 
-    def _interrupt_keys(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.write(self._interrupt, b".")
-
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, self._before)
         with suppress(ValueError):
+            signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(self._interrupted)
         os.close(self._interrupt)

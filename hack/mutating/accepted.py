@@ -22,15 +22,6 @@ class Accepted:
     after: str
     reason: str
 
-    def matches(self, mutant: Mutant) -> bool:
-        """Whether it stands for this mutant."""
-        return (self.file, self.function, self.before, self.after) == (
-            mutant.file,
-            mutant.function,
-            mutant.before,
-            mutant.after,
-        )
-
 
 def read(path: Path) -> list[Accepted]:
     """The entries of a TOML file, tables of `accepted`. Raises AcceptedError."""
@@ -51,13 +42,18 @@ def _entry(path: Path, number: int, table: dict[str, object]) -> Accepted:
 
 def without(mutants: Collection[Mutant], entries: Iterable[Accepted], path: Path) -> list[Mutant]:
     """The mutants that no entry stands for. AcceptedError: an entry stands for none of them."""
-    accepted: set[Mutant] = set()
+    known = {_texts(mutant) for mutant in mutants}
+    accepted = set()
     for entry in entries:
-        meant = {mutant for mutant in mutants if entry.matches(mutant)}
-        if not meant:
+        if _texts(entry) not in known:
             raise AcceptedError(
                 f"{path}: no mutant of {entry.file}, {entry.function or 'outside of functions'}, turns\n"
                 f"  {entry.before}\ninto\n  {entry.after}\nThe code has changed: correct the entry or remove it."
             )
-        accepted |= meant
-    return [mutant for mutant in mutants if mutant not in accepted]
+        accepted.add(_texts(entry))
+    return [mutant for mutant in mutants if _texts(mutant) not in accepted]
+
+
+def _texts(each: Accepted | Mutant) -> tuple[str, str, str, str]:
+    """What an entry and the mutants that it stands for have in common."""
+    return each.file, each.function, each.before, each.after

@@ -447,7 +447,7 @@ class ReferenceRollup:
         return total, sorted((each for each in shares if each.troubles), key=lambda each: each.badness)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=4 * settings().max_examples)
 @given(st.lists(events(), max_size=40))
 def test_incremental_sums_are_fresh_sums_after_any_events_in_any_order(happened):
     rollup, model, now = Rollup(), ReferenceRollup(), 0.0

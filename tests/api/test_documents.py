@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from controller.api.documents import (
@@ -517,7 +517,6 @@ tokens = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(st.one_of(st.binary(), st.text(), st.lists(tokens, max_size=30).map("".join)))
 @example('"\\U00110000"')
 @example("\ud800")
@@ -573,7 +572,6 @@ paths = [
 ]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(paths), values)
 def test_any_value_in_any_field_is_taken_or_told(path: str, value: object) -> None:
     for step in reversed(["spec", *path.split(".")]):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
@@ -309,7 +309,6 @@ def quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 Quoting.add_representer(str, quoted)
 
 
-@settings(deadline=None)
 @given(specs, st.datetimes(timezones=st.just(UTC)))
 def test_a_valid_policy_survives_the_way_through_yaml(spec: Any, created: datetime) -> None:
     original = policy(spec, creationTimestamp=created)

@@ -1,7 +1,7 @@
 """Quantities of memory: Kubernetes' notation, whole bytes only."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.api.quantity import format_quantity, parse_quantity
@@ -147,13 +147,11 @@ def test_does_not_write_a_negative_size() -> None:
         format_quantity(-1)
 
 
-@settings(deadline=None)
 @given(st.just(0) | st.integers(2**20, 2**26) | st.integers(2**20, 2**62))
 def test_every_size_survives_writing_and_reading(size: int) -> None:
     assert parse_quantity(format_quantity(size)) == size
 
 
-@settings(deadline=None)
 @given(st.integers(2**10, 2**40), st.sampled_from(["Ki", "Mi"]), st.integers(0, 9))
 def test_parts_of_a_byte_count_as_one(whole: int, suffix: str, tenth: int) -> None:
     tenths = (whole * 10 + tenth) * {"Ki": 2**10, "Mi": 2**20}[suffix]
@@ -167,7 +165,6 @@ def test_the_smallest_part_of_a_byte_counts_as_one(text: str) -> None:
     assert parse_quantity(text) == 2**26 + 1
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(max_size=40), st.from_regex(r"[0-9.]{1,8}[A-Za-z0-9]{0,4}", fullmatch=True)))
 def test_any_text_is_a_size_in_range_or_refused(text: str) -> None:
     try:

@@ -1,7 +1,7 @@
 """A domain's own wishes, from the raw attributes of its metadata element."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.api.printable import LONGEST_PART
@@ -131,7 +131,6 @@ class TestAnnotationsOfThePod:
 texts = st.one_of(st.none(), st.text(), st.sampled_from(["yes", "5", "1Gi"]))
 
 
-@settings(deadline=None)
 @given(texts, texts, texts, texts, st.dictionaries(st.text(), st.text()))
 def test_nothing_ever_raises(
     opt_out: str | None, weight: str | None, minimum: str | None, maximum: str | None, labels: dict[str, str]

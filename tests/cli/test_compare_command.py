@@ -18,10 +18,10 @@ HEADER = "time_s,domain,demand_mib,max_mib\n"
 HEAD = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: a}\n"
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, params=[40, pytest.param(120, marks=pytest.mark.slow)])
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = (f"{60 * k},a,{100 + 10 * (k % 7)},2048\n" for k in range(70))
+    lines = (f"{60 * k},a,{100 + 10 * (k % 7)},2048\n" for k in range(request.param))
     Path("trace.csv").write_text(HEADER + "".join(lines))
 
 

@@ -99,7 +99,15 @@ SERVICES = {
 """By command: a file, what is in it, and the option that names it or its folder."""
 
 
-@pytest.mark.parametrize(("listener", "name"), [("path", "run"), ("abstract", "agent")], indirect=["listener"])
+@pytest.mark.parametrize(
+    ("listener", "name"),
+    [
+        ("path", "run"),
+        pytest.param("abstract", "run", marks=pytest.mark.slow),
+        *(pytest.param(each, "agent", marks=pytest.mark.slow) for each in ("path", "abstract")),
+    ],
+    indirect=["listener"],
+)
 def test_a_service_tells_that_it_has_looked_how_it_is_and_that_it_ends(listener, tmp_path, name):
     file, text, option = SERVICES[name]
     (tmp_path / file).write_text(text)

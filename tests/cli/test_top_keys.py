@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -15,7 +16,7 @@ from json import dumps
 import pytest
 from test_top_command import DB, NODE, STATE, WEB
 
-from controller.cli.keyboard import named
+from controller.cli.keyboard import Keyboard, named
 from controller.cli.screen import PAGE, Screen
 from controller.cli.sorting import SORTS
 
@@ -97,6 +98,20 @@ class TestScreen:
 )
 def test_keys_are_told_by_what_terminals_send(sent, keys):
     assert named(sent) == keys
+
+
+def test_an_interrupt_just_before_keys_are_waited_for_is_not_lost(monkeypatch):
+    """As none is that another thread takes: Python runs the handler once `select` has ended."""
+    waiting, wait = threading.Event(), select.select
+
+    def interrupt() -> None:
+        waiting.wait()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    monkeypatch.setattr("controller.cli.keyboard.select.select", lambda *what: waiting.set() or wait(*what))
+    threading.Thread(target=interrupt).start()
+    with Keyboard() as keyboard, pytest.raises(KeyboardInterrupt):
+        keyboard.keys(10.0)
 
 
 @pytest.fixture

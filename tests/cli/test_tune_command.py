@@ -45,8 +45,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def halved(monkeypatch: pytest.MonkeyPatch) -> None:
+def halved(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of replays: more headroom halves the harm done to a guest whose demand jumps."""
+    if not getattr(request, "param", True):
+        return
 
     def run(trial: TuningTrial) -> ReplayFigures:
         harm = 0.02 / (1 + (trial.policy.spec.headroom.percent == 60 and trial.piece.trace.peak_mib > CALM[0]))
@@ -67,6 +69,10 @@ def proposal(text: str) -> MemoryPolicy:
     return policy
 
 
+also_replayed = pytest.mark.parametrize("halved", [True, pytest.param(False, marks=pytest.mark.slow)], indirect=True)
+
+
+@also_replayed
 def test_what_gains_on_the_part_held_out_is_proposed() -> None:
     data = json.loads(tune("-o", "json").stdout)
     assert data["proposed"] is True
@@ -74,6 +80,7 @@ def test_what_gains_on_the_part_held_out_is_proposed() -> None:
     assert data["policy"]["spec"]["headroom"] == {"percent": 60}
 
 
+@also_replayed
 def test_what_gains_nothing_there_is_not_and_the_policy_stays() -> None:
     write_trace(RESTLESS, RESTLESS, CALM)
     result = tune()
@@ -84,6 +91,7 @@ def test_what_gains_nothing_there_is_not_and_the_policy_stays() -> None:
     assert proposal(result.stdout).spec == proposal(POLICY).spec
 
 
+@also_replayed
 def test_where_nothing_gains_the_policy_stays() -> None:
     write_trace(CALM, CALM, CALM)
     result = tune()

@@ -436,7 +436,7 @@ class TestObjects:
         ),
         st.sampled_from(["MemoryPolicy", "Node", "NodeMemoryState"]),
     )
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=3 * settings().max_examples)
     def test_whatever_passes_the_aggregator_can_take_in(self, odd, kind):
         told = {"metadata": {"name": "a", "resourceVersion": "1"}} | (odd if isinstance(odd, dict) else {})
         with suppress(ApiError):

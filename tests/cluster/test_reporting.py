@@ -385,11 +385,12 @@ def test_after_a_while_of_rest_a_change_is_told_within_seconds(manual):
     assert manual.after(HERD_S + GAP_S) == [STATE]
 
 
-def test_what_all_nodes_have_to_say_at_once_is_spread(monkeypatch):
+@pytest.mark.parametrize("nodes", [30, pytest.param(200, marks=pytest.mark.slow)])
+def test_what_all_nodes_have_to_say_at_once_is_spread(monkeypatch, nodes):
     monkeypatch.setattr(reporter, "part_of", partial(random.Random(1).uniform, 0.0))  # noqa: S311 - no secret
-    desks = [ManualReporter() for _ in range(30)]
+    desks = [ManualReporter() for _ in range(nodes)]
     for manual in desks:
-        manual.after(SETTLED_S)
+        manual.after(SETTLED_S, step=URGENT_S)
         manual.context = context(manual.state, all=2)
     told = [sum(len(manual.after(GAP_S)) for manual in desks) for _ in range(int(HERD_S / GAP_S) + 1)]
     assert sum(told) == len(desks)

@@ -464,8 +464,9 @@ class TestGuestsThatTakeBack:
             assert driver.follow(31, 2000) is PhaseEvent.RESIZED
             driver.follow(60, 2000)
 
-    def test_such_a_guest_is_stuck_and_asked_ever_more_rarely(self):
-        world = ScriptedNode([ScriptedGuest("grasping", 200, 2000, deflates_to=4096)]).tick(600)
+    @pytest.mark.parametrize("seconds", [200, pytest.param(600, marks=pytest.mark.slow)])
+    def test_such_a_guest_is_stuck_and_asked_ever_more_rarely(self, seconds):
+        world = ScriptedNode([ScriptedGuest("grasping", 200, 2000, deflates_to=4096)]).tick(seconds)
         assert world.reason("grasping") is Reason.STUCK
         asked = [action for action in world.actions() if action.reason.moves]
         assert len(asked) <= 5

@@ -152,24 +152,27 @@ def lived():
 
 
 class TestAGuestWhoseMemoryIsPinned:
-    def test_is_shrunk_once_and_then_left_at_what_it_has(self):
+    @pytest.mark.parametrize("seconds", [120, pytest.param(600, marks=pytest.mark.slow)])
+    def test_is_shrunk_once_and_then_left_at_what_it_has(self, seconds):
         world = deepcopy(lived())
         (order,) = world.moves("g")
         assert world.reason("g") is Reason.NOT_RETURNED
         size = world.guests["g"].actual
         world.guests["g"].demand = 300
-        assert world.tick(300).guests["g"].actual == size
+        assert world.tick(seconds).guests["g"].actual == size
         assert (world.moves("g"), order.target) == ([order], size * MIB)
 
-    def test_is_said_once(self):
-        assert deepcopy(lived()).tick(180).notices() == [Reason.NOT_RETURNED]
+    @pytest.mark.parametrize("seconds", [60, pytest.param(480, marks=pytest.mark.slow)])
+    def test_is_said_once(self, seconds):
+        assert deepcopy(lived()).tick(seconds).notices() == [Reason.NOT_RETURNED]
 
     def test_is_grown_all_the_same_when_it_needs_memory(self):
         world = deepcopy(lived())
         world.guests["g"].demand = 3000
         assert world.tick(30).guests["g"].actual >= 3000
 
-    def test_is_kept_as_large_as_it_is_though_others_want_memory(self):
+    @pytest.mark.parametrize("seconds", [60, pytest.param(300, marks=pytest.mark.slow)])
+    def test_is_kept_as_large_as_it_is_though_others_want_memory(self, seconds):
         world = node(
             ScriptedGuest("g", 1000, 4000, pinned=True, overhead=60),
             ScriptedGuest("other", 500, 600),
@@ -178,7 +181,7 @@ class TestAGuestWhoseMemoryIsPinned:
         ).tick(120)
         size = world.guests["g"].actual
         world.guests["g"].demand, world.guests["other"].demand = 200, 4000
-        world.tick(150)
+        world.tick(seconds)
         assert world.guests["g"].actual == size
 
     @pytest.mark.slow
@@ -197,8 +200,9 @@ class TestAGuestWhoseMemoryIsPinned:
         guest.pinned, guest.held = False, 0
         assert world.tick(60).reason("g") is not Reason.NOT_RETURNED
 
-    def test_is_not_suspected_while_a_job_hides_what_qemu_holds(self):
-        world = pinned(statistics={"rss": np.nan}).tick(300)
+    @pytest.mark.parametrize("seconds", [120, pytest.param(300, marks=pytest.mark.slow)])
+    def test_is_not_suspected_while_a_job_hides_what_qemu_holds(self, seconds):
+        world = pinned(statistics={"rss": np.nan}).tick(seconds)
         assert world.reason("g") is not Reason.NOT_RETURNED
         world.guests["g"].run_state = RunState.BUSY
         assert world.tick(60).reason("g") is Reason.BUSY
@@ -213,9 +217,10 @@ class TestAGuestWhoseMemoryIsPinned:
         pytest.param({"moves_at": 100}, marks=pytest.mark.slow),
     ],
 )
-def test_guests_that_give_back_what_they_have_are_shrunk_as_ever(guest):
+@pytest.mark.parametrize("seconds", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_guests_that_give_back_what_they_have_are_shrunk_as_ever(guest, seconds):
     world = node(ScriptedGuest("g", 1000, 4000, **guest), policies=[CALM]).tick(120)
     world.guests["g"].demand = 500
-    world.tick(300)
+    world.tick(seconds)
     assert world.guests["g"].actual < 800
     assert Reason.NOT_RETURNED not in world.notices()

@@ -123,13 +123,15 @@ def test_a_guest_that_has_to_swap_much_out_is_robbed(rate, robbed):
 
 
 @pytest.mark.parametrize("spare", ["Share", "Reclaim"])
-@pytest.mark.parametrize("every_s", [5, pytest.param(60, marks=pytest.mark.slow)])
-def test_single_pages_read_back_from_swap_move_nothing(every_s, spare):
+@pytest.mark.parametrize(
+    ("every_s", "seconds"), [(5, 60), *(pytest.param(each, 200, marks=pytest.mark.slow) for each in (5, 60))]
+)
+def test_single_pages_read_back_from_swap_move_nothing(every_s, seconds, spare):
     guests = [ScriptedGuest(f"g{number}", 1000, 1600, maximum=4096) for number in range(3)]
     chosen = policy(budget={"maximum": "5088Mi"}, spare=spare, shrink={"stabilizationSeconds": 3600})
     world = ScriptedNode(guests, policies=[chosen]).tick(60)
     before = len(world.actions())
-    for second in range(200):
+    for second in range(seconds):
         for guest in guests:
             guest.statistics = {"swap_in": 4096.0 * (second // every_s), "major_faults": 1.0 * (second // every_s)}
         world.tick()
@@ -146,7 +148,8 @@ def test_windows_that_reads_files_with_plenty_usable_moves_nothing():
     assert world.actions() == []
 
 
-def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free():
+@pytest.mark.parametrize("seconds", [150, pytest.param(600, marks=pytest.mark.slow)])
+def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free(seconds):
     chosen = policy(budget={"maximum": "3000Mi"}, shrink={"stabilizationSeconds": 3600})
     needy, other = ScriptedGuest("needy", 1490, 1500, maximum=4096), ScriptedGuest("other", 1450, 1490)
     world = ScriptedNode([needy, other], policies=[chosen]).tick(30)
@@ -160,7 +163,7 @@ def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free():
     world.tick(30)
     assert needy.actual > 2000
     grown = needy.actual
-    world.tick(150)
+    world.tick(seconds)
     assert needy.actual == grown
 
 
@@ -184,7 +187,8 @@ def test_a_guest_in_need_is_grown_on_its_last_word_when_it_tells_nothing_more_bu
     assert [action.reason for action in world.actions()] == [Reason.PRESSURE_GROW] * grows
 
 
-def test_a_silent_guest_in_need_is_never_shrunk():
+@pytest.mark.parametrize("seconds", [150, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_silent_guest_in_need_is_never_shrunk(seconds):
     needy, other = ScriptedGuest("needy", 1490, 1500, maximum=4096), ScriptedGuest("other", 500, 600)
     world = ScriptedNode([needy, other], policies=[policy(budget={"maximum": "3000Mi"})]).tick(5)
     needy.demand = 1500
@@ -192,7 +196,7 @@ def test_a_silent_guest_in_need_is_never_shrunk():
     needy.frozen, needy.statistics = True, {"usable": 0.0, "unused": 0.0}
     other.demand = 2900
     before = len(world.actions("needy"))
-    world.tick(150)
+    world.tick(seconds)
     assert all(action.grows or action.reason is Reason.STUCK for action in world.actions("needy")[before:])
 
 

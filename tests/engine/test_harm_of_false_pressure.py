@@ -38,10 +38,11 @@ class TestPagesReadBack:
         world = ScriptedNode(guests, [default_policy(budget={"maximum": "5088Mi"})]).tick(WARM_UP)
         assert len(moves_after(world, HOUR)) <= 2
 
-    def test_are_no_pressure_where_spare_memory_is_reclaimed(self):
+    @pytest.mark.parametrize("seconds", [HOUR // 6, pytest.param(HOUR // 2, marks=pytest.mark.slow)])
+    def test_are_no_pressure_where_spare_memory_is_reclaimed(self, seconds):
         chosen = default_policy(spare="Reclaim", budget={"maximum": "5088Mi"})
         world = ScriptedNode(roomy(page_every=20), [chosen]).tick(WARM_UP)
-        assert len(moves_after(world, HOUR // 2)) <= 1
+        assert len(moves_after(world, seconds)) <= 1
 
     @pytest.mark.slow
     def test_every_second_do_not_pump_a_small_guest_up_and_down(self):
@@ -49,7 +50,8 @@ class TestPagesReadBack:
         world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": 120})]).tick(WARM_UP)
         assert len(moves_after(world, 1200)) <= 2
 
-    def test_of_a_guest_that_is_lent_spare_do_not_pump_it_while_the_host_is_under_pressure(self):
+    @pytest.mark.parametrize("seconds", [200, pytest.param(540, marks=pytest.mark.slow)])
+    def test_of_a_guest_that_is_lent_spare_do_not_pump_it_while_the_host_is_under_pressure(self, seconds):
         guests = [
             ScriptedGuest("cold", 3000, 4000, maximum=16384, page_every=60),
             ScriptedGuest("warm", 6000, 8000, maximum=16384),
@@ -57,7 +59,7 @@ class TestPagesReadBack:
         world = ScriptedNode(guests, [default_policy()]).tick(WARM_UP)
         world.pressure = True
         world.tick(60)
-        assert sum(abs(move.target - move.before) for move in moves_after(world, 540)) <= 1024 * MIB
+        assert sum(abs(move.target - move.before) for move in moves_after(world, seconds)) <= 1024 * MIB
 
     @pytest.mark.slow
     def test_from_files_as_windows_counts_them_are_no_pressure_while_plenty_is_usable(self):
@@ -159,13 +161,14 @@ def test_a_guest_at_its_maximum_that_has_what_it_needs_is_not():
     assert world.domain("full")["reason"] != "AtMaximum"
 
 
-def test_a_guest_that_starves_beside_others_in_need_is_said_to_lack_budget():
+@pytest.mark.parametrize("seconds", [100, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_guest_that_starves_beside_others_in_need_is_said_to_lack_budget(seconds):
     readers = [
         ScriptedGuest(f"reader-{turn}", demand=1200 + 50 * turn, actual=1600, reads=5 * MIB) for turn in range(5)
     ]
     world = ScriptedNode(
         [*readers, ScriptedGuest("starving", 300, 600)], [default_policy(budget={"maximum": "9000Mi"})]
-    ).tick(300)
+    ).tick(seconds)
     world.guests["starving"].demand = 1500
     world.tick(60)
     assert world.guests["starving"].actual < 1500
@@ -194,13 +197,20 @@ class TestGuestInNeedThatFallsSilent:
         world.tick(120)
         assert world.reason("needy") is not Reason.STALE_STATISTICS
 
-    def test_never_shrinks(self, world):
-        world.tick(150)
+    @pytest.mark.parametrize("seconds", [150, pytest.param(300, marks=pytest.mark.slow)])
+    def test_never_shrinks(self, world, seconds):
+        world.tick(seconds)
         assert all(action.grows or action.target >= 1500 * MIB for action in world.actions("needy")[-3:])
 
 
-@pytest.mark.parametrize("minimum", ["64Mi", "1Gi"])
-@pytest.mark.parametrize("demand", [100, 200])
+@pytest.mark.parametrize(
+    ("demand", "minimum"),
+    [
+        (100, "64Mi"),
+        (200, "1Gi"),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((100, "1Gi"), (200, "64Mi"))),
+    ],
+)
 def test_a_small_guest_is_not_squeezed_so_far_that_it_counts_as_short(demand, minimum):
     guests = [ScriptedGuest("small", demand, 900), ScriptedGuest("starves", 900, 1000)]
     chosen = default_policy(limits={"minimum": minimum}, budget={"maximum": f"{1700 + demand}Mi"})
@@ -213,24 +223,28 @@ def test_a_small_guest_is_not_squeezed_so_far_that_it_counts_as_short(demand, mi
 class TestABalloonThatItsGuestDeflates:
     """As one does that reports memory as usable that it cannot give up, tmpfs for example."""
 
-    @pytest.mark.parametrize("window", [pytest.param(5, marks=pytest.mark.slow), 120])
-    def test_is_not_pumped_up_and_down(self, window):
+    @pytest.mark.parametrize(
+        ("window", "seconds"), [(120, 150), *(pytest.param(each, 600, marks=pytest.mark.slow) for each in (5, 120))]
+    )
+    def test_is_not_pumped_up_and_down(self, window, seconds):
         guest = ScriptedGuest("tmpfs", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
         world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": window})]).tick(WARM_UP)
-        assert len(moves_after(world, 600)) <= 8
+        assert len(moves_after(world, seconds)) <= seconds / 75
 
     @pytest.mark.parametrize("autodeflate", [False, True])
-    def test_nor_where_the_host_is_under_pressure_from_the_start(self, autodeflate):
+    @pytest.mark.parametrize("seconds", [120, pytest.param(300, marks=pytest.mark.slow)])
+    def test_nor_where_the_host_is_under_pressure_from_the_start(self, autodeflate, seconds):
         guest = ScriptedGuest("tmpfs", demand=400, actual=900, maximum=1024, autodeflate=autodeflate, deflates_to=900)
         world = ScriptedNode([guest], [default_policy()])
         world.pressure = True
-        assert len(moves_after(world, 300)) <= 5
+        assert len(moves_after(world, seconds)) <= 5
 
-    def test_nor_beside_one_that_starves(self):
+    @pytest.mark.parametrize("seconds", [100, pytest.param(300, marks=pytest.mark.slow)])
+    def test_nor_beside_one_that_starves(self, seconds):
         guest = ScriptedGuest("tmpfs", demand=180, actual=237, maximum=256, autodeflate=True, deflates_to=237)
         guests = [guest, ScriptedGuest("starves", demand=2400, actual=2048, maximum=4096)]
         world = ScriptedNode(guests, [default_policy(budget={"maximum": "2240Mi"})]).tick(30)
-        assert len([move for move in moves_after(world, 300) if move.name == "tmpfs"]) <= 4
+        assert len([move for move in moves_after(world, seconds) if move.name == "tmpfs"]) <= 4
 
     def test_keeps_all_it_has_for_a_while(self):
         guest = ScriptedGuest("tmpfs", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)

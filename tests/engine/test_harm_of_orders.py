@@ -10,8 +10,13 @@ from controller.engine.reasons import Reason
 class TestLateOrder:
     """libvirt answers after its deadline: the order may yet take effect."""
 
-    @pytest.mark.parametrize("refused", [False, True])
-    @pytest.mark.parametrize("late", [3, 8, 30])
+    @pytest.mark.parametrize(
+        ("late", "refused"),
+        [
+            *((3, True), (8, False), (30, True)),
+            *(pytest.param(*each, marks=pytest.mark.slow) for each in ((3, False), (8, True), (30, False))),
+        ],
+    )
     def test_to_grow_is_never_given_to_another_as_well(self, late, refused):
         one, two = (
             ScriptedGuest(name, 900, 1000, maximum=2000, late=late, late_refusal=refused) for name in ("one", "two")
@@ -114,15 +119,15 @@ class TestBalloonOfACoarseDriver:
 class TestGuestThatTakesItsMemoryBack:
     """It deflates its balloon against every order."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture(scope="class", params=[300, pytest.param(900, marks=pytest.mark.slow)])
     @classmethod
-    def world(cls):
-        """After seven minutes."""
+    def world(cls, request):
+        """After so many seconds."""
         limited = policy(
             limits={"maximum": "1Gi", "minimumPercent": 1}, domainSelector={"names": ["greedy"]}, priority=1
         )
         guests = [ScriptedGuest("greedy", 300, 1000, deflates_to=4096), ScriptedGuest("honest", 900, 1100)]
-        return ScriptedNode(guests, [limited, policy("others", budget={"maximum": "3000Mi"})]).tick(420)
+        return ScriptedNode(guests, [limited, policy("others", budget={"maximum": "3000Mi"})]).tick(request.param)
 
     def test_is_no_administrator(self, world):
         assert world.notices().count(Reason.OUTSIDE_CHANGE) <= 1

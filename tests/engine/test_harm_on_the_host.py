@@ -20,17 +20,19 @@ class TestMinimumsThatDoNotFit:
     def test_keep_no_memory_from_a_guest_that_starves(self, world):
         assert world.tick(60).guests["starving"].actual >= 1500
 
-    def test_leave_the_others_what_they_need(self, world):
-        world.tick(120)
+    @pytest.mark.parametrize("seconds", [120, pytest.param(300, marks=pytest.mark.slow)])
+    def test_leave_the_others_what_they_need(self, world, seconds):
+        world.tick(seconds)
         assert min(guest.actual for guest in world.guests.values()) >= 200
 
     def test_stay_within_the_budget(self, world):
         for _ in range(120):
             assert world.tick().allocated() <= self.BUDGET
 
-    def test_are_met_in_proportion_once_nobody_starves(self, world):
+    @pytest.mark.parametrize("seconds", [150, pytest.param(600, marks=pytest.mark.slow)])
+    def test_are_met_in_proportion_once_nobody_starves(self, world, seconds):
         """Of what is left beside demand nobody gets more than his minimum while others have less than theirs."""
-        world.tick(300)
+        world.tick(seconds)
         sizes = [guest.actual for name, guest in world.guests.items() if name != "starving"]
         assert min(sizes) >= 200
         assert max(sizes) <= 410 * 1.1
@@ -55,13 +57,14 @@ class TestHarmOfLending:
             (0.5, {"reserve": "512Mi", "reservePercent": 1}),
         ],
     )
-    def test_does_not_bring_about_the_pressure_that_ends_it(self, own_use, reserve):
+    @pytest.mark.parametrize("seconds", [300, pytest.param(750, marks=pytest.mark.slow)])
+    def test_does_not_bring_about_the_pressure_that_ends_it(self, seconds, own_use, reserve):
         guests = [ScriptedGuest(f"g{number}", 2000, 2500, maximum=16384) for number in range(4)]
         world = ScriptedNode(guests, [default_policy(budget=reserve)], host_mib=65536)
         world.host_use_mib, world.mark = own_use * 65536, 0.05
-        world.tick(600)
+        world.tick(seconds)
         before = len(world.moves())
-        world.tick(900)
+        world.tick(seconds)
         assert len(world.moves()) - before <= len(guests)
 
     def test_is_no_reason_for_what_a_guest_gets_while_the_host_is_under_pressure(self):

@@ -136,7 +136,8 @@ class TestLending:
         host = updated(host, reading(24, pressure=True), (30, 30), 1060.0 + 120)
         assert host.backoff == 60
 
-    def test_a_node_whose_reserve_is_below_the_mark_is_not_pumped(self):
+    @pytest.mark.parametrize("seconds", [120, pytest.param(600, marks=pytest.mark.slow)])
+    def test_a_node_whose_reserve_is_below_the_mark_is_not_pumped(self, seconds):
         guests = [ScriptedGuest(f"g{number}", 1000, 2000, maximum=32768) for number in range(4)]
         sharing = policy(spare="Share", budget={"reserve": "512Mi", "reservePercent": 1})
         world = ScriptedNode(guests, policies=[sharing], host_mib=65536)
@@ -144,6 +145,6 @@ class TestLending:
         world.tick(120)
         lent = len(world.actions())
         assert world.allocated() > 20000
-        world.tick(300)
+        world.tick(seconds)
         assert len(world.actions()) == lent
         assert MIB * world.allocated() <= world.state.host.lendable

@@ -1,7 +1,7 @@
 """What must hold whatever guests do: random guests under random policies, checked after every second."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
 
@@ -68,7 +68,6 @@ def _aim(guest):
     return guest.actual if guest.target is None else guest.target
 
 
-@settings(max_examples=30, deadline=None)
 @given(nodes)
 def test_allocations_never_pass_the_budget(drawn):
     world, budget = build(drawn)
@@ -76,7 +75,6 @@ def test_allocations_never_pass_the_budget(drawn):
         assert world.allocated() <= budget + 1
 
 
-@settings(max_examples=30, deadline=None)
 @given(nodes)
 def test_no_target_is_below_demand_or_minimum_or_above_the_maximum(drawn):
     world, _ = build(drawn)
@@ -87,7 +85,6 @@ def test_no_target_is_below_demand_or_minimum_or_above_the_maximum(drawn):
             assert 128 * MIB <= action.target <= 2000 * MIB
 
 
-@settings(max_examples=30, deadline=None)
 @given(nodes)
 def test_frozen_guests_are_never_shrunk(drawn):
     world, _ = build(drawn)
@@ -96,7 +93,6 @@ def test_frozen_guests_are_never_shrunk(drawn):
     assert all(action.grows for _, actions in live(world, drawn["demands"]) for action in actions)
 
 
-@settings(max_examples=30, deadline=None)
 @given(nodes)
 def test_observe_never_acts(drawn):
     world, _ = build(drawn, mode="Observe")

@@ -60,13 +60,14 @@ def ballooned() -> tuple[ScriptedNode, ScriptedGuest]:
 class TestMemoryHotPlug:
     """KubeVirt asks for the new size less the balloon's: the guest is to have all of its memory before."""
 
-    def test_a_guest_gets_all_of_its_memory_by_a_policy_of_higher_priority_and_keeps_it(self):
+    @pytest.mark.parametrize("seconds", [100, pytest.param(300, marks=pytest.mark.slow)])
+    def test_a_guest_gets_all_of_its_memory_by_a_policy_of_higher_priority_and_keeps_it(self, seconds):
         world, web = ballooned()
         world.policies = [GENERAL, FULL_SIZE]
         world.tick(60)
         assert web.actual == 4096
         moves = len(world.moves("web"))
-        world.tick(300)
+        world.tick(seconds)
         assert (web.actual, len(world.moves("web"))) == (4096, moves)
 
     def test_a_guest_that_has_grown_by_a_dimm_is_moved_within_its_new_size(self):
@@ -149,7 +150,7 @@ def test_guests_keep_what_their_pods_request_while_one_that_came_boots_with_more
 
 @pytest.mark.parametrize("spare", ["Reclaim", "Share"])
 @pytest.mark.parametrize("demand", [300, 800, 2000, 3600])
-@pytest.mark.parametrize("seconds", [300, pytest.param(900, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [150, pytest.param(900, marks=pytest.mark.slow)])
 def test_a_calm_guest_has_more_available_than_kubevirts_alerts_ask_for(seconds, demand, spare):
     """KubeVirtVMGuestMemoryPressure: less than 5 % of the guest's memory; AvailableLow: less than 3 % for half an hour.
 
@@ -173,19 +174,21 @@ def test_a_guest_that_reports_its_free_pages_is_not_blamed_for_what_the_host_had
     assert Reason.NOT_RETURNED not in {*world.notices(), world.reason("web")}
 
 
-def test_a_shrink_goes_no_further_where_its_guest_would_have_to_swap():
+@pytest.mark.parametrize("seconds", [150, pytest.param(600, marks=pytest.mark.slow)])
+def test_a_shrink_goes_no_further_where_its_guest_would_have_to_swap(seconds):
     """A node's swap (wasp, NodeSwap) is the net below the balloon; a guest's own swapping would look like its need."""
     web = launched("web", 1500, 4096)
     world = node(web, policies=[GENERAL])
     least = web.actual
-    for _ in range(300):
+    for _ in range(seconds):
         world.tick()
         least = min(least, web.actual)
     assert least >= 1500
 
 
 @pytest.mark.parametrize("request_", [1024, 2048, 3072])
-def test_a_guest_keeps_its_pods_request_less_what_kubevirt_adds(request_):
+@pytest.mark.parametrize("seconds", [120, pytest.param(400, marks=pytest.mark.slow)])
+def test_a_guest_keeps_its_pods_request_less_what_kubevirt_adds(seconds, request_):
     web = launched("web", 200, 4096, request=request_)
-    node(web, policies=[GENERAL]).tick(240)
+    node(web, policies=[GENERAL]).tick(seconds)
     assert web.actual == request_

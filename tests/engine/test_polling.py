@@ -18,13 +18,14 @@ def test_a_calm_guest_is_looked_at_ever_more_rarely():
     assert late <= early / 4
 
 
-def test_a_guest_whose_memory_others_took_is_calm_but_watched():
+@pytest.mark.parametrize("seconds", [120, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_guest_whose_memory_others_took_is_calm_but_watched(seconds):
     world = node(
         ScriptedGuest("donor", 100, 2000, maximum=8192),
         ScriptedGuest("busy", 900, 1000),
         policies=[policy(spare="Share", monitoring={"maximumIntervalSeconds": 60})],
         host_mib=3200,
-    ).tick(300)
+    ).tick(seconds)
     for demand in (1400, 1900, 2300):
         world.guests["busy"].demand = demand
         world.tick(60)
@@ -34,8 +35,9 @@ def test_a_guest_whose_memory_others_took_is_calm_but_watched():
 
 
 @pytest.mark.parametrize(("sign", "a_second"), [("swap_in", 2e5), ("major_faults", 50.0)])
-def test_a_guest_that_was_short_whenever_nobody_looked_is_unstable(sign, a_second):
-    world = node(ScriptedGuest("guest", 200, 1000), policies=[PATIENT]).tick(300)
+@pytest.mark.parametrize("seconds", [120, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_guest_that_was_short_whenever_nobody_looked_is_unstable(sign, a_second, seconds):
+    world = node(ScriptedGuest("guest", 200, 1000), policies=[PATIENT]).tick(seconds)
     assert world.domain("guest")["stable"]
     for second in range(120):
         world.guests["guest"].statistics = {sign: a_second * second}
@@ -44,9 +46,10 @@ def test_a_guest_that_was_short_whenever_nobody_looked_is_unstable(sign, a_secon
     assert len([when for when, _ in world.looks if when > world.now - 30]) >= 15
 
 
-def test_a_guest_that_reads_back_a_little_is_calm():
+@pytest.mark.parametrize("seconds", [120, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_guest_that_reads_back_a_little_is_calm(seconds):
     def looks(swapped_in, faults):
-        world = node(ScriptedGuest("guest", 630, 1000), policies=[PATIENT]).tick(300)
+        world = node(ScriptedGuest("guest", 630, 1000), policies=[PATIENT]).tick(seconds)
         for second in range(120):
             world.guests["guest"].statistics = {"swap_in": swapped_in * second, "major_faults": faults * second}
             world.tick()
@@ -106,7 +109,8 @@ def test_looks_that_fall_due_together_are_one():
     assert len({when for when, _ in world.looks}) * 10 == len(world.looks)
 
 
-def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
+@pytest.mark.parametrize("seconds", [200, pytest.param(600, marks=pytest.mark.slow)])
+def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move(seconds):
     """Moves fade within the window of the policy."""
     forgetful = policy(
         monitoring={"maximumIntervalSeconds": 60},
@@ -118,7 +122,7 @@ def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move():
         world.tick()
     assert len(world.moves()) > 5
     assert not world.domain("guest")["stable"]
-    world.tick(200)
+    world.tick(seconds)
     assert world.domain("guest")["stable"]
 
 

@@ -1,5 +1,8 @@
 """What a move and a look have to be worth: parts of a second of the mean demand of those that are acted on."""
 
+from copy import deepcopy
+from functools import cache
+
 import numpy as np
 import pytest
 from scripted_node import MIB, ScriptedGuest, ScriptedNode, default_policy, node
@@ -10,6 +13,7 @@ from controller.engine.reasons import Reason
 MEAN = 300 * MIB
 
 
+@cache
 def calm() -> ScriptedNode:
     """Two guests that need 500 and 100 MiB, and one that nobody may touch, seen for twenty minutes."""
     guests = [
@@ -26,7 +30,7 @@ def test_a_move_costs_three_tenths_of_a_second_of_the_mean_demand() -> None:
 
 
 def test_a_look_costs_a_thousandth_of_a_second_of_the_mean_demand() -> None:
-    world = calm()
+    world = deepcopy(calm())
     while not (world.state.observation.fresh[0] and world.state.polling.interval[0] > 2):
         world.tick()
     state = world.state

@@ -35,8 +35,9 @@ class TestStuck:
         world.tick(5)
         assert guest.actual < 1000
 
-    def test_a_stuck_balloon_is_tried_again_ever_more_rarely(self):
-        world = node(ScriptedGuest("stiff", 200, 2000, stuck=True)).tick(400)
+    @pytest.mark.parametrize("seconds", [200, pytest.param(400, marks=pytest.mark.slow)])
+    def test_a_stuck_balloon_is_tried_again_ever_more_rarely(self, seconds):
+        world = node(ScriptedGuest("stiff", 200, 2000, stuck=True)).tick(seconds)
         assert 2 <= len(world.moves()) <= 6
 
 

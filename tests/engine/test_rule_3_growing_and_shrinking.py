@@ -167,10 +167,11 @@ class TestInNeed:
 
 
 class TestAhead:
-    def test_a_slow_ramp_is_grown_ahead_of_pressure_although_the_threshold_is_as_large_as_the_headroom(self):
+    @pytest.mark.parametrize("seconds", [250, pytest.param(600, marks=pytest.mark.slow)])
+    def test_a_slow_ramp_is_grown_ahead_of_pressure_although_the_threshold_is_as_large_as_the_headroom(self, seconds):
         world = node(ScriptedGuest("ramp", 500, 1000), policies=[policy(threshold={"percent": 10})]).tick(60)
         settled = len(world.actions())
-        for _ in range(600):
+        for _ in range(seconds):
             world.guests["ramp"].demand += 0.5
             world.tick()
         grows = world.actions()[settled:]

@@ -44,7 +44,8 @@ def test_looks_and_balloon_events_of_virtio_mem_tell_the_same_size():
     assert world.tick(120).domain("g")["allocation"] == 300 * MIB
 
 
-def test_virtio_mem_that_is_plugged_in_while_the_guest_runs_counts_at_once():
+@pytest.mark.parametrize("seconds", [100, pytest.param(300, marks=pytest.mark.slow)])
+def test_virtio_mem_that_is_plugged_in_while_the_guest_runs_counts_at_once(seconds):
     each_second = default_policy(monitoring={"maximumIntervalSeconds": 1})
     world = ScriptedNode(
         [ScriptedGuest("g", 100, 400, maximum=512), ScriptedGuest("other", 100, 400)], [each_second], 8192
@@ -57,7 +58,7 @@ def test_virtio_mem_that_is_plugged_in_while_the_guest_runs_counts_at_once():
     world.tick(2)
     assert world.reason("g") is Reason.MEMORY_DEVICES
     assert world.shown()["budget"] == budget - 1024 * MIB
-    world.tick(300)
+    world.tick(seconds)
     assert len(world.actions("g")) == orders
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from forecast_data import CALM_ROWS, FIELDS, MODELS, ORDERLESS, WILD_ROWS, Row, line_of, points, row_of
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.forecast.bound import scale, upper
@@ -11,10 +11,6 @@ from controller.forecast.model import Line, Model, Points
 
 every_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
 every_orderless_model = pytest.mark.parametrize("model", ORDERLESS, ids=lambda model: type(model).__name__)
-
-
-some_examples = settings(max_examples=25)
-"""Of each model; together they have more than enough."""
 
 
 def spread_of_values(row: Row) -> float:
@@ -74,7 +70,6 @@ def test_a_huge_level_hides_no_small_scatter(model: Model) -> None:
 
 
 @every_model
-@some_examples
 @given(batch=st.lists(WILD_ROWS, max_size=4))
 def test_every_number_is_finite_and_in_range_whatever_the_points(model: Model, batch: list[Row]) -> None:
     line = model.fit(points(*batch))
@@ -88,7 +83,6 @@ def test_every_number_is_finite_and_in_range_whatever_the_points(model: Model, b
 
 
 @every_model
-@some_examples
 @given(batch=st.lists(WILD_ROWS, min_size=2, max_size=4))
 def test_domains_do_not_touch_each_other(model: Model, batch: list[Row]) -> None:
     together = model.fit(points(*batch))
@@ -98,7 +92,6 @@ def test_domains_do_not_touch_each_other(model: Model, batch: list[Row]) -> None
 
 
 @every_model
-@some_examples
 @given(row=CALM_ROWS, factor=st.sampled_from([0.5, 3.0, 1000.0]), shift=st.integers(0, 2**40))
 def test_scaled_and_shifted_demand_scales_and_shifts_the_forecast(
     model: Model, row: Row, factor: float, shift: int
@@ -116,7 +109,6 @@ def test_scaled_and_shifted_demand_scales_and_shifts_the_forecast(
 
 
 @every_model
-@some_examples
 @given(row=CALM_ROWS, later=st.floats(0, 3600))
 def test_the_forecast_of_a_moment_does_not_depend_on_when_it_is_made(model: Model, row: Row, later: float) -> None:
     line = model.fit(points(row))
@@ -131,7 +123,6 @@ def test_the_forecast_of_a_moment_does_not_depend_on_when_it_is_made(model: Mode
 
 
 @every_orderless_model
-@some_examples
 @given(
     values=st.lists(st.integers(0, 2**40).map(float), min_size=12, max_size=12),
     order=st.permutations(range(12)),

@@ -24,7 +24,7 @@ from controller.host.domain_xml import describe
 from controller.host.look import STATISTICS, read, to_samples
 from controller.replay import trace
 
-EXAMPLES = int(os.environ.get("BALLAST_FUZZ_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("BALLAST_FUZZ_EXAMPLES", settings().max_examples))
 PATIENCE_S = 5.0
 """Of a processor for one text; the longest legal ones take a tenth of it."""
 MEMORY = 128 * 2**20
@@ -129,7 +129,7 @@ def test_replies_of_libvirt_become_columns_of_numbers(given_replies):
 
 def test_a_trace_that_is_one_endless_line_is_refused_before_it_fills_the_memory(tmp_path):
     file = tmp_path / "bomb.csv.gz"
-    with gzip.open(file, "wb") as out:
+    with gzip.open(file, "wb", compresslevel=1) as out:
         for _ in range(2**8):
             out.write(b"a" * 2**20)
     with modestly(), pytest.raises(trace.TraceError, match="line 1 is longer than"):

@@ -227,8 +227,9 @@ def test_labels_up_to_what_a_selector_can_ask_for_are_taken():
         domain(f"<memballoon model='virtio'><stats period='{'1' * 5000}'/></memballoon>"),
         domain(BALLOON + f"<memory model='{MEGA}'/>"),
         "<domain>" + "<a>" * 200_000,
+        pytest.param("<domain>" + "<a>" * 500_000, marks=pytest.mark.slow),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_what_is_said_of_xml_is_short_and_nothing_of_it_raises(xml):
     description = described(xml)

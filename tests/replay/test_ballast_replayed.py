@@ -100,17 +100,19 @@ def test_domains_come_and_go():
     assert set(result.record.look_rows[result.record.look_times >= 120].tolist()) == {0}
 
 
-def test_nothing_shrinks_while_statistics_are_missing():
-    times = np.concatenate([np.arange(20.0), np.arange(1500.0, 1520.0)])
+@pytest.mark.parametrize("until", [1500.0, pytest.param(4000.0, marks=pytest.mark.slow)])
+def test_nothing_shrinks_while_statistics_are_missing(until):
+    times = np.concatenate([np.arange(20.0), np.arange(until, until + 20)])
     gap = Series(times, np.full(40, 100.0), np.full(40, 2000.0))
 
     result = replay(Trace(("a",), (gap,)), ReplayedBallast(policy()), 2000)
 
-    assert not [time for time in result.record.times[0].tolist() if 60 < time < 1500]
+    assert not [time for time in result.record.times[0].tolist() if 60 < time < until]
 
 
-def test_the_same_replay_gives_the_same_record():
-    values = np.random.default_rng(3).integers(0, 1500, (2, 100)).astype(float).tolist()
+@pytest.mark.parametrize("samples", [100, pytest.param(300, marks=pytest.mark.slow)])
+def test_the_same_replay_gives_the_same_record(samples):
+    values = np.random.default_rng(3).integers(0, 1500, (2, samples)).astype(float).tolist()
     demand = trace(step=2, maximum=2048, a=values[0], b=values[1])
 
     first, second = (replay(demand, ReplayedBallast(policy()), 2500).record for _ in range(2))

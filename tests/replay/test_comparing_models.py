@@ -34,17 +34,19 @@ def test_constant_demand_is_forecast_without_error_and_with_few_looks() -> None:
     assert flat.reallocations_per_domain_hour == 0
 
 
+@pytest.mark.parametrize("samples", [300, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("one_processor")
-def test_a_policy_for_some_domains_is_compared_on_all_of_a_trace() -> None:
+def test_a_policy_for_some_domains_is_compared_on_all_of_a_trace(samples: int) -> None:
     selecting = {"domainSelector": {"names": ["other"]}, "selectors": {"all": True}}
     some = DEFAULTS.model_copy(update={"spec": Spec.model_validate(selecting)})
-    demand = trace(a=[500.0] * 300)
+    demand = trace(a=[500.0] * samples)
     assert qualities(demand, "OLS", policy=some) == qualities(demand, "OLS")
 
 
+@pytest.mark.parametrize("samples", [120, pytest.param(240, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("one_processor")
-def test_the_last_value_errs_by_what_a_ramp_rises_from_look_to_look() -> None:
-    ramp = trace(step=60, maximum=1e5, a=[100.0 + 10 * k for k in range(120)])
+def test_the_last_value_errs_by_what_a_ramp_rises_from_look_to_look(samples: int) -> None:
+    ramp = trace(step=60, maximum=1e5, a=[100.0 + 10 * k for k in range(samples)])
     found = qualities(ramp, "LastValue", "OLS", policy=EVERY_MINUTE)
 
     assert found["LastValue"].mae.value == pytest.approx(10)
@@ -53,9 +55,10 @@ def test_the_last_value_errs_by_what_a_ramp_rises_from_look_to_look() -> None:
     assert found["LastValue"].mae_ratio.value == 1
 
 
+@pytest.mark.parametrize("samples", [80, pytest.param(150, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("one_processor")
-def test_intervals_hold_their_value_and_come_out_the_same_each_time() -> None:
-    demand = np.random.default_rng(1).uniform(100, 900, 80).tolist()
+def test_intervals_hold_their_value_and_come_out_the_same_each_time(samples: int) -> None:
+    demand = np.random.default_rng(1).uniform(100, 900, samples).tolist()
     first, again = (compare(trace(step=60, a=demand), DEFAULTS, ("LastValue", "Ridge")) for _ in range(2))
 
     assert first == again
@@ -75,18 +78,19 @@ def test_a_ratio_to_a_last_value_that_never_errs_has_an_infinite_end() -> None:
     assert ratio.low <= ratio.value < ratio.high == np.inf
 
 
+@pytest.mark.parametrize("samples", [300, pytest.param(600, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("one_processor")
-def test_restless_demand_is_looked_at_more_often() -> None:
-    calm, restless = [500.0] * 3000, (np.random.default_rng(2).uniform(100, 900, 300)).tolist()
+def test_restless_demand_is_looked_at_more_often(samples: int) -> None:
+    calm, restless = [500.0] * 3000, (np.random.default_rng(2).uniform(100, 900, samples)).tolist()
     looks = [qualities(trace(a=each), "LastValue")["LastValue"].looks_per_domain_hour for each in (calm, restless)]
 
     assert looks[1] > 5 * looks[0]
 
 
+@pytest.mark.parametrize("night", [14400.0, pytest.param(86400.0, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("one_processor")
-def test_a_look_that_would_bring_nothing_new_waits_for_the_next_sample() -> None:
+def test_a_look_that_would_bring_nothing_new_waits_for_the_next_sample(night: float) -> None:
     whole = trace(step=60, a=[500.0] * 120)
-    night = 14400.0
     (series,) = whole.series
     later = replace(series, times=series.times + night * (series.times > 3_600))
 
@@ -106,9 +110,10 @@ def lasting(*parts: tuple[float, float], start: float = 0.0) -> Trace:
     return Trace(tuple(f"guest-{k}" for k in range(len(parts))), tuple(series))
 
 
+@pytest.mark.parametrize("factor", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("one_processor")
-def test_when_a_trace_was_recorded_makes_no_difference() -> None:
-    parts = ((0, 1000), (200.123, 400), (400, 800), (600, 605))
+def test_when_a_trace_was_recorded_makes_no_difference(factor: int) -> None:
+    parts = [(factor * first, factor * last) for first, last in ((0, 1000), (200.123, 400), (400, 800), (600, 605))]
     at_zero, lately = (compare(lasting(*parts, start=each), DEFAULTS, ("LastValue", "OLS")) for each in (0.0, 1.7e9))
 
     assert lately == at_zero

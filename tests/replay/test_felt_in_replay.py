@@ -13,9 +13,6 @@ from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
 
 CALM = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 60}
-RISE_S = 240
-"""When a guest that has been calm since the beginning needs three times as much."""
-DEMAND = trace(riser=[200.0] * RISE_S + [600.0] * 100, idle=[100.0] * (RISE_S + 100), maximum=2000)
 
 
 def policy(**spec):
@@ -29,9 +26,16 @@ def policy(**spec):
     )
 
 
+@pytest.fixture(params=[240, pytest.param(400, marks=pytest.mark.slow)])
+def rise(request):
+    """The second at which a guest that has been calm since the beginning needs three times as much."""
+    return request.param
+
+
 @cache
-def replayed(*, feels: bool, reporting: bool = True):
-    return replay(DEMAND, ReplayedBallast(policy(), feels=feels), 1500, free_page_reporting=reporting)
+def replayed(rise, *, feels: bool, reporting: bool = True):
+    demand = trace(riser=[200.0] * rise + [600.0] * 100, idle=[100.0] * (rise + 100), maximum=2000)
+    return replay(demand, ReplayedBallast(policy(), feels=feels), 1500, free_page_reporting=reporting)
 
 
 def looks_after(result, time, seconds):
@@ -40,38 +44,38 @@ def looks_after(result, time, seconds):
     return [float(at) for at in found if time < at <= time + seconds]
 
 
-def answered(result):
+def answered(result, rise):
     """Seconds after the rise until the guest has what it needs."""
     times, sizes = result.record.times[0], result.record.allocations[0]
-    return next(float(at) for at, size in zip(times, sizes, strict=True) if at > RISE_S and size >= 600) - RISE_S
+    return next(float(at) for at, size in zip(times, sizes, strict=True) if at > rise and size >= 600) - rise
 
 
-def test_a_guest_that_is_felt_to_grow_is_looked_at_a_moment_later():
-    assert looks_after(replayed(feels=True), RISE_S, 0.2) == [pytest.approx(RISE_S + 0.15)]
-    assert looks_after(replayed(feels=False), RISE_S, 0.2) == []
+def test_a_guest_that_is_felt_to_grow_is_looked_at_a_moment_later(rise):
+    assert looks_after(replayed(rise, feels=True), rise, 0.2) == [pytest.approx(rise + 0.15)]
+    assert looks_after(replayed(rise, feels=False), rise, 0.2) == []
 
 
-def test_a_calm_guest_that_rises_has_its_memory_within_two_seconds():
-    assert answered(replayed(feels=True)) < 2.0
+def test_a_calm_guest_that_rises_has_its_memory_within_two_seconds(rise):
+    assert answered(replayed(rise, feels=True), rise) < 2.0
 
 
-def test_fewer_looks_do_less_harm_where_guests_report_free_pages():
-    felt, unfelt = (replayed(feels=each).figures for each in (True, False))
+def test_fewer_looks_do_less_harm_where_guests_report_free_pages(rise):
+    felt, unfelt = (replayed(rise, feels=each).figures for each in (True, False))
     assert felt.shortfall < unfelt.shortfall
     assert felt.looks_per_domain_hour < unfelt.looks_per_domain_hour
 
 
-def test_growth_that_was_recorded_is_felt_though_demand_stays():
+def test_growth_that_was_recorded_is_felt_though_demand_stays(rise):
     """The guest reads files that are new to it, or QEMU needs memory for itself."""
-    times = np.arange(RISE_S + 100.0)
-    resident = np.where(times < RISE_S, 300.0, 420.0)
+    times = np.arange(rise + 100.0)
+    resident = np.where(times < rise, 300.0, 420.0)
     demand = Trace(("reader",), (Series(times, np.full(len(times), 200.0), np.full(len(times), 2000.0), resident),))
     read = replay(demand, ReplayedBallast(policy(spare="Share"), feels=True), 1500)
-    assert looks_after(read, RISE_S, 0.2) == [pytest.approx(RISE_S + 0.15)]
+    assert looks_after(read, rise, 0.2) == [pytest.approx(rise + 0.15)]
 
 
-def test_what_is_not_felt_decides_as_before():
-    assert replayed(feels=False).figures == replayed(feels=False, reporting=False).figures
+def test_what_is_not_felt_decides_as_before(rise):
+    assert replayed(rise, feels=False).figures == replayed(rise, feels=False, reporting=False).figures
 
 
 def test_controllers_that_feel_have_names():

@@ -244,6 +244,6 @@ def test_every_peer_replays_alike_twice(name):
     [("static", 0), ("mom", 720), ("proxmox", 360), ("pi", 720), ("vpa", 60), ("virtui", 1800), ("clairvoyant", 0)],
 )
 def test_peers_look_at_their_own_interval(name, looks):
-    demand = trace(step=1, a=[100.0] * 3601)
+    demand = trace(step=1, a=[100.0] * 1801)
 
     assert replay(demand, PEERS[name](), 4000).figures.looks_per_domain_hour == looks

@@ -127,7 +127,9 @@ def test_a_search_finds_the_size_from_which_replays_harm_little_and_announces_it
 
 
 @pytest.mark.parametrize("name", ["static", "max", "mom", "proxmox", "qmemman", "probe", "virtui", "clairvoyant"])
-@pytest.mark.parametrize("host", [700.0, 1200.0, 1500.0, 2500.0])
+@pytest.mark.parametrize(
+    "host", [700.0, 1500.0, *(pytest.param(each, marks=pytest.mark.slow) for each in (1200.0, 2500.0))]
+)
 @pytest.mark.parametrize("autodeflate", [False, True])
 def test_a_replay_that_ends_early_says_what_the_whole_one_says(name: str, host: float, autodeflate: bool) -> None:
     demand = trace(
