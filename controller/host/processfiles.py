@@ -62,6 +62,14 @@ class ProcessFiles(ABC):
         """By key, in the order of `watch`."""
         self._facts: Sequence[DomainFacts] = ()
         self._search_at = np.inf
+        self._troubles: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def troubles(self) -> tuple[tuple[str, str], ...]:
+        """Names of the domains without a file, and why there is none."""
+        if self._troubles is None:
+            self._troubles = tuple((each.facts.name, each.trouble) for each in self.entries.values() if each.trouble)
+        return self._troubles
 
     @abstractmethod
     def open(self, folder: int) -> int:
@@ -83,6 +91,7 @@ class ProcessFiles(ABC):
     def lose(self, entry: ProcessFile, trouble: str) -> None:
         """Its file fails: the process has most likely ended. It is searched for again."""
         entry.release(trouble)
+        self._troubles = None
         self._search_at = min(self._search_at, self._monotonic() + RETRY_S)
 
     def close(self) -> None:
@@ -107,7 +116,7 @@ class ProcessFiles(ABC):
     def _search(self) -> None:
         """Find the processes whose files are not open yet, and open these."""
         missing = [each for each in self.entries.values() if each.descriptor < 0 and self._wanted(each)]
-        self._search_at = np.inf
+        self._search_at, self._troubles = np.inf, None
         if not missing:
             return
         found = find(self._proc, {each.facts.uuid: each.facts.name for each in missing}, self._pid_files)

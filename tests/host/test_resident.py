@@ -24,7 +24,8 @@ class TimedResident:
         self.resident = Resident(proc.path, proc.pid_files, lambda: self.now)
 
     def troubles(self) -> dict[str, str]:
-        return {key: each.trouble for key, each in self.resident.entries.items() if each.trouble}
+        known = {each.facts.name: key for key, each in self.resident.entries.items()}
+        return {known[name]: trouble for name, trouble in self.resident.troubles}
 
     def read(self, *domains: object) -> list[float]:
         """MiB, -1 where unknown. The same domains count as the same inventory."""
@@ -57,6 +58,15 @@ def test_a_growing_qemu_is_read_anew(proc, watch):
     watch.read(facts("a"))
     proc.hold(7, 220)
     assert watch.read(facts("a")) == [220]
+
+
+def test_while_nothing_has_changed_the_answer_is_the_same_object(proc, watch):
+    proc.start("a", 7, 100)
+    watch.read(facts("a"))
+    before = watch.resident.read()
+    assert watch.resident.read() is before
+    proc.hold(7, 101)
+    assert watch.resident.read() is not before
 
 
 def test_programs_and_files_are_no_guest_memory(proc, watch):
@@ -143,6 +153,7 @@ def test_a_process_that_can_be_read_no_more_is_searched_for_again(proc, watch):
     for pid in (7, 8):
         proc.end(pid)
         assert watch.read(*domains)[pid - 7] == -1
+        assert len(watch.troubles()) == pid - 6
         watch.now += 5
     proc.start("a", 9, 200)
     proc.start("b", 10, 300)
