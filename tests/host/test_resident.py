@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from fake_proc import MIB, FakeProc, facts, uuid_of
 
-from controller.host.processfiles import RETRY_S, allow_descriptors
+from controller.host import processfiles
+from controller.host.processfiles import LONGEST_S, RETRY_S, allow_descriptors
 from controller.host.resident import NOT_RESIDENT, Resident
 
 
@@ -212,6 +213,26 @@ def test_a_process_that_comes_late_is_found_later(proc, watch):
     watch.now += 0.1
     assert watch.read(domain) == [100]
     assert watch.troubles() == {}
+
+
+def test_a_process_that_is_not_to_be_found_is_searched_for_ever_less_often_until_domains_change(watch, monkeypatch):
+    searches = []
+    monkeypatch.setattr(
+        processfiles, "find", lambda _proc, names, _files: searches.append(watch.now) or dict.fromkeys(names, ())
+    )
+
+    def until(end: float) -> list[float]:
+        searches.clear()
+        while watch.now < end:
+            watch.now += 1.0
+            watch.read(*domains)
+        return list(searches)
+
+    domains = (facts("a"),)
+    watch.read(*domains)
+    assert until(480.0) == [RETRY_S, 30.0, 70.0, 150.0, 150.0 + LONGEST_S, 150.0 + 2 * LONGEST_S]
+    domains = facts("a"), facts("b")
+    assert until(500.0) == [481.0, 481.0 + RETRY_S]
 
 
 def test_a_hidden_process_is_said_to_be_hidden(proc, watch):
