@@ -25,30 +25,39 @@ class MachineNote(NamedTuple):
     """It is not what Ballast has done, but what keeps it from doing so."""
 
 
+HOLD_S = 60.0
+"""What keeps Ballast from its work is told when it has lasted so long: guests boot, and busy hosts answer late."""
+
+
 def machine_notes(latest: StatusSnapshot) -> Iterator[MachineNote]:
-    """One a domain at most. What Observe proposes is done by nobody, and so is no news."""
+    """One at most of each domain that a policy owns. What Observe proposes is done by nobody, and so is no news."""
+    inventory = latest.state.inventory
     for key, records in latest.decision_history.entries.items():
-        newest = next((each for each in reversed(records) if _is_news(each)), None)
-        if newest is not None and key in latest.state.inventory.index:
-            text = _text(latest, key, newest)
+        row = inventory.index.get(key, -1)
+        if row < 0 or inventory.policy[row] < 0:
+            continue
+        reason = latest.state.reason[row]
+        newest = next((each for each in reversed(records) if _is_news(each, reason, latest.at)), None)
+        if newest is not None:
+            text = _text(latest, row, newest)
             yield MachineNote(key, newest.at, str(newest.reason), text, newest.outcome is not DecisionOutcome.DONE)
 
 
-def _is_news(record: DecisionRecord) -> bool:
+def _is_news(record: DecisionRecord, reason: int, now: float) -> bool:
+    """`reason`: of the last decision about the domain."""
     if record.outcome is DecisionOutcome.NOTED:
-        return record.reason in WARNINGS or record.reason is Reason.AT_MAXIMUM
+        matters = record.reason in WARNINGS or record.reason is Reason.AT_MAXIMUM
+        return matters and record.reason == reason and now - record.at >= HOLD_S
     return record.outcome is not DecisionOutcome.PROPOSED
 
 
-def _text(latest: StatusSnapshot, key: str, record: DecisionRecord) -> str:
+def _text(latest: StatusSnapshot, row: int, record: DecisionRecord) -> str:
     inventory = latest.state.inventory
-    row = inventory.index[key]
     owner = int(inventory.policy[row])
-    policy, mode = (inventory.policies[owner], inventory.modes[owner]) if owner >= 0 else ("", None)
-    by = f" (MemoryPolicy {policy})" if policy else ""
+    by = f" (MemoryPolicy {inventory.policies[owner]})"
     if record.outcome is DecisionOutcome.NOTED:
-        wrong = latest.wishes_errors.get(key, "")
-        told = advice(str(record.reason), inventory.names[row], mode, wrong)
+        wrong = latest.wishes_errors.get(inventory.keys[row], "")
+        told = advice(str(record.reason), inventory.names[row], inventory.modes[owner], wrong)
         return f"{record.reason.text}{by}{': ' if told else ''}{told}"
     moved = f"{change(record.figures.allocation, record.figures.target)}: {record.reason.text}{by}"
     return f"libvirt refused {moved}: {record.error}" if record.error else moved

@@ -16,14 +16,22 @@ ALL = "{apiVersion: ballast.dev/v1alpha1, kind: MemoryPolicy, metadata: {name: a
 KEY = "u@shop/pod"
 
 
-def notes(*decisions: Decision, refused: dict[str, str] | None = None, wrong: str = "") -> list[MachineNote]:
-    """Of a domain that was decided about once a second, from 1 on."""
+def notes(
+    *decisions: Decision,
+    refused: dict[str, str] | None = None,
+    wrong: str = "",
+    reason: Reason = Reason.NONE,
+    now: float = 1000.0,
+    policies: str = ALL,
+) -> list[MachineNote]:
+    """Of a domain that was decided about once a second, from 1 on, and the last time because of `reason`."""
     facts = [DomainFacts(KEY, "u", "shop_web", 1, 512 * MIB, 512 * MIB)]
-    state = align(State.initial(), assign(facts, load(ALL, "test").policies, NodeIdentity("here")).inventory, 0.0)
+    state = align(State.initial(), assign(facts, load(policies, "test").policies, NodeIdentity("here")).inventory, 0.0)
+    state.reason[:] = reason
     history = DecisionHistory()
     for second, decision in enumerate(decisions, start=1):
         history = history.extended(state, decision, refused or {}, float(second))
-    latest = StatusSnapshot(9.0, state, (), (), True, decision_history=history, wishes_errors={KEY: wrong})
+    latest = StatusSnapshot(now, state, (), (), True, decision_history=history, wishes_errors={KEY: wrong})
     return list(machine_notes(latest))
 
 
@@ -35,6 +43,7 @@ def notice(reason: Reason) -> Decision:
     return Decision(notices=(Notice(KEY, "shop_web", reason),))
 
 
+WRONG = Reason.INVALID_WISHES
 SHRUNK = "512 MiB -> 256 MiB (-256 MiB): forecast demand needs less memory (MemoryPolicy all)"
 
 
@@ -53,13 +62,24 @@ def test_what_was_only_proposed_and_what_needs_nobody_is_no_news():
 
 
 def test_wishes_that_make_no_sense_are_told_with_what_is_wrong():
-    (note,) = notes(notice(Reason.INVALID_WISHES), wrong="ballast.dev/mode: 'on': write Off")
+    (note,) = notes(notice(WRONG), reason=WRONG, wrong="ballast.dev/mode: 'on': write Off")
     assert (note.reason, note.warning) == ("InvalidWishes", True)
     assert note.text.endswith(" (MemoryPolicy all): ballast.dev/mode: 'on': write Off")
 
 
+def test_a_problem_is_told_when_it_has_lasted_a_minute_and_lasts_yet():
+    assert notes(notice(WRONG), reason=WRONG, now=60.0) == []
+    assert len(notes(notice(WRONG), reason=WRONG, now=61.0)) == 1
+    assert notes(notice(WRONG)) == []
+    assert [note.text for note in notes(shrink(), notice(WRONG))] == [SHRUNK]
+
+
+def test_of_a_domain_without_a_policy_nothing_is_told():
+    assert notes(shrink(), policies="[]") == []
+
+
 def test_a_guest_that_may_have_no_more_is_told_what_to_do():
-    (note,) = notes(notice(Reason.AT_MAXIMUM))
+    (note,) = notes(notice(Reason.AT_MAXIMUM), reason=Reason.AT_MAXIMUM)
     assert note.text.endswith("(MemoryPolicy all): raise limits.maximum of its policy, or the memory of its definition")
 
 
