@@ -14,7 +14,8 @@ from controller.cluster.resources import EVENTS, Object
 APART_S = 30.0
 """Least seconds between two events of a node, whatever its machines do: a write in so long is what a cluster bears."""
 QUIET_S = 600.0
-"""Least seconds between two events about one machine: a restless one is moved every few seconds."""
+"""Least seconds between two changes of one machine that are told, and between two problems: a restless one is moved
+every few seconds."""
 
 Machines = Callable[[], Mapping[str, Object]]
 """By what follows `@` in a domain's key, `NAMESPACE/POD`: the object that is the machine to its owner."""
@@ -42,8 +43,8 @@ class MachineEvents:
         self._client = client
         self._node = node
         self._machines = machines
-        self._told: dict[str, tuple[float, float]] = {}
-        """By key, of what time the newest news was that was told, and when that was."""
+        self._told: dict[tuple[str, bool], tuple[float, float]] = {}
+        """By key, and whether it is a problem: of what time the newest news was that was told, and when that was."""
         self._not_before = float("-inf")
 
     def send(self, notes: Iterable[Note], now: float, wall: str) -> bool:
@@ -56,18 +57,18 @@ class MachineEvents:
             return False
         machines = self._machines()
         news = {note.key: note for note in notes if _place(note.key) in machines}
-        self._told = {key: told for key, told in self._told.items() if key in news}
+        self._told = {kind: told for kind, told in self._told.items() if kind[0] in news}
         waiting = [note for note in news.values() if self._is_due(note, now)]
         if not waiting:
             return False
         note = min(waiting, key=lambda each: (not each.warning, each.at))
-        self._told[note.key] = note.at, now
+        self._told[note.key, note.warning] = note.at, now
         self._not_before = now + APART_S
         self._create(note, machines[_place(note.key)], wall)
         return True
 
     def _is_due(self, note: Note, now: float) -> bool:
-        of, told_at = self._told.get(note.key, (float("-inf"), float("-inf")))
+        of, told_at = self._told.get((note.key, note.warning), (float("-inf"), float("-inf")))
         return note.at > of and now - told_at >= QUIET_S
 
     def _create(self, note: Note, machine: Object, wall: str) -> None:

@@ -84,6 +84,12 @@ def test_of_a_restless_machine_the_newest_is_told_now_and_then():
     assert events.created[-1]["note"] == "newest"
 
 
+def test_a_problem_does_not_wait_for_changes_to_be_told_again():
+    events = Events()
+    events.at(0.0, note(at=1.0))
+    assert events.at(APART_S, note(at=2.0, warning=True)) == ["web", "web"]
+
+
 def test_domains_that_are_in_no_pod_have_no_owner_to_tell():
     assert Events().at(0.0, MachineNote("u@qemu:///system", 1.0, "ForecastShrink", "less", False)) == []
 
