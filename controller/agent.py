@@ -22,6 +22,7 @@ from controller.engine.ownership import NodeIdentity
 from controller.loop.clock import WakeableClock
 from controller.loop.control import ControlLoop
 from controller.loop.ports import Host
+from controller.observe.machinenotes import machine_notes
 from controller.observe.statusstore import StatusStore, lost, short
 
 
@@ -62,14 +63,19 @@ class Agent:
         self.policies = ClusterPolicies(
             self._client, load, node, Cache(cache_dir, node.name), clock.wake, clock.monotonic
         )
+        tell = options.launchers
+        self._pods = None if tell is None else PodWatch(self._client, node.name, tell, clock.monotonic)
         self.reporter = Reporter(
-            self._client, node.name, self._report_input, clock.monotonic, label_node=options.label_node
+            self._client,
+            node.name,
+            self._report_input,
+            clock.monotonic,
+            label_node=options.label_node,
+            machines=None if self._pods is None else self._pods.machines,
         )
         self.status_store = StatusStore(node.name, clock.monotonic, self._published)
         self._turned = turned
         self.loop = ControlLoop(host, self.policies, clock, self.status_store, observe=options.observe)
-        tell = options.launchers
-        self._pods = None if tell is None else PodWatch(self._client, node.name, tell, clock.monotonic)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -104,4 +110,4 @@ class Agent:
         )
         conflicts = [remark.text for remark in ownership.remarks if remark.event == "conflict"]
         found = findings(latest.state, lost(latest.connections), conflicts, context.short)
-        return ReportInput(latest.state, context, found, self.policies.node.labels)
+        return ReportInput(latest.state, context, found, self.policies.node.labels, machine_notes(latest))

@@ -168,7 +168,7 @@ class Aggregator:
         self._failures[patch.identity] = problem
 
     def _report(self) -> None:
-        figures = self._cluster_cache.rollup.figures()
+        figures, rollouts = self._cluster_cache.rollup.figures(), self._cluster_cache.rollouts()
         there = self._cluster_cache.identities()
         self._failures = {policy: problem for policy, problem in self._failures.items() if policy in there}
         self._publish(
@@ -178,7 +178,7 @@ class Aggregator:
                 leading=self._leadership.leading,
                 leader=self._leadership.leader,
                 problems=(*self._troubles(), *self._failures.values()),
-                policies={name: _row(each) for name, each in figures.items()},
+                policies={name: _row(each, rollouts.get(name)) for name, each in figures.items()},
                 writes=self._writes,
                 failed_writes=self._failed_writes,
             )
@@ -188,7 +188,7 @@ class Aggregator:
         return datetime.fromtimestamp(self._clock.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _row(figures: PolicyCounts) -> dict[str, int]:
+def _row(figures: PolicyCounts, rollout_nodes: int | None) -> dict[str, int | None]:
     """Figures as they are shown: sizes in bytes."""
     row = figures._asdict()
-    return row | {"shortfall": row.pop("shortfall_mebibytes") * MEBIBYTE}
+    return row | {"shortfall": row.pop("shortfall_mebibytes") * MEBIBYTE, "rollout_nodes": rollout_nodes}

@@ -6,7 +6,8 @@ from typing import Any
 
 from controller.aggregation.decode import age_s, decode_labels, decode_policy, decode_state, written_at
 from controller.aggregation.identity import PolicyIdentity
-from controller.aggregation.rollup import Rollup
+from controller.aggregation.rollup import Policy, Rollup
+from controller.aggregation.status import enforcing_nodes
 from controller.aggregation.watchevents import (
     Deleted,
     Disconnected,
@@ -82,6 +83,15 @@ class ClusterCache:
         """Policies whose sums, or whose status in the API server, may have changed since the last call."""
         touched, self._touched = self._touched, set()
         return (self.rollup.take_changed() | touched) & self.rollup.policies()
+
+    def rollouts(self) -> dict[str, int]:
+        """By name of the policies under a rollout, how many nodes may enforce them now."""
+        return {policy.name: self._enforcing(policy) for policy in self.rollup.rollouts()}
+
+    def _enforcing(self, policy: Policy) -> int:
+        """What a status says of another generation counts for nothing, as for agents."""
+        status = self.stored[policy.name].status or {}
+        return len(enforcing_nodes(status)) if status.get("observedGeneration") == policy.generation else 0
 
     def _put(self, kind: str, raw: Raw, heard_at: float) -> None:
         metadata = raw["metadata"]

@@ -158,6 +158,10 @@ class Rollup:
         """The sums of every policy, by name."""
         return {name: rollup.figures for name, rollup in self._rollups.items()}
 
+    def rollouts(self) -> tuple[Policy, ...]:
+        """Policies that some of their nodes enforce at a time."""
+        return tuple(rollup.policy for rollup in self._rollups.values() if rollup.policy.rollout)
+
     def policies(self) -> frozenset[str]:
         """Names of all policies."""
         return frozenset(self._rollups)

@@ -44,7 +44,7 @@ def render(summary: PolicySummary, before: Status | None, now: str) -> dict[str,
     `before` is the present one; times in it stay while what they are about stays. `now` is an RFC 3339 time.
     """
     known = _read(before)
-    status = _status(summary, known, _named(before), now)
+    status = _status(summary, known, enforcing_nodes(before), now)
     rendered = _dump(status)
     while status.worst_nodes and _size(rendered) > STATUS_BYTES:
         status = status.model_copy(update={"worst_nodes": status.worst_nodes[:-1]})
@@ -111,9 +111,9 @@ def _status(summary: PolicySummary, known: PolicyStatus | None, named: Collectio
     )
 
 
-def _named(before: Status | None) -> Collection[str]:
-    """Who may enforce by the present status, also where the rest of it makes no sense, as to an older version."""
-    named = (before or {}).get("enforcingNodes")
+def enforcing_nodes(status: Status | None) -> Collection[str]:
+    """Who may enforce by a status, also where the rest of it makes no sense, as to an older version."""
+    named = (status or {}).get("enforcingNodes")
     return [each for each in named if isinstance(each, str)] if isinstance(named, list) else []
 
 

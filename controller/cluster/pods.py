@@ -1,6 +1,6 @@
 """What Ballast needs of a virt-launcher pod, as the API server tells it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,6 +26,8 @@ class Launcher:
     pod: Pod
     expected: bool
     """Its libvirt should answer: it has begun, and nobody has told it to end."""
+    machine: Object = field(default_factory=dict)
+    """What is the virtual machine to its owner, as an event refers to it: KubeVirt's object, or the pod itself."""
 
 
 class _PodPart(BaseModel):
@@ -100,7 +102,17 @@ def launcher(sound: Object, node_name: str) -> Launcher | None:
         limit=limit,
         qos=status.qosClass,
     )
-    return Launcher(pod, metadata.get("deletionTimestamp") is None and _runs(status))
+    return Launcher(pod, metadata.get("deletionTimestamp") is None and _runs(status), _machine(pod, metadata))
+
+
+def _machine(pod: Pod, metadata: Object) -> Object:
+    """The VirtualMachineInstance that owns the pod, where one does."""
+    itself = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "uid": pod.uid}
+    owners = metadata.get("ownerReferences")
+    known = (each for each in (owners if isinstance(owners, list) else ()) if isinstance(each, dict))
+    owner = next((each for each in known if each.get("kind") == "VirtualMachineInstance"), {})
+    referring = {part: owner.get(part) for part in itself}
+    return referring if all(isinstance(each, str) for each in referring.values()) else itself
 
 
 def _runs(status: _Status) -> bool:

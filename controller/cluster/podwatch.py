@@ -15,7 +15,7 @@ from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
 from controller.cluster.pods import Launcher, launcher
 from controller.cluster.reflector import Reflector
-from controller.cluster.resources import NAMESPACES, PODS, full_name
+from controller.cluster.resources import NAMESPACES, PODS, Object, full_name
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +61,10 @@ class PodWatch:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def machines(self) -> dict[str, Object]:
+        """By `NAMESPACE/POD`, what is the virtual machine to its owner."""
+        return {f"{each.pod.namespace}/{each.pod.name}": each.machine for each in self._told or ()}
 
     def missing(self) -> str:
         """Why there may be pods that are not known yet; empty once all are."""

@@ -1,13 +1,14 @@
 """Sends what the node reports: the newest state, on change or now and then, and events for people."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
 from controller.cluster.findings import Finding
+from controller.cluster.machineevents import MachineEvents, Machines, Note, machine_event_remedy
 from controller.cluster.nodeevents import NodeEvents, event_remedy
 from controller.cluster.report import Context, aged, report, settled, urgent
 from controller.cluster.resources import NODE_MEMORY_STATES, NODES, Object
@@ -47,6 +48,8 @@ class ReportInput(NamedTuple):
     found: list[Finding]
     labels: Mapping[str, str]
     """Of the Node, as they are now."""
+    notes: Iterable[Note] = ()
+    """What became of its machines of late."""
 
 
 class _SentReport(NamedTuple):
@@ -73,14 +76,19 @@ class Reporter:
         monotonic: Callable[[], float],
         *,
         label_node: bool,
+        machines: Machines | None = None,
     ) -> None:
-        """`report_input` gives the newest, or None while nothing is known; `label_node`: the Node gets SHORT_LABEL."""
+        """`report_input` gives the newest, or None while nothing is known; `label_node`: the Node gets SHORT_LABEL.
+        `machines` are told of in events of their own.
+        """
         self._label_node = label_node
         self._client = client
         self._node = node
         self._report_input = report_input
         self._monotonic = monotonic
         self._events = NodeEvents(client, node)
+        self._machine_events = None if machines is None else MachineEvents(client, node, machines)
+        self._machine_retry = Retry("writing events about virtual machines")
         self._state_retry = Retry("reporting the node's state")
         self._event_retry = Retry("writing events")
         self._label_retry = Retry("labelling the Node")
@@ -101,6 +109,7 @@ class Reporter:
             return SETTLED_S
         wait = self._tell_state(report_input, now)
         self._tell_events(report_input, now)
+        self._tell_machines(report_input, now)
         if self._label_node:
             self._tell_label(report_input, now)
         return min(wait, SETTLED_S)
@@ -177,6 +186,15 @@ class Reporter:
             self._not_before["events"] = now + pause
         else:
             self._event_retry.worked()
+
+    def _tell_machines(self, report_input: ReportInput, now: float) -> None:
+        if self._machine_events is None:
+            return
+        try:
+            if self._machine_events.send(report_input.notes, now, _wall("microseconds")):
+                self._machine_retry.worked()
+        except ApiError as error:
+            self._machine_retry.failed(error.reason, machine_event_remedy(error))
 
     def _tell_label(self, report_input: ReportInput, now: float) -> None:
         """Make it as it should be, whoever changed it; the watch of the Node soon tells that it is."""

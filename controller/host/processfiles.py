@@ -20,6 +20,8 @@ from controller.host.processes import PID_FILES, ProcessError, find, opened
 
 RETRY_S = 10.0
 """Until a process that was not found is searched for again: that reads the command line of every process."""
+LONGEST_S = 160.0
+"""The same after some searches in vain: with 2,000 processes on the host one takes 20 ms of a processor."""
 
 OTHER_DESCRIPTORS = 256
 """Files that the rest of Ballast may need open: libvirt, HTTP, policies."""
@@ -62,6 +64,15 @@ class ProcessFiles(ABC):
         """By key, in the order of `watch`."""
         self._facts: Sequence[DomainFacts] = ()
         self._search_at = np.inf
+        self._pause = RETRY_S
+        self._troubles: tuple[tuple[str, str], ...] | None = None
+
+    @property
+    def troubles(self) -> tuple[tuple[str, str], ...]:
+        """Names of the domains without a file, and why there is none."""
+        if self._troubles is None:
+            self._troubles = tuple((each.facts.name, each.trouble) for each in self.entries.values() if each.trouble)
+        return self._troubles
 
     @abstractmethod
     def open(self, folder: int) -> int:
@@ -74,7 +85,7 @@ class ProcessFiles(ABC):
     def watch(self, facts: Sequence[DomainFacts]) -> None:
         """The domains that there are now. A process that was not to be found is searched for again now and then."""
         if facts is not self._facts:
-            self._facts = facts
+            self._facts, self._pause = facts, RETRY_S
             self._follow(facts)
             self._search()
         elif self._monotonic() >= self._search_at:
@@ -83,6 +94,7 @@ class ProcessFiles(ABC):
     def lose(self, entry: ProcessFile, trouble: str) -> None:
         """Its file fails: the process has most likely ended. It is searched for again."""
         entry.release(trouble)
+        self._troubles = None
         self._search_at = min(self._search_at, self._monotonic() + RETRY_S)
 
     def close(self) -> None:
@@ -107,12 +119,15 @@ class ProcessFiles(ABC):
     def _search(self) -> None:
         """Find the processes whose files are not open yet, and open these."""
         missing = [each for each in self.entries.values() if each.descriptor < 0 and self._wanted(each)]
-        self._search_at = np.inf
+        self._search_at, self._troubles = np.inf, None
         if not missing:
             return
         found = find(self._proc, {each.facts.uuid: each.facts.name for each in missing}, self._pid_files)
         for each in missing:
             self._open(each, found[each.facts.uuid])
+        if any(each.descriptor < 0 and not each.hopeless for each in missing):
+            self._search_at = self._monotonic() + self._pause
+            self._pause = min(2 * self._pause, LONGEST_S)
 
     def _wanted(self, entry: ProcessFile) -> bool:
         """Whether its process is to be searched for."""
@@ -127,7 +142,7 @@ class ProcessFiles(ABC):
         except NeverError as error:
             entry.trouble, entry.hopeless = str(error), True
         except ProcessError as error:
-            self.lose(entry, str(error))
+            entry.trouble = str(error)
 
 
 def allow_descriptors(number: int) -> None:

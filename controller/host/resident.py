@@ -5,11 +5,15 @@ https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
 """
 
 import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from controller.engine.inventory import DomainFacts
+from controller.host.processes import PID_FILES
 from controller.host.processfiles import ProcessFile, ProcessFiles
 
 Floats = NDArray[np.float64]
@@ -25,6 +29,15 @@ NOT_RESIDENT = "its memory is not in QEMU's resident size: huge pages, or a conf
 class Resident(ProcessFiles):
     """For one thread."""
 
+    def __init__(
+        self, proc: Path, pid_files: Path = PID_FILES, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`proc` is the host's /proc, or a mount of it."""
+        super().__init__(proc, pid_files, monotonic)
+        self._of: Sequence[DomainFacts] = ()
+        self._readings: list[bytes] = []
+        self._sizes: Floats = np.empty(0)
+
     def open(self, folder: int) -> int:
         """Its statm."""
         return os.open("statm", os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
@@ -35,22 +48,35 @@ class Resident(ProcessFiles):
 
     def read(self) -> Floats:
         """(n,) bytes of guest memory, and QEMU's own, that are in the host's memory, in the order of `watch`; NaN where
-        they cannot be read.
+        they cannot be read. The same object while nothing has changed, as of guests at rest.
         """
-        pages = [self._pages(each) for each in self.entries.values()]
-        return np.array(pages, dtype=np.float64) * PAGE
+        readings = [self._reading(each) for each in self.entries.values()]
+        if readings != self._readings or self._facts is not self._of:
+            self._readings, self._of = readings, self._facts
+            pages = [self._pages(*each) for each in zip(self.entries.values(), readings, strict=True)]
+            self._sizes = np.array(pages, dtype=np.float64) * PAGE
+        return self._sizes
 
-    def _pages(self, entry: ProcessFile) -> float:
+    def _reading(self, entry: ProcessFile) -> bytes:
+        """Empty where there is none."""
+        if entry.descriptor < 0:
+            return b""
+        try:
+            return os.pread(entry.descriptor, LONGEST, 0)
+        except OSError as error:
+            self.lose(entry, f"its QEMU has ended, or cannot be read any more: {error.strerror}")
+            return b""
+
+    def _pages(self, entry: ProcessFile, reading: bytes) -> float:
         """Which column holds guest memory depends on how a file is mapped: both count. Of a guest in no file only
         memory that belongs to none does, and so not QEMU's programs.
         """
         if entry.descriptor < 0:
             return np.nan
         try:
-            fields = os.pread(entry.descriptor, LONGEST, 0).split()
-            resident, of_files = int(fields[1]), int(fields[2])
-        except (OSError, ValueError, IndexError) as error:
-            self.lose(entry, f"its QEMU has ended, or cannot be read any more: {getattr(error, 'strerror', error)}")
+            resident, of_files = map(int, reading.split()[1:3])
+        except ValueError as error:
+            self.lose(entry, f"its QEMU has ended, or cannot be read any more: {error}")
             return np.nan
         if resident == 0:
             self.lose(entry, "its QEMU has ended, and nobody has taken note of that: a zombie")

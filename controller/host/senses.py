@@ -123,6 +123,8 @@ class GrowthDetector:
         self._base = np.full(n, np.nan)
         """From which growth is counted that is to wake the loop; follows what is given back."""
         self._wakes = np.full(n, BURST)
+        self._at_rest = False
+        """Nothing has changed for `WINDOW_S`, and nobody has to wait for wakes."""
         self.at = -np.inf
         """Monotonic seconds of the last pass."""
         self._passes: list[tuple[float, Floats]] = []
@@ -143,10 +145,17 @@ class GrowthDetector:
         return made
 
     def take(self, resident: Floats, now: float) -> Bools:
-        """One pass. (n,) True for those that grew so much that they are to wake the loop."""
+        """One pass. (n,) True for those that grew so much that they are to wake the loop.
+
+        `resident` may be the same object as before while nothing has changed, which then costs next to nothing.
+        """
+        if self._at_rest and resident is self.resident:
+            self.at, self._passes = now, [(now, resident)]
+            return np.zeros(len(self.keys), dtype=np.bool_)
         self._wakes = np.minimum(self._wakes + REFILL * (now - self.at), BURST)
         self.at, self.resident = now, resident
         self._passes = [each for each in self._passes if each[0] >= now - WINDOW_S] + [(now, resident)]
+        self._at_rest = bool((self._wakes >= BURST).all()) and all(each is resident for _, each in self._passes)
         self._base = np.fmin(self._base, resident)
         enough = np.maximum(LEAST, LEAST_PART * resident)
         woke = self.allow(resident - self._base >= enough)
@@ -155,6 +164,9 @@ class GrowthDetector:
 
     def allow(self, wakes: Bools) -> Bools:
         """(n,) which of those that are to wake the loop may: each has so many wakes in a row, whatever the sense."""
+        if not np.count_nonzero(wakes):
+            return wakes
+        self._at_rest = False
         allowed = wakes & (self._wakes >= 1.0)
         self._wakes = self._wakes - allowed
         return np.asarray(allowed)
@@ -257,16 +269,17 @@ class Senses:
                 self._stalled.intersection_update(self._growth.keys)
             woke = self._growth.take(resident, self._clock())
             stalled = self._growth.allow(stalls & ~woke)
-            self._woke.update(self._growth.keys[row] for row in np.flatnonzero(woke).tolist())
-            self._stalled.update(self._growth.keys[row] for row in np.flatnonzero(stalled).tolist())
             self._tell(RESIDENT, self._resident)
             self._tell(PRESSURE, self._stalls)
-        if woke.any() or stalled.any():
-            self._wake()
+            if not np.count_nonzero(woke | stalled):
+                return
+            self._woke.update(self._growth.keys[row] for row in np.flatnonzero(woke).tolist())
+            self._stalled.update(self._growth.keys[row] for row in np.flatnonzero(stalled).tolist())
+        self._wake()
 
     def _tell(self, sense: str, followed: ProcessFiles) -> None:
         """Note of how many domains it tells, and log when others cannot be felt for another reason than before."""
-        troubles = tuple((each.facts.name, each.trouble) for each in followed.entries.values() if each.trouble)
+        troubles = followed.troubles
         before, self._told[sense] = self._told[sense], _SenseReport(len(followed.entries) - len(troubles), troubles)
         if troubles != before.troubles and {why for _, why in troubles} != {why for _, why in before.troubles}:
             LOG.info("sense %s: %s", sense, _summed(troubles) or "it tells of every domain")

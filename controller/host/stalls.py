@@ -43,7 +43,9 @@ class Stalls(ProcessFiles):
     def read(self) -> Bools:
         """(n,) whether each domain's QEMU has stalled since the last call, in the order of `watch`."""
         ready = dict(self._poll.poll(0))
-        return np.array([bool(ready) and self._stalled(key, ready) for key in self.entries], dtype=np.bool_)
+        if not ready:
+            return np.zeros(len(self.entries), dtype=np.bool_)
+        return np.array([self._stalled(key, ready) for key in self.entries], dtype=np.bool_)
 
     def refusal(self, _: DomainFacts) -> str:
         """That the host has no such cgroups."""

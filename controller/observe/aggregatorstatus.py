@@ -24,8 +24,8 @@ class AggregatorStatus:
     """Identity of the leader, as last seen; empty when nobody leads."""
     problems: tuple[str, ...] = ()
     """What keeps the aggregator from its work, one line each."""
-    policies: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Figures by policy; sizes in bytes."""
+    policies: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    """Figures by policy, None where there is none; sizes in bytes."""
     writes: int = 0
     """Statuses written since the start."""
     failed_writes: int = 0
@@ -95,6 +95,7 @@ _POLICY_GAUGES = {
     "unreadable_nodes": ("ballast_cluster_unreadable_nodes", "Nodes whose state cannot be read."),
     "pending_nodes": ("ballast_cluster_pending_nodes", "Nodes that have not yet applied the policy's generation."),
     "left_out_nodes": ("ballast_cluster_left_out_nodes", "Nodes whose state has no room for the policy."),
+    "rollout_nodes": ("ballast_cluster_rollout_nodes", "Nodes that may enforce the policy, under a rollout."),
     "domains": ("ballast_cluster_domains", "Domains the policy owns."),
     "stable_domains": ("ballast_cluster_stable_domains", "Domains the policy owns that are stable."),
     "conflicted_domains": (

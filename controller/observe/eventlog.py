@@ -31,7 +31,7 @@ class EventLog:
                 "reason": str(notice.reason),
                 "advice": advice,
             }
-            level = logging.WARNING if notice.reason in _WARNINGS else logging.INFO
+            level = logging.WARNING if notice.reason in WARNINGS else logging.INFO
             text = f"{notice.reason.text}: {advice}" if advice else notice.reason.text
             _log.log(level, "%s: %s [%s]", notice.name, text, notice.reason, extra={"fields": fields})
 
@@ -81,7 +81,7 @@ class EventLog:
             self._refused.pop(key, None)
 
 
-_WARNINGS = frozenset(
+WARNINGS = frozenset(
     {
         Reason.STUCK,
         Reason.INVALID_WISHES,

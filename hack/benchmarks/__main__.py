@@ -46,7 +46,7 @@ def main(parts: tuple[str, ...], json_file: Path | None) -> None:
       scrape       one scrape of /metrics at 1,000 domains
       memory       resident memory of the process
       reaction     from a step of demand in a real guest to the memory it needs (a quarter of an hour)
-      returned     resident memory of guests whose workloads have ended (three minutes)
+      returned     resident memory of guests whose workloads have ended (five minutes)
       connections  an agent with the libvirt of each of 110 pods (five minutes)
       idle         CPU of an agent with 50 stable domains (seven minutes)
       cluster      up to 1,000 agents on fake hosts and one real API server (half an hour)

@@ -12,7 +12,7 @@ from lab.daemons import until
 from lab.guest import Guest, GuestSpec
 
 PART = "returned"
-GUESTS = 6
+GUESTS = 10
 MAXIMUM_MIB = 256
 HELD_MIB = 140
 """What a workload held before it ended."""

@@ -13,6 +13,7 @@ from lab.command import run
 from releasing.source import ReleaseSource
 
 SCRIPTS = ("postinst", "prerm", "postrm")
+MONITORING = ("alerts.yaml", "runbooks.md", "dashboard.json")
 POLICY = Path("etc/ballast/policies/observe-everything.yaml")
 """It changes nothing."""
 OPTIONS = Path("etc/ballast/ballast.env")
@@ -52,6 +53,8 @@ def _lay_out(source: ReleaseSource, tree: Path) -> None:
         (tree / "usr/bin" / command).symlink_to(f"{virtualenv.PLACE}/bin/{command}")
     documents = tree / "usr/share/doc/ballast"
     shutil.copytree(manifests / "samples", documents / "examples")
+    for name in MONITORING:
+        _write(documents / "monitoring" / name, (manifests / "monitoring" / name).read_text())
     _write(documents / "copyright", (Path(__file__).parent / "debian" / "copyright").read_text())
     changes = (source.folder / "CHANGELOG.md").read_bytes()
     (documents / "changelog.gz").write_bytes(gzip.compress(changes, mtime=0))

@@ -249,6 +249,14 @@ def test_sizes_are_published_in_bytes(faked):
     assert faked.published[-1].policies["all"]["shortfall"] == 3 * 2**20
 
 
+def test_of_a_rollout_it_is_published_how_many_nodes_may_enforce_and_of_others_nothing(faked):
+    faked.list_all("all")
+    named = {"observedGeneration": 1, "enforcingNodes": ["a"]}
+    faked.on_event(Modified(POLICY, policy("few", status=named, mode="Enforce", rollout={"maximumNodes": 1})))
+    faked.turn()
+    assert {name: row["rollout_nodes"] for name, row in faked.published[-1].policies.items()} == {"all": None, "few": 1}
+
+
 def test_events_that_comes_faster_than_it_is_taken_in_waits_and_is_not_kept(faked):
     heard = threading.Semaphore(0)
 

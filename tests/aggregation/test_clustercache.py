@@ -49,6 +49,18 @@ def test_a_policy_is_remembered_with_what_stands_in_the_api_server():
     assert cluster_cache.take_changed() == {"all"}
 
 
+def test_a_rollout_has_as_many_nodes_as_its_status_names_for_the_present_generation():
+    cluster_cache = everything()
+    assert cluster_cache.rollouts() == {}
+    named = {"observedGeneration": 2, "enforcingNodes": ["a", "b"]}
+    spec = {"mode": "Enforce", "rollout": {"maximumNodes": 2}}
+    for generation, nodes in ((1, 0), (2, 2), (3, 0)):
+        cluster_cache.apply(Modified(POLICY, policy(generation=generation, status=named, **spec)), 1.0)
+        assert cluster_cache.rollouts() == {"all": nodes}
+    cluster_cache.apply(Modified(POLICY, policy(generation=3, **spec)), 1.0)
+    assert cluster_cache.rollouts() == {"all": 0}
+
+
 def test_what_a_list_does_not_name_is_gone():
     cluster_cache = everything()
     cluster_cache.apply(ListComplete(STATE, frozenset({"a"})), 1.0)

@@ -57,8 +57,12 @@ WEB = Pod(
 )
 
 
+ITSELF = {"apiVersion": "v1", "kind": "Pod", "name": "launcher-web", "uid": "uid-launcher-web"}
+OWNER = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": "web", "uid": "uid-web"}
+
+
 def test_a_pod_is_what_its_container_of_qemu_may_use_and_what_concerns_ballast():
-    assert launcher(pod(), "here") == Launcher(WEB, expected=True)
+    assert launcher(pod(), "here") == Launcher(WEB, expected=True, machine=ITSELF)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_a_pod_is_what_its_container_of_qemu_may_use_and_what_concerns_ballast()
     ],
 )
 def test_a_pod_that_begins_or_ends_need_not_answer(changes):
-    assert launcher(pod(**changes), "here") == Launcher(WEB, expected=False)
+    assert launcher(pod(**changes), "here") == Launcher(WEB, expected=False, machine=ITSELF)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +92,23 @@ def test_a_pod_that_begins_or_ends_need_not_answer(changes):
 )
 def test_a_pod_that_has_ended_or_is_elsewhere_is_none_of_ours(changes):
     assert launcher(pod(**changes), "here") is None
+
+
+@pytest.mark.parametrize(
+    ("owners", "machine"),
+    [
+        ([OWNER | {"controller": True}], OWNER),
+        ([{"kind": "Job"}, OWNER], OWNER),
+        ([OWNER | {"kind": "VirtualMachine"}], ITSELF),
+        ([OWNER | {"uid": None}], ITSELF),
+        ([OWNER | {"name": 7}], ITSELF),
+        (["x"], ITSELF),
+        (7, ITSELF),
+        (None, ITSELF),
+    ],
+)
+def test_the_machine_to_its_owner_is_what_owns_the_pod_if_that_is_kubevirts(owners, machine):
+    assert launcher(pod(metadata={"ownerReferences": owners}), "here").machine == machine
 
 
 @pytest.mark.parametrize(
@@ -187,6 +208,7 @@ def test_pods_are_told_once_they_and_the_namespaces_are_listed(watched):
 def test_a_node_without_virtual_machines_is_told_so(watched):
     watched.list()
     assert (watched.told, watched.missing()) == ([[]], "")
+    assert watched.watch.machines() == {}
 
 
 def test_pods_that_come_change_and_go_are_told_and_nothing_else_is(watched):
@@ -200,6 +222,7 @@ def test_pods_that_come_change_and_go_are_told_and_nothing_else_is(watched):
     assert watched.told[0] == ["launcher-web"]
     assert watched.told[1] == ["launcher-web", "launcher-db"]
     assert watched.told[-1] == ["launcher-db"]
+    assert watched.watch.machines() == {"prod/launcher-db": ITSELF | {"name": "launcher-db", "uid": "uid-launcher-db"}}
 
 
 def test_a_pod_that_has_ended_is_gone_before_it_is_deleted(watched):

@@ -41,6 +41,7 @@ from controller.engine.reasons import Reason
 from controller.engine.snapshot import HostReading
 from controller.engine.state import State
 from controller.engine.step import align
+from controller.observe.machinenotes import MachineNote
 
 MIB = 2**20
 AT = "2026-01-31T12:00:00Z"
@@ -310,6 +311,7 @@ class ManualReporter:
         self.state = state(["a", "b"], [policy("all", "*", mode="Enforce")])
         self.context = context(self.state)
         self.found: list[Finding] = []
+        self.notes: list[MachineNote] = []
         self.reporter = Reporter(self.api, "here", self._report_input, lambda: self.now, label_node=label_node)
 
     def after(self, seconds: float, step: float = 1.0) -> list[str]:
@@ -322,7 +324,7 @@ class ManualReporter:
         return [what for what, _ in self.api.written[before:]]
 
     def _report_input(self) -> ReportInput:
-        return ReportInput(self.state, self.context, self.found, self.labels)
+        return ReportInput(self.state, self.context, self.found, self.labels, self.notes)
 
 
 STATE = "apply nodememorystates/status"
@@ -564,6 +566,28 @@ def test_a_label_without_the_right_to_it_is_said_once_and_keeps_nothing_else_bac
     manual.context = manual.context._replace(short="guests need more")
     assert STATE in manual.after(60)
     assert [record.message.startswith("labelling the Node: nodes is forbidden") for record in caplog.records] == [True]
+
+
+def test_events_about_machines_that_are_refused_are_said_once_and_keep_nothing_else_back(manual, caplog):
+    asked = []
+
+    def create(_resource: object, event: dict, *, namespace: str) -> None:
+        asked.append(event["regarding"]["name"])
+        raise ApiError(403, "Forbidden", f"events is forbidden in {namespace}")
+
+    manual.api.create = create
+    manual.notes = [MachineNote(f"{key}@shop/pod", 1.0, "ForecastShrink", "less", warning=False) for key in "abc"]
+    assert manual.after(60) == []
+    assert asked == []
+    manual.reporter = Reporter(
+        manual.api, "here", manual._report_input, lambda: manual.now, machines=lambda: {"shop/pod": {"name": "web"}}
+    )
+    assert STATE in manual.after(QUIET_S * 5)
+    assert asked == ["web"] * 3
+    assert [record.message for record in caplog.records] == [
+        "writing events about virtual machines: events is forbidden in shop; apply "
+        "manifests/components/kubevirt/rbac.yaml, which lets agents create events; tried again until it works"
+    ]
 
 
 EVENT = "create events in default"

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from fake_proc import MIB, FakeProc, facts, uuid_of
 
-from controller.host.processfiles import RETRY_S, allow_descriptors
+from controller.host import processfiles
+from controller.host.processfiles import LONGEST_S, RETRY_S, allow_descriptors
 from controller.host.resident import NOT_RESIDENT, Resident
 
 
@@ -24,7 +25,8 @@ class TimedResident:
         self.resident = Resident(proc.path, proc.pid_files, lambda: self.now)
 
     def troubles(self) -> dict[str, str]:
-        return {key: each.trouble for key, each in self.resident.entries.items() if each.trouble}
+        known = {each.facts.name: key for key, each in self.resident.entries.items()}
+        return {known[name]: trouble for name, trouble in self.resident.troubles}
 
     def read(self, *domains: object) -> list[float]:
         """MiB, -1 where unknown. The same domains count as the same inventory."""
@@ -57,6 +59,15 @@ def test_a_growing_qemu_is_read_anew(proc, watch):
     watch.read(facts("a"))
     proc.hold(7, 220)
     assert watch.read(facts("a")) == [220]
+
+
+def test_while_nothing_has_changed_the_answer_is_the_same_object(proc, watch):
+    proc.start("a", 7, 100)
+    watch.read(facts("a"))
+    before = watch.resident.read()
+    assert watch.resident.read() is before
+    proc.hold(7, 101)
+    assert watch.resident.read() is not before
 
 
 def test_programs_and_files_are_no_guest_memory(proc, watch):
@@ -143,6 +154,7 @@ def test_a_process_that_can_be_read_no_more_is_searched_for_again(proc, watch):
     for pid in (7, 8):
         proc.end(pid)
         assert watch.read(*domains)[pid - 7] == -1
+        assert len(watch.troubles()) == pid - 6
         watch.now += 5
     proc.start("a", 9, 200)
     proc.start("b", 10, 300)
@@ -201,6 +213,26 @@ def test_a_process_that_comes_late_is_found_later(proc, watch):
     watch.now += 0.1
     assert watch.read(domain) == [100]
     assert watch.troubles() == {}
+
+
+def test_a_process_that_is_not_to_be_found_is_searched_for_ever_less_often_until_domains_change(watch, monkeypatch):
+    searches = []
+    monkeypatch.setattr(
+        processfiles, "find", lambda _proc, names, _files: searches.append(watch.now) or dict.fromkeys(names, ())
+    )
+
+    def until(end: float) -> list[float]:
+        searches.clear()
+        while watch.now < end:
+            watch.now += 1.0
+            watch.read(*domains)
+        return list(searches)
+
+    domains = (facts("a"),)
+    watch.read(*domains)
+    assert until(480.0) == [RETRY_S, 30.0, 70.0, 150.0, 150.0 + LONGEST_S, 150.0 + 2 * LONGEST_S]
+    domains = facts("a"), facts("b")
+    assert until(500.0) == [481.0, 481.0 + RETRY_S]
 
 
 def test_a_hidden_process_is_said_to_be_hidden(proc, watch):

@@ -13,6 +13,7 @@ from controller.host.senses import (
     HANGS_S,
     PASS_S,
     REFILL,
+    GrowthDetector,
     Sense,
     Senses,
     rest,
@@ -403,3 +404,25 @@ def until(condition) -> None:
             return
         waits.wait(0.01)
     raise AssertionError(condition)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_readings_that_stay_the_same_object_tell_what_equal_ones_do(seed):
+    random = np.random.default_rng(seed)
+    same, equal = (GrowthDetector(("a", "b"), (1, 1)) for _ in range(2))
+    resident, now = np.array([100.0, np.nan]) * MIB, 0.0
+    for number in range(300):
+        if random.random() < 0.2:
+            resident = resident + random.choice([-40.0, 4.0, 20.0, np.nan], 2, p=[0.2, 0.3, 0.45, 0.05]) * MIB
+            resident = np.where(np.isnan(resident) & (random.random(2) < 0.5), 100.0 * MIB, resident)
+        now += random.choice([0.15, 0.4, 6.0], p=[0.8, 0.19, 0.01])
+        stalls = random.random(2) < (0.9 if number % 100 > 80 else 0.02)  # until no wakes are left
+        told = [
+            (
+                growth.take(seen, now).tolist(),
+                growth.allow(stalls).tolist(),
+                *(each.tolist() for each in growth.recent()),
+            )
+            for growth, seen in ((same, resident), (equal, resident.copy()))
+        ]
+        np.testing.assert_equal(*told)

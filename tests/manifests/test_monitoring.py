@@ -25,7 +25,7 @@ def test_every_alert_says_how_bad_it_is_what_is_the_matter_and_where_to_read_wha
     assert rule["labels"]["severity"] in {"critical", "warning", "info"}
     assert list(rule["annotations"]) == ["summary", "description", "runbook_url"]
     assert all(rule["annotations"].values())
-    assert rule["annotations"]["runbook_url"] == f"https://ballast.dev/runbooks#{rule['alert'].lower()}"
+    assert rule["annotations"]["runbook_url"] == f"runbooks.md#{rule['alert'].lower()}"
 
 
 def test_the_runbooks_have_a_part_for_each_alert_in_the_same_order():

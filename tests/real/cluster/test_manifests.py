@@ -244,6 +244,15 @@ class TestInstallation:
         kinds = [(each["kind"], each["metadata"]["name"]) for each in rendered(MANIFESTS / "monitoring")]
         assert kinds == [("ConfigMap", "ballast-dashboard"), ("PodMonitor", "ballast"), ("PrometheusRule", "ballast")]
 
+    def test_alerts_lead_to_where_the_page_says_the_runbooks_are(self, tmp_path):
+        (written,) = (each for each in kustomizations() if "replacements" in each)
+        own = {part: written[part] for part in written.keys() - {"resources", "components"}}
+        objects = rendered(kustomization(tmp_path, [], "monitoring", **own))
+        rules = find(objects, "PrometheusRule", "ballast")["spec"]["groups"][0]["rules"]
+        places = [rule["annotations"]["runbook_url"] for rule in rules]
+        assert places == [f"https://wiki.example.org/ballast#{rule['alert'].lower()}" for rule in rules]
+        assert [each["metadata"]["name"] for each in objects if each["kind"] == "ConfigMap"] == ["ballast-dashboard"]
+
     @pytest.mark.parametrize(
         ("components", "paths"),
         [
