@@ -10,12 +10,13 @@ from controller.engine.ownership import NodeIdentity, assign, node_budget
 from controller.engine.snapshot import HostReading, RunState, Samples
 from controller.engine.state import State
 from controller.engine.step import DEFAULT, next_due, step
+from controller.engine.tables import Ints
 from controller.engine.tuning import Tuning
 from controller.host.senses import Feelings
 from controller.loop.alarms import Alarms
 from controller.loop.snapshots import snapshot
 from controller.replay.feeling import Feeling
-from controller.replay.world import Ints, SimulatedHost
+from controller.replay.world import SimulatedHost
 
 MIB = 2.0**20
 """Bytes."""
@@ -101,7 +102,7 @@ class ReplayedBallast:
             return Samples.empty()
         seen = world.read(self._rows[places])
         size = seen.allocation * MIB
-        unused = seen.unused * MIB
+        unused, nothing = seen.unused * MIB, np.full(len(places), np.nan)
         return Samples(
             rows=places,
             run_state=np.full(len(places), int(RunState.RUNNING)),
@@ -109,10 +110,10 @@ class ReplayedBallast:
             maximum=seen.maximum * MIB,
             usable=unused,
             unused=unused,
-            caches=np.full(len(places), np.nan),
+            caches=nothing,
             available=(seen.used + seen.unused) * MIB,
             swap_in=seen.swap_in * MIB,
-            swap_out=np.full(len(places), np.nan),
+            swap_out=nothing,
             major_faults=seen.major_faults,
             rss=size,
             updated=seen.updated + self._offset + WALL_OFFSET,

@@ -8,16 +8,14 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from controller.api.printable import printable
+from controller.engine.tables import Floats
 from controller.replay.backtest import ReplayRun, base_mib
 from controller.replay.controllers import BOUND, OURS
 from controller.replay.score import ScoredReplay
 from controller.replay.sweep import ENOUGH, Need
 from controller.replay.trace import Trace
-
-Floats = NDArray[np.float64]
 
 MOST_DOMAINS = 12
 """Panels; of more domains those with the largest shortfall are shown."""

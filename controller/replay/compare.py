@@ -10,17 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.api.policy import DomainSelector, MemoryPolicy
+from controller.engine.tables import Floats
 from controller.forecast import registry
 from controller.replay.ballast import MIB, MONOTONIC_START, ReplayedBallast, enforced, host_with, with_model
 from controller.replay.pool import Pool, Watcher
 from controller.replay.run import played
 from controller.replay.trace import Series, Trace
 from controller.replay.world import DIGITS, INSTANT_S, SimulatedHost
-
-Floats = NDArray[np.float64]
 
 BASELINE = "LastValue"
 """What differences are taken from: the forecast that costs nothing."""

@@ -19,7 +19,7 @@ class Controller(Protocol):
         ...
 
     def next_look(self) -> float:
-        """Time at which it wants to act next; not before the present one. Infinite: never again."""
+        """Time at which it wants to act next, asked for after each act; not before the present one. Infinite: never."""
         ...
 
     def act(self, world: SimulatedHost) -> None:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from controller.engine.inventory import DomainFacts
+from controller.engine.tables import Floats
 from controller.host.senses import Feelings, GrowthDetector
-from controller.replay.world import FELT_AFTER_S, Floats, SimulatedHost
+from controller.replay.world import FELT_AFTER_S, SimulatedHost
 
 MIB = 2.0**20
 """Bytes."""

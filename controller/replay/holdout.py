@@ -6,8 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
+from controller.engine.tables import Floats
 from controller.replay.backtest import BacktestError, TraceSource, base_mib
-from controller.replay.trace import Floats, Trace
+from controller.replay.trace import Trace
 
 HOST_PERCENT = 125
 """Host size unless one is given, in percent of the whole trace's `base_mib`: backtest's fair one."""

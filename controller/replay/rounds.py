@@ -7,10 +7,8 @@ sample, or a recorder that is slower than it says, moves none into the next.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from controller.engine.tables import Floats, Ints
 
 
 def rounds(times: Sequence[Floats], step_s: float) -> list[Ints]:

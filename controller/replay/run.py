@@ -70,19 +70,18 @@ def _world(trace: Trace, host_mib: float, autodeflate: bool, free_page_reporting
 def played(world: SimulatedHost, controller: Controller) -> Iterator[float]:
     """Time after time at which something happens, until the trace ends; orders of that time are given after it."""
     controller.start(world)
-    rested = world.now
-    while (time := min(world.next_change(), max(_wake(controller, world), rested))) < world.end:
+    rested, look = world.now, controller.next_look()
+    while (time := min(world.next_change(), max(_wake(controller, world, look), rested))) < world.end:
         world.advance(time)
         yield time
-        if time >= max(_wake(controller, world), rested):
+        if time >= max(_wake(controller, world, look), rested):
             controller.act(world)
-            rested = time + GAP_S
+            rested, look = time + GAP_S, controller.next_look()
     world.advance(world.end)
 
 
-def _wake(controller: Controller, world: SimulatedHost) -> float:
-    """When the controller should act next, for all that is known now."""
-    look = controller.next_look()
+def _wake(controller: Controller, world: SimulatedHost, look: float) -> float:
+    """When the controller should act next, for all that is known now; `look`: when at the latest."""
     heard = world.next_news() if controller.hears else np.inf
     felt = world.next_feeling() if controller.feels else np.inf
     return min(look, heard, felt)

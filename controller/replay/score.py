@@ -12,13 +12,11 @@ from io import TextIOWrapper
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.engine.tables import Floats
 from controller.replay.names import written
 from controller.replay.trace import Series, Trace
 from controller.replay.world import HostRecord
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

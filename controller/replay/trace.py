@@ -21,14 +21,10 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.engine.tables import Bools, Floats, Ints
 from controller.replay import names
 from controller.replay.rounds import rounds
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 TIME, DOMAIN, DEMAND, MAXIMUM = COLUMNS = ("time_s", "domain", "demand_mib", "max_mib")
 RESIDENT = "resident_mib"

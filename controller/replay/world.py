@@ -17,15 +17,12 @@
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.engine.tables import Bools, Floats, Ints
 from controller.replay.trace import Trace
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 DEFLATE_MIB_S = 2048.0
 """MiB a second that a guest grows."""
@@ -134,6 +131,7 @@ class SimulatedHost:
         self._touched = np.zeros(n)
         self._recorded = np.full(n, np.nan)
         """MiB that were resident when the trace was recorded, as last told; NaN before."""
+        self._tells = any(one.resident is not None for one in trace.series)
         self._instants = _Instants(trace, self.period_s)
         self._target = np.zeros(n)
         self._sampled_at = np.full(n, -np.inf)
@@ -240,7 +238,7 @@ class SimulatedHost:
             self._sampled_at[instant.rows] = self.now
             self.demand[instant.rows] = instant.demand
             self._come_and_go(instant)
-            self._touch(self._taken(instant))
+            self._touch(self._taken(instant) if self._tells else 0.0)
             self._aim()
 
     def _come_and_go(self, instant: "_Instant") -> None:
@@ -302,8 +300,7 @@ class SimulatedHost:
         self._ramps.aim(goal, size, self.now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Instant:
+class _Instant(NamedTuple):
     """What comes at one moment: guests' reports, new samples of some domains, of which some are their last."""
 
     reports: bool
@@ -325,10 +322,8 @@ class _Instants:
         self._rows = np.repeat(np.arange(len(sizes)), sizes)[order]
         self._demand = np.concatenate([one.demand for one in trace.series])[order]
         self._maximum = np.concatenate([one.maximum for one in trace.series])[order]
-        unknown = [np.full(size, np.nan) for size in sizes]
-        resident = [
-            none if one.resident is None else one.resident for one, none in zip(trace.series, unknown, strict=True)
-        ]
+        nothing = np.full(max(sizes), np.nan)
+        resident = [nothing[: len(one.times)] if one.resident is None else one.resident for one in trace.series]
         self._resident = np.concatenate(resident)[order]
         lasts = np.zeros(len(times), dtype=np.bool_)
         lasts[np.cumsum(sizes) - 1] = True
@@ -388,8 +383,9 @@ class _Reports:
         np.copyto(self.unused, allocation - used, where=where)
         np.copyto(self.updated, now, where=where)
         pressed = where & (demand > PRESSED_ABOVE * allocation)
-        self.swap_in += pressed * (SWAP_IN_MIB_S * period_s)
-        self.major_faults += pressed * (MAJOR_FAULTS_S * period_s)
+        if np.count_nonzero(pressed):
+            self.swap_in += pressed * (SWAP_IN_MIB_S * period_s)
+            self.major_faults += pressed * (MAJOR_FAULTS_S * period_s)
 
 
 class _Ramps:
@@ -421,7 +417,7 @@ class _Ramps:
     def aim(self, goal: Floats, size: Floats, now: float) -> None:
         """Balloons whose goal is a new one start for it from their present `size`."""
         changed = goal != self._goal
-        if not changed.any():
+        if not np.count_nonzero(changed):
             return
         for row in np.flatnonzero(changed & np.isfinite(self._end)).tolist():
             self._close(row, now, size[row])

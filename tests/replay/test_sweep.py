@@ -15,6 +15,7 @@ from controller.replay.run import replay
 from controller.replay.run import serves as is_served
 from controller.replay.score import ReplayFigures
 from controller.replay.sweep import ENOUGH, Search, bounds, least, plan, run_all, trials
+from controller.replay.world import SimulatedHost
 
 POLICY = "apiVersion: ballast.dev/v1alpha1\nkind: MemoryPolicy\nmetadata: {name: all}\n"
 
@@ -140,25 +141,24 @@ def test_a_replay_that_ends_early_says_what_the_whole_one_says(name: str, host: 
 
 
 def test_a_replay_ends_as_soon_as_too_much_is_missing() -> None:
-    class LastAsked:
-        """Never looks; remembers the last time it was asked."""
+    class Idle:
+        """Never looks."""
 
         hears = False
         feels = False
-        last = 0.0
+        world: SimulatedHost
 
-        def start(self, world: object) -> None:
+        def start(self, world: SimulatedHost) -> None:
             self.world = world
 
         def next_look(self) -> float:
-            self.last = self.world.now  # type: ignore[attr-defined]
             return float("inf")
 
-        def act(self, world: object) -> None:
+        def act(self, world: SimulatedHost) -> None:
             raise AssertionError(world)
 
-    clock = LastAsked()
+    idle = Idle()
     demand = trace(a=[1000.0] * 1001)
 
-    assert not is_served(demand, clock, 500, 0.1)
-    assert 195 <= clock.last <= 205
+    assert not is_served(demand, idle, 500, 0.1)
+    assert 195 <= idle.world.now <= 205

@@ -7,12 +7,10 @@ Facts: the project's default balloon rules and its collectors. Statistics are re
 from collections import deque
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.engine.tables import Floats
 from controller.replay.contract import Periodic
 from controller.replay.world import Readings, SimulatedHost
-
-Floats = NDArray[np.float64]
 
 POLICY_INTERVAL_S = 10.0
 SAMPLES = 10

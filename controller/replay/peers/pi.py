@@ -6,12 +6,10 @@ its maximum, and what it uses unless the host is over 90 % used. Changes below 1
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.engine.tables import Floats
 from controller.replay.contract import Periodic
 from controller.replay.world import Readings, SimulatedHost
-
-Floats = NDArray[np.float64]
 
 AVAILABLE = 0.20
 """Part of the host's memory that should be available."""

@@ -9,12 +9,10 @@ its need is searched for.
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.engine.tables import Bools, Floats, Ints
 from controller.replay.contract import Periodic
-from controller.replay.world import PRESSED_ABOVE, Bools, Ints, Readings, SimulatedHost
-
-Floats = NDArray[np.float64]
+from controller.replay.world import PRESSED_ABOVE, Readings, SimulatedHost
 
 HALF_LIVES_S = np.array([60.0, 600.0, 3600.0, 86400.0])
 """Seconds in which a remembered peak halves."""

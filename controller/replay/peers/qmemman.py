@@ -9,12 +9,10 @@ and what the host itself prefers is left out, for in this world it needs nothing
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.engine.tables import Bools, Floats
 from controller.replay.contract import Periodic
-from controller.replay.world import Bools, Readings, SimulatedHost
-
-Floats = NDArray[np.float64]
+from controller.replay.world import Readings, SimulatedHost
 
 LEAST_MIB = 200.0
 """Nobody prefers less."""

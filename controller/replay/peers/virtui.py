@@ -6,12 +6,10 @@ less. A report that is stale, or that it acted on already, counts for nothing. N
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from controller.engine.tables import Floats
 from controller.replay.contract import Periodic
 from controller.replay.world import Readings, SimulatedHost
-
-Floats = NDArray[np.float64]
 
 GROW_AT = 0.65
 """Part of its size in use from which a guest grows."""

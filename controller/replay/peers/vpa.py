@@ -6,12 +6,9 @@ than the peak, whichever is larger. It runs once a minute. Pressure stands for t
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.replay.contract import Periodic
 from controller.replay.world import PRESSED_ABOVE, Readings, SimulatedHost
-
-Floats = NDArray[np.float64]
 
 PEAK_WINDOW_S = 86400.0
 HALF_LIFE_S = 86400.0
