@@ -5,7 +5,7 @@ far demand may jump from there: the reach. It is scale-free: where demand has be
 domains of this node come to by their maximum, as far as they agree in that.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -120,12 +120,12 @@ def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:
             block = mine[start : start + BLOCK]
             first, last = int(rows[block[0]]), int(rows[block[-1]])  # none between is left out: views instead of copies
             chosen = slice(first, last + 1) if last - first == len(block) - 1 else rows[block]
-            part = model.fit(history.points(now, chosen, model.decision_points))
+            part = model.fit(history.points(now, chosen))
             if len(block) == len(rows):
                 return part
-            line = line or Line(*(np.empty(len(rows)) for _ in fields(Line)))
-            for item in fields(Line):
-                getattr(line, item.name)[block] = getattr(part, item.name)
+            line = line or Line(*(np.empty(len(rows)) for _ in part))
+            for all_domains, found in zip(line, part, strict=True):
+                all_domains[block] = found
     assert line is not None
     return line
 
@@ -151,7 +151,7 @@ def update(
     held = bound.width(estimate.width, demand > estimate.upper, inventory.percentile)
     width = np.where(np.isnan(estimate.upper), estimate.width, held)
     line = fit(history, inventory, rows, now)
-    line = Line(line.level, line.slope, line.sigma * width[rows], line.weight, line.centre, line.spread)
+    line = line._replace(sigma=line.sigma * width[rows])
     upper = np.maximum(bound.upper(line, ahead[rows], percentile), demand[rows])
     exhausted = now + bound.time_to_reach(line, size[rows], percentile)
     forecast, upper, exhausted = spread(

@@ -89,15 +89,20 @@ def assess(
     short, telling = level > int(PressureLevel.NONE), observation.telling
     samples, since = np.where(short, pressure.samples + 1, 0), np.where(short, np.fmin(pressure.since, now), np.nan)
     robbed = observation.swap_out_rate > much
-    told = pressure.put(telling, level=level, samples=samples, since=since, heard_at=now, paging=paging, robbed=robbed)
-    told = told.put(telling & short, deflated=False)
-    told = told.put(
-        balloon.event == int(PhaseEvent.DEFLATED),
-        level=np.maximum(told.level, int(PressureLevel.LOW)),
-        since=np.fmin(told.since, now),
+    told = pressure.put(
+        telling,
+        level=level,
+        samples=samples,
+        since=since,
         heard_at=now,
-        deflated=True,
+        paging=paging,
+        robbed=robbed,
+        deflated=pressure.deflated & ~short,
     )
+    deflates = balloon.event == int(PhaseEvent.DEFLATED)
+    if np.count_nonzero(deflates):
+        level, since = np.maximum(told.level, int(PressureLevel.LOW)), np.fmin(told.since, now)
+        told = told.put(deflates, level=level, since=since, heard_at=now, deflated=True)
     over = (now - told.heard_at > tuning.silent_need) | (observation.run_state == int(RunState.NOT_RUNNING))
     return _ended(told.put(over, level=int(PressureLevel.NONE)), pressure, inventory, now, tuning)
 

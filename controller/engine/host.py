@@ -93,7 +93,7 @@ def _account(host: HostState, held: Held, now: float, tuning: Tuning) -> HostSta
     if now - host.updated < SPACING:
         return host.having(own_use=own_use, own_forecast=max(host.own_forecast, own_use))
     history = host.history.append(_ROW, now, np.array([own_use]))
-    upper = bound.upper(_MODEL.fit(history.points(now)), np.array([tuning.horizon]), np.array([tuning.percentile]))
+    upper = bound.upper(_MODEL.fit(history.points(now, _ROW)), tuning.horizon, tuning.percentile)
     return host.having(own_use=own_use, own_forecast=max(float(upper[0]), own_use), history=history, updated=now)
 
 

@@ -9,16 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.api.policy import Spec
 from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
+from controller.engine.tables import Bools, Floats, Ints
 from controller.forecast.model import Model
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

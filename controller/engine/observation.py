@@ -198,9 +198,8 @@ def accrue(observation: Observation, counted: Bools, elapsed: float) -> tuple[Ob
 
     `counted`: (n,) the domains that this is done for; one whose demand or size is not known adds nothing.
     """
-    lacking = observation.demand - observation.allocation
-    short = np.where(counted & np.isfinite(lacking), lacking * elapsed, 0.0)
-    shortfall, slack = np.maximum(short, 0.0), np.maximum(-short, 0.0)
+    lacking, lasted = observation.demand - observation.allocation, counted * elapsed
+    shortfall, slack = np.fmax(lacking, 0.0) * lasted, np.fmax(-lacking, 0.0) * lasted
     shortfall_time, slack_time = observation.shortfall_time + shortfall, observation.slack_time + slack
     added = observation.having(shortfall_time=shortfall_time, slack_time=slack_time)
     return added, float(shortfall.sum()), float(slack.sum())
@@ -231,31 +230,26 @@ def _measure(observation: Observation, look: _Look, inventory: Inventory, now: f
     size, stopped = np.minimum(look.actual, inventory.most), look.looked & (look.run_state == int(RunState.NOT_RUNNING))
     if np.count_nonzero(stopped):
         observation, size = observation.put(stopped, allocation=0.0), np.where(stopped, np.nan, size)
-    observation, known = _resized(observation, size, now), np.isfinite(look.rss)
-    return observation.put(
-        look.looked,
-        seen_at=now,
-        run_state=look.run_state,
-        maximum=np.where(np.isfinite(look.maximum), look.maximum, observation.maximum),
-        rss_known=known,
-    ).put(known, rss=look.rss, rss_size=observation.allocation)
+    observation = _resized(observation, size, now)
+    return observation.put(np.isfinite(look.rss), rss=look.rss, rss_size=observation.allocation)
 
 
 def _judge(
     observation: Observation, look: _Look, at_rest: Bools, inventory: Inventory, now: float, tuning: Tuning
 ) -> Observation:
-    """Why each sample cannot be acted on, the first cause that applies."""
+    """What a look showed of each domain, and why its numbers cannot be acted on: the first cause that applies."""
     demand, age = look.demand, now - look.sent_at
     period = np.maximum(inventory.interval_minimum, inventory.statistics_period)
     missing = ~(np.isfinite(demand) & (look.stamp > 0)) | (look.available == 0)
     absurd = (at_rest & ((demand < 0) | (demand > look.actual))) | (look.available < 0) | ~(look.actual > 0)
     beyond = np.fmax(look.actual, look.available) > inventory.maximum + TOLERANCE
-    since = np.where(absurd | beyond, np.fmin(observation.absurd_since, now), np.nan)
+    wrong = absurd | beyond
+    since = np.where(wrong, np.fmin(observation.absurd_since, now), np.nan)
     cases: list[tuple[Bools, IntEnum | Ints]] = [(look.run_state != int(RunState.RUNNING), _TROUBLE[look.run_state])]
     if np.count_nonzero(missing):
         booting = missing & (now - observation.booted_at < tuning.boot_time)
         cases += [(booting, Reason.BOOTING), (missing, Reason.NO_STATISTICS)]
-    if np.count_nonzero(absurd | beyond):
+    if np.count_nonzero(wrong):
         cases += [
             (now - since < EVENT_SPACING, Reason.MOVING),  # somebody may have set or plugged it: the event is to come
             (beyond, Reason.MEMORY_DEVICES),
@@ -265,7 +259,15 @@ def _judge(
         (age < -FUTURE_TOLERANCE, Reason.FUTURE_STATISTICS),
         (age > np.maximum(tuning.stale_after, tuning.stale_periods * period), Reason.STALE_STATISTICS),
     ]
-    return observation.put(look.looked, trouble=first_that_applies(cases, Reason.NONE), absurd_since=since)
+    return observation.put(
+        look.looked,
+        seen_at=now,
+        run_state=look.run_state,
+        trouble=first_that_applies(cases, Reason.NONE),
+        absurd_since=since,
+        maximum=np.where(np.isfinite(look.maximum), look.maximum, observation.maximum),
+        rss_known=np.isfinite(look.rss),
+    )
 
 
 def _breathe(
@@ -281,8 +283,9 @@ def _breathe(
     promised = np.fmax(look.usable - look.unused, 0.0)
     choked_at = np.where(choked, now, np.nan)
     used = np.where(np.isfinite(look.available), look.available, look.actual) - look.usable
-    observation = observation.put(new_report, available=look.available, used=used)
-    return observation.put(new_report, spent=spent, choked_at=choked_at, promised=promised)
+    return observation.put(
+        new_report, available=look.available, used=used, spent=spent, choked_at=choked_at, promised=promised
+    )
 
 
 def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning) -> Observation:

@@ -19,12 +19,13 @@ from controller.api.policy import ForecastModel, MemoryPolicy, Mode, Spec
 from controller.api.quantity import SMALLEST_BARE
 from controller.api.selectors import SelectorSubject, SelectorSubjects, matches_node
 from controller.api.wishes import Wishes
-from controller.engine.inventory import SETTING, Bools, DomainFacts, Floats, Ints, Inventory, NodeBudget
+from controller.engine.inventory import SETTING, DomainFacts, Inventory, NodeBudget
 from controller.engine.reasons import Reason
-from controller.forecast import registry
+from controller.engine.tables import Bools, Floats, Ints
 from controller.forecast.model import Model
+from controller.forecast.registry import KINDS
 
-UNOWNED_INTERVAL = 60.0
+UNOWNED_INTERVAL = 60
 """Seconds between looks at domains that no policy owns: their size counts against the budget."""
 
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -188,19 +189,9 @@ _FACTS = _COLUMNS.keys() & {item.name for item in fields(DomainFacts)}
 """Columns that are facts as they are."""
 _SETTINGS = {item.name: item.metadata[SETTING] for item in fields(Inventory) if SETTING in item.metadata}
 
-_UNOWNED = MemoryPolicy.model_validate(
-    {
-        "apiVersion": "ballast.dev/v1alpha1",
-        "kind": "MemoryPolicy",
-        "metadata": {"name": "unowned"},
-        "spec": {
-            "monitoring": {
-                "minimumIntervalSeconds": int(UNOWNED_INTERVAL),
-                "maximumIntervalSeconds": int(UNOWNED_INTERVAL),
-            }
-        },
-    }
-).spec
+_UNOWNED = Spec.model_validate(
+    {"monitoring": dict.fromkeys(("minimumIntervalSeconds", "maximumIntervalSeconds"), UNOWNED_INTERVAL)}
+)
 
 
 def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
@@ -248,7 +239,7 @@ def _obstacle(domain: DomainFacts, wishes: Wishes, unowned: Reason) -> Reason:
 
 def forecaster(choice: ForecastModel) -> Model:
     """The forecaster that a policy chose, with the block of parameters of that name."""
-    return registry.model(choice.type, **choice.chosen.model_dump())
+    return KINDS[choice.type](**choice.chosen.model_dump())
 
 
 def node_budget(policies: Sequence[MemoryPolicy]) -> NodeBudget:

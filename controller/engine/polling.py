@@ -48,7 +48,7 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     """
     inventory, observation, pressure = known.inventory, known.observation, known.pressure
     tuning, now = known.tuning, known.now
-    fixed_looks = polling.fixed_looks + np.where(inventory.acted_on, elapsed / inventory.interval_minimum, 0.0)
+    fixed_looks = polling.fixed_looks + inventory.acted_on * (elapsed / inventory.interval_minimum)
     faded = _faded(polling, inventory, observation.fresh, now).having(fixed_looks=fixed_looks)
     if not np.count_nonzero(looked):
         return faded
@@ -63,11 +63,11 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
         for_others = np.sqrt(2.0 * price * shortest / max(others, 1.0))
         calm = np.where(felt, np.minimum(tuning.felt_interval_growth * last, for_others), calm)
     short = pressure.pressed | pressure.paging
-    interval = wait = np.where(short, shortest, calm.clip(shortest, longest))
+    interval = wait = np.where(short, shortest, np.minimum(np.maximum(calm, shortest), longest))
     # Calm enough by the policy's own measures: seldom moved for its own sake, demand that changes little.
     steady = np.abs(observation.change) <= inventory.stability_change * observation.allocation
     seldom = faded.reallocations <= inventory.stability_reallocations
-    stable = np.asarray(steady & seldom & ~pressure.pressed & ~pressure.paging)
+    stable = steady & seldom & ~short
     fresh = observation.fresh
     if np.count_nonzero(fresh) < len(fresh):
         stable = np.where(fresh, stable, polling.stable)
@@ -94,12 +94,11 @@ def _phase(polling: Polling, known: Known) -> Floats:
 
 def _until_news(known: Known) -> Floats:
     """(n,) seconds until a look may bring a sample that counts, where the last brought none."""
-    observation, inventory, troubled_interval = known.observation, known.inventory, known.tuning.troubled_interval
-    shortest, longest, trouble = inventory.interval_minimum, inventory.interval_maximum, observation.trouble
+    observation, inventory, trouble = known.observation, known.inventory, known.observation.trouble
     troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
     report_due = observation.sent_at + inventory.statistics_period - known.now
-    awaited = np.where(troubled, troubled_interval, np.minimum(report_due, longest))
-    return np.where(troubled, np.minimum(np.maximum(awaited, shortest), longest), np.maximum(awaited, shortest))
+    awaited = np.where(troubled, known.tuning.troubled_interval, report_due)
+    return np.maximum(np.minimum(awaited, inventory.interval_maximum), inventory.interval_minimum)
 
 
 def _felt_first(known: Known) -> Bools:

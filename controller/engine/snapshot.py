@@ -7,12 +7,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from controller.engine.inventory import Inventory
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from controller.engine.tables import Floats, Ints
 
 TOLERANCE = 2**20
 """Bytes. The balloon moves in pages, libvirt rounds to KiB: a smaller difference is no difference."""

@@ -45,11 +45,12 @@ class Table(Frozen):
         chosen = np.count_nonzero(where)
         if chosen == 0:
             return self
-        if chosen < len(where):
-            return self.having(**{name: np.where(where, value, getattr(self, name)) for name, value in values.items()})
-        for name, value in values.items():  # mostly so
-            if not isinstance(value, np.ndarray):
-                values[name] = np.full(chosen, value)
+        everywhere = chosen == len(where)
+        for name, value in values.items():
+            if not (everywhere and isinstance(value, np.ndarray)):
+                made = getattr(self, name).copy()
+                np.putmask(made, where, value)
+                values[name] = made
         return self.having(**values)
 
     def take(self, index: Ints) -> Self:

@@ -10,6 +10,7 @@ Nothing is assumed about demand.
 
 from functools import lru_cache
 from statistics import NormalDist
+from sys import float_info
 
 import numpy as np
 
@@ -54,18 +55,20 @@ def time_to_reach(line: Line, limit: Floats, percentile: Floats | float) -> Floa
     how far the limit is above the line at the centre. Rising and falling lines each take the form of this
     quadratic's root that does not cancel.
     """
-    reached = (_unclipped(line, 0.0, percentile) >= limit) | (limit <= 0)
+    now = _unclipped(line, 0.0, percentile)
+    reached = (now >= limit) | (limit <= 0)
     seconds = np.where(reached, 0.0, np.inf)
-    nears = np.flatnonzero(~reached & ((line.slope != 0) | np.isfinite(line.spread)))  # the others stay where they are
+    nears = (~reached & ((line.slope != 0) | np.isfinite(line.spread))).nonzero()[0]  # the others stay where they are
     if len(nears):
-        quantile = np.broadcast_to(_quantile(percentile), limit.shape)[nears]
-        seconds[nears] = _time_ahead(line.of(nears), limit[nears], quantile)
+        error = _quantile(percentile) * line.sigma
+        some = Line(*(each[nears] for each in line))
+        seconds[nears] = _time_ahead(some, error[nears], limit[nears], (limit - now)[nears])
     return seconds
 
 
-def _time_ahead(line: Line, limit: Floats, quantile: Floats) -> Floats:
-    """See `time_to_reach`, of bounds below their limits."""
-    slope, error = line.slope, quantile * line.sigma
+def _time_ahead(line: Line, error: Floats, limit: Floats, left: Floats) -> Floats:
+    """See `time_to_reach`: of bounds by `error` above their lines, and below their limits by what is `left`."""
+    slope = line.slope
     nearest = error * np.sqrt(1.0 + 1.0 / line.weight)
     growth = error / np.sqrt(line.spread)
     distance = limit - (line.level + slope * line.centre)
@@ -73,14 +76,10 @@ def _time_ahead(line: Line, limit: Floats, quantile: Floats) -> Floats:
     root = np.sqrt(np.maximum(growth * growth * over + (nearest * slope) ** 2, 0.0))
     rising = slope >= 0
     steepest = slope + growth
-    divisor = np.where(rising, distance * slope + root, steepest * (growth - slope))
-    since_centre = np.divide(
-        np.where(rising, over, root - distance * slope),
-        np.maximum(divisor, np.finfo(np.float64).tiny),
-        out=np.full_like(slope, np.inf),
-        where=steepest * FOREVER > limit - (line.level + quantile * scale(line, 0.0)),
-    )
-    return np.maximum(since_centre + line.centre, 0.0)
+    divisor = np.maximum(np.where(rising, distance * slope + root, steepest * (growth - slope)), float_info.min)
+    reaches = steepest * FOREVER > left
+    since_centre = np.where(rising, over, root - distance * slope) / np.where(reaches, divisor, np.inf)
+    return np.where(reaches, np.maximum(since_centre + line.centre, 0.0), np.inf)
 
 
 def _unclipped(line: Line, horizon: Floats | float, percentile: Floats | float) -> Floats:
@@ -104,4 +103,4 @@ def _quantiles_of(percentiles: bytes) -> Floats:
 
 def width(before: Floats, broken: Bools, percentile: Floats | float) -> Floats:
     """(n,) times the model's own standard error to use next, once it is known which bounds were `broken`."""
-    return (before + RATE * (broken - (1.0 - percentile))).clip(NARROWEST, WIDEST)
+    return np.minimum(np.maximum(before + RATE * (broken - (1.0 - percentile)), NARROWEST), WIDEST)

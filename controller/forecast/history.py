@@ -4,11 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from controller.forecast.model import Floats, Points
-
-Ints = NDArray[np.int64]
+from controller.forecast.model import Floats, Ints, Points
 
 CAPACITY = 32
 """Decision points of each domain that a policy may ask a model to use at most."""
@@ -56,12 +53,10 @@ class History:
         result.count[kept] = np.minimum(self.count[source], common)
         return result
 
-    def points(self, now: float, rows: Ints | slice | None = None, limit: int = CAPACITY) -> Points:
-        """The newest `limit` points of `rows` (all by default) as seen from `now`, not before any of them."""
-        times, values, count = self.times[:, :limit], self.values[:, :limit], self.count
-        if rows is not None:
-            times, values, count = times[rows], values[rows], count[rows]
-        return Points(now - times, values, np.arange(times.shape[1]) < count[:, None])
+    def points(self, now: float, rows: Ints | slice) -> Points:
+        """The points of `rows` as seen from `now`, not before any of them."""
+        ages = now - self.times[rows]
+        return Points(ages, self.values[rows], np.arange(ages.shape[1]) < self.count[rows, None])
 
 
 def _shifted(array: Floats, rows: Ints, newest: Floats | float) -> Floats:

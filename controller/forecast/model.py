@@ -4,18 +4,17 @@ A model is one small frozen dataclass of parameters with one method. It knows no
 clocks.
 """
 
-from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Points:
+class Points(NamedTuple):
     """Previous decision points of n domains, at most k >= 1 each, unevenly spaced, newest first.
 
     Column 0 is the newest point, and absent points come after all present ones, so the last `count` decision
@@ -30,8 +29,7 @@ class Points:
     """(n, k) False where a domain has fewer than k points."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A straight line through each domain's demand, with what its prediction interval needs. All (n,).
 
     Demand at `h` seconds from now is `level + slope * h`. Its standard error follows the usual prediction
@@ -50,10 +48,6 @@ class Line:
     """Time relative to now at which the line is known best, seconds, <= 0."""
     spread: Floats
     """Effective sum of squared time deviations, s^2, > 0; infinite where the slope is not estimated."""
-
-    def of(self, rows: NDArray[np.int64]) -> "Line":
-        """The lines of some of the domains."""
-        return Line(*(getattr(self, item.name)[rows] for item in fields(self)))
 
 
 class Model(Protocol):

@@ -8,9 +8,8 @@ matter, however large times and values are.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from controller.forecast.model import Bools, Floats, Line, Points
+from controller.forecast.model import Bools, Floats, Ints, Line, Points
 
 MIN_TIME_VARIANCE = 1e-6
 """s^2. Points within a millisecond of each other are simultaneous: no clock behind them tells more."""
@@ -33,7 +32,7 @@ class Recent(NamedTuple):
     present: Bools
     """(n, k)."""
 
-    def of(self, rows: NDArray[np.int64]) -> "Recent":
+    def of(self, rows: Ints) -> "Recent":
         """The points of some of the domains."""
         return Recent(self.age[rows], self.value[rows], self.lags[rows], self.changes[rows], self.present[rows])
 
@@ -65,7 +64,7 @@ class Moments(NamedTuple):
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
     """Quotient of two (n,) arrays, 0 where the denominator is not above 0."""
-    return np.divide(numerator, denominator, out=np.zeros_like(denominator), where=denominator > 0)
+    return numerator / np.where(denominator > 0, denominator, np.inf)
 
 
 def recent(points: Points, count: int) -> Recent:

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from controller.forecast.model import Floats
-
-Ints = NDArray[np.int64]
+from controller.forecast.model import Floats, Ints
 
 EDGES = 2.0 ** np.arange(-10, 6)
 """Ratios of a rise to the reach beyond which it is counted: from a thousandth to 32 times."""
@@ -73,6 +70,6 @@ class Tail:
         place = np.minimum(np.log2(np.maximum(ratio, EDGES[0])) - np.log2(EDGES[0]), _LAST - 1e-9)
         left = place.astype(np.int64)
         part, cells = place - left, left + len(EDGES) * np.arange(len(self.intervals))
-        at_left = self.risen.take(cells) + borrowed * node.take(left)
-        at_right = self.risen.take(cells + 1) + borrowed * node.take(left + 1)
-        return np.asarray((at_left * (1.0 - part) + at_right * part) / (self.intervals + borrowed))
+        sums = self.risen + borrowed * node
+        between = sums.take(cells) * (1.0 - part) + sums.take(cells + 1) * part
+        return np.asarray(between / (self.intervals + borrowed))

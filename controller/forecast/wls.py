@@ -7,13 +7,13 @@ point forecast from those before it (A. P. Dawid's prequential principle, 1984).
 jump must not outvote ten calm looks.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from controller.forecast.model import Floats, Line, Points
-from controller.forecast.moments import Recent, moments, ratio, recent, regression
+from controller.forecast.moments import Moments, Recent, moments, ratio, recent, regression
 
 HALF_LIVES = (0.0, 1.0, 4.0)
 """Looks after which a point counts half: the last value alone, one that forgets noise of a look or two, and one for
@@ -66,21 +66,23 @@ class WLS:
             spread=np.full(len(change), np.inf),
         )
         net = np.abs(changes[:, -1])
-        rows = np.flatnonzero((net > 0) & (net >= ONE_WAY * way))  # a cheap sieve, as few pass it
+        rows = ((net > 0) & (net >= ONE_WAY * way)).nonzero()[0]  # a cheap sieve, as few pass it
         if len(rows) == 0:
             return line
         some, lags, changes = newest_first.of(rows), lags[rows], changes[rows]
         known = np.add.reduce(some.present, axis=1, dtype=np.int64) - 1
         half_life = np.maximum(self.half_life_seconds, LEAST_LOOKS * lags[:, -1] / np.maximum(known, 1))
-        trend = regression(some, moments(some, np.exp2(-some.lags / half_life[:, None]) * some.present))
+        sums = moments(some, np.exp2(-some.lags / half_life[:, None]) * some.present)
         # The slope is kept where it would have misled less than the constant from point to point. A single jump makes a
         # steep line but no trend: every flat stretch around it speaks against the slope. It is fitted to the changes it
         # is judged by, so its losses count `m / (m - 1)` times with m changes, and one change proves nothing.
-        expected = trend.slope[:, None] * (lags[:, 1:] - lags[:, :-1])
+        expected = ratio(sums.product, sums.time_square)[:, None] * (lags[:, 1:] - lags[:, :-1])
         own = np.add.reduce(np.abs(changes[:, :-1] - changes[:, 1:] - expected), axis=1) * HANDICAP
-        kept = own * known < loss[rows] * (known - 1)
-        for item in fields(Line):
-            getattr(line, item.name)[rows[kept]] = getattr(trend, item.name)[kept]
+        kept = (own * known < loss[rows] * (known - 1)).nonzero()[0]
+        if len(kept):
+            trend = regression(some.of(kept), Moments(*(each[kept] for each in sums)))
+            for mine, found in zip(line, trend, strict=True):
+                mine[rows[kept]] = found
         return line
 
 

@@ -248,7 +248,7 @@ class Constant:
 
     def fit(self, points: Any) -> Any:
         line = LastValue().fit(points)
-        return replace(line, level=np.full(len(line.level), self.level))
+        return line._replace(level=np.full(len(line.level), self.level))
 
 
 def test_each_domain_is_fitted_by_its_own_policys_model(monkeypatch: pytest.MonkeyPatch) -> None:

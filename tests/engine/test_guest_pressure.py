@@ -103,6 +103,14 @@ def test_a_guest_that_deflated_its_own_balloon_is_short_until_it_tells_otherwise
     assert assess(pressure, told(), Balloon.blank(1), INVENTORY, NOW + 5, TUNING).level.tolist() == [PressureLevel.NONE]
 
 
+@pytest.mark.parametrize(("usable", "still"), [(20.0, False), (900.0, True)])
+def test_a_guest_that_deflated_its_balloon_needs_more_than_it_tells_until_it_tells_of_need(usable, still):
+    deflated = after(told(), balloon=replace(Balloon.blank(1), event=np.array([int(PhaseEvent.DEFLATED)])))
+    assert deflated.deflated.tolist() == [True]
+    later = assess(deflated, told(usable=usable * MIB), Balloon.blank(1), INVENTORY, NOW + 5, TUNING)
+    assert later.deflated.tolist() == [still]
+
+
 def test_reading_much_back_is_paging_whatever_is_usable_now():
     assert after(told(usable=900.0 * MIB, swap_in_rate=1e6)).paging.tolist() == [True]
     assert after(told(swap_in_rate=4096.0)).paging.tolist() == [False]

@@ -1,5 +1,6 @@
 """The host's own use and its budget, and when memory that nobody needs is lent."""
 
+import numpy as np
 import pytest
 from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
 
@@ -41,7 +42,7 @@ class TestOwnUse:
         host = HostState()
         for second in range(20):
             host = updated(host, reading(24 - 0.1 * second - 0.02 * (second % 3)), (30, 30), 1000.0 + second)
-        line = WLS().fit(host.history.points(1019.0))
+        line = WLS().fit(host.history.points(1019.0, np.array([0])))
         assert host.own_forecast == pytest.approx(float(bound.upper(line, 10.0, 0.95)[0]))
 
     @pytest.mark.parametrize(("seconds", "forecast_at"), [(0.9, 1000.0), (1.0, 1001.0)])

@@ -73,6 +73,12 @@ def test_every_domain_has_its_own_horizon_percentile_and_limit() -> None:
     assert times.tolist() == [reach(one, 200.0, 0.9), reach(one, 300.0, 0.6)]
 
 
+def test_a_bound_reaches_its_limit_by_its_own_scatter_whatever_others_have_reached() -> None:
+    one, other = line_of(level=300.0, slope=1.0, sigma=9.0), line_of(level=100.0, slope=1.0, sigma=3.0)
+    line = Line(*(np.concatenate(each) for each in zip(one, other, strict=True)))
+    assert time_to_reach(line, np.array([200.0, 200.0]), 0.9).tolist() == [0.0, reach(other, 200.0, 0.9)]
+
+
 def test_a_rising_line_reaches_the_limit_when_it_gets_there() -> None:
     assert reach(line_of(level=100.0, slope=2.0), 160.0) == pytest.approx(30.0)
 

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.forecast.history import CAPACITY, History, Ints
+from controller.engine.tables import Ints
+from controller.forecast.history import CAPACITY, History
 
 
 def rows(*indices: int) -> Ints:
@@ -78,8 +79,9 @@ def test_an_empty_history_can_be_realigned_to_new_rows() -> None:
 
 
 def test_points_are_seen_from_now() -> None:
-    points = filled((10.0, {0: 5.0, 1: 7.0}), (12.5, {0: 6.0})).points(15.0, limit=2)
-    assert points.present.tolist() == [[True, True], [True, False], [False, False]]
+    points = filled((10.0, {0: 5.0, 1: 7.0}), (12.5, {0: 6.0})).points(15.0, slice(None))
+    assert points.present[:, :2].tolist() == [[True, True], [True, False], [False, False]]
+    assert not points.present[:, 2:].any()
     assert points.ages[points.present].tolist() == [2.5, 5.0, 5.0]
     assert points.values[points.present].tolist() == [6.0, 5.0, 7.0]
     assert np.isfinite(points.ages).all()

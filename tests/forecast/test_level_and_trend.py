@@ -55,6 +55,13 @@ def test_an_error_counts_half_for_the_scatter_three_looks_later() -> None:
     assert fitted.sigma[0] * 2**0.5 == pytest.approx(error)
 
 
+def test_a_climb_is_continued_beside_a_domain_whose_demand_has_jumped() -> None:
+    jump, climb = [900.0] * 2 + [100.0] * 10, [500.0 - 20 * age for age in range(12)]
+    fitted = WLS().fit(points(*([(10.0 * age, value) for age, value in enumerate(values)] for values in (jump, climb))))
+    assert fitted.slope.tolist() == [0.0, line(*climb).slope[0]]
+    assert fitted.slope[1] == pytest.approx(2.0)
+
+
 def test_a_climb_that_falls_back_by_a_quarter_of_its_way_is_continued() -> None:
     values = [284.0, 221.0, 257.0, 175.0, 150.0, 173.0, 139.0, 118.0, 97.0, 50.0, 99.0, 68.0]
     assert line(*values).slope[0] == pytest.approx(2.0, rel=0.05)
