@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy, to_the_first_order
-from stages import inventory, plain, rows
+from scripted_node import ScriptedGuest, ScriptedNode, policy, to_the_first_order
+from stages import MIB, inventory, plain, rows
 
 from controller.api.wishes import Wishes
 from controller.engine import balloon as stage
