@@ -1,5 +1,7 @@
 """The HTTP endpoint over a real socket, on a port the system chooses."""
 
+import asyncio
+import errno
 import gzip
 import http.client
 import json
@@ -521,3 +523,20 @@ def test_addresses_are_read(text, address):
 def test_what_is_no_address_is_refused_with_the_remedy(text):
     with pytest.raises(ValueError, match=r"is not an address; write HOST:PORT, such as 127\.0\.0\.1:9178, or none"):
         Address.parse(text)
+
+
+def test_a_system_without_descriptors_is_said_and_whoever_waits_is_let_in_later(caplog, monkeypatch):
+    monkeypatch.setattr(clients, "PAUSE_S", 0.01)
+    accept, errors = asyncio.SelectorEventLoop.sock_accept, [OSError(errno.EMFILE, "Too many open files")]
+
+    async def full(loop, listener):
+        if errors:
+            raise errors.pop()
+        return await accept(loop, listener)
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_accept", full)
+    other = Served()
+    with other.endpoint:
+        other.publish(ServedConnection())
+        assert other.ask("GET", "/healthz")[0] == 200
+    assert caplog.messages == ["HTTP: no client is let in for 0.01 s: [Errno 24] Too many open files"]

@@ -103,21 +103,10 @@ def test_a_host_under_pressure_is_told(pressure):
     assert ("The host is under memory pressure." in page(pressure=pressure)) is pressure
 
 
-@pytest.mark.parametrize("fit", [True, False])
-def test_minimums_that_do_not_fit_are_told(fit):
-    assert ("The minimums here are more than the budget." in page(minimums_fit=fit)) is not fit
-
-
 def test_what_is_wrong_is_a_list_and_nothing_where_all_is_well():
     shown = re.sub("</?bdi>", "", page(warnings=("a<b", "c")))
     assert '<ul class="troubles" aria-label="What is wrong"><li>a&lt;b</li><li>c</li></ul>' in shown
     assert "What is wrong" not in page()
-
-
-def test_before_the_loop_has_run_that_is_said():
-    state = {"node": {"name": "node-1"}, "version": "1.2", "outage": None}
-    nothing = dict.fromkeys(("connections", "problems", "warnings", "domains", "senses"), ())
-    assert "<p>The loop has not run yet.</p>" in "".join(overview(state | nothing, NO_HISTORY))
 
 
 def test_every_sense_stands_there_with_what_keeps_it():

@@ -107,6 +107,11 @@ def test_a_query_without_a_known_domain_is_answered_with_not_found_or_the_first(
     assert pages("web").get(f"/domain{query}").status in {200, 404}
 
 
+def test_of_two_domains_that_are_asked_for_the_first_is_explained():
+    (told,) = json.loads(pages("web", "db").get("/explain?domain=web&domain=db").body)["domains"]
+    assert told["domain"]["name"] == "web"
+
+
 def test_the_explanation_is_a_document_with_name_uuid_or_key():
     served = pages("web", "db")
     for wanted in ("web", "u0", "k0"):
