@@ -82,7 +82,7 @@ def test_no_target_is_below_demand_or_minimum_or_above_the_maximum(drawn):
         for action in actions:
             if not action.grows and action.reason is not Reason.STUCK and not world.guests[action.name].frozen:
                 assert action.target >= known[action.name] * MIB - MIB
-            assert 128 * MIB <= action.target <= 2000 * MIB
+            assert 64 * MIB <= action.target <= 2000 * MIB
 
 
 @given(nodes)
