@@ -580,7 +580,12 @@ def test_events_about_machines_that_are_refused_are_said_once_and_keep_nothing_e
     assert manual.after(60) == []
     assert asked == []
     manual.reporter = Reporter(
-        manual.api, "here", manual._report_input, lambda: manual.now, machines=lambda: {"shop/pod": {"name": "web"}}
+        manual.api,
+        "here",
+        manual._report_input,
+        lambda: manual.now,
+        label_node=False,
+        machines=lambda: {"shop/pod": {"name": "web"}},
     )
     assert STATE in manual.after(QUIET_S * 5)
     assert asked == ["web"] * 3
