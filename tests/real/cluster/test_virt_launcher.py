@@ -95,12 +95,6 @@ class TestAgentNearKubevirt:
                 guest.use(held)
                 guest.wait_until(lambda guest, size=held + ROOM_MIB: guest.actual() >= size, PATIENCE_S, "grown")
             assert second.actual() < MEMORY_MIB - 64
-        for each in (idle, other):
-            until(
-                lambda pod=each: "(MemoryPolicy web)" in site.kubectl("describe", "pod", pod.name),
-                PATIENCE_S,
-                "told of",
-            )
 
     def test_a_pod_that_is_deleted_is_gone_and_not_lost(self, site):
         launcher, stays = site.start("goes").wait_up(), site.start("stays").wait_up()
