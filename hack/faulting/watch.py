@@ -1,8 +1,9 @@
 """What an onlooker sees of the guests through a libvirt connection of its own, whatever happens to libvirtd."""
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 
 import libvirt
@@ -49,20 +50,8 @@ class Onlooker(Background):
         return sum({seen.uuid: seen.resident for seen in list(self._seen)}.values())
 
     def demand_at(self, uuid: str, at: float) -> float | None:
-        """Its least demand (MiB) in its last 2 s at rest, within 5 s before `at`; None if it was not at rest.
-
-        Statistics that came between two samples are in the one after `at`.
-        """
-        past = [
-            seen
-            for seen in list(self._seen)
-            if seen.uuid == uuid and at - 5 <= seen.at <= at + PERIOD_S and seen.updated <= at
-        ]
-        for end in range(len(past), REST_SAMPLES - 1, -1):
-            rest = past[end - REST_SAMPLES : end]
-            if len({seen.allocation for seen in rest}) == 1:
-                return min(seen.demand for seen in rest)
-        return None
+        """See `demand_at`, of one guest."""
+        return demand_at([seen for seen in list(self._seen) if seen.uuid == uuid], at)
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD_S):
@@ -86,3 +75,21 @@ class Onlooker(Background):
         finally:
             with suppress(libvirt.libvirtError):
                 connection.close()
+
+
+def demand_at(samples: Iterable[Seen], at: float) -> float | None:
+    """The least demand (MiB) of a guest in its last 2 s at rest, within 5 s before `at`; None if it was not at rest.
+
+    Statistics that came between two samples are in the one after `at`, whatever its balloon has done since.
+    """
+    told = [seen for seen in samples if at - 5 <= seen.at <= at + 2 * PERIOD_S and seen.updated <= at]
+    past = [seen for seen in told if seen.at <= at]
+    if past:
+        size = past[-1].allocation
+        later = [seen for seen in told if seen.at > at]
+        past += [replace(seen, allocation=size, demand=seen.demand + size - seen.allocation) for seen in later]
+    for end in range(len(past), REST_SAMPLES - 1, -1):
+        rest = past[end - REST_SAMPLES : end]
+        if len({seen.allocation for seen in rest}) == 1:
+            return min(seen.demand for seen in rest)
+    return None

@@ -4,6 +4,7 @@ import pytest
 
 from faulting.judge import Order, above_limit, below_demand, doubled, orders, unheard, without
 from faulting.log import Claim
+from faulting.watch import Seen, demand_at
 
 RECORD = """\
 27479@1795687879.919477:virtio_balloon_to_target balloon target: 0x12000000 num_pages: 24576
@@ -61,3 +62,25 @@ def test_an_order_above_the_policys_part_of_all_the_guest_can_have_is_wrong():
     plugged = Order(MORE.at, 380, 512)
     assert above_limit([LESS, MORE, plugged], 0.96) == 0
     assert above_limit([Order(LESS.at, 370, 384)], 0.96) == 1
+
+
+def seen(at: float, demand: float, allocation: float = 400, updated: float | None = None) -> Seen:
+    return Seen(at, "u", allocation, demand, 0.0, float(int(at)) if updated is None else updated)
+
+
+AT_REST = [seen(at, 328) for at in (98.0, 98.5, 99.0, 99.5)]
+
+
+@pytest.mark.parametrize(
+    ("samples", "demand"),
+    [
+        (AT_REST, 328),
+        (AT_REST[:3], None),  # not for long enough
+        ([*AT_REST[1:], seen(99.9, 330, 404)], None),  # it has just moved
+        ([*AT_REST, seen(100.4, 50)], 50),  # told before the order, seen after it
+        ([*AT_REST, seen(100.4, 12, 362)], 50),  # likewise, and its balloon has followed the order: it had 350 usable
+        ([*AT_REST, seen(101.0, 50, updated=101.0)], 328),  # told after it
+    ],
+)
+def test_a_guest_used_what_it_told_of_before_the_order_whenever_that_was_seen(samples, demand):
+    assert demand_at(samples, 100.2) == demand
