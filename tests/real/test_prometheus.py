@@ -66,7 +66,7 @@ def watched(private_libvirtd, start_guests, tmp_path) -> Iterator[ScrapedBallast
 def sums() -> AggregatorStatusStore:
     """Of an aggregator that leads, with one policy on two nodes."""
     status_store = AggregatorStatusStore("replica-1", time.monotonic)
-    two = {"nodes": 2, "reporting_nodes": 2, "domains": 9, "stable_domains": 8}
+    two = {"nodes": 2, "reporting_nodes": 2, "domains": 9, "stable_domains": 8, "rollout_nodes": 1}
     none = (
         *("unknown_nodes", "unreadable_nodes", "pending_nodes", "left_out_nodes"),
         *("conflicted_domains", "overridden_domains", "stuck_domains", "shortfall"),
