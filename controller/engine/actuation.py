@@ -194,6 +194,7 @@ def _reasons(known: Known, plan: Plan, shrink: Bools, grow: Bools, returns: Bool
             (resting(balloon, known.pressed, known.now, known.tuning), Reason.REFUSED),
             (known.now < balloon.retry_at, Reason.STUCK),
             (known.now < balloon.hold_until, Reason.OUTSIDE_CHANGE),
+            (known.turning & ~known.in_need, Reason.STABILIZING),
             (balloon.under_way & ~waits, Reason.MOVING),
         ]
         lacks |= known.pressed & (seen.told_size >= size - TOLERANCE)  # it has told so at this size, and gets no more

@@ -88,6 +88,7 @@ def test_a_shrink_ends_where_the_guest_comes_to_use_more_than_it_would_be_left_w
     to_the_first_order(world)
     guest.demand = 1500
     assert min(world.tick() and guest.actual for _ in range(15)) >= 2500
+    assert world.actions()[1].reason is Reason.STABILIZING  # there is room: it is no want of memory that ends it
 
 
 def test_a_guest_whose_balloon_counts_as_used_goes_on_shrinking():
