@@ -1,6 +1,5 @@
 """Events of virtual machines in pods, on the objects that their owners look at (`kubectl describe vmi`)."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -8,7 +7,7 @@ from controller.api.printable import cut, printable
 from controller.cluster.client import Client
 from controller.cluster.errors import ApiError
 from controller.cluster.findings import NOTE_BYTES
-from controller.cluster.nodeevents import CONTROLLER, NAME_LENGTH
+from controller.cluster.nodeevents import new_event
 from controller.cluster.resources import EVENTS, Object
 
 APART_S = 30.0
@@ -73,20 +72,13 @@ class MachineEvents:
 
     def _create(self, note: Note, machine: Object, wall: str) -> None:
         namespace, _, pod = _place(note.key).partition("/")
-        name = f"{pod[:NAME_LENGTH].rstrip('-.')}.{time.time_ns():x}"
-        event: Object = {
-            "apiVersion": EVENTS.api_version,
-            "kind": EVENTS.kind,
-            "metadata": {"name": name, "namespace": namespace},
-            "eventTime": wall,
+        said = {
             "type": "Warning" if note.warning else "Normal",
             "reason": note.reason,
             "note": cut(printable(note.text), NOTE_BYTES),
             "action": "Watching" if note.warning else "Reallocating",
-            "reportingController": CONTROLLER,
-            "reportingInstance": self._node[:128],
-            "regarding": machine | {"namespace": namespace},
         }
+        event = new_event(self._node, pod, namespace, wall, machine | {"namespace": namespace}, said)
         self._client.create(EVENTS, event, namespace=namespace)
 
 

@@ -16,7 +16,7 @@ QUIET_S = 300.0
 REPEAT_S = 1800.0
 """Seconds after which what lasts is told again: the API server forgets events after an hour."""
 NAME_LENGTH = 230
-"""Characters of the node's name in an event's name, which has 253 at most."""
+"""Characters of the name of what an event is about in its own, which has 253 at most."""
 CONTROLLER = "ballast.dev/agent"
 
 
@@ -77,19 +77,9 @@ class NodeEvents:
         self._ended.discard(finding.reason)
 
     def _create(self, finding: Finding, uid: str, now: float, wall: str) -> None:
-        event: Object = {
-            "apiVersion": EVENTS.api_version,
-            "kind": EVENTS.kind,
-            "metadata": {"name": f"{self._node[:NAME_LENGTH].rstrip('-.')}.{time.time_ns():x}", "namespace": NAMESPACE},
-            "eventTime": wall,
-            "type": "Warning",
-            "reason": finding.reason,
-            "note": finding.note,
-            "action": "Watching",
-            "reportingController": CONTROLLER,
-            "reportingInstance": self._node[:128],
-            "regarding": {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": uid},
-        }
+        regarding = {"apiVersion": "v1", "kind": "Node", "name": self._node, "uid": uid}
+        said = {"type": "Warning", "reason": finding.reason, "note": finding.note, "action": "Watching"}
+        event = new_event(self._node, self._node, NAMESPACE, wall, regarding, said)
         self._client.create(EVENTS, event, namespace=NAMESPACE)
         self._told[finding.reason] = _SentEvent(finding.note, now, event["metadata"]["name"])
 
@@ -103,6 +93,19 @@ class NodeEvents:
             self._create(finding, uid, now, wall)
         else:
             told.at, told.count = now, told.count + 1
+
+
+def new_event(node: str, about: str, namespace: str, wall: str, regarding: Object, said: Object) -> Object:
+    """Of the agent on a node, named after what it is `about`; `said`: its type, reason, note and action."""
+    return {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.kind,
+        "metadata": {"name": f"{about[:NAME_LENGTH].rstrip('-.')}.{time.time_ns():x}", "namespace": namespace},
+        "eventTime": wall,
+        "reportingController": CONTROLLER,
+        "reportingInstance": node[:128],
+        "regarding": regarding,
+    } | said
 
 
 def event_remedy(error: ApiError) -> str:
