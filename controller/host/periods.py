@@ -35,7 +35,7 @@ FOR_OTHERS = 2
 """Calls that may hang beside those that set periods: looks and orders matter more."""
 
 CLOSING_S = 10.0
-"""In which all are put back in the end: some 7,000 of a libvirt that takes 5.5 ms for each of three calls."""
+"""In which all are put back in the end: 3,000 of a libvirt that takes 5.5 ms for each of three calls, five at once."""
 
 CLOSING_SET_S = 1.0
 """A domain that takes longer then is left behind."""
