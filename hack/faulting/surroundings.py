@@ -9,7 +9,7 @@ from pathlib import Path
 from controller.host.pressure import MARK_FRACTION
 from faulting.hostfault import HostFault
 from faulting.smallhost import SmallHost
-from faulting.stage import BUDGET_MIB, REST_MIB, Stage
+from faulting.stage import BUDGET_MIB, Stage
 from faulting.wounded import JUMP_AFTER_S
 from lab.daemons import until
 
@@ -61,15 +61,14 @@ def _memory_eaten(stage: Stage) -> float:
     stage.proc = host.proc
     stage.rule(budget={"maximum": f"{BUDGET_MIB}Mi", "reserve": "64Mi"}, shrink={"stabilizationSeconds": 600})
     stage.start()
-    stage.served(stage.giver, time.monotonic())
-    stage.giver.use(REST_MIB)  # from here on it keeps what it has
+    stage.ballast.wait_for_domains(2)  # they keep what they have, and not because one of them was short of it
 
     def pressed() -> bool:
         host.eat(until_mib=MARK_FRACTION * SMALL_HOST_MIB / 2)  # also what guests give back
         return bool(stage.ballast.state()["node"]["pressure"])
 
     stage.wait(pressed, "pressure noticed")
-    stage.wait(lambda: stage.small(stage.giver), "what the giver kept is back with the host")
+    stage.settle()
     host.give_back()
     return stage.served(stage.taker, time.monotonic())
 
