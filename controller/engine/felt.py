@@ -31,7 +31,7 @@ class Growth(Table):
     base: Floats = column(np.nan)
     """What was resident when the guest sent the statistics that demand is of; less where some was given back since."""
     grew: Floats = column(0.0)
-    """Taken into use since then, for the first time."""
+    """Taken into use since then, for the first time; 0 where no more grew of late than does so by itself."""
     least: Floats = column(np.nan)
     """Demand, if all that is the guest's and stays; NaN where it is not believed."""
     sought: Floats = column(0.0)
@@ -98,7 +98,9 @@ def feel(
     base = np.where(np.isnan(resident), np.nan, np.fmin(base, resident))
     at_rest = observation.fresh & np.isfinite(resident)
     own = np.where(at_rest, np.maximum(growth.own, resident - observation.allocation), growth.own)
-    made = growth.having(resident=resident, own=own, base=base, grew=np.fmax(resident - base, 0.0))
+    untold = np.fmax(resident - base, 0.0)
+    taken = np.where(np.fmax(grew, untold) >= tuning.own_varies, untold, 0.0)
+    made = growth.having(resident=resident, own=own, base=base, grew=taken)
     rate = np.fmax(grew / np.maximum(now - since, 1e-3), 0.0)
     return _conclude(made, rate, observation, balloon, inventory, now, tuning)
 

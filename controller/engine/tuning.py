@@ -59,7 +59,7 @@ class Tuning:
 
     # What the host feels.
     felt_least: float = 8 * MIB
-    """Growth of QEMU's resident size that counts: its own memory comes and goes by a few MiB."""
+    """Growth of QEMU's resident size since its guest told of it that counts."""
     felt_answer: float = 0.5
     """From a guest's next statistics until its balloon has moved, if that was not timed: a look, a decision, 0.2 s of
     the balloon."""
@@ -82,7 +82,8 @@ class Tuning:
     """QEMU may hold beyond its guest's memory: 50 to 200 MiB seen (devices, displays, translated code). So much of what
     a guest seems to have touched it may never have."""
     own_varies: float = 16 * MIB
-    """With less missing than which nothing is said: QEMU's own memory comes and goes by as much."""
+    """With less missing than which nothing is said, and less grown of late than which nothing is felt: QEMU's own
+    memory comes and goes by as much, and khugepaged fills as much of what balloons have emptied in one scan."""
     failed: float = 0.25
     """Part of what has to come back, with less than which a balloon is taken to bring nothing; and of what was felt
     with less than which demand has not grown: files were read, or it was QEMU's own."""

@@ -60,12 +60,16 @@ def test_growth_is_counted_from_the_statistics_that_demand_is_of():
     assert (grown.grew, grown.least) == (60 * MIB, 160 * MIB)
 
 
-def test_growth_that_is_less_than_qemu_varies_by_is_none():
-    assert np.isnan(guest(of=felt(137)).least[0])
+@pytest.mark.parametrize(
+    ("since_told", "lately"), [(15, 0), (15, 15), (7, 100)], ids=["by QEMU or khugepaged", "the same, just now", "told"]
+)
+def test_growth_that_is_not_the_guests_or_is_told_is_none(since_told, lately):
+    assert np.isnan(guest(of=felt(130 + since_told, lately)).least[0])
 
 
-def test_growth_by_as_much_as_that_counts():
-    assert guest(of=felt(138)).least == 108 * MIB
+@pytest.mark.parametrize(("since_told", "lately"), [(16, 0), (8, 16)], ids=["since it told", "more than it has told"])
+def test_growth_counts_from_what_qemu_and_khugepaged_make_on(since_told, lately):
+    assert guest(of=felt(130 + since_told, lately)).least == (100 + since_told) * MIB
 
 
 def test_memory_given_back_and_taken_again_has_grown():
