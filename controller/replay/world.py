@@ -93,9 +93,11 @@ class HostRecord:
     """(k,) the domain read."""
 
 
-LONG_RAMP_S = 30.0
-"""Seconds of a ramp that are recorded as one step, at most: a guest that gives 300 GiB back for five minutes would
-count as holding all of it for half of that time, and the host as overcommitted whose memory never was."""
+RAMP_PART_S = (2.0, 30.0)
+"""Seconds of a ramp that are recorded as one step, at most: the trace's step, and between these two. What such a step
+adds to what is missing grows with the square of its length, up to 1 GiB s for 2 s. Most balloons move for less, and
+count as one change. With 30 s, a guest that takes 18 GiB in 9 s as it needs them lacks eight times as much in the
+record as in truth; and one that gives back 300 GiB would hold all of it for minutes."""
 
 
 class SimulatedHost:
@@ -103,7 +105,7 @@ class SimulatedHost:
 
     A ramp of a balloon from a to b is recorded as one step at half its time: the integral of the allocation is the
     ramp's, that of what is missing is never less (it is convex), and a reallocation is one change. A long one is
-    recorded in parts.
+    recorded in parts, each of which is a change.
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class SimulatedHost:
         self._instants = _Instants(trace, self.period_s)
         self._target = np.zeros(n)
         self._sampled_at = np.full(n, -np.inf)
-        self._ramps = _Ramps(n)
+        self._ramps = _Ramps(n, float(np.clip(self.period_s, *RAMP_PART_S)))
         self._reports = _Reports(n)
         self._told = np.zeros(n)
         self._news_at = np.inf
@@ -391,7 +393,8 @@ class _Reports:
 class _Ramps:
     """Balloons on their way, and the record of where they have been. Arrays (n,), MiB and seconds."""
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, longest_part: float) -> None:
+        self._longest_part = longest_part
         self.moving = False
         self.next_end = np.inf
         self._goal = np.zeros(n)
@@ -456,7 +459,7 @@ class _Ramps:
     def _close(self, row: int, end: float, size: float) -> None:
         """A ramp ends: in the record it is one step at half its time, or several where it took long."""
         begun, begin = self._begun[row], self._begin[row]
-        parts = max(int(np.ceil((end - begun) / LONG_RAMP_S)), 1)
+        parts = max(int(np.ceil((end - begun) / self._longest_part)), 1)
         for part in range(1, parts + 1):
             self._enter(row, begun + (end - begun) * (part - 0.5) / parts, begin + (size - begin) * part / parts)
 

@@ -36,10 +36,26 @@ def test_a_guest_shrinks_by_nine_tenths_of_a_gib_a_second():
 
 
 def test_a_new_order_takes_effect_where_the_balloon_is():
-    result = replay(trace(a=[1] * 8), Script({1: {0: 5120}, 2: {0: 1024}}), 1024)
+    result = replay(trace(a=[1] * 8), Script({1: {0: 5120}, 2: {0: 1536}}), 1024)
 
-    down = 2048 / 921.6
-    assert changes(result) == [(0, 1024), (1.5, 3072), (pytest.approx(2 + down / 2), 1024)]
+    down = 1536 / 921.6
+    assert changes(result) == [(0, 1024), (1.5, 3072), (pytest.approx(2 + down / 2), 1536)]
+
+
+def test_of_a_guest_that_grows_for_seconds_the_record_tells_how_far_it_has_come():
+    result = replay(trace(a=[1] * 8), Script({1: {0: 7168}}), 1024)
+
+    assert changes(result) == [(0, 1024), (1.75, 4096), (3.25, 7168)]
+
+
+@pytest.mark.parametrize(("step", "parts"), [(1, 3), (5, 1)])
+def test_it_tells_no_more_often_than_the_trace_does(step, parts):
+    times = np.arange(8.0) * step
+    one = Series(times, np.ones(8), np.full(8, 40000.0))
+
+    result = replay(Trace(("a",), (one,)), Script({step: {0: 11264}}), 1024)
+
+    assert len(changes(result)) == 1 + parts
 
 
 def test_a_guest_never_gives_up_what_it_uses_and_goes_on_when_it_uses_less():
