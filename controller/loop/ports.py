@@ -15,7 +15,7 @@ from controller.observe.statusstore import ConnectionView
 class Host(Protocol):
     """Domains and memory of one node. What a domain or a connection does raises nothing; `status` tells.
 
-    `controller.host.host.Host` is the real one.
+    `controller.host.host.LibvirtHost` is the real one.
     """
 
     def inventory(self) -> tuple[DomainFacts, ...]:

@@ -363,7 +363,8 @@ class _Agent:
         self._socket.close()
 
     def _read(self) -> None:
-        with self._socket.makefile("r", errors="replace") as lines:
+        # A guest that is killed resets it where an order was not read.
+        with suppress(ConnectionResetError), self._socket.makefile("r", errors="replace") as lines:
             for line in lines:
                 word, *values = line.split() or [""]
                 event = GuestEvent(time.monotonic(), word, tuple(int(value) for value in values))

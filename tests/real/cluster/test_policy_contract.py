@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -82,21 +83,52 @@ def test_one_thing_out_of_the_ordinary_is_taken_or_refused_alike(client):
     assert not found, f"{len(found)} policies:\n" + "\n".join(found[:SHOWN])
 
 
+OF_LABELS = "matchLabels or matchExpressions"
+
+
 @pytest.mark.parametrize(
-    "spec",
+    ("spec", "where", "known"),
     [
-        {"domainSelecter": {"names": ["db"]}},
-        {"nodeSelector": {"disktype": "ssd"}},
-        {"nodeSelector": {"names": ["a"], "matchLabel": {"disktype": "ssd"}}},
-        {"domainSelector": {"names": ["a"], "labels": {"tier": "db"}}},
-        {"domainSelector": {"matchExpressions": [{"key": "tier", "operator": "Exists", "valeus": ["db"]}]}},
-        {"selectors": {"all": True, "namespaceSelecter": {"matchLabels": {"tier": "db"}}}},
-        {"selectors": {"namespaceSelector": {"matchLabels": {"a": "b"}, "matchExpression": []}}},
+        ({"domainSelecter": {"names": ["db"]}}, "", "as `kubectl explain mpol.spec` names it"),
+        ({"domainSelector": None}, "", "as `kubectl explain mpol.spec` names it"),
+        ({"nodeSelector": {"disktype": "ssd"}}, ".nodeSelector", f"to names, {OF_LABELS}"),
+        (
+            {"nodeSelector": {"names": ["a"], "matchLabel": {"disktype": "ssd"}}},
+            ".nodeSelector",
+            f"to names, {OF_LABELS}",
+        ),
+        (
+            {"domainSelector": {"names": ["a"], "labels": {"tier": "db"}}},
+            ".domainSelector",
+            f"to names, uuids, {OF_LABELS}",
+        ),
+        ({"domainSelector": {"names": ["a"], "matchLabels": None}}, ".domainSelector", f"to names, uuids, {OF_LABELS}"),
+        (
+            {"domainSelector": {"matchExpressions": [{"key": "tier", "operator": "Exists", "valeus": ["db"]}]}},
+            ".domainSelector.matchExpressions[0]",
+            "to key, operator or values",
+        ),
+        (
+            {"selectors": {"all": True, "namespaceSelecter": {"matchLabels": {"tier": "db"}}}},
+            ".selectors",
+            "to all, namespaceSelector or virtualMachineInstanceSelector",
+        ),
+        (
+            {"selectors": {"namespaceSelector": {"matchLabels": {"a": "b"}, "matchExpression": []}}},
+            ".selectors.namespaceSelector",
+            f"to {OF_LABELS}",
+        ),
     ],
 )
-def test_a_misspelt_selector_is_refused_also_from_a_client_that_lets_the_api_server_drop_fields(client, spec):
+@pytest.mark.parametrize("validation", ["Ignore", "Strict"])
+def test_a_misspelt_selector_or_null_is_refused_whatever_the_client_asks_for_and_the_right_names_are_told(
+    client, spec, where, known, validation
+):
     policy = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "a"}, "spec": spec}
-    assert client.ask("POST", f"{DRY_RUN}Ignore", policy).status == 422
+    answer = client.ask("POST", f"{DRY_RUN}{validation}", policy)
+    remedy = f"is unknown or null, `ballast check` tells which; correct it {known}, or remove it"
+    assert re.fullmatch(rf".* is invalid: spec{re.escape(where)}: Invalid value: .*{re.escape(remedy)}", answer.message)
+    assert answer.status == 422
 
 
 def test_an_empty_spec_is_stored_without_selectors_and_parameters_of_models(client):

@@ -1,9 +1,10 @@
 """The lab's virt-launcher pods are laid out as KubeVirt's: what a node sees of them, and what its agent does there."""
 
+import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,8 @@ from lab.kubernetes.virtlauncher import USER, VirtLauncher, VirtualMachine
 ROOM_MIB = 100
 """Beside what its workload holds: its kernel's own, and the next step."""
 FIRST_LOOK_S = 3.0
+TOLD = r"Normal +\w+ +\S+ +ballast\.dev/agent +\d+ MiB -> \d+ MiB .* \(MemoryPolicy web\)"
+"""An event, as `kubectl describe` shows it; the newest, once it is the turn of its machine."""
 
 
 @pytest.fixture
@@ -73,6 +76,40 @@ def connected(site: InstalledNearKubevirt, launcher: VirtLauncher) -> float:
     return datetime.fromisoformat(line.split()[0][:26] + "+00:00").timestamp()
 
 
+@pytest.fixture
+def instance(virtualized: LabNode) -> Iterator[Callable[[VirtLauncher], None]]:
+    """Makes the VirtualMachineInstance of a pod, and its owner.
+
+    It is a stand-in, an object of KubeVirt's group, kind and name without KubeVirt, which cannot be had here.
+    """
+    kubectl, plural = virtualized.plane.kubectl, "virtualmachineinstances"
+    kind = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance"}
+    schema = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.kubevirt.io"},
+        "spec": {
+            "group": "kubevirt.io",
+            "scope": "Namespaced",
+            "names": {"kind": kind["kind"], "plural": plural, "shortNames": ["vmi"]},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": schema}],
+        },
+    }
+
+    def make(launcher: VirtLauncher) -> None:
+        name = {"name": launcher.machine.name}
+        made = json.loads(kubectl("create", "-f", "-", "-o", "json", input=json.dumps(kind | {"metadata": name})))
+        owner = kind | name | {"uid": made["metadata"]["uid"], "controller": True}
+        patch = json.dumps({"metadata": {"ownerReferences": [owner]}})
+        kubectl("patch", "pod", launcher.name, "--type=merge", "-p", patch)
+
+    kubectl("create", "-f", "-", input=json.dumps(definition))
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}.kubevirt.io")
+    yield make
+    kubectl("delete", f"crd/{plural}.kubevirt.io")
+
+
 class TestAgentNearKubevirt:
     def test_a_node_without_virtual_machines_is_ready_and_nothing_is_wrong(self, site):
         state = site.state()
@@ -88,6 +125,8 @@ class TestAgentNearKubevirt:
     def test_a_guest_gives_what_its_pod_was_not_promised_and_gets_it_back_when_it_needs_it(self, site):
         idle, other = site.start("idle"), site.start("other")
         with closing(idle.guest()) as guest, closing(other.guest()) as second:
+            guest.wait_booted()
+            second.wait_booted()
             site.enforce()
             for each in (guest, second):
                 each.wait_until(lambda each: each.actual() < MEMORY_MIB - 64, PATIENCE_S, "shrunk")
@@ -96,13 +135,23 @@ class TestAgentNearKubevirt:
                 guest.use(held)
                 guest.wait_until(lambda guest, size=held + ROOM_MIB: guest.actual() >= size, PATIENCE_S, "grown")
             assert second.actual() < MEMORY_MIB - 64
-            told = r"\d+ MiB -> \d+ MiB .* \(MemoryPolicy web\)"  # the newest, once it is its turn
-            until(lambda: re.search(told, site.kubectl("describe", "pod", idle.name)), PATIENCE_S, "told of")
+            until(lambda: re.search(TOLD, site.kubectl("describe", "pod", idle.name)), PATIENCE_S, "told of")
 
-    def test_a_pod_that_is_deleted_is_gone_and_not_lost(self, site):
+    def test_what_was_done_is_an_event_of_the_virtual_machine_instance_that_owns_the_pod(self, site, instance):
+        launcher = site.start("owned")
+        instance(launcher)
+        with closing(launcher.guest()) as guest:
+            guest.wait_booted()
+            site.enforce()
+            guest.wait_until(lambda guest: guest.actual() < MEMORY_MIB - 64, PATIENCE_S, "shrunk")
+            until(lambda: re.search(TOLD, site.kubectl("describe", "vmi", "owned")), PATIENCE_S, "told of")
+            assert not re.search(TOLD, site.kubectl("describe", "pod", launcher.name))
+
+    @pytest.mark.parametrize("end", [VirtLauncher.delete, VirtLauncher.kill], ids=["deleted", "killed"])
+    def test_a_pod_that_ends_is_gone_and_not_lost(self, site, end):
         launcher, stays = site.start("goes").wait_up(), site.start("stays").wait_up()
         site.until_seen(launcher, stays)
-        launcher.delete()
+        end(launcher)
         site.until_seen(stays)
         assert set(site.connections()) == {f"default/{stays.name}"}
         assert "WARNING" not in "".join(line for line in site.log().splitlines() if launcher.name in line)
