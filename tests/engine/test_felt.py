@@ -204,8 +204,11 @@ class TestDoubt:
         again = {"now": NOW + 7, "of": felt(400, now=NOW + 7)}
         assert guest(doubted, **again).short.tolist() == [True]
 
-    def test_growth_that_was_true_is_believed_again(self):
-        assert self.told(150).doubted_until == -np.inf
+    def test_growth_that_was_true_is_believed_again_also_when_it_is_over(self):
+        true = self.told(150)
+        assert true.doubted_until == -np.inf
+        over = {"now": NOW + 60, "sent_at": NOW + 60, "used": 90 * MIB}
+        assert guest(true, felt(225, now=NOW + 60), **over).doubted_until == -np.inf
 
     @pytest.mark.parametrize(("demand", "doubt"), [(123, 5), (124, 0)])
     def test_a_quarter_of_what_was_felt_makes_it_true(self, demand, doubt):
