@@ -327,6 +327,13 @@ def test_guests_in_need_wait_for_no_balloon_that_hardly_moves(elapsed: float, ca
     assert goes(of, plan(of, 150, 100, 300)) == same(NAN, NAN, to)
 
 
+def test_what_comes_back_by_itself_shortens_what_guests_in_need_wait_for() -> None:
+    balloon = moving(NAN, NAN, 150 * MIB, NAN, NAN, last_from=230 * MIB, last_at=NOW - 6)
+    of = node(100, 100, 200, 310, 500, free=30, balloon=balloon, pressure=pressed(LOW, NONE, NONE, NONE, NONE))
+    to = plan(of, 150, 140, 100, 300, 300, returns=[False, False, False, True, False])
+    assert goes(of, to) == same(130, NAN, NAN, 300, NAN)
+
+
 def test_a_balloon_that_grows_gives_nothing_and_a_released_domain_is_no_donor() -> None:
     balloon = moving(NAN, 150 * MIB, NAN, release=[False, False, True])
     of = node(100, 100, 500, free=50, balloon=balloon)

@@ -88,7 +88,7 @@ def test_growth_that_began_after_statistics_were_sent_is_not_in_them(sent, grew)
 
 
 def test_a_guest_that_grows_into_what_its_kernel_needs_will_be_short():
-    assert guest(of=felt(225)).short.tolist() == [True]  # 195 of 200
+    assert guest(of=felt(225), fresh_count=1).short.tolist() == [True]  # 195 of 200
 
 
 def test_a_guest_with_room_for_what_it_took_will_not_be():
@@ -237,7 +237,7 @@ class TestDoubt:
 
     def test_statistics_without_numbers_tell_nothing(self):
         claimed = guest(of=felt(225))
-        told = guest(claimed, felt(225, now=NOW + 2), now=NOW + 2, sent_at=NOW + 2, used=np.nan)
+        told = guest(claimed, felt(150, now=NOW + 2), now=NOW + 2, sent_at=NOW + 2, used=np.nan)
         assert (told.doubt, told.claimed) == (0, 95 * MIB)
 
     def test_a_true_word_makes_up_for_false_ones(self):
