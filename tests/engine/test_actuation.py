@@ -86,6 +86,15 @@ def test_half_the_headroom_may_be_eaten_before_a_domain_grows_by_its_threshold(s
     assert goes(of, plan(of, 200, returns=True)) == same(to)
 
 
+@pytest.mark.parametrize(("movable", "to"), [(True, (NAN, 205)), (False, (205, NAN))])
+def test_nobody_has_his_headroom_refilled_before_all_have_their_minimums_who_can(
+    movable: bool, to: tuple[float, float]
+) -> None:
+    settings = {"headroom": 40 * MIB, "threshold": 16 * MIB, "minimum": mib(0, 202)}
+    of = node(189, 200, estimate={"upper": 170 * MIB}, settings=settings)
+    assert goes(of, plan(of, 200, 205, returns=[True, False], movable=[True, movable])) == same(*to)
+
+
 def test_a_domain_with_narrow_headroom_grows_no_further_than_it_may() -> None:
     settings = {"headroom": 40 * MIB, "threshold": 16 * MIB, "ceiling": 195 * MIB}
     of = node(189, estimate={"upper": 170 * MIB}, settings=settings)
