@@ -138,10 +138,10 @@ def test_a_guest_is_looked_at_soon_when_policies_change():
     assert [when - changed for when, _ in world.looks if when > changed] == [1]
 
 
-def test_a_guest_that_is_to_give_memory_is_looked_at_at_once_where_its_word_is_old():
-    seldom = policy(
-        spare="Share", monitoring={"maximumIntervalSeconds": 60}, budget={"reserve": "0", "reservePercent": 0}
-    )
+@pytest.mark.parametrize("mode", ["Enforce", "Observe"])
+def test_a_guest_that_is_to_give_memory_is_looked_at_at_once_where_its_word_is_old(mode):
+    whole = {"spare": "Share", "budget": {"reserve": "0", "reservePercent": 0}}
+    seldom = policy(mode=mode, monitoring={"maximumIntervalSeconds": 60}, **whole)
     guests = ScriptedGuest("idle", 200, 3000, maximum=3000), ScriptedGuest("needy", 500, 1000)
     world = node(*guests, policies=[seldom], host_mib=4000).tick(60)
     world.guests["needy"].demand = 995
