@@ -412,10 +412,11 @@ def test_memory_is_taken_on_a_new_word_only(given: dict[str, Any], taken: bool) 
 
 
 def test_a_balloon_under_way_is_not_told_anew_before_it_is_there() -> None:
-    of = node(200, 200, balloon=moving(250 * MIB, 150 * MIB))
-    moves = chosen(of, plan(of, 300, 300))
-    assert targets(moves) == same(NAN, NAN)
+    of = node(200, 200, 200, balloon=moving(250 * MIB, 150 * MIB, NAN))
+    moves = chosen(of, plan(of, 300, 300, 200))
+    assert targets(moves) == same(NAN, NAN, NAN)
     assert reasons(moves)[1] is Reason.MOVING
+    assert goes(of, plan(of, 300, 100, 100, returns=True)) == same(NAN, NAN, 100)
 
 
 def test_what_a_balloon_under_way_is_to_get_next_is_not_given_to_others() -> None:

@@ -833,3 +833,5 @@ class TestMemoryInTheHandsOfGuests:
         told = rows(Balloon, 2, phase=[Phase.UNKNOWN, Phase.MOVING], target=1500 * MIB, previous=800 * MIB)
         seen = rows(Observation, 2, allocation=2000 * MIB, rss=2000 * MIB, rss_size=2000 * MIB, rss_known=True)
         assert held(told, seen, inventory(2), np.full(2, 2000 * MIB)).least == (800 + 1500) * MIB
+        told, seen = told.having(previous=np.full(2, 2500 * MIB)), rows(Observation, 2, allocation=1000 * MIB)
+        assert (stage.committed(told, seen, inventory(2)) / MIB).tolist() == [2500, 1500]
