@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib
+import math
 import multiprocessing
 import os
 import resource
@@ -28,8 +29,10 @@ from mutating.mutant import Mutant
 PRELOADED = ("kubernetes.client", "libvirt", "numpy", "prometheus_client", "pydantic", "yaml")
 """What takes longest to import; nothing of the project, whose modules each child imports with its own fault."""
 
-OPTIONS = ("-q", "-x", "-m", "not real", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-"""That warning is of what has been imported before."""
+OPTIONS = (
+    *("-q", "-x", "-m", "not real and not slow", "-p", "no:cacheprovider"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # of what has been imported before
+)
 
 PR_SET_PDEATHSIG = 1
 """From <linux/prctl.h>."""
@@ -50,8 +53,8 @@ class PytestRun:
 
     plugin: object
     paths: Sequence[str]
-    limit: int
-    """Seconds of CPU; `SLOWNESS` times as many may pass."""
+    limit: int | None = None
+    """Seconds of CPU; `SLOWNESS` times as many may pass. None: as long as it takes."""
     mutant: Mutant | None = None
 
 
@@ -108,7 +111,8 @@ class Children:
         folder.mkdir()
         process = multiprocessing.get_context("fork").Process(target=_pytest, args=(self._tree, folder, run))
         process.start()
-        return _Child(run, process, time.monotonic() + SLOWNESS * run.limit, folder)
+        ends_at = math.inf if run.limit is None else time.monotonic() + SLOWNESS * run.limit
+        return _Child(run, process, ends_at, folder)
 
 
 @contextmanager
@@ -124,7 +128,8 @@ def _uninterrupted() -> Iterator[None]:
 def _await_one(children: Sequence[_Child]) -> tuple[_Child, bool]:
     """The first child that ends, or whose time is over; and which of both."""
     first = min(children, key=lambda child: child.ends_at)
-    ended = wait([child.process.sentinel for child in children], max(0.0, first.ends_at - time.monotonic()))
+    left = None if first.ends_at == math.inf else max(0.0, first.ends_at - time.monotonic())
+    ended = wait([child.process.sentinel for child in children], left)
     return next(((child, True) for child in children if child.process.sentinel in ended), (first, False))
 
 
@@ -148,7 +153,8 @@ def _pytest(tree: Path, folder: Path, run: PytestRun) -> None:
     os.setpgrp()  # Ctrl-C is the parent's
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
-    resource.setrlimit(resource.RLIMIT_CPU, (run.limit, run.limit))
+    if run.limit is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (run.limit, run.limit))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT, 0o644)
     os.dup2(output, 1)

@@ -18,9 +18,6 @@ from mutating.watched import Chosen, Survey
 COPIED = ("controller", "hack", "tests", "crds", "manifests", "pyproject.toml", "README.md", "SECURITY.md")
 """What the tests need of the project."""
 
-SURVEY_LIMIT = 1800
-"""Seconds for all tests of a package without a fault."""
-
 SPARE = 10
 """Seconds of CPU that a child may take before its tests begin: to import and to collect."""
 
@@ -74,11 +71,11 @@ def survey(children: Children, tree: Path, packages: Mapping[str, Package], scra
     """The coverage of each package's tests. Raises TestsFailError, also if they fail in the order of their length."""
     reports = {name: scratch / f"{name}.json" for name in packages}
     for ended in children.run(
-        PytestRun(Survey(tree, reports[name]), package.tests, SURVEY_LIMIT) for name, package in packages.items()
+        PytestRun(Survey(tree, reports[name]), package.tests) for name, package in packages.items()
     ):
         _check(ended)
     found = {name: Coverage.read(report) for name, report in reports.items()}
-    for ended in children.run(_run([*coverage.seconds], SURVEY_LIMIT) for coverage in found.values()):
+    for ended in children.run(_run([*coverage.seconds]) for coverage in found.values()):
         _check(ended)
     return found
 
@@ -101,7 +98,7 @@ def tried(
             yield MutantTrial(package_of[ended.run.mutant], ended.run.mutant, _verdict(ended), _killer(ended))
 
 
-def _run(tests: Sequence[str], limit: int, mutant: Mutant | None = None) -> PytestRun:
+def _run(tests: Sequence[str], limit: int | None = None, mutant: Mutant | None = None) -> PytestRun:
     files: Iterable[str] = dict.fromkeys(test.split("::")[0] for test in tests)
     return PytestRun(Chosen(tests), [*files], limit, mutant)
 

@@ -86,6 +86,15 @@ def test_half_the_headroom_may_be_eaten_before_a_domain_grows_by_its_threshold(s
     assert goes(of, plan(of, 200, returns=True)) == same(to)
 
 
+@pytest.mark.parametrize(("movable", "to"), [(True, (NAN, 205)), (False, (205, NAN))])
+def test_nobody_has_his_headroom_refilled_before_all_have_their_minimums_who_can(
+    movable: bool, to: tuple[float, float]
+) -> None:
+    settings = {"headroom": 40 * MIB, "threshold": 16 * MIB, "minimum": mib(0, 202)}
+    of = node(189, 200, estimate={"upper": 170 * MIB}, settings=settings)
+    assert goes(of, plan(of, 200, 205, returns=[True, False], movable=[True, movable])) == same(*to)
+
+
 def test_a_domain_with_narrow_headroom_grows_no_further_than_it_may() -> None:
     settings = {"headroom": 40 * MIB, "threshold": 16 * MIB, "ceiling": 195 * MIB}
     of = node(189, estimate={"upper": 170 * MIB}, settings=settings)
@@ -327,6 +336,13 @@ def test_guests_in_need_wait_for_no_balloon_that_hardly_moves(elapsed: float, ca
     assert goes(of, plan(of, 150, 100, 300)) == same(NAN, NAN, to)
 
 
+def test_what_comes_back_by_itself_shortens_what_guests_in_need_wait_for() -> None:
+    balloon = moving(NAN, NAN, 150 * MIB, NAN, NAN, last_from=230 * MIB, last_at=NOW - 6)
+    of = node(100, 100, 200, 310, 500, free=30, balloon=balloon, pressure=pressed(LOW, NONE, NONE, NONE, NONE))
+    to = plan(of, 150, 140, 100, 300, 300, returns=[False, False, False, True, False])
+    assert goes(of, to) == same(130, NAN, NAN, 300, NAN)
+
+
 def test_a_balloon_that_grows_gives_nothing_and_a_released_domain_is_no_donor() -> None:
     balloon = moving(NAN, 150 * MIB, NAN, release=[False, False, True])
     of = node(100, 100, 500, free=50, balloon=balloon)
@@ -396,10 +412,11 @@ def test_memory_is_taken_on_a_new_word_only(given: dict[str, Any], taken: bool) 
 
 
 def test_a_balloon_under_way_is_not_told_anew_before_it_is_there() -> None:
-    of = node(200, 200, balloon=moving(250 * MIB, 150 * MIB))
-    moves = chosen(of, plan(of, 300, 300))
-    assert targets(moves) == same(NAN, NAN)
+    of = node(200, 200, 200, balloon=moving(250 * MIB, 150 * MIB, NAN))
+    moves = chosen(of, plan(of, 300, 300, 200))
+    assert targets(moves) == same(NAN, NAN, NAN)
     assert reasons(moves)[1] is Reason.MOVING
+    assert goes(of, plan(of, 300, 100, 100, returns=True)) == same(NAN, NAN, 100)
 
 
 def test_what_a_balloon_under_way_is_to_get_next_is_not_given_to_others() -> None:

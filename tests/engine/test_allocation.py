@@ -267,6 +267,12 @@ def test_a_guest_in_need_has_headroom_with_what_others_needed_a_minute_ago() -> 
     assert planned(of).size == pytest.approx(mib(110, 290), abs=1)
 
 
+def test_a_guest_in_need_keeps_what_is_on_its_way_to_it() -> None:
+    levels = pressed(PressureLevel.LOW, PressureLevel.LOW)
+    of = known(mib(200, 200), mib(195, 195), pressure=levels, balloon=moving(300 * MIB, np.nan), budget=500 * MIB)
+    assert planned(of, committed=mib(300, 200)).size == pytest.approx(mib(300, 200))
+
+
 def test_what_one_may_not_have_goes_to_the_others() -> None:
     of = known(mib(200, 200), mib(97, 97), settings={"ceiling": mib(120, 1024)}, budget=400 * MIB)
     assert planned(of).size == pytest.approx(mib(120, 280), abs=1)

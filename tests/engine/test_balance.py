@@ -5,7 +5,7 @@ import pytest
 from scripted_node import MIB, ScriptedGuest, ScriptedNode, node, policy
 from stages import NOW, inventory, rows
 
-from controller.engine.balance import LASTS_S, RELIEF_S, Shortage, balance, shortage
+from controller.engine.balance import Shortage, balance, shortage
 from controller.engine.decision import Figures
 from controller.engine.guest_pressure import GuestPressure, PressureLevel
 from controller.engine.host import HostState
@@ -79,9 +79,9 @@ def after(world: ScriptedNode, shortage: Shortage, seconds: int) -> Shortage:
     return shortage
 
 
-def test_a_node_whose_guests_need_too_much_for_minutes_is_short():
+def test_a_node_whose_guests_need_too_much_for_three_minutes_is_short():
     world = node(ScriptedGuest("a", 3000, 3000), ScriptedGuest("b", 3000, 3000), host_mib=5000)
-    lasting = after(world, Shortage(), int(LASTS_S) - 5)
+    lasting = after(world, Shortage(), 175)
     assert not lasting.lasts
     assert after(world, lasting, 10).lasts
 
@@ -94,19 +94,19 @@ def short_at(*times: float) -> Shortage:
 
 
 def test_a_moment_of_relief_does_not_end_a_shortage():
-    made = short_at(0.0, LASTS_S - 1.0).extended(state([100, 100]), LASTS_S)
-    assert made.extended(state([700, 700]), LASTS_S + 1.0).lasts
+    made = short_at(0.0, 179.0).extended(state([100, 100]), 180.0)
+    assert made.extended(state([700, 700]), 181.0).lasts
 
 
 def test_a_node_that_has_had_enough_for_a_minute_is_short_no_more():
-    made = short_at(0.0, LASTS_S)
-    assert made.extended(state([100, 100]), LASTS_S + RELIEF_S - 0.1).lasts
-    assert made.extended(state([100, 100]), LASTS_S + RELIEF_S) == Shortage()
+    made = short_at(0.0, 180.0)
+    assert made.extended(state([100, 100]), 239.9).lasts
+    assert made.extended(state([100, 100]), 240.0) == Shortage()
 
 
 def test_a_guest_in_need_that_gets_nothing_makes_the_node_short_whatever_the_sum_says():
     starved = state([500.0]).having(reason=np.array([int(Reason.NO_BUDGET)]))
-    made = Shortage().extended(starved, 0.0).extended(starved, LASTS_S)
+    made = Shortage().extended(starved, 0.0).extended(starved, 180.0)
     assert made.lasts
     assert shortage(starved).startswith("the guests cannot have what they need within the budget of 1000 MiB")
 

@@ -799,6 +799,12 @@ class TestAbandonedOrders:
         seen, listed = rows(Observation, 3, allocation=20 * MIB), inventory(3, enforce=[False, True, False])
         assert stage.abandoned(told, seen, listed, NOW, TUNING).tolist() == [True, False, False]
 
+    @pytest.mark.parametrize(("size", "expected"), [(20, True), (30, False), (0, False)])
+    def test_of_one_that_was_stuck_what_it_lacks_is_given_back_if_its_guest_has_a_size(self, size, expected):
+        stuck = rows(Balloon, 1, phase=Phase.STUCK, origin=30 * MIB)
+        seen, listed = rows(Observation, 1, allocation=size * MIB), inventory(1, enforce=False)
+        assert stage.abandoned(stuck, seen, listed, NOW, TUNING)[0] == expected
+
 
 class TestMemoryInTheHandsOfGuests:
     @pytest.mark.parametrize(
@@ -827,3 +833,5 @@ class TestMemoryInTheHandsOfGuests:
         told = rows(Balloon, 2, phase=[Phase.UNKNOWN, Phase.MOVING], target=1500 * MIB, previous=800 * MIB)
         seen = rows(Observation, 2, allocation=2000 * MIB, rss=2000 * MIB, rss_size=2000 * MIB, rss_known=True)
         assert held(told, seen, inventory(2), np.full(2, 2000 * MIB)).least == (800 + 1500) * MIB
+        told, seen = told.having(previous=np.full(2, 2500 * MIB)), rows(Observation, 2, allocation=1000 * MIB)
+        assert (stage.committed(told, seen, inventory(2)) / MIB).tolist() == [2500, 1500]

@@ -92,7 +92,7 @@ def test_growth_that_began_after_statistics_were_sent_is_not_in_them(sent, grew)
 
 
 def test_a_guest_that_grows_into_what_its_kernel_needs_will_be_short():
-    assert guest(of=felt(225)).short.tolist() == [True]  # 195 of 200
+    assert guest(of=felt(225), fresh_count=1).short.tolist() == [True]  # 195 of 200
 
 
 def test_a_guest_with_room_for_what_it_took_will_not_be():
@@ -208,8 +208,11 @@ class TestDoubt:
         again = {"now": NOW + 7, "of": felt(400, now=NOW + 7)}
         assert guest(doubted, **again).short.tolist() == [True]
 
-    def test_growth_that_was_true_is_believed_again(self):
-        assert self.told(150).doubted_until == -np.inf
+    def test_growth_that_was_true_is_believed_again_also_when_it_is_over(self):
+        true = self.told(150)
+        assert true.doubted_until == -np.inf
+        over = {"now": NOW + 60, "sent_at": NOW + 60, "used": 90 * MIB}
+        assert guest(true, felt(225, now=NOW + 60), **over).doubted_until == -np.inf
 
     @pytest.mark.parametrize(("demand", "doubt"), [(123, 5), (124, 0)])
     def test_a_quarter_of_what_was_felt_makes_it_true(self, demand, doubt):
@@ -238,7 +241,7 @@ class TestDoubt:
 
     def test_statistics_without_numbers_tell_nothing(self):
         claimed = guest(of=felt(225))
-        told = guest(claimed, felt(225, now=NOW + 2), now=NOW + 2, sent_at=NOW + 2, used=np.nan)
+        told = guest(claimed, felt(150, now=NOW + 2), now=NOW + 2, sent_at=NOW + 2, used=np.nan)
         assert (told.doubt, told.claimed) == (0, 95 * MIB)
 
     def test_a_true_word_makes_up_for_false_ones(self):

@@ -214,12 +214,14 @@ def held_for(*short_at: float) -> list[float]:
     return holds
 
 
-def test_what_was_given_is_kept_for_a_stabilisation_window():
+def test_what_was_given_is_kept_for_a_stabilisation_window_from_when_it_is_enough():
     assert held_for(0) == [120]
+    short = told(usable=20 * MIB)
+    assert after(short, short).ended_at == -np.inf
 
 
 def test_who_is_short_as_soon_as_it_gave_that_back_keeps_it_twice_as_long():
-    assert held_for(0, 122, 364) == [120, 240, 480]
+    assert held_for(0, 121, 362) == [120, 240, 480]
 
 
 def test_nobody_keeps_it_longer_than_an_hour():

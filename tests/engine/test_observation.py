@@ -315,6 +315,10 @@ def test_what_a_guest_had_to_swap_out_counts_as_demand():
     assert (one(seen.swapped), one(seen.demand), one(seen.change)) == (50 * MIB, 950 * MIB, 50 * MIB)
 
 
+def test_what_it_had_to_swap_out_adds_up():
+    assert one(swapping((100, 0, 0), (100, 50, 0), (100, 100, 0)).swapped) == pytest.approx(100 * MIB, rel=3e-3)
+
+
 def test_what_it_had_swapped_out_before_anybody_looked_counts_as_nothing():
     assert one(swapping((100, 70, 0)).swapped) == 0
 

@@ -136,3 +136,15 @@ def test_a_guest_is_looked_at_soon_when_policies_change():
     world.step()
     world.tick(2)
     assert [when - changed for when, _ in world.looks if when > changed] == [1]
+
+
+@pytest.mark.parametrize("mode", ["Enforce", "Observe"])
+def test_a_guest_that_is_to_give_memory_is_looked_at_at_once_where_its_word_is_old(mode):
+    whole = {"spare": "Share", "budget": {"reserve": "0", "reservePercent": 0}}
+    seldom = policy(mode=mode, monitoring={"maximumIntervalSeconds": 60}, **whole)
+    guests = ScriptedGuest("idle", 200, 3000, maximum=3000), ScriptedGuest("needy", 500, 1000)
+    world = node(*guests, policies=[seldom], host_mib=4000).tick(60)
+    world.guests["needy"].demand = 995
+    while world.reason("needy") is not Reason.AWAITING_MEMORY:
+        world.tick()
+    assert world.looks[-2:] == [(world.now, "needy"), (world.now, "idle")]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import stages
-from scripted_node import MIB, ScriptedGuest, ScriptedNode, node
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, node, policy
 
 from controller.engine.allocation import Exposure
 from controller.engine.decision import Decision, Figures
@@ -44,6 +44,16 @@ def test_an_action_tells_the_demand_and_the_forecast_it_rests_on():
 def test_what_is_seen_of_the_state_is_json():
     world = node(ScriptedGuest("guest", 200, 2000), ScriptedGuest("mute", 1, 1, obstacle=Reason.NO_BALLOON)).tick(30)
     assert json.loads(json.dumps(view(world.state, world.now)))["domains"][0]["policy"] == "default"
+
+
+def test_as_many_points_are_kept_as_the_policy_asks_for_that_asks_for_most():
+    models = {
+        "long": {"type": "OLS", "ols": {"decisionPoints": 20}},
+        "short": {"type": "OLS", "ols": {"decisionPoints": 5}},
+    }
+    policies = [policy(name, model=model, domainSelector={"names": [name]}) for name, model in models.items()]
+    world = node(*(ScriptedGuest(name, 200, 2000) for name in models), policies=policies).tick(30)
+    assert world.state.history.count.tolist() == [20, 20]
 
 
 def test_an_empty_node_needs_no_attention():

@@ -21,6 +21,14 @@ def test_a_guest_under_observe_is_told_once_what_enforce_would_do():
     assert world.reason("idle") is Reason.FORECAST_SHRINK
 
 
+def test_a_proposal_of_what_a_guest_has_is_no_move_of_it():
+    world = node(ScriptedGuest("idle", 200, 4000, maximum=4000), policies=[policy(mode="Observe")]).tick(30)
+    world.guests["idle"].demand = 3900
+    while world.proposals()[-1].target < 4000 * MIB:
+        world.tick()
+    assert world.reason("idle") is Reason.AT_MAXIMUM
+
+
 def test_guests_that_stay_short_are_proposed_more_once():
     """Whether they would be with that is not to be seen."""
     guests = [ScriptedGuest("a", 230, 154, maximum=256), ScriptedGuest("b", 310, 307, maximum=1024)]
