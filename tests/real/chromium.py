@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,8 +19,10 @@ from lab.daemons import until
 
 START_S = 60.0
 """Seconds a browser may take to start, or to load a page, on a busy machine."""
-LISTENS = "DevTools listening on ws://"
+LISTENS = re.compile("DevTools listening on ws://([^/]+)/")
 """In what it says on standard error, with its address."""
+STILL = "setInterval = () => 0; AbortSignal.timeout = () => new AbortController().signal"
+"""In every page, before its own scripts: it is renewed when it is told to, and waits for that on a busy machine."""
 WIDTH, HEIGHT = 1400, 900
 
 
@@ -34,6 +37,7 @@ class Tab:
         self.complaints: list[str] = []
         for domain in ("Page", "Runtime", "Log", "Audits", "Network"):
             self._call(f"{domain}.enable")
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=STILL)
 
     def open(self, url: str, scheme: str = "light") -> None:
         """Load a page for someone who prefers this colour scheme; returns when all of it is there."""
@@ -105,11 +109,11 @@ def browser() -> Iterator[Tab]:
         with log.open("w") as said:
             process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
         try:
-            until(lambda: LISTENS in log.read_text() or process.poll() is not None, START_S, "chromium listening")
-            assert process.poll() is None, f"chromium did not start: {log.read_text()}"
-            host = log.read_text().split(LISTENS)[1].split("/")[0]
-            until(lambda: _tabs(host) != [], START_S, "chromium's first tab")
-            socket = websocket.create_connection(_tabs(host)[0], timeout=START_S, suppress_origin=True)
+            until(lambda: bool(LISTENS.search(log.read_text()) or process.poll()), START_S, "chromium listening")
+            told = LISTENS.search(log.read_text())
+            assert told is not None, f"chromium did not start: {log.read_text()}"
+            until(lambda: _tabs(told[1]) != [], START_S, "chromium's first tab")
+            socket = websocket.create_connection(_tabs(told[1])[0], timeout=START_S, suppress_origin=True)
             yield Tab(socket)
             socket.close()
         finally:
