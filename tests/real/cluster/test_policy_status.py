@@ -366,10 +366,10 @@ def test_a_leader_that_is_stopped_gives_the_lead_away_at_once(cluster, start):
 
 
 def test_at_rest_nothing_is_written_and_the_applied_policy_shows_no_difference(cluster, start):
-    start("a")
     cluster.apply(weight=200)
     for name in NAMES:
         cluster.report(name, "2026-01-31T12:00:01Z", looks=200)
+    start("a")  # once all is reported: looks alone are not written for minutes
     cluster.becomes(looks=400)
     before = cluster.policy()["metadata"]
     for second in range(2, 8):
