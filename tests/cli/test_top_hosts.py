@@ -87,8 +87,8 @@ def test_each_host_has_a_row_in_the_order_of_the_file(tmp_path, serve):
 
 
 def test_programs_get_bytes_and_what_is_wrong(tmp_path, serve, silent, monkeypatch):
-    monkeypatch.setattr(fleet, "HOST_S", 1.0)  # those that answer have their time, on a busy machine, too
-    monkeypatch.setattr(Fleet, "__init__", init_with(1.0))
+    monkeypatch.setattr(fleet, "HOST_S", 5.0)  # those that answer have their time, on a busy machine, too
+    monkeypatch.setattr(Fleet, "__init__", init_with(5.0))
     hosts = f"good http://{serve(state())}\nwrong http://ops:secret@{serve(state())}\nslow http://{silent}\n"
     code, said = top(written(tmp_path, hosts), "-o", "json")
     good, wrong, slow = json.loads(said)["hosts"]
