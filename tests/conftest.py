@@ -21,6 +21,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 TESTS = Path(__file__).parent
 REAL = TESTS / "real"
 """Its tests are all marked `real`."""
+REAL_S = 900
+"""Seconds of a real test, and of what is started for the first that needs it: on a busy machine that takes minutes."""
 
 sys.path.insert(0, str(TESTS.parent / "hack"))
 
@@ -58,6 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(REAL):
             item.add_marker(pytest.mark.real)
+            item.add_marker(pytest.mark.timeout(REAL_S))
 
 
 @pytest.hookimpl(wrapper=True)

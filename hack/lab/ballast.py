@@ -20,11 +20,11 @@ from lab.errors import LabError
 
 COMMAND = Path(sys.executable).parent / "ballast"
 """What `pip install` put beside this Python."""
-READY_S = 30
+READY_S = 90
 """Deadline for Ballast to have looked at every guest; a second or two on an idle machine."""
-STOP_S = 10
-"""Deadline for Ballast to end after SIGTERM."""
-ANSWER_S = 10
+STOP_S = 60
+"""Deadline for Ballast to end after SIGTERM; a tenth of a second on an idle machine."""
+ANSWER_S = 30
 """Deadline for one answer."""
 LOG_TAIL = 15
 """Lines of its log that an error shows."""
@@ -163,8 +163,13 @@ class AggregatorProcess(BallastProcess):
 
 
 def free_port() -> int:
-    """A TCP port of the loopback that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback that nobody uses, and that nobody is given while this process runs.
+
+    It stays bound here: only a server that names it, and reuses addresses, can listen there.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    port: int = holder.getsockname()[1]
+    holder.detach()
+    return port

@@ -22,7 +22,7 @@ LOCK = "lock"
 REAPER_LOG = "reaper.log"
 LOG_TAIL = 15
 """Lines of a log that an error shows."""
-END_S = 30
+END_S = 90
 """Deadline for a killed process to be gone."""
 POLL_S = 0.05
 """Between two looks at a condition that has no event."""
@@ -78,7 +78,7 @@ class Daemons:
         """
 
         def so_far() -> bool:
-            if not Path(f"/proc/{pid}").exists():
+            if not _runs(pid):
                 raise LabError(f"{log.stem}: it ended")
             return condition()
 
@@ -91,7 +91,7 @@ class Daemons:
     def kill(self, pid: int) -> None:
         """SIGKILL one daemon, as a crash would; what it started runs on."""
         os.kill(pid, signal.SIGKILL)
-        until(lambda: not Path(f"/proc/{pid}").exists(), END_S, f"end of process {pid}")
+        until(lambda: not _runs(pid), END_S, f"end of process {pid}")
 
     def keep(self) -> None:
         """Let the daemons outlive this process, which must not call `stop` then."""
@@ -151,18 +151,31 @@ def _reapers_of(root: Path) -> Iterator[int]:
 
 
 def _kill_processes_of(root: Path) -> None:
-    """SIGKILL what has its home in `root` or runs in its cgroups."""
-    found = {*_in_cgroups(root), *_at_home_in(root)}
-    for pid in found:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in found), END_S, f"end of what {root} had running")
+    """SIGKILL what has its home in `root` or runs in its cgroups, and what that began meanwhile."""
+
+    def ended() -> bool:
+        running = set(filter(_runs, (*_in_cgroups(root), *_at_home_in(root))))
+        for pid in running:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not running
+
+    until(ended, END_S, f"end of what {root} had running")
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process has not ended yet; it may go on as a zombie for as long as its parent likes."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _in_cgroups(root: Path) -> Iterator[int]:
     for cgroup in reaper.cgroups_of(root):
         for processes in cgroup.glob("**/cgroup.procs"):
-            yield from map(int, processes.read_text().split())
+            with suppress(OSError):  # gone since the listing
+                yield from map(int, processes.read_text().split())
 
 
 def _at_home_in(root: Path) -> Iterator[int]:

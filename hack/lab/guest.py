@@ -22,9 +22,9 @@ from lab.image import Image
 from lab.libvirtd import PrivateLibvirtd, give_to_guests
 
 MIB = 2**20
-BOOT_S = 60
+BOOT_S = 180
 """Deadline from start to the agent's `ready`; 3 s on an idle machine, emulated."""
-ANSWER_S = 30
+ANSWER_S = 90
 """Deadline for the agent to answer or to settle on an amount; well under a second unless the guest swaps."""
 
 CLUTTER_S = 120

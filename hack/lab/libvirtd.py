@@ -23,7 +23,7 @@ libvirt.registerErrorHandler(lambda *_: None, None)  # errors are raised; they n
 GUEST_USER = "nobody"
 """Runs the private libvirtd and its guests when the lab runs as root; needs no package to make it."""
 KVM = Path("/dev/kvm")
-START_S = 30
+START_S = 90
 """Deadline for libvirtd to answer on its socket; it takes 0.1 s on an idle machine."""
 
 QEMU_CONF = """\
@@ -131,8 +131,13 @@ class PrivateLibvirtd:
             give_to_guests(path)
 
     def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as client:
-            return client.connect_ex(str(self._socket)) == 0
+        return listens(self._socket)
+
+
+def listens(path: Path) -> bool:
+    """Whether somebody listens on a Unix socket, which there may not be yet."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def give_to_guests(path: Path) -> None:

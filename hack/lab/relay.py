@@ -29,6 +29,8 @@ class Relay:
         self._delay_s = delay_s
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
+        self._changing = threading.Lock()
+        """Held to open connections, and to end them: none slips through a cut."""
         self._cut = False
         self._spoiled: tuple[ssl.SSLContext, Iterator[bytes]] | None = None
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -44,8 +46,9 @@ class Relay:
 
     def cut(self) -> None:
         """End every connection, and let none begin."""
-        self._cut = True
-        opened, self._open = self._open, []
+        with self._changing:
+            self._cut = True
+            opened, self._open = self._open, []
         for each in opened:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -81,20 +84,24 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self._cut:
+            if (spoiled := self._spoiled) and not self._cut:
+                threading.Thread(target=_answer, args=(client, *spoiled), daemon=True).start()
+            elif not self._join(client):
                 client.close()
-                continue
-            if self._spoiled:
-                threading.Thread(target=_answer, args=(client, *self._spoiled), daemon=True).start()
-                continue
+
+    def _join(self, client: socket.socket) -> bool:
+        """To the server; False where nothing is to be passed on, or nobody listens there."""
+        with self._changing:
+            if self._cut:
+                return False
             try:
                 server = socket.create_connection(self._target)
             except OSError:
-                client.close()
-                continue
+                return False
             self._open += [client, server]
-            for ends in ((client, server), (server, client)):
-                threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+        for ends in ((client, server), (server, client)):
+            threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+        return True
 
     def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):

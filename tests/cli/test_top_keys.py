@@ -149,7 +149,7 @@ class Terminal:
 
     def until(self, text: str) -> None:
         """Read on until it shows the text."""
-        end, start = time.monotonic() + 20, len(self.shown)
+        end, start = time.monotonic() + 60, len(self.shown)
         while text.encode() not in self.shown[start:]:
             assert time.monotonic() < end, self.shown[start:]
             if select.select([self.master], [], [], 0.1)[0]:
@@ -180,11 +180,11 @@ def test_keys_work_at_once_and_the_terminal_is_given_back(terminal):
     terminal.type("?")
     terminal.until("choose a domain")
     terminal.type("xq")
-    assert terminal.process.wait(10) == 0
+    assert terminal.process.wait(60) == 0
     assert terminal.settings() == terminal.before
 
 
 def test_an_interrupt_ends_it_and_the_terminal_is_given_back(terminal):
     terminal.process.send_signal(2)
-    assert terminal.process.wait(10) == 0
+    assert terminal.process.wait(60) == 0
     assert terminal.settings() == terminal.before

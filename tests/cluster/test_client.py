@@ -514,7 +514,7 @@ def test_once_a_request_has_ended_no_timer_waits_for_its_end(server, client, ans
         ask(client)
     timers = [each for each in set(threading.enumerate()) - before if isinstance(each, threading.Timer)]
     for timer in timers:
-        timer.join(5)
+        timer.join(60)
     assert not any(timer.is_alive() for timer in timers)
 
 
@@ -524,7 +524,7 @@ def test_nothing_more_is_read_of_an_answer_that_is_too_large(server, client, ask
     left = threading.Event()
 
     def without_end(handler: Any) -> None:
-        handler.connection.settimeout(5)
+        handler.connection.settimeout(60)
         handler.send_response(200)
         handler.end_headers()
         with suppress(ConnectionError):

@@ -70,7 +70,7 @@ def answering(script: Callable[[socket.socket], None]) -> Iterator[Callable[[], 
     yield lambda: Configuration(host=f"http://127.0.0.1:{listening.getsockname()[1]}")
     listening.shutdown(socket.SHUT_RDWR)
     listening.close()
-    thread.join(5)
+    thread.join()
 
 
 def whole(body: bytes, head: str = "200 OK") -> Callable[[socket.socket], None]:
@@ -82,11 +82,11 @@ def whole(body: bytes, head: str = "200 OK") -> Callable[[socket.socket], None]:
 
 
 def dripping(begun: bytes, drip: bytes) -> Callable[[socket.socket], None]:
-    """Goes on a byte at a time, each long before any time-out."""
+    """Goes on a byte at a time, each long before any time-out, until whoever asked is gone."""
 
     def script(connection: socket.socket) -> None:
         connection.sendall(begun)
-        for _ in range(1000):
+        while True:
             connection.sendall(drip)
             time.sleep(0.01)
 
@@ -121,11 +121,8 @@ class TestClient:
         ids=["status line", "header", "body", "size of a chunk", "chunk after chunk"],
     )
     def test_a_server_that_drips_is_given_up_in_the_time_of_a_whole_answer(self, begun):
-        with answering(dripping(begun, b"0")) as load:
-            began = time.monotonic()
-            with pytest.raises(ApiError, match="no answer in time"):
-                Client(load, answer_s=0.2).get(NODES, "a")
-            assert time.monotonic() - began < 2
+        with answering(dripping(begun, b"0")) as load, pytest.raises(ApiError, match="no answer in time"):
+            Client(load, answer_s=0.2).get(NODES, "a")
 
     def test_a_machine_without_a_thread_for_its_time_limit_is_an_error_of_the_api(self, monkeypatch):
         def start(_: object) -> None:
@@ -138,11 +135,9 @@ class TestClient:
         assert caught.value.unreachable
 
     def test_a_refusal_that_drips_is_given_up_too(self):
-        with answering(dripping(b"HTTP/1.1 503 No\r\nContent-Length: 5000\r\n\r\n", b"0")) as load:
-            began = time.monotonic()
-            with pytest.raises(ApiError):
-                Client(load, answer_s=0.2).get(NODES, "a")
-            assert time.monotonic() - began < 2
+        head = f"HTTP/1.1 503 No\r\nContent-Length: {MAXIMUM_ANSWER}\r\n\r\n".encode()
+        with answering(dripping(head, b"0")) as load, pytest.raises(ApiError):
+            Client(load, answer_s=0.2).get(NODES, "a")
 
     def test_a_refusal_that_comes_in_pieces_is_read_as_a_whole(self):
         pieces = (b'{"reason": "Busy", ', b'"message": "later"}')
@@ -169,11 +164,11 @@ class TestClient:
     def test_a_socket_that_is_opened_after_the_time_is_up_is_cut_off_at_once(self):
         deadline = Deadline(0.01)
         deadline.begin()
-        until(lambda: deadline.passed, 10, "its time is up")
+        until(lambda: deadline.passed, 60, "its time is up")
         ours, theirs = socket.socketpair()
         with ours, theirs:
             deadline.note(ours)
-            theirs.settimeout(5)
+            theirs.settimeout(60)
             assert theirs.recv(1) == b""
         deadline.end()
 
@@ -188,12 +183,20 @@ class TestClient:
     def test_a_request_under_way_keeps_no_process_from_ending(self):
         assert Deadline(1000.0)._timer.daemon
 
-    def test_a_handshake_that_drips_is_given_up_too(self):
-        with answering(dripping(b"\x16\x03\x03\x3f\xff", b"\x02")) as load:
-            began = time.monotonic()
+    def test_a_handshake_that_drips_is_given_up_too(self, monkeypatch):
+        """Its time is up once it has begun: Python leaves a socket open that is cut off just before."""
+        deadline = Deadline(1000.0)
+        monkeypatch.setattr("controller.cluster.client.Deadline", lambda _seconds: deadline)
+        goes_on = dripping(b"\x16\x03\x03\x3f\xff", b"\x02")
+
+        def script(connection: socket.socket) -> None:
+            deadline._pass()
+            goes_on(connection)
+
+        with answering(script) as load:
+            client = Client(lambda: Configuration(host=load().host.replace("http:", "https:")))
             with pytest.raises(ApiError, match="no answer in time"):
-                Client(lambda: Configuration(host=load().host.replace("http:", "https:")), answer_s=0.2).get(NODES, "a")
-            assert time.monotonic() - began < 2
+                client.get(NODES, "a")
 
     def test_more_than_an_answer_may_have_is_not_read(self):
         sent = []
@@ -247,7 +250,7 @@ class TestClient:
         with answering(script) as load:
             with pytest.raises(ApiError, match="no object"):
                 list(watch(Client(load)))
-            assert ended.wait(5)
+            assert ended.wait(60)
 
     def test_a_list_without_end_is_given_up(self, monkeypatch):
         monkeypatch.setattr("controller.cluster.client.MAXIMUM_LIST", 1000)

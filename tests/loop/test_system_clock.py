@@ -9,7 +9,7 @@ import pytest
 
 from controller.loop.clock import SystemClock
 
-pytestmark = pytest.mark.timeout(10)
+pytestmark = pytest.mark.timeout(60)
 
 LONG_S = 250.0
 """Longer than a test may take: a wait that is not ended by its event fails the test."""

@@ -3,18 +3,26 @@
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import websocket
 
+from lab.daemons import until
+
 START_S = 60.0
 """Seconds a browser may take to start, or to load a page, on a busy machine."""
+LISTENS = re.compile("DevTools listening on ws://([^/]+)/")
+"""In what it says on standard error, with its address."""
+STILL = "setInterval = () => 0; AbortSignal.timeout = () => new AbortController().signal"
+"""In every page, before its own scripts: it is renewed when it is told to, and waits for that on a busy machine."""
 WIDTH, HEIGHT = 1400, 900
 
 
@@ -29,6 +37,7 @@ class Tab:
         self.complaints: list[str] = []
         for domain in ("Page", "Runtime", "Log", "Audits", "Network"):
             self._call(f"{domain}.enable")
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=STILL)
 
     def open(self, url: str, scheme: str = "light") -> None:
         """Load a page for someone who prefers this colour scheme; returns when all of it is there."""
@@ -96,27 +105,23 @@ def browser() -> Iterator[Tab]:
         options += ["--disable-background-networking", "--disable-component-update", "--hide-scrollbars"]
         environment = os.environ | {"HOME": profile, "TMPDIR": profile}
         command = [program, *options, "about:blank"]
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        log = Path(profile) / "log"  # not a pipe: it is told more than a pipe holds
+        with log.open("w") as said:
+            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
         try:
-            socket = websocket.create_connection(_address(process), timeout=START_S, suppress_origin=True)
+            until(lambda: bool(LISTENS.search(log.read_text()) or process.poll()), START_S, "chromium listening")
+            told = LISTENS.search(log.read_text())
+            assert told is not None, f"chromium did not start: {log.read_text()}"
+            until(lambda: _tabs(told[1]) != [], START_S, "chromium's first tab")
+            socket = websocket.create_connection(_tabs(told[1])[0], timeout=START_S, suppress_origin=True)
             yield Tab(socket)
             socket.close()
         finally:
             process.terminate()
-            process.communicate(timeout=START_S)
+            process.wait(START_S)
 
 
-def _address(process: subprocess.Popen[str]) -> str:
-    """Of the first tab; the browser says on standard error where it listens."""
-    assert process.stderr is not None
-    said = []
-    for line in process.stderr:
-        said.append(line)
-        if "DevTools listening on ws://" in line:
-            host = line.split("ws://")[1].split("/")[0]
-            with urlopen(f"http://{host}/json/list", timeout=START_S) as reply:
-                tab = next(each for each in json.load(reply) if each["type"] == "page")
-            return str(tab["webSocketDebuggerUrl"])
-    raise AssertionError(f"chromium did not start: {''.join(said)}")
+def _tabs(host: str) -> list[str]:
+    """Addresses of its tabs; there is none yet when it begins to listen."""
+    with urlopen(f"http://{host}/json/list", timeout=START_S) as reply:
+        return [str(each["webSocketDebuggerUrl"]) for each in json.load(reply) if each["type"] == "page"]

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -22,9 +22,9 @@ from lab.guest import GuestSpec
 from lab.libvirtd import PrivateLibvirtd
 
 MIB = 2**20
-FELT_S = 10.0
+FELT_S = 60.0
 """Deadline; 0.2 s on an idle machine."""
-STALL_S = 60.0
+STALL_S = 180.0
 """Deadline for a trigger whose window is 2 s."""
 GROWTH_MIB = 100
 NEW_PART = 0.4
@@ -192,5 +192,6 @@ def vacated(*cgroups: Path) -> bool:
     """Move what is left into the cgroup above; whether nothing was."""
     left = [(each, pid) for each in cgroups for pid in (each / "cgroup.procs").read_text().split()]
     for cgroup, pid in left:
-        (cgroup.parent / "cgroup.procs").write_text(pid)
+        with suppress(ProcessLookupError):  # it has ended
+            (cgroup.parent / "cgroup.procs").write_text(pid)
     return not left

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from controller.api.wishes import NAMESPACE
 from controller.engine.decision import Action
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import RunState, Samples
+from controller.host import looker
 from controller.host.calls import LIMIT
 from controller.host.host import LibvirtHost
+from controller.host.looker import LOOK_S
 from controller.host.marks import MARK_NAMESPACE
 from controller.host.sources import fixed
 from lab.daemons import until
@@ -24,24 +27,35 @@ from lab.guest import Guest, GuestSpec, virtio_mem
 from lab.libvirtd import PrivateLibvirtd, give_to_guests
 
 MIB = 2**20
+PATIENCE_S = 60.0
 
 
 class HostWithGuests:
-    """A Host on the private libvirtd."""
+    """A Host on the private libvirtd. It waits for whoever answers, however busy the machine is; `hurried`, as long as
+    Ballast does.
+    """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, hurried: bool = False) -> None:
         self.woken = threading.Condition()
         self._uri = uri
         self.host = LibvirtHost(fixed([uri]), wake=self.wake)
+        if not hurried:
+            self.be_patient()
         self.host.start()
+        self.until(lambda: self.host.status()[0].connected)
+
+    def be_patient(self) -> None:
+        """From now on."""
+        self.host._looker._seconds = (LOOK_S[0], PATIENCE_S, PATIENCE_S)
+        self.host._mover._seconds = PATIENCE_S
 
     def wake(self) -> None:
         with self.woken:
             self.woken.notify_all()
 
-    def until(self, condition: Callable[[], object], seconds: float = 30) -> None:
+    def until(self, condition: Callable[[], object]) -> None:
         with self.woken:
-            assert self.woken.wait_for(condition, seconds)
+            assert self.woken.wait_for(condition, PATIENCE_S)
 
     def look(self) -> Samples:
         """Rows in the order of the inventory, which is that of names."""
@@ -68,12 +82,12 @@ class HostWithGuests:
 
 
 @pytest.fixture
-def watch(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[], HostWithGuests]]:
+def watch(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[..., HostWithGuests]]:
     """`watch()` after the guests are up."""
     watched: list[HostWithGuests] = []
 
-    def start() -> HostWithGuests:
-        watched.append(HostWithGuests(private_libvirtd.uri))
+    def start(*, hurried: bool = False) -> HostWithGuests:
+        watched.append(HostWithGuests(private_libvirtd.uri, hurried=hurried))
         return watched[-1]
 
     yield start
@@ -190,20 +204,21 @@ def test_a_stopped_qemu_keeps_nobody_else_from_being_seen_and_moved(start_guests
     assert watched.move(fine, 160) == []
     watched.until(lambda: watched.host.drain_events().get(watched.key(fine)) == 160 * MIB)
     resume()
-    until(lambda: watched.lives() == [RunState.RUNNING, RunState.RUNNING], 30, "both guests answer")
+    until(lambda: watched.lives() == [RunState.RUNNING, RunState.RUNNING], PATIENCE_S, "both guests answer")
     assert watched.move(hung, 160) == []
 
 
 def test_a_qemu_that_stops_under_an_order_keeps_nobody_else(start_guests, watch, stopped):
     hung, fine = start_guests(GuestSpec("a-hung"), GuestSpec("b-fine"))
-    watched = watch()
+    watched = watch(hurried=True)
     resume = stopped(hung)
     assert "QEMU has not taken the order" in watched.move(hung, 160)[0]
     assert watched.move(hung, 170)[0].endswith("it is still busy with the previous change")
+    watched.be_patient()
     assert watched.move(fine, 160) == []
     assert watched.lives() == [RunState.UNRESPONSIVE, RunState.RUNNING]
     resume()
-    until(lambda: watched.lives() == [RunState.RUNNING, RunState.RUNNING], 30, "both guests answer")
+    until(lambda: watched.lives() == [RunState.RUNNING, RunState.RUNNING], PATIENCE_S, "both guests answer")
     watched.until(lambda: watched.look().actual.tolist() == [160 * MIB, 160 * MIB])
 
 
@@ -219,12 +234,12 @@ def test_where_as_many_calls_hang_as_may_the_others_are_seen_and_moved_on_anothe
         domain = before.entries[watched.key(hung)].domain
         before.calls.leave(before.calls.start(domain.memoryStats, (watched.key(hung),)))
     connection.doubt()
-    until(lambda: watched.lives() == [RunState.UNRESPONSIVE, RunState.RUNNING], 10, "the other seen")
+    until(lambda: watched.lives() == [RunState.UNRESPONSIVE, RunState.RUNNING], PATIENCE_S, "the other seen")
     assert connection.link.handle is not before.handle
     assert watched.move(other, 200) == []
     watched.until(lambda: watched.host.drain_events().get(watched.key(other)) == 200 * MIB)
     resume()
-    until(lambda: watched.lives() == [RunState.RUNNING] * 2, 60, "both seen")
+    until(lambda: watched.lives() == [RunState.RUNNING] * 2, PATIENCE_S, "both seen")
 
 
 def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watch, private_libvirtd):
@@ -248,9 +263,8 @@ def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watc
 
 def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, private_libvirtd):
     start_guests(GuestSpec("waiting"))
-    watched = watch()
-    gc.collect()  # connections of other tests would be closed, and wait for libvirtd, whenever that happens
-    os.kill(private_libvirtd.pid, signal.SIGSTOP)
+    watched = watch(hurried=True)
+    freeze(private_libvirtd)
     try:
         assert watched.lives() == [RunState.UNRESPONSIVE]
         watched.until(lambda: not watched.host.status()[0].connected)
@@ -259,41 +273,38 @@ def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, priv
     finally:
         os.kill(private_libvirtd.pid, signal.SIGCONT)
     watched.until(lambda: watched.host.status()[0].connected)
-    until(lambda: watched.lives() == [RunState.RUNNING], 30, "the guest is seen again")
+    until(lambda: watched.lives() == [RunState.RUNNING], PATIENCE_S, "the guest is seen again")
 
 
-@pytest.fixture
-def stalled(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[float], None]]:
-    """`stalled(seconds)` stops libvirtd, and lets it go on so much later."""
-    timers: list[threading.Timer] = []
-
-    def stall(seconds: float) -> None:
-        gc.collect()  # as above
-        os.kill(private_libvirtd.pid, signal.SIGSTOP)
-        timers.append(threading.Timer(seconds, os.kill, (private_libvirtd.pid, signal.SIGCONT)))
-        timers[-1].start()
-
-    yield stall
-    for timer in timers:
-        timer.join()
+def freeze(private_libvirtd: PrivateLibvirtd) -> None:
+    """Stop it. Connections of other tests would be closed, and wait for it, whenever garbage is collected."""
+    with warnings.catch_warnings(action="ignore"):  # what other tests have left is not this one's
+        gc.collect()
+    os.kill(private_libvirtd.pid, signal.SIGSTOP)
 
 
-def test_what_a_slow_libvirtd_answers_is_used_within_the_look(start_guests, watch, stalled):
+def test_what_a_slow_libvirtd_answers_is_used_within_the_look(start_guests, watch, private_libvirtd):
     start_guests(GuestSpec("patient"))
     watched = watch()
-    stalled(1.5)
+    freeze(private_libvirtd)
+    going_on = threading.Timer(LOOK_S[0], os.kill, (private_libvirtd.pid, signal.SIGCONT))
+    going_on.start()
     samples = watched.look()
+    going_on.join()
     assert (samples.run_state.tolist(), samples.actual.tolist()) == ([RunState.RUNNING], [256 * MIB])
 
 
-def test_what_a_slow_libvirtd_answers_later_wakes_and_is_used_by_the_next_look(start_guests, watch, stalled):
+def test_what_a_slow_libvirtd_answers_later_wakes_and_is_used_by_the_next_look(start_guests, watch, private_libvirtd):
     start_guests(GuestSpec("patient"))
-    watched = watch()
+    watched = watch(hurried=True)
     watched.look()
-    stalled(4.0)
-    assert watched.lives() == [RunState.UNRESPONSIVE]
-    watched.until(lambda: watched.lives() == [RunState.RUNNING], 5)
-    until(lambda: not (watched.lives(), watched.host.status()[0].error)[1], 30, "as quick as ever")
+    freeze(private_libvirtd)
+    try:
+        assert watched.lives() == [RunState.UNRESPONSIVE]
+    finally:
+        os.kill(private_libvirtd.pid, signal.SIGCONT)
+    watched.until(lambda: watched.lives() == [RunState.RUNNING])
+    until(lambda: not (watched.lives(), watched.host.status()[0].error)[1], PATIENCE_S, "as quick as ever")
 
 
 def restored(guest: Guest, private_libvirtd: PrivateLibvirtd, folder: Path) -> None:
@@ -342,19 +353,25 @@ def test_the_mark_of_a_period_ends_with_the_domain(start_guests, watch):
 
 
 def test_a_guest_that_another_program_asks_is_unresponsive_only_if_its_answer_takes_long(
-    start_guests, watch, stopped, private_libvirtd
+    start_guests, watch, stopped, private_libvirtd, monkeypatch
 ):
     (guest,) = start_guests(GuestSpec("asked", maximum=256))
     watched, other = watch(), private_libvirtd.connect().lookupByUUIDString(guest.uuid)
-    for seconds, life in ((1.0, RunState.UNRESPONSIVE), (0.1, RunState.RUNNING)):
-        until(lambda: watched.lives() == [RunState.RUNNING], 30, "seen")
+    for life in (RunState.UNRESPONSIVE, RunState.RUNNING):
+        until(lambda: watched.lives() == [RunState.RUNNING], PATIENCE_S, "seen")
         resume = stopped(guest)
         asking = threading.Thread(target=other.memoryStats)
         asking.start()
-        until(lambda: guest.domain.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED, 30, "asked by another")
-        threading.Timer(seconds, resume).start()
+        until(
+            lambda: guest.domain.controlInfo()[0] == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED, PATIENCE_S, "asked by another"
+        )
+        if life is RunState.RUNNING:
+            watched.host._looker._seconds = (PATIENCE_S,)
+            monkeypatch.setattr(looker, "HELD_S", PATIENCE_S / 2)  # however late a busy machine resumes it
+            threading.Timer(0.1, resume).start()
         assert watched.lives() == [life]
-        asking.join(30)
+        resume()
+        asking.join()
 
 
 @pytest.fixture
@@ -367,7 +384,6 @@ def target(watch) -> Iterator[PrivateLibvirtd]:
 
 SLOW, FAST = 1, 1000
 """MiB/s. Slow enough not to end by itself."""
-MIGRATION = {libvirt.VIR_MIGRATE_PARAM_URI: "tcp:127.0.0.1", libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW}
 LIVE = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
 
 
@@ -381,9 +397,11 @@ def test_a_guest_is_left_alone_while_it_migrates_and_its_period_is_put_back_wher
         guest.wait_fresh()
         guest.use(60)
         destination = target.connect()
-        going = threading.Thread(target=lambda: guest.domain.migrate3(destination, MIGRATION, LIVE))
+        uri = f"unix://{target.root}/guests/migration.sock"  # every libvirtd would begin with the same port
+        asked = {libvirt.VIR_MIGRATE_PARAM_URI: uri, libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW}
+        going = threading.Thread(target=lambda: guest.domain.migrate3(destination, asked, LIVE))
         going.start()
-        until(lambda: guest.domain.jobStats().get("memory_processed", 0) > 0, 30, "the migration under way")
+        until(lambda: guest.domain.jobStats().get("memory_processed", 0) > 0, PATIENCE_S, "the migration under way")
         (refusal,) = here.move(guest, 200)
         assert Reason.BUSY.text in refusal
         guest.domain.migrateSetMaxSpeed(FAST)
@@ -392,7 +410,7 @@ def test_a_guest_is_left_alone_while_it_migrates_and_its_period_is_put_back_wher
         there.until(lambda: [facts.uuid for facts in there.host.inventory()] == [guest.uuid])
         come = destination.lookupByUUIDString(guest.uuid)
         assert "<stats period='1'/>" in come.XMLDesc()
-        until(lambda: there.lives() == [RunState.RUNNING], 30, "seen where it is now")
+        until(lambda: there.lives() == [RunState.RUNNING], PATIENCE_S, "seen where it is now")
         there.host.restore_statistics([there.key(guest)])
         there.host.close()
         assert "<stats" not in come.XMLDesc()

@@ -96,12 +96,12 @@ def test_metrics_dashboard_and_alerts_of_a_real_run(watched):
     until(lambda: without_data(watched.prometheus) == [], PATIENCE_S, "data for every query of the dashboard")
     assert lint(watched.ballast) == ""
     node = watched.ballast.url.removeprefix("http://")
-    assert choices(watched.prometheus) == {"node": {node}, "domain": {"stiff", "willing"}}
-    assert watched.value(f'scrape_samples_scraped{{instance="{node}"}}') == documented_series(policies=1, domains=2)
+    # A busy machine may miss a scrape of a second: that moment is not the one.
+    chosen = {"node": {node}, "domain": {"stiff", "willing"}}
+    until(lambda: choices(watched.prometheus) == chosen, PATIENCE_S, "the dashboard's choices")
+    series, samples = documented_series(policies=1, domains=2), f'scrape_samples_scraped{{instance="{node}"}}'
+    until(lambda: watched.value(samples) == series, PATIENCE_S, "as many series as the page says")
 
-    until(lambda: "BallastBalloonStuck" in watched.prometheus.firing(), PATIENCE_S, "alert of a stuck balloon")
-    firing = watched.prometheus.firing()
-    assert firing["BallastBalloonStuck"]["summary"].startswith("1 balloons on 127.0.0.1:")
     quiet = {
         "BallastDown",
         "BallastAbsent",
@@ -111,7 +111,15 @@ def test_metrics_dashboard_and_alerts_of_a_real_run(watched):
         "BallastNoLeader",
         "BallastNodesSilent",
     }
-    assert firing.keys().isdisjoint(quiet)
+    firing: dict[str, dict[str, str]] = {}
+
+    def stuck_and_otherwise_well() -> bool:
+        firing.clear()
+        firing.update(watched.prometheus.firing())
+        return "BallastBalloonStuck" in firing and firing.keys().isdisjoint(quiet)
+
+    until(stuck_and_otherwise_well, PATIENCE_S, "alert of a stuck balloon, and of nothing that is well")
+    assert firing["BallastBalloonStuck"]["summary"].startswith("1 balloons on 127.0.0.1:")
 
     os.kill(watched.ballast.pid, signal.SIGKILL)
     until(lambda: "BallastDown" in watched.prometheus.firing(), PATIENCE_S, "alert of a Ballast that is gone")

@@ -63,7 +63,9 @@ def test_the_fleet_is_seen_with_the_login_and_the_authority_that_is_trusted(secu
     policies.mkdir()
     hosts = tmp_path / "hosts.txt"
     hosts.write_text(f"right https://prometheus:secret@{secured}\nwrong https://prometheus:guessed@{secured}\n")
-    with BallastProcess(policies, "test:///default", tmp_path / "ballast.log", keep=False):
+    with BallastProcess(policies, "test:///default", tmp_path / "ballast.log", keep=False) as ballast:
+        ballast.wait_for_domains(0)
+        until(lambda: len(ballast.state()["domains"]) == 1, PATIENCE_S, "its domain seen")
         until(lambda: listens(secured), PATIENCE_S, "listens")
         told = []
         for trusted in (tmp_path / "nobody.crt", tmp_path / "tls.crt"):

@@ -30,7 +30,7 @@ MANIFESTS = Path(__file__).parents[3] / "manifests" / "default"
 OVERLAY = Path(__file__).parent / "overlay"
 """MANIFESTS, as they must be here."""
 NAMESPACE = "ballast-system"
-ROLLOUT_S = 120
+ROLLOUT_S = 300
 """Deadline for Ballast's pods to be ready; 20 s on an idle machine."""
 
 

@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import urllib.request
@@ -21,7 +22,7 @@ from lab.errors import LabError
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.certificates import ADMINISTRATORS, Authority, kubeconfig
 
-READY_S = 60
+READY_S = 120
 """Deadline for one program to be ready; 3 s for the API server on an idle machine."""
 ANSWER_S = 5
 """Deadline for one answer to whether it is."""
@@ -29,6 +30,7 @@ SERVICE_PORT = 443
 """Of the `kubernetes` service, so of the API server as well; only root may listen on it."""
 UNPRIVILEGED_PORT = 6443
 """The API server's where this is not root: no pods then, who would look for it at the service's."""
+ETCD_PORT = 2379
 CONTROLLER_MANAGER_PORT = 10257
 SCHEDULER_PORT = 10259
 
@@ -40,7 +42,7 @@ class ControlPlane:
     """
 
     def __init__(self, *, scheduler: bool = False) -> None:
-        self.network = f"127.{random.randint(64, 127)}.{random.randint(0, 255)}"  # noqa: S311 - no secret
+        self.network = _unused_network()
         self.address = f"{self.network}.1"
         self._port = SERVICE_PORT if os.geteuid() == 0 else UNPRIVILEGED_PORT
         self.daemons = Daemons()
@@ -184,7 +186,7 @@ class ControlPlane:
         ]
 
     def _etcd_flags(self) -> list[str]:
-        clients, peers = f"http://{self.address}:2379", f"http://{self.address}:2380"
+        clients, peers = f"http://{self.address}:{ETCD_PORT}", f"http://{self.address}:2380"
         return [
             f"--data-dir={self._data}",
             f"--listen-client-urls={clients}",
@@ -199,7 +201,7 @@ class ControlPlane:
     def _make_apiserver_flags(self) -> list[str]:
         to_kubelets = self._authority.client("kube-apiserver-kubelet-client", ADMINISTRATORS)
         return [
-            f"--etcd-servers=http://{self.address}:2379",
+            f"--etcd-servers=http://{self.address}:{ETCD_PORT}",
             f"--advertise-address={self.address}",
             f"--service-cluster-ip-range={self.network}.0/24",
             "--endpoint-reconciler-type=none",  # an endpoint must not be of the loopback range
@@ -227,3 +229,12 @@ class ControlPlane:
     def _scheduler_flags(self) -> list[str]:
         config = self.write_kubeconfig("system:kube-scheduler")
         return [f"--kubeconfig={config}", f"--authorization-kubeconfig={config}"]
+
+
+def _unused_network() -> str:
+    """The first three numbers of a network of the loopback range in which no control plane is up."""
+    while True:
+        network = f"127.{random.randint(64, 127)}.{random.randint(0, 255)}"  # noqa: S311 - no secret
+        with socket.socket() as client:
+            if client.connect_ex((f"{network}.1", ETCD_PORT)):
+                return network

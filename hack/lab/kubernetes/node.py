@@ -18,7 +18,7 @@ from lab.kubernetes.binaries import binary
 from lab.kubernetes.controlplane import SERVICE_PORT, ControlPlane
 from lab.reaper import CGROUPS
 
-START_S = 60
+START_S = 120
 """Deadline for each program to answer; half a second on an idle machine."""
 READY_S = 120
 """Deadline for the node to be Ready; one second on an idle machine."""

@@ -38,9 +38,9 @@ URI = f"qemu+unix:///session?socket=/var/run/libvirt/{SOCKET}"
 """Of libvirt, inside the pod."""
 LIBVIRT, QEMU = "libvirtd", "qemu-system-x86_64"
 """Programs that run in it."""
-START_S = 120
+START_S = 300
 """Deadline from a pod's creation until its libvirt knows its guest; 5 s on an idle machine."""
-END_S = 60
+END_S = 180
 """Deadline for a pod to be gone."""
 SLOW_MIB, FAST_MIB = 1, 1000
 """A second, of a migration: slower than a workload writes, so that it does not end; and faster than any machine."""

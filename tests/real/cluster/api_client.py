@@ -5,12 +5,16 @@ import http.client
 import json
 import ssl
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
-ANSWER_S = 30
+ANSWER_S = 60
 """Deadline for one answer; an idle server takes milliseconds."""
+IDLE_S = 30.0
+"""After which a connection is made anew: the API server closes one that rests for 90 s, just as the next request may be
+on its way."""
 
 STATES = "/apis/ballast.dev/v1alpha1/nodememorystates"
 
@@ -51,6 +55,7 @@ class ApiClient:
             address.hostname or "", address.port, timeout=ANSWER_S, context=trust
         )
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._asked_at = time.monotonic()
 
     @classmethod
     def of_kubeconfig(cls, kubeconfig: Path) -> Self:
@@ -72,6 +77,9 @@ class ApiClient:
     def ask(self, method: str, path: str, body: object = None, content: str = "application/json") -> Answer:
         """One request; any status is an answer. Of a watch it is the first event."""
         data = None if body is None else json.dumps(body).encode()
+        if time.monotonic() - self._asked_at > IDLE_S:
+            self._connection.close()
+        self._asked_at = time.monotonic()
         self._connection.request(method, path, data, {**self._headers, "Content-Type": content})
         response = self._connection.getresponse()
         text, _, _ = response.read().partition(b"\n")

@@ -31,7 +31,7 @@ def control_plane() -> Iterator[ControlPlane]:
 def contract(control_plane: ControlPlane) -> ControlPlane:
     """The control plane with Ballast's CRDs, established."""
     control_plane.kubectl("apply", "-k", str(ROOT / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *CRDS)
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", *CRDS)
     return control_plane
 
 
@@ -57,7 +57,7 @@ def virtualized(node: LabNode) -> LabNode:
     """A node that runs virtual machines."""
     virtlauncher.install(node)
     node.plane.kubectl("label", "node", node.name, "kubevirt.io/schedulable=true", "--overwrite")
-    node.plane.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+    node.plane.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=180s")
     return node
 
 

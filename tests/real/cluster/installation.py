@@ -1,13 +1,14 @@
 """Ballast in a cluster, as its administrator has it in hand."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from lab.daemons import until
 from lab.kubernetes.cluster import NAMESPACE
 from lab.kubernetes.controlplane import ControlPlane
 
-PATIENCE_S = 90.0
+PATIENCE_S = 180.0
 QUICK = {
     "limits": {"minimum": "96Mi", "minimumPercent": 1},
     "headroom": {"quantity": "48Mi"},
@@ -22,6 +23,12 @@ def apply_policy(plane: ControlPlane, name: str, **spec: Any) -> None:
     """As an administrator does with a file."""
     head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": name}}
     plane.kubectl("apply", "-f", "-", input=json.dumps(head | {"spec": spec}))
+
+
+def rests_below(mib: int, state: Mapping[str, Any]) -> bool:
+    """The only domain has less than so many MiB, and no shrink goes on that would be taken back."""
+    (domain,) = state["domains"]
+    return bool(domain["target"] == domain["allocation"] < mib * 2**20)
 
 
 class Installation:

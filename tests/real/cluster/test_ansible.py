@@ -62,7 +62,6 @@ def test_a_check_of_a_host_without_ballast_tells_of_the_wheel(host, releases):
     assert host.names(Path("/opt/ballast"))[:1] == ["ls:"]
 
 
-@pytest.mark.timeout(900)
 def test_a_check_a_play_a_second_one_and_one_with_changes(host):
     shutil.copy(SAMPLES / "databases.yaml", host.policies)
     code, said = host.play("--check", "--diff")

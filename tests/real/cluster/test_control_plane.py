@@ -44,7 +44,7 @@ def test_what_a_node_owns_goes_with_the_node(control_plane, owner):
     owned = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
     control_plane.kubectl("create", "-f", "-", input=json.dumps(owned))
     control_plane.kubectl("delete", "node", "owner")
-    control_plane.kubectl("wait", "--for=delete", "configmap/owned", "--timeout=60s")
+    control_plane.kubectl("wait", "--for=delete", "configmap/owned", "--timeout=180s")
 
 
 def test_a_user_without_roles_may_do_nothing(control_plane):

@@ -198,7 +198,7 @@ def released(node: LabNode) -> Iterator[ControlPlane]:
     values = {"agent": {"connections": ["test:///default"], "socketFolder": "/usr"}}
     cluster = ("--namespace=memory", f"--kubeconfig={node.plane.kubeconfig}")
     done = helm(
-        "install", "ballast", str(CHART), "--create-namespace", "--wait", "--timeout=90s", *cluster, values=values
+        "install", "ballast", str(CHART), "--create-namespace", "--wait", "--timeout=300s", *cluster, values=values
     )
     assert done.returncode == 0, done.stderr + node.plane.kubectl("get", "pods,events", "-n", "memory")
     yield node.plane
@@ -215,7 +215,7 @@ def released(node: LabNode) -> Iterator[ControlPlane]:
 def test_a_release_is_installed_follows_a_policy_and_goes_but_for_the_kinds(released):
     policy = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "all"}}
     released.kubectl("apply", "-f", "-", input=json.dumps(policy))
-    released.kubectl("wait", "mpol/all", "--for=condition=Ready", "--timeout=60s")
+    released.kubectl("wait", "mpol/all", "--for=condition=Ready", "--timeout=180s")
     state = json.loads(
         released.kubectl("exec", "-n", "memory", "daemonset/ballast-agent", "--", "ballast", "top", "-o", "json")
     )

@@ -24,7 +24,7 @@ from lab.kubernetes.controlplane import ControlPlane
 
 PODS = 100
 NODE = "full"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 THREADS = 12 + IDLE
 """Of an agent: its loop, kopf, feeds, reporter, libvirt's events and senses, and keepers; none is a pod's own."""
 
@@ -84,7 +84,7 @@ def fake(name: str) -> FakeHandle:
 @pytest.fixture
 def full(contract: ControlPlane, tmp_path: Path) -> Iterator[FullNode]:
     """With all of its pods."""
-    contract.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+    contract.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=180s")
     items = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}, *map(pod, range(PODS))]
     contract.kubectl("create", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     with ExitStack() as stack:

@@ -14,7 +14,7 @@ from kustomized import COMPONENTS, MANIFESTS, kustomization, rendered
 
 from lab.daemons import until
 
-PUBLISHED_S = 30
+PUBLISHED_S = 120
 """Deadline for the API server to publish a new schema; it takes a few seconds."""
 ROOT = MANIFESTS.parent
 SAMPLES = [path.read_text() for path in (MANIFESTS / "samples").glob("*.yaml")]
@@ -84,7 +84,7 @@ class TestKinds:
     def test_a_wait_for_the_condition_ends(self, policies):
         policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
         report(policies, "everything")
-        policies.kubectl("wait", "--for=condition=Ready", "--timeout=5s", "mpol/everything")
+        policies.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "mpol/everything")
 
 
 def policy(name: str) -> dict[str, Any]:
@@ -303,9 +303,9 @@ class TestPodSecurity:
             return "" if "created" in answer else str(answer)
 
         for level in ("baseline", "restricted"):
-            label = f"pod-security.kubernetes.io/enforce={level}"
-            installed.kubectl("create", "namespace", f"at-{level}")
-            installed.kubectl("label", "namespace", f"at-{level}", label)
+            metadata = {"name": f"at-{level}", "labels": {"pod-security.kubernetes.io/enforce": level}}
+            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+            installed.kubectl("create", "-f", "-", input=json.dumps(namespace))
             for account in ("ballast-agent", "ballast-aggregator"):
                 installed.kubectl("create", "serviceaccount", account, "--namespace", f"at-{level}")
         yield attempt

@@ -35,7 +35,7 @@ def run_pod(node: LabNode) -> Iterator[RunPod]:
     def run(command: list[str], *, spec: dict[str, object] | None = None, **container: object) -> str:
         _create(node.plane, command, image.NAME, spec or {}, container)
         done = "jsonpath={.status.containerStatuses[0].state.terminated}"
-        node.plane.kubectl("wait", f"--for={done}", "pod/tried", "--timeout=60s")
+        node.plane.kubectl("wait", f"--for={done}", "pod/tried", "--timeout=180s")
         return node.plane.kubectl("logs", "tried")
 
     yield run
@@ -71,7 +71,7 @@ def test_the_projects_image_runs_as_nobody_without_any_power(run_pod):
 
 def test_a_command_runs_inside_a_pod(node):
     _create(node.plane, ["python3", "-c", "import signal; signal.pause()"], image.NAME, {}, {})
-    node.plane.kubectl("wait", "--for=condition=Ready", "pod/tried", "--timeout=60s")
+    node.plane.kubectl("wait", "--for=condition=Ready", "pod/tried", "--timeout=180s")
     assert node.plane.kubectl("exec", "tried", "--", "python3", "-c", "print(6 * 7)") == "42\n"
     node.plane.kubectl("delete", "pod", "tried", "--now")
 
@@ -101,13 +101,13 @@ signal.pause()
         owner.kill()
     assert left_of(Path(root)) != []
     sweep()
-    until(lambda: left_of(Path(root)) == [], 10, "end of what was left")
+    until(lambda: left_of(Path(root)) == [], 60, "end of what was left")
 
 
 def _start_pods(plane: ControlPlane) -> None:
     LabNode(plane, "lab")
     _create(plane, ["/pause"], pause.NAME, {}, {})
-    plane.kubectl("wait", "--for=condition=Ready", "pod/tried", "--timeout=60s")
+    plane.kubectl("wait", "--for=condition=Ready", "pod/tried", "--timeout=180s")
 
 
 def _create(
@@ -115,7 +115,7 @@ def _create(
 ) -> None:
     only = {"name": "only", "image": image, "command": command, **container}
     pod = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [only], **spec}
-    plane.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+    plane.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=180s")
     manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tried"}, "spec": pod}
     plane.kubectl("create", "--filename=-", input=json.dumps(manifest))
 

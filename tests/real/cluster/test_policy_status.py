@@ -37,7 +37,7 @@ from lab.kubernetes.controlplane import ControlPlane
 
 CRDS = Path(__file__).parents[3] / "crds"
 NAMESPACE = "ballast-system"
-SOON_S = 60
+SOON_S = 120
 """Deadline for what takes the aggregator a second or two on an idle machine."""
 NAMES = ("node-a", "node-b")
 OBSERVED = "2026-01-31T12:00:00Z"
@@ -129,7 +129,7 @@ class StatesWithoutMachines:
 @pytest.fixture(scope="module")
 def prepared(control_plane: ControlPlane) -> StatesWithoutMachines:
     control_plane.kubectl("apply", "-k", str(CRDS))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
     control_plane.kubectl("create", "namespace", NAMESPACE)
     return StatesWithoutMachines(control_plane)
 
@@ -338,7 +338,7 @@ def test_a_node_that_is_deleted_takes_its_state_and_its_sums_along(cluster, star
     cluster.plane.kubectl("delete", "node", "node-b")
     cluster.becomes(nodes=1, domains=4)
     states = lambda: cluster.plane.kubectl("get", "nms", "-o", "name").split()  # noqa: E731 - asked again and again
-    until(lambda: states() == ["nodememorystate.ballast.dev/node-a"], 30, "state collected")
+    until(lambda: states() == ["nodememorystate.ballast.dev/node-a"], SOON_S, "state collected")
 
 
 def test_a_leader_that_is_killed_is_followed_by_the_other_which_goes_on_writing(cluster, start):
@@ -349,7 +349,7 @@ def test_a_leader_that_is_killed_is_followed_by_the_other_which_goes_on_writing(
     cluster.becomes(nodes=2)
     first.send_signal(signal.SIGKILL)
     cluster.report("node-a", "2026-01-31T12:00:01Z", reallocations=100)
-    until(lambda: cluster.leader() == "b", 2 * LEASE_DURATION_S, "b leads")
+    until(lambda: cluster.leader() == "b", LEASE_DURATION_S + SOON_S, "b leads")
     cluster.becomes(reallocations=107)
 
 
@@ -361,14 +361,15 @@ def test_a_leader_that_is_stopped_gives_the_lead_away_at_once(cluster, start):
     cluster.becomes(nodes=2)
     first.terminate()
     assert first.wait(SOON_S) == 0
-    until(lambda: cluster.leader() == "b", LEASE_DURATION_S / 2, "b leads")
+    assert cluster.leader() != "a"
+    until(lambda: cluster.leader() == "b", SOON_S, "b leads")
 
 
 def test_at_rest_nothing_is_written_and_the_applied_policy_shows_no_difference(cluster, start):
-    start("a")
     cluster.apply(weight=200)
     for name in NAMES:
         cluster.report(name, "2026-01-31T12:00:01Z", looks=200)
+    start("a")  # once all is reported: looks alone are not written for minutes
     cluster.becomes(looks=400)
     before = cluster.policy()["metadata"]
     for second in range(2, 8):
@@ -396,7 +397,8 @@ def test_a_node_that_stops_reporting_becomes_unknown_with_the_time_of_its_last_r
         cluster.becomes(nodes=2, reportingNodes=1, unknownNodes=1, domains=4)
         assert cluster.condition("Ready") == ("False", "NodesUnknown")
         (worst,) = cluster.status()["worstNodes"]
-        written = cluster.client.get(NODE_MEMORY_STATES, "node-b")["metadata"]["managedFields"][0]["time"]
+        writers = cluster.client.get(NODE_MEMORY_STATES, "node-b")["metadata"]["managedFields"]
+        written = max(each["time"] for each in writers)
         assert (worst["name"], worst["unknown"], worst["lastReportTime"]) == ("node-b", True, written)
         cluster.report("node-b", "1999-01-01T00:00:00Z")
         cluster.becomes(reportingNodes=2, unknownNodes=0, domains=8)
@@ -409,7 +411,7 @@ def test_an_api_server_that_goes_away_and_comes_back_is_taken_up_again(cluster, 
     cluster.plane.kill_apiserver()
     cluster.plane.start_apiserver()
     cluster.report("node-a", "2026-01-31T12:00:01Z", stuckDomains=2)
-    until(lambda: cluster.status().get("stuckDomains") == 2, 3 * LEASE_DURATION_S, "written after the outage")
+    until(lambda: cluster.status().get("stuckDomains") == 2, LEASE_DURATION_S + SOON_S, "written after the outage")
 
 
 def test_a_write_of_a_former_leader_is_refused_once_the_next_has_written(cluster):

@@ -117,7 +117,7 @@ class TestReleasedInstallation:
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "released"}, "spec": pod}
         node.plane.kubectl("apply", "-f", "-", input=json.dumps(body))
         ended = "jsonpath={.status.containerStatuses[0].state.terminated}"
-        node.plane.kubectl("wait", f"--for={ended}", "pod/released", "--timeout=60s")
+        node.plane.kubectl("wait", f"--for={ended}", "pod/released", "--timeout=180s")
         assert node.plane.kubectl("logs", "released") == f"ballast, version {__version__}\n"
         node.plane.kubectl("delete", "pod", "released", "--now")
 

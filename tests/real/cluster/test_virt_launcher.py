@@ -1,26 +1,23 @@
 """The lab's virt-launcher pods are laid out as KubeVirt's: what a node sees of them, and what its agent does there."""
 
 import json
-import os
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
-from pathlib import Path
 
 import libvirt
 import pytest
 from installation import PATIENCE_S
 from virtualization import MEMORY_MIB, PROMISED_MIB, InstalledNearKubevirt
 
+from controller.host.connection import BACKOFF_LONGEST_S
 from lab.daemons import until
 from lab.kubernetes.node import LabNode
-from lab.kubernetes.virtlauncher import USER, VirtLauncher, VirtualMachine
+from lab.kubernetes.virtlauncher import SOCKET, USER, VirtLauncher, VirtualMachine
 
 ROOM_MIB = 100
 """Beside what its workload holds: its kernel's own, and the next step."""
-FIRST_LOOK_S = 3.0
 TOLD = r"Normal +\w+ +\S+ +ballast\.dev/agent +\d+ MiB -> \d+ MiB .* \(MemoryPolicy web\)"
 """An event, as `kubectl describe` shows it; the newest, once it is the turn of its machine."""
 
@@ -59,15 +56,6 @@ def test_a_killed_pod_takes_its_guest_along_and_is_gone_when_deleted(launcher):
     guest.close()
     launcher.delete()
     until(lambda: not launcher.folder.exists(), PATIENCE_S, "end of its folder")
-
-
-def began(launcher: VirtLauncher) -> float:
-    """Seconds since the epoch; of the pod's first process."""
-    starts = [
-        int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) for pid in launcher.processes("sh")
-    ]
-    uptime = float(Path("/proc/uptime").read_text().split()[0])
-    return time.time() - uptime + min(starts) / os.sysconf("SC_CLK_TCK")
 
 
 def connected(site: InstalledNearKubevirt, launcher: VirtLauncher) -> float:
@@ -115,10 +103,11 @@ class TestAgentNearKubevirt:
         state = site.state()
         assert (state["connections"], state["domains"]) == ([], [])
 
-    def test_a_guest_is_looked_at_within_seconds_of_its_pods_start(self, site):
+    def test_a_guest_is_looked_at_as_soon_as_its_pods_libvirt_is_there(self, site):
         launcher = site.start("first").wait_up()
         site.until_seen(launcher)
-        assert connected(site, launcher) - began(launcher) < FIRST_LOOK_S
+        began = (launcher.sockets / SOCKET).stat().st_ctime
+        assert connected(site, launcher) - began < BACKOFF_LONGEST_S
         (domain,) = site.state()["domains"]
         assert (domain["namespace"], domain["virtual_machine"]) == ("default", "first")
 

@@ -16,9 +16,6 @@ from lab.daemons import until
 from lab.guest import Guest
 from lab.kubernetes.virtlauncher import LIBVIRT, QEMU, VirtLauncher
 
-pytestmark = pytest.mark.timeout(900)
-"""Seconds of a test, and of what is started for the first of them: on a busy machine guests boot for minutes."""
-
 PODS = 10
 """Each takes five seconds of a processor to boot, and a twentieth of one from then on."""
 MEMORY_MIB, PROMISED_MIB = 256, 144

@@ -62,7 +62,7 @@ class InstalledNearKubevirt(Installation):
     def restart_agent(self) -> None:
         (agent,) = self.pod("agent")
         self.kubectl("delete", "-n", NAMESPACE, agent)
-        self.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/ballast-agent", "--timeout=90s")
+        self.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/ballast-agent", "--timeout=300s")
 
     def reasons(self, launcher: VirtLauncher) -> set[str]:
         """Why the guest in a pod has what it has; empty where there is none."""
