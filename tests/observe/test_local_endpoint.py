@@ -5,11 +5,12 @@ import errno
 import gzip
 import http.client
 import json
+import os
 import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus
 from unittest.mock import Mock
 
@@ -22,7 +23,7 @@ from controller.observe import http as http_module
 from controller.observe.address import DEFAULT_LISTEN, Address
 from controller.observe.clients import IDLE_CLIENTS, QUEUED_REQUESTS, TAKEN_ANSWERS, THREADS
 from controller.observe.http import NO_PAGES, Endpoint, HttpResponder, ListenError, Page, Pages, Reply
-from controller.observe.statusstore import SILENCE_S, StatusSnapshot, StatusStore
+from controller.observe.statusstore import SILENCE_S, ProbeResult, StatusSnapshot, StatusStore
 
 LOOPBACK = Address("127.0.0.1", 0)
 
@@ -227,9 +228,43 @@ def test_of_too_many_clients_that_send_nothing_the_first_is_turned_away(served):
         first, second, *_, last = idle.sockets
         assert first.recv(1) == b""
         for each in (second, last):
-            each.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+            each.sendall(PROBE)
             assert each.recv(12) == b"HTTP/1.0 200"
 
+
+def test_a_client_that_sends_nothing_gives_way_to_nobody_who_has_left(served):
+    with ManyClients(served, 1) as idle:
+        for _ in range(IDLE_CLIENTS):
+            assert served.ask("GET", "/healthz")[0] == 200
+        (first,) = idle.sockets
+        first.sendall(PROBE)
+        assert first.recv(12) == b"HTTP/1.0 200"
+
+
+def test_a_crowd_that_comes_at_once_is_let_in_singly(monkeypatch):
+    """However many wait in the kernel: the process needs descriptors for its guests."""
+    served, held, go_on, there = Served(), threading.Event(), threading.Event(), []
+    monkeypatch.setattr(served.status_store, "health", lambda: (held.set(), go_on.wait(60), ProbeResult(()))[-1])
+    accept = asyncio.SelectorEventLoop.sock_accept
+
+    async def counted(loop, listener):
+        there.append(len(os.listdir("/proc/self/fd")))
+        return await accept(loop, listener)
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_accept", counted)
+    with served.endpoint, ManyClients(served, 1, PROBE) as asking:
+        assert held.wait(60)
+        with ManyClients(served, 4 * IDLE_CLIENTS) as crowd:
+            there.clear()
+            before = len(os.listdir("/proc/self/fd"))
+            go_on.set()
+            assert asking.sockets[0].recv(12) == b"HTTP/1.0 200"
+            crowd.sockets[-1].sendall(PROBE)
+            assert crowd.sockets[-1].recv(12) == b"HTTP/1.0 200"
+    assert IDLE_CLIENTS <= max(there) - before <= IDLE_CLIENTS + 4
+
+
+PROBE = b"GET /healthz HTTP/1.1\r\n\r\n"
 
 LARGE = b"x" * 2**24
 """Bytes of an answer that no kernel takes off our hands."""
@@ -261,6 +296,39 @@ def test_a_client_that_takes_no_answer_is_turned_away_in_time(large, monkeypatch
 
 def test_whoever_takes_a_large_answer_gets_all_of_it(large):
     assert large.ask("GET", "/large")[2] == LARGE.decode()
+
+
+def begun(served: Served) -> socket.socket:
+    """A client that has taken the first byte of an answer, and knows how to take the rest."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+    client.settimeout(60)
+    client.connect(("127.0.0.1", served.endpoint.port))
+    client.sendall(b"GET /large HTTP/1.1\r\n\r\n")
+    assert client.recv(1) == b"H"
+    return client
+
+
+def rest(client: socket.socket) -> bytes:
+    with suppress(ConnectionResetError), closing(client):
+        return client.makefile("rb").read().partition(b"\r\n\r\n")[2]
+    return b""
+
+
+def test_of_too_many_clients_that_take_an_answer_the_first_is_cut_off(large, caplog, monkeypatch):
+    monkeypatch.setattr(clients, "REQUEST_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(clients, "TAKEN_ANSWERS", 3)
+    answers = [rest(each) == LARGE for each in [begun(large) for _ in range(4)]]
+    assert answers == [False, True, True, True]
+    assert caplog.records == []
+
+
+def test_a_client_that_takes_an_answer_gives_way_to_nobody_who_has_left(large, monkeypatch):
+    monkeypatch.setattr(clients, "REQUEST_TIMEOUT_S", 60.0)
+    slow = begun(large)
+    for _ in range(TAKEN_ANSWERS):
+        assert large.ask("GET", "/state")[0] == 200
+    assert rest(slow) == LARGE
 
 
 class HeldPage:
@@ -303,6 +371,13 @@ def test_requests_wait_for_their_turn_and_too_many_are_turned_away(held):
         assert served.send(HELD) == b""
         page.hold.set()
         assert all(each.makefile("rb").read().endswith(b"at last") for each in patient.sockets)
+
+
+def test_whoever_waits_for_an_answer_gives_way_to_nobody(held):
+    """The fixture sees that they get it."""
+    served, _ = held
+    with ManyClients(served, IDLE_CLIENTS + THREADS):
+        assert served.ask("GET", "/healthz")[0] == 200
 
 
 def test_a_page_that_fails_is_logged_and_the_next_request_is_answered(caplog):

@@ -178,6 +178,12 @@ def test_clients_that_never_shake_hands_keep_nobody_out(served):
         each.close()
 
 
+def test_a_client_that_never_shakes_hands_is_turned_away_in_time(served, monkeypatch):
+    monkeypatch.setattr(clients, "REQUEST_TIMEOUT_S", 0.1)
+    with socket.create_connection(("127.0.0.1", served.endpoint.port), timeout=30) as client:
+        assert client.recv(1) == b""
+
+
 def test_a_long_answer_arrives_whole_however_slowly_it_is_taken(folder, monkeypatch):
     monkeypatch.setattr(clients, "REQUEST_TIMEOUT_S", 60.0)
     body = bytes(range(256)) * 2**14
