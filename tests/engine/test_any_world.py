@@ -96,12 +96,24 @@ wishes = st.builds(
     error=rarely.map(lambda wrong: "weight: 'x' is no number" if wrong else ""),
 )
 manners = st.sampled_from(
-    [{}, {}, {"period": 5}, {"period": 10}, {"moves_at": 20}, {"late": 4}, {"silent_in_need": True}]
+    [{}, {}, {"period": 5}, {"period": 10}, {"moves_at": 20}, {"late": 4}, {"waits": 4}, {"silent_in_need": True}]
 )
 """Of a guest, from its start on."""
 WELL = ScriptedGuest("", 0, 0)
 TROUBLES = (
-    *("frozen", "stuck", "keeps", "slab", "moves_at", "misses", "grain", "deflates_to", "late", "late_refusal"),
+    *(
+        "frozen",
+        "stuck",
+        "keeps",
+        "slab",
+        "moves_at",
+        "misses",
+        "grain",
+        "deflates_to",
+        "waits",
+        "late",
+        "late_refusal",
+    ),
     *("statistics", "silent_in_need", "run_state", "obstacle", "pinned"),
 )
 """Of a guest, while it is not well."""
@@ -284,10 +296,15 @@ class AnyWorld(RuleBasedStateMachine):
         guest.deflates_to = None if deflates_to is None else min(deflates_to, guest.maximum)
 
     @precondition(lambda self: self.inhabited)
-    @rule(data=st.data(), late=st.sampled_from([0, 3, 8, 30]), refusal=st.booleans())
-    def libvirt_answers_late(self, data, late, refusal):
+    @rule(
+        data=st.data(),
+        waits=st.sampled_from([0, 0, 4]),
+        late=st.sampled_from([0, 3, 8, 30]),
+        refusal=st.booleans(),
+    )
+    def libvirt_answers_late(self, data, waits, late, refusal):
         guest = self._one(data)
-        guest.late, guest.late_refusal = late, refusal
+        guest.waits, guest.late, guest.late_refusal = waits, late, refusal
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), run_state=st.sampled_from([*[RunState.RUNNING] * 5, *RunState]))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import terms
-from scripted_node import MIB, ScriptedGuest, ScriptedNode
+from scripted_node import MIB, LateOrder, ScriptedGuest, ScriptedNode
 from terms import PolicyTerms
 
 from controller.api.policy import MemoryPolicy
@@ -105,6 +105,7 @@ class WatchedNode(ScriptedNode):
         self.state = State.initial()
         self.books.clear()
         self.outcomes.clear()
+        self.late_orders = [order for order in self.late_orders if order.begins <= self.now]  # others end with it
         self.changes.clear()
         self.highest_use = 0.0
 
@@ -214,7 +215,7 @@ class WatchedNode(ScriptedNode):
     def _tell_outcomes(self, inventory: Inventory) -> tuple[OrderOutcome, ...]:
         for name, result in dict(self.outcomes).items():
             if name in self.guests:
-                self._book(name).shrinks &= result is not OrderResult.REFUSED
+                self._book(name).shrinks &= result not in {OrderResult.REFUSED, OrderResult.WITHDRAWN}
                 self._answered(self._book(name), result)
         return super()._tell_outcomes(inventory)
 
@@ -243,6 +244,31 @@ class WatchedNode(ScriptedNode):
             book.unanswered = float(np.fmax(book.unanswered, action.target))
         else:
             book.ordered = float(action.target)
+
+    def _answer_late(self) -> None:
+        for order in self.late_orders:
+            if self.now - 1 < order.begins <= self.now:
+                self._check_begun(order)
+        super()._answer_late()
+
+    def _check_begun(self, order: LateOrder) -> None:
+        """Rules 1, 5 and 7: an order that had to wait for its turn is not sent where it has come to be wrong."""
+        action, guest = order.action, self.guests.get(order.name)
+        if guest is None or guest.incarnation != order.incarnation or order.name in self.unheard:
+            return
+        book, agreed = self._book(order.name), self._agreed(order.name)
+        if action.reason is Reason.HANDED_OVER or action.target == action.before:
+            return
+        released = agreed.owner is None and action.reason is Reason.RELEASE_RESTORE
+        assert agreed.enforced or (released and agreed.obstacle is Reason.NONE), f"rule 7: sent after its time: {action}"
+        assert guest.reset_at == order.reset_at, f"rule 1: sent to a guest that was reset since: {action}"
+        if released:
+            return
+        assert action.target <= max(agreed.ceiling, book.told) + SLACK, f"rule 1: sent above {agreed.ceiling}: {action}"
+        if self._minimums_fit():
+            assert action.target >= min(agreed.minimum, book.told) - SLACK, (
+                f"rule 1: sent below {agreed.minimum}: {action}"
+            )
 
     def _check(self, decision: Decision) -> None:
         names = [action.name for action in decision.actions]
