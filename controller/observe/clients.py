@@ -79,7 +79,7 @@ class Clients:
         self._listener.shutdown(socket.SHUT_RDWR)  # whoever waits in accept(2) gets an error
         await accepting
         self._listener.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False)
 
     async def _accept(self, stop: asyncio.Event) -> None:
         """asyncio's own server would lose those whom it lets in while it is closed."""

@@ -18,7 +18,7 @@ def sparkline(values: Floats, label: str) -> str:
 
     The allocation is an area, demand a line, the forecast a dashed one: none is told by its colour alone.
     """
-    most = float(np.nanmax(values, initial=1.0)) if np.isfinite(values).any() else 1.0
+    most = float(np.nanmax(values, initial=1.0))
     demand, forecast, allocation = (_runs(row, most) for row in values)
     area = " ".join(
         f"M{run[0][0]:g} {HEIGHT} {_line(run).replace('M', 'L', 1)} L{run[-1][0]:g} {HEIGHT} Z" for run in allocation

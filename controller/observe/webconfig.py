@@ -58,7 +58,7 @@ def _bcrypt(text: str) -> str:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class _Tls(_Strict):
@@ -179,9 +179,9 @@ def _load(file: Path) -> tuple[_Document, ssl.SSLContext]:
         ) from error
     except ValidationError as error:
         wrong = "; ".join(_said(each) for each in error.errors(include_url=False)[:MOST_ERRORS])
-        raise WebConfigError(f"--web-config-file {file}: {wrong}") from error
+        raise WebConfigError(f"--web-config-file {file}: {wrong}") from None  # it shows values, as does that below
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise WebConfigError(f"--web-config-file {file}: not YAML: {_cause(error)}; correct it") from error
+        raise WebConfigError(f"--web-config-file {file}: not YAML: {_cause(error)}; correct it") from None
     return document, _secured(document.tls_server_config, file)
 
 

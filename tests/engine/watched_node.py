@@ -260,7 +260,7 @@ class WatchedNode(ScriptedNode):
         if action.reason is Reason.HANDED_OVER or action.target == action.before:
             return
         released = agreed.owner is None and action.reason is Reason.RELEASE_RESTORE
-        assert agreed.enforced or (released and agreed.obstacle is Reason.NONE), f"rule 7: sent after its time: {action}"
+        assert agreed.enforced or (released and agreed.obstacle is Reason.NONE), f"rule 7: sent too late: {action}"
         assert guest.reset_at == order.reset_at, f"rule 1: sent to a guest that was reset since: {action}"
         if released:
             return

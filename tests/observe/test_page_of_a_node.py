@@ -121,7 +121,7 @@ def test_every_sense_stands_there_with_what_keeps_it():
 
 
 def test_a_node_without_domains_says_so():
-    assert "<p>No running domains.</p>" in page()
+    assert "<p>No running domains.</p></main>" in page()
     assert "No running domains" not in page(DOMAIN)
 
 
