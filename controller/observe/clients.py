@@ -166,7 +166,7 @@ async def _send(writer: asyncio.StreamWriter, answer: tuple[bytes, bytes]) -> No
 
     Part by part: whatever asyncio is given and cannot send at once, it copies.
     """
-    writer.transport.set_write_buffer_limits(1, 0)  # with TLS, and 0 as the most, asyncio sometimes does not wait
+    writer.transport.set_write_buffer_limits(1)  # with TLS, and 0 as the most, asyncio sometimes does not wait
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
         for text in answer:
             whole = memoryview(text)

@@ -49,7 +49,7 @@ class TimeSeries:
         """How many of the newest points there are to show of these domains, or of all: from the first known one on."""
         rows = [self.index[key] for key in keys if key in self.index] if keys else slice(None)
         known = np.isfinite(self.values[:, rows]).any(axis=(0, 1))
-        return max(len(np.trim_zeros(known, "f")), FEWEST)
+        return max(POINTS - int(np.append(known, True).argmax()), FEWEST)
 
     def document(self, key: str) -> dict[str, Any]:
         """One domain's, JSON-able: bytes, oldest first, null where unknown."""

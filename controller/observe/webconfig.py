@@ -39,7 +39,7 @@ _NOBODY = "$2b${cost}$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 _REQUIRED = "RequireAndVerifyClientCert"
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
-Stamp = tuple[tuple[int, int, int], ...]
+Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class WebConfigError(Exception):
@@ -154,12 +154,12 @@ def _cost(hashed: str) -> str:
     return hashed.split("$")[2]
 
 
-def _stamp(file: Path) -> tuple[int, int, int]:
-    """Changes with the file; all zeros while there is none."""
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    """Changes with the file; None while there is none."""
     try:
         found = file.stat()
     except OSError:
-        return 0, 0, 0
+        return None
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 

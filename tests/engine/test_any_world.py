@@ -374,6 +374,20 @@ class AnyWorld(RuleBasedStateMachine):
     def policies_change(self, drawn):
         self.world.policies = policies(drawn)
 
+    @rule(
+        parts=st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS),
+        drawn=st.lists(specs, max_size=3),
+    )
+    def policies_change_while_orders_wait_for_their_turn(self, parts, drawn):
+        for guest in self.world.guests.values():
+            guest.waits = 4
+        self.all_guests_burst_or_calm_down(parts)
+        self.world.tick(3)
+        self.policies_change(drawn)
+        self.world.tick(5)
+        for guest in self.world.guests.values():
+            guest.waits = 0
+
     @rule()
     def the_controller_starts_anew(self):
         self.world.restart()
