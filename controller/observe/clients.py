@@ -151,10 +151,10 @@ async def _opened(
 
 
 async def _request(reader: asyncio.StreamReader) -> bytes:
-    """The head of a request, or REQUEST_LIMIT bytes of it. Raises OSError, also where the client goes away before."""
+    """A request with its whole head, or REQUEST_LIMIT bytes and more. Raises OSError, also where a client goes away."""
     received = b""
     while len(received) < REQUEST_LIMIT and not any(end in received for end in _ENDS):
-        more = await reader.read(REQUEST_LIMIT - len(received))
+        more = await reader.read(REQUEST_LIMIT)
         if not more:
             raise ConnectionResetError("went away before it had asked")
         received += more

@@ -35,6 +35,8 @@ MOST_GUESTS = 6
 sizes = st.integers(64, 4096)
 """MiB."""
 quantities = sizes.map("{}Mi".format)
+parts_of_all = st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS)
+"""Percent of the maximum that each guest needs."""
 seldom = st.sampled_from([False, False, False, True])
 rarely = st.sampled_from([*[False] * 19, True])
 modest = st.one_of(*[st.integers(1, 64).map("{}Mi".format)] * 3, quantities)
@@ -221,20 +223,18 @@ class AnyWorld(RuleBasedStateMachine):
         guest = self._one(data)
         guest.demand = max(guest.maximum * part // 100, 16)
 
-    @rule(parts=st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS))
+    @rule(parts=parts_of_all)
     def all_guests_burst_or_calm_down(self, parts):
         for guest, part in zip(self.world.guests.values(), parts, strict=False):
             guest.demand = max(guest.maximum * part // 100, 16)
 
     @rule(
-        parts=st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS),
+        parts=parts_of_all,
         drawn=st.lists(st.lists(specs, min_size=1, max_size=3), max_size=1),
     )
     def all_is_well_for_a_while(self, parts, drawn):
         """So that memory moves: worlds in which all has gone wrong show little."""
-        for guest in self.world.guests.values():
-            for name in TROUBLES:
-                setattr(guest, name, getattr(WELL, name))
+        self._all({name: getattr(WELL, name) for name in TROUBLES})
         self.world.unheard.clear()
         self.world.felt.clear()
         self.world.pressure, self.world.host_use_mib = False, 0
@@ -374,19 +374,36 @@ class AnyWorld(RuleBasedStateMachine):
     def policies_change(self, drawn):
         self.world.policies = policies(drawn)
 
+    @precondition(lambda self: self.inhabited)
     @rule(
-        parts=st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS),
-        drawn=st.lists(specs, max_size=3),
+        calm=parts_of_all,
+        parts=parts_of_all,
+        manner=st.sampled_from([{"waits": 4}, {"moves_at": 5}, {"stuck": True}]),
+        obstacle=st.sampled_from([Reason.NONE, Reason.HUGE_PAGES]),
+        drawn=st.one_of(st.just([{}]), st.just([]), st.lists(specs, max_size=3)),
+        devices=st.sampled_from([0, 1024]),
+        long=st.booleans(),
     )
-    def policies_change_while_orders_wait_for_their_turn(self, parts, drawn):
-        for guest in self.world.guests.values():
-            guest.waits = 4
+    def policies_change_in_the_middle_of_moves(self, calm, parts, manner, obstacle, drawn, devices, long):
+        guests = self.world.guests.values()
+        before, self.world.host_mib = policies([{}]), max(sum(guest.maximum for guest in guests) // 2, 2048)
+        self.world.policies = before
+        self.all_is_well_for_a_while(calm, [])
+        self._all(manner | {"devices": devices})
         self.all_guests_burst_or_calm_down(parts)
         self.world.tick(3)
         self.policies_change(drawn)
-        self.world.tick(5)
+        self._all({"obstacle": obstacle if not drawn else Reason.NONE})
+        self.world.tick(8)
+        if long:  # so that whoever is short is served, and a balloon that sticks is known to
+            self.world.policies = before
+            self.world.tick(100)
+        self._all({name: getattr(WELL, name) for name in ("devices", "obstacle", *manner)})
+
+    def _all(self, changes):
         for guest in self.world.guests.values():
-            guest.waits = 0
+            for name, value in changes.items():
+                setattr(guest, name, value)
 
     @rule()
     def the_controller_starts_anew(self):

@@ -93,6 +93,8 @@ class WatchedNode(ScriptedNode):
         self.steps = self.orders = 0
         self.changes: dict[str, float] = {}
         """Sizes that someone else has set since the last second, MiB."""
+        self.minimums_fit = False
+        """Beyond doubt, at the last step."""
         self.highest_use = 0.0
         """The most that the host itself can have used at any reading since the start, bytes."""
         self.felt: dict[str, float] = {}
@@ -265,7 +267,7 @@ class WatchedNode(ScriptedNode):
         if released:
             return
         assert action.target <= max(agreed.ceiling, book.told) + SLACK, f"rule 1: sent above {agreed.ceiling}: {action}"
-        if self._minimums_fit():
+        if self.minimums_fit:
             assert action.target >= min(agreed.minimum, book.told) - SLACK, (
                 f"rule 1: sent below {agreed.minimum}: {action}"
             )
@@ -286,6 +288,7 @@ class WatchedNode(ScriptedNode):
         for notice in decision.notices:
             assert notice.key in self.guests
         self._check_next_look()
+        self.minimums_fit = self._minimums_fit()
         if self.steps % 50 == 0:
             view(self.state, self.now)
 

@@ -135,7 +135,8 @@ def test_nothing_can_be_changed(served, method):
 
 
 def test_an_unknown_page_is_answered_with_the_pages_there_are(served):
-    status, _, body = served.ask("GET", "/")
+    status, headers, body = served.ask("GET", "/")
+    assert "Allow" not in headers
     assert (status, body) == (404, "no such page; there is /state, /healthz, /readyz, /metrics\n")
 
 
@@ -322,7 +323,9 @@ def rest(client: socket.socket) -> bytes:
 def test_of_an_answer_that_is_not_taken_little_is_copied(large):
     tracemalloc.start()
     try:
-        begun(large).close()
+        with closing(begun(large)) as slow:
+            assert len(slow.recv(1000, socket.MSG_WAITALL)) == 1000
+            assert large.ask("GET", "/healthz")[0] == 200  # the server's loop has turned
         assert tracemalloc.get_traced_memory()[1] < len(LARGE) / 4
     finally:
         tracemalloc.stop()
