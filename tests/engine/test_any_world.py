@@ -380,7 +380,7 @@ class AnyWorld(RuleBasedStateMachine):
         parts=parts_of_all,
         manner=st.sampled_from([{"waits": 4}, {"moves_at": 5}, {"stuck": True}]),
         obstacle=st.sampled_from([Reason.NONE, Reason.HUGE_PAGES]),
-        drawn=st.one_of(st.just([{}]), st.just([]), st.lists(specs, max_size=3)),
+        drawn=st.one_of(st.sampled_from([[{}], [], [{"mode": "Observe"}]]), st.lists(specs, max_size=3)),
         devices=st.sampled_from([0, 1024]),
         long=st.booleans(),
     )
