@@ -392,6 +392,7 @@ class AnyWorld(RuleBasedStateMachine):
         self._all(manner | {"devices": devices})
         self.all_guests_burst_or_calm_down(parts)
         self.world.tick(3)
+        self.all_guests_burst_or_calm_down(parts[::-1])
         self.policies_change(drawn)
         self._all({"obstacle": obstacle if not drawn else Reason.NONE})
         self.world.tick(8)

@@ -271,6 +271,15 @@ class WatchedNode(ScriptedNode):
             assert action.target >= min(agreed.minimum, book.told) - SLACK, (
                 f"rule 1: sent below {agreed.minimum}: {action}"
             )
+        if not action.grows and not book.eased:
+            self._check_still_free(action, guest)
+
+    def _check_still_free(self, action: Action, guest: ScriptedGuest) -> None:
+        """Rule 1: what a guest has come to need since, and says so that it can be believed, is not taken from it."""
+        report = self._book(action.name).reports[-1][1]
+        believed = not guest.statistics and not guest.autodeflate and abs(self.wall - report["updated"]) <= NEWEST_S
+        demand = report["actual"] - _left(report)
+        assert not believed or action.target >= demand - SLACK, f"rule 1: sent below {demand / MIB} MiB: {action}"
 
     def _check(self, decision: Decision) -> None:
         names = [action.name for action in decision.actions]
