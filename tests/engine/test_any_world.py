@@ -382,16 +382,17 @@ class AnyWorld(RuleBasedStateMachine):
         obstacle=st.sampled_from([Reason.NONE, Reason.HUGE_PAGES]),
         drawn=st.one_of(st.sampled_from([[{}], [], [{"mode": "Observe"}]]), st.lists(specs, max_size=3)),
         devices=st.sampled_from([0, 1024]),
+        after=st.sampled_from([3, 8]),
         long=st.booleans(),
     )
-    def policies_change_in_the_middle_of_moves(self, calm, parts, manner, obstacle, drawn, devices, long):
+    def policies_change_in_the_middle_of_moves(self, calm, parts, manner, obstacle, drawn, devices, after, long):
         guests = self.world.guests.values()
         before, self.world.host_mib = policies([{}]), max(sum(guest.maximum for guest in guests) // 2, 2048)
         self.world.policies = before
         self.all_is_well_for_a_while(calm, [])
         self._all(manner | {"devices": devices})
         self.all_guests_burst_or_calm_down(parts)
-        self.world.tick(3)
+        self.world.tick(after)  # grows are under way by then, or shrinks
         self.all_guests_burst_or_calm_down(parts[::-1])
         self.policies_change(drawn)
         self._all({"obstacle": obstacle if not drawn else Reason.NONE})
