@@ -477,6 +477,39 @@ def test_a_port_that_somebody_has_is_said_waited_for_and_had_when_it_is_free(ser
     ]
 
 
+def test_of_an_address_that_cannot_be_had_every_try_is_counted_and_the_first_is_said(served, caplog, monkeypatch):
+    monkeypatch.setattr(http_module, "RETRY_S", 0.01)
+    had, errors, listening = threading.Event(), 3 * [OSError(errno.EADDRINUSE, "in use")], http_module._listening
+
+    def busy(address):
+        if errors:
+            raise errors.pop()
+        had.set()
+        return listening(address)
+
+    monkeypatch.setattr(http_module, "_listening", busy)
+    with Endpoint(LOOPBACK, served.status_store) as endpoint:
+        assert had.wait(60)
+        while not endpoint.port:
+            continue
+        with await_connection(endpoint.port) as connection:
+            connection.request("GET", "/metrics")
+            assert "\nballast_listen_failures_total 3.0\n" in connection.getresponse().read().decode()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")]])
+def test_what_json_cannot_say_is_not_served(value):
+    with pytest.raises(ValueError, match="JSON"):
+        Pages(Mock(document=lambda: {"node": value})).get("/state")
+
+
+def test_requests_are_told_to_whoever_debugs(served, caplog):
+    caplog.set_level("DEBUG")
+    served.ask("GET", "/state")
+    assert '"GET /state HTTP/1.1" 200 -' in caplog.messages
+
+
 def await_connection(port: int) -> closing[http.client.HTTPConnection]:
     """Tries until somebody answers."""
     while True:
