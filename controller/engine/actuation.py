@@ -109,6 +109,7 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     else:
         held = np.maximum(plan.size, np.where(plan.returns, 0.0, np.fmin(known.estimate.firm, size)))
     grain = known.inventory.grain
+    held = np.where(release, np.fmax(held, np.fmin(known.inventory.definition, size)), held)
     least = np.ceil(held / grain) * grain
     closest = (known.balloon.last_to <= least) & (size - known.balloon.last_to <= known.tuning.miss)
     spare = np.where(still & ~closest, size - least, 0.0)

@@ -113,10 +113,12 @@ class Known:
 
     @cached_property
     def turning(self) -> Bools:
-        """(n,) guests that have come under pressure, swap out, are felt to grow, or use more than they are to be left
-        with, while they shrink.
-        """
-        return np.asarray((self.in_need | self.pressure.robbed | (self.used > self.balloon.target)) & self.shrinking)
+        """(n,) guests that have come to need more than they are to be left with, while they shrink."""
+        return self.would_miss(self.balloon.target) & self.shrinking
+
+    def would_miss(self, target: Floats | float) -> Bools:
+        """(n,) guests that are under pressure, swap out, are felt to grow, or use more than `target`, (n,) bytes."""
+        return np.asarray(self.in_need | self.pressure.robbed | (self.used > target))
 
     @cached_property
     def follows(self) -> Bools:

@@ -86,7 +86,8 @@ def stands(action: Action, state: State) -> bool:
     if action.grows:  # it may have become more than the policy, the domain or the pod allows
         return bool(action.target <= state.inventory.ceiling[row] + MEBIBYTE)
     promised = state.inventory.minimum[row] - MEBIBYTE if state.minimums_fit else 0.0
-    return not (state.pressure.pressed[row] or state.growth.short[row]) and bool(action.target >= promised)
+    known = Known(bounds(state.inventory, state.observation), state.totals.at, DEFAULT, *_KNOWN(state))
+    return bool(action.target >= promised and not known.would_miss(float(action.target))[row])
 
 
 def align(state: State, inventory: Inventory, now: float) -> State:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -45,7 +46,7 @@ class AggregatorStatusStore:
 
     def document(self) -> dict[str, Any]:
         """The `/state` document, JSON-able: sizes in bytes."""
-        latest = self._latest or AggregatorStatus(0.0, complete=False, leading=False, leader="")
+        latest = self._latest or AggregatorStatus(nan, complete=False, leading=False, leader="")
         return {
             "version": __version__,
             "identity": self._identity,

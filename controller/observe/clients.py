@@ -8,10 +8,11 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Protocol
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
 
 _log = logging.getLogger(__name__)
 
@@ -34,21 +35,17 @@ PAUSE_S = 1.0
 REQUEST_LIMIT = 16 * 1024
 """Bytes of a whole request with its headers."""
 REQUEST_TIMEOUT_S = 5.0
-"""Seconds a client may let us wait: for its whole request, and then until it has taken the answer."""
+"""Seconds a client may let us wait: for its whole request, TLS's handshake included, and then until it has taken the
+answer."""
 
 _ENDS = (b"\n\r\n", b"\n\n")
-_END_LENGTH = 3
-
-
-Task = asyncio.Task[None]
-"""Serves one client."""
 
 
 class Responder(Protocol):
     """What is said to requests."""
 
     def prompt(self, request: bytes) -> bool:
-        """True where the answer is made at once: then it waits for no other."""
+        """True where the answer is made at once, and the kernel takes all of it: then it waits for no other."""
         ...
 
     def answer(self, request: bytes) -> tuple[bytes, bytes]:
@@ -56,39 +53,36 @@ class Responder(Protocol):
         ...
 
 
+Room = OrderedDict[asyncio.Task[Any], None]
+"""Tasks that serve a client each, the first who came first."""
+
+
 class Clients:
-    """Everybody who connects to one socket. Belongs to one thread with an event loop."""
+    """Everybody who connects to one socket. Belongs to one thread with an `asyncio.Runner`, whose end cuts them off."""
 
     def __init__(
-        self, listener: socket.socket, answering: Responder, context: Callable[[], ssl.SSLContext | None] = lambda: None
+        self, listener: socket.socket, answering: Responder, context: Callable[[], ssl.SSLContext] | None
     ) -> None:
-        """`listener` listens, and is closed when `serve` ends. `context` is asked for each client; without one there is
-        no TLS.
-        """
+        """`listener` listens, and is closed when `serve` ends. `context` is asked for each client; None for no TLS."""
         self._listener = listener
         self._answering = answering
         self._context = context
         self._pool = ThreadPoolExecutor(THREADS, "http")
-        self._idle: dict[Task, None] = {}
-        self._queued = 0
-        self._taking: dict[Task, None] = {}
-        self._all: set[Task] = set()
+        self._idle: Room = OrderedDict()
+        self._queue = asyncio.Semaphore(QUEUED_REQUESTS)
+        self._taking: Room = OrderedDict()
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Answer until `stop`; then everybody is cut off."""
+        """Let clients in until `stop`."""
         accepting = asyncio.create_task(self._accept(stop))
         await stop.wait()
         self._listener.shutdown(socket.SHUT_RDWR)  # whoever waits in accept(2) gets an error
         await accepting
-        for task in self._all:
-            task.cancel()
-        await asyncio.gather(*self._all, return_exceptions=True)
-        await asyncio.sleep(0)  # transports close their sockets in the loop's next turn
         self._listener.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False)
 
     async def _accept(self, stop: asyncio.Event) -> None:
-        """Let clients in. asyncio's own server would lose those whom it lets in while it is closed."""
+        """asyncio's own server would lose those whom it lets in while it is closed."""
         loop = asyncio.get_running_loop()
         self._listener.setblocking(False)
         while not stop.is_set():
@@ -99,64 +93,50 @@ class Clients:
                     _log.warning("HTTP: no client is let in for %g s: %s", PAUSE_S, error)
                     await asyncio.sleep(PAUSE_S)
             else:
-                self._let_in(client)
-
-    def _let_in(self, client: socket.socket) -> None:
-        task = asyncio.create_task(self._serve(client))
-        self._all.add(task)
-        task.add_done_callback(partial(self._ended, client))
-        _admit(task, self._idle, IDLE_CLIENTS)
-
-    def _ended(self, client: socket.socket, task: Task) -> None:
-        """A client that went away is no news; anything else is logged, and the server goes on."""
-        client.close()
-        self._all.discard(task)
-        self._idle.pop(task, None)
-        self._taking.pop(task, None)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, OSError):
-            _log.debug("HTTP client: %s", error)
-        elif error is not None:
-            _log.error("HTTP request failed", exc_info=error)
+                loop.create_task(self._serve(client))  # noqa: RUF006 - what it waits for refers to it
+                await asyncio.sleep(0)  # it begins, and whoever has to give way to it ends, before the next comes
 
     async def _serve(self, client: socket.socket) -> None:
-        reader, writer = await _opened(client, self._context())
+        """A client that went away is no news; anything else is logged, and the server goes on."""
         try:
-            request = await _request(reader)
+            await self._exchange(client)
+        except OSError as error:
+            _log.debug("HTTP client: %s", error)
+        except Exception:
+            _log.exception("HTTP request failed")
+
+    async def _exchange(self, client: socket.socket) -> None:
+        """Raises OSError."""
+        with ExitStack() as connection:
+            with _among(self._idle, IDLE_CLIENTS):
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                    reader, writer = await _opened(client, self._context and self._context())
+                    connection.callback(writer.transport.abort)
+                    request = await _request(reader)
             if self._answering.prompt(request):
                 await _send(writer, self._answering.answer(request))
-            elif request:
-                await self._answer(request, writer)
-        finally:
-            writer.transport.abort()
-
-    async def _answer(self, request: bytes, writer: asyncio.StreamWriter) -> None:
-        if self._queued >= QUEUED_REQUESTS:
-            return
-        task = _this_task()
-        self._idle.pop(task, None)
-        self._queued += 1
-        try:
-            answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._answering.answer, request)
-        finally:
-            self._queued -= 1
-        _admit(task, self._taking, TAKEN_ANSWERS)
-        await _send(writer, answer)
+            elif not self._queue.locked():
+                async with self._queue:
+                    answer = await asyncio.get_running_loop().run_in_executor(
+                        self._pool, self._answering.answer, request
+                    )
+                with _among(self._taking, TAKEN_ANSWERS):
+                    await _send(writer, answer)
 
 
-def _admit(task: Task, room: dict[Task, None], most: int) -> None:
-    """Where there is no room, the first who came is cut off."""
+@contextmanager
+def _among(room: Room, most: int) -> Iterator[None]:
+    """The running task is one of `room`. Where there is none left, the first who came is cut off."""
     if len(room) >= most:
-        first = next(iter(room))
-        del room[first]
+        first, _ = room.popitem(last=False)
         first.cancel()
-    room[task] = None
-
-
-def _this_task() -> Task:
     task = asyncio.current_task()
     assert task is not None
-    return task
+    room[task] = None
+    try:
+        yield
+    finally:
+        room.pop(task, None)
 
 
 async def _opened(
@@ -166,26 +146,19 @@ async def _opened(
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = asyncio.StreamReaderProtocol(reader)
-    patience = REQUEST_TIMEOUT_S if context else None
-    transport, _ = await loop.connect_accepted_socket(
-        lambda: protocol, client, ssl=context, ssl_handshake_timeout=patience
-    )
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=context)
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def _request(reader: asyncio.StreamReader) -> bytes:
-    """The head of a request, or REQUEST_LIMIT bytes of it; empty where the client goes away before. Raises OSError."""
-    received = bytearray()
-    async with asyncio.timeout(REQUEST_TIMEOUT_S):
-        while len(received) < REQUEST_LIMIT:
-            more = await reader.read(REQUEST_LIMIT - len(received))
-            if not more:
-                return b""
-            fresh = max(len(received) - _END_LENGTH, 0)
-            received += more
-            if any(received.find(end, fresh) >= 0 for end in _ENDS):
-                break
-    return bytes(received)
+    """A request with its whole head, or REQUEST_LIMIT bytes and more. Raises OSError, also where a client goes away."""
+    received = b""
+    while len(received) < REQUEST_LIMIT and not any(end in received for end in _ENDS):
+        more = await reader.read(REQUEST_LIMIT)
+        if not more:
+            raise ConnectionResetError("went away before it had asked")
+        received += more
+    return received
 
 
 async def _send(writer: asyncio.StreamWriter, answer: tuple[bytes, bytes]) -> None:
@@ -193,7 +166,7 @@ async def _send(writer: asyncio.StreamWriter, answer: tuple[bytes, bytes]) -> No
 
     Part by part: whatever asyncio is given and cannot send at once, it copies.
     """
-    writer.transport.set_write_buffer_limits(1, 0)  # with TLS, and 0 as the most, asyncio sometimes does not wait
+    writer.transport.set_write_buffer_limits(1)  # with TLS, and 0 as the most, asyncio sometimes does not wait
     async with asyncio.timeout(REQUEST_TIMEOUT_S):
         for text in answer:
             whole = memoryview(text)

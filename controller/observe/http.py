@@ -2,7 +2,7 @@
 loop's way.
 
 It runs on threads of its own and reads the status store, which needs no lock. What a client may cost is bounded in
-`wire`.
+`clients`.
 """
 
 import asyncio
@@ -106,11 +106,11 @@ class Pages:
         status_store: StatusSource,
         collecting: Collecting = StateCollector,
         more: Mapping[str, Page] = NO_PAGES,
-        failures: Callable[[], int] = lambda: 0,
+        failures: Callable[[], int] = int,
     ) -> None:
         """`collecting` makes the metrics of the status store's document; `more` are further pages, by path.
 
-        `failures` are the tries in which the address could not be had.
+        `failures` are the tries in which the address could not be had; none if not given.
         """
         self._status_store = status_store
         self._registry: CollectorRegistry = registry(status_store, collecting, failures)
@@ -194,8 +194,9 @@ class Endpoint:
                 _log.info("%s %s: works now", self._option, self._address)
 
     def __enter__(self) -> "Endpoint":
-        self._loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._stop = asyncio.Event()
+        self._loop = self._runner.get_loop()
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
         self._thread.start()
         return self
@@ -205,8 +206,8 @@ class Endpoint:
         self._thread.join()
 
     def _serve(self) -> None:
-        self._loop.run_until_complete(self._answer())
-        self._loop.close()
+        with self._runner:
+            self._runner.run(self._answer())
 
     async def _answer(self) -> None:
         while self._listener is None:
@@ -219,10 +220,8 @@ class Endpoint:
                 _log.error("%s. Not tried any more", error)
                 return
         answers = HttpResponder(self._pages, self._address, self._secured)
-        if self._secured is None:
-            await Clients(self._listener, answers).serve(self._stop)
-        else:
-            await Clients(self._listener, answers, self._secured.context).serve(self._stop)
+        context = None if self._secured is None else self._secured.context
+        await Clients(self._listener, answers, context).serve(self._stop)
 
 
 class HttpResponder:

@@ -81,11 +81,8 @@ def configure(style: str, level: str, stream: TextIO = sys.stderr) -> None:
 
 def _is_journal(stream: TextIO) -> bool:
     """systemd names device and inode of its socket to the journal; a stream that was redirected has others."""
-    named = os.environ.get("JOURNAL_STREAM")
-    if not named:
-        return False
     try:
         status = os.fstat(stream.fileno())
     except OSError:  # a stream without a descriptor, or with one that is closed
         return False
-    return named == f"{status.st_dev}:{status.st_ino}"
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"

@@ -33,8 +33,8 @@ def machine_notes(latest: StatusSnapshot) -> Iterator[MachineNote]:
     """One at most of each domain that a policy owns. What Observe proposes is done by nobody, and so is no news."""
     inventory = latest.state.inventory
     for key, records in latest.decision_history.entries.items():
-        row = inventory.index.get(key, -1)
-        if row < 0 or inventory.policy[row] < 0:
+        row = inventory.index.get(key)
+        if row is None or inventory.policy[row] < 0:
             continue
         reason = latest.state.reason[row]
         newest = next((each for each in reversed(records) if _is_news(each, reason, latest.at)), None)

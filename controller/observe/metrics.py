@@ -211,9 +211,7 @@ class ListenCollector(Collector):
         )
 
 
-def registry(
-    status_store: Documented, collecting: Collecting = StateCollector, failures: Callable[[], int] = lambda: 0
-) -> CollectorRegistry:
+def registry(status_store: Documented, collecting: Collecting, failures: Callable[[], int]) -> CollectorRegistry:
     """A registry of Ballast's own: the state, the endpoint, and the process's CPU and memory.
 
     The library's series of when each counter began are left out, in the whole process: they all tell of its start.

@@ -18,7 +18,7 @@ def sparkline(values: Floats, label: str) -> str:
 
     The allocation is an area, demand a line, the forecast a dashed one: none is told by its colour alone.
     """
-    most = float(np.nanmax(values, initial=1.0)) if np.isfinite(values).any() else 1.0
+    most = float(np.nanmax(values, initial=1.0))
     demand, forecast, allocation = (_runs(row, most) for row in values)
     area = " ".join(
         f"M{run[0][0]:g} {HEIGHT} {_line(run).replace('M', 'L', 1)} L{run[-1][0]:g} {HEIGHT} Z" for run in allocation
@@ -32,7 +32,7 @@ def sparkline(values: Floats, label: str) -> str:
     return f'<svg class="spark" {view} role="img" aria-label="{label}">{drawn}</svg>'
 
 
-Run = list[tuple[float, float]]
+Run = list[list[float]]
 
 
 def _runs(row: Floats, most: float) -> list[Run]:
@@ -40,9 +40,9 @@ def _runs(row: Floats, most: float) -> list[Run]:
     step = (WIDTH - 2 * EDGE) / (len(row) - 1)
     x = np.round(EDGE + step * np.arange(len(row)), 1)
     y = np.round(HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * row / most, 1)
-    numbered = zip(x.tolist(), y.tolist(), strict=True)
-    runs = [list(run) for known, run in groupby(numbered, key=lambda point: point[1] == point[1]) if known]
-    return [run if len(run) > 1 else [(run[0][0] - EDGE, run[0][1]), *run] for run in runs]
+    points = np.column_stack((x, y)).tolist()
+    runs = [list(run) for known, run in groupby(points, key=lambda point: point[1] == point[1]) if known]
+    return [run if len(run) > 1 else [[run[0][0] - EDGE, run[0][1]], *run] for run in runs]
 
 
 def _line(run: Run) -> str:

@@ -49,7 +49,7 @@ class TimeSeries:
         """How many of the newest points there are to show of these domains, or of all: from the first known one on."""
         rows = [self.index[key] for key in keys if key in self.index] if keys else slice(None)
         known = np.isfinite(self.values[:, rows]).any(axis=(0, 1))
-        return max(POINTS - int(known.argmax()) if known.any() else 0, FEWEST)
+        return max(POINTS - int(np.append(known, True).argmax()), FEWEST)
 
     def document(self, key: str) -> dict[str, Any]:
         """One domain's, JSON-able: bytes, oldest first, null where unknown."""

@@ -39,7 +39,7 @@ _NOBODY = "$2b${cost}$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 _REQUIRED = "RequireAndVerifyClientCert"
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
 
-Stamp = tuple[tuple[int, int, int], ...]
+Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class WebConfigError(Exception):
@@ -58,7 +58,7 @@ def _bcrypt(text: str) -> str:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class _Tls(_Strict):
@@ -154,12 +154,12 @@ def _cost(hashed: str) -> str:
     return hashed.split("$")[2]
 
 
-def _stamp(file: Path) -> tuple[int, int, int]:
-    """Changes with the file; all zeros while there is none."""
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    """Changes with the file; None while there is none."""
     try:
         found = file.stat()
     except OSError:
-        return 0, 0, 0
+        return None
     return found.st_mtime_ns, found.st_ino, found.st_size
 
 
@@ -179,9 +179,9 @@ def _load(file: Path) -> tuple[_Document, ssl.SSLContext]:
         ) from error
     except ValidationError as error:
         wrong = "; ".join(_said(each) for each in error.errors(include_url=False)[:MOST_ERRORS])
-        raise WebConfigError(f"--web-config-file {file}: {wrong}") from error
+        raise WebConfigError(f"--web-config-file {file}: {wrong}") from None  # it shows values, as does that below
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise WebConfigError(f"--web-config-file {file}: not YAML: {_cause(error)}; correct it") from error
+        raise WebConfigError(f"--web-config-file {file}: not YAML: {_cause(error)}; correct it") from None
     return document, _secured(document.tls_server_config, file)
 
 

@@ -22,7 +22,7 @@ from controller.engine.snapshot import (
     Snapshot,
 )
 from controller.engine.state import State
-from controller.engine.step import due, step
+from controller.engine.step import due, stands, step
 from controller.engine.view import view
 
 MIB = 2**20
@@ -119,6 +119,8 @@ class ScriptedGuest:
     """MiB by which the balloon ends short of its target."""
     deflates_to: float | None = None
     """Size to which the guest deflates its balloon against orders, once after each."""
+    waits: float = 0.0
+    """Time for which an order for it waits for its turn: until then it can be withdrawn."""
     late: float = 0.0
     """Time that libvirt takes to carry out an order for it; nobody knows the outcome until then."""
     late_refusal: bool = False
@@ -243,12 +245,17 @@ COLUMNS = tuple(ScriptedGuest("", 0, 0).sample())
 class LateOrder:
     """A balloon change that libvirt has not answered yet."""
 
-    name: str
+    action: Action
     incarnation: int
-    target: float
-    """MiB."""
+    reset_at: float
+    begins: float
+    """When libvirt is asked for it."""
     due: float
     refused: bool
+
+    @property
+    def name(self) -> str:
+        return self.action.name
 
 
 class ScriptedNode:
@@ -352,6 +359,7 @@ class ScriptedNode:
     def _take(self, snapshot: Snapshot) -> None:
         self.state, decision = step(self.state, snapshot, self.now)
         self.decisions.append(decision)
+        self._withdraw()
         for action in decision.actions:
             self._apply(action)
 
@@ -376,14 +384,24 @@ class ScriptedNode:
             self.refuse_next = ""
             return
         before = [order.due for order in self.late_orders if order.name == action.name]
-        answered = max([self.now + guest.late, *before])  # libvirt carries out one after the other
+        begins = self.now + guest.waits
+        answered = max([begins + guest.late, *before])  # libvirt carries out one after the other
         if answered == self.now:
             guest.obey(action.target / MIB)
             return
         self.outcomes.append((action.name, OrderResult.UNKNOWN))
         self.late_orders.append(
-            LateOrder(guest.name, guest.incarnation, action.target / MIB, answered, guest.late_refusal)
+            LateOrder(action, guest.incarnation, guest.reset_at, begins, answered, guest.late_refusal)
         )
+
+    def _withdraw(self) -> None:
+        """Orders that wait for their turn are not sent where they would not be given any more, as the loop has it."""
+        for order in [order for order in self.late_orders if order.begins > self.now]:
+            guest = self.guests.get(order.name)
+            same_life = guest and (guest.incarnation, guest.reset_at) == (order.incarnation, order.reset_at)
+            if not same_life or not stands(order.action, self.state):
+                self.late_orders.remove(order)
+                self.outcomes.append((order.name, OrderResult.WITHDRAWN))
 
     def _answer_late(self) -> None:
         answered = [order for order in self.late_orders if order.due <= self.now]
@@ -393,7 +411,7 @@ class ScriptedNode:
             if guest is None or guest.incarnation != order.incarnation:
                 continue
             if not order.refused:
-                guest.obey(order.target)
+                guest.obey(order.action.target / MIB)
             if order.name not in {later.name for later in self.late_orders}:
                 self.outcomes.append((order.name, OrderResult.REFUSED if order.refused else OrderResult.DONE))
 
@@ -405,6 +423,7 @@ class ScriptedNode:
             OrderResult.DONE: "",
             OrderResult.REFUSED: "another job is running",
             OrderResult.UNKNOWN: "no answer within 2 s",
+            OrderResult.WITHDRAWN: "taken back",
         }
         return tuple(OrderOutcome(row, result, said[result]) for row, result in known)
 

@@ -384,6 +384,9 @@ def test_what_was_held_of_late_is_given_up_for_guests_in_need(level: PressureLev
 # Taken on a word that is new enough.
 
 
+RELEASED, SMALL = {"release": True}, {"definition": 300 * MIB}
+
+
 @pytest.mark.parametrize(
     ("given", "taken"),
     [
@@ -392,10 +395,10 @@ def test_what_was_held_of_late_is_given_up_for_guests_in_need(level: PressureLev
         ({"seen": {"reported_at": NOW - 6}, "settings": {"interval_minimum": 3.0}}, True),
         ({"seen": {"reported_at": NOW - 6.1}, "settings": {"interval_minimum": 3.0}}, False),
         (
-            {"seen": {"reported_at": NOW - 3}, "settings": {"interval_minimum": 3.0}, "balloon": {"release": True}},
+            {"seen": {"reported_at": NOW - 3}, "settings": {"interval_minimum": 3.0, **SMALL}, "balloon": RELEASED},
             False,
         ),
-        ({"seen": {"reported_at": NOW - 2}, "balloon": {"release": True}}, True),
+        ({"seen": {"reported_at": NOW - 2}, "settings": SMALL, "balloon": RELEASED}, True),
         ({"seen": {"fresh_at": NOW - 1, "moved_at": NOW}}, False),
         ({"seen": {"fresh_at": NOW, "moved_at": NOW}}, True),
         ({"balloon": {"rest_from": NOW + 1}}, False),
@@ -477,7 +480,7 @@ HOST_PRESSURE = {"reading": HostReading(4096 * MIB, 0.0, pressure=True)}
     ("size", "to", "given", "wanted", "returns", "reason"),
     [
         (200, 300, {"balloon": {"release": True}, "pressure": pressed(LOW)}, 97, False, Reason.RELEASE_RESTORE),
-        (400, 300, {"balloon": {"release": True}}, 97, True, Reason.RELEASE_RESTORE),
+        (400, 300, {"balloon": RELEASED, "settings": SMALL}, 97, True, Reason.RELEASE_RESTORE),
         (200, 300, {"pressure": pressed(LOW), "settings": {"minimum": 300 * MIB}}, 97, False, Reason.PRESSURE_GROW),
         (200, 300, {"settings": {"minimum": 300 * MIB}}, 250, False, Reason.LIMITS),
         (400, 300, {"settings": {"ceiling": 300 * MIB}, "host": HOST_PRESSURE}, 97, True, Reason.LIMITS),

@@ -35,6 +35,8 @@ MOST_GUESTS = 6
 sizes = st.integers(64, 4096)
 """MiB."""
 quantities = sizes.map("{}Mi".format)
+parts_of_all = st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS)
+"""Percent of the maximum that each guest needs."""
 seldom = st.sampled_from([False, False, False, True])
 rarely = st.sampled_from([*[False] * 19, True])
 modest = st.one_of(*[st.integers(1, 64).map("{}Mi".format)] * 3, quantities)
@@ -96,12 +98,24 @@ wishes = st.builds(
     error=rarely.map(lambda wrong: "weight: 'x' is no number" if wrong else ""),
 )
 manners = st.sampled_from(
-    [{}, {}, {"period": 5}, {"period": 10}, {"moves_at": 20}, {"late": 4}, {"silent_in_need": True}]
+    [{}, {}, {"period": 5}, {"period": 10}, {"moves_at": 20}, {"late": 4}, {"waits": 4}, {"silent_in_need": True}]
 )
 """Of a guest, from its start on."""
 WELL = ScriptedGuest("", 0, 0)
 TROUBLES = (
-    *("frozen", "stuck", "keeps", "slab", "moves_at", "misses", "grain", "deflates_to", "late", "late_refusal"),
+    *(
+        "frozen",
+        "stuck",
+        "keeps",
+        "slab",
+        "moves_at",
+        "misses",
+        "grain",
+        "deflates_to",
+        "waits",
+        "late",
+        "late_refusal",
+    ),
     *("statistics", "silent_in_need", "run_state", "obstacle", "pinned"),
 )
 """Of a guest, while it is not well."""
@@ -209,20 +223,18 @@ class AnyWorld(RuleBasedStateMachine):
         guest = self._one(data)
         guest.demand = max(guest.maximum * part // 100, 16)
 
-    @rule(parts=st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS))
+    @rule(parts=parts_of_all)
     def all_guests_burst_or_calm_down(self, parts):
         for guest, part in zip(self.world.guests.values(), parts, strict=False):
             guest.demand = max(guest.maximum * part // 100, 16)
 
     @rule(
-        parts=st.lists(st.integers(1, 100), min_size=MOST_GUESTS, max_size=MOST_GUESTS),
+        parts=parts_of_all,
         drawn=st.lists(st.lists(specs, min_size=1, max_size=3), max_size=1),
     )
     def all_is_well_for_a_while(self, parts, drawn):
         """So that memory moves: worlds in which all has gone wrong show little."""
-        for guest in self.world.guests.values():
-            for name in TROUBLES:
-                setattr(guest, name, getattr(WELL, name))
+        self._all({name: getattr(WELL, name) for name in TROUBLES})
         self.world.unheard.clear()
         self.world.felt.clear()
         self.world.pressure, self.world.host_use_mib = False, 0
@@ -284,10 +296,15 @@ class AnyWorld(RuleBasedStateMachine):
         guest.deflates_to = None if deflates_to is None else min(deflates_to, guest.maximum)
 
     @precondition(lambda self: self.inhabited)
-    @rule(data=st.data(), late=st.sampled_from([0, 3, 8, 30]), refusal=st.booleans())
-    def libvirt_answers_late(self, data, late, refusal):
+    @rule(
+        data=st.data(),
+        waits=st.sampled_from([0, 0, 4]),
+        late=st.sampled_from([0, 3, 8, 30]),
+        refusal=st.booleans(),
+    )
+    def libvirt_answers_late(self, data, waits, late, refusal):
         guest = self._one(data)
-        guest.late, guest.late_refusal = late, refusal
+        guest.waits, guest.late, guest.late_refusal = waits, late, refusal
 
     @precondition(lambda self: self.inhabited)
     @rule(data=st.data(), run_state=st.sampled_from([*[RunState.RUNNING] * 5, *RunState]))
@@ -356,6 +373,39 @@ class AnyWorld(RuleBasedStateMachine):
     @rule(drawn=st.lists(specs, max_size=3))
     def policies_change(self, drawn):
         self.world.policies = policies(drawn)
+
+    @precondition(lambda self: self.inhabited)
+    @rule(
+        calm=parts_of_all,
+        parts=parts_of_all,
+        manner=st.sampled_from([{"waits": 4}, {"moves_at": 5}, {"stuck": True}]),
+        obstacle=st.sampled_from([Reason.NONE, Reason.HUGE_PAGES]),
+        drawn=st.one_of(st.sampled_from([[{}], [], [{"mode": "Observe"}]]), st.lists(specs, max_size=3)),
+        devices=st.sampled_from([0, 1024]),
+        after=st.sampled_from([3, 8]),
+        long=st.booleans(),
+    )
+    def policies_change_in_the_middle_of_moves(self, calm, parts, manner, obstacle, drawn, devices, after, long):
+        guests = self.world.guests.values()
+        before, self.world.host_mib = policies([{}]), max(sum(guest.maximum for guest in guests) // 2, 2048)
+        self.world.policies = before
+        self.all_is_well_for_a_while(calm, [])
+        self._all(manner | {"devices": devices})
+        self.all_guests_burst_or_calm_down(parts)
+        self.world.tick(after)  # grows are under way by then, or shrinks
+        self.all_guests_burst_or_calm_down(parts[::-1])
+        self.policies_change(drawn)
+        self._all({"obstacle": obstacle if not drawn else Reason.NONE})
+        self.world.tick(8)
+        if long:  # so that whoever is short is served, and a balloon that sticks is known to
+            self.world.policies = before
+            self.world.tick(100)
+        self._all({name: getattr(WELL, name) for name in ("devices", "obstacle", *manner)})
+
+    def _all(self, changes):
+        for guest in self.world.guests.values():
+            for name, value in changes.items():
+                setattr(guest, name, value)
 
     @rule()
     def the_controller_starts_anew(self):

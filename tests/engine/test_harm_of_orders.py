@@ -1,7 +1,7 @@
 """Orders whose outcome is not known, that lose their right, or that a balloon obeys in its own way."""
 
 import pytest
-from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy
+from scripted_node import MIB, ScriptedGuest, ScriptedNode, policy, to_the_first_order
 
 from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
@@ -61,6 +61,14 @@ class TestLateOrder:
         one.demand, two.demand = 900, 1450
         world.tick(20)
         assert two.actual >= 1450
+
+
+def test_an_order_to_shrink_that_waits_is_not_sent_to_a_guest_that_needs_more_by_then():
+    guest = ScriptedGuest("guest", 500, 4000, waits=4)
+    world = ScriptedNode([guest])
+    to_the_first_order(world)
+    guest.demand = 3000
+    assert min(world.tick() and guest.actual for _ in range(10)) > 3000
 
 
 class TestShrinkUnderWay:

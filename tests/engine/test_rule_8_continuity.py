@@ -193,3 +193,12 @@ class TestReset:
         world.policies, guest.reset_at = [], world.now + world.wall_offset
         world.tick(5)
         assert guest.actual == 4096
+
+
+def test_nothing_of_what_its_definition_has_is_taken_from_a_released_guest_however_full_the_host():
+    guest = ScriptedGuest("guest", 500, 4000)
+    world = node(guest).tick(30)
+    size, guest.demand = guest.actual, 200
+    world.host_use_mib, world.policies = world.host_mib, []
+    world.tick(30)
+    assert guest.actual >= size

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import terms
-from scripted_node import MIB, ScriptedGuest, ScriptedNode
+from scripted_node import MIB, LateOrder, ScriptedGuest, ScriptedNode
 from terms import PolicyTerms
 
 from controller.api.policy import MemoryPolicy
@@ -93,6 +93,8 @@ class WatchedNode(ScriptedNode):
         self.steps = self.orders = 0
         self.changes: dict[str, float] = {}
         """Sizes that someone else has set since the last second, MiB."""
+        self.minimums_fit = False
+        """Beyond doubt, at the last step."""
         self.highest_use = 0.0
         """The most that the host itself can have used at any reading since the start, bytes."""
         self.felt: dict[str, float] = {}
@@ -105,6 +107,7 @@ class WatchedNode(ScriptedNode):
         self.state = State.initial()
         self.books.clear()
         self.outcomes.clear()
+        self.late_orders = [order for order in self.late_orders if order.begins <= self.now]  # others end with it
         self.changes.clear()
         self.highest_use = 0.0
 
@@ -214,7 +217,7 @@ class WatchedNode(ScriptedNode):
     def _tell_outcomes(self, inventory: Inventory) -> tuple[OrderOutcome, ...]:
         for name, result in dict(self.outcomes).items():
             if name in self.guests:
-                self._book(name).shrinks &= result is not OrderResult.REFUSED
+                self._book(name).shrinks &= result not in {OrderResult.REFUSED, OrderResult.WITHDRAWN}
                 self._answered(self._book(name), result)
         return super()._tell_outcomes(inventory)
 
@@ -244,6 +247,40 @@ class WatchedNode(ScriptedNode):
         else:
             book.ordered = float(action.target)
 
+    def _answer_late(self) -> None:
+        for order in self.late_orders:
+            if self.now - 1 < order.begins <= self.now:
+                self._check_begun(order)
+        super()._answer_late()
+
+    def _check_begun(self, order: LateOrder) -> None:
+        """Rules 1, 5 and 7: an order that had to wait for its turn is not sent where it has come to be wrong."""
+        action, guest = order.action, self.guests.get(order.name)
+        if guest is None or guest.incarnation != order.incarnation or order.name in self.unheard:
+            return
+        book, agreed = self._book(order.name), self._agreed(order.name)
+        if action.reason is Reason.HANDED_OVER or action.target == action.before:
+            return
+        released = agreed.owner is None and action.reason is Reason.RELEASE_RESTORE
+        assert agreed.enforced or (released and agreed.obstacle is Reason.NONE), f"rule 7: sent too late: {action}"
+        assert guest.reset_at == order.reset_at, f"rule 1: sent to a guest that was reset since: {action}"
+        if released:
+            return
+        assert action.target <= max(agreed.ceiling, book.told) + SLACK, f"rule 1: sent above {agreed.ceiling}: {action}"
+        if self.minimums_fit:
+            assert action.target >= min(agreed.minimum, book.told) - SLACK, (
+                f"rule 1: sent below {agreed.minimum}: {action}"
+            )
+        if not action.grows and not book.eased:
+            self._check_still_free(action, guest)
+
+    def _check_still_free(self, action: Action, guest: ScriptedGuest) -> None:
+        """Rule 1: what a guest has come to need since, and says so that it can be believed, is not taken from it."""
+        report = self._book(action.name).reports[-1][1]
+        believed = not guest.statistics and not guest.autodeflate and abs(self.wall - report["updated"]) <= NEWEST_S
+        demand = report["actual"] - _left(report)
+        assert not believed or action.target >= demand - SLACK, f"rule 1: sent below {demand / MIB} MiB: {action}"
+
     def _check(self, decision: Decision) -> None:
         names = [action.name for action in decision.actions]
         self.orders += len(names)
@@ -260,6 +297,7 @@ class WatchedNode(ScriptedNode):
         for notice in decision.notices:
             assert notice.key in self.guests
         self._check_next_look()
+        self.minimums_fit = self._minimums_fit()
         if self.steps % 50 == 0:
             view(self.state, self.now)
 

@@ -5,11 +5,13 @@ import errno
 import gzip
 import http.client
 import json
+import os
 import re
 import socket
 import threading
+import tracemalloc
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus
 from unittest.mock import Mock
 
@@ -22,7 +24,7 @@ from controller.observe import http as http_module
 from controller.observe.address import DEFAULT_LISTEN, Address
 from controller.observe.clients import IDLE_CLIENTS, QUEUED_REQUESTS, TAKEN_ANSWERS, THREADS
 from controller.observe.http import NO_PAGES, Endpoint, HttpResponder, ListenError, Page, Pages, Reply
-from controller.observe.statusstore import SILENCE_S, StatusSnapshot, StatusStore
+from controller.observe.statusstore import SILENCE_S, ProbeResult, StatusSnapshot, StatusStore
 from lab.ballast import free_port
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -54,10 +56,12 @@ class Served:
         return answer
 
     def send(self, raw: bytes) -> bytes:
-        """Everything that comes back for these bytes."""
+        """Everything that comes back for these bytes: one answer at most."""
         with socket.create_connection(("127.0.0.1", self.endpoint.port), timeout=60) as connection:
             connection.sendall(raw)
-            return connection.makefile("rb").read()
+            answer = connection.makefile("rb").read()
+        assert answer.count(b"\r\nContent-Type: ") <= 1
+        return answer
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +130,14 @@ def test_head_answers_like_get_without_the_body(served):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"])
 def test_nothing_can_be_changed(served, method):
-    status, headers, _ = served.ask(method, "/state")
-    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+    head, *headers = served.send(f"{method} /state HTTP/1.1\r\n\r\n".encode()).splitlines()
+    assert head.startswith(b"HTTP/1.0 405 ")
+    assert b"Allow: GET, HEAD" in headers
 
 
 def test_an_unknown_page_is_answered_with_the_pages_there_are(served):
-    status, _, body = served.ask("GET", "/")
+    status, headers, body = served.ask("GET", "/")
+    assert "Allow" not in headers
     assert (status, body) == (404, "no such page; there is /state, /healthz, /readyz, /metrics\n")
 
 
@@ -229,9 +235,43 @@ def test_of_too_many_clients_that_send_nothing_the_first_is_turned_away(served):
         first, second, *_, last = idle.sockets
         assert first.recv(1) == b""
         for each in (second, last):
-            each.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+            each.sendall(PROBE)
             assert each.recv(12) == b"HTTP/1.0 200"
 
+
+def test_a_client_that_sends_nothing_gives_way_to_nobody_who_has_left(served):
+    with ManyClients(served, 1) as idle:
+        for _ in range(IDLE_CLIENTS):
+            assert served.ask("GET", "/healthz")[0] == 200
+        (first,) = idle.sockets
+        first.sendall(PROBE)
+        assert first.recv(12) == b"HTTP/1.0 200"
+
+
+def test_a_crowd_that_comes_at_once_is_let_in_singly(monkeypatch):
+    """However many wait in the kernel: the process needs descriptors for its guests."""
+    served, held, go_on, there = Served(), threading.Event(), threading.Event(), []
+    monkeypatch.setattr(served.status_store, "health", lambda: (held.set(), go_on.wait(60), ProbeResult(()))[-1])
+    accept = asyncio.SelectorEventLoop.sock_accept
+
+    async def counted(loop, listener):
+        there.append(len(os.listdir("/proc/self/fd")))
+        return await accept(loop, listener)
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_accept", counted)
+    with served.endpoint, ManyClients(served, 1, PROBE) as asking:
+        assert held.wait(60)
+        with ManyClients(served, 4 * IDLE_CLIENTS) as crowd:
+            there.clear()
+            before = len(os.listdir("/proc/self/fd"))
+            go_on.set()
+            assert asking.sockets[0].recv(12) == b"HTTP/1.0 200"
+            crowd.sockets[-1].sendall(PROBE)
+            assert crowd.sockets[-1].recv(12) == b"HTTP/1.0 200"
+    assert IDLE_CLIENTS <= max(there) - before <= IDLE_CLIENTS + 4
+
+
+PROBE = b"GET /healthz HTTP/1.1\r\n\r\n"
 
 LARGE = b"x" * 2**24
 """Bytes of an answer that no kernel takes off our hands."""
@@ -265,6 +305,50 @@ def test_whoever_takes_a_large_answer_gets_all_of_it(large):
     assert large.ask("GET", "/large")[2] == LARGE.decode()
 
 
+def begun(served: Served) -> socket.socket:
+    """A client that has taken the first byte of an answer, and knows how to take the rest."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+    client.settimeout(60)
+    client.connect(("127.0.0.1", served.endpoint.port))
+    client.sendall(b"GET /large HTTP/1.1\r\n\r\n")
+    assert client.recv(1) == b"H"
+    return client
+
+
+def rest(client: socket.socket) -> bytes:
+    with suppress(ConnectionResetError), closing(client):
+        return client.makefile("rb").read().partition(b"\r\n\r\n")[2]
+    return b""
+
+
+def test_of_an_answer_that_is_not_taken_little_is_copied(large):
+    tracemalloc.start()
+    try:
+        with closing(begun(large)) as slow:
+            assert len(slow.makefile("rb").read(1000)) == 1000
+            assert large.ask("GET", "/healthz")[0] == 200  # the server's loop has turned
+        assert tracemalloc.get_traced_memory()[1] < len(LARGE) / 4
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_too_many_clients_that_take_an_answer_the_first_is_cut_off(large, caplog, monkeypatch):
+    monkeypatch.setattr(clients, "REQUEST_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(clients, "TAKEN_ANSWERS", 3)
+    answers = [rest(each) == LARGE for each in [begun(large) for _ in range(4)]]
+    assert answers == [False, True, True, True]
+    assert caplog.records == []
+
+
+def test_a_client_that_takes_an_answer_gives_way_to_nobody_who_has_left(large, monkeypatch):
+    monkeypatch.setattr(clients, "REQUEST_TIMEOUT_S", 60.0)
+    slow = begun(large)
+    for _ in range(TAKEN_ANSWERS):
+        assert large.ask("GET", "/state")[0] == 200
+    assert rest(slow) == LARGE
+
+
 class HeldPage:
     """A page whose answers are made when the test says so."""
 
@@ -273,7 +357,7 @@ class HeldPage:
 
     def __call__(self, _query: str) -> Reply:
         self.begun.release()
-        self.hold.wait(60)
+        self.hold.wait(300)
         return Reply(HTTPStatus.OK, "text/plain", b"at last")
 
 
@@ -307,6 +391,13 @@ def test_requests_wait_for_their_turn_and_too_many_are_turned_away(held):
         assert all(each.makefile("rb").read().endswith(b"at last") for each in patient.sockets)
 
 
+def test_whoever_waits_for_an_answer_gives_way_to_nobody(held):
+    """The fixture sees that they get it."""
+    served, _ = held
+    with ManyClients(served, IDLE_CLIENTS + THREADS):
+        assert served.ask("GET", "/healthz")[0] == 200
+
+
 def test_a_page_that_fails_is_logged_and_the_next_request_is_answered(caplog):
     def broken(_query: str) -> Reply:
         raise ZeroDivisionError
@@ -317,6 +408,22 @@ def test_a_page_that_fails_is_logged_and_the_next_request_is_answered(caplog):
         assert served.send(b"GET /broken HTTP/1.1\r\n\r\n") == b""
         assert served.ask("GET", "/state")[0] == 200
     assert [record.message for record in caplog.records] == ["HTTP request failed"]
+
+
+def test_answers_that_wait_for_their_turn_at_the_end_are_not_made():
+    page, before = HeldPage(), set(threading.enumerate())
+    served = Served({"/held": page})
+    with served.endpoint:
+        waiting = ManyClients(served, 2 * THREADS, HELD)
+        served.publish(ServedConnection())
+        assert all(page.begun.acquire(timeout=60) for _ in range(THREADS))
+        assert served.ask("GET", "/healthz")[0] == 200
+    with waiting:
+        assert all(cut_off(each) for each in waiting.sockets)
+    page.hold.set()
+    for each in set(threading.enumerate()) - before:
+        each.join(60)
+    assert not page.begun.acquire(blocking=False)
 
 
 def test_the_end_cuts_off_whoever_is_connected():
@@ -370,6 +477,39 @@ def test_a_port_that_somebody_has_is_said_waited_for_and_had_when_it_is_free(ser
         "one? Else choose another address, or none. Going on without the page and /metrics; tried again until it works",
         f"--listen 127.0.0.1:{port}: works now",
     ]
+
+
+def test_of_an_address_that_cannot_be_had_every_try_is_counted_and_the_first_is_said(served, caplog, monkeypatch):
+    monkeypatch.setattr(http_module, "RETRY_S", 0.01)
+    had, errors, listening = threading.Event(), 3 * [OSError(errno.EADDRINUSE, "in use")], http_module._listening
+
+    def busy(address):
+        if errors:
+            raise errors.pop()
+        had.set()
+        return listening(address)
+
+    monkeypatch.setattr(http_module, "_listening", busy)
+    with Endpoint(LOOPBACK, served.status_store) as endpoint:
+        assert had.wait(60)
+        while not endpoint.port:
+            continue
+        with await_connection(endpoint.port) as connection:
+            connection.request("GET", "/metrics")
+            assert "\nballast_listen_failures_total 3.0\n" in connection.getresponse().read().decode()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")]])
+def test_what_json_cannot_say_is_not_served(value):
+    with pytest.raises(ValueError, match="JSON"):
+        Pages(Mock(document=lambda: {"node": value})).get("/state")
+
+
+def test_requests_are_told_to_whoever_debugs(served, caplog):
+    caplog.set_level("DEBUG")
+    served.ask("GET", "/state")
+    assert '"GET /state HTTP/1.1" 200 -' in caplog.messages
 
 
 def await_connection(port: int) -> closing[http.client.HTTPConnection]:
@@ -520,7 +660,8 @@ def test_addresses_are_read(text, address):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "9178", ":9178", "host:", "host:65536", "host:-1", "host:9x", "host:९", "[]:1", "h:0000099999"]
+    "text",
+    ["", "9178", ":9178", "host:", "host:65536", "host:-1", "host:9x", "host:९", "[]:1", "h:0000099999", "h:000080"],
 )
 def test_what_is_no_address_is_refused_with_the_remedy(text):
     with pytest.raises(ValueError, match=r"is not an address; write HOST:PORT, such as 127\.0\.0\.1:9178, or none"):

@@ -134,7 +134,7 @@ def test_domains_are_counted_by_the_outcome_of_their_last_decision():
 def test_series_of_domains_can_be_left_out():
     loop_counters = LoopCounters(lambda: 0.0)
     status_store = FakeBoard(node={"name": "n", "domains": 1}, domains=[domain(demand=5, looks=3)])
-    own = registry(status_store, loop_metrics(loop_counters, per_domain=False))
+    own = registry(status_store, loop_metrics(loop_counters, per_domain=False), int)
     series = [sample for family in own.collect() for sample in family.samples]
     assert [sample.name for sample in series if "domain" in sample.labels or "key" in sample.labels] == []
     assert own.get_sample_value("ballast_domains") == 1
@@ -155,7 +155,7 @@ def test_no_series_tells_when_a_counter_began():
     loop_counters = LoopCounters(lambda: 0.0)
     series = [
         sample.name
-        for each in registry(FakeBoard(), loop_metrics(loop_counters, per_domain=True)).collect()
+        for each in registry(FakeBoard(), loop_metrics(loop_counters, per_domain=True), int).collect()
         for sample in each.samples
     ]
     assert "ballast_step_duration_seconds_count" in series
@@ -179,7 +179,7 @@ def test_an_outage_is_no_refusal():
 
 
 def test_version_and_process_are_told_before_any_look():
-    own = registry(FakeBoard())
+    own = registry(FakeBoard(), StateCollector, int)
     labels = {"version": __version__, "python": platform.python_version()}
     assert own.get_sample_value("ballast_build_info", labels) == 1
     assert own.get_sample_value("process_resident_memory_bytes") > 0

@@ -11,6 +11,7 @@ from controller.observe.loopcounters import CALL_BUCKETS_S, STEP_BUCKETS_S
 from controller.observe.sparkline import HEIGHT, WIDTH
 from controller.observe.statusstore import SILENCE_S
 from controller.observe.timeseries import POINTS, STEP_S
+from controller.observe.webconfig import CHECKS
 
 KIB = 1024
 QUARTER_OF_AN_HOUR = 900
@@ -30,6 +31,7 @@ QUARTER_OF_AN_HOUR = 900
             "answer, the first gives way to the next",
         ),
         ("SECURITY.md", f"{clients.QUEUED_REQUESTS} requests wait for the {clients.THREADS} threads that make answers"),
+        ("SECURITY.md", f"while {('no', 'one', 'two', 'three')[CHECKS]} are checked"),
         ("controller/README.md", f"Memory given in the {TOGETHER_S:g} s before"),
         ("controller/README.md", f"twelve a domain, and a point of the chart every {STEP_S:g} s"),
         ("manifests/monitoring/README.md", f"more than {SILENCE_S:g} s ago means that it hangs"),

@@ -121,7 +121,7 @@ def test_every_sense_stands_there_with_what_keeps_it():
 
 
 def test_a_node_without_domains_says_so():
-    assert "<p>No running domains.</p>" in page()
+    assert "<p>No running domains.</p></main>" in page()
     assert "No running domains" not in page(DOMAIN)
 
 
@@ -183,6 +183,7 @@ EDGES = {"whole": "M2 34 ", "later": r"M\d{2,}\S* 34 "}
 def test_charts_begin_where_the_history_of_the_node_begins(points, span):
     time_series = history(points, {"k0": points, "k1": max(points // 2, 1)})
     shown = page(DOMAIN, DOMAIN | {"key": "k1"}, time_series=time_series)
+    assert 'data-sort="">Last minute</th>' in page(DOMAIN)
     assert f'data-sort="">{span}</th>' in shown
     assert f'<td class="wide" data-title="{span}">' in shown
     old, young = re.findall('<path class="allocation" d="([^"]*)"', shown.partition("<tbody>")[2])

@@ -48,3 +48,4 @@ def test_where_nothing_is_known_nothing_is_drawn():
 
 def test_sizes_of_nothing_lie_on_the_ground():
     assert paths([0, 0], [UNKNOWN] * 2, [UNKNOWN] * 2) == {"demand": "M2 32 L138 32"}
+    assert paths([0, 1], [UNKNOWN] * 2, [UNKNOWN] * 2) == {"demand": "M2 32 L138 2"}
