@@ -108,6 +108,7 @@ class Clients:
     async def _exchange(self, client: socket.socket) -> None:
         """Raises OSError."""
         with ExitStack() as connection:
+            connection.callback(client.close)  # also where no transport came to have it
             with _among(self._idle, IDLE_CLIENTS):
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
                     reader, writer = await _opened(client, self._context and self._context())
