@@ -164,11 +164,18 @@ def _kill_processes_of(root: Path) -> None:
 
 
 def _runs(pid: int) -> bool:
-    """Whether a process has not ended yet; it may go on as a zombie for as long as its parent likes."""
+    """Whether a process has not ended yet: a thread of it runs, and keeps its sockets. As a zombie it may go on for as
+    long as its parent likes.
+    """
+    return any(_state(thread) not in "ZX" for thread in Path("/proc").glob(f"{pid}/task/*"))
+
+
+def _state(thread: Path) -> str:
+    """Its letter in /proc; X, dead, where it is gone by now."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return (thread / "stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
-        return False
+        return "X"
 
 
 def _in_cgroups(root: Path) -> Iterator[int]:
