@@ -96,7 +96,7 @@ class HostRecord:
 RAMP_PART_S = (2.0, 30.0)
 """Seconds of a ramp that are recorded as one step, at most: the trace's step, and between these two. What such a step
 adds to what is missing grows with the square of its length, up to 1 GiB s for 2 s. Most balloons move for less, and
-count as one change. With 30 s, a guest that takes 18 GiB in 9 s as it needs them lacks eight times as much in the
+count as one change. With 30 s, a guest that takes 18 GiB in 9 s as it needs them lacks six times as much in the
 record as in truth; and one that gives back 300 GiB would hold all of it for minutes."""
 
 
