@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.cache import CACHE, cached
-from lab.daemons import until
+from lab.daemons import listens, until
 from lab.debian import unpack, update_lists
 from lab.errors import LabError, exit_code
 from lab.image import Image
-from lab.libvirtd import QEMU_CONF, START_S, PrivateLibvirtd, listens
+from lab.libvirtd import QEMU_CONF, START_S, PrivateLibvirtd
 
 ACTIONS = CACHE / "libvirt-actions"
 """polkit's descriptions of what can be asked of libvirt. Their package is not installed: it starts a libvirtd."""
@@ -122,7 +122,7 @@ class GuardedLibvirtd(PrivateLibvirtd):
         bus = ["dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", f"--config-file={self.root / 'bus.conf'}"]
         enter = ["unshare", "--mount", "--propagation=private", "sh", "-ec", ENTER, "sh", str(self.root)]
         pid = self._daemons.start([*enter, *bus], log)
-        self._daemons.wait(pid, log, lambda: listens(self.root / "own/run/dbus/system_bus_socket"), START_S)
+        self._daemons.wait(pid, log, lambda: listens(str(self.root / "own/run/dbus/system_bus_socket")), START_S)
         return pid
 
     def _start_polkitd(self) -> None:

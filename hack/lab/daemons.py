@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -161,6 +162,12 @@ def _kill_processes_of(root: Path) -> None:
         return not running
 
     until(ended, END_S, f"end of what {root} had running")
+
+
+def listens(address: str | tuple[str, int]) -> bool:
+    """Whether somebody listens at a Unix socket, which there may not be yet, or at a host and TCP port."""
+    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as client:
+        return client.connect_ex(address) == 0
 
 
 def _runs(pid: int) -> bool:

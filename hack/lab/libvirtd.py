@@ -7,7 +7,6 @@ machine's own libvirt and needs neither systemd nor capabilities; any process of
 import os
 import pwd
 import shutil
-import socket
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +15,7 @@ from uuid import uuid4
 import libvirt
 
 from lab import image as images
-from lab.daemons import Daemons
+from lab.daemons import Daemons, listens
 
 libvirt.registerErrorHandler(lambda *_: None, None)  # errors are raised; they need not be printed as well
 
@@ -131,13 +130,7 @@ class PrivateLibvirtd:
             give_to_guests(path)
 
     def _answers(self) -> bool:
-        return listens(self._socket)
-
-
-def listens(path: Path) -> bool:
-    """Whether somebody listens on a Unix socket, which there may not be yet."""
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(path)) == 0
+        return listens(str(self._socket))
 
 
 def give_to_guests(path: Path) -> None:

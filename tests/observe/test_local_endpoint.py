@@ -26,6 +26,7 @@ from controller.observe.clients import IDLE_CLIENTS, QUEUED_REQUESTS, TAKEN_ANSW
 from controller.observe.http import NO_PAGES, Endpoint, HttpResponder, ListenError, Page, Pages, Reply
 from controller.observe.statusstore import SILENCE_S, ProbeResult, StatusSnapshot, StatusStore
 from lab.ballast import free_port
+from lab.daemons import until
 
 LOOPBACK = Address("127.0.0.1", 0)
 
@@ -492,8 +493,7 @@ def test_of_an_address_that_cannot_be_had_every_try_is_counted_and_the_first_is_
     monkeypatch.setattr(http_module, "_listening", busy)
     with Endpoint(LOOPBACK, served.status_store) as endpoint:
         assert had.wait(60)
-        while not endpoint.port:
-            continue
+        until(lambda: bool(endpoint.port), 60, "listening")
         with await_connection(endpoint.port) as connection:
             connection.request("GET", "/metrics")
             assert "\nballast_listen_failures_total 3.0\n" in connection.getresponse().read().decode()

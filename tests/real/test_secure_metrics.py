@@ -1,7 +1,6 @@
 """A real Prometheus and `ballast top --hosts` ask a real run over TLS with a login, as its page shows it."""
 
 import json
-import socket
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ from click.testing import CliRunner
 
 from controller.cli.main import main
 from lab.ballast import BallastProcess, free_port
-from lab.daemons import until
+from lab.daemons import listens, until
 from lab.prometheus.server import Prometheus
 
 RULES = Path(__file__).parents[2] / "manifests" / "monitoring" / "alerts.yaml"
@@ -52,12 +51,6 @@ def test_prometheus_gets_metrics_with_the_login_and_none_with_another(secured, t
         assert wrong.query("ballast_build_info") == []
 
 
-def listens(address: str) -> bool:
-    host, _, port = address.partition(":")
-    with socket.socket() as client:
-        return client.connect_ex((host, int(port))) == 0
-
-
 def test_the_fleet_is_seen_with_the_login_and_the_authority_that_is_trusted(secured, tmp_path, monkeypatch):
     policies = tmp_path / "policies"
     policies.mkdir()
@@ -66,7 +59,8 @@ def test_the_fleet_is_seen_with_the_login_and_the_authority_that_is_trusted(secu
     with BallastProcess(policies, "test:///default", tmp_path / "ballast.log", keep=False) as ballast:
         ballast.wait_for_domains(0)
         until(lambda: len(ballast.state()["domains"]) == 1, PATIENCE_S, "its domain seen")
-        until(lambda: listens(secured), PATIENCE_S, "listens")
+        host, _, port = secured.partition(":")
+        until(lambda: listens((host, int(port))), PATIENCE_S, "listens")
         told = []
         for trusted in (tmp_path / "nobody.crt", tmp_path / "tls.crt"):
             monkeypatch.setenv("SSL_CERT_FILE", str(trusted))

@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import urllib.request
@@ -17,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lab.daemons import Daemons
+from lab.daemons import Daemons, listens
 from lab.errors import LabError
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.certificates import ADMINISTRATORS, Authority, kubeconfig
@@ -235,6 +234,5 @@ def _unused_network() -> str:
     """The first three numbers of a network of the loopback range in which no control plane is up."""
     while True:
         network = f"127.{random.randint(64, 127)}.{random.randint(0, 255)}"  # noqa: S311 - no secret
-        with socket.socket() as client:
-            if client.connect_ex((f"{network}.1", ETCD_PORT)):
-                return network
+        if not listens((f"{network}.1", ETCD_PORT)):
+            return network

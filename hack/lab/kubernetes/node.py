@@ -7,12 +7,12 @@ itself and the API server: no interfaces, no routes, no packet filter.
 """
 
 import json
-import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lab.command import run
+from lab.daemons import listens
 from lab.kubernetes import node_config, pause, relay
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.controlplane import SERVICE_PORT, ControlPlane
@@ -88,7 +88,7 @@ class LabNode:
         pairs = [str(part) for pair in mounts.items() for part in pair]
         enter = ["unshare", "--mount", "--propagation=slave", "sh", "-ec", ENTER, "sh", str(self.folder), *pairs, "--"]
         command = [*enter, "containerd", f"--config={self.folder / 'containerd.toml'}"]
-        self._containerd = self._start("containerd", command, lambda: _listens(socket.AF_UNIX, str(self._socket)))
+        self._containerd = self._start("containerd", command, lambda: listens(str(self._socket)))
 
     def _register(self) -> None:
         """Make the Node before kubelet does: it takes no address of the loopback range, but keeps one it finds, as long
@@ -109,7 +109,7 @@ class LabNode:
             "--cloud-provider=external",
         ]
         enter = ["nsenter", f"--mount=/proc/{self._containerd}/ns/mnt"]
-        self._start("kubelet", [*enter, *kubelet], lambda: _listens(socket.AF_INET, (self.address, KUBELET_PORT)))
+        self._start("kubelet", [*enter, *kubelet], lambda: listens((self.address, KUBELET_PORT)))
         self.plane.kubectl("wait", "--for=condition=Ready", f"node/{self.name}", f"--timeout={READY_S}s")
 
     def _start(self, program: str, command: list[str], condition: Callable[[], bool]) -> int:
@@ -118,8 +118,3 @@ class LabNode:
         pid = self.plane.daemons.start(command, log)
         self.plane.daemons.wait(pid, log, condition, START_S)
         return pid
-
-
-def _listens(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
-    with socket.socket(family) as client:
-        return client.connect_ex(address) == 0
