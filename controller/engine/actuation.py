@@ -99,7 +99,7 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     """
     size, release, pool = known.observation.allocation, known.balloon.release, known.tuning.pool * known.host.budget
     pressed, wished = total(wishes[known.pressed]), total(wishes)
-    short = TOLERANCE if wished > 0 else pool / 2
+    short = TOLERANCE if wished > 0 or plan.free < 0 else pool / 2
     nobody = still & plan.returns
     if not np.count_nonzero(nobody) and wished - plan.free - _coming(known, pressed - plan.free) < short:
         return nobody, nobody, size
@@ -183,7 +183,7 @@ def _reasons(known: Known, plan: Plan, shrink: Bools, grow: Bools, returns: Bool
             (outside, Reason.LIMITS),
             (grow & (size < plan.wanted), Reason.FORECAST_GROW),
             (grow, Reason.SPARE_LENT),
-            (shrink & known.host.reading.pressure, Reason.HOST_PRESSURE_SHRINK),
+            (shrink & known.host.strained, Reason.HOST_PRESSURE_SHRINK),
             (shrink & ~returns, Reason.CONTENTION_SHRINK),
             (shrink, Reason.FORECAST_SHRINK),
         ]

@@ -166,11 +166,11 @@ def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
         young = ~(known.now - known.estimate.since >= inventory.stabilization)
         kept = np.fmax(np.fmax(wanted, held), np.where(young, size, 0.0))
         top = np.where(shares, top, np.where(released, inventory.definition, kept))
-    if known.host.reading.pressure:
+    if known.host.strained:
         top = wanted
     elif known.now < known.host.lends_at:
         top = np.where(released, top, np.minimum(top, np.fmax(wanted, size)))
-    returns = ~shares | (size > known.bounds.top) | known.host.reading.pressure
+    returns = ~shares | (size > known.bounds.top) | known.host.strained
     return np.asarray(returns), np.fmin(top, known.bounds.top)
 
 

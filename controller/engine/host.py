@@ -8,7 +8,7 @@ import numpy as np
 from controller.engine.inventory import Inventory, NodeBudget
 from controller.engine.observation import Observation
 from controller.engine.phases import Balloon, Phase
-from controller.engine.snapshot import HostReading
+from controller.engine.snapshot import TOLERANCE, HostReading
 from controller.engine.tables import Floats, Frozen
 from controller.engine.tuning import Tuning
 from controller.forecast import bound
@@ -31,6 +31,8 @@ class Held(NamedTuple):
     """Pages of files. Those that are in no tmpfs count as available to the kernel, which would have to write them."""
     devices: float = 0.0
     """What they have, or may come to have, beside their balloons."""
+    given: float = 0.0
+    """What all balloons together have, or were promised."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class HostState(Frozen):
     """What is known of the host. Bytes and monotonic seconds. `update` is its only writer."""
 
     reading: HostReading = field(default_factory=lambda: HostReading(0.0, 0.0))
+    overdrawn_at: float = -np.inf
+    """When balloons last had more than the budget: a guest came, or the host itself needs more."""
+    strained: bool = False
+    """It is under pressure although they have no more: the budget is too large for now."""
     own_use: float = 0.0
     """Memory of the host that no guest holds: its own processes, QEMU's overhead."""
     own_forecast: float = 0.0
@@ -59,16 +65,22 @@ class HostState(Frozen):
 def update(
     host: HostState, reading: HostReading, held: Held, limits: NodeBudget, now: float, tuning: Tuning
 ) -> HostState:
-    """The host after a reading; of what is in use guests hold `held`, see `held`."""
+    """The host after a reading; of what is in use guests hold `held`, see `held`.
+
+    Pressure tells nothing new while balloons have more than the budget, and until what is too much has come back.
+    """
     host = _account(host.having(reading=reading, devices=held.devices), held, now, tuning)
-    if reading.pressure:  # it ends lending; when lending brings it back, for longer each time
+    budget = allowed(host, host.own_forecast, limits)
+    overdrawn_at = now if held.given > budget + TOLERANCE else host.overdrawn_at
+    strained = reading.pressure and now - overdrawn_at > tuning.horizon
+    host = host.having(overdrawn_at=overdrawn_at, strained=strained)
+    if strained:  # it ends lending; when lending brings it back, for longer each time
         backoff = host.backoff
         if now >= host.lends_at:
             recurs = now - host.lends_at < 2 * backoff  # what comes and goes is one shortage
             backoff = min(2 * backoff, tuning.rest_longest) if recurs else tuning.rest_first
         host = host.having(backoff=backoff, lends_at=now + backoff)
     clear = max(reading.total - host.own_forecast - (1 + tuning.mark_margin) * reading.mark - held.devices, 0.0)
-    budget = allowed(host, host.own_forecast, limits)
     return host.having(budget=budget, lendable=min(budget, clear))
 
 
@@ -117,4 +129,5 @@ def held(balloon: Balloon, observation: Observation, inventory: Inventory, commi
     grown = rss + np.fmax(highest - observation.rss_size, 0.0)
     most = np.where(observation.rss_known, np.fmin(with_devices, grown), with_devices)
     in_files = float(np.nansum(np.fmin(size, rss)[inventory.in_file])) if np.count_nonzero(inventory.in_file) else 0.0
-    return Held(float(least.sum()), float(most.sum()), in_files, float(inventory.devices.sum()))
+    devices, given = float(inventory.devices.sum()), float(committed.sum())
+    return Held(float(least.sum()), float(most.sum()), in_files, devices, given)

@@ -9,7 +9,6 @@ from stages import MIB, NOW, known, mib, moving, plain, planned, pressed
 from controller.engine.allocation import Exposure, Plan, expose
 from controller.engine.guest_pressure import PressureLevel
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import HostReading
 from controller.engine.tables import Floats
 from controller.engine.tuning import Tuning
 from controller.forecast.tail import EDGES, PRIOR, Tail
@@ -17,7 +16,7 @@ from controller.forecast.tail import EDGES, PRIOR, Tail
 GIB = 1024 * MIB
 RECLAIM: dict[str, Any] = {"settings": {"share": False, "maximum": 8 * GIB}, "budget": 8 * GIB}
 """With room for all, everybody's plan is what it searches for or wants."""
-HOST_PRESSURE = {"reading": HostReading(4 * GIB, 0.0, pressure=True)}
+HOST_PRESSURE = {"strained": True}
 
 
 def a_plan(size: float, demand: float, **given: Any) -> Plan:

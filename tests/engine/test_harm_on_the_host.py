@@ -48,6 +48,28 @@ class TestMinimumsThatDoNotFit:
         assert min(guest.actual for guest in world.guests.values()) >= 200
 
 
+class TestHarmOfAGuestThatComes:
+    """It starts with its maximum, and so puts the host under pressure until others have given way."""
+
+    @pytest.fixture
+    def world(self):
+        guests = [ScriptedGuest(f"g{number}", 500, 2000, maximum=4096) for number in range(4)]
+        sharing = policy(spare="Share", budget={"reserve": "0", "reservePercent": 0})
+        world = ScriptedNode(guests, [sharing], host_mib=8192).tick(200)
+        world.guests["new"] = ScriptedGuest("new", 300, 2048, maximum=2048)
+        for _ in range(10):
+            world.pressure = world.allocated() > world.host_mib
+            world.tick()
+        return world
+
+    def test_others_give_what_the_host_lacks_and_no_more(self, world):
+        assert 0.9 * world.host_mib < world.allocated() <= world.host_mib
+
+    def test_what_nobody_needs_is_lent_as_before(self, world):
+        assert world.state.host.lends_at < world.now
+        assert Reason.HOST_PRESSURE_SHRINK not in {action.reason for action in world.actions()}
+
+
 class TestHarmOfLending:
     @pytest.mark.parametrize(
         ("own_use", "reserve"),

@@ -113,6 +113,16 @@ class TestLending:
         assert host.lends_at > 1059.9
         assert host.lends_at <= 1060.0
 
+    @pytest.mark.parametrize(("given", "strained"), [(54, True), (55, False)])
+    def test_pressure_does_not_end_it_while_guests_have_more_than_the_budget(self, given, strained):
+        host = updated(HostState(), reading(24, pressure=True), (30, 30, 0, 0, given), 1000.0)
+        assert (host.strained, host.lends_at > 0) == (strained, strained)
+
+    @pytest.mark.parametrize(("seconds", "strained"), [(10.0, False), (10.1, True)])
+    def test_pressure_that_lasts_longer_than_that_ends_it(self, seconds, strained):
+        host = updated(HostState(), reading(24, pressure=True), (30, 30, 0, 0, 55), 1000.0)
+        assert updated(host, reading(24, pressure=True), (30, 30, 0, 0, 54), 1000.0 + seconds).strained == strained
+
     def test_pressure_that_lasts_is_one_shortage(self):
         host = HostState()
         for second in range(200):

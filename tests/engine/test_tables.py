@@ -70,7 +70,7 @@ def test_of_a_new_host_nothing_is_known() -> None:
 def test_what_a_host_does_not_tell_is_nothing() -> None:
     told = HostReading(4.0, 3.0)
     assert [told.swap_used, told.pressure, told.mark, told.merged, told.shared] == [0, False, 0, 0, 0]
-    assert Held(1.0, 2.0) == (1, 2, 0, 0)
+    assert Held(1.0, 2.0) == (1, 2, 0, 0, 0)
     assert NodeBudget(1.0, 0.0).maximum == np.inf
 
 
