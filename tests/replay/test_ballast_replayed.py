@@ -58,7 +58,7 @@ def test_autodeflate_is_pressure_that_ballast_hears_of():
 
 
 def test_intervals_are_never_shorter_than_the_statistics_period():
-    monitoring = enforced(policy(), 300.0).spec.monitoring
+    monitoring = enforced(policy(), 300.0).spec.advanced.monitoring
 
     assert (monitoring.minimum_interval_seconds, monitoring.maximum_interval_seconds) == (300, 300)
 
@@ -77,8 +77,8 @@ def test_a_recorders_jitter_leaves_looks_and_what_they_see_as_they_are():
 
 
 def test_longer_intervals_of_the_policy_stay():
-    given = policy(monitoring={"minimumIntervalSeconds": 5, "maximumIntervalSeconds": 900})
-    monitoring = enforced(given, 2.0).spec.monitoring
+    given = policy(advanced={"monitoring": {"minimumIntervalSeconds": 5, "maximumIntervalSeconds": 900}})
+    monitoring = enforced(given, 2.0).spec.advanced.monitoring
 
     assert (monitoring.minimum_interval_seconds, monitoring.maximum_interval_seconds) == (5, 900)
 
@@ -126,7 +126,7 @@ def test_every_name_makes_a_controller():
 
 
 def test_a_model_may_be_named_in_place_of_the_policys():
-    assert with_model(policy(), "OLS").spec.model.type == "OLS"
+    assert with_model(policy(), "OLS").spec.advanced.model.type == "OLS"
 
 
 @pytest.mark.parametrize("name", ["xen", "ballast:", "ballast:magic", "mom:ols"])

@@ -16,7 +16,7 @@ from controller.api.policy import Spec
 
 SPEC = Spec.model_json_schema()
 BLOCKS = {to_camel(name): block.kind for name, block in policy.BLOCKS.items()}
-"""Which type each block of `spec.model` belongs to."""
+"""Which type each block of `spec.advanced.model` belongs to."""
 
 ODD = 0.004
 """Chance that a place holds something of another kind: so small that about half of all policies are valid, and most of
