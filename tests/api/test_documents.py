@@ -80,6 +80,24 @@ def test_a_problem_has_all_its_parts() -> None:
             "minimum: 1Gi",
             "spec.minimum: '1Gi': unknown field; did you mean spec.limits.minimum? known here: advanced,",
         ),
+        (
+            "threshold: {percent: 5}",
+            "spec.threshold: unknown field; did you mean spec.advanced.threshold? known here: advanced, budget,",
+        ),
+        ("model: {type: OLS}", "spec.model: unknown field; did you mean spec.advanced.model? known here: advanced,"),
+        (
+            "stabilizationSeconds: 60",
+            "spec.stabilizationSeconds: '60': unknown field; did you mean spec.advanced.shrink.stabilizationSeconds?",
+        ),
+        (
+            "advanced: {halfLifeSeconds: 60}",
+            "spec.advanced.halfLifeSeconds: '60': unknown field; did you mean spec.advanced.model.wls.halfLifeSeconds?",
+        ),
+        ("limits: {percent: 5}", "spec.limits.percent: '5': unknown field; did you mean minimumPercent? known here:"),
+        (
+            "percent: 5",
+            "spec.percent: '5': unknown field; did you mean spec.headroom.percent or spec.advanced.threshold.percent?",
+        ),
         ("xyz: {a: b}", "spec.xyz: unknown field; remove it; known here: advanced, budget,"),
         ("node_selector: {}", "spec.node_selector: unknown field; did you mean nodeSelector? known here:"),
         ("weight: 0", "spec.weight: '0': out of range; use an integer from 1 to 10000"),
@@ -550,11 +568,9 @@ paths = [
         "priority",
         "nodeSelector",
         "domainSelector",
-        "model",
-        "threshold",
         "limits",
-        "monitoring",
         "budget",
+        "advanced",
     ),
     *(
         "nodeSelector.names",
@@ -563,11 +579,13 @@ paths = [
         "domainSelector.uuids",
     ),
     *(
-        "model.wls",
-        "model.type",
         "limits.maximum",
         "limits.minimumPercent",
-        "monitoring.minimumIntervalSeconds",
+        "advanced.model",
+        "advanced.model.wls",
+        "advanced.model.type",
+        "advanced.threshold",
+        "advanced.monitoring.minimumIntervalSeconds",
     ),
 ]
 

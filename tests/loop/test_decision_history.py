@@ -619,7 +619,8 @@ def test_a_thousand_domains_with_full_memories_cost_a_few_mebibytes():
 SIZE = re.compile(r"(-?\d+(?:\.\d+)?) MiB")
 SPECS = (
     "{mode: MODE, budget: {maximum: 4Gi}}",
-    "{mode: MODE, spare: Reclaim, advanced: {threshold: {percent: 1, quantity: 8Mi}, shrink: {stabilizationSeconds: 0}}}",
+    "{mode: MODE, spare: Reclaim, advanced: {threshold: {quantity: 8Mi, percent: 1}, "
+    "shrink: {stabilizationSeconds: 0}}}",
     "{mode: MODE, limits: {minimum: 900Mi, maximum: 1Gi}, budget: {maximum: 4Gi}}",
 )
 

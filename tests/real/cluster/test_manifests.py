@@ -179,7 +179,7 @@ class TestPolicies:
             ),
             (
                 {"advanced": {"monitoring": {"minimumIntervalSeconds": 90}}},
-                "spec.advanced.monitoring.maximumIntervalSeconds: 60 is less than minimumIntervalSeconds, which is 90; raise",
+                "spec.advanced.monitoring.maximumIntervalSeconds: 60 is less than minimumIntervalSeconds, which is 90;",
             ),
             (
                 {"headroom": {"quantity": "512MB"}},
@@ -211,7 +211,7 @@ class TestPolicies:
             ),
             (
                 {"advanced": {"model": {"type": "OLS", "ridge": {}}}},
-                "spec.advanced.model.ridge: only counts with type Ridge, but type is OLS; remove it, or set type: Ridge",
+                "spec.advanced.model.ridge: only counts with type Ridge, but type is OLS; remove it, or set type: R",
             ),
         ],
     )
