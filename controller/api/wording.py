@@ -177,13 +177,13 @@ def _closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _meant(path: Path, known: Iterable[str], root: type[BaseModel]) -> str:
-    """The only field of this name in the same part of the document, else the known one that resembles it most, else
-    all fields of this name; empty if there are none.
+    """The known field that resembles it most, or all places of a field of this name; the latter first, if there is
+    just one in this part of the document. Empty if there is nothing.
     """
     named = [each for each in _all_paths(root) if each[-1] == path[-1]]
-    near = [each for each in named if each[0] == path[0]]
-    closest = None if len(near) == 1 else _closest(str(path[-1]), known)
-    return closest or " or ".join(".".join(each) for each in near or named)
+    single = sum(each[0] == path[0] for each in named) == 1
+    closest = None if single else _closest(str(path[-1]), known)
+    return closest or " or ".join(".".join(each) for each in named)
 
 
 @cache

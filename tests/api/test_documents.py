@@ -98,6 +98,7 @@ def test_a_problem_has_all_its_parts() -> None:
             "percent: 5",
             "spec.percent: '5': unknown field; did you mean spec.headroom.percent or spec.advanced.threshold.percent?",
         ),
+        ("name: db", "spec.name: 'db': unknown field; did you mean metadata.name? known here: advanced,"),
         ("xyz: {a: b}", "spec.xyz: unknown field; remove it; known here: advanced, budget,"),
         ("node_selector: {}", "spec.node_selector: unknown field; did you mean nodeSelector? known here:"),
         ("weight: 0", "spec.weight: '0': out of range; use an integer from 1 to 10000"),
