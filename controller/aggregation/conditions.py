@@ -57,7 +57,8 @@ def _stable(summary: PolicySummary) -> UntimedCondition:
     if unstable:
         message = (
             f"{unstable} of {_plural(figures.domains, 'domain')} need memory moved often and are looked at often; "
-            "if they do so for long, raise spec.threshold or spec.headroom, or accept it in spec.stability"
+            "if they do so for long, raise spec.advanced.threshold or spec.headroom, or accept it in "
+            "spec.advanced.stability"
         )
         return UntimedCondition("Stable", "False", "DomainsUnstable", message)
     gap = next(_gaps(summary), None)

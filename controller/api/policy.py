@@ -471,6 +471,16 @@ class Budget(Part):
     maximum: Quantity | None = Field(default=None, description="Upper limit for all domains together.")
 
 
+class Advanced(Part):
+    """Settings of the mechanism; whoever does not know it leaves them out."""
+
+    model: ForecastModel = ForecastModel()
+    threshold: Threshold = Threshold()
+    shrink: Shrink = Shrink()
+    monitoring: Monitoring = Monitoring()
+    stability: Stability = Stability()
+
+
 class Spec(Part):
     """Everything the user owns."""
 
@@ -480,17 +490,13 @@ class Spec(Part):
     domain_selector: Annotated[DomainSelector, _SELECTOR] = DomainSelector()
     selectors: Annotated[Selectors | None, _SELECTOR] = None
     rollout: Annotated[Rollout | None, _SELECTOR] = None
-    model: ForecastModel = ForecastModel()
-    threshold: Threshold = Threshold()
     headroom: Headroom = Headroom()
     limits: Limits = Limits()
     weight: Annotated[int, Field(ge=1, le=10000)] = 100
-    shrink: Shrink = Shrink()
     spare: Spare = "Share"
-    monitoring: Monitoring = Monitoring()
-    stability: Stability = Stability()
     budget: Budget = Budget()
     release: Release = "Restore"
+    advanced: Advanced = Advanced()
 
     @field_validator("node_selector", "domain_selector")
     @classmethod

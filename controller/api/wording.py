@@ -42,8 +42,8 @@ def explain(error: ErrorDetails, root: type[BaseModel]) -> Words:
 
 def unknown_field(path: Path, allowed: Iterable[str], root: type[BaseModel]) -> Words:
     """A field that does not exist at the path, with the one that was probably meant."""
-    name, known = str(path[-1]), sorted(allowed)
-    meant = _closest(name, known) or _elsewhere(name, root)
+    known = sorted(allowed)
+    meant = _meant(path, known, root)
     hint = f"did you mean {meant}?" if meant else "remove it;"
     return Words("unknown field", f"{hint} known here: {', '.join(known)}")
 
@@ -176,10 +176,14 @@ def _closest(name: str, known: Iterable[str]) -> str | None:
     return folded[match[0]] if match else None
 
 
-def _elsewhere(name: str, root: type[BaseModel]) -> str | None:
-    """The place where the contract has a field of this name, if it is the only one."""
-    places = [path for path in _all_paths(root) if path[-1] == name]
-    return ".".join(places[0]) if len(places) == 1 else None
+def _meant(path: Path, known: Iterable[str], root: type[BaseModel]) -> str:
+    """The known field that resembles it most, or all places of a field of this name; the latter first, if there is
+    just one in this part of the document. Empty if there is nothing.
+    """
+    named = [each for each in _all_paths(root) if each[-1] == path[-1]]
+    single = sum(each[0] == path[0] for each in named) == 1
+    closest = None if single else _closest(str(path[-1]), known)
+    return closest or " or ".join(".".join(each) for each in named)
 
 
 @cache

@@ -55,7 +55,7 @@ def compare(traces: tuple[Path, ...], policy: Path | None, output: str) -> None:
     where the last value never erred.
 
     \b
-    COVERED   forecasts whose upper bound held; the goal is model.upperPercentile
+    COVERED   forecasts whose upper bound held; the goal is advanced.model.upperPercentile
     PINBALL   loss of that bound: too low costs most, too high a little
     LOOKS/H   looks, and MOVES/H changes of the allocation, per domain and hour
 

@@ -164,25 +164,25 @@ class Inventory:
     most: Floats
     """The most that it can hold, whatever its libvirt says, which may be false: its pod's limit; infinite without."""
     weight: Floats
-    percentile: Floats = setting(lambda spec: spec.model.upper_percentile / 100)
+    percentile: Floats = setting(lambda spec: spec.advanced.model.upper_percentile / 100)
     """Quantile of the forecast that decisions use, in (0, 1)."""
-    threshold: Floats = setting(lambda spec: spec.threshold.quantity)
+    threshold: Floats = setting(lambda spec: spec.advanced.threshold.quantity)
     """Bytes."""
-    threshold_fraction: Floats = setting(lambda spec: spec.threshold.percent / 100)
+    threshold_fraction: Floats = setting(lambda spec: spec.advanced.threshold.percent / 100)
     """Of the allocation; the larger of the two counts."""
     headroom: Floats = setting(lambda spec: spec.headroom.quantity)
     """Bytes."""
     headroom_fraction: Floats = setting(lambda spec: spec.headroom.percent / 100)
     """Of the upper forecast; the larger of the two counts."""
-    stabilization: Floats = setting(lambda spec: spec.shrink.stabilization_seconds)
+    stabilization: Floats = setting(lambda spec: spec.advanced.shrink.stabilization_seconds)
     """Seconds demand must have been low before a shrink."""
-    interval_minimum: Floats = setting(lambda spec: spec.monitoring.minimum_interval_seconds)
-    interval_maximum: Floats = setting(lambda spec: spec.monitoring.maximum_interval_seconds)
-    stability_window: Floats = setting(lambda spec: spec.stability.window_seconds)
+    interval_minimum: Floats = setting(lambda spec: spec.advanced.monitoring.minimum_interval_seconds)
+    interval_maximum: Floats = setting(lambda spec: spec.advanced.monitoring.maximum_interval_seconds)
+    stability_window: Floats = setting(lambda spec: spec.advanced.stability.window_seconds)
     """Seconds."""
-    stability_reallocations: Floats = setting(lambda spec: spec.stability.maximum_reallocations)
+    stability_reallocations: Floats = setting(lambda spec: spec.advanced.stability.maximum_reallocations)
     """Reallocations in the window above which a domain is unstable."""
-    stability_change: Floats = setting(lambda spec: spec.stability.maximum_change_percent / 100)
+    stability_change: Floats = setting(lambda spec: spec.advanced.stability.maximum_change_percent / 100)
     """Change of demand in one interval, as a fraction of allocation, above which a domain is unstable."""
     acted_on: Bools = field(init=False)
     """Domains that a policy owns and nothing forbids to touch."""

@@ -190,14 +190,14 @@ _FACTS = _COLUMNS.keys() & {item.name for item in fields(DomainFacts)}
 _SETTINGS = {item.name: item.metadata[SETTING] for item in fields(Inventory) if SETTING in item.metadata}
 
 _UNOWNED = Spec.model_validate(
-    {"monitoring": dict.fromkeys(("minimumIntervalSeconds", "maximumIntervalSeconds"), UNOWNED_INTERVAL)}
+    {"advanced": {"monitoring": dict.fromkeys(("minimumIntervalSeconds", "maximumIntervalSeconds"), UNOWNED_INTERVAL)}}
 )
 
 
 def _of_policy(spec: Spec, models: dict[Model, int]) -> dict[str, float]:
     """Settings that all domains of a policy have in common; its model is entered in `models`."""
     return {
-        "model": models.setdefault(forecaster(spec.model), len(models)),
+        "model": models.setdefault(forecaster(spec.advanced.model), len(models)),
         "share": spec.spare == "Share",
         "restore": spec.release == "Restore",
     } | {name: setting(spec) for name, setting in _SETTINGS.items()}

@@ -35,7 +35,7 @@ class Polling(Table):
     """Seconds by which looks come after multiples of the shortest interval: soon after the guest's reports."""
     stable: Bools = column(False)
     reallocations: Floats = column(0.0)
-    """A sliding count: a move counts less by 1/e after each `stability.windowSeconds`."""
+    """A sliding count: a move counts less by 1/e after each `advanced.stability.windowSeconds`."""
     counted_at: Floats = column(-np.inf)
     looks: Ints = column(0)
     fixed_looks: Floats = column(0.0)

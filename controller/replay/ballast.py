@@ -4,7 +4,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import numpy as np
 
-from controller.api.policy import MemoryPolicy, NodeSelector
+from controller.api.policy import MemoryPolicy, NodeSelector, Part
 from controller.engine.inventory import DomainFacts, Inventory
 from controller.engine.ownership import NodeIdentity, assign, node_budget
 from controller.engine.snapshot import HostReading, RunState, Samples
@@ -126,12 +126,12 @@ _HERE = {"mode": "Enforce", "node_selector": NodeSelector(), "rollout": None}
 
 def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
     """`policy` in Enforce on whatever node a trace is of, its intervals no shorter than `period_s` seconds."""
-    monitoring = policy.spec.monitoring
+    monitoring = policy.spec.advanced.monitoring
     shortest = max(monitoring.minimum_interval_seconds, int(np.ceil(period_s)))
     longest = max(monitoring.maximum_interval_seconds, shortest)
     fitted = monitoring.model_copy(update={"minimum_interval_seconds": shortest, "maximum_interval_seconds": longest})
-    spec = policy.spec.model_copy(update=_HERE | {"monitoring": fitted})
-    return policy.model_copy(update={"spec": spec})
+    tuned = _tuned(policy, monitoring=fitted)
+    return tuned.model_copy(update={"spec": tuned.spec.model_copy(update=_HERE)})
 
 
 def reserve_mib(policy: MemoryPolicy, host_mib: float) -> float:
@@ -147,17 +147,21 @@ def host_with(policy: MemoryPolicy, mib: float) -> float:
 
 def with_model(policy: MemoryPolicy, kind: str) -> MemoryPolicy:
     """`policy` with the forecast model `kind`, its parameters those of the policy where it is the policy's own."""
-    if kind == policy.spec.model.type:
-        return policy
-    model = policy.spec.model.turned(kind)
-    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"model": model})})
+    model = policy.spec.advanced.model
+    return policy if kind == model.type else _tuned(policy, model=model.turned(kind))
 
 
 def with_fixed_looks(policy: MemoryPolicy) -> MemoryPolicy:
     """`policy` without adaptive looks: every domain is looked at each shortest interval."""
-    monitoring = policy.spec.monitoring
+    monitoring = policy.spec.advanced.monitoring
     fixed = monitoring.model_copy(update={"maximum_interval_seconds": monitoring.minimum_interval_seconds})
-    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"monitoring": fixed})})
+    return _tuned(policy, monitoring=fixed)
+
+
+def _tuned(policy: MemoryPolicy, **blocks: Part) -> MemoryPolicy:
+    """`policy` with these blocks of `advanced`."""
+    advanced = policy.spec.advanced.model_copy(update=blocks)
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"advanced": advanced})})
 
 
 def _facts(world: SimulatedHost, row: int) -> DomainFacts:

@@ -85,7 +85,7 @@ def compare(
     a single judged forecast, PoolError.
     """
     fitted = enforced(policy, trace.step_s)
-    longest = fitted.spec.monitoring.maximum_interval_seconds
+    longest = fitted.spec.advanced.monitoring.maximum_interval_seconds
     span = round(trace.end - trace.start, DIGITS)
     lead_in = min(LEAD_IN * longest, span / 4)
     walks = [
@@ -105,7 +105,7 @@ def compare(
         raise CompareError(
             f"trace: its domains ran for {ran:.0f} s at most, too short for a forecast; "
             f"give one with a domain that ran for more than {lead_in + longest:.0f} s, "
-            "or a shorter monitoring.maximumIntervalSeconds"
+            "or a shorter advanced.monitoring.maximumIntervalSeconds"
         )
     return tuple(_qualities(kinds, sums))
 
@@ -167,7 +167,7 @@ class _Judge(ReplayedBallast):
         super().__init__(one.policy)
         self.sums = np.zeros((len(one.edges) - 1, _WHAT))
         self._edges = one.edges
-        self._percentile = one.policy.spec.model.upper_percentile / 100
+        self._percentile = one.policy.spec.advanced.model.upper_percentile / 100
 
     def act(self, world: SimulatedHost) -> None:
         """A step, and an entry about it."""

@@ -14,15 +14,17 @@ from controller.replay.ballast import with_model
 Changes = dict[str, int | str]
 """New values by field of `spec`, such as `headroom.percent`."""
 
-SHORTEST, LONGEST = "monitoring.minimumIntervalSeconds", "monitoring.maximumIntervalSeconds"
-STABILIZATION = "shrink.stabilizationSeconds"
+MODEL = "advanced.model.type"
+SHORTEST = "advanced.monitoring.minimumIntervalSeconds"
+LONGEST = "advanced.monitoring.maximumIntervalSeconds"
+STABILIZATION = "advanced.shrink.stabilizationSeconds"
 
 GRID: dict[str, tuple[int | str, ...]] = {
     "spare": ("Share", "Reclaim"),
     "headroom.percent": (5, 10, 20, 30),
-    "model.type": tuple(KINDS),
-    "model.upperPercentile": (80, 90, 95, 99),
-    "threshold.percent": (5, 10, 20),
+    MODEL: tuple(KINDS),
+    "advanced.model.upperPercentile": (80, 90, 95, 99),
+    "advanced.threshold.percent": (5, 10, 20),
     STABILIZATION: (30, 120, 600, 1800),
     "limits.minimumPercent": (0, 5, 20),
     SHORTEST: (1, 2, 5, 10),
@@ -85,7 +87,7 @@ def difference(start: MemoryPolicy, end: MemoryPolicy) -> Changes:
 
 def changed(policy: MemoryPolicy, changes: Changes) -> MemoryPolicy | None:
     """`policy` with other values, all else as it is; None where its other fields rule them out (minimum, maximum)."""
-    turned = with_model(policy, str(changes.get("model.type", policy.spec.model.type)))
+    turned = with_model(policy, str(changes.get(MODEL, policy.spec.advanced.model.type)))
     data = turned.model_dump(mode="json", by_alias=True, exclude_unset=True)
     for field, value in changes.items():
         _enter(data.setdefault("spec", {}), field, value)
@@ -107,7 +109,7 @@ def _change(policy: MemoryPolicy, field: str, value: int | str, resolution: Reso
     """A replay looks no more often than the trace was sampled, and stretches the longest interval in proportion. A new
     longest interval therefore brings a shortest that needs no stretching: live it means what it meant in the replay.
     """
-    if field == LONGEST and policy.spec.monitoring.minimum_interval_seconds < resolution.step_s:
+    if field == LONGEST and policy.spec.advanced.monitoring.minimum_interval_seconds < resolution.step_s:
         return {field: value, SHORTEST: ceil(resolution.step_s)}
     return {field: value}
 

@@ -63,7 +63,7 @@ POLICY = {
     "apiVersion": MEMORY_POLICIES.api_version,
     "kind": MEMORY_POLICIES.kind,
     "metadata": {"name": "bench"},
-    "spec": {"monitoring": {"minimumIntervalSeconds": REST_S, "maximumIntervalSeconds": REST_S}},
+    "spec": {"advanced": {"monitoring": {"minimumIntervalSeconds": REST_S, "maximumIntervalSeconds": REST_S}}},
 }
 
 

@@ -103,8 +103,7 @@ def _policy(spare: str) -> MemoryPolicy:
     spec = {
         "mode": "Enforce",
         "spare": spare,
-        "shrink": {"stabilizationSeconds": 10},
-        "monitoring": {"maximumIntervalSeconds": 1},
+        "advanced": {"shrink": {"stabilizationSeconds": 10}, "monitoring": {"maximumIntervalSeconds": 1}},
     }
     head = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "crowd"}}
     return MemoryPolicy.model_validate(head | {"spec": spec})

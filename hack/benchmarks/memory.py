@@ -47,7 +47,7 @@ def measure(shared: SharedGuests) -> list[Figure]:
 
 def _watch(shared: SharedGuests) -> dict[str, float]:
     """Of a real `ballast run` that is scraped as it would be."""
-    with shared.ballast(mode="Enforce", monitoring={"maximumIntervalSeconds": 1}) as ballast:
+    with shared.ballast(mode="Enforce", advanced={"monitoring": {"maximumIntervalSeconds": 1}}) as ballast:
         end = time.monotonic() + WATCH_S
         while (left := end - time.monotonic()) > 0:
             with urlopen(f"{ballast.url}/metrics") as answer:  # noqa: S310 - http, and our own

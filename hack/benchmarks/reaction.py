@@ -32,10 +32,13 @@ SWAPPED_GOAL = 10.0
 POLICY = {
     "mode": "Enforce",
     "limits": {"minimum": "96Mi"},  # the defaults of this and of the threshold are for larger guests
-    "threshold": {"quantity": "8Mi"},
     "spare": "Reclaim",  # lent memory would be there before the step, and nothing would have to grow
+}
+TUNING = {
+    "threshold": {"quantity": "8Mi"},
     "shrink": {"stabilizationSeconds": 1},  # so that the next step comes soon
 }
+"""Of the policy's `advanced`."""
 REPORTING = tuple(replace(spec, name=f"reporting-{spec.name}", free_page_reporting=True) for spec in SPECS)
 """The host feels all that these take: what they have used before and do not use now is in its hands again."""
 EVERY_SECOND = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 1}
@@ -75,7 +78,7 @@ def _steppers(shared: SharedGuests) -> Iterator[list[Stepper]]:
 def _under_ballast(
     shared: SharedGuests, steppers: Sequence[Stepper], run: Callable[[Stepper], list[Seen]], monitoring: dict[str, int]
 ) -> list[list[Seen]]:
-    with shared.ballast(**POLICY, monitoring=monitoring):
+    with shared.ballast(**POLICY, advanced=TUNING | {"monitoring": monitoring}):
         return _all(steppers, run)
 
 

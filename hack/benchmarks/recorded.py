@@ -51,7 +51,7 @@ POLICY = MemoryPolicy.model_validate(
         "apiVersion": "ballast.dev/v1alpha1",
         "kind": "MemoryPolicy",
         "metadata": {"name": "recorded"},
-        "spec": {"mode": "Enforce", "monitoring": {"maximumIntervalSeconds": 1}},
+        "spec": {"mode": "Enforce", "advanced": {"monitoring": {"maximumIntervalSeconds": 1}}},
     }
 )
 """The defaults, but every domain is due at every look."""

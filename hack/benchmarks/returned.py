@@ -26,8 +26,7 @@ POLICY = {
     "mode": "Enforce",
     "spare": "Reclaim",
     "limits": {"minimum": "96Mi", "minimumPercent": 1},
-    "shrink": {"stabilizationSeconds": 3},
-    "monitoring": {"maximumIntervalSeconds": 1},
+    "advanced": {"shrink": {"stabilizationSeconds": 3}, "monitoring": {"maximumIntervalSeconds": 1}},
 }
 
 

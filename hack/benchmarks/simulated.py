@@ -185,7 +185,7 @@ class SimulatedCluster:
             "apiVersion": MEMORY_POLICIES.api_version,
             "kind": MEMORY_POLICIES.kind,
             "metadata": {"name": POLICY},
-            "spec": {"weight": self._weight, "monitoring": self._monitoring},
+            "spec": {"weight": self._weight, "advanced": {"monitoring": self._monitoring}},
         }
         applied = self._client.apply(MEMORY_POLICIES, policy, field_manager="bench")
         return int(applied["metadata"]["generation"])

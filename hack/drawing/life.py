@@ -26,9 +26,10 @@ spec:
   mode: Enforce
   spare: Reclaim
   headroom: {percent: 20}
-  shrink: {stabilizationSeconds: 60}
-  monitoring: {maximumIntervalSeconds: 15}
-  stability: {windowSeconds: 60}
+  advanced:
+    shrink: {stabilizationSeconds: 60}
+    monitoring: {maximumIntervalSeconds: 15}
+    stability: {windowSeconds: 60}
 """
 """Reclaim, so that what is seen is the guest's own need; short windows, so that a quarter of an hour shows it all."""
 

@@ -10,7 +10,7 @@ import libvirt
 from faulting.hostfault import HostFault
 from faulting.judge import TOLERANCE_MIB
 from faulting.log import remarks
-from faulting.stage import BUDGET_MIB, NEED_MIB, REST_MIB, Stage
+from faulting.stage import BUDGET_MIB, NEED_MIB, REST_MIB, SPEC, Stage
 from lab.errors import LabError
 from lab.guest import MIB, Guest, virtio_mem
 from lab.hoarder import hoarding_emulator
@@ -22,7 +22,10 @@ HOLD_S = 25.0
 PAUSE_S = 10.0
 CLUTTER = 100_000
 """Files, each of 1.2 KiB; a fifth of that counts as available, and cannot be given up."""
-KEEN: dict[str, Any] = {"headroom": {"quantity": "12Mi"}, "threshold": {"percent": 1, "quantity": "4Mi"}}
+KEEN: dict[str, Any] = {
+    "headroom": {"quantity": "12Mi"},
+    "advanced": SPEC["advanced"] | {"threshold": {"percent": 1, "quantity": "4Mi"}},
+}
 """Of the policy: all that a guest promises is taken."""
 DOUBT_S = 75.0
 """A stuck balloon is tried again after a minute, but not for what the guest could not give up."""

@@ -38,9 +38,8 @@ SPEC: dict[str, Any] = {
     "budget": {"maximum": f"{BUDGET_MIB}Mi"},
     "limits": {"minimum": "96Mi", "minimumPercent": 1, "maximumPercent": CEILING_PERCENT},
     "headroom": {"quantity": "48Mi"},
-    "shrink": {"stabilizationSeconds": 3},
+    "advanced": {"shrink": {"stabilizationSeconds": 3}, "monitoring": {"maximumIntervalSeconds": 1}},
     "spare": "Reclaim",
-    "monitoring": {"maximumIntervalSeconds": 1},
 }
 """Of the stage's policy: quick in all respects, so that a fault meets moving balloons."""
 POLICY_NAME = "faults"

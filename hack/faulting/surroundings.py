@@ -9,7 +9,7 @@ from pathlib import Path
 from controller.host.pressure import MARK_FRACTION
 from faulting.hostfault import HostFault
 from faulting.smallhost import SmallHost
-from faulting.stage import BUDGET_MIB, Stage
+from faulting.stage import BUDGET_MIB, SPEC, Stage
 from faulting.wounded import JUMP_AFTER_S
 from lab.daemons import until
 
@@ -59,7 +59,10 @@ def fill(disk: Path) -> Path:
 def _memory_eaten(stage: Stage) -> float:
     host = stage.stack.enter_context(SmallHost(SMALL_HOST_MIB, stage.host.root / "proc", stage.watch))
     stage.proc = host.proc
-    stage.rule(budget={"maximum": f"{BUDGET_MIB}Mi", "reserve": "64Mi"}, shrink={"stabilizationSeconds": 600})
+    stage.rule(
+        budget={"maximum": f"{BUDGET_MIB}Mi", "reserve": "64Mi"},
+        advanced=SPEC["advanced"] | {"shrink": {"stabilizationSeconds": 600}},
+    )
     stage.start()
     stage.ballast.wait_for_domains(2)  # they keep what they have, and not because one of them was short of it
 

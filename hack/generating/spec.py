@@ -11,44 +11,48 @@ import annotated_types
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
-from controller.api.policy import BLOCKS, ForecastModel, LabelSelector, ModelParameters, ModelType, Part, Spec
+from controller.api.policy import BLOCKS, Advanced, ForecastModel, LabelSelector, ModelParameters, ModelType, Part, Spec
 from controller.api.quantity import format_quantity
 
 CRDS = Path(__file__).parents[2] / "crds"
 WIDTH = 120
 """Characters of a line."""
-INDENT = 16
-"""Spaces before `model:` in the CRD."""
+INDENT = 20
+"""Spaces before a field of a part of the spec, such as `advanced.model`, in the CRD."""
 
 
 PARTS: dict[str, type[Part]] = {
-    str(info.alias): info.annotation
-    for info in Spec.model_fields.values()
+    f"{place}{info.alias}": info.annotation
+    for place, whole in (("", Spec), ("advanced.", Advanced))
+    for info in whole.model_fields.values()
     if isclass(info.annotation) and issubclass(info.annotation, Part)
-    if not issubclass(info.annotation, LabelSelector | ForecastModel)
+    if not issubclass(info.annotation, LabelSelector | ForecastModel | Advanced)
 }
-"""Of a spec, those of which all fields are integers and quantities."""
+"""Of a spec, those of which all fields are integers and quantities, by their path."""
 
 
 def files() -> dict[Path, str]:
     """The text that the CRD and its page should have."""
     crd, page = CRDS / "memorypolicies.ballast.dev.yaml", CRDS / "README.md"
     schema, table = crd.read_text(), page.read_text()
-    schema, table = _with_model(schema), _with_rows(table, "model", _rows_of_model())
+    schema, table = _with_model(schema), _with_rows(table, "advanced.model", _rows_of_model())
     quantity = next(
         re.finditer(r"(?m)^ {22}maxLength: .*\n {22}pattern: .*\n {22}x-kubernetes-val.*\n(?: {24}.*\n)+", schema)
     )
-    for name, part in PARTS.items():
-        fields = part.model_fields.values()
-        schema = _with_properties(schema, name, [line for field in fields for line in _property(field, 4, quantity[0])])
-        table = _with_rows(table, name, [_row(f"{name}.{field.alias}", field) for field in fields])
+    for path, part in PARTS.items():
+        fields, margin = part.model_fields.values(), 4 * path.count(".")
+        properties = [line for field in fields for line in _property(field, margin, quantity[0])]
+        schema = _with_properties(schema, path, properties)
+        table = _with_rows(table, path, [_row(f"{path}.{field.alias}", field) for field in fields])
     return {crd: schema, page: table}
 
 
-def _with_properties(crd: str, name: str, properties: list[str]) -> str:
+def _with_properties(crd: str, path: str, properties: list[str]) -> str:
     """The CRD with these of a part of the spec."""
     text = indent("\n".join(properties) + "\n", " " * INDENT)
-    place = rf"(?m)(^ {{16}}{name}:\n(?: {{18}}.*\n)*? {{18}}properties:\n)(?: {{20}}.*\n)+"
+    *outer, name = path.split(".")
+    margin = " " * (INDENT - 4 + 4 * len(outer))
+    place = rf"(?m)(^{margin}{name}:\n(?:{margin}  .*\n)*?{margin}  properties:\n)(?:{margin}    .*\n)+"
     return re.sub(place, lambda found: found[1] + text, crd, count=1)
 
 
@@ -83,20 +87,21 @@ def _with_rows(page: str, name: str, rows: list[str]) -> str:
 def _rows_of_model() -> list[str]:
     listed = [f"`{kind}`" for kind in get_args(ModelType)]
     rows = [
-        f"| `model.type` | {', '.join(listed[:-1])} or {listed[-1]} | `{ForecastModel().type}` | The forecast model. "
-        "Only the block of this model may be present. |",
-        _row("model.upperPercentile", ForecastModel.model_fields["upper_percentile"]),
+        f"| `advanced.model.type` | {', '.join(listed[:-1])} or {listed[-1]} | `{ForecastModel().type}` | "
+        "The forecast model. Only the block of this model may be present. |",
+        _row("advanced.model.upperPercentile", ForecastModel.model_fields["upper_percentile"]),
     ]
     told = set()
     for name, block in BLOCKS.items():
         for field in block.model_fields.values():
-            rows.append(_row(f"model.{to_camel(name)}.{field.alias}", field, "As above." * (field.description in told)))
+            path = f"advanced.model.{to_camel(name)}.{field.alias}"
+            rows.append(_row(path, field, "As above." * (field.description in told)))
             told.add(field.description)
     return rows
 
 
 def _with_model(crd: str) -> str:
-    """The CRD with its schema of `spec.model`."""
+    """The CRD with its schema of `spec.advanced.model`."""
     lines = [
         "model:",
         "  type: object",
@@ -105,7 +110,6 @@ def _with_model(crd: str) -> str:
             "present.",
             2,
         ),
-        "  default: {}",
         "  properties:",
         "    type:",
         "      type: string",

@@ -165,7 +165,7 @@ def _candidates(controllers: Sequence[str], sweeps: Sequence[str]) -> tuple[Cand
 
 def _ablated(policy: MemoryPolicy) -> tuple[str, ...]:
     """The policy's own model, every other in its place, and no adaptive looks."""
-    others = [name for name, kind in MODELS.items() if kind != policy.spec.model.type]
+    others = [name for name, kind in MODELS.items() if kind != policy.spec.advanced.model.type]
     return (OURS, *(f"{OURS}:{name}" for name in others), FIXED)
 
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic.alias_generators import to_camel
 
 from controller.api.nodestate import NodeMemoryState, NodeStatus
-from controller.api.policy import BLOCKS, ForecastModel, MemoryPolicy, Part, Spec
+from controller.api.policy import BLOCKS, Advanced, ForecastModel, MemoryPolicy, Part, Spec
 from controller.api.policystatus import PolicyStatus
 from generating import spec
 
@@ -122,16 +122,22 @@ def test_what_the_spec_requires_is_what_the_model_requires() -> None:
         assert (path, SPEC[path].get("required", [])) == (path, expected.get("required", []))
 
 
-def test_the_defaults_are_those_of_the_model_without_selectors_and_blocks_of_models() -> None:
-    stored = Spec().model_dump(
-        mode="json", by_alias=True, exclude_none=True, exclude={"node_selector", "domain_selector"}
-    )
+def test_the_defaults_are_those_of_the_model_without_selectors_and_what_is_advanced() -> None:
+    unstored = {"node_selector", "domain_selector", "advanced"}
+    stored = Spec().model_dump(mode="json", by_alias=True, exclude_none=True, exclude=unstored)
     assert defaulted({}, SPEC[""]) == stored
+
+
+@pytest.mark.parametrize("name", Advanced.model_fields)
+def test_what_is_advanced_has_the_defaults_of_the_model_where_a_policy_has_it(name: str) -> None:
+    assert defaulted({}, SPEC[".advanced"]) == {}
+    block: Part = getattr(Advanced(), name)
+    assert defaulted({}, SPEC[f".advanced.{name}"]) == block.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_block_of_a_model_has_the_defaults_of_the_model(name: str) -> None:
-    path = f".model.{to_camel(name)}"
+    path = f".advanced.model.{to_camel(name)}"
     chosen = ForecastModel(type=BLOCKS[name].kind).chosen
     assert defaulted({}, SPEC[path]) == chosen.model_dump(mode="json", by_alias=True)
 
@@ -143,16 +149,15 @@ SELECTORS = {path for path in SPEC if path.endswith("elector") or path == ".sele
 def test_what_selects_refuses_what_it_does_not_know_and_null_since_dropping_them_would_select_more() -> None:
     """To `has`, null is as good as nothing; to `size`, everything that was kept is there."""
     keeping = {path for path, node in SPEC.items() if "x-kubernetes-preserve-unknown-fields" in node}
-    assert keeping == {"", *SELECTORS, *EXPRESSIONS}
+    assert keeping == {"", ".advanced", *SELECTORS, *EXPRESSIONS}
     for path in keeping:
         properties = SPEC[path]["properties"]
         known = ", ".join(f"has(self.{name})" for name in properties)
         rule = SPEC[path]["x-kubernetes-validations"][0]
         assert (path, rule["rule"]) == (path, f"size(dyn(self)) == [{known}].filter(there, there).size()")
         if path not in EXPRESSIONS:
-            assert {
-                name for name, node in properties.items() if "default" not in node and "nullable" not in node
-            } == set()
+            dropped = {name for name, node in properties.items() if not {"default", "nullable"} & node.keys()}
+            assert dropped == {"": {"advanced"}, ".advanced": {*properties}}.get(path, set())
         assert {*re.findall(r"\w+", rule["message"])} >= ({*properties} if path else {"kubectl", "explain"})
 
 

@@ -74,13 +74,32 @@ def test_a_problem_has_all_its_parts() -> None:
         ("mode: on", "spec.mode: 'on': not text but what YAML reads as a boolean; use Observe, Enforce or Pause"),
         (
             "wieght: 5",
-            "spec.wieght: '5': unknown field; did you mean weight? known here: budget, domainSelector,",
+            "spec.wieght: '5': unknown field; did you mean weight? known here: advanced, budget,",
         ),
         (
             "minimum: 1Gi",
-            "spec.minimum: '1Gi': unknown field; did you mean spec.limits.minimum? known here: budget,",
+            "spec.minimum: '1Gi': unknown field; did you mean spec.limits.minimum? known here: advanced,",
         ),
-        ("xyz: {a: b}", "spec.xyz: unknown field; remove it; known here: budget, domainSelector,"),
+        (
+            "threshold: {percent: 5}",
+            "spec.threshold: unknown field; did you mean spec.advanced.threshold? known here: advanced, budget,",
+        ),
+        ("model: {type: OLS}", "spec.model: unknown field; did you mean spec.advanced.model? known here: advanced,"),
+        (
+            "stabilizationSeconds: 60",
+            "spec.stabilizationSeconds: '60': unknown field; did you mean spec.advanced.shrink.stabilizationSeconds?",
+        ),
+        (
+            "advanced: {halfLifeSeconds: 60}",
+            "spec.advanced.halfLifeSeconds: '60': unknown field; did you mean spec.advanced.model.wls.halfLifeSeconds?",
+        ),
+        ("limits: {percent: 5}", "spec.limits.percent: '5': unknown field; did you mean minimumPercent? known here:"),
+        (
+            "percent: 5",
+            "spec.percent: '5': unknown field; did you mean spec.headroom.percent or spec.advanced.threshold.percent?",
+        ),
+        ("name: db", "spec.name: 'db': unknown field; did you mean metadata.name? known here: advanced,"),
+        ("xyz: {a: b}", "spec.xyz: unknown field; remove it; known here: advanced, budget,"),
         ("node_selector: {}", "spec.node_selector: unknown field; did you mean nodeSelector? known here:"),
         ("weight: 0", "spec.weight: '0': out of range; use an integer from 1 to 10000"),
         ("weight: 10001", "spec.weight: '10001': out of range; use an integer from 1 to 10000"),
@@ -141,16 +160,16 @@ def test_a_problem_has_all_its_parts() -> None:
             "spec.limits.maximumPercent: '50': less than minimumPercent, which is 60; use 60 or more, or set",
         ),
         (
-            "monitoring: {minimumIntervalSeconds: 90}",
-            "spec.monitoring.maximumIntervalSeconds: '60': less than minimumIntervalSeconds, which is 90;",
+            "advanced: {monitoring: {minimumIntervalSeconds: 90}}",
+            "spec.advanced.monitoring.maximumIntervalSeconds: '60': less than minimumIntervalSeconds, which is 90;",
         ),
         (
-            "threshold: {quantity: 1.5}",
-            "spec.threshold.quantity: '1.5': not a quantity; use a number with Ki, Mi,",
+            "advanced: {threshold: {quantity: 1.5}}",
+            "spec.advanced.threshold.quantity: '1.5': not a quantity; use a number with Ki, Mi,",
         ),
         (
-            "threshold: {quantity: true}",
-            "spec.threshold.quantity: 'true': not a quantity; use a number with Ki, Mi,",
+            "advanced: {threshold: {quantity: true}}",
+            "spec.advanced.threshold.quantity: 'true': not a quantity; use a number with Ki, Mi,",
         ),
         (
             "nodeSelector: {names: a}",
@@ -220,14 +239,14 @@ def test_a_problem_has_all_its_parts() -> None:
         ),
         ("{mode: Enforce, selectors: {}}", "spec.selectors: an empty selector, or none, would select everything for"),
         (
-            "model: {lasso: {}}",
-            "spec.model.lasso: only counts with type Lasso, but type is WLS; remove it, or set type: Lasso",
+            "advanced: {model: {lasso: {}}}",
+            "spec.advanced.model.lasso: only counts with type Lasso, but type is WLS; remove it, or set type: Lasso",
         ),
         (
-            "model: {type: Wls}",
-            "spec.model.type: 'Wls': not a value of this field; did you mean WLS? use WLS, OLS,",
+            "advanced: {model: {type: Wls}}",
+            "spec.advanced.model.type: 'Wls': not a value of this field; did you mean WLS? use WLS, OLS,",
         ),
-        ("<<: {mode: Enforce}", "spec['<<']: unknown field; remove it; known here: budget,"),
+        ("<<: {mode: Enforce}", "spec['<<']: unknown field; remove it; known here: advanced,"),
     ],
 )
 def test_each_kind_of_problem_is_told_in_plain_words(spec: str, expected: str) -> None:
@@ -305,7 +324,7 @@ def test_a_quantity_may_be_an_integer_or_text(text: str, size: int) -> None:
     [
         ("limits: {minimum: 4, maximum: 8}", "limits.minimum", "4", "4Gi?"),
         ("headroom: {quantity: 64}", "headroom.quantity", "64", "64Gi?"),
-        ("threshold: {quantity: 33554432}", "threshold.quantity", "33554432", "33554432Ki?"),
+        ("advanced: {threshold: {quantity: 33554432}}", "advanced.threshold.quantity", "33554432", "33554432Ki?"),
         ("limits: {maximum: 2097152}", "limits.maximum", "2097152", "2097152Ki?"),
         ("budget: {reserve: 67108863.0}", "budget.reserve", "67108863.0", "67108863Ki?"),
         ("budget: {maximum: 6e7}", "budget.maximum", "6e7", "60000000Ki?"),
@@ -313,7 +332,7 @@ def test_a_quantity_may_be_an_integer_or_text(text: str, size: int) -> None:
         ("limits: {maximum: '67108864'}", "limits.maximum", "67108864", None),
         ("budget: {maximum: 64}", "budget.maximum", "64", "64Gi?"),
         ("budget: {reserve: 524288}", "budget.reserve", "524288", "524288Ki?"),
-        ("threshold: {quantity: 32}", "threshold.quantity", "32", "32Gi?"),
+        ("advanced: {threshold: {quantity: 32}}", "advanced.threshold.quantity", "32", "32Gi?"),
         ("headroom: {quantity: 1e3}", "headroom.quantity", "1e3", "1000Mi?"),
     ],
 )
@@ -550,11 +569,9 @@ paths = [
         "priority",
         "nodeSelector",
         "domainSelector",
-        "model",
-        "threshold",
         "limits",
-        "monitoring",
         "budget",
+        "advanced",
     ),
     *(
         "nodeSelector.names",
@@ -563,11 +580,13 @@ paths = [
         "domainSelector.uuids",
     ),
     *(
-        "model.wls",
-        "model.type",
         "limits.maximum",
         "limits.minimumPercent",
-        "monitoring.minimumIntervalSeconds",
+        "advanced.model",
+        "advanced.model.wls",
+        "advanced.model.type",
+        "advanced.threshold",
+        "advanced.monitoring.minimumIntervalSeconds",
     ),
 ]
 

@@ -20,17 +20,18 @@ MI = 2**20
 DEFAULTS = """
 mode: Observe
 priority: 0
-model: {type: WLS, upperPercentile: 95}
-threshold: {percent: 10, quantity: 32Mi}
 headroom: {percent: 10, quantity: 32Mi}
 limits: {minimum: 64Mi, minimumPercent: 0, maximumPercent: 100}
 weight: 100
-shrink: {stabilizationSeconds: 120}
 spare: Share
-monitoring: {minimumIntervalSeconds: 1, maximumIntervalSeconds: 60}
-stability: {windowSeconds: 300, maximumReallocations: 2, maximumChangePercent: 5}
 budget: {reserve: 512Mi, reservePercent: 5}
 release: Restore
+advanced:
+  model: {type: WLS, upperPercentile: 95}
+  threshold: {percent: 10, quantity: 32Mi}
+  shrink: {stabilizationSeconds: 120}
+  monitoring: {minimumIntervalSeconds: 1, maximumIntervalSeconds: 60}
+  stability: {windowSeconds: 300, maximumReallocations: 2, maximumChangePercent: 5}
 """
 
 
@@ -59,7 +60,8 @@ def test_the_defaults_written_out_are_the_empty_spec() -> None:
 
 
 def test_null_counts_as_absent() -> None:
-    assert policy({"limits": {"minimum": None}, "mode": None, "model": None}) == policy({})
+    assert policy({"limits": {"minimum": None}, "mode": None, "advanced": {"model": None}}) == policy({})
+    assert policy({"advanced": None}) == policy({})
 
 
 def test_an_unknown_field_is_refused_whatever_it_holds() -> None:
@@ -140,23 +142,27 @@ class TestModel:
     def test_a_block_is_refused_unless_it_is_that_of_the_type(self, kind: str, name: str) -> None:
         own = BLOCKS[name].kind
         with nullcontext() if own == kind else pytest.raises(ValidationError, match=f"only counts with type {own}"):
-            policy({"model": {"type": kind, to_camel(name): {"decisionPoints": 5}}})
+            policy({"advanced": {"model": {"type": kind, to_camel(name): {"decisionPoints": 5}}}})
 
     def test_the_block_counts_with_the_defaults_of_what_it_leaves_out(self) -> None:
-        model = policy({"model": {"type": "Ridge", "ridge": {"penaltyPoints": 9}}}).spec.model
+        model = policy({"advanced": {"model": {"type": "Ridge", "ridge": {"penaltyPoints": 9}}}}).spec.advanced.model
         assert model.chosen.model_dump() == {"decision_points": 12, "penalty_points": 9}
 
     def test_a_block_that_is_null_is_absent(self) -> None:
-        assert policy({"model": {"type": "OLS", "wls": None}}) == policy({"model": {"type": "OLS"}})
+        assert policy({"advanced": {"model": {"type": "OLS", "wls": None}}}) == policy(
+            {"advanced": {"model": {"type": "OLS"}}}
+        )
 
     def test_a_block_is_told_with_the_type_that_it_belongs_to_where_none_is_written(self) -> None:
         with pytest.raises(
             ValidationError, match="only counts with type OLS, but type is WLS; remove it, or set type: OLS"
         ):
-            policy({"model": {"ols": {}}})
+            policy({"advanced": {"model": {"ols": {}}}})
 
     def test_turned_to_another_type_it_has_that_ones_defaults_and_keeps_the_rest(self) -> None:
-        model = policy({"model": {"upperPercentile": 80, "wls": {"decisionPoints": 5}}}).spec.model
+        model = policy(
+            {"advanced": {"model": {"upperPercentile": 80, "wls": {"decisionPoints": 5}}}}
+        ).spec.advanced.model
         assert model.turned("Ridge") == ForecastModel(type="Ridge", upperPercentile=80)
 
 
@@ -281,20 +287,22 @@ specs = some(
     selectors=some(
         all=st.booleans(), namespaceSelector=some(**of_labels), virtualMachineInstanceSelector=some(**of_labels)
     ),
-    model=st.one_of(
-        some(upperPercentile=st.integers(50, 99), wls=some(halfLifeSeconds=st.integers(1, 86400))),
-        st.just({"type": "OLS"}),
-        st.builds(lambda percent: {"type": "Lasso", "lasso": {"penaltyPercent": percent}}, st.integers(0, 100)),
-    ),
-    threshold=some(percent=st.integers(0, 100), quantity=quantities),
     headroom=some(percent=st.integers(0, 1000), quantity=quantities),
     limits=st.one_of(
         ordered("minimum", "maximum", st.integers(2**26, 2**62)),
         ordered("minimumPercent", "maximumPercent", st.integers(1, 100)),
     ),
-    monitoring=ordered("minimumIntervalSeconds", "maximumIntervalSeconds", st.integers(1, 3600)),
     budget=some(reserve=quantities, reservePercent=st.integers(0, 90), maximum=quantities),
     release=st.sampled_from(["Restore", "Keep"]),
+    advanced=some(
+        model=st.one_of(
+            some(upperPercentile=st.integers(50, 99), wls=some(halfLifeSeconds=st.integers(1, 86400))),
+            st.just({"type": "OLS"}),
+            st.builds(lambda percent: {"type": "Lasso", "lasso": {"penaltyPercent": percent}}, st.integers(0, 100)),
+        ),
+        threshold=some(percent=st.integers(0, 100), quantity=quantities),
+        monitoring=ordered("minimumIntervalSeconds", "maximumIntervalSeconds", st.integers(1, 3600)),
+    ),
 )
 
 

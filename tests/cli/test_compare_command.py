@@ -55,7 +55,7 @@ def test_an_infinite_ratio_is_null_for_programs_and_inf_for_people(monkeypatch: 
 
 def test_the_policys_settings_count() -> None:
     Path("policy.yaml").write_text(
-        HEAD + "spec: {monitoring: {minimumIntervalSeconds: 600, maximumIntervalSeconds: 600}}"
+        HEAD + "spec: {advanced: {monitoring: {minimumIntervalSeconds: 600, maximumIntervalSeconds: 600}}}"
     )
     runs = json.loads(run("--trace", "trace.csv", "--policy", "policy.yaml", "-o", "json").stdout)["runs"]
     assert runs[0]["looks_per_domain_hour"] == pytest.approx(6, rel=0.2)

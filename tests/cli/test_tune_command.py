@@ -20,8 +20,7 @@ kind: MemoryPolicy
 metadata: {name: all, uid: "7", generation: 3, labels: {team: a}}
 spec:
   spare: Reclaim
-  shrink: {stabilizationSeconds: 60}
-  threshold: {percent: 10}
+  advanced: {shrink: {stabilizationSeconds: 60}, threshold: {percent: 10}}
 """
 RESTLESS, CALM = (1000,) * 4 + (1500,) * 4, (1000,) * 8
 COLUMNS = ["PART", "POLICY", "HARM %", "SHORT %", "OVER %", "WORST %", "SLACK %", "MOVES/h", "LOOKS/h"]
@@ -118,10 +117,9 @@ class TestOutput:
             "kind: MemoryPolicy\n"
             "metadata:\n  name: all\n  labels:\n    team: a\n"
             "spec:\n"
-            "  threshold:\n    percent: 10\n"
             "  headroom:\n    percent: 60\n"
-            "  shrink:\n    stabilizationSeconds: 60\n"
             "  spare: Reclaim\n"
+            "  advanced:\n    threshold:\n      percent: 10\n    shrink:\n      stabilizationSeconds: 60\n"
         )
         assert proposal(result.stdout).spec.mode == "Observe"
 

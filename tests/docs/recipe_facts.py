@@ -22,8 +22,9 @@ kind: MemoryPolicy
 metadata: {name: all}
 spec:
   domainSelector: {names: ["*"]}
-  model: {type: Mean, mean: {decisionPoints: 3}}
-  shrink: {graceSeconds: 7}
+  advanced:
+    model: {type: Mean, mean: {decisionPoints: 3}}
+    shrink: {graceSeconds: 7}
 """
 POINTS = Points(np.array([[1.0, 5.0, 9.0, 12.0]]), np.array([[40.0, 10.0, 70.0, 900.0]]), np.ones((1, 4), dtype=bool))
 XML = """<domain><memory>1024</memory><currentMemory>512</currentMemory>{}
@@ -52,7 +53,7 @@ def main() -> None:
     """As JSON."""
     loaded = load(POLICY, "policy.yaml")
     (policy,) = loaded.policies
-    line = forecaster(policy.spec.model).fit(POINTS)
+    line = forecaster(policy.spec.advanced.model).fit(POINTS)
     free, limited = (
         describe(XML.format(part), "key", "uuid", "name", 1).facts
         for part in ("", "<memtune><hard_limit>1024</hard_limit></memtune>")

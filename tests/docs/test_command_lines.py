@@ -37,7 +37,7 @@ PROGRAMS = {
 }
 """Besides the scripts of `hack`: what a reader has, or is told to install."""
 VERBS = {"annotate", "apply", "delete", "describe", "explain", "get", "label", "wait"}
-KINDS = {"mpol", "nms", "crd", "events", "node", "memorypolicy.spec.model"}
+KINDS = {"mpol", "nms", "crd", "events", "node", "memorypolicy.spec.advanced"}
 """Kinds and fields of them that `kubectl` is asked for."""
 
 

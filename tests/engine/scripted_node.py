@@ -34,13 +34,15 @@ def policy(name: str = "default", **spec: Any) -> MemoryPolicy:
     """A policy in Enforce with quick stabilisation and a look every second, unless said otherwise."""
     quick = {
         "mode": "Enforce",
-        "shrink": {"stabilizationSeconds": 5},
         "limits": {"minimumPercent": 1},
         "spare": "Reclaim",
+    }
+    advanced = {
+        "shrink": {"stabilizationSeconds": 5},
         "threshold": {"percent": 5},
         "monitoring": {"maximumIntervalSeconds": 1},
     }
-    return default_policy(name, **quick | spec)
+    return default_policy(name, **quick | spec | {"advanced": advanced | spec.get("advanced", {})})
 
 
 def default_policy(name: str = "default", **spec: Any) -> MemoryPolicy:

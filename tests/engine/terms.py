@@ -47,11 +47,11 @@ class PolicyTerms:
     @property
     def shortest(self) -> int:
         """Seconds between two looks, at least."""
-        return self.owner.monitoring.minimum_interval_seconds if self.owner else UNOWNED_INTERVAL
+        return self.owner.advanced.monitoring.minimum_interval_seconds if self.owner else UNOWNED_INTERVAL
 
     @property
     def longest(self) -> int:
-        return self.owner.monitoring.maximum_interval_seconds if self.owner else UNOWNED_INTERVAL
+        return self.owner.advanced.monitoring.maximum_interval_seconds if self.owner else UNOWNED_INTERVAL
 
 
 def terms(facts: DomainFacts, policies: Sequence[MemoryPolicy]) -> PolicyTerms:

@@ -45,13 +45,9 @@ modes = st.sampled_from(
     [*[{"mode": "Enforce"}] * 16, {"mode": "Enforce", "rollout": {"maximumNodes": 1}}, {"mode": "Pause"}]
     + [{"mode": "Observe"}] * 2
 )
-settings_of_policies = st.fixed_dictionaries(
+settings_of_the_mechanism = st.fixed_dictionaries(
     {},
     optional={
-        "priority": st.integers(-1, 1),
-        "domainSelector": st.fixed_dictionaries(
-            {"names": st.lists(st.sampled_from(["*", "g*", "g0", "g[1-3]"]), min_size=1, max_size=2)}
-        ),
         "model": st.fixed_dictionaries(
             {
                 "type": st.sampled_from(["WLS", "OLS", "Ridge", "Lasso", "LastValue"]),
@@ -59,6 +55,21 @@ settings_of_policies = st.fixed_dictionaries(
             }
         ),
         "threshold": st.fixed_dictionaries({"percent": st.sampled_from([0, 5, 10, 100]), "quantity": modest}),
+        "shrink": st.fixed_dictionaries({"stabilizationSeconds": st.sampled_from([0, 0, 5, 20, 60])}),
+        "monitoring": st.builds(
+            lambda least, more: {"minimumIntervalSeconds": least, "maximumIntervalSeconds": least + more},
+            st.integers(1, 5),
+            st.integers(0, 20),
+        ),
+    },
+)
+settings_of_policies = st.fixed_dictionaries(
+    {"advanced": settings_of_the_mechanism},
+    optional={
+        "priority": st.integers(-1, 1),
+        "domainSelector": st.fixed_dictionaries(
+            {"names": st.lists(st.sampled_from(["*", "g*", "g0", "g[1-3]"]), min_size=1, max_size=2)}
+        ),
         "headroom": st.fixed_dictionaries({"percent": st.sampled_from([0, 10, 30, 1000]), "quantity": modest}),
         "limits": st.builds(
             lambda least, more, percent: {"minimum": f"{least}Mi", "minimumPercent": percent} | more(least, percent),
@@ -73,13 +84,7 @@ settings_of_policies = st.fixed_dictionaries(
             st.integers(1, 50),
         ),
         "weight": st.integers(1, 10000),
-        "shrink": st.fixed_dictionaries({"stabilizationSeconds": st.sampled_from([0, 0, 5, 20, 60])}),
         "spare": st.sampled_from(["Share", "Reclaim"]),
-        "monitoring": st.builds(
-            lambda least, more: {"minimumIntervalSeconds": least, "maximumIntervalSeconds": least + more},
-            st.integers(1, 5),
-            st.integers(0, 20),
-        ),
         "budget": st.fixed_dictionaries(
             {"reserve": quantities, "reservePercent": st.integers(0, 50)},
             optional={"maximum": st.integers(500, 12000).map("{}Mi".format)},

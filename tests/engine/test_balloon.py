@@ -226,7 +226,7 @@ class TestUnknownOutcomes:
         assert (driver.follow(1, 1500), driver.phase) == (PhaseEvent.ARRIVED, Phase.IDLE)
 
     def test_a_late_order_is_not_given_twice(self):
-        quick = policy(budget={"maximum": "2600Mi"}, shrink={"stabilizationSeconds": 3600})
+        quick = policy(budget={"maximum": "2600Mi"}, advanced={"shrink": {"stabilizationSeconds": 3600}})
         late, other = ScriptedGuest("late", 960, 1000, late=6), ScriptedGuest("other", 800, 1000)
         world = ScriptedNode([late, other], policies=[quick])
         for second in range(60):
@@ -238,7 +238,7 @@ class TestUnknownOutcomes:
         assert Reason.OUTSIDE_CHANGE not in [each.reason for made in world.decisions for each in made.notices]
 
     def test_a_late_order_that_is_refused_is_free_for_others(self):
-        quick = policy(budget={"maximum": "2600Mi"}, shrink={"stabilizationSeconds": 3600})
+        quick = policy(budget={"maximum": "2600Mi"}, advanced={"shrink": {"stabilizationSeconds": 3600}})
         late, other = ScriptedGuest("late", 960, 1000, late=6), ScriptedGuest("other", 800, 1000)
         world = ScriptedNode([late, other], policies=[quick])
         while not world.late_orders:
@@ -341,7 +341,7 @@ class TestOrdersEndWithTheRightToGiveThem:
 
     def test_a_shrink_to_the_definition_is_not_taken_back(self):
         slow = ScriptedGuest("slow", 500, 4000, definition=2000, moves_at=50)
-        world = ScriptedNode([slow], policies=[policy(shrink={"stabilizationSeconds": 3600})]).tick(12)
+        world = ScriptedNode([slow], policies=[policy(advanced={"shrink": {"stabilizationSeconds": 3600}})]).tick(12)
         world.policies = []
         world.tick(20)
         assert [action.reason for action in world.actions()] == [Reason.RELEASE_RESTORE]

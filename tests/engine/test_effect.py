@@ -138,7 +138,9 @@ class TestNobodyIsBlamed:
             assert not watch.see(size, size + 60).fruitless
 
 
-CALM = policy(spare="Reclaim", shrink={"stabilizationSeconds": 5}, monitoring={"maximumIntervalSeconds": 5})
+CALM = policy(
+    spare="Reclaim", advanced={"shrink": {"stabilizationSeconds": 5}, "monitoring": {"maximumIntervalSeconds": 5}}
+)
 
 
 def pinned(**guest):

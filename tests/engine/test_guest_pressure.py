@@ -16,7 +16,7 @@ from controller.engine.tuning import Tuning
 NOW = 1000.0
 TUNING = Tuning()
 INVENTORY = ScriptedNode(
-    [ScriptedGuest("guest", demand=700, actual=1000)], [policy(shrink={"stabilizationSeconds": 120})]
+    [ScriptedGuest("guest", demand=700, actual=1000)], [policy(advanced={"shrink": {"stabilizationSeconds": 120}})]
 ).inventory
 
 
@@ -128,7 +128,7 @@ def test_a_guest_that_has_to_swap_much_out_is_robbed(rate, robbed):
 )
 def test_single_pages_read_back_from_swap_move_nothing(every_s, seconds, spare):
     guests = [ScriptedGuest(f"g{number}", 1000, 1600, maximum=4096) for number in range(3)]
-    chosen = policy(budget={"maximum": "5088Mi"}, spare=spare, shrink={"stabilizationSeconds": 3600})
+    chosen = policy(budget={"maximum": "5088Mi"}, spare=spare, advanced={"shrink": {"stabilizationSeconds": 3600}})
     world = ScriptedNode(guests, policies=[chosen]).tick(60)
     before = len(world.actions())
     for second in range(seconds):
@@ -140,7 +140,7 @@ def test_single_pages_read_back_from_swap_move_nothing(every_s, seconds, spare):
 
 def test_windows_that_reads_files_with_plenty_usable_moves_nothing():
     world = ScriptedNode(
-        [ScriptedGuest("windows", 1000, 1600)], policies=[policy(shrink={"stabilizationSeconds": 3600})]
+        [ScriptedGuest("windows", 1000, 1600)], policies=[policy(advanced={"shrink": {"stabilizationSeconds": 3600}})]
     ).tick(60)
     for second in range(60):
         world.guests["windows"].statistics = {"swap_in": 50e6 * second}
@@ -150,7 +150,7 @@ def test_windows_that_reads_files_with_plenty_usable_moves_nothing():
 
 @pytest.mark.parametrize("seconds", [150, pytest.param(600, marks=pytest.mark.slow)])
 def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free(seconds):
-    chosen = policy(budget={"maximum": "3000Mi"}, shrink={"stabilizationSeconds": 3600})
+    chosen = policy(budget={"maximum": "3000Mi"}, advanced={"shrink": {"stabilizationSeconds": 3600}})
     needy, other = ScriptedGuest("needy", 1490, 1500, maximum=4096), ScriptedGuest("other", 1450, 1490)
     world = ScriptedNode([needy, other], policies=[chosen]).tick(30)
     needy.demand = 2500
@@ -175,13 +175,13 @@ def test_a_guest_that_falls_silent_in_need_grows_when_memory_comes_free(seconds)
 def test_a_guest_in_need_is_grown_on_its_last_word_when_it_tells_nothing_more_but_not_when_it_tells_nonsense(
     told, grows
 ):
-    needy, patient = ScriptedGuest("needy", 1490, 1500), {"stabilizationSeconds": 3600}
-    world = ScriptedNode([needy], policies=[policy(budget={"maximum": "1510Mi"}, shrink=patient)]).tick(5)
+    needy, patient = ScriptedGuest("needy", 1490, 1500), {"shrink": {"stabilizationSeconds": 3600}}
+    world = ScriptedNode([needy], policies=[policy(budget={"maximum": "1510Mi"}, advanced=patient)]).tick(5)
     needy.demand = 2500
     world.tick(2)
     needy.statistics = told
     world.tick(3)
-    world.policies = [policy(shrink=patient)]
+    world.policies = [policy(advanced=patient)]
     world.step()
     world.tick(5)
     assert [action.reason for action in world.actions()] == [Reason.PRESSURE_GROW] * grows

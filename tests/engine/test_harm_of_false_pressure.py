@@ -47,7 +47,7 @@ class TestPagesReadBack:
     @pytest.mark.slow
     def test_every_second_do_not_pump_a_small_guest_up_and_down(self):
         guest = ScriptedGuest("cold", demand=290, actual=512, maximum=1536, page_every=1)
-        world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": 120})]).tick(WARM_UP)
+        world = ScriptedNode([guest], [policy(advanced={"shrink": {"stabilizationSeconds": 120}})]).tick(WARM_UP)
         assert len(moves_after(world, 1200)) <= 2
 
     @pytest.mark.parametrize("seconds", [200, pytest.param(540, marks=pytest.mark.slow)])
@@ -228,7 +228,7 @@ class TestABalloonThatItsGuestDeflates:
     )
     def test_is_not_pumped_up_and_down(self, window, seconds):
         guest = ScriptedGuest("tmpfs", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
-        world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": window})]).tick(WARM_UP)
+        world = ScriptedNode([guest], [policy(advanced={"shrink": {"stabilizationSeconds": window}})]).tick(WARM_UP)
         assert len(moves_after(world, seconds)) <= seconds / 75
 
     @pytest.mark.parametrize("autodeflate", [False, True])
@@ -248,14 +248,14 @@ class TestABalloonThatItsGuestDeflates:
 
     def test_keeps_all_it_has_for_a_while(self):
         guest = ScriptedGuest("tmpfs", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
-        world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": 60})])
+        world = ScriptedNode([guest], [policy(advanced={"shrink": {"stabilizationSeconds": 60}})])
         world.tick(70)
         assert [move.reason for move in world.moves()] == [Reason.FORECAST_SHRINK, Reason.PRESSURE_GROW]
         assert moves_after(world, 50) == []
 
     def test_is_believed_again_when_it_tells_of_its_need(self):
         guest = ScriptedGuest("grows", demand=290, actual=1024, maximum=1536, autodeflate=True, deflates_to=600)
-        world = ScriptedNode([guest], [policy(shrink={"stabilizationSeconds": 60})]).tick(70)
+        world = ScriptedNode([guest], [policy(advanced={"shrink": {"stabilizationSeconds": 60}})]).tick(70)
         guest.demand = 2000
         world.tick(5)
         assert not world.state.pressure.deflated.any()

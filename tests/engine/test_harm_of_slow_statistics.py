@@ -28,7 +28,7 @@ def test_memory_is_not_taken_on_a_report_that_was_old_when_it_was_found(period):
 def test_memory_is_taken_on_no_report_that_is_old(period, since, second):
     """Whoever is asked for memory is looked at right away; what that look finds was sent seconds ago."""
     donor, grower = ScriptedGuest("donor", 500, 1600, period=period), ScriptedGuest("grower", 600, 900)
-    patient = {"shrink": {"stabilizationSeconds": 3600}, "monitoring": {"maximumIntervalSeconds": 60}}
+    patient = {"advanced": {"shrink": {"stabilizationSeconds": 3600}, "monitoring": {"maximumIntervalSeconds": 60}}}
     world = ScriptedNode([donor, grower], [policy(budget={"maximum": "2600Mi"}, **patient)]).tick(since + 2 * second)
     before, grower.demand = len(world.moves("donor")), 1300
     while len(world.moves("donor")) == before:

@@ -90,7 +90,7 @@ class TestHarmOfLending:
         assert len(world.moves()) - before <= len(guests)
 
     def test_is_no_reason_for_what_a_guest_gets_while_the_host_is_under_pressure(self):
-        sharing = policy(spare="Share", threshold={"percent": 15})
+        sharing = policy(spare="Share", advanced={"threshold": {"percent": 15}})
         world = ScriptedNode([ScriptedGuest("ramp", 1000, 1300, maximum=8192)], [sharing], host_mib=8192)
         world.pressure = True
         world.tick(10)

@@ -44,7 +44,7 @@ def build(drawn, **spec):
     chosen = policy(
         spare=drawn["spare"],
         headroom={"percent": drawn["headroom"]},
-        shrink={"stabilizationSeconds": drawn["stabilization"]},
+        advanced={"shrink": {"stabilizationSeconds": drawn["stabilization"]}},
         budget={"maximum": f"{budget}Mi"},
         **spec,
     )

@@ -7,7 +7,7 @@ from scripted_node import MIB, ScriptedGuest, node, policy
 from controller.engine.reasons import Reason
 from controller.engine.step import due
 
-PATIENT = policy(monitoring={"maximumIntervalSeconds": 60}, shrink={"stabilizationSeconds": 600})
+PATIENT = policy(advanced={"monitoring": {"maximumIntervalSeconds": 60}, "shrink": {"stabilizationSeconds": 600}})
 
 
 def test_a_calm_guest_is_looked_at_ever_more_rarely():
@@ -23,7 +23,7 @@ def test_a_guest_whose_memory_others_took_is_calm_but_watched(seconds):
     world = node(
         ScriptedGuest("donor", 100, 2000, maximum=8192),
         ScriptedGuest("busy", 900, 1000),
-        policies=[policy(spare="Share", monitoring={"maximumIntervalSeconds": 60})],
+        policies=[policy(spare="Share", advanced={"monitoring": {"maximumIntervalSeconds": 60}})],
         host_mib=3200,
     ).tick(seconds)
     for demand in (1400, 1900, 2300):
@@ -113,8 +113,10 @@ def test_looks_that_fall_due_together_are_one():
 def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move(seconds):
     """Moves fade within the window of the policy."""
     forgetful = policy(
-        monitoring={"maximumIntervalSeconds": 60},
-        stability={"windowSeconds": 30, "maximumReallocations": 1},
+        advanced={
+            "monitoring": {"maximumIntervalSeconds": 60},
+            "stability": {"windowSeconds": 30, "maximumReallocations": 1},
+        },
     )
     world = node(ScriptedGuest("guest", 500, 2000), policies=[forgetful])
     for second in range(200):
@@ -127,10 +129,10 @@ def test_a_guest_that_moved_often_is_stable_again_a_while_after_the_last_move(se
 
 
 def test_a_guest_is_looked_at_soon_when_policies_change():
-    world = node(ScriptedGuest("calm", 500, 600), policies=[policy(monitoring={"maximumIntervalSeconds": 60})]).tick(
-        600
-    )
-    world.policies = [policy(monitoring={"maximumIntervalSeconds": 50})]
+    world = node(
+        ScriptedGuest("calm", 500, 600), policies=[policy(advanced={"monitoring": {"maximumIntervalSeconds": 60}})]
+    ).tick(600)
+    world.policies = [policy(advanced={"monitoring": {"maximumIntervalSeconds": 50}})]
     changed = world.now
     assert changed - world.looks[-2][0] > 3
     world.step()
@@ -141,7 +143,7 @@ def test_a_guest_is_looked_at_soon_when_policies_change():
 @pytest.mark.parametrize("mode", ["Enforce", "Observe"])
 def test_a_guest_that_is_to_give_memory_is_looked_at_at_once_where_its_word_is_old(mode):
     whole = {"spare": "Share", "budget": {"reserve": "0", "reservePercent": 0}}
-    seldom = policy(mode=mode, monitoring={"maximumIntervalSeconds": 60}, **whole)
+    seldom = policy(mode=mode, advanced={"monitoring": {"maximumIntervalSeconds": 60}}, **whole)
     guests = ScriptedGuest("idle", 200, 3000, maximum=3000), ScriptedGuest("needy", 500, 1000)
     world = node(*guests, policies=[seldom], host_mib=4000).tick(60)
     world.guests["needy"].demand = 995

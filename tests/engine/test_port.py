@@ -51,7 +51,9 @@ def test_as_many_points_are_kept_as_the_policy_asks_for_that_asks_for_most():
         "long": {"type": "OLS", "ols": {"decisionPoints": 20}},
         "short": {"type": "OLS", "ols": {"decisionPoints": 5}},
     }
-    policies = [policy(name, model=model, domainSelector={"names": [name]}) for name, model in models.items()]
+    policies = [
+        policy(name, advanced={"model": model}, domainSelector={"names": [name]}) for name, model in models.items()
+    ]
     world = node(*(ScriptedGuest(name, 200, 2000) for name in models), policies=policies).tick(30)
     assert world.state.history.count.tolist() == [20, 20]
 

@@ -21,7 +21,7 @@ def calm() -> ScriptedNode:
         ScriptedGuest("small", 100, 2000),
         ScriptedGuest("pinned", 900, 1000, obstacle=Reason.LOCKED_MEMORY),
     ]
-    patient = default_policy(monitoring={"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 600})
+    patient = default_policy(advanced={"monitoring": {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 600}})
     return node(*guests, policies=[patient], host_mib=8192).tick(1200)
 
 

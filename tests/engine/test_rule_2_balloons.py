@@ -177,7 +177,7 @@ class TestSizesFromOutside:
 
     def test_late_news_of_an_earlier_move_is_no_outside_change(self):
         late = ScriptedGuest("late", 500, 4000, moves_at=100)
-        world = node(late, policies=[policy(shrink={"stabilizationSeconds": 20})])
+        world = node(late, policies=[policy(advanced={"shrink": {"stabilizationSeconds": 20}})])
         to_the_first_order(world)
         world.tick(4)
         late.demand = late.actual

@@ -14,7 +14,7 @@ class TestPromises:
         world = node(
             ScriptedGuest("donor", 200, 1000, moves_at=100),
             ScriptedGuest("grower", 200, 1000),
-            policies=[policy(budget={"maximum": "2000Mi"}, shrink={"stabilizationSeconds": 3600})],
+            policies=[policy(budget={"maximum": "2000Mi"}, advanced={"shrink": {"stabilizationSeconds": 3600}})],
         ).tick(5)
         for demand in range(200, 1300, 50):
             world.guests["grower"].demand = demand
@@ -63,7 +63,7 @@ class TestPromises:
 
 class TestBudgetWithoutOwnUse:
     def test_what_guests_are_given_between_looks_is_not_taken_for_the_hosts_own_use(self):
-        settings = {"policies": [policy(monitoring={"maximumIntervalSeconds": 60})], "host_mib": 8192}
+        settings = {"policies": [policy(advanced={"monitoring": {"maximumIntervalSeconds": 60}})], "host_mib": 8192}
         world = node(ScriptedGuest("calm", 500, 1000), ScriptedGuest("waking", 500, 1000), **settings).tick(60)
         budgets = {world.shown()["budget"]}
         for demand in (1500, 3000, 400, 2500):
@@ -119,7 +119,7 @@ class TestBudgetWithoutOwnUse:
 
 class TestHostPressure:
     def test_nothing_is_lent_while_the_host_is_under_pressure_and_for_a_minute_after_it(self):
-        sharing = policy(spare="Share", monitoring={"maximumIntervalSeconds": 60})
+        sharing = policy(spare="Share", advanced={"monitoring": {"maximumIntervalSeconds": 60}})
         world = node(
             ScriptedGuest("a", 500, 3000), ScriptedGuest("b", 500, 3000), policies=[sharing], host_mib=8192
         ).tick(30)
@@ -138,7 +138,9 @@ class TestHostPressure:
 
     def test_host_pressure_takes_nothing_on_an_old_sample_and_asks_a_guest_once(self):
         def sharing(budget: str) -> MemoryPolicy:
-            patient = {"monitoring": {"maximumIntervalSeconds": 60}, "shrink": {"stabilizationSeconds": 120}}
+            patient = {
+                "advanced": {"monitoring": {"maximumIntervalSeconds": 60}, "shrink": {"stabilizationSeconds": 120}}
+            }
             return policy(spare="Share", budget={"maximum": budget}, **patient)
 
         world = node(ScriptedGuest("a", 500, 1000), ScriptedGuest("b", 500, 1000), policies=[sharing("2000Mi")]).tick(

@@ -72,7 +72,7 @@ class TestInNeed:
 
     def test_a_guest_that_reports_seldom_is_in_need_until_it_reports_anew(self):
         needy, donor = ScriptedGuest("needy", 900, 1000), ScriptedGuest("donor", 300, 2000, moves_at=100)
-        sharing = policy(budget={"maximum": "3000Mi"}, shrink={"stabilizationSeconds": 3600})
+        sharing = policy(budget={"maximum": "3000Mi"}, advanced={"shrink": {"stabilizationSeconds": 3600}})
         world = node(needy, donor, policies=[sharing]).tick(10)
         needy.demand = 2000
         world.tick()
@@ -89,8 +89,9 @@ class TestInNeed:
             ScriptedGuest("needy", 900, 1000, maximum=8192),
             ScriptedGuest("donor", 300, 6000, maximum=8192, moves_at=200),
         )
-        quiet = {"shrink": {"stabilizationSeconds": 3600}, "budget": {"maximum": "7000Mi"}, "mode": mode}
-        world = node(needy, donor, policies=[policy(monitoring={"minimumIntervalSeconds": 10}, **quiet)]).tick(50)
+        quiet = {"shrink": {"stabilizationSeconds": 3600}, "monitoring": {"minimumIntervalSeconds": 10}}
+        chosen = policy(mode=mode, budget={"maximum": "7000Mi"}, advanced=quiet)
+        world = node(needy, donor, policies=[chosen]).tick(50)
         needy.demand = 1020
         while not world.domain("needy")["pressure"] and not world.actions("needy"):
             world.tick()
@@ -109,7 +110,7 @@ class TestInNeed:
 
     def test_a_shrink_of_one_that_runs_short_ends_where_it_is_when_no_memory_is_free(self):
         """Else the balloon would take the first page the guest lets go, and then be stuck in one that is well."""
-        chosen = policy(budget={"maximum": "6000Mi"}, shrink={"stabilizationSeconds": 0})
+        chosen = policy(budget={"maximum": "6000Mi"}, advanced={"shrink": {"stabilizationSeconds": 0}})
         world = node(
             ScriptedGuest("slow", 500, 4000, moves_at=50), ScriptedGuest("full", 1950, 2000), policies=[chosen]
         )
@@ -141,7 +142,7 @@ class TestInNeed:
         assert slow.actual * MIB >= halt.target
 
     def test_a_slow_donor_is_not_waited_for_while_another_has_memory_to_give(self):
-        held = policy("held", budget={"maximum": "7000Mi"}, shrink={"stabilizationSeconds": 3600})
+        held = policy("held", budget={"maximum": "7000Mi"}, advanced={"shrink": {"stabilizationSeconds": 3600}})
         quick = policy("quick", budget={"maximum": "7000Mi"}, domainSelector={"names": ["slow"]}, priority=1)
         slow, idle = ScriptedGuest("slow", 300, 3000, moves_at=2), ScriptedGuest("idle", 300, 3000)
         hungry = ScriptedGuest("hungry", 600, 1000, maximum=2048)
@@ -156,7 +157,7 @@ class TestInNeed:
         world = node(
             ScriptedGuest("idle", 200, 1800),
             ScriptedGuest("starving", 600, 400),
-            policies=[policy(shrink={"stabilizationSeconds": 3600})],
+            policies=[policy(advanced={"shrink": {"stabilizationSeconds": 3600}})],
             host_mib=3000,
         )
         world.host_use_mib = 500
@@ -169,7 +170,9 @@ class TestInNeed:
 class TestAhead:
     @pytest.mark.parametrize("seconds", [250, pytest.param(600, marks=pytest.mark.slow)])
     def test_a_slow_ramp_is_grown_ahead_of_pressure_although_the_threshold_is_as_large_as_the_headroom(self, seconds):
-        world = node(ScriptedGuest("ramp", 500, 1000), policies=[policy(threshold={"percent": 10})]).tick(60)
+        world = node(ScriptedGuest("ramp", 500, 1000), policies=[policy(advanced={"threshold": {"percent": 10}})]).tick(
+            60
+        )
         settled = len(world.actions())
         for _ in range(seconds):
             world.guests["ramp"].demand += 0.5
@@ -180,7 +183,7 @@ class TestAhead:
         assert len(grows) <= 8
 
     def test_a_guest_keeps_its_headroom_where_no_lent_memory_stands_in(self):
-        sharing = policy(spare="Share", threshold={"percent": 15})
+        sharing = policy(spare="Share", advanced={"threshold": {"percent": 15}})
         world = node(ScriptedGuest("ramp", 1000, 1300, maximum=8192), policies=[sharing], host_mib=8192)
         world.pressure = True
         world.tick(10)
@@ -193,7 +196,7 @@ class TestAhead:
 
 class TestStabilisation:
     def test_a_shrink_waits_for_the_stabilisation_window(self):
-        slow = policy(shrink={"stabilizationSeconds": 60})
+        slow = policy(advanced={"shrink": {"stabilizationSeconds": 60}})
         world = node(ScriptedGuest("guest", 1000, 1200), policies=[slow]).tick(5)
         world.guests["guest"].demand = 300
         world.tick(50)
@@ -213,7 +216,7 @@ class TestStabilisation:
     @pytest.mark.parametrize("away", [{"frozen": True}, {"run_state": RunState.PAUSED}])
     def test_a_shrink_after_a_long_gap_waits_for_the_whole_window_again(self, away):
         guest = ScriptedGuest("guest", 3000, 3600)
-        world = node(guest, policies=[policy(shrink={"stabilizationSeconds": 60})]).tick(190)
+        world = node(guest, policies=[policy(advanced={"shrink": {"stabilizationSeconds": 60}})]).tick(190)
         before = len(world.actions())
         for name, value in away.items():
             setattr(guest, name, value)

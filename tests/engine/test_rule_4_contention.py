@@ -12,7 +12,7 @@ def test_idle_memory_goes_first_and_used_memory_never():
         ScriptedGuest("idle", 100, 900),
         ScriptedGuest("busy", 800, 900),
         ScriptedGuest("growing", 800, 900),
-        policies=[policy(budget={"maximum": "2700Mi"}, shrink={"stabilizationSeconds": 3600})],
+        policies=[policy(budget={"maximum": "2700Mi"}, advanced={"shrink": {"stabilizationSeconds": 3600}})],
     ).tick(5)
     world.guests["growing"].demand = 1500
     world.tick(20)
@@ -23,7 +23,7 @@ def test_idle_memory_goes_first_and_used_memory_never():
 
 def test_guests_that_swing_by_turns_keep_room_for_their_peaks():
     """Who is low for a moment is not robbed for forecasts beyond any peak: it is back at its own in seconds."""
-    tight = policy(budget={"maximum": "4300Mi"}, shrink={"stabilizationSeconds": 60})
+    tight = policy(budget={"maximum": "4300Mi"}, advanced={"shrink": {"stabilizationSeconds": 60}})
     world = node(ScriptedGuest("even", 1500, 2000), ScriptedGuest("odd", 1500, 2000), policies=[tight]).tick(5)
     for second in range(240):
         low, high = ("even", "odd") if second // 2 % 2 else ("odd", "even")
@@ -34,7 +34,7 @@ def test_guests_that_swing_by_turns_keep_room_for_their_peaks():
 
 
 def test_a_guest_that_is_merely_close_to_its_limit_does_not_take_what_others_come_back_to():
-    tight = policy(budget={"maximum": "4100Mi"}, shrink={"stabilizationSeconds": 60})
+    tight = policy(budget={"maximum": "4100Mi"}, advanced={"shrink": {"stabilizationSeconds": 60}})
     world = node(ScriptedGuest("close", 1300, 1500), ScriptedGuest("swings", 2400, 2500), policies=[tight]).tick(20)
     for second in range(60):
         world.guests["swings"].demand = 1200 if second // 2 % 2 else 2400
@@ -45,7 +45,7 @@ def test_a_guest_that_is_merely_close_to_its_limit_does_not_take_what_others_com
 
 
 def test_a_guest_with_nothing_left_takes_what_others_come_back_to():
-    tight = policy(budget={"maximum": "4100Mi"}, shrink={"stabilizationSeconds": 0})
+    tight = policy(budget={"maximum": "4100Mi"}, advanced={"shrink": {"stabilizationSeconds": 0}})
     world = node(ScriptedGuest("lost", 1400, 1500), ScriptedGuest("swings", 2400, 2500), policies=[tight]).tick(20)
     world.guests["swings"].demand, world.guests["lost"].demand = 1200, 2600
     world.tick(15)

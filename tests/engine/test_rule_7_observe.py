@@ -115,7 +115,7 @@ def test_what_is_made_of_a_guest_that_is_observed_says_nothing_of_one_that_is_ch
 
 
 def test_a_guest_is_looked_at_soon_after_a_proposal_as_after_a_change():
-    seldom = {"monitoring": {"maximumIntervalSeconds": 60}, "shrink": {"stabilizationSeconds": 60}}
+    seldom = {"advanced": {"monitoring": {"maximumIntervalSeconds": 60}, "shrink": {"stabilizationSeconds": 60}}}
     world = node(ScriptedGuest("idle", 200, 4000), policies=[policy(mode="Observe", **seldom)])
     while not world.proposals():
         world.tick()

@@ -10,7 +10,9 @@ from controller.engine.reasons import Reason
 
 class TestStart:
     def test_a_guest_seen_for_the_first_time_does_not_shrink_before_its_third_sample(self):
-        world = node(ScriptedGuest("guest", 200, 4000), policies=[policy(shrink={"stabilizationSeconds": 0})]).tick(2)
+        world = node(
+            ScriptedGuest("guest", 200, 4000), policies=[policy(advanced={"shrink": {"stabilizationSeconds": 0}})]
+        ).tick(2)
         assert world.actions() == []
         assert world.reason("guest") is Reason.WARMING_UP
         world.tick(2)
@@ -18,7 +20,7 @@ class TestStart:
 
     def test_a_changed_policy_does_not_forget_what_was_learned(self):
         world = node(ScriptedGuest("guest", 200, 4000)).tick(30)
-        world.policies, world.guests["guest"].demand = [policy(shrink={"stabilizationSeconds": 60})], 50
+        world.policies, world.guests["guest"].demand = [policy(advanced={"shrink": {"stabilizationSeconds": 60}})], 50
         world.tick(2)
         assert world.reason("guest") is Reason.STABILIZING
 
@@ -77,7 +79,7 @@ class TestRelease:
         assert [action.reason for action in world.actions()] == [Reason.RELEASE_RESTORE, Reason.HANDED_OVER]
 
     def test_a_released_domain_without_fresh_statistics_gives_nothing_to_others(self):
-        spare = {"spare": "Share", "monitoring": {"maximumIntervalSeconds": 60}}
+        spare = {"spare": "Share", "advanced": {"monitoring": {"maximumIntervalSeconds": 60}}}
         policies = [policy(name, domainSelector={"names": [name]}, **spare) for name in ("mine", "other")]
         mine, other = ScriptedGuest("mine", 500, 3000, definition=1024), ScriptedGuest("other", 500, 600)
         world = node(mine, other, policies=policies, host_mib=6000).tick(60)

@@ -46,7 +46,7 @@ def test_looks_and_balloon_events_of_virtio_mem_tell_the_same_size():
 
 @pytest.mark.parametrize("seconds", [100, pytest.param(300, marks=pytest.mark.slow)])
 def test_virtio_mem_that_is_plugged_in_while_the_guest_runs_counts_at_once(seconds):
-    each_second = default_policy(monitoring={"maximumIntervalSeconds": 1})
+    each_second = default_policy(advanced={"monitoring": {"maximumIntervalSeconds": 1}})
     world = ScriptedNode(
         [ScriptedGuest("g", 100, 400, maximum=512), ScriptedGuest("other", 100, 400)], [each_second], 8192
     ).tick(60)
@@ -77,7 +77,7 @@ def test_a_guest_with_more_than_its_maximum_has_memory_that_nobody_told_of(of):
 
 def test_a_size_that_does_not_fit_for_a_moment_is_no_such_memory():
     guest = ScriptedGuest("g", 100, 512, maximum=512)
-    world = node(guest, policies=[policy(monitoring={"maximumIntervalSeconds": 1})]).tick(10)
+    world = node(guest, policies=[policy(advanced={"monitoring": {"maximumIntervalSeconds": 1}})]).tick(10)
     guest.statistics = {"available": 700 * MIB}
     assert world.tick().reason("g") is Reason.MOVING
     assert world.tick().reason("g") is Reason.MEMORY_DEVICES

@@ -22,7 +22,7 @@ from controller.observe.statusstore import SILENCE_S
 
 UNIT = Path(__file__).parents[2] / "manifests/systemd/ballast.service"
 
-CALM = "{monitoring: {minimumIntervalSeconds: 5, maximumIntervalSeconds: 5}}"
+CALM = "{advanced: {monitoring: {minimumIntervalSeconds: 5, maximumIntervalSeconds: 5}}}"
 ENFORCE = "{mode: Enforce, spare: Reclaim}"
 
 
@@ -189,14 +189,14 @@ def test_a_ballast_started_to_observe_releases_nothing_of_an_earlier_run():
 
 
 def test_statistics_are_asked_for_where_ballast_may_act_at_the_shortest_interval():
-    harness = LoopHarness("{mode: Enforce, monitoring: {minimumIntervalSeconds: 3}}")
+    harness = LoopHarness("{mode: Enforce, advanced: {monitoring: {minimumIntervalSeconds: 3}}}")
     harness.host.add("a")
     harness.turn()
     assert harness.host.ensured == {"a": 3}
 
 
 def test_a_guest_that_may_be_looked_at_every_second_is_asked_for_statistics_as_often():
-    harness = LoopHarness("{mode: Enforce, monitoring: {minimumIntervalSeconds: 1}}")
+    harness = LoopHarness("{mode: Enforce, advanced: {monitoring: {minimumIntervalSeconds: 1}}}")
     harness.host.add("a")
     harness.turn()
     assert harness.host.ensured == {"a": 1}
@@ -325,7 +325,7 @@ def test_an_order_without_an_answer_is_no_refusal():
 
 def held_up(demand: int) -> LoopHarness:
     """A site whose order for `a`, of 1024 MiB, waits for its turn: a shrink where little is demanded, else a grow."""
-    harness = LoopHarness("{mode: Enforce, spare: Reclaim, shrink: {stabilizationSeconds: 0}}")
+    harness = LoopHarness("{mode: Enforce, spare: Reclaim, advanced: {shrink: {stabilizationSeconds: 0}}}")
     harness.host.add("a", actual=1024, demand=demand)
     harness.host.late = {"a"}
     for _ in range(60):

@@ -19,8 +19,8 @@ from controller.observe.explain import NAMED, NEAR, TOGETHER_S, Scene, explanati
 from controller.observe.timeseries import POINTS, STEP_S, TimeSeries
 
 FACTS = (DomainFacts("a", "a", "a", 1, 2048 * MIB, 2048 * MIB),)
-CLOSE = "{mode: Enforce, spare: Reclaim, threshold: {percent: 1, quantity: 8Mi}}"
-ENFORCE = "{mode: Enforce, spare: Reclaim, threshold: {percent: 0}, shrink: {stabilizationSeconds: 0}}"
+CLOSE = "{mode: Enforce, spare: Reclaim, advanced: {threshold: {percent: 1, quantity: 8Mi}}}"
+ENFORCE = "{mode: Enforce, spare: Reclaim, advanced: {threshold: {percent: 0}, shrink: {stabilizationSeconds: 0}}}"
 
 
 def kept(harness: LoopHarness, key: str):
@@ -494,7 +494,7 @@ def test_of_a_halt_and_an_order_that_follows_it_at_once_the_order_is_told():
     ("seed", "rounds"), [(0, 40), *(pytest.param(each, 100, marks=pytest.mark.slow) for each in (0, 1))]
 )
 def test_nothing_is_told_twice_of_one_moment_nor_more_than_the_maximum(mode, seed, rounds):
-    harness = LoopHarness(f"{{mode: {mode}, spare: Reclaim, shrink: {{stabilizationSeconds: 0}}}}")
+    harness = LoopHarness(f"{{mode: {mode}, spare: Reclaim, advanced: {{shrink: {{stabilizationSeconds: 0}}}}}}")
     chance = np.random.default_rng(seed)
     names = [harness.host.add(name, actual=int(chance.integers(300, 2000))) for name in "abc"]
     for _ in range(rounds):
@@ -619,7 +619,8 @@ def test_a_thousand_domains_with_full_memories_cost_a_few_mebibytes():
 SIZE = re.compile(r"(-?\d+(?:\.\d+)?) MiB")
 SPECS = (
     "{mode: MODE, budget: {maximum: 4Gi}}",
-    "{mode: MODE, spare: Reclaim, threshold: {percent: 1, quantity: 8Mi}, shrink: {stabilizationSeconds: 0}}",
+    "{mode: MODE, spare: Reclaim, advanced: {threshold: {quantity: 8Mi, percent: 1}, "
+    "shrink: {stabilizationSeconds: 0}}}",
     "{mode: MODE, limits: {minimum: 900Mi, maximum: 1Gi}, budget: {maximum: 4Gi}}",
 )
 

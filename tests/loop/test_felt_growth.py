@@ -6,7 +6,9 @@ from fake_loop import MIB, LoopHarness
 
 from controller.host.senses import Feelings
 
-CALM = "{mode: Enforce, spare: Reclaim, monitoring: {minimumIntervalSeconds: 60, maximumIntervalSeconds: 60}}"
+CALM = (
+    "{mode: Enforce, spare: Reclaim, advanced: {monitoring: {minimumIntervalSeconds: 60, maximumIntervalSeconds: 60}}}"
+)
 
 
 @pytest.fixture

@@ -10,9 +10,11 @@ QUICK_POLICY: dict[str, Any] = {
         "mode": "Enforce",
         "limits": {"minimum": "96Mi", "minimumPercent": 1},
         "headroom": {"quantity": "12Mi"},
-        "threshold": {"percent": 1, "quantity": "4Mi"},
-        "shrink": {"stabilizationSeconds": 3},
+        "advanced": {
+            "threshold": {"percent": 1, "quantity": "4Mi"},
+            "shrink": {"stabilizationSeconds": 3},
+            "monitoring": {"maximumIntervalSeconds": 1},
+        },
         "spare": "Reclaim",
-        "monitoring": {"maximumIntervalSeconds": 1},
     },
 }

@@ -30,15 +30,14 @@ def policy(**spec: Any) -> dict[str, Any]:
         "mode": "Enforce",
         "limits": {"minimum": "96Mi", "minimumPercent": 1},
         "headroom": {"quantity": "48Mi"},
-        "shrink": {"stabilizationSeconds": 3},
         "spare": "Reclaim",
-        "monitoring": {"maximumIntervalSeconds": 1},
     }
+    advanced = {"shrink": {"stabilizationSeconds": 3}, "monitoring": {"maximumIntervalSeconds": 1}}
     return {
         "apiVersion": "ballast.dev/v1alpha1",
         "kind": "MemoryPolicy",
         "metadata": {"name": "test"},
-        "spec": quick | spec,
+        "spec": quick | spec | {"advanced": advanced | spec.get("advanced", {})},
     }
 
 
@@ -143,7 +142,7 @@ def test_two_guests_swap_memory_under_a_budget_too_small_for_both(start_guests, 
 def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(start_guests, control):
     (guest,) = start_guests(GuestSpec("stiff", maximum=256))
     guest.clutter(100_000)
-    controlled = control(headroom={"quantity": "12Mi"}, threshold={"percent": 1, "quantity": "4Mi"})
+    controlled = control(headroom={"quantity": "12Mi"}, advanced={"threshold": {"percent": 1, "quantity": "4Mi"}})
     controlled.wait_reason(guest, "Stuck")
     then = controlled.domain(guest)
     until(lambda: controlled.domain(guest)["looks"] >= then["looks"] + 5, PATIENCE_S, "looked at again")
@@ -220,7 +219,7 @@ def test_a_killed_ballast_leaves_guests_as_they_are_and_its_successor_goes_on(st
 def test_a_panicked_guest_with_frozen_statistics_is_not_shrunk(start_guests, control):
     (guest,) = start_guests(GuestSpec("panicked", maximum=384))
     guest.use(200)
-    controlled = control(shrink={"stabilizationSeconds": 3600})
+    controlled = control(advanced={"shrink": {"stabilizationSeconds": 3600}})
     until(lambda: controlled.domain(guest)["demand"] is not None, PATIENCE_S, "its demand known")
     guest.panic()
     told = guest.statistics()["last_update"]

@@ -5,7 +5,7 @@ import pytest
 from made_traces import trace
 
 from controller.api.policy import MemoryPolicy
-from controller.replay.ballast import ReplayedBallast, enforced, with_model
+from controller.replay.ballast import ReplayedBallast, enforced, with_fixed_looks, with_model
 from controller.replay.controllers import UnknownControllerError, make, names
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
@@ -58,7 +58,7 @@ def test_autodeflate_is_pressure_that_ballast_hears_of():
 
 
 def test_intervals_are_never_shorter_than_the_statistics_period():
-    monitoring = enforced(policy(), 300.0).spec.monitoring
+    monitoring = enforced(policy(), 300.0).spec.advanced.monitoring
 
     assert (monitoring.minimum_interval_seconds, monitoring.maximum_interval_seconds) == (300, 300)
 
@@ -77,8 +77,8 @@ def test_a_recorders_jitter_leaves_looks_and_what_they_see_as_they_are():
 
 
 def test_longer_intervals_of_the_policy_stay():
-    given = policy(monitoring={"minimumIntervalSeconds": 5, "maximumIntervalSeconds": 900})
-    monitoring = enforced(given, 2.0).spec.monitoring
+    given = policy(advanced={"monitoring": {"minimumIntervalSeconds": 5, "maximumIntervalSeconds": 900}})
+    monitoring = enforced(given, 2.0).spec.advanced.monitoring
 
     assert (monitoring.minimum_interval_seconds, monitoring.maximum_interval_seconds) == (5, 900)
 
@@ -125,8 +125,16 @@ def test_every_name_makes_a_controller():
     assert all(make(name, policy()) for name in names())
 
 
-def test_a_model_may_be_named_in_place_of_the_policys():
-    assert with_model(policy(), "OLS").spec.model.type == "OLS"
+def test_a_model_may_be_named_in_place_of_the_policys_and_all_else_stays():
+    given, rest = {"type": "Ridge", "upperPercentile": 80}, {"threshold": {"percent": 3}}
+    named = with_model(policy(weight=5, advanced={"model": given, **rest}), "OLS")
+    assert named == policy(weight=5, advanced={"model": given | {"type": "OLS"}, **rest})
+
+
+def test_fixed_looks_are_at_the_shortest_interval_and_all_else_stays():
+    given, rest = {"minimumIntervalSeconds": 5}, {"threshold": {"percent": 3}}
+    fixed = with_fixed_looks(policy(weight=5, advanced={"monitoring": given, **rest}))
+    assert fixed == policy(weight=5, advanced={"monitoring": given | {"maximumIntervalSeconds": 5}, **rest})
 
 
 @pytest.mark.parametrize("name", ["xen", "ballast:", "ballast:magic", "mom:ols"])

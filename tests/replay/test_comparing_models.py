@@ -16,7 +16,7 @@ EVERY_MINUTE = MemoryPolicy.model_validate(
         "apiVersion": "ballast.dev/v1alpha1",
         "kind": "MemoryPolicy",
         "metadata": {"name": "every-minute"},
-        "spec": {"monitoring": {"minimumIntervalSeconds": 60, "maximumIntervalSeconds": 60}},
+        "spec": {"advanced": {"monitoring": {"minimumIntervalSeconds": 60, "maximumIntervalSeconds": 60}}},
     }
 )
 
@@ -128,7 +128,7 @@ def test_a_trace_too_short_is_refused_with_a_remedy() -> None:
 def test_a_long_trace_of_domains_that_all_ran_briefly_is_refused_for_their_sake() -> None:
     refusal = (
         r"its domains ran for 250 s at most, too short for a forecast; give one with a domain that ran for more than "
-        r"360 s, or a shorter monitoring.maximumIntervalSeconds"
+        r"360 s, or a shorter advanced.monitoring.maximumIntervalSeconds"
     )
     with pytest.raises(CompareError, match=refusal):
         compare(lasting(*((first, first + 255) for first in range(0, 1000, 237))), DEFAULTS, ("OLS",))

@@ -12,7 +12,7 @@ from controller.replay.controllers import FELT, REPORTING, guests_report, make
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
 
-CALM = {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 60}
+CALM = {"monitoring": {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 60}}
 
 
 def policy(**spec):
@@ -21,7 +21,7 @@ def policy(**spec):
             "apiVersion": "ballast.dev/v1alpha1",
             "kind": "MemoryPolicy",
             "metadata": {"name": "felt"},
-            "spec": {"budget": {"reserve": 0, "reservePercent": 0}, "spare": "Reclaim", "monitoring": CALM} | spec,
+            "spec": {"budget": {"reserve": 0, "reservePercent": 0}, "spare": "Reclaim", "advanced": CALM} | spec,
         }
     )
 

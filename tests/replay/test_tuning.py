@@ -182,14 +182,18 @@ class TestOptions:
         assert all(current(one.policy, one.changes) == one.changes for one in found)
 
     def test_a_coarse_trace_says_nothing_about_looks_every_few_seconds(self) -> None:
-        assert not [one for one in options(policy(), Resolution(300.0, 7200.0)) if one.field.startswith("monitoring.")]
+        assert not [
+            one for one in options(policy(), Resolution(300.0, 7200.0)) if one.field.startswith("advanced.monitoring.")
+        ]
 
     def test_looks_between_samples_are_not_proposed(self) -> None:
         """A replay stretches the longest interval with the shortest: a new one says both, and means what it did."""
         tried = [
-            one.changes for one in options(policy(), Resolution(2.5, 7200.0)) if one.field.startswith("monitoring.")
+            one.changes
+            for one in options(policy(), Resolution(2.5, 7200.0))
+            if one.field.startswith("advanced.monitoring.")
         ]
-        shortest, longest = "monitoring.minimumIntervalSeconds", "monitoring.maximumIntervalSeconds"
+        shortest, longest = "advanced.monitoring.minimumIntervalSeconds", "advanced.monitoring.maximumIntervalSeconds"
         assert tried == [
             {shortest: 5},
             {shortest: 10},
@@ -200,8 +204,12 @@ class TestOptions:
 
     def test_a_recorders_jitter_rules_out_no_interval(self) -> None:
         evaluator = PolicyEvaluator(split(source(900, 10.005, a=flat), None).chosen_on, False, Pool(1), TuneProgress())
-        tried = [one.changes for one in options(policy(), evaluator.resolution) if one.field.startswith("monitoring.")]
-        shortest, longest = "monitoring.minimumIntervalSeconds", "monitoring.maximumIntervalSeconds"
+        tried = [
+            one.changes
+            for one in options(policy(), evaluator.resolution)
+            if one.field.startswith("advanced.monitoring.")
+        ]
+        shortest, longest = "advanced.monitoring.minimumIntervalSeconds", "advanced.monitoring.maximumIntervalSeconds"
         assert tried == [
             {shortest: 10},
             {longest: 15, shortest: 10},
@@ -210,8 +218,12 @@ class TestOptions:
         ]
 
     def test_a_window_that_does_not_fit_into_a_piece_is_not_tried(self) -> None:
-        tried = [one.changes for one in options(policy(), Resolution(1.0, 2400.0)) if one.field.startswith("shrink.")]
-        assert tried == [{"shrink.stabilizationSeconds": 30}, {"shrink.stabilizationSeconds": 600}]
+        tried = [
+            one.changes
+            for one in options(policy(), Resolution(1.0, 2400.0))
+            if one.field.startswith("advanced.shrink.")
+        ]
+        assert tried == [{"advanced.shrink.stabilizationSeconds": 30}, {"advanced.shrink.stabilizationSeconds": 600}]
 
     def test_what_other_fields_rule_out_is_not_tried(self) -> None:
         capped = policy("{limits: {maximumPercent: 15}}")
@@ -236,7 +248,7 @@ class TestOptions:
         (plain,) = load(EVERYTHING.replace(", lasso: {penaltyPercent: 7}", ""), "policy.yaml").policies
         for one in options(start, FINE):
             back = changed(one.policy, current(start, one.changes))
-            assert back == (plain if one.field == "model.type" else start)
+            assert back == (plain if one.field == "advanced.model.type" else start)
         assert {one.field for one in options(start, FINE)} == set(GRID)
 
 
@@ -250,10 +262,11 @@ spec:
   domainSelector: {names: [d*], uuids: [00000000-0000-0000-0000-000000000000], matchLabels: {e: f}}
   limits: {minimum: 100M, maximum: 3Gi, maximumPercent: 90}
   budget: {reserve: 100000000, maximum: 1Ti}
-  monitoring: {minimumIntervalSeconds: 3, maximumIntervalSeconds: 30}
-  model: {type: Lasso, upperPercentile: 97, lasso: {penaltyPercent: 7}}
-  threshold: {quantity: 1500Ki}
   headroom: {quantity: 0}
+  advanced:
+    monitoring: {minimumIntervalSeconds: 3, maximumIntervalSeconds: 30}
+    model: {type: Lasso, upperPercentile: 97, lasso: {penaltyPercent: 7}}
+    threshold: {quantity: 1500Ki}
 """
 
 
@@ -282,24 +295,24 @@ class TestSearch:
 
     def test_gains_are_joined(self) -> None:
         def harm(one: MemoryPolicy) -> float:
-            far = abs(one.spec.headroom.percent - 30) / 100 + abs(one.spec.threshold.percent - 5) / 100
+            far = abs(one.spec.headroom.percent - 30) / 100 + abs(one.spec.advanced.threshold.percent - 5) / 100
             return 0.01 * (1 + far + 0.5 * (one.spec.spare == "Share"))
 
         assert found(harm) == {"spare": "Reclaim", "headroom.percent": 30}
 
     def test_changes_that_harm_each_other_are_not_joined(self) -> None:
         def harm(one: MemoryPolicy) -> float:
-            wide, keen = one.spec.headroom.percent == 20, one.spec.threshold.percent == 5
+            wide, keen = one.spec.headroom.percent == 20, one.spec.advanced.threshold.percent == 5
             return 0.02 if wide and keen else 0.005 if wide else 0.007 if keen else 0.01
 
         assert found(harm) == {"headroom.percent": 20}
 
     def test_a_second_round_finds_what_gains_only_after_the_first(self) -> None:
         def harm(one: MemoryPolicy) -> float:
-            lent, keen = one.spec.spare == "Share", one.spec.threshold.percent == 5
+            lent, keen = one.spec.spare == "Share", one.spec.advanced.threshold.percent == 5
             return 0.01 if lent else 0.002 if keen else 0.005
 
-        assert found(harm) == {"spare": "Reclaim", "threshold.percent": 5}
+        assert found(harm) == {"spare": "Reclaim", "advanced.threshold.percent": 5}
 
     def test_nothing_gains_nothing_changes(self) -> None:
         assert found(lambda _: 0.01) == {}
@@ -377,7 +390,7 @@ class TestTuning:
 
     def test_what_serves_the_guests_better_is_found_and_holds(self) -> None:
         made = source(360, 60.0, a=self.jumps(1), b=self.jumps(2))
-        start = policy("{spare: Reclaim, shrink: {stabilizationSeconds: 60}}")
+        start = policy("{spare: Reclaim, advanced: {shrink: {stabilizationSeconds: 60}}}")
         watcher = TuneProgress()
         one = tune(start, [split(made, 8192.0)], autodeflate=False, pool=Pool(), watcher=watcher)
         assert one.changes == {"headroom.percent": 60}

@@ -16,7 +16,7 @@ from controller.api.policy import Spec
 
 SPEC = Spec.model_json_schema()
 BLOCKS = {to_camel(name): block.kind for name, block in policy.BLOCKS.items()}
-"""Which type each block of `spec.model` belongs to."""
+"""Which type each block of `spec.advanced.model` belongs to."""
 
 ODD = 0.004
 """Chance that a place holds something of another kind: so small that about half of all policies are valid, and most of
@@ -138,7 +138,10 @@ class _Chance:
         """An object with some of its fields; now and then with one that does not exist."""
         if self._odd():
             return self._one(ANYTHING)
-        names = [name for name in schema["properties"] if self._chance(0.35) or name in schema.get("required", [])]
+        chances = dict.fromkeys(schema["properties"], 0.35) | dict.fromkeys(schema.get("required", []), 1.0)
+        if schema is SPEC:
+            chances["advanced"] = 0.9  # parts of it are as likely as those of the spec
+        names = [name for name, chance in chances.items() if self._chance(chance)]
         part = {name: self._field(name, schema["properties"][name]) for name in names}
         if schema is SPEC["$defs"]["ForecastModel"] and self._chance(0.97):
             own = part.get("type", "WLS")

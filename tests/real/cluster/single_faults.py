@@ -34,9 +34,9 @@ EXPRESSIONS = [
     )
 ]
 ORDERS = [
-    ("limits", "minimum", "maximum", ("1Gi", "1024Mi", "1073741825", 2**30 - 1, "0", "4Ei", "1.5Gi", "1G")),
-    ("limits", "minimumPercent", "maximumPercent", (0, 1, 5, 6, 99, 100)),
-    ("monitoring", "minimumIntervalSeconds", "maximumIntervalSeconds", (1, 59, 60, 61, 3600)),
+    (("limits",), "minimum", "maximum", ("1Gi", "1024Mi", "1073741825", 2**30 - 1, "0", "4Ei", "1.5Gi", "1G")),
+    (("limits",), "minimumPercent", "maximumPercent", (0, 1, 5, 6, 99, 100)),
+    (("advanced", "monitoring"), "minimumIntervalSeconds", "maximumIntervalSeconds", (1, 59, 60, 61, 3600)),
 ]
 """Part, minimum, maximum, and values that are tried as each of them, also where the other has its default."""
 
@@ -62,11 +62,11 @@ def single_faults() -> Iterator[dict[str, Any]]:
         yield _policy(path, value)
     for part, minimum, maximum, values in ORDERS:
         for low, high in product((*values, None), repeat=2):
-            yield _policy((part,), {minimum: low, maximum: high})
+            yield _policy(part, {minimum: low, maximum: high})
     for mode, selecting in product(("Observe", "Enforce"), SELECTING):
         yield _policy((), {"mode": mode, **selecting})
     for kind, (name, value) in product((None, *BLOCKS.values()), product(BLOCKS, (None, {}, {"decisionPoints": 3}))):
-        yield _policy(("model",), {"type": kind, name: value})
+        yield _policy(("advanced", "model"), {"type": kind, name: value})
     for fraction in FRACTIONS:
         yield _policy(("headroom", "quantity"), fraction)
 

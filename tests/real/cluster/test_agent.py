@@ -461,7 +461,9 @@ def test_a_stuck_balloon_is_an_event_of_the_node(cluster, start):
         guest.wait_ready()
         guest.clutter(100_000)
         cluster.apply(
-            "quick", **QUICK | {"headroom": {"quantity": "12Mi"}, "threshold": {"percent": 1, "quantity": "4Mi"}}
+            "quick",
+            **installation.quick(threshold={"percent": 1, "quantity": "4Mi"})
+            | {"mode": "Enforce", "headroom": {"quantity": "12Mi"}},
         )
         start(uri=libvirtd.uri)
         told = ("get", "events", "--field-selector", f"involvedObject.name={NODE},reason=Stuck")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from installation import PATIENCE_S, QUICK, Installation, rests_below
+from installation import PATIENCE_S, QUICK, Installation, quick, rests_below
 from kustomized import kustomization
 
 from lab.daemons import until
@@ -88,7 +88,7 @@ def test_guests_follow_a_policy_that_is_applied_changed_and_deleted(site):
     (domain,) = site.state()["domains"]
     assert (domain["policy"], domain["mode"], site.guest.actual()) == ("all", "Observe", FULL_MIB)
 
-    site.apply("all", mode="Enforce", threshold={"quantity": "512Mi"}, **QUICK)
+    site.apply("all", mode="Enforce", **quick(threshold={"quantity": "512Mi"}))
     site.look_again(6)
     until(lambda: site.state()["domains"][0]["reason"] == "WithinThreshold", PATIENCE_S, "left as it is")
     assert site.guest.actual() == FULL_MIB
@@ -96,9 +96,9 @@ def test_guests_follow_a_policy_that_is_applied_changed_and_deleted(site):
     site.apply("all", mode="Enforce", **QUICK)
     site.guest.wait_until(shrunk, PATIENCE_S, "shrunk")
 
-    site.apply("all", mode="Enforce", model={"type": "LastValue"}, **QUICK)
+    site.apply("all", mode="Enforce", **quick(model={"type": "LastValue"}))
     columns = site.kubectl("get", "mpol", "all", "--no-headers").split()
-    assert columns[:7] == ["all", "Enforce", "LastValue", "1", "1", columns[5], "True"]
+    assert columns[:6] == ["all", "Enforce", "1", "1", columns[4], "True"]
     name, *sizes, domains, _reported, _age = site.kubectl("get", "nms", "--no-headers").split()
     assert (name, len(sizes), domains) == ("lab", 6, "1")
 

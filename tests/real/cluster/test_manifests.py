@@ -55,15 +55,15 @@ class TestKinds:
 
     def test_kubectl_shows_what_a_policy_does(self, policies):
         policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
-        assert row(policies, "mpol") == ["everything", "Observe", "WLS", "2", "12", "9/12", "True"]
-        assert columns(policies, "mpol") == ["NAME", "MODE", "MODEL", "NODES", "DOMAINS", "STABLE", "READY", "AGE"]
+        assert row(policies, "mpol") == ["everything", "Observe", "2", "12", "9/12", "True"]
+        assert columns(policies, "mpol") == ["NAME", "MODE", "NODES", "DOMAINS", "STABLE", "READY", "AGE"]
 
     def test_kubectl_shows_more_when_asked(self, policies):
         policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
-        assert columns(policies, "mpol", "-o", "wide")[7:] == [
+        assert columns(policies, "mpol", "-o", "wide")[6:] == [
             *("REALLOCATIONS", "SHORTFALL", "LOOKS SAVED", "ENFORCING", "OVERRIDDEN", "LAST CHANGE", "AGE")
         ]
-        assert row(policies, "mpol", "-o", "wide")[7:12] == ["40", "64Mi", "8000", "1/2", "3"]
+        assert row(policies, "mpol", "-o", "wide")[6:11] == ["40", "64Mi", "8000", "1/2", "3"]
 
     def test_kubectl_shows_what_a_node_reports(self, contract):
         contract.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(STATE))
@@ -178,8 +178,8 @@ class TestPolicies:
                 "spec.limits.maximumPercent: 4 is less than minimumPercent, which is 5; raise maximumPercent or lower",
             ),
             (
-                {"monitoring": {"minimumIntervalSeconds": 90}},
-                "spec.monitoring.maximumIntervalSeconds: 60 is less than minimumIntervalSeconds, which is 90; raise",
+                {"advanced": {"monitoring": {"minimumIntervalSeconds": 90}}},
+                "spec.advanced.monitoring.maximumIntervalSeconds: 60 is less than minimumIntervalSeconds, which is 90;",
             ),
             (
                 {"headroom": {"quantity": "512MB"}},
@@ -210,8 +210,8 @@ class TestPolicies:
                 "spec.selectors: an empty selector, or none, would select everything for Enforce; give each entries,",
             ),
             (
-                {"model": {"type": "OLS", "ridge": {}}},
-                "spec.model.ridge: only counts with type Ridge, but type is OLS; remove it, or set type: Ridge",
+                {"advanced": {"model": {"type": "OLS", "ridge": {}}}},
+                "spec.advanced.model.ridge: only counts with type Ridge, but type is OLS; remove it, or set type: R",
             ),
         ],
     )

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from random_policies import random_policies
 from single_faults import single_faults
 
-from controller.api.policy import MemoryPolicy
+from controller.api.policy import Advanced, MemoryPolicy
 from controller.api.quantity import format_quantity, parse_quantity
 
 POLICIES = int(os.environ.get("BALLAST_CONTRACT_POLICIES", "2000"))
@@ -26,12 +26,8 @@ SHOWN = 5
 """Disagreements that a failure lists."""
 REFUSALS = (400, 422)
 """Statuses of a policy that is not well-formed, and of one that is not valid."""
-QUANTITIES = {
-    "threshold": ("quantity",),
-    "headroom": ("quantity",),
-    "limits": ("minimum", "maximum"),
-    "budget": ("reserve", "maximum"),
-}
+QUANTITIES = {"headroom": ("quantity",), "limits": ("minimum", "maximum"), "budget": ("reserve", "maximum")}
+"""And `advanced.threshold.quantity`."""
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +38,20 @@ def client(contract) -> Iterator[ApiClient]:
 
 
 def read(policy: dict[str, Any]) -> dict[str, Any] | None:
-    """The spec with every default, as the model has it; None when it refuses the policy."""
+    """The spec with every default, as the model has it; None when it refuses the policy.
+
+    Of `advanced` what the policy has of it: the API server stores no more.
+    """
     try:
         spec = MemoryPolicy.model_validate(policy).spec
     except ValidationError:
         return None
-    return compact(spec.model_dump(mode="json", by_alias=True, exclude_none=True))
+    unwritten = {"advanced": Advanced.model_fields.keys() - spec.advanced.model_fields_set}
+    return compact(spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=unwritten))
 
 
 def compact(spec: dict[str, Any]) -> dict[str, Any]:
-    """Without selectors, lists and maps that are empty: the model has them where the API server stores none."""
+    """Without what is empty: the model has it where the API server stores none."""
     filled = {name: compact(value) if isinstance(value, dict) else value for name, value in spec.items()}
     filled |= {name: [*map(compact, value)] for name, value in spec.items() if name == "matchExpressions"}
     return {name: value for name, value in filled.items() if value not in ({}, [])}
@@ -63,9 +63,10 @@ def stored(answer: Answer) -> dict[str, Any] | None:
     if answer.status != 201:
         return None
     spec: dict[str, Any] = answer.body["spec"]
-    for part, fields in QUANTITIES.items():
-        for field in spec[part].keys() & set(fields):
-            spec[part][field] = format_quantity(parse_quantity(spec[part][field]))
+    threshold = spec.get("advanced", {}).get("threshold", {})
+    for part, fields in [(threshold, ("quantity",)), *((spec[name], fields) for name, fields in QUANTITIES.items())]:
+        for field in part.keys() & set(fields):
+            part[field] = format_quantity(parse_quantity(part[field]))
     return compact(spec)
 
 
@@ -84,13 +85,20 @@ def test_one_thing_out_of_the_ordinary_is_taken_or_refused_alike(client):
 
 
 OF_LABELS = "matchLabels or matchExpressions"
+TOP = "as `kubectl explain mpol.spec` names it (tuning is under advanced)"
 
 
 @pytest.mark.parametrize(
     ("spec", "where", "known"),
     [
-        ({"domainSelecter": {"names": ["db"]}}, "", "as `kubectl explain mpol.spec` names it"),
-        ({"domainSelector": None}, "", "as `kubectl explain mpol.spec` names it"),
+        ({"domainSelecter": {"names": ["db"]}}, "", TOP),
+        ({"domainSelector": None}, "", TOP),
+        ({"threshold": {"percent": 5}}, "", TOP),
+        (
+            {"advanced": {"treshold": {"percent": 5}}},
+            ".advanced",
+            "to model, threshold, shrink, monitoring or stability",
+        ),
         ({"nodeSelector": {"disktype": "ssd"}}, ".nodeSelector", f"to names, {OF_LABELS}"),
         (
             {"nodeSelector": {"names": ["a"], "matchLabel": {"disktype": "ssd"}}},
@@ -121,7 +129,7 @@ OF_LABELS = "matchLabels or matchExpressions"
     ],
 )
 @pytest.mark.parametrize("validation", ["Ignore", "Strict"])
-def test_a_misspelt_selector_or_null_is_refused_whatever_the_client_asks_for_and_the_right_names_are_told(
+def test_a_misspelt_field_or_null_selector_is_refused_whatever_the_client_asks_for_and_the_right_names_are_told(
     client, spec, where, known, validation
 ):
     policy = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "a"}, "spec": spec}
@@ -131,12 +139,11 @@ def test_a_misspelt_selector_or_null_is_refused_whatever_the_client_asks_for_and
     assert answer.status == 422
 
 
-def test_an_empty_spec_is_stored_without_selectors_and_parameters_of_models(client):
+def test_an_empty_spec_is_stored_without_selectors_and_what_is_advanced(client):
     policy = {"apiVersion": "ballast.dev/v1alpha1", "kind": "MemoryPolicy", "metadata": {"name": "a"}}
     spec = client.ask("POST", f"{DRY_RUN}Strict", policy).body["spec"]
-    assert spec.keys() & {"nodeSelector", "domainSelector", "selectors"} == set()
-    assert spec["model"] == {"type": "WLS", "upperPercentile": 95}
-    assert len(json.dumps(spec)) < 600
+    assert spec.keys() & {"nodeSelector", "domainSelector", "selectors", "advanced"} == set()
+    assert len(json.dumps(spec)) < 300
 
 
 def test_thousands_of_policies_are_taken_or_refused_alike_and_get_the_same_defaults(client):

@@ -8,7 +8,7 @@ from signal import SIGCONT, SIGSTOP
 
 import libvirt
 import pytest
-from installation import PATIENCE_S
+from installation import PATIENCE_S, quick
 from virtualization import MIB, InstalledNearKubevirt
 
 from controller.host.errorhints import explain_freeze
@@ -48,7 +48,7 @@ class VirtualMachines:
         self.site.enforce(
             budget={"maximum": f"{budget}Mi"},
             headroom={"quantity": f"{HEADROOM_MIB}Mi"},
-            threshold={"percent": 1, "quantity": f"{THRESHOLD_MIB}Mi"},
+            advanced=quick(threshold={"percent": 1, "quantity": f"{THRESHOLD_MIB}Mi"})["advanced"],
         )
 
     def sizes(self) -> list[int]:
