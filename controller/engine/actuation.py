@@ -88,8 +88,7 @@ def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Flo
     beyond = lacking > known.bounds.threshold
     worth = saving >= known.tuning.move_price * known.mean_demand
     asks = must | (beyond & (worth | plan.returns))
-    far = beyond & (base < known.tuning.far * plan.size) & ~(plan.returns | asks)
-    return np.where(asks, lacking, 0.0), np.where(far, lacking, 0.0)
+    return np.where(asks, lacking, 0.0), np.where(beyond & ~asks, lacking, 0.0)
 
 
 def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bools, Bools, Floats]:

@@ -130,10 +130,6 @@ class Tuning:
     """Part of the budget that is not spread but kept for whoever is next in need, and collected on top when memory is
     taken from others: the next in need need not wait, and donors are not asked for a little every time."""
 
-    # Actuation.
-    far: float = 0.5
-    """Part of its plan with less than which a domain gets memory that is left over, before it is known to need it."""
-
     # Polling.
     interval_growth: float = 1.25
     """Factor by which an interval grows from look to look at most, so that no look is further ahead than a quarter of
@@ -155,5 +151,5 @@ class Tuning:
     # Prices, in seconds of the mean demand of the node's domains.
     move_price: float = 0.3
     """What a move has to save of expected shortfall."""
-    look_price: float = 0.001
+    look_price: float = 0.0007
     """What a look has to save."""

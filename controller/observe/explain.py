@@ -200,10 +200,10 @@ def _grown(seen: Figures, lacks: float) -> Iterator[str]:
     yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
     if seen.saving >= seen.price:
         yield f"{_risk(seen)}: enough for a move."
-    elif seen.allocation < TUNING.far * seen.planned:
-        yield "It has less than half of its share, and memory is left over."
+    elif seen.planned > seen.wanted + MIB:
+        yield "Memory is left over."
     else:
-        yield "As it gives back what it does not want, it gets what it wants at once, whatever that costs."
+        yield "It gets what it wants at once, whatever that saves."
 
 
 def _left(seen: Figures, lacks: float) -> Iterator[str]:

@@ -55,11 +55,11 @@ def same(*sizes: float) -> Any:
 # Growing for the plan's sake.
 
 
-@pytest.mark.parametrize(("saving", "to"), [(31.9, NAN), (32.0, 300)])
-def test_a_domain_grows_once_what_that_saves_has_come_to_the_price(saving: float, to: float) -> None:
-    """A quarter of a second of its demand of 128 MiB."""
-    of = node(200, demand=128, tuning=replace(SIMPLE, move_price=0.25))
-    assert goes(of, plan(of, 300), saving=saving * MIB) == same(to)
+@pytest.mark.parametrize(("saving", "to"), [(31.9, NAN), (32.0, 400)])
+def test_others_give_once_what_that_saves_has_come_to_the_price(saving: float, to: float) -> None:
+    """A quarter of a second of the mean demand of 128 MiB."""
+    of = node(200, 500, free=0, demand=128, tuning=replace(SIMPLE, move_price=0.25))
+    assert goes(of, plan(of, 300, 300), saving=saving * MIB) == same(NAN, to)
 
 
 @pytest.mark.parametrize(("threshold", "to"), [(99, 300), (100, NAN)])
@@ -137,12 +137,12 @@ def test_a_guest_in_need_grows_by_what_keeps_one_of_its_size_out_of_reclaim(
     assert goes(of, plan(of, 200 + lacking)) == same(to)
 
 
-# Far below the plan.
+# What is left over.
 
 
-@pytest.mark.parametrize(("size", "to"), [(149, 300), (150, NAN)])
-def test_a_domain_with_less_than_half_its_plan_gets_what_is_left_over(size: float, to: float) -> None:
-    of = node(size)
+@pytest.mark.parametrize(("threshold", "to"), [(99, 300), (100, NAN)])
+def test_a_domain_gets_what_is_left_over_whatever_that_saves(threshold: float, to: float) -> None:
+    of = node(200, settings={"threshold": threshold * MIB})
     assert goes(of, plan(of, 300), saving=0.0) == same(to)
 
 

@@ -112,15 +112,15 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
             {"saving": 0.0, "planned": 1100.0 * MIB},
             [
                 "It lacks 600 MiB of that, more than the threshold of 50 MiB.",
-                "It has less than half of its share, and memory is left over.",
+                "Memory is left over.",
             ],
         ),
         (
             Reason.FORECAST_GROW,
-            {"saving": 0.0, "planned": 1000.0 * MIB},
+            {"saving": 0.0, "wanted": 1000.0 * MIB, "planned": 1000.0 * MIB},
             [
                 "It lacks 500 MiB of that, more than the threshold of 50 MiB.",
-                "As it gives back what it does not want, it gets what it wants at once, whatever that costs.",
+                "It gets what it wants at once, whatever that saves.",
             ],
         ),
         (

@@ -98,7 +98,7 @@ def test_guests_follow_a_policy_that_is_applied_changed_and_deleted(site):
 
     site.apply("all", mode="Enforce", **quick(model={"type": "LastValue"}))
     columns = site.kubectl("get", "mpol", "all", "--no-headers").split()
-    assert columns[:6] == ["all", "Enforce", "1", "1", columns[4], "True"]
+    assert columns[:7] == ["all", "Enforce", "0", "1", "1", columns[5], "True"]
     name, *sizes, domains, _reported, _age = site.kubectl("get", "nms", "--no-headers").split()
     assert (name, len(sizes), domains) == ("lab", 6, "1")
 

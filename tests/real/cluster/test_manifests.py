@@ -55,15 +55,17 @@ class TestKinds:
 
     def test_kubectl_shows_what_a_policy_does(self, policies):
         policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
-        assert row(policies, "mpol") == ["everything", "Observe", "2", "12", "9/12", "True"]
-        assert columns(policies, "mpol") == ["NAME", "MODE", "NODES", "DOMAINS", "STABLE", "READY", "AGE"]
+        assert row(policies, "mpol") == ["everything", "Observe", "0", "2", "12", "9/12", "True"]
+        assert columns(policies, "mpol") == [
+            *("NAME", "MODE", "PRIORITY", "NODES", "DOMAINS", "STABLE", "READY", "DEGRADED", "AGE")
+        ]
 
     def test_kubectl_shows_more_when_asked(self, policies):
         policies.kubectl("apply", "-f", "-", input=json.dumps(policy("everything")))
-        assert columns(policies, "mpol", "-o", "wide")[6:] == [
-            *("REALLOCATIONS", "SHORTFALL", "LOOKS SAVED", "ENFORCING", "OVERRIDDEN", "LAST CHANGE", "AGE")
+        assert columns(policies, "mpol", "-o", "wide")[8:] == [
+            *("REALLOCATIONS", "SHORTFALL", "LOOKS-SAVED", "ENFORCING", "OVERRIDDEN", "LAST-CHANGE", "AGE")
         ]
-        assert row(policies, "mpol", "-o", "wide")[6:11] == ["40", "64Mi", "8000", "1/2", "3"]
+        assert row(policies, "mpol", "-o", "wide")[7:12] == ["40", "64Mi", "8000", "1/2", "3"]
 
     def test_kubectl_shows_what_a_node_reports(self, contract):
         contract.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(STATE))

@@ -211,7 +211,7 @@ def test_a_policy_becomes_ready_and_kubectl_can_wait_for_it(cluster, start):
     ]
     assert len(json.dumps(status, separators=(",", ":"))) <= STATUS_BYTES
     columns = cluster.plane.kubectl("get", "mpol", "all", "--no-headers").split()
-    assert columns[:7] == ["all", "Observe", "WLS", "2", "8", "8/8", "True"]
+    assert columns[:8] == ["all", "Observe", "0", "2", "8", "8/8", "True", "False"]
 
 
 def test_a_changed_policy_is_ready_again_when_every_node_follows(cluster, start):
