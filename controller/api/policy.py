@@ -278,9 +278,9 @@ class WLSParameters(ModelParameters):
     """Weighted least squares: a line that weighs recent samples more."""
 
     kind = "WLS"
-    half_life_seconds: Annotated[
-        int, Field(ge=1, le=86400, description="Age at which a sample has half of its weight; at least three looks.")
-    ] = 60
+    half_life_looks: Annotated[
+        int, Field(ge=1, le=32, description="Looks after which a sample has half of its weight in a line.")
+    ] = 1
 
 
 class OLSParameters(ModelParameters):

@@ -90,8 +90,8 @@ def test_a_problem_has_all_its_parts() -> None:
             "spec.stabilizationSeconds: '60': unknown field; did you mean spec.advanced.shrink.stabilizationSeconds?",
         ),
         (
-            "advanced: {halfLifeSeconds: 60}",
-            "spec.advanced.halfLifeSeconds: '60': unknown field; did you mean spec.advanced.model.wls.halfLifeSeconds?",
+            "advanced: {halfLifeLooks: 60}",
+            "spec.advanced.halfLifeLooks: '60': unknown field; did you mean spec.advanced.model.wls.halfLifeLooks?",
         ),
         ("limits: {percent: 5}", "spec.limits.percent: '5': unknown field; did you mean minimumPercent? known here:"),
         (

@@ -296,7 +296,7 @@ specs = some(
     release=st.sampled_from(["Restore", "Keep"]),
     advanced=some(
         model=st.one_of(
-            some(upperPercentile=st.integers(50, 99), wls=some(halfLifeSeconds=st.integers(1, 86400))),
+            some(upperPercentile=st.integers(50, 99), wls=some(halfLifeLooks=st.integers(1, 32))),
             st.just({"type": "OLS"}),
             st.builds(lambda percent: {"type": "Lasso", "lasso": {"penaltyPercent": percent}}, st.integers(0, 100)),
         ),

@@ -17,8 +17,8 @@ from controller.forecast.wls import WLS
     ("choice", "meant"),
     [
         (
-            {"type": "WLS", "wls": {"decisionPoints": 6, "halfLifeSeconds": 30}},
-            WLS(decision_points=6, half_life_seconds=30),
+            {"type": "WLS", "wls": {"decisionPoints": 6, "halfLifeLooks": 3}},
+            WLS(decision_points=6, half_life_looks=3),
         ),
         ({"type": "OLS", "ols": {"decisionPoints": 6}}, OLS(decision_points=6)),
         ({"type": "Ridge", "ridge": {"penaltyPoints": 2}}, Ridge(penalty_points=2)),
@@ -36,4 +36,4 @@ def test_parameters_that_are_not_given_are_those_of_a_policy_that_gives_none(kin
 
 
 def test_equal_parameters_make_equal_models_so_that_they_can_be_told_apart() -> None:
-    assert len({kind() for kind in KINDS.values()} | {WLS(), WLS(half_life_seconds=60.0)}) == len(KINDS)
+    assert len({kind() for kind in KINDS.values()} | {WLS(), WLS(half_life_looks=1.0)}) == len(KINDS)
