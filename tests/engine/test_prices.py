@@ -39,7 +39,7 @@ def test_a_look_costs_seven_ten_thousandths_of_a_second_of_the_mean_demand() -> 
 
 @pytest.mark.parametrize("mode", ["Enforce", "Observe"])
 def test_a_move_starts_the_regret_anew(mode: str) -> None:
-    guests = ScriptedGuest("guest", 500, 1000, maximum=7000), ScriptedGuest("other", 500, 7000, maximum=7000)
+    guests = ScriptedGuest("guest", 900, 1000, maximum=7000), ScriptedGuest("other", 500, 7000, maximum=7000)
     whole = default_policy(mode=mode, budget={"reserve": "0", "reservePercent": 0})
     world = node(*guests, policies=[whole], host_mib=8120)  # what is free is less than the pool: nothing is left over
     regret, last = [], np.nan
