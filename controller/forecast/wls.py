@@ -23,7 +23,7 @@ HANDICAP = 1.1
 """Errors of a mean count that much more than those of the last value, and those of a line, which has a slope besides,
 the square of it: of several candidates the best looks better than it is, and the last value needs no luck."""
 
-ERROR_HALF_LIFE = 4.0
+ERROR_HALF_LIFE = 3.0
 """Looks after which an error counts half: a jump widens the next few bounds, not the whole window's, and a trend is
 believed soon after it began."""
 
