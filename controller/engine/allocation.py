@@ -64,7 +64,9 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     wanted = np.fmax(np.minimum(np.fmax(known.foreseen, known.eased), bounds.top), demand)
     returns, top = _tops(known, np.fmax(wanted, searched))
     foot = np.fmax(demand, np.fmin(known.estimate.peak_minute / (1.0 - tuning.low), top))
-    foot = np.fmax(foot, np.fmin(searched, need + inventory.headroom_on(need)))
+    # Who is short for a third sample has got too little: it gets twice as much of what others only may need again.
+    headroom = inventory.headroom_on(need) * np.exp2((known.pressure.samples - 2).clip(0, tuning.most_doublings))
+    foot = np.fmax(foot, np.fmin(searched, need + headroom))
     if np.count_nonzero(known.balloon.release):
         given_back = np.minimum(np.fmax(need, inventory.definition), np.fmax(need, top))
         foot = np.where(known.balloon.release, given_back, foot)

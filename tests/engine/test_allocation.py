@@ -254,16 +254,19 @@ def test_nobody_keeps_for_a_past_demand_more_than_it_may_have() -> None:
     assert a_plan(100, 97, estimate={"peak_minute": 194 * MIB}, host=HOST_PRESSURE).size == pytest.approx(mib(100))
 
 
-def test_a_guest_in_need_has_headroom_with_what_others_needed_a_minute_ago() -> None:
+@pytest.mark.parametrize(("samples", "to"), [(1, 110), (2, 110), (3, 120), (4, 140), (9, 200)])
+def test_a_guest_in_need_has_headroom_with_what_others_needed_a_minute_ago_and_twice_as_much_if_that_did_not_do(
+    samples: int, to: float
+) -> None:
     of = known(
         mib(100, 300),
         mib(97, 97),
-        pressure=pressed(PressureLevel.LOW, PressureLevel.NONE),
-        estimate={"peak_minute": mib(97, 291)},
+        pressure=pressed(PressureLevel.LOW, PressureLevel.NONE, samples=[samples, 0]),
+        estimate={"peak_minute": mib(97, 291), "peak_hour": mib(200, 291)},
         settings={"headroom": 10 * MIB},
         budget=400 * MIB,
     )
-    assert planned(of).size == pytest.approx(mib(110, 290), abs=1)
+    assert planned(of).size == pytest.approx(mib(to, 400 - to), abs=1)
 
 
 def test_a_guest_in_need_keeps_what_is_on_its_way_to_it() -> None:
