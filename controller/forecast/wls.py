@@ -2,9 +2,9 @@
 
 Where demand has no trend, the weights of age are those that each domain's own past chooses: of the last value and of
 weighted means whose weights halve every few looks (weighted least squares of a constant: R. G. Brown, Smoothing,
-Forecasting and Prediction, 1963). They compete with a line under weights of age. Each is judged by the absolute errors it
-would have made within the window, every point forecast from those before it (A. P. Dawid's prequential principle, 1984).
-Absolute, because demand jumps: one jump must not outvote ten calm looks.
+Forecasting and Prediction, 1963). They compete with a line under weights of age. Each is judged by the absolute errors
+it would have made within the window, every point forecast from those before it (A. P. Dawid's prequential principle,
+1984). Absolute, because demand jumps: one jump must not outvote ten calm looks.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ class WLS:
         """Fit all domains: O(n * decision_points), without a loop over domains.
 
         The standard error of a constant is that of its past forecasts, whatever the horizon. As with the last value,
-        `sigma * sqrt(1 + 1 / 1)` must be that error: hence the root of 2.
+        `sigma * sqrt(1 + 1 / 1)` must be that error: hence the root of 2. The scatter about a line is
+        at least that of its own: few points, or those after a bend, lie closer to the line than it forecasts them.
         """
         newest_first = recent(points, self.decision_points)
         lags, changes = _filled(newest_first)
@@ -64,14 +65,16 @@ class WLS:
         rows = (changes[:, 1] * (changes[:, 2] - changes[:, 1]) > 0).nonzero()[0]  # the newest two changes agree
         if len(rows) == 0:
             return line
-        some, lags, changes = newest_first.of(rows), lags[rows], changes[rows]
-        own = _line_loss(lags, changes, self.half_life_looks)
+        some = newest_first.of(rows)
+        own, error = _line_errors(some, lags[rows], changes[rows], self.half_life_looks)
         kept = (own * HANDICAP * HANDICAP < loss[rows]).nonzero()[0]
         if len(kept):
             trends = some.of(kept)
             weights = np.exp2(-np.arange(changes.shape[1]) / self.half_life_looks) * trends.present
-            for mine, found in zip(line, regression(trends, moments(trends, weights)), strict=True):
-                mine[rows[kept]] = found
+            found = regression(trends, moments(trends, weights))
+            found = found._replace(sigma=np.maximum(found.sigma, error[kept] / np.sqrt(2.0)))
+            for mine, its in zip(line, found, strict=True):
+                mine[rows[kept]] = its
         return line
 
 
@@ -89,7 +92,7 @@ def _level(points: Recent, changes: Floats) -> tuple[Floats, Floats, Floats]:
     """The candidate with the least loss, all (n,) bytes: the present level above the newest value; the root mean square
     of the errors it would have made; and the weighted sum of their absolute values, handicap included.
     """
-    smoothers, counted = _smoothers(changes.shape[1])
+    smoothers, counted = _smoothers(changes.shape[1]), _counted(changes.shape[1])
     smoothed = smoothers @ changes.T
     means, errors = smoothed[:, 0], smoothed[:, 1:]
     losses = counted @ np.abs(errors)
@@ -99,31 +102,42 @@ def _level(points: Recent, changes: Floats) -> tuple[Floats, Floats, Floats]:
     return means[best], np.sqrt(ratio((counted @ (errors * errors))[best], weight)), losses[best]
 
 
-def _line_loss(lags: Floats, changes: Floats, half_life: float) -> Floats:
-    """(n,) the weighted sum of the absolute errors of each point's forecast by the line through those before it."""
-    older, counted = _older(lags.shape[1], half_life)
-    times, values = -lags.T, changes.T
-    weight = older.sum(axis=1)[:, None]
-    time, value = older @ times / weight, older @ values / weight
-    square = older @ (times * times) / weight - time * time
-    product = older @ (times * values) / weight - time * value
+def _line_errors(points: Recent, lags: Floats, changes: Floats, half_life: float) -> tuple[Floats, Floats]:
+    """Errors of the forecast of each point by the line through those before it, both (n,) bytes: the weighted sum of
+    their absolute values; and their root mean square, without the oldest, as one point makes no line.
+
+    Sums are about the oldest point, which counts for every line: so they lose few digits wherever the points are.
+    """
+    older, counted = _older(lags.shape[1], half_life), _counted(lags.shape[1])
+    times, values = lags[:, -1:] - lags, changes - changes[:, -1:]
+    time, value = times @ older, values @ older
+    square = (times * times) @ older - time * time
+    product = (times * values) @ older - time * value
     slope = np.divide(product, square, out=np.zeros_like(square), where=square > MIN_TIME_VARIANCE)
-    errors = values[:-1] - value - slope * (times[:-1] - time)
-    return np.asarray(counted @ np.abs(errors))
+    errors = values[:, :-1] - value - slope * (times[:, :-1] - time)
+    judged = counted[:-1] * points.present[:, 2:]
+    mean_square = np.vecdot(judged * errors[:, :-1], errors[:, :-1]) / np.add.reduce(judged, axis=1)
+    return np.abs(errors) @ counted, np.sqrt(mean_square)
 
 
 @lru_cache(maxsize=8)
-def _older(k: int, half_life: float) -> tuple[Floats, Floats]:
-    """(k - 1, k) weights of the points older than each but the oldest of k, the newest first; and weights of errors."""
-    looks = np.arange(k) - np.arange(1, k)[:, None]
-    return np.exp2(-looks / half_life) * (looks >= 0), np.exp2(-np.arange(k - 1) / ERROR_HALF_LIFE)
+def _counted(k: int) -> Floats:
+    """(k - 1,) weights of the errors of all points but the oldest of k, the newest first."""
+    return np.exp2(-np.arange(k - 1) / ERROR_HALF_LIFE)
 
 
 @lru_cache(maxsize=8)
-def _smoothers(k: int) -> tuple[Floats, Floats]:
+def _older(k: int, half_life: float) -> Floats:
+    """(k, k - 1): what makes of k values, the newest first, weighted means of those older than each but the oldest."""
+    looks = np.arange(k)[:, None] - np.arange(1, k)
+    weights = np.exp2(-np.abs(looks) / half_life) * (looks >= 0)
+    return np.asarray(weights / weights.sum(axis=0))
+
+
+@lru_cache(maxsize=8)
+def _smoothers(k: int) -> Floats:
     """(len(HALF_LIVES), k, k): what makes of k changes, the newest first, each candidate's weighted mean, and the
     errors of its forecasts of each but the oldest from the older ones. Both are sums of changes, whatever these are.
-    And the weights of these errors, (k - 1,).
     """
     made = []
     for looks in HALF_LIVES:
@@ -134,4 +148,4 @@ def _smoothers(k: int) -> tuple[Floats, Floats]:
             errors.insert(0, change - mean)
             mean = mean + gain * errors[0]
         made.append(np.array([mean, *errors]))
-    return np.array(made), np.exp2(-np.arange(k - 1) / ERROR_HALF_LIFE)
+    return np.array(made)
