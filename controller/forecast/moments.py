@@ -62,8 +62,8 @@ class Moments(NamedTuple):
     """Degrees of freedom of the scatter about the mean, in weights: n - 1 where all weigh 1."""
 
 
-def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """Quotient of two (n,) arrays, 0 where the denominator is not above 0."""
+def ratio(numerator: Floats | float, denominator: Floats) -> Floats:
+    """Quotient by an array, 0 where that is not above 0."""
     return numerator / np.where(denominator > 0, denominator, np.inf)
 
 

@@ -106,13 +106,15 @@ def _line_errors(points: Recent, lags: Floats, changes: Floats, half_life: float
     """Errors of the forecast of each point by the line through those before it, both (n,) bytes: the weighted sum of
     their absolute values; and their root mean square, without the oldest, as one point makes no line.
 
-    Sums are about the oldest point, which counts for every line: so they lose few digits wherever the points are.
+    Sums are about the oldest point. As it counts for every line, they lose few digits wherever the points are; and what
+    stands for points before it adds nothing.
     """
     older, counted = _older(lags.shape[1], half_life), _counted(lags.shape[1])
     times, values = lags[:, -1:] - lags, changes - changes[:, -1:]
-    time, value = times @ older, values @ older
-    square = (times * times) @ older - time * time
-    product = (times * values) @ older - time * value
+    share = ratio(1.0, points.present @ older)
+    time, value = times @ older * share, values @ older * share
+    square = (times * times) @ older * share - time * time
+    product = (times * values) @ older * share - time * value
     slope = np.divide(product, square, out=np.zeros_like(square), where=square > MIN_TIME_VARIANCE)
     errors = values[:, :-1] - value - slope * (times[:, :-1] - time)
     judged = counted[:-1] * points.present[:, 2:]
@@ -128,10 +130,9 @@ def _counted(k: int) -> Floats:
 
 @lru_cache(maxsize=8)
 def _older(k: int, half_life: float) -> Floats:
-    """(k, k - 1): what makes of k values, the newest first, weighted means of those older than each but the oldest."""
+    """(k, k - 1): what makes of k values, the newest first, weighted sums of those older than each but the oldest."""
     looks = np.arange(k)[:, None] - np.arange(1, k)
-    weights = np.exp2(-np.abs(looks) / half_life) * (looks >= 0)
-    return np.asarray(weights / weights.sum(axis=0))
+    return np.asarray(np.exp2(-np.abs(looks) / half_life) * (looks >= 0))
 
 
 @lru_cache(maxsize=8)

@@ -39,6 +39,18 @@ def noisy(seed: int, domains: int, columns: int = 12, slope: float = 0.0) -> Poi
     return Points(ages, values, np.ones((domains, columns), dtype=bool))
 
 
+def least_squares(ages: Floats, values: Floats, weights: Floats) -> Floats:
+    """(level, slope) by numpy, which knows nothing of weights: both sides are multiplied by their root."""
+    root = np.sqrt(weights)
+    design = np.column_stack([np.ones_like(ages), -ages])
+    return np.asarray(np.linalg.lstsq(design * root[:, None], values * root, rcond=None)[0])
+
+
+def halving(looks: int, half_life: float) -> Floats:
+    """Weights that halve every `half_life` looks, newest first."""
+    return np.asarray(0.5 ** (np.arange(looks) / half_life))
+
+
 def row_of(line: Line, row: int) -> dict[str, float]:
     """One domain's line as plain numbers."""
     return {field: float(getattr(line, field)[row]) for field in FIELDS}

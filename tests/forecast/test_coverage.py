@@ -20,11 +20,11 @@ DOMAINS = 20_000
 """The standard error of a share of 95 % is 0.15 % then."""
 
 
-def coverage(model: Model, columns: int, slope: float = 0.0) -> float:
-    """Share of domains whose next value, 30 seconds ahead, stays under the 95 % bound."""
+def coverage(model: Model, columns: int, slope: float = 0.0, ahead: float = 30.0) -> float:
+    """Share of domains whose next value, `ahead` seconds from now, stays under the 95 % bound."""
     data = noisy(7, DOMAINS, columns, slope)
-    ahead = 1024 * MIB + slope * 30 + np.random.default_rng(8).normal(0, 10 * MIB, DOMAINS)
-    return float(np.mean(ahead <= upper(model.fit(data), 30.0, 0.95)))
+    value = 1024 * MIB + slope * ahead + np.random.default_rng(8).normal(0, 10 * MIB, DOMAINS)
+    return float(np.mean(value <= upper(model.fit(data), ahead, 0.95)))
 
 
 @pytest.mark.parametrize("slope", [0.0, MIB])
@@ -37,10 +37,15 @@ def test_least_squares_keeps_nearly_its_promise_with_twelve_points(slope: float)
     assert coverage(OLS(), 12, slope) == pytest.approx(0.935, abs=0.005)
 
 
-@pytest.mark.parametrize("slope", [0.0, MIB])
-@pytest.mark.parametrize("half_life", [60.0, 600.0])
-def test_weights_cost_little_of_the_promise(half_life: float, slope: float) -> None:
-    assert 0.90 <= coverage(WLS(half_life_seconds=half_life), 12, slope) <= 0.96
+@pytest.mark.parametrize("slope", [0.0, MIB, 10 * MIB])
+@pytest.mark.parametrize("half_life", [1.0, 4.0])
+def test_weights_cost_little_of_the_promise_for_the_next_look(half_life: float, slope: float) -> None:
+    assert 0.90 <= coverage(WLS(half_life_looks=half_life), 12, slope, ahead=0.0) <= 0.97
+
+
+def test_a_trend_that_hides_in_noise_costs_more_of_it() -> None:
+    """9 MiB from look to look: few find a slope, and a mean lags behind."""
+    assert 0.85 <= coverage(WLS(), 12, 0.3 * MIB, ahead=0.0) <= 0.90
 
 
 @pytest.mark.parametrize("model", [Ridge(), Lasso(), LastValue()])

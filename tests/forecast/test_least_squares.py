@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from forecast_data import CALM_ROWS, MIB, Row, noisy, points, row_of
+from forecast_data import CALM_ROWS, MIB, Row, halving, least_squares, noisy, points, row_of
 from hypothesis import given
 
 from controller.forecast.bound import scale
@@ -15,40 +15,44 @@ def design(ages: Floats) -> Floats:
     return np.column_stack([np.ones_like(ages), -ages])
 
 
-def reference(ages: Floats, values: Floats, weights: Floats) -> Floats:
-    """(level, slope) by numpy, which knows nothing of weights: both sides are multiplied by their root."""
-    root = np.sqrt(weights)
-    return np.asarray(np.linalg.lstsq(design(ages) * root[:, None], values * root, rcond=None)[0])
-
-
-def decay(ages: Floats, half_life: float) -> Floats:
-    return np.asarray(0.5 ** ((ages - ages.min()) / half_life))
-
-
-@pytest.mark.parametrize("half_life", [200.0, 600.0, 3600.0])
-def test_wls_is_least_squares_under_halving_weights_where_demand_has_a_trend(half_life: float) -> None:
+@pytest.mark.parametrize("half_life", [1.0, 4.0, 32.0])
+def test_wls_is_least_squares_under_weights_that_halve_by_look_where_demand_has_a_trend(half_life: float) -> None:
     data = noisy(1, domains=20, slope=100 * MIB)
-    line = WLS(half_life_seconds=half_life).fit(data)
+    line = WLS(half_life_looks=half_life).fit(data)
     for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
-        level, slope = reference(ages, values, decay(ages, half_life))
+        level, slope = least_squares(ages, values, halving(12, half_life))
         assert line.level[row] == pytest.approx(level, rel=1e-9)
         assert line.slope[row] == pytest.approx(slope, rel=1e-7)
 
 
-def test_a_half_life_of_wls_lasts_three_looks_at_least() -> None:
-    data = noisy(1, domains=20, slope=100 * MIB)
-    line = WLS(half_life_seconds=1.0).fit(data)
-    for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
-        level, slope = reference(ages, values, decay(ages, 3 * np.ptp(ages) / 11))
-        assert line.level[row] == pytest.approx(level, rel=1e-9)
-        assert line.slope[row] == pytest.approx(slope, rel=1e-7)
+def test_unless_told_otherwise_a_point_of_a_trend_counts_half_of_the_one_after_it() -> None:
+    climb = np.array([100.0, 71.0, 40.0, 12.0, 0.0])
+    expected = least_squares(10.0 * np.arange(5), climb, np.array([1, 1 / 2, 1 / 4, 1 / 8, 1 / 16]))
+    line = WLS().fit(points([(10.0 * look, value) for look, value in enumerate(climb)]))
+    assert (line.level[0], line.slope[0]) == pytest.approx(tuple(expected))
+
+
+def test_seconds_do_not_count_for_the_weights_of_wls_but_for_its_slope() -> None:
+    """Looks a minute apart while demand rose slowly, and a second apart now that it rises fast."""
+    ages = np.array([0.0, 1, 2, 3, 63, 123, 183])
+    values = np.array([145.0, 134, 125, 113, 70, 32, 0])
+    expected = least_squares(ages, values, halving(7, 1.0))
+    line = WLS().fit(points([*zip(ages.tolist(), values.tolist(), strict=True)]))
+    assert (line.level[0], line.slope[0]) == pytest.approx(tuple(expected))
+
+
+def test_looks_sixty_times_as_far_apart_make_slopes_a_sixtieth_as_steep_and_bounds_as_wide() -> None:
+    near = noisy(1, domains=200, slope=MIB)
+    close, far = WLS().fit(near), WLS().fit(near._replace(ages=60 * near.ages))
+    assert far.slope * 60 == pytest.approx(close.slope)
+    assert (far.level, scale(far, 3600.0)) == (pytest.approx(close.level), pytest.approx(scale(close, 60.0)))
 
 
 def test_ols_is_least_squares() -> None:
     data = noisy(2, domains=20, slope=-MIB)
     line = OLS().fit(data)
     for row, (ages, values) in enumerate(zip(data.ages, data.values, strict=True)):
-        level, slope = reference(ages, values, np.ones_like(ages))
+        level, slope = least_squares(ages, values, np.ones_like(ages))
         assert line.level[row] == pytest.approx(level, rel=1e-9)
         assert line.slope[row] == pytest.approx(slope, rel=1e-7)
 
@@ -56,7 +60,7 @@ def test_ols_is_least_squares() -> None:
 @given(row=CALM_ROWS.filter(lambda row: len(row) > 1))
 def test_any_two_points_and_more_agree_with_numpy(row: Row) -> None:
     ages, values = np.array(row).T
-    level, slope = reference(ages, values, np.ones_like(ages))
+    level, slope = least_squares(ages, values, np.ones_like(ages))
     line = OLS().fit(points(row))
     assert line.level[0] == pytest.approx(level, rel=1e-6, abs=1e-6 * (1 + np.ptp(values)) * np.max(ages))
     assert line.slope[0] == pytest.approx(slope, rel=1e-6, abs=1e-6 * (1 + np.ptp(values)))
@@ -76,14 +80,14 @@ def test_ols_gives_the_textbook_prediction_interval() -> None:
 def test_wls_gives_the_prediction_interval_of_points_that_scatter_alike() -> None:
     data = noisy(4, domains=1, slope=100 * MIB)
     ages, values, horizon = data.ages[0], data.values[0], 45.0
-    weights = np.diag(decay(ages, 600.0))
+    weights = np.diag(halving(12, 4.0))
     gain = np.linalg.inv(design(ages).T @ weights @ design(ages)) @ design(ages).T @ weights
     residual_maker = np.eye(len(ages)) - design(ages) @ gain
     residuals = residual_maker @ values
     variance = residuals @ weights @ residuals / np.trace(residual_maker.T @ weights @ residual_maker)
     ahead = np.array([1.0, horizon])
     error = np.sqrt(variance * (1 + ahead @ gain @ gain.T @ ahead))
-    assert scale(WLS(half_life_seconds=600.0).fit(data), horizon)[0] == pytest.approx(error, rel=1e-6)
+    assert scale(WLS(half_life_looks=4.0).fit(data), horizon)[0] == pytest.approx(error, rel=1e-6)
 
 
 def test_equal_points_make_a_flat_line_without_scatter() -> None:
@@ -139,16 +143,12 @@ def test_only_the_last_decision_points_count() -> None:
 
 
 def test_recent_points_pull_harder_with_a_shorter_half_life() -> None:
-    bend = points([(age, 100.0 + max(0.0, 30 - age)) for age in range(0, 120, 10)])
-    slopes = [WLS(half_life_seconds=half_life).fit(bend).slope[0] for half_life in (5, 30, 600)]
+    bend = points([(age, 100.0 - age - min(age, 60)) for age in range(0, 120, 10)])
+    slopes = [WLS(half_life_looks=half_life).fit(bend).slope[0] for half_life in (1, 2, 4)]
     assert slopes == sorted(slopes, reverse=True)
+    assert slopes[0] > 1.1 * slopes[-1] > 0
 
 
-def test_looks_thousands_of_half_lives_apart_are_no_failure() -> None:
-    far = points([(1e6, 130.0), (2e6, 100.0), (3e6, 121.0)])
-    assert 100 < WLS(half_life_seconds=1.0).fit(far).level[0] < 200
-
-
-def test_looks_many_half_lives_apart_still_give_a_sober_bound() -> None:
-    data = points([(3600 * look, 100.0 + look % 2) for look in range(12)])
-    assert scale(WLS(half_life_seconds=60).fit(data), 3600.0)[0] < 5.0
+def test_a_half_life_of_no_looks_to_speak_of_leaves_the_last_value() -> None:
+    line = WLS(half_life_looks=0.001).fit(points([(age, 500.0 - age) for age in range(12)]))
+    assert (line.level[0], line.slope[0]) == (500.0, 0.0)
