@@ -147,6 +147,13 @@ def test_a_trend_is_believed_where_it_would_have_erred_a_fifth_less_than_the_bes
     assert (own < best) == kept == (line(*values).slope[0] != 0.0)
 
 
+@pytest.mark.parametrize(("count", "slope"), [(1, 0.0), (2, 0.0), (3, 1.0), (4, 1.0)])
+def test_a_window_of_three_points_shows_a_trend_and_a_smaller_one_none(count: int, slope: float) -> None:
+    climb = points([(GAP_S * age, 100.0 - GAP_S * age) for age in range(12)])
+    fitted = WLS(decision_points=count).fit(climb)
+    assert (fitted.level[0], fitted.slope[0]) == (pytest.approx(100.0), pytest.approx(slope))
+
+
 def test_a_single_change_is_no_trend() -> None:
     assert line(130.0, 100.0).slope[0] == 0.0
 
