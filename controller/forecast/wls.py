@@ -46,8 +46,9 @@ class WLS:
         """Fit all domains: O(n * decision_points), without a loop over domains.
 
         The standard error of a constant is that of its past forecasts, whatever the horizon. As with the last value,
-        `sigma * sqrt(1 + 1 / 1)` must be that error: hence the root of 2. The scatter about a line is
-        at least that of its own: few points, or those after a bend, lie closer to the line than it forecasts them.
+        `sigma * sqrt(1 + 1 / 1)` must be that error: hence the root of 2. The scatter about a line is at
+        least as large by its own errors: few points, or those after a bend, lie closer to it than it would have
+        forecast them.
         """
         newest_first = recent(points, self.decision_points)
         lags, changes = _filled(newest_first)
