@@ -98,9 +98,8 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     """
     size, release, pool = known.observation.allocation, known.balloon.release, known.tuning.pool * known.host.budget
     pressed, wished = total(wishes[known.pressed]), total(wishes)
-    short = TOLERANCE if wished > 0 or plan.free < 0 else pool / 2
     nobody = still & plan.returns
-    if not np.count_nonzero(nobody) and wished - plan.free - _coming(known, pressed - plan.free) < short:
+    if not np.count_nonzero(nobody) and wished - plan.free - _coming(known, pressed - plan.free) < TOLERANCE:
         return nobody, nobody, size
     if pressed > 0:
         promised = np.minimum(plan.size, np.maximum(plan.wanted, known.bounds.minimum))
@@ -118,7 +117,7 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     given = plan.free + total(spare[returns])
     given += _coming(known, pressed - given)
     lacking = wished - given
-    if lacking < short:
+    if lacking < TOLERANCE:
         return returns, returns, less
     lacking += pool
     gift = known.useful if pressed > given else known.bounds.threshold

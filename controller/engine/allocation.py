@@ -64,9 +64,9 @@ def allocate(known: Known, committed: Floats, movable: Bools) -> Plan:
     wanted = np.fmax(np.minimum(np.fmax(known.foreseen, known.eased), bounds.top), demand)
     returns, top = _tops(known, np.fmax(wanted, searched))
     foot = np.fmax(demand, np.fmin(known.estimate.peak_minute / (1.0 - tuning.low), top))
-    # Who is short for a third sample has got too little: it gets twice as much of what others only may need again.
-    headroom = inventory.headroom_on(need) * np.exp2((known.pressure.samples - 2).clip(0, tuning.most_doublings))
-    foot = np.fmax(foot, np.fmin(searched, need + headroom))
+    if np.count_nonzero(known.in_need):
+        # Who is short for a third sample has got too little: it gets twice as much of what others only may need again.
+        foot = np.fmax(foot, np.fmin(searched, need + inventory.headroom_on(need) * _doubled(known, 2)))
     if np.count_nonzero(known.balloon.release):
         given_back = np.minimum(np.fmax(need, inventory.definition), np.fmax(need, top))
         foot = np.where(known.balloon.release, given_back, foot)
@@ -147,10 +147,14 @@ def _searched(known: Known) -> Floats:
     felt = np.where(known.growth.short, np.fmax(known.growth.sought, peak), 0.0)
     silent = known.observation.trouble != int(Reason.NONE)
     lost = silent | ((pressure.level == int(PressureLevel.EXHAUSTED)) & (peak < size * (1.0 + tuning.low)))
-    doublings = np.exp2((pressure.samples - 1).clip(0, tuning.most_doublings))
-    sought = size * (1.0 + np.where(lost, tuning.growth * doublings, tuning.growth_known))
+    sought = size * (1.0 + np.where(lost, tuning.growth * _doubled(known, 1), tuning.growth_known))
     told = np.where(known.pressed, np.fmax(sought, peak), 0.0)
     return np.fmin(np.fmax(told, felt), known.bounds.top)
+
+
+def _doubled(known: Known, samples: int) -> Floats:
+    """(n,) 1 up to so many `samples` in a row that showed a guest short of memory, doubled by each further one."""
+    return np.asarray(np.exp2((known.pressure.samples - samples).clip(0, known.tuning.most_doublings)))
 
 
 def _tops(known: Known, wanted: Floats) -> tuple[Bools, Floats]:
