@@ -167,8 +167,8 @@ def _shortages(summary: PolicySummary) -> Iterator[tuple[str, str]]:
         yield (
             "Shortfall",
             f"domains on {_plural(figures.short_nodes, 'node')} need {figures.shortfall_mebibytes} MiB more than they "
-            f"have: {_names(summary, NodeProblem.SHORTFALL, figures.short_nodes)}; raise spec.limits, lower "
-            "spec.budget.reserve, or move domains away",
+            f"have: {_names(summary, NodeProblem.SHORTFALL, figures.short_nodes)}; raise spec.limits, lower the "
+            "nodes' reserve, or move domains away",
         )
     if figures.stuck_domains:
         yield (

@@ -96,6 +96,8 @@ class NodeMemory(StatePart):
     """Memory of the node and of its guests together."""
 
     total: Mebibytes
+    reserve: Mebibytes
+    """What the node keeps free: the most careful of its own setting and its policies'."""
     budget: Mebibytes
     """What the node may give to its domains together."""
     allocated: Mebibytes

@@ -459,14 +459,20 @@ class Stability(Part):
     )
 
 
-class Budget(Part):
-    """What the node keeps for itself; over several policies the most careful value counts."""
+RESERVE, RESERVE_PERCENT = 512 * MEBIBYTE, 5
+"""Kept free for a node where nobody says how much."""
 
-    reserve: Quantity = Field(
-        default=512 * MEBIBYTE, description="Kept free for the node. The larger of the two applies."
+
+class Budget(Part):
+    """What a node keeps for itself: its own setting, which policies may narrow. The most careful of each counts."""
+
+    reserve: Quantity | None = Field(
+        default=None,
+        description="Kept free for the node; 512Mi if neither the node nor a policy says. The larger of the two "
+        "applies.",
     )
-    reserve_percent: Annotated[int, Field(ge=0, le=90)] = Field(
-        default=5, description="Kept free for the node, of its memory."
+    reserve_percent: Annotated[int | None, Field(ge=0, le=90)] = Field(
+        default=None, description="Kept free for the node, of its memory; 5 if neither the node nor a policy says."
     )
     maximum: Quantity | None = Field(default=None, description="Upper limit for all domains together.")
 

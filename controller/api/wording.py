@@ -127,6 +127,7 @@ _PHRASES: Mapping[str, Callable[[ErrorDetails, type[BaseModel]], Words]] = {
     "dict_type": _not_a_mapping,
     "extra_forbidden": _unknown,
     "greater_than_equal": _out_of_range,
+    "int_parsing": _not_an_integer,
     "int_type": _not_an_integer,
     "less_than_equal": _out_of_range,
     "literal_error": _not_a_choice,

@@ -1,11 +1,13 @@
 """`ballast agent`: the options. What they set in motion is in `controller.cli.agent_service`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from controller.cli.options import (
     DEFAULT_CONNECT,
+    budget_option,
     complete_folders,
     domain_metrics_option,
     kubeconfig_option,
@@ -20,6 +22,9 @@ from controller.cli.options import (
 from controller.observe.address import Address
 from controller.observe.log import configure
 
+if TYPE_CHECKING:
+    from controller.api.policy import Budget
+
 DEFAULT_CACHE_DIR = Path("/var/cache/ballast")
 
 
@@ -30,6 +35,7 @@ def _bytes(_context: click.Context, _option: click.Parameter, text: str) -> int:
 @click.command()
 @kubevirt_options
 @observe_option
+@budget_option
 @node_name_option("Name of this host's Node in the cluster; a pod knows it as spec.nodeName.")
 @kubeconfig_option
 @click.option(
@@ -66,6 +72,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     kubevirt: bool,
     pods: Path,
     observe: bool,
+    budget: "Budget | None",
     node_name: str,
     kubeconfig: Path | None,
     cache_dir: Path,
@@ -102,6 +109,6 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     if not kubevirt:
         uris = uris or (DEFAULT_CONNECT,)
     settings = agent_service.AgentSettings(
-        kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None, eviction, observe, label_node
+        kubeconfig, node_name, uris, proc, cache_dir, pods if kubevirt else None, eviction, observe, budget, label_node
     )
     agent_service.serve(settings, listen, domain_metrics=domain_metrics)

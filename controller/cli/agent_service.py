@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from controller.agent import Agent, Options
+from controller.api.policy import Budget
 from controller.cli.service_manager import ServiceManager, status_line
 from controller.cli.signals import stopped_by_signals
 from controller.cluster.access import AccessError, access
@@ -46,6 +47,8 @@ class AgentSettings:
     """Bytes of available memory below which the kubelet evicts pods."""
     observe: bool
     """Nothing is changed, whatever a policy's mode."""
+    budget: Budget | None
+    """What is kept of the node, whatever policies say."""
     label_node: bool
     """The Node gets a label while its guests need more than there is."""
 
@@ -66,7 +69,7 @@ def serve(settings: AgentSettings, listen: Address | None, *, domain_metrics: bo
             launchers = None if settings.pods is None else _connecting(host, settings.uris, settings.pods)
             agent = Agent(
                 access(settings.kubeconfig),
-                NodeIdentity(settings.node_name, eviction=settings.eviction),
+                NodeIdentity(settings.node_name, budget=settings.budget or Budget(), eviction=settings.eviction),
                 settings.cache_dir,
                 host,
                 clock,

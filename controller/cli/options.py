@@ -88,6 +88,19 @@ def node_label_option(command: Command) -> Command:
     )(command)
 
 
+def budget_option(command: Command) -> Command:
+    """`--budget`: a `controller.api.policy.Budget`, or None."""
+    return click.option(
+        "--budget",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_budget,
+        help="reserve=QUANTITY or reservePercent=N: memory that this node keeps free; maximum=QUANTITY: what all domains "
+        "together may have at most. May be given several times. A policy's budget may keep more, never less.  "
+        "[default: as policies say; else reserve=512Mi reservePercent=5]",
+    )(command)
+
+
 def proc_option(command: Command) -> Command:
     """`--proc`: a Path."""
     return click.option(
@@ -213,16 +226,42 @@ def _distinct_uris(_context: click.Context, _option: click.Parameter, uris: tupl
 
 def _labels(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
     """As Kubernetes takes them; each key once."""
-    labels: dict[str, str] = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator:
-            raise click.BadParameter(f"{text!r} is not a label; write it like disk=ssd")
-        if labels.setdefault(key, value) != value:
-            raise click.BadParameter(f"{key!r} has two values, {labels[key]!r} and {value!r}; give it one")
+    labels = _pairs(texts, "a label; write it like disk=ssd")
     if labels:
         _check_labels(labels)
     return labels
+
+
+def _budget(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> Any:
+    """Fields as in a policy, and checked as there."""
+    if not texts:
+        return None
+    from pydantic import ValidationError  # noqa: PLC0415 - not for the sake of --help
+
+    from controller.api.policy import Budget  # noqa: PLC0415 - as above
+    from controller.api.problems import shown  # noqa: PLC0415 - as above
+    from controller.api.wording import explain  # noqa: PLC0415 - as above
+
+    pairs = _pairs(texts, "a setting of the budget; write it like reserve=4Gi")
+    try:
+        return Budget.model_validate_strings(pairs, strict=False)
+    except ValidationError as errors:
+        error = errors.errors(include_url=False)[0]
+        key = str(error["loc"][0])
+        message, remedy = explain(error, Budget)
+        raise click.BadParameter(f"{key}: {shown(pairs[key])}: {message}; {remedy}") from None
+
+
+def _pairs(texts: tuple[str, ...], otherwise: str) -> dict[str, str]:
+    """Of KEY=VALUE, each key once. Raises BadParameter; what is none is not `otherwise`."""
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise click.BadParameter(f"{text!r} is not {otherwise}")
+        if pairs.setdefault(key, value) != value:
+            raise click.BadParameter(f"{key!r} has two values, {pairs[key]!r} and {value!r}; give it one")
+    return pairs
 
 
 def _check_labels(labels: dict[str, str]) -> None:

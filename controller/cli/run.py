@@ -1,10 +1,12 @@
 """`ballast run`: the options. What they set in motion is in `controller.cli.service`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from controller.cli.options import (
+    budget_option,
     complete_folders,
     connect_option,
     domain_metrics_option,
@@ -20,6 +22,9 @@ from controller.cli.output import output_option
 from controller.observe.address import Address
 from controller.observe.log import configure
 
+if TYPE_CHECKING:
+    from controller.api.policy import Budget
+
 
 @click.command()
 @click.option(
@@ -32,6 +37,7 @@ from controller.observe.log import configure
 )
 @connect_option
 @observe_option
+@budget_option
 @click.option("--once", is_flag=True, help="Make one decision, change nothing, print it, and exit.")
 @click.option("--enforce", is_flag=True, help="With --once: carry out the decision where a policy says Enforce.")
 @output_option("With --once: what to print.")
@@ -46,6 +52,7 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     policies: Path,
     uris: tuple[str, ...],
     observe: bool,
+    budget: "Budget | None",
     once: bool,
     enforce: bool,
     output: str,
@@ -82,7 +89,7 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
 
     configure(log_format, log_level or ("critical" if once else "info"))
     settings = service.RunSettings(
-        policies, uris, node_name, node_labels, proc, observe=observe or (once and not enforce)
+        policies, uris, node_name, node_labels, proc, budget, observe=observe or (once and not enforce)
     )
     if once:
         click.echo(service.once(settings, output))

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from controller.api.policy import Budget
 from controller.cli.output import Problems, document
 from controller.cli.service_manager import ServiceManager, status_line
 from controller.cli.signals import stopped_by_signals
@@ -42,13 +43,15 @@ class RunSettings:
     node_name: str
     node_labels: Mapping[str, str]
     proc: Path
+    budget: Budget | None
+    """What is kept of the node, whatever policies say."""
     observe: bool
     """Nothing is changed, whatever a policy's mode."""
 
     @property
     def node(self) -> NodeIdentity:
-        """As selectors see it."""
-        return NodeIdentity(self.node_name, self.node_labels)
+        """As selectors see it, and what is kept of it."""
+        return NodeIdentity(self.node_name, self.node_labels, budget=self.budget or Budget())
 
 
 class _Wired:

@@ -197,6 +197,7 @@ def _status(state: State, context: Context, observed_time: str) -> NodeStatus:
         conditions=tuple(_conditions(state, context, observed_time)),
         memory=NodeMemory(
             total=_mebibytes(state.host.reading.total),
+            reserve=_mebibytes(state.inventory.budget.kept(state.host.reading.total)),
             budget=_mebibytes(state.host.budget),
             allocated=_mebibytes(np.nansum(state.observation.allocation)),
             demand=_mebibytes(sums.demand),

@@ -86,7 +86,7 @@ class DomainFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeBudget:
-    """What the node keeps for itself, the most careful of all policies on it."""
+    """What the node keeps for itself: the most careful of what it and its policies say."""
 
     reserve: float
     """Bytes."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.api.policy import ForecastModel, MemoryPolicy, Mode, Spec
+from controller.api.policy import RESERVE, RESERVE_PERCENT, Budget, ForecastModel, MemoryPolicy, Mode, Spec
 from controller.api.quantity import SMALLEST_BARE
 from controller.api.selectors import SelectorSubject, SelectorSubjects, matches_node
 from controller.api.wishes import Wishes
@@ -42,7 +42,7 @@ _LARGE_GUEST = 64
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """The node as selectors see it, and what Kubernetes asks of it. Sizes in bytes."""
+    """The node as selectors see it, and what is kept of it. Sizes in bytes."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +50,8 @@ class NodeIdentity:
     """Memory that pods do not get, for the system and the kubelet need it."""
     eviction: int = 0
     """Available memory below which the kubelet evicts pods; 0 without a kubelet."""
+    budget: Budget = Budget()
+    """What its administrator set; no policy makes it larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def assign(
         modes=tuple(modes),
         models=models,
         # What pods do not get counts once more where the system uses it, as that is in the host's own use: careful.
-        budget=replace(node_budget(ranked), least=float(max(node.eviction, node.withheld if in_pods else 0))),
+        budget=replace(node_budget(ranked, node.budget), least=float(max(node.eviction, node.withheld if in_pods else 0))),
         index={domain.key: row for row, domain in enumerate(facts)},
         **columns,
     )
@@ -242,15 +244,17 @@ def forecaster(choice: ForecastModel) -> Model:
     return KINDS[choice.type](**choice.chosen.model_dump())
 
 
-def node_budget(policies: Sequence[MemoryPolicy]) -> NodeBudget:
-    """The most careful of the policies that act; of all, where none does; as by default, where there is none."""
+def node_budget(policies: Sequence[MemoryPolicy], node: Budget) -> NodeBudget:
+    """The most careful of what the node and the policies that act say (of all policies, where none acts)."""
     owning = [policy for policy in policies if policy.spec.mode != "Pause"]
     acting = [policy for policy in owning if policy.spec.mode == "Enforce"] or owning
-    budgets = [policy.spec.budget for policy in acting] or [_UNOWNED.budget]
+    said = [node, *(policy.spec.budget for policy in acting)]
+    reserves = (budget.reserve for budget in said if budget.reserve is not None)
+    percents = (budget.reserve_percent for budget in said if budget.reserve_percent is not None)
     return NodeBudget(
-        reserve=max(budget.reserve for budget in budgets),
-        reserve_fraction=max(budget.reserve_percent for budget in budgets) / 100,
-        maximum=min(np.inf if budget.maximum is None else float(budget.maximum) for budget in budgets),
+        reserve=max(reserves, default=RESERVE),
+        reserve_fraction=max(percents, default=RESERVE_PERCENT) / 100,
+        maximum=min((float(budget.maximum) for budget in said if budget.maximum is not None), default=np.inf),
     )
 
 

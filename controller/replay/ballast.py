@@ -136,12 +136,12 @@ def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
 
 def reserve_mib(policy: MemoryPolicy, host_mib: float) -> float:
     """MiB of a host of `host_mib` that the engine keeps from its guests."""
-    return node_budget([policy]).kept(host_mib * MIB) / MIB
+    return node_budget([policy], NODE.budget).kept(host_mib * MIB) / MIB
 
 
 def host_with(policy: MemoryPolicy, mib: float) -> float:
     """MiB of the smallest host that has `mib` left for guests beside the reserve."""
-    budget = node_budget([policy])
+    budget = node_budget([policy], NODE.budget)
     return max(mib + budget.reserve / MIB, mib / (1 - budget.reserve_fraction))
 
 

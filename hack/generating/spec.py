@@ -61,7 +61,8 @@ def _property(field: FieldInfo, margin: int, quantity: str = "") -> Iterator[str
     text, default, bounds = str(field.description), field.default, _bounds(field)
     if bounds:
         head = ["type: integer", "format: int32"]
-        tail = [f"minimum: {bounds[0]}", f"maximum: {bounds[1]}", f"default: {default}"]
+        tail = [f"minimum: {bounds[0]}", f"maximum: {bounds[1]}"]
+        tail += [] if default is None else [f"default: {default}"]
     else:
         head, text = [], f"{text} A size such as 512Mi or 1.5Gi, or bytes without a suffix."
         defaults = [] if default is None else [f"default: {format_quantity(default)}"]

@@ -17,6 +17,7 @@ FIGURES = {
 }
 MEMORY = {
     "total": "64000Mi",
+    "reserve": "3000Mi",
     "budget": "60000Mi",
     "allocated": "30000Mi",
     "demand": "20000Mi",

@@ -9,6 +9,7 @@ from controller.api.nodestate import NodeMemoryState
 
 MEMORY = {
     "total": "64000Mi",
+    "reserve": "3000Mi",
     "budget": "60000Mi",
     "allocated": "30000Mi",
     "demand": "20000Mi",

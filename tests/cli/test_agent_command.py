@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
+from controller.api.policy import Budget
 from controller.cli import agent_service
 from controller.cli.main import main
 from controller.cluster.pods import Launcher
@@ -76,6 +77,14 @@ def test_what_it_connects_to(monkeypatch, arguments, uris, pods):
     monkeypatch.setattr(agent_service, "serve", lambda site, *_args, **_options: sites.append(site))
     assert CliRunner().invoke(main, ["agent", *arguments]).exit_code == 0
     assert [(site.uris, site.pods) for site in sites] == [(uris, pods)]
+
+
+def test_what_the_node_keeps(monkeypatch):
+    sites = []
+    monkeypatch.setattr(agent_service, "serve", lambda site, *_args, **_options: sites.append(site))
+    given = CliRunner(env={"BALLAST_AGENT_BUDGET": "reserve=4Gi reservePercent=10"})
+    assert given.invoke(main, ["agent"]).exit_code == 0
+    assert [site.budget for site in sites] == [Budget(reserve=4 * 2**30, reserve_percent=10)]
 
 
 def test_a_launcher_is_a_source_beside_those_that_are_named():

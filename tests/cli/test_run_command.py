@@ -101,6 +101,33 @@ def test_a_label_given_to_the_host_is_selected_by(folder, labels, owner):
     assert [each["policy"] for each in json.loads(once(folder, "-o", "json", *given).output)["domains"]] == [owner]
 
 
+@pytest.mark.parametrize(
+    ("budget", "least"), [(["maximum=64Mi"], 64 * MIB), (["maximum=64Mi", "reserve=1Ei"], 0), ([], 65 * MIB)]
+)
+def test_the_hosts_own_budget_keeps_what_no_policy_gives(folder, budget, least):
+    write(folder / "all.yaml", POLICY.replace("{name: all}", '{name: all}, spec: {budget: {maximum: "100Gi"}}'))
+    node = json.loads(once(folder, "-o", "json", *(f"--budget={each}" for each in budget)).output)["node"]
+    assert node["budget"] == least or (not budget and node["budget"] > least)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["reserv=4Gi"], "reserv: '4Gi': unknown field; did you mean reserve? known here: maximum, reserve, reservePerc"),
+        (["reserve=4GB"], "reserve: '4GB': not a quantity; use 4Gi"),
+        (["reservePercent=95"], "reservePercent: '95': out of range; use an integer from 0 to 90"),
+        (["reservePercent=5%"], "reservePercent: '5%': not an integer but text; use an integer from 0 to 90"),
+        (["4Gi"], "'4Gi' is not a setting of the budget; write it like reserve=4Gi"),
+        (["reserve=1Gi", "reserve=2Gi"], "'reserve' has two values, '1Gi' and '2Gi'; give it one"),
+    ],
+)
+@pytest.mark.parametrize("command", [["run", "--policies", "."], ["agent"]])
+def test_a_budget_that_is_none_is_refused_with_the_remedy(command, given, said):
+    result = CliRunner(env={"COLUMNS": "300"}).invoke(main, [*command, *(f"--budget={each}" for each in given)])
+    assert result.exit_code == 2
+    assert said in result.output
+
+
 def test_once_says_that_there_is_no_policy_at_all(folder):
     (folder / "all.yaml").unlink()
     assert "! no MemoryPolicy is in force: every domain is left alone" in once(folder).output.splitlines()

@@ -132,6 +132,7 @@ def test_the_whole_report():
             ],
             "memory": {
                 "total": "8192Mi",
+                "reserve": "512Mi",
                 "budget": "7000Mi",
                 "allocated": "1536Mi",
                 "demand": "1112Mi",

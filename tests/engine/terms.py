@@ -79,14 +79,14 @@ def acts(spec: Spec) -> bool:
 def budget(policies: Sequence[MemoryPolicy], total: float) -> tuple[float, float]:
     """What a node of `total` bytes keeps for itself, and the most it gives to its guests together.
 
-    The most careful of all policies that act; where none acts, of all.
+    The most careful of what the policies that act say; where none acts, all. 512 MiB and 5 % where none says anything.
     """
     acting = [policy.spec.budget for policy in policies if acts(policy.spec)]
     acting = acting or [policy.spec.budget for policy in policies if policy.spec.mode != "Pause"]
-    if not acting:
-        return max(512 * MIB, 0.05 * total), float("inf")
-    reserve = max(max(each.reserve, each.reserve_percent * total / 100) for each in acting)
-    return reserve, min(float("inf") if each.maximum is None else each.maximum for each in acting)
+    sizes = [each.reserve for each in acting if each.reserve is not None] or [512 * MIB]
+    percents = [each.reserve_percent for each in acting if each.reserve_percent is not None] or [5]
+    reserve = max(*sizes, *(percent * total / 100 for percent in percents))
+    return reserve, min((each.maximum for each in acting if each.maximum is not None), default=float("inf"))
 
 
 def _selects(policy: MemoryPolicy, facts: DomainFacts) -> bool:

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 from scripted_node import MIB, ScriptedGuest, node, policy
 
+from controller.api.policy import Budget
 from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity, assign
 
 POD = Pod("uid", "tenant", "virt-launcher-web")
+GIB = 1024 * MIB
 
 
 def test_a_domain_is_owned_by_priority_then_age_then_name():
@@ -90,8 +92,8 @@ def test_owners_of_many_domains_under_many_policies_are_found_in_the_time_of_a_l
     assert (assigned.inventory.policy >= 0).all()
 
 
-class TestBudgetOfSeveralPolicies:
-    """The most careful value of each field counts, of the policies that act."""
+class TestBudget:
+    """The most careful value of each field counts, of the node's own and of the policies that act."""
 
     HOST = 65536
 
@@ -153,6 +155,25 @@ class TestBudgetOfSeveralPolicies:
         node = NodeIdentity("node", {}, withheld * MIB, eviction * MIB)
         assigned = assign(facts, [policy(budget=reserve)], node).inventory.budget
         assert assigned.kept(self.HOST * MIB) == kept * MIB
+
+    @pytest.mark.parametrize(
+        ("of_policy", "kept", "maximum"),
+        [
+            ({"reserve": "0", "reservePercent": 0, "maximum": "48Gi"}, 8192, 32768),
+            ({"reserve": "9Gi", "maximum": "16Gi"}, 9216, 16384),
+            ({"reservePercent": 25}, 0.25 * HOST, 32768),
+            (None, 8192, 32768),
+        ],
+    )
+    @pytest.mark.parametrize("mode", ["Enforce", "Observe"])
+    def test_of_a_node_is_made_larger_by_no_policy(self, of_policy, kept, maximum, mode):
+        own = NodeIdentity("node", budget=Budget(reserve=8 * GIB, reserve_percent=10, maximum=32 * GIB))
+        policies = [] if of_policy is None else [policy(mode=mode, budget=of_policy), policy("silent", mode=mode)]
+        budget = assign([ScriptedGuest("guest", 1, 1).facts()], policies, own).inventory.budget
+        assert (budget.kept(self.HOST * MIB), budget.maximum) == (kept * MIB, maximum * MIB)
+
+    def test_is_as_the_one_policy_says_that_says_anything(self):
+        assert self.between({"reserve": "0", "reservePercent": 0}, {}) == {self.HOST}
 
     def test_is_the_default_without_any(self):
         assert self.budget() == round(0.95 * self.HOST)
