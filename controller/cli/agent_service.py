@@ -17,7 +17,7 @@ from controller.cluster.access import AccessError, access
 from controller.cluster.cache import CacheError
 from controller.cluster.pods import Launcher
 from controller.cluster.podwatch import Tell
-from controller.engine.ownership import NodeIdentity
+from controller.engine.ownership import UNSAID, NodeIdentity
 from controller.host.host import LibvirtHost
 from controller.host.meminfo import MeminfoError
 from controller.host.podsocket import open_pod
@@ -69,7 +69,7 @@ def serve(settings: AgentSettings, listen: Address | None, *, domain_metrics: bo
             launchers = None if settings.pods is None else _connecting(host, settings.uris, settings.pods)
             agent = Agent(
                 access(settings.kubeconfig),
-                NodeIdentity(settings.node_name, budget=settings.budget or Budget(), eviction=settings.eviction),
+                NodeIdentity(settings.node_name, budget=settings.budget or UNSAID, eviction=settings.eviction),
                 settings.cache_dir,
                 host,
                 clock,

@@ -95,8 +95,8 @@ def budget_option(command: Command) -> Command:
         metavar="KEY=VALUE",
         multiple=True,
         callback=_budget,
-        help="reserve=QUANTITY or reservePercent=N: memory that this node keeps free; maximum=QUANTITY: what all domains "
-        "together may have at most. May be given several times. A policy's budget may keep more, never less.  "
+        help="reserve=QUANTITY or reservePercent=N: memory that this node keeps free; maximum=QUANTITY: what all "
+        "domains together may have at most. May be given several times. A policy's budget may keep more, never less.  "
         "[default: as policies say; else reserve=512Mi reservePercent=5]",
     )(command)
 

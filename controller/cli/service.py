@@ -13,7 +13,7 @@ from controller.api.policy import Budget
 from controller.cli.output import Problems, document
 from controller.cli.service_manager import ServiceManager, status_line
 from controller.cli.signals import stopped_by_signals
-from controller.engine.ownership import NodeIdentity
+from controller.engine.ownership import UNSAID, NodeIdentity
 from controller.engine.reasons import Reason
 from controller.host.host import LibvirtHost
 from controller.host.meminfo import MeminfoError
@@ -51,7 +51,7 @@ class RunSettings:
     @property
     def node(self) -> NodeIdentity:
         """As selectors see it, and what is kept of it."""
-        return NodeIdentity(self.node_name, self.node_labels, budget=self.budget or Budget())
+        return NodeIdentity(self.node_name, self.node_labels, budget=self.budget or UNSAID)
 
 
 class _Wired:

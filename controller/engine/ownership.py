@@ -40,6 +40,9 @@ _LARGE_GUEST = 64
 """Guests of more than 64 GiB have more vCPUs and page tables: up to this part of their memory is overhead."""
 
 
+UNSAID = Budget()
+
+
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
     """The node as selectors see it, and what is kept of it. Sizes in bytes."""
@@ -50,7 +53,7 @@ class NodeIdentity:
     """Memory that pods do not get, for the system and the kubelet need it."""
     eviction: int = 0
     """Available memory below which the kubelet evicts pods; 0 without a kubelet."""
-    budget: Budget = Budget()
+    budget: Budget = UNSAID
     """What its administrator set; no policy makes it larger."""
 
 
@@ -119,7 +122,9 @@ def assign(
         modes=tuple(modes),
         models=models,
         # What pods do not get counts once more where the system uses it, as that is in the host's own use: careful.
-        budget=replace(node_budget(ranked, node.budget), least=float(max(node.eviction, node.withheld if in_pods else 0))),
+        budget=replace(
+            node_budget(ranked, node.budget), least=float(max(node.eviction, node.withheld if in_pods else 0))
+        ),
         index={domain.key: row for row, domain in enumerate(facts)},
         **columns,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from controller.api.policy import MemoryPolicy
 from controller.api.selectors import SelectorSubject, SelectorSubjects
-from controller.replay.ballast import MIB, reserve_mib
+from controller.replay.ballast import reserve_mib
 from controller.replay.controllers import FIXED, OURS, PEERS, guests_report, make
 from controller.replay.pool import Pool, Watcher
 from controller.replay.run import replay

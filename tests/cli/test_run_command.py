@@ -113,7 +113,10 @@ def test_the_hosts_own_budget_keeps_what_no_policy_gives(folder, budget, least):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["reserv=4Gi"], "reserv: '4Gi': unknown field; did you mean reserve? known here: maximum, reserve, reservePerc"),
+        (
+            ["reserv=4Gi"],
+            "reserv: '4Gi': unknown field; did you mean reserve? known here: maximum, reserve, reservePerc",
+        ),
         (["reserve=4GB"], "reserve: '4GB': not a quantity; use 4Gi"),
         (["reservePercent=95"], "reservePercent: '95': out of range; use an integer from 0 to 90"),
         (["reservePercent=5%"], "reservePercent: '5%': not an integer but text; use an integer from 0 to 90"),

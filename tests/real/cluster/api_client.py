@@ -22,7 +22,7 @@ STATUS = {
     "observedTime": "2026-01-31T12:00:00Z",
     "memory": {
         "total": "64000Mi",
-    "reserve": "3000Mi",
+        "reserve": "3000Mi",
         "budget": "60000Mi",
         "allocated": "30000Mi",
         "demand": "20000Mi",
