@@ -6,8 +6,9 @@ from math import inf
 from pathlib import Path
 
 from controller.api.policy import MemoryPolicy
+from controller.api.quantity import format_quantity
 from controller.api.selectors import SelectorSubject, SelectorSubjects
-from controller.replay.ballast import reserve_mib
+from controller.replay.ballast import MIB, budget_of, reserve_mib
 from controller.replay.controllers import FIXED, OURS, PEERS, guests_report, make
 from controller.replay.pool import Pool, Watcher
 from controller.replay.run import replay
@@ -116,12 +117,14 @@ def check(setting: Setting, given: Sequence[TraceSource]) -> None:
 def unlike(policy: MemoryPolicy, jobs: Sequence[ReplayJob]) -> str | None:
     """What to say where the policy keeps much of the smallest host from Ballast, and from no peer; None: nothing."""
     host = min((job.host_mib for job in jobs if job.controller not in PEERS), default=inf)
-    reserve = reserve_mib(policy, host)
+    reserve, budget = reserve_mib(policy, host), budget_of(policy)
     if not RESERVE_UNSAID * host < reserve < inf:
         return None
+    larger = budget.reserve / MIB == reserve
+    value = f" {format_quantity(int(budget.reserve))}" if larger else f"Percent {100 * budget.reserve_fraction:.0f}"
     return (
-        f"policy {policy.name!r}: {reserve:.0f} of a host's {host:.0f} MiB are kept from Ballast's guests by "
-        "spec.budget or its defaults, and none from its peers'; "
+        f"policy {policy.name!r}: spec.budget.reserve{value} keeps {reserve:.0f} of a host's {host:.0f} MiB "
+        "from Ballast's guests, and none from its peers'; "
         'to compare like with like, set budget: {reserve: "0", reservePercent: 0}'
     )
 

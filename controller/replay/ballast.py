@@ -5,7 +5,7 @@ from uuid import NAMESPACE_DNS, uuid5
 import numpy as np
 
 from controller.api.policy import MemoryPolicy, NodeSelector, Part
-from controller.engine.inventory import DomainFacts, Inventory
+from controller.engine.inventory import DomainFacts, Inventory, NodeBudget
 from controller.engine.ownership import NodeIdentity, assign, node_budget
 from controller.engine.snapshot import HostReading, RunState, Samples
 from controller.engine.state import State
@@ -134,14 +134,19 @@ def enforced(policy: MemoryPolicy, period_s: float) -> MemoryPolicy:
     return tuned.model_copy(update={"spec": tuned.spec.model_copy(update=_HERE)})
 
 
+def budget_of(policy: MemoryPolicy) -> NodeBudget:
+    """What is kept of a host on which this is the only policy."""
+    return node_budget([policy], NODE.budget)
+
+
 def reserve_mib(policy: MemoryPolicy, host_mib: float) -> float:
     """MiB of a host of `host_mib` that the engine keeps from its guests."""
-    return node_budget([policy], NODE.budget).kept(host_mib * MIB) / MIB
+    return budget_of(policy).kept(host_mib * MIB) / MIB
 
 
 def host_with(policy: MemoryPolicy, mib: float) -> float:
     """MiB of the smallest host that has `mib` left for guests beside the reserve."""
-    budget = node_budget([policy], NODE.budget)
+    budget = budget_of(policy)
     return max(mib + budget.reserve / MIB, mib / (1 - budget.reserve_fraction))
 
 

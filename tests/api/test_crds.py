@@ -122,8 +122,8 @@ def test_what_the_spec_requires_is_what_the_model_requires() -> None:
         assert (path, SPEC[path].get("required", [])) == (path, expected.get("required", []))
 
 
-def test_the_defaults_are_those_of_the_model_without_selectors_and_what_is_advanced() -> None:
-    unstored = {"node_selector", "domain_selector", "advanced"}
+def test_the_defaults_are_those_of_the_model_without_what_is_stored_only_if_it_is_given() -> None:
+    unstored = {"node_selector", "domain_selector", "budget", "advanced"}
     stored = Spec().model_dump(mode="json", by_alias=True, exclude_none=True, exclude=unstored)
     assert defaulted({}, SPEC[""]) == stored
 

@@ -24,7 +24,7 @@ headroom: {percent: 10, quantity: 32Mi}
 limits: {minimum: 64Mi, minimumPercent: 0, maximumPercent: 100}
 weight: 100
 spare: Share
-budget: {reserve: 512Mi, reservePercent: 5}
+budget: {}
 release: Restore
 advanced:
   model: {type: WLS, upperPercentile: 95}

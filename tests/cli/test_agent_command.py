@@ -84,7 +84,7 @@ def test_what_the_node_keeps(monkeypatch):
     monkeypatch.setattr(agent_service, "serve", lambda site, *_args, **_options: sites.append(site))
     given = CliRunner(env={"BALLAST_AGENT_BUDGET": "reserve=4Gi reservePercent=10"})
     assert given.invoke(main, ["agent"]).exit_code == 0
-    assert [site.budget for site in sites] == [Budget(reserve=4 * 2**30, reserve_percent=10)]
+    assert [site.budget for site in sites] == [Budget(reserve="4Gi", reservePercent=10)]
 
 
 def test_a_launcher_is_a_source_beside_those_that_are_named():

@@ -79,7 +79,7 @@ def _takes(info: FieldInfo) -> str:
     if kind in (tuple, dict):
         most = next(each.max_length for each in info.metadata if isinstance(each, annotated_types.MaxLen))
         return f"{'list' if kind is tuple else 'map'}, at most {most}"
-    if kind is int:
+    if int in (kind, *get_args(info.annotation)):
         least = next(each.ge for each in info.metadata if isinstance(each, annotated_types.Ge))
         most = next(each.le for each in info.metadata if isinstance(each, annotated_types.Le))
         return f"integer, {least} to {most}"

@@ -11,7 +11,6 @@ from controller.engine.inventory import Pod
 from controller.engine.ownership import NodeIdentity, assign
 
 POD = Pod("uid", "tenant", "virt-launcher-web")
-GIB = 1024 * MIB
 
 
 def test_a_domain_is_owned_by_priority_then_age_then_name():
@@ -167,7 +166,7 @@ class TestBudget:
     )
     @pytest.mark.parametrize("mode", ["Enforce", "Observe"])
     def test_of_a_node_is_made_larger_by_no_policy(self, of_policy, kept, maximum, mode):
-        own = NodeIdentity("node", budget=Budget(reserve=8 * GIB, reserve_percent=10, maximum=32 * GIB))
+        own = NodeIdentity("node", budget=Budget(reserve="8Gi", reservePercent=10, maximum="32Gi"))
         policies = [] if of_policy is None else [policy(mode=mode, budget=of_policy), policy("silent", mode=mode)]
         budget = assign([ScriptedGuest("guest", 1, 1).facts()], policies, own).inventory.budget
         assert (budget.kept(self.HOST * MIB), budget.maximum) == (kept * MIB, maximum * MIB)
