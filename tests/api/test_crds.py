@@ -157,7 +157,7 @@ def test_what_selects_refuses_what_it_does_not_know_and_null_since_dropping_them
         assert (path, rule["rule"]) == (path, f"size(dyn(self)) == [{known}].filter(there, there).size()")
         if path not in EXPRESSIONS:
             dropped = {name for name, node in properties.items() if not {"default", "nullable"} & node.keys()}
-            assert dropped == {"": {"advanced"}, ".advanced": {*properties}}.get(path, set())
+            assert dropped == {"": {"budget", "advanced"}, ".advanced": {*properties}}.get(path, set())
         assert {*re.findall(r"\w+", rule["message"])} >= ({*properties} if path else {"kubectl", "explain"})
 
 
