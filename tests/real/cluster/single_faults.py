@@ -91,7 +91,7 @@ def _values(name: str, schema: dict[str, Any]) -> list[Any]:
             return ["true"]
         case {"enum": values}:
             return [*values, values[0].lower(), f"{values[0]} "]
-        case {"minimum": least, "maximum": most}:
+        case {"minimum": least, "maximum": most} | {"anyOf": [{"minimum": least, "maximum": most}, {"type": "null"}]}:
             return [least - 1, least, most, most + 1, most - 0.5]
         case {"type": "array", "maxItems": most}:
             items = _items(name)

@@ -143,6 +143,15 @@ def test_what_the_kubelet_keeps_free_is_known_and_kept_whatever_policies_say(clu
     until(lambda: json.loads(remembered.read_text())["node"]["withheld"] == 2**30, PATIENCE_S, "withheld from pods")
 
 
+def test_no_policy_takes_from_what_the_node_keeps_by_its_own_setting(cluster, start, monkeypatch):
+    cluster.apply("all", mode="Enforce", budget={"reserve": "0", "reservePercent": 0})
+    monkeypatch.setenv("BALLAST_AGENT_BUDGET", "reserve=1Gi reservePercent=0")
+    start()
+    until(lambda: cluster.reported().get("memory", {}).get("reserve") == "1024Mi", PATIENCE_S, "what the node keeps")
+    cluster.apply("all", mode="Enforce", budget={"reserve": "2Gi"})
+    until(lambda: cluster.reported()["memory"]["reserve"] == "2048Mi", PATIENCE_S, "what the policy keeps besides")
+
+
 def test_a_pause_stops_all_that_is_enforced_within_seconds_and_until_it_is_deleted(cluster, start):
     cluster.apply("all", mode="Enforce")
     agent = start()

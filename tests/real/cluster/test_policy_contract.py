@@ -64,7 +64,10 @@ def stored(answer: Answer) -> dict[str, Any] | None:
         return None
     spec: dict[str, Any] = answer.body["spec"]
     threshold = spec.get("advanced", {}).get("threshold", {})
-    for part, fields in [(threshold, ("quantity",)), *((spec[name], fields) for name, fields in QUANTITIES.items())]:
+    for part, fields in [
+        (threshold, ("quantity",)),
+        *((spec.get(name, {}), fields) for name, fields in QUANTITIES.items()),
+    ]:
         for field in part.keys() & set(fields):
             part[field] = format_quantity(parse_quantity(part[field]))
     return compact(spec)
