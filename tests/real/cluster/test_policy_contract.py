@@ -63,11 +63,9 @@ def stored(answer: Answer) -> dict[str, Any] | None:
     if answer.status != 201:
         return None
     spec: dict[str, Any] = answer.body["spec"]
-    threshold = spec.get("advanced", {}).get("threshold", {})
-    for part, fields in [
-        (threshold, ("quantity",)),
-        *((spec.get(name, {}), fields) for name, fields in QUANTITIES.items()),
-    ]:
+    parts = [(spec.get("advanced", {}).get("threshold", {}), ("quantity",))]
+    parts += [(spec.get(name, {}), fields) for name, fields in QUANTITIES.items()]
+    for part, fields in parts:
         for field in part.keys() & set(fields):
             part[field] = format_quantity(parse_quantity(part[field]))
     return compact(spec)
