@@ -93,19 +93,23 @@ class HostRecord:
     """(k,) the domain read."""
 
 
+ROUNDING_MIB = 1.0
+"""That sums of sizes may be off by."""
+
 RAMP_PART_S = (2.0, 30.0)
-"""Seconds of a ramp that are recorded as one step, at most: the trace's step, and between these two. What such a step
-adds to what is missing grows with the square of its length, up to 1 GiB s for 2 s. Most balloons move for less, and
-count as one change. With 30 s, a guest that takes 18 GiB in 9 s as it needs them lacks six times as much in the
-record as in truth; and one that gives back 300 GiB would hold all of it for minutes."""
+"""Seconds of a ramp that are recorded as one step, at most, where that matters: the trace's step, and between these
+two. What such a step adds to what is missing grows with the square of its length, up to 1 GiB s for 2 s. With 30 s, a
+guest that takes 18 GiB in 9 s as it needs them lacks six times as much in the record as in truth; and one that gives
+back 300 GiB would hold all of it for minutes, while others have it."""
 
 
 class SimulatedHost:
     """Advances from instant to instant; a controller reads and orders in between. Arrays are (n,), rows as in traces.
 
     A ramp of a balloon from a to b is recorded as one step at half its time: the integral of the allocation is the
-    ramp's, that of what is missing is never less (it is convex), and a reallocation is one change. A long one is
-    recorded in parts, each of which is a change.
+    ramp's, and a reallocation is one change. A long one is recorded in parts, each of which is a change, where that
+    matters: where its guest needs more meanwhile than the less of both sizes (the integral of what is missing is
+    convex: never less in the record), or guests take more meanwhile than was free when it began.
     """
 
     def __init__(
@@ -137,7 +141,7 @@ class SimulatedHost:
         self._instants = _Instants(trace, self.period_s)
         self._target = np.zeros(n)
         self._sampled_at = np.full(n, -np.inf)
-        self._ramps = _Ramps(n, float(np.clip(self.period_s, *RAMP_PART_S)))
+        self._ramps = _Ramps(n, float(np.clip(self.period_s, *RAMP_PART_S)), total_mib)
         self._reports = _Reports(n)
         self._told = np.zeros(n)
         self._news_at = np.inf
@@ -299,7 +303,7 @@ class SimulatedHost:
             if deflates.any():
                 goal = np.where(deflates, needed, goal)
                 self._target = np.where(deflates, needed, self._target)
-        self._ramps.aim(goal, size, self.now)
+        self._ramps.aim(goal, size, self.demand, self.now)
 
 
 class _Instant(NamedTuple):
@@ -393,14 +397,21 @@ class _Reports:
 class _Ramps:
     """Balloons on their way, and the record of where they have been. Arrays (n,), MiB and seconds."""
 
-    def __init__(self, n: int, longest_part: float) -> None:
+    def __init__(self, n: int, longest_part: float, total_mib: float) -> None:
         self._longest_part = longest_part
+        self._total = total_mib
         self.moving = False
         self.next_end = np.inf
         self._goal = np.zeros(n)
         self._begin = np.zeros(n)
         self._begun = np.zeros(n)
         self._speed = np.zeros(n)
+        self._needed = np.zeros(n)
+        """The most that its guest needed since then."""
+        self._left = np.zeros(n)
+        """What was free then, and all guests had taken until then."""
+        self._taken = 0.0
+        """By ramps that are over, and at starts."""
         self._end = np.full(n, np.inf)
         self._times: list[list[float]] = [[] for _ in range(n)]
         self._sizes: list[list[float]] = [[] for _ in range(n)]
@@ -412,18 +423,21 @@ class _Ramps:
         moved = np.where(active, np.where(there, self._goal, self._begin + self._speed * (now - self._begun)), size)
         if there.any():
             for row in np.flatnonzero(there).tolist():
-                self._close(row, self._end[row], self._goal[row])
+                self._close(row, self._end[row], self._goal[row], moved)
             self._end[there] = np.inf
             self._look_ahead()
         return moved
 
-    def aim(self, goal: Floats, size: Floats, now: float) -> None:
+    def aim(self, goal: Floats, size: Floats, demand: Floats, now: float) -> None:
         """Balloons whose goal is a new one start for it from their present `size`."""
         changed = goal != self._goal
-        if not np.count_nonzero(changed):
-            return
+        if np.count_nonzero(changed):
+            self._turn(changed, goal, size, now)
+        self._needed = np.where(changed | (demand > self._needed), demand, self._needed)
+
+    def _turn(self, changed: Bools, goal: Floats, size: Floats, now: float) -> None:
         for row in np.flatnonzero(changed & np.isfinite(self._end)).tolist():
-            self._close(row, now, size[row])
+            self._close(row, now, size[row], size)
         way = goal - size
         self._begin = np.where(changed, size, self._begin)
         self._begun = np.where(changed, now, self._begun)
@@ -431,19 +445,21 @@ class _Ramps:
         speed = np.where(way > 0, DEFLATE_MIB_S, -INFLATE_MIB_S)
         self._speed = np.where(changed, speed, self._speed)
         self._end = np.where(changed, np.where(way != 0, now + way / speed, np.inf), self._end)
+        self._left = np.where(changed, self._total - float(size.sum()) + self._taken_until(size), self._left)
         self._look_ahead()
 
     def place(self, row: int, size: float, now: float) -> None:
         """The balloon is at rest at `size` from now on."""
         self._goal[row] = size
         self._end[row] = np.inf
+        self._taken += size
         self._enter(row, now, size)
         self._look_ahead()
 
     def stop(self, rows: Ints, now: float, size: Floats) -> None:
         """Balloons that are no more, or no longer looked at: the record ends with how far they have come."""
         for row in rows[np.isfinite(self._end[rows])].tolist():
-            self._close(row, now, size[row])
+            self._close(row, now, size[row], size)
         self._goal[rows] = 0.0
         self._end[rows] = np.inf
         self._look_ahead()
@@ -456,12 +472,25 @@ class _Ramps:
         self.next_end = float(self._end.min())
         self.moving = self.next_end < np.inf
 
-    def _close(self, row: int, end: float, size: float) -> None:
-        """A ramp ends: in the record it is one step at half its time, or several where it took long."""
+    def _close(self, row: int, end: float, size: float, sizes: Floats) -> None:
+        """A ramp ends: in the record it is one step at half its time, or several where it took long and that matters.
+        `sizes`: (n,) of all.
+        """
         begun, begin = self._begun[row], self._begin[row]
-        parts = max(int(np.ceil((end - begun) / self._longest_part)), 1)
+        short = self._needed[row] > min(begin, size)
+        if short or self._taken_until(sizes) > self._left[row] + ROUNDING_MIB:
+            parts = max(int(np.ceil((end - begun) / self._longest_part)), 1)
+        else:
+            parts = 1
         for part in range(1, parts + 1):
             self._enter(row, begun + (end - begun) * (part - 0.5) / parts, begin + (size - begin) * part / parts)
+        self._taken += max(size - begin, 0.0)
+        self._begin[row] = size
+
+    def _taken_until(self, sizes: Floats) -> float:
+        """MiB that guests of `sizes` (n,) have taken since the beginning, whatever they gave back."""
+        under_way = np.isfinite(self._end)
+        return self._taken + float(np.maximum(sizes - self._begin, 0.0)[under_way].sum())
 
     def _enter(self, row: int, time: float, size: float) -> None:
         times, sizes = self._times[row], self._sizes[row]

@@ -58,6 +58,56 @@ def test_it_tells_no_more_often_than_the_trace_does(step, parts):
     assert len(changes(result)) == 1 + parts
 
 
+def of_two(demand, orders, others_maximum):
+    """Changes of a guest that begins with 8192 MiB of 16384, and another."""
+    times = np.arange(float(len(demand)))
+    mine = Series(times, np.array(demand, dtype=float), np.full(len(times), 40000.0))
+    other = Series(times, np.ones(len(times)), np.full(len(times), float(others_maximum)))
+    return changes(replay(Trace(("a", "b"), (mine, other)), Script(orders), 16384))
+
+
+@pytest.mark.parametrize(("demand", "steps"), [(8192, [(2.5, 14336)]), (8193, [(1.75, 11264), (3.25, 14336)])])
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_long_growth_is_one_step_unless_its_guest_misses_memory_meanwhile(demand, steps, later):
+    demands = [1, 1 if later else demand, demand, demand, 1, 1, 1, 1]
+    assert of_two(demands, {1: {0: 14336}}, 100) == [(0, 8192), *steps]
+
+
+@pytest.mark.parametrize(
+    ("orders", "steps"),
+    [
+        ({2: {0: 4505.6}}, [(4, 4505.6)]),
+        ({0: {1: 7000}, 2: {0: 4505.6}, 3: {1: 8000}}, [(4, 4505.6)]),
+        ({2: {0: 4505.6}, 3: {1: 8200}}, [(3, 6348.8), (5, 4505.6)]),
+    ],
+)
+def test_a_long_shrink_is_one_step_unless_more_is_taken_meanwhile_than_was_free(orders, steps):
+    seen = of_two([1] * 8, orders, 20000)
+    assert seen == [(0, 8192), *((pytest.approx(at), pytest.approx(to)) for at, to in steps)]
+
+
+def test_a_guest_that_comes_takes_as_one_that_grows():
+    times = np.arange(12.0)
+    here, there = (Series(times, np.ones(12), np.full(12, 20000.0)) for _ in range(2))
+    comes = Series(times[6:], np.ones(6), np.full(6, 3000.0))
+    orders = Script({1: {1: 16384}, 2: {0: 8192}, 5: {0: 4505.6}})
+
+    alone = changes(replay(Trace(("a", "b", "c"), (here, there, comes)), Script({5: {0: 4505.6}}), 24576))
+    full = changes(replay(Trace(("a", "b", "c"), (here, there, comes)), orders, 24576))
+
+    assert alone == [(0, 8192), (7, pytest.approx(4505.6))]
+    assert full == [(0, 8192), (pytest.approx(6), pytest.approx(6348.8)), (pytest.approx(8), pytest.approx(4505.6))]
+
+
+def test_what_two_guests_were_taking_at_the_end_is_counted_once():
+    times = np.arange(6.0)
+    guests = tuple(Series(times, np.ones(6), np.full(6, maximum)) for maximum in (40000.0, 40000.0, 100.0))
+
+    result = replay(Trace(("a", "b", "c"), guests), Script({1: {0: 32000, 1: 32000}}), 65856)
+
+    assert [changes(result, row) for row in (0, 1)] == 2 * [[(0, 21952), (3, 30144)]]
+
+
 def test_a_guest_never_gives_up_what_it_uses_and_goes_on_when_it_uses_less():
     result = replay(trace(a=[900, 900, 900, 400, 400]), Script({1: {0: 300}}), 1000)
 
