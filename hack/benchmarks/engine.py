@@ -14,9 +14,9 @@ from controller.engine.state import State
 from controller.engine.step import step
 
 PART = "engine"
-SIZES = (1_000, 10_000, 100_000)
-GOAL_MS = {10_000: 10.0, 100_000: 100.0}
-"""CPU of one step, by size: 10 ms for 10,000 domains, and linear from there."""
+SIZES = (50, 1_000, 10_000, 100_000)
+GOAL_MS = {50: 0.5, 10_000: 10.0, 100_000: 100.0}
+"""CPU of one step, by size: 0.5 ms for a host, 10 ms for 10,000 domains, and linear from there."""
 WARM_UP_STEPS = 30
 """Until every domain has all the decision points its model uses, and allocations have settled."""
 STEPS = 15
