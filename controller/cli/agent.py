@@ -72,7 +72,7 @@ def agent(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     kubevirt: bool,
     pods: Path,
     observe: bool,
-    budget: "Budget | None",
+    budget: "Budget",
     node_name: str,
     kubeconfig: Path | None,
     cache_dir: Path,

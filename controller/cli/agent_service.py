@@ -17,7 +17,7 @@ from controller.cluster.access import AccessError, access
 from controller.cluster.cache import CacheError
 from controller.cluster.pods import Launcher
 from controller.cluster.podwatch import Tell
-from controller.engine.ownership import UNSAID, NodeIdentity
+from controller.engine.ownership import NodeIdentity
 from controller.host.host import LibvirtHost
 from controller.host.meminfo import MeminfoError
 from controller.host.podsocket import open_pod
@@ -47,8 +47,8 @@ class AgentSettings:
     """Bytes of available memory below which the kubelet evicts pods."""
     observe: bool
     """Nothing is changed, whatever a policy's mode."""
-    budget: Budget | None
-    """What is kept of the node, whatever policies say."""
+    budget: Budget
+    """The node's own, which policies can only narrow."""
     label_node: bool
     """The Node gets a label while its guests need more than there is."""
 
@@ -69,7 +69,7 @@ def serve(settings: AgentSettings, listen: Address | None, *, domain_metrics: bo
             launchers = None if settings.pods is None else _connecting(host, settings.uris, settings.pods)
             agent = Agent(
                 access(settings.kubeconfig),
-                NodeIdentity(settings.node_name, budget=settings.budget or UNSAID, eviction=settings.eviction),
+                NodeIdentity(settings.node_name, budget=settings.budget, eviction=settings.eviction),
                 settings.cache_dir,
                 host,
                 clock,

@@ -89,7 +89,7 @@ def node_label_option(command: Command) -> Command:
 
 
 def budget_option(command: Command) -> Command:
-    """`--budget`: a `controller.api.policy.Budget`, or None."""
+    """`--budget`: a `controller.api.policy.Budget`, empty if not given."""
     return click.option(
         "--budget",
         metavar="KEY=VALUE",
@@ -234,8 +234,6 @@ def _labels(_context: click.Context, _option: click.Parameter, texts: tuple[str,
 
 def _budget(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> Any:
     """Fields as in a policy, and checked as there."""
-    if not texts:
-        return None
     from pydantic import ValidationError  # noqa: PLC0415 - not for the sake of --help
 
     from controller.api.policy import Budget  # noqa: PLC0415 - as above

@@ -52,7 +52,7 @@ def run(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     policies: Path,
     uris: tuple[str, ...],
     observe: bool,
-    budget: "Budget | None",
+    budget: "Budget",
     once: bool,
     enforce: bool,
     output: str,

@@ -13,7 +13,7 @@ from controller.api.policy import Budget
 from controller.cli.output import Problems, document
 from controller.cli.service_manager import ServiceManager, status_line
 from controller.cli.signals import stopped_by_signals
-from controller.engine.ownership import UNSAID, NodeIdentity
+from controller.engine.ownership import NodeIdentity
 from controller.engine.reasons import Reason
 from controller.host.host import LibvirtHost
 from controller.host.meminfo import MeminfoError
@@ -43,15 +43,15 @@ class RunSettings:
     node_name: str
     node_labels: Mapping[str, str]
     proc: Path
-    budget: Budget | None
-    """What is kept of the node, whatever policies say."""
+    budget: Budget
+    """The node's own, which policies can only narrow."""
     observe: bool
     """Nothing is changed, whatever a policy's mode."""
 
     @property
     def node(self) -> NodeIdentity:
         """As selectors see it, and what is kept of it."""
-        return NodeIdentity(self.node_name, self.node_labels, budget=self.budget or UNSAID)
+        return NodeIdentity(self.node_name, self.node_labels, budget=self.budget)
 
 
 class _Wired:
