@@ -40,9 +40,6 @@ _LARGE_GUEST = 64
 """Guests of more than 64 GiB have more vCPUs and page tables: up to this part of their memory is overhead."""
 
 
-UNSAID = Budget()
-
-
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
     """The node as selectors see it, and what is kept of it. Sizes in bytes."""
@@ -53,7 +50,7 @@ class NodeIdentity:
     """Memory that pods do not get, for the system and the kubelet need it."""
     eviction: int = 0
     """Available memory below which the kubelet evicts pods; 0 without a kubelet."""
-    budget: Budget = UNSAID
+    budget: Budget = field(default_factory=Budget)
     """What its administrator set; no policy makes it larger."""
 
 

@@ -436,6 +436,7 @@ class _Ramps:
         self._needed = np.where(changed | (demand > self._needed), demand, self._needed)
 
     def _turn(self, changed: Bools, goal: Floats, size: Floats, now: float) -> None:
+        """Those whose goal `changed`, (n,), begin another ramp."""
         for row in np.flatnonzero(changed & np.isfinite(self._end)).tolist():
             self._close(row, now, size[row], size)
         way = goal - size
@@ -477,11 +478,9 @@ class _Ramps:
         `sizes`: (n,) of all.
         """
         begun, begin = self._begun[row], self._begin[row]
-        short = self._needed[row] > min(begin, size)
-        if short or self._taken_until(sizes) > self._left[row] + ROUNDING_MIB:
-            parts = max(int(np.ceil((end - begun) / self._longest_part)), 1)
-        else:
-            parts = 1
+        parts = max(int(np.ceil((end - begun) / self._longest_part)), 1)
+        if parts > 1 and self._needed[row] <= min(begin, size):
+            parts = parts if self._taken_until(sizes) > self._left[row] + ROUNDING_MIB else 1
         for part in range(1, parts + 1):
             self._enter(row, begun + (end - begun) * (part - 0.5) / parts, begin + (size - begin) * part / parts)
         self._taken += max(size - begin, 0.0)

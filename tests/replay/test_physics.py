@@ -90,7 +90,7 @@ def test_a_guest_that_comes_takes_as_one_that_grows():
     times = np.arange(12.0)
     here, there = (Series(times, np.ones(12), np.full(12, 20000.0)) for _ in range(2))
     comes = Series(times[6:], np.ones(6), np.full(6, 3000.0))
-    orders = Script({1: {1: 16384}, 2: {0: 8192}, 5: {0: 4505.6}})
+    orders = Script({1: {1: 16384}, 5: {0: 4505.6}})
 
     alone = changes(replay(Trace(("a", "b", "c"), (here, there, comes)), Script({5: {0: 4505.6}}), 24576))
     full = changes(replay(Trace(("a", "b", "c"), (here, there, comes)), orders, 24576))
