@@ -39,7 +39,7 @@ URI = f"qemu+unix:///session?socket=/var/run/libvirt/{SOCKET}"
 LIBVIRT, QEMU = "libvirtd", "qemu-system-x86_64"
 """Programs that run in it."""
 START_S = 300
-"""Deadline from a pod's creation until its libvirt knows its guest; 5 s on an idle machine."""
+"""Deadline from a pod's creation until its guest runs; 5 s on an idle machine."""
 END_S = 180
 """Deadline for a pod to be gone."""
 SLOW_MIB, FAST_MIB = 1, 1000
@@ -152,7 +152,7 @@ class VirtLauncher:
         return libvirt.open(self.uri)
 
     def wait_up(self) -> Self:
-        """Wait until its libvirt answers, and knows its guest unless that is to come."""
+        """Wait until its libvirt answers, and its guest runs unless that is to come."""
         until(self._up, START_S, f"pod {self.name} up")
         return self
 
@@ -230,14 +230,10 @@ class VirtLauncher:
         self.delete()
 
     def _up(self) -> bool:
-        try:
-            connection = self.connect()
-        except libvirt.libvirtError:  # no socket yet
-            return False
-        try:
-            return self.machine.target or bool(connection.listAllDomains())
-        finally:
-            connection.close()
+        with suppress(libvirt.libvirtError), closing(self.connect()) as connection:
+            domains = connection.listAllDomains()  # names a guest before its QEMU is there
+            return self.machine.target or any(domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING for domain in domains)
+        return False  # no socket yet
 
     def _wait_gone(self) -> None:
         gone = ("wait", "--for=delete", f"pod/{self.name}", "-n", self.machine.namespace, f"--timeout={END_S}s")

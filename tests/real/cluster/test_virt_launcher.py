@@ -9,15 +9,13 @@ from datetime import datetime
 import libvirt
 import pytest
 from installation import PATIENCE_S
-from virtualization import MEMORY_MIB, PROMISED_MIB, InstalledNearKubevirt
+from virtualization import MEMORY_MIB, PROMISED_MIB, ROOMY, STEP_MIB, InstalledNearKubevirt, grow
 
 from controller.host.connection import BACKOFF_LONGEST_S
 from lab.daemons import until
 from lab.kubernetes.node import LabNode
 from lab.kubernetes.virtlauncher import SOCKET, USER, VirtLauncher, VirtualMachine
 
-ROOM_MIB = 100
-"""Beside what its workload holds: its kernel's own, and the next step."""
 TOLD = r"Normal +\w+ +\S+ +ballast\.dev/agent +\d+ MiB -> \d+ MiB .* \(MemoryPolicy web\)"
 """An event, as `kubectl describe` shows it; the newest, once it is the turn of its machine."""
 
@@ -116,13 +114,12 @@ class TestAgentNearKubevirt:
         with closing(idle.guest()) as guest, closing(other.guest()) as second:
             guest.wait_booted()
             second.wait_booted()
-            site.enforce()
+            site.enforce(**ROOMY)
             for each in (guest, second):
                 each.wait_until(lambda each: each.actual() < MEMORY_MIB - 64, PATIENCE_S, "shrunk")
                 assert each.actual() >= PROMISED_MIB
-            for held in range(40, 121, 20):  # it has no swap: the next step has to have room when it comes
-                guest.use(held)
-                guest.wait_until(lambda guest, size=held + ROOM_MIB: guest.actual() >= size, PATIENCE_S, "grown")
+            grow([guest], range(STEP_MIB, 121, STEP_MIB))
+            assert guest.actual() > MEMORY_MIB - 64
             assert second.actual() < MEMORY_MIB - 64
             until(lambda: re.search(TOLD, site.kubectl("describe", "pod", idle.name)), PATIENCE_S, "told of")
 

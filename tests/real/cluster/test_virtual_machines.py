@@ -1,6 +1,6 @@
 """Virtual machines of ten pods under one policy: real guests, each with a libvirt of its own, on a real kubelet."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from itertools import pairwise
@@ -8,8 +8,8 @@ from signal import SIGCONT, SIGSTOP
 
 import libvirt
 import pytest
-from installation import PATIENCE_S, quick
-from virtualization import MIB, InstalledNearKubevirt
+from installation import PATIENCE_S
+from virtualization import MIB, ROOMY, STEP_MIB, THRESHOLD_MIB, InstalledNearKubevirt, grow
 
 from controller.host.errorhints import explain_freeze
 from lab.daemons import until
@@ -20,17 +20,11 @@ PODS = 10
 """Each takes five seconds of a processor to boot, and a twentieth of one from then on."""
 MEMORY_MIB, PROMISED_MIB = 256, 144
 """Of each guest, and of that by its pod's request: more than it needs at rest."""
-THRESHOLD_MIB = 10
-"""By how much more a guest at rest may have: so little is not worth a move."""
 BUDGET_MIB = PODS * PROMISED_MIB + 200
 """What two workloads at a time need, and three do not."""
 IDLE_MIB = 10
-HELD_MIB = (30, 50, 70, 90)
-"""What a workload holds, step by step: without swap, the next has to have room when it comes."""
-ROOM_MIB = 110
-"""Beside what its workload holds: its kernel's own, the next step, and as much again."""
-HEADROOM_MIB = 64
-"""With its kernel's own and the threshold, what ROOM_MIB takes."""
+HELD_MIB = range(IDLE_MIB + STEP_MIB, 91, STEP_MIB)
+"""What a workload holds, step by step."""
 
 
 class VirtualMachines:
@@ -45,11 +39,7 @@ class VirtualMachines:
 
     def enforce(self, budget: int = BUDGET_MIB) -> None:
         """The policy of all of them, with so many MiB to give."""
-        self.site.enforce(
-            budget={"maximum": f"{budget}Mi"},
-            headroom={"quantity": f"{HEADROOM_MIB}Mi"},
-            advanced=quick(threshold={"percent": 1, "quantity": f"{THRESHOLD_MIB}Mi"})["advanced"],
-        )
+        self.site.enforce(budget={"maximum": f"{budget}Mi"}, **ROOMY)
 
     def sizes(self) -> list[int]:
         """MiB of their balloons."""
@@ -90,19 +80,6 @@ def fleet(running: InstalledNearKubevirt) -> Iterator[VirtualMachines]:
     running.kubectl("delete", "mpol", "--all")
 
 
-def take(guests: Sequence[Guest], sampled: Callable[[], object] = lambda: None) -> None:
-    """Their workloads grow, all at a time, as far as HELD_MIB; returns when all have the memory for it."""
-    for held in HELD_MIB:
-        for guest in guests:
-            guest.use(held)
-
-        def grown(wanted: int = held + ROOM_MIB) -> bool:
-            sampled()
-            return all(size(guest) >= wanted for guest in guests)
-
-        until(grown, PATIENCE_S, f"{[guest.spec.name for guest in guests]} grown for {held} MiB")
-
-
 def test_ten_guests_move_memory_among_them_within_the_budget_and_keep_what_their_pods_request(fleet):
     fleet.enforce()
     fleet.rest()
@@ -111,7 +88,7 @@ def test_ten_guests_move_memory_among_them_within_the_budget_and_keep_what_their
     for takers, givers in ((first, second), (second, first)):
         for guest in givers:
             guest.use(IDLE_MIB)
-        take(takers, lambda: samples.append(fleet.sizes()))
+        grow(takers, HELD_MIB, lambda: samples.append(fleet.sizes()))
     # Guests are asked one after the other: between two rounds each had at least the smaller of its two sizes.
     assert max(sum(map(min, *two)) for two in pairwise(samples)) <= BUDGET_MIB
     assert min(map(min, samples)) >= PROMISED_MIB
@@ -128,7 +105,7 @@ def test_a_libvirt_that_hangs_is_named_and_guests_of_other_pods_get_what_they_ne
     try:
         until(lambda: fleet.errors() == {name: explain_freeze(name)}, PATIENCE_S, "it, and no other, told of")
         before = fleet.site.looks()[hung.name]
-        take(fleet.guests[1:3])
+        grow(fleet.guests[1:3], HELD_MIB)
         assert fleet.site.looks()[hung.name] == before
         assert fleet.errors()[name] == explain_freeze(name)
     finally:
@@ -145,7 +122,7 @@ def test_a_virtual_machine_whose_pod_opts_out_keeps_what_it_has_also_while_the_a
     fleet.site.annotate(out, "ballast.dev/mode=Off")
     until(lambda: fleet.site.reasons(out) == {"OptedOut"}, PATIENCE_S, "left alone")
     guest.use(HELD_MIB[1])
-    take(others)
+    grow(others, HELD_MIB)
     fleet.site.restart_agent()
     fleet.site.until_looked_at(*fleet.launchers[:2], times=10)
     assert fleet.site.reasons(out) == {"OptedOut"}
@@ -168,7 +145,7 @@ def test_memory_of_a_pod_that_is_evicted_amid_a_move_goes_to_those_who_wait_for_
         fleet.site.until_looked_at(*fleet.launchers, times=5)
         assert max(map(size, takers)) <= PROMISED_MIB + THRESHOLD_MIB
         leaving.evict()
-    take(takers)
+    grow(takers, HELD_MIB)
     fleet.site.until_seen(*fleet.launchers)
     until(lambda: fleet.site.state()["node"]["allocated"] == sum(fleet.sizes()) * MIB, PATIENCE_S, "all accounted for")
     assert sum(fleet.sizes()) <= BUDGET_MIB

@@ -1,14 +1,16 @@
 """Ballast on a node of KubeVirt, with virtual machines in pods."""
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from installation import PATIENCE_S, QUICK, Installation
+from installation import PATIENCE_S, QUICK, Installation, quick
 
 from lab.daemons import until
+from lab.guest import Guest
 from lab.kubernetes.cluster import NAMESPACE
 from lab.kubernetes.node import LabNode
 from lab.kubernetes.virtlauncher import OVERHEAD_MIB, VirtLauncher, VirtualMachine
@@ -19,6 +21,14 @@ MEMORY_MIB = 256
 """Of a guest, likewise."""
 PROMISED_MIB = 128
 """Of that, by its pod's request, if nothing else is asked for."""
+STEP_MIB = 20
+"""By which workloads grow at most: without swap, the next step has to have room when it comes."""
+THRESHOLD_MIB = 10
+"""So little is not worth a move."""
+ROOMY: dict[str, Any] = quick(threshold={"percent": 1, "quantity": f"{THRESHOLD_MIB}Mi"}) | {
+    "headroom": {"quantity": f"{2 * (STEP_MIB + THRESHOLD_MIB)}Mi"}
+}
+"""A policy whose guests have room for steps, in the end."""
 
 
 class InstalledNearKubevirt(Installation):
@@ -102,3 +112,18 @@ class InstalledNearKubevirt(Installation):
 def pod_of(domain: Mapping[str, Any]) -> str:
     """Name of the pod, of a domain as the agent tells of it; all are in one namespace."""
     return str(domain["key"]).partition("@default/")[2]
+
+
+def grow(guests: Sequence[Guest], sizes: Iterable[int], sampled: Callable[[], object] = lambda: None) -> None:
+    """Their workloads hold these MiB one after the other, all guests at a time, with room for two more steps each time."""
+    for held in sizes:
+        for guest in guests:
+            guest.use(held)
+        since = time.time()
+
+        def roomy(since: float = since) -> bool:
+            sampled()
+            newest = [guest.statistics() for guest in guests]
+            return all(each["last_update"] > since and each["usable"] >= 2 * STEP_MIB * 1024 for each in newest)
+
+        until(roomy, PATIENCE_S, f"{[guest.spec.name for guest in guests]} grown for {held} MiB")
