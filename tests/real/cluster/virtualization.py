@@ -115,7 +115,7 @@ def pod_of(domain: Mapping[str, Any]) -> str:
 
 
 def grow(guests: Sequence[Guest], sizes: Iterable[int], sampled: Callable[[], object] = lambda: None) -> None:
-    """Their workloads hold these MiB one after the other, all guests at a time, with room for two more steps each time."""
+    """Their workloads hold these MiB one after the other, all guests at a time, with room for two steps more."""
     for held in sizes:
         for guest in guests:
             guest.use(held)
