@@ -29,6 +29,10 @@ ANSWER_S = 90
 
 CLUTTER_S = 120
 """Deadline to make 100,000 files: a few seconds, emulated."""
+SLOW_MIB, FAST_MIB = 1, 1000
+"""A second, of a migration: slower than a workload writes, so that it does not end; and faster than any machine."""
+STOP_MS = 5000
+"""A guest may rest for its migration to end: emulated ones of a busy machine write while little is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +117,11 @@ class Guest:
         xml = definition(spec, host.image, folder, domain_type())
         with closing(host.connect()) as connection:
             if spec.persistent:
-                connection.defineXML(xml).create()
+                connection.defineXML(xml).createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
             else:
-                connection.createXML(xml)
+                connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
         self._take(host, spec, folder)
+        self.domain.resume()  # what its agent said before somebody listens would be lost
 
     def _take(self, host: "Libvirt", spec: GuestSpec, folder: Path) -> None:
         """Take the guest that runs at `host`, with its sockets and logs in `folder`."""
@@ -377,6 +382,12 @@ def virtio_mem(mib: int) -> str:
     """A device for a guest with `slots`, all of whose memory it is asked to plug in; multiples of 128 MiB."""
     size = f"<size unit='MiB'>{mib}</size><node>0</node><block unit='MiB'>2</block>"
     return f"<memory model='virtio-mem'><target>{size}<requested unit='MiB'>{mib}</requested></target></memory>"
+
+
+def hurry(domain: libvirt.virDomain) -> None:
+    """Its migration, under way with SLOW_MIB, goes as fast as it can from now on, and ends."""
+    domain.migrateSetMaxDowntime(STOP_MS)
+    domain.migrateSetMaxSpeed(FAST_MIB)
 
 
 def _make_swap(folder: Path, mib: int) -> None:

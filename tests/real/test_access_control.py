@@ -9,8 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import libvirt
 import pytest
@@ -103,12 +101,6 @@ class BallastAsUser(BallastProcess):
     """A running Ballast of the user `ballast`."""
 
     program = tuple(as_user(USERS["ballast"], [str(COMMAND)]))
-
-    def state(self) -> dict[str, Any]:
-        """The `/state` document, asked for plainly: out here nobody is called `ballast`, so `top` would not take it."""
-        with urlopen(f"{self.url}/state") as answer:  # noqa: S310 - on loopback
-            state: dict[str, Any] = json.load(answer)
-        return state
 
 
 def ask(uri: str, *expressions: str, user: int = USERS["ballast"]) -> dict[str, int]:

@@ -22,7 +22,7 @@ from lab import image as boot
 from lab.cache import CACHE, cached
 from lab.daemons import until
 from lab.errors import LabError
-from lab.guest import Guest, GuestSpec, definition
+from lab.guest import SLOW_MIB, Guest, GuestSpec, definition, hurry
 from lab.kubernetes.elf import shared_libraries
 from lab.kubernetes.node import LabNode
 from lab.kubernetes.oci import Layer, write_archive
@@ -42,10 +42,6 @@ START_S = 300
 """Deadline from a pod's creation until its guest runs; 5 s on an idle machine."""
 END_S = 180
 """Deadline for a pod to be gone."""
-SLOW_MIB, FAST_MIB = 1, 1000
-"""A second, of a migration: slower than a workload writes, so that it does not end; and faster than any machine."""
-STOP_MS = 5000
-"""A guest may rest for its migration to end: emulated ones of a busy machine write while little is sent."""
 ASK_S = 1.0
 """A guest's agent has for an answer, until it is asked again."""
 GRACE_S = 5
@@ -196,8 +192,7 @@ class VirtLauncher:
         """Its guest, on its way, goes as fast as it can from now on."""
         with closing(self.connect()) as connection:
             (domain,) = connection.listAllDomains()
-            domain.migrateSetMaxDowntime(STOP_MS)
-            domain.migrateSetMaxSpeed(FAST_MIB)
+            hurry(domain)
 
     def evict(self) -> None:
         """Have it evicted, by the API of that name, and wait until it is gone."""
