@@ -128,7 +128,7 @@ def test_ballast_moves_memory_as_a_user_who_may_do_no_more(guarded, guest, tmp_p
         assert "<stats period=" in guest.domain.XMLDesc()
         guest.use(0)
     guest.domain.setMemory(guest.spec.maximum * 1024)  # at rest, for those who look at it next
-    until(lambda: guest.statistics()["actual"] == guest.spec.maximum * 1024, PATIENCE_S, "its memory given back")
+    guest.wait_until(lambda guest: guest.has(guest.spec.maximum), PATIENCE_S, "its memory given back")
     assert "<stats period=" not in guest.domain.XMLDesc()
     assert guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) == definition
     assert "denied" not in log.read_text()

@@ -270,8 +270,8 @@ def test_without_api_server_and_cache_it_waits_and_says_for_what(cluster, start)
     cluster.plane.kill_apiserver()
     try:
         agent = start(ready=False)
-        until(lambda: "waiting for" in agent.not_ready(), PATIENCE_S, "what is missing")
-        assert agent.not_ready() == f"waiting for the first list of MemoryPolicies and the Node {NODE}\n"
+        missing = f"waiting for the first list of MemoryPolicies and the Node {NODE}\n"
+        until(lambda: agent.not_ready() == missing, PATIENCE_S, "that missing, and no more")
         assert owners(agent) == {"test": None}
     finally:
         cluster.plane.start_apiserver()
