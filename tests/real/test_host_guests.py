@@ -105,8 +105,7 @@ def stopped(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[Guest], Cal
             os.kill(pids.pop(), signal.SIGCONT)
 
     def stop(guest: Guest) -> Callable[[], None]:
-        (file,) = private_libvirtd.root.rglob(f"{guest.spec.name}.pid")
-        pids.append(int(file.read_text()))
+        pids.append(private_libvirtd.qemu(guest.spec.name))
         os.kill(pids[-1], signal.SIGSTOP)
         return resume
 

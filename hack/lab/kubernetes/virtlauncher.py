@@ -158,7 +158,7 @@ class VirtLauncher:
 
     def processes(self, program: str) -> list[int]:
         """Process ids of `program` in this pod."""
-        return [pid for pid in _processes(program) if self.uid in Path(f"/proc/{pid}/cgroup").read_text()]
+        return list(_processes(program, self.uid))
 
     def kill(self) -> None:
         """SIGKILL to all that runs in it, as the OOM killer of its cgroup would."""
@@ -305,10 +305,10 @@ def pod(machine: VirtualMachine, name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _processes(program: str) -> Iterator[int]:
+def _processes(program: str, pod: str) -> Iterator[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # gone since the listing
-            if (process / "comm").read_text().strip() == program[:15]:
+            if (process / "comm").read_text().strip() == program[:15] and pod in (process / "cgroup").read_text():
                 yield int(process.name)
 
 
