@@ -112,7 +112,8 @@ def left_of() -> Callable[[Path], list[str]]:
 
     def left(root: Path) -> list[str]:
         mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if root.name in line]
-        cgroups = [str(cgroup) for cgroup in Path("/sys/fs/cgroup").glob(f"**/{root.name}")]
+        # Others' cgroups come and go meanwhile, which `os.walk` takes as it comes.
+        cgroups = [folder for folder, _, _ in os.walk("/sys/fs/cgroup") if Path(folder).name == root.name]
         return [*_processes_naming(str(root)), *mounts, *cgroups, *([str(root)] if root.exists() else [])]
 
     return left

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from math import inf, sqrt
 from statistics import fmean, stdev
 
 from faulting.judge import Order, doubled
 from lab.guest import Evidence, GuestEvent
 from lab.sampling import Track
-from lab.summary import moved_mib, percentile, reactions
+from lab.summary import moved_mib, percentile, reactions, together
 
 PAGES_PER_MIB = 256
 MIB_PER_GIB = 1024
@@ -132,11 +131,9 @@ def _since(track: Track, start: float) -> Track:
 
 
 def _excess_mib(tracks: Sequence[Track], budget_mib: float) -> float:
-    """Mean over time; a sample counts until the next."""
-    rows = list(zip(*(track.allocations for track in tracks), strict=True))
-    spans = [after - before for before, after in pairwise(tracks[0].times)]
-    over: float = sum(span * max(sum(row) - budget_mib, 0.0) for span, row in zip(spans, rows, strict=False))
-    return over / sum(spans)
+    """Mean over time."""
+    had = together(tracks)
+    return sum(seconds * max(mib - budget_mib, 0.0) for seconds, mib in had) / sum(seconds for seconds, _ in had)
 
 
 def _grown(seen: Observed, counter: str) -> int:

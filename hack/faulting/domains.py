@@ -92,8 +92,9 @@ def _paused(stage: Stage) -> float:
 def _rebooted(stage: Stage) -> float:
     _begun(stage)
     boots = _boots(stage.giver)
+    since = time.time()
     stage.giver.domain.reset()
-    stage.reported(stage.giver, "Booting")
+    stage.wait(lambda: f"{stage.giver.spec.name}: Booting" in remarks(stage.log, since), "giver reported as Booting")
     stage.wait(lambda: _boots(stage.giver) > boots, "guest up again")
     stage.wait(lambda: stage.small(stage.giver), "its balloon where it was before")
     _of_nobody(stage)

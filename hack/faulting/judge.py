@@ -7,13 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import inf
 
 from faulting.log import Claim
 
 TOLERANCE_MIB = 4
 """Sizes nearer than this are one: statistics are of a second ago."""
-CLAIMED_WITHIN_S = 5.0
-"""Ballast logs an order when all of a step's orders are given; each may take libvirt 2 s."""
 TAKEN_WITHIN_S = 12.0
 """QEMU may take an order late, and Ballast logs it when it has waited long enough."""
 PAGE = 4096
@@ -55,22 +54,21 @@ def doubled(given: Sequence[Order]) -> int:
 
 
 def unheard(claims: Iterable[Claim], given: Sequence[Order]) -> int:
-    """How many orders that Ballast says libvirt took never reached QEMU."""
+    """How many orders that Ballast says libvirt took never reached QEMU. All are of one guest, oldest first.
+
+    Ballast may claim an order as late as it likes, but no next one is given before that.
+    """
     rest = list(given)
-    lost = 0
+    lost, before = 0, -inf
     for claim in claims:
-        fits = [order for order in rest if _is(order, claim)]
+        here = [order for order in rest if before <= order.at <= claim.at + TAKEN_WITHIN_S]
+        fits = [order for order in here if abs(order.target - claim.target) <= 1]
         if fits:
             rest.remove(fits[0])
         else:
             lost += 1
+        before = claim.at
     return lost
-
-
-def _is(order: Order, claim: Claim) -> bool:
-    return (
-        abs(order.target - claim.target) <= 1 and order.at - TAKEN_WITHIN_S <= claim.at <= order.at + CLAIMED_WITHIN_S
-    )
 
 
 def below_demand(given: Iterable[Order], demand_at: Callable[[float], float | None]) -> int:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -121,9 +122,12 @@ def order_late() -> None:
 
 
 def _qemu(uuid: str) -> int:
-    """The process of a guest. Raises StopIteration when there is none."""
-    lines = Path("/proc").glob("[0-9]*/cmdline")
-    return next(int(line.parent.name) for line in lines if f"\0-uuid\0{uuid}\0".encode() in line.read_bytes())
+    """The process of a guest. Raises LookupError when there is none."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # gone since the listing
+            if f"\0-uuid\0{uuid}\0".encode() in (process / "cmdline").read_bytes():
+                return int(process.name)
+    raise LookupError(uuid)
 
 
 def while_moving() -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from lab.cache import cached
 from lab.image import FOLDER, Image, image
 
 PROBE_S = 10
@@ -22,11 +23,12 @@ def domain_type() -> str:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "qemu"
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    remembered = FOLDER / f"accelerator-{boot}"
-    if not remembered.exists():
-        print(f"checking whether guests boot on KVM ({PROBE_S} s, once)", file=sys.stderr)
-        remembered.write_text("kvm" if _boots_on_kvm(image()) else "qemu")
-    return remembered.read_text()
+    return cached(FOLDER / f"accelerator-{boot}", _probe).read_text()
+
+
+def _probe(result: Path) -> None:
+    print(f"checking whether guests boot on KVM ({PROBE_S} s, once)", file=sys.stderr)
+    result.write_text("kvm" if _boots_on_kvm(image()) else "qemu")
 
 
 def _boots_on_kvm(boot: Image) -> bool:

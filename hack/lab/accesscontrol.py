@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import uuid4
 
 from lab.cache import CACHE, cached
 from lab.daemons import listens, until
@@ -108,14 +109,14 @@ class GuardedLibvirtd(PrivateLibvirtd):
 
     def allow(self, rules: str) -> None:
         """Other rules from now on."""
-        log = self.root / "polkitd.log"
-        before = log.read_text().count(LOADED)
+        log, mark = self.root / "polkitd.log", f"rules {uuid4()}"
         file = self.root / "own/etc/polkit-1/rules.d" / self._rules.name
         new = file.with_suffix(".new")
-        new.write_text(rules)
+        new.write_text(f'{rules}\npolkit.log("{mark}");\n')
         new.chmod(0o644)
         new.rename(file)
-        until(lambda: log.read_text().count(LOADED) > before, START_S, "polkitd reading its rules anew")
+        # It reads them twice: the second time may be that of the rules before these.
+        until(lambda: LOADED in log.read_text().partition(mark)[2], START_S, "polkitd reading its rules anew")
 
     def _start_bus(self) -> int:
         log = self.root / "bus.log"

@@ -8,13 +8,11 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import click
-
-from controller.cli.endpoint import fetch
 from lab.daemons import until
 from lab.errors import LabError
 
@@ -76,9 +74,11 @@ class BallastProcess:
     def state(self) -> dict[str, Any]:
         """The `/state` document."""
         try:
-            return fetch(self.url)
-        except click.ClickException as error:
-            raise LabError(f"Ballast: {error.message}; its log ends:\n{self.log_tail()}") from error
+            with urllib.request.urlopen(f"{self.url}/state", timeout=ANSWER_S) as answer:  # noqa: S310 - http
+                document: dict[str, Any] = json.load(answer)
+        except (OSError, HTTPException) as error:
+            raise LabError(f"Ballast: {error}; its log ends:\n{self.log_tail()}") from error
+        return document
 
     def ended(self) -> bool:
         """The process is gone."""
@@ -113,8 +113,8 @@ class BallastProcess:
         if self._process.poll() is not None:
             raise LabError(f"Ballast ended with code {self._process.returncode}; its log ends:\n{self.log_tail()}")
         try:
-            domains = fetch(self.url)["domains"]
-        except click.ClickException:  # not listening yet
+            domains = self.state()["domains"]
+        except LabError:  # not listening yet
             return False
         return sum(domain["demand"] is not None for domain in domains) >= count
 
@@ -151,15 +151,6 @@ class AggregatorProcess(BallastProcess):
             return bool(self.state()["leading"])
         except LabError:  # not listening yet
             return False
-
-    def state(self) -> dict[str, Any]:
-        """The `/state` document."""
-        try:
-            with urllib.request.urlopen(f"{self.url}/state", timeout=ANSWER_S) as answer:  # noqa: S310 - http
-                document: dict[str, Any] = json.load(answer)
-        except OSError as error:
-            raise LabError(f"aggregator: {error}; its log ends:\n{self.log_tail()}") from error
-        return document
 
 
 def free_port() -> int:

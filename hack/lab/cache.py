@@ -3,8 +3,8 @@
 import fcntl
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CACHE = Path.home() / ".cache" / "ballast"
@@ -26,6 +26,19 @@ def cached(path: Path, make: Callable[[Path], None]) -> Path:
             finally:
                 shutil.rmtree(scratch)
     return path
+
+
+def keep_newest(count: int, paths: Iterable[Path]) -> None:
+    """Remove these files and folders but so many; other processes may be doing the same."""
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime, path))
+    for _, old in sorted(found)[:-count]:
+        if old.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -18,12 +18,25 @@ PACKAGES = ("ca-certificates", "python3", "python3-dev", "python3-pip", "python3
 OF_THIS_MACHINE = ("etc/ssl/certs/ca-certificates.crt", "etc/apt/apt.conf.d", "etc/pip.conf")
 """How it reaches Debian's and Python's packages, which may be through something of its own."""
 
+ENTER = """\
+mkdir -p "$1"; mount -t tmpfs changes "$1"
+for place in etc var/lib; do
+    mkdir -p "$1/upper/$place" "$1/work/$place"
+    mount -t overlay private -o "lowerdir=/$place,upperdir=$1/upper/$place,workdir=$1/work/$place" "/$place"
+done
+shift
+exec "$@"
+"""
+"""For sh(1) in a new mount namespace: buildah notes something in these folders, wherever its images are. Arguments: a
+folder for that, and the command."""
+
 
 class Builder:
     """buildah with images of its own in `folder`. Its methods raise LabError."""
 
     def __init__(self, folder: Path) -> None:
-        self._command = ("buildah", f"--root={folder / 'images'}", f"--runroot={folder / 'run'}")
+        enter = ("unshare", "--mount", "sh", "-ec", ENTER, "sh", str(folder / "changes"))
+        self._command = (*enter, "buildah", f"--root={folder / 'images'}", f"--runroot={folder / 'run'}")
         self._environment = os.environ | {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
 
     def build(self, name: str) -> None:

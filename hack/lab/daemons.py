@@ -174,7 +174,9 @@ def _runs(pid: int) -> bool:
     """Whether a process has not ended yet: a thread of it runs, and keeps its sockets. As a zombie it may go on for as
     long as its parent likes.
     """
-    return any(_state(thread) not in "ZX" for thread in Path("/proc").glob(f"{pid}/task/*"))
+    with suppress(OSError):  # it is gone
+        return any(_state(thread) not in "ZX" for thread in Path("/proc", str(pid), "task").iterdir())
+    return False
 
 
 def _state(thread: Path) -> str:
@@ -187,9 +189,9 @@ def _state(thread: Path) -> str:
 
 def _in_cgroups(root: Path) -> Iterator[int]:
     for cgroup in reaper.cgroups_of(root):
-        for processes in cgroup.glob("**/cgroup.procs"):
-            with suppress(OSError):  # gone since the listing
-                yield from map(int, processes.read_text().split())
+        for folder, _, _ in os.walk(cgroup):  # it goes on where some of them are gone since the listing
+            with suppress(OSError):
+                yield from map(int, Path(folder, "cgroup.procs").read_text().split())
 
 
 def _at_home_in(root: Path) -> Iterator[int]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -29,6 +28,10 @@ ANSWER_S = 90
 
 CLUTTER_S = 120
 """Deadline to make 100,000 files: a few seconds, emulated."""
+SLOW_MIB, FAST_MIB = 1, 1000
+"""A second, of a migration: slower than a workload writes, so that it does not end; and faster than any machine."""
+STOP_MS = 5000
+"""A guest may rest for its migration to end: emulated ones of a busy machine write while little is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +116,11 @@ class Guest:
         xml = definition(spec, host.image, folder, domain_type())
         with closing(host.connect()) as connection:
             if spec.persistent:
-                connection.defineXML(xml).create()
+                connection.defineXML(xml).createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
             else:
-                connection.createXML(xml)
+                connection.createXML(xml, libvirt.VIR_DOMAIN_START_PAUSED)
         self._take(host, spec, folder)
+        self.domain.resume()  # what its agent said before somebody listens would be lost
 
     def _take(self, host: "Libvirt", spec: GuestSpec, folder: Path) -> None:
         """Take the guest that runs at `host`, with its sockets and logs in `folder`."""
@@ -155,9 +159,20 @@ class Guest:
 
     def wait_fresh(self) -> None:
         """Wait for statistics that the guest took after this call."""
-        for _ in range(2):  # the first update may have been under way
-            stale = self.statistics().get("last_update", 0)
-            self.wait_until(partial(_newer_than, stale), BOOT_S, "fresh statistics")
+        news = self.news()
+        self.wait_until(lambda _: news(), BOOT_S, "fresh statistics")
+
+    def news(self) -> Callable[[], bool]:
+        """Whether statistics have come that the guest took after this call; to be asked until they have."""
+        told = [self.statistics().get("last_update", 0)]
+
+        def come() -> bool:
+            newest = self.statistics().get("last_update", 0)
+            if newest > told[-1]:
+                told.append(newest)
+            return len(told) > 2  # the first that comes may have been under way
+
+        return come
 
     def use(self, mib: int, *, wait: bool = True) -> None:
         """Hold exactly `mib` MiB of anonymous memory, every page touched, until told otherwise.
@@ -258,8 +273,16 @@ class Guest:
         return dict(self.domain.memoryStats())
 
     def actual(self) -> int:
-        """The balloon's current size in MiB, rounded down."""
+        """The balloon's current size in MiB, rounded down; QEMU is asked."""
         return self.statistics()["actual"] // 1024
+
+    def has(self, mib: int) -> bool:
+        """Its balloon has this size, by QEMU's word and by libvirt's own, which follows that within a second."""
+        return self.actual() == mib == self.recorded()
+
+    def recorded(self) -> int:
+        """Its size in MiB as libvirt heard of it last; QEMU is not asked."""
+        return int(self.domain.info()[2]) // 1024
 
     def demand(self) -> int:
         """`actual - usable` in MiB, rounded down; as old as the statistics."""
@@ -319,7 +342,8 @@ class Guest:
         return int("Kernel panic - not syncing" in self.console_text())  # it stays panicked: once at most
 
     def _settled(self) -> bool:
-        return self.statistics()["actual"] <= (self.spec.current or self.spec.maximum) * 1024
+        goal = self.spec.current
+        return goal is None or max(self.actual(), self.recorded()) <= goal
 
 
 class _Agent:
@@ -379,14 +403,16 @@ def virtio_mem(mib: int) -> str:
     return f"<memory model='virtio-mem'><target>{size}<requested unit='MiB'>{mib}</requested></target></memory>"
 
 
+def hurry(domain: libvirt.virDomain) -> None:
+    """Its migration, under way with SLOW_MIB, goes as fast as it can from now on, and ends."""
+    domain.migrateSetMaxDowntime(STOP_MS)
+    domain.migrateSetMaxSpeed(FAST_MIB)
+
+
 def _make_swap(folder: Path, mib: int) -> None:
     with (folder / "swap").open("wb") as disk:
         disk.truncate(mib * MIB)
     give_to_guests(folder / "swap")
-
-
-def _newer_than(stale: int, guest: Guest) -> bool:
-    return guest.statistics().get("last_update", 0) > stale
 
 
 def definition(spec: GuestSpec, boot: Image, folder: Path, kind: str) -> str:

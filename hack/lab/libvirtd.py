@@ -98,6 +98,10 @@ class PrivateLibvirtd:
         """A new connection; the caller closes it. Raises libvirt.libvirtError when libvirtd is not up."""
         return libvirt.open(self.uri)
 
+    def qemu(self, name: str) -> int:
+        """Process id of the QEMU that runs the guest `name`."""
+        return int((self.sockets / "qemu" / "run" / f"{name}.pid").read_text())
+
     def keep(self) -> None:
         """Let libvirtd and its guests outlive this process; the `with` block must not be left then."""
         self._daemons.keep()

@@ -93,11 +93,19 @@ def percentile(values: Sequence[float], percent: int) -> float | None:
 
 
 def budget_exceeded_s(tracks: Sequence[Track], budget_mib: float) -> float:
-    """A sample's sum counts until the next sample."""
-    rows = list(zip(*(track.allocations for track in tracks), strict=False))
-    times = tracks[0].times if tracks else []
-    spans = (after - before for before, after in pairwise(times))
-    return sum(span for span, row in zip(spans, rows, strict=False) if sum(row) > budget_mib)
+    """Seconds in which the guests had more than the budget together."""
+    return sum(seconds for seconds, mib in together(tracks) if mib > budget_mib)
+
+
+def together(tracks: Sequence[Track]) -> list[tuple[float, float]]:
+    """Seconds from each sample to the next, and MiB that the guests had together in that time.
+
+    libvirt answers for one guest after the other, and memory may go from one to another meanwhile: of each guest the
+    smaller of the two sizes counts.
+    """
+    rows = list(zip(*(track.allocations for track in tracks), strict=True))
+    spans = [after - before for before, after in pairwise(tracks[0].times)] if tracks else []
+    return [(span, sum(map(min, *two))) for span, two in zip(spans, pairwise(rows), strict=True)]
 
 
 def _allocation_at(track: Track, at: float) -> float:

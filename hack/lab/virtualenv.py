@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lab.cache import CACHE, cached
+from lab.cache import CACHE, cached, keep_newest
 from lab.command import run
 from lab.errors import LabError
 
@@ -71,8 +71,7 @@ def dependencies(source: Path, *extras: str) -> Dependencies:
     digest = hashlib.sha256(Path(__file__).read_bytes() + pinned.read_bytes() + " ".join(asked).encode())
     folder = cached(FOLDER / digest.hexdigest()[:16], lambda result: _install(result, asked, pinned))
     os.utime(folder)
-    for old in sorted(FOLDER.glob("*/"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    keep_newest(KEPT, FOLDER.glob("*/"))
     return Dependencies(folder)
 
 

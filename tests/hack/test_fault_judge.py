@@ -42,6 +42,12 @@ def test_an_order_that_ballast_claims_and_qemu_never_got_is_lost():
     assert unheard([Claim(MORE.at - 13, "u", 250)], [MORE]) == 1
 
 
+def test_an_order_that_ballast_claims_late_is_not_lost():
+    late = Claim(MORE.at + 60, "u", 250)
+    assert unheard([late], [MORE]) == 0
+    assert unheard([Claim(MORE.at + 1, "u", 200), late], [LESS, MORE]) == 1  # it is older than the claim before
+
+
 def test_an_order_that_qemu_takes_late_is_not_lost():
     assert unheard([Claim(MORE.at - 11, "u", 250)], [MORE]) == 0
 

@@ -43,9 +43,16 @@ def test_ramp_is_no_step():
 
 
 def test_budget_is_exceeded_from_one_sample_to_the_next():
-    tracks = [track([100, 120, 120, 100]), track([100, 100, 100, 100])]
+    tracks = [track([100, 120, 120, 120, 100]), track([100] * 5)]
     assert budget_exceeded_s(tracks, 210) == 2
     assert budget_exceeded_s(tracks, 220) == 0
+
+
+def test_memory_that_goes_to_another_guest_while_they_are_asked_is_not_had_twice():
+    """The giver was asked before it gave, the taker after that."""
+    giver, taker = track([150, 150, 100, 100]), track([100, 150, 150, 150])
+    assert budget_exceeded_s([giver, taker], 250) == 0
+    assert budget_exceeded_s([giver, taker], 249) == 3
 
 
 @pytest.mark.parametrize(("values", "expected"), [([], None), ([3.0], 3.0), ([float(n) for n in range(1, 101)], 95.0)])

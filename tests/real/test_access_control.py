@@ -9,8 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import libvirt
 import pytest
@@ -104,12 +102,6 @@ class BallastAsUser(BallastProcess):
 
     program = tuple(as_user(USERS["ballast"], [str(COMMAND)]))
 
-    def state(self) -> dict[str, Any]:
-        """The `/state` document, asked for plainly: out here nobody is called `ballast`, so `top` would not take it."""
-        with urlopen(f"{self.url}/state") as answer:  # noqa: S310 - on loopback
-            state: dict[str, Any] = json.load(answer)
-        return state
-
 
 def ask(uri: str, *expressions: str, user: int = USERS["ballast"]) -> dict[str, int]:
     """libvirt's error codes for what a user asks, by expression; 0 where it is done."""
@@ -135,9 +127,8 @@ def test_ballast_moves_memory_as_a_user_who_may_do_no_more(guarded, guest, tmp_p
         assert ballast.state()["connections"] == [{"uri": guarded.uri, "connected": True, "error": ""}]
         assert "<stats period=" in guest.domain.XMLDesc()
         guest.use(0)
-    # At rest, for those who look at it next: libvirt's definition follows by events, up to a second after QEMU.
-    guest.domain.setMemory(guest.spec.maximum * 1024)
-    until(lambda: guest.domain.info()[2] == guest.spec.maximum * 1024, PATIENCE_S, "its memory given back")
+    guest.domain.setMemory(guest.spec.maximum * 1024)  # at rest, for those who look at it next
+    guest.wait_until(lambda guest: guest.has(guest.spec.maximum), PATIENCE_S, "its memory given back")
     assert "<stats period=" not in guest.domain.XMLDesc()
     assert guest.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) == definition
     assert "denied" not in log.read_text()

@@ -93,8 +93,7 @@ def test_while_libvirtd_is_frozen_guests_are_felt(start_guests, host, private_li
 
 def test_a_qemu_whose_cgroup_stalls_is_felt_and_no_longer_when_it_has_ended(start_guests, host, private_libvirtd):
     (guest,) = start_guests(GuestSpec("stalling"))
-    (file,) = private_libvirtd.root.rglob("stalling.pid")
-    with limited("machine-qemu-stalling.scope", int(file.read_text())) as stall:
+    with limited("machine-qemu-stalling.scope", private_libvirtd.qemu(guest.spec.name)) as stall:
         watched = host()
         pressure = watched.senses()[1]
         assert (pressure.name, pressure.domains, pressure.trouble) == ("pressure", 1, "")

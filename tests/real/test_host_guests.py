@@ -23,7 +23,7 @@ from controller.host.looker import LOOK_S
 from controller.host.marks import MARK_NAMESPACE
 from controller.host.sources import fixed
 from lab.daemons import until
-from lab.guest import Guest, GuestSpec, virtio_mem
+from lab.guest import SLOW_MIB, Guest, GuestSpec, hurry, virtio_mem
 from lab.libvirtd import PrivateLibvirtd, give_to_guests
 
 MIB = 2**20
@@ -105,8 +105,7 @@ def stopped(private_libvirtd: PrivateLibvirtd) -> Iterator[Callable[[Guest], Cal
             os.kill(pids.pop(), signal.SIGCONT)
 
     def stop(guest: Guest) -> Callable[[], None]:
-        (file,) = private_libvirtd.root.rglob(f"{guest.spec.name}.pid")
-        pids.append(int(file.read_text()))
+        pids.append(private_libvirtd.qemu(guest.spec.name))
         os.kill(pids[-1], signal.SIGSTOP)
         return resume
 
@@ -382,8 +381,6 @@ def target(watch) -> Iterator[PrivateLibvirtd]:
         yield daemon
 
 
-SLOW, FAST = 1, 1000
-"""MiB/s. Slow enough not to end by itself."""
 LIVE = libvirt.VIR_MIGRATE_LIVE | libvirt.VIR_MIGRATE_PERSIST_DEST | libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
 
 
@@ -398,13 +395,13 @@ def test_a_guest_is_left_alone_while_it_migrates_and_its_period_is_put_back_wher
         guest.use(60)
         destination = target.connect()
         uri = f"unix://{target.root}/guests/migration.sock"  # every libvirtd would begin with the same port
-        asked = {libvirt.VIR_MIGRATE_PARAM_URI: uri, libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW}
+        asked = {libvirt.VIR_MIGRATE_PARAM_URI: uri, libvirt.VIR_MIGRATE_PARAM_BANDWIDTH: SLOW_MIB}
         going = threading.Thread(target=lambda: guest.domain.migrate3(destination, asked, LIVE))
         going.start()
         until(lambda: guest.domain.jobStats().get("memory_processed", 0) > 0, PATIENCE_S, "the migration under way")
         (refusal,) = here.move(guest, 200)
         assert Reason.BUSY.text in refusal
-        guest.domain.migrateSetMaxSpeed(FAST)
+        hurry(guest.domain)
         going.join(120)
         here.until(lambda: here.host.inventory() == ())
         there.until(lambda: [facts.uuid for facts in there.host.inventory()] == [guest.uuid])

@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import libvirt
 import pytest
 
+from controller.cli import endpoint
+from lab.ballast import BallastProcess
 from lab.daemons import Daemons, alive, end, sweep, until
 from lab.errors import LabError
 from lab.guest import Guest, GuestSpec
@@ -43,6 +47,50 @@ def test_balloon_really_moves(start_guests, autodeflate):
     guest.wait_until(lambda moved: moved.actual() == 160, PATIENCE_S, "at 160 MiB")
     guest.domain.setMemory(256 * 1024)
     guest.wait_until(lambda moved: moved.actual() == 256, PATIENCE_S, "back at 256 MiB")
+
+
+def test_a_balloon_that_is_at_rest_is_so_for_libvirt_as_well(start_guests):
+    (guest,) = start_guests(GuestSpec("resting"))
+    for mib in (160, 256):
+        guest.domain.setMemory(mib * 1024)
+        guest.wait_until(lambda resting, mib=mib: resting.has(mib), PATIENCE_S, f"at {mib} MiB")
+        assert f"<currentMemory unit='KiB'>{mib * 1024}<" in guest.domain.XMLDesc()
+
+
+def test_an_agent_is_listened_to_before_it_says_anything(private_libvirtd, monkeypatch):
+    lives = []
+
+    def listening(guest: Guest, *given: object) -> None:
+        take(guest, *given)
+        lives.append(guest.domain.state()[0])
+
+    take = Guest._take
+    monkeypatch.setattr(Guest, "_take", listening)
+    for persistent in (False, True):
+        with Guest(private_libvirtd, GuestSpec("heard", persistent=persistent)) as guest:
+            guest.wait_ready()
+    assert lives == [libvirt.VIR_DOMAIN_PAUSED] * 2
+
+
+def test_statistics_are_news_when_the_guest_took_them_since(monkeypatch):
+    """What comes first may have been under way."""
+    guest, told = object.__new__(Guest), [10, 10, 11, 11, 12]
+    monkeypatch.setattr(Guest, "statistics", lambda _: {"last_update": told.pop(0)})
+    come = guest.news()
+    assert [come() for _ in range(4)] == [False, False, False, True]
+
+
+def test_a_ballast_that_answers_late_is_waited_for_longer_than_its_own_commands_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(endpoint, "TIMEOUT_S", 0.1)
+    (tmp_path / "policies").mkdir()
+    with BallastProcess(tmp_path / "policies", "test:///default", tmp_path / "log", keep=False) as ballast:
+        ballast.wait_for_domains(0)
+        os.kill(ballast.pid, signal.SIGSTOP)
+        going_on = threading.Timer(0.5, os.kill, (ballast.pid, signal.SIGCONT))
+        going_on.start()
+        state = ballast.state()
+        going_on.join()
+    assert state["node"]["name"]
 
 
 def test_profile_is_followed(start_guests):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from controller import __version__
 from lab import debian, virtualenv
-from lab.cache import CACHE, cached
+from lab.cache import CACHE, cached, keep_newest
 from lab.command import run
 from lab.errors import LabError
 from lab.kubernetes.node import LabNode
@@ -101,8 +101,7 @@ def _dependencies(source: Path) -> Path:
 def _cached(kind: str, source: bytes, make: Callable[[Path], None]) -> Path:
     layer = cached(FOLDER / f"{kind}-{hashlib.sha256(source).hexdigest()[:16]}.tar.gz", make)
     layer.touch()
-    for old in sorted(FOLDER.glob("*.tar.gz"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-        old.unlink(missing_ok=True)
+    keep_newest(KEPT, FOLDER.glob("*.tar.gz"))
     return layer
 
 

@@ -82,7 +82,7 @@ class LabNode:
     def _start_relay(self) -> None:
         orders = node_config.relay(self.folder)
         command = [sys.executable, "-IS", relay.__file__, str(orders), self.plane.address, str(SERVICE_PORT)]
-        self._start("relay", command, orders.exists)
+        self._start("relay", command, lambda: listens(str(orders)))
 
     def _start_containerd(self, mounts: Mapping[str, Path]) -> None:
         pairs = [str(part) for pair in mounts.items() for part in pair]

@@ -22,7 +22,7 @@ from lab import image as boot
 from lab.cache import CACHE, cached
 from lab.daemons import until
 from lab.errors import LabError
-from lab.guest import Guest, GuestSpec, definition
+from lab.guest import SLOW_MIB, Guest, GuestSpec, definition, hurry
 from lab.kubernetes.elf import shared_libraries
 from lab.kubernetes.node import LabNode
 from lab.kubernetes.oci import Layer, write_archive
@@ -42,10 +42,6 @@ START_S = 300
 """Deadline from a pod's creation until its guest runs; 5 s on an idle machine."""
 END_S = 180
 """Deadline for a pod to be gone."""
-SLOW_MIB, FAST_MIB = 1, 1000
-"""A second, of a migration: slower than a workload writes, so that it does not end; and faster than any machine."""
-STOP_MS = 5000
-"""A guest may rest for its migration to end: emulated ones of a busy machine write while little is sent."""
 ASK_S = 1.0
 """A guest's agent has for an answer, until it is asked again."""
 GRACE_S = 5
@@ -162,7 +158,7 @@ class VirtLauncher:
 
     def processes(self, program: str) -> list[int]:
         """Process ids of `program` in this pod."""
-        return [pid for pid in _processes(program) if self.uid in Path(f"/proc/{pid}/cgroup").read_text()]
+        return list(_processes(program, self.uid))
 
     def kill(self) -> None:
         """SIGKILL to all that runs in it, as the OOM killer of its cgroup would."""
@@ -196,8 +192,7 @@ class VirtLauncher:
         """Its guest, on its way, goes as fast as it can from now on."""
         with closing(self.connect()) as connection:
             (domain,) = connection.listAllDomains()
-            domain.migrateSetMaxDowntime(STOP_MS)
-            domain.migrateSetMaxSpeed(FAST_MIB)
+            hurry(domain)
 
     def evict(self) -> None:
         """Have it evicted, by the API of that name, and wait until it is gone."""
@@ -310,10 +305,10 @@ def pod(machine: VirtualMachine, name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _processes(program: str) -> Iterator[int]:
+def _processes(program: str, pod: str) -> Iterator[int]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # gone since the listing
-            if (process / "comm").read_text().strip() == program[:15]:
+            if (process / "comm").read_text().strip() == program[:15] and pod in (process / "cgroup").read_text():
                 yield int(process.name)
 
 

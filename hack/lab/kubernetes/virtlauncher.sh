@@ -8,7 +8,9 @@ mkdir -p "$conf"
 cp /etc/libvirt/qemu.conf "$conf/"
 { cat /etc/libvirt/libvirtd.conf; echo "host_uuid = \"$(cat /proc/sys/kernel/random/uuid)\""; } >"$conf/libvirtd.conf"
 libvirtd &
-until [ -S "$sockets/libvirt-sock" ]; do sleep 0.1; done
+export LIBVIRT_AUTOSTART=0 # who finds no libvirt starts none
+# The socket is there before anybody listens.
+until virsh -q -c "${1%/*}/libvirt-sock" uri >/dev/null 2>&1; do sleep 0.1; done
 mv "$sockets/libvirt-sock" "$sockets/virtqemud-sock"
 if [ -n "$DOMAIN" ]; then
     echo "$DOMAIN" >"$conf/domain.xml"

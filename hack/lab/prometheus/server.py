@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +73,7 @@ class Prometheus:
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=ANSWER_S):  # noqa: S310 - http, and our own
                 return True
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:  # also where it does not answer in time
             return False
 
 

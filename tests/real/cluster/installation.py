@@ -74,6 +74,15 @@ class Installation:
         label = f"app.kubernetes.io/component={component}"
         return self.kubectl("get", "pods", "-n", NAMESPACE, "-l", label, "-o", "name").split()
 
+    def wait_replaced(self, agent: str) -> None:
+        """Wait until another pod than this has become the agent, and is Ready.
+
+        The status of its DaemonSet tells of the one that is gone, for as long as nobody has counted anew.
+        """
+        until(lambda: agent not in self.pod("agent") != [], PATIENCE_S, "another pod")
+        (after,) = self.pod("agent")
+        self.kubectl("wait", "-n", NAMESPACE, "--for=condition=Ready", after, f"--timeout={PATIENCE_S:.0f}s")
+
     def _follows(self, name: str) -> bool:
         policy = self.policy(name)
         ready = next(each for each in policy["status"]["conditions"] if each["type"] == "Ready")

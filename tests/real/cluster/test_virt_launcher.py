@@ -57,9 +57,15 @@ def test_a_killed_pod_takes_its_guest_along_and_is_gone_when_deleted(launcher):
 
 
 def connected(site: InstalledNearKubevirt, launcher: VirtLauncher) -> float:
-    """Seconds since the epoch; the look follows at once."""
-    line = next(line for line in site.log().splitlines() if f"default/{launcher.name}: connected" in line)
-    return datetime.fromisoformat(line.split()[0][:26] + "+00:00").timestamp()
+    """Seconds since the epoch; the look follows at once. The kubelet may have the log later than that."""
+    lines: list[str] = []
+
+    def told() -> bool:
+        lines[:] = [line for line in site.log().splitlines() if f"default/{launcher.name}: connected" in line]
+        return bool(lines)
+
+    until(told, PATIENCE_S, "connected, says the log")
+    return datetime.fromisoformat(lines[0].split()[0][:26] + "+00:00").timestamp()
 
 
 @pytest.fixture

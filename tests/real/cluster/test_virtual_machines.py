@@ -43,7 +43,7 @@ class VirtualMachines:
 
     def sizes(self) -> list[int]:
         """MiB of their balloons."""
-        return [size(guest) for guest in self.guests]
+        return [guest.recorded() for guest in self.guests]
 
     def rest(self, *guests: Guest) -> None:
         """Workloads of these guests end, of all if none is named, and each has what it was promised."""
@@ -51,7 +51,7 @@ class VirtualMachines:
         for guest in guests:
             guest.use(IDLE_MIB)
         most = PROMISED_MIB + THRESHOLD_MIB
-        until(lambda: max(map(size, guests)) <= most, PATIENCE_S, "all at rest")
+        until(lambda: max(map(Guest.recorded, guests)) <= most, PATIENCE_S, "all at rest")
 
     def errors(self) -> dict[str, str]:
         """By name, what is wrong with connections to pods' libvirts, where something is."""
@@ -66,11 +66,6 @@ def start(site: InstalledNearKubevirt, name: str, *, target: bool = False) -> Vi
 def on_its_way(guest: Guest) -> bool:
     """It migrates."""
     return bool(guest.domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
-
-
-def size(guest: Guest) -> int:
-    """MiB of its balloon, by libvirt's last word: QEMU is not asked."""
-    return int(guest.domain.info()[2]) // 1024
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +113,7 @@ def test_a_virtual_machine_whose_pod_opts_out_keeps_what_it_has_also_while_the_a
     out, guest, *others = fleet.launchers[3], fleet.guests[3], *fleet.guests[:2]
     fleet.enforce()
     fleet.rest()
-    before = size(guest)
+    before = guest.recorded()
     fleet.site.annotate(out, "ballast.dev/mode=Off")
     until(lambda: fleet.site.reasons(out) == {"OptedOut"}, PATIENCE_S, "left alone")
     guest.use(HELD_MIB[1])
@@ -126,9 +121,9 @@ def test_a_virtual_machine_whose_pod_opts_out_keeps_what_it_has_also_while_the_a
     fleet.site.restart_agent()
     fleet.site.until_looked_at(*fleet.launchers[:2], times=10)
     assert fleet.site.reasons(out) == {"OptedOut"}
-    assert (size(guest), fleet.site.orders(out)) == (before, [])
+    assert (guest.recorded(), fleet.site.orders(out)) == (before, [])
     fleet.site.annotate(out, "ballast.dev/mode-")
-    guest.wait_until(lambda guest: size(guest) > before, PATIENCE_S, "minded again")
+    guest.wait_until(lambda guest: guest.recorded() > before, PATIENCE_S, "minded again")
 
 
 def test_memory_of_a_pod_that_is_evicted_amid_a_move_goes_to_those_who_wait_for_it(fleet):
@@ -138,12 +133,12 @@ def test_memory_of_a_pod_that_is_evicted_amid_a_move_goes_to_those_who_wait_for_
     fleet.rest()
     leaving = fleet.site.start("leaving", memory=2 * MEMORY_MIB, promised=PROMISED_MIB)
     with closing(leaving.guest()) as guest:
-        until(lambda: size(guest) < 2 * MEMORY_MIB, PATIENCE_S, "its move")
+        until(lambda: guest.recorded() < 2 * MEMORY_MIB, PATIENCE_S, "its move")
         leaving.signal(QEMU, SIGSTOP)
         for taker in takers:
             taker.use(HELD_MIB[1])
         fleet.site.until_looked_at(*fleet.launchers, times=5)
-        assert max(map(size, takers)) <= PROMISED_MIB + THRESHOLD_MIB
+        assert max(map(Guest.recorded, takers)) <= PROMISED_MIB + THRESHOLD_MIB
         leaving.evict()
     grow(takers, HELD_MIB)
     fleet.site.until_seen(*fleet.launchers)
@@ -168,11 +163,11 @@ def test_a_guest_on_its_way_to_another_pod_is_left_alone_there_and_here_and_seen
         until(lambda: fleet.site.reasons(source) == {"Busy"}, PATIENCE_S, "left alone")
         fleet.site.until_looked_at(*fleet.launchers, times=5)
         assert not migration.done(), migration.result()
-        assert (size(guest), fleet.site.orders(source)) == (MEMORY_MIB, [])
+        assert (guest.recorded(), fleet.site.orders(source)) == (MEMORY_MIB, [])
         source.hurry()
         migration.result(PATIENCE_S)
     with closing(target.guest()) as come:
-        come.wait_until(lambda come: size(come) <= PROMISED_MIB + THRESHOLD_MIB, PATIENCE_S, "seen to")
+        come.wait_until(lambda come: come.recorded() <= PROMISED_MIB + THRESHOLD_MIB, PATIENCE_S, "seen to")
         assert (come.uuid, come.evidence().oom_kills) == (guest.uuid, 0)
         fleet.site.until_seen(target, *fleet.launchers)
     target.delete()
@@ -191,5 +186,6 @@ def test_a_guest_never_gets_more_than_the_memory_limit_of_its_pod_leaves_it(flee
         fleet.site.enforce(spare="Share")
         guest.wait_until(lambda guest: guest.actual() >= room, PATIENCE_S, "grown as far as it may be")
         fleet.site.until_looked_at(large, times=3)
+        until(lambda: room in fleet.site.orders(large), PATIENCE_S, "that order in the log")
         assert max(fleet.site.orders(large)) == room == guest.actual()
     large.delete()

@@ -1,7 +1,6 @@
 """Ballast on a node of KubeVirt, with virtual machines in pods."""
 
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -72,7 +71,7 @@ class InstalledNearKubevirt(Installation):
     def restart_agent(self) -> None:
         (agent,) = self.pod("agent")
         self.kubectl("delete", "-n", NAMESPACE, agent)
-        self.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/ballast-agent", "--timeout=300s")
+        self.wait_replaced(agent)
 
     def reasons(self, launcher: VirtLauncher) -> set[str]:
         """Why the guest in a pod has what it has; empty where there is none."""
@@ -119,11 +118,11 @@ def grow(guests: Sequence[Guest], sizes: Iterable[int], sampled: Callable[[], ob
     for held in sizes:
         for guest in guests:
             guest.use(held)
-        since = time.time()
+        news = [guest.news() for guest in guests]
 
-        def roomy(since: float = since) -> bool:
+        def roomy(news: Sequence[Callable[[], bool]] = news) -> bool:
             sampled()
-            newest = [guest.statistics() for guest in guests]
-            return all(each["last_update"] > since and each["usable"] >= 2 * STEP_MIB * 1024 for each in newest)
+            told = [come() for come in news]
+            return all(told) and all(guest.statistics()["usable"] >= 2 * STEP_MIB * 1024 for guest in guests)
 
         until(roomy, PATIENCE_S, f"{[guest.spec.name for guest in guests]} grown for {held} MiB")
