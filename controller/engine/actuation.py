@@ -81,6 +81,7 @@ def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Flo
         near = (1.0 - known.tuning.safety) * known.inventory.headroom_on(known.estimate.upper)
         narrow = narrow & (base - known.estimate.upper < near)
         least = np.minimum(known.bounds.threshold, known.bounds.top - base)
+        narrow = narrow & (lacking > 0)  # who has its part of too little grows no further: the next would, too, by turns
         lacking = np.where(narrow & ~known.shrinking & plan.movable, np.maximum(lacking, least), lacking)
     if not np.count_nonzero(lacking):
         return lacking, lacking
@@ -98,10 +99,10 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     """
     size, release, pool = known.observation.allocation, known.balloon.release, known.tuning.pool * known.host.budget
     pressed, wished = total(wishes[known.pressed]), total(wishes)
-    nobody = still & plan.returns
-    if not np.count_nonzero(nobody) and wished - plan.free - _coming(known, pressed - plan.free) < TOLERANCE:
+    nobody, paid = still & plan.returns, plan.free + _coming(known, pressed - plan.free)
+    if not np.count_nonzero(nobody) and wished - paid < TOLERANCE:
         return nobody, nobody, size
-    if pressed > 0:
+    if pressed > paid:
         promised = np.minimum(plan.size, np.maximum(plan.wanted, known.bounds.minimum))
         held = np.where(known.inventory.share, plan.size, promised)
     else:
@@ -120,7 +121,9 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     if lacking < TOLERANCE:
         return returns, returns, less
     lacking += pool
-    gift = known.useful if pressed > given else known.bounds.threshold
+    gift = known.bounds.threshold
+    if pressed > given:  # what is a trifle to a huge donor may be all that a small guest in need waits for
+        gift = np.minimum(known.useful, known.useful[known.pressed & (wishes > 0)].min(initial=np.inf))
     donors = rows_of(~returns & still & (spare >= np.maximum(gift, TOLERANCE)) & ~release)
     donors = donors[np.argsort(-spare[donors], kind="stable")]
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]

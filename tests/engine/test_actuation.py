@@ -105,6 +105,12 @@ def test_a_domain_whose_spare_is_shared_grows_at_its_price_however_narrow_its_he
     assert goes(of, plan(of, 200)) == same(NAN)
 
 
+@pytest.mark.parametrize("planned", [150, 189, 190])
+def test_a_domain_that_has_its_part_of_too_little_grows_no_further_however_narrow_its_headroom(planned: float) -> None:
+    of = node(189, estimate={"upper": 170 * MIB}, settings={"headroom": 40 * MIB, "threshold": 40 * MIB})
+    assert goes(of, plan(of, planned, returns=True)) == same(NAN)
+
+
 # Growing whatever it costs.
 
 
@@ -305,6 +311,12 @@ def test_donors_give_any_amount_to_a_guest_in_need() -> None:
     assert goes(of, plan(of, 150, 300)) == same(NAN, 450)
 
 
+@pytest.mark.parametrize(("spare", "to"), [(2, NAN), (3, 9997), (60, 9950)])
+def test_a_huge_donor_gives_what_is_of_use_to_a_small_guest_in_need(spare: float, to: float) -> None:
+    of = node(100, 10000, free=0, settings={"threshold": 201 * MIB}, pressure=pressed(LOW, NONE))
+    assert goes(of, plan(of, 150, 10000 - spare)) == same(NAN, to)
+
+
 @pytest.mark.parametrize(("level", "to"), [(NONE, 460), (LOW, 400)])
 def test_memory_that_a_balloon_might_not_get_is_taken_for_guests_in_need_only(level: PressureLevel, to: float) -> None:
     of = node(100, 500, free=0, pressure=pressed(level, NONE), estimate={"firm": mib(0, 460)})
@@ -378,6 +390,12 @@ def test_what_was_held_of_late_is_given_up_for_guests_in_need(level: PressureLev
     settings = {"share": [True, False], "minimum": mib(0, minimum)}
     of = node(100, 500, free=0, pressure=pressed(level, NONE), settings=settings)
     assert goes(of, plan(of, 900, 300, wanted=120, returns=[False, True])) == same(NAN, to)
+
+
+@pytest.mark.parametrize(("free", "to"), [(800, (900, 300)), (799, (899, 120))])
+def test_what_was_held_of_late_is_not_given_up_while_what_is_free_will_do(free: float, to: tuple[float, float]) -> None:
+    of = node(100, 500, free=free, pressure=pressed(LOW, NONE), settings={"share": [True, False]})
+    assert goes(of, plan(of, 900, 300, wanted=120, returns=[False, True])) == same(*to)
 
 
 # Taken on a word that is new enough.

@@ -203,6 +203,15 @@ class TestStabilisation:
         assert world.actions() == []
         assert world.reason("guest") is Reason.STABILIZING
 
+    def test_the_window_holds_although_another_is_in_need_while_there_is_memory_for_it(self):
+        calm, needy = ScriptedGuest("calm", 3000, 3400, maximum=8192), ScriptedGuest("needy", 500, 700, maximum=8192)
+        world = node(calm, needy, policies=[policy(advanced={"shrink": {"stabilizationSeconds": 120}})]).tick(300)
+        before = calm.actual
+        calm.demand, needy.demand = 1000, 5000
+        world.tick(60)
+        assert needy.actual >= 5000
+        assert calm.actual == before
+
     def test_a_guest_that_reports_as_seldom_as_the_window_shrinks_all_the_same(self):
         guest = ScriptedGuest("guest", 300, 4000)
         world = node(guest)
