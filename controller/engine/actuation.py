@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.engine.allocation import FRESH_TO_SHRINK, Plan
-from controller.engine.balloon import resting
+from controller.engine.balloon import LATE_NEWS, resting
 from controller.engine.known import Known
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import TOLERANCE
@@ -59,7 +59,8 @@ def choose(known: Known, plan: Plan, saving: Floats) -> Moves:
     granted = _grant(known, plan.free, wishes, hopes, coming)
     grain = known.inventory.grain
     more = np.floor((base + granted + ROUNDING) / grain) * grain
-    grow = (granted > 0) & (more - base >= TOLERANCE)
+    cut, nearer = _cut_short(known, plan, wishes)
+    grow, more = cut | ((granted > 0) & (more - base >= TOLERANCE)), np.where(cut, nearer, more)
     shrink = shrink & (less < size)
     halt = known.turning & plan.movable & ~grow
     waits, coming = (granted < wishes - TOLERANCE) | halt, coming or bool(np.count_nonzero(unverified))
@@ -81,7 +82,9 @@ def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Flo
         near = (1.0 - known.tuning.safety) * known.inventory.headroom_on(known.estimate.upper)
         narrow = narrow & (base - known.estimate.upper < near)
         least = np.minimum(known.bounds.threshold, known.bounds.top - base)
-        narrow = narrow & (lacking > 0)  # who has its part of too little grows no further: the next would, too, by turns
+        narrow = narrow & (
+            lacking > 0
+        )  # who has its part of too little grows no further: the next would, too, by turns
         lacking = np.where(narrow & ~known.shrinking & plan.movable, np.maximum(lacking, least), lacking)
     if not np.count_nonzero(lacking):
         return lacking, lacking
@@ -147,6 +150,28 @@ def _coming(known: Known, lacking: float) -> float:
     shown = np.maximum(balloon.last_from - size, 0.0) * (prompt / np.maximum(elapsed, prompt))
     soon = float(np.nansum(np.where(elapsed <= prompt, left, np.minimum(left, shown))))
     return soon if lacking > soon else float(np.nansum(left))
+
+
+def _cut_short(known: Known, plan: Plan, wishes: Floats) -> tuple[Bools, Floats]:
+    """Grows that take long and are to end sooner, (n,), and where, bytes: guests in need wait for memory that was
+    promised to others who do not need it yet. As few as will do.
+
+    None turns back: a balloon goes on at the speed that it has shown until it can have heard, and that can be known.
+    """
+    size, balloon, grain = known.observation.allocation, known.balloon, known.inventory.grain
+    elapsed = known.now - balloon.last_at
+    long = balloon.under_way & ~known.shrinking & ~known.in_need & plan.movable & (elapsed > known.tuning.prompt)
+    pressed = total(wishes[known.pressed]) - plan.free
+    lacking = pressed - _coming(known, pressed)
+    if not np.count_nonzero(long) or lacking < TOLERANCE:
+        return np.zeros_like(long), size
+    passes = np.fmax(size - balloon.last_from, 0.0) * LATE_NEWS / np.maximum(elapsed, LATE_NEWS)
+    needed = np.maximum(np.maximum(size + passes, plan.wanted), known.bounds.minimum)
+    nearer = np.ceil(needed / grain) * grain
+    unused = np.where(long, balloon.target - nearer, 0.0)
+    rows = rows_of(unused > known.bounds.threshold)
+    rows = rows[np.argsort(-unused[rows], kind="stable")]
+    return mask(rows[np.cumsum(unused[rows]) - unused[rows] < lacking], len(size)), nearer
 
 
 def _grant(known: Known, free: float, wishes: Floats, hopes: Floats, coming: bool) -> Floats:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, ScriptedGuest, node, policy, to_the_first_order
+from scripted_node import MIB, ScriptedGuest, default_policy, node, policy, to_the_first_order
 
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import RunState
@@ -152,6 +152,22 @@ class TestInNeed:
         world.tick(8)
         assert hungry.actual >= 1900
         assert slow.actual > 2900
+
+    @pytest.mark.parametrize("spare", ["Share", "Reclaim"])
+    def test_memory_that_was_promised_to_another_and_takes_long_to_come_is_not_waited_for(self, spare):
+        """One has left, another grows by 100 GiB for minutes, of which it has no need (any more)."""
+        large, needy = ScriptedGuest("large", 20000, 24000, 200000), ScriptedGuest("needy", 4000, 6000, maximum=60000)
+        large.moves_at = 2000
+        leaves = ScriptedGuest("leaves", 120000, 130000, maximum=160000)
+        world = node(large, needy, leaves, policies=[default_policy(spare=spare)], host_mib=180000).tick(200)
+        del world.guests["leaves"]
+        large.demand = 24000 if spare == "Share" else 120000
+        world.tick(12)
+        assert large.target > large.actual + 60000
+        large.demand, needy.demand = 20000, 50000
+        world.tick(15)
+        assert needy.actual >= 50000
+        assert world.allocated() <= world.state.host.budget / MIB
 
     def test_a_starving_guest_grows_from_others_slack_although_the_host_is_under_pressure(self):
         world = node(
