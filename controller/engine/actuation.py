@@ -124,13 +124,13 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     if lacking < TOLERANCE:
         return returns, returns, less
     lacking += pool
-    gift = known.bounds.threshold
-    if pressed > given:  # what is a trifle to a huge donor may be all that a small guest in need waits for
-        gift = np.minimum(known.useful, known.useful[known.pressed & (wishes > 0)].min(initial=np.inf))
-    donors = rows_of(~returns & still & (spare >= np.maximum(gift, TOLERANCE)) & ~release)
+    gift = known.useful if pressed > given else known.bounds.threshold
+    # What is a trifle to a huge donor may be all that a small guest in need waits for.
+    trifle = np.minimum(gift, known.useful[known.pressed & (wishes > 0)].min(initial=np.inf))
+    donors = rows_of(~returns & still & (spare >= np.maximum(trifle, TOLERANCE)) & ~release)
     donors = donors[np.argsort(-spare[donors], kind="stable")]
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
-    donors = donors[before < lacking]
+    donors = donors[before < np.where(spare[donors] >= gift[donors], lacking, pressed - given)]
     gives = np.minimum(spare[donors], np.maximum(lacking - before[: len(donors)], gift[donors]))
     less[donors] = np.maximum(np.floor((size[donors] - gives) / grain[donors]) * grain[donors], least[donors])
     return returns, returns | mask(donors, len(size)), less

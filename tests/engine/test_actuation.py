@@ -313,10 +313,17 @@ def test_donors_give_any_amount_to_a_guest_in_need() -> None:
     assert goes(of, plan(of, 150, 300)) == same(NAN, 450)
 
 
-@pytest.mark.parametrize(("spare", "to"), [(2, NAN), (3, 9997), (60, 9950)])
+@pytest.mark.parametrize(("spare", "to"), [(2, NAN), (3, 9997), (60, 9940)])
 def test_a_huge_donor_gives_what_is_of_use_to_a_small_guest_in_need(spare: float, to: float) -> None:
     of = node(100, 10000, free=0, settings={"threshold": 201 * MIB}, pressure=pressed(LOW, NONE))
     assert goes(of, plan(of, 150, 10000 - spare)) == same(NAN, to)
+
+
+def test_a_huge_donor_gives_no_trifle_where_the_need_is_met_by_others_but_for_the_pool() -> None:
+    of = node(
+        100, 10000, 1000, free=0, tuning=Tuning(), settings={"threshold": 30 * MIB}, pressure=pressed(LOW, NONE, NONE)
+    )
+    assert goes(of, plan(of, 150, 9980, 940)) == same(NAN, NAN, 940)
 
 
 @pytest.mark.parametrize(("level", "to"), [(NONE, 460), (LOW, 400)])
