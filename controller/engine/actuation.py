@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from controller.engine.allocation import FRESH_TO_SHRINK, Plan
-from controller.engine.balloon import resting
+from controller.engine.balloon import LATE_NEWS, resting
 from controller.engine.known import Known
 from controller.engine.reasons import Reason, first_that_applies
 from controller.engine.snapshot import TOLERANCE
@@ -59,7 +59,8 @@ def choose(known: Known, plan: Plan, saving: Floats) -> Moves:
     granted = _grant(known, plan.free, wishes, hopes, coming)
     grain = known.inventory.grain
     more = np.floor((base + granted + ROUNDING) / grain) * grain
-    grow = (granted > 0) & (more - base >= TOLERANCE)
+    cut, nearer = _cut_short(known, plan, wishes)
+    grow, more = cut | ((granted > 0) & (more - base >= TOLERANCE)), np.where(cut, nearer, more)
     shrink = shrink & (less < size)
     halt = known.turning & plan.movable & ~grow
     waits, coming = (granted < wishes - TOLERANCE) | halt, coming or bool(np.count_nonzero(unverified))
@@ -81,6 +82,9 @@ def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Flo
         near = (1.0 - known.tuning.safety) * known.inventory.headroom_on(known.estimate.upper)
         narrow = narrow & (base - known.estimate.upper < near)
         least = np.minimum(known.bounds.threshold, known.bounds.top - base)
+        narrow = narrow & (
+            lacking > 0
+        )  # who has its part of too little grows no further: the next would, too, by turns
         lacking = np.where(narrow & ~known.shrinking & plan.movable, np.maximum(lacking, least), lacking)
     if not np.count_nonzero(lacking):
         return lacking, lacking
@@ -98,10 +102,10 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
     """
     size, release, pool = known.observation.allocation, known.balloon.release, known.tuning.pool * known.host.budget
     pressed, wished = total(wishes[known.pressed]), total(wishes)
-    nobody = still & plan.returns
-    if not np.count_nonzero(nobody) and wished - plan.free - _coming(known, pressed - plan.free) < TOLERANCE:
+    nobody, paid = still & plan.returns, plan.free + _coming(known, pressed - plan.free)
+    if not np.count_nonzero(nobody) and wished - paid < TOLERANCE:
         return nobody, nobody, size
-    if pressed > 0:
+    if pressed > paid:
         promised = np.minimum(plan.size, np.maximum(plan.wanted, known.bounds.minimum))
         held = np.where(known.inventory.share, plan.size, promised)
     else:
@@ -121,10 +125,12 @@ def _shrinks(known: Known, plan: Plan, still: Bools, wishes: Floats) -> tuple[Bo
         return returns, returns, less
     lacking += pool
     gift = known.useful if pressed > given else known.bounds.threshold
-    donors = rows_of(~returns & still & (spare >= np.maximum(gift, TOLERANCE)) & ~release)
+    # What is a trifle to a huge donor may be all that a small guest in need waits for.
+    trifle = np.minimum(gift, known.useful[known.pressed & (wishes > 0)].min(initial=np.inf))
+    donors = rows_of(~returns & still & (spare >= np.maximum(trifle, TOLERANCE)) & ~release)
     donors = donors[np.argsort(-spare[donors], kind="stable")]
     before = np.concatenate(([0.0], np.cumsum(spare[donors])))[:-1]
-    donors = donors[before < lacking]
+    donors = donors[before < np.where(spare[donors] >= gift[donors], lacking, pressed - given)]
     gives = np.minimum(spare[donors], np.maximum(lacking - before[: len(donors)], gift[donors]))
     less[donors] = np.maximum(np.floor((size[donors] - gives) / grain[donors]) * grain[donors], least[donors])
     return returns, returns | mask(donors, len(size)), less
@@ -144,6 +150,28 @@ def _coming(known: Known, lacking: float) -> float:
     shown = np.maximum(balloon.last_from - size, 0.0) * (prompt / np.maximum(elapsed, prompt))
     soon = float(np.nansum(np.where(elapsed <= prompt, left, np.minimum(left, shown))))
     return soon if lacking > soon else float(np.nansum(left))
+
+
+def _cut_short(known: Known, plan: Plan, wishes: Floats) -> tuple[Bools, Floats]:
+    """Grows that take long and are to end sooner, (n,), and where, bytes: guests in need wait for memory that was
+    promised to others who do not need it yet. As few as will do.
+
+    None turns back: a balloon goes on at the speed that it has shown until it can have heard, and that can be known.
+    """
+    size, balloon, grain = known.observation.allocation, known.balloon, known.inventory.grain
+    elapsed = known.now - balloon.last_at
+    long = balloon.under_way & ~known.shrinking & ~known.in_need & plan.movable & (elapsed > known.tuning.prompt)
+    pressed = total(wishes[known.pressed]) - plan.free
+    lacking = pressed - _coming(known, pressed)
+    if not np.count_nonzero(long) or lacking < TOLERANCE:
+        return np.zeros_like(long), size
+    passes = np.fmax(size - balloon.last_from, 0.0) * LATE_NEWS / np.maximum(elapsed, LATE_NEWS)
+    needed = np.maximum(np.maximum(size + passes, plan.wanted), known.bounds.minimum)
+    nearer = np.ceil(needed / grain) * grain
+    unused = np.where(long, balloon.target - nearer, 0.0)
+    rows = rows_of(unused > known.bounds.threshold)
+    rows = rows[np.argsort(-unused[rows], kind="stable")]
+    return mask(rows[np.cumsum(unused[rows]) - unused[rows] < lacking], len(size)), nearer
 
 
 def _grant(known: Known, free: float, wishes: Floats, hopes: Floats, coming: bool) -> Floats:

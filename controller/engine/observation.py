@@ -213,7 +213,9 @@ def _dense(snapshot: Snapshot, observation: Observation, now: float) -> _Look:
     usable = np.where(given, samples.usable, samples.unused)
     numbers = [actual, np.minimum(samples.maximum, inventory.maximum[rows]), usable, samples.unused, samples.caches]
     numbers += [samples.available, samples.swap_in, samples.swap_out, samples.major_faults, samples.rss]
-    dense = spread(rows, np.array([*numbers, samples.updated, now - (snapshot.wall - samples.updated)]), n)
+    found_before, sent_at = samples.updated == observation.stamp[rows], now - (snapshot.wall - samples.updated)
+    sent_at = np.where(found_before, observation.sent_at[rows], sent_at)
+    dense = spread(rows, np.array([*numbers, samples.updated, sent_at]), n)
     run_state = observation.run_state.copy()
     run_state[rows] = samples.run_state
     dense[-2:, ~(dense[-1] > observation.booted_at)] = np.nan

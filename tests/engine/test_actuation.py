@@ -105,6 +105,12 @@ def test_a_domain_whose_spare_is_shared_grows_at_its_price_however_narrow_its_he
     assert goes(of, plan(of, 200)) == same(NAN)
 
 
+@pytest.mark.parametrize("planned", [150, 189, 190])
+def test_a_domain_that_has_its_part_of_too_little_grows_no_further_however_narrow_its_headroom(planned: float) -> None:
+    of = node(189, estimate={"upper": 170 * MIB}, settings={"headroom": 40 * MIB, "threshold": 40 * MIB})
+    assert goes(of, plan(of, planned, returns=True)) == same(NAN)
+
+
 # Growing whatever it costs.
 
 
@@ -253,7 +259,9 @@ def test_domains_with_the_most_above_their_plan_give_and_as_few_as_will_do(wish:
     assert goes(of, plan(of, 100 + wish, 140, 300, 300)) == same(NAN, *to)
 
 
-@pytest.mark.parametrize("given", [{"balloon": moving(NAN, 550 * MIB, NAN)}, {}], ids=["under way", "not movable"])
+@pytest.mark.parametrize(
+    "given", [{"balloon": moving(NAN, 550 * MIB, NAN, last_at=NOW)}, {}], ids=["under way", "not movable"]
+)
 def test_domains_under_way_and_those_that_are_not_movable_give_nothing(given: dict[str, Any]) -> None:
     of = node(100, 500, 400, free=50, pressure=pressed(LOW, NONE, NONE), **given)
     to = plan(of, 300, 200, 300, movable=[True, bool(given), True])
@@ -305,6 +313,19 @@ def test_donors_give_any_amount_to_a_guest_in_need() -> None:
     assert goes(of, plan(of, 150, 300)) == same(NAN, 450)
 
 
+@pytest.mark.parametrize(("spare", "to"), [(2, NAN), (3, 9997), (60, 9940)])
+def test_a_huge_donor_gives_what_is_of_use_to_a_small_guest_in_need(spare: float, to: float) -> None:
+    of = node(100, 10000, free=0, settings={"threshold": 201 * MIB}, pressure=pressed(LOW, NONE))
+    assert goes(of, plan(of, 150, 10000 - spare)) == same(NAN, to)
+
+
+def test_a_huge_donor_gives_no_trifle_where_the_need_is_met_by_others_but_for_the_pool() -> None:
+    of = node(
+        100, 10000, 1000, free=0, tuning=Tuning(), settings={"threshold": 30 * MIB}, pressure=pressed(LOW, NONE, NONE)
+    )
+    assert goes(of, plan(of, 150, 9980, 940)) == same(NAN, NAN, 940)
+
+
 @pytest.mark.parametrize(("level", "to"), [(NONE, 460), (LOW, 400)])
 def test_memory_that_a_balloon_might_not_get_is_taken_for_guests_in_need_only(level: PressureLevel, to: float) -> None:
     of = node(100, 500, free=0, pressure=pressed(level, NONE), estimate={"firm": mib(0, 460)})
@@ -340,6 +361,46 @@ def test_what_comes_back_by_itself_shortens_what_guests_in_need_wait_for() -> No
     of = node(100, 100, 200, 310, 500, free=30, balloon=balloon, pressure=pressed(LOW, NONE, NONE, NONE, NONE))
     to = plan(of, 150, 140, 100, 300, 300, returns=[False, False, False, True, False])
     assert goes(of, to) == same(130, NAN, NAN, 300, NAN)
+
+
+def growing(*, elapsed: float = 4, free: float = 0, level: PressureLevel = LOW, other: PressureLevel = NONE) -> Known:
+    """One waits for memory; another grows from 100 to 800 MiB, and has come to 200."""
+    balloon = moving(NAN, 800 * MIB, last_from=100 * MIB, last_at=NOW - elapsed)
+    return node(100, 200, free=600 + free, balloon=balloon, pressure=pressed(level, other))
+
+
+@pytest.mark.parametrize(
+    ("given", "to"),
+    [
+        ({}, (NAN, 250)),
+        ({"elapsed": 3}, (NAN, NAN)),
+        ({"elapsed": 8}, (NAN, 225)),
+        ({"level": NONE}, (NAN, NAN)),
+        ({"other": LOW}, (NAN, NAN)),
+        ({"free": 50}, (150, NAN)),
+    ],
+    ids=["waited for", "just begun", "slower", "not in need", "itself in need", "memory is free"],
+)
+def test_a_grow_that_takes_long_ends_sooner_for_a_guest_in_need(given: dict[str, Any], to: tuple[float, ...]) -> None:
+    of = growing(**given)
+    assert goes(of, plan(of, 150, 200)) == same(*to)
+
+
+@pytest.mark.parametrize(("wanted", "to"), [(500, 500), (783, 783), (784, NAN)])
+def test_a_grow_ends_no_sooner_than_where_its_guest_has_what_it_wants(wanted: float, to: float) -> None:
+    of = replace(growing(), bounds=replace(growing().bounds, threshold=mib(0, 16)))
+    assert goes(of, plan(of, 150, 200, wanted=wanted)) == same(NAN, to)
+
+
+def test_a_grow_ends_no_sooner_than_at_its_minimum() -> None:
+    of = replace(growing(), bounds=replace(growing().bounds, minimum=mib(0, 600)))
+    assert goes(of, plan(of, 150, 200)) == same(NAN, 600)
+
+
+def test_grows_with_the_most_to_come_end_and_as_few_as_will_do() -> None:
+    balloon = moving(NAN, 800 * MIB, 900 * MIB, last_from=100 * MIB, last_at=NOW - 4)
+    of = node(100, 200, 200, free=1300, balloon=balloon, pressure=pressed(LOW, NONE, NONE))
+    assert goes(of, plan(of, 150, 200, 200)) == same(NAN, NAN, 250)
 
 
 def test_a_balloon_that_grows_gives_nothing_and_a_released_domain_is_no_donor() -> None:
@@ -378,6 +439,12 @@ def test_what_was_held_of_late_is_given_up_for_guests_in_need(level: PressureLev
     settings = {"share": [True, False], "minimum": mib(0, minimum)}
     of = node(100, 500, free=0, pressure=pressed(level, NONE), settings=settings)
     assert goes(of, plan(of, 900, 300, wanted=120, returns=[False, True])) == same(NAN, to)
+
+
+@pytest.mark.parametrize(("free", "to"), [(800, (900, 300)), (799, (899, 120))])
+def test_what_was_held_of_late_is_not_given_up_while_what_is_free_will_do(free: float, to: tuple[float, float]) -> None:
+    of = node(100, 500, free=free, pressure=pressed(LOW, NONE), settings={"share": [True, False]})
+    assert goes(of, plan(of, 900, 300, wanted=120, returns=[False, True])) == same(*to)
 
 
 # Taken on a word that is new enough.

@@ -190,7 +190,10 @@ class TestGuestInNeedThatFallsSilent:
         del world.guests["other"]
         return world
 
-    def test_grows_when_memory_comes_free(self, world):
+    @pytest.mark.parametrize("set_by", [0, 3600, -3600])
+    def test_grows_when_memory_comes_free(self, world, set_by):
+        """Also if the wall clock, by which its last report was stamped, is set meanwhile."""
+        world.wall_offset += set_by
         assert world.tick(60).guests["needy"].actual >= 1500
 
     def test_is_back_to_normal_when_it_has_been_helped(self, world):

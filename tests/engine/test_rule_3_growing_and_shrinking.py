@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scripted_node import MIB, ScriptedGuest, node, policy, to_the_first_order
+from scripted_node import MIB, ScriptedGuest, default_policy, node, policy, to_the_first_order
 
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import RunState
@@ -153,6 +153,22 @@ class TestInNeed:
         assert hungry.actual >= 1900
         assert slow.actual > 2900
 
+    @pytest.mark.parametrize("spare", ["Share", "Reclaim"])
+    def test_memory_that_was_promised_to_another_and_takes_long_to_come_is_not_waited_for(self, spare):
+        """One has left, another grows by 100 GiB for minutes, of which it has no need (any more)."""
+        large, needy = ScriptedGuest("large", 20000, 24000, 200000), ScriptedGuest("needy", 4000, 6000, maximum=60000)
+        large.moves_at = 2000
+        leaves = ScriptedGuest("leaves", 120000, 130000, maximum=160000)
+        world = node(large, needy, leaves, policies=[default_policy(spare=spare)], host_mib=180000).tick(200)
+        del world.guests["leaves"]
+        large.demand = 24000 if spare == "Share" else 120000
+        world.tick(12)
+        assert large.target > large.actual + 60000
+        large.demand, needy.demand = 20000, 50000
+        world.tick(15)
+        assert needy.actual >= 50000
+        assert world.allocated() <= world.state.host.budget / MIB
+
     def test_a_starving_guest_grows_from_others_slack_although_the_host_is_under_pressure(self):
         world = node(
             ScriptedGuest("idle", 200, 1800),
@@ -202,6 +218,15 @@ class TestStabilisation:
         world.tick(50)
         assert world.actions() == []
         assert world.reason("guest") is Reason.STABILIZING
+
+    def test_the_window_holds_although_another_is_in_need_while_there_is_memory_for_it(self):
+        calm, needy = ScriptedGuest("calm", 3000, 3400, maximum=8192), ScriptedGuest("needy", 500, 700, maximum=8192)
+        world = node(calm, needy, policies=[policy(advanced={"shrink": {"stabilizationSeconds": 120}})]).tick(300)
+        before = calm.actual
+        calm.demand, needy.demand = 1000, 5000
+        world.tick(60)
+        assert needy.actual >= 5000
+        assert calm.actual == before
 
     def test_a_guest_that_reports_as_seldom_as_the_window_shrinks_all_the_same(self):
         guest = ScriptedGuest("guest", 300, 4000)

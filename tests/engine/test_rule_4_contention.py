@@ -1,7 +1,7 @@
 """Rule 4: present demand first, then minimums, the rest by weight; idle memory goes before used memory."""
 
 import pytest
-from scripted_node import ScriptedGuest, node, policy
+from scripted_node import ScriptedGuest, default_policy, node, policy
 
 from controller.api.wishes import Wishes
 from controller.engine.reasons import Reason
@@ -93,3 +93,22 @@ def test_a_guest_in_need_does_not_grow_by_minimums_that_the_host_took_for_a_whil
             assert starving.actual == had
         met = [round(each.actual) for each in others]
         assert met == [400] * 3 if use == 0 else min(met) >= 330
+
+
+def test_a_small_guest_in_need_is_served_by_a_huge_one_for_which_that_is_next_to_nothing():
+    huge, needy = ScriptedGuest("huge", 16000, 31900, maximum=65536), ScriptedGuest("needy", 300, 640, maximum=900)
+    world = node(huge, needy, policies=[default_policy(budget={"maximum": "32540Mi"})]).tick(120)
+    assert (huge.actual, needy.actual) == (31900, 640)
+    needy.demand = 880
+    assert world.tick(60).guests["needy"].actual >= 880
+
+
+@pytest.mark.parametrize("part", [1.04, 1.06])
+def test_guests_that_cannot_all_have_their_headroom_do_not_take_it_from_each_other_by_turns(part):
+    demands = [1000.0 + 250 * number for number in range(6)]
+    guests = [ScriptedGuest(f"g{number}", demand, 1.3 * demand, maximum=8192) for number, demand in enumerate(demands)]
+    chosen = policy(advanced={"threshold": {"percent": 0}}, budget={"maximum": f"{int(sum(demands) * part)}Mi"})
+    world = node(*guests, policies=[chosen]).tick(60)
+    before = len(world.moves())
+    world.tick(60)
+    assert len(world.moves()) - before <= len(guests)
