@@ -80,11 +80,9 @@ def _wishes(known: Known, plan: Plan, saving: Floats, base: Floats) -> tuple[Flo
     narrow = plan.returns & ~np.any(unmet & plan.movable)  # beyond the plan, so that it comes after everybody's minimum
     if np.count_nonzero(narrow):
         near = (1.0 - known.tuning.safety) * known.inventory.headroom_on(known.estimate.upper)
-        narrow = narrow & (base - known.estimate.upper < near)
+        # Who has its part of too little grows no further: the next would, too, by turns.
+        narrow = narrow & (base - known.estimate.upper < near) & (lacking > 0)
         least = np.minimum(known.bounds.threshold, known.bounds.top - base)
-        narrow = narrow & (
-            lacking > 0
-        )  # who has its part of too little grows no further: the next would, too, by turns
         lacking = np.where(narrow & ~known.shrinking & plan.movable, np.maximum(lacking, least), lacking)
     if not np.count_nonzero(lacking):
         return lacking, lacking
