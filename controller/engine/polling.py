@@ -15,6 +15,7 @@ from controller.engine.known import Known
 from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 from controller.forecast.bound import FOREVER
+from controller.forecast.waves import Waves
 
 GRID = 0.25
 """Seconds between moments at which looks fall due: so many reports are about as old as half of it when they are found,
@@ -26,7 +27,7 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Polling(Table):
-    """Columns of (n,), monotonic seconds. Written by `poll` and `hasten` only."""
+    """Columns of (n,), monotonic seconds. Written by `poll`, `follow` and `hasten` only."""
 
     next_look: Floats = column(-np.inf)
     """Due at once when new."""
@@ -53,14 +54,14 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     if not np.count_nonzero(looked):
         return faded
     shortest, longest = inventory.interval_minimum, inventory.interval_maximum
-    worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
+    worth = _worth(exposure.excess, price, shortest)
     last = np.fmax(polling.interval, np.fmin(inventory.statistics_period, longest))
     calm = np.minimum(tuning.interval_growth * last, worth)
     calm = np.minimum(calm, tuning.safety * (known.estimate.exhausted_at - now))
     felt = _felt_first(known)
     if np.count_nonzero(felt):
         others = float(exposure.excess[~felt].sum())
-        for_others = np.sqrt(2.0 * price * shortest / max(others, 1.0))
+        for_others = _worth(others, price, shortest)
         calm = np.where(felt, np.minimum(tuning.felt_interval_growth * last, for_others), calm)
     short = pressure.pressed | pressure.paging
     interval = wait = np.where(short, shortest, np.minimum(np.maximum(calm, shortest), longest))
@@ -78,6 +79,26 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     next_look = aligned(now + wait, shortest, phase)
     looks = polling.looks + 1
     return faded.put(looked, stable=stable, interval=interval, phase=phase, next_look=next_look, looks=looks)
+
+
+def _worth(excess: Floats | float, price: float, shortest: Floats) -> Floats:
+    """(n,) seconds between two looks at which their price and what they save are least together."""
+    return np.asarray(np.sqrt(2.0 * price * shortest / np.maximum(excess, 1.0)))
+
+
+def follow(polling: Polling, known: Known, exposure: Exposure, waves: Waves, price: float) -> Polling:
+    """Where domains rise together, all but those that are felt are looked at sooner when one has just risen."""
+    factor, inventory = waves.factor(known.tuning.together), known.inventory
+    if factor == 1.0:
+        return polling
+    shortest, longest = inventory.interval_minimum, inventory.interval_maximum
+    expected = waves.expected(known.now, longest) & (known.observation.trouble == int(Reason.NONE))
+    expected &= inventory.acted_on
+    if not np.count_nonzero(expected):
+        return polling
+    wait = np.maximum(_worth(exposure.excess * factor, price, shortest), shortest)
+    soon = aligned(known.now + wait, shortest, polling.phase)
+    return polling.put(expected & (soon < polling.next_look) & ~_felt_first(known), next_look=soon)
 
 
 def _phase(polling: Polling, known: Known) -> Floats:
