@@ -97,7 +97,7 @@ def follow(polling: Polling, known: Known, exposure: Exposure, waves: Waves, pri
     if not np.count_nonzero(expected):
         return polling
     wait = np.maximum(_worth(exposure.excess * factor, price, shortest), shortest)
-    soon = aligned(known.now + wait, shortest, polling.phase)
+    soon = aligned(np.fmax(known.now + wait, _next_report(known)), shortest, polling.phase)
     return polling.put(expected & (soon < polling.next_look) & ~_felt_first(known), next_look=soon)
 
 
@@ -143,9 +143,13 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     hurried = counted.put(
         moved, interval=shortest, next_look=soon, reallocations=counted.reallocations + (moved & for_itself)
     )
-    seen_at, sent_at = known.observation.seen_at, known.observation.sent_at
-    next_report = np.fmax(seen_at + shortest, np.minimum(sent_at, seen_at) + inventory.statistics_period)
-    return hurried.put(unverified, next_look=np.minimum(hurried.next_look, np.fmax(now, next_report)))
+    return hurried.put(unverified, next_look=np.minimum(hurried.next_look, np.fmax(now, _next_report(known))))
+
+
+def _next_report(known: Known) -> Floats:
+    """(n,) when each guest may have reported anew since its last look, at the earliest."""
+    inventory, seen_at, sent_at = known.inventory, known.observation.seen_at, known.observation.sent_at
+    return np.fmax(seen_at + inventory.interval_minimum, np.minimum(sent_at, seen_at) + inventory.statistics_period)
 
 
 def aligned(time: Floats, shortest: Floats, phase: Floats) -> Floats:
