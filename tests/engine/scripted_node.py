@@ -196,14 +196,20 @@ class ScriptedGuest:
 
     def resident_mib(self) -> float:
         """What the host holds of its memory, MiB."""
+        if self.run_state == RunState.NOT_RUNNING:
+            return 0.0
         return self.held if self.pinned else min(self.actual, self.touched)
+
+    def process_mib(self) -> float:
+        """What its QEMU holds, MiB."""
+        return 0.0 if self.run_state == RunState.NOT_RUNNING else self.resident_mib() + self.overhead
 
     def sample(self) -> dict[str, float]:
         known = {
             "run_state": float(self.run_state),
             "actual": (self.actual + self.plugged) * MIB,
             "maximum": (self.maximum + self.devices) * MIB,
-            "rss": (self.resident_mib() + self.overhead) * MIB,
+            "rss": self.process_mib() * MIB,
             "updated": self.updated,
         }
         return known | dict(self.report or self._memory()) | dict(self.statistics)
@@ -367,8 +373,8 @@ class ScriptedNode:
 
     def reading(self) -> HostReading:
         """The host as it is."""
-        merged = sum(min(guest.merged, guest.actual) for guest in self.guests.values())
-        resident = sum(guest.resident_mib() + guest.overhead for guest in self.guests.values())
+        merged = sum(min(guest.merged, guest.process_mib()) for guest in self.guests.values())
+        resident = sum(guest.process_mib() for guest in self.guests.values())
         available = self.host_mib - (resident - merged + self.host_use_mib)
         pressure = self.pressure or available < self.mark * self.host_mib
         return HostReading(

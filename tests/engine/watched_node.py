@@ -38,6 +38,8 @@ PLENTY = 256 * MIB
 """Bytes that are free beyond doubt, of which a guest in need has to get some."""
 STARVES_S = 60
 """Seconds in which it has to: twice the longest rest after a refusal."""
+MISSES = 4 * MIB
+"""Bytes from its target at which a balloon that rests may have arrived."""
 ENDS_S = 5
 """Seconds within which a shrink ends that nobody may go on with."""
 Report = dict[str, float]
@@ -73,6 +75,7 @@ class Books:
         """Seconds in which it has been shrinking though nobody may change it any more."""
         self.terms: PolicyTerms | None = None
         """As of the last step."""
+        self.reset_at = -np.inf
         self.released_at = -np.inf
         """When it lost a policy that gives back what it took."""
         self.starving = 0
@@ -124,6 +127,7 @@ class WatchedNode(ScriptedNode):
         self.changes[guest.name] = guest.actual
         book = self._book(guest.name)
         book.reports.clear()
+        book.reset_at = self.now
         book.stuck_at = -np.inf
         book.starving = 0
         book.waits = False
@@ -180,7 +184,7 @@ class WatchedNode(ScriptedNode):
 
     def _take(self, snapshot: Snapshot) -> None:
         felt = [(self.guests[name], grew) for name, grew in self.felt.items() if name in self.guests]
-        resident = np.array([guest.resident_mib() + guest.overhead + grew for guest, grew in felt]) * MIB
+        resident = np.array([guest.process_mib() + grew for guest, grew in felt]) * MIB
         rows = np.array([snapshot.inventory.index[guest.name] for guest, _ in felt], dtype=np.int64)
         grew = np.array([grew for _, grew in felt]) * MIB
         super()._take(replace(snapshot, felt=Felt(rows, resident, grew, np.full(len(felt), self.now - 0.5))))
@@ -263,8 +267,9 @@ class WatchedNode(ScriptedNode):
             return
         released = agreed.owner is None and action.reason is Reason.RELEASE_RESTORE
         assert agreed.enforced or (released and agreed.obstacle is Reason.NONE), f"rule 7: sent too late: {action}"
-        assert guest.reset_at == order.reset_at, f"rule 1: sent to a guest that was reset since: {action}"
-        if released:
+        reset = guest.reset_at != order.reset_at
+        assert not reset or self.now - book.reset_at <= 1, f"rule 1: sent to a guest that was reset since: {action}"
+        if released or reset:
             return
         assert action.target <= max(agreed.ceiling, book.told) + SLACK, f"rule 1: sent above {agreed.ceiling}: {action}"
         if self.minimums_fit:
@@ -384,8 +389,9 @@ class WatchedNode(ScriptedNode):
 
     def _own_use(self) -> float:
         """Bytes that the host itself uses, with what QEMU holds beyond the sizes of its guests."""
-        beyond = (max(guest.resident_mib() - guest.actual, 0) + guest.overhead for guest in self.guests.values())
-        return (self.host_use_mib + sum(beyond)) * MIB
+        beyond = sum(max(guest.resident_mib() - guest.actual, 0) for guest in self.guests.values())
+        overhead = sum(guest.process_mib() - guest.resident_mib() for guest in self.guests.values())
+        return (self.host_use_mib + beyond + overhead) * MIB
 
     def _beside(self) -> float:
         """Bytes that guests may hold beside their balloons."""
@@ -442,7 +448,7 @@ class WatchedNode(ScriptedNode):
         book = self._book(guest.name)
         reached = guest.run_state == book.run_state == RunState.RUNNING and guest.name not in self.unheard
         blocked = guest.late or guest.deflates_to or self.refuse_next == guest.name or not reached
-        shrinks = book.shrinks and book.ordered < book.told - SLACK and bool(book.terms) and not book.terms.enforced
+        shrinks = book.shrinks and book.ordered < book.told - MISSES and bool(book.terms) and not book.terms.enforced
         book.shrinks_on = book.shrinks_on + 1 if shrinks and not blocked else 0
         assert book.shrinks_on <= ENDS_S, f"rule 7: {guest.name} shrinks on to {book.ordered / MIB} MiB"
 
