@@ -77,7 +77,7 @@ class Launchers:
         self._sockets = [daemon.sockets / "libvirt-sock" for daemon in daemons]
         self.pods: list[Pod] = []
         plane.kubectl("apply", "-k", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={DEADLINE_S:.0f}s")
+        plane.wait_established()
         plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--timeout={DEADLINE_S:.0f}s")
         self._client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
         self._client.create(MEMORY_POLICIES, POLICY)

@@ -60,7 +60,7 @@ def _agent(replies: list[Reply]) -> str:
     """The agent's `status`, after LOOKS looks under a policy that kopf watches in a real API server."""
     with ControlPlane() as plane:
         plane.kubectl("apply", "-k", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        plane.wait_established()
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
         for made in (node, POLICY.model_dump(mode="json", by_alias=True, exclude_unset=True)):
             plane.kubectl("apply", "-f", "-", input=json.dumps(made))

@@ -108,7 +108,7 @@ class SimulatedCluster:
         self._fleets: list[subprocess.Popen[str]] = []
         self._weight = 100
         plane.kubectl("apply", "-k", str(CRDS))
-        plane.kubectl("wait", "--for=condition=Established", "crd", "--all", f"--timeout={DEADLINE_S:.0f}s")
+        plane.wait_established()
         plane.kubectl("create", "namespace", NAMESPACE)
         for name in self._names:
             self._client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})

@@ -35,7 +35,7 @@ class ClusterStage(Stage):
             self.access = self.plane.kubeconfig
             """How the agent reaches the API server."""
             self.plane.kubectl("apply", "-k", str(CRDS))
-            self.plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+            self.plane.wait_established()
             node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
             self.plane.kubectl("apply", "-f", "-", input=json.dumps(node))
             self.plane.kubectl("apply", "-f", str(self.policies))

@@ -5,6 +5,7 @@ every program keeps its usual port, and nothing can be reached from outside. The
 time the first of the service network, so the `kubernetes` service works on the host's network without kube-proxy.
 """
 
+import json
 import os
 import random
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lab.daemons import Daemons, listens
+from lab.daemons import Daemons, listens, until
 from lab.errors import LabError
 from lab.kubernetes.binaries import binary
 from lab.kubernetes.certificates import ADMINISTRATORS, Authority, kubeconfig
@@ -82,6 +83,15 @@ class ControlPlane:
         if done.returncode and check:
             raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout + done.stderr if done.returncode else done.stdout
+
+    def wait_established(self) -> None:
+        """Wait until all CustomResourceDefinitions are. `kubectl wait` fails where one has no conditions yet."""
+        until(self._established, READY_S, "CustomResourceDefinitions established")
+
+    def _established(self) -> bool:
+        found = json.loads(self.kubectl("get", "crd", "-o", "json"))["items"]
+        conditions = (each.get("status", {}).get("conditions") or () for each in found)
+        return all(any((c["type"], c["status"]) == ("Established", "True") for c in each) for each in conditions)
 
     def write_kubeconfig(self, user: str, group: str | None = None) -> Path:
         """A kubeconfig of `user`, member of `group`, in this control plane's folder."""

@@ -17,7 +17,6 @@ from lab.kubernetes.node import LabNode
 from releasing.__main__ import main
 
 ROOT = Path(__file__).parents[3]
-CRDS = ("crd/memorypolicies.ballast.dev", "crd/nodememorystates.ballast.dev")
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +30,7 @@ def control_plane() -> Iterator[ControlPlane]:
 def contract(control_plane: ControlPlane) -> ControlPlane:
     """The control plane with Ballast's CRDs, established."""
     control_plane.kubectl("apply", "-k", str(ROOT / "crds"))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=120s", *CRDS)
+    control_plane.wait_established()
     return control_plane
 
 

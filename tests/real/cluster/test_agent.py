@@ -320,7 +320,7 @@ def test_kinds_that_are_installed_late_or_anew_are_watched(tmp_path):
             until(lambda: awaited in agent.not_ready(), PATIENCE_S, "said what is awaited")
             for name in ("late", "anew"):
                 cluster.kubectl("apply", "-k", str(CRDS))
-                cluster.kubectl("wait", "--for=condition=Established", "--timeout=120s", "crd", "--all")
+                plane.wait_established()
                 cluster.apply(name)
                 wait_owner(agent, name)
                 cluster.apply(name, mode="Enforce")

@@ -129,7 +129,7 @@ class StatesWithoutMachines:
 @pytest.fixture(scope="module")
 def prepared(control_plane: ControlPlane) -> StatesWithoutMachines:
     control_plane.kubectl("apply", "-k", str(CRDS))
-    control_plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=120s")
+    control_plane.wait_established()
     control_plane.kubectl("create", "namespace", NAMESPACE)
     return StatesWithoutMachines(control_plane)
 

@@ -97,7 +97,7 @@ def instance(virtualized: LabNode) -> Iterator[Callable[[VirtLauncher], None]]:
         kubectl("patch", "pod", launcher.name, "--type=merge", "-p", patch)
 
     kubectl("create", "-f", "-", input=json.dumps(definition))
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{plural}.kubevirt.io")
+    virtualized.plane.wait_established()
     yield make
     kubectl("delete", f"crd/{plural}.kubevirt.io")
 
