@@ -152,7 +152,7 @@ def _coming(known: Known, lacking: float) -> float:
 
 def _cut_short(known: Known, plan: Plan, wishes: Floats) -> tuple[Bools, Floats]:
     """Grows that take long and are to end sooner, (n,), and where, bytes: guests in need wait for memory that was
-    promised to others who do not need it yet. As few as will do.
+    promised to others, who have less of it by the plan now. As few as will do.
 
     None turns back: a balloon goes on at the speed that it has shown until it can have heard, and that can be known.
     """
@@ -164,8 +164,7 @@ def _cut_short(known: Known, plan: Plan, wishes: Floats) -> tuple[Bools, Floats]
     if not np.count_nonzero(long) or lacking < TOLERANCE:
         return np.zeros_like(long), size
     passes = np.fmax(size - balloon.last_from, 0.0) * LATE_NEWS / np.maximum(elapsed, LATE_NEWS)
-    needed = np.maximum(np.maximum(size + passes, plan.wanted), known.bounds.minimum)
-    nearer = np.ceil(needed / grain) * grain
+    nearer = np.ceil(np.maximum(size + passes, plan.size) / grain) * grain
     unused = np.where(long, balloon.target - nearer, 0.0)
     rows = rows_of(unused > known.bounds.threshold)
     rows = rows[np.argsort(-unused[rows], kind="stable")]

@@ -18,7 +18,6 @@ from controller.forecast import bound
 from controller.forecast.history import History
 from controller.forecast.model import Line
 from controller.forecast.tail import Tail
-from controller.forecast.waves import Waves
 
 PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": 86400.0}
 """Seconds after which half is left of what a peak is above demand, by column: demand comes back to where it was on
@@ -103,21 +102,13 @@ def judge(accuracy: Accuracy, estimate: Estimate, observation: Observation, rows
 
 
 def learn(
-    tail: Tail,
-    waves: Waves,
-    estimate: Estimate,
-    observation: Observation,
-    inventory: Inventory,
-    now: float,
-    tuning: Tuning,
-) -> tuple[Tail, Waves]:
-    """Both, with how far demand rose beyond what was foreseen at the look before, of domains with a fresh sample."""
-    known = rows_of(observation.fresh & (inventory.policy >= 0) & np.isfinite(estimate.reach))
+    tail: Tail, estimate: Estimate, observation: Observation, inventory: Inventory, rows: Ints, now: float
+) -> Tail:
+    """`tail` with how far the demand of `rows` rose beyond what was foreseen at their last look."""
+    known = rows[np.isfinite(estimate.reach[rows])]
     ratio = (observation.demand[known] - estimate.foot[known]) / estimate.reach[known]
-    before, shortest = estimate.at[known], inventory.interval_minimum[known]
-    intervals = np.maximum((now - before) / shortest, 1.0)
-    counted = waves.counted(known, ratio > tuning.rise, before, now, inventory.interval_maximum[known], shortest)
-    return tail.counted(known, ratio, intervals), counted
+    intervals = np.maximum((now - estimate.at[known]) / inventory.interval_minimum[known], 1.0)
+    return tail.counted(known, ratio, intervals)
 
 
 def fit(history: History, inventory: Inventory, rows: Ints, now: float) -> Line:

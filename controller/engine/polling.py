@@ -15,7 +15,6 @@ from controller.engine.known import Known
 from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 from controller.forecast.bound import FOREVER
-from controller.forecast.waves import Waves
 
 GRID = 0.25
 """Seconds between moments at which looks fall due: so many reports are about as old as half of it when they are found,
@@ -27,7 +26,7 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Polling(Table):
-    """Columns of (n,), monotonic seconds. Written by `poll`, `follow` and `hasten` only."""
+    """Columns of (n,), monotonic seconds. Written by `poll` and `hasten` only."""
 
     next_look: Floats = column(-np.inf)
     """Due at once when new."""
@@ -54,14 +53,14 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     if not np.count_nonzero(looked):
         return faded
     shortest, longest = inventory.interval_minimum, inventory.interval_maximum
-    worth = _worth(exposure.excess, price, shortest)
+    worth = np.sqrt(2.0 * price * shortest / np.maximum(exposure.excess, 1.0))
     last = np.fmax(polling.interval, np.fmin(inventory.statistics_period, longest))
     calm = np.minimum(tuning.interval_growth * last, worth)
     calm = np.minimum(calm, tuning.safety * (known.estimate.exhausted_at - now))
     felt = _felt_first(known)
     if np.count_nonzero(felt):
         others = float(exposure.excess[~felt].sum())
-        for_others = _worth(others, price, shortest)
+        for_others = np.sqrt(2.0 * price * shortest / max(others, 1.0))
         calm = np.where(felt, np.minimum(tuning.felt_interval_growth * last, for_others), calm)
     short = pressure.pressed | pressure.paging
     interval = wait = np.where(short, shortest, np.minimum(np.maximum(calm, shortest), longest))
@@ -79,26 +78,6 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     next_look = aligned(now + wait, shortest, phase)
     looks = polling.looks + 1
     return faded.put(looked, stable=stable, interval=interval, phase=phase, next_look=next_look, looks=looks)
-
-
-def _worth(excess: Floats | float, price: float, shortest: Floats) -> Floats:
-    """(n,) seconds between two looks at which their price and what they save are least together."""
-    return np.asarray(np.sqrt(2.0 * price * shortest / np.maximum(excess, 1.0)))
-
-
-def follow(polling: Polling, known: Known, exposure: Exposure, waves: Waves, price: float) -> Polling:
-    """Where domains rise together, all but those that are felt are looked at sooner when one has just risen."""
-    factor, inventory = waves.factor(known.tuning.together), known.inventory
-    if factor == 1.0:
-        return polling
-    shortest, longest = inventory.interval_minimum, inventory.interval_maximum
-    expected = waves.expected(known.now, longest) & (known.observation.trouble == int(Reason.NONE))
-    expected &= inventory.acted_on
-    if not np.count_nonzero(expected):
-        return polling
-    wait = np.maximum(_worth(exposure.excess * factor, price, shortest), shortest)
-    soon = aligned(np.fmax(known.now + wait, _next_report(known)), shortest, polling.phase)
-    return polling.put(expected & (soon < polling.next_look) & ~_felt_first(known), next_look=soon)
 
 
 def _phase(polling: Polling, known: Known) -> Floats:
@@ -143,13 +122,9 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     hurried = counted.put(
         moved, interval=shortest, next_look=soon, reallocations=counted.reallocations + (moved & for_itself)
     )
-    return hurried.put(unverified, next_look=np.minimum(hurried.next_look, np.fmax(now, _next_report(known))))
-
-
-def _next_report(known: Known) -> Floats:
-    """(n,) when each guest may have reported anew since its last look, at the earliest."""
-    inventory, seen_at, sent_at = known.inventory, known.observation.seen_at, known.observation.sent_at
-    return np.fmax(seen_at + inventory.interval_minimum, np.minimum(sent_at, seen_at) + inventory.statistics_period)
+    seen_at, sent_at = known.observation.seen_at, known.observation.sent_at
+    next_report = np.fmax(seen_at + shortest, np.minimum(sent_at, seen_at) + inventory.statistics_period)
+    return hurried.put(unverified, next_look=np.minimum(hurried.next_look, np.fmax(now, next_report)))
 
 
 def aligned(time: Floats, shortest: Floats, phase: Floats) -> Floats:

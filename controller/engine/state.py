@@ -21,7 +21,6 @@ from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Frozen, Ints, Table
 from controller.forecast.history import History
 from controller.forecast.tail import Tail
-from controller.forecast.waves import Waves
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,6 @@ class State(Frozen):
     growth: Growth
     history: History
     tail: Tail
-    waves: Waves
     estimate: Estimate
     exposure: Exposure
     polling: Polling
@@ -81,7 +79,6 @@ class State(Frozen):
             inventory=assign((), (), NodeIdentity("")).inventory,
             history=History.empty(0),
             tail=Tail.empty(0),
-            waves=Waves.empty(0),
             reason=np.empty(0, dtype=np.int64),
             decision_inputs=np.empty((len(Figures._fields), 0)),
             host=HostState(),

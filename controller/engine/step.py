@@ -48,9 +48,7 @@ def step(state: State, snapshot: Snapshot, now: float, tuning: Tuning = DEFAULT)
     state, actions, moved, unverified = _enforce(state, known, elapsed)
     state, proposals, proposed, unseen = _propose(state, known, before.exposure, elapsed)
     looked = mask(snapshot.samples.rows, len(inventory))
-    price = tuning.look_price * known.mean_demand
-    polled = polling.poll(state.polling, known, state.exposure, looked, price, elapsed)
-    polled = polling.follow(polled, known, state.exposure, state.waves, price)
+    polled = polling.poll(state.polling, known, state.exposure, looked, tuning.look_price * known.mean_demand, elapsed)
     polled = polling.hasten(polled, known, moved | proposed, ~FOR_OTHERS[state.reason], unverified | unseen)
     rows = {action.row for action in actions}
     actions = (*(action for action in ended if action.row not in rows), *actions)
@@ -114,7 +112,6 @@ def align(state: State, inventory: Inventory, now: float) -> State:
         inventory=inventory,
         history=state.history.select(kept, max(model.decision_points for model in inventory.models)),
         tail=state.tail.select(kept),
-        waves=state.waves.select(kept),
         balloon=moves,
         polling=polled.having(next_look=np.where(moves.release, now, soon)),
         reason=reason,
@@ -161,11 +158,9 @@ def _take_in(state: State, snapshot: Snapshot, elapsed: float, now: float, tunin
         return state
     history = state.history.append(rows, now, seen.demand[rows])
     ahead = np.maximum(state.polling.interval, inventory.interval_minimum)
-    tail, waves = estimate.learn(state.tail, state.waves, foreseen, seen, inventory, now, tuning)
     return state.having(
         history=history,
-        tail=tail,
-        waves=waves,
+        tail=estimate.learn(state.tail, foreseen, seen, inventory, rows, now),
         estimate=estimate.update(foreseen, history, seen, inventory, ahead, now, tuning),
         totals=totals.having(accuracy=estimate.judge(totals.accuracy, foreseen, seen, rows)),
     )

@@ -148,12 +148,6 @@ class Tuning:
     troubled_interval: float = 5.0
     """Between looks at a domain whose statistics cannot be acted on, at least."""
 
-    rise: float = 2.0**-4
-    """Part of its reach by which demand has to rise for others to be looked at sooner."""
-    together: float = 20.0
-    """Times more often that a domain is taken to rise soon after another than at other times, before rises of the node
-    tell: too much costs looks until they do, too little is late for the first wave."""
-
     # Prices, in seconds of the mean demand of the node's domains.
     move_price: float = 0.3
     """What a move has to save of expected shortfall."""

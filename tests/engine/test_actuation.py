@@ -386,15 +386,10 @@ def test_a_grow_that_takes_long_ends_sooner_for_a_guest_in_need(given: dict[str,
     assert goes(of, plan(of, 150, 200)) == same(*to)
 
 
-@pytest.mark.parametrize(("wanted", "to"), [(500, 500), (783, 783), (784, NAN)])
-def test_a_grow_ends_no_sooner_than_where_its_guest_has_what_it_wants(wanted: float, to: float) -> None:
+@pytest.mark.parametrize(("planned", "to"), [(500, 500), (783, 783), (784, NAN)])
+def test_a_grow_ends_no_sooner_than_at_its_plan(planned: float, to: float) -> None:
     of = replace(growing(), bounds=replace(growing().bounds, threshold=mib(0, 16)))
-    assert goes(of, plan(of, 150, 200, wanted=wanted)) == same(NAN, to)
-
-
-def test_a_grow_ends_no_sooner_than_at_its_minimum() -> None:
-    of = replace(growing(), bounds=replace(growing().bounds, minimum=mib(0, 600)))
-    assert goes(of, plan(of, 150, 200)) == same(NAN, 600)
+    assert goes(of, plan(of, 150, planned)) == same(NAN, to)
 
 
 def test_grows_with_the_most_to_come_end_and_as_few_as_will_do() -> None:

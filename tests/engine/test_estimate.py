@@ -16,7 +16,6 @@ from controller.engine.tuning import Tuning
 from controller.forecast.history import History
 from controller.forecast.last_value import LastValue
 from controller.forecast.tail import Tail
-from controller.forecast.waves import Waves
 
 PEAKS = ("peak_minute", "peak_minutes", "peak_hour", "peak_day")
 PAST_ONLY = Tuning(unknown=0.0)
@@ -223,15 +222,12 @@ def test_the_past_begins_anew_after_a_gap_of_two_windows_or_two_longest_interval
 
 
 def test_a_rise_is_learnt_as_a_part_of_the_reach_over_the_intervals_that_passed() -> None:
-    before = of(4, foot=100 * MIB, reach=[40 * MIB, 40 * MIB, 40 * MIB, np.nan], at=[NOW - 9, NOW, NOW - 6, NOW - 9])
-    told = seen(mib(111, 100, 102, 200), fresh=True)
-    tail, waves = estimating.learn(
-        Tail.empty(4), Waves.empty(4), before, told, inventory(4, interval_minimum=3.0), NOW, Tuning()
+    before = of(3, foot=100 * MIB, reach=[40 * MIB, 40 * MIB, np.nan], at=[NOW - 9, NOW, NOW - 9])
+    tail = estimating.learn(
+        Tail.empty(3), before, seen(mib(111, 100, 200)), inventory(3, interval_minimum=3.0), np.arange(3), NOW
     )
-    assert tail.intervals.tolist() == [3.0, 1.0, 2.0, 0.0]
-    assert (tail.risen > 0).sum(axis=1).tolist() == [9, 0, 6, 0]  # a rise by 0.275 passes 2**-10 to 2**-2
-    assert (waves.rises, waves.intervals) == (1.0, 6.0)  # one by 0.05 is too small for others to be expected to follow
-    assert waves.rose_at.tolist() == [NOW, -np.inf, -np.inf, -np.inf]
+    assert tail.intervals.tolist() == [3.0, 1.0, 0.0]
+    assert (tail.risen > 0).sum(axis=1).tolist() == [9, 0, 0]  # a rise by 0.275 passes 2**-10 to 2**-2
 
 
 def test_forecasts_are_judged_once_there_is_a_sample_of_their_time() -> None:

@@ -1,7 +1,5 @@
 """How often a guest is looked at."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scripted_node import MIB, ScriptedGuest, node, policy
@@ -78,30 +76,6 @@ def test_a_guest_about_to_run_out_is_looked_at_in_time():
         world.guests["ramp"].demand = 500 + 5 * second
         world.tick()
         assert world.guests["ramp"].demand <= world.guests["ramp"].actual
-
-
-def others_looked_at(followed: float) -> float:
-    """Seconds from a look that shows one of five calm guests to have risen until all others were looked at; so many of
-    a hundred rises before followed another's, where one would by chance.
-    """
-    calm = policy(spare="Share", advanced={"monitoring": {"maximumIntervalSeconds": 60}})
-    guests = [ScriptedGuest(name, 300, 1000) for name in "abcde"]
-    world = node(*guests, policies=[calm], host_mib=8000).tick(900)
-    before = replace(world.state.waves, rises=100.0, intervals=1e6, followed=followed, after=1e4)
-    world.state = world.state.having(waves=before)
-    guests[0].demand = 600
-    while world.state.waves.rises == before.rises:
-        world.tick()
-    seen, since = {guests[0].name}, world.now
-    while len(seen) < len(guests):
-        world.tick()
-        seen |= {name for when, name in world.looks if when > since}
-    return world.now - since
-
-
-def test_guests_that_rise_together_are_looked_at_sooner_when_one_of_them_has_risen():
-    assert others_looked_at(followed=90) < 15
-    assert others_looked_at(followed=0) > 45
 
 
 def test_a_guest_whose_size_is_about_to_be_told_is_looked_at_again_at_once():

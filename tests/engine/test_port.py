@@ -25,7 +25,6 @@ from controller.engine.step import step
 from controller.engine.view import view
 from controller.forecast.history import History
 from controller.forecast.tail import Tail
-from controller.forecast.waves import Waves
 
 NOW = 1000.0
 
@@ -72,7 +71,6 @@ def standing(listed: Inventory, observed: dict[str, Any]) -> State:
         *(stages.rows(kind, n) for kind in (GuestPressure, Balloon, BalloonEffect, Growth)),
         History.empty(n),
         Tail.empty(n),
-        Waves.empty(n),
         *(stages.rows(kind, n) for kind in (Estimate, Exposure, Polling)),
         np.zeros(n, dtype=np.int64),
         np.full((len(Figures._fields), n), np.nan),
