@@ -25,6 +25,8 @@ BUDGET_MIB = PODS * PROMISED_MIB + 200
 IDLE_MIB = 10
 HELD_MIB = range(IDLE_MIB + STEP_MIB, 91, STEP_MIB)
 """What a workload holds, step by step."""
+BUSY_MIB = 50
+"""With which it wants more than its guest was promised, and has room for at rest."""
 
 
 class VirtualMachines:
@@ -116,7 +118,7 @@ def test_a_virtual_machine_whose_pod_opts_out_keeps_what_it_has_also_while_the_a
     before = guest.recorded()
     fleet.site.annotate(out, "ballast.dev/mode=Off")
     until(lambda: fleet.site.reasons(out) == {"OptedOut"}, PATIENCE_S, "left alone")
-    guest.use(HELD_MIB[1])
+    guest.use(BUSY_MIB)
     grow(others, HELD_MIB)
     fleet.site.restart_agent()
     fleet.site.until_looked_at(*fleet.launchers[:2], times=10)
@@ -136,7 +138,7 @@ def test_memory_of_a_pod_that_is_evicted_amid_a_move_goes_to_those_who_wait_for_
         until(lambda: guest.recorded() < 2 * MEMORY_MIB, PATIENCE_S, "its move")
         leaving.signal(QEMU, SIGSTOP)
         for taker in takers:
-            taker.use(HELD_MIB[1])
+            taker.use(BUSY_MIB)
         fleet.site.until_looked_at(*fleet.launchers, times=5)
         assert max(map(Guest.recorded, takers)) <= PROMISED_MIB + THRESHOLD_MIB
         leaving.evict()

@@ -20,14 +20,16 @@ MEMORY_MIB = 256
 """Of a guest, likewise."""
 PROMISED_MIB = 128
 """Of that, by its pod's request, if nothing else is asked for."""
-STEP_MIB = 20
-"""By which workloads grow at most: without swap, the next step has to have room when it comes."""
+STEP_MIB, ROOM_MIB = 10, 40
+"""By which workloads grow at most, and what their guests have to have available before: without swap, a kernel kills
+where the next step has no room when it comes, and what it counts as available it may not get in time.
+"""
 THRESHOLD_MIB = 10
 """So little is not worth a move."""
 ROOMY: dict[str, Any] = quick(threshold={"percent": 1, "quantity": f"{THRESHOLD_MIB}Mi"}) | {
-    "headroom": {"quantity": f"{2 * (STEP_MIB + THRESHOLD_MIB)}Mi"}
+    "headroom": {"quantity": f"{ROOM_MIB + 2 * THRESHOLD_MIB}Mi"}
 }
-"""A policy whose guests have room for steps, in the end."""
+"""A policy whose guests have that room in the end."""
 
 
 class InstalledNearKubevirt(Installation):
@@ -114,7 +116,7 @@ def pod_of(domain: Mapping[str, Any]) -> str:
 
 
 def grow(guests: Sequence[Guest], sizes: Iterable[int], sampled: Callable[[], object] = lambda: None) -> None:
-    """Their workloads hold these MiB one after the other, all guests at a time, with room for two steps more."""
+    """Their workloads hold these MiB one after the other, all guests at a time, each time with room for more."""
     for held in sizes:
         for guest in guests:
             guest.use(held)
@@ -123,6 +125,6 @@ def grow(guests: Sequence[Guest], sizes: Iterable[int], sampled: Callable[[], ob
         def roomy(news: Sequence[Callable[[], bool]] = news) -> bool:
             sampled()
             told = [come() for come in news]
-            return all(told) and all(guest.statistics()["usable"] >= 2 * STEP_MIB * 1024 for guest in guests)
+            return all(told) and all(guest.statistics()["usable"] >= ROOM_MIB * 1024 for guest in guests)
 
         until(roomy, PATIENCE_S, f"{[guest.spec.name for guest in guests]} grown for {held} MiB")
