@@ -76,8 +76,7 @@ class Launchers:
         self._client = Client(access(plane.kubeconfig))
         self._sockets = [daemon.sockets / "libvirt-sock" for daemon in daemons]
         self.pods: list[Pod] = []
-        plane.kubectl("apply", "-k", str(CRDS))
-        plane.wait_established()
+        plane.define(CRDS)
         plane.kubectl("wait", "--for=create", "serviceaccount/default", f"--timeout={DEADLINE_S:.0f}s")
         self._client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
         self._client.create(MEMORY_POLICIES, POLICY)

@@ -59,8 +59,7 @@ def _watch(shared: SharedGuests) -> dict[str, float]:
 def _agent(replies: list[Reply]) -> str:
     """The agent's `status`, after LOOKS looks under a policy that kopf watches in a real API server."""
     with ControlPlane() as plane:
-        plane.kubectl("apply", "-k", str(CRDS))
-        plane.wait_established()
+        plane.define(CRDS)
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
         for made in (node, POLICY.model_dump(mode="json", by_alias=True, exclude_unset=True)):
             plane.kubectl("apply", "-f", "-", input=json.dumps(made))

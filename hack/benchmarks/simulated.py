@@ -107,8 +107,7 @@ class SimulatedCluster:
         self._names = [f"node-{number:05}" for number in range(size)]
         self._fleets: list[subprocess.Popen[str]] = []
         self._weight = 100
-        plane.kubectl("apply", "-k", str(CRDS))
-        plane.wait_established()
+        plane.define(CRDS)
         plane.kubectl("create", "namespace", NAMESPACE)
         for name in self._names:
             self._client.create(NODES, {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})

@@ -34,8 +34,7 @@ class ClusterStage(Stage):
             self.plane = stack.enter_context(ControlPlane())
             self.access = self.plane.kubeconfig
             """How the agent reaches the API server."""
-            self.plane.kubectl("apply", "-k", str(CRDS))
-            self.plane.wait_established()
+            self.plane.define(CRDS)
             node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}
             self.plane.kubectl("apply", "-f", "-", input=json.dumps(node))
             self.plane.kubectl("apply", "-f", str(self.policies))

@@ -84,6 +84,11 @@ class ControlPlane:
             raise LabError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout + done.stderr if done.returncode else done.stdout
 
+    def define(self, folder: Path) -> None:
+        """Apply the CustomResourceDefinitions of a kustomization, and wait until they are established."""
+        self.kubectl("apply", "-k", str(folder))
+        self.wait_established()
+
     def wait_established(self) -> None:
         """Wait until all CustomResourceDefinitions are. `kubectl wait` fails where one has no conditions yet."""
         until(self._established, READY_S, "CustomResourceDefinitions established")

@@ -29,8 +29,7 @@ def control_plane() -> Iterator[ControlPlane]:
 @pytest.fixture(scope="session")
 def contract(control_plane: ControlPlane) -> ControlPlane:
     """The control plane with Ballast's CRDs, established."""
-    control_plane.kubectl("apply", "-k", str(ROOT / "crds"))
-    control_plane.wait_established()
+    control_plane.define(ROOT / "crds")
     return control_plane
 
 

@@ -319,8 +319,7 @@ def test_kinds_that_are_installed_late_or_anew_are_watched(tmp_path):
             awaited = "waiting for the first list of MemoryPolicies"
             until(lambda: awaited in agent.not_ready(), PATIENCE_S, "said what is awaited")
             for name in ("late", "anew"):
-                cluster.kubectl("apply", "-k", str(CRDS))
-                plane.wait_established()
+                plane.define(CRDS)
                 cluster.apply(name)
                 wait_owner(agent, name)
                 cluster.apply(name, mode="Enforce")

@@ -128,8 +128,7 @@ class StatesWithoutMachines:
 
 @pytest.fixture(scope="module")
 def prepared(control_plane: ControlPlane) -> StatesWithoutMachines:
-    control_plane.kubectl("apply", "-k", str(CRDS))
-    control_plane.wait_established()
+    control_plane.define(CRDS)
     control_plane.kubectl("create", "namespace", NAMESPACE)
     return StatesWithoutMachines(control_plane)
 
