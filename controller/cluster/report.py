@@ -34,6 +34,10 @@ from controller.engine.state import State
 MAXIMUM_SIZE = 3296
 """Bytes of JSON: 4 KiB for the object as the API server keeps it, which adds 720 of its own (UID, versions, times, who
 owns which field). All states of 10,000 nodes together are then the 40 MiB that its cache bears."""
+NEWS_PART = 0.1
+"""Of what its domains have: sums of memory that differ by less are no news. It is a policy's threshold, for less than
+which no domain is moved, if the policy says nothing else.
+"""
 DIGITS = 16
 """Bytes that the two counts of policies may take more than in a state without any policy."""
 
@@ -161,6 +165,14 @@ def settled(told: Object) -> Any:
     policies = [{field: policy[field] for field in counts} for policy in status["policies"]]
     worst = sorted((domain["uuid"], domain["reason"]) for domain in status["worstDomains"])
     return urgent(told), policies, status["briefPolicies"], worst, status["domains"], status["stableDomains"]
+
+
+def drifted(told: Object, before: Object) -> bool:
+    """What domains have, need or could give back is so far from what was told that it misleads who reads it."""
+    now, then = (NodeMemory.model_validate(each["status"]["memory"]) for each in (told, before))
+    least = NEWS_PART * then.allocated
+    differences = (now.allocated - then.allocated, now.demand - then.demand, now.reclaimable - then.reclaimable)
+    return any(abs(each) > least for each in differences)
 
 
 def aged(told: Object, before: Object) -> Object:

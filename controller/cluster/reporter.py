@@ -10,7 +10,7 @@ from controller.cluster.errors import ApiError
 from controller.cluster.findings import Finding
 from controller.cluster.machineevents import MachineEvents, Machines, Note, machine_event_remedy
 from controller.cluster.nodeevents import NodeEvents, event_remedy
-from controller.cluster.report import Context, aged, report, settled, urgent
+from controller.cluster.report import Context, aged, drifted, report, settled, urgent
 from controller.cluster.resources import NODE_MEMORY_STATES, NODES, Object
 from controller.cluster.retry import Retry, part_of, spread
 from controller.cluster.shape import version_of
@@ -26,8 +26,8 @@ HERD_S = 3.0
 """Seconds over which nodes spread what all of them have to say at once, such as that a policy has changed. The sums
 are written a few seconds apart anyhow, so nobody waits for it."""
 SETTLED_S = 60.0
-"""Least seconds between two writes for counts that changed: a node whose domains are never at rest writes no more
-than once a minute, below the 0.02 writes a second that a large cluster bears."""
+"""Least seconds between two writes for counts and sums that changed: a node whose domains are never at rest writes no
+more than once a minute, below the 0.02 writes a second that a large cluster bears."""
 REFRESH_S = 300.0
 """Seconds between two writes without a change, so that a node that ceased to report can be told."""
 
@@ -174,7 +174,8 @@ class Reporter:
                 self._urgent_at = now + part_of(HERD_S)
             return max(sent.at + URGENT_S, self._urgent_at)
         self._urgent_at = None
-        return sent.at + SETTLED_S if settled(told) != settled(sent.told) else sent.refresh_at
+        changed = settled(told) != settled(sent.told) or drifted(told, sent.told)
+        return sent.at + SETTLED_S if changed else sent.refresh_at
 
     def _tell_events(self, report_input: ReportInput, now: float) -> None:
         if now < self._not_before["events"]:

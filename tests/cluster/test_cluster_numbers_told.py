@@ -4,6 +4,7 @@ import pytest
 
 from controller.aggregation.ratelimiter import SPACING_S
 from controller.aggregation.rollup import STALE_AFTER_S
+from controller.api.policy import Spec
 from controller.cluster import kopfwatch, nodeevents, policies, policyevents, worker
 from controller.cluster.cache import MAXIMUM_SIZE as MAXIMUM_SIZE_OF_THE_CACHE
 from controller.cluster.client import (
@@ -17,7 +18,7 @@ from controller.cluster.client import (
 )
 from controller.cluster.election import LEASE_DURATION_S, RENEW_DEADLINE_S, RETRY_S
 from controller.cluster.findings import _LACKING, SILENT_PART
-from controller.cluster.report import MAXIMUM_SIZE
+from controller.cluster.report import MAXIMUM_SIZE, NEWS_PART
 from controller.cluster.reporter import GAP_S, HERD_S, REFRESH_S, SETTLED_S, STANDS_S, URGENT_S
 from controller.cluster.shape import LEVELS
 from controller.host.connection import CLOSE_S
@@ -95,6 +96,11 @@ def test_answers_and_lists_have_room_for_what_clusters_have():
 
 def test_a_thousand_ordinary_policies_fit_into_the_cache():
     assert 1000 * 2**10 < MAXIMUM_SIZE_OF_THE_CACHE / 2 < 4 * 1000 * 2**10
+
+
+def test_sums_are_news_when_they_change_by_more_than_what_is_worth_a_move(page):
+    assert NEWS_PART == Spec().advanced.threshold.percent / 100 == 1 / 10
+    assert "sums of memory that change by a tenth of what the domains have, within a minute" in page("crds/README.md")
 
 
 def test_reports_are_spread_within_the_time_that_sums_take_anyhow():

@@ -33,6 +33,7 @@ from controller.cluster.reporter import (
 )
 from controller.cluster.resources import NODE_MEMORY_STATES
 from controller.cluster.retry import FIRST_S
+from controller.engine.decision import Figures
 from controller.engine.guest_pressure import PressureLevel
 from controller.engine.host import HostState
 from controller.engine.inventory import DomainFacts
@@ -44,6 +45,7 @@ from controller.engine.step import align
 from controller.observe.machinenotes import MachineNote
 
 MIB = 2**20
+WANTED = Figures._fields.index("wanted")
 AT = "2026-01-31T12:00:00Z"
 
 
@@ -357,6 +359,22 @@ def test_counters_and_sizes_that_drift_are_no_change(manual):
     manual.state.observation.allocation[:] += 8 * MIB
     manual.state = replace(manual.state, host=replace(manual.state.host, budget=manual.state.host.budget - MIB))
     assert manual.after(REFRESH_S * 0.8 - 2) == []
+
+
+@pytest.mark.parametrize("seen", ["allocation", "demand"])
+def test_sums_that_are_a_tenth_from_what_was_told_are_told_within_a_minute(manual, seen):
+    column = getattr(manual.state.observation, seen)
+    column[:] += 50 * MIB  # of 512 each
+    assert manual.after(REFRESH_S * 0.8 - 2) == []
+    column[:] += 2 * MIB
+    assert manual.after(GAP_S) == [STATE]
+
+
+def test_what_enforce_would_give_back_is_told_within_a_minute_of_when_it_is_known(manual):
+    manual.state.decision_inputs[WANTED] = 300 * MIB
+    assert manual.after(SETTLED_S - 1) == []
+    assert manual.after(GAP_S) == [STATE]
+    assert manual.api.written[-1][1]["status"]["memory"]["reclaimable"] == "424Mi"
 
 
 def test_a_new_generation_is_told_soon(manual):
