@@ -20,6 +20,8 @@ AGENTS = "app.kubernetes.io/name=ballast,app.kubernetes.io/component=agent"
 """Labels of the agents' pods, as the manifests have them."""
 LAUNCHERS = "kubevirt.io=virt-launcher"
 """Labels of the pods that KubeVirt runs virtual machines in; the annotation `kubevirt.io/domain` names the machine."""
+COMMAND_ENDED = "command terminated with exit code "
+"""What kubectl adds to what a command in a pod said before it failed."""
 
 
 class RunningPod(NamedTuple):
@@ -165,7 +167,9 @@ def _about(verb: str, text: str) -> Callable[..., None]:
             if done.returncode == 0:
                 say(*done.stdout.splitlines())
                 return
-            said.append(f"{agent.node}: {done.stderr.strip().removeprefix('Error: ')}")
+            lines = done.stderr.splitlines()
+            words = [line for line in lines if not line.startswith(COMMAND_ENDED)] or lines
+            said += [f"{agent.node}: {line.removeprefix('Error: ')}" for line in words]
         raise Problems(said)
 
     return main.command(verb, help=text)(command)

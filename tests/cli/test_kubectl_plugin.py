@@ -33,11 +33,11 @@ elif "pods" in words:
     false = [pod("false", "n0", namespace="shop")] if "FALSE" in os.environ and "-A" in words else []
     print(json.dumps({{"items": [gone, *false, pod("a1", "n1"), pod("a2", "n2")]}}))
 elif "a1" in words and "top" not in words:
-    sys.exit("Error: DOMAIN " + repr(words[-1]) + " is not known on n1")
+    sys.exit("Error: DOMAIN " + repr(words[-1]) + " is not known on n1\\ncommand terminated with exit code 1")
 elif "odd" in words:
     sys.stdout.buffer.write(b"told \\xff\\n")
 elif "nobody" in words:
-    sys.exit("Error: DOMAIN 'nobody' is not known on n2")
+    sys.exit("Error: DOMAIN 'nobody' is not known on n2\\ncommand terminated with exit code 1")
 else:
     print("told", *words[words.index("--") + 1:] if "--" in words else words)
 """
