@@ -79,7 +79,7 @@ class LookRequest:
             self.connection.wake()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Call:
     question: LookRequest
     call: Call[LookReply]
@@ -230,16 +230,18 @@ class Looker:
             if self._collect(pending):
                 heard_at = time.monotonic()
                 continue
-            for each in asked:
+            for each in self._unanswered(asked):
                 each.question.link.calls.nudge()
-        for each in asked:
-            if each in self._open:
-                each.question.late = True
-                each.question.link.calls.leave(each.call)
-                each.question.connection.doubt()
+        for each in self._unanswered(asked):
+            each.question.late = True
+            each.question.link.calls.leave(each.call)
+            each.question.connection.doubt()
+
+    def _unanswered(self, asked: Sequence[_Call]) -> list[_Call]:
+        return [each for each in asked if each in self._open]
 
     def _awaits(self, asked: Sequence[_Call], pending: _Pending) -> bool:
-        calls = self._open if pending.held else [each for each in asked if each in self._open]
+        calls = self._open if pending.held else self._unanswered(asked)
         return any(pending.expected(each.question) for each in calls)
 
     def _collect(self, pending: _Pending) -> bool:

@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 
 import libvirt
@@ -224,6 +225,16 @@ def test_a_connection_that_hangs_keeps_the_others_guests_waiting_for_a_moment_on
     monkeypatch.setattr(looker_module, "wait_any", both)
     assert lives(looker.look([key_of(fine, "a"), key_of(hung, "b")])) == {key_of(fine, "a"): RunState.RUNNING}
     assert time_.passed <= SHARED_S + NUDGE_S
+
+
+def test_only_a_connection_that_is_waited_for_is_helped_on(shared):
+    looker, fine, hung = shared
+    helped = []
+    for name, connection in looker._connections.items():
+        connection.link.calls._nudge = partial(helped.append, name)
+    looker.look([key_of(fine, "a"), key_of(hung, "b")])
+    until(lambda: set(helped) != set(), 10, "somebody is")
+    assert set(helped) == {"b"}
 
 
 def test_a_connection_that_others_did_not_wait_for_is_asked_again_and_then_hangs(shared):
