@@ -20,9 +20,8 @@ BRIEF_UID = 13
 """Characters of a UID, of which 12 are hexadecimal digits: no two policies of a cluster are alike in them."""
 
 MOST = 2**50
-"""Of whatever is counted; more MiB than all computers have."""
+"""Of whatever is counted; more MiB than all computers have, and an integer that every reader of JSON keeps exact."""
 Count = Annotated[int, Field(ge=0, le=MOST)]
-"""What a node may say it has at most, so that sums over nodes stay within the API server's integers of 64 bits."""
 
 _MEBI = "Mi"
 _QUANTITY = re.compile(f"[0-9]{{1,16}}{_MEBI}")

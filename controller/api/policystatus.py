@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from controller.api.nodestate import MESSAGE_CHARACTERS, ConditionStatus, Mebibytes, Reason, StatePart, Timestamp
+from controller.api.nodestate import MESSAGE_CHARACTERS, ConditionStatus, Count, Mebibytes, Reason, StatePart, Timestamp
 from controller.api.policy import Name
 
 WORST_NODES = 10
@@ -16,8 +16,6 @@ WORST_NODES = 10
 
 NAMED_NODES = 256
 """Most nodes of a rollout: names of one character, with what JSON puts around them, in a KiB."""
-
-Count = Annotated[int, Field(ge=0)]
 
 ConditionType = Literal["Ready", "Stable", "Degraded", "Conflicted"]
 

@@ -209,7 +209,8 @@ def test_everything_is_bounded_so_that_rules_have_a_cost() -> None:
             case "boolean":
                 pass
             case "integer":
-                assert {"format", "minimum"} <= node.keys(), path
+                assert {"format", "minimum", "maximum"} <= node.keys(), path
+                assert max(-node["minimum"], node["maximum"]) < 2**53, path  # what JSON keeps exact everywhere
             case None:
                 assert {"x-kubernetes-int-or-string", "maxLength", "pattern"} <= node.keys(), path
 

@@ -254,13 +254,14 @@ def test_no_source_is_connected_to_after_the_end(node):
     assert opened == []
 
 
-def test_a_hundred_pods_are_seen_to_by_a_few_threads(node):
-    pods = [replace(WEB, uid=str(number), name=f"launcher-{number}") for number in range(110)]
+@pytest.mark.parametrize("many", [110, pytest.param(250, marks=pytest.mark.slow)])
+def test_any_number_of_pods_is_seen_to_by_a_few_threads(node, many):
+    pods = [replace(WEB, uid=str(number), name=f"launcher-{number}") for number in range(many)]
     before = threading.active_count()
     node.host.connect([source(FakeHandle(FakeDomain(number)), pod) for number, pod in enumerate(pods)])
-    until(lambda: len(node.names()) == 110, 10, "all are seen")
+    until(lambda: len(node.names()) == many, 10, "all are seen")
     until(lambda: threading.active_count() <= before + IDLE, 10, "nothing is left to do")
-    assert len(node.host.look({key: row for row, key in enumerate(node.names())}).rows) == 110
+    assert len(node.host.look({key: row for row, key in enumerate(node.names())}).rows) == many
     until(lambda: threading.active_count() <= before + IDLE, 10, "no call keeps its thread")
     node.host.connect([])
     until(lambda: threading.active_count() <= before, 10, "the keepers have ended")

@@ -129,6 +129,17 @@ class TestAgentNearKubevirt:
             assert second.actual() < MEMORY_MIB - 64
             until(lambda: re.search(TOLD, site.kubectl("describe", "pod", idle.name)), PATIENCE_S, "told of")
 
+    def test_a_guest_of_a_guaranteed_pod_keeps_all_it_has_while_another_gives(self, site):
+        """Pods with dedicated CPUs are Guaranteed: the kubelet gives them to no others."""
+        kept, gives = site.start("kept", guaranteed=True).wait_up(), site.start("gives")
+        with closing(gives.guest()) as guest, closing(kept.connect()) as connection:
+            guest.wait_booted()
+            site.enforce()
+            guest.wait_until(lambda guest: guest.actual() < MEMORY_MIB - 64, PATIENCE_S, "shrunk")
+            assert (site.reasons(kept), site.orders(kept)) == ({"Guaranteed"}, [])
+            (domain,) = connection.listAllDomains()
+            assert domain.memoryStats()["actual"] == MEMORY_MIB * 1024
+
     def test_what_was_done_is_an_event_of_the_virtual_machine_instance_that_owns_the_pod(self, site, instance):
         launcher = site.start("owned")
         instance(launcher)

@@ -47,13 +47,23 @@ class InstalledNearKubevirt(Installation):
         memory: int = MEMORY_MIB,
         promised: int = PROMISED_MIB,
         limit: int | None = None,
+        guaranteed: bool = False,
         target: bool = False,
     ) -> VirtLauncher:
-        """A pod with a guest, or as the `target` of one's migration. Sizes in MiB; the usual limit is KubeVirt's."""
+        """A pod with a guest, or as the `target` of one's migration. Sizes in MiB; the usual limit is KubeVirt's, and
+        all of it is requested where the pod is to be `guaranteed`.
+        """
         limit = memory + OVERHEAD_MIB if limit is None else limit
         request = promised + max(limit - memory, 0)
         machine = VirtualMachine(
-            name, memory=memory, request=request, limit=limit, labels={"tier": "web"}, period=1, target=target
+            name,
+            memory=memory,
+            request=request,
+            limit=limit,
+            guaranteed=guaranteed,
+            labels={"tier": "web"},
+            period=1,
+            target=target,
         )
         launcher = VirtLauncher(self._node, machine)
         return self._stack.enter_context(launcher)
