@@ -43,7 +43,7 @@ def findings(state: State, lost: Sequence[str], conflicts: Iterable[str], short:
 
     `short`: that the node stays short; empty while it does not.
     """
-    found = [*_stuck(state), *_degraded(state, lost), *_conflicted(list(conflicts)), *_pressed(state), *_lacking(state)]
+    found = [*_stuck(state), *_unknown(state, lost), *_conflicted(list(conflicts)), *_pressed(state), *_lacking(state)]
     if short:
         found.append(Finding("GuestMemoryShort", short, 0.0))
     return [each._replace(note=cut(printable(each.note), NOTE_BYTES)) for each in found]
@@ -56,15 +56,16 @@ def _stuck(state: State) -> Iterator[Finding]:
         yield Finding("Stuck", note, 0.0)
 
 
-def _degraded(state: State, lost: Sequence[str]) -> Iterator[Finding]:
+def _unknown(state: State, lost: Sequence[str]) -> Iterator[Finding]:
     acted_on = state.inventory.acted_on
     silent = acted_on & np.isin(state.reason, _SILENT)
     if lost:
-        yield Finding("Degraded", "; ".join(lost), 30.0)
+        yield Finding("LibvirtUnreachable", "; ".join(lost), 30.0)
     elif silent.any() and silent.sum() >= SILENT_PART * acted_on.sum():
         names = _names(state, np.flatnonzero(silent))
         remedy = "see virsh dommemstat, and whether the guests' virtio_balloon driver is loaded"
-        yield Finding("Degraded", f"{_listed(names)}: no memory statistics, so nothing shrinks; {remedy}", 60.0)
+        note = f"{_listed(names)}: no memory statistics, so nothing shrinks; {remedy}"
+        yield Finding("StatisticsMissing", note, 60.0)
 
 
 def _conflicted(conflicts: list[str]) -> Iterator[Finding]:

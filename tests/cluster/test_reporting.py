@@ -665,11 +665,11 @@ def test_what_flaps_does_not_flood(manual):
 
 
 def test_what_passes_soon_is_not_worth_an_event(manual):
-    manual.found = [Finding("Degraded", "libvirt", 30.0)]
+    manual.found = [Finding("LibvirtUnreachable", "libvirt", 30.0)]
     assert manual.after(25) == []
     manual.found = []
     manual.after(1)
-    manual.found = [Finding("Degraded", "libvirt", 30.0)]
+    manual.found = [Finding("LibvirtUnreachable", "libvirt", 30.0)]
     assert manual.after(25) == []
     assert manual.after(10) == [EVENT]
 
@@ -685,7 +685,7 @@ def test_events_that_could_not_be_written_do_not_keep_the_state_back(manual):
 
 def test_events_that_cannot_be_written_are_said_again_after_some_that_could(manual, caplog):
     create = manual.api.create
-    for found in "Stuck", "Degraded":
+    for found in "Stuck", "LibvirtUnreachable":
         manual.found = [Finding(found, "a", 0.0)]
         manual.api.create = lambda *_, **__: (_ for _ in ()).throw(AWAY)
         manual.after(GAP_S)
@@ -705,9 +705,9 @@ def test_an_event_that_is_not_taken_keeps_no_other_from_being_written(manual, er
         return create(resource, body, namespace=namespace)
 
     manual.api.create = refuse
-    manual.found = [Finding(reason, "a", 0.0) for reason in ("Stuck", "Degraded", "Conflicted")]
+    manual.found = [Finding(reason, "a", 0.0) for reason in ("Stuck", "LibvirtUnreachable", "Conflicted")]
     manual.after(60)
-    assert [each for each in told if each != "Stuck"] == ["Degraded", "Conflicted"]
+    assert [each for each in told if each != "Stuck"] == ["LibvirtUnreachable", "Conflicted"]
     assert 2 < told.count("Stuck") < 20
     (said,) = [record.message for record in caplog.records if "writing events" in record.message]
     assert ("rights to events in the namespace default" in said) is error.forbidden
@@ -753,15 +753,15 @@ def test_many_domains_of_one_trouble_are_one_finding():
     assert found.note.startswith("d0, d1, d2, d3, d4 and 2 more: the balloon did not move")
 
 
-def test_a_lost_libvirt_is_degraded_and_so_are_many_silent_guests():
+def test_a_lost_libvirt_is_told_and_so_are_many_silent_guests():
     seen = state(["a", "b", "c"], [policy("all", "*")])
     assert [each[:2] for each in findings(seen, ["qemu:///system: refused"], [])] == [
-        ("Degraded", "qemu:///system: refused")
+        ("LibvirtUnreachable", "qemu:///system: refused")
     ]
     seen.reason[0] = Reason.NO_STATISTICS
     assert findings(seen, [], []) == []
     seen.reason[1] = Reason.STALE_STATISTICS
-    assert [each.reason for each in findings(seen, [], [])] == ["Degraded"]
+    assert [each.reason for each in findings(seen, [], [])] == ["StatisticsMissing"]
 
 
 def test_domains_that_lack_what_they_were_promised_or_need_are_found_with_the_remedy():
@@ -850,12 +850,12 @@ def test_findings_last_as_long_as_is_told_before_they_are(page):
     found += findings(seen, [], [])[:1]
     holds = [(each.reason, each.hold_s) for each in found]
     assert holds == [
-        ("Degraded", 30.0),
+        ("LibvirtUnreachable", 30.0),
         ("Conflicted", 0.0),
         ("HostPressure", 10.0),
         ("GuestPressure", 10.0),
         ("Stuck", 0.0),
-        ("Degraded", 60.0),
+        ("StatisticsMissing", 60.0),
     ]
     assert [
         row for row in (f"| `{reason}` | {hold:g} s |" for reason, hold in holds) if row not in page("crds/README.md")
@@ -870,12 +870,12 @@ def test_one_conflict_is_not_counted_and_as_many_domains_as_are_named_neither():
     assert conflict.note == "p is Conflicted: q owns a"
 
 
-@pytest.mark.parametrize(("silent", "degraded"), [(1, False), (2, True), (4, True)])
-def test_half_of_the_domains_without_statistics_degrade_a_node(silent, degraded):
+@pytest.mark.parametrize(("silent", "told"), [(1, False), (2, True), (4, True)])
+def test_half_of_the_domains_without_statistics_are_the_nodes_trouble(silent, told):
     seen = state(["a", "b", "c", "d", "nobodys"], [policy("all", "[a-d]")])
     seen.reason[:silent] = Reason.INVALID_STATISTICS
     seen.reason[4] = Reason.NO_STATISTICS
-    assert [each.reason for each in findings(seen, [], [])] == ["Degraded"] * degraded
+    assert [each.reason for each in findings(seen, [], [])] == ["StatisticsMissing"] * told
 
 
 class Events:
@@ -903,7 +903,7 @@ class Events:
         return len(self.created), self.counts
 
 
-STUCK, HELD = Finding("Stuck", "a", 0.0), Finding("Degraded", "libvirt", 30.0)
+STUCK, HELD = Finding("Stuck", "a", 0.0), Finding("LibvirtUnreachable", "libvirt", 30.0)
 
 
 def test_what_has_to_last_is_told_at_the_end_of_that_time():

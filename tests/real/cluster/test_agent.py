@@ -457,7 +457,7 @@ def test_names_that_qemu_takes_keep_no_event_from_being_written(cluster):
     NodeEvents(client, NODE).send([each._replace(hold_s=0.0) for each in found], "uid", 1000.0, WALL)
     notes = {each["reason"]: each["note"] for each in client.list(EVENTS, namespace="default").items}
     client.close()
-    assert {"Stuck", "Degraded", "Conflicted", "GuestPressure"} <= notes.keys()
+    assert {"Stuck", "LibvirtUnreachable", "Conflicted", "GuestPressure"} <= notes.keys()
     assert [note for note in notes.values() if not note.isprintable()] == []
 
 
