@@ -43,10 +43,10 @@ PAUSES = 6
 """Between as many repetitions of a question, each twice as long as the one before, all together `HELD_S`: 5 ms at
 first."""
 
-
-SHARED_S = 0.25
-"""How long a look waits for one connection where there are others, after the last answer of those: ten looks at guests
-of a pod's libvirt, whose answer takes a few milliseconds, on a host that is busy."""
+SHARED_S = NUDGE_S
+"""How long a look waits for one connection where there are others, after the last answer of those: many looks at guests
+of a pod's libvirt, whose answer takes a few milliseconds. What comes later, also as it was helped on, a later look has.
+"""
 
 
 @dataclass(frozen=True, slots=True)

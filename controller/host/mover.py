@@ -13,7 +13,7 @@ from controller.engine.reasons import Reason
 from controller.engine.snapshot import OrderOutcome, OrderResult
 from controller.host.actuators import KIB
 from controller.host.callqueue import CallQueue, QueuedCall
-from controller.host.calls import FAILURES, NotStartedError
+from controller.host.calls import FAILURES, NUDGE_S, NotStartedError
 from controller.host.connection import Connection, Link
 from controller.host.domaincache import CachedDomain
 from controller.host.errorhints import said
@@ -28,7 +28,7 @@ MOVE_S = 1.5
 """Deadline of all orders of a turn together: QEMU takes one in milliseconds, the guest obeys later. With the looks' 3 s
 the loop is away for less than 5 s, whatever hangs."""
 
-SHARED_S = 0.25
+SHARED_S = NUDGE_S
 """The same where there are several connections: what one of them has not taken by then it takes while the others go
 on."""
 

@@ -13,7 +13,7 @@ from controller.host.connection import (
     ConnectionSettings,
 )
 from controller.host.domain_xml import LONGEST_LABEL, LONGEST_NAME, LONGEST_XML, MOST_LABELS
-from controller.host.looker import HELD_S, LOOK_S
+from controller.host.looker import HELD_S, LOOK_S, SHARED_S
 from controller.host.mover import GROW_WAITS_S, MOVE_S, ORDERS_AT_ONCE, SHRINK_WAITS_S
 from controller.host.periods import (
     CLOSING_AT_ONCE,
@@ -58,6 +58,8 @@ GRACE_S = 30
             "manifests/systemd/README.md",
             f"({BACKOFF_FIRST_S:g} s to {BACKOFF_LONGEST_S:g} s between tries)",
         ),
+        ("SECURITY.md", f"A libvirt that hangs delays looks at other guests by {SHARED_S:g} s."),
+        ("manifests/README.md", f"A libvirt that hangs delays a look at other guests by {SHARED_S:g} s."),
         ("SECURITY.md", f"No document types or entities, {LONGEST_XML / MIB:g} MiB at most"),
     ],
 )
