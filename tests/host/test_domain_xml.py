@@ -109,8 +109,7 @@ def test_a_domain_as_kubevirt_defines_it_is_understood_with_all_of_its_memory():
         ("<memoryBacking><hugepages><page size='1' unit='G'/></hugepages></memoryBacking>", Reason.HUGE_PAGES),
         ("<memoryBacking><locked/></memoryBacking>", Reason.LOCKED_MEMORY),
         ("<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>", Reason.NONE),
-        ("<launchSecurity type='sev'/>", Reason.CONFIDENTIAL),
-        ("<launchSecurity type='s390-pv'/>", Reason.CONFIDENTIAL),
+        *((f"<launchSecurity type='{kind}'/>", Reason.CONFIDENTIAL) for kind in ("sev", "sev-snp", "tdx", "s390-pv")),
     ],
 )
 def test_memory_that_must_not_move(rest, obstacle):
