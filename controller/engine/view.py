@@ -66,6 +66,7 @@ def _domain(state: State, limits: Bounds, row: int, now: float) -> dict[str, Any
     target = moves.target[row] if np.isfinite(moves.target[row]) else size
     proposed = None if inventory.enforce[row] else _size(moves.proposed[row])
     why = Reason(int(moves.last_reason[row]))
+    interval = pace.interval if inventory.obstacle[row] == Reason.NONE else inventory.interval_maximum
     last = {
         "age_s": _seconds(now - moves.last_at[row]),
         "from": _size(moves.last_from[row]),
@@ -87,7 +88,7 @@ def _domain(state: State, limits: Bounds, row: int, now: float) -> dict[str, Any
         "target": _size(target) if proposed is None else proposed,
         "minimum": _size(limits.minimum[row]),
         "maximum": _size(limits.top[row]),
-        "interval_s": round(float(pace.interval[row]), 3),
+        "interval_s": round(float(interval[row]), 3),
         "next_look_in_s": _seconds(pace.next_look[row] - now),
         "stable": bool(state.stable[row]),
         "reason": str(reason),

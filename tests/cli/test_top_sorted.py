@@ -34,7 +34,8 @@ class SortedConnection:
 def url() -> Iterator[str]:
     """Three domains: `mid`, `big` and `new`, of which nothing is known yet; `big` was moved, and is under pressure."""
     facts = [DomainFacts(name, name, name, 1, 4096 * MIB, 4096 * MIB) for name in ("mid", "big", "new")]
-    state = align(State.initial(), assign(facts, (), NodeIdentity("node-1")).inventory, 0.0)
+    inventory = replace(assign(facts, (), NodeIdentity("node-1")).inventory, obstacle=np.zeros(3))
+    state = align(State.initial(), inventory, 0.0)
     for column in (state.observation.demand, state.estimate.forecast, state.observation.allocation):
         column[:] = [500 * MIB, 900 * MIB, np.nan]
     state.polling.interval[:] = [60, 1, 30]

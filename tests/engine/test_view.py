@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scripted_node import ScriptedGuest, default_policy, node
 from stages import MIB, NOW, inventory, rows
 
+from controller.api.wishes import Wishes
 from controller.engine.decision import Figures
 from controller.engine.effect import BalloonEffect
 from controller.engine.estimate import Accuracy, Estimate
@@ -166,6 +168,15 @@ def test_a_domain_that_is_observed_is_to_have_what_enforce_would_have_set(propos
 def test_a_domain_that_acts_is_not_shown_a_proposal_of_before():
     idle = rows(Balloon, 3, proposed=150 * MIB)
     assert domain("guest-0", balloon=idle)["target"] == 200 * MIB
+
+
+def test_a_domain_that_is_left_alone_is_shown_to_be_looked_at_as_rarely_as_it_is():
+    world = node(ScriptedGuest("guest", 100, 4000), policies=[default_policy()]).tick(5)
+    world.guests["guest"].wishes = Wishes(opt_out=True)
+    before = world.tick(65).state.polling.looks[0]
+    (shown,) = view(world.state, world.now)["domains"]
+    assert (shown["reason"], shown["interval_s"]) == ("OptedOut", 60.0)
+    assert world.tick(120).state.polling.looks[0] == before + 2
 
 
 def test_what_is_not_known_of_a_domain_is_none():
