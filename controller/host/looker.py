@@ -1,4 +1,4 @@
-"""Looks at guests: one bulk call a connection, all connections at once, never longer than a deadline.
+"""Looks at guests: one bulk call a connection, many connections at once, never longer than a deadline.
 
 Where there are several connections none of them keeps the others' guests waiting: one that takes longer than they do is
 left behind after SHARED_S, and asked again by a later look.
@@ -46,6 +46,15 @@ first."""
 SHARED_S = NUDGE_S
 """How long a look waits for one connection where there are others, after the last answer of those: many looks at guests
 of a pod's libvirt, whose answer takes a few milliseconds. What comes later, also as it was helped on, a later look has.
+"""
+
+
+AT_ONCE = 64
+"""Calls of a look that run at a time, each in a thread: a pod's libvirt answers in milliseconds, and hundreds would not
+answer sooner if all were asked at once. Where each of 250 takes 50 ms, a look takes 0.3 s instead of 0.2 s."""
+
+SLOW_START_S = 0.1
+"""How long a look waits for one of them to return; then all of them may hang, and as many more are begun beside them.
 """
 
 
@@ -198,13 +207,16 @@ class Looker:
         """Ask each connection for those who are still to be heard of."""
         self._leave_out_expected(pending)
         asked = []
+        running: list[Call[LookReply]] = []
         for name, keys in pending.by_connection().items():
+            running = _with_room(running)
             connection = self._connections.get(name)
             if connection is None or (link := connection.link) is None:  # it has gone, or was lost, just now
                 pending.drop(keys)
                 continue
             if (call := self._start(connection, link, keys)) is not None:
                 asked.append(call)
+                running.append(call.call)
         self._open += asked
         return asked
 
@@ -298,6 +310,16 @@ class Looker:
         if self._unavailable.unresponsive or len(hung):
             self._unavailable.unresponsive -= set(look.keys)
             self._unavailable.unresponsive |= {look.keys[position] for position in hung}
+
+
+def _with_room(running: list[Call[LookReply]]) -> list[Call[LookReply]]:
+    """Those of a look's calls that are waited for before another is begun: fewer than AT_ONCE."""
+    left = [call for call in running if not call.done()]
+    if len(left) < AT_ONCE:
+        return left
+    wait_any(left, SLOW_START_S)
+    still = [call for call in left if not call.done()]
+    return still if len(still) < len(left) else []
 
 
 def _ask(question: LookRequest) -> LookReply:

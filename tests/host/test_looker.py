@@ -15,7 +15,7 @@ from controller.engine.inventory import Pod
 from controller.engine.snapshot import RunState
 from controller.host import looker as looker_module
 from controller.host.calls import LIMIT, NUDGE_S, wait_any
-from controller.host.looker import HELD_S, LOOK_S, SHARED_S, Looker
+from controller.host.looker import AT_ONCE, HELD_S, LOOK_S, SHARED_S, Looker
 from controller.host.unavailable import UnavailableDomains
 from lab.daemons import until
 from lab.fake_libvirt import REPLY, SOURCE, WITHOUT_JOB, FakeDomain, FakeHandle, error, key_of
@@ -225,6 +225,44 @@ def test_a_connection_that_hangs_keeps_the_others_guests_waiting_for_a_moment_on
     monkeypatch.setattr(looker_module, "wait_any", both)
     assert lives(looker.look([key_of(fine, "a"), key_of(hung, "b")])) == {key_of(fine, "a"): RunState.RUNNING}
     assert time_.passed <= SHARED_S + NUDGE_S
+
+
+@pytest.fixture
+def crowd(connect) -> tuple[Looker, list[FakeDomain]]:
+    """Many connections with a domain each."""
+    domains = [FakeDomain(number) for number in range(4 * AT_ONCE)]
+    connections = {str(domain.ID()): connect(FakeHandle(domain), str(domain.ID())) for domain in domains}
+    return Looker(connections, UnavailableDomains()), domains
+
+
+def test_many_connections_are_asked_by_a_few_threads(crowd, monkeypatch):
+    monkeypatch.setattr(looker_module, "SLOW_START_S", 10.0)
+    looker, domains = crowd
+    awaited, lock, running, most = threading.Event(), threading.Lock(), set(), []
+    ask = looker_module._ask
+
+    def counted(question):
+        with lock:
+            running.add(question)
+            most.append(len(running))
+        assert awaited.wait(10)
+        with lock:
+            running.remove(question)
+        return ask(question)
+
+    monkeypatch.setattr(looker_module, "_ask", counted)
+    monkeypatch.setattr(looker_module, "wait_any", lambda *waited: awaited.set() or wait_any(*waited))
+    keys = [key_of(domain, str(domain.ID())) for domain in domains]
+    assert lives(looker.look(keys)) == dict.fromkeys(keys, RunState.RUNNING)
+    assert max(most) <= AT_ONCE
+
+
+def test_connections_that_hang_keep_none_from_being_asked(crowd):
+    looker, domains = crowd
+    for domain in domains[:-1]:
+        domain.answers.clear()
+    keys = [key_of(domain, str(domain.ID())) for domain in domains]
+    assert lives(looker.look(keys)) == {keys[-1]: RunState.RUNNING}
 
 
 def test_only_a_connection_that_is_waited_for_is_helped_on(shared):
