@@ -73,6 +73,15 @@ class Growth(Table):
         """
         return np.asarray(np.maximum(self.resident - self.own - demand, 0.0))
 
+    def alert_at(self, observation: Observation, balloon: Balloon, tuning: Tuning) -> Floats:
+        """(n,) resident bytes below which no guest counts as `short`: none is taken to grow by more than it just did.
+        -inf where nothing is known.
+        """
+        demand, size = observation.demand, np.fmin(observation.allocation, balloon.target)
+        room = (1.0 - tuning.low) * size - demand - self.silent(demand)
+        level = self.base + room / 2
+        return np.where(np.isnan(level), -np.inf, level)
+
 
 def feel(
     growth: Growth,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from controller.engine.allocation import Exposure
+from controller.engine.allocation import FRESH_TO_SHRINK, Exposure
 from controller.engine.inventory import Inventory
 from controller.engine.known import Known
 from controller.engine.reasons import Reason
@@ -57,11 +57,7 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
     last = np.fmax(polling.interval, np.fmin(inventory.statistics_period, longest))
     calm = np.minimum(tuning.interval_growth * last, worth)
     calm = np.minimum(calm, tuning.safety * (known.estimate.exhausted_at - now))
-    felt = _felt_first(known)
-    if np.count_nonzero(felt):
-        others = float(exposure.excess[~felt].sum())
-        for_others = np.sqrt(2.0 * price * shortest / max(others, 1.0))
-        calm = np.where(felt, np.minimum(tuning.felt_interval_growth * last, for_others), calm)
+    calm = np.where(_felt_first(known) & (observation.fresh_count >= FRESH_TO_SHRINK), longest, calm)
     short = pressure.pressed | pressure.paging
     interval = wait = np.where(short, shortest, np.minimum(np.maximum(calm, shortest), longest))
     # Calm enough by the policy's own measures: seldom moved for its own sake, demand that changes little.

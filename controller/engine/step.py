@@ -132,6 +132,11 @@ def next_due(state: State, inventory: Inventory, now: float) -> float:
     return float(align(state, inventory, now).polling.next_look.min(initial=np.inf))
 
 
+def alert_at(state: State, tuning: Tuning = DEFAULT) -> Floats:
+    """(n,) resident bytes from which on growth that the host feels of a domain is a reason to look at it."""
+    return state.growth.alert_at(state.observation, state.balloon, tuning)
+
+
 def _take_in(state: State, snapshot: Snapshot, elapsed: float, now: float, tuning: Tuning) -> State:
     """What the step is told, and what fresh samples tell of the next look, stage by stage; each returns its own table.
     What was last seen has held until now.

@@ -135,9 +135,6 @@ class Tuning:
     """Factor by which an interval grows from look to look at most, so that no look is further ahead than a quarter of
     the time for which the domain has been calm: what it has not shown for that long it may show next (Laplace's rule of
     succession gives the chance as that part). From 1 s to 60 s in five minutes."""
-    felt_interval_growth: float = 2.0
-    """The same where growth is felt before it does harm. A look may find then that demand has fallen: it is worth what
-    that may spare those whose growth is not felt."""
     felt_room: float = 0.06
     """Part of its allocation that a guest must have left when it comes to be felt, twice the least that its kernel
     needs; and that it can take unfelt at most: for peaks that nobody sees no room is kept."""

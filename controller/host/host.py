@@ -11,6 +11,7 @@ from pathlib import Path
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
+from controller.engine.tables import Floats
 from controller.host import ksm, meminfo, processes
 from controller.host.calls import LATE_S
 from controller.host.connection import CONNECTION_SETTINGS, ConnectionSettings
@@ -170,6 +171,10 @@ class LibvirtHost:
     def feel(self) -> Feelings:
         """What was felt of domains since the last call, whether libvirt answers or not."""
         return self._senses.feel()
+
+    def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
+        """Growth is to wake the loop only from so many resident bytes on, (n,), of each of `keys`."""
+        self._senses.alert_at(keys, resident)
 
     def senses(self) -> tuple[Sense, ...]:
         """What is felt between looks, of whom, and why not of the others."""

@@ -123,6 +123,7 @@ class GrowthDetector:
         self._base = np.full(n, np.nan)
         """From which growth is counted that is to wake the loop; follows what is given back."""
         self._wakes = np.full(n, BURST)
+        self._alert_at = np.full(n, -np.inf)
         self._at_rest = False
         """Nothing has changed for `WINDOW_S`, and nobody has to wait for wakes."""
         self.at = -np.inf
@@ -139,10 +140,16 @@ class GrowthDetector:
         made.at = self.at
         made._passes = [(time, np.full(len(facts), np.nan)) for time, _ in self._passes]
         columns = [(self.resident, made.resident), (self._base, made._base), (self._wakes, made._wakes)]
+        columns += [(self._alert_at, made._alert_at)]
         columns += [(old, new) for (_, old), (_, new) in zip(self._passes, made._passes, strict=True)]
         for old, new in columns:
             new[kept] = old[before[kept]]
         return made
+
+    def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
+        """From now on growth wakes the loop only where `resident`, (n,) bytes of `keys`, or more is resident."""
+        if keys == self.keys:
+            self._alert_at = resident
 
     def take(self, resident: Floats, now: float) -> Bools:
         """One pass. (n,) True for those that grew so much that they are to wake the loop.
@@ -158,7 +165,7 @@ class GrowthDetector:
         self._at_rest = bool((self._wakes >= BURST).all()) and all(each is resident for _, each in self._passes)
         self._base = np.fmin(self._base, resident)
         enough = np.maximum(LEAST, LEAST_PART * resident)
-        woke = self.allow(resident - self._base >= enough)
+        woke = self.allow((resident - self._base >= enough) & (resident >= self._alert_at))
         self._base = np.where(woke, resident, self._base)
         return woke
 
@@ -235,6 +242,11 @@ class Senses:
                 return Feelings()
             grew, since = growth.recent()
             return Feelings(growth.keys, growth.resident, grew, since, woke, stalled)
+
+    def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
+        """See `GrowthDetector.alert_at`."""
+        with self._lock:
+            self._growth.alert_at(keys, resident)
 
     def status(self) -> tuple[Sense, Sense]:
         """Of whom resident size is known, and whose stalls; and why not of the others."""

@@ -13,7 +13,7 @@ from controller.engine.ownership import assign
 from controller.engine.reasons import Reason
 from controller.engine.snapshot import HostReading, OrderResult, Samples
 from controller.engine.state import State
-from controller.engine.step import align, due, next_due, parting, stands, step
+from controller.engine.step import alert_at, align, due, next_due, parting, stands, step
 from controller.host.meminfo import MeminfoError
 from controller.host.senses import Feelings, Sense, swap_sense
 from controller.loop.alarms import Alarms
@@ -107,6 +107,7 @@ class ControlLoop:
         now = self._clock.monotonic()
         decision = self._decide(inventory, samples, felt, now)
         self._host.withdraw(self._stands)
+        self._host.alert_at(self._state.inventory.keys, alert_at(self._state))
         self.loop_counters.false_alarms(self._alarms.settle(self._state, asked, now))
         refused = self._apply(decision, inventory)
         self.loop_counters.looked(self._state.reason[samples.rows])

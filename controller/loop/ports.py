@@ -8,6 +8,7 @@ from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
+from controller.engine.tables import Floats
 from controller.host.senses import Feelings, Sense
 from controller.observe.statusstore import ConnectionView
 
@@ -44,6 +45,10 @@ class Host(Protocol):
 
     def feel(self) -> Feelings:
         """What was felt of domains since the last call, without asking libvirt or a guest."""
+        ...
+
+    def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
+        """Growth that is felt is to wake the loop only from so many resident bytes on, (n,), of each of `keys`."""
         ...
 
     def senses(self) -> Sequence[Sense]:

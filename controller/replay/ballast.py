@@ -9,7 +9,7 @@ from controller.engine.inventory import DomainFacts, Inventory, NodeBudget
 from controller.engine.ownership import NodeIdentity, assign, node_budget
 from controller.engine.snapshot import HostReading, RunState, Samples
 from controller.engine.state import State
-from controller.engine.step import DEFAULT, next_due, step
+from controller.engine.step import DEFAULT, alert_at, next_due, step
 from controller.engine.tables import Ints
 from controller.engine.tuning import Tuning
 from controller.host.senses import Feelings
@@ -84,6 +84,8 @@ class ReplayedBallast:
         )
         self.state, decision = step(self.state, seen, now, self._tuning)
         self._alarms.settle(self.state, keys, now)
+        if self.feels:
+            self._feeling.alert_at(inventory.keys, alert_at(self.state, self._tuning))
         if decision.actions:
             rows = self._rows[[action.row for action in decision.actions]]
             world.order(rows, np.array([action.target for action in decision.actions]) / MIB)

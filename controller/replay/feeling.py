@@ -29,6 +29,10 @@ class Feeling:
         self._growth = self._growth.among(facts)
         self._held = np.full(len(facts), np.nan)
 
+    def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
+        """See `GrowthDetector.alert_at`."""
+        self._growth.alert_at(keys, resident)
+
     def feel(self, world: SimulatedHost, now: float) -> Feelings:
         """`now`: on the engine's clock. What guests held until a moment ago is felt first, then what they hold now."""
         held = world.feel()[world.rows] * MIB

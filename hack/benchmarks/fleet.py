@@ -23,6 +23,7 @@ from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
+from controller.engine.tables import Floats
 from controller.host.look import read, to_samples
 from controller.host.senses import Feelings, Sense
 from controller.loop.clock import SystemClock
@@ -102,6 +103,9 @@ class IdleHost:
     def feel(self) -> Feelings:
         """Nothing."""
         return Feelings()
+
+    def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
+        """Nothing is felt here."""
 
     def senses(self) -> tuple[Sense, ...]:
         """One that feels nobody."""

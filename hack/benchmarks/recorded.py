@@ -17,6 +17,7 @@ from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
+from controller.engine.tables import Floats
 from controller.host import meminfo
 from controller.host.actuators import BALLOON
 from controller.host.calls import Calls
@@ -193,6 +194,11 @@ class RecordedHost:
     def feel(self) -> Feelings:
         """What its senses do; nothing without any."""
         return self._senses.feel() if self._senses else Feelings()
+
+    def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
+        """Its senses are told, where it has any."""
+        if self._senses:
+            self._senses.alert_at(keys, resident)
 
     def senses(self) -> tuple[Sense, ...]:
         """As the real host's."""

@@ -55,6 +55,36 @@ def test_nothing_is_made_of_nothing_felt():
     assert feel(blank, Felt.empty(), rows(Observation, 3), rows(Balloon, 3), inventory(3), NOW, TUNING) is blank
 
 
+def alerted_at(growth: dict[str, float], balloon: dict[str, float] | None = None, **seen: Any) -> float:
+    """MiB."""
+    found = rows(Growth, 1, **growth).alert_at(
+        rows(Observation, 1, **SEEN | seen), rows(Balloon, 1, **balloon or {}), TUNING
+    )
+    return float(found[0]) / MIB
+
+
+@pytest.mark.parametrize(
+    ("growth", "given", "mib_resident"),
+    [
+        ({"base": 100, "resident": 100}, {}, 100 + (194 - 100) / 2),
+        ({"base": 100, "resident": 140}, {}, 100 + (194 - 140) / 2),  # it can take 40 unfelt
+        ({"base": 130, "resident": 130, "own": 30}, {}, 130 + (194 - 100) / 2),
+        ({"base": 100, "resident": 100}, {"balloon": {"target": 150 * MIB}}, 100 + (145.5 - 100) / 2),
+        ({"base": 100, "resident": 100}, {"balloon": {"target": 300 * MIB}}, 100 + (194 - 100) / 2),
+        ({"base": np.nan, "resident": np.nan}, {}, -np.inf),
+        ({"base": 100, "resident": 100}, {"demand": np.nan}, -np.inf),
+    ],
+    ids=["room", "silent", "own", "shrinks", "grows", "not felt", "not told"],
+)
+def test_a_guest_is_looked_at_when_it_has_eaten_half_of_what_it_had_left(growth, given, mib_resident):
+    assert alerted_at({name: value * MIB for name, value in growth.items()}, **given) == mib_resident
+
+
+def test_no_guest_is_short_before_it_is_looked_at():
+    level = alerted_at({"base": 130 * MIB, "resident": 130 * MIB})
+    assert not guest(of=felt(level - 0.1, level - 130.1)).short[0]
+
+
 def test_growth_is_counted_from_the_statistics_that_demand_is_of():
     grown = guest(of=felt(190, 10))
     assert (grown.grew, grown.least) == (60 * MIB, 160 * MIB)

@@ -121,6 +121,37 @@ def test_giving_memory_back_wakes_nobody(host):
     assert (host.wakes, host.felt("a")[0]) == (0, 0)
 
 
+def test_growth_below_what_a_domain_is_alerted_at_wakes_nobody_and_uses_up_no_wakes(host):
+    host.add("a", 7, 100)
+    host.add("b", 8, 100)
+    host.hold(7, 100)
+    host.senses.alert_at(host.senses.feel().keys, np.array([300.0, -np.inf]) * MIB)
+    host.hold(7, *range(110, 300, 10))
+    assert host.wakes == 0
+    host.hold(8, 108)
+    assert host.woke() == {"b"}
+    host.wakes = 0
+    host.hold(7, *range(300, 400, 10))
+    assert (host.wakes, host.woke()) == (8, {"a"})
+
+
+def test_alerts_meant_for_other_domains_are_not_heeded(host):
+    host.add("a", 7, 100)
+    host.hold(7, 100)
+    host.senses.alert_at(("z",), np.array([900.0]) * MIB)
+    host.hold(7, 110)
+    assert host.woke() == {"a"}
+
+
+def test_what_a_domain_is_alerted_at_stays_as_others_come_and_go(host):
+    host.add("a", 7, 100)
+    host.hold(7, 100)
+    host.senses.alert_at(host.senses.feel().keys, np.array([300.0]) * MIB)
+    host.add("b", 8, 100)
+    host.hold(7, 200)
+    assert host.wakes == 0
+
+
 def test_a_domain_that_goes_on_growing_wakes_less_and_less(host):
     host.add("a", 7, 100)
     host.hold(7, *range(100, 100 + 14 * 10, 10))

@@ -10,6 +10,7 @@ from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
 from controller.engine.ownership import NodeIdentity
 from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
+from controller.engine.tables import Floats
 from controller.host.look import read, to_samples
 from controller.host.senses import Feelings, Sense
 from controller.loop.control import ControlLoop
@@ -84,6 +85,8 @@ class FakeHost:
     """Bytes that are felt of guests; nothing is of others."""
     grown: dict[str, int] = field(default_factory=dict)
     """Bytes by which guests have just been felt to grow; told once."""
+    alerts: dict[str, float] = field(default_factory=dict)
+    """Resident bytes from which on growth wakes the loop."""
     stalled: set[str] = field(default_factory=set)
     """Guests whose QEMU has just stalled for memory; told once."""
 
@@ -188,10 +191,14 @@ class FakeHost:
         self.resident[key] += mib * MIB
         self.grown[key] = mib * MIB
 
+    def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
+        self.alerts = dict(zip(keys, resident.tolist(), strict=True))
+
     def feel(self) -> Feelings:
         keys = tuple(self.resident)
         resident, grew = np.array([*self.resident.values()]), np.array([self.grown.get(key, 0) for key in keys])
-        woke, self.grown = frozenset(self.grown), {}
+        woke = frozenset(key for key in self.grown if self.resident[key] >= self.alerts.get(key, 0.0))
+        self.grown = {}
         stalled, self.stalled = frozenset(self.stalled), set()
         since = np.full(len(keys), self.clock.now - 0.25)
         return Feelings(keys, resident.astype(np.float64), grew, since, woke, stalled)

@@ -68,7 +68,7 @@ def test_fewer_looks_do_less_harm_where_guests_report_free_pages(rise):
 def test_growth_that_was_recorded_is_felt_though_demand_stays(rise):
     """The guest reads files that are new to it, or QEMU needs memory for itself."""
     times = np.arange(rise + 100.0)
-    resident = np.where(times < rise, 300.0, 420.0)
+    resident = np.where(times < rise, 300.0, 1200.0)
     demand = Trace(("reader",), (Series(times, np.full(len(times), 200.0), np.full(len(times), 2000.0), resident),))
     read = replay(demand, ReplayedBallast(policy(spare="Share"), feels=True), 1500)
     assert looks_after(read, rise, 0.2) == [pytest.approx(rise + 0.15)]
