@@ -15,7 +15,7 @@ AGAIN_S = 0.25
 best, and a look at one costs 0.3 ms."""
 
 PATIENCE_S = 2.0
-"""For how long it is looked at like that: two of the shortest periods of statistics. Then as if nothing was felt."""
+"""For how long it is looked at like that, once its next statistics are due. Then as if nothing was felt."""
 
 FALSE = 0.25
 """Part of what was felt with less than which demand has not grown: it was a false alarm."""
@@ -34,6 +34,11 @@ class _Alarm:
     """Now, for all that was felt."""
     stamp: float = np.nan
     """Of the statistics that the first look after it brought: those may be older than the growth, others are newer."""
+
+    def due(self, key: str, state: State) -> float:
+        """When its guest may have told anew, at the earliest."""
+        row = state.inventory.index[key]
+        return min(float(state.observation.sent_at[row]), self.at) + float(state.inventory.statistics_period[row])
 
 
 class Alarms:
@@ -86,8 +91,8 @@ class Alarms:
         """Close the alarms that `asked` domains have told of, or that nobody tells of. Returns how many were false."""
         told = [key for key in self._open.keys() & asked if self._told(key, state, now)]
         false = sum(self._was_false(key, state) for key in told)
-        over = [key for key, each in self._open.items() if now - each.at >= PATIENCE_S]
-        self._close([*told, *over, *(key for key in self._open if key not in state.inventory.index)])
+        self._close([*told, *(key for key in self._open if key not in state.inventory.index)])
+        self._close([key for key, each in self._open.items() if now - max(each.at, each.due(key, state)) >= PATIENCE_S])
         return false
 
     def _told(self, key: str, state: State, now: float) -> bool:
@@ -96,7 +101,7 @@ class Alarms:
         stamp, sent_at = float(state.observation.stamp[row]), float(state.observation.sent_at[row])
         if sent_at >= alarm.at or (np.isfinite(alarm.stamp) and stamp != alarm.stamp):
             return True
-        alarm.stamp, alarm.next_look = stamp, now + AGAIN_S
+        alarm.stamp, alarm.next_look = stamp, max(now + AGAIN_S, alarm.due(key, state))
         return False
 
     def _was_false(self, key: str, state: State) -> bool:

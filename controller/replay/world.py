@@ -149,7 +149,7 @@ class SimulatedHost:
         self._looks: list[tuple[float, Ints]] = []
         self._pass_instant()
         known = free_page_reporting | np.isfinite(self._recorded)
-        self._touched = np.where(known, self._touched, self.allocation)
+        self._touched = self._shown = np.where(known, self._touched, self.allocation)
 
     def next_change(self) -> float:
         """Time at which demand changes or guests report next; infinite after the last."""
@@ -169,9 +169,11 @@ class SimulatedHost:
         return self._felt_at
 
     def feel(self) -> Floats:
-        """(n,) MiB that guests hold of the host: QEMU's resident sizes, which cost no look."""
-        self._felt_at = np.inf
-        return self._touched.copy()
+        """(n,) MiB that guests hold of the host: QEMU's resident sizes, which cost no look. Growth shows a bit late."""
+        if self.now >= self._felt_at:
+            self._felt_at, self._shown = np.inf, self._touched
+        self._shown = np.minimum(self._shown, self._touched)
+        return self._shown
 
     def advance(self, time: float) -> None:
         """Let time pass until `time`, which is neither in the past nor beyond the next change."""
