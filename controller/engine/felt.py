@@ -75,11 +75,10 @@ class Growth(Table):
 
     def alert_at(self, observation: Observation, balloon: Balloon, tuning: Tuning) -> Floats:
         """(n,) resident bytes below which no guest counts as `short`: none is taken to grow by more than it just did.
-        -inf where nothing is known.
+        -inf where nothing is known. Of what is resident all may be the guest's: how much is QEMU's is not sure.
         """
-        demand, size = observation.demand, np.fmin(observation.allocation, balloon.target)
-        room = (1.0 - tuning.low) * size - demand - self.silent(demand)
-        level = self.base + room / 2
+        size = np.fmin(observation.allocation, balloon.target)
+        level = self.base + ((1.0 - tuning.low) * size - np.maximum(self.base, observation.demand)) / 2
         return np.where(np.isnan(level), -np.inf, level)
 
 

@@ -15,7 +15,8 @@ AGAIN_S = 0.25
 best, and a look at one costs 0.3 ms."""
 
 PATIENCE_S = 2.0
-"""For how long it is looked at like that, once its next statistics are due. Then as if nothing was felt."""
+"""For how long it is looked at like that, as what it is felt to take is judged at each look; and once more when its
+next statistics are due. Then as if nothing was felt."""
 
 FALSE = 0.25
 """Part of what was felt with less than which demand has not grown: it was a false alarm."""
@@ -101,7 +102,8 @@ class Alarms:
         stamp, sent_at = float(state.observation.stamp[row]), float(state.observation.sent_at[row])
         if sent_at >= alarm.at or (np.isfinite(alarm.stamp) and stamp != alarm.stamp):
             return True
-        alarm.stamp, alarm.next_look = stamp, max(now + AGAIN_S, alarm.due(key, state))
+        soon = now if now - alarm.at < PATIENCE_S else alarm.due(key, state)
+        alarm.stamp, alarm.next_look = stamp, max(now + AGAIN_S, soon)
         return False
 
     def _was_false(self, key: str, state: State) -> bool:

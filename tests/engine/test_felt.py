@@ -67,14 +67,14 @@ def alerted_at(growth: dict[str, float], balloon: dict[str, float] | None = None
     ("growth", "given", "mib_resident"),
     [
         ({"base": 100, "resident": 100}, {}, 100 + (194 - 100) / 2),
-        ({"base": 100, "resident": 140}, {}, 100 + (194 - 140) / 2),  # it can take 40 unfelt
-        ({"base": 130, "resident": 130, "own": 30}, {}, 130 + (194 - 100) / 2),
+        ({"base": 140, "resident": 140}, {}, 140 + (194 - 140) / 2),  # it can take 40 unfelt, or they are QEMU's
+        ({"base": 90, "resident": 90}, {}, 90 + (194 - 100) / 2),
         ({"base": 100, "resident": 100}, {"balloon": {"target": 150 * MIB}}, 100 + (145.5 - 100) / 2),
         ({"base": 100, "resident": 100}, {"balloon": {"target": 300 * MIB}}, 100 + (194 - 100) / 2),
         ({"base": np.nan, "resident": np.nan}, {}, -np.inf),
         ({"base": 100, "resident": 100}, {"demand": np.nan}, -np.inf),
     ],
-    ids=["room", "silent", "own", "shrinks", "grows", "not felt", "not told"],
+    ids=["room", "silent", "less", "shrinks", "grows", "not felt", "not told"],
 )
 def test_a_guest_is_looked_at_when_it_has_eaten_half_of_what_it_had_left(growth, given, mib_resident):
     assert alerted_at({name: value * MIB for name, value in growth.items()}, **given) == mib_resident
