@@ -124,6 +124,7 @@ class GrowthDetector:
         """From which growth is counted that is to wake the loop; follows what is given back."""
         self._wakes = np.full(n, BURST)
         self._alert_at = np.full(n, -np.inf)
+        """Resident bytes from which on growth wakes the loop."""
         self._at_rest = False
         """Nothing has changed for `WINDOW_S`, and nobody has to wait for wakes."""
         self.at = -np.inf
@@ -140,7 +141,7 @@ class GrowthDetector:
         made.at = self.at
         made._passes = [(time, np.full(len(facts), np.nan)) for time, _ in self._passes]
         columns = [(self.resident, made.resident), (self._base, made._base), (self._wakes, made._wakes)]
-        columns += [(self._alert_at, made._alert_at)]
+        columns.append((self._alert_at, made._alert_at))
         columns += [(old, new) for (_, old), (_, new) in zip(self._passes, made._passes, strict=True)]
         for old, new in columns:
             new[kept] = old[before[kept]]

@@ -11,6 +11,7 @@ from controller.replay.ballast import ReplayedBallast
 from controller.replay.controllers import FELT, REPORTING, guests_report, make
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
+from controller.replay.world import FELT_AFTER_S, SimulatedHost
 
 CALM = {"monitoring": {"minimumIntervalSeconds": 1, "maximumIntervalSeconds": 60}}
 
@@ -53,6 +54,15 @@ def answered(result, rise):
 def test_a_guest_that_is_felt_to_grow_is_looked_at_a_moment_later(rise):
     assert looks_after(replayed(rise, feels=True), rise, 0.2) == [pytest.approx(rise + 0.15)]
     assert looks_after(replayed(rise, feels=False), rise, 0.2) == []
+
+
+def test_growth_shows_a_moment_late_whenever_it_is_asked_for():
+    world = SimulatedHost(trace(riser=[200.0] * 3 + [600.0] * 3, maximum=2000), 1500, free_page_reporting=True)
+    felt = []
+    for time in (1.0, 2.0, 3.0, 3.1, 3.0 + FELT_AFTER_S):
+        world.advance(time)
+        felt.append(world.feel().tolist())
+    assert felt == [[200], [200], [200], [200], [600]]
 
 
 def test_a_calm_guest_that_rises_has_its_memory_within_two_seconds(rise):
