@@ -1,4 +1,6 @@
-"""Domains that were felt to grow, or to stall: each is looked at at once, and again until its guest has told of it."""
+"""Domains that were felt to grow, or to stall: what each takes is judged often, and it is looked at when its guest may
+have told of it, until it has.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,12 +13,12 @@ from controller.engine.step import due
 from controller.host.senses import Feelings
 
 AGAIN_S = 0.25
-"""Between two looks at a domain that was felt to grow and has not told yet: guests send statistics once a second at
-best, and a look at one costs 0.3 ms."""
+"""Between two steps, or two looks, at a domain that was felt to grow and has not told yet: guests send statistics once
+a second at best, and a look at one costs 0.3 ms."""
 
 PATIENCE_S = 2.0
-"""For how long it is looked at like that, as what it is felt to take is judged at each look; and once more when its
-next statistics are due. Then as if nothing was felt."""
+"""For how long what it takes is judged like that, and for how long it is looked at like that once its next statistics
+are due. Then as if nothing was felt."""
 
 FALSE = 0.25
 """Part of what was felt with less than which demand has not grown: it was a false alarm."""
@@ -26,13 +28,13 @@ FALSE = 0.25
 class _Alarm:
     at: float
     """Monotonic seconds, as all times here."""
-    next_look: float
     base: float
     """Resident before it grew, bytes."""
     demand: float
     """Likewise."""
     resident: float
     """Now, for all that was felt."""
+    next_look: float = np.inf
     stamp: float = np.nan
     """Of the statistics that the first look after it brought: those may be older than the growth, others are newer."""
 
@@ -47,6 +49,8 @@ class Alarms:
 
     def __init__(self) -> None:
         self._open: dict[str, _Alarm] = {}
+        self._judged_at = -np.inf
+        """When what they take was judged last: at each step."""
 
     def hear(self, felt: Feelings, state: State, now: float) -> tuple[int, int]:
         """Open an alarm for each domain that a policy owns and that woke the loop. Returns how many of these grew, and
@@ -74,9 +78,10 @@ class Alarms:
         known = self._open.get(key)
         if known is None:
             demand = float(state.observation.demand[state.inventory.index[key]])
-            self._open[key] = _Alarm(now, now, resident - grew, demand, resident)
+            known = self._open[key] = _Alarm(now, resident - grew, demand, resident)
         elif key in felt.woke:
-            known.at, known.next_look, known.stamp, known.resident = now, now, np.nan, resident
+            known.at, known.stamp, known.resident = now, np.nan, resident
+        known.next_look = max(now, known.due(key, state))
 
     def whom_to_ask(self, state: State, inventory: Inventory, now: float) -> list[str]:
         """Keys of the domains to look at now: those whose look is due, and those whose alarm is."""
@@ -85,11 +90,18 @@ class Alarms:
         return [*asked, *(key for key in alarmed if key not in asked)]
 
     def next_due(self) -> float:
-        """When the next look for an alarm is due; infinite when there is none."""
-        return min((each.next_look for each in self._open.values()), default=np.inf)
+        """When the next step for an alarm is due, with or without a look; infinite when there is none."""
+        soon = self._judged_at + AGAIN_S
+        return min(
+            (min(each.next_look, soon if soon - each.at <= PATIENCE_S else np.inf) for each in self._open.values()),
+            default=np.inf,
+        )
 
     def settle(self, state: State, asked: Iterable[str], now: float) -> int:
-        """Close the alarms that `asked` domains have told of, or that nobody tells of. Returns how many were false."""
+        """After a step. Close the alarms that `asked` domains have told of, or that nobody tells of. Returns how many
+        were false.
+        """
+        self._judged_at = now
         told = [key for key in self._open.keys() & asked if self._told(key, state, now)]
         false = sum(self._was_false(key, state) for key in told)
         self._close([*told, *(key for key in self._open if key not in state.inventory.index)])
@@ -102,8 +114,7 @@ class Alarms:
         stamp, sent_at = float(state.observation.stamp[row]), float(state.observation.sent_at[row])
         if sent_at >= alarm.at or (np.isfinite(alarm.stamp) and stamp != alarm.stamp):
             return True
-        soon = now if now - alarm.at < PATIENCE_S else alarm.due(key, state)
-        alarm.stamp, alarm.next_look = stamp, max(now + AGAIN_S, soon)
+        alarm.stamp, alarm.next_look = stamp, max(now + AGAIN_S, alarm.due(key, state))
         return False
 
     def _was_false(self, key: str, state: State) -> bool:

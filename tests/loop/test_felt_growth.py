@@ -50,7 +50,39 @@ def test_a_guest_felt_to_grow_is_looked_at_until_it_has_told_and_no_longer(harne
     for _ in range(8):
         after(harness, 0.25)
     assert harness.clock.now == 1012.2
-    assert len(harness.host.looks) == 4  # at 1010.45, .70, .95 and 1011.2, with the statistics of 1011
+    assert len(harness.host.looks) == 2  # at 1010.45, and at 1011.2 with the statistics of 1011
+
+
+def test_a_guest_that_has_just_told_is_looked_at_when_it_may_tell_again(harness):
+    harness.host.grow("a", 350)
+    looks = []
+    for _ in range(8):
+        after(harness, 0.25)
+        looks += [harness.clock.now] * len(harness.host.looks)
+        harness.host.looks.clear()
+    assert looks == [1001.0]
+
+
+def test_between_its_looks_what_it_takes_is_judged(harness):
+    """It goes on to grow, by less at a time than what wakes the loop."""
+    harness.host.grow("a", 350)
+    after(harness, 0.25)
+    assert (harness.host.applied, harness.loop.pause()) == ([], 0.25)
+    harness.host.resident["a"] += 400 * MIB
+    after(harness, 0.25)
+    assert harness.host.looks == []
+    assert [(each.key, str(each.reason)) for each in harness.host.applied] == [("a", "FeltGrow")]
+
+
+def test_what_a_guest_takes_is_judged_for_two_seconds(harness):
+    harness.host.facts = tuple(replace(each, statistics_period=10.0) for each in harness.host.facts)
+    harness.host.grow("a", 350)
+    pauses = []
+    for _ in range(12):
+        after(harness, 0.25)
+        pauses.append(harness.loop.pause())
+    assert pauses == [*[0.25] * 8, 7.75, 7.5, 7.25, 7.0]
+    assert harness.host.looks == []
 
 
 def test_statistics_of_the_second_in_which_it_was_felt_are_told_from_older_ones(harness):
@@ -78,6 +110,8 @@ def test_of_a_guest_that_had_told_nothing_yet_the_first_statistics_end_it(harnes
 
 
 def test_turns_in_between_neither_bring_a_look_nor_put_the_next_one_off(harness):
+    harness.clock.now = 1010.0
+    harness.host.silent.add("a")
     harness.host.grow("a", 350)
     for _ in range(6):
         after(harness, 0.125)
@@ -105,7 +139,7 @@ def test_of_several_the_first_look_is_waited_for(harness):
     assert harness.loop.pause() == 0.25
 
 
-@pytest.mark.parametrize(("told_after", "looks"), [(3.0, 10), (8.5, 10), (25.0, 18)])
+@pytest.mark.parametrize(("told_after", "looks"), [(3.0, 1), (10.5, 4), (25.0, 9)])
 def test_a_guest_that_tells_seldom_is_looked_at_again_when_it_may_have_told(harness, told_after, looks):
     harness.host.facts = tuple(replace(each, statistics_period=10.0) for each in harness.host.facts)
     harness.loop.iterate()
@@ -132,7 +166,7 @@ def test_a_guest_that_never_tells_is_looked_at_for_two_seconds_after_its_next_st
     harness.host.grow("a", 350)
     for _ in range(40):
         after(harness, 0.25)
-    assert len(harness.host.looks) == 12
+    assert len(harness.host.looks) == 9
 
 
 def test_growth_that_its_guest_confirms_is_no_false_alarm(harness):
@@ -201,12 +235,13 @@ def test_qemu_that_grows_for_its_own_sake_is_not_believed_for_a_while_and_nobody
 
 
 def test_growth_that_leaves_a_guest_more_than_half_of_its_room_is_no_reason_to_look(harness):
+    harness.clock.now = 1010.0
     harness.host.grow("a", 340)
     after(harness, 0.1)
     assert (harness.host.looks, harness.host.applied) == ([], [])
     harness.host.grow("a", 10)
     after(harness, 0.1)
-    assert (harness.host.looks, harness.host.applied) == ([["a"]], [])
+    assert harness.host.looks == [["a"]]
 
 
 def test_a_guest_without_a_policy_is_not_looked_at(harness):
