@@ -70,8 +70,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     metavar="NAME,...",
     callback=_names,
     help="What to replay: ballast, ballast:MODEL (wls, ols, ...), ballast:fixed (looks at the shortest interval), "
-    "ballast:felt (resident sizes are felt between looks, those of the trace if it has them), "
-    "ballast:felt-reporting (of guests that report free pages), "
+    "ballast:unfelt (as where /proc cannot be read), ballast:reporting (guests report free pages), "
     "static, max, mom, proxmox, qmemman, pi, vpa, virtui, probe (no forecast), clairvoyant.  [default: all]",
 )
 @autodeflate_option

@@ -42,8 +42,8 @@ class ReplayedBallast:
 
     hears = True
 
-    def __init__(self, policy: MemoryPolicy, tuning: Tuning = DEFAULT, *, feels: bool = False) -> None:
-        """With `feels` it knows what guests hold of the host between looks, as where /proc can be read."""
+    def __init__(self, policy: MemoryPolicy, tuning: Tuning = DEFAULT, *, feels: bool = True) -> None:
+        """`feels`: it knows what guests hold of the host between looks, as where /proc can be read."""
         self.feels = feels
         self._policy = policy
         self._tuning = tuning

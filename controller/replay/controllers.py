@@ -41,8 +41,10 @@ MODELS = {name.lower(): name for name in registry.KINDS}
 FIXED = f"{OURS}:fixed"
 """Looks at the policy's shortest interval, however calm a domain is: what adaptive looks are measured against."""
 
-FELT, REPORTING = f"{OURS}:felt", f"{OURS}:felt-reporting"
-"""Feels what guests hold of the host between looks; and the same of guests that report their free pages."""
+UNFELT, REPORTING = f"{OURS}:unfelt", f"{OURS}:reporting"
+"""Knows nothing of guests between looks, as where no /proc can be read; and of guests that report their free pages, of
+which the host feels all that they take.
+"""
 
 BOUND = "clairvoyant"
 """What nobody can beat."""
@@ -60,7 +62,7 @@ class UnknownControllerError(Exception):
 
 def names() -> tuple[str, ...]:
     """Every name that `make` takes."""
-    return (OURS, FIXED, *(f"{OURS}:{model}" for model in MODELS), FELT, REPORTING, *PEERS)
+    return (OURS, FIXED, *(f"{OURS}:{model}" for model in MODELS), UNFELT, REPORTING, *PEERS)
 
 
 def guests_report(name: str) -> bool:
@@ -74,8 +76,8 @@ def make(name: str, policy: MemoryPolicy, tuning: Tuning = DEFAULT) -> Controlle
         return PEERS[name]()
     if name == FIXED:
         return ReplayedBallast(with_fixed_looks(policy), tuning)
-    if name in {FELT, REPORTING}:
-        return ReplayedBallast(policy, tuning, feels=True)
+    if name in {UNFELT, REPORTING}:
+        return ReplayedBallast(policy, tuning, feels=name != UNFELT)
     kind, _, model = name.partition(":")
     if name != OURS and (kind != OURS or model not in MODELS):
         raise UnknownControllerError(f"controller {name!r} does not exist; use some of {', '.join(names())}")

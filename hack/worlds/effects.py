@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log
 
-from controller.replay.controllers import FELT, OURS
+from controller.replay.controllers import OURS
 from worlds import constants
 from worlds.evaluation import Candidate, WorldResult, as_named
 from worlds.summary import FINE_S, FLOOR, ratio
@@ -73,8 +73,7 @@ def ablation(labels: Sequence[str], base: str, results: Sequence[WorldResult]) -
 def changed_constants() -> tuple[Candidate, ...]:
     """Ballast as it is, and with each constant halved and doubled."""
     changes = [(name, constants.scaled(name, factor)) for name in constants.known() for factor in CHANGES]
-    candidates = [Candidate(_label(name, value), _bearer(name), {name: value}) for name, value in changes]
-    return (as_named(OURS), as_named(FELT), *candidates)
+    return (as_named(OURS), *(Candidate(_label(name, value), OURS, {name: value}) for name, value in changes))
 
 
 def sensitivity(results: Sequence[WorldResult]) -> str:
@@ -105,12 +104,7 @@ def sensitivity(results: Sequence[WorldResult]) -> str:
 
 
 def _effect(name: str, factor: float, results: Sequence[WorldResult]) -> Effect:
-    return Effect.of(_label(name, constants.scaled(name, factor)), _bearer(name), results)
-
-
-def _bearer(name: str) -> str:
-    """Constants of what the host feels act where it does."""
-    return FELT if name.startswith("felt") else OURS
+    return Effect.of(_label(name, constants.scaled(name, factor)), OURS, results)
 
 
 def _label(name: str, value: float) -> str:

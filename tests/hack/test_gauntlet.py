@@ -471,29 +471,24 @@ class TestEffects:
 class TestSensitivity:
     @pytest.fixture(autouse=True)
     def table(self, monkeypatch):
-        there = {"margin": 0.5, "felt_room": 0.06, "noisy": 4.0, "idle": 1.0, "unused": 3}
+        there = {"margin": 0.5, "noisy": 4.0, "idle": 1.0, "unused": 3}
         monkeypatch.setattr(constants, "known", lambda: there)
-        monkeypatch.setattr(constants, "stages", lambda: {"margin": "Host", "felt_room": "Polling"})
+        monkeypatch.setattr(constants, "stages", lambda: {"margin": "Host"})
 
-    def test_has_every_constant_halved_and_doubled_where_it_acts(self):
+    def test_has_every_constant_halved_and_doubled(self):
         found = [(one.label, one.controller, dict(one.changes)) for one in effects.changed_constants()]
 
-        assert found[:6] == [
+        assert found[:3] == [
             ("ballast", "ballast", {}),
-            ("ballast:felt", "ballast:felt", {}),
             ("margin=0.25", "ballast", {"margin": 0.25}),
             ("margin=1", "ballast", {"margin": 1.0}),
-            ("felt_room=0.03", "ballast:felt", {"felt_room": 0.03}),
-            ("felt_room=0.12", "ballast:felt", {"felt_room": 0.12}),
         ]
-        assert len(found) == 2 + 2 * 5
+        assert len(found) == 1 + 2 * 4
 
     def results(self):
         usual = {one.label: figures(1e-3, 10.0, 100.0) for one in effects.changed_constants()}
-        usual["ballast:felt"] = usual["felt_room=0.03"] = figures(1e-3, 10.0, 50.0)
         changed = {
             "margin=0.25": figures(3e-3, 10.0, 100.0),
-            "felt_room=0.12": figures(1e-3, 5.0, 100.0),
             "idle=0.5": figures(1.01e-3, 10.0, 100.0),
         }
         noisy = [{"noisy=2": figures(1e-3, 10.0, looks)} for looks in (80, 125)]
@@ -504,7 +499,6 @@ class TestSensitivity:
 
         assert rows[2:] == [
             "| `margin` | Host | 0.5 | 3.00 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |",
-            "| `felt_room` | Polling | 0.06 | 1.00 | 1.00 | 1.00 | 0.50 | 1.00 | 2.00 |",
             "",
             "- No mean moves by more than 2 %, only figures of single worlds: `noisy`.",
             "- No figure of any world moves by more than 2 %: `idle`.",

@@ -8,7 +8,7 @@ from made_traces import trace
 
 from controller.api.policy import MemoryPolicy
 from controller.replay.ballast import ReplayedBallast
-from controller.replay.controllers import FELT, REPORTING, guests_report, make
+from controller.replay.controllers import OURS, REPORTING, UNFELT, guests_report, make
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
 from controller.replay.world import FELT_AFTER_S, SimulatedHost
@@ -88,6 +88,6 @@ def test_what_is_not_felt_decides_as_before(rise):
     assert replayed(rise, feels=False).figures == replayed(rise, feels=False, reporting=False).figures
 
 
-def test_controllers_that_feel_have_names():
-    assert [make(name, policy()).feels for name in ("ballast", FELT, REPORTING)] == [False, True, True]
-    assert [guests_report(name) for name in ("ballast", FELT, REPORTING)] == [False, False, True]
+def test_ballast_feels_unless_its_name_says_otherwise():
+    assert [make(name, policy()).feels for name in (OURS, UNFELT, REPORTING)] == [True, False, True]
+    assert [guests_report(name) for name in (OURS, UNFELT, REPORTING)] == [False, False, True]
