@@ -67,18 +67,23 @@ class ReplayedBallast:
         return min(next_due(self.state, self._inventory, -np.inf), self._alarms.next_due()) - self._offset
 
     def act(self, world: SimulatedHost) -> None:
-        """One step of the engine: read whoever is due, hear of balloons that moved, order what it decides."""
+        """One step of the engine: read whoever is due, hear of balloons that moved, order what it decides. None where
+        what was felt wakes nobody.
+        """
         inventory = self._refresh(world)
         now = world.now + self._offset
         felt = self._feeling.feel(world, now) if self.feels else Feelings()
         self._alarms.hear(felt, self.state, now)
-        keys = self._alarms.whom_to_ask(self.state, inventory, now)
+        keys, moved = self._alarms.whom_to_ask(self.state, inventory, now), world.resized()
+        changed = inventory is not self.state.inventory
+        if not (keys or felt.woke or len(moved) or changed or self._alarms.next_due() <= now):
+            return
         seen = snapshot(
             inventory,
             self._look(world, np.array([inventory.index[key] for key in keys], dtype=np.int64)),
             HostReading(world.total_mib * MIB, world.free_mib() * MIB, pressure=_swaps(world)),
             now + WALL_OFFSET,
-            moved={world.domains[row]: world.allocation[row] * MIB for row in world.resized().tolist()},
+            moved={world.domains[row]: world.allocation[row] * MIB for row in moved.tolist()},
             felt=felt,
             answers={},
         )

@@ -7,7 +7,9 @@ import pytest
 from made_traces import trace
 
 from controller.api.policy import MemoryPolicy
-from controller.replay.ballast import ReplayedBallast
+from controller.engine.step import step
+from controller.replay import ballast
+from controller.replay.ballast import MONOTONIC_START, ReplayedBallast
 from controller.replay.controllers import OURS, REPORTING, UNFELT, guests_report, make
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
@@ -82,6 +84,16 @@ def test_growth_that_was_recorded_is_felt_though_demand_stays(rise):
     demand = Trace(("reader",), (Series(times, np.full(len(times), 200.0), np.full(len(times), 2000.0), resident),))
     read = replay(demand, ReplayedBallast(policy(spare="Share"), feels=True), 1500)
     assert looks_after(read, rise, 0.2) == [pytest.approx(rise + 0.15)]
+
+
+def test_growth_that_wakes_nobody_takes_no_step(monkeypatch):
+    """As live: a guest that grows by a MiB a second, with far more than that left."""
+    steps = []
+    monkeypatch.setattr(ballast, "step", lambda *given: steps.append(given[2]) or step(*given))
+    creeping = np.concatenate((np.full(300, 200.0), 200.0 + np.arange(100.0)))
+    demand = trace(creeper=creeping, maximum=4000)
+    replay(demand, ReplayedBallast(policy(spare="Share")), 4000, free_page_reporting=True)
+    assert len([time for time in steps if time >= MONOTONIC_START + 300]) < 20
 
 
 def test_what_is_not_felt_decides_as_before(rise):
