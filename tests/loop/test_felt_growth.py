@@ -64,6 +64,16 @@ def test_a_guest_that_has_just_told_is_looked_at_when_it_may_tell_again(harness)
     assert looks == [1001.0]
 
 
+def test_a_guest_that_fills_up_in_the_second_in_which_it_tells_grows_before_it_tells_again(harness):
+    harness.clock.now = 1010.5
+    harness.host.periods["a"] = 10
+    known = np.array([1040.0 * MIB]), np.array([740.0 * MIB]), np.array([1010.25])
+    harness.host.feel = lambda: Feelings(("a",), *known, woke=frozenset("a"))
+    harness.loop.iterate()
+    assert harness.host.looks == [["a"]]
+    assert [(each.key, str(each.reason)) for each in harness.host.applied] == [("a", "FeltGrow")]
+
+
 def test_between_its_looks_what_it_takes_is_judged(harness):
     """It goes on to grow, by less at a time than what wakes the loop."""
     harness.host.grow("a", 350)
