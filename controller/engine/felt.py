@@ -32,6 +32,8 @@ class Growth(Table):
     """What was resident when the guest sent the statistics that demand is of; less where some was given back since."""
     grew: Floats = column(0.0)
     """Taken into use since then, for the first time; 0 where no more grew of late than does so by itself."""
+    unsure: Floats = column(0.0)
+    """Of that, so much may have been told by these statistics: it is counted, and not taken to go on."""
     least: Floats = column(np.nan)
     """Demand, if all that is the guest's and stays; NaN where it is not believed."""
     sought: Floats = column(0.0)
@@ -100,15 +102,19 @@ def feel(
     sent = (balloon.last_reason == int(Reason.FELT_GROW)) & (took < inventory.deadline)
     arrived = (observation.moved_at >= now) & (observation.allocation >= balloon.last_to - TOLERANCE)
     growth = _judge(growth.put(sent & arrived, answer=took), observation, now, tuning)
-    # Growth counts as told already, unless it began after the newest statistics were sent: stamps are rounded down.
-    told = np.where(since >= observation.sent_at + ROUNDING, resident - grew, resident)
-    base = np.where(observation.fresh | np.isnan(growth.base), told, growth.base)
+    # Growth is told already, unless it began after the newest statistics were sent. Stamps are rounded down: of growth
+    # that began in the same second these surely know only as much as demand rose by.
+    untold = np.where(since >= observation.sent_at + ROUNDING, grew, 0.0)
+    same = (since >= observation.sent_at) & (untold == 0.0) & (observation.fresh_count > 1)
+    unsure = np.where(same, np.fmax(grew - np.fmax(observation.change, 0.0), 0.0), 0.0)
+    anew = observation.fresh | np.isnan(growth.base)
+    base = np.where(anew, resident - untold - unsure, growth.base)
     base = np.where(np.isnan(resident), np.nan, np.fmin(base, resident))
     at_rest = observation.fresh & np.isfinite(resident)
     own = np.where(at_rest, np.maximum(growth.own, resident - observation.allocation), growth.own)
     untold = np.fmax(resident - base, 0.0)
     taken = np.where(np.fmax(grew, untold) >= tuning.own_varies, untold, 0.0)
-    made = growth.having(resident=resident, own=own, base=base, grew=taken)
+    made = growth.put(anew, unsure=unsure).having(resident=resident, own=own, base=base, grew=taken)
     rate = np.fmax(grew / np.maximum(now - since, 1e-3), 0.0)
     return _conclude(made, rate, observation, balloon, inventory, now, tuning)
 
@@ -135,7 +141,7 @@ def _conclude(
     least = np.where(believed & (grew >= tuning.felt_least), observation.demand + taken, np.nan)
     free = growth.base - growth.own - observation.demand - observation.promised
     answer = np.fmax(growth.answer, tuning.felt_answer)
-    coming = np.fmin(rate * (inventory.statistics_period + answer), grew)
+    coming = np.fmin(rate * (inventory.statistics_period + answer), np.fmax(grew - growth.unsure, 0.0))
     likely = least + np.where(growth.own > 0.0, np.fmax(free, 0.0), 0.0) + coming
     full = (1.0 - tuning.low) * size
     short = likely > full

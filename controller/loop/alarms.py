@@ -26,6 +26,7 @@ FALSE = 0.25
 
 @dataclass(slots=True)
 class _Alarm:
+    life: tuple[float, ...]
     at: float
     """Monotonic seconds, as all times here."""
     base: float
@@ -49,8 +50,8 @@ class Alarms:
 
     def __init__(self) -> None:
         self._open: dict[str, _Alarm] = {}
-        self._judged_at = -np.inf
-        """When what they take was judged last: at each step."""
+        self._asked_at = self._judged_at = -np.inf
+        """When who is to be looked at was asked for last, and what they take was judged last: at each step."""
 
     def hear(self, felt: Feelings, state: State, now: float) -> tuple[int, int]:
         """Open an alarm for each domain that a policy owns and that woke the loop. Returns how many of these grew, and
@@ -78,16 +79,19 @@ class Alarms:
         known = self._open.get(key)
         if known is None:
             demand = float(state.observation.demand[state.inventory.index[key]])
-            known = self._open[key] = _Alarm(now, resident - grew, demand, resident)
+            known = self._open[key] = _Alarm(_life(key, state.inventory), now, resident - grew, demand, resident)
         elif key in felt.woke:
             known.at, known.stamp, known.resident = now, np.nan, resident
         known.next_look = max(now, known.due(key, state))
 
     def whom_to_ask(self, state: State, inventory: Inventory, now: float) -> list[str]:
-        """Keys of the domains to look at now: those whose look is due, and those whose alarm is."""
-        asked = due(state, inventory, now)
-        alarmed = [key for key, each in self._open.items() if each.next_look <= now and key in inventory.index]
-        return [*asked, *(key for key in alarmed if key not in asked)]
+        """Keys of the domains to look at now: those whose look is due, and those whose alarm is. No alarm outlives its
+        guest, nor that a policy owns it.
+        """
+        self._asked_at = now
+        self._open = {key: each for key, each in self._open.items() if each.life == _life(key, inventory)}
+        alarmed = [key for key, each in self._open.items() if each.next_look <= now]
+        return [*dict.fromkeys([*due(state, inventory, now), *alarmed])]
 
     def next_due(self) -> float:
         """When the next step for an alarm is due, with or without a look; infinite when there is none."""
@@ -99,12 +103,13 @@ class Alarms:
 
     def settle(self, state: State, asked: Iterable[str], now: float) -> int:
         """After a step. Close the alarms that `asked` domains have told of, or that nobody tells of. Returns how many
-        were false.
+        were false. A look that began before the alarm tells nothing of it.
         """
         self._judged_at = now
-        told = [key for key in self._open.keys() & asked if self._told(key, state, now)]
+        looked = [key for key in self._open.keys() & asked if self._open[key].at <= self._asked_at]
+        told = [key for key in looked if self._told(key, state, now)]
         false = sum(self._was_false(key, state) for key in told)
-        self._close([*told, *(key for key in self._open if key not in state.inventory.index)])
+        self._close(told)
         self._close([key for key, each in self._open.items() if now - max(each.at, each.due(key, state)) >= PATIENCE_S])
         return false
 
@@ -126,4 +131,10 @@ class Alarms:
 
     def _close(self, keys: Iterable[str]) -> None:
         for key in keys:
-            self._open.pop(key, None)
+            del self._open[key]
+
+
+def _life(key: str, inventory: Inventory) -> tuple[float, ...]:
+    """What changes when its guest starts anew; nothing where no policy owns it."""
+    row = inventory.index.get(key, -1)
+    return (inventory.incarnation[row], inventory.reset_at[row]) if row >= 0 and inventory.acted_on[row] else ()

@@ -114,11 +114,29 @@ def test_statistics_start_the_count_anew():
 
 @pytest.mark.parametrize(
     ("sent", "grew"),
-    [(NOW - 3, 50), (NOW - 1.5, 50), (NOW - 1.4, 0), (NOW, 0)],
-    ids=["long before", "just before", "in the same second", "after"],
+    [(NOW - 3, 50), (NOW - 1.5, 50), (NOW - 0.5, 50), (NOW - 0.4, 0), (NOW, 0)],
+    ids=["long before", "just before", "in the same second", "later", "now"],
 )
-def test_growth_that_began_after_statistics_were_sent_is_not_in_them(sent, grew):
+def test_growth_that_may_have_begun_after_statistics_were_sent_is_not_in_them(sent, grew):
     assert guest(of=felt(180, grew=50, seconds=0.5), fresh=True, sent_at=sent).grew == grew * MIB
+
+
+@pytest.mark.parametrize(("sent", "grew"), [(NOW - 1.5, 50), (NOW - 0.5, 20)], ids=["before", "in the same second"])
+def test_of_growth_in_the_second_of_statistics_they_know_what_demand_rose_by(sent, grew):
+    told = {"fresh": True, "sent_at": sent, "change": 30 * MIB}
+    assert guest(of=felt(180, grew=50, seconds=0.5), **told).grew == grew * MIB
+
+
+def test_the_first_statistics_know_of_all_that_a_guest_took_in_their_second():
+    assert guest(of=felt(180, grew=50, seconds=0.5), fresh=True, sent_at=NOW - 0.5, fresh_count=1).grew == 0
+
+
+@pytest.mark.parametrize(("sent", "short"), [(NOW - 1.5, True), (NOW - 0.5, False)])
+def test_growth_that_may_be_in_its_statistics_is_not_taken_to_go_on(sent, short):
+    made = guest(of=felt(180, grew=50, seconds=0.5), fresh=True, sent_at=sent)
+    assert made.short.tolist() == [short]
+    assert guest(made, felt(180, grew=50, seconds=0.75), sent_at=sent).short.tolist() == [short]
+    assert guest(made, felt(205, grew=75, seconds=0.75), sent_at=sent).short.tolist() == [True]
 
 
 def test_a_guest_that_grows_into_what_its_kernel_needs_will_be_short():

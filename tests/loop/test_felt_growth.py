@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fake_loop import MIB, LoopHarness
 
+from controller.api.wishes import Wishes
 from controller.host.senses import Feelings
 
 CALM = (
@@ -61,6 +62,16 @@ def test_a_guest_that_has_just_told_is_looked_at_when_it_may_tell_again(harness)
         looks += [harness.clock.now] * len(harness.host.looks)
         harness.host.looks.clear()
     assert looks == [1001.0]
+
+
+def test_a_guest_that_fills_up_in_the_second_in_which_it_tells_grows_before_it_tells_again(harness):
+    harness.clock.now = 1010.5
+    harness.host.periods["a"] = 10
+    known = np.array([1040.0 * MIB]), np.array([740.0 * MIB]), np.array([1010.25])
+    harness.host.feel = lambda: Feelings(("a",), *known, woke=frozenset("a"))
+    harness.loop.iterate()
+    assert harness.host.looks == [["a"]]
+    assert [(each.key, str(each.reason)) for each in harness.host.applied] == [("a", "FeltGrow")]
 
 
 def test_between_its_looks_what_it_takes_is_judged(harness):
@@ -268,6 +279,78 @@ def test_a_domain_that_goes_before_its_guest_has_told_is_looked_at_no_more(harne
     harness.host.looks.clear()
     after(harness, 1.0)
     assert harness.host.looks == []
+
+
+def test_what_a_guest_takes_does_not_outlive_it(harness):
+    """Statistics of its next life, in which it needs less, do not make that a false alarm."""
+    harness.clock.now = 1010.2
+    harness.loop.iterate()
+    harness.host.grow("a", 350)
+    after(harness, 0.25)
+    harness.host.change("a", incarnation=2)
+    harness.host.demand["a"] = 100 * MIB
+    for _ in range(8):
+        after(harness, 0.25)
+    assert (count(harness, "ballast_felt_growths"), count(harness, "ballast_false_growths")) == (1, 0)
+
+
+def test_a_guest_that_opts_out_is_looked_at_no_more(harness):
+    harness.host.silent.add("a")
+    harness.host.grow("a", 350)
+    after(harness, 1.0)
+    harness.host.change("a", wishes=Wishes(opt_out=True))
+    harness.host.looks.clear()
+    for _ in range(8):
+        after(harness, 0.25)
+    assert harness.host.looks == []
+
+
+def test_a_look_that_began_before_a_guest_grew_tells_nothing_of_it(harness):
+    """It is held up by another guest, and statistics are sent meanwhile."""
+    look, demand = harness.host.look, harness.host.demand["a"]
+
+    def slow(rows):
+        harness.host.look = look
+        samples = look(rows)
+        harness.clock.now += 2.5
+        harness.host.grow("a", 350)
+        return samples
+
+    harness.host.look = slow
+    after(harness, 60.0)
+    needed, harness.host.demand["a"] = harness.host.demand["a"], demand
+    after(harness, 0.25)  # statistics of 1062.0
+    harness.host.demand["a"] = needed
+    harness.host.looks.clear()
+    for _ in range(8):
+        after(harness, 0.25)
+    assert (harness.host.looks, count(harness, "ballast_false_growths")) == ([["a"]], 0)
+
+
+class Compared(str):
+    """A key that counts how often keys are compared."""
+
+    times = 0
+
+    def __eq__(self, other):
+        Compared.times += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_whom_to_look_at_of_many_guests_that_are_felt_is_found_without_comparing_each_with_each():
+    harness, compared = LoopHarness(CALM), []
+    keys = [harness.host.add(Compared(f"guest-{number}")) for number in range(100)]
+    harness.host.resident = dict.fromkeys(keys, 300 * MIB)
+    harness.loop.iterate()
+    for key in keys:
+        harness.host.feel_growth(key, 350)
+    look, before = harness.host.look, Compared.times
+    harness.host.look = lambda rows: compared.append(Compared.times - before) or look(rows)
+    after(harness, 60.0)
+    assert harness.host.looks == [keys, keys]
+    assert compared[0] < 2 * len(keys)
 
 
 def test_the_engine_is_told_what_is_felt_of_the_domains_that_there_are(harness, snapshots):
