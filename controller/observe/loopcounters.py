@@ -63,12 +63,12 @@ class LoopCounters:
         )
         self._alarms = Counter(
             "ballast_felt_growths",
-            "Looks at domains because the host saw them grow.",
+            "Times that a domain was felt to grow so much that it woke Ballast.",
             registry=None,
         )
         self._stalls = Counter(
             "ballast_felt_stalls",
-            "Looks at domains because their QEMU stalled for memory.",
+            "Times that a stall of a domain's QEMU woke Ballast.",
             registry=None,
         )
         self._false_alarms = Counter(
