@@ -54,7 +54,7 @@ class Growth(Table):
 
     # How fast it is.
     answer: Floats = column(np.nan)
-    """Seconds that its balloon took for the newest move that it was felt to need; NaN before."""
+    """Seconds that the newest move took that it was felt to need, with what feeling it may take; NaN before."""
     burst: Floats = column(0.0)
     """The most that it took in the time of an answer, if its statistics confirmed it; not while it booted."""
     burst_at: Floats = column(-np.inf)
@@ -99,7 +99,7 @@ def feel(
     took = now - balloon.last_at
     sent = (balloon.last_reason == int(Reason.FELT_GROW)) & (took < inventory.deadline)
     arrived = (observation.moved_at >= now) & (observation.allocation >= balloon.last_to - TOLERANCE)
-    growth = _judge(growth.put(sent & arrived, answer=took), observation, now, tuning)
+    growth = _judge(growth.put(sent & arrived, answer=took + felt.pause), observation, now, tuning)
     # Growth counts as told already, unless it began after the newest statistics were sent: stamps are rounded down.
     told = np.where(since >= observation.sent_at + ROUNDING, resident - grew, resident)
     base = np.where(observation.fresh | np.isnan(growth.base), told, growth.base)

@@ -96,6 +96,8 @@ class Felt:
     """Bytes by which that has grown since `since`."""
     since: Floats
     """Monotonic seconds, a second ago at most."""
+    pause: float = 0.0
+    """Seconds by which that may be late."""
 
     @classmethod
     def empty(cls) -> "Felt":

@@ -75,6 +75,8 @@ class Feelings:
     """Domains that grew so much since they were told of last that they should be looked at now."""
     stalled: frozenset[str] = frozenset()
     """Domains whose QEMU stalled for memory since then, and that should be, too."""
+    pause: float = 0.0
+    """Seconds from pass to pass: so late growth is felt, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,8 @@ class GrowthDetector:
         """Nothing has changed for `WINDOW_S`, and nobody has to wait for wakes."""
         self.at = -np.inf
         """Monotonic seconds of the last pass."""
+        self.pause = 0.0
+        """Seconds from the one before to that."""
         self._passes: list[tuple[float, Floats]] = []
         """The last ones, `WINDOW_S` long."""
 
@@ -157,6 +161,7 @@ class GrowthDetector:
 
         `resident` may be the same object as before while nothing has changed, which then costs next to nothing.
         """
+        self.pause = now - self.at if np.isfinite(self.at) else 0.0
         if self._at_rest and resident is self.resident:
             self.at, self._passes = now, [(now, resident)]
             return np.zeros(len(self.keys), dtype=np.bool_)
@@ -242,7 +247,7 @@ class Senses:
             if self._hangs() or not (stalled or np.isfinite(growth.resident).any()):
                 return Feelings()
             grew, since = growth.recent()
-            return Feelings(growth.keys, growth.resident, grew, since, woke, stalled)
+            return Feelings(growth.keys, growth.resident, grew, since, woke, stalled, growth.pause)
 
     def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
         """See `GrowthDetector.alert_at`."""
