@@ -343,9 +343,7 @@ class TestTheAnswer:
     """From when a guest can be felt to need an order until its balloon is there."""
 
     @staticmethod
-    def arriving(
-        size: float = 300, took: float = 0.8, reason: Reason = Reason.FELT_GROW, pause: float = 0.0
-    ) -> Growth:
+    def arriving(size: float = 300, took: float = 0.8, reason: Reason = Reason.FELT_GROW, pause: float = 0.0) -> Growth:
         balloon = {"last_at": NOW - took, "last_to": 300 * MIB, "last_reason": int(reason)}
         return guest(of=replace(felt(130), pause=pause), balloon=balloon, allocation=size * MIB, moved_at=NOW)
 
