@@ -70,7 +70,7 @@ class Feelings:
     grew: Floats = field(default_factory=lambda: np.empty(0))
     """Bytes by which that has grown since `since`; 0 where it has not."""
     since: Floats = field(default_factory=lambda: np.empty(0))
-    """Monotonic seconds, WINDOW_S ago at most."""
+    """Monotonic seconds, WINDOW_S ago at most, or the pass before."""
     woke: frozenset[str] = frozenset()
     """Domains that grew so much since they were told of last that they should be looked at now."""
     stalled: frozenset[str] = frozenset()
@@ -134,7 +134,7 @@ class GrowthDetector:
         self.pause = 0.0
         """Seconds from the one before to that."""
         self._passes: list[tuple[float, Floats]] = []
-        """The last ones, `WINDOW_S` long."""
+        """The last ones, `WINDOW_S` long; two at least."""
 
     def among(self, facts: Sequence[DomainFacts]) -> "GrowthDetector":
         """The same for the domains that there are now."""
@@ -167,7 +167,8 @@ class GrowthDetector:
             return np.zeros(len(self.keys), dtype=np.bool_)
         self._wakes = np.minimum(self._wakes + REFILL * (now - self.at), BURST)
         self.at, self.resident = now, resident
-        self._passes = [each for each in self._passes if each[0] >= now - WINDOW_S] + [(now, resident)]
+        lately = [each for each in self._passes if each[0] >= now - WINDOW_S]
+        self._passes = [*(lately or self._passes[-1:]), (now, resident)]
         self._at_rest = bool((self._wakes >= BURST).all()) and all(each is resident for _, each in self._passes)
         self._base = np.fmin(self._base, resident)
         enough = np.maximum(LEAST, LEAST_PART * resident)

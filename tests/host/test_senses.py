@@ -98,6 +98,14 @@ def test_growth_that_is_older_than_the_window_is_not_told_any_more(host):
     assert host.felt("a")[0] == 0
 
 
+def test_where_passes_are_seconds_apart_growth_is_told_from_one_to_the_next(host):
+    host.add("a", 7, 100)
+    for size in (100, 150, 220):
+        host.now += 1.75
+        host.hold(7, size)
+    assert host.felt("a") == (70, 2.0)
+
+
 def test_a_little_growth_wakes_nobody(host):
     host.add("a", 7, 100)
     host.hold(7, 100, 107)
