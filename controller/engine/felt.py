@@ -56,7 +56,7 @@ class Growth(Table):
 
     # How fast it is.
     answer: Floats = column(np.nan)
-    """Seconds that its balloon took for the newest move that it was felt to need; NaN before."""
+    """Seconds that the newest move took that it was felt to need, with what feeling it may take; NaN before."""
     burst: Floats = column(0.0)
     """The most that it took in the time of an answer, if its statistics confirmed it; not while it booted."""
     burst_at: Floats = column(-np.inf)
@@ -101,7 +101,7 @@ def feel(
     took = now - balloon.last_at
     sent = (balloon.last_reason == int(Reason.FELT_GROW)) & (took < inventory.deadline)
     arrived = (observation.moved_at >= now) & (observation.allocation >= balloon.last_to - TOLERANCE)
-    growth = _judge(growth.put(sent & arrived, answer=took), observation, now, tuning)
+    growth = _judge(growth.put(sent & arrived, answer=took + felt.pause), observation, now, tuning)
     # Growth is told already, unless it began after the newest statistics were sent. Stamps are rounded down: of growth
     # that began in the same second these surely know only as much as demand rose by.
     untold = np.where(since >= observation.sent_at + ROUNDING, grew, 0.0)

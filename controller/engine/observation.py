@@ -190,7 +190,9 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now, reported=new_report)
     if len(snapshot.events.rows):
         observation = observation.put(observation.allocation != measured.allocation, heard_at=-np.inf)
-    return _freshen(_tell(observation, look, telling, tuning), look, fresh, snapshot.inventory, now)
+    squeezed = telling & _squeezed(before, balloon, look, tuning) & (now >= observation.owed_until)
+    observation = doubt(_tell(observation, look, telling, tuning), squeezed, now, tuning)
+    return _freshen(observation, look, fresh, snapshot.inventory, now)
 
 
 def accrue(observation: Observation, counted: Bools, elapsed: float) -> tuple[Observation, float, float]:
@@ -290,6 +292,23 @@ def _breathe(
     )
 
 
+def _squeezed(observation: Observation, balloon: Balloon, look: _Look, tuning: Tuning) -> Bools:
+    """(n,) guests that swapped much out since the telling sample before, while they were to shrink: whatever they could
+    give up instead, their kernels would rather keep it.
+    """
+    shrank = balloon.shrinks(observation.allocation)
+    shrank = shrank | ((balloon.last_to < balloon.last_from) & (balloon.last_at >= observation.told_at))
+    if not np.count_nonzero(shrank):
+        return shrank
+    elapsed = np.maximum(look.sent_at - observation.told_at, ROUNDING)
+    return np.asarray(shrank & (look.swap_out - observation.swap_out > elapsed * much(look.actual, tuning)))
+
+
+def much(size: Floats, tuning: Tuning) -> Floats:
+    """(n,) bytes a second that guests of `size`, (n,) bytes, read from disk, or write to it, when they are short."""
+    return np.asarray(np.fmax(tuning.read_back_bytes, tuning.read_back * size))
+
+
 def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning) -> Observation:
     """What a guest counts, and its rate between two telling samples; 0 where either did not tell.
 
@@ -343,8 +362,8 @@ def _freshen(observation: Observation, look: _Look, fresh: Bools, inventory: Inv
 
 
 def doubt(observation: Observation, choked: Bools, now: float, tuning: Tuning) -> Observation:
-    """Guests that could not give up what they promised, or have not shown that they can, are not asked for it again for
-    a while.
+    """Guests that could not give up what they promised, swapped out instead, or have not shown that they can, are not
+    asked for it again for a while.
     """
     if not np.count_nonzero(choked):
         return observation

@@ -95,7 +95,9 @@ class Felt:
     grew: Floats
     """Bytes by which that has grown since `since`."""
     since: Floats
-    """Monotonic seconds, a second ago at most."""
+    """Monotonic seconds, a second or one `pause` ago at most."""
+    pause: float = 0.0
+    """Seconds by which that may be late."""
 
     @classmethod
     def empty(cls) -> "Felt":

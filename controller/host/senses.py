@@ -70,11 +70,13 @@ class Feelings:
     grew: Floats = field(default_factory=lambda: np.empty(0))
     """Bytes by which that has grown since `since`; 0 where it has not."""
     since: Floats = field(default_factory=lambda: np.empty(0))
-    """Monotonic seconds, WINDOW_S ago at most."""
+    """Monotonic seconds, WINDOW_S ago at most, or the pass before."""
     woke: frozenset[str] = frozenset()
     """Domains that grew so much since they were told of last that they should be looked at now."""
     stalled: frozenset[str] = frozenset()
     """Domains whose QEMU stalled for memory since then, and that should be, too."""
+    pause: float = 0.0
+    """Seconds from pass to pass: so late growth is felt, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,10 @@ class GrowthDetector:
         """Nothing has changed for `WINDOW_S`, and nobody has to wait for wakes."""
         self.at = -np.inf
         """Monotonic seconds of the last pass."""
+        self.pause = 0.0
+        """Seconds from the one before to that."""
         self._passes: list[tuple[float, Floats]] = []
-        """The last ones, `WINDOW_S` long."""
+        """The last ones, `WINDOW_S` long; two at least."""
 
     def among(self, facts: Sequence[DomainFacts]) -> "GrowthDetector":
         """The same for the domains that there are now."""
@@ -157,12 +161,14 @@ class GrowthDetector:
 
         `resident` may be the same object as before while nothing has changed, which then costs next to nothing.
         """
+        self.pause = now - self.at if np.isfinite(self.at) else 0.0
         if self._at_rest and resident is self.resident:
             self.at, self._passes = now, [(now, resident)]
             return np.zeros(len(self.keys), dtype=np.bool_)
         self._wakes = np.minimum(self._wakes + REFILL * (now - self.at), BURST)
         self.at, self.resident = now, resident
-        self._passes = [each for each in self._passes if each[0] >= now - WINDOW_S] + [(now, resident)]
+        lately = [each for each in self._passes if each[0] >= now - WINDOW_S]
+        self._passes = [*(lately or self._passes[-1:]), (now, resident)]
         self._at_rest = bool((self._wakes >= BURST).all()) and all(each is resident for _, each in self._passes)
         self._base = np.fmin(self._base, resident)
         enough = np.maximum(LEAST, LEAST_PART * resident)
@@ -242,7 +248,7 @@ class Senses:
             if self._hangs() or not (stalled or np.isfinite(growth.resident).any()):
                 return Feelings()
             grew, since = growth.recent()
-            return Feelings(growth.keys, growth.resident, grew, since, woke, stalled)
+            return Feelings(growth.keys, growth.resident, grew, since, woke, stalled, growth.pause)
 
     def alert_at(self, keys: tuple[str, ...], resident: Floats) -> None:
         """See `GrowthDetector.alert_at`."""

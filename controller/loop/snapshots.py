@@ -33,6 +33,6 @@ def snapshot(
         host,
         wall,
         BalloonEvents(np.array(list(sizes), dtype=np.int64), np.array(list(sizes.values()), dtype=np.float64)),
-        Felt(rows[known], felt.resident[known], felt.grew[known], felt.since[known]),
+        Felt(rows[known], felt.resident[known], felt.grew[known], felt.since[known], felt.pause),
         tuple(OrderOutcome(index[key], *answer) for key, answer in answers.items() if key in index),
     )

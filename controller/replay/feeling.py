@@ -42,4 +42,4 @@ class Feeling:
         self._held = held
         grew, since = growth.recent()
         keys = frozenset(growth.keys[row] for row in np.flatnonzero(woke).tolist())
-        return Feelings(growth.keys, held, grew, since, keys)
+        return Feelings(growth.keys, held, grew, since, keys, pause=growth.pause)

@@ -28,7 +28,7 @@ UNASKED = (OURS, "mom", "proxmox", "qmemman", "virtui", "static")
 UNFIT = frozenset({"clairvoyant"})
 """It knows what the trace brings next; real guests have none."""
 TAKEN = (OURS, *(name for name in PEERS if name not in UNFIT))
-WIDTH = 180
+WIDTH = 200
 """Columns of a table at least: one that is cut off is of no use."""
 
 

@@ -12,6 +12,7 @@ from lab.summary import moved_mib, percentile, reactions, together
 
 PAGES_PER_MIB = 256
 MIB_PER_GIB = 1024
+HOUR_S = 3600
 STUDENT_95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 """Two-sided 95 % quantiles of Student's t, for 1 to 9 degrees of freedom."""
 MOST_ROUNDS = len(STUDENT_95) + 1
@@ -28,6 +29,8 @@ class Measures:
     reaction_p95_s: float | None
     swapped_in_mib: float
     swapped_out_mib: float
+    swapped_out_gib_h: float
+    """The same, MiB a GiB-hour of what the guests had: turns of any size and length compare."""
     operations_s: float
     """What the workloads did in their memory, a second."""
     killed: int
@@ -71,17 +74,20 @@ def measured(seen: Observed, budget_mib: float) -> Measures:
     end = seen.start + seen.seconds
     tracks = [_since(track, seen.start) for track in seen.tracks]
     waits = [each for track in tracks for each in reactions(track)]
+    swapped_out = _grown(seen, "swapped_out_pages") / PAGES_PER_MIB
+    had = _had_mib(tracks) / MIB_PER_GIB * seen.seconds / HOUR_S
     return Measures(
         short_s=round(sum(short_s(events, seen.start, end) for events in seen.events), 2),
         reaction_p50_s=percentile(waits, 50),
         reaction_p95_s=percentile(waits, 95),
         swapped_in_mib=_grown(seen, "swapped_in_pages") / PAGES_PER_MIB,
-        swapped_out_mib=_grown(seen, "swapped_out_pages") / PAGES_PER_MIB,
+        swapped_out_mib=swapped_out,
+        swapped_out_gib_h=round(swapped_out / had, 1),
         operations_s=_grown(seen, "operations") / seen.seconds,
         killed=_grown(seen, "oom_kills") + _grown(seen, "panics"),
         moves=seen.moves,
         moved_gib=sum(map(moved_mib, tracks)) / MIB_PER_GIB,
-        over_budget_percent=100 * _excess_mib(tracks, budget_mib) / budget_mib,
+        over_budget_percent=100 * _had_mib(tracks, budget_mib) / budget_mib,
         cpu_percent=100 * seen.cpu_s / seen.seconds,
         memory_mib=seen.memory_mib,
     )
@@ -130,10 +136,10 @@ def _since(track: Track, start: float) -> Track:
     return replace(track, wants=[(start, amount) for _, amount in old[-1:]] + new)
 
 
-def _excess_mib(tracks: Sequence[Track], budget_mib: float) -> float:
-    """Mean over time."""
+def _had_mib(tracks: Sequence[Track], beyond: float = 0.0) -> float:
+    """By all guests together, more than `beyond`; mean over time."""
     had = together(tracks)
-    return sum(seconds * max(mib - budget_mib, 0.0) for seconds, mib in had) / sum(seconds for seconds, _ in had)
+    return sum(seconds * max(mib - beyond, 0.0) for seconds, mib in had) / sum(seconds for seconds, _ in had)
 
 
 def _grown(seen: Observed, counter: str) -> int:

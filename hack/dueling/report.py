@@ -47,6 +47,7 @@ COLUMNS = (
     Column("reaction_p95_s", "p95, s", 1),
     Column("swapped_in_mib", "swapped in, MiB"),
     Column("swapped_out_mib", "out, MiB"),
+    Column("swapped_out_gib_h", "out, MiB/GiB-h"),
     Column("operations_s", "operations/s"),
     Column("killed", "killed", 1),
     Column("moves", "moves"),

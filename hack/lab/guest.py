@@ -77,7 +77,7 @@ class GuestEvent:
     at: float
     """time.monotonic() of the host at reception."""
     word: str
-    """`ready`, `want`, `held`, `lost`, `oom`, `cluttered`, `cold` or `evidence`; see initramfs/agent.c."""
+    """`ready`, `want`, `held`, `lost`, `oom`, `cluttered`, `cold`, `files` or `evidence`; see initramfs/agent.c."""
     values: tuple[int, ...]
 
 
@@ -213,6 +213,11 @@ class Guest:
         """Hold `mib` MiB more until its end, and touch no more than a page of it a second."""
         self._agent.order(f"cold {mib}")
         self.wait_for("cold")
+
+    def read_files(self, mib: int) -> None:
+        """Read the first `mib` MiB of its disk, which is its swap, and again each second until its end."""
+        self._agent.order(f"files {mib}")
+        assert self.wait_for("files").values[1] == mib
 
     def plug(self, mib: int) -> None:
         """Plug in a DIMM of `mib` MiB, a multiple of 128; `maximum` grows by it, and the guest uses it at once."""

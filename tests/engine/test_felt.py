@@ -1,5 +1,6 @@
 """What is made of growth that the host feels."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -357,15 +358,18 @@ class TestBursts:
 
 
 class TestTheAnswer:
-    """From the order that a guest was felt to need until its balloon is there."""
+    """From when a guest can be felt to need an order until its balloon is there."""
 
     @staticmethod
-    def arriving(size: float = 300, took: float = 0.8, reason: Reason = Reason.FELT_GROW) -> Growth:
+    def arriving(size: float = 300, took: float = 0.8, reason: Reason = Reason.FELT_GROW, pause: float = 0.0) -> Growth:
         balloon = {"last_at": NOW - took, "last_to": 300 * MIB, "last_reason": int(reason)}
-        return guest(balloon=balloon, allocation=size * MIB, moved_at=NOW)
+        return guest(of=replace(felt(130), pause=pause), balloon=balloon, allocation=size * MIB, moved_at=NOW)
 
     def test_is_timed(self):
         assert self.arriving().answer == pytest.approx([0.8])
+
+    def test_takes_longer_where_growth_is_felt_late(self):
+        assert self.arriving(pause=2.0).answer == pytest.approx([2.8])
 
     @pytest.mark.parametrize("case", [{"size": 299 - 64}, {"took": 6}, {"reason": Reason.FORECAST_GROW}])
     def test_is_of_such_orders_only_and_complete(self, case):

@@ -223,6 +223,7 @@ MEASURES = Measures(
     reaction_p95_s=2.5,
     swapped_in_mib=1.0,
     swapped_out_mib=2.0,
+    swapped_out_gib_h=3686.4,
     operations_s=500.0,
     killed=2,
     moves=2,

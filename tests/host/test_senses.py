@@ -80,12 +80,30 @@ def test_growth_is_told_with_when_it_began(host):
     assert host.felt("a") == (120, 0.5)
 
 
+def test_how_late_growth_is_felt_is_told_also_of_guests_at_rest(host):
+    host.add("a", 7, 100)
+    told = []
+    for _ in range(12):
+        host.hold(7, 100)
+        told.append(host.senses.feel().pause)
+        host.now += 1.0
+    assert told == [0.0, *[1.25] * 11]
+
+
 def test_growth_that_is_older_than_the_window_is_not_told_any_more(host):
     host.add("a", 7, 100)
     host.hold(7, 100, *[220] * 4)
     assert host.felt("a") == (120, 1.0)
     host.hold(7, 220)
     assert host.felt("a")[0] == 0
+
+
+def test_where_passes_are_seconds_apart_growth_is_told_from_one_to_the_next(host):
+    host.add("a", 7, 100)
+    for size in (100, 150, 220):
+        host.now += 1.75
+        host.hold(7, size)
+    assert host.felt("a") == (70, 2.0)
 
 
 def test_a_little_growth_wakes_nobody(host):

@@ -89,6 +89,8 @@ class FakeHost:
     """Resident bytes from which on growth wakes the loop."""
     stalled: set[str] = field(default_factory=set)
     """Guests whose QEMU has just stalled for memory; told once."""
+    pause: float = 0.0
+    """Seconds by which growth may be felt late."""
 
     def add(
         self, name: str, actual: int = 1024, demand: int = 256, maximum: int = 2048, started_at: float = 0.0
@@ -201,7 +203,7 @@ class FakeHost:
         self.grown = {}
         stalled, self.stalled = frozenset(self.stalled), set()
         since = np.full(len(keys), self.clock.now - 0.25)
-        return Feelings(keys, resident.astype(np.float64), grew, since, woke, stalled)
+        return Feelings(keys, resident.astype(np.float64), grew, since, woke, stalled, self.pause)
 
     def senses(self) -> tuple[Sense, ...]:
         return (Sense("resident", "/proc/PID/statm", len(self.resident)), Sense("pressure", "PSI", len(self.facts)))

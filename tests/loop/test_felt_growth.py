@@ -355,9 +355,11 @@ def test_whom_to_look_at_of_many_guests_that_are_felt_is_found_without_comparing
 
 def test_the_engine_is_told_what_is_felt_of_the_domains_that_there_are(harness, snapshots):
     harness.host.resident = {"b": 500 * MIB, "stranger": 900 * MIB, "a": 400 * MIB}
+    harness.host.pause = 0.5
     harness.host.feel_growth("b", 10)
     after(harness, 1.0)
     felt = snapshots[-1].felt
+    assert felt.pause == 0.5
     assert felt.rows.tolist() == [1, 0]
     assert felt.resident.tolist() == [510 * MIB, 400 * MIB]
 

@@ -126,6 +126,14 @@ def test_memory_pushed_to_swap_is_told_as_lost_and_as_held_again(start_guests):
     assert guest.evidence().swapped_out_pages > 0
 
 
+def test_files_that_are_read_fill_the_page_cache(start_guests):
+    (guest,) = start_guests(GuestSpec("reading", swap=128))
+    before = guest.statistics()["disk_caches"]
+    guest.read_files(64)
+    guest.wait_fresh()
+    assert guest.statistics()["disk_caches"] - before >= 64 * 1024
+
+
 def _faults(guest: Guest, at: float) -> list[int]:
     """Major faults before each time that all was held again since `at`."""
     return [event.values[2] for event in guest.events() if event.at > at and event.word == "held"]

@@ -13,6 +13,7 @@
  *   clutter COUNT              evidence OOM_KILL PSWPIN PSWPOUT PGMAJFAULT (of /proc/vmstat) OPERATIONS
  *   serve RATE                 cluttered TIME COUNT
  *   cold MIB                   cold TIME MIB
+ *   files MIB                  files TIME MIB
  *
  * `clutter` makes empty files in memory. Their inodes cannot be given up, although the kernel counts them as available
  * (reclaimable slab): a guest that promises memory its balloon cannot get. One file more holds a quarter KiB for each of
@@ -20,6 +21,9 @@
  *
  * `cold` has a further process hold memory that it touches once, and then a page of it a second: what was swapped out
  * of it trickles back.
+ *
+ * `files` has a further process read the beginning of the disk, and again each second: its page cache, which the guest
+ * could give up, is in use. The disk is the swap, so what is read is of no meaning.
  *
  * `serve` has the holder do work in what it holds, RATE operations a second: each reads a page whole, checks its sum and
  * changes a word. What it did not come to within a tick is never done: nobody waits that long.
@@ -275,6 +279,26 @@ static void cold(int mib)
     fprintf(line, "cold %ld %d\n", now_ms(), mib);
 }
 
+static int read_disk(int mib)
+{
+    static char buffer[MIB];
+    int disk = open("/dev/vda", O_RDONLY), found = 0;
+    while (found < mib && read(disk, buffer, MIB) == MIB)
+        found++;
+    close(disk);
+    return found;
+}
+
+static void files(int mib)
+{
+    fprintf(line, "files %ld %d\n", now_ms(), read_disk(mib));
+    if (fork() == 0)
+        for (;;) {
+            sleep(TRICKLE_S);
+            read_disk(mib);
+        }
+}
+
 static void obey(char *order)
 {
     if (!strncmp(order, "use ", 4)) {
@@ -294,6 +318,8 @@ static void obey(char *order)
         clutter(atoi(order + 8));
     } else if (!strncmp(order, "cold ", 5)) {
         cold(atoi(order + 5));
+    } else if (!strncmp(order, "files ", 6)) {
+        files(atoi(order + 6));
     } else if (!strcmp(order, "panic")) {
         write_file("/proc/sysrq-trigger", "c");
     }
