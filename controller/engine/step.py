@@ -243,7 +243,7 @@ def _propose(
     seen = state.observation.put(done, allocation=moves.proposed)
     imagined = replace(known, observation=seen, balloon=moves)
     movable = observed & ~told | acting
-    chosen, exposure, inputs, _ = _decide(before, state.tail, imagined, committed, movable, elapsed)
+    chosen, exposure, inputs, fit = _decide(before, state.tail, imagined, committed, movable, elapsed)
     moved = observed & (chosen.shrink | chosen.grow)
     moves = moves.put(moved, proposed=chosen.target, proposed_reason=chosen.reason)
     standing = observed & (np.abs(moves.proposed - size) >= TOLERANCE)
@@ -252,6 +252,7 @@ def _propose(
         balloon=moves,
         reason=np.where(standing, moves.proposed_reason, reason),
         exposure=state.exposure.put(observed, **vars(exposure)),
+        minimums_fit=state.minimums_fit and fit,
         decision_inputs=np.where(observed, inputs, state.decision_inputs),
     )
     actions = _actions(state.having(observation=seen), rows_of(moved), chosen.target, chosen.reason)

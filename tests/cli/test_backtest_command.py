@@ -126,6 +126,9 @@ def test_the_folder_gets_summary_report_and_what_each_controller_did() -> None:
     with gzip.open("out/allocations-ballast.csv.gz", "rt") as file:
         rows = list(csv.DictReader(file))
     assert rows[0] == {"time_s": "0.0", "domain": "a", "allocation_mib": "1024.0"}
+    with gzip.open("out/looks-mom.csv.gz", "rt") as file:
+        looks = list(csv.DictReader(file))
+    assert looks[0] == {"time_s": "0.0", "domain": "a"}
     page = Path("out/report.html").read_text()
     assert page.count("<svg") == 3
     assert "src=" not in page

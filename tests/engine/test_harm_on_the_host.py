@@ -5,17 +5,37 @@ from scripted_node import MIB, ScriptedGuest, ScriptedNode, default_policy, poli
 
 from controller.engine.reasons import Reason
 
+BUDGET = 6000
+
+
+def overcommitted(**spec) -> ScriptedNode:
+    """Twenty guests whose maximum is more than forty times their demand."""
+    guests = [ScriptedGuest(f"calm-{number}", 200, 280, maximum=8192) for number in range(19)]
+    starving = ScriptedGuest("starving", 1500, 400, maximum=8192)
+    return ScriptedNode([*guests, starving], [default_policy(budget={"maximum": f"{BUDGET}Mi"}, **spec)])
+
+
+@pytest.mark.parametrize("maximum", [512, 8192, 131072])
+def test_minimums_that_nobody_asked_for_fit_however_large_the_maximums(maximum):
+    guests = [ScriptedGuest(f"g{number}", 200, 280, maximum=maximum) for number in range(20)]
+    world = ScriptedNode(guests, [default_policy(budget={"maximum": f"{BUDGET}Mi"})]).tick(20)
+    assert world.shown()["minimums_fit"]
+
 
 class TestMinimumsThatDoNotFit:
-    """Twenty guests whose maximum is twenty times their demand: 5 % of their maxima are more than the node has."""
-
-    BUDGET = 6000
+    """5 % of the maximums are more than the node has."""
 
     @pytest.fixture
     def world(self):
-        guests = [ScriptedGuest(f"calm-{number}", 200, 280, maximum=8192) for number in range(19)]
-        starving = ScriptedGuest("starving", 1500, 400, maximum=8192)
-        return ScriptedNode([*guests, starving], [default_policy(budget={"maximum": f"{self.BUDGET}Mi"})])
+        return overcommitted(limits={"minimumPercent": 5})
+
+    def test_are_told_of_the_node_and_of_the_guests(self, world):
+        world.tick(60)
+        assert not world.shown()["minimums_fit"]
+        assert {world.domain(f"calm-{number}")["reason"] for number in range(19)} == {"MinimumUnmet"}
+
+    def test_are_told_of_the_node_where_guests_are_observed(self):
+        assert not overcommitted(limits={"minimumPercent": 5}, mode="Observe").tick(5).shown()["minimums_fit"]
 
     def test_keep_no_memory_from_a_guest_that_starves(self, world):
         assert world.tick(60).guests["starving"].actual >= 1500
@@ -27,7 +47,7 @@ class TestMinimumsThatDoNotFit:
 
     def test_stay_within_the_budget(self, world):
         for _ in range(120):
-            assert world.tick().allocated() <= self.BUDGET
+            assert world.tick().allocated() <= BUDGET
 
     @pytest.mark.parametrize("seconds", [150, pytest.param(600, marks=pytest.mark.slow)])
     def test_are_met_in_proportion_once_nobody_starves(self, world, seconds):
@@ -36,7 +56,7 @@ class TestMinimumsThatDoNotFit:
         sizes = [guest.actual for name, guest in world.guests.items() if name != "starving"]
         assert min(sizes) >= 200
         assert max(sizes) <= 410 * 1.1
-        assert sum(sizes) + 1500 <= self.BUDGET
+        assert sum(sizes) + 1500 <= BUDGET
 
     def test_do_not_stop_what_a_policy_of_explicit_minimums_asks_for(self):
         held = policy(limits={"minimum": "1Gi", "minimumPercent": 1}, budget={"maximum": "2500Mi"})
