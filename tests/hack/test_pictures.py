@@ -45,7 +45,7 @@ class TestLife:
         assert rest == [Reason.FORECAST_SHRINK]
         assert len(ramp) > 3
         assert {*ramp} == {Reason.FORECAST_GROW}
-        assert step[0] == Reason.PRESSURE_GROW
+        assert step[0] == Reason.FELT_GROW
         assert {*step[1:]} <= {Reason.FORECAST_GROW}
         assert {*fall} == {Reason.FORECAST_SHRINK}
 
