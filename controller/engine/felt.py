@@ -104,11 +104,11 @@ def feel(
     growth = _judge(growth.put(sent & arrived, answer=took + felt.pause), observation, now, tuning)
     # Growth is told already, unless it began after the newest statistics were sent. Stamps are rounded down: of growth
     # that began in the same second these surely know only as much as demand rose by.
-    untold = np.where(since >= observation.sent_at + ROUNDING, grew, 0.0)
-    same = (since >= observation.sent_at) & (untold == 0.0) & (observation.fresh_count > 1)
+    began_after = since >= observation.sent_at + ROUNDING
+    same = (since >= observation.sent_at) & ~began_after & (observation.fresh_count > 1)
     unsure = np.where(same, np.fmax(grew - np.fmax(observation.change, 0.0), 0.0), 0.0)
     anew = observation.fresh | np.isnan(growth.base)
-    base = np.where(anew, resident - untold - unsure, growth.base)
+    base = np.where(anew, resident - np.where(began_after, grew, unsure), growth.base)
     base = np.where(np.isnan(resident), np.nan, np.fmin(base, resident))
     at_rest = observation.fresh & np.isfinite(resident)
     own = np.where(at_rest, np.maximum(growth.own, resident - observation.allocation), growth.own)

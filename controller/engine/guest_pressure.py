@@ -75,11 +75,11 @@ def assess(
     A guest that is short while its balloon moves tells so, although its demand cannot be told.
     """
     told_size, usable, swapped = observation.told_size, observation.usable, observation.swapped
-    many = much(told_size, tuning)
+    least = much(told_size, tuning)
     # A page from swap is a major fault, too. What comes home into memory that has room for all that is still there
     # shows nothing.
     home = np.where(usable - tuning.low * told_size >= swapped, observation.home_rate, 0.0)
-    paging = np.maximum(observation.swap_in_rate, PAGE * observation.fault_rate) - home > many
+    paging = np.maximum(observation.swap_in_rate, PAGE * observation.fault_rate) - home > least
     cases = [
         (usable < np.maximum(tuning.nothing_left * told_size, tuning.nothing_left_bytes), PressureLevel.EXHAUSTED),
         (usable < tuning.low * told_size, PressureLevel.SHORT),
@@ -88,7 +88,7 @@ def assess(
     level = first_that_applies(cases, PressureLevel.NONE)
     short, telling = level > int(PressureLevel.NONE), observation.telling
     samples, since = np.where(short, pressure.samples + 1, 0), np.where(short, np.fmin(pressure.since, now), np.nan)
-    robbed = observation.swap_out_rate > many
+    robbed = observation.swap_out_rate > least
     told = pressure.put(
         telling,
         level=level,

@@ -27,6 +27,7 @@ FALSE = 0.25
 @dataclass(slots=True)
 class _Alarm:
     life: tuple[float, ...]
+    """Of its guest; see `_life`."""
     at: float
     """Monotonic seconds, as all times here."""
     base: float
@@ -36,6 +37,7 @@ class _Alarm:
     resident: float
     """Now, for all that was felt."""
     next_look: float = np.inf
+    """When it is looked at for this alarm; its next regular look may come before."""
     stamp: float = np.nan
     """Of the statistics that the first look after it brought: those may be older than the growth, others are newer."""
 

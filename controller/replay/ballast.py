@@ -67,8 +67,8 @@ class ReplayedBallast:
         return min(next_due(self.state, self._inventory, -np.inf), self._alarms.next_due()) - self._offset
 
     def act(self, world: SimulatedHost) -> None:
-        """One step of the engine: read whoever is due, hear of balloons that moved, order what it decides. None where
-        what was felt wakes nobody.
+        """One step of the engine: read whoever is due, hear of balloons that moved, order what it decides. No step
+        is taken where all that happened is that growth was felt, and wakes nobody.
         """
         inventory = self._refresh(world)
         now = world.now + self._offset

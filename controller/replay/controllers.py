@@ -76,9 +76,9 @@ def make(name: str, policy: MemoryPolicy, tuning: Tuning = DEFAULT) -> Controlle
         return PEERS[name]()
     if name == FIXED:
         return ReplayedBallast(with_fixed_looks(policy), tuning)
-    if name in {UNFELT, REPORTING}:
+    if name in {OURS, UNFELT, REPORTING}:
         return ReplayedBallast(policy, tuning, feels=name != UNFELT)
     kind, _, model = name.partition(":")
-    if name != OURS and (kind != OURS or model not in MODELS):
+    if kind != OURS or model not in MODELS:
         raise UnknownControllerError(f"controller {name!r} does not exist; use some of {', '.join(names())}")
-    return ReplayedBallast(with_model(policy, MODELS[model]) if model else policy, tuning)
+    return ReplayedBallast(with_model(policy, MODELS[model]), tuning)
