@@ -90,6 +90,8 @@ class Sense:
     """That it tells of."""
     trouble: str = ""
     """Why it tells of no others, and the remedy; empty when all is well."""
+    cpu_percent: float = 0.0
+    """Of a processor, that it took in the last pass; 0 where it comes with looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class _SenseReport:
     """That it tells of."""
     troubles: tuple[tuple[str, str], ...] = ()
     """Of the others, name and why not."""
+    cpu_s: float = 0.0
+    """What reading it took of a processor."""
 
 
 def swap_sense(swap_in: Floats) -> Sense:
@@ -267,7 +271,8 @@ class Senses:
             told = self._told[name]
             if self._hangs():
                 return Sense(name, source, 0, f"nothing could be read for {HANGS_S:g} s; does a QEMU hang?")
-        return Sense(name, source, told.domains, _summed(told.troubles))
+            cost = 100 * told.cpu_s / self._growth.pause if self._growth.pause > 0 else 0.0
+        return Sense(name, source, told.domains, _summed(told.troubles), cost)
 
     def _hangs(self) -> bool:
         return self._clock() - max(self._growth.at, self._began) > HANGS_S
@@ -278,9 +283,11 @@ class Senses:
         if facts is not self._facts:
             own = sum(each.pod is not None for each in facts)
             allow_descriptors(2 * len(facts) + CONNECTION_DESCRIPTORS * own + OTHER_DESCRIPTORS)
+        began = time.thread_time()
         self._resident.watch(facts)
+        resident, felt = self._resident.read(), time.thread_time()
         self._stalls.watch(facts)
-        resident, stalls = self._resident.read(), self._stalls.read()
+        stalls, heard = self._stalls.read(), time.thread_time()
         with self._lock:
             if facts is not self._facts:
                 self._facts, self._growth = facts, self._growth.among(facts)
@@ -288,18 +295,18 @@ class Senses:
                 self._stalled.intersection_update(self._growth.keys)
             woke = self._growth.take(resident, self._clock())
             stalled = self._growth.allow(stalls & ~woke)
-            self._tell(RESIDENT, self._resident)
-            self._tell(PRESSURE, self._stalls)
+            self._tell(RESIDENT, self._resident, felt - began)
+            self._tell(PRESSURE, self._stalls, heard - felt)
             if not np.count_nonzero(woke | stalled):
                 return
             self._woke.update(self._growth.keys[row] for row in np.flatnonzero(woke).tolist())
             self._stalled.update(self._growth.keys[row] for row in np.flatnonzero(stalled).tolist())
         self._wake()
 
-    def _tell(self, sense: str, followed: ProcessFiles) -> None:
+    def _tell(self, sense: str, followed: ProcessFiles, cpu_s: float) -> None:
         """Note of how many domains it tells, and log when others cannot be felt for another reason than before."""
-        troubles = followed.troubles
-        before, self._told[sense] = self._told[sense], _SenseReport(len(followed.entries) - len(troubles), troubles)
+        troubles, before = followed.troubles, self._told[sense]
+        self._told[sense] = _SenseReport(len(followed.entries) - len(troubles), troubles, cpu_s)
         if troubles != before.troubles and {why for _, why in troubles} != {why for _, why in before.troubles}:
             LOG.info("sense %s: %s", sense, _summed(troubles) or "it tells of every domain")
 

@@ -107,11 +107,15 @@ def _summary(node: Document) -> str:
 
 
 def _senses(senses: Iterable[Document]) -> str:
-    """What tells of guests between looks, and why one of it does not."""
-    told = (f"{each['name']} of {each['domains']}, by {each['source']}" for each in senses)
+    """What tells of guests between looks, what it takes, and why one of it does not."""
+    told = (f"{each['name']} of {each['domains']}, by {each['source']}{_cost(each['cpu_percent'])}" for each in senses)
     lines = (f"<li>{_text(line)}{_because(each['trouble'])}</li>" for line, each in zip(told, senses, strict=True))
     items = "".join(lines)
     return f'<ul class="senses" aria-label="Senses: what tells of guests between looks">{items}</ul>' if items else ""
+
+
+def _cost(cpu_percent: float) -> str:
+    return f", {cpu_percent:.2g} % of a processor" if cpu_percent else ""
 
 
 def _because(trouble: str) -> str:

@@ -63,6 +63,11 @@ class SenseView(Protocol):
         """Why it tells of no others, with the remedy; empty when all is well."""
         ...
 
+    @property
+    def cpu_percent(self) -> float:
+        """Of a processor, that it takes beside looks."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StatusSnapshot:
@@ -267,6 +272,7 @@ def _sense(sense: SenseView) -> dict[str, Any]:
         "source": bounded(sense.source),
         "domains": sense.domains,
         "trouble": bounded(sense.trouble),
+        "cpu_percent": round(sense.cpu_percent, 3),
     }
 
 

@@ -1,5 +1,6 @@
 """What the host feels of its guests between looks."""
 
+import itertools
 import threading
 from pathlib import Path
 
@@ -391,7 +392,7 @@ def test_senses_that_were_never_started_say_so(host):
 
 @pytest.mark.parametrize(("took", "rest"), [(0.001, PASS_S), (0.01, 0.5)])
 def test_a_pass_is_followed_by_a_rest_that_keeps_the_load_low(host, monkeypatch, took, rest):
-    rests, times = [], iter((1.0, 1.0 + took))
+    rests, times = [], iter((1.0, *[1.0 + took] * 4))
     monkeypatch.setattr("controller.host.senses.time.thread_time", lambda: next(times))
     stop = host.senses._stop
     monkeypatch.setattr(stop, "wait", lambda seconds: rests.append(seconds) or stop.set())
@@ -439,6 +440,19 @@ def test_senses_feel_by_themselves_until_they_are_closed(host):
             "resident", f"{host.proc.path}/PID/statm", 0, "the thread that reads it has ended; see the log"
         )
     assert not [file for file in open_files() if file.startswith(f"{host.proc.path}/")]
+
+
+def test_what_a_sense_takes_of_a_processor_is_told(host, monkeypatch):
+    host.add("a", 7, 100)
+    spent = itertools.count(0.0, 0.005)  # by each sense in each pass
+    monkeypatch.setattr("controller.host.senses.time.thread_time", lambda: next(spent))
+    monkeypatch.setattr(host.senses, "_run", host.senses._stop.wait)
+    host.senses.start()
+    try:
+        host.hold(7, 100, 100)
+        assert [each.cpu_percent for each in host.senses.status()] == pytest.approx([2.0, 2.0])
+    finally:
+        host.senses.close()
 
 
 def open_files() -> list[str]:
