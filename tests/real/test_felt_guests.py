@@ -1,10 +1,7 @@
 """What the host feels of real guests between looks."""
 
-import gc
 import os
-import signal
 import subprocess
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -79,16 +76,11 @@ def test_while_libvirtd_is_frozen_guests_are_felt(start_guests, host, private_li
     (guest,) = start_guests(GuestSpec("grower"))
     watched = host()
     (key,) = [facts.key for facts in watched.inventory()]
-    with warnings.catch_warnings(action="ignore"):  # what other tests have left is not this one's
-        gc.collect()  # connections of theirs would be closed, and wait for libvirtd, whenever that happens
-    os.kill(private_libvirtd.pid, signal.SIGSTOP)
-    try:
+    with private_libvirtd.frozen():
         guest.use(GROWTH_MIB)
         woken: set[str] = set()
         until(lambda: felt(watched, key, woken) > GROWTH_MIB, FELT_S, "felt")
         assert watched.senses()[0].domains == 1
-    finally:
-        os.kill(private_libvirtd.pid, signal.SIGCONT)
 
 
 def test_a_qemu_whose_cgroup_stalls_is_felt_and_no_longer_when_it_has_ended(start_guests, host, private_libvirtd):

@@ -1,11 +1,9 @@
 """The host's effects on real guests: what is seen, what is moved, and what hangs without hanging anything else."""
 
-import gc
 import os
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -263,33 +261,23 @@ def test_a_killed_libvirtd_changes_nothing_and_is_found_again(start_guests, watc
 def test_a_frozen_libvirtd_is_noticed_and_gone_on_with(start_guests, watch, private_libvirtd):
     start_guests(GuestSpec("waiting"))
     watched = watch(hurried=True)
-    freeze(private_libvirtd)
-    try:
+    with private_libvirtd.frozen():
         assert watched.lives() == [RunState.UNRESPONSIVE]
         watched.until(lambda: not watched.host.status()[0].connected)
         assert "libvirtd does not answer" in watched.host.status()[0].error
         assert len(watched.look().rows) == 0
-    finally:
-        os.kill(private_libvirtd.pid, signal.SIGCONT)
     watched.until(lambda: watched.host.status()[0].connected)
     until(lambda: watched.lives() == [RunState.RUNNING], PATIENCE_S, "the guest is seen again")
-
-
-def freeze(private_libvirtd: PrivateLibvirtd) -> None:
-    """Stop it. Connections of other tests would be closed, and wait for it, whenever garbage is collected."""
-    with warnings.catch_warnings(action="ignore"):  # what other tests have left is not this one's
-        gc.collect()
-    os.kill(private_libvirtd.pid, signal.SIGSTOP)
 
 
 def test_what_a_slow_libvirtd_answers_is_used_within_the_look(start_guests, watch, private_libvirtd):
     start_guests(GuestSpec("patient"))
     watched = watch()
-    freeze(private_libvirtd)
-    going_on = threading.Timer(LOOK_S[0], os.kill, (private_libvirtd.pid, signal.SIGCONT))
-    going_on.start()
-    samples = watched.look()
-    going_on.join()
+    with private_libvirtd.frozen() as go_on:
+        timer = threading.Timer(LOOK_S[0], go_on)
+        timer.start()
+        samples = watched.look()
+        timer.join()
     assert (samples.run_state.tolist(), samples.actual.tolist()) == ([RunState.RUNNING], [256 * MIB])
 
 
@@ -297,11 +285,8 @@ def test_what_a_slow_libvirtd_answers_later_wakes_and_is_used_by_the_next_look(s
     start_guests(GuestSpec("patient"))
     watched = watch(hurried=True)
     watched.look()
-    freeze(private_libvirtd)
-    try:
+    with private_libvirtd.frozen():
         assert watched.lives() == [RunState.UNRESPONSIVE]
-    finally:
-        os.kill(private_libvirtd.pid, signal.SIGCONT)
     watched.until(lambda: watched.lives() == [RunState.RUNNING])
     until(lambda: not (watched.lives(), watched.host.status()[0].error)[1], PATIENCE_S, "as quick as ever")
 
