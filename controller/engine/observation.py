@@ -190,8 +190,14 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now, reported=new_report)
     if len(snapshot.events.rows):
         observation = observation.put(observation.allocation != measured.allocation, heard_at=-np.inf)
-    squeezed = telling & _squeezed(before, balloon, look, tuning) & (now >= observation.owed_until)
-    observation = doubt(_tell(observation, look, telling, tuning), squeezed, now, tuning)
+    shrank = balloon.shrinks(before.allocation) | (
+        (balloon.last_to < balloon.last_from) & (balloon.last_at >= before.told_at)
+    )
+    observation = _tell(observation, look, telling, shrank, tuning)
+    squeezed = (
+        telling & shrank & (observation.swap_out_rate > much(look.actual, tuning)) & (now >= observation.owed_until)
+    )
+    observation = doubt(observation, squeezed, now, tuning)
     return _freshen(observation, look, fresh, snapshot.inventory, now)
 
 
@@ -292,32 +298,22 @@ def _breathe(
     )
 
 
-def _squeezed(observation: Observation, balloon: Balloon, look: _Look, tuning: Tuning) -> Bools:
-    """(n,) guests that swapped much out since the telling sample before, while they were to shrink: whatever they could
-    give up instead, their kernels would rather keep it.
-    """
-    shrank = balloon.shrinks(observation.allocation)
-    shrank = shrank | ((balloon.last_to < balloon.last_from) & (balloon.last_at >= observation.told_at))
-    if not np.count_nonzero(shrank):
-        return shrank
-    elapsed = np.maximum(look.sent_at - observation.told_at, ROUNDING)
-    return np.asarray(shrank & (look.swap_out - observation.swap_out > elapsed * much(look.actual, tuning)))
-
-
 def much(size: Floats, tuning: Tuning) -> Floats:
     """(n,) bytes a second that guests of `size`, (n,) bytes, read from disk, or write to it, when they are short."""
     return np.asarray(np.fmax(tuning.read_back_bytes, tuning.read_back * size))
 
 
-def _tell(observation: Observation, look: _Look, telling: Bools, tuning: Tuning) -> Observation:
+def _tell(observation: Observation, look: _Look, telling: Bools, shrank: Bools, tuning: Tuning) -> Observation:
     """What a guest counts, and its rate between two telling samples; 0 where either did not tell.
 
-    What it frees, it is taken to free of what is in memory and in swap alike.
+    What it swaps out with memory to spare is its own choice, but not while it is to shrink (`shrank`, (n,)): its kernel
+    would rather keep what it could give up instead. What it frees, it is taken to free of what is in memory and in swap
+    alike.
     """
     elapsed, swapped = np.maximum(look.sent_at - observation.told_at, ROUNDING), observation.swapped
     back = np.fmax(look.swap_in - observation.swap_in, 0.0)
     gone = np.fmax(look.swap_out - observation.swap_out, 0.0)
-    gone = np.where(look.usable < tuning.easy * look.actual, gone, 0.0)  # with memory to spare it is the guest's choice
+    gone = np.where(shrank | (look.usable < tuning.easy * look.actual), gone, 0.0)
     if np.count_nonzero(gone + swapped):
         used = observation.told_size - observation.usable
         left = ((look.demand + gone) / np.fmax(used + back, 1.0)).clip(0.0, 1.0)

@@ -261,23 +261,25 @@ def test_what_a_choking_guest_promised_is_doubted_for_a_while():
 
 
 @pytest.mark.parametrize(
-    ("out", "last", "doubtful"),
+    ("out", "last", "swapped", "doubtful"),
     [
-        (50, {"last_from": 3000, "last_to": 2000}, 1400),
-        (0.2, {"last_from": 3000, "last_to": 2000}, 0),
-        (50, {"last_from": 1000, "last_to": 2000}, 0),
-        (50, {"last_from": 3000, "last_to": 2000, "ago": 3}, 0),
-        (50, {"last_from": 3000, "last_to": 1000, "target": 1000, "ago": 3}, 1400),
+        (50, {"last_from": 3000, "last_to": 2000}, 50, 1400),
+        (0.2, {"last_from": 3000, "last_to": 2000}, 0.2, 0),
+        (50, {"last_from": 1000, "last_to": 2000}, 0, 0),
+        (50, {"last_from": 3000, "last_to": 2000, "ago": 3}, 0, 0),
+        (50, {"last_from": 3000, "last_to": 1000, "target": 1000, "ago": 3}, 50, 1400),
     ],
     ids=["shrank", "little", "grew", "before", "shrinks"],
 )
-def test_a_guest_that_swaps_out_what_it_has_to_spare_while_it_shrinks_is_doubted_for_a_while(out, last, doubtful):
+def test_what_a_guest_swaps_out_while_it_shrinks_is_wanted_still_and_what_it_had_to_spare_is_doubted_for_a_while(
+    out, last, swapped, doubtful
+):
     driver = ObservationStage()
     sizes = {name: np.array([size * MIB]) for name, size in last.items() if name != "ago"}
     driver.balloon = replace(driver.balloon, last_at=np.array([NOW + 1.5 - last.get("ago", 0)]), **sizes)
     full = {"usable": 1500.0 * MIB, "unused": 100.0 * MIB, "caches": 1400.0 * MIB}
     driver.look(NOW, swap_out=0.0, **full)
-    driver.look(NOW + 2, swap_out=out * MIB, **full)
+    assert one(driver.look(NOW + 2, swap_out=out * MIB, **full).swapped) == swapped * MIB
     driver.balloon = Balloon.blank(1)
     assert one(driver.look(NOW + 3, swap_out=out * MIB, **full).doubtful) == doubtful * MIB
     assert one(driver.look(NOW + 964, swap_out=out * MIB, **full).doubtful) == 0

@@ -130,15 +130,17 @@ class TestInNeed:
         world.tick(60)
         assert slow.actual < 1000
 
-    def test_a_shrink_ends_where_its_guest_has_to_swap_out_and_it_is_not_asked_for_that_again(self):
+    @pytest.mark.parametrize("used", [0.8, 0.1], ids=["with little to spare", "with page cache that is in use"])
+    def test_a_shrink_ends_where_its_guest_swaps_out_and_it_is_not_asked_for_that_again(self, used):
         world = node(ScriptedGuest("slow", 500, 4000, moves_at=50)).tick(12)
         slow = world.guests["slow"]
         assert world.reason("slow") is Reason.MOVING
-        slow.demand, slow.swap_out = 0.8 * slow.actual, 300 * MIB
+        slow.demand, slow.swap_out = used * slow.actual, 300 * MIB
+        slow.statistics = {"unused": 0.05 * slow.actual * MIB, "caches": 0.95 * (1 - used) * slow.actual * MIB}
         world.tick(2)
         halt = world.actions("slow")[-1]
         assert (halt.before, halt.target) == (slow.actual * MIB, slow.actual * MIB)
-        world.tick(30)
+        world.tick(300)
         assert slow.actual * MIB >= halt.target
 
     def test_a_slow_donor_is_not_waited_for_while_another_has_memory_to_give(self):
