@@ -93,8 +93,28 @@ def _builder() -> Cast:
     return Cast("builder", tuple(parts), budget, default_policy(budget))
 
 
+def _files() -> Cast:
+    """Guests whose kernels would rather swap than do without the files that they read. The host has room for all."""
+    budget = 1600
+
+    def jump(second: int) -> tuple[tuple[float, int], ...]:
+        return ((0, 30), (second + 2, 30), (second + 2, 150), (second + 17, 150), (second + 17, 30), (60, 30))
+
+    parts = [
+        ScenarioPart(
+            GuestSpec(f"reader-{number}", maximum=384, current=budget // 6, swap=256),
+            jump(20 * number) if number < 3 else ((0, 40), (60, 40)),
+            cold=40,
+            files=60,
+        )
+        for number in range(6)
+    ]
+    return Cast("files", tuple(parts), budget, default_policy(budget))
+
+
 CASTS: Sequence[Cast] = (
     Cast("demo", scenario.CAST, scenario.BUDGET_MIB, scenario.POLICY.read_text()),
     _fourteen(),
     _builder(),
+    _files(),
 )

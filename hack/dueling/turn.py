@@ -108,6 +108,10 @@ class Workloads:
         self._pairs = list(zip(guests, parts, strict=True))
         self._restarted = [0] * len(guests)
         for guest, part in self._pairs:
+            if part.cold:
+                guest.hold_cold(part.cold)
+            if part.files:
+                guest.read_files(part.files)
             guest.serve(RATE)
             guest.run_profile(part.workload, loop=True)
 

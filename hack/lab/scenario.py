@@ -22,6 +22,15 @@ class ScenarioPart:
 
     spec: GuestSpec
     workload: tuple[tuple[float, int], ...]
+    cold: int = 0
+    """MiB beside that it holds and hardly touches."""
+    files: int = 0
+    """MiB that it reads again each second: page cache in use."""
+
+    @property
+    def most(self) -> int:
+        """MiB that it wants at most."""
+        return self.cold + self.files + max(mib for _, mib in self.workload)
 
 
 CAST = (
