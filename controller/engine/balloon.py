@@ -32,7 +32,8 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     if len(old):
         lost = unowned & (same >= 0) & (old.policy[same] >= 0) & old.enforce[same] & old.restore[same]
     promised = np.fmax(np.fmax(before.target, before.allowance), np.where(waits, before.previous, np.nan))
-    sent = np.where(before.under_way, before.target, before.settled)
+    told = np.isfinite(before.last_at) | np.isnan(before.home)  # QEMU, since it was reset before
+    sent = np.where(before.under_way, before.target, np.where(told, before.settled, before.home))
     taken = balloon.take(kept)
     taken = taken.put(reset & waits, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
     return taken.put(reset, allowance=promised, progress=before.progress, origin=before.origin, home=sent).having(
@@ -164,8 +165,9 @@ def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, 
     backoff = (2 * balloon.backoff).clip(tuning.rest_first, tuning.rest_longest)
     balloon = balloon.put(failed, backoff=backoff, retry_at=now + backoff)
     settling = drifted & ~(now >= balloon.settles_at) & ~took_back
-    balloon = balloon.put(settling, settles_at=np.fmax(balloon.settles_at, now + inventory.deadline))
-    balloon = balloon.put(resized, hold_until=now + np.maximum(inventory.stabilization, tuning.outside_hold))
+    balloon = balloon.put(settling, settles_at=np.maximum(balloon.settles_at, now + inventory.deadline))
+    rest = np.maximum(inventory.stabilization, tuning.outside_hold)
+    balloon = balloon.put(resized, hold_until=now + rest, home=size)
     balloon = balloon.put(reverts, reverted_at=now)
     balloon = balloon.put(resized | drifted | reverted, rest_from=now + EVENT_SPACING, proposed=np.nan)
     balloon = balloon.put(event == int(PhaseEvent.EXPIRED), origin=np.nan).put(followed, settled=size)
@@ -191,7 +193,7 @@ def ordered(
     event = np.where(chosen, int(PhaseEvent.ORDERED), int(PhaseEvent.NONE))
     told = balloon.having(phase=after(balloon.phase, event))
     told = told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
-    told = told.put(chosen & ~moved, settles_at=np.fmax(balloon.settles_at, now + inventory.deadline))
+    told = told.put(chosen & ~moved, settles_at=np.maximum(balloon.settles_at, now + inventory.deadline), home=target)
     told = told.put(moved & stood, reverted_at=-np.inf).put(moved & (target < size), origin=size)
     count = balloon.reallocations + 1
     return told.put(moved, last_at=now, last_from=size, last_to=target, last_reason=reason, reallocations=count)

@@ -225,28 +225,41 @@ class TestFailuresOfThePast:
 class TestGuestThatBootsOnABusyHost:
     """Its driver tells of its memory long before it takes what the balloon is to hold: libvirt's size, or Ballast's."""
 
-    def booted(self, reset):
+    def booted(self, resets):
         guest = ScriptedGuest("guest", 500, 2000, 4000, definition=600, moves_at=700)
         world = node(guest).tick(20)
         world.policies = [policy(spare="Share", budget={"maximum": "4500Mi"})]
-        if reset:
+        guest.stuck = True
+        for _ in range(resets):
             world.reset(guest)
-        else:
+            world.tick(1)
+        if not resets:
             guest.start_anew()
             guest.target, guest.started_at = 600, world.wall
-        guest.stuck = True
         world.tick(8)
         guest.stuck = False
         return world
 
-    @pytest.mark.parametrize("reset", [True, False], ids=["reset", "started"])
-    def test_is_not_taken_for_set_by_somebody(self, reset):
-        world = self.booted(reset).tick(20)
+    @pytest.mark.parametrize("resets", [1, 2, 0], ids=["reset", "reset twice", "started"])
+    def test_is_not_taken_for_set_by_somebody(self, resets):
+        world = self.booted(resets).tick(20)
         assert Reason.OUTSIDE_CHANGE not in world.notices()
 
-    @pytest.mark.parametrize("reset", [True, False], ids=["reset", "started"])
-    def test_may_be_set_by_somebody_all_the_same(self, reset):
-        world = self.booted(reset).tick(15)
+    def test_is_not_either_where_the_last_of_a_shrink_shows_after_its_reset(self):
+        guest = ScriptedGuest("guest", 500, 2000, 4000, moves_at=300)
+        world = node(guest).tick(20)
+        world.reset(guest)
+        size, guest.frozen, guest.stuck = guest.target, True, True
+        for shown, seconds in ((size - 20, 1), (size - 30, 10), (guest.maximum, 1)):
+            guest.actual = shown
+            world.tick(seconds)
+        guest.frozen = guest.stuck = False
+        world.tick(20)
+        assert Reason.OUTSIDE_CHANGE not in world.notices()
+
+    @pytest.mark.parametrize("resets", [1, 2, 0], ids=["reset", "reset twice", "started"])
+    def test_may_be_set_by_somebody_all_the_same(self, resets):
+        world = self.booted(resets).tick(15)
         guest = world.guests["guest"]
         guest.target = guest.actual = 3000
         world._decide(world.inventory, [], {"guest": 3000})
