@@ -21,8 +21,11 @@ _SILENT = np.array([Reason.NO_STATISTICS, Reason.STALE_STATISTICS, Reason.INVALI
 
 HOST_PRESSURE = "the host itself is short of memory; Ballast takes back what guests lend"
 
-_LOWER = "lower limits.minimum or minimumPercent of the policies here, or move a domain away"
-_RAISE = "raise limits.maximum of their policy, or the memory of their definition"
+_LACKING = (
+    (Reason.MINIMUM_UNMET, "lower limits.minimum or minimumPercent of the policies here, or move a domain away", 10.0),
+    (Reason.AT_MAXIMUM, "raise limits.maximum of their policy, or the memory of their definition", 60.0),
+)
+"""Why domains have less than they were promised or need, what to do, and after how many seconds that is told."""
 
 
 class Finding(NamedTuple):
@@ -82,12 +85,10 @@ def _pressed(state: State) -> Iterator[Finding]:
 
 def _lacking(state: State) -> Iterator[Finding]:
     """Domains that do not get what they were promised, or may not have what they need."""
-    at_maximum = state.reason == Reason.AT_MAXIMUM
-    for reason, lacking, remedy, hold in (
-        (Reason.MINIMUM_UNMET, unmet(state), _LOWER, 10.0),
-        (Reason.AT_MAXIMUM, at_maximum, _RAISE, 60.0),
-    ):
-        if names := _names(state, np.flatnonzero(lacking)):
+    for reason, remedy, hold in _LACKING:
+        lacking = unmet(state) if reason is Reason.MINIMUM_UNMET else state.reason == reason
+        names = _names(state, np.flatnonzero(lacking))
+        if names:
             yield Finding(str(reason), f"{_listed(names)}: {reason.text}; {remedy}", hold)
 
 

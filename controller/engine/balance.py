@@ -1,6 +1,4 @@
-"""What the guests of a node need together, by how much that is more than there is, who has too little, and what they
-could give back.
-"""
+"""What the guests of a node need together and lack, whose minimum is not met, and what they could give back."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
