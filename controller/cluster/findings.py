@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from controller.api.printable import cut, printable, shown_name
+from controller.engine.balance import unmet
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
@@ -85,7 +86,8 @@ def _pressed(state: State) -> Iterator[Finding]:
 def _lacking(state: State) -> Iterator[Finding]:
     """Domains that do not get what they were promised, or may not have what they need."""
     for reason, remedy, hold in _LACKING:
-        names = _names(state, np.flatnonzero(state.reason == reason))
+        lacking = unmet(state) if reason is Reason.MINIMUM_UNMET else state.reason == reason
+        names = _names(state, np.flatnonzero(lacking))
         if names:
             yield Finding(str(reason), f"{_listed(names)}: {reason.text}; {remedy}", hold)
 

@@ -27,7 +27,7 @@ from controller.api.policy import MEBIBYTE, Metadata, Mode
 from controller.api.printable import cut, shown_name
 from controller.cluster.findings import HOST_PRESSURE
 from controller.cluster.resources import Object
-from controller.engine.balance import balance
+from controller.engine.balance import balance, unmet
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
@@ -269,7 +269,7 @@ def _unordered(state: State, context: Context) -> Iterator[PolicyState]:
 
     acted_on = inventory.obstacle == Reason.NONE
     domains, stable = sums(np.ones(len(inventory))), sums(state.stable)
-    stuck, unmet = sums(state.reason == Reason.STUCK), sums(state.reason == Reason.MINIMUM_UNMET)
+    stuck, below_minimum = sums(state.reason == Reason.STUCK), sums(unmet(state))
     looks, fixed_looks = sums(polling.looks * acted_on), sums(polling.fixed_looks * acted_on)
     moved, short = sums(state.balloon.reallocations), sums(_shortfall(state))
     for number, name in enumerate(inventory.policies):
@@ -284,7 +284,7 @@ def _unordered(state: State, context: Context) -> Iterator[PolicyState]:
             conflicted_domains=context.conflicted.get(name, 0),
             overridden_domains=context.overridden.get(name, 0),
             stuck_domains=int(stuck[number]),
-            unmet_domains=int(unmet[number]),
+            unmet_domains=int(below_minimum[number]),
             reallocations=int(moved[number]),
             looks=int(looks[number]),
             looks_saved=max(round(fixed_looks[number]) - int(looks[number]), 0),
@@ -295,7 +295,7 @@ def _unordered(state: State, context: Context) -> Iterator[PolicyState]:
 def _worst(state: State) -> tuple[WorstDomain, ...]:
     """The domains that a person should look at, the largest shortfall first."""
     shortfall = _shortfall(state)
-    troubled = np.isin(state.reason, _TROUBLES) & (state.inventory.policy >= 0)
+    troubled = (np.isin(state.reason, _TROUBLES) | unmet(state)) & (state.inventory.policy >= 0)
     rows = np.flatnonzero(troubled | (shortfall >= MEBIBYTE) | state.pressure.pressed)
     inventory = state.inventory
     worst = sorted(rows.tolist(), key=lambda row: (-shortfall[row], not troubled[row], inventory.names[row]))

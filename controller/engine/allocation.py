@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Exposure(Table):
-    """What it costs that domains have not got their plan. Columns of (n,). `expose` is its only writer."""
+    """What it costs that domains have not got their plan. Columns of (n,). Written by `expose` and `relieved` only."""
 
     excess: Floats = column(0.0)
     """Expected shortfall that begins in one shortest interval, as things are, and that memory could spare, bytes."""
@@ -204,3 +204,8 @@ def expose(exposure: Exposure, plan: Plan, known: Known, tail: Tail, elapsed: fl
     regret = short * (exposure.regret + gain * elapsed)
     lasting = np.fmax(known.now - np.fmax(estimate.since, exposure.moved_at), 0.0)
     return exposure.having(excess=np.maximum(as_is - at_most, 0.0), regret=regret, saving=regret + gain * lasting)
+
+
+def relieved(exposure: Exposure, moved: Bools, now: float) -> Exposure:
+    """The same once domains are `moved`, (n,): what they regret is counted from then on."""
+    return exposure.put(moved, regret=0.0, moved_at=now)

@@ -1,4 +1,4 @@
-"""What the guests of a node need together, by how much that is more than there is, and what they could give back."""
+"""What the guests of a node need together and lack, whose minimum is not met, and what they could give back."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,9 +9,9 @@ from controller.api.policy import MEBIBYTE
 from controller.engine.decision import Figures
 from controller.engine.known import bounds
 from controller.engine.reasons import Reason
-from controller.engine.snapshot import RunState
+from controller.engine.snapshot import TOLERANCE, RunState
 from controller.engine.state import State
-from controller.engine.tables import total
+from controller.engine.tables import Bools, total
 
 LASTS_S = 180.0
 """Seconds of shortage after which the node counts as short: what balloons and a busy guest do is over by then, and a
@@ -44,6 +44,14 @@ def balance(state: State) -> Balance:
     spare = np.where(gives & np.isfinite(kept), np.fmax(seen.allocation - kept, 0.0), 0.0)
     demand = total(told)
     return Balance(demand, max(demand - state.host.budget, 0.0), total(spare))
+
+
+def unmet(state: State) -> Bools:
+    """(n,) domains that have less than their minimum, or would have under Enforce, as not all fit the budget."""
+    moves, size = state.balloon, state.observation.allocation
+    going_to = np.where(np.isfinite(moves.proposed), moves.proposed, np.where(moves.under_way, moves.target, size))
+    lacks = going_to < bounds(state.inventory, state.observation).minimum - TOLERANCE
+    return np.asarray(state.inventory.acted_on & (size > 0) & lacks & (not state.minimums_fit))
 
 
 @dataclass(frozen=True, slots=True)

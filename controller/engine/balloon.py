@@ -199,6 +199,16 @@ def ordered(
     return told.put(moved, last_at=now, last_from=size, last_to=target, last_reason=reason, reallocations=count)
 
 
+def halted(balloon: Balloon, stuck: Bools, size: Floats) -> Balloon:
+    """Balloons that are `stuck`, (n,), are about to be told to stay, or to grow to `size`, (n,) bytes, if possible."""
+    return balloon.put(stuck, allowance=size)
+
+
+def proposed(balloon: Balloon, chosen: Bools, target: Floats, reason: Ints) -> Balloon:
+    """Balloons that are `chosen`, (n,), would be told to go to `target`, (n,) bytes, under Enforce."""
+    return balloon.put(chosen, proposed=target, proposed_reason=reason)
+
+
 def resting(balloon: Balloon, in_need: Bools, now: float, tuning: Tuning) -> Bools:
     """(n,) domains whose last order libvirt refused a moment ago."""
     rest = np.where(in_need, np.minimum(balloon.refusal_rest, tuning.refusal_in_need), balloon.refusal_rest)

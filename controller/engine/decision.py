@@ -39,6 +39,10 @@ class Figures(NamedTuple):
     """Of the budget, before the decisions of the step; negative where more was given away."""
     burst: float = np.nan
     """What it may take before memory can arrive that is sent because of it."""
+    used: float = np.nan
+    """Demand, with what is known to have been added since, and what keeps it out of reclaim; at most what it has."""
+    going_to: float = np.nan
+    """Where its balloon was going, or was: what `planned` is compared with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def after(phase: Ints, event: Ints) -> Ints:
 
 @dataclass(frozen=True)
 class Balloon(Table):
-    """Columns of (n,); bytes and monotonic seconds. `balloon` is its only writer."""
+    """Columns of (n,); bytes and monotonic seconds. The module `balloon` is its only writer."""
 
     phase: Ints = column(int(Phase.IDLE))
     event: Ints = column(int(PhaseEvent.NONE))

@@ -26,7 +26,7 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Polling(Table):
-    """Columns of (n,), monotonic seconds. Written by `poll` and `hasten` only."""
+    """Columns of (n,), monotonic seconds. Written by `hand_over`, `poll` and `hasten` only."""
 
     next_look: Floats = column(-np.inf)
     """Due at once when new."""
@@ -40,6 +40,15 @@ class Polling(Table):
     looks: Ints = column(0)
     fixed_looks: Floats = column(0.0)
     """Looks that a fixed interval of the shortest length would have taken."""
+
+
+def hand_over(polling: Polling, inventory: Inventory, same: Ints, kept: Ints, released: Bools, now: float) -> Polling:
+    """Polling in the rows of a new inventory: who ran before may have another policy, and is looked at soon; who is
+    `released`, (n,), at once. `same` and `kept` are as in `balloon.hand_over`.
+    """
+    taken = polling.take(kept)
+    soon = np.where(same >= 0, np.minimum(taken.next_look, now + inventory.interval_minimum), taken.next_look)
+    return taken.having(next_look=np.where(released, now, soon))
 
 
 def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, price: float, elapsed: float) -> Polling:

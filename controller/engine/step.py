@@ -12,7 +12,7 @@ from controller import planner
 from controller.api.policy import MEBIBYTE
 from controller.engine import balloon, effect, estimate, felt, guest_pressure, host, observation, polling
 from controller.engine.actuation import Moves, choose
-from controller.engine.allocation import Exposure, allocate, expose
+from controller.engine.allocation import Exposure, allocate, expose, relieved
 from controller.engine.decision import Action, Decision, Figures, Notice
 from controller.engine.inventory import Inventory
 from controller.engine.known import Bounds, Known, bounds
@@ -91,10 +91,7 @@ def stands(action: Action, state: State) -> bool:
 
 
 def align(state: State, inventory: Inventory, now: float) -> State:
-    """The state with its rows in the order of `inventory`; one that is new, was started anew or reset begins blank.
-
-    Domains whose policy may have changed are looked at soon, those released at once.
-    """
+    """The state with its rows in the order of `inventory`; one that is new, was started anew or reset begins blank."""
     old = state.inventory
     if inventory is old:
         return state
@@ -105,15 +102,14 @@ def align(state: State, inventory: Inventory, now: float) -> State:
     known = rows_of(kept >= 0)
     figures, reason = np.full((len(Figures._fields), len(kept)), np.nan), np.zeros(len(kept), dtype=np.int64)
     figures[:, known], reason[known] = state.decision_inputs[:, kept[known]], state.reason[kept[known]]
-    moves, polled = balloon.hand_over(state.balloon, old, inventory, same, kept, now), state.polling.take(kept)
-    soon = np.where(same >= 0, np.minimum(polled.next_look, now + inventory.interval_minimum), polled.next_look)
+    moves = balloon.hand_over(state.balloon, old, inventory, same, kept, now)
     return state.having(
         **{name: getattr(state, name).take(kept) for name in _TAKEN},
         inventory=inventory,
         history=state.history.select(kept, max(model.decision_points for model in inventory.models)),
         tail=state.tail.select(kept),
         balloon=moves,
-        polling=polled.having(next_look=np.where(moves.release, now, soon)),
+        polling=polling.hand_over(state.polling, inventory, same, kept, moves.release, now),
         reason=reason,
         decision_inputs=figures,
     )
@@ -193,7 +189,7 @@ def _end(state: State, limits: Bounds, now: float, tuning: Tuning) -> tuple[Stat
     free = max(state.host.budget - total(balloon.committed(moves, state.observation, inventory)), 0.0)
     target = size.copy()
     target[rows] += planner.share(back[rows], inventory.weight[rows], free)
-    told = moves.put(stuck, allowance=target)  # they are about to be told to stay, or to grow if they can
+    told = balloon.halted(moves, stuck, target)
     reasons = np.where(handed, int(Reason.HANDED_OVER), int(Reason.STUCK))
     told = balloon.ordered(told, state.observation, inventory, handed, target, reasons, now)
     seen = observation.doubt(state.observation, handed, now, tuning)
@@ -245,13 +241,13 @@ def _propose(
     movable = observed & ~told | acting
     chosen, exposure, inputs, fit = _decide(before, state.tail, imagined, committed, movable, elapsed)
     moved = observed & (chosen.shrink | chosen.grow)
-    moves = moves.put(moved, proposed=chosen.target, proposed_reason=chosen.reason)
+    moves = balloon.proposed(moves, moved, chosen.target, chosen.reason)
     standing = observed & (np.abs(moves.proposed - size) >= TOLERANCE)
     reason = np.where(observed & ~moved, chosen.reason, state.reason)
     state = state.having(
         balloon=moves,
         reason=np.where(standing, moves.proposed_reason, reason),
-        exposure=state.exposure.put(observed, **vars(exposure)),
+        exposure=state.exposure.merged(observed, exposure),
         minimums_fit=state.minimums_fit and fit,
         decision_inputs=np.where(observed, inputs, state.decision_inputs),
     )
@@ -274,10 +270,9 @@ def _decide(
     figures: list[Floats | float] = [seen.demand, foreseen.forecast, foreseen.upper, headroom, wanted, plan.size, size]
     figures += [size, known.bounds.threshold, exposure.excess, exposure.saving, price, known.host.budget, plan.free]
     inputs = np.empty((len(Figures._fields), len(size)))
-    for row, values in enumerate([*figures, known.burst]):
+    for row, values in enumerate([*figures, known.burst, known.used, known.going_to]):
         inputs[row] = values
-    exposure = exposure.put(chosen.shrink | chosen.grow, regret=0.0, moved_at=known.now)
-    return chosen, exposure, inputs, plan.minimums_fit
+    return chosen, relieved(exposure, chosen.shrink | chosen.grow, known.now), inputs, plan.minimums_fit
 
 
 def _actions(state: State, rows: Ints, target: Floats, reason: Ints) -> tuple[Action, ...]:

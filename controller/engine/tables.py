@@ -1,7 +1,8 @@
 """Tables of arrays with one row a domain: what every stage of a step takes and returns.
 
 A table is a frozen dataclass whose fields are `column(...)`s. Stages never write into a table or its arrays: they
-return a new one. Rows follow the inventory; `take` moves them when it changes.
+return a new one. What stands in a table comes from one module: by `put` and `having`. Rows follow the inventory; `take`
+moves them when it changes.
 """
 
 from dataclasses import dataclass, field, fields
@@ -52,6 +53,10 @@ class Table(Frozen):
                 np.putmask(made, where, value)
                 values[name] = made
         return self.having(**values)
+
+    def merged(self, where: Bools, other: Self) -> Self:
+        """A table of the rows of `other` where `where` is True, and of this one's elsewhere."""
+        return self.put(where, **vars(other))
 
     def take(self, index: Ints) -> Self:
         """A table whose row i is this table's row index[i], or a blank one where index[i] is -1."""

@@ -8,10 +8,8 @@ from typing import Any
 
 from controller.api.printable import LONGEST_NAME, bounded
 from controller.engine.decision import Figures
-from controller.engine.known import out_of_reclaim
 from controller.engine.reasons import Reason
 from controller.engine.state import State
-from controller.engine.tuning import Tuning
 from controller.observe.decisionhistory import DecisionHistory, DecisionOutcome, DecisionRecord
 from controller.observe.text import MIB, change, display_name, mib, reason_with_advice, seconds, stays
 from controller.observe.timeseries import TimeSeries
@@ -26,8 +24,6 @@ EXPLAINED = 5
 """Domains of one name that are explained at a time: connections may share a name, UUIDs are told apart."""
 NEAR = 5
 """Names that are offered for one that is not known."""
-TUNING = Tuning()
-"""Of prices, whose unit is seconds of the guests' mean demand, and of what keeps a guest out of reclaim."""
 AT_ONCE = frozenset({Reason.PRESSURE_GROW, Reason.FELT_GROW, Reason.LIMITS, Reason.RELEASE_RESTORE})
 """Moves that are not weighed against their price."""
 
@@ -157,7 +153,7 @@ def _apart(seen: Figures) -> str:
         return ""
     if abs(seen.demand + seen.burst - seen.wanted) <= MIB:
         return f", as it may take {mib(seen.burst)} before more can arrive"
-    if float(out_of_reclaim(seen.demand, TUNING)) + MIB < seen.wanted and abs(seen.wanted - seen.allocation) <= MIB:
+    if seen.used + MIB < seen.wanted and abs(seen.wanted - seen.allocation) <= MIB:
         return ", all it has, which is not taken from it for now"
     return ", as with less its kernel would have to reclaim"
 
@@ -168,7 +164,7 @@ def _free(seen: Figures) -> str:
 
 def weighed(seen: Figures, reason: Reason) -> Iterator[str]:
     """The difference to the share, against the threshold and the price, as the rule behind `reason` weighs it."""
-    lacks = seen.planned - seen.allocation
+    lacks = seen.planned - seen.going_to
     if reason in AT_ONCE:
         yield "Such a move is made at once: it is not weighed against its price."
     elif not _shared(seen):
@@ -193,9 +189,13 @@ def _shrunk(seen: Figures) -> str:
 
 
 def _grown(seen: Figures, lacks: float) -> Iterator[str]:
-    """Why a guest that is not in need was grown."""
+    """Why a guest that is not in need was grown, or grows less than it was told before."""
+    if seen.target < seen.going_to:
+        yield f"It was on its way to {mib(seen.going_to)}, and ends sooner: guests in need wait for memory."
+        return
     if lacks <= seen.threshold:
-        yield f"Half of its headroom is gone: it grows by the threshold of {mib(seen.threshold)} at least."
+        left = mib(max(seen.going_to - seen.upper, 0.0))
+        yield f"Of its headroom {left} is left: it grows by the threshold of {mib(seen.threshold)} at least."
         return
     yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
     if seen.saving >= seen.price:
@@ -208,10 +208,12 @@ def _grown(seen: Figures, lacks: float) -> Iterator[str]:
 
 def _left(seen: Figures, lacks: float) -> Iterator[str]:
     """Why nothing is worth a move."""
-    if lacks < -seen.threshold:
-        yield f"It has {mib(-lacks)} more than that, which nobody needs."
+    over = seen.allocation - seen.planned
+    if over > seen.threshold:
+        yield f"It has {mib(over)} more than that, which nobody needs."
     elif lacks <= seen.threshold:
-        yield f"What it has differs from that by {mib(abs(lacks))}, within the threshold of {mib(seen.threshold)}."
+        differs = mib(max(lacks, over, 0.0))
+        yield f"What it has differs from that by {differs}, within the threshold of {mib(seen.threshold)}."
     else:
         yield f"It lacks {mib(lacks)} of that, more than the threshold of {mib(seen.threshold)}."
         yield f"{_risk(seen)}: not enough for a move yet."
@@ -220,10 +222,9 @@ def _left(seen: Figures, lacks: float) -> Iterator[str]:
 def _risk(seen: Figures) -> str:
     """What it costs to leave the domain as it is, and what a move costs."""
     begins = f"{seen.excess / MIB:.1f} MiB" if seen.excess >= MIB / 10 else "less than 0.1 MiB"
-    saved = seen.saving / seen.price * TUNING.move_price if seen.price > 0 else 0.0
     return (
-        f"At {mib(seen.allocation)} it is expected to run short by {begins} in a shortest interval; its share "
-        f"saves as much as {saved:.2f} s of the guests' mean demand, and a move costs {TUNING.move_price:.2f} s"
+        f"At {mib(seen.going_to)} it is expected to run short by {begins} in a shortest interval; its share "
+        f"saves a shortfall of {seen.saving / MIB:.1f} MiB s, and a move costs {seen.price / MIB:.1f} MiB s"
     )
 
 

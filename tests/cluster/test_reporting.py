@@ -71,6 +71,13 @@ def state(names: list[str], policies: list[MemoryPolicy]) -> State:
     return made
 
 
+def unmet(seen: State, *rows: int) -> State:
+    """All minimums are more than the budget, and the domains of these rows have less than theirs of 512 MiB."""
+    seen.inventory.minimum[:] = 512 * MIB
+    seen.observation.allocation[list(rows)] = 500 * MIB
+    return seen.having(minimums_fit=False)
+
+
 def context(seen: State, conflicted: dict[str, int] | None = None, **generations: int) -> Context:
     """Of the state's policies, each of generation 1 if none is given."""
     in_force = {name: metadata(name, generations.get(name, 1)) for name in seen.inventory.policies}
@@ -230,7 +237,7 @@ def test_of_policies_for_which_there_is_no_room_generation_and_domains_are_told_
 def test_policies_stand_in_the_order_in_which_a_person_should_look_at_them():
     seen = state(list("abcde"), [policy(f"p{name}", name) for name in "abcde"])
     seen.reason[3] = Reason.STUCK
-    seen.reason[4] = Reason.MINIMUM_UNMET
+    seen = unmet(seen, 4)
     seen.observation.demand[2] = 600 * MIB
     about = context(seen, {"pb": 1})
     names = [each["name"] for each in report(seen, about, AT)["status"]["policies"]]
@@ -719,7 +726,8 @@ HOSTILE = ["vm" + "\u4e2d" * 61, "\x9b2J\u202emv", "a\nb", "\U0001f600" * 60, "z
 def test_names_of_any_kind_leave_notes_that_the_api_server_takes():
     names = [f"{number}{name}" for number, name in enumerate(HOSTILE * 3)]
     seen = state(names, [policy("all", "*")])
-    for reason in (Reason.STUCK, Reason.NO_STATISTICS, Reason.MINIMUM_UNMET, Reason.AT_MAXIMUM):
+    seen = unmet(seen, *range(len(names)))
+    for reason in (Reason.STUCK, Reason.NO_STATISTICS, Reason.AT_MAXIMUM):
         seen.reason[:] = reason
         seen.pressure.level[:] = PressureLevel.SHORT
         found = findings(seen, [f"qemu:///{name}" for name in names], [f"all is Conflicted: {', '.join(names)}"] * 2)
@@ -766,9 +774,9 @@ def test_a_lost_libvirt_is_told_and_so_are_many_silent_guests():
 
 def test_domains_that_lack_what_they_were_promised_or_need_are_found_with_the_remedy():
     seen = state(["a", "b", "c"], [policy("all", "*")])
-    seen.reason[:] = [Reason.MINIMUM_UNMET, Reason.AT_MAXIMUM, Reason.MINIMUM_UNMET]
-    unmet, capped = findings(seen, [], [])
-    assert unmet == Finding(
+    seen.reason[1] = Reason.AT_MAXIMUM
+    below, capped = findings(unmet(seen, 0, 2), [], [])
+    assert below == Finding(
         "MinimumUnmet",
         "a, c: the minimums on this node are more than its budget and are met in proportion; "
         "lower limits.minimum or minimumPercent of the policies here, or move a domain away",
@@ -778,12 +786,16 @@ def test_domains_that_lack_what_they_were_promised_or_need_are_found_with_the_re
     assert capped.note.startswith("b: the guest has all it may have, and needs more; raise limits.maximum")
 
 
-def test_domains_below_their_minimum_are_counted_by_policy_and_among_the_worst():
+@pytest.mark.parametrize("shown", [Reason.MINIMUM_UNMET, Reason.LIMITS])
+def test_domains_below_their_minimum_are_counted_by_policy_and_among_the_worst(shown):
+    """Also under Observe, where the reason of a proposal that stands is shown."""
     seen = state(["a", "b", "db"], [policy("web", "[ab]"), policy("db", "db")])
-    seen.reason[2] = Reason.MINIMUM_UNMET
+    seen.reason[:] = [Reason.WITHIN_THRESHOLD, Reason.WITHIN_THRESHOLD, shown]
+    seen = unmet(seen, 2)
     status = report(seen, context(seen), AT)["status"]
     assert [(each["name"], each["unmetDomains"]) for each in status["policies"]] == [("db", 1), ("web", 0)]
-    assert [(each["name"], each["reason"]) for each in status["worstDomains"]] == [("db", "MinimumUnmet")]
+    assert [(each["name"], each["reason"]) for each in status["worstDomains"]] == [("db", str(shown))]
+    assert [each.reason for each in findings(seen, [], [])] == ["MinimumUnmet"]
 
 
 def test_a_long_conflict_leaves_room_for_how_many_there_are_more():

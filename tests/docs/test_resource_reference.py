@@ -208,7 +208,7 @@ def test_every_condition_of_a_node_is_listed():
 def test_every_event_of_a_node_is_listed_with_how_long_it_waits():
     listed = [(row[0].strip("`"), row[1]) for row in table(PAGE, "Node event")]
     silent, stuck = troubled(Reason.NO_STATISTICS), troubled(Reason.STUCK, pressure=True)
-    lacking = [troubled(each) for each in (Reason.MINIMUM_UNMET, Reason.AT_MAXIMUM)]
+    lacking = [troubled(Reason.AT_MAXIMUM), troubled(Reason.LIMITS).having(minimums_fit=False)]
     told = [*findings(stuck, ["qemu:///system: gone"], ["two want db"], "guests need more")]
     told += [finding for state in (silent, *lacking) for finding in findings(state, [], [])]
     assert sorted(listed) == sorted((each.reason, f"{each.hold_s:.0f} s") for each in told)
@@ -221,5 +221,6 @@ def troubled(reason: Reason, *, pressure: bool = False) -> State:
     inventory = assign(facts, load(policy, "test").policies, NodeIdentity("node")).inventory
     state = align(State.initial(), inventory, 0.0)
     state.reason[:] = reason
+    state.observation.allocation[:] = inventory.minimum / 2
     state.pressure.level[:] = PressureLevel.SHORT if pressure else PressureLevel.NONE
     return replace(state, host=replace(state.host, reading=HostReading(2.0**34, 2.0**30, pressure=pressure)))

@@ -5,11 +5,12 @@ import pytest
 from scripted_node import MIB, ScriptedGuest, ScriptedNode, node, policy
 from stages import NOW, inventory, rows
 
-from controller.engine.balance import Shortage, balance, shortage
+from controller.engine.balance import Shortage, balance, shortage, unmet
 from controller.engine.decision import Figures
 from controller.engine.guest_pressure import GuestPressure, PressureLevel
 from controller.engine.host import HostState
 from controller.engine.observation import Observation
+from controller.engine.phases import Balloon
 from controller.engine.reasons import Reason
 from controller.engine.state import State
 
@@ -48,6 +49,33 @@ def test_a_guest_that_nobody_may_touch_needs_all_it_has():
 
 def test_reclaimable_ends_at_the_minimum():
     assert balance(state([100, 500], minimum=[300 * MIB, 0])).reclaimable == (212 + 12) * MIB
+
+
+@pytest.mark.parametrize(
+    ("size", "moves", "is_unmet"),
+    [
+        (498, {}, True),
+        (500, {}, False),
+        (498, {"target": 500}, False),
+        (600, {"target": 498}, True),
+        (600, {"proposed": 498}, True),
+        (498, {"proposed": 600}, False),
+        (0, {}, False),
+        (np.nan, {}, False),
+    ],
+)
+def test_a_domain_that_is_to_have_less_than_its_minimum_as_not_all_fit_is_unmet(size, moves, is_unmet):
+    seen = state([100.0], minimum=500 * MIB).having(
+        observation=rows(Observation, 1, allocation=size * MIB, maximum=1024 * MIB),
+        balloon=rows(Balloon, 1, **{name: to * MIB for name, to in moves.items()}),
+    )
+    assert unmet(seen.having(minimums_fit=False)).tolist() == [is_unmet]
+    assert not unmet(seen).any()
+
+
+def test_a_domain_that_nobody_may_touch_was_promised_no_minimum():
+    seen = state([100.0] * 3, minimum=600 * MIB, obstacle=[0, int(Reason.LOCKED_MEMORY), int(Reason.NO_POLICY)])
+    assert unmet(seen.having(minimums_fit=False)).tolist() == [True, False, False]
 
 
 def test_nothing_is_reclaimable_of_a_guest_that_is_short():

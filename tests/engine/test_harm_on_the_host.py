@@ -3,6 +3,7 @@
 import pytest
 from scripted_node import MIB, ScriptedGuest, ScriptedNode, default_policy, policy
 
+from controller.engine.balance import unmet
 from controller.engine.reasons import Reason
 
 BUDGET = 6000
@@ -36,6 +37,11 @@ class TestMinimumsThatDoNotFit:
 
     def test_are_told_of_the_node_where_guests_are_observed(self):
         assert not overcommitted(limits={"minimumPercent": 5}, mode="Observe").tick(5).shown()["minimums_fit"]
+
+    @pytest.mark.parametrize("mode", ["Enforce", "Observe"])
+    def test_are_told_of_every_guest_all_the_time(self, mode):
+        world = overcommitted(limits={"minimumPercent": 5}, mode=mode).tick(5)
+        assert [int(unmet(world.tick(10).state).sum()) for _ in range(5)] == [19] * 5
 
     def test_keep_no_memory_from_a_guest_that_starves(self, world):
         assert world.tick(60).guests["starving"].actual >= 1500

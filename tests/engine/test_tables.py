@@ -1,6 +1,8 @@
 """What every stage builds its table with."""
 
-from dataclasses import dataclass
+import ast
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +19,8 @@ from controller.engine.observation import Observation
 from controller.engine.phases import Balloon
 from controller.engine.polling import Polling
 from controller.engine.snapshot import HostReading
-from controller.engine.state import Totals
-from controller.engine.tables import Bools, Floats, Ints, Table, column
+from controller.engine.state import State, Totals
+from controller.engine.tables import Bools, Floats, Frozen, Ints, Table, column
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,12 @@ BEGINS_OTHERWISE = {"width": 1.0, "exhausted_at": np.inf}
 """Bounds are as wide as the model has them, and nobody is foreseen to run out."""
 
 
-@pytest.mark.parametrize(
-    "kind", [Observation, GuestPressure, Balloon, BalloonEffect, Growth, Estimate, Exposure, Polling]
+TABLES: tuple[type[Table], ...] = (
+    *(Observation, GuestPressure, Balloon, BalloonEffect, Growth, Estimate, Exposure, Polling),
 )
+
+
+@pytest.mark.parametrize("kind", TABLES)
 def test_of_a_new_domain_nothing_is_known_nothing_has_happened_and_nothing_is_awaited(kind: type[Table]) -> None:
     blank = {name: values[0] for name, values in vars(kind.blank(1)).items()}
     others = {name: value for name, value in blank.items() if value != 0 and not np.isnan(value) and value != -np.inf}
@@ -89,3 +94,27 @@ def test_a_domain_is_an_ordinary_one_unless_its_definition_says_otherwise() -> N
 def test_one_value_put_into_all_rows_becomes_a_column() -> None:
     after = Sizes.blank(2).put(np.array([True, True]), size=7.0, count=np.array([1, 2]))
     assert (after.size.tolist(), after.count.tolist()) == ([7.0, 7.0], [1, 2])
+
+
+WRITERS: dict[type[Frozen], str] = {
+    **{kind: kind.__module__.split(".")[-1] for kind in (*TABLES, HostState)},
+    **{Balloon: "balloon", State: "step", Totals: "step"},
+}
+CONTROLLER = Path(__file__).parents[2] / "controller"
+IMAGINED = ("step", {"allocation"})
+"""Under Observe sizes are imagined, in a table that is not kept."""
+
+
+def test_what_stands_in_a_table_comes_from_one_module() -> None:
+    columns = {kind: {each.name for each in fields(kind)} for kind in WRITERS}
+    strangers = []
+    for path in (each for part in ("engine", "loop") for each in (CONTROLLER / part).glob("*.py")):
+        calls = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Call)]
+        writes = [
+            each for each in calls if isinstance(each.func, ast.Attribute) and each.func.attr in ("put", "having")
+        ]
+        for written in ({each.arg for each in call.keywords if each.arg} for call in writes):
+            writers = {writer for kind, writer in WRITERS.items() if written <= columns[kind]}
+            if written and writers and path.stem not in writers and (path.stem, written) != IMAGINED:
+                strangers.append((path.stem, written))
+    assert strangers == []

@@ -80,6 +80,8 @@ FIGURES = Figures(
         50.0 * MIB,
     ),
     *(3.0 * MIB, 120.0 * MIB, 100.0 * MIB, 4096.0 * MIB, 700.0 * MIB),
+    used=420.0 * MIB,
+    going_to=500.0 * MIB,
 )
 """Of a guest that lacks 400 MiB of its share; what that would have saved is worth a move."""
 LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
@@ -93,8 +95,8 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
             {},
             [
                 LACKS,
-                "At 500 MiB it is expected to run short by 3.0 MiB in a shortest interval; its share saves as "
-                "much as 0.36 s of the guests' mean demand, and a move costs 0.30 s: enough for a move.",
+                "At 500 MiB it is expected to run short by 3.0 MiB in a shortest interval; its share saves a shortfall "
+                "of 120.0 MiB s, and a move costs 100.0 MiB s: enough for a move.",
             ],
         ),
         (
@@ -103,8 +105,7 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
             [
                 LACKS,
                 "At 500 MiB it is expected to run short by less than 0.1 MiB in a shortest interval; its share "
-                "saves as much as 0.15 s of the guests' mean demand, and a move costs 0.30 s: not enough for a move "
-                "yet.",
+                "saves a shortfall of 50.0 MiB s, and a move costs 100.0 MiB s: not enough for a move yet.",
             ],
         ),
         (
@@ -126,7 +127,15 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
         (
             Reason.FORECAST_GROW,
             {"saving": 0.0, "planned": 550.0 * MIB},
-            ["Half of its headroom is gone: it grows by the threshold of 50 MiB at least."],
+            ["Of its headroom 70 MiB is left: it grows by the threshold of 50 MiB at least."],
+        ),
+        *(
+            (
+                Reason.SPARE_LENT,
+                {"going_to": 950.0 * MIB, "planned": planned * MIB},
+                ["It was on its way to 950 MiB, and ends sooner: guests in need wait for memory."],
+            )
+            for planned in (550.0, 900.0)
         ),
         (
             Reason.CONTENTION_SHRINK,
@@ -159,7 +168,16 @@ LACKS = "It lacks 400 MiB of that, more than the threshold of 50 MiB."
             {"planned": 550.0 * MIB},
             ["What it has differs from that by 50 MiB, within the threshold of 50 MiB."],
         ),
+        *(
+            (
+                Reason.WITHIN_THRESHOLD,
+                {"going_to": 503.0 * MIB, "planned": planned * MIB},
+                [f"What it has differs from that by {differs} MiB, within the threshold of 50 MiB."],
+            )
+            for planned, differs in ((552.0, 49), (501.0, 0), (451.0, 49))
+        ),
         (Reason.NO_BUDGET, {}, ["It lacks 400 MiB of that."]),
+        (Reason.NO_BUDGET, {"going_to": 700.0 * MIB}, ["It lacks 200 MiB of that."]),
         (Reason.NO_BUDGET, {"planned": 501.0 * MIB}, []),
         (Reason.STUCK, {}, []),
     ],
@@ -190,14 +208,19 @@ def test_what_the_node_has_for_a_guest_is_told_where_its_demand_is_known(changes
 @pytest.mark.parametrize(
     ("excess", "saving", "price", "told"),
     [
-        (0.1 * MIB, 100.0 * MIB, 100.0 * MIB, "0.1 MiB in a shortest interval; its share saves as much as 0.30 s"),
-        (0.0, 1.0, 1.0, "less than 0.1 MiB in a shortest interval; its share saves as much as 0.30 s"),
-        (0.0, 0.0, 0.0, "less than 0.1 MiB in a shortest interval; its share saves as much as 0.00 s"),
+        (
+            0.1 * MIB,
+            99.0 * MIB,
+            98.0 * MIB,
+            "0.1 MiB in a shortest interval; its share saves a shortfall of 99.0 MiB s",
+        ),
+        (0.0, 1.0, 1.0, "less than 0.1 MiB in a shortest interval; its share saves a shortfall of 0.0 MiB s"),
+        (0.0, 0.0, 0.0, "less than 0.1 MiB in a shortest interval; its share saves a shortfall of 0.0 MiB s"),
     ],
 )
 def test_a_move_is_made_that_saves_what_it_costs(excess, saving, price, told):
     *_, risk = weighed(FIGURES._replace(excess=excess, saving=saving, price=price), Reason.SPARE_LENT)
-    assert f" is expected to run short by {told} of the guests' mean demand, and a move costs" in risk
+    assert f" is expected to run short by {told}, and a move costs" in risk
     assert risk.endswith(": enough for a move.")
 
 
@@ -422,20 +445,20 @@ def test_what_a_domain_wants_and_why_is_told(changes, told):
 
 
 @pytest.mark.parametrize(
-    ("demand", "wanted", "allocation", "why"),
+    ("used", "wanted", "allocation", "why"),
     [
-        (400, 600, 600, "all it has, which is not taken from it for now."),
-        (400, 600, 601, "all it has, which is not taken from it for now."),
-        (400, 600, 700, "as with less its kernel would have to reclaim."),
-        (582, 600, 600, "as with less its kernel would have to reclaim."),
-        (970, 1001, 1001, "as with less its kernel would have to reclaim."),
+        (420, 600, 600, "all it has, which is not taken from it for now."),
+        (420, 600, 601, "all it has, which is not taken from it for now."),
+        (420, 600, 700, "as with less its kernel would have to reclaim."),
+        (600, 600, 600, "as with less its kernel would have to reclaim."),
+        (1000, 1001, 1001, "as with less its kernel would have to reclaim."),
     ],
 )
-def test_a_guest_that_keeps_more_than_is_out_of_reclaim_keeps_all_it_has(demand, wanted, allocation, why):
+def test_a_guest_that_keeps_more_than_is_out_of_reclaim_keeps_all_it_has(used, wanted, allocation, why):
     harness = LoopHarness(CLOSE)
     harness.host.add("a")
     harness.turn(1)
-    sizes = {"demand": demand * float(MIB), "wanted": wanted * float(MIB), "allocation": allocation * float(MIB)}
+    sizes = {"used": used * float(MIB), "wanted": wanted * float(MIB), "allocation": allocation * float(MIB)}
     (want,) = (
         line
         for line in standing(harness.domain("a"), FIGURES._replace(**sizes), Reason.STUCK)
