@@ -33,7 +33,7 @@ _TROUBLE = np.array([Reason.NONE, Reason.PAUSED, Reason.NOT_RUNNING, Reason.BUSY
 
 @dataclass(frozen=True)
 class Observation(Table):
-    """Columns of (n,); bytes and monotonic seconds. `observe` is its only writer, `accrue` of the last two columns."""
+    """Columns of (n,); bytes and monotonic seconds. Written by `observe`, `doubt` and `accrue` only."""
 
     # The look.
     seen_at: Floats = column(np.nan)
@@ -114,7 +114,8 @@ class Observation(Table):
     swap_in: Floats = column(np.nan)
     swap_out: Floats = column(np.nan)
     swapped: Floats = column(0.0)
-    """What it had to swap out and has not read back: it wants that still, the less the longer it has done without."""
+    """What it had to swap out, see `_tell`, and has not read back: it wants that still, the less the longer it has done
+    without."""
     swap_out_rate: Floats = column(0.0)
     """Bytes a second that it had to swap out since the telling sample before."""
     major_faults: Floats = column(np.nan)

@@ -22,6 +22,8 @@ from lab.libvirtd import PrivateLibvirtd
 
 METADATA = '<ballast:memory xmlns:ballast="https://ballast.dev/libvirt/v1alpha1" optOut="yes"/>'
 PATIENCE_S = 60.0
+HEADROOM_MIB = 48
+FILES_MIB = 100
 
 
 def policy(**spec: Any) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def policy(**spec: Any) -> dict[str, Any]:
     quick = {
         "mode": "Enforce",
         "limits": {"minimum": "96Mi", "minimumPercent": 1},
-        "headroom": {"quantity": "48Mi"},
+        "headroom": {"quantity": f"{HEADROOM_MIB}Mi"},
         "spare": "Reclaim",
     }
     advanced = {"shrink": {"stabilizationSeconds": 3}, "monitoring": {"maximumIntervalSeconds": 1}}
@@ -149,6 +151,21 @@ def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(start_guests, co
     now = controlled.domain(guest)
     assert (now["reason"], now["reallocations"]) == ("Stuck", then["reallocations"])
     assert guest.evidence().oom_kills == 0
+
+
+def test_a_guest_that_swaps_rather_than_drop_the_files_it_reads_is_shrunk_no_further(start_guests, control):
+    (guest,) = start_guests(GuestSpec("reader", maximum=512, swap=256))
+    guest.hold_cold(100)
+    guest.use(30)
+    guest.read_files(FILES_MIB)
+    controlled = control()
+    guest.wait_until(lambda guest: guest.evidence().swapped_out_pages > 0, PATIENCE_S, "swaps out")
+    looks = controlled.domain(guest)["looks"]
+    until(lambda: controlled.domain(guest)["looks"] >= looks + 5, PATIENCE_S, "the shrink has ended")
+    then = controlled.domain(guest)
+    until(lambda: controlled.domain(guest)["looks"] >= then["looks"] + 10, PATIENCE_S, "looked at again")
+    assert controlled.domain(guest)["reallocations"] == then["reallocations"]
+    assert guest.actual() > guest.demand() + HEADROOM_MIB + FILES_MIB / 4
 
 
 def test_what_must_not_be_touched_is_left_alone_with_its_reason(start_guests, control):
