@@ -101,6 +101,12 @@ class Tuning:
     """Part of the low-memory mark by which lending stays clear of it: own use varies by about 1 % of the host."""
 
     # Estimate and exposure: how far demand may rise.
+    peak_minute: float = 60.0
+    """After which half is left of what a peak is above demand. As are the next three: demand comes back to where it was
+    on every scale of time."""
+    peak_minutes: float = 600.0
+    peak_hour: float = 3600.0
+    peak_day: float = 86400.0
     peak_looks: float = 20.0
     """Shortest intervals that half-lives of peaks last at least: where looks are minutes apart, a minute is no scale of
     time."""
@@ -142,6 +148,9 @@ class Tuning:
     """Part of the time until the upper forecast reaches the allocation that may pass unseen: it is seen twice. And of
     its headroom that it may eat before the domain grows, whatever the threshold: one as large as the headroom would let
     the domain run dry."""
+    grid: float = 0.25
+    """Between moments at which looks fall due: so many reports are about as old as half of it when they are found, and
+    what thousands of guests report takes four steps a second. One look in sixteen comes too early to find any."""
     troubled_interval: float = 5.0
     """Between looks at a domain whose statistics cannot be acted on, at least."""
 
