@@ -90,7 +90,7 @@ def _until_news(known: Known) -> Floats:
     observation, inventory, trouble = known.observation, known.inventory, known.observation.trouble
     troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
     report_due = observation.sent_at + inventory.statistics_period - known.now
-    awaited = np.where(troubled, known.tuning.troubled_interval, report_due)
+    awaited = np.where(troubled, known.tuning.rest_shortest, report_due)
     return np.maximum(np.minimum(awaited, inventory.interval_maximum), inventory.interval_minimum)
 
 
