@@ -15,7 +15,7 @@ FACTORS = (0.25, 0.5, 2.0, 4.0)
 """Of a constant's value, unless values are given."""
 
 FORECAST: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
-    (bound, ("RATE", "NARROWEST", "WIDEST")),
+    (bound, ("RATE", "STRETCH")),
     (tail, ("SCALE", "SHAPE")),
     (wls, ("BRIEF", "STEADY", "HANDICAP", "ERROR_HALF_LIFE")),
 )
