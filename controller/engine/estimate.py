@@ -19,12 +19,8 @@ from controller.forecast.history import History
 from controller.forecast.model import Line
 from controller.forecast.tail import Tail
 
-PEAK_HALF_LIVES = {"peak_minute": 60.0, "peak_minutes": 600.0, "peak_hour": 3600.0, "peak_day": 86400.0}
-"""Seconds after which half is left of what a peak is above demand, by column: demand comes back to where it was on
-every scale of time."""
-
-_HALF_LIVES = np.array(list(PEAK_HALF_LIVES.values()))[:, None]
-
+PEAKS = ("peak_minute", "peak_minutes", "peak_hour", "peak_day")
+"""Columns, and their half-lives in `Tuning`."""
 
 BLOCK = 2048
 """Domains fitted at a time: their points, and what a model makes of them, stay in a processor's cache (200 KiB an
@@ -57,7 +53,7 @@ class Estimate(Table):
     reach: Floats = column(np.nan)
     """How far demand may rise beyond the foot: the unit of the learnt tail."""
     peak_minute: Floats = column(0.0)
-    """Highest demand; fades, see `PEAK_HALF_LIVES`. As are the next three."""
+    """Highest demand; fades, see `Tuning`. As are the next three."""
     peak_minutes: Floats = column(0.0)
     peak_hour: Floats = column(0.0)
     peak_day: Floats = column(0.0)
@@ -158,13 +154,14 @@ def update(
         rows, np.array([bound.predict(line, ahead[rows]), upper, exhausted]), len(inventory)
     )
     elapsed = np.fmin(now - estimate.at, bound.FOREVER)
-    half_lives = np.maximum(_HALF_LIVES, tuning.peak_looks * inventory.interval_minimum)
+    half_lives = np.array([[getattr(tuning, name)] for name in PEAKS])
+    half_lives = np.maximum(half_lives, tuning.peak_looks * inventory.interval_minimum)
     peaks = demand + np.maximum(_peaks(estimate) - demand, 0.0) * np.exp2(-elapsed / half_lives)
     kept = demand + doubtful
     firm = np.where(doubtful > TOLERANCE, np.fmin(kept + inventory.headroom_on(kept), size), 0.0)
     made = estimate.put(
         chosen,
-        **dict(zip(PEAK_HALF_LIVES, peaks, strict=True)),
+        **dict(zip(PEAKS, peaks, strict=True)),
         highest=np.maximum(demand, estimate.highest),
         at=now,
         error=demand - estimate.forecast,
@@ -180,8 +177,8 @@ def update(
 
 
 def _peaks(estimate: Estimate) -> Floats:
-    """(len(PEAK_HALF_LIVES), n) bytes."""
-    return np.array([getattr(estimate, name) for name in PEAK_HALF_LIVES])
+    """(len(PEAKS), n) bytes."""
+    return np.array([getattr(estimate, name) for name in PEAKS])
 
 
 def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, tuning: Tuning) -> Floats:
@@ -192,7 +189,7 @@ def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, t
     a domain has been known, the less is expected beyond its highest.
     """
     foot, highest = estimate.foot, np.maximum(estimate.foot, estimate.highest)
-    fading = np.maximum(_peaks(estimate) - foot, 0.0).sum(axis=0) / len(PEAK_HALF_LIVES)
+    fading = np.maximum(_peaks(estimate) - foot, 0.0).sum(axis=0) / len(PEAKS)
     beyond = np.maximum(_expected_highest(estimate, observation, inventory, tuning) - highest, 0.0)
     looks = (estimate.at - estimate.since) / inventory.interval_minimum
     weight = tuning.unknown * tuning.settled / (tuning.settled + looks)

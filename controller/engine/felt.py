@@ -67,7 +67,7 @@ class Growth(Table):
         felt to take any.
         """
         elapsed = np.fmin(now - self.burst_at, FOREVER)
-        return np.asarray(self.burst * np.exp2(-elapsed / tuning.burst_half_life))
+        return np.asarray(self.burst * np.exp2(-elapsed / tuning.peak_hour))
 
     def silent(self, demand: Floats) -> Floats:
         """(n,) bytes that guests of `demand`, (n,) bytes, can take into use unfelt, at most; NaN where nothing is felt:

@@ -16,10 +16,6 @@ from controller.engine.reasons import Reason
 from controller.engine.tables import Bools, Floats, Ints, Table, column
 from controller.forecast.bound import FOREVER
 
-GRID = 0.25
-"""Seconds between moments at which looks fall due: so many reports are about as old as half of it when they are found,
-and what thousands of guests report takes four steps a second. One look in sixteen comes too early to find any."""
-
 ROUNDING = 1e-6
 """Part of a shortest interval that sums of seconds may be off by."""
 
@@ -80,21 +76,22 @@ def poll(polling: Polling, known: Known, exposure: Exposure, looked: Bools, pric
         wait = np.where(fresh, wait, _until_news(known))
     wait = np.where(inventory.obstacle != int(Reason.NONE), longest, wait)
     phase = _phase(polling, known)
-    next_look = aligned(now + wait, shortest, phase)
+    next_look = aligned(now + wait, shortest, phase, tuning.grid)
     looks = polling.looks + 1
     return faded.put(looked, stable=stable, interval=interval, phase=phase, next_look=next_look, looks=looks)
 
 
 def _phase(polling: Polling, known: Known) -> Floats:
     """(n,) seconds, where looks may be as frequent as reports: earlier by little, as long as reports may be older than
-    a step of `GRID` when they are found; later by one step after a look that found none, as it came just before one.
+    a step of the grid when they are found; later by one step after a look that found none, as it came just before one.
     """
-    observation, period, now = known.observation, known.inventory.statistics_period, known.now
+    observation, now, grid = known.observation, known.now, known.tuning.grid
+    period = known.inventory.statistics_period
     awaited = (observation.trouble == int(Reason.NONE)) & (period >= known.inventory.interval_minimum)
     age = now - observation.sent_at
-    early = observation.reported & (age >= GRID)
-    missed = ~observation.reported & (age >= period) & (now - observation.fresh_at <= period + GRID / 2)
-    return np.asarray(polling.phase + np.where(awaited, np.where(missed, GRID, np.where(early, -GRID / 16, 0.0)), 0.0))
+    early = observation.reported & (age >= grid)
+    missed = ~observation.reported & (age >= period) & (now - observation.fresh_at <= period + grid / 2)
+    return np.asarray(polling.phase + np.where(awaited, np.where(missed, grid, np.where(early, -grid / 16, 0.0)), 0.0))
 
 
 def _until_news(known: Known) -> Floats:
@@ -102,7 +99,7 @@ def _until_news(known: Known) -> Floats:
     observation, inventory, trouble = known.observation, known.inventory, known.observation.trouble
     troubled = (trouble != int(Reason.NONE)) & (trouble != int(Reason.MOVING))
     report_due = observation.sent_at + inventory.statistics_period - known.now
-    awaited = np.where(troubled, known.tuning.troubled_interval, report_due)
+    awaited = np.where(troubled, known.tuning.rest_shortest, report_due)
     return np.maximum(np.minimum(awaited, inventory.interval_maximum), inventory.interval_minimum)
 
 
@@ -122,7 +119,7 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     if not np.count_nonzero(moved | unverified):
         return polling
     shortest = inventory.interval_minimum
-    soon = np.minimum(polling.next_look, aligned(now + shortest, shortest, polling.phase))
+    soon = np.minimum(polling.next_look, aligned(now + shortest, shortest, polling.phase, known.tuning.grid))
     counted = _faded(polling, inventory, moved, now)
     hurried = counted.put(
         moved, interval=shortest, next_look=soon, reallocations=counted.reallocations + (moved & for_itself)
@@ -132,13 +129,13 @@ def hasten(polling: Polling, known: Known, moved: Bools, for_itself: Bools, unve
     return hurried.put(unverified, next_look=np.minimum(hurried.next_look, np.fmax(now, next_report)))
 
 
-def aligned(time: Floats, shortest: Floats, phase: Floats) -> Floats:
+def aligned(time: Floats, shortest: Floats, phase: Floats, grid: float) -> Floats:
     """(n,) seconds on the engine's clock: looks of many domains meet, at multiples of their shortest interval, and so
-    many steps of `GRID` later.
+    many steps of `grid` seconds later.
 
     What is due together is one call to libvirt and one step. A look comes up to one shortest interval early for it.
     """
-    later = np.floor(phase / GRID + ROUNDING) * GRID
+    later = np.floor(phase / grid + ROUNDING) * grid
     return np.asarray(np.floor((time - later) / shortest + ROUNDING) * shortest + later)
 
 

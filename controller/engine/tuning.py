@@ -15,7 +15,8 @@ class Tuning:
 
     # Everywhere: what failed, or did harm, is tried again after a while, and after twice that if it fails again.
     rest_shortest: float = 5.0
-    """Of an order that libvirt refused, and of growth that was felt falsely: the next try may well succeed."""
+    """Of an order that libvirt refused, of growth that was felt falsely, and of a look at statistics that cannot be
+    acted on, however often: the next try may well succeed."""
     rest_first: float = 60.0
     rest_longest: float = 3600.0
     """Of a balloon that is stuck, of lending that the host had no room for, and of pressure of guests that were short
@@ -63,8 +64,6 @@ class Tuning:
     felt_answer: float = 0.5
     """From a guest's next statistics until its balloon has moved, if that was not timed: a look, a decision, 0.2 s of
     the balloon."""
-    burst_half_life: float = 3600.0
-    """After which half of a burst is forgotten, as of the peak of an hour: guests come back to what they did."""
 
     # Balloon.
     refusal_in_need: float = 30.0
@@ -101,6 +100,12 @@ class Tuning:
     """Part of the low-memory mark by which lending stays clear of it: own use varies by about 1 % of the host."""
 
     # Estimate and exposure: how far demand may rise.
+    peak_minute: float = 60.0
+    peak_minutes: float = 600.0
+    peak_hour: float = 3600.0
+    peak_day: float = 86400.0
+    """After which half is left of what a peak is above demand, and after an hour of a burst that was felt: demand comes
+    back to where it was on every scale of time."""
     peak_looks: float = 20.0
     """Shortest intervals that half-lives of peaks last at least: where looks are minutes apart, a minute is no scale of
     time."""
@@ -142,8 +147,9 @@ class Tuning:
     """Part of the time until the upper forecast reaches the allocation that may pass unseen: it is seen twice. And of
     its headroom that it may eat before the domain grows, whatever the threshold: one as large as the headroom would let
     the domain run dry."""
-    troubled_interval: float = 5.0
-    """Between looks at a domain whose statistics cannot be acted on, at least."""
+    grid: float = 0.25
+    """Between moments at which looks fall due: so many reports are about as old as half of it when they are found, and
+    what thousands of guests report takes four steps a second. One look in sixteen comes too early to find any."""
 
     # Prices, in seconds of the mean demand of the node's domains.
     move_price: float = 0.3

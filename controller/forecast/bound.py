@@ -23,8 +23,8 @@ FOREVER = 1e9
 RATE = 0.1
 """Part of the model's own standard error by which a broken bound, less what is its due, widens the next."""
 
-NARROWEST, WIDEST = 0.25, 4.0
-"""Times the model's own width: what a run of luck, or of bad luck, may do at most."""
+STRETCH = 4.0
+"""Factor by which a width differs from the model's own at most: what a run of luck, or of bad luck, may do."""
 
 
 def predict(line: Line, horizon: Floats | float) -> Floats:
@@ -103,4 +103,4 @@ def _quantiles_of(percentiles: bytes) -> Floats:
 
 def width(before: Floats, broken: Bools, percentile: Floats | float) -> Floats:
     """(n,) times the model's own standard error to use next, once it is known which bounds were `broken`."""
-    return np.minimum(np.maximum(before + RATE * (broken - (1.0 - percentile)), NARROWEST), WIDEST)
+    return np.minimum(np.maximum(before + RATE * (broken - (1.0 - percentile)), 1.0 / STRETCH), STRETCH)

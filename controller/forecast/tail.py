@@ -7,6 +7,7 @@ mean has it (G. Casella, An Introduction to Empirical Bayes Data Analysis, 1985)
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -21,11 +22,20 @@ _ENDS = np.append(EDGES, 2.0 * EDGES[-1])
 
 _LAST = len(EDGES) - 1
 
-_CHANCE = 1.0 / (1.0 + (EDGES / 0.02) ** 1.5)
-"""Of each edge to be passed in one interval before anything is known: a Pareto tail of finite mean."""
+SCALE = 0.02
+"""Part of the reach beyond which every second interval rises, as long as nothing is known."""
 
-PRIOR = np.cumsum((_CHANCE * np.diff(_ENDS))[::-1])[::-1]
-"""Rise expected beyond each edge in one interval then: the integral of the chance to be passed from there on."""
+SHAPE = 1.5
+"""Power of the ratio by which larger rises are rarer then: a Pareto tail, of finite mean above 1."""
+
+
+@lru_cache(maxsize=1)
+def assumed(scale: float, shape: float) -> Floats:
+    """Rise expected beyond each edge in one interval before anything is known: the integral of the chance to be passed
+    from there on.
+    """
+    chance = 1.0 / (1.0 + (EDGES / scale) ** shape)
+    return np.cumsum((chance * np.diff(_ENDS))[::-1])[::-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +74,9 @@ class Tail:
         """(..., n) rise expected beyond `ratio` (..., n) in one interval, in units of the reach.
 
         A domain's own past weighs against `borrowed` intervals of its node's, the node's against `prior` intervals of
-        `PRIOR`. Interpolated in the ratio's logarithm.
+        what is `assumed`. Interpolated in the ratio's logarithm.
         """
-        node = (self.risen.sum(axis=0) + prior * PRIOR) / (self.intervals.sum() + prior)
+        node = (self.risen.sum(axis=0) + prior * assumed(SCALE, SHAPE)) / (self.intervals.sum() + prior)
         place = np.minimum(np.log2(np.maximum(ratio, EDGES[0])) - np.log2(EDGES[0]), _LAST - 1e-9)
         left = place.astype(np.int64)
         part, cells = place - left, left + len(EDGES) * np.arange(len(self.intervals))

@@ -15,9 +15,9 @@ import numpy as np
 from controller.forecast.model import Floats, Line, Points
 from controller.forecast.moments import MIN_TIME_VARIANCE, Recent, moments, ratio, recent, regression
 
-HALF_LIVES = (0.0, 1.0, 4.0)
-"""Looks after which a point counts half for a level: the last value alone, one that forgets noise of a look or two, and
-one for steady noise. Looks, not seconds: how much of a change is noise shows from point to point."""
+BRIEF, STEADY = 1.0, 4.0
+"""Looks after which a point counts half for a level, where not the last value alone counts: one that forgets noise of a
+look or two, and one for steady noise. Looks, not seconds: how much of a change is noise shows from point to point."""
 
 HANDICAP = 1.1
 """Errors of a mean count that much more than those of the last value, and those of a line, which has a slope besides,
@@ -93,7 +93,7 @@ def _level(points: Recent, changes: Floats) -> tuple[Floats, Floats, Floats]:
     """The candidate with the least loss, all (n,) bytes: the present level above the newest value; the root mean square
     of the errors it would have made; and the weighted sum of their absolute values, handicap included.
     """
-    smoothers, counted = _smoothers(changes.shape[1]), _counted(changes.shape[1])
+    smoothers, counted = _smoothers(changes.shape[1], BRIEF, STEADY), _counted(changes.shape[1], ERROR_HALF_LIFE)
     smoothed = smoothers @ changes.T
     means, errors = smoothed[:, 0], smoothed[:, 1:]
     losses = counted @ np.abs(errors)
@@ -110,7 +110,7 @@ def _line_errors(points: Recent, lags: Floats, changes: Floats, half_life: float
     Sums are about the oldest point. As it counts for every line, they lose few digits wherever the points are; and what
     stands for points before it adds nothing.
     """
-    older, counted = _older(lags.shape[1], half_life), _counted(lags.shape[1])
+    older, counted = _older(lags.shape[1], half_life), _counted(lags.shape[1], ERROR_HALF_LIFE)
     times, values = lags[:, -1:] - lags, changes - changes[:, -1:]
     share = ratio(1.0, points.present @ older)
     time, value = times @ older * share, values @ older * share
@@ -124,9 +124,9 @@ def _line_errors(points: Recent, lags: Floats, changes: Floats, half_life: float
 
 
 @lru_cache(maxsize=8)
-def _counted(k: int) -> Floats:
+def _counted(k: int, half_life: float) -> Floats:
     """(k - 1,) weights of the errors of all points but the oldest of k, the newest first."""
-    return np.exp2(-np.arange(k - 1) / ERROR_HALF_LIFE)
+    return np.exp2(-np.arange(k - 1) / half_life)
 
 
 @lru_cache(maxsize=8)
@@ -137,13 +137,13 @@ def _older(k: int, half_life: float) -> Floats:
 
 
 @lru_cache(maxsize=8)
-def _smoothers(k: int) -> Floats:
-    """(len(HALF_LIVES), k, k): what makes of k changes, the newest first, each candidate's weighted mean, and the
-    errors of its forecasts of each but the oldest from the older ones. Both are sums of changes, whatever these are.
+def _smoothers(k: int, *half_lives: float) -> Floats:
+    """(1 + len(half_lives), k, k): what makes of k changes, the newest first, the last value, each candidate's weighted
+    mean, and the errors of their forecasts of each but the oldest from the older ones. All are sums of changes,
+    whatever these are.
     """
     made = []
-    for looks in HALF_LIVES:
-        gain = 1.0 - 0.5 ** (1.0 / looks) if looks else 1.0
+    for gain in (1.0, *(1.0 - 0.5 ** (1.0 / looks) for looks in half_lives)):
         mean, *newer = np.eye(k)[::-1]
         errors: list[Floats] = []
         for change in newer:

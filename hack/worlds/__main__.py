@@ -80,9 +80,9 @@ def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
     "sweeps",
     metavar="NAME[=VALUE,...]",
     multiple=True,
-    help="Other values of a constant; as often as wanted.",
+    help="Other values of a constant; as often as wanted. With --sensitivity, one of those that are changed.",
 )
-@click.option("--constants", "listed", is_flag=True, help="List the engine's constants, and exit.")
+@click.option("--constants", "listed", is_flag=True, help="List the constants of engine and forecast, and exit.")
 @click.option(
     "--sensitivity", is_flag=True, help="Every constant halved and doubled, beside Ballast as it is; no peers."
 )
@@ -122,11 +122,14 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
       ./hack/gauntlet --ablate --reclaim
       ./hack/gauntlet --sweep pool --sweep look_price=0.0005,0.002 --only ramps,jobs
       ./hack/gauntlet --sensitivity --seeds 0 --only mixed,sleepers
+      ./hack/gauntlet --sensitivity --sweep forecast.bound.RATE --sweep pool
     """
     if policy_file and reclaim:
         raise click.UsageError("--reclaim is for the default policy; with --policy, write `spare: Reclaim` there")
-    if sensitivity and (ablate or sweeps or png_file):
-        raise click.UsageError("--sensitivity knows no peers; leave out --ablate, --sweep and --png")
+    if sensitivity and (ablate or png_file):
+        raise click.UsageError("--sensitivity knows no peers; leave out --ablate and --png")
+    if sensitivity and any("=" in sweep for sweep in sweeps):
+        raise click.UsageError("--sensitivity halves and doubles; leave out the values after --sweep")
     if listed:
         for name, value in constants.known().items():
             click.echo(f"{name} = {value:g}")
@@ -134,14 +137,15 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     with _plainly(), ended_by_sigterm():
         policy = one_policy(policy_file) if policy_file else RECLAIM if reclaim else POLICY
         ablated = _ablated(policy) if ablate else ()
-        candidates = effects.changed_constants() if sensitivity else _candidates(ablated or controllers, sweeps)
+        halved = [constants.values(sweep)[0] for sweep in sweeps] or [*constants.known()]
+        candidates = effects.changed_constants(halved) if sensitivity else _candidates(ablated or controllers, sweeps)
         known = _read(known_file) if known_file else {}
         places = worlds(seeds, only or (TRENDING if ablate else ()))
         work = [WorldJob(*place, one, policy, known.get(place)) for place in places for one in candidates]
         results = _results(work, jobs, None if sensitivity else candidates[0].label)
     summaries = [] if sensitivity else [summary(one.label, results, one.controller not in OTHERS) for one in candidates]
     if sensitivity:
-        click.echo(effects.sensitivity(results))
+        click.echo(effects.sensitivity(halved, results))
     else:
         _print(summaries)
     if ablated:

@@ -1,14 +1,25 @@
-"""The engine's constants, one of them changed: what it is worth to the decisions."""
+"""The constants of engine and forecast, one of them changed: what it is worth to the decisions."""
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
+from types import ModuleType
+from unittest.mock import patch
 
 from controller.engine.tuning import Tuning
+from controller.forecast import bound, tail, wls
 
 FACTORS = (0.25, 0.5, 2.0, 4.0)
 """Of a constant's value, unless values are given."""
+
+FORECAST: tuple[tuple[ModuleType, tuple[str, ...]], ...] = (
+    (bound, ("RATE", "STRETCH")),
+    (tail, ("SCALE", "SHAPE")),
+    (wls, ("BRIEF", "STEADY", "HANDICAP", "ERROR_HALF_LIFE")),
+)
+"""Choices, by module: the forecast knows no `Tuning`. Read whenever they are used."""
 
 
 class ConstantError(Exception):
@@ -16,13 +27,14 @@ class ConstantError(Exception):
 
 
 def known() -> dict[str, float]:
-    """Every constant and its value."""
-    return {each.name: getattr(Tuning(), each.name) for each in fields(Tuning)}
+    """Every constant and its value: a field of `Tuning` by its name, one of the forecast as MODULE.NAME."""
+    forecast = {name: getattr(module, name.rpartition(".")[2]) for name, module in _modules().items()}
+    return {each.name: getattr(Tuning(), each.name) for each in fields(Tuning)} | forecast
 
 
 def stages() -> dict[str, str]:
-    """What each constant stands under in `Tuning`: a stage of the engine, most often."""
-    found, stage = {}, ""
+    """What each constant stands under in `Tuning`: a stage of the engine, most often; those of the forecast."""
+    found, stage = dict.fromkeys(_modules(), "Forecast"), ""
     for line in inspect.getsource(Tuning).splitlines():
         if line.startswith("    # "):
             stage = re.split("[:.,]", line.removeprefix("    # "))[0]
@@ -53,9 +65,23 @@ def scaled(name: str, factor: float) -> float:
     return _whole(value * factor) if isinstance(value, int) else value * factor
 
 
-def changed(changes: Mapping[str, float]) -> Tuning:
-    """The constants, some of them with other values."""
-    return replace(Tuning(), **changes)
+@contextmanager
+def changed(changes: Mapping[str, float]) -> Iterator[Tuning]:
+    """The constants, some of them with other values; the forecast's have them until this ends."""
+    modules, tuning = _modules(), Tuning()
+    with ExitStack() as stack:
+        for name, value in changes.items():
+            if name in modules:
+                stack.enter_context(patch.object(modules[name], name.rpartition(".")[2], value))
+            else:
+                tuning = replace(tuning, **{name: value})
+        yield tuning
+
+
+def _modules() -> dict[str, ModuleType]:
+    return {
+        f"{module.__name__.removeprefix('controller.')}.{name}": module for module, names in FORECAST for name in names
+    }
 
 
 def _whole(count: float) -> int:

@@ -70,18 +70,18 @@ def ablation(labels: Sequence[str], base: str, results: Sequence[WorldResult]) -
     return "\n".join(rows)
 
 
-def changed_constants() -> tuple[Candidate, ...]:
-    """Ballast as it is, and with each constant halved and doubled."""
-    changes = [(name, constants.scaled(name, factor)) for name in constants.known() for factor in CHANGES]
+def changed_constants(names: Sequence[str]) -> tuple[Candidate, ...]:
+    """Ballast as it is, and with each constant of these names halved and doubled."""
+    changes = [(name, constants.scaled(name, factor)) for name in names for factor in CHANGES]
     return (as_named(OURS), *(Candidate(_label(name, value), OURS, {name: value}) for name, value in changes))
 
 
-def sensitivity(results: Sequence[WorldResult]) -> str:
+def sensitivity(names: Sequence[str], results: Sequence[WorldResult]) -> str:
     """Of `changed_constants`, in Markdown: a row for each constant that moves a mean, and the names of all others."""
     rows = [SENSITIVITY_HEAD]
-    stages = constants.stages()
+    stages, values = constants.stages(), constants.known()
     single, unmoved, same = [], [], []
-    for name, value in constants.known().items():
+    for name in names:
         effects = [_effect(name, factor, results) for factor in CHANGES]
         means = [mean for figure in zip(*(effect.means for effect in effects), strict=True) for mean in figure]
         if all(effect.same for effect in effects):
@@ -91,7 +91,7 @@ def sensitivity(results: Sequence[WorldResult]) -> str:
         elif all(map(_alike, means)):
             single.append(name)
         else:
-            rows.append(_row(f"`{name}`", stages[name], f"{value:.8g}", *(f"{mean:.2f}" for mean in means)))
+            rows.append(_row(f"`{name}`", stages[name], f"{values[name]:.8g}", *(f"{mean:.2f}" for mean in means)))
     return "\n".join(
         (
             *rows,

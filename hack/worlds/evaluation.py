@@ -135,8 +135,9 @@ def _made(seed: int, family: str) -> tuple[World, Trace]:
 
 
 def _replayed(candidate: Candidate, trace: Trace, host_mib: float, policy: MemoryPolicy) -> ReplayResult:
-    controller = make(candidate.controller, policy, constants.changed(candidate.changes))
     begun = time.monotonic()
     reporting = guests_report(candidate.controller)
-    figures = replay(trace, controller, host_mib, free_page_reporting=reporting).figures
+    with constants.changed(candidate.changes) as tuning:
+        controller = make(candidate.controller, policy, tuning)
+        figures = replay(trace, controller, host_mib, free_page_reporting=reporting).figures
     return ReplayResult(figures, time.monotonic() - begun)

@@ -11,9 +11,10 @@ from controller.engine.guest_pressure import PressureLevel
 from controller.engine.reasons import Reason
 from controller.engine.tables import Floats
 from controller.engine.tuning import Tuning
-from controller.forecast.tail import EDGES, PRIOR, Tail
+from controller.forecast.tail import EDGES, SCALE, SHAPE, Tail, assumed
 
 GIB = 1024 * MIB
+PRIOR = assumed(SCALE, SHAPE)
 RECLAIM: dict[str, Any] = {"settings": {"share": False, "maximum": 8 * GIB}, "budget": 8 * GIB}
 """With room for all, everybody's plan is what it searches for or wants."""
 HOST_PRESSURE = {"strained": True}

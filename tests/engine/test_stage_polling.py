@@ -179,7 +179,7 @@ def test_a_domain_that_cannot_be_acted_on_is_looked_at_every_five_seconds(
 ) -> None:
     settings = {"interval_minimum": shortest, "interval_maximum": longest, "statistics_period": 0.5}
     of = calm(seen=UNHEARD | {"trouble": int(trouble)}, settings=settings)
-    now = pacing.aligned(np.array([NOW + seconds]), np.array([shortest]), np.zeros(1))[0]
+    now = pacing.aligned(np.array([NOW + seconds]), np.array([shortest]), np.zeros(1), 0.25)[0]
     assert polled(of).next_look.tolist() == [now]
 
 
@@ -278,7 +278,7 @@ def test_nothing_is_put_off_by_a_move() -> None:
     [(10.0, 5.0, 10.0), (14.9, 5.0, 10.0), (15 - 4e-6, 5.0, 15.0), (15 - 6e-6, 5.0, 10.0), (0.3, 0.1, 0.3)],
 )
 def test_looks_meet_at_multiples_of_the_shortest_interval(time: float, shortest: float, met: float) -> None:
-    assert aligned(np.array([time]), np.array([shortest]), np.zeros(1)) == pytest.approx([met])
+    assert aligned(np.array([time]), np.array([shortest]), np.zeros(1), 0.25) == pytest.approx([met])
 
 
 # Looks follow the guest's reports.

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from controller.forecast.tail import EDGES, PRIOR, Tail
+from controller.forecast.tail import EDGES, SCALE, SHAPE, Tail, assumed
 
 ROW = np.array([0])
+PRIOR = assumed(SCALE, SHAPE)
 
 
 def risen(*ratios: float) -> Tail:

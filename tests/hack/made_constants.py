@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+RATE = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class MadeTuning:

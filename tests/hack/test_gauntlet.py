@@ -3,14 +3,21 @@
 import json
 from dataclasses import replace
 
+import made_constants
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from made_constants import MadeTuning
 from matplotlib.figure import Figure
 
+from controller.engine.tuning import MIB
+from controller.forecast import bound
+from controller.forecast.model import Points
+from controller.forecast.tail import Tail
+from controller.forecast.wls import WLS
 from controller.replay.controllers import PEERS
 from controller.replay.pool import Pool
+from controller.replay.run import replay
 from controller.replay.score import ReplayFigures
 from worlds import chart, constants, effects, evaluation, tables
 from worlds.__main__ import POLICY, main
@@ -194,8 +201,8 @@ def test_a_run_takes_peers_and_probe_of_an_earlier_one_as_long_as_the_world_is_t
     run(*known, "--only", "calm,jobs", "--json", str(path))
     data = json.loads(path.read_text())
     for one in data["worlds"]:
-        for replay in one["replays"].values():
-            replay["reallocations_per_domain_hour"] = 777.0
+        for each in one["replays"].values():
+            each["reallocations_per_domain_hour"] = 777.0
     data["worlds"][1]["checksum"] += 1
     path.write_text(json.dumps(data))
 
@@ -373,9 +380,9 @@ class Watching:
         (["--only", "calm,wild"], "family 'wild' does not exist; use some of calm, ramps"),
         (["--controllers", "bollast"], "controller 'bollast' does not exist; use some of ballast"),
         (["--sweep", "nonesuch"], "constant 'nonesuch' does not exist"),
-        (["--sensitivity", "--ablate"], "leave out --ablate, --sweep and --png"),
-        (["--sensitivity", "--sweep", "pool"], "leave out --ablate, --sweep and --png"),
-        (["--sensitivity", "--png", "ratios.png"], "leave out --ablate, --sweep and --png"),
+        (["--sensitivity", "--ablate"], "leave out --ablate and --png"),
+        (["--sensitivity", "--sweep", "pool=1"], "leave out the values after --sweep"),
+        (["--sensitivity", "--png", "ratios.png"], "leave out --ablate and --png"),
     ],
 )
 def test_what_does_not_exist_is_refused_with_what_there_is(arguments, message):
@@ -389,9 +396,10 @@ class TestSweep:
     @pytest.fixture(autouse=True)
     def table(self, monkeypatch):
         monkeypatch.setattr(constants, "Tuning", MadeTuning)
+        monkeypatch.setattr(constants, "FORECAST", ((made_constants, ("RATE",)),))
 
     def test_constants_are_listed_with_their_values(self):
-        assert run("--constants").output == "margin = 0.5\npoints = 3\n"
+        assert run("--constants").output == "margin = 0.5\npoints = 3\nmade_constants.RATE = 0.1\n"
 
     @pytest.mark.usefixtures("brief")
     def test_ballast_is_made_with_one_of_them_changed(self, monkeypatch):
@@ -401,6 +409,22 @@ class TestSweep:
         evaluation.run(WorldJob(4, "calm", Candidate("margin=2", "ballast:fixed", {"margin": 2.0}), POLICY))
 
         assert made == [("ballast:fixed", POLICY, MadeTuning(margin=2.0))]
+
+    @pytest.mark.usefixtures("brief")
+    def test_one_of_the_forecasts_is_changed_as_long_as_a_replay_lasts(self, monkeypatch):
+        found = []
+
+        def replayed(*given, **settings):
+            found.append(made_constants.RATE)
+            return replay(*given, **settings)
+
+        monkeypatch.setattr(evaluation, "make", lambda *_: PEERS["static"]())
+        monkeypatch.setattr(evaluation, "replay", replayed)
+        changes = {"made_constants.RATE": 2.0}
+
+        evaluation.run(WorldJob(4, "calm", Candidate("RATE=2", "ballast", changes), POLICY))
+
+        assert [*found, made_constants.RATE] == [2.0, 0.1]
 
     @pytest.mark.usefixtures("brief")
     def test_a_sweep_has_a_row_for_every_value_beside_the_present_ones(self, monkeypatch):
@@ -426,12 +450,32 @@ class TestSweep:
             constants.values("margin=much")
 
     def test_a_constant_is_of_the_stage_it_stands_under(self):
-        assert constants.stages() == {"margin": "Host", "points": "Polling"}
+        assert constants.stages() == {"margin": "Host", "points": "Polling", "made_constants.RATE": "Forecast"}
 
     def test_a_percentile_is_moved_toward_one_and_never_beyond(self, monkeypatch):
         monkeypatch.setattr(constants, "known", lambda: {"percentile": 0.95})
 
         assert constants.values("percentile")[1] == pytest.approx([0.8, 0.9, 0.975, 0.9875])
+
+
+def forecasts():
+    """Of domains whose demand is noise, wanders, or rises; how widths and tails go on from there."""
+    steps = np.random.default_rng(0).normal(size=(3, 20, 12))
+    values = np.concatenate([steps[0], steps[1].cumsum(axis=1), 0.2 * steps[2] - np.arange(12)])
+    line = WLS().fit(Points(np.tile(np.arange(12.0), (60, 1)), MIB * values, np.ones((60, 12), dtype=np.bool_)))
+    widths = bound.width(np.array([0.25, 1.0, 4.0]), np.array([False, True, True]), 0.95)
+    return [each.tolist() for each in (*line, widths, Tail.empty(2).excess(np.ones(2), 1.0, 1.0))]
+
+
+@pytest.mark.parametrize("name", [name for name in constants.known() if name.startswith("forecast.")])
+def test_another_value_of_one_of_the_forecasts_makes_another_forecast(name):
+    usual = forecasts()
+
+    for factor in effects.CHANGES:
+        with constants.changed({name: constants.scaled(name, factor)}):
+            assert forecasts() != usual
+
+    assert forecasts() == usual
 
 
 class TestEffects:
@@ -476,7 +520,7 @@ class TestSensitivity:
         monkeypatch.setattr(constants, "stages", lambda: {"margin": "Host"})
 
     def test_has_every_constant_halved_and_doubled(self):
-        found = [(one.label, one.controller, dict(one.changes)) for one in effects.changed_constants()]
+        found = [(one.label, one.controller, dict(one.changes)) for one in effects.changed_constants(constants.known())]
 
         assert found[:3] == [
             ("ballast", "ballast", {}),
@@ -486,7 +530,7 @@ class TestSensitivity:
         assert len(found) == 1 + 2 * 4
 
     def results(self):
-        usual = {one.label: figures(1e-3, 10.0, 100.0) for one in effects.changed_constants()}
+        usual = {one.label: figures(1e-3, 10.0, 100.0) for one in effects.changed_constants(constants.known())}
         changed = {
             "margin=0.25": figures(3e-3, 10.0, 100.0),
             "idle=0.5": figures(1.01e-3, 10.0, 100.0),
@@ -495,7 +539,7 @@ class TestSensitivity:
         return [replace(result(), replays=usual | changed | each) for each in noisy]
 
     def test_has_a_row_for_what_moves_a_mean_and_names_the_rest(self):
-        rows = effects.sensitivity(self.results()).splitlines()
+        rows = effects.sensitivity(constants.known(), self.results()).splitlines()
 
         assert rows[2:] == [
             "| `margin` | Host | 0.5 | 3.00 | 1.00 | 1.00 | 1.00 | 1.00 | 1.00 |",
@@ -511,6 +555,15 @@ class TestSensitivity:
 
         outcome = run("--sensitivity", "--seeds", "4", "--only", "jobs", "--json", str(tmp_path / "figures.json"))
 
-        assert outcome.output == effects.sensitivity(self.results()) + "\n"
-        assert [job.candidate for job in jobs] == [*effects.changed_constants()]
+        assert outcome.output == effects.sensitivity(constants.known(), self.results()) + "\n"
+        assert [job.candidate for job in jobs] == [*effects.changed_constants(constants.known())]
         assert len(json.loads((tmp_path / "figures.json").read_text())["worlds"]) == 2
+
+    def test_may_be_of_some(self, monkeypatch):
+        jobs = []
+        monkeypatch.setattr("worlds.__main__._results", lambda work, *_: jobs.extend(work) or self.results())
+
+        outcome = run("--sensitivity", "--sweep", "noisy", "--sweep", "unused", "--seeds", "4", "--only", "jobs")
+
+        assert outcome.output == effects.sensitivity(["noisy", "unused"], self.results()) + "\n"
+        assert [job.candidate for job in jobs] == [*effects.changed_constants(["noisy", "unused"])]
