@@ -191,14 +191,11 @@ def observe(observation: Observation, balloon: Balloon, snapshot: Snapshot, now:
     observation = observation.put(reports, stamp=look.stamp, sent_at=look.sent_at, heard_at=now, reported=new_report)
     if len(snapshot.events.rows):
         observation = observation.put(observation.allocation != measured.allocation, heard_at=-np.inf)
-    shrank = balloon.shrinks(before.allocation) | (
-        (balloon.last_to < balloon.last_from) & (balloon.last_at >= before.told_at)
-    )
+    shrank = balloon.shrinks(before.allocation)
+    shrank |= (balloon.last_to < balloon.last_from) & (balloon.last_at >= before.told_at)
     observation = _tell(observation, look, telling, shrank, tuning)
-    squeezed = (
-        telling & shrank & (observation.swap_out_rate > much(look.actual, tuning)) & (now >= observation.owed_until)
-    )
-    observation = doubt(observation, squeezed, now, tuning)
+    squeezed = telling & shrank & (observation.swap_out_rate > much(look.actual, tuning))
+    observation = doubt(observation, squeezed & (now >= observation.owed_until), now, tuning)
     return _freshen(observation, look, fresh, snapshot.inventory, now)
 
 
