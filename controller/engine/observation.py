@@ -304,14 +304,15 @@ def much(size: Floats, tuning: Tuning) -> Floats:
 def _tell(observation: Observation, look: _Look, telling: Bools, shrank: Bools, tuning: Tuning) -> Observation:
     """What a guest counts, and its rate between two telling samples; 0 where either did not tell.
 
-    What it swaps out with memory to spare is its own choice, but not while it is to shrink (`shrank`, (n,)): its kernel
-    would rather keep what it could give up instead. What it frees, it is taken to free of what is in memory and in swap
-    alike.
+    What it swaps out with memory to spare is its own choice. While it is to shrink (`shrank`, (n,)) only free memory is
+    to spare: its kernel would rather keep what else it could give up. What it frees, it is taken to free of what is in
+    memory and in swap alike.
     """
     elapsed, swapped = np.maximum(look.sent_at - observation.told_at, ROUNDING), observation.swapped
     back = np.fmax(look.swap_in - observation.swap_in, 0.0)
     gone = np.fmax(look.swap_out - observation.swap_out, 0.0)
-    gone = np.where(shrank | (look.usable < tuning.easy * look.actual), gone, 0.0)
+    spare = np.where(shrank, np.fmin(look.unused, look.usable), look.usable)
+    gone = np.where(spare < tuning.easy * look.actual, gone, 0.0)
     if np.count_nonzero(gone + swapped):
         used = observation.told_size - observation.usable
         left = ((look.demand + gone) / np.fmax(used + back, 1.0)).clip(0.0, 1.0)

@@ -260,6 +260,15 @@ def test_what_a_choking_guest_promised_is_doubted_for_a_while():
     assert one(driver.look(NOW + 962, **full).doubtful) == 0
 
 
+@pytest.mark.parametrize(("unused", "swapped"), [(600, 0), (400, 50), (np.nan, 0)], ids=["much", "little", "not told"])
+def test_with_much_free_a_guest_that_shrinks_swaps_out_what_it_likes_as_windows_counts_files_written(unused, swapped):
+    driver = ObservationStage()
+    driver.balloon = replace(driver.balloon, target=np.array([1000.0 * MIB]), last_at=np.array([NOW - 5]))
+    full = {"usable": 1500.0 * MIB, "unused": unused * MIB, "caches": 0.0}
+    driver.look(NOW, swap_out=0.0, **full)
+    assert one(driver.look(NOW + 2, swap_out=50.0 * MIB, **full).swapped) == swapped * MIB
+
+
 @pytest.mark.parametrize(
     ("out", "last", "swapped", "doubtful"),
     [
