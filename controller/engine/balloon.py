@@ -32,8 +32,8 @@ def hand_over(balloon: Balloon, old: Inventory, new: Inventory, same: Ints, kept
     if len(old):
         lost = unowned & (same >= 0) & (old.policy[same] >= 0) & old.enforce[same] & old.restore[same]
     promised = np.fmax(np.fmax(before.target, before.allowance), np.where(waits, before.previous, np.nan))
-    told = np.isfinite(before.last_at) | np.isnan(before.home)  # QEMU, since it was reset before
-    sent = np.where(before.under_way, before.target, np.where(told, before.settled, before.home))
+    sent = np.where(before.under_way & ~waits, before.target, before.home)
+    sent = np.where(np.isnan(sent), before.settled, sent)
     taken = balloon.take(kept)
     taken = taken.put(reset & waits, phase=Phase.UNKNOWN, target=before.target, previous=before.previous)
     return taken.put(reset, allowance=promised, progress=before.progress, origin=before.origin, home=sent).having(
@@ -72,7 +72,8 @@ def follow(balloon: Balloon, observation: Observation, inventory: Inventory, now
     """Compare orders with the newest sizes: `phase` and `event` tell what became of them. Releases end, too."""
     size, event = observation.allocation, np.full(len(observation.allocation), int(PhaseEvent.NONE))
     if np.count_nonzero((size != balloon.settled) | balloon.under_way | (balloon.phase != int(Phase.IDLE))):
-        event, balloon = _moved(balloon, observation, inventory, now, tuning)
+        taken = balloon.put(balloon.under_way & (balloon.phase == int(Phase.MOVING)), home=balloon.target)
+        event, balloon = _moved(taken, observation, inventory, now, tuning)
     balloon = balloon.having(event=event, phase=after(balloon.phase, event))
     begun = np.isnan(balloon.settles_at) & np.isfinite(observation.stamp)
     balloon = balloon.put(begun, settles_at=now + inventory.deadline).put(np.isnan(balloon.settled), settled=size)
@@ -102,7 +103,7 @@ def _moved(
     before = np.where(under_way, balloon.progress, balloon.settled)
     # One whose guest boots goes to where libvirt, or Ballast before a reset, has sent it; on a busy host it takes long.
     home = np.where(np.isnan(balloon.home), inventory.definition, balloon.home)
-    boots = np.isnan(balloon.last_at) & (now - observation.booted_at < tuning.boot_time)
+    boots = now - observation.booted_at < tuning.boot_time
     homeward = boots & (np.abs(size - home) < np.abs(before - home))
     foreign = surprise & ~homeward & (now >= balloon.settles_at) & (size > 0) & (before > 0)
     grew = foreign & (size > before)
@@ -159,7 +160,7 @@ def _conclude(balloon: Balloon, observation: Observation, inventory: Inventory, 
         origin=np.where((failed & ~given) | by_itself, balloon.origin, np.nan),
         settled=size,
         allowance=np.where(given, target, np.nan),
-    ).put(arrived, refusal_rest=0.0)
+    ).put(arrived, refusal_rest=0.0, home=target)
     # Where the guest took back what it gave the last time, it has yet to be seen whether it gives.
     balloon = balloon.put(arrived & np.isneginf(balloon.reverted_at), backoff=0.0)
     backoff = (2 * balloon.backoff).clip(tuning.rest_first, tuning.rest_longest)
@@ -193,7 +194,7 @@ def ordered(
     event = np.where(chosen, int(PhaseEvent.ORDERED), int(PhaseEvent.NONE))
     told = balloon.having(phase=after(balloon.phase, event))
     told = told.put(chosen, target=target, previous=balloon.target, progress=size, progress_at=now, allowance=np.nan)
-    told = told.put(chosen & ~moved, settles_at=np.maximum(balloon.settles_at, now + inventory.deadline), home=target)
+    told = told.put(chosen & ~moved, settles_at=np.maximum(balloon.settles_at, now + inventory.deadline))
     told = told.put(moved & stood, reverted_at=-np.inf).put(moved & (target < size), origin=size)
     count = balloon.reallocations + 1
     return told.put(moved, last_at=now, last_from=size, last_to=target, last_reason=reason, reallocations=count)
@@ -201,7 +202,7 @@ def ordered(
 
 def halted(balloon: Balloon, stuck: Bools, size: Floats) -> Balloon:
     """Balloons that are `stuck`, (n,), are about to be told to stay, or to grow to `size`, (n,) bytes, if possible."""
-    return balloon.put(stuck, allowance=size)
+    return balloon.put(stuck, allowance=size, home=size)
 
 
 def proposed(balloon: Balloon, chosen: Bools, target: Floats, reason: Ints) -> Balloon:

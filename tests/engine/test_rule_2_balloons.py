@@ -257,6 +257,19 @@ class TestGuestThatBootsOnABusyHost:
         world.tick(20)
         assert Reason.OUTSIDE_CHANGE not in world.notices()
 
+    def test_is_not_either_where_libvirt_has_refused_to_shrink_it(self):
+        guest = ScriptedGuest("guest", 500, 2000, 4000, moves_at=700)
+        world = node(guest).tick(20)
+        world.reset(guest)
+        guest.stuck, world.refuse_next = True, "guest"
+        while world.refuse_next:
+            world.tick()
+        world.policies = [policy(spare="Share", budget={"maximum": "4500Mi"})]
+        world.tick(9)
+        guest.stuck = False
+        world.tick(20)
+        assert Reason.OUTSIDE_CHANGE not in world.notices()
+
     @pytest.mark.parametrize("resets", [1, 2, 0], ids=["reset", "reset twice", "started"])
     def test_may_be_set_by_somebody_all_the_same(self, resets):
         world = self.booted(resets).tick(15)
