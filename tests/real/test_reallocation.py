@@ -22,7 +22,6 @@ from lab.libvirtd import PrivateLibvirtd
 
 METADATA = '<ballast:memory xmlns:ballast="https://ballast.dev/libvirt/v1alpha1" optOut="yes"/>'
 PATIENCE_S = 60.0
-MIB = 2**20
 
 
 def policy(**spec: Any) -> dict[str, Any]:
@@ -150,21 +149,6 @@ def test_a_balloon_that_does_not_move_is_stuck_and_not_hammered(start_guests, co
     now = controlled.domain(guest)
     assert (now["reason"], now["reallocations"]) == ("Stuck", then["reallocations"])
     assert guest.evidence().oom_kills == 0
-
-
-def test_a_guest_that_swaps_rather_than_drop_the_files_it_reads_is_not_shrunk_again(start_guests, control):
-    (guest,) = start_guests(GuestSpec("reader", maximum=512, swap=256))
-    guest.hold_cold(100)
-    guest.use(30)
-    guest.read_files(100)
-    controlled = control()
-    guest.wait_until(lambda guest: guest.evidence().swapped_out_pages * 4096 > MIB, PATIENCE_S, "swaps out")
-    until(lambda: controlled.reason(guest) in ("Stabilizing", "WithinThreshold"), PATIENCE_S, "the shrink has ended")
-    size, shrinks = guest.actual(), controlled.log.read_text().count(" MiB (-")
-    for _ in range(5):
-        guest.wait_fresh()
-    assert guest.actual() >= size
-    assert controlled.log.read_text().count(" MiB (-") == shrinks
 
 
 def test_what_must_not_be_touched_is_left_alone_with_its_reason(start_guests, control):
