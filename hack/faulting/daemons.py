@@ -1,7 +1,5 @@
 """Faults of the programs on the host: libvirtd and Ballast itself, killed or frozen."""
 
-import os
-import signal
 import time
 from functools import partial
 
@@ -36,12 +34,9 @@ def _libvirtd_killed(stage: Stage) -> float:
 
 def _libvirtd_frozen(stage: Stage) -> float:
     stage.run()
-    os.kill(stage.host.pid, signal.SIGSTOP)
-    try:
+    with stage.host.frozen():
         stage.taker.use(NEED_MIB, wait=False)
         time.sleep(FROZEN_S)  # the length of the fault
-    finally:
-        os.kill(stage.host.pid, signal.SIGCONT)
     return stage.served(stage.taker, time.monotonic())
 
 

@@ -113,8 +113,8 @@ class PrivateLibvirtd:
         with warnings.catch_warnings(action="ignore"):  # what others have left is not this one's
             gc.collect()
         gc.disable()
-        os.kill(self.pid, signal.SIGSTOP)
         try:
+            os.kill(self.pid, signal.SIGSTOP)
             yield go_on
         finally:
             go_on()

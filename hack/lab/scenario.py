@@ -27,11 +27,6 @@ class ScenarioPart:
     files: int = 0
     """MiB that it reads again each second: page cache in use."""
 
-    @property
-    def most(self) -> int:
-        """MiB that it wants at most."""
-        return self.cold + self.files + max(mib for _, mib in self.workload)
-
 
 CAST = (
     ScenarioPart(GuestSpec("calm", maximum=256, current=START_MIB), ((0, 40), (60, 40))),

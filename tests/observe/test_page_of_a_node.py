@@ -111,10 +111,12 @@ def test_what_is_wrong_is_a_list_and_nothing_where_all_is_well():
 
 def test_every_sense_stands_there_with_what_it_takes_and_what_keeps_it():
     well = {"name": "swap", "source": "swap_in of guests' statistics", "domains": 2, "trouble": "", "cpu_percent": 0.0}
-    off = {"name": "resident", "source": "/proc/PID/statm", "domains": 1, "trouble": "a<b: why", "cpu_percent": 0.034}
+    off = well | {"name": "resident", "source": "/proc/PID/statm", "domains": 1, "cpu_percent": 0.034}
+    off["trouble"] = "a<b: mount the host's there"
     shown = re.sub(r"</?bdi>", "", page(senses=(off, well)))
     assert re.findall(r"<li>(.*?)</li>", shown) == [
-        'resident of 1, by /proc/PID/statm, 0.034 % of a processor<span class="more">a&lt;b: why</span>',
+        "resident of 1, by /proc/PID/statm, 0.034 % of a processor"
+        '<span class="more">a&lt;b: mount the host&#x27;s there</span>',
         "swap of 2, by swap_in of guests&#x27; statistics",
     ]
     assert '<ul class="senses"' not in page()
