@@ -174,7 +174,8 @@ def _cut_short(known: Known, plan: Plan, wishes: Floats) -> tuple[Bools, Floats]
 def _grant(known: Known, free: float, wishes: Floats, hopes: Floats, coming: bool) -> Floats:
     """(n,) bytes of what is `free`: to guests in need first, then to others, then, the pool apart, to hopes. Of wishes
     the least by weight first, as many in full as it pays for, and what is left for the next: a part for everybody would
-    have to be followed by another move of each. Whoever is on the way to a size gets more when it is there.
+    have to be followed by another move of each. Whoever is on the way to a size gets more when it is there; one in need
+    once it has set out, but then as much again at least: QEMU tells of sizes once a second.
 
     No useless trifles: what is less than the threshold waits. A guest in need takes less, unless it was moved just now,
     and more memory is on its way.
@@ -188,7 +189,9 @@ def _grant(known: Known, free: float, wishes: Floats, hopes: Floats, coming: boo
     patient = coming & (known.now - known.balloon.last_at < known.inventory.interval_minimum)
     trifle = np.where(urgent & ~patient, known.useful, known.bounds.threshold)
     least = np.where(known.balloon.release, TOLERANCE, np.minimum(wishes + hopes, trifle))
-    return np.where(~known.follows & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
+    size = known.observation.allocation
+    again = urgent & (size > known.balloon.last_from) & (granted >= known.going_to - size)
+    return np.where((~known.follows | again) & (granted >= np.maximum(least, ROUNDING)), granted, 0.0)
 
 
 def _reasons(known: Known, plan: Plan, shrink: Bools, grow: Bools, returns: Bools, waits: Bools, coming: bool) -> Ints:

@@ -483,6 +483,34 @@ def test_a_balloon_under_way_is_not_told_anew_before_it_is_there() -> None:
     assert goes(of, plan(of, 300, 100, 100, returns=True)) == same(NAN, NAN, 100)
 
 
+@pytest.mark.parametrize(
+    ("level", "began", "planned", "free", "to"),
+    [
+        (LOW, 199, 290, 500, 290),
+        (LOW, 199, 289, 500, NAN),
+        (LOW, 199, 400, 40, 290),
+        (LOW, 199, 400, 39, NAN),
+        (LOW, 210, 400, 500, NAN),
+        (LOW, 230, 400, 500, NAN),
+        (NONE, 199, 400, 500, NAN),
+    ],
+    ids=["as much again", "less", "all there is", "less than that", "not set out", "old news", "not in need"],
+)
+def test_a_guest_in_need_whose_balloon_has_set_out_gets_more_before_it_is_there(
+    level: PressureLevel, began: float, planned: float, free: float, to: float
+) -> None:
+    """It has come to 210 MiB on its way to 250."""
+    of = node(210, free=free + 40, balloon=moving(250 * MIB, last_from=began * MIB), pressure=pressed(level))
+    assert goes(of, plan(of, planned)) == same(to)
+
+
+def test_a_guest_that_is_felt_to_grow_gets_more_before_its_balloon_is_there() -> None:
+    of = node(210, balloon=moving(250 * MIB, last_from=200 * MIB), growth=FELT)
+    moves = chosen(of, plan(of, 400))
+    assert targets(moves) == same(400)
+    assert reasons(moves) == [Reason.FELT_GROW]
+
+
 def test_what_a_balloon_under_way_is_to_get_next_is_not_given_to_others() -> None:
     of = node(200, 200, balloon=moving(250 * MIB, NAN), pressure=pressed(LOW, LOW), budget=500 * MIB)
     assert targets(chosen(of, plan(of, 300, 300))) == same(NAN, NAN)
