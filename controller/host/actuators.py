@@ -23,6 +23,10 @@ class Actuator(Protocol):
         """Ask a libvirt.virDomain for this size; its guest obeys later. May hang. Raises libvirtError."""
         ...
 
+    def size(self, domain: Any) -> int | None:
+        """What it has come to by QEMU's own word; None where there is only libvirt's. May hang. Raises libvirtError."""
+        ...
+
 
 class Balloon:
     """The virtio balloon, which moves every domain that nothing else does: it gives and takes pages."""
@@ -34,6 +38,11 @@ class Balloon:
     def order(self, domain: Any, size: int) -> None:
         """In libvirt's unit; of the running domain only, never of its definition."""
         domain.setMemoryFlags(size // KIB, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def size(self, domain: Any) -> int | None:
+        """libvirt asks for that where it is asked for the statistics of one domain alone."""
+        kib = domain.memoryStats().get("actual")
+        return kib * KIB if isinstance(kib, int) else None
 
 
 BALLOON = Balloon()

@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from controller.engine.decision import Action
 from controller.engine.inventory import DomainFacts
-from controller.engine.snapshot import HostReading, OrderOutcome, OrderResult, Samples
+from controller.engine.snapshot import TOLERANCE, HostReading, OrderOutcome, OrderResult, Samples
 from controller.engine.tables import Floats
 from controller.host import ksm, meminfo, processes
 from controller.host.calls import LATE_S
 from controller.host.connection import CONNECTION_SETTINGS, ConnectionSettings
 from controller.host.connections import Connections
 from controller.host.events import EVENT_LOOP
+from controller.host.follower import Follower
 from controller.host.look import to_samples
 from controller.host.looker import Looker
 from controller.host.mover import Mover
@@ -65,6 +68,8 @@ class LibvirtHost:
         self._lock = threading.Lock()
         self._moved: dict[str, int] = {}
         self._moved_at: dict[str, float] = {}
+        self._arrived: dict[str, tuple[int, float]] = {}
+        """By key, bytes of balloons that have arrived by QEMU's word but not, as far as known, by libvirt's; when."""
         settings = replace(settings, starts=partial(processes.started, proc))
         self._connections = Connections(wake, self._on_moved, settings)
         self._missing: Callable[[], str] = _nothing
@@ -72,6 +77,8 @@ class LibvirtHost:
         self._unavailable = unavailable = UnavailableDomains()
         self._looker = Looker(self._connections, unavailable, moved_at=lambda key: self._moved_at.get(key, -math.inf))
         self._mover = Mover(self._connections, unavailable)
+        self._wake = wake
+        self._follower = Follower(self._connections, self._on_arrived)
         self._pressure = Pressure(proc, wake)
         self._senses = Senses(proc, sys, self.inventory, wake)
         self._started = False
@@ -83,6 +90,7 @@ class LibvirtHost:
         self._pressure.start()
         self._connections.start(START_S)
         self._senses.start()
+        self._follower.start()
 
     def connect(self, sources: Iterable[Source], missing: Callable[[], str] = _nothing) -> None:
         """See to the domains of these sources, and of no others; none is fine. From any thread, and without waiting.
@@ -102,6 +110,7 @@ class LibvirtHost:
             return
         self._started = False
         self._senses.close()
+        self._follower.close()
         self._mover.close()
         self._connections.close(self._unavailable.unresponsive)
         self._pressure.close()
@@ -115,14 +124,29 @@ class LibvirtHost:
         """Statistics of these domains, given with their rows. Those whose connection is down are left out, and those
         that a slow libvirt has been asked about; when its late answer comes, `wake` is called.
         """
-        return to_samples(self._looker.look(rows), rows)
+        samples = to_samples(self._looker.look(rows), rows)
+        if not self._arrived:
+            return samples
+        since, told = time.monotonic() - LATE_S, dict(zip(samples.rows.tolist(), samples.actual.tolist(), strict=True))
+        with self._lock:
+            self._arrived = {
+                key: (size, at)
+                for key, (size, at) in self._arrived.items()
+                if at > since and not abs(told.get(rows.get(key, -1), math.nan) - size) < TOLERANCE
+            }
+            told |= {rows[key]: size for key, (size, _) in self._arrived.items() if key in rows}
+        actual = np.array([told[row] for row in samples.rows.tolist()])
+        return replace(samples, actual=np.where(np.isfinite(samples.actual), actual, np.nan))
 
     def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:
         """Carry out balloon changes, grows first; those that were not done, or may not have been, and why.
 
         What libvirt has not answered in time goes on; `drain_answers` tells the end, of which `wake` is called.
         """
-        return self._mover.apply(actions)
+        outcomes = self._mover.apply(actions)
+        not_done = {each.row for each in outcomes}
+        self._follower.follow(action for action in actions if action.row not in not_done)
+        return outcomes
 
     def withdraw(self, stands: Callable[[Action], bool]) -> None:
         """Orders that were not sent yet are not to be where their decision does not stand any more, or where their
@@ -194,3 +218,10 @@ class LibvirtHost:
     def _on_moved(self, key: str, size: int) -> None:
         with self._lock:
             self._moved[key], self._moved_at[key] = size, time.monotonic()
+            self._arrived.pop(key, None)
+
+    def _on_arrived(self, key: str, size: int) -> None:
+        self._on_moved(key, size)
+        with self._lock:
+            self._arrived[key] = size, time.monotonic()
+        self._wake()

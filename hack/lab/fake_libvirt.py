@@ -73,6 +73,8 @@ class FakeDomain:
         """Each one that was set."""
         self.set: list[tuple[int, int]] = []
         """(KiB, flags) of each accepted order."""
+        self.actual = REPLY["balloon.current"]
+        """KiB, by QEMU's own word; libvirt's bulk statistics may be behind."""
 
     def UUIDString(self) -> str:  # noqa: N802 - libvirt's name
         return f"00000000-0000-0000-0000-{self.number:012d}"
@@ -119,6 +121,13 @@ class FakeDomain:
             if self.refusal is not None:
                 raise self.refusal
             self.set.append((kib, flags))
+
+    def memoryStats(self) -> dict[str, int]:  # noqa: N802 - libvirt's name
+        with self.job:
+            self.answers.wait()
+            if self.refusal is not None:
+                raise self.refusal
+            return {"actual": self.actual}
 
     def reply(self) -> dict[str, int]:
         """What libvirt and the guest have to say."""

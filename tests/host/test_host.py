@@ -1,5 +1,6 @@
 """The facade, on libvirt's own test driver, which has domains and events but no balloon statistics."""
 
+import math
 import mmap
 import threading
 import time
@@ -8,12 +9,17 @@ import libvirt
 import pytest
 
 from controller.api.wishes import NAMESPACE
+from controller.engine.decision import Action
+from controller.engine.reasons import Reason
 from controller.host import host as module
 from controller.host.host import ConnectionStatus, LibvirtHost
+from controller.host.look import read
 from controller.host.meminfo import MeminfoError
 from controller.host.sources import fixed
 from lab.daemons import until
+from lab.fake_libvirt import REPLY
 
+MIB = 2**20
 UUID = "6695eb01-f6a4-8304-79aa-97f2502e193f"
 
 
@@ -169,6 +175,46 @@ def test_a_move_of_a_balloon_is_remembered_for_a_while(node, monkeypatch):
     monkeypatch.setattr(module, "LATE_S", -1.0)
     node.host.drain_events()
     assert moved_at("a") < before
+
+
+def test_who_has_been_moved_is_followed_to_where_it_was_sent(node):
+    order = Action(0, node.key, "test", 2048 * MIB, 1024 * MIB, Reason.CONTENTION_SHRINK)
+    refused = Action(1, f"{UUID}@nowhere", "", 2048 * MIB, 1024 * MIB, Reason.CONTENTION_SHRINK)
+    assert [each.row for each in node.host.apply([order, refused])] == [1]
+    assert node.host._follower._followed.keys() <= {node.key}
+    node.until(lambda: node.host._arrived)
+    assert node.host.drain_events() == {node.key: 1024 * MIB}
+
+
+def test_a_look_does_not_go_back_behind_what_qemu_has_said_itself(node, monkeypatch):
+    def sizes() -> list[float]:
+        return [size / MIB for size in node.host.look({"b": 3, node.key: 4, "silent": 5}).actual.tolist()]
+
+    replies = [REPLY, REPLY, {}]
+    monkeypatch.setattr(node.host._looker, "look", lambda rows: read(list(rows), replies))
+    for key in (node.key, "silent", "not looked at"):
+        node.host._on_arrived(key, 200 * MIB)
+    assert sizes() == [256, 200, pytest.approx(math.nan, nan_ok=True)]
+    node.host._on_moved(node.key, 190 * MIB)
+    assert sizes()[:2] == [256, 256]
+
+
+@pytest.mark.parametrize("arrived", [255.5, 256.5])
+def test_where_libvirt_has_heard_of_it_its_own_word_counts_again(node, monkeypatch, arrived):
+    """What a balloon does by itself afterwards is to be seen, should an event get lost."""
+    reply = dict(REPLY)
+    monkeypatch.setattr(node.host._looker, "look", lambda rows: read(list(rows), [reply]))
+    node.host._on_arrived(node.key, int(arrived * MIB))
+    for size in (256, 300):
+        reply["balloon.current"] = size * 1024
+        assert node.host.look({node.key: 0}).actual.tolist() == [size * MIB]
+
+
+def test_what_qemu_has_said_itself_is_old_after_a_while(node, monkeypatch):
+    monkeypatch.setattr(node.host._looker, "look", lambda rows: read(list(rows), [REPLY]))
+    node.host._on_arrived(node.key, 200 * MIB)
+    monkeypatch.setattr(module, "LATE_S", 0.0)
+    assert node.host.look({node.key: 0}).actual.tolist() == [256 * MIB]
 
 
 def test_a_guest_that_ran_before_began_with_its_qemu(test_uri, tmp_path, monkeypatch):

@@ -134,6 +134,19 @@ def test_a_balloon_moves_and_reports_it_and_the_definition_stays(start_guests, w
     assert watched.host.inventory() is facts
 
 
+def test_qemu_itself_is_asked_whether_a_balloon_has_arrived(start_guests, watch):
+    """No event of libvirt's is heard here, from which its own knowledge comes up to a second later."""
+    (guest,) = start_guests(GuestSpec("followed", maximum=256))
+    watched = watch()
+    for connection in watched.host._connections.values():
+        connection._moved = lambda _key, _size: None
+    moved: dict[str, int] = {}
+    assert watched.move(guest, 160) == []
+    watched.until(lambda: moved.update(watched.host.drain_events()) or moved)
+    assert [size / MIB for size in moved.values()] == [pytest.approx(160, abs=1)]
+    assert watched.look().actual / MIB == pytest.approx([160], abs=1)
+
+
 def test_a_missing_statistics_period_is_set_and_put_back(start_guests, watch):
     (guest,) = start_guests(GuestSpec("silent", stats_period=None))
     watched = watch()
