@@ -106,12 +106,12 @@ class _SenseReport:
     """What reading it took of a processor."""
 
 
-def swap_sense(swap_in: Floats) -> Sense:
-    """Of how many guests it is known what they read back from swap: statistics count it. (n,) bytes, NaN: not told."""
-    told = np.isfinite(swap_in)
+def swap_sense(swap_in: Floats, swap_out: Floats) -> Sense:
+    """Of how many guests it is known what they swap: statistics count it, both ways. (n,) bytes, NaN: not told."""
+    told = np.isfinite(swap_in) & np.isfinite(swap_out)
     missing = int(np.count_nonzero(~told))
-    trouble = f"{missing} of {len(told)} guests do not count what they swap in, or have not told yet" if missing else ""
-    return Sense(SWAP, "swap_in of guests' statistics", len(told) - missing, trouble)
+    trouble = f"{missing} of {len(told)} guests do not count what they swap, or have not told yet" if missing else ""
+    return Sense(SWAP, "swap_in and swap_out of guests' statistics", len(told) - missing, trouble)
 
 
 class GrowthDetector:

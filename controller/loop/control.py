@@ -286,7 +286,7 @@ class ControlLoop:
         """What tells of guests between looks, or of what looks do not show: the guests' own swap among it."""
         resident, *others = self._host.senses()
         observed = self._state.observation
-        return (resident, swap_sense(observed.swap_in), *others)
+        return (resident, swap_sense(observed.swap_in, observed.swap_out), *others)
 
     def _advise(self, notice: Notice) -> str:
         """What the user can do about it, where the reason alone does not tell."""

@@ -182,7 +182,9 @@ def test_who_has_been_moved_is_followed_to_where_it_was_sent(node):
     refused = Action(1, f"{UUID}@nowhere", "", 2048 * MIB, 1024 * MIB, Reason.CONTENTION_SHRINK)
     assert [each.row for each in node.host.apply([order, refused])] == [1]
     assert node.host._follower._followed.keys() <= {node.key}
-    node.until(lambda: node.host._arrived)
+    with node.woken:
+        while not node.host._arrived:
+            assert node.woken.wait(10)
     assert node.host.drain_events() == {node.key: 1024 * MIB}
 
 

@@ -218,11 +218,14 @@ def test_where_passes_take_long_there_is_more_rest_between_them(took, seconds):
     assert rest(took) == pytest.approx(seconds)
 
 
-def test_guests_that_do_not_tell_what_they_swap_in_are_counted():
-    sense = swap_sense(np.array([1.0, np.nan, 0.0]))
+@pytest.mark.parametrize("silent", [0, 1], ids=["swap_in", "swap_out"])
+def test_guests_that_do_not_tell_what_they_swap_are_counted(silent):
+    told = [np.zeros(3), np.zeros(3)]
+    assert swap_sense(*told).trouble == ""
+    told[silent] = np.array([1.0, np.nan, 0.0])
+    sense = swap_sense(*told)
     assert sense.domains == 2
-    assert sense.trouble == "1 of 3 guests do not count what they swap in, or have not told yet"
-    assert swap_sense(np.zeros(2)).trouble == ""
+    assert sense.trouble == "1 of 3 guests do not count what they swap, or have not told yet"
 
 
 def test_after_forty_seconds_of_rest_a_domain_may_wake_as_often_as_at_first(host):

@@ -79,6 +79,8 @@ class FakeHost:
     """How many looks there were when the last of them was taken back."""
     looks: list[list[str]] = field(default_factory=list)
     applied: list[Action] = field(default_factory=list)
+    lost: list[Action] = field(default_factory=list)
+    """Orders that were refused as the connection was down."""
     ensured: dict[str, int] = field(default_factory=dict)
     restored: list[str] = field(default_factory=list)
     resident: dict[str, int] = field(default_factory=dict)
@@ -144,6 +146,9 @@ class FakeHost:
         return int((self.clock.wall() - self.sent_after) // period * period)
 
     def apply(self, actions: Sequence[Action]) -> tuple[OrderOutcome, ...]:
+        if not self.connection.connected:
+            self.lost += actions
+            return tuple(OrderOutcome(each.row, OrderResult.REFUSED, "the connection is down") for each in actions)
         refused = tuple(
             OrderOutcome(each.row, OrderResult.REFUSED, self.refusing[each.key])
             for each in actions
@@ -206,7 +211,8 @@ class FakeHost:
         return Feelings(keys, resident.astype(np.float64), grew, since, woke, stalled, self.pause)
 
     def senses(self) -> tuple[Sense, ...]:
-        return (Sense("resident", "/proc/PID/statm", len(self.resident)), Sense("pressure", "PSI", len(self.facts)))
+        resident = Sense("resident", "/proc/PID/statm", len(self.resident), cpu_percent=0.125)
+        return (resident, Sense("pressure", "PSI", len(self.facts)))
 
     def read(self) -> HostReading:
         return HostReading(total=16384 * MIB, available=8192 * MIB)

@@ -244,6 +244,22 @@ def test_qemu_that_grows_for_its_own_sake_is_not_believed_for_a_while_and_nobody
     assert count(harness, "ballast_false_growths") == 6
 
 
+@pytest.mark.parametrize(
+    "grows",
+    [(20,) * 12, (400,) + (0,) * 11, (200, -200) * 6],
+    ids=["a migration's pages", "a display or a cache of blocks that stays", "a cache that comes and goes"],
+)
+def test_what_qemu_needs_for_itself_makes_no_guest_smaller(harness, grows):
+    """Whatever shape that has; there is no memory left that could be given without taking it from somebody."""
+    harness.source.set(CALM.replace("mode: Enforce", "mode: Enforce, budget: {maximum: 2048Mi}"))
+    harness.loop.iterate()
+    for mib in grows:
+        harness.host.feel_growth("a", mib)
+        after(harness, 0.3)
+    assert [each for each in harness.host.applied if each.target < each.before] == []
+    assert harness.host.actual["b"] == 1024 * MIB
+
+
 def test_growth_that_leaves_a_guest_more_than_half_of_its_room_is_no_reason_to_look(harness):
     harness.clock.now = 1010.0
     harness.host.silent.add("a")  # what is felt alone is judged
@@ -362,10 +378,22 @@ def test_the_engine_is_told_what_is_felt_of_the_domains_that_there_are(harness, 
 
 
 def test_while_libvirt_hangs_growth_is_felt_and_nothing_is_moved_wrongly(harness):
+    """The guest would be short, and nobody can say whether it is: it is to grow, and nobody is to give for it."""
     harness.host.connection.connected = False
-    harness.host.feel_growth("a", 350)
+    harness.host.feel_growth("a", 750)
     after(harness, 0.25, times=12)
+    assert {(each.key, str(each.reason)) for each in harness.host.lost} == {("a", "FeltGrow")}
     assert (harness.host.applied, count(harness, "ballast_false_growths")) == ([], 0)
+
+
+def test_once_libvirt_answers_again_a_guest_gets_what_its_statistics_say(harness):
+    harness.host.connection.connected = False
+    harness.host.feel_growth("a", 750)
+    after(harness, 0.25, times=4)
+    harness.host.connection.connected = True
+    after(harness, 1.0, times=8)
+    assert harness.host.looks[-1] == ["a"]
+    assert (harness.host.applied, harness.host.actual) == ([], {"a": 1024 * MIB, "b": 1024 * MIB})
 
 
 def test_a_guest_whose_qemu_stalls_is_looked_at_at_once_and_alone(harness):
@@ -411,8 +439,12 @@ def test_a_guest_that_stalls_and_grows_at_once_has_grown(harness):
 
 
 def test_the_state_names_every_sense_and_what_keeps_it(harness):
-    told = [(each["name"], each["domains"], each["trouble"]) for each in harness.status_store.document()["senses"]]
-    assert told == [("resident", 2, ""), ("swap", 2, ""), ("pressure", 2, "")]
+    told = [tuple(each.values()) for each in harness.status_store.document()["senses"]]
+    assert told == [
+        ("resident", "/proc/PID/statm", 2, "", 0.125),
+        ("swap", "swap_in and swap_out of guests' statistics", 2, "", 0.0),
+        ("pressure", "PSI", 2, "", 0.0),
+    ]
 
 
 def test_guests_that_count_no_swap_are_told_of():
@@ -422,5 +454,5 @@ def test_guests_that_count_no_swap_are_told_of():
     swap = harness.status_store.document()["senses"][1]
     assert (swap["domains"], swap["trouble"]) == (
         0,
-        "1 of 1 guests do not count what they swap in, or have not told yet",
+        "1 of 1 guests do not count what they swap, or have not told yet",
     )

@@ -8,6 +8,8 @@ from lab.scenario import ScenarioPart
 
 BUDGET_MIB = 400
 SECONDS = 15.0
+SCALE = 16.0
+"""Peers take these guests for guests of 5 GiB, for which they were made."""
 TWO = Cast(
     "two",
     (
@@ -21,9 +23,11 @@ TWO = Cast(
 
 
 def test_a_guest_that_is_short_under_equal_shares_gets_memory_under_ballast_and_works(private_libvirtd):
-    turns = duel(private_libvirtd, [TWO], [["ballast", "static"]], TurnTerms(0.0, SECONDS, 1.0))
-    ballast, static = (turn.measures for turn in turns)
+    turns = duel(private_libvirtd, [TWO], [["ballast", "static", "qmemman"]], TurnTerms(0.0, SECONDS, SCALE))
+    ballast, static, qmemman = (turn.measures for turn in turns)
     assert (ballast.killed, static.killed) == (0, 0)
+    assert qmemman.moves > 0
+    assert qmemman.moved_gib > 0
     assert (static.moves, static.moved_gib, ballast.over_budget_percent) == (0, 0.0, 0.0)
     assert ballast.moves >= 2
     assert ballast.moved_gib > 0.02

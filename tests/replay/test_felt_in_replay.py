@@ -8,7 +8,8 @@ from made_traces import trace
 
 from controller.api.policy import MemoryPolicy
 from controller.engine.step import step
-from controller.replay import ballast
+from controller.replay import backtest, ballast
+from controller.replay.backtest import ReplayJob, Setting, TraceSource
 from controller.replay.ballast import MONOTONIC_START, ReplayedBallast
 from controller.replay.controllers import OURS, REPORTING, UNFELT, guests_report, make
 from controller.replay.run import replay
@@ -103,3 +104,17 @@ def test_what_is_not_felt_decides_as_before(rise):
 def test_ballast_feels_unless_its_name_says_otherwise():
     assert [make(name, policy()).feels for name in (OURS, UNFELT, REPORTING)] == [True, False, True]
     assert [guests_report(name) for name in (OURS, UNFELT, REPORTING)] == [False, False, True]
+
+
+@pytest.mark.parametrize(("controller", "report"), [(OURS, False), (REPORTING, True)])
+def test_guests_report_free_pages_in_a_backtest_where_the_controller_says_so(controller, report, monkeypatch):
+    told = []
+
+    def replayed(*what, free_page_reporting):
+        told.append(free_page_reporting)
+        return replay(*what, free_page_reporting=free_page_reporting)
+
+    monkeypatch.setattr(backtest, "replay", replayed)
+    source = TraceSource("made", "made", trace(idle=[100.0] * 5, maximum=2000))
+    backtest.run(ReplayJob(source, 4000.0, controller, Setting(policy())))
+    assert told == [report]
