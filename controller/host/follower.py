@@ -29,9 +29,14 @@ ANSWER_S = 1.5
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    target: int
+    target: int | None
+    """None: wherever it is."""
     until: float
     """Monotonic seconds."""
+
+    def met(self, size: int) -> bool:
+        """Whether a balloon of this size is where it was sent."""
+        return self.target is None or abs(size - self.target) < TOLERANCE
 
 
 class Follower:
@@ -59,10 +64,18 @@ class Follower:
 
     def follow(self, actions: Iterable[Action]) -> None:
         """What libvirt has just been asked for; it comes in the place of what it was asked for before."""
+        self._add({action.key: action.target for action in actions})
+
+    def check(self, key: str) -> None:
+        """Tell where this balloon is, unless it is followed anyhow. From any thread."""
+        if key not in self._followed:
+            self._add({key: None})
+
+    def _add(self, targets: Mapping[str, int | None]) -> None:
         until = time.monotonic() + GIVE_UP_S
         with self._changed:
             if not self._closed:
-                self._followed |= {action.key: _Order(action.target, until) for action in actions}
+                self._followed |= {key: _Order(target, until) for key, target in targets.items()}
                 self._changed.notify()
 
     def turn(self) -> None:
@@ -73,7 +86,7 @@ class Follower:
             orders = list(self._followed.items())
         for key, order in orders:
             size = self._size(key)
-            if size is not None and abs(size - order.target) < TOLERANCE and self._end(key, order):
+            if size is not None and order.met(size) and self._end(key, order):
                 self._arrived(key, size)
 
     def _size(self, key: str) -> int | None:

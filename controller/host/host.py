@@ -216,12 +216,18 @@ class LibvirtHost:
         return (*known, *([ConnectionStatus("discovery", False, missing)] if missing else ()))
 
     def _on_moved(self, key: str, size: int) -> None:
+        """libvirt says so. Where QEMU has just said something else itself, this is older, or it has moved since."""
         with self._lock:
-            self._moved[key], self._moved_at[key] = size, time.monotonic()
-            self._arrived.pop(key, None)
+            known, _ = self._arrived.get(key, (size, 0.0))
+            if abs(size - known) < TOLERANCE:
+                self._moved[key], self._moved_at[key] = size, time.monotonic()
+                self._arrived.pop(key, None)
+                return
+        self._follower.check(key)
 
     def _on_arrived(self, key: str, size: int) -> None:
-        self._on_moved(key, size)
+        """QEMU itself says so."""
         with self._lock:
+            self._moved[key], self._moved_at[key] = size, time.monotonic()
             self._arrived[key] = size, time.monotonic()
         self._wake()

@@ -72,6 +72,14 @@ def test_an_answer_to_a_question_that_was_asked_before_the_order_tells_nothing(f
     assert arrivals == []
 
 
+def test_where_a_balloon_is_can_be_asked_whatever_it_was_sent_to(follower, domains, arrivals):
+    follower.check(key_of(domains[0]))
+    follower.follow([order(domains[1], 200)])
+    follower.check(key_of(domains[1]))
+    follower.turn()
+    assert arrivals == [(key_of(domains[0]), 256 * MIB)]
+
+
 def test_who_takes_long_is_left_to_libvirts_events(follower, domains, arrivals, monkeypatch):
     monkeypatch.setattr(module, "GIVE_UP_S", 0.0)
     domains[0].actual = 200 * KIB

@@ -197,8 +197,23 @@ def test_a_look_does_not_go_back_behind_what_qemu_has_said_itself(node, monkeypa
     for key in (node.key, "silent", "not looked at"):
         node.host._on_arrived(key, 200 * MIB)
     assert sizes() == [256, 200, pytest.approx(math.nan, nan_ok=True)]
-    node.host._on_moved(node.key, 190 * MIB)
+    node.host._on_moved(node.key, int(200.5 * MIB))
     assert sizes()[:2] == [256, 256]
+
+
+def test_libvirts_word_counts_where_qemu_has_not_told_anything_else(node, monkeypatch):
+    """An event may be older than what QEMU has said since, or newer: it is asked again."""
+    checked = []
+    monkeypatch.setattr(node.host._follower, "check", checked.append)
+    node.host._on_arrived(node.key, 200 * MIB)
+    node.host._on_moved("b", 100 * MIB)
+    assert node.host.drain_events() == {node.key: 200 * MIB, "b": 100 * MIB}
+    node.host._on_moved(node.key, 249 * MIB)
+    assert (node.host.drain_events(), checked) == ({}, [node.key])
+    node.host._on_arrived(node.key, 180 * MIB)
+    node.host._on_moved(node.key, 180 * MIB)
+    node.host._on_moved(node.key, 249 * MIB)
+    assert (node.host.drain_events(), checked) == ({node.key: 249 * MIB}, [node.key])
 
 
 @pytest.mark.parametrize("arrived", [255.5, 256.5])
