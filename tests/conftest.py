@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import settings
@@ -130,3 +131,21 @@ def _processes_naming(root: str) -> list[str]:
         if names_root:
             found.append(line)
     return found
+
+
+@pytest.fixture
+def page_reporting(monkeypatch: pytest.MonkeyPatch) -> Callable[[ModuleType], list[bool]]:
+    """`page_reporting(module)`: of each replay that the module makes from now on, whether guests report free pages."""
+
+    def told_to(module: ModuleType) -> list[bool]:
+        told: list[bool] = []
+        replay: Callable[..., object] = module.replay
+
+        def replayed(*what: object, free_page_reporting: bool) -> object:
+            told.append(free_page_reporting)
+            return replay(*what, free_page_reporting=free_page_reporting)
+
+        monkeypatch.setattr(module, "replay", replayed)
+        return told
+
+    return told_to

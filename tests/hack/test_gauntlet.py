@@ -394,14 +394,8 @@ def test_what_does_not_exist_is_refused_with_what_there_is(arguments, message):
 
 @pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize(("controller", "report"), [("ballast", False), ("ballast:reporting", True)])
-def test_guests_report_free_pages_where_the_controller_says_so(controller, report, monkeypatch):
-    told = []
-
-    def replayed(*what, free_page_reporting):
-        told.append(free_page_reporting)
-        return replay(*what, free_page_reporting=free_page_reporting)
-
-    monkeypatch.setattr(evaluation, "replay", replayed)
+def test_guests_report_free_pages_where_the_controller_says_so(controller, report, page_reporting):
+    told = page_reporting(evaluation)
     evaluation.run(WorldJob(4, "calm", as_named(controller), POLICY))
     assert told == [report]
 

@@ -107,14 +107,8 @@ def test_ballast_feels_unless_its_name_says_otherwise():
 
 
 @pytest.mark.parametrize(("controller", "report"), [(OURS, False), (REPORTING, True)])
-def test_guests_report_free_pages_in_a_backtest_where_the_controller_says_so(controller, report, monkeypatch):
-    told = []
-
-    def replayed(*what, free_page_reporting):
-        told.append(free_page_reporting)
-        return replay(*what, free_page_reporting=free_page_reporting)
-
-    monkeypatch.setattr(backtest, "replay", replayed)
+def test_guests_report_free_pages_in_a_backtest_where_the_controller_says_so(controller, report, page_reporting):
+    told = page_reporting(backtest)
     source = TraceSource("made", "made", trace(idle=[100.0] * 5, maximum=2000))
     backtest.run(ReplayJob(source, 4000.0, controller, Setting(policy())))
     assert told == [report]
