@@ -13,6 +13,7 @@ import libvirt
 import pytest
 import yaml
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 
 from controller.cli.main import main
 from lab.ballast import BallastProcess
@@ -74,6 +75,12 @@ class Controlled:
     def ready(self) -> bool:
         return self.get("/readyz")[0] == 200
 
+    def reallocations(self, reason: str) -> float:
+        """By its metrics."""
+        families = text_string_to_metric_families(self.get("/metrics")[1])
+        (moves,) = [each for each in families if each.name == "ballast_reallocations"]
+        return sum(each.value for each in moves.samples if each.labels.get("reason") == reason)
+
     def get(self, path: str) -> tuple[int, str]:
         """Status and body."""
         address = self.process.url.removeprefix("http://")
@@ -99,6 +106,22 @@ def test_a_step_of_demand_grows_the_guest_in_time(start_guests, control, autodef
     guest.use(180)
     guest.wait_until(lambda guest: guest.actual() >= guest.demand() + 30, PATIENCE_S, "grown beyond its demand")
     assert guest.actual() >= 180
+    assert guest.evidence().oom_kills == 0
+
+
+def test_a_guest_that_is_felt_to_grow_gets_more_before_it_has_told(start_guests, control):
+    """Statistics that come as it begins may be quicker than what the host feels: such a step is made again."""
+    (guest,) = start_guests(GuestSpec("felt", maximum=512, swap=256, free_page_reporting=True))
+    controlled = control()
+
+    def felt() -> bool:
+        guest.use(40)
+        guest.wait_until(lambda guest: guest.actual() < 200, PATIENCE_S, "shrunk")
+        guest.use(220)
+        guest.wait_until(lambda guest: guest.actual() >= 260, PATIENCE_S, "grown")
+        return controlled.reallocations("FeltGrow") > 0
+
+    until(felt, 2 * PATIENCE_S, "given memory because it was felt to grow")
     assert guest.evidence().oom_kills == 0
 
 
