@@ -71,7 +71,8 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
     callback=_names,
     help="What to replay: ballast, ballast:MODEL (wls, ols, ...), ballast:fixed (looks at the shortest interval), "
     "ballast:unfelt (as where /proc cannot be read), ballast:reporting (guests report free pages), "
-    "static, max, mom, proxmox, qmemman, pi, vpa, virtui, probe (no forecast), clairvoyant.  [default: all]",
+    "ballast:reporting-fixed (both), static, max, mom, proxmox, qmemman, pi, vpa, virtui, probe (no forecast), "
+    "clairvoyant.  [default: all]",
 )
 @autodeflate_option
 @click.option(

@@ -94,12 +94,15 @@ def _none(proc: Path) -> str:
     if not numbers:
         return f"{proc} holds no processes; mount all of the host's there"
     if not os.access(proc / "1" / "cmdline", os.R_OK, effective_ids=True):
-        return f"{proc} hides processes of others (hidepid, ProtectProc); run Ballast in group root, or in that of gid="
+        return (
+            f"{proc} hides processes of others (hidepid, ProtectProc); run Ballast as root or, unless hidepid is "
+            "ptraceable, in the group of the mount's gid="
+        )
     return f"no process in {proc} was started with its UUID; in a container, mount the host's /proc"
 
 
 def _many(pids: Collection[int]) -> str:
-    return f"processes {', '.join(map(str, sorted(pids)[:4]))} were all started with its UUID"
+    return f"processes {', '.join(map(str, sorted(pids)[:4]))} were all started with its UUID; end all but its QEMU"
 
 
 def _pid_file(folder: Path, name: str) -> Path:

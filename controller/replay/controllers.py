@@ -46,6 +46,9 @@ UNFELT, REPORTING = f"{OURS}:unfelt", f"{OURS}:reporting"
 which the host feels all that they take.
 """
 
+REPORTING_FIXED = f"{REPORTING}-fixed"
+"""Looks at such guests at the policy's shortest interval."""
+
 BOUND = "clairvoyant"
 """What nobody can beat."""
 
@@ -62,19 +65,24 @@ class UnknownControllerError(Exception):
 
 def names() -> tuple[str, ...]:
     """Every name that `make` takes."""
-    return (OURS, FIXED, *(f"{OURS}:{model}" for model in MODELS), UNFELT, REPORTING, *PEERS)
+    return (OURS, FIXED, *(f"{OURS}:{model}" for model in MODELS), UNFELT, REPORTING, REPORTING_FIXED, *PEERS)
 
 
 def guests_report(name: str) -> bool:
     """Whether the guests of the world that a controller of this name is replayed in report their free pages."""
-    return name == REPORTING
+    return name in {REPORTING, REPORTING_FIXED}
+
+
+def fixed_looks(name: str) -> str:
+    """What the looks of a controller of this name are measured against, in the same world."""
+    return REPORTING_FIXED if guests_report(name) else FIXED
 
 
 def make(name: str, policy: MemoryPolicy, tuning: Tuning = DEFAULT) -> Controller:
     """A fresh controller; `policy` and `tuning` are Ballast's. Raises UnknownControllerError."""
     if name in PEERS:
         return PEERS[name]()
-    if name == FIXED:
+    if name in {FIXED, REPORTING_FIXED}:
         return ReplayedBallast(with_fixed_looks(policy), tuning)
     if name in {OURS, UNFELT, REPORTING}:
         return ReplayedBallast(policy, tuning, feels=name != UNFELT)

@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks import away, cluster, connections, engine, idle, look, memory, reaction, returned, scrape, senses
 from benchmarks.figures import Figure, table
 from benchmarks.shared_guests import SharedGuests
+from controller.cli.options import NewFile
 from lab.errors import LabError
 
 PARTS: dict[str, Callable[[SharedGuests], list[Figure]]] = {
@@ -30,7 +31,7 @@ FILE_WIDTH = 200
 @click.option(
     "--json",
     "json_file",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    type=NewFile(),
     metavar="FILE",
     help="Write the figures as JSON, too.",
 )

@@ -1,7 +1,6 @@
 """`./hack/demo`: real guests give memory to each other under Ballast's control, and show what came of it."""
 
 import json
-import os
 import shutil
 import signal
 import sys
@@ -16,7 +15,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from controller.cli.options import NumberRange
+from controller.cli.options import NewFile, NumberRange
 from controller.cli.table import render
 from demoing.chart import draw
 from lab.ballast import BallastProcess
@@ -36,17 +35,10 @@ MIB = 2**20
 State = dict[str, Any]
 
 
-def _writable(_context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    """Better now than after the show."""
-    if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
-        raise click.BadParameter(f"{str(path)!r} cannot be written; name a file in an existing folder", param=option)
-    return path
-
-
-def _new(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+def _new(_context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
     if path is not None and path.exists():
         raise click.BadParameter(f"{str(path)!r} exists; recordings are never overwritten", param=option)
-    return _writable(context, option, path)
+    return path
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,15 +46,13 @@ def _new(context: click.Context, option: click.Parameter, path: Path | None) -> 
 @click.option(
     "--json",
     "json_file",
-    type=click.Path(path_type=Path),
-    callback=_writable,
+    type=NewFile(),
     metavar="FILE",
     help="Write the summary as JSON.",
 )
 @click.option(
     "--png",
-    type=click.Path(path_type=Path),
-    callback=_writable,
+    type=NewFile(),
     default=Path("ballast-demo.png"),
     show_default=True,
     metavar="FILE",
@@ -70,7 +60,7 @@ def _new(context: click.Context, option: click.Parameter, path: Path | None) -> 
 )
 @click.option(
     "--trace",
-    type=click.Path(path_type=Path),
+    type=NewFile(),
     callback=_new,
     metavar="FILE",
     help="Write the guests' demand as a trace for `ballast backtest`.",

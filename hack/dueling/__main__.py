@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from controller.cli.options import NumberRange
+from controller.cli.options import NewFile, NumberRange
 from controller.replay.controllers import OURS, PEERS
 from dueling import chart
 from dueling.casts import CASTS, Cast
@@ -71,8 +71,8 @@ def _names(known: Sequence[str], what: str) -> Callable[[click.Context, click.Pa
     show_default=True,
     help="Peers take everything for that many times as large: 320 MiB for 5 GiB.",
 )
-@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
-@click.option("--png", "png_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
+@click.option("--json", "json_file", metavar="FILE", type=NewFile(), help="All figures, after each turn.")
+@click.option("--png", "png_file", metavar="FILE", type=NewFile(), help="A picture of the means.")
 def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     casts: tuple[str, ...],
     controllers: tuple[str, ...],
@@ -91,7 +91,10 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
       demo      the demo's five guests
       fourteen  guests whose workloads jump every 6 to 25 s
       builder   seven services and a bursty builder on a host of half the sum of their maxima
+      files     guests that read files and hold memory that they hardly use, with room for all
     The controller `max` gives every guest its maximum, which shows the best that guests can do.
+    Each turn takes half a minute to a minute and a half more, until its guests have booted. What is known is told on
+    Ctrl-C, too.
 
     \b
     Examples:
@@ -103,7 +106,6 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     terms = TurnTerms(settle, minutes * 60, scale)
     about = asdict(terms) | {"seed": seed, "machine": platform.machine(), "cores": os.cpu_count()}
     turns: list[Turn] = []
-    failure = ""
     try:
         with PrivateLibvirtd() as host:
             for turn in duel(host, chosen, schedule(controllers, rounds, seed), terms):
@@ -112,13 +114,12 @@ def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
                 if json_file is not None:  # a duel takes hours: what is known is kept
                     json_file.write_text(json.dumps(document(turns, about), indent=1, allow_nan=False) + "\n")
     except LabError as error:
-        failure = str(error)
-    _print(chosen, controllers, turns)
-    if png_file is not None and turns:
-        standings = {cast.name: standing(turns, cast.name) for cast in chosen}
-        chart.draw({name: found for name, found in standings.items() if found}, controllers, png_file)
-    if failure:
-        raise click.ClickException(failure)
+        raise click.ClickException(str(error)) from error
+    finally:  # what was measured before an error, or before somebody had seen enough, too
+        _print(chosen, controllers, turns)
+        if png_file is not None and turns:
+            standings = {cast.name: standing(turns, cast.name) for cast in chosen}
+            chart.draw({name: found for name, found in standings.items() if found}, controllers, png_file)
 
 
 def schedule(controllers: Sequence[str], rounds: int, seed: int) -> list[list[str]]:

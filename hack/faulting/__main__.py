@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from controller.cli.options import NewFile
 from faulting import cluster, crowd, daemons, domains, need, surroundings
 from faulting.fault import Fault, FaultResult
 from faulting.hostfault import HostFault
@@ -43,7 +44,7 @@ FILE_WIDTH = 200
 @click.option(
     "--json",
     "json_file",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    type=NewFile(),
     metavar="FILE",
     help="Write the results as JSON, too.",
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from controller.cli.options import NewFile
 from mutating import accepted, report
 from mutating.accepted import AcceptedError
 from mutating.children import Children
@@ -46,7 +47,7 @@ class _Packages(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--json",
     "json_file",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    type=NewFile(),
     help="Write all trials as JSON.",
 )
 @click.option(

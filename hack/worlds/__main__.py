@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from controller.api.policy import MemoryPolicy
+from controller.cli.options import NewFile
 from controller.cli.policyfile import one_policy
 from controller.cli.progress import ended_by_sigterm, plainly, progress_bar
 from controller.replay.controllers import FIXED, MODELS, OURS, PROBE, names
@@ -87,7 +88,7 @@ def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
     "--sensitivity", is_flag=True, help="Every constant halved and doubled, beside Ballast as it is; no peers."
 )
 @click.option("--jobs", type=click.IntRange(1), help="Worlds replayed at once.  [default: one a processor]")
-@click.option("--json", "json_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
+@click.option("--json", "json_file", metavar="FILE", type=NewFile())
 @click.option(
     "--known",
     "known_file",
@@ -95,7 +96,7 @@ def _known(what: str, text: str, there: Sequence[str]) -> tuple[str, ...]:
     type=click.Path(path_type=Path, readable=False),
     help="Peers and probe from what an earlier run wrote with --json: right while nothing but Ballast changes.",
 )
-@click.option("--png", "png_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, writable=True))
+@click.option("--png", "png_file", metavar="FILE", type=NewFile())
 def main(  # noqa: PLR0913, PLR0917 - click passes one argument an option
     seeds: tuple[int, ...],
     only: tuple[str, ...],

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from controller.replay.controllers import FIXED, PROBE
+from controller.replay.controllers import PROBE, fixed_looks
 from worlds.evaluation import WorldResult
 
 PEERS = ("mom", "proxmox", "qmemman")
@@ -129,7 +129,7 @@ def best_peer(result: WorldResult) -> str:
 
 
 def summary(label: str, results: Sequence[WorldResult], ours: bool) -> CandidateSummary:
-    """`ours`: fixed looks are this candidate's, too. At least one result, in each of them PEERS and the probe."""
+    """`ours`: looks are measured against fixed ones. At least one result, in each of them PEERS and the probe."""
     moves = [_moves(result, label) for result in results]
     most = [MANY_MOVES * _moves(result, PROBE) + FEW_MOVES for result in results]
     return CandidateSummary(
@@ -145,19 +145,22 @@ def summary(label: str, results: Sequence[WorldResult], ours: bool) -> Candidate
     )
 
 
-def looks_of_fixed(result: WorldResult, label: str) -> float:
-    """Part of the looks of fixed intervals; infinite where those are none."""
-    looks = {name: result.replays[name].figures.looks_per_domain_hour for name in (label, FIXED)}
-    return looks[label] / looks[FIXED] if looks[FIXED] else inf
+def looks_of_fixed(result: WorldResult, label: str) -> float | None:
+    """Part of the looks of fixed intervals; infinite where those are none, None where these were not replayed."""
+    fixed = result.replays.get(fixed_looks(label))
+    if fixed is None:
+        return None
+    looks = fixed.figures.looks_per_domain_hour
+    return result.replays[label].figures.looks_per_domain_hour / looks if looks else inf
 
 
 def _looks(label: str, results: Sequence[WorldResult]) -> Looks | None:
-    fine = [result for result in results if result.step_s <= FINE_S and FIXED in result.replays]
-    if not fine:
+    fine = [result for result in results if result.step_s <= FINE_S]
+    parts = [part for result in fine if (part := looks_of_fixed(result, label)) is not None]
+    if not parts:
         return None
-    ratios = [ratio(harms(result)[label], harms(result)[FIXED]) for result in fine]
-    part = sum(looks_of_fixed(result, label) for result in fine) / len(fine)
-    return Looks(part, _geometric_mean(ratios), max(ratios))
+    ratios = [ratio(harms(result)[label], harms(result)[fixed_looks(label)]) for result in fine]
+    return Looks(sum(parts) / len(parts), _geometric_mean(ratios), max(ratios))
 
 
 def _moves(result: WorldResult, label: str) -> float:

@@ -418,16 +418,27 @@ class TestCommand:
         assert "builder: 8 guests, budget 1440 MiB" in found.output
         assert all(path.stat().st_size for path in files)
 
-    def test_what_is_known_is_told_when_a_turn_fails(self, monkeypatch, tmp_path):
+    @pytest.mark.parametrize(
+        ("end", "code", "told"),
+        [
+            (LabError("a guest is gone"), 1, "Error: a guest is gone"),
+            (KeyboardInterrupt(), 1, "Aborted!"),
+            (SystemExit(143), 143, ""),
+        ],
+        ids=["failed", "Ctrl-C", "SIGTERM"],
+    )
+    def test_what_is_known_is_told_when_it_ends_early(self, monkeypatch, tmp_path, end, code, told):
         def turns(*_):
             yield turn("mom")
-            raise LabError("a guest is gone")
+            raise end
 
-        found = self.run(monkeypatch, turns, "--json", str(tmp_path / "duel.json"))
-        assert found.exit_code == 1
-        assert "Error: a guest is gone" in found.output
+        files = tmp_path / "duel.json", tmp_path / "duel.png"
+        found = self.run(monkeypatch, turns, "--json", str(files[0]), "--png", str(files[1]))
+        assert found.exit_code == code
+        assert told in found.output
         assert "demo: 5 guests" in found.output
-        assert "mom" in (tmp_path / "duel.json").read_text()
+        assert "mom" in files[0].read_text()
+        assert files[1].stat().st_size
 
     @pytest.mark.parametrize(
         ("option", "value", "told"),
@@ -436,6 +447,8 @@ class TestCommand:
             ("--controllers", "clairvoyant", "controller 'clairvoyant' does not exist"),
             ("--controllers", " , ", "no controller; use some of ballast"),
             ("--rounds", "11", "1<=x<=10"),
+            ("--png", "missing/duel.png", "'missing/duel.png' cannot be written; name a file in an existing folder"),
+            ("--json", "missing/duel.json", "name a file in an existing folder"),
         ],
     )
     def test_an_unknown_name_is_refused_with_those_there_are(self, option, value, told):

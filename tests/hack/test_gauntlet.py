@@ -143,6 +143,15 @@ class TestSummary:
         assert found.harm_geometric_mean == pytest.approx(2)
         assert found.harm_worst == pytest.approx(4)
 
+    def test_looks_at_guests_that_report_free_pages_are_compared_with_fixed_ones_at_such_guests(self):
+        replays = {"ballast_fixed": (1e-2, 1, 10), "ballast_reporting": (2e-3, 1, 20)}
+        alone = summary("ballast:reporting", [result(**replays)], ours=True).looks
+        both = [result(**replays, **{"ballast_reporting-fixed": (1e-3, 1, 40)})]
+        found = summary("ballast:reporting", both, ours=True).looks
+
+        assert alone is None
+        assert (found.part, found.harm_geometric_mean) == (pytest.approx(0.5), pytest.approx(2))
+
     def test_looks_of_others_are_compared_with_nothing(self):
         fine = [result(ballast_fixed=(0, 0, 1))]
         assert summary("probe", fine, ours=False).looks is None
@@ -393,7 +402,9 @@ def test_what_does_not_exist_is_refused_with_what_there_is(arguments, message):
 
 
 @pytest.mark.usefixtures("brief")
-@pytest.mark.parametrize(("controller", "report"), [("ballast", False), ("ballast:reporting", True)])
+@pytest.mark.parametrize(
+    ("controller", "report"), [("ballast", False), ("ballast:reporting", True), ("ballast:reporting-fixed", True)]
+)
 def test_guests_report_free_pages_where_the_controller_says_so(controller, report, page_reporting):
     told = page_reporting(evaluation)
     evaluation.run(WorldJob(4, "calm", as_named(controller), POLICY))

@@ -118,14 +118,14 @@ def test_of_two_processes_without_libvirts_word_none_is_read(proc, watch):
     proc.start("a", 7, 100, noted=False)
     proc.start("a", 8, 200, noted=False)
     assert watch.read(facts("a")) == [-1]
-    assert watch.troubles() == {"a": "processes 7, 8 were all started with its UUID"}
+    assert watch.troubles() == {"a": "processes 7, 8 were all started with its UUID; end all but its QEMU"}
 
 
 def test_of_very_many_processes_four_are_named(proc, watch):
     for pid in range(7, 13):
         proc.start("a", pid, noted=False)
     watch.read(facts("a"))
-    assert watch.troubles() == {"a": "processes 7, 8, 9, 10 were all started with its UUID"}
+    assert watch.troubles() == {"a": "processes 7, 8, 9, 10 were all started with its UUID; end all but its QEMU"}
 
 
 def test_a_command_line_may_be_long(proc, watch):
@@ -185,7 +185,7 @@ def test_of_many_processes_with_one_uuid_four_are_told(proc, watch):
     for pid in range(9, 3, -1):
         proc.start("a", pid, noted=False)
     assert watch.read(facts("a")) == [-1]
-    assert watch.troubles() == {"a": "processes 4, 5, 6, 7 were all started with its UUID"}
+    assert watch.troubles() == {"a": "processes 4, 5, 6, 7 were all started with its UUID; end all but its QEMU"}
 
 
 def test_a_process_of_another_domain_under_a_number_just_found_is_not_opened(proc, watch, monkeypatch):

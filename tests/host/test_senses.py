@@ -418,9 +418,9 @@ def test_of_many_causes_three_are_told(host, names, more):
     finally:
         host.senses.close()
     assert told == [
-        "a: processes 97, 197 were all started with its UUID",
-        "b: processes 98, 198 were all started with its UUID",
-        "c: processes 99, 199 were all started with its UUID",
+        "a: processes 97, 197 were all started with its UUID; end all but its QEMU",
+        "b: processes 98, 198 were all started with its UUID; end all but its QEMU",
+        "c: processes 99, 199 were all started with its UUID; end all but its QEMU",
         *more,
     ]
 

@@ -34,6 +34,13 @@ def after(harness: LoopHarness, seconds: float, times: int = 1) -> None:
         harness.loop.iterate()
 
 
+def turn_for(harness: LoopHarness, seconds: float) -> None:
+    """The loop runs for so long, waiting as it does."""
+    end = harness.clock.now + seconds
+    while harness.clock.now < end:
+        harness.turn()
+
+
 def count(harness: LoopHarness, name: str) -> float:
     samples = (sample for family in harness.loop.loop_counters.collect() for sample in family.samples)
     return next(sample.value for sample in samples if sample.name == f"{name}_total")
@@ -244,20 +251,27 @@ def test_qemu_that_grows_for_its_own_sake_is_not_believed_for_a_while_and_nobody
     assert count(harness, "ballast_false_growths") == 6
 
 
-@pytest.mark.parametrize(
-    "grows",
-    [(20,) * 12, (400,) + (0,) * 11, (200, -200) * 6],
-    ids=["a migration's pages", "a display or a cache of blocks that stays", "a cache that comes and goes"],
-)
-def test_what_qemu_needs_for_itself_makes_no_guest_smaller(harness, grows):
-    """Whatever shape that has; there is no memory left that could be given without taking it from somebody."""
-    harness.source.set(CALM.replace("mode: Enforce", "mode: Enforce, budget: {maximum: 2048Mi}"))
-    harness.loop.iterate()
-    for mib in grows:
-        harness.host.feel_growth("a", mib)
+def test_growth_that_is_not_the_guests_takes_only_idle_memory_of_others_and_that_for_a_moment():
+    """All memory is lent. A display, or a cache of blocks, grows again and again, and what it takes stays."""
+    lent = "{mode: Enforce, budget: {maximum: 2048Mi, reserve: '0', reservePercent: 0}}"
+    harness = LoopHarness(lent)
+    harness.source.set(lent)
+    for name, demand in (("a", 600), ("b", 256)):
+        harness.host.add(name, actual=1024, demand=demand)
+        harness.host.resident[name] = (demand + 40) * MIB
+    turn_for(harness, 700)  # until both are calm
+    assert harness.host.applied == []
+    for _ in range(3):
+        harness.host.feel_growth("a", 400)
         after(harness, 0.3)
-    assert [each for each in harness.host.applied if each.target < each.before] == []
-    assert harness.host.actual["b"] == 1024 * MIB
+        after(harness, 0.25, times=4)
+    turn_for(harness, 10)
+    shrinks = [each for each in harness.host.applied if each.target < each.before]
+    assert [(each.key, str(each.reason)) for each in shrinks] == [("b", "ContentionShrink")]
+    assert shrinks[0].target >= shrinks[0].figures.wanted
+    assert [str(each.reason) for each in harness.host.applied if each.key == "b"][1:] == ["SpareLent"]
+    assert harness.host.actual["a"] + harness.host.actual["b"] > 0.9 * 2048 * MIB
+    assert count(harness, "ballast_false_growths") == 3
 
 
 def test_growth_that_leaves_a_guest_more_than_half_of_its_room_is_no_reason_to_look(harness):

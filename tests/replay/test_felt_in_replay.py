@@ -11,7 +11,7 @@ from controller.engine.step import step
 from controller.replay import backtest, ballast
 from controller.replay.backtest import ReplayJob, Setting, TraceSource
 from controller.replay.ballast import MONOTONIC_START, ReplayedBallast
-from controller.replay.controllers import OURS, REPORTING, UNFELT, guests_report, make
+from controller.replay.controllers import FIXED, OURS, REPORTING, REPORTING_FIXED, UNFELT, guests_report, make
 from controller.replay.run import replay
 from controller.replay.trace import Series, Trace
 from controller.replay.world import FELT_AFTER_S, SimulatedHost
@@ -104,6 +104,16 @@ def test_what_is_not_felt_decides_as_before(rise):
 def test_ballast_feels_unless_its_name_says_otherwise():
     assert [make(name, policy()).feels for name in (OURS, UNFELT, REPORTING)] == [True, False, True]
     assert [guests_report(name) for name in (OURS, UNFELT, REPORTING)] == [False, False, True]
+
+
+def test_looks_at_guests_that_report_free_pages_can_be_fixed():
+    calm = trace(idle=[100.0] * 100, maximum=2000)
+    fixed, reporting, adaptive = (
+        replay(calm, make(name, policy()), 4000, free_page_reporting=guests_report(name)).figures.looks_per_domain_hour
+        for name in (FIXED, REPORTING_FIXED, REPORTING)
+    )
+    assert fixed == reporting > adaptive
+    assert guests_report(REPORTING_FIXED)
 
 
 @pytest.mark.parametrize(("controller", "report"), [(OURS, False), (REPORTING, True)])
