@@ -1,6 +1,5 @@
 """Options that several commands share, with what their values mean."""
 
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,20 +29,6 @@ class NumberRange(click.FloatRange):
         if isnan(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
         return number
-
-
-class NewFile(click.Path):
-    """A file that is written when all is over: better to hear now than then that it cannot be."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, dir_okay=False, writable=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Fails as click's types do."""
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if not os.access(path.parent, os.W_OK):
-            self.fail(f"{str(path)!r} cannot be written; name a file in an existing folder", param, ctx)
-        return path
 
 
 def connect_option(command: Command) -> Command:

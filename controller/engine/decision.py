@@ -43,6 +43,12 @@ class Figures(NamedTuple):
     """Demand, with what is known to have been added since, and what keeps it out of reclaim; at most what it has."""
     going_to: float = np.nan
     """Where its balloon was going, or was: what `planned` is compared with."""
+    eased: float = np.nan
+    """What it keeps for a while as it was short of memory, of what it has; 0 elsewhere."""
+    grew: float = np.nan
+    """What the host has felt it take into use since its statistics; 0 where nothing was felt."""
+    sought: float = np.nan
+    """What it is to have for that; 0 where it does not run short by it."""
 
 
 @dataclass(frozen=True, slots=True)

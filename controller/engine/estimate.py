@@ -188,7 +188,7 @@ def _reach(estimate: Estimate, observation: Observation, inventory: Inventory, t
     Of the n + 1 demands that n looks and the next one see, each is as likely to be the highest as any other: the longer
     a domain has been known, the less is expected beyond its highest.
     """
-    foot, highest = estimate.foot, np.maximum(estimate.foot, estimate.highest)
+    foot, highest = estimate.foot, estimate.highest
     fading = np.maximum(_peaks(estimate) - foot, 0.0).sum(axis=0) / len(PEAKS)
     beyond = np.maximum(_expected_highest(estimate, observation, inventory, tuning) - highest, 0.0)
     looks = (estimate.at - estimate.since) / inventory.interval_minimum

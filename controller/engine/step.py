@@ -270,7 +270,8 @@ def _decide(
     figures: list[Floats | float] = [seen.demand, foreseen.forecast, foreseen.upper, headroom, wanted, plan.size, size]
     figures += [size, known.bounds.threshold, exposure.excess, exposure.saving, price, known.host.budget, plan.free]
     inputs = np.empty((len(Figures._fields), len(size)))
-    for row, values in enumerate([*figures, known.burst, known.used, known.going_to]):
+    figures += [known.burst, known.used, known.going_to, known.eased, known.growth.grew, known.growth.sought]
+    for row, values in enumerate(figures):
         inputs[row] = values
     return chosen, relieved(exposure, chosen.shrink | chosen.grow, known.now), inputs, plan.minimums_fit
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 
-from controller.engine.decision import Action, Notice
+from controller.engine.decision import Action, Figures, Notice
 from controller.engine.reasons import Reason
 from controller.observe.remarks import Remark
 from controller.observe.text import MIB, change
@@ -97,8 +97,9 @@ WARNINGS = frozenset(
 """Reasons that someone should look into; the others are a domain's ordinary life."""
 
 
-_TOLD = ("demand", "forecast", "upper", "wanted", "planned", "threshold", "free")
-"""Of the numbers that decided."""
+_WORTH = ("saving", "price")
+_SIZES = tuple(name for name in Figures._fields if name not in {*_WORTH, "allocation", "target"})
+"""Of the numbers that decided: MiB s, and MiB beside where the balloon goes from and to."""
 
 
 def _whole_mib(size: float) -> int | None:
@@ -112,7 +113,8 @@ def _write(action: Action, event: str, verb: str) -> None:
         "key": action.key,
         "from_mib": round(action.before / MIB),
         "to_mib": round(action.target / MIB),
-        **{f"{name}_mib": _whole_mib(getattr(action.figures, name)) for name in _TOLD},
+        **{f"{name}_mib": _whole_mib(getattr(action.figures, name)) for name in _SIZES},
+        **{f"{name}_mib_s": _whole_mib(getattr(action.figures, name)) for name in _WORTH},
         "reason": str(action.reason),
     }
     _log.info(

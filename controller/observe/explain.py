@@ -135,6 +135,8 @@ def _decision_inputs(seen: Figures, reason: Reason) -> Iterator[str]:
             f"Demand {mib(seen.demand)}, forecast {mib(seen.forecast)}, upper forecast {mib(seen.upper)}; "
             f"headroom {mib(seen.headroom)}: it wants {mib(seen.wanted)}{_apart(seen)}."
         )
+    if seen.sought > 0:
+        yield f"Since then it was felt to take {mib(seen.grew)} into use: it is to have {mib(seen.sought)} for that."
     if _shared(seen) and not reason.skips:
         yield f"Of the node's budget of {mib(seen.budget)}, {_free(seen)}, its share is {mib(seen.planned)}."
 
@@ -153,6 +155,8 @@ def _apart(seen: Figures) -> str:
         return ""
     if abs(seen.demand + seen.burst - seen.wanted) <= MIB:
         return f", as it may take {mib(seen.burst)} before more can arrive"
+    if abs(seen.eased - seen.wanted) <= MIB:
+        return ", as it was short of memory a while ago"
     if seen.used + MIB < seen.wanted and abs(seen.wanted - seen.allocation) <= MIB:
         return ", all it has, which is not taken from it for now"
     return ", as with less its kernel would have to reclaim"

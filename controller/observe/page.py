@@ -108,18 +108,18 @@ def _summary(node: Document) -> str:
 
 def _senses(senses: Iterable[Document]) -> str:
     """What tells of guests between looks, what it takes, and why one of it does not."""
-    told = (f"{each['name']} of {each['domains']}, by {each['source']}{_cost(each['cpu_percent'])}" for each in senses)
-    lines = (f"<li>{_text(line)}{_because(each['trouble'])}</li>" for line, each in zip(told, senses, strict=True))
-    items = "".join(lines)
+    items = "".join(f"<li>{_text(_sense(each))}{_because(each['trouble'])}</li>" for each in senses)
     return f'<ul class="senses" aria-label="Senses: what tells of guests between looks">{items}</ul>' if items else ""
 
 
-def _cost(cpu_percent: float) -> str:
-    return f", {cpu_percent:.2g} % of a processor" if cpu_percent else ""
+def _sense(sense: Document) -> str:
+    domains, cost = sense["domains"], sense["cpu_percent"]
+    taken = f", {cost:.2g} % of a processor" if cost else ""
+    return f"Sense {sense['name']}: {domains} domain{'' if domains == 1 else 's'}, by {sense['source']}{taken}"
 
 
 def _because(trouble: str) -> str:
-    return f'<span class="more">{_text(trouble)}</span>' if trouble else ""
+    return f'<span class="more">Not of others: {_text(trouble)}</span>' if trouble else ""
 
 
 def _domains(domains: list[Document], time_series: TimeSeries) -> Iterator[str]:

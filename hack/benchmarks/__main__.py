@@ -12,8 +12,8 @@ from rich.console import Console
 from benchmarks import away, cluster, connections, engine, idle, look, memory, reaction, returned, scrape, senses
 from benchmarks.figures import Figure, table
 from benchmarks.shared_guests import SharedGuests
-from controller.cli.options import NewFile
 from lab.errors import LabError
+from lab.newfile import NewFile
 
 PARTS: dict[str, Callable[[SharedGuests], list[Figure]]] = {
     each.PART: each.measure

@@ -15,13 +15,14 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from controller.cli.options import NewFile, NumberRange
+from controller.cli.options import NumberRange
 from controller.cli.table import render
 from demoing.chart import draw
 from lab.ballast import BallastProcess
 from lab.errors import LabError
 from lab.guest import Guest
 from lab.libvirtd import PrivateLibvirtd
+from lab.newfile import NewFile
 from lab.sampling import Sampler, write_trace
 from lab.scenario import BUDGET_MIB, CAST, MAXIMA_MIB, POLICY
 from lab.summary import DemoSummary, summarize

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from controller.cli.options import NewFile, NumberRange
+from controller.cli.options import NumberRange
 from controller.replay.controllers import OURS, PEERS
 from dueling import chart
 from dueling.casts import CASTS, Cast
@@ -23,6 +23,7 @@ from dueling.report import COLUMNS, Turn, document, standing, table, verdict
 from dueling.turn import TurnTerms, play
 from lab.errors import LabError
 from lab.libvirtd import PrivateLibvirtd
+from lab.newfile import NewFile
 
 UNASKED = (OURS, "mom", "proxmox", "qmemman", "virtui", "static")
 UNFIT = frozenset({"clairvoyant"})

@@ -10,11 +10,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from controller.cli.options import NewFile
 from faulting import cluster, crowd, daemons, domains, need, surroundings
 from faulting.fault import Fault, FaultResult
 from faulting.hostfault import HostFault
 from lab.errors import LabError
+from lab.newfile import NewFile
 
 FAMILIES: dict[str, tuple[Fault, ...]] = {
     "host": (*daemons.FAULTS, *domains.FAULTS, *need.FAULTS, *surroundings.FAULTS, *crowd.FAULTS),

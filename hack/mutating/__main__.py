@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from controller.cli.options import NewFile
+from lab.newfile import NewFile
 from mutating import accepted, report
 from mutating.accepted import AcceptedError
 from mutating.children import Children

@@ -9,12 +9,12 @@ import click
 from rich.console import Console
 
 from controller.api.policy import MemoryPolicy
-from controller.cli.options import NewFile
 from controller.cli.policyfile import one_policy
 from controller.cli.progress import ended_by_sigterm, plainly, progress_bar
 from controller.replay.controllers import FIXED, MODELS, OURS, PROBE, names
 from controller.replay.controllers import PEERS as OTHERS
 from controller.replay.pool import Pool
+from lab.newfile import NewFile
 from worlds import chart, constants, effects, tables
 from worlds.evaluation import Candidate, WorldJob, WorldResult, as_named, evaluate
 from worlds.shapes import TRENDS

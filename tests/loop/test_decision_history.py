@@ -435,6 +435,11 @@ UNKNOWN = float("nan")
             "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 561 MiB, as it may "
             "take 160 MiB before more can arrive.",
         ),
+        (
+            {"wanted": 561.0 * MIB, "eased": 560.5 * MIB, "allocation": 561.0 * MIB},
+            "Demand 400 MiB, forecast 410 MiB, upper forecast 430 MiB; headroom 50 MiB: it wants 561 MiB, as it was "
+            "short of memory a while ago.",
+        ),
     ],
 )
 def test_what_a_domain_wants_and_why_is_told(changes, told):

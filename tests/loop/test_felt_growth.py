@@ -97,6 +97,19 @@ def test_between_its_looks_what_it_takes_is_judged(harness):
     assert [(each.key, str(each.reason)) for each in harness.host.applied] == [("a", "FeltGrow")]
 
 
+def test_a_guest_that_was_felt_to_grow_is_told_with_what_was_felt(harness):
+    harness.host.grow("a", 350)
+    after(harness, 0.25)
+    harness.host.resident["a"] += 400 * MIB
+    after(harness, 0.25)
+    (told,) = harness.status_store.explain("a")["domains"]
+    felt = [each for each in told["decisions"][0]["sentences"] if "felt" in each]
+    (action,) = harness.host.applied
+    sought = round(action.figures.sought / MIB)
+    assert felt == [f"Since then it was felt to take 750 MiB into use: it is to have {sought} MiB for that."]
+    assert 1024 * MIB < action.target <= action.figures.sought < action.target + MIB
+
+
 def test_what_a_guest_takes_is_judged_for_two_seconds(harness):
     harness.host.facts = tuple(replace(each, statistics_period=10.0) for each in harness.host.facts)
     harness.host.grow("a", 350)

@@ -115,9 +115,9 @@ def test_every_sense_stands_there_with_what_it_takes_and_what_keeps_it():
     off["trouble"] = "a<b: mount the host's there"
     shown = re.sub(r"</?bdi>", "", page(senses=(off, well)))
     assert re.findall(r"<li>(.*?)</li>", shown) == [
-        "resident of 1, by /proc/PID/statm, 0.034 % of a processor"
-        '<span class="more">a&lt;b: mount the host&#x27;s there</span>',
-        "swap of 2, by swap_in of guests&#x27; statistics",
+        "Sense resident: 1 domain, by /proc/PID/statm, 0.034 % of a processor"
+        '<span class="more">Not of others: a&lt;b: mount the host&#x27;s there</span>',
+        "Sense swap: 2 domains, by swap_in of guests&#x27; statistics",
     ]
     assert '<ul class="senses"' not in page()
 

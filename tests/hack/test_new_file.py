@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from controller.cli.options import NewFile
+from lab.newfile import NewFile
 
 
 @click.command()
