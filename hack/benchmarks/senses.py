@@ -34,7 +34,7 @@ def measure(_shared: SharedGuests) -> list[Figure]:
         _grow(growing, 0)
         senses.turn()  # finds and opens all
         runs = []
-        for number in range(PASSES):
+        for number in range(1, PASSES + 1):
             _grow(growing, number)
             runs.append(Spent.on(lambda: _pass(senses)))
         files = [os.open(each, os.O_RDONLY) for each in Path(folder).glob("*/statm")]

@@ -145,22 +145,20 @@ def summary(label: str, results: Sequence[WorldResult], ours: bool) -> Candidate
     )
 
 
-def looks_of_fixed(result: WorldResult, label: str) -> float | None:
-    """Part of the looks of fixed intervals; infinite where those are none, None where these were not replayed."""
-    fixed = result.replays.get(fixed_looks(label))
-    if fixed is None:
-        return None
-    looks = fixed.figures.looks_per_domain_hour
-    return result.replays[label].figures.looks_per_domain_hour / looks if looks else inf
+def looks_of_fixed(result: WorldResult, label: str) -> float:
+    """Part of the looks of fixed intervals; infinite where those are none."""
+    mine, fixed = (result.replays[name].figures.looks_per_domain_hour for name in (label, fixed_looks(label)))
+    return mine / fixed if fixed else inf
 
 
 def _looks(label: str, results: Sequence[WorldResult]) -> Looks | None:
-    fine = [result for result in results if result.step_s <= FINE_S]
-    parts = [part for result in fine if (part := looks_of_fixed(result, label)) is not None]
-    if not parts:
+    fixed = fixed_looks(label)
+    fine = [result for result in results if result.step_s <= FINE_S and fixed in result.replays]
+    if not fine:
         return None
-    ratios = [ratio(harms(result)[label], harms(result)[fixed_looks(label)]) for result in fine]
-    return Looks(sum(parts) / len(parts), _geometric_mean(ratios), max(ratios))
+    ratios = [ratio(harms(result)[label], harms(result)[fixed]) for result in fine]
+    part = sum(looks_of_fixed(result, label) for result in fine) / len(fine)
+    return Looks(part, _geometric_mean(ratios), max(ratios))
 
 
 def _moves(result: WorldResult, label: str) -> float:

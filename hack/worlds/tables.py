@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from controller.cli.scores import table
-from controller.replay.controllers import OURS, PROBE
+from controller.replay.controllers import OURS, PROBE, fixed_looks
 from worlds.evaluation import WorldResult
 from worlds.summary import CandidateSummary, Comparison, Looks, best_peer, harms, looks_of_fixed
 
@@ -35,8 +35,8 @@ def line(result: WorldResult, label: str) -> str:
         f"{result.seed:3d} {result.family:16s} {result.guests:2d} guests {result.step_s:3g} s  "
         f"harm % {harm}  moves {moves}"
     )
-    if label.startswith(OURS) and (part := looks_of_fixed(result, label)) is not None:
-        text += f"  looks {100 * part:.0f} %"
+    if fixed_looks(label) in found and label.startswith(OURS):
+        text += f"  looks {100 * looks_of_fixed(result, label):.0f} %"
     return text
 
 
